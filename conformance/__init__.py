@@ -1,0 +1,10 @@
+"""Property-based conformance suite for torch.nn: what the author of a plug-in needs."""
+
+from __future__ import annotations
+
+from .case import Call, Case, Numerics, Unsupported, Verdict
+from .protocols import Backend, Layer
+
+__version__ = "0.1.0"
+
+__all__ = ["Backend", "Call", "Case", "Layer", "Numerics", "Unsupported", "Verdict"]

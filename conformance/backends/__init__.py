@@ -1,0 +1,21 @@
+"""The two bases of most plug-ins; see `conformance.Backend` for the contract itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .function import FunctionBackend, implements
+
+if TYPE_CHECKING:
+    from .module import ModuleBackend as ModuleBackend
+
+__all__ = ["FunctionBackend", "ModuleBackend", "implements"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `ModuleBackend`, and with it torch, only when it is asked for."""
+    if name == "ModuleBackend":
+        from .module import ModuleBackend
+
+        return ModuleBackend
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,163 @@
+"""`FunctionBackend`: a framework of its own, one Python function a layer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from ..case import Call, Unsupported
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def implements(*layers: str, ignores: Iterable[str] = ()) -> Callable[[F], F]:
+    """Mark a method of a `FunctionBackend` as the implementation of layers.
+
+    The method is called as `f(self, state, *inputs, **arguments_and_keywords)` with native arrays;
+    arguments that the call leaves out are not passed, so its own defaults are tested. An argument
+    that it does not name is Unsupported, whether or not it takes `**anything`.
+
+    Args:
+        layers: names as in `Call.layer`.
+        ignores: arguments that are known to need no handling, such as `in_channels`; `"*"` for
+            extra positional ones. `("everything",)` ignores all (Identity).
+    """
+    if not layers or not all(isinstance(layer, str) for layer in layers):
+        raise TypeError(f"implements{layers!r}: expected names of layers, such as 'Conv2d'")
+
+    def mark(function: F) -> F:
+        function.__conformance__ = (layers, tuple(ignores))  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class FunctionBackend:
+    """A backend made of functions; subclass it, or fill in `put`, `get` and `dtype`.
+
+    The defaults hold values in NumPy arrays of the dtype itself; a framework of its own overrides
+    `put`, `get` and `dtype`, and, if it has gradients, defines
+    `vjp(fn, primals, cotangents) -> gradients`.
+
+    Args:
+        name: the backend's name; a class attribute serves as well.
+    """
+
+    name: str = ""
+    _functions: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {}
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        functions = dict(cls._functions)
+        for attribute, value in vars(cls).items():
+            layers, ignores = getattr(value, "__conformance__", ((), ()))
+            functions |= dict.fromkeys(layers, (attribute, ignores))
+        cls._functions = functions
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or self.name or type(self).__name__
+
+    def info(self) -> Mapping[str, str]:
+        """Nothing but what a subclass says."""
+        return {}
+
+    def devices(self) -> Sequence[str]:
+        """The CPU."""
+        return ("cpu",)
+
+    def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
+        """Host to native: a NumPy array of the dtype, C-contiguous."""
+        if layout != "contiguous":
+            raise Unsupported(f"layout={layout!r}")
+        if dtype == "bfloat16":
+            raise Unsupported("dtype='bfloat16'")
+        return np.array(array, dtype=dtype)
+
+    def get(self, native: Any) -> np.ndarray:
+        """Native to host, exact, a fresh array."""
+        kind = np.asarray(native).dtype.kind
+        wide = {"f": np.float64, "c": np.complex128}.get(kind, np.int64)
+        return np.array(native, dtype=wide)
+
+    def dtype(self, native: Any) -> str:
+        """torch's name of the native's dtype."""
+        return str(native.dtype)
+
+    def build(self, call: Call) -> FunctionLayer:
+        """The function for a call's layer, its state put on the device."""
+        if call.layer not in self._functions:
+            raise Unsupported(f"layer {call.layer}")
+        attribute, ignores = self._functions[call.layer]
+        if call.training and call.layer in ("RNN", "LSTM", "GRU") and call.arguments.get("dropout"):
+            raise Unsupported("dropout in training")
+        return FunctionLayer(self, call, getattr(self, attribute), ignores)
+
+
+class FunctionLayer:
+    """One call of a `FunctionBackend`.
+
+    Args:
+        backend: the backend.
+        call: the call.
+        function: the implementation, bound.
+        ignores: arguments that it need not be given.
+    """
+
+    def __init__(
+        self,
+        backend: FunctionBackend,
+        call: Call,
+        function: Callable[..., Any],
+        ignores: tuple[str, ...],
+    ) -> None:
+        self._backend, self._call, self._function, self._ignores = backend, call, function, ignores
+        parameters = inspect.signature(function).parameters.values()
+        self._names = {
+            p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
+        }
+        self._arguments = self._known(call.arguments)
+        self._state: dict[str, Any] = {}
+        self.load(call.state, call.layouts)
+
+    def _known(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if "everything" in self._ignores:
+            return {}
+        known = {name: value for name, value in arguments.items() if name not in self._ignores}
+        for name, value in known.items():
+            if name not in self._names:
+                shown = "extra positional arguments" if name == "*" else f"{name}={value!r}"
+                raise Unsupported(shown)
+        return known
+
+    def put(self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None) -> Any:
+        """Host to native on the call's device."""
+        named = "int64" if array.dtype.kind == "i" else self._call.dtype
+        return self._backend.put(array, layout, dtype or named, self._call.device)
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        """Run the function."""
+        return self._function(self._state, *inputs, **self._arguments, **self._known(keywords))
+
+    def get(self, native: Any) -> np.ndarray:
+        """Native to host."""
+        return self._backend.get(native)
+
+    def dtype(self, native: Any) -> str:
+        """torch's name of the native's dtype."""
+        return self._backend.dtype(native)
+
+    def state(self) -> Mapping[str, Any]:
+        """The natives in use."""
+        return dict(self._state)
+
+    def load(
+        self, state: Mapping[str, np.ndarray], layouts: Mapping[str, str] | None = None
+    ) -> None:
+        """Use another state from now on."""
+        layouts = layouts or {}
+        self._state = {
+            name: self.put(array, layouts.get(name, "contiguous")) for name, array in state.items()
+        }

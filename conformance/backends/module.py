@@ -1,0 +1,278 @@
+"""`ModuleBackend`: anything shaped like torch."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..case import Call, Numerics, Unsupported
+
+_LAYER_STATES = {"RNN": 1, "GRU": 1, "LSTM": 2, "LSTMCell": 2}
+_NO_KERNEL = re.compile(r"not implemented for '?\w*(Half|BFloat16|Complex\w+)'?", re.IGNORECASE)
+
+
+def devices() -> tuple[str, ...]:
+    """The CPU and every CUDA device that is there."""
+    return ("cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())))
+
+
+def info() -> dict[str, str]:
+    """Version of torch, its precision switches and, where there is one, the GPU."""
+    facts = {
+        "torch": str(torch.__version__),
+        "threads": str(torch.get_num_threads()),
+        "cpu capability": torch.backends.cpu.get_cpu_capability(),
+        "float32 matmul precision": torch.get_float32_matmul_precision(),
+        "mkldnn": str(torch.backends.mkldnn.is_available()),  # type: ignore[no-untyped-call]
+    }
+    if torch.cuda.is_available():
+        facts["cuda"] = str(torch.version.cuda)
+        facts["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+        facts["cudnn tf32"] = str(torch.backends.cudnn.allow_tf32)
+        facts["matmul tf32"] = str(torch.backends.cuda.matmul.allow_tf32)
+        for index in range(torch.cuda.device_count()):
+            facts[f"cuda:{index}"] = torch.cuda.get_device_name(index)
+    return facts
+
+
+def pin_precision() -> None:
+    """Switch TF32 and reduced-precision accumulation off: float32 means float32."""
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    threads = os.environ.get("OMP_NUM_THREADS")
+    if threads and threads.isdigit():
+        torch.set_num_threads(int(threads))
+
+
+class ModuleBackend:
+    """A backend whose layers are torch modules and functions on torch tensors.
+
+    Args:
+        name: the backend's name.
+        nn: namespace of the layer classes. With neither namespace given: torch's own; with one of
+            them given, the other's layers are Unsupported.
+        functional: namespace of the functions.
+    """
+
+    def __init__(self, name: str, nn: Any = None, functional: Any = None) -> None:
+        if nn is None and functional is None:
+            nn, functional = torch.nn, torch.nn.functional
+        self.name, self.nn, self.functional = name, nn, functional
+        pin_precision()
+
+    def info(self) -> Mapping[str, str]:
+        """Version, precision switches and hardware of torch."""
+        return info()
+
+    def devices(self) -> Sequence[str]:
+        """The CPU and every CUDA device."""
+        return devices()
+
+    def numerics(self, dtype: str) -> Numerics:
+        """bfloat16 flushes subnormal numbers to zero, all else is IEEE arithmetic.
+
+        x86 CPUs multiply bfloat16 by VDPBF16PS or AMX, which read and write subnormal numbers as
+        zero whatever the mode (Intel, *Architecture Instruction Set Extensions*).
+        """
+        return Numerics(flush_to_zero=dtype == "bfloat16")
+
+    def wrap(self, module: torch.nn.Module) -> Any:
+        """Override to transform the built module, for example by `torch.compile`."""
+        return module
+
+    def build(self, call: Call) -> ModuleLayer:
+        """Build the module or look up the function, load the state, set the mode."""
+        if call.layer.startswith("functional."):
+            function = getattr(self.functional, call.layer.removeprefix("functional."), None)
+            if function is None:
+                raise Unsupported(f"layer {call.layer}")
+            return ModuleLayer(call, None, function)
+        cls = getattr(self.nn, call.layer, None)
+        if cls is None:
+            raise Unsupported(f"layer {call.layer}")
+        module = _construct(cls, call)
+        layer = ModuleLayer(call, module, module)
+        layer.train(call.training)
+        if call.state:
+            layer.load(call.state, call.layouts)
+        layer.function = self.wrap(module)
+        return layer
+
+
+def _construct(cls: Callable[..., Any], call: Call) -> torch.nn.Module:
+    arguments = dict(call.arguments)
+    extra = arguments.pop("*", ())
+    placed = {"device": torch.device(call.device), "dtype": getattr(torch, call.dtype)}
+    with _missing_kernels_declined():
+        if _takes_placement(cls):
+            return cls(*extra, **arguments, **placed)  # type: ignore[no-any-return]
+        return cls(*extra, **arguments).to(**placed)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _missing_kernels_declined() -> Iterator[None]:
+    """torch says that it has no kernel for a dtype by a RuntimeError; that is a declined call."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _NO_KERNEL.search(str(error)):
+            raise Unsupported(str(error).splitlines()[0]) from error
+        raise
+
+
+def _takes_placement(cls: Callable[..., Any]) -> bool:
+    """Whether device and dtype can be passed on: `RNN(*args, **kwargs)` hands them to its base."""
+    initialisers = [base.__init__ for base in getattr(cls, "__mro__", ())] or [cls]
+    for function in initialisers:
+        try:
+            parameters = inspect.signature(function).parameters
+        except (TypeError, ValueError):
+            return False
+        if {"device", "dtype"} <= parameters.keys():
+            return True
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return False
+    return False
+
+
+class ModuleLayer:
+    """One call of a `ModuleBackend`.
+
+    Args:
+        call: the call.
+        module: the module, None for a function.
+        function: what is called.
+    """
+
+    def __init__(
+        self, call: Call, module: torch.nn.Module | None, function: Callable[..., Any]
+    ) -> None:
+        self._call, self.module, self.function = call, module, function
+        self._device = torch.device(call.device)
+        self._dtype: torch.dtype = getattr(torch, call.dtype)
+        self._states = _LAYER_STATES.get(call.layer, 0)
+
+    def put(
+        self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None
+    ) -> torch.Tensor:
+        """Host to tensor, never sharing memory with the host's array."""
+        if layout != "contiguous":
+            raise Unsupported(f"layout={layout!r}")
+        named = torch.int64 if array.dtype.kind == "i" else self._dtype
+        wanted = getattr(torch, dtype) if dtype else named
+        return torch.tensor(array, dtype=wanted, device=self._device)
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        """Call without recording a gradient; recurrent layers take and give flat states."""
+        with torch.no_grad():
+            return self._forward(*inputs, **keywords)
+
+    def _forward(self, *inputs: Any, **keywords: Any) -> Any:
+        with _missing_kernels_declined():
+            if self.module is None:
+                return self.function(*inputs, **self._call.arguments, **keywords)
+            if not self._states:
+                return self.function(*_trimmed(inputs), **keywords)
+            return self._recurrent(*inputs, **keywords)
+
+    def _recurrent(
+        self, input: Any, *states: Any, lengths: Sequence[int] | None = None, **keywords: Any
+    ) -> Any:
+        given = tuple(state for state in states if state is not None)
+        hidden: Any = None
+        if given:
+            hidden = given if self._states > 1 else given[0]
+        if lengths is None:
+            return _flat(self.function(input, *_trimmed((hidden,)), **keywords))
+        batch_first = bool(self._call.arguments.get("batch_first", False))
+        total = input.shape[1 if batch_first else 0]
+        packed = torch.nn.utils.rnn.pack_padded_sequence(
+            input,
+            torch.tensor(lengths),
+            batch_first=batch_first,
+            enforce_sorted=list(lengths) == sorted(lengths, reverse=True),
+        )
+        output, *rest = _flat(self.function(packed, *_trimmed((hidden,)), **keywords))
+        padded, _ = torch.nn.utils.rnn.pad_packed_sequence(
+            output, batch_first=batch_first, total_length=total
+        )
+        return (padded, *rest)
+
+    def get(self, native: Any) -> np.ndarray:
+        """Tensor to host as float64, complex128 or int64."""
+        if not isinstance(native, torch.Tensor):
+            raise TypeError(f"expected a torch.Tensor, got {type(native).__name__}: {native!r:.80}")
+        if native.is_meta:
+            raise Unsupported("values on device 'meta'")
+        tensor = native.detach().to("cpu")
+        if tensor.is_complex():
+            wide = torch.complex128
+        else:
+            wide = torch.float64 if tensor.is_floating_point() else torch.int64
+        return np.array(tensor.to(wide).resolve_conj().resolve_neg().numpy())
+
+    def dtype(self, native: Any) -> str:
+        """torch's name of the tensor's dtype."""
+        return str(native.dtype).removeprefix("torch.")
+
+    def shape(self, native: Any) -> tuple[int, ...]:
+        """The tensor's shape, also where the device holds no values."""
+        return tuple(native.shape)
+
+    def device(self, native: Any) -> str:
+        """The tensor's device."""
+        return str(native.device)
+
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """The module's state_dict."""
+        return {} if self.module is None else dict(self.module.state_dict())
+
+    def load(
+        self, state: Mapping[str, np.ndarray], layouts: Mapping[str, str] | None = None
+    ) -> None:
+        """Load arrays under state_dict names; a missing or unexpected name is an error."""
+        if self.module is None:
+            raise TypeError(f"{self._call.layer} has no state")
+        layouts = layouts or {}
+        tensors = {k: self.put(v, layouts.get(k, "contiguous")) for k, v in state.items()}
+        self.module.load_state_dict(tensors)
+
+    def train(self, mode: bool) -> None:
+        """Set train or eval mode."""
+        if self.module is not None:
+            self.module.train(mode)
+
+    def sync(self) -> None:
+        """Wait for the device."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+
+def _trimmed(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Without the inputs left out at the end: a missing state is left out, not passed as None."""
+    while inputs and inputs[-1] is None:
+        inputs = inputs[:-1]
+    return inputs
+
+
+def _flat(outputs: Any) -> Any:
+    """(output, (h_n, c_n)) → (output, h_n, c_n)."""
+    if not isinstance(outputs, tuple) or isinstance(outputs, torch.nn.utils.rnn.PackedSequence):
+        return outputs
+    flat: list[Any] = []
+    for output in outputs:
+        nested = isinstance(output, tuple) and not isinstance(
+            output, torch.nn.utils.rnn.PackedSequence
+        )
+        flat.extend(output if nested else [output])
+    return tuple(flat)

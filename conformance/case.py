@@ -1,0 +1,144 @@
+"""The suite's data: a call, a case, a verdict, and what a backend says of its arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+STATUSES = ("passed", "failed", "crashed", "hung", "unsupported", "known", "unchecked")
+
+
+class Unsupported(Exception):  # noqa: N818 - the contract's name
+    """Raised by `Backend.build`, or by a layer, to decline a call.
+
+    Args:
+        reason: what is not supported, as the user would write it: `"padding_mode='circular'"`.
+    """
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One layer to build, as data.
+
+    Args:
+        layer: name of a `torch.nn` class (`"Conv2d"`) or function (`"functional.conv2d"`).
+        arguments: the arguments written out; anything absent is the layer's own default.
+            The key `"*"` holds extra positional arguments (Identity).
+        state: arrays under torch's state_dict names; empty = the backend's own initialisation.
+        dtype: torch's name without the prefix, `"float32"`.
+        device: `"cpu"`, `"cuda:0"`.
+        training: train mode instead of eval.
+        layouts: memory layout asked for a state tensor; contiguous where absent.
+    """
+
+    layer: str
+    arguments: Mapping[str, Any]
+    state: Mapping[str, np.ndarray]
+    dtype: str
+    device: str
+    training: bool = False
+    layouts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A call plus its inputs: one example, replayable without Hypothesis.
+
+    Args:
+        call: the layer to build.
+        inputs: float64, complex128 or int64 arrays in torch's order; None for an input left out.
+            Every element is exactly representable in the call's dtype.
+        keywords: what is no tensor: `output_size`, `lengths`.
+        layouts: memory layout of each input, contiguous where the tuple is shorter.
+        labels: names of the draws that led here (`profile`, `regime`, …), for counting.
+        seed: the drawn seed; checks that need more random numbers derive them from it.
+    """
+
+    call: Call
+    inputs: tuple[np.ndarray | None, ...]
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    layouts: tuple[str, ...] = ()
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Examples:
+    """How many examples of an item came to what.
+
+    Args:
+        drawn: examples drawn.
+        checked: examples in which the check looked at the backend's answer.
+        unsupported: examples declined, by reason.
+        invalid: examples that the check does not apply to.
+    """
+
+    drawn: int = 0
+    checked: int = 0
+    unsupported: Mapping[str, int] = field(default_factory=dict)
+    invalid: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check said of a layer on a backend, dtype and device.
+
+    Args:
+        id: `"Conv2d-values-float32-cpu"`.
+        layer, check, dtype, device: the item.
+        status: one of `STATUSES`.
+        examples: the counts of its examples.
+        comparisons: numbers compared with a finite bound.
+        margin: largest error ÷ bound met, None where no bound applied.
+        message: why it failed, or why nothing was checked.
+        call: the minimal failing call as a person would type it.
+        case: the minimal failing case as JSON data (`conformance.encoding`).
+        reproducer: a standalone script that shows the failure.
+        command: the pytest command that shows it again.
+        seconds: wall time of the item.
+    """
+
+    id: str
+    layer: str
+    check: str
+    dtype: str
+    device: str
+    status: str
+    examples: Examples = field(default_factory=Examples)
+    comparisons: int = 0
+    margin: float | None = None
+    message: str | None = None
+    call: str | None = None
+    case: Mapping[str, Any] | None = None
+    reproducer: str | None = None
+    command: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """What a backend says of its arithmetic in one dtype; the error bound is derived from it.
+
+    Args:
+        unit_roundoff: of a stored result; None = the dtype's own (2⁻²⁴ for float32).
+        accumulation: dtype in which sums are accumulated ("float32"); None = torch's habit:
+            float32 within Linear and the forward convolution of bfloat16 and float16,
+            the dtype itself elsewhere.
+        flush_to_zero: subnormal numbers may become zero.
+        inexact: names of algorithms in use that do not compute integer sums exactly
+            (`("winograd",)`); not empty = no equality is asked of them.
+        tanh_ulp: largest error of tanh, in units in the last place.
+        sigmoid_ulp: likewise of the logistic function; 3 = an exponential within 2, an addition
+            and a division within ½ each.
+    """
+
+    unit_roundoff: float | None = None
+    accumulation: str | None = None
+    flush_to_zero: bool = False
+    inexact: tuple[str, ...] = ()
+    tanh_ulp: float = 2.5
+    sigmoid_ulp: float = 3.0

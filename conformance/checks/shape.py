@@ -1,0 +1,47 @@
+"""`shape`: number, shapes, dtype and device of the outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..trial import Evidence, Failure, Trial
+
+
+def check(trial: Trial) -> Evidence:
+    """Hold what the outputs are, not what they contain, against the documentation's formulas.
+
+    Args:
+        trial: the case on the backend.
+
+    Raises:
+        Failure: if an output's shape, dtype or device is wrong, or `get` returns shared memory.
+    """
+    compared = 1  # the number of outputs
+    dtype = trial.row.dtypes(trial.case)
+    for name, native, shape in zip(trial.names, trial.outputs, trial.shapes, strict=True):
+        compared += _same(f"shape of {name}", _shape(trial, native), shape)
+        compared += _same(f"dtype of {name}", trial.step("dtype", trial.layer.dtype, native), dtype)
+        device = getattr(trial.layer, "device", None)
+        if device is not None:
+            said = trial.step("device", device, native)
+            compared += _same(f"device of {name}", said, trial.case.call.device)
+    return Evidence(compared)
+
+
+def _same(what: str, got: Any, wanted: Any) -> int:
+    if got != wanted:
+        raise Failure(f"{what}\n  got    {got!r}\n  wanted {wanted!r}")
+    return 1
+
+
+def _shape(trial: Trial, native: Any) -> tuple[int, ...]:
+    """By the layer's own `shape`, where offered: a device may hold no values."""
+    own = getattr(trial.layer, "shape", None)
+    if own is not None:
+        return tuple(trial.step("shape", own, native))
+    array, again = trial.get(native), trial.get(native)
+    if array.size and np.shares_memory(array, again):
+        raise Failure("get returned the same memory twice: expected a fresh array each time")
+    return array.shape

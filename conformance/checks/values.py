@@ -1,0 +1,78 @@
+"""`values`: every element of the outputs within the derived bound of the oracle's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..describe import array_text, number_text
+from ..oracles.rounding import Rounded
+from ..trial import Evidence, Failure, Trial, worst
+
+
+def check(trial: Trial) -> Evidence:
+    """Hold the outputs against the oracle: equal where no rounding is possible, else within bounds.
+
+    Args:
+        trial: the case on the backend.
+
+    Raises:
+        Failure: if any element is further away than its bound.
+    """
+    evidence = Evidence()
+    for name, got, expected in zip(trial.names, trial.arrays, trial.expected, strict=True):
+        found = compare(name, got, expected)
+        evidence = Evidence(
+            evidence.comparisons + found.comparisons, worst(evidence.margin, found.margin)
+        )
+    return evidence
+
+
+def compare(name: str, got: np.ndarray, expected: Rounded) -> Evidence:
+    """Compare one array element by element.
+
+    Args:
+        name: of the array, for the message.
+        got: the backend's values.
+        expected: the oracle's values and bounds of the same shape.
+
+    Raises:
+        Failure: with got, wanted and bound at the worst element.
+    """
+    if got.shape != expected.shape:
+        raise Failure(f"shape of {name}\n  got    {got.shape}\n  wanted {expected.shape}")
+    decided = np.isfinite(expected.error) & ~np.isnan(expected.value)
+    if not decided.any():
+        return Evidence()
+    with np.errstate(invalid="ignore", over="ignore"):
+        distance = np.abs(got - expected.value)
+        near = (distance <= expected.error) | (got == expected.value)
+    wrong = decided & ~near
+    if wrong.any():
+        raise Failure(_message(name, got, expected, distance, wrong))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        bounded = decided & (expected.error > 0) & np.isfinite(distance)
+        ratios = distance[bounded] / expected.error[bounded]
+    margin = float(ratios.max()) if ratios.size else None
+    return Evidence(int(decided.sum()), margin)
+
+
+def _message(
+    name: str, got: np.ndarray, expected: Rounded, distance: np.ndarray, wrong: np.ndarray
+) -> str:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = np.where(wrong, distance / np.maximum(expected.error, 5e-324), -1.0)
+    excess = np.where(wrong & np.isnan(excess), np.inf, excess)
+    where = np.unravel_index(int(np.argmax(excess)), got.shape)
+    at = "".join(f"[{', '.join(str(int(i)) for i in where)}]") if where else ""
+    bound = float(expected.error[where])
+    shown = "0: equality, no rounding is possible here" if bound == 0 else f"{bound:.6g}"
+    return (
+        f"{name}{at}, the worst of {int(wrong.sum())} wrong of {got.size}\n"
+        f"  got    {number_text(got[where].item())}\n"
+        f"  wanted {number_text(expected.value[where].item())}\n"
+        f"  bound  {shown}\n"
+        f"  error  {float(distance[where]):.6g}\n"
+        f"all of {name}\n"
+        f"  got    {array_text(got)}\n"
+        f"  wanted {array_text(expected.value)}"
+    )

@@ -1,0 +1,277 @@
+"""Runs items: one check of one layer in one dtype on one device, over all drawn cases."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .case import Case, Examples, Numerics, Unsupported, Verdict
+from .catalogue import CATALOGUE
+from .checks import CHECKS
+from .drawing import draw_cases, shrink
+from .encoding import encode_case
+from .known import Known
+from .protocols import Backend
+from .reproducer import reproducer
+from .trial import Evidence, Failure, Trial, worst
+
+PROFILES = {"smoke": 40, "standard": 200, "thorough": 4000}
+
+
+@dataclass(frozen=True)
+class Item:
+    """What one verdict is about.
+
+    Args:
+        layer, check, dtype, device: names.
+    """
+
+    layer: str
+    check: str
+    dtype: str
+    device: str
+
+    @property
+    def id(self) -> str:
+        """`"Conv2d-values-float32-cpu"`."""
+        return f"{self.layer}-{self.check}-{self.dtype}-{self.device}"
+
+
+class Engine:
+    """Runs items against one backend.
+
+    Args:
+        backend: the implementation under test.
+        examples: cases of each item.
+        seed: of the run.
+        known: known failures.
+    """
+
+    def __init__(
+        self, backend: Backend, examples: int, seed: int, known: Sequence[Known] = ()
+    ) -> None:
+        self.backend, self.examples, self.seed = backend, examples, seed
+        self.known = tuple(known)
+
+    def run(self, item: Item) -> Verdict:
+        """Draw an item's cases, check them all, shrink the first failure.
+
+        Args:
+            item: what to check.
+        """
+        started = time.perf_counter()
+        if not offered(self.backend, item.layer, item.dtype, item.device):
+            verdict = self._declined(item)
+        else:
+            verdict = self._checked(item)
+        return replace(verdict, seconds=round(time.perf_counter() - started, 4))
+
+    def _declined(self, item: Item) -> Verdict:
+        reason = f"{item.layer} in {item.dtype} on {item.device} is not offered"
+        examples = Examples(self.examples, 0, {reason: self.examples}, 0)
+        return _verdict(item, "unsupported", examples, message=reason)
+
+    def _checked(self, item: Item) -> Verdict:
+        try:
+            numerics = numerics_of(self.backend, item.dtype)
+        except Failure as failure:
+            return _verdict(item, "failed", Examples(), message=str(failure))
+        known = [
+            entry
+            for entry in self.known
+            if entry.applies(**dataclasses.asdict(item), backend=self.backend.name)
+        ]
+        stale = [entry for entry in known if self._is_stale(item, entry, numerics)]
+        if stale:
+            return _stale(item, stale)
+        cases = draw_cases(item.layer, item.dtype, self.examples, self.seed)
+        reasons: Counter[str] = Counter()
+        evidence, checked = Evidence(), 0
+        for index, case in enumerate(cases):
+            try:
+                found = self.try_case(item, case, numerics)
+            except Unsupported as declined:
+                reasons[str(declined) or "no reason given"] += 1
+                continue
+            except Failure as failure:
+                checked += 1
+                if any(entry.covers(case) for entry in known):
+                    continue
+                counts = Examples(len(cases), checked, dict(reasons))
+                return self._failed(item, numerics, known, index, case, failure, counts, evidence)
+            checked += 1
+            evidence = Evidence(
+                evidence.comparisons + found.comparisons, worst(evidence.margin, found.margin)
+            )
+        verdict = _summed_up(item, Examples(len(cases), checked, dict(reasons)), evidence)
+        return _known(verdict, known) if known and verdict.status != "unsupported" else verdict
+
+    def _is_stale(self, item: Item, entry: Known, numerics: Numerics | None) -> bool:
+        """Whether the pinned case of a known failure passes."""
+        case = entry.pinned(item.dtype, item.device)
+        if case is None:
+            return False
+        try:
+            self.try_case(item, case, numerics)
+        except (Failure, Unsupported):
+            return False
+        return True
+
+    def try_case(self, item: Item, case: Case, numerics: Numerics | None = None) -> Evidence:
+        """Run one check on one case.
+
+        Args:
+            item: the check, and the device to run on.
+            case: the case.
+            numerics: what the backend declares for the dtype.
+
+        Raises:
+            Failure: if the check fails.
+            Unsupported: if the backend declines the case.
+        """
+        trial = Trial(self.backend, CATALOGUE[item.layer], _on(case, item.device), numerics)
+        return CHECKS[item.check](trial)
+
+    def _failed(
+        self,
+        item: Item,
+        numerics: Numerics | None,
+        known: Sequence[Known],
+        index: int,
+        case: Case,
+        failure: Failure,
+        counts: Examples,
+        evidence: Evidence,
+    ) -> Verdict:
+        def fails(candidate: Case) -> Failure | None:
+            try:
+                self.try_case(item, candidate, numerics)
+            except Unsupported:
+                return None
+            except Failure as failure:
+                return None if any(entry.covers(candidate) for entry in known) else failure
+            return None
+
+        minimal = shrink(item.layer, item.dtype, self.examples, self.seed, index, fails)
+        note = ""
+        if minimal is None:
+            minimal = (case, failure)
+            note = "\nnote: the same case did not fail again when it was repeated"
+        case, failure = minimal
+        trial = Trial(self.backend, CATALOGUE[item.layer], _on(case, item.device), numerics)
+        return _verdict(
+            item,
+            "failed",
+            counts,
+            comparisons=evidence.comparisons,
+            margin=evidence.margin,
+            message=f"{trial.text()}\n{failure}{note}",
+            call=trial.text(),
+            case=encode_case(trial.case),
+            reproducer=reproducer(trial, item.check, str(failure)),
+        )
+
+
+def _on(case: Case, device: str) -> Case:
+    return replace(case, call=replace(case.call, device=device))
+
+
+def _verdict(item: Item, status: str, examples: Examples, **facts: object) -> Verdict:
+    return Verdict(
+        item.id,
+        item.layer,
+        item.check,
+        item.dtype,
+        item.device,
+        status,
+        examples,
+        **facts,  # type: ignore[arg-type]
+    )
+
+
+def _summed_up(item: Item, examples: Examples, evidence: Evidence) -> Verdict:
+    """Nothing failed: passed, declined throughout, or nothing compared."""
+    if examples.checked and evidence.comparisons:
+        return _verdict(
+            item, "passed", examples, comparisons=evidence.comparisons, margin=evidence.margin
+        )
+    if examples.unsupported and not examples.checked:
+        reason = max(examples.unsupported, key=lambda r: examples.unsupported[r])
+        count = f"{len(examples.unsupported)} reasons, " if len(examples.unsupported) > 1 else ""
+        return _verdict(item, "unsupported", examples, message=f"{count}most often: {reason}")
+    message = "nothing was compared: no example gave a number with a finite bound"
+    return _verdict(item, "unchecked", examples, message=message)
+
+
+def _known(verdict: Verdict, known: Sequence[Known]) -> Verdict:
+    """Nothing failed but what is known to."""
+    reasons = "; ".join(
+        entry.reason + (f" ({entry.link})" if entry.link else "") for entry in known
+    )
+    return replace(verdict, status="known", message=f"known failure: {reasons}")
+
+
+def _stale(item: Item, stale: Sequence[Known]) -> Verdict:
+    reasons = "; ".join(entry.reason for entry in stale)
+    return _verdict(
+        item,
+        "failed",
+        Examples(len(stale), len(stale)),
+        message=f"stale known failure, its pinned case passes now; remove the entry: {reasons}",
+    )
+
+
+def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
+    """What a backend declares of its arithmetic, None where it offers no `numerics`.
+
+    Raises:
+        Failure: if it raises, or returns something else.
+    """
+    declare = getattr(backend, "numerics", None)
+    if declare is None:
+        return None
+    try:
+        said = declare(dtype)
+    except Exception as error:
+        raise Failure(f"numerics({dtype!r}) raised {type(error).__name__}: {error}") from error
+    if said is not None and not isinstance(said, Numerics):
+        raise Failure(f"numerics({dtype!r}) returned {said!r}: expected a conformance.Numerics")
+    return said
+
+
+def offered(backend: Backend, layer: str, dtype: str, device: str) -> bool:
+    """Whether a backend says that it has the layer; True where it says nothing."""
+    offers = getattr(backend, "offers", None)
+    return True if offers is None else bool(offers(layer, dtype, device))
+
+
+def plan(
+    backend: Backend,
+    *,
+    layers: Sequence[str],
+    checks: Sequence[str],
+    dtypes: Sequence[str],
+    devices: Sequence[str],
+    every_dtype: bool,
+) -> tuple[Item, ...]:
+    """The items of a run, those of a layer and dtype side by side.
+
+    Args:
+        backend: asked which layers it offers in which dtype.
+        layers, checks, dtypes, devices: what to combine.
+        every_dtype: keep dtypes that the backend does not offer; otherwise they are left out,
+            unless a layer would then have no item at all.
+    """
+    items = []
+    for layer in layers:
+        for device in devices:
+            kept = [d for d in dtypes if every_dtype or offered(backend, layer, d, device)]
+            items += [
+                Item(layer, check, dtype, device)
+                for dtype in kept or dtypes[:1]
+                for check in checks
+            ]
+    return tuple(items)

@@ -1,0 +1,77 @@
+"""The floating-point formats: their constants, and rounding to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Format:
+    """A binary floating-point format.
+
+    Args:
+        unit: unit roundoff u, half the distance from 1 to the next number.
+        bits: p, significant bits: integers up to 2^p are exact.
+        tiny: smallest subnormal number.
+        normal: smallest normal number.
+        largest: largest finite number.
+    """
+
+    unit: float
+    bits: int
+    tiny: float
+    normal: float
+    largest: float
+
+
+FORMATS = {
+    "float64": Format(2.0**-53, 53, 2.0**-1074, 2.0**-1022, float(np.finfo(np.float64).max)),
+    "float32": Format(2.0**-24, 24, 2.0**-149, 2.0**-126, (2 - 2.0**-23) * 2.0**127),
+    "bfloat16": Format(2.0**-8, 8, 2.0**-133, 2.0**-126, (2 - 2.0**-7) * 2.0**127),
+    "float16": Format(2.0**-11, 11, 2.0**-24, 2.0**-14, 65504.0),
+}
+REAL = {"complex64": "float32", "complex128": "float64"}
+
+
+def format_of(dtype: str) -> Format:
+    """The format of a dtype; of a complex one, that of its parts.
+
+    Raises:
+        ValueError: for a dtype that is neither floating-point nor complex.
+    """
+    try:
+        return FORMATS[REAL.get(dtype, dtype)]
+    except KeyError:
+        names = ", ".join([*FORMATS, *REAL])
+        raise ValueError(f"dtype={dtype!r}: expected one of {names}") from None
+
+
+def round_to(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Nearest numbers of `dtype` (ties to even), as float64 or complex128.
+
+    Args:
+        values: float64 or complex128 array of any shape.
+        dtype: torch's name of a floating-point or complex dtype.
+    """
+    if np.iscomplexobj(values):
+        real = REAL.get(dtype, dtype)
+        return round_to(values.real, real) + 1j * round_to(values.imag, real)
+    if dtype in ("float64", "complex128"):
+        return values.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if dtype == "float16":
+            return values.astype(np.float16).astype(np.float64)
+        if dtype in ("float32", "complex64"):
+            return values.astype(np.float32).astype(np.float64)
+        if dtype != "bfloat16":
+            raise ValueError(f"dtype={dtype!r}: expected a floating-point or complex dtype")
+        mantissa, exponent = np.frexp(values.astype(np.float64))
+        # Below the smallest normal number the grid stops getting finer.
+        scale = np.maximum(exponent - 8, -133)
+        rounded = np.ldexp(np.rint(np.ldexp(mantissa, exponent - scale)), scale)
+        rounded = np.where(
+            np.abs(rounded) > FORMATS["bfloat16"].largest, np.inf * np.sign(values), rounded
+        )
+        return np.where(np.isfinite(values), rounded, values)

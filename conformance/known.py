@@ -1,0 +1,190 @@
+"""Known failures: pinned in TOML files, strict, and never a licence for other failures."""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+import json
+import operator
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from .case import Case
+from .catalogue import CATALOGUE
+from .encoding import decode_case
+
+_COMPARISON = re.compile(r"^(==|!=|>=|<=|>|<)\s*(.+)$")
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_FIELDS = {
+    "layer": str,
+    "check": str,
+    "dtype": str,
+    "device": str,
+    "backend": str,
+    "when": dict,
+    "versions": dict,
+    "reason": str,
+    "link": str,
+    "case": str,
+}
+
+
+class KnownError(ValueError):
+    """A file of known failures that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """One known failure.
+
+    Args:
+        layer, check: what fails; the layer may be a glob.
+        dtype, device, backend: where it fails, `"*"` = everywhere.
+        when: conditions on the case: argument, `<input>.ndim`, `<input>.size` or `<input>`
+            (`"given"`, `"absent"`) → a value or a comparison such as `">1"`.
+        versions: package → specifier; outside them the entry does not apply.
+        reason, link: why it fails, and where that is discussed.
+        case: the pinned failing case.
+    """
+
+    layer: str
+    check: str
+    reason: str
+    dtype: str = "*"
+    device: str = "*"
+    backend: str = "*"
+    when: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    link: str = ""
+    case: Case | None = None
+
+    def applies(self, *, layer: str, check: str, dtype: str, device: str, backend: str) -> bool:
+        """Whether the entry is about an item, in the versions that are installed."""
+        pairs = (
+            (layer, self.layer),
+            (check, self.check),
+            (dtype, self.dtype),
+            (device, self.device),
+            (backend, self.backend),
+        )
+        return all(fnmatch.fnmatchcase(name, pattern) for name, pattern in pairs) and all(
+            _installed(package, specifier) for package, specifier in self.versions.items()
+        )
+
+    def covers(self, case: Case) -> bool:
+        """Whether a case meets the conditions."""
+        facts = _facts(case)
+        return all(_meets(facts.get(name), wanted) for name, wanted in self.when.items())
+
+    def pinned(self, dtype: str, device: str) -> Case | None:
+        """The pinned case in an item's dtype, on its device."""
+        if self.case is None:
+            return None
+        return replace(self.case, call=replace(self.case.call, dtype=dtype, device=device))
+
+
+def parse(text: str, name: str) -> tuple[Known, ...]:
+    """Read a file of known failures.
+
+    Args:
+        text: TOML with tables `[[known]]`.
+        name: of the file, for messages.
+
+    Raises:
+        KnownError: naming the entry and what is wrong with it.
+    """
+    try:
+        tables = tomllib.loads(text).get("known", [])
+    except tomllib.TOMLDecodeError as error:
+        raise KnownError(f"{name}: {error}") from None
+    return tuple(_entry(table, f"{name}, entry {k}") for k, table in enumerate(tables, 1))
+
+
+def shipped(backend: str) -> tuple[Known, ...]:
+    """The known failures that ship with the package for one of its own backends."""
+    file = files("conformance") / "known_failures" / f"{backend}.toml"
+    if not re.fullmatch(r"[\w-]+", backend) or not file.is_file():
+        return ()
+    entries = parse(file.read_text(encoding="utf-8"), f"known_failures/{backend}.toml")
+    return tuple(replace(entry, backend=backend) for entry in entries)
+
+
+def _entry(table: Mapping[str, Any], where: str) -> Known:
+    for key, value in table.items():
+        if key not in _FIELDS:
+            raise KnownError(f"{where}: no field {key!r}; expected some of {', '.join(_FIELDS)}")
+        if not isinstance(value, _FIELDS[key]):
+            raise KnownError(f"{where}: {key}={value!r}: expected {_FIELDS[key].__name__}")
+    for key in ("layer", "check", "reason"):
+        if not table.get(key):
+            raise KnownError(f"{where}: {key} is missing")
+    if not any(fnmatch.fnmatchcase(layer, table["layer"]) for layer in CATALOGUE):
+        raise KnownError(f"{where}: layer={table['layer']!r} names no layer of the suite")
+    for package, specifier in table.get("versions", {}).items():
+        try:
+            SpecifierSet(str(specifier))
+        except InvalidSpecifier:
+            raise KnownError(
+                f"{where}: versions.{package}={specifier!r}: expected a specifier such as '>=2.13'"
+            ) from None
+    facts = dict(table)
+    if "case" in facts:
+        try:
+            facts["case"] = decode_case(json.loads(facts["case"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise KnownError(
+                f"{where}: case is no case as the results file holds it: {error}"
+            ) from error
+    return Known(**facts)
+
+
+def _installed(package: str, specifier: str) -> bool:
+    try:
+        return SpecifierSet(specifier).contains(version(package), prereleases=True)
+    except PackageNotFoundError:
+        return False
+
+
+def _facts(case: Case) -> dict[str, Any]:
+    """What conditions can speak of: arguments with their defaults, and the inputs' form."""
+    row = CATALOGUE[case.call.layer]
+    parameters = inspect.signature(row.values).parameters.values()
+    facts: dict[str, Any] = {
+        p.name: p.default
+        for p in parameters
+        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+    }
+    facts |= case.call.arguments
+    facts |= case.keywords
+    for name, array in zip(row.inputs, case.inputs, strict=False):
+        facts.setdefault(name, "absent" if array is None else "given")
+        if array is not None:
+            facts[f"{name}.ndim"] = array.ndim
+            facts[f"{name}.size"] = array.size
+    return facts
+
+
+def _meets(value: Any, wanted: Any) -> bool:
+    values: Sequence[Any] = value if isinstance(value, (tuple, list)) else [value]
+    match = _COMPARISON.match(wanted) if isinstance(wanted, str) else None
+    if match is None:
+        return value == wanted or any(v == wanted for v in values)
+    try:
+        number = json.loads(match[2])
+        return any(v is not None and _OPERATORS[match[1]](v, number) for v in values)
+    except (ValueError, TypeError):
+        return False

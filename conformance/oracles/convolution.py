@@ -1,0 +1,384 @@
+"""Convolution and transposed convolution in one, two and three dimensions.
+
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page. `*_shape` functions take shapes in place of arrays, and the number
+of spatial dimensions first.
+
+Sources: the pages torch.nn.Conv2d, ConvTranspose2d (and 1d, 3d, Lazy…) and
+torch.nn.functional.conv2d, conv_transpose2d of the PyTorch documentation; V. Dumoulin and F. Visin,
+*A guide to convolution arithmetic for deep learning* (2016).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from .rounding import Rounded, multilinear
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+Size = int | Sequence[int]
+
+PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def per_dimension(size: Size, dims: int) -> tuple[int, ...]:
+    """One number for every spatial dimension: an int stands for all of them."""
+    return (
+        (size,) * dims if isinstance(size, int) else tuple(size) * (dims if len(size) == 1 else 1)
+    )
+
+
+def paddings(
+    padding: str | Size, kernel_size: Sequence[int], dilation: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    """Zeros added before and after each dimension.
+
+    'valid' is no padding; 'same' adds dilation·(kernel_size − 1) in all, the odd one at the end.
+    """
+    if padding == "valid":
+        return ((0, 0),) * len(kernel_size)
+    if padding == "same":
+        totals = [d * (k - 1) for k, d in zip(kernel_size, dilation, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    assert not isinstance(padding, str), padding
+    return tuple((p, p) for p in per_dimension(padding, len(kernel_size)))
+
+
+def conv_length(
+    length: int, kernel: int, stride: int, before: int, after: int, dilation: int
+) -> int:
+    """L_out = ⌊(L_in + padding − dilation·(kernel_size − 1) − 1)/stride⌋ + 1."""
+    return (length + before + after - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def convolve(
+    input: np.ndarray,
+    weight: np.ndarray,
+    *,
+    stride: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    groups: int,
+    padding_mode: str = "zeros",
+) -> np.ndarray:
+    """out[n, c, o] = Σ_i Σ_k weight[c, i, k] · padded[n, i, o·stride + k·dilation].
+
+    Args:
+        input: (N, C_in, *L).
+        weight: (C_out, C_in/groups, *K).
+        stride, pads, dilation: one entry a spatial dimension.
+        groups: input and output channels are split in so many groups side by side.
+        padding_mode: what the padding holds.
+    """
+    dims = weight.ndim - 2
+    width = [(0, 0), (0, 0), *pads]
+    if padding_mode == "zeros" or not any(map(any, pads)):
+        padded = np.pad(input, width)
+    else:
+        padded = np.pad(input, width, mode=PAD_MODES[padding_mode])  # type: ignore[call-overload]
+    kernel = weight.shape[2:]
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    axes = tuple(range(2, 2 + dims))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=axes)
+    steps = [slice(None, None, s) for s in stride]
+    taps = [slice(None, None, d) for d in dilation]
+    windows = windows[(slice(None), slice(None), *steps, *taps)]
+    n, _, *rest = windows.shape
+    outs, offsets = rest[:dims], rest[dims:]
+    per_group = weight.shape[1]
+    columns = np.moveaxis(windows.reshape(n, groups, per_group, *outs, *offsets), 2, 2 + dims)
+    matrix = columns.reshape(n, groups, math.prod(outs), per_group * math.prod(kernel))
+    rows = weight.reshape(groups, weight.shape[0] // groups, -1)
+    sums: np.ndarray = rows @ matrix.swapaxes(-1, -2)
+    return sums.reshape(n, weight.shape[0], *outs)
+
+
+def convolve_transposed(
+    input: np.ndarray,
+    weight: np.ndarray,
+    *,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    output_padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> np.ndarray:
+    """Every input element i adds its multiple of the kernel at i·stride + k·dilation − padding.
+
+    Args:
+        input: (N, C_in, *L).
+        weight: (C_in, C_out/groups, *K).
+        stride, padding, output_padding, dilation: one entry a spatial dimension.
+        groups: input and output channels are split in so many groups side by side.
+    """
+    n, channels, *lengths = input.shape
+    _, per_group, *kernel = weight.shape
+    full = [
+        (length - 1) * s + d * (k - 1) + 1 + extra
+        for length, s, d, k, extra in zip(
+            lengths, stride, dilation, kernel, output_padding, strict=True
+        )
+    ]
+    x = input.reshape(n, groups, channels // groups, math.prod(lengths))
+    w = weight.reshape(groups, channels // groups, per_group * math.prod(kernel))
+    spread = (w.swapaxes(-1, -2) @ x).reshape(n, groups, per_group, *kernel, *lengths)
+    canvas = np.zeros((n, groups, per_group, *full), dtype=spread.dtype)
+    for offset in product(*map(range, kernel)):
+        target: tuple[Any, ...] = tuple(
+            slice(k * d, k * d + (length - 1) * s + 1, s)
+            for k, d, length, s in zip(offset, dilation, lengths, stride, strict=True)
+        )
+        canvas[(..., *target)] += spread[(slice(None), slice(None), slice(None), *offset)]
+    inside: tuple[Any, ...] = tuple(
+        slice(p, size - p) for p, size in zip(padding, full, strict=True)
+    )
+    cropped = canvas[(..., *inside)]
+    return cropped.reshape(n, groups * per_group, *cropped.shape[3:])
+
+
+def output_paddings(
+    output_size: Sequence[int],
+    lengths: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[int, ...]:
+    """The output_padding that makes the output as large as asked.
+
+    Args:
+        output_size: the spatial sizes, or all sizes of the output.
+        lengths: the spatial sizes of the input.
+        kernel, stride, padding, dilation: one entry a spatial dimension.
+    """
+    wanted = output_size[-len(lengths) :]
+    return tuple(
+        size - ((length - 1) * s - 2 * p + d * (k - 1) + 1)
+        for size, length, k, s, p, d in zip(
+            wanted, lengths, kernel, stride, padding, dilation, strict=True
+        )
+    )
+
+
+def _batched(function: Any, x: Rounded, dims: int) -> Rounded:
+    """Treat an unbatched input (C, *L) as a batch of one."""
+    if len(x.shape) == dims + 2:
+        return function(x)  # type: ignore[no-any-return]
+    return function(x.map(lambda a: a[np.newaxis]))[0]  # type: ignore[no-any-return]
+
+
+def _channels(bias: Rounded | None, dims: int) -> Rounded | None:
+    return None if bias is None else bias.map(lambda b: b.reshape(-1, *(1,) * dims))
+
+
+def functional_conv(
+    state: State,
+    input: Rounded,
+    weight: Rounded,
+    bias: Rounded | None = None,
+    *,
+    stride: Size = 1,
+    padding: str | Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    padding_mode: str = "zeros",
+) -> Rounded:
+    """Cross-correlation of input (N?, C_in, *L) and weight (C_out, C_in/groups, *K), plus bias."""
+    dims = len(weight.shape) - 2
+    steps, spread = per_dimension(stride, dims), per_dimension(dilation, dims)
+    pads = paddings(padding, weight.shape[2:], spread)
+
+    def sums(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        return convolve(
+            x, w, stride=steps, pads=pads, dilation=spread, groups=groups, padding_mode=padding_mode
+        )
+
+    terms = math.prod(weight.shape[1:])
+    return _batched(
+        lambda x: multilinear(sums, x, weight, plus=_channels(bias, dims), terms=terms, wide=True),
+        input,
+        dims,
+    )
+
+
+def conv(
+    state: State,
+    input: Rounded,
+    *,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: Size,
+    bias: bool = True,
+    **arguments: Any,
+) -> Rounded:
+    """Conv1d, Conv2d, Conv3d: `functional_conv` with the layer's own weight and bias."""
+    return functional_conv({}, input, state["weight"], state["bias"] if bias else None, **arguments)
+
+
+def lazy_conv(
+    state: State,
+    input: Rounded,
+    *,
+    out_channels: int,
+    kernel_size: Size,
+    bias: bool = True,
+    **arguments: Any,
+) -> Rounded:
+    """LazyConv1d, …: in_channels is the input's number of channels."""
+    return functional_conv({}, input, state["weight"], state["bias"] if bias else None, **arguments)
+
+
+def functional_conv_transpose(
+    state: State,
+    input: Rounded,
+    weight: Rounded,
+    bias: Rounded | None = None,
+    *,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+    output_size: Sequence[int] | None = None,
+) -> Rounded:
+    """The gradient of the convolution with weight (C_in, C_out/groups, *K) w.r.t. its input."""
+    dims = len(weight.shape) - 2
+    steps, spread = per_dimension(stride, dims), per_dimension(dilation, dims)
+    crop, extra = per_dimension(padding, dims), per_dimension(output_padding, dims)
+    if output_size is not None:
+        extra = output_paddings(
+            output_size, input.shape[-dims:], weight.shape[2:], steps, crop, spread
+        )
+
+    def sums(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        return convolve_transposed(
+            x, w, stride=steps, padding=crop, output_padding=extra, dilation=spread, groups=groups
+        )
+
+    terms = weight.shape[0] // groups * math.prod(weight.shape[2:])
+    return _batched(
+        lambda x: multilinear(sums, x, weight, plus=_channels(bias, dims), terms=terms),
+        input,
+        dims,
+    )
+
+
+def conv_transpose(
+    state: State,
+    input: Rounded,
+    *,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: Size,
+    bias: bool = True,
+    padding_mode: str = "zeros",
+    **arguments: Any,
+) -> Rounded:
+    """ConvTranspose1d, …: `functional_conv_transpose` with the layer's own weight and bias."""
+    return functional_conv_transpose(
+        {}, input, state["weight"], state["bias"] if bias else None, **arguments
+    )
+
+
+def lazy_conv_transpose(
+    state: State,
+    input: Rounded,
+    *,
+    out_channels: int,
+    kernel_size: Size,
+    bias: bool = True,
+    padding_mode: str = "zeros",
+    **arguments: Any,
+) -> Rounded:
+    """LazyConvTranspose1d, …: in_channels is the input's number of channels."""
+    return functional_conv_transpose(
+        {}, input, state["weight"], state["bias"] if bias else None, **arguments
+    )
+
+
+def conv_shape(
+    dims: int,
+    input: Shape,
+    *,
+    out_channels: int,
+    kernel_size: Size,
+    stride: Size = 1,
+    padding: str | Size = 0,
+    dilation: Size = 1,
+    **others: Any,
+) -> tuple[Shape, ...]:
+    """(N?, C_in, *L_in) → (N?, C_out, *L_out)."""
+    kernel, spread = per_dimension(kernel_size, dims), per_dimension(dilation, dims)
+    lengths = tuple(
+        conv_length(length, k, s, *pad, d)
+        for length, k, s, pad, d in zip(
+            input[-dims:],
+            kernel,
+            per_dimension(stride, dims),
+            paddings(padding, kernel, spread),
+            spread,
+            strict=True,
+        )
+    )
+    return ((*input[: -dims - 1], out_channels, *lengths),)
+
+
+def functional_conv_shape(
+    dims: int, input: Shape, weight: Shape, bias: Shape | None = None, **arguments: Any
+) -> tuple[Shape, ...]:
+    """`conv_shape` with the sizes of the weight (C_out, C_in/groups, *K)."""
+    return conv_shape(dims, input, out_channels=weight[0], kernel_size=weight[2:], **arguments)
+
+
+def conv_transpose_shape(
+    dims: int,
+    input: Shape,
+    *,
+    out_channels: int,
+    kernel_size: Size,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    dilation: Size = 1,
+    output_size: Sequence[int] | None = None,
+    **others: Any,
+) -> tuple[Shape, ...]:
+    """L_out = output_size or
+    (L_in − 1)·stride − 2·padding + dilation·(kernel_size − 1) + output_padding + 1.
+    """
+    lengths = tuple(
+        (length - 1) * s - 2 * p + d * (k - 1) + extra + 1
+        for length, s, p, d, k, extra in zip(
+            input[-dims:],
+            per_dimension(stride, dims),
+            per_dimension(padding, dims),
+            per_dimension(dilation, dims),
+            per_dimension(kernel_size, dims),
+            per_dimension(output_padding, dims),
+            strict=True,
+        )
+    )
+    if output_size is not None:
+        lengths = tuple(output_size[-dims:])
+    return ((*input[: -dims - 1], out_channels, *lengths),)
+
+
+def functional_conv_transpose_shape(
+    dims: int,
+    input: Shape,
+    weight: Shape,
+    bias: Shape | None = None,
+    *,
+    groups: int = 1,
+    **arguments: Any,
+) -> tuple[Shape, ...]:
+    """`conv_transpose_shape` with the sizes of the weight (C_in, C_out/groups, *K)."""
+    return conv_transpose_shape(
+        dims, input, out_channels=weight[1] * groups, kernel_size=weight[2:], **arguments
+    )

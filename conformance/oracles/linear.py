@@ -1,0 +1,120 @@
+"""Identity, Linear, LazyLinear and Bilinear.
+
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page. `*_shape` functions take shapes in place of arrays.
+
+Sources: the pages torch.nn.Identity, Linear, LazyLinear, Bilinear and
+torch.nn.functional.linear, bilinear of the PyTorch documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .rounding import Rounded, multilinear
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+
+
+def identity(state: State, input: Rounded, **unused: Any) -> Rounded:
+    """A placeholder identity operator that is argument-insensitive: y = x."""
+    return input
+
+
+def identity_shape(input: Shape, **unused: Any) -> tuple[Shape, ...]:
+    """(*) → (*)."""
+    return (input,)
+
+
+def linear(
+    state: State, input: Rounded, *, in_features: int, out_features: int, bias: bool = True
+) -> Rounded:
+    """y = x Aᵀ + b, input (*, in_features), A (out_features, in_features)."""
+    return functional_linear({}, input, state["weight"], state["bias"] if bias else None)
+
+
+def lazy_linear(state: State, input: Rounded, *, out_features: int, bias: bool = True) -> Rounded:
+    """Linear whose in_features is input.shape[-1]."""
+    return functional_linear({}, input, state["weight"], state["bias"] if bias else None)
+
+
+def functional_linear(
+    state: State, input: Rounded, weight: Rounded, bias: Rounded | None = None
+) -> Rounded:
+    """y = x Aᵀ + b, weight (out_features, in_features) or (in_features), bias to match."""
+    formula = "...i,oi->...o" if len(weight.shape) == 2 else "...i,i->..."
+
+    def product(x: np.ndarray, A: np.ndarray) -> np.ndarray:
+        return np.asarray(np.einsum(formula, x, A))
+
+    return multilinear(product, input, weight, plus=bias, terms=weight.shape[-1], wide=True)
+
+
+def linear_shape(
+    input: Shape, *, in_features: int, out_features: int, bias: bool = True
+) -> tuple[Shape, ...]:
+    """(*, in_features) → (*, out_features)."""
+    return ((*input[:-1], out_features),)
+
+
+def lazy_linear_shape(input: Shape, *, out_features: int, bias: bool = True) -> tuple[Shape, ...]:
+    """(*, in_features) → (*, out_features)."""
+    return ((*input[:-1], out_features),)
+
+
+def functional_linear_shape(
+    input: Shape, weight: Shape, bias: Shape | None = None
+) -> tuple[Shape, ...]:
+    """(*, in_features) → (*, out_features), or (*) if the weight is (in_features)."""
+    return ((*input[:-1], *weight[:-1]),)
+
+
+def bilinear(
+    state: State,
+    input1: Rounded,
+    input2: Rounded,
+    *,
+    in1_features: int,
+    in2_features: int,
+    out_features: int,
+    bias: bool = True,
+) -> Rounded:
+    """y = x₁ᵀ A x₂ + b, inputs (*, in1_features) and (*, in2_features)."""
+    return functional_bilinear({}, input1, input2, state["weight"], state["bias"] if bias else None)
+
+
+def functional_bilinear(
+    state: State, input1: Rounded, input2: Rounded, weight: Rounded, bias: Rounded | None = None
+) -> Rounded:
+    """y = x₁ᵀ A x₂ + b, weight (out_features, in1_features, in2_features)."""
+
+    def product(x1: np.ndarray, A: np.ndarray, x2: np.ndarray) -> np.ndarray:
+        return np.asarray(np.einsum("...i,kij,...j->...k", x1, A, x2))
+
+    _, rows, columns = weight.shape
+    # Each product of three factors rounds twice.
+    return multilinear(product, input1, weight, input2, plus=bias, terms=rows * columns + 1)
+
+
+def bilinear_shape(
+    input1: Shape,
+    input2: Shape,
+    *,
+    in1_features: int,
+    in2_features: int,
+    out_features: int,
+    bias: bool = True,
+) -> tuple[Shape, ...]:
+    """(*, in1_features), (*, in2_features) → (*, out_features)."""
+    return ((*input1[:-1], out_features),)
+
+
+def functional_bilinear_shape(
+    input1: Shape, input2: Shape, weight: Shape, bias: Shape | None = None
+) -> tuple[Shape, ...]:
+    """(*, in1_features), (*, in2_features) → (*, out_features)."""
+    return ((*input1[:-1], weight[0]),)

@@ -1,0 +1,375 @@
+"""RNN, LSTM and GRU, their cells, and the layers built of them.
+
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page. `*_shape` functions take shapes in place of arrays.
+
+Sources: the pages torch.nn.RNN, LSTM, GRU, RNNCell, LSTMCell, GRUCell of the PyTorch
+documentation; H. Sak et al., *Long short-term memory recurrent neural network architectures for
+large scale acoustic modeling* (2014) for proj_size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .rounding import Rounded, blend, choose, exactly, join, multilinear, relu, sigmoid, tanh
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+Hidden = tuple[Rounded, ...]
+Cell = Callable[[Rounded, Hidden, "Weights"], Hidden]
+
+
+class Weights:
+    """The weights of one cell, gate by gate, as the documentation names them.
+
+    Args:
+        state: the layer's state.
+        suffix: appended to each name: `""` in a cell, `"_l0"`, `"_l1_reverse"` in a layer.
+    """
+
+    def __init__(self, state: State, suffix: str = "") -> None:
+        self.ih, self.hh = state["weight_ih" + suffix], state["weight_hh" + suffix]
+        self.bias_ih, self.bias_hh = state.get("bias_ih" + suffix), state.get("bias_hh" + suffix)
+        self.projection = state.get("weight_hr" + suffix)
+
+    def input_part(self, x: Rounded) -> list[Sums]:
+        """W_ih x + b_ih."""
+        return [Sums(x, self.ih, self.bias_ih)]
+
+    def hidden_part(self, h: Rounded) -> list[Sums]:
+        """W_hh h + b_hh."""
+        return [Sums(h, self.hh, self.bias_hh)]
+
+
+class Sums:
+    """One not yet added W x + b, so that sums of several are bounded as one sum."""
+
+    def __init__(self, x: Rounded, weight: Rounded, bias: Rounded | None) -> None:
+        self.x, self.weight, self.bias = x, weight, bias
+
+    def value(self) -> Rounded:
+        """W x + b for x (N, features); half precision stores W x before b is added."""
+        terms = self.x.shape[-1]
+        if self.bias is None or self.x.precision.dtype in ("float32", "float64"):
+            return multilinear(
+                _product, self.x, self.weight, plus=self.bias, terms=terms, wide=True
+            )
+        return multilinear(_product, self.x, self.weight, terms=terms, wide=True) + self.bias
+
+
+def _product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return np.asarray(x @ weight.T)
+
+
+def total(parts: Sequence[Sums]) -> Rounded:
+    """The sum of all parts, in any order and with any intermediate storing."""
+    results = [part.value() for part in parts]
+    added = results[0]
+    for result in results[1:]:
+        added = added + result
+    if added.precision.dtype in ("float32", "float64"):
+        # All products may be accumulated in one go: n counts the terms of all parts.
+        return _as_one_sum(parts, added)
+    return added
+
+
+def _as_one_sum(parts: Sequence[Sums], added: Rounded) -> Rounded:
+    if not added.error.any():
+        return added
+    joint_x = join([part.x for part in parts], axis=-1)
+    joint_w = join([part.weight for part in parts], axis=-1)
+    biases = [part.bias for part in parts if part.bias is not None]
+    bias = None
+    if biases:
+        magnitude = sum(np.abs(b.value) for b in biases)
+        # A stand-in with the magnitude of both biases bounds their share of the sum.
+        bias = Rounded(np.asarray(magnitude), np.zeros(np.shape(magnitude)), added.precision)
+    terms = joint_x.shape[-1] + max(len(biases) - 1, 0)
+    joint = multilinear(_product, joint_x, joint_w, plus=bias, terms=terms, wide=True)
+    return Rounded(
+        added.value,
+        np.where(added.error == 0, 0.0, np.maximum(added.error, joint.error)),
+        added.precision,
+    )
+
+
+def rnn_step(x: Rounded, hidden: Hidden, w: Weights, nonlinearity: str = "tanh") -> Hidden:
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu."""
+    (h,) = hidden
+    activation = {"tanh": tanh, "relu": relu}[nonlinearity]
+    return (activation(total(w.input_part(x) + w.hidden_part(h))),)
+
+
+def lstm_step(x: Rounded, hidden: Hidden, w: Weights) -> Hidden:
+    """i, f, g, o gates; c' = f⊙c + i⊙g; h' = o⊙tanh(c'), projected by W_hr where there is one."""
+    h, c = hidden
+    i, f, g, o = _gates(total(w.input_part(x) + w.hidden_part(h)), 4)
+    i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+    new_c = f * c + i * g
+    new_h = o * tanh(new_c)
+    if w.projection is not None:
+        new_h = Sums(new_h, w.projection, None).value()
+    return new_h, new_c
+
+
+def gru_step(x: Rounded, hidden: Hidden, w: Weights) -> Hidden:
+    """r, z gates; n = tanh(W_in x + b_in + r⊙(W_hn h + b_hn)); h' = (1 − z)⊙n + z⊙h."""
+    (h,) = hidden
+    size = h.shape[-1]
+    gates, new = slice(0, 2 * size), slice(2 * size, 3 * size)
+    r, z = _gates(total([_rows(part, gates) for part in w.input_part(x) + w.hidden_part(h)]), 2)
+    r, z = sigmoid(r), sigmoid(z)
+    (from_input,), (from_hidden,) = w.input_part(x), w.hidden_part(h)
+    n = tanh(_rows(from_input, new).value() + r * _rows(from_hidden, new).value())
+    return (blend(z, n, h),)
+
+
+def _rows(part: Sums, rows: slice) -> Sums:
+    return Sums(part.x, part.weight[rows], None if part.bias is None else part.bias[rows])
+
+
+def _gates(stacked: Rounded, count: int) -> list[Rounded]:
+    """(N, count·hidden_size) → count arrays (N, hidden_size), in the order of the weights' rows."""
+    size = stacked.shape[-1] // count
+    return [stacked[..., k * size : (k + 1) * size] for k in range(count)]
+
+
+def _zeros(shape: Shape, like: Rounded) -> Rounded:
+    return exactly(np.zeros(shape), like.precision)
+
+
+def _cell(
+    step: Cell, state: State, input: Rounded, hidden: Sequence[Rounded | None], count: int
+) -> Any:
+    """A cell on input (N?, input_size); absent states are zeros."""
+    w = Weights(state)
+    size = w.hh.shape[-1]
+    states = tuple(_zeros((*input.shape[:-1], size), input) if h is None else h for h in hidden)
+    if len(input.shape) == 2:
+        result = step(input, states, w)
+    else:
+        single = step(input[np.newaxis], tuple(h[np.newaxis] for h in states), w)
+        result = tuple(h[0] for h in single)
+    return result if count > 1 else result[0]
+
+
+def rnn_cell(
+    state: State,
+    input: Rounded,
+    hx: Rounded | None = None,
+    *,
+    input_size: int,
+    hidden_size: int,
+    bias: bool = True,
+    nonlinearity: str = "tanh",
+) -> Rounded:
+    """RNNCell: input (N?, input_size), hx (N?, hidden_size) → (N?, hidden_size)."""
+
+    def step(x: Rounded, hidden: Hidden, w: Weights) -> Hidden:
+        return rnn_step(x, hidden, w, nonlinearity)
+
+    return _cell(step, state, input, (hx,), 1)  # type: ignore[no-any-return]
+
+
+def lstm_cell(
+    state: State,
+    input: Rounded,
+    hx: Rounded | None = None,
+    cx: Rounded | None = None,
+    *,
+    input_size: int,
+    hidden_size: int,
+    bias: bool = True,
+) -> tuple[Rounded, Rounded]:
+    """LSTMCell: input (N?, input_size), h and c (N?, hidden_size) → h', c'."""
+    return _cell(lstm_step, state, input, (hx, cx), 2)  # type: ignore[no-any-return]
+
+
+def gru_cell(
+    state: State,
+    input: Rounded,
+    hx: Rounded | None = None,
+    *,
+    input_size: int,
+    hidden_size: int,
+    bias: bool = True,
+) -> Rounded:
+    """GRUCell: input (N?, input_size), hx (N?, hidden_size) → (N?, hidden_size)."""
+    return _cell(gru_step, state, input, (hx,), 1)  # type: ignore[no-any-return]
+
+
+def _sequence(
+    step: Cell, x: Rounded, hidden: Hidden, w: Weights, active: np.ndarray, reverse: bool
+) -> tuple[Rounded, Hidden]:
+    """One layer in one direction over x (L, N, features).
+
+    Args:
+        active: (L, N), whether the sequence still runs at that time. Where it does not, the state
+            stays and the output is 0; so the reverse direction starts at each sequence's end.
+    """
+    steps = range(x.shape[0])
+    outputs: list[Rounded] = []
+    for t in reversed(steps) if reverse else steps:
+        runs = active[t][:, np.newaxis]
+        hidden = tuple(
+            choose(runs, new, old) for new, old in zip(step(x[t], hidden, w), hidden, strict=True)
+        )
+        h = hidden[0]
+        outputs.append(choose(runs, h, _zeros(h.shape, h)))
+    if reverse:
+        outputs.reverse()
+    return join(outputs, axis=0, new=True), hidden
+
+
+def _layers(
+    step: Cell,
+    state: State,
+    input: Rounded,
+    initial: Sequence[Rounded | None],
+    *,
+    sizes: Sequence[int],
+    num_layers: int,
+    batch_first: bool,
+    bidirectional: bool,
+    lengths: Sequence[int] | None,
+) -> tuple[Rounded, ...]:
+    """Stacked, possibly bidirectional layers on input (L, N, H_in), (N, L, H_in) or (L, H_in).
+
+    Args:
+        initial: h_0 (and c_0), each (D·num_layers, N?, size) or None for zeros.
+        sizes: the last dimension of each of them.
+        lengths: of each sequence of a packed batch, in the batch's order.
+    """
+    unbatched = len(input.shape) == 2
+    x = input[:, np.newaxis] if unbatched else input
+    if batch_first and not unbatched:
+        x = x.map(lambda a: a.swapaxes(0, 1))
+    length, batch, _ = x.shape
+    directions = ("", "_reverse") if bidirectional else ("",)
+    count = num_layers * len(directions)
+    given = [
+        _zeros((count, batch, size), x) if h is None else (h[:, np.newaxis] if unbatched else h)
+        for h, size in zip(initial, sizes, strict=True)
+    ]
+    runs = np.arange(length)[:, np.newaxis] < np.array(lengths or [length] * batch)
+    finals: list[Hidden] = []
+    for layer in range(num_layers):
+        outputs = []
+        for suffix in directions:
+            hidden = tuple(h[len(finals)] for h in given)
+            weights = Weights(state, f"_l{layer}{suffix}")
+            y, final = _sequence(step, x, hidden, weights, runs, reverse=suffix != "")
+            outputs.append(y)
+            finals.append(final)
+        x = join(outputs, axis=-1)
+    lasts = [join([final[k] for final in finals], axis=0, new=True) for k in range(len(given))]
+    if unbatched:
+        return (x[:, 0], *(h[:, 0] for h in lasts))
+    if batch_first:
+        x = x.map(lambda a: a.swapaxes(0, 1))
+    return (x, *lasts)
+
+
+def rnn(
+    state: State,
+    input: Rounded,
+    h_0: Rounded | None = None,
+    *,
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    nonlinearity: str = "tanh",
+    bias: bool = True,
+    batch_first: bool = False,
+    dropout: float = 0.0,
+    bidirectional: bool = False,
+    lengths: Sequence[int] | None = None,
+) -> tuple[Rounded, ...]:
+    """RNN in eval mode → output, h_n."""
+
+    def step(x: Rounded, hidden: Hidden, w: Weights) -> Hidden:
+        return rnn_step(x, hidden, w, nonlinearity)
+
+    return _layers(
+        step, state, input, (h_0,), sizes=(hidden_size,), num_layers=num_layers,
+        batch_first=batch_first, bidirectional=bidirectional, lengths=lengths,
+    )  # fmt: skip
+
+
+def lstm(
+    state: State,
+    input: Rounded,
+    h_0: Rounded | None = None,
+    c_0: Rounded | None = None,
+    *,
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bias: bool = True,
+    batch_first: bool = False,
+    dropout: float = 0.0,
+    bidirectional: bool = False,
+    proj_size: int = 0,
+    lengths: Sequence[int] | None = None,
+) -> tuple[Rounded, ...]:
+    """LSTM in eval mode → output, h_n, c_n."""
+    return _layers(
+        lstm_step, state, input, (h_0, c_0), sizes=(proj_size or hidden_size, hidden_size),
+        num_layers=num_layers, batch_first=batch_first, bidirectional=bidirectional,
+        lengths=lengths,
+    )  # fmt: skip
+
+
+def gru(
+    state: State,
+    input: Rounded,
+    h_0: Rounded | None = None,
+    *,
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bias: bool = True,
+    batch_first: bool = False,
+    dropout: float = 0.0,
+    bidirectional: bool = False,
+    lengths: Sequence[int] | None = None,
+) -> tuple[Rounded, ...]:
+    """GRU in eval mode → output, h_n."""
+    return _layers(
+        gru_step, state, input, (h_0,), sizes=(hidden_size,), num_layers=num_layers,
+        batch_first=batch_first, bidirectional=bidirectional, lengths=lengths,
+    )  # fmt: skip
+
+
+def cell_shape(
+    states: int, input: Shape, *hidden: Shape | None, hidden_size: int, **others: Any
+) -> tuple[Shape, ...]:
+    """(N?, input_size) → (N?, hidden_size) for each of the cell's states."""
+    return ((*input[:-1], hidden_size),) * states
+
+
+def layer_shape(
+    states: int,
+    input: Shape,
+    *hidden: Shape | None,
+    hidden_size: int,
+    num_layers: int = 1,
+    batch_first: bool = False,
+    bidirectional: bool = False,
+    proj_size: int = 0,
+    **others: Any,
+) -> tuple[Shape, ...]:
+    """(*, H_in) → (*, D·H_out), and (D·num_layers, N?, H_out) for each state.
+
+    H_out is proj_size or hidden_size.
+    """
+    directions = 2 if bidirectional else 1
+    h_out = proj_size or hidden_size
+    batch = () if len(input) == 2 else (input[0 if batch_first else 1],)
+    sizes = (h_out, hidden_size)[:states]
+    finals = tuple((directions * num_layers, *batch, size) for size in sizes)
+    return ((*input[:-1], directions * h_out), *finals)

@@ -1,0 +1,51 @@
+"""The pytest plug-in: light until one of its options, or the suite itself, is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .options import add_options, wanted
+
+if TYPE_CHECKING:
+    from .session import Session
+
+ACTIVE = "conformance-session"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the suite's options."""
+    add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Wake up where the suite is asked for."""
+    if wanted(config):
+        activate(config)
+
+
+def activate(config: pytest.Config) -> Session:
+    """The suite's session, made on first use; bad options are usage errors."""
+    session: Session | None = config.pluginmanager.get_plugin(ACTIVE)
+    if session is None:
+        from .session import Session
+
+        session = Session(config)
+        config.pluginmanager.register(session, ACTIVE)
+    return session
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One item for each layer × check × dtype × device."""
+    if "conformance_item" in metafunc.fixturenames:
+        items = activate(metafunc.config).items
+        metafunc.parametrize("conformance_item", items, ids=[item.id for item in items])
+
+
+@pytest.fixture(scope="session")
+def conformance_verdict(request: pytest.FixtureRequest) -> Callable[[pytest.Item, Any], None]:
+    """Runs an item of the suite, records its verdict and turns it into pytest's outcome."""
+    return activate(request.config).judge

@@ -1,0 +1,252 @@
+"""The suite's options: declared, read with their environment twins, and checked."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from ..known import Known
+    from ..protocols import Backend
+
+OPTIONS = {
+    "backend": "implementation under test: entry-point name, or package.module:attribute "
+    "(default: torch)",
+    "device": "comma list of devices, or 'all' (default: cpu)",
+    "dtype": "comma list of dtypes (default: float32,float64,bfloat16,float16, as far as offered)",
+    "layer": "comma list of layers or globs: Conv*, functional.*",
+    "check": "comma list of checks",
+    "profile": "smoke, standard (default) or thorough",
+    "examples": "examples of each item, overriding the profile",
+    "seed": "integer (default: 0); the same seed gives the same cases everywhere",
+    "shard": "i/N: only the items of shard i of N",
+    "known": "comma list of TOML files of known failures, beside those that ship with the backend",
+    "results": "JSON-lines file to write",
+    "report": "HTML file to write",
+}
+SUITE = Path(__file__).resolve().parent.parent / "suite"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare every option under the prefix `--conformance-`."""
+    group = parser.getgroup("conformance", "nn-conformance: property-based conformance of torch.nn")
+    for name, meaning in OPTIONS.items():
+        group.addoption(
+            f"--conformance-{name}",
+            dest=f"conformance_{name}",
+            metavar=name.upper(),
+            help=f"{meaning}; environment: {twin(name)}",
+        )
+
+
+def twin(name: str) -> str:
+    """The environment variable of an option."""
+    return f"CONFORMANCE_{name.upper()}"
+
+
+def wanted(config: pytest.Config) -> bool:
+    """Whether this pytest run asks for the suite, by an option or by what it collects."""
+    if any(getattr(config.option, f"conformance_{name}", None) is not None for name in OPTIONS):
+        return True
+    return any(_names_suite(str(argument)) for argument in config.args)
+
+
+def _names_suite(argument: str) -> bool:
+    target = argument.split("::")[0]
+    if target.startswith("conformance.suite"):
+        return True
+    path = Path(target).absolute()
+    if path == SUITE or SUITE in path.parents:
+        return True
+    # A checkout's root holds the suite; an environment inside somebody's project does not count.
+    return path in SUITE.parents and "site-packages" not in SUITE.relative_to(path).parts
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run of the suite is to do.
+
+    Args:
+        backend: as named by the user.
+        layers, checks, dtypes: selected, in the catalogue's order.
+        every_dtype: the dtypes were named by the user, and stay even where not offered.
+        devices: as named by the user, not yet held against the backend.
+        profile, examples, seed: what is drawn.
+        shard: index from 1, and number of shards.
+        known: files of known failures.
+        results, report: files to write.
+        given: every option that was given, as it was given.
+    """
+
+    backend: str
+    layers: tuple[str, ...]
+    checks: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    every_dtype: bool
+    devices: tuple[str, ...]
+    profile: str
+    examples: int
+    seed: int
+    shard: tuple[int, int]
+    known: tuple[Path, ...]
+    results: Path | None
+    report: Path | None
+    given: Mapping[str, str]
+
+
+class _Reader:
+    """Options of one run, with the name under which each was given."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.given: dict[str, str] = {}
+        self.source: dict[str, str] = {}
+        for name in OPTIONS:
+            value = getattr(config.option, f"conformance_{name}", None)
+            if value is not None:
+                self.given[name], self.source[name] = value, f"--conformance-{name}"
+            elif os.environ.get(twin(name)):
+                self.given[name], self.source[name] = os.environ[twin(name)], twin(name)
+
+    def error(self, name: str, problem: str) -> pytest.UsageError:
+        """A usage error that shows the option as it was given."""
+        return pytest.UsageError(f"{self.source[name]}={self.given[name]}: {problem}")
+
+    def listed(self, name: str) -> list[str]:
+        """A comma list."""
+        entries = [entry.strip() for entry in self.given[name].split(",") if entry.strip()]
+        if not entries:
+            raise self.error(name, "expected a comma list with at least one entry")
+        return entries
+
+    def integer(self, name: str, default: int, least: int | None = None) -> int:
+        """A whole number."""
+        if name not in self.given:
+            return default
+        try:
+            value = int(self.given[name])
+        except ValueError:
+            raise self.error(name, "expected an integer") from None
+        if least is not None and value < least:
+            raise self.error(name, f"expected an integer of at least {least}")
+        return value
+
+    def chosen(self, name: str, known: Sequence[str], *, globs: bool = False) -> tuple[str, ...]:
+        """Entries of a comma list that are all known, in the order of the known ones."""
+        found: set[str] = set()
+        for entry in self.listed(name):
+            matches = [k for k in known if fnmatch.fnmatchcase(k, entry)] if globs else []
+            matches = matches or [k for k in known if k == entry]
+            if not matches:
+                raise self.error(name, f"no {name} {entry!r}; {_nearest(entry, known)}")
+            found |= set(matches)
+        return tuple(k for k in known if k in found)
+
+
+def _nearest(entry: str, known: Iterable[str]) -> str:
+    names = list(known)
+    folded = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(entry.strip("*").lower(), folded, n=4, cutoff=0.5)
+    if len(names) > 12 and near:
+        return f"nearest: {', '.join(folded[n] for n in near)}"
+    return f"expected one of {', '.join(names)}"
+
+
+def resolve(config: pytest.Config) -> Settings:
+    """Read and check the options.
+
+    Raises:
+        pytest.UsageError: naming the option, its value and what was expected.
+    """
+    from ..catalogue import CATALOGUE, COMPLEX, DTYPES
+    from ..checks import CHECKS
+    from ..engine import PROFILES
+
+    read = _Reader(config)
+    given = read.given
+    profile = given.get("profile", "standard")
+    if profile not in PROFILES:
+        raise read.error("profile", f"expected one of {', '.join(PROFILES)}")
+    shard = (1, 1)
+    if "shard" in given:
+        match = re.fullmatch(r"(\d+)/(\d+)", given["shard"].strip())
+        shard = (int(match[1]), int(match[2])) if match else (0, 0)
+        if not 1 <= shard[0] <= shard[1]:
+            raise read.error("shard", "expected i/N with 1 ≤ i ≤ N, such as 2/8")
+    everything = (*DTYPES, *COMPLEX)
+    return Settings(
+        backend=given.get("backend", "torch"),
+        layers=read.chosen("layer", list(CATALOGUE), globs=True)
+        if "layer" in given
+        else tuple(CATALOGUE),
+        checks=read.chosen("check", list(CHECKS)) if "check" in given else tuple(CHECKS),
+        dtypes=read.chosen("dtype", everything) if "dtype" in given else DTYPES,
+        every_dtype="dtype" in given,
+        devices=tuple(read.listed("device")) if "device" in given else ("cpu",),
+        profile=profile,
+        examples=read.integer("examples", PROFILES[profile], least=1),
+        seed=read.integer("seed", 0),
+        shard=shard,
+        known=tuple(Path(p).absolute() for p in read.listed("known")) if "known" in given else (),
+        results=_file(read, "results"),
+        report=_file(read, "report"),
+        given=dict(given),
+    )
+
+
+def _file(read: _Reader, name: str) -> Path | None:
+    if name not in read.given:
+        return None
+    path = Path(read.given[name]).absolute()
+    if path.is_dir():
+        raise read.error(name, "expected a file, this is a folder")
+    return path
+
+
+def devices(backend: Backend, asked: Sequence[str]) -> tuple[str, ...]:
+    """The devices to run on.
+
+    Args:
+        backend: asked what it offers.
+        asked: names; `all` stands for every device, `cuda` for every `cuda:i`.
+
+    Raises:
+        pytest.UsageError: for a device that is not there, naming those that are.
+    """
+    from ..backends.registry import devices_of
+
+    offered = devices_of(backend)
+    found: list[str] = []
+    for name in asked:
+        matches = [d for d in offered if name in ("all", d) or d.startswith(f"{name}:")]
+        if not matches:
+            raise pytest.UsageError(
+                f"--conformance-device={name}: no such device; backend {backend.name!r} offers "
+                f"{', '.join(offered) or 'none'}"
+            )
+        found += matches
+    return tuple(dict.fromkeys(found))
+
+
+def known_failures(backend: Backend, paths: Sequence[Path]) -> tuple[Known, ...]:
+    """The known failures of a run: those that ship with the backend, and the user's.
+
+    Raises:
+        pytest.UsageError: for a file that cannot be read.
+    """
+    from ..known import KnownError, parse, shipped
+
+    entries = list(shipped(backend.name))
+    for path in paths:
+        try:
+            entries += parse(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError, KnownError) as error:
+            raise pytest.UsageError(f"--conformance-known={path}: {error}") from None
+    return tuple(entries)

@@ -1,0 +1,238 @@
+"""The controller's side: verdicts into the results file, the report and the terminal."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Generator
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .. import __version__
+from ..case import Examples, Verdict
+from ..reports import summary
+from ..reports.results import SCHEMA, Footer, Identity, Run, Writer, parse
+
+if TYPE_CHECKING:
+    from .session import Session
+
+KEY = "conformance-verdict"
+_ITEM = re.compile(r"::test_layer\[(?P<id>.+)\]$")
+
+
+class Recorder:
+    """Collects the verdicts of all workers.
+
+    Args:
+        session: the suite's session on the controller.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.started = time.perf_counter()
+        self.verdicts: list[Verdict] = []
+        self.footer: Footer | None = None
+        self.identity = _identity(session)
+        self.writer: Writer | None = None
+        self.trouble: list[str] = []
+
+    def pytest_sessionstart(self) -> None:
+        """Open the results file; its first line says what produces it."""
+        path = self.session.settings.results
+        if path is None:
+            return
+        try:
+            self.writer = Writer(path)
+            self.writer.write(self.identity)
+        except OSError as error:
+            raise pytest.UsageError(f"--conformance-results={path}: {error.strerror}") from error
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the verdict that travels with a test's report."""
+        if report.when != "call":
+            return
+        for key, value in report.user_properties:
+            if key == KEY:
+                self.record(_verdict(str(value), self.identity))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str) -> None:
+        """A worker died: its item has a verdict all the same."""
+        match = _ITEM.search(crashitem)
+        if match is None:
+            return
+        for item in self.session.items:
+            if item.id == match["id"]:
+                message = "the worker process died while it ran this item"
+                command = self.session.command(item)
+                self.record(
+                    Verdict(
+                        item.id, item.layer, item.check, item.dtype, item.device, "crashed",
+                        Examples(), message=message, command=command,
+                    )
+                )  # fmt: skip
+
+    def record(self, verdict: Verdict) -> None:
+        """Keep a verdict and write it out at once."""
+        self.verdicts.append(verdict)
+        if self.writer is not None:
+            try:
+                self.writer.write(verdict)
+            except OSError as error:
+                self.trouble.append(f"results: {error}")
+                self.writer = None
+
+    def run(self) -> Run:
+        """All that is known so far."""
+        return Run(self.identity, tuple(self.verdicts), self.footer)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Close the files; a run in which nothing passed is not conformant."""
+        done = {verdict.id for verdict in self.verdicts}
+        if self.verdicts and done >= set(self.identity.items):
+            self.footer = Footer(
+                counts=summary.counts(self.run()),
+                verdicts=len(self.verdicts),
+                seconds=round(time.perf_counter() - self.started, 3),
+                finished=_now(),
+            )
+            if self.writer is not None:
+                self.writer.write(self.footer)
+        if self.writer is not None:
+            self.writer.close()
+        report = self.session.settings.report
+        if report is not None and self.verdicts:
+            self._write_report(report)
+        finished = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        if self.verdicts and session.exitstatus in finished and not summary.ok(self.run()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        # The terminal's summary comes in here.
+        return (yield)
+
+    def _write_report(self, path: Path) -> None:
+        from ..reports import html
+
+        try:
+            results = self.session.settings.results
+            text = html.render(self.run(), results=str(results) if results else "RESULTS")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            self.trouble.append(f"report: {error}")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """The table layers × checks, what is missing, and where the files are."""
+        from .table import table
+
+        write = terminalreporter
+        settings = self.session.settings
+        if not self.session.items and settings.shard[1] > 1:
+            write.write_line(f"conformance: shard {settings.shard[0]}/{settings.shard[1]} is empty")
+        if not self.verdicts:
+            return
+        run = self.run()
+        outcome = summary.outcome(run)
+        good = outcome.name == summary.CONFORMANT
+        write.section(f"conformance of {self.session.backend.name}", sep="=")
+        for line in table(run):
+            write.write_line(line)
+        write.write_line("")
+        write.write_line(outcome.sentence, **{"green" if good else "red": True, "bold": True})
+        for line in self.trouble:
+            write.write_line(f"not written: {line}", red=True)
+        if settings.results is not None:
+            write.write_line(f"results: {settings.results}")
+        if settings.report is not None:
+            write.write_line(f"report: {settings.report}")
+
+
+def _verdict(line: str, identity: Identity) -> Verdict:
+    """A worker's line as a verdict."""
+    from ..reports.results import encode_line
+
+    run = parse([encode_line(identity), line.encode("utf-8", "surrogatepass")])
+    if not run.verdicts:
+        raise ValueError(f"not a verdict: {run.notes}")
+    verdict: Verdict = run.verdicts[0]
+    return verdict
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _identity(session: Session) -> Identity:
+    settings = session.settings
+    return Identity(
+        schema=SCHEMA,
+        suite=__version__,
+        backend=session.backend.name,
+        info=session.info,
+        torch=_version("torch"),
+        numpy=_version("numpy") or "unknown",
+        hypothesis=_version("hypothesis") or "unknown",
+        python=platform.python_version(),
+        os=platform.platform(),
+        cpu=_cpu(),
+        threads={name: os.environ[name] for name in _threads() if name in os.environ},
+        devices=session.devices,
+        dtypes=settings.dtypes,
+        profile=settings.profile,
+        seed=settings.seed,
+        examples=settings.examples,
+        shard=f"{settings.shard[0]}/{settings.shard[1]}",
+        options={**settings.given, "workers": _workers(session.config)},
+        items=tuple(item.id for item in session.items),
+        total=session.total,
+        git=_git(),
+        started=_now(),
+    )
+
+
+def _threads() -> tuple[str, ...]:
+    from .session import THREADS
+
+    return THREADS
+
+
+def _workers(config: pytest.Config) -> str:
+    return str(getattr(config.option, "numprocesses", None) or 0)
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _git() -> dict[str, str] | None:
+    """Commit of the working directory, None where it is no checkout or there is no git."""
+    try:
+        commit, status = (
+            subprocess.run(
+                ["git", *arguments], capture_output=True, text=True, timeout=10, check=True
+            ).stdout.strip()
+            for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "uncommitted changes": "yes" if status else "no"}

@@ -1,0 +1,149 @@
+"""A run of the suite within pytest: what runs, what is said, and what is recorded."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import os
+import shlex
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from .options import devices, known_failures, resolve
+
+KEY = "conformance-verdict"
+# One thread a worker: several workers with several threads each get in each other's way.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+UNSAFE_DISTRIBUTIONS = ("loadscope", "loadfile", "loadgroup")
+
+
+class Session:
+    """The suite's part of a pytest session, on the controller and on each xdist worker.
+
+    Args:
+        config: pytest's.
+
+    Raises:
+        pytest.UsageError: if an option is wrong or the backend cannot be used.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        for name in THREADS:
+            os.environ.setdefault(name, "1")
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        from ..backends.registry import BackendError, info_of, load
+        from ..engine import Engine, plan
+
+        self.config = config
+        self.settings = resolve(config)
+        self.worker = hasattr(config, "workerinput")
+        try:
+            self.backend = load(self.settings.backend)
+            self.info = info_of(self.backend)
+            self.devices = devices(self.backend, self.settings.devices)
+            planned = plan(
+                self.backend,
+                layers=self.settings.layers,
+                checks=self.settings.checks,
+                dtypes=self.settings.dtypes,
+                devices=self.devices,
+                every_dtype=self.settings.every_dtype,
+            )
+        except BackendError as error:
+            raise pytest.UsageError(str(error)) from None
+        index, count = self.settings.shard
+        self.total = len(planned)
+        self.items = tuple(item for item in planned if _shard_of(item.id, count) == index)
+        known = known_failures(self.backend, self.settings.known)
+        self.engine = Engine(self.backend, self.settings.examples, self.settings.seed, known)
+        if not self.worker:
+            from .recording import Recorder
+
+            self.recorder = Recorder(self)
+            config.pluginmanager.register(self.recorder, "conformance-recorder")
+            self._choose_distribution()
+
+    def _choose_distribution(self) -> None:
+        """Steal work instead of dealing it out: layers stay together on a worker."""
+        option = self.config.option
+        if not getattr(option, "numprocesses", None):
+            return
+        dist = getattr(option, "dist", "no")
+        if dist in UNSAFE_DISTRIBUTIONS:
+            raise pytest.UsageError(
+                f"--dist={dist}: a crashing backend would end the session; "
+                "expected worksteal (the suite's default) or load"
+            )
+        arguments = [str(a) for a in self.config.invocation_params.args]
+        if dist == "load" and not any(a.startswith("--dist") for a in arguments):
+            option.dist = "worksteal"
+
+    def pytest_report_header(self) -> list[str]:
+        """Name what produces the results."""
+        s = self.settings
+        facts = ", ".join(f"{k} {v}" for k, v in self.info.items())
+        shard = f", shard {s.shard[0]}/{s.shard[1]}" if s.shard[1] > 1 else ""
+        lines = [
+            f"conformance: backend {self.backend.name} ({facts})",
+            (
+                f"conformance: device {', '.join(self.devices)}; profile {s.profile}, "
+                f"{s.examples} examples an item, seed {s.seed}{shard}"
+            ),
+        ]
+        import importlib.util
+
+        if importlib.util.find_spec("hypothesis_torch") is not None:
+            lines.append(
+                "conformance: warning: the package hypothesis-torch is installed; its Hypothesis "
+                "entry point doubles the cost of every example"
+            )
+        return lines
+
+    def pytest_collection_finish(self) -> None:
+        """What is loaded now stays: keep the collector from walking it again and again."""
+        gc.collect()
+        gc.freeze()
+
+    def judge(self, node: pytest.Item, item: Any) -> None:
+        """Run an item, attach its verdict to the report, and end the test as it says.
+
+        Args:
+            node: the running test.
+            item: the `conformance.engine.Item`.
+        """
+        from ..reports.results import encode_line
+
+        verdict = self.engine.run(item)
+        if verdict.status != "passed":
+            verdict = replace(verdict, command=self.command(item))
+        # A string: anything richer may end an xdist session with an internal error.
+        node.user_properties.append((KEY, encode_line(verdict).decode("utf-8", "surrogatepass")))
+        message = verdict.message or ""
+        if verdict.status in ("failed", "unchecked"):
+            pytest.fail(f"{verdict.status}: {message}\n{verdict.command}", pytrace=False)
+        if verdict.status == "unsupported":
+            pytest.skip(f"unsupported: {message}")
+        if verdict.status == "known":
+            pytest.xfail(message)
+
+    def command(self, item: Any) -> str:
+        """The pytest command that shows an item's verdict again."""
+        s = self.settings
+        facts = {
+            "backend": s.backend,
+            "layer": item.layer,
+            "check": item.check,
+            "dtype": item.dtype,
+            "device": item.device,
+            "examples": s.examples,
+            "seed": s.seed,
+        }
+        options = [f"--conformance-{name}={value}" for name, value in facts.items()]
+        return shlex.join(["pytest", "--pyargs", "conformance.suite", *options])
+
+
+def _shard_of(id: str, count: int) -> int:
+    digest = hashlib.sha256(id.encode()).digest()
+    return int.from_bytes(digest[:8], "big") % count + 1

@@ -1,0 +1,45 @@
+"""The terminal's table: layers × checks with counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..reports import summary
+from ..reports.results import Run
+
+
+def table(run: Run) -> Iterator[str]:
+    """The lines of the table.
+
+    Args:
+        run: the verdicts so far.
+    """
+    matrix = summary.matrix(run)
+    names = [row.layer for row in matrix.rows]
+    width = max([len("layer"), *map(len, names)])
+    cells = [[_cell(cell) for cell in row.cells] for row in matrix.rows]
+    widths = [
+        max([len(check), *(len(row[k]) for row in cells)]) for k, check in enumerate(matrix.checks)
+    ]
+    yield _line("layer".ljust(width), matrix.checks, widths)
+    for name, row in zip(names, cells, strict=True):
+        yield _line(name.ljust(width), row, widths)
+    counts = summary.counts(run)
+    yield ", ".join(f"{number} {status}" for status, number in counts.items() if number)
+
+
+def _line(first: str, rest: tuple[str, ...] | list[str], widths: list[int]) -> str:
+    return "  ".join(
+        [first, *(cell.ljust(w) for cell, w in zip(rest, widths, strict=True))]
+    ).rstrip()
+
+
+def _cell(cell: summary.Cell | None) -> str:
+    """The worst status, how many verdicts have it, and the numbers compared."""
+    if cell is None:
+        return "-"
+    tally = cell.tally
+    of = sum(tally.statuses.values())
+    count = tally.statuses.get(tally.status, 0)
+    shown = f"{count}" if count == of else f"{count} of {of}"
+    return f"{summary.GLYPHS[tally.status]} {tally.status} {shown} ({tally.comparisons:,} compared)"

@@ -1,0 +1,1 @@
+"""The test modules that users run: `pytest --pyargs conformance.suite`."""

@@ -1,0 +1,155 @@
+"""One case on one backend: build, put, call, get, each step's failure told apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .case import Case, Numerics, Unsupported
+from .catalogue import Row
+from .describe import case_text
+from .oracles.precision import Precision
+from .oracles.rounding import Rounded, exactly
+from .protocols import Backend, Layer
+
+T = TypeVar("T")
+
+
+class Failure(Exception):  # noqa: N818 - what a check finds is no error of the suite
+    """A check failed on a case.
+
+    Args:
+        message: what was expected and what came, without the call.
+    """
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a check compared on one case.
+
+    Args:
+        comparisons: numbers (or facts) held against a finite expectation.
+        margin: largest error ÷ bound, None where no bound applied.
+    """
+
+    comparisons: int = 0
+    margin: float | None = None
+
+
+class Trial:
+    """A case run on a backend, each step once and only when a check asks for it.
+
+    Args:
+        backend: the implementation under test.
+        row: the layer's row of the catalogue.
+        case: the case, its device filled in.
+        numerics: what the backend declares for the dtype.
+    """
+
+    def __init__(
+        self, backend: Backend, row: Row, case: Case, numerics: Numerics | None = None
+    ) -> None:
+        self.backend, self.row, self.case, self.numerics = backend, row, case, numerics
+
+    def step(self, name: str, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
+        """Call the backend; whatever it raises, but Unsupported, is a failure of the named step."""
+        try:
+            return function(*arguments, **keywords)
+        except (Unsupported, Failure):
+            raise
+        except (Exception, SystemExit) as error:
+            accepted = "" if name == "build" else "accepted, then failed: "
+            said = str(error).strip() or "no message"
+            raise Failure(f"{accepted}{name} raised {type(error).__name__}: {said}") from error
+
+    @cached_property
+    def layer(self) -> Layer:
+        """The built layer."""
+        layer = self.step("build", self.backend.build, self.case.call)
+        missing = [name for name in ("put", "get", "dtype") if not hasattr(layer, name)]
+        if missing or not callable(layer):
+            raise Failure(
+                f"build returned {type(layer).__name__}: expected a Layer, callable and with put, "
+                f"get and dtype; missing {', '.join(missing) or '__call__'}"
+            )
+        return layer
+
+    @cached_property
+    def natives(self) -> tuple[Any, ...]:
+        """The inputs on the device; the backend gets copies and cannot harm the case."""
+        layouts = self.case.layouts + ("contiguous",) * len(self.case.inputs)
+        return tuple(
+            None if array is None else self.step("put", self.layer.put, array.copy(), layout)
+            for array, layout in zip(self.case.inputs, layouts, strict=False)
+        )
+
+    @cached_property
+    def outputs(self) -> tuple[Any, ...]:
+        """The native outputs."""
+        result = self.step("call", self.layer, *self.natives, **self.case.keywords)
+        outputs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
+        if len(outputs) != len(self.shapes):
+            raise Failure(f"got {len(outputs)} outputs, wanted {len(self.shapes)}")
+        return outputs
+
+    def get(self, native: Any) -> np.ndarray:
+        """A native on the host, as float64, complex128 or int64."""
+        array = self.step("get", self.layer.get, native)
+        if not isinstance(array, np.ndarray):
+            raise Failure(f"get returned {type(array).__name__}: expected a numpy.ndarray")
+        if array.dtype.kind not in "fciub":
+            raise Failure(f"get returned an array of dtype {array.dtype}: expected numbers")
+        return array
+
+    @cached_property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The outputs on the host."""
+        return tuple(self.get(native) for native in self.outputs)
+
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The outputs' shapes by the documentation's formulas."""
+        shapes = [None if array is None else array.shape for array in self.case.inputs]
+        while shapes and shapes[-1] is None:
+            shapes.pop()
+        return self.row.shapes(*shapes, **self._arguments)
+
+    @cached_property
+    def expected(self) -> tuple[Rounded, ...]:
+        """The outputs' values and bounds by the oracle."""
+        precision = Precision.of(self.case.call.dtype, self.numerics)
+        inputs = [None if x is None else exactly(x, precision) for x in self.case.inputs]
+        state = {name: exactly(x, precision) for name, x in self.case.call.state.items()}
+        # Values on the edge of the range overflow on purpose.
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = self.row.values(state, *inputs, **self._arguments)
+        return result if isinstance(result, tuple) else (result,)
+
+    @property
+    def _arguments(self) -> Mapping[str, Any]:
+        arguments = {k: v for k, v in self.case.call.arguments.items() if k != "*"}
+        return {**arguments, **self.case.keywords}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the outputs for messages."""
+        if len(self.shapes) == 1:
+            return ("output",)
+        if len(self.shapes) == 2 and "Cell" in self.case.call.layer:
+            return ("h'", "c'")
+        return ("output", "h_n", "c_n")[: len(self.shapes)]
+
+    def text(self) -> str:
+        """The call in one line."""
+        return case_text(self.case)
+
+
+def worst(a: float | None, b: float | None) -> float | None:
+    """The larger of two margins."""
+    known = [x for x in (a, b) if x is not None and not math.isnan(x)]
+    return max(known, default=None)

@@ -1,0 +1,175 @@
+"""The results file: one JSON object a line; its schema, writer and reader."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from conformance.case import Verdict
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Everything that produced a run; the first line of its results file.
+
+    Args:
+        schema: version of this file format.
+        suite: version of the suite.
+        backend, info: the backend's name and what it says of itself.
+        torch, numpy, hypothesis, python: versions; torch is None where it is not installed.
+        os, cpu, threads: the machine, and the threads each worker may use.
+        devices, dtypes: as selected.
+        profile, seed, examples, shard: as selected; shard is `"1/1"` for a whole run.
+        options: every option of the suite as given on the command line or in the environment.
+        items: ids of the items of this file's shard.
+        total: number of items of the whole run, all shards together.
+        git: commit and whether it has uncommitted changes, where the folder is a checkout.
+        started: ISO 8601, UTC.
+    """
+
+    schema: int
+    suite: str
+    backend: str
+    info: Mapping[str, str]
+    torch: str | None
+    numpy: str
+    hypothesis: str
+    python: str
+    os: str
+    cpu: str
+    threads: Mapping[str, str]
+    devices: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    profile: str
+    seed: int
+    examples: int
+    shard: str
+    options: Mapping[str, str]
+    items: tuple[str, ...]
+    total: int
+    git: Mapping[str, str] | None
+    started: str
+
+
+@dataclass(frozen=True)
+class Footer:
+    """The last line: a file without it is a readable, incomplete run.
+
+    Args:
+        counts: number of verdicts by status.
+        verdicts: number of verdicts.
+        seconds: wall time of the run.
+        finished: ISO 8601, UTC.
+    """
+
+    counts: Mapping[str, int]
+    verdicts: int
+    seconds: float
+    finished: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a results file says.
+
+    Args:
+        identity: its first line.
+        verdicts: in the order in which they came.
+        footer: None for a run that was cut short.
+        benchmarks: benchmark lines, as they stand.
+        notes: lines that could not be read, with their numbers.
+    """
+
+    identity: Identity
+    verdicts: tuple[Verdict, ...]
+    footer: Footer | None = None
+    benchmarks: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+_KINDS = {"run": Identity, "verdict": Verdict, "footer": Footer}
+
+
+def encode_line(record: Identity | Verdict | Footer) -> bytes:
+    """One record as a line of the results file."""
+    kind = next(name for name, cls in _KINDS.items() if isinstance(record, cls))
+    return msgspec.json.encode({"kind": kind, **msgspec.to_builtins(record)}) + b"\n"
+
+
+class Writer:
+    """Appends records to a results file as they happen, each flushed to the disk.
+
+    Args:
+        path: the file; it is overwritten, its folder is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: IO[bytes] = path.open("wb")
+
+    def write(self, record: Identity | Verdict | Footer) -> None:
+        """Append one record."""
+        self._file.write(encode_line(record))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+class ResultsError(ValueError):
+    """A results file that cannot be read at all."""
+
+
+def parse(lines: Iterable[bytes], name: str = "results") -> Run:
+    """Read a results file, keeping what can be read.
+
+    Args:
+        lines: the file's lines.
+        name: what to call the file in messages.
+
+    Raises:
+        ResultsError: if no line holds the run's identity.
+    """
+    identity: Identity | None = None
+    verdicts: list[Verdict] = []
+    footer: Footer | None = None
+    benchmarks: list[Mapping[str, Any]] = []
+    notes: list[str] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            data = msgspec.json.decode(line, type=dict[str, Any])
+            kind = data.get("kind")
+            if kind == "run":
+                identity = msgspec.convert(data, Identity, strict=False)
+            elif kind == "verdict":
+                verdicts.append(msgspec.convert(data, Verdict, strict=False))
+            elif kind == "footer":
+                footer = msgspec.convert(data, Footer, strict=False)
+            elif kind == "benchmark":
+                benchmarks.append(data)
+            else:
+                notes.append(f"{name}, line {number}: unknown kind {kind!r}")
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            notes.append(f"{name}, line {number}: {error}")
+    if identity is None:
+        reason = "; ".join(notes[:3]) or "no line of kind 'run'"
+        raise ResultsError(f"{name} is not a results file of nn-conformance: {reason}")
+    return Run(identity, tuple(verdicts), footer, tuple(benchmarks), tuple(notes))
+
+
+def read(path: Path) -> Run:
+    """Read a results file from disk; see `parse`."""
+    with path.open("rb") as file:
+        return parse(file, str(path))

@@ -1,0 +1,1 @@
+"""Strategies: Hypothesis draws cases that are valid by construction."""

@@ -1,0 +1,209 @@
+"""Cases of convolutions and transposed convolutions: modules, lazy modules and functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from conformance.case import Call, Case
+
+from .arguments import Written, masks
+from .values import Filler, regimes, seeds
+from .windows import (
+    Draw,
+    Window,
+    conv_window,
+    padding_kinds,
+    padding_modes,
+    transposed_window,
+)
+
+# plain: kernel_size only; square: one window for all dimensions; full: one for each.
+profiles = st.sampled_from(("plain", "full", "square", "depthwise", "pointwise", "wide"))
+group_counts = st.sampled_from((1, 1, 2, 3))
+channels = st.integers(1, 3)
+wide_channels = st.sampled_from((8, 16, 17, 32))
+batches = st.sampled_from((None, 1, 2, 3, 0))
+yes_no = st.booleans()
+
+
+def _channels(draw: Draw, profile: str) -> tuple[int, int, int]:
+    """groups, in_channels, out_channels."""
+    if profile == "plain":
+        return 1, draw(channels), draw(channels)
+    if profile == "depthwise":
+        groups = draw(st.integers(2, 4))
+        return groups, groups, groups * draw(channels)
+    if profile == "wide":
+        groups = draw(st.sampled_from((1, 2)))
+        return groups, groups * draw(wide_channels), groups * draw(wide_channels)
+    groups = draw(group_counts)
+    return groups, groups * draw(channels), groups * draw(channels)
+
+
+def _terms(
+    weight: tuple[int, ...], groups: int, batch: int, outputs: list[int], inputs: list[int]
+) -> int:
+    """The longest sum, forward or in any gradient; the bias is one more term."""
+    taps = math.prod(weight[2:])
+    per_group = max(weight[0] // groups, weight[1], 1)
+    return max(per_group * taps, batch * math.prod(outputs), batch * math.prod(inputs)) + 1
+
+
+def _case(
+    layer: str,
+    arguments: dict[str, Any],
+    weight: tuple[int, ...],
+    bias: int | None,
+    input: tuple[int, ...],
+    filler: Filler,
+    keywords: dict[str, Any],
+    labels: dict[str, Any],
+    seed: int,
+) -> Case:
+    x, w = filler.operand(*input), filler.operand(*weight)
+    b = None if bias is None else filler.addend(bias)
+    state: dict[str, np.ndarray] = {}
+    inputs: tuple[np.ndarray | None, ...] = (x, w, b)
+    if not layer.startswith("functional."):
+        state = {"weight": w} if b is None else {"weight": w, "bias": b}
+        inputs = (x,)
+    call = Call(layer, arguments, state, filler.dtype, "cpu")
+    return Case(call, inputs, keywords, labels=labels, seed=seed)
+
+
+@st.composite
+def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
+    """Cases of a convolution.
+
+    Args:
+        layer: `"Conv2d"`, `"LazyConv2d"`, `"functional.conv2d"`, …
+        dims: number of spatial dimensions.
+        dtype: torch's name of the dtype.
+    """
+    functional = layer.startswith("functional.")
+    profile = draw(profiles)
+    plain = profile == "plain"
+    mode = "zeros" if functional or plain else draw(padding_modes)
+    kind = "number" if plain else draw(padding_kinds)
+    count = dims if profile in ("full", "plain") else 1
+    windows = [
+        conv_window(draw, plain=plain, dims=dims, padding_kind=kind, padding_mode=mode)
+        for _ in range(count)
+    ] * (dims // count)
+    if profile == "pointwise":
+        windows = [_pointwise(w, kind) for w in windows]
+    groups, in_channels, out_channels = _channels(draw, profile)
+    batch = draw(batches)
+    bias = draw(yes_no)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+
+    sizes: dict[str, Any] = {
+        "stride": written.size([w.stride for w in windows]),
+        "padding": written.size([w.padding for w in windows]) if kind == "number" else kind,
+        "dilation": written.size([w.dilation for w in windows]),
+        "groups": groups,
+    }
+    defaults: dict[str, Any] = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+    kernel = tuple(w.kernel for w in windows)
+    required: dict[str, Any] = {}
+    if not functional:
+        sizes |= {"bias": bias, "padding_mode": mode}
+        defaults |= {"bias": True, "padding_mode": "zeros"}
+        lazy = layer.startswith("Lazy")
+        required = {} if lazy else {"in_channels": in_channels}
+        required |= {"out_channels": out_channels, "kernel_size": written.size(kernel)}
+    lengths = [w.length for w in windows]
+    weight = (out_channels, in_channels // groups, *kernel)
+    terms = _terms(weight, groups, batch or 1, lengths, lengths)
+    filler = Filler(regime, dtype, seed, terms)
+    leading = () if batch is None else (batch,)
+    return _case(
+        layer,
+        required | written.optional(sizes, defaults),
+        weight,
+        out_channels if bias else None,
+        (*leading, in_channels, *lengths),
+        filler,
+        {},
+        {"profile": profile, "regime": regime},
+        seed,
+    )
+
+
+def _pointwise(window: Window, kind: str) -> Window:
+    """The same window with a kernel of 1: what it no longer needs of the input goes."""
+    padding = 0 if kind == "same" else window.padding
+    return Window(1, window.stride, window.dilation, padding, window.length)
+
+
+@st.composite
+def transposed_convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
+    """Cases of a transposed convolution.
+
+    Args:
+        layer: `"ConvTranspose2d"`, `"LazyConvTranspose2d"`, `"functional.conv_transpose2d"`, …
+        dims: number of spatial dimensions.
+        dtype: torch's name of the dtype.
+    """
+    functional = layer.startswith("functional.")
+    profile = draw(profiles)
+    plain = profile == "plain"
+    sized = draw(yes_no) if not (functional or plain) else False
+    count = dims if profile in ("full", "plain") else 1
+    windows = [
+        transposed_window(draw, plain=plain, dims=dims, sized=sized) for _ in range(count)
+    ] * (dims // count)
+    groups, in_channels, out_channels = _channels(draw, profile)
+    batch = draw(batches)
+    bias = draw(yes_no)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+
+    kernel = tuple(w.kernel for w in windows)
+    extra = [0 if sized else w.output_padding for w in windows]
+    sizes: dict[str, Any] = {
+        "stride": written.size([w.stride for w in windows]),
+        "padding": written.size([w.padding for w in windows]),
+        "output_padding": written.size(extra),
+        "groups": groups,
+        "dilation": written.size([w.dilation for w in windows]),
+    }
+    defaults: dict[str, Any] = {
+        "stride": 1,
+        "padding": 0,
+        "output_padding": 0,
+        "groups": 1,
+        "dilation": 1,
+    }
+    required: dict[str, Any] = {}
+    if not functional:
+        sizes |= {"bias": bias, "padding_mode": "zeros"}
+        defaults |= {"bias": True, "padding_mode": "zeros"}
+        lazy = layer.startswith("Lazy")
+        required = {} if lazy else {"in_channels": in_channels}
+        required |= {"out_channels": out_channels, "kernel_size": written.size(kernel)}
+    outputs = [w.output_size for w in windows]
+    leading = () if batch is None else (batch,)
+    keywords: dict[str, Any] = {}
+    if sized:
+        whole = written.bit()
+        keywords["output_size"] = [*leading, out_channels, *outputs] if whole else outputs
+    lengths = [w.length for w in windows]
+    weight = (in_channels, out_channels // groups, *kernel)
+    filler = Filler(regime, dtype, seed, _terms(weight, groups, batch or 1, outputs, lengths))
+    return _case(
+        layer,
+        required | written.optional(sizes, defaults),
+        weight,
+        out_channels if bias else None,
+        (*leading, in_channels, *lengths),
+        filler,
+        keywords,
+        {"profile": profile, "regime": regime},
+        seed,
+    )

@@ -1,0 +1,82 @@
+"""What the arrays of a case hold: a value regime and a seed, filled by NumPy."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from hypothesis import strategies as st
+
+from conformance.formats import REAL, format_of, round_to
+
+# The plainest first: shrinking moves towards the front.
+REGIMES = ("ramp", "integers", "full", "normal", "mixed", "large", "subnormal")
+regimes = st.sampled_from(REGIMES)
+saturating_regimes = st.sampled_from(("ramp", "integers", "full", "normal", "mixed", "large"))
+seeds = st.integers(0, 2**32 - 1)
+
+
+class Filler:
+    """Fills the arrays of one case, every element exactly representable in its dtype.
+
+    `ramp`, `integers` and `full` are integers so small that every sum of products is exact in the
+    dtype, forward and backward, whenever that is possible; `full` goes up to that limit,
+    ⌊(2^p/terms)^(1/factors)⌋.
+
+    Args:
+        regime: one of `REGIMES`.
+        dtype: torch's name of the dtype.
+        seed: of the NumPy generator.
+        terms: largest number of terms in any sum of the call or its gradients.
+        factors: how many operands are multiplied with each other (3 for bilinear layers).
+    """
+
+    # Exponents such that sums of products neither overflow nor vanish, for two factors.
+    _spread: ClassVar = {"float16": 4, "bfloat16": 12, "float32": 12, "float64": 40}
+    _large: ClassVar = {"float16": 6, "bfloat16": 110, "float32": 110, "float64": 900}
+
+    def __init__(self, regime: str, dtype: str, seed: int, terms: int, factors: int = 2) -> None:
+        self.regime, self.dtype, self.factors = regime, dtype, factors
+        self.real = REAL.get(dtype, dtype)
+        self.parts = 2 if dtype in REAL else 1
+        self.generator = np.random.default_rng(seed)
+        own = format_of(dtype)
+        self.budget = 2.0**own.bits / max(terms, 1)
+        self.limit = max(1, int((self.budget * (1 + 1e-12)) ** (1 / factors) / self.parts))
+        self.small = own.normal
+        self.count = 0
+
+    def operand(self, *shape: int) -> np.ndarray:
+        """An array that is multiplied: an input, a weight."""
+        return self._array(shape, self.limit, 1 / self.factors)
+
+    def addend(self, *shape: int) -> np.ndarray:
+        """An array that is added to the products: a bias."""
+        return self._array(shape, max(1, min(self.limit**self.factors, int(self.budget))), 1.0)
+
+    def _array(self, shape: tuple[int, ...], limit: int, share: float) -> np.ndarray:
+        values = self._real(shape, limit, share)
+        if self.parts == 2:
+            values = values + 1j * self._real(shape, limit, share)
+        return round_to(values, self.dtype)
+
+    def _real(self, shape: tuple[int, ...], limit: int, share: float) -> np.ndarray:
+        size = int(np.prod(shape))
+        if self.regime == "ramp":
+            start, self.count = self.count, self.count + size
+            return (np.arange(start, start + size) % min(limit, 9) + 1.0).reshape(shape)
+        if self.regime == "integers":
+            most = min(limit, 3)
+            return self.generator.integers(-most, most, shape, endpoint=True).astype(np.float64)
+        if self.regime == "full":
+            return self.generator.integers(-limit, limit, shape, endpoint=True).astype(np.float64)
+        values = self.generator.standard_normal(shape)
+        if self.regime == "mixed":
+            spread = self._spread[self.real]
+            return np.ldexp(values, self.generator.integers(-spread, spread, shape, endpoint=True))
+        if self.regime == "large":
+            return np.ldexp(values, int(self._large[self.real] * share))
+        if self.regime == "subnormal":
+            # Products come out around and below the smallest normal number.
+            return np.asarray(values * (4 * self.small) ** share)
+        return values

@@ -1,0 +1,94 @@
+"""Sliding windows: kernel, stride, dilation, padding, and lengths for which they are valid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+kernels = st.sampled_from((1, 2, 3, 4))
+long_kernels = st.sampled_from((1, 2, 3, 4, 5, 7))
+strides = st.sampled_from((1, 2, 3, 4))
+dilations = st.sampled_from((1, 2, 3))
+paddings = st.sampled_from((0, 1, 2, 3))
+extras = st.integers(0, 3)
+padding_modes = st.sampled_from(("zeros", "reflect", "replicate", "circular"))
+padding_kinds = st.sampled_from(("number", "number", "number", "same", "valid"))
+
+
+@dataclass(frozen=True)
+class Window:
+    """One spatial dimension of a convolution.
+
+    Args:
+        kernel, stride, dilation: as torch's arguments.
+        padding: on each side; of 'same', the larger side.
+        length: of the input.
+        output_padding: of a transposed convolution.
+        output_size: of a transposed convolution.
+    """
+
+    kernel: int = 1
+    stride: int = 1
+    dilation: int = 1
+    padding: int = 0
+    length: int = 1
+    output_padding: int = 0
+    output_size: int = 1
+
+
+def conv_window(
+    draw: Draw, *, plain: bool, dims: int, padding_kind: str, padding_mode: str
+) -> Window:
+    """A window and an input length, from the output length backwards: always valid.
+
+    Args:
+        draw: Hypothesis's.
+        plain: stride, dilation and padding keep their defaults.
+        dims: number of spatial dimensions; fewer allow longer kernels.
+        padding_kind: "number", "same" or "valid".
+        padding_mode: decides how long an input must be to be padded.
+    """
+    kernel = draw(long_kernels if dims == 1 else kernels)
+    stride = 1 if plain or padding_kind == "same" else draw(strides)
+    dilation = 1 if plain else draw(dilations)
+    reach = dilation * (kernel - 1)
+    if padding_kind == "same":
+        before, after = reach // 2, reach - reach // 2
+    else:
+        before = after = 0 if plain or padding_kind == "valid" else draw(paddings)
+    # Reflection needs padding < length, wrapping round padding ≤ length.
+    shortest = {"zeros": 1, "replicate": 1, "reflect": after + 1, "circular": max(after, 1)}
+    least = max(shortest[padding_mode], reach + 1 - before - after)
+    output = (least + before + after - reach - 1) // stride + 1 + draw(extras)
+    length = (output - 1) * stride + reach + 1 - before - after
+    slack = draw(st.integers(0, stride - 1)) if stride > 1 else 0
+    return Window(kernel, stride, dilation, after, max(length + slack, least))
+
+
+def transposed_window(draw: Draw, *, plain: bool, dims: int, sized: bool) -> Window:
+    """A window of a transposed convolution and an input length, always valid.
+
+    Args:
+        draw: Hypothesis's.
+        plain: all but the kernel keep their defaults.
+        dims: number of spatial dimensions; fewer allow longer kernels.
+        sized: the output's size is passed to forward.
+    """
+    kernel = draw(long_kernels if dims == 1 else kernels)
+    length = 1 + draw(extras)
+    if plain:
+        return Window(kernel, length=length, output_size=length + kernel - 1)
+    stride, dilation, padding = draw(strides), draw(dilations), draw(paddings)
+    extra = draw(st.integers(0, (stride if sized else max(stride, dilation)) - 1))
+    full = (length - 1) * stride + dilation * (kernel - 1) + 1
+    padding = min(padding, (full + extra - 1) // 2)
+    if sized:
+        # torch allows sizes from the one without output_padding, which must not be negative.
+        padding = min(padding, (full - 1) // 2)
+    size = full - 2 * padding + extra
+    return Window(kernel, stride, dilation, padding, length, extra, size)
