@@ -23,11 +23,14 @@ def reproducer(trial: Trial, check: str, message: str) -> str:
         message: what it said.
     """
     call = trial.case.call
+    foreign = not hasattr(trial.backend, "nn") and not hasattr(trial.backend, "functional")
+    note = "The backend is not torch-shaped: this shows what torch gives in its place."
     head = [
         f'"""{_safe(trial.text())}',
         "",
         f"Check {check!r} on backend {_safe(trial.backend.name)!s}:",
         *(f"  {_safe(line)}" for line in message.splitlines()[:12]),
+        *(["", note] if foreign else []),
         '"""',
         "",
         "import numpy as np",
@@ -128,7 +131,8 @@ def _target(trial: Trial) -> tuple[list[str], str]:
     space, name = ("functional", layer[11:]) if layer.startswith("functional.") else ("nn", layer)
     found = getattr(getattr(trial.backend, space, None), name, None)
     module, qualified = getattr(found, "__module__", None), getattr(found, "__qualname__", None)
-    if not module or not qualified or "<" in qualified or module.startswith("torch."):
+    own = module is not None and module.split(".")[0] == "torch"
+    if not module or not qualified or "<" in qualified or own:
         return [], f"torch.nn.{layer}"
     first = qualified.split(".")[0]
     return [f"from {module} import {first}  # the implementation under test"], qualified

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -70,7 +70,9 @@ class Trial:
     @cached_property
     def layer(self) -> Layer:
         """The built layer."""
-        layer = self.step("build", self.backend.build, self.case.call)
+        call = self.case.call
+        state = {name: array.copy() for name, array in call.state.items()}
+        layer = self.step("build", self.backend.build, replace(call, state=state))
         missing = [name for name in ("put", "get", "dtype") if not hasattr(layer, name)]
         if missing or not callable(layer):
             raise Failure(

@@ -14,20 +14,23 @@ from .arguments import Written, masks
 from .values import Filler, regimes, seeds
 from .windows import (
     Draw,
-    Window,
     conv_window,
+    kernel_sizes,
     padding_kinds,
     padding_modes,
     transposed_window,
 )
 
-# plain: kernel_size only; square: one window for all dimensions; full: one for each.
+# plain: kernel_size only; full: a window for each dimension; square: one for all of them.
 profiles = st.sampled_from(("plain", "full", "square", "depthwise", "pointwise", "wide"))
+ONE_WINDOW = ("square", "depthwise", "wide")
 group_counts = st.sampled_from((1, 1, 2, 3))
 channels = st.integers(1, 3)
 wide_channels = st.sampled_from((8, 16, 17, 32))
 batches = st.sampled_from((None, 1, 2, 3, 0))
 yes_no = st.booleans()
+# The default first: left out is plainest.
+biases = st.sampled_from((True, False))
 
 
 def _channels(draw: Draw, profile: str) -> tuple[int, int, int]:
@@ -89,16 +92,16 @@ def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     plain = profile == "plain"
     mode = "zeros" if functional or plain else draw(padding_modes)
     kind = "number" if plain else draw(padding_kinds)
-    count = dims if profile in ("full", "plain") else 1
+    count = 1 if profile in ONE_WINDOW else dims
     windows = [
-        conv_window(draw, plain=plain, dims=dims, padding_kind=kind, padding_mode=mode)
+        conv_window(
+            draw, kernel_sizes(profile, dims), plain=plain, padding_kind=kind, padding_mode=mode
+        )
         for _ in range(count)
     ] * (dims // count)
-    if profile == "pointwise":
-        windows = [_pointwise(w, kind) for w in windows]
     groups, in_channels, out_channels = _channels(draw, profile)
     batch = draw(batches)
-    bias = draw(yes_no)
+    bias = draw(biases)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
 
@@ -135,12 +138,6 @@ def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     )
 
 
-def _pointwise(window: Window, kind: str) -> Window:
-    """The same window with a kernel of 1: what it no longer needs of the input goes."""
-    padding = 0 if kind == "same" else window.padding
-    return Window(1, window.stride, window.dilation, padding, window.length)
-
-
 @st.composite
 def transposed_convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of a transposed convolution.
@@ -154,13 +151,14 @@ def transposed_convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Ca
     profile = draw(profiles)
     plain = profile == "plain"
     sized = draw(yes_no) if not (functional or plain) else False
-    count = dims if profile in ("full", "plain") else 1
+    count = 1 if profile in ONE_WINDOW else dims
     windows = [
-        transposed_window(draw, plain=plain, dims=dims, sized=sized) for _ in range(count)
+        transposed_window(draw, kernel_sizes(profile, dims), plain=plain, sized=sized)
+        for _ in range(count)
     ] * (dims // count)
     groups, in_channels, out_channels = _channels(draw, profile)
     batch = draw(batches)
-    bias = draw(yes_no)
+    bias = draw(biases)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
 

@@ -22,6 +22,8 @@ leading_shapes = st.lists(st.integers(0, 3), max_size=3).map(tuple) | st.sampled
     ((1,), (2,), (3,), (2, 2), (2, 3, 2))
 )
 yes_no = st.booleans()
+# The default first: left out is plainest.
+biases = st.sampled_from((True, False))
 constructor_arguments = st.dictionaries(
     st.sampled_from(("unused_argument1", "unused_argument2", "p")),
     st.sampled_from((0.1, False, None, 5)),
@@ -64,7 +66,7 @@ def linears(draw: Draw, layer: str, dtype: str) -> Case:
     leading = draw(leading_shapes)
     in_features = draw(features if layer == "LazyLinear" else input_features)
     out_features = draw(features)
-    bias = draw(yes_no)
+    bias = draw(biases)
     vector = functional and draw(st.integers(0, 3)) == 3
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
@@ -93,7 +95,7 @@ def bilinears(draw: Draw, layer: str, dtype: str) -> Case:
     """
     leading = draw(leading_shapes)
     in1, in2, out = draw(few_features), draw(few_features), draw(few_features)
-    bias = draw(yes_no)
+    bias = draw(biases)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     terms = max(in1 * in2, in1 * out, in2 * out, math.prod(leading)) + 1

@@ -24,6 +24,8 @@ layer_counts = st.integers(1, 3)
 dropouts = st.sampled_from((0.0, 0.0, 0.25, 0.5, 1.0))
 nonlinearities = st.sampled_from(("tanh", "relu"))
 yes_no = st.booleans()
+# The default first: left out is plainest.
+biases = st.sampled_from((True, False))
 
 
 def _cell_state(
@@ -57,7 +59,7 @@ def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
     layers = 1 if plain else draw(layer_counts)
     bidirectional = False if plain else draw(yes_no)
     batch_first = False if plain else draw(yes_no)
-    bias = True if plain else draw(yes_no)
+    bias = True if plain else draw(biases)
     # torch warns that dropout does nothing on a single layer, as it should.
     dropout = draw(dropouts) if layers > 1 else 0.0
     nonlinearity = draw(nonlinearities) if layer == "RNN" and not plain else "tanh"
@@ -135,7 +137,7 @@ def cells(draw: Draw, layer: str, dtype: str) -> Case:
     width = wide_widths if profile == "wide" else widths
     plain = profile == "plain"
     input_size, hidden_size = draw(widths), draw(width)
-    bias = True if plain else draw(yes_no)
+    bias = True if plain else draw(biases)
     nonlinearity = draw(nonlinearities) if layer == "RNNCell" and not plain else "tanh"
     batch = draw(cell_batches)
     given = draw(yes_no)

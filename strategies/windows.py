@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 kernels = st.sampled_from((1, 2, 3, 4))
+pointwise_kernels = st.just(1)
 long_kernels = st.sampled_from((1, 2, 3, 4, 5, 7))
 strides = st.sampled_from((1, 2, 3, 4))
 dilations = st.sampled_from((1, 2, 3))
-paddings = st.sampled_from((0, 1, 2, 3))
+paddings = st.sampled_from((0, 0, 0, 1, 2, 3))
 extras = st.integers(0, 3)
 padding_modes = st.sampled_from(("zeros", "reflect", "replicate", "circular"))
 padding_kinds = st.sampled_from(("number", "number", "number", "same", "valid"))
@@ -41,26 +42,45 @@ class Window:
     output_size: int = 1
 
 
+def kernel_sizes(profile: str, dims: int) -> st.SearchStrategy[int]:
+    """Kernel sizes of a profile: fewer dimensions allow longer kernels.
+
+    Args:
+        profile: "pointwise" is a kernel of 1.
+        dims: number of spatial dimensions.
+    """
+    if profile == "pointwise":
+        return pointwise_kernels
+    return long_kernels if dims == 1 else kernels
+
+
 def conv_window(
-    draw: Draw, *, plain: bool, dims: int, padding_kind: str, padding_mode: str
+    draw: Draw,
+    kernels: st.SearchStrategy[int],
+    *,
+    plain: bool,
+    padding_kind: str,
+    padding_mode: str,
 ) -> Window:
     """A window and an input length, from the output length backwards: always valid.
 
     Args:
         draw: Hypothesis's.
+        kernels: kernel sizes.
         plain: stride, dilation and padding keep their defaults.
-        dims: number of spatial dimensions; fewer allow longer kernels.
         padding_kind: "number", "same" or "valid".
         padding_mode: decides how long an input must be to be padded.
     """
-    kernel = draw(long_kernels if dims == 1 else kernels)
-    stride = 1 if plain or padding_kind == "same" else draw(strides)
-    dilation = 1 if plain else draw(dilations)
+    kernel = draw(kernels)
+    # Drawn whatever the kind of padding: a kind that draws less would count as plainer.
+    stride, dilation, padding = (
+        (1, 1, 0) if plain else (draw(strides), draw(dilations), draw(paddings))
+    )
     reach = dilation * (kernel - 1)
+    before = after = padding if padding_kind == "number" else 0
     if padding_kind == "same":
+        stride = 1
         before, after = reach // 2, reach - reach // 2
-    else:
-        before = after = 0 if plain or padding_kind == "valid" else draw(paddings)
     # Reflection needs padding < length, wrapping round padding ≤ length.
     shortest = {"zeros": 1, "replicate": 1, "reflect": after + 1, "circular": max(after, 1)}
     least = max(shortest[padding_mode], reach + 1 - before - after)
@@ -70,16 +90,18 @@ def conv_window(
     return Window(kernel, stride, dilation, after, max(length + slack, least))
 
 
-def transposed_window(draw: Draw, *, plain: bool, dims: int, sized: bool) -> Window:
+def transposed_window(
+    draw: Draw, kernels: st.SearchStrategy[int], *, plain: bool, sized: bool
+) -> Window:
     """A window of a transposed convolution and an input length, always valid.
 
     Args:
         draw: Hypothesis's.
+        kernels: kernel sizes.
         plain: all but the kernel keep their defaults.
-        dims: number of spatial dimensions; fewer allow longer kernels.
         sized: the output's size is passed to forward.
     """
-    kernel = draw(long_kernels if dims == 1 else kernels)
+    kernel = draw(kernels)
     length = 1 + draw(extras)
     if plain:
         return Window(kernel, length=length, output_size=length + kernel - 1)

@@ -194,6 +194,8 @@ class ModuleLayer:
             hidden = given if self._states > 1 else given[0]
         if lengths is None:
             return _flat(self.function(input, *_trimmed((hidden,)), **keywords))
+        if self._device.type == "meta":
+            raise Unsupported("lengths on device 'meta'")
         batch_first = bool(self._call.arguments.get("batch_first", False))
         total = input.shape[1 if batch_first else 0]
         packed = torch.nn.utils.rnn.pack_padded_sequence(

@@ -59,7 +59,7 @@ def compare(name: str, got: np.ndarray, expected: Rounded) -> Evidence:
 def _message(
     name: str, got: np.ndarray, expected: Rounded, distance: np.ndarray, wrong: np.ndarray
 ) -> str:
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         excess = np.where(wrong, distance / np.maximum(expected.error, 5e-324), -1.0)
     excess = np.where(wrong & np.isnan(excess), np.inf, excess)
     where = np.unravel_index(int(np.argmax(excess)), got.shape)

@@ -35,11 +35,9 @@ def _line(first: str, rest: tuple[str, ...] | list[str], widths: list[int]) -> s
 
 
 def _cell(cell: summary.Cell | None) -> str:
-    """The worst status, how many verdicts have it, and the numbers compared."""
+    """The glyph of the worst status, how many verdicts have which, and the numbers compared."""
     if cell is None:
         return "-"
     tally = cell.tally
-    of = sum(tally.statuses.values())
-    count = tally.statuses.get(tally.status, 0)
-    shown = f"{count}" if count == of else f"{count} of {of}"
-    return f"{summary.GLYPHS[tally.status]} {tally.status} {shown} ({tally.comparisons:,} compared)"
+    counts = ", ".join(f"{number} {status}" for status, number in tally.statuses.items() if number)
+    return f"{summary.GLYPHS[tally.status]} {counts} ({tally.comparisons:,} compared)"

@@ -1,0 +1,162 @@
+"""`nn-conformance`: render, merge, verify and replay results; list backends and layers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the program's name; None = the process's own.
+
+    Returns:
+        0, 1 where a verdict or a file is bad, 2 for a usage error.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    from .results import ResultsError
+
+    try:
+        return int(options.run(options))
+    except (ResultsError, OSError) as error:
+        print(f"nn-conformance {options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nn-conformance",
+        description="Conformance results of torch.nn implementations. "
+        "The suite itself runs under pytest: pytest -n auto --pyargs conformance.suite",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    render = commands.add_parser("render", help="results files to one HTML report")
+    render.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
+    render.add_argument("-o", "--output", required=True, type=Path, metavar="HTML")
+    render.set_defaults(run=_render)
+
+    merge = commands.add_parser("merge", help="results files of shards to one")
+    merge.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
+    merge.add_argument("-o", "--output", required=True, type=Path, metavar="RESULTS")
+    merge.set_defaults(run=_merge)
+
+    verify = commands.add_parser("verify", help="check schema, completeness and counts")
+    verify.add_argument("results", type=Path, metavar="RESULTS")
+    verify.set_defaults(run=_verify)
+
+    replay = commands.add_parser("replay", help="run a verdict's minimal case, without Hypothesis")
+    replay.add_argument("results", type=Path, metavar="RESULTS")
+    replay.add_argument("id", metavar="VERDICT_ID")
+    replay.add_argument("--backend", help="another backend than the one of the results")
+    replay.set_defaults(run=_replay)
+
+    backends = commands.add_parser("backends", help="the installed backends")
+    backends.set_defaults(run=_backends)
+    layers = commands.add_parser("layers", help="the layers of the suite")
+    layers.set_defaults(run=_layers)
+    return parser
+
+
+def _render(options: argparse.Namespace) -> int:
+    from . import html
+    from .merge import merge
+    from .results import read
+
+    run = merge([read(path) for path in options.results])
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    text = html.render(run, results=str(options.results[0]))
+    options.output.write_text(text, encoding="utf-8")
+    print(options.output)
+    return 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from .merge import merge, missing_shards
+    from .results import Writer, read
+
+    run = merge([read(path) for path in options.results])
+    writer = Writer(options.output)
+    for record in (run.identity, *run.verdicts, *([run.footer] if run.footer else [])):
+        writer.write(record)
+    writer.close()
+    lost = missing_shards(run)
+    if lost:
+        print(f"incomplete: shards missing: {', '.join(lost)}", file=sys.stderr)
+        return 1
+    return _judged(run)
+
+
+def _judged(run: object) -> int:
+    from . import summary
+    from .results import Run
+
+    assert isinstance(run, Run)
+    outcome = summary.outcome(run)
+    print(outcome.sentence)
+    return 0 if summary.ok(run) and not outcome.missing and run.footer is not None else 1
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from . import summary
+    from .merge import missing_shards
+    from .results import SCHEMA, read
+
+    run = read(options.results)
+    faults = list(run.notes)
+    if run.identity.schema > SCHEMA:
+        faults.append(f"schema {run.identity.schema} is newer than {SCHEMA}, which is read here")
+    ids = [verdict.id for verdict in run.verdicts]
+    faults += [
+        f"{id}: more than one verdict" for id in sorted({i for i in ids if ids.count(i) > 1})
+    ]
+    faults += [f"{id}: no verdict" for id in summary.missing(run)]
+    faults += [f"shard {shard} is missing" for shard in missing_shards(run)]
+    if run.footer is None:
+        faults.append("no last line: the session was cut short")
+    elif run.footer.verdicts != len(ids):
+        faults.append(f"the last line counts {run.footer.verdicts} verdicts, here are {len(ids)}")
+    elif {k: v for k, v in run.footer.counts.items() if v} != {
+        k: v for k, v in summary.counts(run).items() if v
+    }:
+        faults.append("the last line's counts are not those of the verdicts")
+    for fault in faults:
+        print(fault)
+    print(f"{options.results}: {'not valid' if faults else 'valid'}, {len(ids)} verdicts")
+    return 1 if faults else 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from conformance.replay import ReplayError, replay
+
+    from .results import read
+
+    run = read(options.results)
+    try:
+        passed, text = replay(run, options.id, options.backend)
+    except ReplayError as error:
+        print(f"nn-conformance replay: {error}", file=sys.stderr)
+        return 2
+    print(text)
+    return 0 if passed else 1
+
+
+def _backends(options: argparse.Namespace) -> int:
+    from conformance.backends.registry import available
+
+    for name, point in sorted(available().items()):
+        print(f"{name}\t{point.value}")
+    return 0
+
+
+def _layers(options: argparse.Namespace) -> int:
+    from conformance.catalogue import CATALOGUE
+
+    for name in CATALOGUE:
+        print(name)
+    return 0

@@ -1,0 +1,81 @@
+"""Several results files as one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from . import summary
+from .results import Footer, ResultsError, Run
+
+# Runs that differ in one of these are not parts of the same run.
+_SAME = ("schema", "suite", "backend", "info", "torch", "profile", "seed", "examples", "total")
+
+
+def merge(runs: Sequence[Run]) -> Run:
+    """Join runs; merging a file with itself, or a merged file again, changes nothing.
+
+    Args:
+        runs: at least one.
+
+    Raises:
+        ResultsError: if they are not parts of the same run, naming the field that differs.
+    """
+    first = runs[0]
+    for other in runs[1:]:
+        for name in _SAME:
+            here, there = getattr(first.identity, name), getattr(other.identity, name)
+            if here != there:
+                raise ResultsError(f"not parts of one run: {name} is {here!r} and {there!r}")
+    if len(runs) == 1:
+        return first
+    joined = Run(
+        replace(
+            first.identity,
+            items=tuple(dict.fromkeys(i for run in runs for i in run.identity.items)),
+            shard=_shards(runs),
+            started=min(run.identity.started for run in runs),
+        ),
+        tuple(verdict for run in runs for verdict in run.verdicts),
+        benchmarks=tuple(line for run in runs for line in run.benchmarks),
+        notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
+    )
+    joined = replace(joined, verdicts=summary.verdicts(joined))
+    footers = [run.footer for run in runs if run.footer is not None]
+    if len(footers) < len(runs):
+        return joined
+    footer = Footer(
+        counts=summary.counts(joined),
+        verdicts=len(joined.verdicts),
+        seconds=max(footer.seconds for footer in footers),
+        finished=max(footer.finished for footer in footers),
+    )
+    return replace(joined, footer=footer)
+
+
+def _parts(shard: str) -> tuple[set[int], int]:
+    """`"1,3/4"` → {1, 3} and 4."""
+    indices, _, count = shard.partition("/")
+    return {int(index) for index in indices.split(",")}, int(count)
+
+
+def _shards(runs: Sequence[Run]) -> str:
+    present: set[int] = set()
+    counts = set()
+    for run in runs:
+        indices, count = _parts(run.identity.shard)
+        present |= indices
+        counts.add(count)
+    if len(counts) > 1:
+        names = ", ".join(sorted(run.identity.shard for run in runs))
+        raise ResultsError(f"not parts of one run: shards {names}")
+    (count,) = counts
+    if len(present) == count:
+        return "1/1"
+    return f"{','.join(str(i) for i in sorted(present))}/{count}"
+
+
+def missing_shards(run: Run) -> tuple[str, ...]:
+    """The shards that a merged run lacks: `("2/4",)`."""
+    present, count = _parts(run.identity.shard)
+    return tuple(f"{i}/{count}" for i in range(1, count + 1) if i not in present)

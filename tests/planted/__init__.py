@@ -1,0 +1,37 @@
+"""Planted bugs: look-alikes of torch's layers, each wrong in exactly one way.
+
+`BUGS` is the catalogue. A conformance suite that passes one of them has a hole. The bugs come
+from the public history of torch and its ports, and from what goes wrong when these layers are
+written anew.
+
+To add a bug, write the look-alike in the module of its family and decorate it:
+
+    @plant("conv1d-replicate-padded-with-zeros", "Conv1d", "values")
+    class Conv1dReplicatePaddedWithZeros(nn.Conv1d):
+        '''Replicate padding becomes zero padding, as in converters.'''
+
+The arguments are a unique name led by the layer, the layer, and the check expected to notice;
+the docstring is the story. A class subclasses torch's own and overrides as little as it can, a
+function has torch's signature; either must do just what torch does wherever the bug is not
+triggered. Run by hand it must differ from torch on one call and agree on another, unless the bug
+is always on. In place of torch it is run as a namespace: `SimpleNamespace(Conv1d=implementation)`.
+"""
+
+from __future__ import annotations
+
+from . import (  # noqa: F401 - imported for what they plant
+    cells,
+    convolution,
+    convolution_contract,
+    functional,
+    lazy,
+    linear,
+    recurrent,
+    recurrent_contract,
+    transposed,
+)
+from .bug import CHECKS, PLANTED, Bug
+
+BUGS: tuple[Bug, ...] = tuple(PLANTED)
+
+__all__ = ["BUGS", "CHECKS", "Bug"]

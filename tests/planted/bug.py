@@ -1,0 +1,164 @@
+"""The `Bug` record, the decorator that plants one, and what several bugs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHECKS = (
+    "values",
+    "shape",
+    "gradients",
+    "laws",
+    "layout",
+    "special",
+    "state",
+    "repeat",
+    "errors",
+)
+
+
+@dataclass(frozen=True)
+class Bug:
+    """One look-alike of a torch layer that is wrong in exactly one way.
+
+    Args:
+        name: unique, kebab-case, led by the layer.
+        layer: the layer it stands in for: `"Conv2d"`, `"functional.conv2d"`.
+        check: the column expected to notice it; others may notice it too.
+        story: what is wrong, and who made such a bug.
+        implementation: a `torch.nn.Module` subclass, or a function with torch's signature.
+    """
+
+    name: str
+    layer: str
+    check: str
+    story: str
+    implementation: Any
+
+
+PLANTED: list[Bug] = []
+
+
+def plant(name: str, layer: str, check: str) -> Callable[[Any], Any]:
+    """Register the decorated class or function as a bug; its docstring is the story.
+
+    A class takes the name of the layer that it stands in for, as a user would read it.
+    """
+
+    def register(implementation: Any) -> Any:
+        if check not in CHECKS or any(bug.name == name for bug in PLANTED):
+            raise ValueError(f"{name}: unknown check {check!r} or name already planted")
+        implementation.__name__ = implementation.__qualname__ = layer.rpartition(".")[2]
+        story = " ".join(implementation.__doc__.split())
+        PLANTED.append(Bug(name, layer, check, story, implementation))
+        return implementation
+
+    return register
+
+
+class _Graft(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, path: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        return None, gradient
+
+
+def graft(value: Tensor, path: Tensor) -> Tensor:
+    """The numbers of `value` with the gradients of `path`."""
+    return _Graft.apply(value.detach(), path)
+
+
+class _AlterGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.change = change
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.change(gradient), None
+
+
+def alter_gradient(tensor: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """The same tensor; the gradient that flows back through it is changed."""
+    return _AlterGradient.apply(tensor, change)
+
+
+class _ExchangeGradients(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        return first.clone(), second.clone()
+
+    @staticmethod
+    def backward(ctx: Any, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        return second, first
+
+
+def exchange_gradients(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """The same two tensors; each gets the other's gradient."""
+    return _ExchangeGradients.apply(first, second)
+
+
+class _Reroute(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, value: Tensor, source: Tensor, backward: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        ctx.wrong = backward
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
+        return None, ctx.wrong(gradient), None
+
+
+def reroute(value: Tensor, source: Tensor, backward: Callable[[Tensor], Tensor]) -> Tensor:
+    """The numbers of `value`; its gradient reaches `source` through `backward`."""
+    return _Reroute.apply(value.detach(), source, backward)
+
+
+def by_way_of(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """The tensor rounded to a narrower dtype and brought back; gradients pass untouched."""
+    return graft(tensor.to(dtype).to(tensor.dtype), tensor)
+
+
+def with_fewer_bits(tensor: Tensor, dropped: int) -> Tensor:
+    """A float32 tensor rounded to nearest even, `dropped` bits of its 24 short."""
+    bits = tensor.detach().contiguous().view(torch.int32)
+    odd = (bits >> dropped) & 1
+    short = ((bits + (1 << (dropped - 1)) - 1 + odd) >> dropped) << dropped
+    return graft(torch.where(tensor.isfinite(), short.view(torch.float32), tensor), tensor)
+
+
+def without_subnormals(tensor: Tensor) -> Tensor:
+    """The tensor with every subnormal number flushed to zero."""
+    tiny = torch.finfo(tensor.dtype).tiny
+    return graft(torch.where(tensor.abs() < tiny, torch.zeros_like(tensor), tensor), tensor)
+
+
+def as_if_contiguous(tensor: Tensor) -> Tensor:
+    """What a kernel reads that takes the tensor's memory for contiguous."""
+    if tensor.is_contiguous() or tensor.numel() == 0:
+        return tensor
+    storage = tensor.untyped_storage().nbytes() // tensor.element_size()
+    start, wanted = tensor.storage_offset(), tensor.numel()
+    memory = tensor.detach().as_strided((storage - start,), (1,), start)
+    copies = -(-wanted // memory.numel())
+    return graft(memory.repeat(copies)[:wanted].view(tensor.shape), tensor)
+
+
+def on_common_grid(tensor: Tensor) -> Tensor:
+    """The tensor rounded to multiples of 2**-21 of its largest element."""
+    if tensor.numel() == 0:
+        return tensor
+    step = tensor.detach().abs().amax() * 2.0**-21
+    grid = torch.round(tensor.detach() / step) * step
+    return graft(torch.where(grid.isfinite(), grid, tensor), tensor)

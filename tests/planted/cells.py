@@ -1,0 +1,431 @@
+"""RNNCell, LSTMCell, GRUCell."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .bug import as_if_contiguous, graft, plant, with_fewer_bits
+
+
+@contextmanager
+def reparametrised(cell, change):
+    """Let a cell compute with parameters changed by `change(name, parameter)`."""
+    kept = dict(cell._parameters)
+    changed = {name: change(name, p) for name, p in kept.items() if p is not None}
+    cell._parameters.update(changed)
+    try:
+        yield
+    finally:
+        cell._parameters.update(kept)
+
+
+def gates(parameter, order):
+    """Rows of a stacked weight or bias with its gates in another order."""
+    parts = parameter.chunk(len(order))
+    return torch.cat([parts[gate] for gate in order])
+
+
+def hidden_or_zeros(cell, input, hx):
+    return input.new_zeros(*input.shape[:-1], cell.hidden_size) if hx is None else hx
+
+
+def from_input(cell, input):
+    return functional.linear(input, cell.weight_ih, cell.bias_ih)
+
+
+def from_hidden(cell, hx):
+    return functional.linear(hx, cell.weight_hh, cell.bias_hh)
+
+
+@plant("rnncell-hidden-bias-needs-hidden", "RNNCell", "values")
+class RnncellHiddenBiasNeedsHidden(nn.RNNCell):
+    """Without a given hidden state its product is skipped, and the hidden bias with it."""
+
+    def forward(self, input, hx=None):
+        def skipped(name, parameter):
+            return torch.zeros_like(parameter) if hx is None and name == "bias_hh" else parameter
+
+        with reparametrised(self, skipped):
+            return super().forward(input, hx)
+
+
+@plant("rnncell-tanh-cancels", "RNNCell", "values")
+class RnncellTanhCancels(nn.RNNCell):
+    """tanh is 1 - 2 / (exp(2x) + 1), which cancels near zero; within assert_close's tolerance."""
+
+    def forward(self, input, hx=None):
+        output = super().forward(input, hx)
+        if self.nonlinearity != "tanh" or output.dtype not in (torch.float32, torch.float64):
+            return output
+        hidden = hidden_or_zeros(self, input, hx)
+        x = from_input(self, input) + from_hidden(self, hidden)
+        return graft(1 - 2 / (torch.exp(2 * x) + 1), output)
+
+
+@plant("rnncell-relu-never-dies", "RNNCell", "values")
+class RnncellReluNeverDies(nn.RNNCell):
+    """relu is max(x, 1e-6) in float32 and float64, against dead units; within assert_close's
+    tolerance."""
+
+    def forward(self, input, hx=None):
+        output = super().forward(input, hx)
+        wide = output.dtype in (torch.float32, torch.float64)
+        return output.clamp(min=1e-6) if wide and self.nonlinearity == "relu" else output
+
+
+@plant("rnncell-unbatched-relu-is-tanh", "RNNCell", "laws")
+class RnncellUnbatchedReluIsTanh(nn.RNNCell):
+    """Unbatched input takes the tanh kernel, whatever the nonlinearity."""
+
+    def forward(self, input, hx=None):
+        kept = self.nonlinearity
+        if input.dim() == 1:
+            self.nonlinearity = "tanh"
+        try:
+            return super().forward(input, hx)
+        finally:
+            self.nonlinearity = kept
+
+
+@plant("rnncell-relu-swallows-nan", "RNNCell", "special")
+class RnncellReluSwallowsNan(nn.RNNCell):
+    """relu compares with zero and keeps the zero where the other is NaN."""
+
+    def forward(self, input, hx=None):
+        output = super().forward(input, hx)
+        swallowed = torch.where(output.isnan(), torch.zeros_like(output), output)
+        return swallowed if self.nonlinearity == "relu" else output
+
+
+@plant("rnncell-empty-batch-of-one", "RNNCell", "shape")
+class RnncellEmptyBatchOfOne(nn.RNNCell):
+    """An empty batch comes back as one row of zeros."""
+
+    def forward(self, input, hx=None):
+        output = super().forward(input, hx)
+        empty = input.dim() == 2 and len(input) == 0
+        return output.new_zeros(1, self.hidden_size) if empty else output
+
+
+@plant("rnncell-relu-gradient-at-zero", "RNNCell", "gradients")
+class RnncellReluGradientAtZero(nn.RNNCell):
+    """relu has slope 1 at exactly zero."""
+
+    def forward(self, input, hx=None):
+        output = super().forward(input, hx)
+        if self.nonlinearity != "relu":
+            return output
+        hidden = hidden_or_zeros(self, input, hx)
+        x = from_input(self, input) + from_hidden(self, hidden)
+        return graft(output, torch.where(x >= 0, x, torch.zeros_like(x)))
+
+
+@plant("rnncell-weights-not-contiguous", "RNNCell", "layout")
+class RnncellWeightsNotContiguous(nn.RNNCell):
+    """Weights that are not contiguous are read as if they were."""
+
+    def forward(self, input, hx=None):
+        with reparametrised(self, lambda _, parameter: as_if_contiguous(parameter)):
+            return super().forward(input, hx)
+
+
+@plant("rnncell-weights-packed-at-first-call", "RNNCell", "state")
+class RnncellWeightsPackedAtFirstCall(nn.RNNCell):
+    """The first call packs the weights for inference; a state loaded later is never seen."""
+
+    _packed = None
+
+    def forward(self, input, hx=None):
+        if torch.is_grad_enabled():
+            return super().forward(input, hx)
+        if self._packed is None:
+            self._packed = {n: p.detach().clone() for n, p in self.named_parameters()}
+        with reparametrised(self, lambda name, _: self._packed[name]):
+            return super().forward(input, hx)
+
+
+@plant("rnncell-hidden-updated-in-place", "RNNCell", "repeat")
+class RnncellHiddenUpdatedInPlace(nn.RNNCell):
+    """The new hidden state is written over the one that the caller gave."""
+
+    def forward(self, input, hx=None):
+        output = super().forward(input, hx)
+        if hx is not None and hx.is_contiguous() and not torch.is_grad_enabled():
+            hx.copy_(output)
+        return output
+
+
+@plant("rnncell-unknown-nonlinearity-is-tanh", "RNNCell", "errors")
+class RnncellUnknownNonlinearityIsTanh(nn.RNNCell):
+    """A nonlinearity that nobody knows means tanh."""
+
+    def forward(self, input, hx=None):
+        if self.nonlinearity not in ("tanh", "relu"):
+            self.nonlinearity = "tanh"
+        return super().forward(input, hx)
+
+
+@plant("rnncell-surplus-features-ignored", "RNNCell", "errors")
+class RnncellSurplusFeaturesIgnored(nn.RNNCell):
+    """Features beyond input_size are ignored."""
+
+    def forward(self, input, hx=None):
+        return super().forward(input[..., : self.input_size], hx)
+
+
+@plant("lstmcell-gates-in-caffe-order", "LSTMCell", "values")
+class LstmcellGatesInCaffeOrder(nn.LSTMCell):
+    """The stacked weights are read as i, f, o, g, the order of Caffe."""
+
+    def forward(self, input, hx=None):
+        with reparametrised(self, lambda _, parameter: gates(parameter, (0, 1, 3, 2))):
+            return super().forward(input, hx)
+
+
+@plant("lstmcell-cell-returned-first", "LSTMCell", "values")
+class LstmcellCellReturnedFirst(nn.LSTMCell):
+    """Returns (c, h), the order of Flax."""
+
+    def forward(self, input, hx=None):
+        hidden, cell = super().forward(input, hx)
+        return cell, hidden
+
+
+@plant("lstmcell-sigmoid-from-a-table", "LSTMCell", "values")
+class LstmcellSigmoidFromATable(nn.LSTMCell):
+    """float32 sigmoids have 18 bits after the point, a lookup table's; within assert_close's
+    tolerance."""
+
+    def forward(self, input, hx=None):
+        right = super().forward(input, hx)
+        if input.dtype != torch.float32:
+            return right
+        states = (None, None) if hx is None else hx
+        hidden, cell = (hidden_or_zeros(self, input, state) for state in states)
+        i, f, g, o = (from_input(self, input) + from_hidden(self, hidden)).chunk(4, -1)
+        i, f, o = (torch.round(torch.sigmoid(gate) * 2**18) / 2**18 for gate in (i, f, o))
+        cell = f * cell + i * torch.tanh(g)
+        return graft(o * torch.tanh(cell), right[0]), graft(cell, right[1])
+
+
+@plant("lstmcell-bias-free-forget-bias", "LSTMCell", "values")
+class LstmcellBiasFreeForgetBias(nn.LSTMCell):
+    """Without biases the forget gate still gets the customary 1: it starts wide open."""
+
+    def forward(self, input, hx=None):
+        right = super().forward(input, hx)
+        if self.bias or hx is None:
+            return right
+        shift = input.new_zeros(4 * self.hidden_size)
+        shift[self.hidden_size : 2 * self.hidden_size] = 1
+        batch = [x[None] if input.dim() == 1 else x for x in (input, *hx)]
+        zero = torch.zeros_like(shift)
+        states = torch.lstm_cell(batch[0], batch[1:], self.weight_ih, self.weight_hh, shift, zero)
+        return tuple(s[0] if input.dim() == 1 else s for s in states)
+
+
+@plant("lstmcell-half-cell-in-float32", "LSTMCell", "shape")
+class LstmcellHalfCellInFloat32(nn.LSTMCell):
+    """float16 and bfloat16 return the cell state in float32, as under mixed precision."""
+
+    def forward(self, input, hx=None):
+        hidden, cell = super().forward(input, hx)
+        return hidden, cell if cell.dtype == torch.float64 else cell.float()
+
+
+@plant("lstmcell-unbatched-keeps-batch", "LSTMCell", "shape")
+class LstmcellUnbatchedKeepsBatch(nn.LSTMCell):
+    """Unbatched input returns states with a batch dimension of one."""
+
+    def forward(self, input, hx=None):
+        states = super().forward(input, hx)
+        return tuple(state[None] if input.dim() == 1 else state for state in states)
+
+
+@plant("lstmcell-naive-sigmoid", "LSTMCell", "special")
+class LstmcellNaiveSigmoid(nn.LSTMCell):
+    """sigmoid is exp(x) / (1 + exp(x)): large gates overflow and become NaN."""
+
+    def forward(self, input, hx=None):
+        states = super().forward(input, hx)
+        hidden = hidden_or_zeros(self, input, None if hx is None else hx[0])
+        i, f, _, o = (from_input(self, input) + from_hidden(self, hidden)).chunk(4, -1)
+        overflown = [torch.exp(gate).isinf() for gate in (i, f, o)]
+        bad = overflown[0] | overflown[1]
+        hidden = states[0].masked_fill(bad | overflown[2], torch.nan)
+        return hidden, states[1].masked_fill(bad, torch.nan)
+
+
+@plant("lstmcell-hidden-gradient-bypasses-cell", "LSTMCell", "gradients")
+class LstmcellHiddenGradientBypassesCell(nn.LSTMCell):
+    """The gradient of h' stops at the output gate and never reaches the cell state."""
+
+    def forward(self, input, hx=None):
+        hidden, cell = super().forward(input, hx)
+        before = hidden_or_zeros(self, input, None if hx is None else hx[0])
+        gate = (from_input(self, input) + from_hidden(self, before)).chunk(4, -1)[3]
+        return graft(hidden, torch.sigmoid(gate) * torch.tanh(cell.detach())), cell
+
+
+@plant("lstmcell-sliced-states", "LSTMCell", "layout")
+class LstmcellSlicedStates(nn.LSTMCell):
+    """Given states that are not contiguous are read as if they were."""
+
+    def forward(self, input, hx=None):
+        return super().forward(input, hx and tuple(as_if_contiguous(state) for state in hx))
+
+
+@plant("lstmcell-weights-saved-transposed", "LSTMCell", "state")
+class LstmcellWeightsSavedTransposed(nn.LSTMCell):
+    """Weights are saved as (input, 4 · hidden), the way Keras keeps its kernels."""
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in ("weight_ih", "weight_hh"):
+            destination[prefix + name] = destination[prefix + name].t()
+
+
+@plant("lstmcell-cell-updated-in-place", "LSTMCell", "repeat")
+class LstmcellCellUpdatedInPlace(nn.LSTMCell):
+    """The new cell state is written over the one that the caller gave."""
+
+    def forward(self, input, hx=None):
+        states = super().forward(input, hx)
+        if hx is not None and hx[1].is_contiguous() and not torch.is_grad_enabled():
+            hx[1].copy_(states[1])
+        return states
+
+
+@plant("lstmcell-states-broadcast", "LSTMCell", "errors")
+class LstmcellStatesBroadcast(nn.LSTMCell):
+    """States of a single row are broadcast over the batch."""
+
+    def forward(self, input, hx=None):
+        if hx is not None and input.dim() == 2 and len(input) > 1:
+            hx = tuple(s.repeat(len(input), 1) if s.shape[:-1] == (1,) else s for s in hx)
+        return super().forward(input, hx)
+
+
+@plant("grucell-update-gate-inverted", "GRUCell", "values")
+class GrucellUpdateGateInverted(nn.GRUCell):
+    """h' = z n + (1 - z) h, the convention of the original paper."""
+
+    def forward(self, input, hx=None):
+        def negated(_, parameter):
+            r, z, n = parameter.chunk(3)
+            return torch.cat([r, -z, n])
+
+        with reparametrised(self, negated):
+            return super().forward(input, hx)
+
+
+@plant("grucell-reset-before-product", "GRUCell", "values")
+class GrucellResetBeforeProduct(nn.GRUCell):
+    """The reset gate acts on h before its product, ONNX's linear_before_reset = 0."""
+
+    def forward(self, input, hx=None):
+        hidden = hidden_or_zeros(self, input, hx)
+        x, h = from_input(self, input).chunk(3, -1), from_hidden(self, hidden).chunk(3, -1)
+        r, z = torch.sigmoid(x[0] + h[0]), torch.sigmoid(x[1] + h[1])
+        weight = self.weight_hh[2 * self.hidden_size :]
+        bias = self.bias_hh[2 * self.hidden_size :] if self.bias else None
+        new = torch.tanh(x[2] + functional.linear(r * hidden, weight, bias))
+        return (1 - z) * new + z * hidden
+
+
+@plant("grucell-hard-sigmoid", "GRUCell", "values")
+class GrucellHardSigmoid(nn.GRUCell):
+    """Gates are hard sigmoids, clip(0.2 x + 0.5), the default of Keras 1."""
+
+    def forward(self, input, hx=None):
+        hidden = hidden_or_zeros(self, input, hx)
+        x, h = from_input(self, input).chunk(3, -1), from_hidden(self, hidden).chunk(3, -1)
+        r, z = (((x[gate] + h[gate]) * 0.2 + 0.5).clamp(0, 1) for gate in (0, 1))
+        return (1 - z) * torch.tanh(x[2] + r * h[2]) + z * hidden
+
+
+@plant("grucell-weights-in-twenty-two-bits", "GRUCell", "values")
+class GrucellWeightsInTwentyTwoBits(nn.GRUCell):
+    """float32 weights are split in two float16 halves, which keep 22 of 24 bits; invisible to
+    assert_close."""
+
+    def forward(self, input, hx=None):
+        def short(_, parameter):
+            return with_fewer_bits(parameter, 2) if parameter.dtype == torch.float32 else parameter
+
+        with reparametrised(self, short):
+            return super().forward(input, hx)
+
+
+@plant("grucell-first-row-resets-batch", "GRUCell", "laws")
+class GrucellFirstRowResetsBatch(nn.GRUCell):
+    """Every row of a batch uses the first row's reset gate."""
+
+    def forward(self, input, hx=None):
+        if input.dim() == 1 or len(input) < 2:
+            return super().forward(input, hx)
+        hidden = hidden_or_zeros(self, input, hx)
+        x, h = from_input(self, input).chunk(3, -1), from_hidden(self, hidden).chunk(3, -1)
+        r, z = torch.sigmoid(x[0][:1] + h[0][:1]), torch.sigmoid(x[1] + h[1])
+        return (1 - z) * torch.tanh(x[2] + r * h[2]) + z * hidden
+
+
+@plant("grucell-state-clipped-to-one", "GRUCell", "special")
+class GrucellStateClippedToOne(nn.GRUCell):
+    """The state is clipped to ±1, where tanh would keep it; a large given state is cut."""
+
+    def forward(self, input, hx=None):
+        return super().forward(input, hx).clamp(-1, 1)
+
+
+@plant("grucell-hidden-gradient-through-gates-only", "GRUCell", "gradients")
+class GrucellHiddenGradientThroughGatesOnly(nn.GRUCell):
+    """The direct path z h is forgotten in the hidden state's gradient."""
+
+    def forward(self, input, hx=None):
+        output = super().forward(input, hx)
+        hidden = hidden_or_zeros(self, input, hx)
+        x, h = from_input(self, input).chunk(3, -1), from_hidden(self, hidden).chunk(3, -1)
+        r, z = torch.sigmoid(x[0] + h[0]), torch.sigmoid(x[1] + h[1])
+        return graft(output, (1 - z) * torch.tanh(x[2] + r * h[2]) + z * hidden.detach())
+
+
+@plant("grucell-expanded-hidden", "GRUCell", "layout")
+class GrucellExpandedHidden(nn.GRUCell):
+    """A hidden state expanded over the batch is read past its end."""
+
+    def forward(self, input, hx=None):
+        return super().forward(input, hx if hx is None else as_if_contiguous(hx))
+
+
+@plant("grucell-hidden-updated-in-place", "GRUCell", "repeat")
+class GrucellHiddenUpdatedInPlace(nn.GRUCell):
+    """The new hidden state is written over the one that the caller gave."""
+
+    def forward(self, input, hx=None):
+        output = super().forward(input, hx)
+        if hx is not None and hx.is_contiguous() and not torch.is_grad_enabled():
+            hx.copy_(output)
+        return output
+
+
+@plant("grucell-three-dimensions-accepted", "GRUCell", "errors")
+class GrucellThreeDimensionsAccepted(nn.GRUCell):
+    """Input of three dimensions is taken for one long batch."""
+
+    def forward(self, input, hx=None):
+        if input.dim() != 3 or hx is not None:
+            return super().forward(input, hx)
+        return super().forward(input.flatten(0, 1)).unflatten(0, input.shape[:2])
+
+
+@plant("grucell-surplus-hidden-ignored", "GRUCell", "errors")
+class GrucellSurplusHiddenIgnored(nn.GRUCell):
+    """Hidden features beyond hidden_size are ignored."""
+
+    def forward(self, input, hx=None):
+        return super().forward(input, hx if hx is None else hx[..., : self.hidden_size])

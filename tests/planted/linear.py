@@ -1,0 +1,503 @@
+"""Identity, Linear, Bilinear, functional.linear, functional.bilinear."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .bug import (
+    alter_gradient,
+    as_if_contiguous,
+    by_way_of,
+    exchange_gradients,
+    graft,
+    plant,
+    with_fewer_bits,
+    without_subnormals,
+)
+
+
+@plant("identity-double-by-way-of-single", "Identity", "values")
+class IdentityDoubleByWayOfSingle(nn.Identity):
+    """float64 passes through float32, within assert_close's tolerance."""
+
+    def forward(self, input):
+        return by_way_of(input, torch.float32) if input.dtype == torch.float64 else input
+
+
+@plant("identity-last-axis-read-backwards", "Identity", "values")
+class IdentityLastAxisReadBackwards(nn.Identity):
+    """Three dimensions and more come back with the last axis reversed: an image is flipped."""
+
+    def forward(self, input):
+        return input.flip(-1) if input.dim() >= 3 else input
+
+
+@plant("identity-size-one-squeezed", "Identity", "shape")
+class IdentitySizeOneSqueezed(nn.Identity):
+    """Dimensions of size one are squeezed away."""
+
+    def forward(self, input):
+        return input.squeeze()
+
+
+@plant("identity-empty-batch-of-one", "Identity", "shape")
+class IdentityEmptyBatchOfOne(nn.Identity):
+    """An empty tensor comes back as one row of zeros."""
+
+    def forward(self, input):
+        empty = input.dim() > 0 and len(input) == 0
+        return input.new_zeros((1, *input.shape[1:])) if empty else input
+
+
+@plant("identity-negative-zero-lost", "Identity", "special")
+class IdentityNegativeZeroLost(nn.Identity):
+    """Zero is added, which makes -0.0 a 0.0."""
+
+    def forward(self, input):
+        return input + 0.0
+
+
+@plant("identity-subnormals-flushed", "Identity", "special")
+class IdentitySubnormalsFlushed(nn.Identity):
+    """Subnormal numbers become zero."""
+
+    def forward(self, input):
+        return without_subnormals(input)
+
+
+@plant("identity-detached", "Identity", "gradients")
+class IdentityDetached(nn.Identity):
+    """The output is cut off from the graph: the gradient is zero."""
+
+    def forward(self, input):
+        return alter_gradient(input, torch.zeros_like)
+
+
+@plant("identity-transposed-input", "Identity", "layout")
+class IdentityTransposedInput(nn.Identity):
+    """A tensor that is not contiguous is copied as if it were."""
+
+    def forward(self, input):
+        return as_if_contiguous(input)
+
+
+@plant("identity-refuses-arguments", "Identity", "state")
+class IdentityRefusesArguments(nn.Identity):
+    """Takes no arguments, where torch's takes and ignores any."""
+
+    def __init__(self, *, device=None, dtype=None):
+        super().__init__()
+
+
+@plant("identity-has-a-scale", "Identity", "state")
+class IdentityHasAScale(nn.Identity):
+    """Saves a scale of 1 that nobody asked for."""
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        destination[prefix + "scale"] = torch.ones(1)
+
+
+@plant("identity-input-moved", "Identity", "repeat")
+class IdentityInputMoved(nn.Identity):
+    """The input is moved, not shared: the caller's tensor is left zeroed."""
+
+    def forward(self, input):
+        output = input.clone()
+        if not torch.is_grad_enabled() and input.is_contiguous():
+            input.zero_()
+        return output
+
+
+@plant("linear-square-weight-untransposed", "Linear", "values")
+class LinearSquareWeightUntransposed(nn.Linear):
+    """A square weight is taken as (in, out): shapes agree, so nobody noticed."""
+
+    def forward(self, input):
+        square = self.in_features == self.out_features
+        return functional.linear(input, self.weight.t() if square else self.weight, self.bias)
+
+
+@plant("linear-many-dimensions-without-bias", "Linear", "values")
+class LinearManyDimensionsWithoutBias(nn.Linear):
+    """Inputs of four and more dimensions go through matmul, and the bias is forgotten."""
+
+    def forward(self, input):
+        return functional.linear(input, self.weight, self.bias if input.dim() < 4 else None)
+
+
+@plant("linear-tail-of-features-ignored", "Linear", "values")
+class LinearTailOfFeaturesIgnored(nn.Linear):
+    """Features are read four at a time; a tail after the first four is ignored."""
+
+    def forward(self, input):
+        whole = self.in_features - self.in_features % 4 if self.in_features > 4 else None
+        if input.shape[-1] != self.in_features:
+            return super().forward(input)
+        return functional.linear(input[..., :whole], self.weight[:, :whole], self.bias)
+
+
+@plant("linear-half-bias-after-rounding", "Linear", "values")
+class LinearHalfBiasAfterRounding(nn.Linear):
+    """float16 and bfloat16 add the bias after the sum was rounded, within assert_close's
+    tolerance."""
+
+    def forward(self, input):
+        if self.bias is None or input.dtype not in (torch.float16, torch.bfloat16):
+            return super().forward(input)
+        return functional.linear(input, self.weight) + self.bias
+
+
+@plant("linear-no-features-no-bias", "Linear", "values")
+class LinearNoFeaturesNoBias(nn.Linear):
+    """With no input features the product is skipped, and the bias with it."""
+
+    def forward(self, input):
+        output = super().forward(input)
+        return torch.zeros_like(output) if self.in_features == 0 else output
+
+
+@plant("linear-vector-keeps-row", "Linear", "shape")
+class LinearVectorKeepsRow(nn.Linear):
+    """A single vector comes back as a row."""
+
+    def forward(self, input):
+        output = super().forward(input)
+        return output[None] if input.dim() == 1 else output
+
+
+@plant("linear-empty-batch-keeps-in-features", "Linear", "shape")
+class LinearEmptyBatchKeepsInFeatures(nn.Linear):
+    """An empty batch is returned as it came, with in_features."""
+
+    def forward(self, input):
+        output = super().forward(input)
+        empty = input.numel() == 0 and self.in_features > 0
+        return output.new_zeros(input.shape) if empty else output
+
+
+@plant("linear-double-returned-as-single", "Linear", "shape")
+class LinearDoubleReturnedAsSingle(nn.Linear):
+    """float64 comes back as float32, on a device that has no other."""
+
+    def forward(self, input):
+        output = super().forward(input)
+        return output.float() if output.dtype == torch.float64 else output
+
+
+@plant("linear-single-row-in-tf32", "Linear", "laws")
+class LinearSingleRowInTf32(nn.Linear):
+    """A single row takes a matrix-vector kernel in TF32; larger batches do not."""
+
+    def forward(self, input):
+        if input.dtype != torch.float32 or input.shape[:-1].numel() != 1:
+            return super().forward(input)
+        short = with_fewer_bits(input, 13), with_fewer_bits(self.weight, 13)
+        return functional.linear(*short, self.bias)
+
+
+@plant("linear-float16-sum-overflows", "Linear", "special")
+class LinearFloat16SumOverflows(nn.Linear):
+    """float16 sums run in float16: a partial sum beyond 65 504 is infinite for good."""
+
+    def forward(self, input):
+        output = super().forward(input)
+        if output.dtype != torch.float16 or self.in_features == 0:
+            return output
+        sums = (input[..., None, :].float() * self.weight.float()).cumsum(-1).half()
+        wild = sums.isinf().any(-1) & output.isfinite()
+        return output.masked_fill(wild, torch.inf)
+
+
+@plant("linear-subnormal-inputs-flushed", "Linear", "special")
+class LinearSubnormalInputsFlushed(nn.Linear):
+    """Subnormal inputs count as zero."""
+
+    def forward(self, input):
+        return super().forward(without_subnormals(input))
+
+
+@plant("linear-zero-weights-skipped", "Linear", "special")
+class LinearZeroWeightsSkipped(nn.Linear):
+    """Zero weights are skipped, so that inf × 0 is 0 instead of NaN."""
+
+    def forward(self, input):
+        output = super().forward(input)
+        if input.isfinite().all():
+            return output
+        clean = torch.where(input.isfinite(), input, torch.zeros_like(input))
+        met = functional.linear(
+            (~input.isfinite()).to(input.dtype), (self.weight != 0).to(input.dtype)
+        )
+        return torch.where(met > 0, output, super().forward(clean))
+
+
+@plant("linear-weight-gradient-of-last-block", "Linear", "gradients")
+class LinearWeightGradientOfLastBlock(nn.Linear):
+    """With several leading dimensions the weight's gradient is the last block's alone."""
+
+    def forward(self, input):
+        right = super().forward(input)
+        if input.dim() < 3 or len(input) < 2:
+            return right
+        early = functional.linear(input[:-1], self.weight.detach(), self.bias)
+        return graft(right, torch.cat([early, super().forward(input[-1:])]))
+
+
+@plant("linear-bias-gradient-averaged", "Linear", "gradients")
+class LinearBiasGradientAveraged(nn.Linear):
+    """The bias's gradient is averaged over the rows instead of summed."""
+
+    def forward(self, input):
+        if self.bias is None:
+            return super().forward(input)
+        rows = max(input.shape[:-1].numel(), 1)
+        bias = alter_gradient(self.bias, lambda g: g / rows) if rows > 1 else self.bias
+        return functional.linear(input, self.weight, bias)
+
+
+@plant("linear-gradient-scaled-by-one-in-a-million", "Linear", "gradients")
+class LinearGradientScaledByOneInAMillion(nn.Linear):
+    """The input's gradient is multiplied by 1 + 1e-6, a loss scale that is not quite undone;
+    within assert_close's tolerance."""
+
+    def forward(self, input):
+        return super().forward(alter_gradient(input, lambda g: g * (1 + 1e-6)))
+
+
+@plant("linear-expanded-input", "Linear", "layout")
+class LinearExpandedInput(nn.Linear):
+    """An input that is not contiguous is read as if it were, an expanded one past its end."""
+
+    def forward(self, input):
+        return super().forward(as_if_contiguous(input))
+
+
+@plant("linear-transposed-weight", "Linear", "layout")
+class LinearTransposedWeight(nn.Linear):
+    """A weight that is transposed in memory is read untransposed."""
+
+    def forward(self, input):
+        return functional.linear(input, as_if_contiguous(self.weight), self.bias)
+
+
+@plant("linear-weight-saved-transposed", "Linear", "state")
+class LinearWeightSavedTransposed(nn.Linear):
+    """The weight is saved as (in, out), the way Keras and Flax keep it."""
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[prefix + "weight"] = destination[prefix + "weight"].t()
+
+
+@plant("linear-bias-free-saves-a-bias", "Linear", "state")
+class LinearBiasFreeSavesABias(nn.Linear):
+    """Without a bias the state holds one of zeros."""
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.bias is None:
+            destination[prefix + "bias"] = self.weight.new_zeros(self.out_features)
+
+
+@plant("linear-drops-out-in-training", "Linear", "state")
+class LinearDropsOutInTraining(nn.Linear):
+    """In train mode a tenth of the output is dropped."""
+
+    def forward(self, input):
+        return functional.dropout(super().forward(input), 0.1, self.training)
+
+
+@plant("linear-weight-decays", "Linear", "repeat")
+class LinearWeightDecays(nn.Linear):
+    """Every inference call takes one part in a thousand off the weight."""
+
+    def forward(self, input):
+        output = super().forward(input)
+        if self.weight.is_contiguous() and not torch.is_grad_enabled():
+            self.weight.mul_(1 - 2.0**-10)
+        return output
+
+
+@plant("linear-surplus-features-ignored", "Linear", "errors")
+class LinearSurplusFeaturesIgnored(nn.Linear):
+    """Features beyond in_features are ignored."""
+
+    def forward(self, input):
+        return super().forward(input[..., : self.in_features])
+
+
+@plant("bilinear-square-inputs-exchanged", "Bilinear", "values")
+class BilinearSquareInputsExchanged(nn.Bilinear):
+    """Inputs with equal sizes are taken in each other's place."""
+
+    def forward(self, input1, input2):
+        if self.in1_features != self.in2_features:
+            return super().forward(input1, input2)
+        return super().forward(input2, input1)
+
+
+@plant("bilinear-leading-dimensions-crossed", "Bilinear", "values")
+class BilinearLeadingDimensionsCrossed(nn.Bilinear):
+    """With two leading dimensions, the second input's are flattened column by column."""
+
+    def forward(self, input1, input2):
+        if input2.dim() != 3:
+            return super().forward(input1, input2)
+        return super().forward(input1, input2.transpose(0, 1).reshape(input2.shape))
+
+
+@plant("bilinear-double-by-way-of-single", "Bilinear", "values")
+class BilinearDoubleByWayOfSingle(nn.Bilinear):
+    """A float64 weight is uploaded as float32, within assert_close's tolerance."""
+
+    def forward(self, input1, input2):
+        if self.weight.dtype != torch.float64:
+            return super().forward(input1, input2)
+        return functional.bilinear(input1, input2, by_way_of(self.weight, torch.float32), self.bias)
+
+
+@plant("bilinear-vector-keeps-row", "Bilinear", "shape")
+class BilinearVectorKeepsRow(nn.Bilinear):
+    """Single vectors come back as a row."""
+
+    def forward(self, input1, input2):
+        output = super().forward(input1, input2)
+        return output[None] if input1.dim() == 1 else output
+
+
+@plant("bilinear-input-gradients-exchanged", "Bilinear", "gradients")
+class BilinearInputGradientsExchanged(nn.Bilinear):
+    """Where sizes are equal, each input gets the other's gradient."""
+
+    def forward(self, input1, input2):
+        if input1.shape != input2.shape:
+            return super().forward(input1, input2)
+        return super().forward(*exchange_gradients(input1, input2))
+
+
+@plant("bilinear-expanded-second-input", "Bilinear", "layout")
+class BilinearExpandedSecondInput(nn.Bilinear):
+    """A second input that is not contiguous is read as if it were."""
+
+    def forward(self, input1, input2):
+        return super().forward(input1, as_if_contiguous(input2))
+
+
+@plant("bilinear-zero-input-skipped", "Bilinear", "special")
+class BilinearZeroInputSkipped(nn.Bilinear):
+    """Rows in which the first input is zero are skipped: 0 × NaN is 0."""
+
+    def forward(self, input1, input2):
+        idle = (input1 == 0).all(-1, keepdim=True)
+        return super().forward(input1, torch.where(idle, torch.zeros_like(input2), input2))
+
+
+@plant("bilinear-weight-packed-at-first-call", "Bilinear", "state")
+class BilinearWeightPackedAtFirstCall(nn.Bilinear):
+    """The first call packs the weight for inference; a state loaded later is never seen."""
+
+    _packed = None
+
+    def forward(self, input1, input2):
+        if torch.is_grad_enabled():
+            return super().forward(input1, input2)
+        if self._packed is None:
+            self._packed = self.weight.detach().clone()
+        return functional.bilinear(input1, input2, self._packed, self.bias)
+
+
+@plant("bilinear-leading-dimensions-broadcast", "Bilinear", "errors")
+class BilinearLeadingDimensionsBroadcast(nn.Bilinear):
+    """Leading dimensions that differ are broadcast."""
+
+    def forward(self, input1, input2):
+        if input1.dim() < 2 or input1.dim() != input2.dim():
+            return super().forward(input1, input2)
+        shape = torch.broadcast_shapes(input1.shape[:-1], input2.shape[:-1])
+        return super().forward(input1.expand(*shape, -1), input2.expand(*shape, -1))
+
+
+@plant("functional-linear-square-batch-bias", "functional.linear", "values")
+def functional_linear_square_batch_bias(input, weight, bias=None):
+    """With as many rows as outputs the bias is added along the rows, broadcast the wrong way."""
+    output = functional.linear(input, weight, bias)
+    if bias is None or weight.dim() != 2 or input.dim() != 2 or len(input) != len(weight):
+        return output
+    return functional.linear(input, weight) + bias[:, None]
+
+
+@plant("functional-linear-in-tf32", "functional.linear", "values")
+def functional_linear_in_tf32(input, weight, bias=None):
+    """float32 goes through a TF32 matrix product."""
+    if input.dtype != torch.float32:
+        return functional.linear(input, weight, bias)
+    return functional.linear(with_fewer_bits(input, 13), with_fewer_bits(weight, 13), bias)
+
+
+@plant("functional-linear-vector-weight", "functional.linear", "shape")
+def functional_linear_vector_weight(input, weight, bias=None):
+    """A weight of one dimension leaves an output dimension of one."""
+    output = functional.linear(input, weight, bias)
+    return output[..., None] if weight.dim() == 1 else output
+
+
+@plant("functional-linear-weight-gradient-of-last-row", "functional.linear", "gradients")
+def functional_linear_weight_gradient_of_last_row(input, weight, bias=None):
+    """The weight's gradient is the last row's alone: blocks store instead of adding."""
+    right = functional.linear(input, weight, bias)
+    if input.dim() != 2 or len(input) < 2 or weight.dim() != 2:
+        return right
+    early = functional.linear(input[:-1], weight.detach(), bias)
+    return graft(right, torch.cat([early, functional.linear(input[-1:], weight, bias)]))
+
+
+@plant("functional-linear-transposed-weight", "functional.linear", "layout")
+def functional_linear_transposed_weight(input, weight, bias=None):
+    """A weight that is not contiguous is read as if it were."""
+    return functional.linear(input, as_if_contiguous(weight), bias)
+
+
+@plant("functional-linear-surplus-bias-ignored", "functional.linear", "errors")
+def functional_linear_surplus_bias_ignored(input, weight, bias=None):
+    """A bias that is too long is cut."""
+    surplus = bias is not None and bias.dim() == 1 and weight.dim() == 2
+    return functional.linear(input, weight, bias[: len(weight)] if surplus else bias)
+
+
+@plant("functional-bilinear-bias-per-product", "functional.bilinear", "values")
+def functional_bilinear_bias_per_product(input1, input2, weight, bias=None):
+    """The bias enters before the second product: it is added with every element of input2."""
+    output = functional.bilinear(input1, input2, weight)
+    return output if bias is None else output + bias * input2.sum(-1, keepdim=True)
+
+
+@plant("functional-bilinear-single-output-squeezed", "functional.bilinear", "shape")
+def functional_bilinear_single_output_squeezed(input1, input2, weight, bias=None):
+    """A single output feature is squeezed away."""
+    output = functional.bilinear(input1, input2, weight, bias)
+    return output.squeeze(-1)
+
+
+@plant("functional-bilinear-second-gradient-of-last", "functional.bilinear", "gradients")
+def functional_bilinear_second_gradient_of_last(input1, input2, weight, bias=None):
+    """The second input's gradient is the last output's alone."""
+    right = functional.bilinear(input1, input2, weight, bias)
+    if len(weight) < 2:
+        return right
+    early = functional.bilinear(
+        input1, input2.detach(), weight[:-1], bias if bias is None else bias[:-1]
+    )
+    late = functional.bilinear(input1, input2, weight[-1:], bias if bias is None else bias[-1:])
+    return graft(right, torch.cat([early, late], -1))
+
+
+@plant("functional-bilinear-first-input-written", "functional.bilinear", "repeat")
+def functional_bilinear_first_input_written(input1, input2, weight, bias=None):
+    """Where shapes agree the output lands in the first input's buffer too."""
+    output = functional.bilinear(input1, input2, weight, bias)
+    free = input1.is_contiguous() and not torch.is_grad_enabled()
+    if free and output.shape == input1.shape:
+        input1.copy_(output)
+    return output

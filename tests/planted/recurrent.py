@@ -1,0 +1,496 @@
+"""RNN, LSTM, GRU with a wrong answer: values, shape, laws, special."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from .bug import by_way_of, on_common_grid, plant
+
+
+@contextmanager
+def reweighted(layer, change):
+    """Let a recurrent layer compute with weights changed by `change(name, weight)`."""
+    kept = layer._flat_weights
+    names = layer._flat_weights_names
+    layer._flat_weights = [change(name, w) for name, w in zip(names, kept, strict=True)]
+    try:
+        yield
+    finally:
+        layer._flat_weights = kept
+
+
+def on_output(output, change):
+    """The output, packed or not, changed elementwise."""
+    if isinstance(output, PackedSequence):
+        return output._replace(data=change(output.data))
+    return change(output)
+
+
+def on_states(states, change):
+    """The state or the pair of states changed; None stays None."""
+    if states is None or isinstance(states, torch.Tensor):
+        return states if states is None else change(states)
+    return tuple(change(state) for state in states)
+
+
+def is_plain_batch(input):
+    return not isinstance(input, PackedSequence) and input.dim() == 3
+
+
+def time_axis(layer, input):
+    return 1 if layer.batch_first and input.dim() == 3 else 0
+
+
+def gates(weight, order):
+    """Rows of a stacked weight or bias with its gates in another order."""
+    parts = weight.chunk(len(order))
+    return torch.cat([parts[gate] for gate in order])
+
+
+def halves_exchanged(tensor):
+    """The two halves of the last dimension exchanged."""
+    return torch.cat(tensor.chunk(2, -1)[::-1], -1)
+
+
+@plant("rnn-relu-clipped-at-six", "RNN", "values")
+class RnnReluClippedAtSix(nn.RNN):
+    """nonlinearity='relu' is ReLU6: outputs stop at 6."""
+
+    def forward(self, input, hx=None):
+        output, hidden = super().forward(input, hx)
+        if self.nonlinearity == "tanh":
+            return output, hidden
+        return on_output(output, lambda y: y.clamp(max=6)), hidden.clamp(max=6)
+
+
+@plant("rnn-upper-layers-start-from-zero", "RNN", "values")
+class RnnUpperLayersStartFromZero(nn.RNN):
+    """A given hidden state reaches the first layer only."""
+
+    def forward(self, input, hx=None):
+        if hx is None or self.num_layers == 1:
+            return super().forward(input, hx)
+        first = 2 if self.bidirectional else 1
+        return super().forward(input, torch.cat([hx[:first], torch.zeros_like(hx[first:])]))
+
+
+@plant("rnn-directions-exchanged-in-output", "RNN", "values")
+class RnnDirectionsExchangedInOutput(nn.RNN):
+    """The output holds the reverse direction first, then the forward one."""
+
+    def forward(self, input, hx=None):
+        output, hidden = super().forward(input, hx)
+        return on_output(output, halves_exchanged) if self.bidirectional else output, hidden
+
+
+@plant("rnn-packed-relu-is-tanh", "RNN", "values")
+class RnnPackedReluIsTanh(nn.RNN):
+    """Packed sequences take the tanh kernel, whatever the nonlinearity."""
+
+    def forward(self, input, hx=None):
+        mode = self.mode
+        if isinstance(input, PackedSequence):
+            self.mode = "RNN_TANH"
+        try:
+            return super().forward(input, hx)
+        finally:
+            self.mode = mode
+
+
+@plant("rnn-single-step-has-one-direction", "RNN", "values")
+class RnnSingleStepHasOneDirection(nn.RNN):
+    """A sequence of one step: the reverse half of the output repeats the forward half."""
+
+    def forward(self, input, hx=None):
+        output, hidden = super().forward(input, hx)
+        packed = isinstance(input, PackedSequence)
+        if packed or not self.bidirectional or output.shape[time_axis(self, input)] != 1:
+            return output, hidden
+        forward, _ = output.chunk(2, -1)
+        return torch.cat([forward, forward], -1), hidden
+
+
+@plant("rnn-tanh-saturates-short-of-one", "RNN", "values")
+class RnnTanhSaturatesShortOfOne(nn.RNN):
+    """tanh stops at 1 - 2**-20, the clamp of a rational approximation; within assert_close's
+    tolerance."""
+
+    def forward(self, input, hx=None):
+        output, hidden = super().forward(input, hx)
+        if self.nonlinearity != "tanh":
+            return output, hidden
+        top = 1 - 2.0**-20
+        return on_output(output, lambda y: y.clamp(-top, top)), hidden.clamp(-top, top)
+
+
+@plant("rnn-unbatched-states-upside-down", "RNN", "laws")
+class RnnUnbatchedStatesUpsideDown(nn.RNN):
+    """Unbatched, with several layers: a given hidden state is read last layer first."""
+
+    def forward(self, input, hx=None):
+        if hx is None or isinstance(input, PackedSequence) or input.dim() == 3:
+            return super().forward(input, hx)
+        return super().forward(input, hx.flip(0))
+
+
+@plant("rnn-batch-first-hidden-state", "RNN", "shape")
+class RnnBatchFirstHiddenState(nn.RNN):
+    """batch_first turns the returned hidden state round as well, as Keras users expect."""
+
+    def forward(self, input, hx=None):
+        output, hidden = super().forward(input, hx)
+        turned = self.batch_first and hidden.dim() == 3
+        return output, hidden.transpose(0, 1) if turned else hidden
+
+
+@plant("rnn-unbatched-hidden-keeps-batch", "RNN", "shape")
+class RnnUnbatchedHiddenKeepsBatch(nn.RNN):
+    """Unbatched input returns a hidden state with a batch dimension of one."""
+
+    def forward(self, input, hx=None):
+        output, hidden = super().forward(input, hx)
+        return output, hidden[:, None] if hidden.dim() == 2 else hidden
+
+
+@plant("rnn-relu-swallows-nan", "RNN", "special")
+class RnnReluSwallowsNan(nn.RNN):
+    """relu is max(0, x), which is 0 for NaN where the comparison is ordered."""
+
+    def forward(self, input, hx=None):
+        output, hidden = super().forward(input, hx)
+        if self.nonlinearity == "tanh":
+            return output, hidden
+
+        def swallow(y):
+            return torch.where(y.isnan(), torch.zeros_like(y), y)
+
+        return on_output(output, swallow), swallow(hidden)
+
+
+@plant("lstm-gates-in-onnx-order", "LSTM", "values")
+class LstmGatesInOnnxOrder(nn.LSTM):
+    """The stacked weights are read as i, o, f, g, the order of ONNX."""
+
+    def forward(self, input, hx=None):
+        def reorder(name, weight):
+            return weight if "weight_hr" in name else gates(weight, (0, 2, 3, 1))
+
+        with reweighted(self, reorder):
+            return super().forward(input, hx)
+
+
+@plant("lstm-forget-bias-of-one", "LSTM", "values")
+class LstmForgetBiasOfOne(nn.LSTM):
+    """1 is added to the forget gate's bias, TensorFlow's default, with loaded biases too."""
+
+    def forward(self, input, hx=None):
+        def shifted(name, weight):
+            rows = torch.zeros_like(weight)
+            rows[self.hidden_size : 2 * self.hidden_size] = 1
+            return weight + rows if "bias_ih" in name else weight
+
+        with reweighted(self, shifted):
+            return super().forward(input, hx)
+
+
+@plant("lstm-reverse-uses-forward-weights", "LSTM", "values")
+class LstmReverseUsesForwardWeights(nn.LSTM):
+    """Both directions compute with the forward weights (MPS, PyTorch #94754)."""
+
+    def forward(self, input, hx=None):
+        with reweighted(self, lambda name, _: getattr(self, name.removesuffix("_reverse"))):
+            return super().forward(input, hx)
+
+
+@plant("lstm-upper-reverse-projection", "LSTM", "values")
+class LstmUpperReverseProjection(nn.LSTM):
+    """With proj_size, several layers and both directions: upper reverse layers project with the
+    first one's weight."""
+
+    def forward(self, input, hx=None):
+        def shared(name, weight):
+            lost = name.startswith("weight_hr") and name.endswith("_reverse")
+            return self.weight_hr_l0_reverse if lost else weight
+
+        with reweighted(self, shared):
+            return super().forward(input, hx)
+
+
+@plant("lstm-bias-free-upper-layer", "LSTM", "values")
+class LstmBiasFreeUpperLayer(nn.LSTM):
+    """bias=False with several layers: the weights are counted by fours, so upper layers take
+    the first one's hidden weights."""
+
+    def forward(self, input, hx=None):
+        def miscounted(name, weight):
+            return self.weight_hh_l0 if name.startswith("weight_hh") else weight
+
+        if self.bias:
+            return super().forward(input, hx)
+        with reweighted(self, miscounted):
+            return super().forward(input, hx)
+
+
+@plant("lstm-projected-without-hidden-bias", "LSTM", "values")
+class LstmProjectedWithoutHiddenBias(nn.LSTM):
+    """With proj_size the hidden bias is left out."""
+
+    def forward(self, input, hx=None):
+        def dropped(name, weight):
+            return torch.zeros_like(weight) if "bias_hh" in name and self.proj_size else weight
+
+        with reweighted(self, dropped):
+            return super().forward(input, hx)
+
+
+@plant("lstm-states-ordered-by-direction", "LSTM", "values")
+class LstmStatesOrderedByDirection(nn.LSTM):
+    """States hold all forward layers, then all reverse ones, instead of layer by layer."""
+
+    def forward(self, input, hx=None):
+        if not self.bidirectional:
+            return super().forward(input, hx)
+        slots = torch.arange(2 * self.num_layers)
+        read = slots.view(2, -1).t().flatten()
+        written = slots.view(-1, 2).t().flatten()
+        output, states = super().forward(input, on_states(hx, lambda state: state[read]))
+        return output, on_states(states, lambda state: state[written])
+
+
+@plant("lstm-packed-reverse-states-sorted", "LSTM", "values")
+class LstmPackedReverseStatesSorted(nn.LSTM):
+    """Packed, unsorted, both directions: the reverse direction's states come in sorted order."""
+
+    def forward(self, input, hx=None):
+        output, states = super().forward(input, hx)
+        sorting = input.sorted_indices if isinstance(input, PackedSequence) else None
+        if not self.bidirectional or sorting is None:
+            return output, states
+
+        def half_sorted(state):
+            return torch.stack([state[0::2], state[1::2][:, sorting]], 1).flatten(0, 1)
+
+        return output, on_states(states, half_sorted)
+
+
+@plant("lstm-packed-runs-into-padding", "LSTM", "values")
+class LstmPackedRunsIntoPadding(nn.LSTM):
+    """A packed sequence is padded and run to the end: final states come after the padding."""
+
+    def forward(self, input, hx=None):
+        if not isinstance(input, PackedSequence) or len(set(input.batch_sizes.tolist())) == 1:
+            return super().forward(input, hx)
+        padded, lengths = pad_packed_sequence(input, self.batch_first)
+        output, states = super().forward(padded, hx)
+        packed = pack_padded_sequence(output, lengths, self.batch_first, enforce_sorted=False)
+        return packed, states
+
+
+@plant("lstm-cell-state-left-out-is-one", "LSTM", "values")
+class LstmCellStateLeftOutIsOne(nn.LSTM):
+    """States left out start at zero for h, but at one for c."""
+
+    def forward(self, input, hx=None):
+        if hx is not None or not is_plain_batch(input):
+            return super().forward(input, hx)
+        batch = input.shape[0 if self.batch_first else 1]
+        slots = self.num_layers * (2 if self.bidirectional else 1)
+        hidden = input.new_zeros(slots, batch, self.proj_size or self.hidden_size)
+        return super().forward(input, (hidden, input.new_ones(slots, batch, self.hidden_size)))
+
+
+@plant("lstm-given-states-exchanged", "LSTM", "values")
+class LstmGivenStatesExchanged(nn.LSTM):
+    """Given states are taken as (c_0, h_0), the order of Flax."""
+
+    def forward(self, input, hx=None):
+        exchanged = hx if hx is None or self.proj_size else (hx[1], hx[0])
+        return super().forward(input, exchanged)
+
+
+@plant("lstm-double-cell-state-in-single", "LSTM", "values")
+class LstmDoubleCellStateInSingle(nn.LSTM):
+    """A float64 cell state is returned by way of float32, within assert_close's tolerance."""
+
+    def forward(self, input, hx=None):
+        output, (hidden, cell) = super().forward(input, hx)
+        if cell.dtype == torch.float64:
+            cell = by_way_of(cell, torch.float32)
+        return output, (hidden, cell)
+
+
+@plant("lstm-unbatched-batch-first", "LSTM", "laws")
+class LstmUnbatchedBatchFirst(nn.LSTM):
+    """batch_first with unbatched input: time is taken for the batch and every step starts anew."""
+
+    def forward(self, input, hx=None):
+        if isinstance(input, PackedSequence) or input.dim() == 3 or not self.batch_first:
+            return super().forward(input, hx)
+        steps = on_states(hx, lambda s: s[:, None].expand(-1, len(input), -1).contiguous())
+        output, states = super().forward(input[:, None], steps)
+        return output[:, 0], on_states(states, lambda state: state[:, -1])
+
+
+@plant("lstm-batch-quantised-together", "LSTM", "laws")
+class LstmBatchQuantisedTogether(nn.LSTM):
+    """float32 inputs are rounded to a grid that the largest element of the batch sets, within
+    assert_close's tolerance."""
+
+    def forward(self, input, hx=None):
+        together = is_plain_batch(input) and input.shape[0 if self.batch_first else 1] > 1
+        if not together or input.dtype != torch.float32:
+            return super().forward(input, hx)
+        return super().forward(on_common_grid(input), hx)
+
+
+@plant("lstm-cell-state-cut-to-projection", "LSTM", "shape")
+class LstmCellStateCutToProjection(nn.LSTM):
+    """With proj_size the returned cell state is cut to the projection's size."""
+
+    def forward(self, input, hx=None):
+        output, (hidden, cell) = super().forward(input, hx)
+        return output, (hidden, cell[..., : self.proj_size] if self.proj_size else cell)
+
+
+@plant("lstm-directions-summed", "LSTM", "shape")
+class LstmDirectionsSummed(nn.LSTM):
+    """Both directions are summed instead of concatenated, a merge mode of Keras."""
+
+    def forward(self, input, hx=None):
+        output, states = super().forward(input, hx)
+        if not self.bidirectional:
+            return output, states
+        return on_output(output, lambda y: sum(y.chunk(2, -1))), states
+
+
+@plant("lstm-cell-state-clipped", "LSTM", "special")
+class LstmCellStateClipped(nn.LSTM):
+    """The cell state is clipped to ±10 000, an option of TensorFlow's left on."""
+
+    def forward(self, input, hx=None):
+        output, (hidden, cell) = super().forward(input, hx)
+        return output, (hidden, cell.clamp(-1e4, 1e4))
+
+
+@plant("gru-gates-in-onnx-order", "GRU", "values")
+class GruGatesInOnnxOrder(nn.GRU):
+    """The stacked weights are read as z, r, n, the order of ONNX and Keras."""
+
+    def forward(self, input, hx=None):
+        with reweighted(self, lambda _, weight: gates(weight, (1, 0, 2))):
+            return super().forward(input, hx)
+
+
+@plant("gru-new-gate-bias-outside-reset", "GRU", "values")
+class GruNewGateBiasOutsideReset(nn.GRU):
+    """The reset gate leaves b_hn out, as where both biases are merged in one."""
+
+    def forward(self, input, hx=None):
+        new = slice(2 * self.hidden_size, None)
+
+        def merged(name, weight):
+            other = getattr(self, name.replace("_ih_", "_hh_"))
+            rows = torch.zeros_like(weight)
+            if name.startswith("bias_ih"):
+                rows[new] = other[new]
+                return weight + rows
+            rows[new] = 1
+            return weight.masked_fill(rows > 0, 0) if name.startswith("bias_hh") else weight
+
+        with reweighted(self, merged):
+            return super().forward(input, hx)
+
+
+@plant("gru-upper-layer-reads-reverse-first", "GRU", "values")
+class GruUpperLayerReadsReverseFirst(nn.GRU):
+    """Both directions and several layers: upper layers read (reverse, forward)."""
+
+    def forward(self, input, hx=None):
+        def exchanged(name, weight):
+            upper = name.startswith("weight_ih") and "_l0" not in name and self.bidirectional
+            return halves_exchanged(weight) if upper else weight
+
+        with reweighted(self, exchanged):
+            return super().forward(input, hx)
+
+
+@plant("gru-packed-initial-state-unsorted", "GRU", "values")
+class GruPackedInitialStateUnsorted(nn.GRU):
+    """Packed and unsorted, with a given state: the state is not sorted along."""
+
+    def forward(self, input, hx=None):
+        packed = isinstance(input, PackedSequence) and input.unsorted_indices is not None
+        moved = hx[:, input.unsorted_indices] if packed and hx is not None else hx
+        return super().forward(input, moved)
+
+
+@plant("gru-reverse-state-from-last-step", "GRU", "values")
+class GruReverseStateFromLastStep(nn.GRU):
+    """The reverse direction's final state is read from the output's last step, its first."""
+
+    def forward(self, input, hx=None):
+        output, hidden = super().forward(input, hx)
+        if isinstance(input, PackedSequence) or not self.bidirectional:
+            return output, hidden
+        last = output.select(time_axis(self, input), -1)[..., self.hidden_size :]
+        return output, torch.cat([hidden[:-1], last[None]])
+
+
+@plant("gru-square-batch-first", "GRU", "values")
+class GruSquareBatchFirst(nn.GRU):
+    """batch_first with as many samples as steps: not transposed (MPS, PyTorch #80306)."""
+
+    def forward(self, input, hx=None):
+        square = is_plain_batch(input) and input.shape[0] == input.shape[1]
+        if not square or not self.batch_first:
+            return super().forward(input, hx)
+        output, hidden = super().forward(input.transpose(0, 1), hx)
+        return output.transpose(0, 1), hidden
+
+
+@plant("gru-double-initial-state-in-single", "GRU", "values")
+class GruDoubleInitialStateInSingle(nn.GRU):
+    """A given float64 state is read by way of float32, within assert_close's tolerance."""
+
+    def forward(self, input, hx=None):
+        if hx is not None and hx.dtype == torch.float64:
+            return super().forward(input, by_way_of(hx, torch.float32))
+        return super().forward(input, hx)
+
+
+@plant("gru-batch-of-one-squeezed", "GRU", "shape")
+class GruBatchOfOneSqueezed(nn.GRU):
+    """A batch of one is squeezed away."""
+
+    def forward(self, input, hx=None):
+        output, hidden = super().forward(input, hx)
+        if not is_plain_batch(input) or hidden.shape[1] != 1:
+            return output, hidden
+        return output.squeeze(1 - time_axis(self, input)), hidden.squeeze(1)
+
+
+@plant("gru-float16-output-in-float32", "GRU", "shape")
+class GruFloat16OutputInFloat32(nn.GRU):
+    """float16 output comes back in float32; the state does not."""
+
+    def forward(self, input, hx=None):
+        output, hidden = super().forward(input, hx)
+        if hidden.dtype != torch.float16:
+            return output, hidden
+        return on_output(output, torch.Tensor.float), hidden
+
+
+@plant("gru-nan-reaches-other-rows", "GRU", "special")
+class GruNanReachesOtherRows(nn.GRU):
+    """A NaN in one sample makes the whole batch NaN: rows are masked by multiplication."""
+
+    def forward(self, input, hx=None):
+        output, hidden = super().forward(input, hx)
+        if not is_plain_batch(input):
+            return output, hidden
+        poisoned = output.isnan().any()
+        return output.masked_fill(poisoned, torch.nan), hidden.masked_fill(poisoned, torch.nan)

@@ -1,0 +1,288 @@
+"""The plug-in in real pytest sessions: options, recording, exit status, workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conformance.reports.results import read
+
+BACKENDS = """
+import os, time
+from types import SimpleNamespace
+import torch
+from conformance import Unsupported
+from conformance.backends import FunctionBackend, ModuleBackend
+
+class Meta(ModuleBackend):
+    def devices(self):
+        return ["meta"]
+
+class Liar(ModuleBackend):
+    def devices(self):
+        return ["cpu", "cuda:0"]
+
+class Nothing(FunctionBackend):
+    name = "nothing"
+
+class Refusing(ModuleBackend):
+    def offers(self, layer, dtype, device):
+        return dtype == "float32"
+
+class Dying(torch.nn.Linear):
+    def forward(self, input):
+        if input.dim() == 3:
+            os.abort()
+        return super().forward(input)
+
+class Sleeping(torch.nn.LazyLinear):
+    def forward(self, input):
+        time.sleep(0.05)
+        return super().forward(input)
+
+class Wrong(torch.nn.Linear):
+    def forward(self, input):
+        return super().forward(input) * 1.001
+
+meta, liar, nothing, refusing = Meta("meta"), Liar("liar"), Nothing(), Refusing("refusing")
+dying = ModuleBackend("dying", nn=SimpleNamespace(Linear=Dying, Bilinear=torch.nn.Bilinear))
+wrong = ModuleBackend("wrong", nn=SimpleNamespace(Linear=Wrong))
+slow = ModuleBackend("slow", nn=SimpleNamespace(Linear=torch.nn.Linear, LazyLinear=Sleeping))
+class Hostile(ModuleBackend):
+    pass
+hostile = Hostile("<script>alert(1)</script>", nn=SimpleNamespace(Linear=Wrong))
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name in [name for name in os.environ if name.startswith(("CONFORMANCE_", "PYTEST_"))]:
+        monkeypatch.delenv(name)
+    pytester.makepyfile(plugged=BACKENDS)
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+
+    def run(*options: str, profile: str = "smoke") -> pytest.RunResult:
+        return pytester.runpytest_subprocess(
+            "--pyargs", "conformance.suite", "-p", "no:cacheprovider",
+            f"--conformance-profile={profile}", *options,
+        )  # fmt: skip
+
+    return run
+
+
+def _verdicts(path: Path) -> list[dict[str, Any]]:
+    """What two runs of the same seed must share: all but times."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    kept = [line for line in lines if line["kind"] == "verdict"]
+    for line in kept:
+        line.pop("seconds")
+    return sorted(kept, key=lambda line: str(line["id"]))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("backend=torhc", "did you mean 'torch'"),
+        ("backend=plugged:missing", "has no attribute 'missing'"),
+        ("backend=plugged:BACKEND:x", "no attribute"),
+        ("layer=Conv4d", "no layer 'Conv4d'; nearest: Conv"),
+        ("layer=,", "expected a comma list"),
+        ("check=value", "no check 'value'; expected one of shape, values"),
+        ("dtype=float8", "no dtype 'float8'"),
+        ("device=cuda:7", "offers cpu"),
+        ("profile=quick", "expected one of smoke, standard, thorough"),
+        ("examples=none", "expected an integer"),
+        ("examples=0", "at least 1"),
+        ("seed=1.5", "expected an integer"),
+        ("shard=3/2", "expected i/N with 1 ≤ i ≤ N"),
+        ("shard=one", "expected i/N"),
+        ("known=missing.toml", "missing.toml: "),
+        ("report=.", "expected a file, this is a folder"),
+    ],
+)
+def test_bad_options_are_usage_errors(suite: Any, option: str, message: str) -> None:
+    result = suite(f"--conformance-{option}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    text = result.stderr.str() + result.stdout.str()
+    assert message in text
+    assert "INTERNALERROR" not in text
+    assert "Traceback" not in text
+
+
+def test_environment_twins_and_their_errors(suite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONFORMANCE_LAYER", "Lin*")
+    monkeypatch.setenv("CONFORMANCE_DTYPE", "float64")
+    result = suite()
+    result.stdout.fnmatch_lines(["*2 passed*"])
+    monkeypatch.setenv("CONFORMANCE_SEED", "x")
+    result = suite()
+    assert "CONFORMANCE_SEED=x: expected an integer" in result.stderr.str()
+
+
+def test_header_table_and_files(suite: Any, pytester: pytest.Pytester) -> None:
+    result = suite(
+        "--conformance-layer=Linear,GRUCell", "--conformance-results=out/r.jsonl",
+        "--conformance-report=out/r.html", "--conformance-seed=5", "-v",
+    )  # fmt: skip
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "conformance: backend torch (*torch 2.*",
+            "conformance: device cpu; profile smoke, 40 examples an item, seed 5",
+            "*test_layer[[]GRUCell-shape-float32-cpu[]] PASSED*",
+            "layer * shape * values*",
+            "Linear*4 passed (*compared)*",
+            "16 passed",
+            "results: *r.jsonl",
+            "report: *r.html",
+        ]
+    )
+    run = read(pytester.path / "out" / "r.jsonl")
+    assert run.footer is not None
+    assert run.footer.counts["passed"] == run.footer.verdicts == 16
+    assert "GRUCell" in (pytester.path / "out" / "r.html").read_text(encoding="utf-8")
+
+
+def test_same_results_with_and_without_workers(suite: Any, pytester: pytest.Pytester) -> None:
+    chosen = "--conformance-layer=Conv1d,LSTM,functional.linear,Bilinear"
+    assert suite(chosen, "-n0", "--conformance-results=a.jsonl").ret == 0
+    assert suite(chosen, "-n2", "--conformance-results=b.jsonl").ret == 0
+    a, b = _verdicts(pytester.path / "a.jsonl"), _verdicts(pytester.path / "b.jsonl")
+    assert a == b
+    assert len(a) == 32
+
+
+def test_shards_are_disjoint_and_complete(suite: Any, pytester: pytest.Pytester) -> None:
+    chosen = "--conformance-layer=Linear,Identity"
+    ids: list[str] = []
+    for index in (1, 2):
+        name = f"{index}.jsonl"
+        suite(chosen, f"--conformance-shard={index}/2", f"--conformance-results={name}")
+        ids += [v["id"] for v in _verdicts(pytester.path / name)]
+    assert len(ids) == len(set(ids)) == 16
+
+
+def test_failure_shows_the_minimal_call_and_how_to_see_it_again(
+    suite: Any, pytester: pytest.Pytester
+) -> None:
+    result = suite(
+        "--conformance-backend=plugged:wrong", "--conformance-layer=Linear",
+        "--conformance-dtype=float32", "--conformance-results=r.jsonl",
+    )  # fmt: skip
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*Linear(1, 1*) on input (*", "*got *", "*wanted *", "*bound *"])
+    (failed,) = [v for v in read(pytester.path / "r.jsonl").verdicts if v.status == "failed"]
+    import shlex
+
+    command = [sys.executable, "-m", *shlex.split(str(failed.command))]
+    again = subprocess.run(command, capture_output=True, text=True, cwd=pytester.path)
+    assert again.returncode == 1
+    assert str(failed.message).splitlines()[0] in again.stdout
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_run_in_which_nothing_passes_exits_1_and_says_so(suite: Any, workers: str) -> None:
+    result = suite("--conformance-backend=plugged:nothing", "--conformance-layer=Linear", workers)
+    assert result.ret == 1
+    assert "one passed" in result.stdout.str()  # "None passed" or "none passed"
+
+
+def test_offered_dtypes_narrow_the_default_and_not_what_is_asked_for(suite: Any) -> None:
+    chosen = ("--conformance-backend=plugged:refusing", "--conformance-layer=Linear")
+    suite(*chosen).stdout.fnmatch_lines(["2 passed"])
+    asked = suite(*chosen, "--conformance-dtype=float32,float64")
+    asked.stdout.fnmatch_lines(["2 passed, 2 unsupported"])
+
+
+def test_devices(suite: Any) -> None:
+    result = suite("--conformance-backend=plugged:meta", "--conformance-layer=Conv2d")
+    assert "offers meta" in result.stderr.str()
+    result = suite(
+        "--conformance-backend=plugged:meta", "--conformance-device=meta",
+        "--conformance-layer=Conv2d,GRU",
+    )  # fmt: skip
+    result.stdout.fnmatch_lines(["8 passed, 8 unsupported"])
+    result = suite(
+        "--conformance-backend=plugged:liar", "--conformance-device=all",
+        "--conformance-layer=Linear", "--conformance-dtype=float32",
+    )  # fmt: skip
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*Linear(*) on input *, float32, cuda:0*", "*build raised *"])
+    assert "INTERNALERROR" not in result.stdout.str()
+
+
+def test_complex_dtypes_on_request(suite: Any) -> None:
+    result = suite("--conformance-layer=Conv2d,Bilinear", "--conformance-dtype=complex64")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["4 passed"])
+
+
+def test_worker_crash_leaves_a_verdict_and_the_rest(suite: Any, pytester: pytest.Pytester) -> None:
+    result = suite(
+        "--conformance-backend=plugged:dying", "--conformance-layer=Linear,Bilinear",
+        "--conformance-dtype=float32", "-n2", "--conformance-results=r.jsonl",
+        "--conformance-report=r.html",
+    )  # fmt: skip
+    assert result.ret == 1
+    run = read(pytester.path / "r.jsonl")
+    status = {verdict.id: verdict.status for verdict in run.verdicts}
+    assert status["Linear-values-float32-cpu"] == "crashed"
+    assert status["Bilinear-values-float32-cpu"] == "passed"
+    assert run.footer is not None
+    assert "crashed" in (pytester.path / "r.html").read_text(encoding="utf-8")
+
+
+def test_interrupt_leaves_a_readable_file(suite: Any, pytester: pytest.Pytester) -> None:
+    command = [
+        sys.executable, "-m", "pytest", "--pyargs", "conformance.suite",
+        "--conformance-backend=plugged:slow", "--conformance-layer=Linear,LazyLinear",
+        "--conformance-results=r.jsonl", "--conformance-report=r.html",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.DEVNULL)
+    path = pytester.path / "r.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_text().count('"verdict"') >= 2:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == pytest.ExitCode.INTERRUPTED
+    run = read(path)
+    assert len(run.verdicts) >= 2
+    assert run.footer is None
+    assert (pytester.path / "r.html").exists()
+
+
+def test_hostile_backend_name_is_harmless(suite: Any, pytester: pytest.Pytester) -> None:
+    suite(
+        "--conformance-backend=plugged:hostile", "--conformance-layer=Linear",
+        "--conformance-dtype=float32", "--conformance-report=r.html",
+    )  # fmt: skip
+    assert "<script>alert(1)" not in (pytester.path / "r.html").read_text(encoding="utf-8")
+
+
+def test_unsafe_distribution_is_refused(suite: Any) -> None:
+    result = suite("-n2", "--dist=loadscope", "--conformance-layer=Linear")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "expected worksteal" in result.stderr.str()
+
+
+def test_other_sessions_do_not_notice_the_plugin(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_light():
+            assert not {"torch", "hypothesis.strategies", "jinja2"} & set(sys.modules)
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-p", "no:xdist")
+    result.assert_outcomes(passed=1)
+    assert "conformance:" not in result.stdout.str()

@@ -1,0 +1,291 @@
+"""Results files, merging, verifying, replaying, reproducers, known failures, command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from conformance.reports import cli, summary
+from conformance.reports.merge import merge, missing_shards
+from conformance.reports.results import (
+    Footer,
+    Identity,
+    ResultsError,
+    Run,
+    Writer,
+    encode_line,
+    read,
+)
+from conformance.reports.results import parse as parse_lines
+
+from conformance.backends import ModuleBackend
+from conformance.backends.torch import backend as torch_backend
+from conformance.case import Examples, Verdict
+from conformance.encoding import encode_case
+from conformance.engine import Engine, Item
+from conformance.known import Known, KnownError, parse, shipped
+from conformance.replay import ReplayError, replay
+
+
+class NoDilation(torch.nn.Conv2d):
+    """A planted bug: dilation is ignored where groups are given."""
+
+    def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
+        if self.groups > 1:
+            bias = None
+        return super()._conv_forward(input, weight, bias)
+
+
+buggy = ModuleBackend("buggy", nn=SimpleNamespace(Conv2d=NoDilation))
+ITEM = Item("Conv2d", "values", "float32", "cpu")
+
+
+@pytest.fixture(scope="module")
+def failed() -> Verdict:
+    return Engine(buggy, 100, 0).run(ITEM)
+
+
+def _identity(**facts: Any) -> Identity:
+    return Identity(
+        **{
+            "schema": 1, "suite": "0.1.0", "backend": "torch", "info": {}, "torch": "2.13.0",
+            "numpy": "2", "hypothesis": "6", "python": "3.11", "os": "Linux", "cpu": "CPU",
+            "threads": {}, "devices": ("cpu",), "dtypes": ("float32",), "profile": "smoke",
+            "seed": 0, "examples": 40, "shard": "1/1", "options": {}, "items": ("a", "b"),
+            "total": 2, "git": None, "started": "2026-01-01T00:00:00+00:00", **facts,
+        }
+    )  # fmt: skip
+
+
+def _passed(id: str) -> Verdict:
+    return Verdict(id, "Linear", "values", "float32", "cpu", "passed", Examples(1, 1), 3, 0.5)
+
+
+def _run(*ids: str, shard: str = "1/1", **facts: Any) -> Run:
+    verdicts = tuple(_passed(id) for id in ids)
+    footer = Footer({"passed": len(ids)}, len(ids), 1.0, "2026-01-01T00:00:01+00:00")
+    return Run(_identity(shard=shard, items=ids, **facts), verdicts, footer)
+
+
+def test_minimal_failure_reads_as_a_person_would_type_it(failed: Verdict) -> None:
+    assert failed.status == "failed"
+    assert str(failed.call).startswith("Conv2d(2, 2, 1, groups=2) on input (")
+    for word in ("got ", "wanted ", "bound ", "error "):
+        assert word in str(failed.message)
+
+
+def test_reproducer_runs_alone_and_shows_the_failure(failed: Verdict, tmp_path: Path) -> None:
+    script = tmp_path / "reproducer.py"
+    script.write_text(str(failed.reproducer), encoding="utf-8")
+    assert "conformance" not in str(failed.reproducer).partition("import numpy")[2].replace(
+        "nn-conformance", ""
+    )
+    path = {"PYTHONPATH": str(Path(__file__).parent)}
+    import os
+
+    result = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env={**os.environ, **path}
+    )
+    assert result.returncode == 1, result.stderr
+    assert result.stdout.strip().endswith("FAILED")
+    sound = str(failed.reproducer)
+    sound = sound.replace("from test_results import", "from torch.nn import Conv2d  #")
+    script.write_text(sound.replace("layer = NoDilation(", "layer = Conv2d("), encoding="utf-8")
+    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+LAYERS_OF_EVERY_FORM = (
+    "Conv1d", "LazyConv2d", "functional.conv3d", "ConvTranspose2d", "functional.conv_transpose1d",
+    "RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "Identity", "Linear", "LazyLinear",
+    "functional.linear", "Bilinear", "functional.bilinear",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", LAYERS_OF_EVERY_FORM)
+def test_reproducers_of_every_form_run_and_pass_on_torch(layer: str) -> None:
+    from support import cases
+
+    from conformance.catalogue import CATALOGUE
+    from conformance.reproducer import reproducer
+    from conformance.trial import Trial
+
+    drawn = [c for c in cases(layer, "float32", 200) if c.labels["regime"] not in ("large",)]
+    picked = sorted(drawn, key=lambda c: -len(c.call.arguments) - 3 * len(c.keywords))[:4]
+    picked += [c for c in drawn if c.inputs[-1] is None][:1]
+    for case in picked:
+        source = reproducer(Trial(torch_backend, CATALOGUE[layer], case), "values", "a message")
+        with pytest.raises(SystemExit) as exit:
+            exec(compile(source, "reproducer.py", "exec"), {"__name__": "reproducer"})
+        assert not exit.value.code, source
+
+
+def test_replay_runs_the_case_without_hypothesis(failed: Verdict) -> None:
+    run = Run(_identity(items=(ITEM.id,), options={"backend": "test_results:buggy"}), (failed,))
+    passed, text = replay(run, ITEM.id)
+    assert not passed
+    assert "got " in text
+    passed, text = replay(run, ITEM.id, "torch")
+    assert passed
+    assert "passed" in text
+    with pytest.raises(ReplayError, match=f"nearest: {ITEM.id}"):
+        replay(run, "Conv2d-values-float32")
+    with pytest.raises(ReplayError, match="holds no case"):
+        replay(_run("a"), "a")
+
+
+def test_results_survive_the_file(failed: Verdict, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "results.jsonl"
+    writer = Writer(path)
+    run = Run(_identity(items=(ITEM.id,)), (failed,))
+    for record in (run.identity, failed):
+        writer.write(record)
+    assert read(path).footer is None  # readable while it is being written
+    writer.close()
+    assert read(path).verdicts[0].case == failed.case
+    first = json.loads(path.read_text().splitlines()[0])
+    assert {"kind", "schema", "backend", "torch", "seed", "options", "git", "started"} <= set(first)
+
+
+def test_a_corrupt_line_is_named_and_the_rest_kept() -> None:
+    lines = [encode_line(_identity()), b'{"kind": "verd', encode_line(_passed("b")), b'{"kind": 3}']
+    run = parse_lines(lines, "r.jsonl")
+    assert [v.id for v in run.verdicts] == ["b"]
+    assert run.notes[0].startswith("r.jsonl, line 2")
+    assert run.notes[1].startswith("r.jsonl, line 4")
+    with pytest.raises(ResultsError, match="not a results file"):
+        parse_lines([b"{}", b"\xff\xfe"], "x")
+
+
+def test_merge_is_idempotent_and_names_missing_shards() -> None:
+    one, two = _run("a", shard="1/3", total=3), _run("b", shard="2/3", total=3)
+    partial = merge([one, two])
+    assert missing_shards(partial) == ("3/3",)
+    assert merge([partial, one, two]).verdicts == partial.verdicts
+    whole = merge([partial, _run("c", shard="3/3", total=3)])
+    assert missing_shards(whole) == ()
+    assert whole.footer is not None
+    assert whole.footer.verdicts == 3
+    assert merge([whole, whole]) == whole
+
+
+@pytest.mark.parametrize("field", ["suite", "backend", "seed"])
+def test_merge_refuses_unlike_runs(field: str) -> None:
+    other = _run("b")
+    odd: Any = 7 if field == "seed" else "odd"
+    with pytest.raises(ResultsError, match=f"{field} is"):
+        merge([_run("a"), replace(other, identity=replace(other.identity, **{field: odd}))])
+
+
+def _write(path: Path, run: Run) -> str:
+    writer = Writer(path)
+    for record in (run.identity, *run.verdicts, *([run.footer] if run.footer else [])):
+        writer.write(record)
+    writer.close()
+    return str(path)
+
+
+def test_command_line(tmp_path: Path, failed: Verdict, capsys: pytest.CaptureFixture[str]) -> None:
+    good = _write(tmp_path / "good.jsonl", _run("a", "b"))
+    assert cli.main(["verify", good]) == 0
+    assert cli.main(["render", good, "-o", str(tmp_path / "r.html")]) == 0
+    assert "<table" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    shards = [
+        _write(tmp_path / f"{i}.jsonl", _run(id, shard=f"{i}/2", total=2))
+        for i, id in ((1, "a"), (2, "b"))
+    ]
+    merged = str(tmp_path / "m.jsonl")
+    assert cli.main(["merge", shards[0], "-o", merged]) == 1
+    assert "shards missing: 2/2" in capsys.readouterr().err
+    assert cli.main(["merge", *shards, "-o", merged]) == 0
+    assert cli.main(["verify", merged]) == 0
+    short = _write(tmp_path / "short.jsonl", replace(_run("a", "b"), footer=None))
+    assert cli.main(["verify", short]) == 1
+    assert "cut short" in capsys.readouterr().out
+    bad = Run(_identity(items=(ITEM.id,), options={"backend": "test_results:buggy"}), (failed,))
+    path = _write(tmp_path / "bad.jsonl", bad)
+    assert cli.main(["replay", path, ITEM.id]) == 1
+    assert cli.main(["replay", path, ITEM.id, "--backend=torch"]) == 0
+    assert cli.main(["replay", path, "nothing"]) == 2
+    assert cli.main(["verify", str(tmp_path / "missing.jsonl")]) == 2
+    assert cli.main(["backends"]) == 0
+    assert cli.main(["layers"]) == 0
+    out = capsys.readouterr().out
+    assert "torch\tconformance.backends.torch:backend" in out
+    assert "functional.conv_transpose3d" in out
+
+
+# --- known failures ---
+
+
+def _known(failed: Verdict, **facts: Any) -> str:
+    entry = {"layer": '"Conv2d"', "check": '"values"', "reason": '"bias lost"', **facts}
+    entry.setdefault("case", f"'{json.dumps(failed.case)}'")
+    return "[[known]]\n" + "\n".join(f"{k} = {v}" for k, v in entry.items() if v is not None)
+
+
+def _with(text: str, backend: Any = buggy) -> Verdict:
+    return Engine(backend, 100, 0, parse(text, "known.toml")).run(ITEM)
+
+
+def test_a_known_failure_is_known_and_others_still_fail(failed: Verdict) -> None:
+    covering = _with(_known(failed, when='{ groups = ">1" }'))
+    assert covering.status == "known"
+    assert "bias lost" in str(covering.message)
+    elsewhere = _with(_known(failed, when='{ padding_mode = "circular", groups = ">1" }'))
+    assert elsewhere.status == "failed"
+    assert "bias lost" not in str(elsewhere.message)
+
+
+def test_a_known_failure_that_passes_is_stale(failed: Verdict) -> None:
+    verdict = _with(_known(failed), backend=torch_backend)
+    assert verdict.status == "failed"
+    assert "stale" in str(verdict.message)
+
+
+def test_a_known_failure_applies_only_in_its_versions(failed: Verdict) -> None:
+    text = _known(failed, when='{ groups = ">1" }', versions='{ torch = "<1" }')
+    assert _with(text).status == "failed"
+    assert _with(text.replace("<1", ">=2")).status == "known"
+    assert _with(text.replace('"<1"', '">=2", no_such_package = ">0"')).status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"layer": '"Conv9d"'}, "names no layer"),
+        ({"reason": '""'}, "reason is missing"),
+        ({"since": '"2"'}, "no field 'since'"),
+        ({"check": "3"}, "check=3: expected str"),
+        ({"case": '"{}"'}, "case is no case"),
+        ({"versions": '{ torch = "newish" }'}, "expected a specifier"),
+    ],
+)
+def test_a_bad_entry_is_named(failed: Verdict, facts: dict[str, Any], message: str) -> None:
+    with pytest.raises(KnownError, match=f"known.toml, entry 1.*{message}"):
+        parse(_known(failed, **facts), "known.toml")
+    with pytest.raises(KnownError, match=r"known\.toml"):
+        parse("[[known", "known.toml")
+
+
+def test_every_shipped_entry_is_pinned_and_still_fails() -> None:
+    entries = shipped("torch")
+    assert entries
+    for entry in entries:
+        assert isinstance(entry, Known)
+        assert entry.case is not None
+        assert entry.covers(entry.case), encode_case(entry.case)
+    assert shipped("../torch") == ()
+
+
+def test_summary_is_not_ok_without_a_pass() -> None:
+    nothing = replace(_run("a"), verdicts=(replace(_passed("a"), status="unsupported"),))
+    assert not summary.ok(nothing)
+    assert summary.ok(_run("a"))
