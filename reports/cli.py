@@ -78,13 +78,10 @@ def _render(options: argparse.Namespace) -> int:
 
 def _merge(options: argparse.Namespace) -> int:
     from .merge import merge, missing_shards
-    from .results import Writer, read
+    from .results import read, write
 
     run = merge([read(path) for path in options.results])
-    writer = Writer(options.output)
-    for record in (run.identity, *run.verdicts, *([run.footer] if run.footer else [])):
-        writer.write(record)
-    writer.close()
+    write(options.output, run)
     lost = missing_shards(run)
     if lost:
         print(f"incomplete: shards missing: {', '.join(lost)}", file=sys.stderr)

@@ -116,7 +116,11 @@ class Writer:
 
     def write(self, record: Identity | Verdict | Footer) -> None:
         """Append one record."""
-        self._file.write(encode_line(record))
+        self.append(encode_line(record))
+
+    def append(self, line: bytes) -> None:
+        """Append a line as it stands."""
+        self._file.write(line)
         self._file.flush()
 
     def close(self) -> None:
@@ -124,6 +128,24 @@ class Writer:
         if not self._file.closed:
             os.fsync(self._file.fileno())
             self._file.close()
+
+
+def write(path: Path, run: Run) -> None:
+    """Write a whole run to a results file.
+
+    Args:
+        path: the file; it is overwritten, its folder is made.
+        run: the run; benchmark lines are kept as they stand.
+    """
+    writer = Writer(path)
+    writer.write(run.identity)
+    for verdict in run.verdicts:
+        writer.write(verdict)
+    for line in run.benchmarks:
+        writer.append(msgspec.json.encode(line) + b"\n")
+    if run.footer is not None:
+        writer.write(run.footer)
+    writer.close()
 
 
 class ResultsError(ValueError):

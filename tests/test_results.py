@@ -22,6 +22,7 @@ from conformance.reports.results import (
     Writer,
     encode_line,
     read,
+    write,
 )
 from conformance.reports.results import parse as parse_lines
 
@@ -185,10 +186,7 @@ def test_merge_refuses_unlike_runs(field: str) -> None:
 
 
 def _write(path: Path, run: Run) -> str:
-    writer = Writer(path)
-    for record in (run.identity, *run.verdicts, *([run.footer] if run.footer else [])):
-        writer.write(record)
-    writer.close()
+    write(path, run)
     return str(path)
 
 
