@@ -32,6 +32,7 @@ class Row:
         shapes: the shape oracle, `(*input shapes, **arguments)` → a tuple of shapes.
         keeps_dtype: the output has the input's dtype, whatever the call's is.
         complex: the layer has complex forms.
+        invalid: dtype → strategy of invalid cases, None where no call is invalid.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Row:
     shapes: Callable[..., tuple[tuple[int, ...], ...]]
     keeps_dtype: bool = False
     complex: bool = True
+    invalid: Callable[[str], SearchStrategy[Case]] | None = None
 
     @property
     def required(self) -> tuple[str, ...]:

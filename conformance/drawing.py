@@ -38,7 +38,14 @@ def derived_seed(seed: int, layer: str, dtype: str) -> int:
 
 
 def _run(
-    layer: str, dtype: str, examples: int, seed: int, body: Callable[[Case], None], *, shrink: bool
+    layer: str,
+    dtype: str,
+    examples: int,
+    seed: int,
+    body: Callable[[Case], None],
+    *,
+    shrink: bool,
+    invalid: bool,
 ) -> None:
     phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     settings = hypothesis.settings(
@@ -56,7 +63,10 @@ def _run(
     def conformance_case(case: Case) -> None:
         body(case)
 
-    test = hypothesis.given(CATALOGUE[layer].cases(dtype))(conformance_case)
+    row = CATALOGUE[layer]
+    strategy = row.invalid if invalid else row.cases
+    assert strategy is not None
+    test = hypothesis.given(strategy(dtype))(conformance_case)
     test = hypothesis.seed(derived_seed(seed, layer, dtype))(settings(test))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", hypothesis.errors.NonInteractiveExampleWarning)
@@ -65,7 +75,9 @@ def _run(
 
 # Neighbouring items are the checks of one layer and dtype: two streams are enough.
 @lru_cache(maxsize=2)
-def draw_cases(layer: str, dtype: str, examples: int, seed: int) -> tuple[Case, ...]:
+def draw_cases(
+    layer: str, dtype: str, examples: int, seed: int, *, invalid: bool = False
+) -> tuple[Case, ...]:
     """The cases of a layer and dtype.
 
     Args:
@@ -73,9 +85,10 @@ def draw_cases(layer: str, dtype: str, examples: int, seed: int) -> tuple[Case, 
         dtype: torch's name of the dtype.
         examples: how many.
         seed: the run's seed.
+        invalid: calls that must be refused, instead of valid ones.
     """
     cases: list[Case] = []
-    _run(layer, dtype, examples, seed, cases.append, shrink=False)
+    _run(layer, dtype, examples, seed, cases.append, shrink=False, invalid=invalid)
     return tuple(cases[:examples])
 
 
@@ -86,11 +99,13 @@ def shrink(
     seed: int,
     first: int,
     fails: Callable[[Case], Failure | None],
+    *,
+    invalid: bool = False,
 ) -> tuple[Case, Failure] | None:
     """The plainest failing case that Hypothesis finds from the first failing one.
 
     Args:
-        layer, dtype, examples, seed: as given to `draw_cases`.
+        layer, dtype, examples, seed, invalid: as given to `draw_cases`.
         first: index of the first failing case; those before it are known to pass.
         fails: runs the check on a case, and returns its failure.
 
@@ -111,7 +126,7 @@ def shrink(
             raise failure from None
 
     try:
-        _run(layer, dtype, examples, seed, body, shrink=True)
+        _run(layer, dtype, examples, seed, body, shrink=True, invalid=invalid)
     except (Failure, Flaky):
         # Hypothesis's last call is the minimal one.
         return found[-1] if found else None

@@ -16,7 +16,7 @@ from .encoding import encode_case
 from .known import Known
 from .protocols import Backend
 from .reproducer import reproducer
-from .trial import Evidence, Failure, Trial, worst
+from .trial import Evidence, Failure, Inapplicable, Trial, worst
 
 PROFILES = {"smoke": 40, "standard": 200, "thorough": 4000}
 
@@ -87,26 +87,31 @@ class Engine:
         stale = [entry for entry in known if self._is_stale(item, entry, numerics)]
         if stale:
             return _stale(item, stale)
-        cases = draw_cases(item.layer, item.dtype, self.examples, self.seed)
+        invalid = CHECKS[item.check].invalid
+        cases = draw_cases(item.layer, item.dtype, self.examples, self.seed, invalid=invalid)
         reasons: Counter[str] = Counter()
-        evidence, checked = Evidence(), 0
+        evidence, checked, beside = Evidence(), 0, 0
         for index, case in enumerate(cases):
             try:
                 found = self.try_case(item, case, numerics)
             except Unsupported as declined:
                 reasons[str(declined) or "no reason given"] += 1
                 continue
+            except Inapplicable:
+                beside += 1
+                continue
             except Failure as failure:
                 checked += 1
                 if any(entry.covers(case) for entry in known):
                     continue
-                counts = Examples(len(cases), checked, dict(reasons))
+                counts = Examples(len(cases), checked, dict(reasons), beside)
                 return self._failed(item, numerics, known, index, case, failure, counts, evidence)
             checked += 1
             evidence = Evidence(
                 evidence.comparisons + found.comparisons, worst(evidence.margin, found.margin)
             )
-        verdict = _summed_up(item, Examples(len(cases), checked, dict(reasons)), evidence)
+        counts = Examples(len(cases), checked, dict(reasons), beside)
+        verdict = _summed_up(item, counts, evidence)
         return _known(verdict, known) if known and verdict.status != "unsupported" else verdict
 
     def _is_stale(self, item: Item, entry: Known, numerics: Numerics | None) -> bool:
@@ -116,7 +121,7 @@ class Engine:
             return False
         try:
             self.try_case(item, case, numerics)
-        except (Failure, Unsupported):
+        except (Failure, Unsupported, Inapplicable):
             return False
         return True
 
@@ -133,7 +138,7 @@ class Engine:
             Unsupported: if the backend declines the case.
         """
         trial = Trial(self.backend, CATALOGUE[item.layer], _on(case, item.device), numerics)
-        return CHECKS[item.check](trial)
+        return CHECKS[item.check].run(trial)
 
     def _failed(
         self,
@@ -149,13 +154,16 @@ class Engine:
         def fails(candidate: Case) -> Failure | None:
             try:
                 self.try_case(item, candidate, numerics)
-            except Unsupported:
+            except (Unsupported, Inapplicable):
                 return None
             except Failure as failure:
                 return None if any(entry.covers(candidate) for entry in known) else failure
             return None
 
-        minimal = shrink(item.layer, item.dtype, self.examples, self.seed, index, fails)
+        invalid = CHECKS[item.check].invalid
+        minimal = shrink(
+            item.layer, item.dtype, self.examples, self.seed, index, fails, invalid=invalid
+        )
         note = ""
         if minimal is None:
             minimal = (case, failure)
@@ -273,5 +281,6 @@ def plan(
                 Item(layer, check, dtype, device)
                 for dtype in kept or dtypes[:1]
                 for check in checks
+                if CHECKS[check].applies(CATALOGUE[layer])
             ]
     return tuple(items)

@@ -11,7 +11,7 @@ from .checks import CHECKS
 from .encoding import decode_case
 from .engine import numerics_of
 from .reports.results import Run
-from .trial import Failure, Trial
+from .trial import Failure, Inapplicable, Trial
 
 
 class ReplayError(ValueError):
@@ -50,9 +50,11 @@ def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
         raise ReplayError(f"{id}: its case cannot be read: {error!r}") from error
     trial = Trial(chosen, CATALOGUE[case.call.layer], case, numerics)
     try:
-        evidence = CHECKS[verdict.check](trial)
+        evidence = CHECKS[verdict.check].run(trial)
     except Failure as failure:
         return False, f"{trial.text()}\n{failure}"
+    except Inapplicable:
+        return True, f"{trial.text()}\nthe check does not apply"
     except Unsupported as declined:
         return False, f"{trial.text()}\nunsupported: {declined}"
     return True, f"{trial.text()}\npassed, {evidence.comparisons} numbers compared"

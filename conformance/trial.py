@@ -28,6 +28,10 @@ class Failure(Exception):  # noqa: N818 - what a check finds is no error of the 
     """
 
 
+class Inapplicable(Exception):  # noqa: N818 - no error
+    """A check has nothing to say about a case; it is counted as `invalid`."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What a check compared on one case.
@@ -60,7 +64,7 @@ class Trial:
         """Call the backend; whatever it raises, but Unsupported, is a failure of the named step."""
         try:
             return function(*arguments, **keywords)
-        except (Unsupported, Failure):
+        except (Unsupported, Failure, Inapplicable):
             raise
         except (Exception, SystemExit) as error:
             accepted = "" if name == "build" else "accepted, then failed: "

@@ -30,13 +30,13 @@ def info() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "cpu capability": torch.backends.cpu.get_cpu_capability(),
         "float32 matmul precision": torch.get_float32_matmul_precision(),
+        "matmul tf32": str(torch.backends.cuda.matmul.allow_tf32),
+        "cudnn tf32": str(torch.backends.cudnn.allow_tf32),
         "mkldnn": str(torch.backends.mkldnn.is_available()),  # type: ignore[no-untyped-call]
     }
     if torch.cuda.is_available():
         facts["cuda"] = str(torch.version.cuda)
         facts["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
-        facts["cudnn tf32"] = str(torch.backends.cudnn.allow_tf32)
-        facts["matmul tf32"] = str(torch.backends.cuda.matmul.allow_tf32)
         for index in range(torch.cuda.device_count()):
             facts[f"cuda:{index}"] = torch.cuda.get_device_name(index)
     return facts

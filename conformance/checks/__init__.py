@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from ..catalogue import Row
 from ..trial import Evidence, Trial
 from . import shape, values
 
-Check = Callable[[Trial], Evidence]
 
-CHECKS: dict[str, Check] = {"shape": shape.check, "values": values.check}
+def _every_layer(row: Row) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Check:
+    """One property of a layer.
+
+    Args:
+        run: looks at one case; raises `Failure`, `Unsupported`, or `Inapplicable`.
+        invalid: it is given invalid calls instead of valid ones.
+        applies: whether a layer has the property at all.
+    """
+
+    run: Callable[[Trial], Evidence]
+    invalid: bool = False
+    applies: Callable[[Row], bool] = _every_layer
+
+
+CHECKS: dict[str, Check] = {
+    "shape": Check(shape.check),
+    "values": Check(values.check),
+}

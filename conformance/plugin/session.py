@@ -7,6 +7,7 @@ import hashlib
 import os
 import shlex
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -85,11 +86,13 @@ class Session:
         s = self.settings
         facts = ", ".join(f"{k} {v}" for k, v in self.info.items())
         shard = f", shard {s.shard[0]}/{s.shard[1]}" if s.shard[1] > 1 else ""
+        hypothesis, numpy = (version(package) for package in ("hypothesis", "numpy"))
         lines = [
             f"conformance: backend {self.backend.name} ({facts})",
             (
                 f"conformance: device {', '.join(self.devices)}; profile {s.profile}, "
-                f"{s.examples} examples an item, seed {s.seed}{shard}"
+                f"{s.examples} examples an item, seed {s.seed}{shard}; "
+                f"hypothesis {hypothesis}, numpy {numpy}"
             ),
         ]
         import importlib.util

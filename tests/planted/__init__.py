@@ -20,12 +20,17 @@ is always on. In place of torch it is run as a namespace: `SimpleNamespace(Conv1
 from __future__ import annotations
 
 from . import (  # noqa: F401 - imported for what they plant
+    bilinear,
     cells,
     convolution,
+    convolution2d,
     convolution_contract,
     functional,
+    identity,
     lazy,
     linear,
+    lstm,
+    lstm_cell,
     recurrent,
     recurrent_contract,
     transposed,

@@ -1,4 +1,4 @@
-"""Identity, Linear, Bilinear, functional.linear, functional.bilinear."""
+"""Linear, functional.linear."""
 
 from __future__ import annotations
 
@@ -9,105 +9,11 @@ from torch.nn import functional
 from .bug import (
     alter_gradient,
     as_if_contiguous,
-    by_way_of,
-    exchange_gradients,
     graft,
     plant,
     with_fewer_bits,
     without_subnormals,
 )
-
-
-@plant("identity-double-by-way-of-single", "Identity", "values")
-class IdentityDoubleByWayOfSingle(nn.Identity):
-    """float64 passes through float32, within assert_close's tolerance."""
-
-    def forward(self, input):
-        return by_way_of(input, torch.float32) if input.dtype == torch.float64 else input
-
-
-@plant("identity-last-axis-read-backwards", "Identity", "values")
-class IdentityLastAxisReadBackwards(nn.Identity):
-    """Three dimensions and more come back with the last axis reversed: an image is flipped."""
-
-    def forward(self, input):
-        return input.flip(-1) if input.dim() >= 3 else input
-
-
-@plant("identity-size-one-squeezed", "Identity", "shape")
-class IdentitySizeOneSqueezed(nn.Identity):
-    """Dimensions of size one are squeezed away."""
-
-    def forward(self, input):
-        return input.squeeze()
-
-
-@plant("identity-empty-batch-of-one", "Identity", "shape")
-class IdentityEmptyBatchOfOne(nn.Identity):
-    """An empty tensor comes back as one row of zeros."""
-
-    def forward(self, input):
-        empty = input.dim() > 0 and len(input) == 0
-        return input.new_zeros((1, *input.shape[1:])) if empty else input
-
-
-@plant("identity-negative-zero-lost", "Identity", "special")
-class IdentityNegativeZeroLost(nn.Identity):
-    """Zero is added, which makes -0.0 a 0.0."""
-
-    def forward(self, input):
-        return input + 0.0
-
-
-@plant("identity-subnormals-flushed", "Identity", "special")
-class IdentitySubnormalsFlushed(nn.Identity):
-    """Subnormal numbers become zero."""
-
-    def forward(self, input):
-        return without_subnormals(input)
-
-
-@plant("identity-detached", "Identity", "gradients")
-class IdentityDetached(nn.Identity):
-    """The output is cut off from the graph: the gradient is zero."""
-
-    def forward(self, input):
-        return alter_gradient(input, torch.zeros_like)
-
-
-@plant("identity-transposed-input", "Identity", "layout")
-class IdentityTransposedInput(nn.Identity):
-    """A tensor that is not contiguous is copied as if it were."""
-
-    def forward(self, input):
-        return as_if_contiguous(input)
-
-
-@plant("identity-refuses-arguments", "Identity", "state")
-class IdentityRefusesArguments(nn.Identity):
-    """Takes no arguments, where torch's takes and ignores any."""
-
-    def __init__(self, *, device=None, dtype=None):
-        super().__init__()
-
-
-@plant("identity-has-a-scale", "Identity", "state")
-class IdentityHasAScale(nn.Identity):
-    """Saves a scale of 1 that nobody asked for."""
-
-    def _save_to_state_dict(self, destination, prefix, keep_vars):
-        destination[prefix + "scale"] = torch.ones(1)
-
-
-@plant("identity-input-moved", "Identity", "repeat")
-class IdentityInputMoved(nn.Identity):
-    """The input is moved, not shared: the caller's tensor is left zeroed."""
-
-    def forward(self, input):
-        output = input.clone()
-        if not torch.is_grad_enabled() and input.is_contiguous():
-            input.zero_()
-        return output
 
 
 @plant("linear-square-weight-untransposed", "Linear", "values")
@@ -328,97 +234,6 @@ class LinearSurplusFeaturesIgnored(nn.Linear):
         return super().forward(input[..., : self.in_features])
 
 
-@plant("bilinear-square-inputs-exchanged", "Bilinear", "values")
-class BilinearSquareInputsExchanged(nn.Bilinear):
-    """Inputs with equal sizes are taken in each other's place."""
-
-    def forward(self, input1, input2):
-        if self.in1_features != self.in2_features:
-            return super().forward(input1, input2)
-        return super().forward(input2, input1)
-
-
-@plant("bilinear-leading-dimensions-crossed", "Bilinear", "values")
-class BilinearLeadingDimensionsCrossed(nn.Bilinear):
-    """With two leading dimensions, the second input's are flattened column by column."""
-
-    def forward(self, input1, input2):
-        if input2.dim() != 3:
-            return super().forward(input1, input2)
-        return super().forward(input1, input2.transpose(0, 1).reshape(input2.shape))
-
-
-@plant("bilinear-double-by-way-of-single", "Bilinear", "values")
-class BilinearDoubleByWayOfSingle(nn.Bilinear):
-    """A float64 weight is uploaded as float32, within assert_close's tolerance."""
-
-    def forward(self, input1, input2):
-        if self.weight.dtype != torch.float64:
-            return super().forward(input1, input2)
-        return functional.bilinear(input1, input2, by_way_of(self.weight, torch.float32), self.bias)
-
-
-@plant("bilinear-vector-keeps-row", "Bilinear", "shape")
-class BilinearVectorKeepsRow(nn.Bilinear):
-    """Single vectors come back as a row."""
-
-    def forward(self, input1, input2):
-        output = super().forward(input1, input2)
-        return output[None] if input1.dim() == 1 else output
-
-
-@plant("bilinear-input-gradients-exchanged", "Bilinear", "gradients")
-class BilinearInputGradientsExchanged(nn.Bilinear):
-    """Where sizes are equal, each input gets the other's gradient."""
-
-    def forward(self, input1, input2):
-        if input1.shape != input2.shape:
-            return super().forward(input1, input2)
-        return super().forward(*exchange_gradients(input1, input2))
-
-
-@plant("bilinear-expanded-second-input", "Bilinear", "layout")
-class BilinearExpandedSecondInput(nn.Bilinear):
-    """A second input that is not contiguous is read as if it were."""
-
-    def forward(self, input1, input2):
-        return super().forward(input1, as_if_contiguous(input2))
-
-
-@plant("bilinear-zero-input-skipped", "Bilinear", "special")
-class BilinearZeroInputSkipped(nn.Bilinear):
-    """Rows in which the first input is zero are skipped: 0 × NaN is 0."""
-
-    def forward(self, input1, input2):
-        idle = (input1 == 0).all(-1, keepdim=True)
-        return super().forward(input1, torch.where(idle, torch.zeros_like(input2), input2))
-
-
-@plant("bilinear-weight-packed-at-first-call", "Bilinear", "state")
-class BilinearWeightPackedAtFirstCall(nn.Bilinear):
-    """The first call packs the weight for inference; a state loaded later is never seen."""
-
-    _packed = None
-
-    def forward(self, input1, input2):
-        if torch.is_grad_enabled():
-            return super().forward(input1, input2)
-        if self._packed is None:
-            self._packed = self.weight.detach().clone()
-        return functional.bilinear(input1, input2, self._packed, self.bias)
-
-
-@plant("bilinear-leading-dimensions-broadcast", "Bilinear", "errors")
-class BilinearLeadingDimensionsBroadcast(nn.Bilinear):
-    """Leading dimensions that differ are broadcast."""
-
-    def forward(self, input1, input2):
-        if input1.dim() < 2 or input1.dim() != input2.dim():
-            return super().forward(input1, input2)
-        shape = torch.broadcast_shapes(input1.shape[:-1], input2.shape[:-1])
-        return super().forward(input1.expand(*shape, -1), input2.expand(*shape, -1))
-
-
 @plant("functional-linear-square-batch-bias", "functional.linear", "values")
 def functional_linear_square_batch_bias(input, weight, bias=None):
     """With as many rows as outputs the bias is added along the rows, broadcast the wrong way."""
@@ -464,40 +279,3 @@ def functional_linear_surplus_bias_ignored(input, weight, bias=None):
     """A bias that is too long is cut."""
     surplus = bias is not None and bias.dim() == 1 and weight.dim() == 2
     return functional.linear(input, weight, bias[: len(weight)] if surplus else bias)
-
-
-@plant("functional-bilinear-bias-per-product", "functional.bilinear", "values")
-def functional_bilinear_bias_per_product(input1, input2, weight, bias=None):
-    """The bias enters before the second product: it is added with every element of input2."""
-    output = functional.bilinear(input1, input2, weight)
-    return output if bias is None else output + bias * input2.sum(-1, keepdim=True)
-
-
-@plant("functional-bilinear-single-output-squeezed", "functional.bilinear", "shape")
-def functional_bilinear_single_output_squeezed(input1, input2, weight, bias=None):
-    """A single output feature is squeezed away."""
-    output = functional.bilinear(input1, input2, weight, bias)
-    return output.squeeze(-1)
-
-
-@plant("functional-bilinear-second-gradient-of-last", "functional.bilinear", "gradients")
-def functional_bilinear_second_gradient_of_last(input1, input2, weight, bias=None):
-    """The second input's gradient is the last output's alone."""
-    right = functional.bilinear(input1, input2, weight, bias)
-    if len(weight) < 2:
-        return right
-    early = functional.bilinear(
-        input1, input2.detach(), weight[:-1], bias if bias is None else bias[:-1]
-    )
-    late = functional.bilinear(input1, input2, weight[-1:], bias if bias is None else bias[-1:])
-    return graft(right, torch.cat([early, late], -1))
-
-
-@plant("functional-bilinear-first-input-written", "functional.bilinear", "repeat")
-def functional_bilinear_first_input_written(input1, input2, weight, bias=None):
-    """Where shapes agree the output lands in the first input's buffer too."""
-    output = functional.bilinear(input1, input2, weight, bias)
-    free = input1.is_contiguous() and not torch.is_grad_enabled()
-    if free and output.shape == input1.shape:
-        input1.copy_(output)
-    return output
