@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from .case import Case, Examples, Numerics, Unsupported, Verdict
@@ -48,13 +48,19 @@ class Engine:
         examples: cases of each item.
         seed: of the run.
         known: known failures.
+        interrupted: asked before each case; True ends the run as Ctrl-C does.
     """
 
     def __init__(
-        self, backend: Backend, examples: int, seed: int, known: Sequence[Known] = ()
+        self,
+        backend: Backend,
+        examples: int,
+        seed: int,
+        known: Sequence[Known] = (),
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self.backend, self.examples, self.seed = backend, examples, seed
-        self.known = tuple(known)
+        self.known, self.interrupted = tuple(known), interrupted
 
     def run(self, item: Item) -> Verdict:
         """Draw an item's cases, check them all, shrink the first failure.
@@ -137,6 +143,8 @@ class Engine:
             Failure: if the check fails.
             Unsupported: if the backend declines the case.
         """
+        if self.interrupted():
+            raise KeyboardInterrupt
         trial = Trial(self.backend, CATALOGUE[item.layer], _on(case, item.device), numerics)
         return CHECKS[item.check].run(trial)
 

@@ -52,7 +52,7 @@ class Known:
     """One known failure.
 
     Args:
-        layer, check: what fails; the layer may be a glob.
+        layer, check: what fails, each a comma list of globs.
         dtype, device, backend: where it fails, `"*"` = everywhere.
         when: conditions on the case: argument, `<input>.ndim`, `<input>.size` or `<input>`
             (`"given"`, `"absent"`) → a value or a comparison such as `">1"`.
@@ -81,7 +81,7 @@ class Known:
             (device, self.device),
             (backend, self.backend),
         )
-        return all(fnmatch.fnmatchcase(name, pattern) for name, pattern in pairs) and all(
+        return all(_named(name, patterns) for name, patterns in pairs) and all(
             _installed(package, specifier) for package, specifier in self.versions.items()
         )
 
@@ -132,7 +132,7 @@ def _entry(table: Mapping[str, Any], where: str) -> Known:
     for key in ("layer", "check", "reason"):
         if not table.get(key):
             raise KnownError(f"{where}: {key} is missing")
-    if not any(fnmatch.fnmatchcase(layer, table["layer"]) for layer in CATALOGUE):
+    if not any(_named(layer, table["layer"]) for layer in CATALOGUE):
         raise KnownError(f"{where}: layer={table['layer']!r} names no layer of the suite")
     for package, specifier in table.get("versions", {}).items():
         try:
@@ -150,6 +150,11 @@ def _entry(table: Mapping[str, Any], where: str) -> Known:
                 f"{where}: case is no case as the results file holds it: {error}"
             ) from error
     return Known(**facts)
+
+
+def _named(name: str, patterns: str) -> bool:
+    """Whether one of a comma list of globs is the name."""
+    return any(fnmatch.fnmatchcase(name, pattern.strip()) for pattern in patterns.split(","))
 
 
 def _installed(package: str, specifier: str) -> bool:

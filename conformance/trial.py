@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -125,12 +125,28 @@ class Trial:
             shapes.pop()
         return self.row.shapes(*shapes, **self._arguments)
 
+    @property
+    def precision(self) -> Precision:
+        """How a correct implementation may round in the case's dtype."""
+        return Precision.of(self.case.call.dtype, self.numerics)
+
     @cached_property
     def expected(self) -> tuple[Rounded, ...]:
         """The outputs' values and bounds by the oracle."""
-        precision = Precision.of(self.case.call.dtype, self.numerics)
+        precision = self.precision
         inputs = [None if x is None else exactly(x, precision) for x in self.case.inputs]
         state = {name: exactly(x, precision) for name, x in self.case.call.state.items()}
+        return self.evaluate(state, inputs)
+
+    def evaluate(
+        self, state: Mapping[str, Rounded], inputs: Sequence[Rounded | None]
+    ) -> tuple[Rounded, ...]:
+        """The oracle on given operands.
+
+        Args:
+            state: under state_dict names.
+            inputs: in torch's order.
+        """
         # Values on the edge of the range overflow on purpose.
         with np.errstate(over="ignore", invalid="ignore"):
             result = self.row.values(state, *inputs, **self._arguments)

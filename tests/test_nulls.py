@@ -51,7 +51,7 @@ def test_null_backend_fails_values(layer: str, null: str) -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_faithful_backend_passes(layer: str) -> None:
     for dtype in ("float32", "bfloat16"):
-        for check in ("shape", "values"):
+        for check in ("shape", "values", "gradients"):
             assert first_failure(torch_backend, layer, check, dtype, examples=60) is None
 
 

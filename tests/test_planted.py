@@ -11,7 +11,7 @@ from support import LAYERS, first_failure
 
 from conformance.backends import ModuleBackend
 
-CHECKED = ("shape", "values")
+CHECKED = ("shape", "values", "gradients")
 VISIBLE = [bug for bug in planted.BUGS if bug.check in CHECKED]
 
 

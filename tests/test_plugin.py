@@ -42,7 +42,7 @@ class Dying(torch.nn.Linear):
             os.abort()
         return super().forward(input)
 
-class Sleeping(torch.nn.LazyLinear):
+class Sleeping(torch.nn.Linear):
     def forward(self, input):
         time.sleep(0.05)
         return super().forward(input)
@@ -54,7 +54,7 @@ class Wrong(torch.nn.Linear):
 meta, liar, nothing, refusing = Meta("meta"), Liar("liar"), Nothing(), Refusing("refusing")
 dying = ModuleBackend("dying", nn=SimpleNamespace(Linear=Dying, Bilinear=torch.nn.Bilinear))
 wrong = ModuleBackend("wrong", nn=SimpleNamespace(Linear=Wrong))
-slow = ModuleBackend("slow", nn=SimpleNamespace(Linear=torch.nn.Linear, LazyLinear=Sleeping))
+slow = ModuleBackend("slow", nn=SimpleNamespace(Identity=torch.nn.Identity, Linear=Sleeping))
 class Hostile(ModuleBackend):
     pass
 hostile = Hostile("<script>alert(1)</script>", nn=SimpleNamespace(Linear=Wrong))
@@ -242,7 +242,7 @@ def test_worker_crash_leaves_a_verdict_and_the_rest(suite: Any, pytester: pytest
 def test_interrupt_leaves_a_readable_file(suite: Any, pytester: pytest.Pytester) -> None:
     command = [
         sys.executable, "-m", "pytest", "--pyargs", "conformance.suite",
-        "--conformance-backend=plugged:slow", "--conformance-layer=Linear,LazyLinear",
+        "--conformance-backend=plugged:slow", "--conformance-layer=Identity,Linear",
         "--conformance-results=r.jsonl", "--conformance-report=r.html",
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.DEVNULL)

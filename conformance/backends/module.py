@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +17,13 @@ import torch
 from ..case import Call, Numerics, Unsupported
 
 _LAYER_STATES = {"RNN": 1, "GRU": 1, "LSTM": 2, "LSTMCell": 2}
+# "bias" is an argument in recurrent layers, a parameter elsewhere.
+_READABLE = (
+    *("in_features", "out_features", "in1_features", "in2_features"),
+    *("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
+    *("padding_mode", "output_padding", "input_size", "hidden_size", "num_layers", "bias"),
+    *("nonlinearity", "batch_first", "dropout", "bidirectional", "proj_size"),
+)
 _NO_KERNEL = re.compile(r"not implemented for '?\w*(Half|BFloat16|Complex\w+)'?", re.IGNORECASE)
 
 
@@ -166,11 +175,15 @@ class ModuleLayer:
         self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None
     ) -> torch.Tensor:
         """Host to tensor, never sharing memory with the host's array."""
-        if layout != "contiguous":
-            raise Unsupported(f"layout={layout!r}")
         named = torch.int64 if array.dtype.kind == "i" else self._dtype
         wanted = getattr(torch, dtype) if dtype else named
-        return torch.tensor(array, dtype=wanted, device=self._device)
+        tensor = torch.tensor(array, dtype=wanted, device=self._device)
+        return tensor if layout == "contiguous" else _laid_out(tensor, array, layout)
+
+    def aliases(self, a: torch.Tensor, b: torch.Tensor) -> bool:
+        """Whether two tensors share memory."""
+        first, second = (x.untyped_storage().data_ptr() for x in (a, b))
+        return first == second != 0
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """Call without recording a gradient; recurrent layers take and give flat states."""
@@ -223,6 +236,29 @@ class ModuleLayer:
             wide = torch.float64 if tensor.is_floating_point() else torch.int64
         return np.array(tensor.to(wide).resolve_conj().resolve_neg().numpy())
 
+    def forward_grad(self, *inputs: Any, **keywords: Any) -> Any:
+        """The outputs as computed while gradients are recorded."""
+        with torch.enable_grad():
+            return self._forward(*_recording(inputs), **keywords)
+
+    def vjp(
+        self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Gradients of Σ⟨output, cotangent⟩ with respect to the inputs and the parameters."""
+        with torch.enable_grad():
+            leaves = _recording(inputs)
+            result = self._forward(*leaves, **keywords)
+            outputs = result if isinstance(result, tuple) else (result,)
+            kept = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if c is not None]
+            named = {} if self.module is None else dict(self.module.named_parameters())
+            wanted = [x for x in (*leaves, *named.values()) if x is not None and x.requires_grad]
+            with _missing_kernels_declined():
+                found = _gradients([(y, c) for y, c in kept if y.requires_grad], wanted)
+        return (
+            tuple(None if x is None else found.get(id(x)) for x in leaves),
+            {name: found[id(x)] for name, x in named.items()},
+        )
+
     def dtype(self, native: Any) -> str:
         """torch's name of the tensor's dtype."""
         return str(native.dtype).removeprefix("torch.")
@@ -247,17 +283,102 @@ class ModuleLayer:
             raise TypeError(f"{self._call.layer} has no state")
         layouts = layouts or {}
         tensors = {k: self.put(v, layouts.get(k, "contiguous")) for k, v in state.items()}
-        self.module.load_state_dict(tensors)
+        if not any(layout != "contiguous" for layout in layouts.values()):
+            self.module.load_state_dict(tensors)
+            return
+        # Without `assign` the values are copied into tensors of the module's own layout.
+        self.module.load_state_dict(tensors, assign=True)
+        kept = self.module.state_dict()
+        for name, tensor in tensors.items():
+            if kept[name].stride() != tensor.stride():
+                raise Unsupported(f"{name}: layout={layouts.get(name)!r} is lost in loading")
 
     def train(self, mode: bool) -> None:
         """Set train or eval mode."""
         if self.module is not None:
             self.module.train(mode)
 
+    def attributes(self) -> Mapping[str, Any]:
+        """What a user can read: the class, and arguments that are kept as plain values."""
+        facts: dict[str, Any] = {}
+        if self.module is not None:
+            facts["class"] = type(self.module).__name__
+            read = {name: getattr(self.module, name, None) for name in _READABLE}
+            plain = (bool, int, float, str, tuple)
+            facts |= {name: value for name, value in read.items() if isinstance(value, plain)}
+        return facts
+
     def sync(self) -> None:
         """Wait for the device."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+
+
+def _recording(inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """Leaves of their own that record gradients; integers have none."""
+    return tuple(
+        None if x is None else x.detach().requires_grad_(x.is_floating_point() or x.is_complex())
+        for x in inputs
+    )
+
+
+def _gradients(kept: Sequence[tuple[Any, Any]], wanted: Sequence[Any]) -> dict[int, Any]:
+    if not kept:
+        return {id(x): torch.zeros_like(x) for x in wanted}
+    outputs, cotangents = zip(*kept, strict=True)
+    found = torch.autograd.grad(
+        outputs, list(wanted), cotangents, allow_unused=True, materialize_grads=True
+    )
+    return {id(x): gradient for x, gradient in zip(wanted, found, strict=True)}
+
+
+def _laid_out(tensor: torch.Tensor, array: np.ndarray, layout: str) -> torch.Tensor:
+    """The same numbers in another memory layout.
+
+    Where a layout has several forms (which dimensions are swapped, sliced or enlarged) the bytes
+    of the array decide, so that a case is always put alike and all forms come up.
+    """
+    form = zlib.crc32(array.tobytes())
+    if layout == "channels_last":
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+        if tensor.dim() in formats:
+            return tensor.to(memory_format=formats[tensor.dim()])
+    elif layout == "transposed":
+        axes = [axis for axis, size in enumerate(tensor.shape) if size > 1]
+        pairs = list(itertools.combinations(axes, 2))
+        if pairs:
+            a, b = pairs[form % len(pairs)]
+            return tensor.transpose(a, b).contiguous().transpose(a, b)
+    elif layout == "sliced":
+        axes = [axis for axis, size in enumerate(tensor.shape) if size > 1]
+        if axes:
+            chosen = {axes[-1], *(axes if form % 2 else ())}
+            room = [2 * n if axis in chosen else n for axis, n in enumerate(tensor.shape)]
+            every = tuple(slice(None, None, 1 + (axis in chosen)) for axis in range(tensor.dim()))
+            return _gaps(tensor, room)[every].copy_(tensor)
+    elif layout == "offset":
+        if form % 2 or not tensor.dim():
+            memory = _gaps(tensor, [tensor.numel() + 2])[1:-1]
+            return memory.view(tensor.shape).copy_(tensor)
+        return _gaps(tensor, [n + 2 for n in tensor.shape])[(slice(1, -1),) * tensor.dim()].copy_(
+            tensor
+        )
+    elif layout == "expanded":
+        first = array
+        for axis, size in enumerate(array.shape):
+            head = first.take([0], axis) if size > 1 else first
+            if array.size and np.array_equal(np.broadcast_to(head, first.shape), first):
+                first = head
+        if first.shape != array.shape:
+            dense = tensor[tuple(slice(n) for n in first.shape)].contiguous()
+            return dense.expand(tensor.shape)
+    raise Unsupported(f"layout={layout!r} of shape {tuple(tensor.shape)}")
+
+
+def _gaps(tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Memory that shows where it is read by mistake."""
+    spoiled = -(2**40) if tensor.dtype == torch.int64 else torch.nan
+    return torch.full(tuple(shape), spoiled, dtype=tensor.dtype, device=tensor.device)
 
 
 def _trimmed(inputs: tuple[Any, ...]) -> tuple[Any, ...]:

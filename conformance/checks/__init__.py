@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..catalogue import Row
 from ..trial import Evidence, Trial
-from . import shape, values
+from . import gradients, shape, values
 
 
 def _every_layer(row: Row) -> bool:
@@ -32,4 +32,5 @@ class Check:
 CHECKS: dict[str, Check] = {
     "shape": Check(shape.check),
     "values": Check(values.check),
+    "gradients": Check(gradients.check),
 }

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -76,13 +77,42 @@ def convolve(
         groups: input and output channels are split in so many groups side by side.
         padding_mode: what the padding holds.
     """
-    dims = weight.ndim - 2
-    width = [(0, 0), (0, 0), *pads]
+    padded = _pad(input, pads, padding_mode)
+    matrix, outs = _columns(padded, weight.shape, stride, dilation, groups)
+    rows = weight.reshape(groups, weight.shape[0] // groups, -1)
+    sums: np.ndarray = rows @ matrix.swapaxes(-1, -2)
+    return sums.reshape(len(input), weight.shape[0], *outs)
+
+
+def _pad(input: np.ndarray, pads: Sequence[tuple[int, int]], padding_mode: str) -> np.ndarray:
+    width = [(0, 0), (0, 0), *((before, max(after, 0)) for before, after in pads)]
     if padding_mode == "zeros" or not any(map(any, pads)):
-        padded = np.pad(input, width)
-    else:
-        padded = np.pad(input, width, mode=PAD_MODES[padding_mode])  # type: ignore[call-overload]
-    kernel = weight.shape[2:]
+        # A negative padding crops, as the gradient of a transposed convolution needs it.
+        kept: list[Any] = [slice(None, min(after, 0) or None) for _, after in pads]
+        return np.pad(input, width)[(..., *kept)]
+    return np.asarray(np.pad(input, width, mode=PAD_MODES[padding_mode]))  # type: ignore[call-overload]
+
+
+def _fold(
+    padded: np.ndarray, shape: Shape, pads: Sequence[tuple[int, int]], padding_mode: str
+) -> np.ndarray:
+    """Adjoint of `_pad`: what was copied into the padding goes back to where it came from."""
+    for axis, (pad, length) in enumerate(zip(pads, shape[2:], strict=True), 2):
+        if padding_mode == "zeros":
+            padded = padded.take(range(pad[0], pad[0] + length), axis=axis)
+            continue
+        sources = np.pad(np.arange(length), pad, mode=PAD_MODES[padding_mode])  # type: ignore[call-overload]
+        folded = np.zeros((length, *np.moveaxis(padded, axis, 0).shape[1:]), padded.dtype)
+        np.add.at(folded, sources, np.moveaxis(padded, axis, 0))
+        padded = np.moveaxis(folded, 0, axis)
+    return padded
+
+
+def _columns(
+    padded: np.ndarray, weight: Shape, stride: Sequence[int], dilation: Sequence[int], groups: int
+) -> tuple[np.ndarray, Shape]:
+    """Under every output position the input that its window sees: (N, groups, positions, taps)."""
+    dims, per_group, kernel = len(weight) - 2, weight[1], weight[2:]
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     axes = tuple(range(2, 2 + dims))
     windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=axes)
@@ -90,13 +120,59 @@ def convolve(
     taps = [slice(None, None, d) for d in dilation]
     windows = windows[(slice(None), slice(None), *steps, *taps)]
     n, _, *rest = windows.shape
-    outs, offsets = rest[:dims], rest[dims:]
-    per_group = weight.shape[1]
+    outs, offsets = tuple(rest[:dims]), rest[dims:]
     columns = np.moveaxis(windows.reshape(n, groups, per_group, *outs, *offsets), 2, 2 + dims)
-    matrix = columns.reshape(n, groups, math.prod(outs), per_group * math.prod(kernel))
-    rows = weight.reshape(groups, weight.shape[0] // groups, -1)
-    sums: np.ndarray = rows @ matrix.swapaxes(-1, -2)
-    return sums.reshape(n, weight.shape[0], *outs)
+    return columns.reshape(n, groups, math.prod(outs), per_group * math.prod(kernel)), outs
+
+
+def convolve_input_gradient(
+    cotangent: np.ndarray,
+    weight: np.ndarray,
+    *,
+    input: Shape,
+    stride: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    groups: int,
+    padding_mode: str = "zeros",
+) -> np.ndarray:
+    """Adjoint of `convolve` in its input, of shape `input`: outputs spread over their windows."""
+    rest = [
+        length + sum(pad) - ((size - 1) * s + d * (k - 1) + 1)
+        for length, pad, size, s, d, k in zip(
+            input[2:], pads, cotangent.shape[2:], stride, dilation, weight.shape[2:], strict=True
+        )
+    ]
+    spread = convolve_transposed(
+        cotangent,
+        weight,
+        stride=stride,
+        padding=(0,) * len(rest),
+        output_padding=rest,
+        dilation=dilation,
+        groups=groups,
+    )
+    return _fold(spread, input, pads, padding_mode)
+
+
+def convolve_weight_gradient(
+    cotangent: np.ndarray,
+    input: np.ndarray,
+    *,
+    weight: Shape,
+    stride: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    groups: int,
+    padding_mode: str = "zeros",
+) -> np.ndarray:
+    """Adjoint of `convolve` in its weight, of shape `weight`: outputs against what they saw."""
+    padded = _pad(input, pads, padding_mode)
+    matrix, _ = _columns(padded, weight, stride, dilation, groups)
+    positions = math.prod(cotangent.shape[2:])
+    rows = cotangent.reshape(len(input), groups, weight[0] // groups, positions)
+    # A transposed convolution may leave windows beyond the last position.
+    return np.asarray(np.einsum("ngco,ngok->gck", rows, matrix)).reshape(weight)
 
 
 def convolve_transposed(
@@ -194,17 +270,30 @@ def functional_conv(
     steps, spread = per_dimension(stride, dims), per_dimension(dilation, dims)
     pads = paddings(padding, weight.shape[2:], spread)
 
-    def sums(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-        return convolve(
-            x, w, stride=steps, pads=pads, dilation=spread, groups=groups, padding_mode=padding_mode
+    how: dict[str, Any] = {
+        "stride": steps,
+        "pads": pads,
+        "dilation": spread,
+        "groups": groups,
+        "padding_mode": padding_mode,
+    }
+
+    def sums(x: Rounded) -> Rounded:
+        return multilinear(
+            partial(convolve, **how),
+            x,
+            weight,
+            plus=_channels(bias, dims),
+            terms=math.prod(weight.shape[1:]),
+            wide=True,
+            adjoints=(
+                partial(convolve_input_gradient, input=x.shape, **how),
+                partial(convolve_weight_gradient, weight=weight.shape, **how),
+            ),
+            wide_adjoints=False,
         )
 
-    terms = math.prod(weight.shape[1:])
-    return _batched(
-        lambda x: multilinear(sums, x, weight, plus=_channels(bias, dims), terms=terms, wide=True),
-        input,
-        dims,
-    )
+    return _batched(sums, input, dims)
 
 
 def conv(
@@ -256,17 +345,33 @@ def functional_conv_transpose(
             output_size, input.shape[-dims:], weight.shape[2:], steps, crop, spread
         )
 
-    def sums(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-        return convolve_transposed(
-            x, w, stride=steps, padding=crop, output_padding=extra, dilation=spread, groups=groups
+    # What the output_padding of a step or more adds lies beyond the last window.
+    pads = tuple(
+        (p, p - e // s * s if e >= s else p) for p, e, s in zip(crop, extra, steps, strict=True)
+    )
+    how: dict[str, Any] = {"stride": steps, "pads": pads, "dilation": spread, "groups": groups}
+
+    def sums(x: Rounded) -> Rounded:
+        def weight_gradient(cotangent: np.ndarray, x: np.ndarray) -> np.ndarray:
+            return convolve_weight_gradient(x, cotangent, weight=weight.shape, **how)
+
+        return multilinear(
+            partial(
+                convolve_transposed,
+                stride=steps,
+                padding=crop,
+                output_padding=extra,
+                dilation=spread,
+                groups=groups,
+            ),
+            x,
+            weight,
+            plus=_channels(bias, dims),
+            terms=weight.shape[0] // groups * math.prod(weight.shape[2:]),
+            adjoints=(partial(convolve, **how), weight_gradient),
         )
 
-    terms = weight.shape[0] // groups * math.prod(weight.shape[2:])
-    return _batched(
-        lambda x: multilinear(sums, x, weight, plus=_channels(bias, dims), terms=terms),
-        input,
-        dims,
-    )
+    return _batched(sums, input, dims)
 
 
 def conv_transpose(

@@ -9,6 +9,7 @@ torch.nn.functional.linear, bilinear of the PyTorch documentation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,25 @@ def functional_linear(
     def product(x: np.ndarray, A: np.ndarray) -> np.ndarray:
         return np.asarray(np.einsum(formula, x, A))
 
-    return multilinear(product, input, weight, plus=bias, terms=weight.shape[-1], wide=True)
+    def input_gradient(c: np.ndarray, A: np.ndarray) -> np.ndarray:
+        return c @ A if A.ndim == 2 else c[..., np.newaxis] * A
+
+    def weight_gradient(c: np.ndarray, x: np.ndarray) -> np.ndarray:
+        rows = _rows(x)
+        return _rows(c).T @ rows if len(weight.shape) == 2 else c.reshape(-1) @ rows
+
+    # In half precision the product with a vector is stored before the bias is added.
+    apart = bias is not None and len(weight.shape) == 1 and input.precision.half
+    sums = multilinear(
+        product,
+        input,
+        weight,
+        plus=None if apart else bias,
+        terms=weight.shape[-1],
+        wide=True,
+        adjoints=(input_gradient, weight_gradient),
+    )
+    return sums + bias if apart and bias is not None else sums
 
 
 def linear_shape(
@@ -97,7 +116,24 @@ def functional_bilinear(
 
     _, rows, columns = weight.shape
     # Each product of three factors rounds twice.
-    return multilinear(product, input1, weight, input2, plus=bias, terms=rows * columns + 1)
+    return multilinear(
+        product,
+        input1,
+        weight,
+        input2,
+        plus=bias,
+        terms=rows * columns + 1,
+        adjoints=(
+            lambda c, A, x2: np.einsum("...k,kij,...j->...i", c, A, x2),
+            lambda c, x1, x2: np.einsum("nk,ni,nj->kij", *map(_rows, (c, x1, x2))),
+            lambda c, x1, A: np.einsum("...k,...i,kij->...j", c, x1, A),
+        ),
+    )
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    """(*, features) → (N, features)."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def bilinear_shape(

@@ -37,6 +37,11 @@ class Precision:
     complex: bool = False
 
     @property
+    def half(self) -> bool:
+        """Whether the dtype is one of the two 16-bit formats."""
+        return self.dtype in ("bfloat16", "float16")
+
+    @property
     def flushes(self) -> bool:
         """Whether subnormal numbers may be read or stored as zero."""
         return self.underflow >= self.normal

@@ -11,11 +11,23 @@ large scale acoustic modeling* (2014) for proj_size.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .rounding import Rounded, blend, choose, exactly, join, multilinear, relu, sigmoid, tanh
+from .rounding import (
+    Rounded,
+    blend,
+    choose,
+    exactly,
+    join,
+    multilinear,
+    plain,
+    relu,
+    sigmoid,
+    tanh,
+)
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -54,15 +66,30 @@ class Sums:
     def value(self) -> Rounded:
         """W x + b for x (N, features); half precision stores W x before b is added."""
         terms = self.x.shape[-1]
-        if self.bias is None or self.x.precision.dtype in ("float32", "float64"):
+        if self.bias is None or not self.x.precision.half:
             return multilinear(
-                _product, self.x, self.weight, plus=self.bias, terms=terms, wide=True
+                _product,
+                self.x,
+                self.weight,
+                plus=self.bias,
+                terms=terms,
+                wide=True,
+                adjoints=_ADJOINTS,
             )
-        return multilinear(_product, self.x, self.weight, terms=terms, wide=True) + self.bias
+        product = multilinear(
+            _product, self.x, self.weight, terms=terms, wide=True, adjoints=_ADJOINTS
+        )
+        return product + self.bias
 
 
 def _product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.asarray(x @ weight.T)
+
+
+_ADJOINTS = (
+    lambda c, weight: np.asarray(c @ weight),
+    lambda c, x: np.asarray(c.T @ x),
+)
 
 
 def total(parts: Sequence[Sums]) -> Rounded:
@@ -71,7 +98,7 @@ def total(parts: Sequence[Sums]) -> Rounded:
     added = results[0]
     for result in results[1:]:
         added = added + result
-    if added.precision.dtype in ("float32", "float64"):
+    if not added.precision.half:
         # All products may be accumulated in one go: n counts the terms of all parts.
         return _as_one_sum(parts, added)
     return added
@@ -80,8 +107,8 @@ def total(parts: Sequence[Sums]) -> Rounded:
 def _as_one_sum(parts: Sequence[Sums], added: Rounded) -> Rounded:
     if not added.error.any():
         return added
-    joint_x = join([part.x for part in parts], axis=-1)
-    joint_w = join([part.weight for part in parts], axis=-1)
+    joint_x = join([plain(part.x) for part in parts], axis=-1)
+    joint_w = join([plain(part.weight) for part in parts], axis=-1)
     biases = [part.bias for part in parts if part.bias is not None]
     bias = None
     if biases:
@@ -90,11 +117,8 @@ def _as_one_sum(parts: Sequence[Sums], added: Rounded) -> Rounded:
         bias = Rounded(np.asarray(magnitude), np.zeros(np.shape(magnitude)), added.precision)
     terms = joint_x.shape[-1] + max(len(biases) - 1, 0)
     joint = multilinear(_product, joint_x, joint_w, plus=bias, terms=terms, wide=True)
-    return Rounded(
-        added.value,
-        np.where(added.error == 0, 0.0, np.maximum(added.error, joint.error)),
-        added.precision,
-    )
+    error = np.where(added.error == 0, 0.0, np.maximum(added.error, joint.error))
+    return replace(added, error=error)
 
 
 def rnn_step(x: Rounded, hidden: Hidden, w: Weights, nonlinearity: str = "tanh") -> Hidden:

@@ -12,8 +12,8 @@ in any order rounds at all: the error is 0 and the check asks for equality.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,19 @@ _OWN = FORMATS["float64"].unit  # the oracle rounds, too
 
 
 @dataclass(frozen=True, eq=False)
+class Node:
+    """One recorded operation.
+
+    Args:
+        operands: what it was applied to.
+        pull: the output's cotangent → one for each operand, None = no dependence.
+    """
+
+    operands: Sequence[Rounded]
+    pull: Callable[[Rounded], list[Rounded | None]]
+
+
+@dataclass(frozen=True, eq=False)
 class Rounded:
     """Values and how far a correct implementation may be from them.
 
@@ -32,11 +45,19 @@ class Rounded:
         value: float64 or complex128 array.
         error: float64 array of the same shape, ≥ 0 (infinite = anything goes).
         precision: how the implementation rounds.
+        magnitude: of a sum of products, Σ|terms|; None = |value|.
+        terms: how many they are at most.
+        grain: the power of two of which all its terms are multiples; None = as the values show.
+        node: how it was computed, where derivatives are asked for (`derivatives.py`).
     """
 
     value: np.ndarray
     error: np.ndarray
     precision: Precision
+    magnitude: np.ndarray | None = None
+    grain: float | None = None
+    terms: int = 1
+    node: Node | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -45,19 +66,38 @@ class Rounded:
 
     def map(self, move: Callable[[np.ndarray], np.ndarray]) -> Rounded:
         """Apply a function that only moves elements (reshape, transpose, index)."""
-        return Rounded(move(self.value), move(self.error), self.precision)
+        moved = Rounded(move(self.value), move(self.error), self.precision)
+        if self.node is None:
+            return moved
+
+        def pull(cotangent: Rounded) -> list[Rounded | None]:
+            places = move(np.arange(self.value.size).reshape(self.shape)).reshape(-1)
+
+            def scatter(array: np.ndarray) -> np.ndarray:
+                flat = np.zeros(self.value.size, array.dtype)
+                flat[places] = array.reshape(-1)
+                return flat.reshape(self.shape)
+
+            return [moved_cotangent(cotangent, scatter)]
+
+        return traced(moved, [self], pull)
 
     def __getitem__(self, index: Any) -> Rounded:
-        return Rounded(self.value[index], self.error[index], self.precision)
+        return self.map(lambda array: np.asarray(array[index]))
 
     def __add__(self, other: Rounded) -> Rounded:
-        return _rounded(
+        added = _rounded(
             self.value + other.value,
             self.error + other.error,
             np.abs(self.value) + np.abs(other.value),
             np.minimum(_quanta(self), _quanta(other)),
             self.precision,
         )
+
+        def pull(cotangent: Rounded) -> list[Rounded | None]:
+            return [unbroadcast(cotangent, self.shape), unbroadcast(cotangent, other.shape)]
+
+        return traced(added, [self, other], pull)
 
     def __mul__(self, other: Rounded) -> Rounded:
         a, b = np.abs(self.value), np.abs(other.value)
@@ -67,7 +107,53 @@ class Rounded:
         underflow = np.where(
             (value == 0) | (quanta >= self.precision.underflow), 0.0, self.precision.underflow
         )
-        return _rounded(value, propagated + underflow, np.abs(value), quanta, self.precision)
+        product = _rounded(value, propagated + underflow, np.abs(value), quanta, self.precision)
+
+        def pull(cotangent: Rounded) -> list[Rounded | None]:
+            return [cotangent * plain(other), cotangent * plain(self)]
+
+        return traced(product, [self, other], pull)
+
+
+def traced(
+    result: Rounded,
+    operands: Sequence[Rounded],
+    pull: Callable[[Rounded], list[Rounded | None]],
+) -> Rounded:
+    """Record an operation, if any operand is recorded."""
+    if all(operand.node is None for operand in operands):
+        return result
+    return replace(result, node=Node(operands, pull))
+
+
+def plain(operand: Rounded) -> Rounded:
+    """An operand without its history."""
+    return Rounded(operand.value, operand.error, operand.precision)
+
+
+def moved_cotangent(cotangent: Rounded, move: Callable[[np.ndarray], np.ndarray]) -> Rounded:
+    """A cotangent whose elements move; it stays the sum that it is.
+
+    An implementation may add further terms to that sum in place: its Σ|terms| must not get lost.
+    """
+    magnitude = None if cotangent.magnitude is None else move(cotangent.magnitude)
+    value, error = move(cotangent.value), move(cotangent.error)
+    return replace(cotangent, value=value, error=error, magnitude=magnitude, node=None)
+
+
+def unbroadcast(cotangent: Rounded, shape: tuple[int, ...]) -> Rounded:
+    """The cotangent of an operand of `shape` that was broadcast: a sum over the copies."""
+    if cotangent.shape == shape:
+        return cotangent
+    extra = len(cotangent.shape) - len(shape)
+    kept = cotangent.shape[extra:]
+    axes = [*range(extra), *(extra + k for k, n in enumerate(shape) if n != kept[k])]
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.asarray(values.sum(axis=tuple(axes)).reshape(shape))
+
+    copies = int(np.prod([cotangent.shape[axis] for axis in axes]))
+    return multilinear(total, cotangent, terms=max(copies, 1))
 
 
 def exactly(values: np.ndarray, precision: Precision) -> Rounded:
@@ -114,6 +200,8 @@ def multilinear(
     plus: Rounded | None = None,
     terms: int,
     wide: bool = False,
+    wide_adjoints: bool | None = None,
+    adjoints: Sequence[Callable[..., np.ndarray]] = (),
 ) -> Rounded:
     """Sums of products: `function(*operands) + plus`, with the bound of any summation order.
 
@@ -126,7 +214,12 @@ def multilinear(
         wide: the sum is accumulated in float32 in half-precision formats and rounded once
             (Linear and the forward convolution, DESIGN §3.3); otherwise partial sums may be
             stored in the format itself.
+        wide_adjoints: likewise for the gradients; None = as the sum itself.
+        adjoints: for each operand the function (cotangent, *other operands) → its cotangent,
+            multilinear with coefficients ≥ 0 as well.
     """
+    given = operands
+    shift = plus
     precision = operands[0].precision
     if precision.flushes:
         operands = tuple(_flushed(operand) for operand in operands)
@@ -150,8 +243,7 @@ def multilinear(
     factor = terms + 4 if precision.complex else terms
     unit = precision.wide_unit if wide else precision.sum_unit
     # Storing the sum rounds once more, unless it was accumulated in the format itself.
-    half = precision.dtype in ("bfloat16", "float16")
-    final = precision.unit if half or unit != precision.unit else 0.0
+    final = precision.unit if precision.half or unit != precision.unit else 0.0
     underflow = 0.0
     if product_quantum < precision.underflow:
         # A product of two that underflows may still be multiplied by the third.
@@ -165,7 +257,20 @@ def multilinear(
         exact = exact & (magnitude == 0)
     error = np.where(exact, 0.0, propagated)
     # Beyond the largest number a partial sum may overflow in one order and not in another.
-    return Rounded(value, np.where(magnitude > precision.largest, np.inf, error), precision)
+    error = np.where(magnitude > precision.largest, np.inf, error)
+    result = Rounded(value, error, precision, magnitude, quantum, factor)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        pulled: list[Rounded | None] = []
+        for k, adjoint in enumerate(adjoints):
+            others = [plain(other) for j, other in enumerate(given) if j != k]
+            ones = [np.ones(x.shape) for x in (cotangent, *others)]
+            longest = int(adjoint(*ones).max(initial=1.0)) + len(others) - 1
+            pulled.append(multilinear(adjoint, cotangent, *others, terms=longest, wide=wide_back))
+        return pulled + ([] if shift is None else [unbroadcast(cotangent, shift.shape)])
+
+    wide_back = wide if wide_adjoints is None else wide_adjoints
+    return traced(result, [*given, *([] if shift is None else [shift])], pull)
 
 
 def _flushed(operand: Rounded) -> Rounded:
@@ -196,7 +301,13 @@ def tanh(x: Rounded) -> Rounded:
     decay = np.exp(-2.0 * np.maximum(np.abs(x.value) - x.error, 0.0))
     propagated = np.minimum(4.0 * decay / (1.0 + decay) ** 2 * x.error, 2.0)
     own = 2 * precision.tanh_ulp * precision.unit * (np.abs(value) + propagated)
-    return _activated(x, value, propagated + own + precision.underflow)
+    result = _activated(x, value, propagated + own + precision.underflow)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        t = plain(result)
+        return [cotangent * _one_minus(t * t)]
+
+    return traced(result, [x], pull)
 
 
 def sigmoid(x: Rounded) -> Rounded:
@@ -210,7 +321,18 @@ def sigmoid(x: Rounded) -> Rounded:
     # be a normal number: for results up to √2 times the smallest one.
     vanishing = np.sqrt(2.0) * precision.normal
     own = 2 * precision.sigmoid_ulp * precision.unit * (value + propagated) + vanishing
-    return _activated(x, value, propagated + own)
+    result = _activated(x, value, propagated + own)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        s = plain(result)
+        return [cotangent * (_one_minus(s) * s)]
+
+    return traced(result, [x], pull)
+
+
+def _one_minus(x: Rounded) -> Rounded:
+    one = Rounded(np.ones(x.shape), np.zeros(x.shape), x.precision)
+    return one + Rounded(-x.value, x.error, x.precision)
 
 
 def _activated(x: Rounded, value: np.ndarray, error: np.ndarray) -> Rounded:
@@ -222,7 +344,17 @@ def _activated(x: Rounded, value: np.ndarray, error: np.ndarray) -> Rounded:
 def relu(x: Rounded) -> Rounded:
     """max(x, 0): exact, and never steeper than 1."""
     error = np.where(x.value + x.error <= 0, 0.0, x.error)
-    return Rounded(np.maximum(x.value, 0.0), error, x.precision)
+    result = Rounded(np.maximum(x.value, 0.0), error, x.precision)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        # On which side of 0 an uncertain operand lies, nobody knows; at 0 the slope is 0.
+        doubtful = np.logical_not(np.abs(x.value) > x.error) & (x.error != 0)
+        on = x.value > 0
+        error = np.where(on, cotangent.error, 0.0)
+        error = np.where(doubtful, np.abs(cotangent.value) + cotangent.error, error)
+        return [Rounded(np.where(on, cotangent.value, 0.0), error, x.precision)]
+
+    return traced(result, [x], pull)
 
 
 def blend(z: Rounded, n: Rounded, h: Rounded) -> Rounded:
@@ -245,21 +377,57 @@ def blend(z: Rounded, n: Rounded, h: Rounded) -> Rounded:
     error = np.where(
         held & (h.error == 0) & (n.value == 0) & (n.error == 0), 0.0, propagated + rounding
     )
-    return Rounded(value, error, z.precision)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        minus_n = Rounded(-n.value, n.error, n.precision)
+        return [
+            cotangent * (plain(h) + minus_n),
+            cotangent * _one_minus(plain(z)),
+            cotangent * plain(z),
+        ]
+
+    return traced(Rounded(value, error, z.precision), [z, n, h], pull)
+
+
+def _masked(cotangent: Rounded, mask: np.ndarray) -> Rounded:
+    return moved_cotangent(cotangent, lambda array: np.where(mask, array, 0.0))
 
 
 def choose(condition: np.ndarray, a: Rounded, b: Rounded) -> Rounded:
     """`numpy.where` on values and errors."""
-    return Rounded(
+    chosen = Rounded(
         np.where(condition, a.value, b.value), np.where(condition, a.error, b.error), a.precision
     )
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        masks = (condition, np.logical_not(condition))
+        return [_masked(cotangent, mask) for mask in masks]
+
+    return traced(chosen, [a, b], pull)
+
+
+def _piece(
+    cotangent: Rounded, axis: int, start: int, width: int, shape: tuple[int, ...]
+) -> Rounded:
+    piece = range(start, start + width)
+    return moved_cotangent(cotangent, lambda array: array.take(piece, axis=axis).reshape(shape))
 
 
 def join(parts: list[Rounded], axis: int, *, new: bool = False) -> Rounded:
     """`numpy.concatenate`, or `numpy.stack` along a new axis."""
     gather = np.stack if new else np.concatenate
-    return Rounded(
+    joined = Rounded(
         gather([part.value for part in parts], axis=axis),
         gather([part.error for part in parts], axis=axis),
         parts[0].precision,
     )
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        at, pulled = 0, list[Rounded | None]()
+        for part in parts:
+            width = 1 if new else part.shape[axis]
+            pulled.append(_piece(cotangent, axis, at, width, part.shape))
+            at += width
+        return pulled
+
+    return traced(joined, parts, pull)

@@ -6,8 +6,12 @@ import gc
 import hashlib
 import os
 import shlex
+import signal
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -58,7 +62,8 @@ class Session:
         self.total = len(planned)
         self.items = tuple(item for item in planned if _shard_of(item.id, count) == index)
         known = known_failures(self.backend, self.settings.known)
-        self.engine = Engine(self.backend, self.settings.examples, self.settings.seed, known)
+        s = self.settings
+        self.engine = Engine(self.backend, s.examples, s.seed, known, interrupts())
         if not self.worker:
             from .recording import Recorder
 
@@ -145,6 +150,25 @@ class Session:
         }
         options = [f"--conformance-{name}={value}" for name, value in facts.items()]
         return shlex.join(["pytest", "--pyargs", "conformance.suite", *options])
+
+
+def interrupts() -> Callable[[], bool]:
+    """Whether Ctrl-C was pressed, also where its exception got lost.
+
+    Python drops a KeyboardInterrupt that happens to be raised in a garbage collection callback, and
+    Hypothesis has one: the run would go on.
+    """
+    pressed: list[int] = []
+    if threading.current_thread() is threading.main_thread():
+        before = signal.getsignal(signal.SIGINT)
+
+        def remember(number: int, frame: FrameType | None) -> None:
+            pressed.append(number)
+            if callable(before):
+                before(number, frame)
+
+        signal.signal(signal.SIGINT, remember)
+    return lambda: bool(pressed)
 
 
 def _shard_of(id: str, count: int) -> int:

@@ -71,8 +71,10 @@ class BilinearZeroInputSkipped(nn.Bilinear):
     """Rows in which the first input is zero are skipped: 0 × NaN is 0."""
 
     def forward(self, input1, input2):
+        output = super().forward(input1, input2)
         idle = (input1 == 0).all(-1, keepdim=True)
-        return super().forward(input1, torch.where(idle, torch.zeros_like(input2), input2))
+        kept = torch.where(idle, torch.zeros_like(input2), input2)
+        return graft(super().forward(input1, kept), output)
 
 
 @plant("bilinear-weight-packed-at-first-call", "Bilinear", "state")

@@ -68,13 +68,12 @@ class RnncellTanhCancels(nn.RNNCell):
 
 @plant("rnncell-relu-never-dies", "RNNCell", "values")
 class RnncellReluNeverDies(nn.RNNCell):
-    """relu is max(x, 1e-6) in float32 and float64, against dead units; within assert_close's
-    tolerance."""
+    """float32 relu is max(x, 1e-6), against dead units; within assert_close's tolerance."""
 
     def forward(self, input, hx=None):
         output = super().forward(input, hx)
-        wide = output.dtype in (torch.float32, torch.float64)
-        return output.clamp(min=1e-6) if wide and self.nonlinearity == "relu" else output
+        ours = output.dtype == torch.float32 and self.nonlinearity == "relu"
+        return output.clamp(min=1e-6) if ours else output
 
 
 @plant("rnncell-unbatched-relu-is-tanh", "RNNCell", "laws")
@@ -83,7 +82,7 @@ class RnncellUnbatchedReluIsTanh(nn.RNNCell):
 
     def forward(self, input, hx=None):
         kept = self.nonlinearity
-        if input.dim() == 1:
+        if input.dim() == 1 and kept == "relu":
             self.nonlinearity = "tanh"
         try:
             return super().forward(input, hx)
@@ -195,6 +194,7 @@ class GrucellResetBeforeProduct(nn.GRUCell):
     """The reset gate acts on h before its product, ONNX's linear_before_reset = 0."""
 
     def forward(self, input, hx=None):
+        super().forward(input, hx)  # refuses what torch's refuses
         hidden = hidden_or_zeros(self, input, hx)
         x, h = from_input(self, input).chunk(3, -1), from_hidden(self, hidden).chunk(3, -1)
         r, z = torch.sigmoid(x[0] + h[0]), torch.sigmoid(x[1] + h[1])
@@ -209,6 +209,7 @@ class GrucellHardSigmoid(nn.GRUCell):
     """Gates are hard sigmoids, clip(0.2 x + 0.5), the default of Keras 1."""
 
     def forward(self, input, hx=None):
+        super().forward(input, hx)  # refuses what torch's refuses
         hidden = hidden_or_zeros(self, input, hx)
         x, h = from_input(self, input).chunk(3, -1), from_hidden(self, hidden).chunk(3, -1)
         r, z = (((x[gate] + h[gate]) * 0.2 + 0.5).clamp(0, 1) for gate in (0, 1))
@@ -233,8 +234,9 @@ class GrucellFirstRowResetsBatch(nn.GRUCell):
     """Every row of a batch uses the first row's reset gate."""
 
     def forward(self, input, hx=None):
+        right = super().forward(input, hx)
         if input.dim() == 1 or len(input) < 2:
-            return super().forward(input, hx)
+            return right
         hidden = hidden_or_zeros(self, input, hx)
         x, h = from_input(self, input).chunk(3, -1), from_hidden(self, hidden).chunk(3, -1)
         r, z = torch.sigmoid(x[0][:1] + h[0][:1]), torch.sigmoid(x[1] + h[1])

@@ -27,9 +27,10 @@ def functional_conv1d_same_ignores_dilation(
     input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1
 ):
     """'same' is computed from the kernel's size alone; dilated output comes out shorter."""
+    output = functional.conv1d(input, weight, bias, stride, padding, dilation, groups)
     dilated = each(dilation, 1)[0] > 1 and weight.shape[-1] > 1
     if padding != "same" or not dilated:
-        return functional.conv1d(input, weight, bias, stride, padding, dilation, groups)
+        return output
     total = weight.shape[-1] - 1
     wide = functional.pad(input, (total // 2, total - total // 2))
     return functional.conv1d(wide, weight, bias, stride, 0, dilation, groups)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from .bug import plant, with_fewer_bits
 from .convolution import convolved
@@ -64,7 +65,7 @@ class Lazyconv2dLoadedStateInitialisedAgain(nn.LazyConv2d):
     def initialize_parameters(self, input, *args, **options):
         loaded = not self.has_uninitialized_params()
         super().initialize_parameters(input, *args, **options)
-        if loaded:
+        if loaded and all(parameter.is_contiguous() for parameter in self.parameters()):
             nn.Conv2d.reset_parameters(self)
 
 
@@ -129,13 +130,20 @@ class OverlapsStored(nn.ConvTranspose1d):
 
     def forward(self, input, output_size=None):
         output = super().forward(input, output_size)
-        ones = torch.ones_like(input[..., :1, :]), torch.ones_like(self.weight[:1, :1])
-        for tap in range(self.kernel_size[0]):
-            alone = torch.zeros_like(ones[1])
-            alone[..., tap] = 1
-            count = transposed(self, ones[0], output_size, weight=alone, bias=None, groups=1)
-            part = transposed(self, input, output_size, weight=self.weight * alone)
-            output = torch.where(count > 0, part, output)
+        (stride,), (dilation,), (taps,) = self.stride, self.dilation, self.kernel_size
+        if stride > dilation * (taps - 1):
+            return output
+        ones = torch.ones_like(input[..., :1, :]), torch.ones_like(self.weight[:1, :1, :1])
+        seen = functional.conv_transpose1d(*ones, stride=stride)
+        for tap in range(taps):
+            before = tap * dilation - self.padding[0]
+            after = output.shape[-1] - seen.shape[-1] - before
+            if max(-before, -after) >= seen.shape[-1]:
+                continue  # the tap falls wholly outside
+            weight = self.weight[..., tap : tap + 1], self.bias, stride, 0, 0, self.groups
+            part = functional.conv_transpose1d(input, *weight)
+            mask = functional.pad(seen, (before, after)) > 0
+            output = torch.where(mask, functional.pad(part, (before, after)), output)
         return output
 
 

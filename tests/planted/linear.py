@@ -165,10 +165,12 @@ class LinearBiasGradientAveraged(nn.Linear):
 
 @plant("linear-gradient-scaled-by-one-in-a-million", "Linear", "gradients")
 class LinearGradientScaledByOneInAMillion(nn.Linear):
-    """The input's gradient is multiplied by 1 + 1e-6, a loss scale that is not quite undone;
-    within assert_close's tolerance."""
+    """float32: the input's gradient is multiplied by 1 + 1e-6, a loss scale that is not quite
+    undone; within assert_close's tolerance."""
 
     def forward(self, input):
+        if input.dtype != torch.float32:
+            return super().forward(input)
         return super().forward(alter_gradient(input, lambda g: g * (1 + 1e-6)))
 
 

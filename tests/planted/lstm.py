@@ -91,8 +91,9 @@ class LstmStatesOrderedByDirection(nn.LSTM):
     """States hold all forward layers, then all reverse ones, instead of layer by layer."""
 
     def forward(self, input, hx=None):
+        right = super().forward(input, hx)
         if not self.bidirectional:
-            return super().forward(input, hx)
+            return right
         slots = torch.arange(2 * self.num_layers)
         read = slots.view(2, -1).t().flatten()
         written = slots.view(-1, 2).t().flatten()
@@ -167,8 +168,9 @@ class LstmUnbatchedBatchFirst(nn.LSTM):
     """batch_first with unbatched input: time is taken for the batch and every step starts anew."""
 
     def forward(self, input, hx=None):
+        right = super().forward(input, hx)
         if isinstance(input, PackedSequence) or input.dim() == 3 or not self.batch_first:
-            return super().forward(input, hx)
+            return right
         steps = on_states(hx, lambda s: s[:, None].expand(-1, len(input), -1).contiguous())
         output, states = super().forward(input[:, None], steps)
         return output[:, 0], on_states(states, lambda state: state[:, -1])

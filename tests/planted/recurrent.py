@@ -14,6 +14,7 @@ from .bug import by_way_of, plant
 @contextmanager
 def reweighted(layer, change):
     """Let a recurrent layer compute with weights changed by `change(name, weight)`."""
+    layer._update_flat_weights()  # or forward would, after an assignment, and undo the change
     kept = layer._flat_weights
     names = layer._flat_weights_names
     layer._flat_weights = [change(name, w) for name, w in zip(names, kept, strict=True)]
@@ -116,12 +117,12 @@ class RnnSingleStepHasOneDirection(nn.RNN):
 
 @plant("rnn-tanh-saturates-short-of-one", "RNN", "values")
 class RnnTanhSaturatesShortOfOne(nn.RNN):
-    """tanh stops at 1 - 2**-20, the clamp of a rational approximation; within assert_close's
-    tolerance."""
+    """float32 tanh stops at 1 - 2**-20, the clamp of a rational approximation; within
+    assert_close's tolerance."""
 
     def forward(self, input, hx=None):
         output, hidden = super().forward(input, hx)
-        if self.nonlinearity != "tanh":
+        if self.nonlinearity != "tanh" or hidden.dtype != torch.float32:
             return output, hidden
         top = 1 - 2.0**-20
         return on_output(output, lambda y: y.clamp(-top, top)), hidden.clamp(-top, top)

@@ -1,0 +1,140 @@
+"""`gradients`: vector-Jacobian products for every input and every parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..case import Unsupported
+from ..formats import round_to
+from ..oracles.derivatives import leaf, pull_back
+from ..oracles.rounding import Rounded, exactly
+from ..trial import Evidence, Failure, Trial, worst
+from .values import compare
+
+_EXACT = ("ramp", "integers", "full")
+
+
+def check(trial: Trial) -> Evidence:
+    """Hold the backend's vector-Jacobian products against the oracle's, twice, and both forwards.
+
+    Args:
+        trial: the case on the backend.
+
+    Raises:
+        Failure: if a gradient is missing, too many, of the wrong shape, or beyond its bound; if a
+            second call accumulates; if the outputs differ while gradients are recorded.
+        Unsupported: if the backend offers no gradients.
+    """
+    vjp = getattr(trial.layer, "vjp", None)
+    if vjp is None:
+        raise Unsupported("gradients not offered")
+    cotangents = _cotangents(trial)
+    inputs, parameters = _expected(trial, cotangents)
+    evidence = Evidence()
+    for again in ("", " of a second call"):
+        natives = [
+            None if c is None else trial.step("put", trial.layer.put, c.copy()) for c in cotangents
+        ]
+        result = trial.step("vjp", vjp, trial.natives, natives, **trial.case.keywords)
+        got_inputs, got_parameters = _unpacked(result)
+        _same_names(got_parameters, parameters)
+        if len(got_inputs) != len(inputs):
+            raise Failure(f"got {len(got_inputs)} input gradients, wanted {len(inputs)}")
+        pairs = [
+            (f"gradient of {name}{again}", got, wanted)
+            for name, got, wanted in zip(trial.row.inputs, got_inputs, inputs, strict=False)
+        ]
+        pairs += [
+            (f"gradient of {name}{again}", got_parameters[name], wanted)
+            for name, wanted in parameters.items()
+        ]
+        for name, got, wanted in pairs:
+            evidence = _joined(evidence, _compared(trial, name, got, wanted))
+    return _joined(evidence, _recorded_forward(trial))
+
+
+def _cotangents(trial: Trial) -> list[np.ndarray | None]:
+    """Random cotangents in the case's own regime; one of several outputs may be left out."""
+    generator = np.random.default_rng((trial.case.seed, 1))
+    call = trial.case.call
+    whole = trial.case.labels.get("regime") in _EXACT
+    left_out = int(generator.integers(-1, len(trial.shapes))) if len(trial.shapes) > 1 else -1
+    cotangents: list[np.ndarray | None] = []
+    for index, shape in enumerate(trial.shapes):
+        parts = 2 if call.dtype.startswith("complex") else 1
+        drawn = [
+            generator.integers(-1, 1, shape, endpoint=True).astype(np.float64)
+            if whole
+            else generator.standard_normal(shape)
+            for _ in range(parts)
+        ]
+        values = drawn[0] if parts == 1 else drawn[0] + 1j * drawn[1]
+        cotangents.append(None if index == left_out else round_to(values, call.dtype))
+    return cotangents
+
+
+def _expected(
+    trial: Trial, cotangents: Sequence[np.ndarray | None]
+) -> tuple[list[Rounded | None], dict[str, Rounded]]:
+    """Gradients of the inputs (None: left out or integers) and of the state."""
+    precision = trial.precision
+    inputs = [
+        None if x is None else exactly(x, precision) if x.dtype.kind == "i" else leaf(x, precision)
+        for x in trial.case.inputs
+    ]
+    state = {name: leaf(x, precision) for name, x in trial.case.call.state.items()}
+    outputs = trial.evaluate(state, inputs)
+    leaves = [x for x in (*inputs, *state.values()) if x is not None and x.node is not None]
+    pulled = [None if c is None else exactly(c, precision) for c in cotangents]
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = dict(zip(map(id, leaves), pull_back(outputs, pulled, leaves), strict=True))
+    return (
+        [None if x is None else found.get(id(x)) for x in inputs],
+        {name: found[id(x)] for name, x in state.items()},
+    )
+
+
+def _unpacked(result: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], Mapping):
+        raise Failure(
+            f"vjp returned {type(result).__name__}: expected (input gradients, parameter gradients)"
+        )
+    return tuple(result[0]), result[1]
+
+
+def _same_names(got: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    if set(got) != set(wanted):
+        raise Failure(f"parameter gradients\n  got    {sorted(got)}\n  wanted {sorted(wanted)}")
+
+
+def _compared(trial: Trial, name: str, got: Any, wanted: Rounded | None) -> Evidence:
+    if wanted is None:
+        if got is not None:
+            raise Failure(f"{name}\n  got    an array\n  wanted None: it has no gradient")
+        return Evidence(1)
+    if got is None:
+        raise Failure(f"{name}\n  got    None\n  wanted an array of shape {wanted.shape}")
+    return compare(name, trial.get(got), wanted)
+
+
+def _recorded_forward(trial: Trial) -> Evidence:
+    """The outputs computed while gradients are recorded, where the backend offers them."""
+    forward = getattr(trial.layer, "forward_grad", None)
+    if forward is None:
+        return Evidence()
+    result = trial.step("forward_grad", forward, *trial.natives, **trial.case.keywords)
+    outputs = result if isinstance(result, (tuple, list)) else (result,)
+    if len(outputs) != len(trial.expected):
+        raise Failure(f"forward_grad: got {len(outputs)} outputs, wanted {len(trial.expected)}")
+    evidence = Evidence()
+    for name, native, wanted in zip(trial.names, outputs, trial.expected, strict=True):
+        found = compare(f"{name} while recording gradients", trial.get(native), wanted)
+        evidence = _joined(evidence, found)
+    return evidence
+
+
+def _joined(a: Evidence, b: Evidence) -> Evidence:
+    return Evidence(a.comparisons + b.comparisons, worst(a.margin, b.margin))
