@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from hypothesis.strategies import SearchStrategy
 
 from conformance.strategies import convolutions as conv_cases
+from conformance.strategies import invalid as invalid_cases
 from conformance.strategies import linears as linear_cases
 from conformance.strategies import recurrents as recurrent_cases
 
@@ -152,4 +153,6 @@ def _rows() -> Iterator[Row]:
         yield Row(name, partial(linear_cases.bilinears, name), values, shapes)
 
 
-CATALOGUE: dict[str, Row] = {row.name: row for row in _rows()}
+CATALOGUE: dict[str, Row] = {
+    row.name: replace(row, invalid=invalid_cases.invalid(row.name, row.cases)) for row in _rows()
+}

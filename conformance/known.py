@@ -55,7 +55,8 @@ class Known:
         layer, check: what fails, each a comma list of globs.
         dtype, device, backend: where it fails, `"*"` = everywhere.
         when: conditions on the case: argument, `<input>.ndim`, `<input>.size` or `<input>`
-            (`"given"`, `"absent"`) → a value or a comparison such as `">1"`.
+            (`"given"`, `"absent"`), or `broken` (which constraint an invalid call breaks) → a
+            value or a comparison such as `">1"`.
         versions: package → specifier; outside them the entry does not apply.
         reason, link: why it fails, and where that is discussed.
         case: the pinned failing case.
@@ -173,6 +174,8 @@ def _facts(case: Case) -> dict[str, Any]:
         for p in parameters
         if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
     }
+    if "conv" in row.name.lower():
+        facts["groups"] = 1  # the modules' oracles hand it on
     facts |= case.call.arguments
     facts |= case.keywords
     for name, array in zip(row.inputs, case.inputs, strict=False):
@@ -180,6 +183,8 @@ def _facts(case: Case) -> dict[str, Any]:
         if array is not None:
             facts[f"{name}.ndim"] = array.ndim
             facts[f"{name}.size"] = array.size
+    if "broken" in case.labels:
+        facts["broken"] = case.labels["broken"]
     return facts
 
 

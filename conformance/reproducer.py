@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pprint
+import textwrap
 
 import numpy as np
 
@@ -23,6 +24,8 @@ def reproducer(trial: Trial, check: str, message: str) -> str:
         message: what it said.
     """
     call = trial.case.call
+    beyond = check not in ("shape", "values", "errors")
+    more = "The check looks at more than these outputs; `nn-conformance replay` shows the failure."
     foreign = not hasattr(trial.backend, "nn") and not hasattr(trial.backend, "functional")
     note = "The backend is not torch-shaped: this shows what torch gives in its place."
     head = [
@@ -31,6 +34,7 @@ def reproducer(trial: Trial, check: str, message: str) -> str:
         f"Check {check!r} on backend {_safe(trial.backend.name)!s}:",
         *(f"  {_safe(line)}" for line in message.splitlines()[:12]),
         *(["", note] if foreign else []),
+        *(["", more] if beyond else []),
         '"""',
         "",
         "import numpy as np",
@@ -44,7 +48,21 @@ def reproducer(trial: Trial, check: str, message: str) -> str:
         "",
         "",
     ]
-    return "\n".join([*head, *_inputs(trial), *_calling(trial), *_comparing(trial)]) + "\n"
+    body = [*_inputs(trial), *_calling(trial)]
+    body = _refused(body) if check == "errors" else [*body, *_comparing(trial)]
+    return "\n".join([*head, *body]) + "\n"
+
+
+def _refused(body: list[str]) -> list[str]:
+    """An invalid call must be refused; any other exception ends in its traceback."""
+    return [
+        "try:",
+        *textwrap.indent("\n".join(body), "    ").splitlines(),
+        "except (ValueError, TypeError, RuntimeError) as error:",
+        '    print("passed: refused:", error)',
+        "    raise SystemExit(0) from None",
+        'raise SystemExit("FAILED: accepted, a refusal was expected")',
+    ]
 
 
 def _safe(text: str) -> str:

@@ -12,7 +12,8 @@ from conformance.case import Call, Case, Unsupported
 from conformance.catalogue import CATALOGUE
 from conformance.drawing import draw_cases
 from conformance.engine import Engine, Item, numerics_of
-from conformance.trial import Failure
+from conformance.known import shipped
+from conformance.trial import Failure, Inapplicable
 
 LAYERS = tuple(CATALOGUE)
 
@@ -35,19 +36,18 @@ def first_failure(
     for index, case in enumerate(cases(layer, dtype, examples, seed)):
         try:
             engine.try_case(item, case, numerics)
-        except Unsupported:
+        except (Unsupported, Inapplicable):
             continue
         except Failure as failure:
-            if not any(entry.covers(case) for entry in _known(layer)):
+            if not any(entry.covers(case) for entry in _known(layer, check, dtype)):
                 return index, failure
     return None
 
 
 @lru_cache
-def _known(layer: str) -> tuple[Any, ...]:
-    from conformance.known import shipped
-
-    return tuple(entry for entry in shipped("torch") if entry.layer == layer)
+def _known(layer: str, check: str, dtype: str) -> tuple[Any, ...]:
+    item = {"layer": layer, "check": check, "dtype": dtype, "device": "cpu"}
+    return tuple(entry for entry in shipped("torch") if entry.applies(**item, backend="torch"))
 
 
 class SpoiledLayer:

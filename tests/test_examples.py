@@ -46,16 +46,27 @@ def _suite(installed: Path, folder: Path, *options: str) -> subprocess.Completed
 def test_torch_shaped_example(installed: Path, tmp_path: Path) -> None:
     result = _suite(
         installed, tmp_path, "--conformance-backend=torch-shaped", "--conformance-profile=smoke",
+        "--conformance-check=shape,values",
         "--conformance-layer=Linear,Conv1d", "--conformance-dtype=float32,float64",
     )  # fmt: skip
     assert result.returncode == 0, result.stdout
     assert "4 passed, 4 unsupported" in result.stdout
 
 
+def test_torch_shaped_example_in_every_check(installed: Path, tmp_path: Path) -> None:
+    result = _suite(
+        installed, tmp_path, "--conformance-backend=torch-shaped", "--conformance-examples=30",
+        "--conformance-layer=Linear", "--conformance-dtype=float32,bfloat16",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout
+    assert "failed" not in result.stdout.splitlines()[-1]
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_numpy_only_example(installed: Path, tmp_path: Path, seed: int) -> None:
     result = _suite(
         installed, tmp_path, "--conformance-backend=numpy-only", "--conformance-profile=smoke",
+        "--conformance-check=shape,values",
         "--conformance-layer=Linear,LazyLinear,functional.linear,Conv1d,LazyConv1d,LSTM,GRU",
         f"--conformance-seed={seed}",
     )  # fmt: skip

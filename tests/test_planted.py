@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import planted
 import pytest
@@ -31,17 +30,7 @@ def _caught(bug: planted.Bug) -> str | None:
     return None
 
 
-# Seen by no check yet: a bound chained through activations is too wide for them.
-SURVIVORS = {"grucell-weights-in-twenty-two-bits"}
-
-
-def _parameter(bug: planted.Bug) -> Any:
-    reason = "smaller than the bound of an activation; needs the saturated regime"
-    marks = [pytest.mark.xfail(strict=True, reason=reason)] if bug.name in SURVIVORS else []
-    return pytest.param(bug, id=bug.name, marks=marks)
-
-
-@pytest.mark.parametrize("bug", map(_parameter, VISIBLE))
+@pytest.mark.parametrize("bug", VISIBLE, ids=lambda bug: bug.name)
 def test_bug_is_caught(bug: planted.Bug) -> None:
     assert _caught(bug) is not None, bug.story
 

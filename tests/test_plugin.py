@@ -69,6 +69,9 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PYTHONPATH", str(pytester.path))
 
     def run(*options: str, profile: str = "smoke") -> pytest.RunResult:
+        # Two checks are enough to see the plug-in at work.
+        if not any(option.startswith("--conformance-check") for option in options):
+            options = (*options, "--conformance-check=shape,values")
         return pytester.runpytest_subprocess(
             "--pyargs", "conformance.suite", "-p", "no:cacheprovider",
             f"--conformance-profile={profile}", *options,
@@ -243,6 +246,7 @@ def test_interrupt_leaves_a_readable_file(suite: Any, pytester: pytest.Pytester)
     command = [
         sys.executable, "-m", "pytest", "--pyargs", "conformance.suite",
         "--conformance-backend=plugged:slow", "--conformance-layer=Identity,Linear",
+        "--conformance-check=shape,values",
         "--conformance-results=r.jsonl", "--conformance-report=r.html",
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.DEVNULL)

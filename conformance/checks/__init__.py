@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 from ..catalogue import Row
 from ..trial import Evidence, Trial
-from . import gradients, shape, values
+from . import errors, gradients, layout, repeat, shape, special, state, values
 
 
 def _every_layer(row: Row) -> bool:
     return True
+
+
+def _has_state(row: Row) -> bool:
+    return not row.name.startswith("functional.")
 
 
 @dataclass(frozen=True)
@@ -33,4 +37,9 @@ CHECKS: dict[str, Check] = {
     "shape": Check(shape.check),
     "values": Check(values.check),
     "gradients": Check(gradients.check),
+    "layout": Check(layout.check),
+    "special": Check(special.check),
+    "state": Check(state.check, applies=_has_state),
+    "repeat": Check(repeat.check),
+    "errors": Check(errors.check, invalid=True, applies=lambda row: row.invalid is not None),
 }

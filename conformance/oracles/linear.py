@@ -53,11 +53,12 @@ def functional_linear(
         return np.asarray(np.einsum(formula, x, A))
 
     def input_gradient(c: np.ndarray, A: np.ndarray) -> np.ndarray:
-        return c @ A if A.ndim == 2 else c[..., np.newaxis] * A
+        return np.asarray(c @ A if A.ndim == 2 else c[..., np.newaxis] * A)
 
     def weight_gradient(c: np.ndarray, x: np.ndarray) -> np.ndarray:
         rows = _rows(x)
-        return _rows(c).T @ rows if len(weight.shape) == 2 else c.reshape(-1) @ rows
+        flat = _rows(c).T if len(weight.shape) == 2 else c.reshape(-1)
+        return np.asarray(flat @ rows)
 
     # In half precision the product with a vector is stored before the bias is added.
     apart = bias is not None and len(weight.shape) == 1 and input.precision.half

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 
 class Linear(torch.nn.Linear):
-    """torch's Linear, computed as a product with the transposed weight."""
+    """torch's Linear, computed on rows with the transposed weight."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """y = x Aᵀ + b."""
-        y = input @ self.weight.T
-        return y if self.bias is None else y + self.bias
+        if input.shape[-1:] != (self.in_features,):
+            raise ValueError(f"expected {self.in_features} features, got shape {input.shape}")
+        rows = input.reshape(math.prod(input.shape[:-1]), self.in_features)
+        if self.bias is None:
+            y = rows @ self.weight.T
+        else:
+            y = torch.addmm(self.bias, rows, self.weight.T)
+        return y.reshape(*input.shape[:-1], self.out_features)

@@ -1,0 +1,196 @@
+"""`layout`: the answer does not depend on how inputs and state lie in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from conformance.strategies.layouts import possible
+
+from ..case import Case, Unsupported
+from ..oracles.rounding import Rounded, exactly
+from ..trial import Evidence, Failure, Trial, worst
+from .values import compare
+
+# A tensor is named by its place among the inputs, or by its state_dict name.
+Key = int | str
+Layouts = dict[Key, str]
+
+_STREAM = 0x6C61796F  # this check's own random numbers of a case
+
+# y = x Aᵀ + b is one fused operation only where the tensors lie conveniently: for other layouts a
+# product is stored in the dtype and the bias added to it, which rounds once more (torch does so).
+_ADDS_BIAS = frozenset({"Linear", "LazyLinear", "functional.linear"})
+
+
+def check(trial: Trial) -> Evidence:
+    """Lay every input and state tensor out anew and hold the outputs against the oracle.
+
+    Values are left alone but for `expanded` tensors, which are made constant along one axis. A
+    case that names layouts itself is taken as it is.
+
+    Args:
+        trial: the case on the backend.
+
+    Raises:
+        Failure: with the fewest layouts that still fail.
+        Unsupported: if the backend makes none of the layouts.
+    """
+    case = trial.case
+    named = any(name != "contiguous" for name in (*case.layouts, *case.call.layouts.values()))
+    if named:
+        return _run(trial, case)
+    layouts, case = _relaid(case)
+    try:
+        return _attempt(trial, case, layouts)
+    except Unsupported:
+        able = {key: layout for key, layout in layouts.items() if _makes(trial, case, key, layout)}
+        if not able or able == layouts:
+            raise
+        return _attempt(trial, case, able)
+
+
+def _relaid(case: Case) -> tuple[Layouts, Case]:
+    """A layout for every tensor, not all contiguous, and the case with the data they need."""
+    generator = np.random.default_rng((case.seed, _STREAM))
+    tensors: dict[Key, np.ndarray] = {k: x for k, x in enumerate(case.inputs) if x is not None}
+    tensors.update(case.call.state)
+    layouts: Layouts = {}
+    for key, array in tensors.items():
+        choices = ("contiguous", *possible(array.shape))
+        layouts[key] = choices[generator.integers(len(choices))]
+    if set(layouts.values()) <= {"contiguous"}:
+        key = list(tensors)[generator.integers(len(tensors))]
+        choices = possible(tensors[key].shape)
+        layouts[key] = choices[generator.integers(len(choices))]
+    for key, layout in layouts.items():
+        if layout == "expanded":
+            tensors[key] = _constant(tensors[key], generator)
+    inputs = tuple(tensors.get(k) for k in range(len(case.inputs)))
+    state = {name: tensors[name] for name in case.call.state}
+    return layouts, replace(case, inputs=inputs, call=replace(case.call, state=state))
+
+
+def _constant(array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """The first element along one axis, repeated."""
+    axes = [axis for axis, size in enumerate(array.shape) if size > 1]
+    axis = axes[generator.integers(len(axes))]
+    return np.ascontiguousarray(np.broadcast_to(array.take([0], axis), array.shape))
+
+
+def _with(case: Case, layouts: Layouts) -> Case:
+    """The case with layouts; tensors that are not named are contiguous."""
+    state = {key: layout for key, layout in layouts.items() if isinstance(key, str)}
+    inputs = tuple(layouts.get(k, "contiguous") for k in range(len(case.inputs)))
+    return replace(case, layouts=inputs, call=replace(case.call, layouts=state))
+
+
+def _makes(trial: Trial, case: Case, key: Key, layout: str) -> bool:
+    """Whether the backend can lay one tensor out so."""
+    alone = Trial(trial.backend, trial.row, _with(case, {key: layout}), trial.numerics)
+    try:
+        _ = alone.layer if isinstance(key, str) else alone.natives
+    except Unsupported:
+        return False
+    return True
+
+
+def _attempt(trial: Trial, case: Case, layouts: Layouts) -> Evidence:
+    """Run with layouts; of a failure leave out every layout that it does not need."""
+    try:
+        return _run(trial, _with(case, layouts))
+    except Failure as failure:
+        found = failure
+    for key in tuple(layouts):
+        fewer: Layouts = {k: v for k, v in layouts.items() if k != key}
+        try:
+            _run(trial, _with(case, fewer))
+        except Unsupported:
+            continue
+        except Failure as failure:
+            layouts, found = fewer, failure
+    raise Failure(f"{_told(trial, layouts)}\n{found}") from found
+
+
+def _told(trial: Trial, layouts: Mapping[Key, str]) -> str:
+    """`with weight channels_last, all else contiguous`."""
+    names = trial.row.inputs
+    said = [
+        f"{key if isinstance(key, str) else names[key]} {layout}"
+        for key, layout in layouts.items()
+        if layout != "contiguous"
+    ]
+    return f"with {', '.join(said)}, all else contiguous" if said else "with all contiguous"
+
+
+def _run(trial: Trial, case: Case) -> Evidence:
+    """Hold the outputs against the oracle, without and, where offered, with gradients recorded."""
+    laid = Trial(trial.backend, trial.row, case, trial.numerics)
+    evidence = _compared(laid, laid.outputs, "")
+    recording: Callable[..., Any] | None = getattr(laid.layer, "forward_grad", None)
+    if recording is None:
+        return evidence
+    result = laid.step("forward_grad", recording, *laid.natives, **case.keywords)
+    outputs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
+    if len(outputs) != len(laid.shapes):
+        raise Failure(f"got {len(outputs)} outputs of forward_grad, wanted {len(laid.shapes)}")
+    return _sum(evidence, _compared(laid, outputs, " while recording gradients"))
+
+
+def _compared(laid: Trial, outputs: tuple[Any, ...], when: str) -> Evidence:
+    evidence = Evidence()
+    for name, native, expected in zip(laid.names, outputs, _expected(laid), strict=True):
+        evidence = _sum(evidence, _own_memory(laid, name + when, native))
+        evidence = _sum(evidence, compare(name + when, laid.get(native), expected))
+    return evidence
+
+
+def _expected(laid: Trial) -> tuple[Rounded, ...]:
+    """The oracle's; of a linear layer in half precision also the bound of product, then sum."""
+    expected, precision = laid.expected, laid.precision
+    if laid.row.name not in _ADDS_BIAS or precision.wide_unit == precision.unit:
+        return expected
+    (fused,) = expected
+    state = {k: exactly(x, precision) for k, x in laid.case.call.state.items()}
+    inputs = [None if x is None else exactly(x, precision) for x in laid.case.inputs]
+    if "bias" in state:
+        state["bias"] = _zero(state["bias"])
+    if len(inputs) == 3 and inputs[2] is not None:
+        inputs[2] = _zero(inputs[2])
+    (product,) = laid.evaluate(state, inputs)
+    stored = product.error + precision.unit * (np.abs(fused.value) + product.error)
+    error = np.where(fused.error == 0, 0.0, np.maximum(fused.error, stored))
+    return (Rounded(fused.value, error, precision),)
+
+
+def _zero(x: Rounded) -> Rounded:
+    return exactly(np.zeros(x.shape), x.precision)
+
+
+def _own_memory(laid: Trial, name: str, output: Any) -> Evidence:
+    """No output may be an input, or share its memory, but Identity's.
+
+    The contract shows only that an output is the very object of an input; whether two natives
+    share memory a layer says by the optional `aliases(a, b) -> bool`.
+    """
+    if laid.row.name == "Identity":
+        return Evidence()
+    aliases = getattr(laid.layer, "aliases", None)
+    count = 0
+    for place, native in zip(laid.row.inputs, laid.natives, strict=False):
+        if native is None:
+            continue
+        shared = native is output
+        if not shared and aliases is not None:
+            shared = bool(laid.step("aliases", aliases, output, native))
+            count += 1
+        if shared:
+            raise Failure(f"{name} shares memory with {place}: expected memory of its own")
+    return Evidence(count)
+
+
+def _sum(a: Evidence, b: Evidence) -> Evidence:
+    return Evidence(a.comparisons + b.comparisons, worst(a.margin, b.margin))

@@ -1,0 +1,264 @@
+"""`repeat`: a call leaves nothing behind: no stale cache, no overwritten input, no drift.
+
+The very same call on the same layer is asked for the same bits on the CPU, where a sum of the same
+shape is taken in the same order each time; on other devices kernels may add up atomically, so
+there, and after a call of another shape, which may have another kernel compiled, the oracle's
+bound holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..case import Unsupported
+from ..protocols import Layer
+from ..trial import Evidence, Failure, Trial, worst
+from . import values
+
+Arrays = Mapping[str, np.ndarray]
+BATCHED = ("input", "input1", "input2", "h_0", "c_0", "hx", "cx")
+
+
+class Tally:
+    """What has been compared so far."""
+
+    def __init__(self) -> None:
+        self.comparisons, self.margin = 0, None  # type: tuple[int, float | None]
+
+    @property
+    def evidence(self) -> Evidence:
+        """The sum of it."""
+        return Evidence(self.comparisons, self.margin)
+
+    def equal(self, what: str, got: Any, wanted: Any) -> None:
+        """One fact is as it should be."""
+        if got != wanted:
+            raise Failure(f"{what}\n  got    {got!r}\n  wanted {wanted!r}")
+        self.comparisons += 1
+
+    def same(self, what: str, got: Arrays, wanted: Arrays) -> None:
+        """Arrays have the same bits; one NaN is as good as another."""
+        self.equal(f"{what}: names", list(got), list(wanted))
+        for name, array in wanted.items():
+            again = got[name]
+            self.equal(f"{what}: shape of {name}", again.shape, array.shape)
+            alike = (again == array) & (np.signbit(again.real) == np.signbit(array.real))
+            wrong = ~(alike | (np.isnan(again) & np.isnan(array)))
+            if wrong.any():
+                at = np.unravel_index(int(np.argmax(wrong)), array.shape)
+                raise Failure(
+                    f"{what}: {name}{[int(i) for i in at]}, {int(wrong.sum())} of {array.size} "
+                    f"differ\n  got    {again[at].item()!r}\n  wanted {array[at].item()!r}"
+                )
+            self.comparisons += array.size
+
+    def within(self, what: str, trial: Trial, like: Trial | None = None) -> None:
+        """A trial's answer is within the oracle's bound.
+
+        Args:
+            what: for the message.
+            trial: the trial.
+            like: a trial that must give the same, so that the oracle need not work twice.
+        """
+        if like is not None:
+            trial.expected = like.expected
+        try:
+            found = values.check(trial)
+        except Failure as failure:
+            raise Failure(f"{what}: {failure}") from failure
+        self.comparisons += found.comparisons
+        self.margin = worst(self.margin, found.margin)
+
+
+def sibling(trial: Trial, layer: Layer | None = None, **changes: Any) -> Trial:
+    """A trial of another case of the same layer.
+
+    Args:
+        trial: the trial to start from.
+        layer: the built layer to call; None = a fresh one.
+        changes: fields of the case; `arguments`, `state` and `training` go to its call.
+    """
+    case = trial.case
+    inner = {k: changes.pop(k) for k in ("arguments", "state", "training") if k in changes}
+    changes.setdefault("keywords", deepcopy(dict(case.keywords)))
+    case = replace(case, call=replace(case.call, **inner), **changes)
+    other = Trial(trial.backend, trial.row, case, trial.numerics)
+    if layer is not None:
+        other.layer = layer
+    return other
+
+
+def other_weights(trial: Trial) -> dict[str, np.ndarray]:
+    """The state with every sign changed: as exact as the case's own."""
+    return {name: -array for name, array in trial.case.call.state.items()}
+
+
+def state_of(trial: Trial, layer: Layer) -> Arrays | None:
+    """A layer's state on the host, None where it is not offered."""
+    if not hasattr(layer, "state"):
+        return None
+    return {k: trial.get(v) for k, v in trial.step("state", layer.state).items()}
+
+
+def load(trial: Trial, layer: Layer, state: Arrays) -> None:
+    """Load arrays into a layer, in the memory layouts of the call."""
+    copies = {name: array.copy() for name, array in state.items()}
+    trial.step("load", layer.load, copies, dict(trial.case.call.layouts))  # type: ignore[attr-defined]
+
+
+def check(trial: Trial) -> Evidence:
+    """Call again and again, with other calls in between, and look at what a call must not touch.
+
+    Args:
+        trial: the case on the backend.
+
+    Raises:
+        Failure: if an answer changes, is another call's, or something was written over.
+    """
+    tally, layer = Tally(), trial.layer
+    guard = _Guard(trial, tally)
+    first = _Answer(trial, tally, sibling(trial, layer, keywords=guard.keywords), trial.natives)
+    guard.untouched("after a call")
+    first.again("the same call again")
+    name, inputs = _varied(trial)
+    tally.within(f"with another {name}", sibling(trial, layer, inputs=inputs))
+    first.kept(f"after a call with another {name}")
+    first.again(f"again after a call with another {name}")
+    weighted = sibling(trial, state=other_weights(trial))
+    if trial.case.call.state:
+        tally.within("another layer's answer", weighted)
+        first.again("again after a call of another layer")
+    guard.untouched("after several calls")
+    other = _of_another_form(trial)
+    if other is not None:
+        other.layer = layer
+        tally.within(f"then {other.text()}", other)
+        first.near("again after a call of another form")
+        guard.untouched("after a call of another form")
+    tally.within("built anew", sibling(trial), like=trial)
+    _recorded(trial, tally)
+    guard.untouched("after calls that record gradients")
+    if trial.case.call.state and hasattr(layer, "load"):
+        for loaded in (weighted, trial):
+            load(trial, layer, loaded.case.call.state)
+            tally.within("after load of other weights", sibling(trial, layer), like=loaded)
+    return tally.evidence
+
+
+class _Answer:
+    """The first answer, which later ones are held against."""
+
+    def __init__(self, trial: Trial, tally: Tally, call: Trial, natives: tuple[Any, ...]) -> None:
+        call.natives = natives
+        self._trial, self._tally, self._call = trial, tally, call
+        self._exact = trial.case.call.device == "cpu"
+        self._arrays = dict(zip(call.names, call.arrays, strict=True))
+
+    def _repeated(self) -> Trial:
+        once_more = sibling(self._call, self._call.layer)
+        once_more.natives = self._call.natives
+        return once_more
+
+    def again(self, what: str) -> None:
+        """The same call gives the same bits."""
+        if not self._exact:
+            self.near(what)
+            return
+        call = self._repeated()
+        self._tally.same(what, dict(zip(call.names, call.arrays, strict=True)), self._arrays)
+
+    def near(self, what: str) -> None:
+        """The same call gives an answer within the oracle's bound."""
+        self._tally.within(what, self._repeated(), like=self._trial)
+
+    def kept(self, what: str) -> None:
+        """The tensors that the first call returned still hold what they held."""
+        held = (self._trial.get(native) for native in self._call.outputs)
+        self._tally.same(
+            f"first outputs {what}", dict(zip(self._call.names, held, strict=True)), self._arrays
+        )
+
+
+class _Guard:
+    """What no call may touch: inputs, state and keywords."""
+
+    def __init__(self, trial: Trial, tally: Tally) -> None:
+        self._trial, self._tally = trial, tally
+        self.keywords = deepcopy(dict(trial.case.keywords))
+        self._inputs, self._state = self._read(), state_of(trial, trial.layer)
+
+    def _read(self) -> dict[str, np.ndarray]:
+        named = zip(self._trial.row.inputs, self._trial.natives, strict=False)
+        return {name: self._trial.get(x) for name, x in named if x is not None}
+
+    def untouched(self, when: str) -> None:
+        """Everything is as it was before the first call."""
+        self._tally.same(f"inputs {when}", self._read(), self._inputs)
+        state = state_of(self._trial, self._trial.layer)
+        if self._state and state is not None:
+            self._tally.same(f"state {when}", state, self._state)
+        if self.keywords:
+            self._tally.equal(f"keywords {when}", self.keywords, dict(self._trial.case.keywords))
+
+
+def _varied(trial: Trial) -> tuple[str, tuple[np.ndarray | None, ...]]:
+    """The inputs with every sign of one of them changed, and its name; the seed says which."""
+    inputs = [None if x is None else x.copy() for x in trial.case.inputs]
+    given = [k for k, x in enumerate(inputs) if x is not None]
+    index = given[trial.case.seed % len(given)]
+    inputs[index] = -trial.case.inputs[index]  # type: ignore[operator]
+    return trial.row.inputs[index], tuple(inputs)
+
+
+def _of_another_form(trial: Trial) -> Trial | None:
+    """Without the keywords, without the states, or with the batch doubled; None if none is."""
+    case, names = trial.case, trial.row.inputs
+    stateful = len(case.inputs) > 1 and names[1] in ("h_0", "hx") and case.inputs[1] is not None
+    forms: list[dict[str, Any]] = []
+    if case.keywords:
+        forms.append({"keywords": {}})
+    if stateful:
+        forms.append({"inputs": case.inputs[:1]})
+    axes = [_batch_axis(trial, k) for k in range(len(case.inputs))]
+    if axes[0] is not None and not case.keywords:
+        doubled = tuple(
+            x if x is None or axis is None else np.concatenate([x, -x], axis)
+            for x, axis in zip(case.inputs, axes, strict=True)
+        )
+        forms.append({"inputs": doubled, "layouts": ()})
+    return sibling(trial, **forms[case.seed % len(forms)]) if forms else None
+
+
+def _batch_axis(trial: Trial, index: int) -> int | None:
+    """The axis of an input that counts the batch, None where there is none."""
+    layer, array = trial.case.call.layer, trial.case.inputs[index]
+    if array is None or trial.row.inputs[index] not in BATCHED:
+        return None
+    if layer in ("RNN", "LSTM", "GRU"):
+        first = index == 0 and trial.case.call.arguments.get("batch_first", False)
+        return None if array.ndim == 2 else 0 if first else 1
+    spatial = int(layer[-2]) if "onv" in layer else 0
+    return 0 if array.ndim == spatial + 2 else None
+
+
+def _recorded(trial: Trial, tally: Tally) -> None:
+    """While gradients are recorded the same call gives the same, too."""
+    layer = trial.layer
+    real = all(x is None or x.dtype.kind != "i" for x in trial.case.inputs)
+    if not hasattr(layer, "forward_grad") or not real:
+        return
+    for _ in range(2):
+        call = sibling(trial, layer)
+        try:
+            result = trial.step(
+                "forward_grad", layer.forward_grad, *trial.natives, **call.case.keywords
+            )
+        except Unsupported:
+            return
+        call.outputs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
+        tally.within("with gradients recorded", call, like=trial)

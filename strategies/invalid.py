@@ -1,0 +1,63 @@
+"""Invalid cases: a valid one of a layer, with exactly one constraint broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from hypothesis import strategies as st
+
+from conformance.case import Case
+
+from . import invalid_convolutions, invalid_linears, invalid_recurrents
+from .invalid_breaks import Break
+from .windows import Draw
+
+Cases = Callable[[str], st.SearchStrategy[Case]]
+
+
+@st.composite
+def broken_cases(draw: Draw, cases: Cases, breaks: tuple[Break, ...], dtype: str) -> Case:
+    """Cases that must be refused, their state empty: what is refused is no state_dict.
+
+    Args:
+        cases: dtype → strategy of valid cases.
+        breaks: ways to break them.
+        dtype: torch's name of the dtype.
+    """
+    # Drawn first, and of all breaks, so that it stays the same while the case shrinks.
+    first = draw(st.integers(0, len(breaks) - 1))
+    case: Case = draw(cases(dtype))
+    broken = next(b for b in (*breaks[first:], *breaks[:first]) if b.applies(case))
+    labels = {"broken": broken.name, "required": broken.required, "argument": broken.argument}
+    case = broken.apply(draw, case)
+    return replace(case, call=replace(case.call, state={}), labels={**case.labels, **labels})
+
+
+def breaks(layer: str) -> tuple[Break, ...]:
+    """The breaks of a layer.
+
+    Args:
+        layer: its name in the catalogue.
+    """
+    if "onv" in layer:
+        return invalid_convolutions.breaks(layer)
+    if "ilinear" in layer:
+        return invalid_linears.bilinear_breaks(layer)
+    if "inear" in layer:
+        return invalid_linears.linear_breaks(layer)
+    if layer == "Identity":
+        return ()
+    return invalid_recurrents.breaks(layer)
+
+
+def invalid(layer: str, cases: Cases) -> Cases | None:
+    """dtype → strategy of invalid cases; None where no call is invalid.
+
+    Args:
+        layer: its name in the catalogue.
+        cases: dtype → strategy of its valid cases.
+    """
+    found = breaks(layer)
+    return partial(broken_cases, cases, found) if found else None

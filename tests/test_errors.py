@@ -1,0 +1,274 @@
+"""`errors`: every break is drawn, torch refuses what it says it does, and acceptance is caught."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import planted
+import pytest
+from conformance.strategies.invalid import breaks
+
+from conformance.backends import ModuleBackend
+from conformance.backends.torch import backend as torch_backend
+from conformance.case import Call, Case, Unsupported
+from conformance.catalogue import CATALOGUE
+from conformance.describe import case_text
+from conformance.drawing import draw_cases, shrink
+from conformance.encoding import decode_case, encode_case
+from conformance.engine import Engine, Item
+from conformance.formats import round_to
+from conformance.known import shipped
+from conformance.trial import Failure, Inapplicable
+
+LAYERS = tuple(name for name, row in CATALOGUE.items() if row.invalid is not None)
+BUGS = [bug for bug in planted.BUGS if bug.check == "errors"]
+
+
+@lru_cache(maxsize=256)
+def _cases(layer: str, dtype: str = "float32", seed: int = 0) -> tuple[Case, ...]:
+    return draw_cases(layer, dtype, 200, seed, invalid=True)
+
+
+def _broken(layer: str, name: str) -> Case:
+    return next(case for case in _cases(layer) if case.labels["broken"] == name)
+
+
+def _try(backend: Any, case: Case) -> Failure | None:
+    engine, layer = Engine(backend, 1, 0), case.call.layer
+    try:
+        engine.try_case(Item(layer, "errors", case.call.dtype, "cpu"), case)
+    except Failure as failure:
+        return failure
+    except (Unsupported, Inapplicable):
+        return None
+    return None
+
+
+def _first_failure(backend: Any, layer: str, dtype: str = "float32", seed: int = 0) -> Any:
+    """Index, case and failure of the first case that fails, known failures of torch excepted."""
+    known = [
+        entry
+        for entry in shipped("torch")
+        if entry.applies(layer=layer, check="errors", dtype=dtype, device="cpu", backend="torch")
+    ]
+    for index, case in enumerate(_cases(layer, dtype, seed)):
+        failure = _try(backend, case)
+        if failure is not None and not any(entry.covers(case) for entry in known):
+            return index, case, failure
+    return None
+
+
+def test_only_identity_has_no_invalid_call() -> None:
+    assert set(CATALOGUE) - set(LAYERS) == {"Identity"}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_break_is_reached(layer: str) -> None:
+    names = [broken.name for broken in breaks(layer)]
+    assert len(names) == len(set(names))
+    assert {case.labels["broken"] for case in _cases(layer)} == set(names)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_cases_are_labelled_stateless_and_serialisable(layer: str) -> None:
+    known = {broken.name: broken for broken in breaks(layer)}
+    for case in _cases(layer):
+        broken = known[case.labels["broken"]]
+        assert case.labels["required"] == broken.required
+        assert case.labels["argument"] == broken.argument
+        assert not case.call.state
+        assert case_text(decode_case(encode_case(case))) == case_text(case)
+        for array in case.inputs:
+            if array is not None and array.dtype.kind != "i":
+                assert (round_to(array, "float32") == array).all()
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_torch_refuses_every_case(layer: str) -> None:
+    few = ("Conv1d", "ConvTranspose1d", "LSTM", "LSTMCell", "functional.bilinear")
+    for dtype in ("float32", "bfloat16")[: 2 if layer in few else 1]:
+        found = _first_failure(torch_backend, layer, dtype)
+        assert found is None, f"{case_text(found[1])}\n{found[2]}"
+
+
+@pytest.mark.parametrize("entry", [e for e in shipped("torch") if e.check == "errors"])
+def test_pinned_cases_of_torch_fail(entry: Any) -> None:
+    assert entry.case is not None
+    assert entry.covers(entry.case)
+    assert _try(torch_backend, entry.case) is not None
+
+
+def _backend(bug: planted.Bug) -> ModuleBackend:
+    space = SimpleNamespace(**{bug.layer.rpartition(".")[2]: bug.implementation})
+    if bug.layer.startswith("functional."):
+        return ModuleBackend(bug.name, functional=space)
+    return ModuleBackend(bug.name, nn=space)
+
+
+@pytest.mark.parametrize("bug", [pytest.param(bug, id=bug.name) for bug in BUGS])
+def test_bug_is_caught(bug: planted.Bug) -> None:
+    found = _first_failure(_backend(bug), bug.layer)
+    assert found is not None, bug.story
+
+
+class _Answering:
+    """A layer that answers every call in one way."""
+
+    def __init__(self, answer: Any, call: Call) -> None:
+        self._answer, self._call = answer, call
+
+    def put(self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None) -> Any:
+        """The array."""
+        return array
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        """The answer."""
+        if isinstance(self._answer, BaseException):
+            raise self._answer
+        return self._answer
+
+    def get(self, native: Any) -> np.ndarray:
+        """The array."""
+        return np.asarray(native)
+
+    def dtype(self, native: Any) -> str:
+        """That of the call."""
+        return self._call.dtype
+
+
+class _Backend:
+    """A backend whose calls all end alike."""
+
+    name = "alike"
+
+    def __init__(self, answer: Any, **attributes: Any) -> None:
+        self._answer = answer
+        vars(self).update(attributes)
+
+    def info(self) -> dict[str, str]:
+        """Nothing."""
+        return {}
+
+    def devices(self) -> list[str]:
+        """The CPU."""
+        return ["cpu"]
+
+    def build(self, call: Call) -> _Answering:
+        """A layer of one answer."""
+        return _Answering(self._answer, call)
+
+
+class _RefusalError(Exception):
+    """A backend's own way to refuse."""
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_accepting_everything_fails_for_every_documented_break(layer: str) -> None:
+    backend = _Backend(np.zeros((2, 3)))
+    for case in _cases(layer):
+        failure = _try(backend, case)
+        assert (failure is None) == (case.labels["required"] == "customary")
+        if failure is not None:
+            assert "accepted silently: output of shape (2, 3)" in str(failure)
+            assert str(failure).startswith(case.labels["broken"])
+
+
+@pytest.mark.parametrize(
+    "error", [IndexError("7"), KeyError("w"), AssertionError(), ZeroDivisionError(), SystemExit(2)]
+)
+def test_an_exception_that_is_no_refusal_fails(error: BaseException) -> None:
+    case = _broken("Conv2d", "groups not positive")
+    failure = str(_try(_Backend(error), case))
+    assert failure.startswith("groups not positive (argument groups)")
+    assert f"raised {type(error).__name__}: {error or 'no message'}" in failure.replace("''", "")
+    assert "wanted a refusal: ValueError, TypeError or RuntimeError" in failure
+    assert _try(_Backend(error), replace(case, labels={**case.labels, "required": "customary"}))
+
+
+def test_refusals_count_whatever_the_break() -> None:
+    class NarrowError(ValueError):
+        """A subclass."""
+
+    for case in _cases("Conv2d"):
+        for error in (
+            ValueError(),
+            TypeError(),
+            RuntimeError(),
+            NotImplementedError(),
+            NarrowError(),
+        ):
+            assert _try(_Backend(error), case) is None
+
+
+def test_a_backends_own_refusals_count() -> None:
+    case = _broken("Linear", "scalar input")
+    assert "raised _RefusalError" in str(_try(_Backend(_RefusalError()), case))
+    for refusals in ((_RefusalError,), [_RefusalError], _RefusalError):
+        assert _try(_Backend(_RefusalError(), refusals=refusals), case) is None
+    failure = _try(_Backend(IndexError(), refusals=(_RefusalError,)), case)
+    assert "ValueError, TypeError, RuntimeError or _RefusalError" in str(failure)
+
+
+def test_declined_cases_and_customary_ones_are_told_apart() -> None:
+    engine, item = Engine(_Backend(Unsupported("all")), 1, 0), Item("Conv1d", "errors", "", "cpu")
+    with pytest.raises(Unsupported):
+        engine.try_case(item, _cases("Conv1d")[0])
+    accepting = Engine(_Backend(np.zeros(1)), 1, 0)
+    with pytest.raises(Inapplicable):
+        accepting.try_case(item, _broken("Conv1d", "in_channels zero"))
+
+
+def test_a_lazy_backend_refuses_when_it_hands_out_values() -> None:
+    class Lazy(_Answering):
+        """Computes only when asked for the values."""
+
+        def get(self, native: Any) -> np.ndarray:
+            """Too late, but a refusal."""
+            raise ValueError("groups")
+
+    backend = _Backend(np.zeros(1))
+    backend.build = lambda call: Lazy(0, call)  # type: ignore[method-assign]
+    assert _try(backend, _broken("Conv2d", "groups not positive")) is None
+
+
+def test_the_case_is_left_as_it_was() -> None:
+    class Spoiling(_Answering):
+        """Writes into what it is given."""
+
+        def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+            """Spoil, then refuse."""
+            for array in inputs:
+                if array is not None:
+                    array.fill(9)
+            raise ValueError
+
+    backend = _Backend(None)
+    backend.build = lambda call: Spoiling(None, call)  # type: ignore[method-assign]
+    for case in _cases("functional.bilinear")[:20]:
+        before = encode_case(case)
+        _try(backend, case)
+        assert encode_case(case) == before
+
+
+PLAIN = {
+    ("Conv2d", "groups do not divide in_channels"): "Conv2d(1, 2, 1, groups=2) on input (1, 1, 1)",
+    ("Conv1d", "'same' with a stride"): "Conv1d(1, 1, 1, stride=2, padding='same') on input (1, 1)",
+    ("Linear", "wrong number of features of input"): "Linear(1, 1) on input (2,)",
+    ("LSTM", "c_0 missing"): "LSTM(1, 1) on input (1, 1), h_0 (1, 1)",
+    ("GRUCell", "hx of another width"): "GRUCell(1, 1) on input (1,), hx (2,)",
+}
+
+
+@pytest.mark.parametrize(("layer", "name"), PLAIN)
+def test_cases_shrink_to_the_plainest_call(layer: str, name: str) -> None:
+    def fails(case: Case) -> Failure | None:
+        return Failure(name) if case.labels["broken"] == name else None
+
+    first = next(k for k, case in enumerate(_cases(layer)) if fails(case))
+    found = shrink(layer, "float32", 200, 0, first, fails, invalid=True)
+    assert found is not None
+    assert case_text(found[0]).startswith(PLAIN[layer, name]), case_text(found[0])

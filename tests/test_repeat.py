@@ -1,0 +1,172 @@
+"""`repeat` sees what a call leaves behind, whatever it answers, and torch leaves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import planted
+import pytest
+import torch
+from support import LAYERS, cases
+from torch import nn
+
+from conformance.backends import ModuleBackend
+from conformance.backends.torch import backend as torch_backend
+from conformance.case import Call, Unsupported
+from conformance.catalogue import CATALOGUE
+from conformance.checks import repeat, shape, values
+from conformance.engine import numerics_of
+from conformance.known import shipped
+from conformance.trial import Failure, Trial
+
+BUGS = [bug for bug in planted.BUGS if bug.check == "repeat"]
+Check = Callable[[Trial], Any]
+
+
+def _failure(
+    check: Check, backend: Any, layer: str, dtype: str = "float32", examples: int = 60
+) -> str | None:
+    """What a check says of the first case that it fails on."""
+    known = [entry for entry in shipped("torch") if entry.layer == layer]
+    for case in cases(layer, dtype, examples):
+        if any(entry.covers(case) for entry in known):
+            continue
+        try:
+            check(Trial(backend, CATALOGUE[layer], case, numerics_of(backend, dtype)))
+        except Unsupported:
+            continue
+        except Failure as failure:
+            return str(failure)
+    return None
+
+
+def _backend(layer: str, implementation: Any) -> ModuleBackend:
+    space = SimpleNamespace(**{layer.rpartition(".")[2]: implementation})
+    functional = layer.startswith("functional.")
+    return ModuleBackend("bug", **{"functional" if functional else "nn": space})
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_torch_passes(layer: str) -> None:
+    assert _failure(repeat.check, torch_backend, layer, examples=12) is None
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_planted_bug_is_caught(bug: planted.Bug) -> None:
+    backend = _backend(bug.layer, bug.implementation)
+    assert _failure(repeat.check, backend, bug.layer) is not None, bug.story
+
+
+class _Zeroing(nn.Linear):
+    """Zeroes the input after the call."""
+
+    def forward(self, input: Any) -> Any:
+        output = super().forward(input)
+        if not torch.is_grad_enabled():
+            input.zero_()
+        return output
+
+
+class _Decaying(nn.Linear):
+    """The weight decays."""
+
+    def forward(self, input: Any) -> Any:
+        output = super().forward(input)
+        with torch.no_grad():
+            self.weight.mul_(0.5)
+        return output
+
+
+class _FirstAnswer(nn.Linear):
+    """The answer to a shape is kept by shape."""
+
+    def forward(self, input: Any) -> Any:
+        kept = self.__dict__.setdefault("_kept", {})
+        return kept.setdefault(input.shape, super().forward(input))
+
+
+class _SharedWeights(nn.Linear):
+    """Weights are packed once for all layers of a shape."""
+
+    _packed: dict[Any, Any] = {}  # noqa: RUF012 - the bug
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._packed = {} if self.weight.numel() == 0 else type(self)._packed
+
+    def forward(self, input: Any) -> Any:
+        key = (self.weight.shape, self.bias is None)
+        weight = self._packed.setdefault(key, self.weight.detach().clone())
+        return nn.functional.linear(input, weight, self.bias)
+
+
+class _OneBuffer(nn.Linear):
+    """Every answer of a shape lands in the same tensor."""
+
+    def forward(self, input: Any) -> Any:
+        output = super().forward(input)
+        buffers = self.__dict__.setdefault("_buffers_by_shape", {})
+        return buffers.setdefault(output.shape, output.detach().clone()).copy_(output)
+
+
+class _PackedOnce(nn.Linear):
+    """The first call packs the weight."""
+
+    def forward(self, input: Any) -> Any:
+        if "_kept" not in self.__dict__:
+            self.__dict__["_kept"] = self.weight.detach().clone()
+        return nn.functional.linear(input, self.__dict__["_kept"], self.bias)
+
+
+class _DriftWithGradients(nn.Linear):
+    """Calls that record gradients change the weight."""
+
+    def forward(self, input: Any) -> Any:
+        if torch.is_grad_enabled():
+            self.weight.data.neg_()
+        return super().forward(input)
+
+
+@pytest.mark.parametrize(
+    ("implementation", "said"),
+    [
+        (_Zeroing, "inputs after a call: input"),
+        (_Decaying, "state after a call: weight"),
+        (_FirstAnswer, "with another input"),
+        (_OneBuffer, "first outputs after a call with another input"),
+        (_PackedOnce, "after load of other weights"),
+        (_DriftWithGradients, "with gradients recorded"),
+    ],
+)
+def test_a_bug_that_one_call_does_not_show(implementation: Any, said: str) -> None:
+    backend = _backend("Linear", implementation)
+    assert said in str(_failure(repeat.check, backend, "Linear"))
+    for check in (shape.check, values.check):
+        assert _failure(check, backend, "Linear") is None
+
+
+def test_weights_shared_between_layers_are_noticed() -> None:
+    said = _failure(repeat.check, _backend("Linear", _SharedWeights), "Linear", examples=1)
+    assert said is not None
+    assert "another layer's answer" in said
+
+
+def test_keywords_that_a_layer_sorts_are_noticed() -> None:
+    class Backend(ModuleBackend):
+        def build(self, call: Call) -> Any:
+            layer = super().build(call)
+            plain = layer._recurrent
+
+            def sorting(*inputs: Any, lengths: Any = None, **keywords: Any) -> Any:
+                result = plain(*inputs, lengths=lengths, **keywords)
+                if lengths is not None:
+                    lengths.append(lengths.pop(0) + 1)
+                return result
+
+            layer._recurrent = sorting  # type: ignore[method-assign]
+            return layer
+
+    # A call gets its keywords unpacked: the lists in them are the caller's own.
+    assert "keywords after" in str(_failure(repeat.check, Backend("sorting"), "GRU"))

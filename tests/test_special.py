@@ -1,0 +1,164 @@
+"""`special`: torch passes, planted bugs are caught, and what IEEE leaves open is left open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import planted
+import pytest
+import torch
+from support import Spoiled, cases
+
+from conformance.backends import ModuleBackend
+from conformance.backends.torch import backend as torch_backend
+from conformance.case import Call, Case, Numerics, Unsupported
+from conformance.catalogue import CATALOGUE
+from conformance.checks import special
+from conformance.engine import numerics_of
+from conformance.trial import Evidence, Failure, Inapplicable, Trial
+
+NAN, INF = float("nan"), float("inf")
+BUGS = [bug for bug in planted.BUGS if bug.check == "special"]
+DTYPES = ("float32", "float16", "float64")
+
+
+def _trial(backend: Any, case: Case, numerics: Numerics | None = None) -> Trial:
+    numerics = numerics or numerics_of(backend, case.call.dtype)
+    return Trial(backend, CATALOGUE[case.call.layer], case, numerics)
+
+
+def _check(backend: Any, case: Case, numerics: Numerics | None = None) -> Evidence:
+    return special.check(_trial(backend, case, numerics))
+
+
+def _caught(backend: Any, layer: str, dtype: str, seed: int = 0) -> Failure | None:
+    for case in cases(layer, dtype, seed=seed):
+        try:
+            _check(backend, case)
+        except (Unsupported, Inapplicable):
+            continue
+        except Failure as failure:
+            return failure
+    return None
+
+
+def _backend(bug: planted.Bug) -> ModuleBackend:
+    space = SimpleNamespace(**{bug.layer.rpartition(".")[2]: bug.implementation})
+    if bug.layer.startswith("functional."):
+        return ModuleBackend(bug.name, functional=space)
+    return ModuleBackend(bug.name, nn=space)
+
+
+def _linear(input: list[float], weight: list[float], dtype: str = "float32") -> Case:
+    call = Call("functional.linear", {}, {}, dtype, "cpu")
+    return Case(call, (np.array([input]), np.array([weight]), None))
+
+
+@pytest.mark.parametrize("bug", [pytest.param(bug, id=bug.name) for bug in BUGS])
+def test_bug_is_caught(bug: planted.Bug) -> None:
+    found = (_caught(_backend(bug), bug.layer, dtype) for dtype in DTYPES)
+    assert any(failure is not None for failure in found), bug.story
+
+
+@pytest.mark.parametrize("layer", ["Conv2d", "ConvTranspose1d", "LSTM", "GRUCell", "Linear", "RNN"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_torch_passes(layer: str, dtype: str) -> None:
+    assert _caught(torch_backend, layer, dtype) is None
+
+
+@pytest.mark.parametrize(
+    ("input", "weight", "wanted"),
+    [
+        ([NAN, 1.0], [0.0, 1.0], NAN),
+        ([INF, 1.0], [2.0, -3.0], INF),
+        ([INF, 1.0], [-2.0, -3.0], -INF),
+        ([INF, -INF], [1.0, 1.0], NAN),
+        ([INF, 1.0], [0.0, 1.0], NAN),
+        ([INF, 3e38], [1.0, -3e38], None),  # ∞ or, if the product overflows, NaN
+        ([3e38, 3e38], [1.0, 1.0], INF),
+        ([3e38, 3e38, -3e38], [1.0, 1.0, 1.0], None),  # by the order of the sum
+        ([-0.0, 2.0], [1.0, 4.0], 8.0),
+    ],
+)
+def test_classes_of_a_sum(input: list[float], weight: list[float], wanted: float | None) -> None:
+    case = _linear([float(np.float32(x)) for x in input], [float(np.float32(w)) for w in weight])
+    (expected,) = special._expected(_trial(torch_backend, case))
+    if wanted is None:
+        assert not np.isfinite(expected.error).any()
+    else:
+        np.testing.assert_array_equal(expected.value, [[wanted]])
+        assert np.isfinite(expected.error).all()
+
+
+def test_half_precision_sums_of_linear_may_pass_the_largest_number() -> None:
+    case = _linear([60000.0, 60000.0, -60000.0, INF], [1.0, 1.0, 1.0, 1.0], "float16")
+    inputs = (case.inputs[0][:, :3], case.inputs[1][:, :3], None)  # type: ignore[index]
+    (expected,) = special._expected(_trial(torch_backend, replace(case, inputs=inputs)))
+    assert np.isfinite(expected.error).all()
+    assert expected.value.item() == 60000.0
+
+
+def test_bilinear_order_of_contraction_leaves_cancelled_infinities_open() -> None:
+    call = Call("functional.bilinear", {}, {}, "float32", "cpu")
+    inputs = (np.array([[INF]]), np.array([[1.0, 1.0]]), np.array([[[3.0, -1.0]]]), None)
+    (expected,) = special._expected(_trial(torch_backend, Case(call, inputs)))
+    assert np.isinf(expected.error).all()
+
+
+def test_one_infinity_saturates_a_cell_and_two_are_left_open() -> None:
+    state = {"weight_ih": np.array([[2.0, 3.0], [-1.0, 1.0]]), "weight_hh": np.ones((2, 2))}
+    arguments = {"input_size": 2, "hidden_size": 2, "bias": False}
+    call = Call("RNNCell", arguments, state, "float32", "cpu")
+    case = Case(call, (np.array([[INF, 1.0]]), None))
+    (expected,) = special._expected(_trial(torch_backend, case))
+    np.testing.assert_array_equal(expected.value, [[1.0, -1.0]])
+    assert expected.error.max() < 1e-5
+    two = replace(case, inputs=(np.array([[INF, -INF]]), None))
+    (expected,) = special._expected(_trial(torch_backend, two))
+    assert np.isinf(expected.error).all()
+
+
+def test_an_inexact_algorithm_may_spread_nan_but_not_lose_it() -> None:
+    call = Call("functional.conv1d", {}, {}, "float32", "cpu")
+    case = Case(call, (np.array([[[1.0, 2.0, NAN, 4.0]]]), np.ones((1, 1, 2)), None))
+    spread = Spoiled("spread", lambda y, _: torch.full_like(y, NAN))
+    lost = Spoiled("lost", lambda y, _: y.nan_to_num())
+    with pytest.raises(Failure, match="got    nan"):
+        _check(spread, case)
+    assert _check(spread, case, Numerics(inexact=("winograd",))).comparisons == 2
+    with pytest.raises(Failure, match="wanted nan"):
+        _check(lost, case, Numerics(inexact=("winograd",)))
+
+
+def test_only_a_declared_flush_to_zero_is_forgiven() -> None:
+    case = replace(_linear([1e-40, INF], [1.0, 1.0]), inputs=(np.full((1, 2), 2.0**-140),) * 2)
+    call = Call("functional.conv1d", {}, {}, "float32", "cpu")
+    case = Case(call, (np.full((1, 1, 2), 2.0**-140), np.ones((1, 1, 1)), None), seed=1)
+    flushed = Spoiled("flushed", lambda y, _: torch.where(y.abs() < 2.0**-126, 0 * y, y))
+    with pytest.raises(Failure):
+        _check(flushed, case)
+    _check(flushed, case, Numerics(flush_to_zero=True))
+
+
+def test_odd_channels_in_bfloat16_leak_in_torch() -> None:
+    """A known failure of torch on CPUs whose oneDNN multiplies bfloat16 in pairs."""
+    call = Call("functional.conv1d", {}, {}, "bfloat16", "cpu")
+    case = Case(call, (np.array([[[1.0, 1.0, NAN]]]), np.ones((1, 1, 2)), None))
+    (expected,) = special._expected(_trial(torch_backend, case))
+    np.testing.assert_array_equal(expected.value, [[[2.0, NAN]]])
+
+
+def test_the_sign_of_zero_counts_where_nothing_is_added() -> None:
+    case = Case(Call("Identity", {}, {}, "float32", "cpu"), (np.array([-0.0, INF]),))
+    assert _check(torch_backend, case).comparisons > 2
+    with pytest.raises(Failure, match="sign of output"):
+        _check(Spoiled("added", lambda y, _: y + 0.0), case)
+
+
+def test_integers_are_beside_the_point() -> None:
+    case = Case(Call("Identity", {}, {}, "float32", "cpu"), (np.arange(3),))
+    with pytest.raises(Inapplicable):
+        _check(torch_backend, case)
