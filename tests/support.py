@@ -39,13 +39,14 @@ def first_failure(
         except (Unsupported, Inapplicable):
             continue
         except Failure as failure:
-            if not any(entry.covers(case) for entry in _known(layer, check, dtype)):
+            if not any(entry.covers(case) for entry in known(layer, check, dtype)):
                 return index, failure
     return None
 
 
 @lru_cache
-def _known(layer: str, check: str, dtype: str) -> tuple[Any, ...]:
+def known(layer: str, check: str, dtype: str) -> tuple[Any, ...]:
+    """torch's own known failures of an item."""
     item = {"layer": layer, "check": check, "dtype": dtype, "device": "cpu"}
     return tuple(entry for entry in shipped("torch") if entry.applies(**item, backend="torch"))
 

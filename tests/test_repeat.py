@@ -9,7 +9,7 @@ from typing import Any
 import planted
 import pytest
 import torch
-from support import LAYERS, cases
+from support import LAYERS, cases, known
 from torch import nn
 
 from conformance.backends import ModuleBackend
@@ -18,7 +18,6 @@ from conformance.case import Call, Unsupported
 from conformance.catalogue import CATALOGUE
 from conformance.checks import repeat, shape, values
 from conformance.engine import numerics_of
-from conformance.known import shipped
 from conformance.trial import Failure, Trial
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "repeat"]
@@ -29,9 +28,9 @@ def _failure(
     check: Check, backend: Any, layer: str, dtype: str = "float32", examples: int = 60
 ) -> str | None:
     """What a check says of the first case that it fails on."""
-    known = [entry for entry in shipped("torch") if entry.layer == layer]
+    entries = known(layer, check.__module__.rpartition(".")[2], dtype)
     for case in cases(layer, dtype, examples):
-        if any(entry.covers(case) for entry in known):
+        if any(entry.covers(case) for entry in entries):
             continue
         try:
             check(Trial(backend, CATALOGUE[layer], case, numerics_of(backend, dtype)))
