@@ -19,11 +19,11 @@ from .. import __version__
 from ..case import Examples, Verdict
 from ..reports import summary
 from ..reports.results import SCHEMA, Footer, Identity, Run, Writer, parse
+from .session import KEY, THREADS
 
 if TYPE_CHECKING:
     from .session import Session
 
-KEY = "conformance-verdict"
 _ITEM = re.compile(r"::test_layer\[(?P<id>.+)\]$")
 
 
@@ -189,7 +189,7 @@ def _identity(session: Session) -> Identity:
         python=platform.python_version(),
         os=platform.platform(),
         cpu=_cpu(),
-        threads={name: os.environ[name] for name in _threads() if name in os.environ},
+        threads={name: os.environ[name] for name in THREADS if name in os.environ},
         devices=session.devices,
         dtypes=settings.dtypes,
         profile=settings.profile,
@@ -202,12 +202,6 @@ def _identity(session: Session) -> Identity:
         git=_git(),
         started=_now(),
     )
-
-
-def _threads() -> tuple[str, ...]:
-    from .session import THREADS
-
-    return THREADS
 
 
 def _workers(config: pytest.Config) -> str:
