@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from .case import Case, Examples, Numerics, Unsupported, Verdict
@@ -40,6 +40,21 @@ class Item:
         return f"{self.layer}-{self.check}-{self.dtype}-{self.device}"
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one check on one case.
+
+    Args:
+        status: `"passed"`, `"failed"`, `"unsupported"` or `"invalid"`.
+        message: what was said.
+        comparisons: numbers compared.
+    """
+
+    status: str
+    message: str = ""
+    comparisons: int = 0
+
+
 class Engine:
     """Runs items against one backend.
 
@@ -49,6 +64,8 @@ class Engine:
         seed: of the run.
         known: known failures.
         interrupted: asked before each case; True ends the run as Ctrl-C does.
+        note: told what comes next, `(phase, index, checked)` of `isolation.journal`; None where
+            the engine does not run in a process that may be lost.
     """
 
     def __init__(
@@ -58,21 +75,24 @@ class Engine:
         seed: int,
         known: Sequence[Known] = (),
         interrupted: Callable[[], bool] = lambda: False,
+        note: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self.backend, self.examples, self.seed = backend, examples, seed
         self.known, self.interrupted = tuple(known), interrupted
+        self.expendable, self.note = note is not None, note or _nothing
 
-    def run(self, item: Item) -> Verdict:
+    def run(self, item: Item, dead: Collection[int] = ()) -> Verdict:
         """Draw an item's cases, check them all, shrink the first failure.
 
         Args:
             item: what to check.
+            dead: known failures, by their index, whose pinned case is known to end the process.
         """
         started = time.perf_counter()
         if not offered(self.backend, item.layer, item.dtype, item.device):
             verdict = self._declined(item)
         else:
-            verdict = self._checked(item)
+            verdict = self._checked(item, dead)
         return replace(verdict, seconds=round(time.perf_counter() - started, 4))
 
     def _declined(self, item: Item) -> Verdict:
@@ -80,24 +100,29 @@ class Engine:
         examples = Examples(self.examples, 0, {reason: self.examples}, 0)
         return _verdict(item, "unsupported", examples, message=reason)
 
-    def _checked(self, item: Item) -> Verdict:
+    def _checked(self, item: Item, dead: Collection[int]) -> Verdict:
         try:
             numerics = numerics_of(self.backend, item.dtype)
         except Failure as failure:
             return _verdict(item, "failed", Examples(), message=str(failure))
-        known = [
+        applying = self.applying(item)
+        stale = [
             entry
-            for entry in self.known
-            if entry.applies(**dataclasses.asdict(item), backend=self.backend.name)
+            for index, entry in applying.items()
+            if index not in dead and self._is_stale(item, index, entry, numerics)
         ]
-        stale = [entry for entry in known if self._is_stale(item, entry, numerics)]
         if stale:
             return _stale(item, stale)
-        invalid = CHECKS[item.check].invalid
-        cases = draw_cases(item.layer, item.dtype, self.examples, self.seed, invalid=invalid)
+        known = list(applying.values())
+        self.note("drawing", 0, 0)
+        cases = self.cases(item)
         reasons: Counter[str] = Counter()
         evidence, checked, beside = Evidence(), 0, 0
         for index, case in enumerate(cases):
+            if any(entry.deadly and entry.covers(case) for entry in known):
+                beside += 1
+                continue
+            self.note("checking", index, checked)
             try:
                 found = self.try_case(item, case, numerics)
             except Unsupported as declined:
@@ -120,11 +145,26 @@ class Engine:
         verdict = _summed_up(item, counts, evidence)
         return _known(verdict, known) if known and verdict.status != "unsupported" else verdict
 
-    def _is_stale(self, item: Item, entry: Known, numerics: Numerics | None) -> bool:
+    def applying(self, item: Item) -> dict[int, Known]:
+        """The known failures that are about an item, by their index."""
+        facts = dataclasses.asdict(item)
+        return {
+            index: entry
+            for index, entry in enumerate(self.known)
+            if entry.applies(**facts, backend=self.backend.name)
+        }
+
+    def cases(self, item: Item) -> tuple[Case, ...]:
+        """The cases of an item."""
+        invalid = CHECKS[item.check].invalid
+        return draw_cases(item.layer, item.dtype, self.examples, self.seed, invalid=invalid)
+
+    def _is_stale(self, item: Item, index: int, entry: Known, numerics: Numerics | None) -> bool:
         """Whether the pinned case of a known failure passes."""
         case = entry.pinned(item.dtype, item.device)
-        if case is None:
+        if case is None or (entry.deadly and not self.expendable):
             return False
+        self.note("pinned", index, 0)
         try:
             self.try_case(item, case, numerics)
         except (Failure, Unsupported, Inapplicable):
@@ -148,6 +188,35 @@ class Engine:
         trial = Trial(self.backend, CATALOGUE[item.layer], _on(case, item.device), numerics)
         return CHECKS[item.check].run(trial)
 
+    def outcome(self, item: Item, case: Case) -> Outcome:
+        """What comes of one check on one case.
+
+        Args:
+            item: the check, and the device to run on.
+            case: the case.
+        """
+        try:
+            evidence = self.try_case(item, case, numerics_of(self.backend, item.dtype))
+        except Unsupported as declined:
+            return Outcome("unsupported", str(declined))
+        except Inapplicable as beside:
+            return Outcome("invalid", str(beside))
+        except Failure as failure:
+            return Outcome("failed", str(failure))
+        return Outcome("passed", comparisons=evidence.comparisons)
+
+    def script(self, item: Item, case: Case, message: str, *, deadly: bool) -> str:
+        """The reproducer of a case.
+
+        Args:
+            item: the check, and the device.
+            case: the case.
+            message: what is wrong with it.
+            deadly: it ends the process, and must not be run for the script's sake.
+        """
+        trial = Trial(self.backend, CATALOGUE[item.layer], _on(case, item.device))
+        return reproducer(trial, item.check, message, deadly=deadly)
+
     def _failed(
         self,
         item: Item,
@@ -160,12 +229,15 @@ class Engine:
         evidence: Evidence,
     ) -> Verdict:
         def fails(candidate: Case) -> Failure | None:
+            if any(entry.covers(candidate) for entry in known):
+                return None
+            self.note("shrinking", index, counts.checked)
             try:
                 self.try_case(item, candidate, numerics)
             except (Unsupported, Inapplicable):
                 return None
             except Failure as failure:
-                return None if any(entry.covers(candidate) for entry in known) else failure
+                return failure
             return None
 
         invalid = CHECKS[item.check].invalid
@@ -189,6 +261,10 @@ class Engine:
             case=encode_case(trial.case),
             reproducer=reproducer(trial, item.check, str(failure)),
         )
+
+
+def _nothing(phase: str, index: int, checked: int) -> None:
+    """Nobody listens."""
 
 
 def _on(case: Case, device: str) -> Case:

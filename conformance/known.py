@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -40,7 +41,9 @@ _FIELDS = {
     "reason": str,
     "link": str,
     "case": str,
+    "status": str,
 }
+_STATUSES = ("failed", "crashed", "hung")
 
 
 class KnownError(ValueError):
@@ -60,6 +63,8 @@ class Known:
         versions: package → specifier; outside them the entry does not apply.
         reason, link: why it fails, and where that is discussed.
         case: the pinned failing case.
+        status: `"failed"`, or `"crashed"` or `"hung"` where the backend's process is lost: the
+            cases that such an entry covers are not run, but for the pinned one.
     """
 
     layer: str
@@ -72,6 +77,12 @@ class Known:
     versions: Mapping[str, str] = field(default_factory=dict)
     link: str = ""
     case: Case | None = None
+    status: str = "failed"
+
+    @property
+    def deadly(self) -> bool:
+        """Whether the failure takes the process with it."""
+        return self.status != "failed"
 
     def applies(self, *, layer: str, check: str, dtype: str, device: str, backend: str) -> bool:
         """Whether the entry is about an item, in the versions that are installed."""
@@ -124,6 +135,25 @@ def shipped(backend: str) -> tuple[Known, ...]:
     return tuple(replace(entry, backend=backend) for entry in entries)
 
 
+def read(backend: str, paths: Sequence[Path] = ()) -> tuple[Known, ...]:
+    """The known failures of a run: those that ship with the backend, and the user's.
+
+    Args:
+        backend: its name.
+        paths: of the user's files.
+
+    Raises:
+        KnownError: for a file that cannot be read, naming it.
+    """
+    entries = list(shipped(backend))
+    for path in paths:
+        try:
+            entries += parse(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise KnownError(f"{path}: {error}") from None
+    return tuple(entries)
+
+
 def _entry(table: Mapping[str, Any], where: str) -> Known:
     for key, value in table.items():
         if key not in _FIELDS:
@@ -133,6 +163,9 @@ def _entry(table: Mapping[str, Any], where: str) -> Known:
     for key in ("layer", "check", "reason"):
         if not table.get(key):
             raise KnownError(f"{where}: {key} is missing")
+    if table.get("status", "failed") not in _STATUSES:
+        expected = ", ".join(_STATUSES)
+        raise KnownError(f"{where}: status={table['status']!r}: expected one of {expected}")
     if not any(_named(layer, table["layer"]) for layer in CATALOGUE):
         raise KnownError(f"{where}: layer={table['layer']!r} names no layer of the suite")
     for package, specifier in table.get("versions", {}).items():

@@ -1,17 +1,18 @@
-"""Running the minimal case of a verdict again, without Hypothesis or pytest."""
+"""Running the minimal case of a verdict again, without drawing and pytest, in its own process."""
 
 from __future__ import annotations
 
 import difflib
 
-from .backends.registry import BackendError, load
-from .case import Unsupported
 from .catalogue import CATALOGUE
 from .checks import CHECKS
+from .describe import case_text
 from .encoding import decode_case
-from .engine import numerics_of
+from .isolation.limits import Limits, share_of_memory
+from .isolation.process import Child, ChildError, Died
 from .reports.results import Run
-from .trial import Failure, Inapplicable, Trial
+
+TIMEOUT = 60.0
 
 
 class ReplayError(ValueError):
@@ -42,19 +43,29 @@ def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
         raise ReplayError(f"{id} is {verdict.status} and holds no case")
     try:
         case = decode_case(verdict.case)
-        chosen = load(backend or run.identity.options.get("backend", run.identity.backend))
-        numerics = numerics_of(chosen, case.call.dtype)
-    except (BackendError, Failure) as error:
-        raise ReplayError(str(error)) from error
     except (KeyError, TypeError, ValueError) as error:
         raise ReplayError(f"{id}: its case cannot be read: {error!r}") from error
-    trial = Trial(chosen, CATALOGUE[case.call.layer], case, numerics)
+    if case.call.layer not in CATALOGUE or verdict.check not in CHECKS:
+        raise ReplayError(f"{id}: this version of the suite has no such layer or check")
+    name = backend or run.identity.options.get("backend", run.identity.backend)
+    child = Child(name, 1, 0, (), Limits(TIMEOUT, share_of_memory(1)))
+    item = {"layer": case.call.layer, "check": verdict.check, "dtype": case.call.dtype}
+    item["device"] = case.call.device
+    text = case_text(case)
     try:
-        evidence = CHECKS[verdict.check].run(trial)
-    except Failure as failure:
-        return False, f"{trial.text()}\n{failure}"
-    except Inapplicable:
-        return True, f"{trial.text()}\nthe check does not apply"
-    except Unsupported as declined:
-        return False, f"{trial.text()}\nunsupported: {declined}"
-    return True, f"{trial.text()}\npassed, {evidence.comparisons} numbers compared"
+        outcome = child.ask({"item": item, "case": verdict.case})
+    except ChildError as error:
+        raise ReplayError(str(error)) from error
+    except Died as died:
+        return False, f"{text}\n{died.status}: {died}"
+    finally:
+        child.stop()
+    if "raised" in outcome:
+        raise ReplayError(f"{id}: the suite's own code failed:\n{outcome['raised']}")
+    if outcome["status"] == "passed":
+        return True, f"{text}\npassed, {outcome['comparisons']} numbers compared"
+    if outcome["status"] == "invalid":
+        return True, f"{text}\nthe check does not apply"
+    if outcome["status"] == "unsupported":
+        return False, f"{text}\nunsupported: {outcome['message']}"
+    return False, f"{text}\n{outcome['message']}"

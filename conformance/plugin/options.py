@@ -29,6 +29,10 @@ OPTIONS = {
     "seed": "integer (default: 0); the same seed gives the same cases everywhere",
     "shard": "i/N: only the items of shard i of N",
     "known": "comma list of TOML files of known failures, beside those that ship with the backend",
+    "isolation": "process (default): items run in a child process, so that a crash costs one "
+    "verdict; none: in pytest's own, for debuggers",
+    "timeout": "seconds that one case may take (default: 30)",
+    "memory": "MiB that a child process may fill (default: its share of the machine's memory)",
     "results": "JSON-lines file to write",
     "report": "HTML file to write",
 }
@@ -82,6 +86,9 @@ class Settings:
         profile, examples, seed: what is drawn.
         shard: index from 1, and number of shards.
         known: files of known failures.
+        isolated: items run in a child process; None = as the backend asks, else they do.
+        timeout: seconds that one case may take.
+        memory: bytes that a child process may fill, None = its share of what is there.
         results, report: files to write.
         given: every option that was given, as it was given.
     """
@@ -97,6 +104,9 @@ class Settings:
     seed: int
     shard: tuple[int, int]
     known: tuple[Path, ...]
+    isolated: bool | None
+    timeout: int
+    memory: int | None
     results: Path | None
     report: Path | None
     given: Mapping[str, str]
@@ -195,10 +205,19 @@ def resolve(config: pytest.Config) -> Settings:
         seed=read.integer("seed", 0),
         shard=shard,
         known=tuple(Path(p).absolute() for p in read.listed("known")) if "known" in given else (),
+        isolated=_isolated(read),
+        timeout=read.integer("timeout", 30, least=1),
+        memory=read.integer("memory", 0, least=1) << 20 if "memory" in given else None,
         results=_file(read, "results"),
         report=_file(read, "report"),
         given=dict(given),
     )
+
+
+def _isolated(read: _Reader) -> bool | None:
+    if "isolation" not in read.given:
+        return None
+    return read.chosen("isolation", ["process", "none"]) == ("process",)
 
 
 def _file(read: _Reader, name: str) -> Path | None:
@@ -235,18 +254,19 @@ def devices(backend: Backend, asked: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def known_failures(backend: Backend, paths: Sequence[Path]) -> tuple[Known, ...]:
+def known_failures(backend: str, paths: Sequence[Path]) -> tuple[Known, ...]:
     """The known failures of a run: those that ship with the backend, and the user's.
+
+    Args:
+        backend: its name.
+        paths: of the user's files.
 
     Raises:
         pytest.UsageError: for a file that cannot be read.
     """
-    from ..known import KnownError, parse, shipped
+    from ..known import KnownError, read
 
-    entries = list(shipped(backend.name))
-    for path in paths:
-        try:
-            entries += parse(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError, KnownError) as error:
-            raise pytest.UsageError(f"--conformance-known={path}: {error}") from None
-    return tuple(entries)
+    try:
+        return read(backend, paths)
+    except KnownError as error:
+        raise pytest.UsageError(f"--conformance-known={error}") from None

@@ -141,7 +141,7 @@ class Recorder:
         run = self.run()
         outcome = summary.outcome(run)
         good = outcome.name == summary.CONFORMANT
-        write.section(f"conformance of {self.session.backend.name}", sep="=")
+        write.section(f"conformance of {self.session.plan.backend}", sep="=")
         for line in table(run):
             write.write_line(line)
         write.write_line("")
@@ -181,8 +181,8 @@ def _identity(session: Session) -> Identity:
     return Identity(
         schema=SCHEMA,
         suite=__version__,
-        backend=session.backend.name,
-        info=session.info,
+        backend=session.plan.backend,
+        info=session.plan.info,
         torch=_version("torch"),
         numpy=_version("numpy") or "unknown",
         hypothesis=_version("hypothesis") or "unknown",
@@ -190,7 +190,7 @@ def _identity(session: Session) -> Identity:
         os=platform.platform(),
         cpu=_cpu(),
         threads={name: os.environ[name] for name in THREADS if name in os.environ},
-        devices=session.devices,
+        devices=session.plan.devices,
         dtypes=settings.dtypes,
         profile=settings.profile,
         seed=settings.seed,
@@ -198,7 +198,7 @@ def _identity(session: Session) -> Identity:
         shard=f"{settings.shard[0]}/{settings.shard[1]}",
         options={**settings.given, "workers": _workers(session.config)},
         items=tuple(item.id for item in session.items),
-        total=session.total,
+        total=session.plan.total,
         git=_git(),
         started=_now(),
     )

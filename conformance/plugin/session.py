@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import os
 import shlex
 import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from importlib.metadata import version
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .options import devices, known_failures, resolve
+from ..isolation.isolated import IsolatedEngine
+from .options import known_failures, resolve
+
+if TYPE_CHECKING:
+    from ..engine import Engine
 
 KEY = "conformance-verdict"
+PLAN = "conformance-plan"
 # One thread a worker: several workers with several threads each get in each other's way.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 UNSAFE_DISTRIBUTIONS = ("loadscope", "loadfile", "loadgroup")
@@ -38,38 +43,52 @@ class Session:
         for name in THREADS:
             os.environ.setdefault(name, "1")
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        from ..backends.registry import BackendError, info_of, load
-        from ..engine import Engine, plan
+        from .planning import Plan, make_plan
 
         self.config = config
         self.settings = resolve(config)
         self.worker = hasattr(config, "workerinput")
-        try:
-            self.backend = load(self.settings.backend)
-            self.info = info_of(self.backend)
-            self.devices = devices(self.backend, self.settings.devices)
-            planned = plan(
-                self.backend,
-                layers=self.settings.layers,
-                checks=self.settings.checks,
-                dtypes=self.settings.dtypes,
-                devices=self.devices,
-                every_dtype=self.settings.every_dtype,
-            )
-        except BackendError as error:
-            raise pytest.UsageError(str(error)) from None
-        index, count = self.settings.shard
-        self.total = len(planned)
-        self.items = tuple(item for item in planned if _shard_of(item.id, count) == index)
-        known = known_failures(self.backend, self.settings.known)
-        s = self.settings
-        self.engine = Engine(self.backend, s.examples, s.seed, known, interrupts())
+        handed = config.workerinput.get(PLAN) if self.worker else None
+        # Workers are spared the backend's imports.
+        self.plan = make_plan(self.settings) if handed is None else Plan.decode(handed)
+        self.items = self.plan.items
+        self.known = known_failures(self.plan.backend, self.settings.known)
         if not self.worker:
             from .recording import Recorder
 
             self.recorder = Recorder(self)
             config.pluginmanager.register(self.recorder, "conformance-recorder")
             self._choose_distribution()
+        elif isinstance(self.engine, IsolatedEngine):
+            # The child's imports overlap with pytest's collection.
+            self.engine.child.start()
+
+    @cached_property
+    def engine(self) -> Engine | IsolatedEngine:
+        """What runs the items: in a child process, or in this one."""
+        from ..backends.registry import load
+        from ..engine import Engine
+        from ..isolation.limits import Limits, share_of_memory
+        from ..isolation.process import Child
+
+        s, name = self.settings, self.plan.backend
+        if not self.plan.isolated:
+            return Engine(load(s.backend), s.examples, s.seed, self.known, interrupts())
+        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        limits = Limits(s.timeout, s.memory or share_of_memory(workers))
+        child = Child(s.backend, s.examples, s.seed, s.known, limits)
+        return IsolatedEngine(child, name, s.examples, s.seed, self.known, interrupts())
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Hand the plan on to a worker of xdist."""
+        node.workerinput[PLAN] = self.plan.encode()
+
+    def pytest_unconfigure(self) -> None:
+        """End the child process."""
+        engine = self.__dict__.get("engine")
+        if isinstance(engine, IsolatedEngine):
+            engine.close()
 
     def _choose_distribution(self) -> None:
         """Steal work instead of dealing it out: layers stay together on a worker."""
@@ -89,13 +108,13 @@ class Session:
     def pytest_report_header(self) -> list[str]:
         """Name what produces the results."""
         s = self.settings
-        facts = ", ".join(f"{k} {v}" for k, v in self.info.items())
+        facts = ", ".join(f"{k} {v}" for k, v in self.plan.info.items())
         shard = f", shard {s.shard[0]}/{s.shard[1]}" if s.shard[1] > 1 else ""
         hypothesis, numpy = (version(package) for package in ("hypothesis", "numpy"))
         lines = [
-            f"conformance: backend {self.backend.name} ({facts})",
+            f"conformance: backend {self.plan.backend} ({facts})",
             (
-                f"conformance: device {', '.join(self.devices)}; profile {s.profile}, "
+                f"conformance: device {', '.join(self.plan.devices)}; profile {s.profile}, "
                 f"{s.examples} examples an item, seed {s.seed}{shard}; "
                 f"hypothesis {hypothesis}, numpy {numpy}"
             ),
@@ -129,7 +148,7 @@ class Session:
         # A string: anything richer may end an xdist session with an internal error.
         node.user_properties.append((KEY, encode_line(verdict).decode("utf-8", "surrogatepass")))
         message = verdict.message or ""
-        if verdict.status in ("failed", "unchecked"):
+        if verdict.status in ("failed", "crashed", "hung", "unchecked"):
             pytest.fail(f"{verdict.status}: {message}\n{verdict.command}", pytrace=False)
         if verdict.status == "unsupported":
             pytest.skip(f"unsupported: {message}")
@@ -169,8 +188,3 @@ def interrupts() -> Callable[[], bool]:
 
         signal.signal(signal.SIGINT, remember)
     return lambda: bool(pressed)
-
-
-def _shard_of(id: str, count: int) -> int:
-    digest = hashlib.sha256(id.encode()).digest()
-    return int.from_bytes(digest[:8], "big") % count + 1

@@ -1,0 +1,186 @@
+"""The spawned process: reads requests on standard input, runs them, answers on standard output.
+
+Started as `python -m conformance.isolation.child`. One JSON object a line: first `Start`, answered
+`{}` or `{"error": …}`; then `{"item": …}` runs an item, `{"item": …, "case": …}` one case of it,
+with `"fork"` in a copy of this process, which has run nothing yet and stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import faulthandler
+import gc
+import os
+import queue
+import select
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from ..case import Case
+    from ..engine import Item
+
+
+@dataclass(frozen=True)
+class Start:
+    """The first request.
+
+    Args:
+        backend: as named by the user.
+        examples, seed: of the run.
+        known: files of known failures.
+        journal: file to write the current case to.
+        path: the parent's `sys.path`.
+        memory: bytes that the process may fill, None = no limit.
+    """
+
+    backend: str
+    examples: int
+    seed: int
+    known: tuple[str, ...]
+    journal: str
+    path: tuple[str, ...]
+    memory: int | None
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    answers = _own_output()
+    faulthandler.enable()
+    warnings.simplefilter("ignore")
+    requests = _read_ahead(sys.stdin.buffer)
+    start = msgspec.json.decode(requests.get(), type=Start)
+    sys.path[:] = list(start.path)
+    _limit(start.memory)
+    serve = _Server(start)
+    answers.write(msgspec.json.encode({"error": serve.error} if serve.error else {}) + b"\n")
+    while True:
+        answers.write(serve.answer(msgspec.json.decode(requests.get())) + b"\n")
+
+
+def _own_output() -> IO[bytes]:
+    """The pipe to the parent; whatever else is printed, by native code too, goes to stderr."""
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    return answers
+
+
+def _read_ahead(source: IO[bytes]) -> queue.SimpleQueue[bytes]:
+    """Lines of standard input; its end means that the parent is gone, even in mid-case."""
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in source:
+            lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines
+
+
+def _limit(memory: int | None) -> None:
+    """Let allocations beyond the limit fail in here, before the machine runs out of memory."""
+    if memory is None:
+        return
+    # No such module on Windows; a lower limit may be in force already.
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+
+class _Server:
+    """Answers requests with an engine of its own.
+
+    Args:
+        start: the first request.
+    """
+
+    def __init__(self, start: Start) -> None:
+        from ..backends.registry import BackendError, load
+        from ..engine import Engine
+        from ..known import KnownError, read
+        from .journal import Journal
+
+        self.error = ""
+        self.journal = Journal(Path(start.journal))
+        try:
+            backend = load(start.backend)
+            known = read(backend.name, [Path(path) for path in start.known])
+        except (BackendError, KnownError) as error:
+            self.error = str(error)
+            return
+        self.engine = Engine(backend, start.examples, start.seed, known, note=self.journal.note)
+        gc.collect()
+        gc.freeze()
+
+    def answer(self, request: Mapping[str, Any]) -> bytes:
+        """One request; what the suite itself raises is an answer, too."""
+        from ..engine import Item
+
+        item = Item(**request["item"])
+        try:
+            if "case" in request:
+                return msgspec.json.encode(self._tried(item, request))
+            return msgspec.json.encode({"verdict": self.engine.run(item, request["dead"])})
+        except Exception:
+            return msgspec.json.encode({"raised": traceback.format_exc()})
+        finally:
+            self.journal.note("idle")
+
+    def _tried(self, item: Item, request: Mapping[str, Any]) -> dict[str, Any]:
+        from ..encoding import decode_case
+
+        case = decode_case(request["case"])
+        if "fork" in request:
+            return _forked(lambda: self._outcome(item, case), request["fork"])
+        if "script" in request:
+            script = self.engine.script(item, case, request["script"], deadly=request["deadly"])
+            return {"script": script}
+        self.journal.note("checking")
+        return self._outcome(item, case)
+
+    def _outcome(self, item: Item, case: Case) -> dict[str, Any]:
+        return dataclasses.asdict(self.engine.outcome(item, case))
+
+
+def _forked(run: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """What a copy of this process answers, or how it died.
+
+    Args:
+        run: gives the answer.
+        seconds: that the copy may take.
+    """
+    if not hasattr(os, "fork"):
+        return {}
+    reads, writes = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(writes, msgspec.json.encode(run()))
+        os._exit(0)
+    os.close(writes)
+    answer = b""
+    with os.fdopen(reads, "rb") as pipe:
+        in_time = bool(select.select([pipe], [], [], seconds)[0])
+        if in_time:
+            answer = pipe.read()
+        else:
+            os.kill(pid, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if answer and code == 0:
+        return msgspec.json.decode(answer, type=dict[str, Any])
+    return {"status": "crashed", "code": code} if in_time else {"status": "hung"}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""Runs items in a child process, and finds the minimal case of what ends or stops it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from ..case import Case, Examples, Verdict
+from ..checks import CHECKS
+from ..describe import case_text
+from ..drawing import draw_cases, shrink
+from ..encoding import encode_case
+from ..engine import Item
+from ..known import Known
+from ..trial import Failure
+from .process import Child, Died, ended
+
+# Each probe that ends the process costs a new one: importing a framework takes seconds.
+SHRINKING_ITEM = 40.0
+SHRINKING_RUN = 300.0
+
+
+class Lost(Failure):
+    """A case on which the process was lost.
+
+    Args:
+        status: `"crashed"` or `"hung"`.
+        message: what ended it.
+    """
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass
+class IsolatedEngine:
+    """An engine whose items run in a child process: losing it costs one verdict.
+
+    Args:
+        child: the process.
+        backend: the backend's name.
+        examples, seed: of the run.
+        known: known failures, as the child reads them.
+        interrupted: asked before each case that is tried while shrinking.
+    """
+
+    child: Child
+    backend: str
+    examples: int
+    seed: int
+    known: Sequence[Known] = ()
+    interrupted: Callable[[], bool] = lambda: False
+    _dead: set[tuple[int, str, str]] = field(default_factory=set)
+    _minimal: dict[tuple[str, str, bool], Case] = field(default_factory=dict)
+    _spent: float = 0.0
+
+    def run(self, item: Item) -> Verdict:
+        """Run an item; see `Engine.run`.
+
+        Args:
+            item: what to check.
+
+        Raises:
+            ChildError: if no child can be started.
+        """
+        started = time.perf_counter()
+        verdict = self._run(item)
+        return replace(verdict, seconds=round(time.perf_counter() - started, 4))
+
+    def close(self) -> None:
+        """End the child."""
+        self.child.stop()
+
+    def _run(self, item: Item) -> Verdict:
+        while True:
+            dead = [
+                k for k, dtype, device in self._dead if (dtype, device) == (item.dtype, item.device)
+            ]
+            try:
+                answer = self.child.ask({"item": dataclasses.asdict(item), "dead": dead})
+            except Died as died:
+                if died.entry.phase == "pinned":
+                    # The known failure still is one; the rest of the item has yet to run.
+                    self._dead.add((died.entry.index, item.dtype, item.device))
+                    continue
+                return self._lost(item, died)
+            if "verdict" in answer:
+                return msgspec.convert(answer["verdict"], Verdict, strict=False)
+            message = f"the suite's own code failed:\n{answer['raised']}"
+            return _verdict(item, "crashed", Examples(), message=message)
+
+    def _lost(self, item: Item, died: Died) -> Verdict:
+        """The verdict of an item whose process was lost."""
+        entry = died.entry
+        if entry.phase not in ("checking", "shrinking"):
+            when = "while cases were drawn" if entry.phase == "drawing" else "before any case ran"
+            message = f"{when}: {died.how}"
+            return _verdict(item, died.status, Examples(), message=message)
+        cases = self._cases(item)
+        first = Lost(died.status, died.how)
+        case, failure = self._minimised(item, cases[entry.index], entry.index, first)
+        case = replace(case, call=replace(case.call, device=item.device))
+        status = failure.status if isinstance(failure, Lost) else "failed"
+        text = case_text(case)
+        return _verdict(
+            item,
+            status,
+            Examples(len(cases), entry.checked + 1),
+            message=f"{text}\n{failure}",
+            call=text,
+            case=encode_case(case),
+            reproducer=self._script(item, case, failure),
+        )
+
+    def _cases(self, item: Item) -> tuple[Case, ...]:
+        invalid = CHECKS[item.check].invalid
+        return draw_cases(item.layer, item.dtype, self.examples, self.seed, invalid=invalid)
+
+    def _minimised(
+        self, item: Item, case: Case, index: int, first: Failure
+    ) -> tuple[Case, Failure]:
+        """The plainest case that is lost, or fails, as far as the time for it goes."""
+        invalid = CHECKS[item.check].invalid
+        key = (item.layer, item.dtype, invalid)
+        before = self._minimal.get(key)
+        # Usually another check of the layer met the same crash.
+        failure = None if before is None else self._probe(item, before)
+        if before is not None and failure is not None:
+            return before, failure
+        started = time.monotonic()
+        left = min(SHRINKING_ITEM, SHRINKING_RUN - self._spent)
+        probe = self._forked if self._forks(item, case, index, first) else self._probe
+
+        def fails(candidate: Case) -> Failure | None:
+            if self.interrupted():
+                raise KeyboardInterrupt
+            spent = time.monotonic() - started > left
+            return None if spent or self._is_known(item, candidate) else probe(item, candidate)
+
+        found = shrink(
+            item.layer, item.dtype, self.examples, self.seed, index, fails, invalid=invalid
+        )
+        self._spent += time.monotonic() - started
+        # Probes had less time than a case has, or ran in a copy.
+        failure = None if found is None else self._probe(item, found[0])
+        if found is None or failure is None:
+            return case, first
+        self._minimal[key] = found[0]
+        return found[0], failure
+
+    def _probe(self, item: Item, case: Case) -> Failure | None:
+        """One case in the child: how it failed or was lost, None where it did not."""
+        try:
+            answer = self.child.ask({"item": dataclasses.asdict(item), "case": encode_case(case)})
+        except Died as died:
+            return Lost(died.status, died.how)
+        return Failure(answer["message"]) if answer.get("status") == "failed" else None
+
+    def _forked(self, item: Item, case: Case) -> Failure | None:
+        """One case in a copy of the child, which costs milliseconds in place of seconds."""
+        seconds = max(1.0, self.child.limits.seconds / 5)
+        request = {
+            "item": dataclasses.asdict(item),
+            "case": encode_case(case),
+            "fork": seconds,
+        }
+        answer = self.child.ask(request)
+        status = answer.get("status")
+        if status in ("crashed", "hung"):
+            return Lost(status, ended(answer.get("code", 0)))
+        return Failure(answer["message"]) if status == "failed" else None
+
+    def _forks(self, item: Item, case: Case, index: int, first: Failure) -> bool:
+        """Whether a copy of the child does as the child did: some frameworks hang in copies."""
+        passing = [c for c in self._cases(item)[:index] if not self._is_known(item, c)]
+        if not passing:
+            return False
+        failure = self._forked(item, case)
+        return type(failure) is type(first) and self._forked(item, passing[0]) is None
+
+    def _is_known(self, item: Item, case: Case) -> bool:
+        facts = dataclasses.asdict(item)
+        return any(
+            entry.covers(case)
+            for entry in self.known
+            if entry.applies(**facts, backend=self.backend)
+        )
+
+    def _script(self, item: Item, case: Case, failure: Failure) -> str | None:
+        request = {
+            "item": dataclasses.asdict(item),
+            "case": encode_case(case),
+            "script": str(failure),
+            "deadly": isinstance(failure, Lost),
+        }
+        try:
+            script = self.child.ask(request).get("script")
+        except Died:
+            return None
+        return None if script is None else str(script)
+
+
+def _verdict(item: Item, status: str, examples: Examples, **facts: Any) -> Verdict:
+    return Verdict(
+        item.id, item.layer, item.check, item.dtype, item.device, status, examples, **facts
+    )

@@ -1,0 +1,199 @@
+"""The parent's end of a child process: requests, time limit, and how it died."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from .child import Start
+from .journal import WATCHED, Entry, Journal
+from .limits import Limits
+
+POLL = 0.1
+_NOISE = ("Thread ", "  File ", "Extension modules:")
+
+
+class ChildError(RuntimeError):
+    """A child process that could not be started, or did not understand."""
+
+
+class Died(Exception):  # noqa: N818 - what a backend does is no error of the suite
+    """The child is gone, or was stopped at the time limit.
+
+    Args:
+        status: `"crashed"` or `"hung"`.
+        how: what ended it.
+        entry: the last entry of its journal.
+    """
+
+    def __init__(self, status: str, how: str, entry: Entry) -> None:
+        super().__init__(how)
+        self.status, self.how, self.entry = status, how, entry
+
+
+class Child:
+    """A child process, started when it is first needed and again after each death.
+
+    Args:
+        backend, examples, seed, known: of the run.
+        limits: time of a case, and memory.
+    """
+
+    def __init__(
+        self, backend: str, examples: int, seed: int, known: tuple[Path, ...], limits: Limits
+    ) -> None:
+        self._facts = (backend, examples, seed, tuple(map(str, known)))
+        self.limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ready = False
+
+    def start(self) -> None:
+        """Start the process, without waiting until it is ready."""
+        self._folder = tempfile.TemporaryDirectory(prefix="conformance-")
+        folder = Path(self._folder.name)
+        self._journal = Journal(folder / "journal")
+        self._errors = (folder / "stderr").open("a+b")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "conformance.isolation.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            # A Ctrl-C is for pytest; the child ends with its standard input.
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        self._answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(
+            target=_read, args=(self._process.stdout, self._answers), daemon=True
+        )
+        self._reader.start()
+        self._ready, self._mark = False, 0
+        start = Start(*self._facts, str(folder / "journal"), tuple(sys.path), self.limits.memory)
+        self._send(start)
+
+    def ask(self, request: Mapping[str, Any], seconds: float | None = None) -> dict[str, Any]:
+        """Send a request and wait for its answer.
+
+        Args:
+            request: what `child` understands.
+            seconds: for one case, if not those of the limits.
+
+        Raises:
+            Died: if the process ends, or a case takes longer.
+            ChildError: if it cannot start, or the suite itself fails in it.
+        """
+        if self._process is None:
+            self.start()
+        if not self._ready:
+            problem = self._answer(None).get("error")
+            if problem:
+                raise ChildError(problem)
+            self._ready = True
+        self._mark = os.fstat(self._errors.fileno()).st_size
+        self._send(request)
+        return self._answer(self.limits.seconds if seconds is None else seconds)
+
+    def _send(self, request: Any) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        # If it is dead, that shows when its answer is waited for.
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(msgspec.json.encode(request) + b"\n")
+            self._process.stdin.flush()
+
+    def _answer(self, seconds: float | None) -> dict[str, Any]:
+        seen, since = self._journal.read(), time.monotonic()
+        while True:
+            try:
+                line = self._answers.get(timeout=POLL)
+            except queue.Empty:
+                entry = self._journal.read()
+                if entry.count != seen.count:
+                    seen, since = entry, time.monotonic()
+                elif (
+                    seconds is not None
+                    and entry.phase in WATCHED
+                    and time.monotonic() - since > seconds
+                ):
+                    raise self._died("hung", f"no answer within {seconds:g} s") from None
+                continue
+            if line is None:
+                raise self._died("crashed", "")
+            return msgspec.json.decode(line, type=dict[str, Any])
+
+    def _died(self, status: str, how: str) -> Died:
+        assert self._process is not None
+        if status == "hung":
+            _kill(self._process)
+        code = self._process.wait()
+        entry = self._journal.read()
+        said = self._said()
+        self.stop()
+        return Died(status, (how or ended(code)) + said, entry)
+
+    def _said(self) -> str:
+        """The last lines that the process printed, and where it was."""
+        self._errors.seek(self._mark)
+        text = self._errors.read(1 << 20).decode("utf-8", "replace")
+        said, _, frames = text.partition("Current thread")
+        # What faulthandler wrote: other threads say nothing, the innermost frames most.
+        lines = [s for s in said.splitlines() if s.strip() and not s.startswith(_NOISE)]
+        lines = lines[-8:] + frames.splitlines()[1:4]
+        return "".join(f"\n  {line.strip()}" for line in lines)
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process is None:
+            return
+        _kill(self._process)
+        self._process.wait()
+        self._reader.join(1.0)
+        for stream in (self._process.stdin, self._process.stdout):
+            # A process that the backend left behind may hold the pipe, and the reader with it.
+            if stream is not None and not self._reader.is_alive():
+                with contextlib.suppress(OSError):
+                    stream.close()
+        self._errors.close()
+        self._journal.close()
+        self._folder.cleanup()
+        self._process = None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and those that it started."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+
+
+def ended(code: int) -> str:
+    """How a process came to its end, by its exit status."""
+    if code >= 0:
+        return f"the process that ran the backend exited with status {code}"
+    try:
+        name = f" ({signal.Signals(-code).name})"
+    except ValueError:
+        name = ""
+    memory = ", perhaps for want of memory" if -code == 9 else ""
+    return f"the process that ran the backend was ended by signal {-code}{name}{memory}"
+
+
+def _read(source: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:
+    """Lines of a pipe as they come, None at its end."""
+    with contextlib.suppress(ValueError, OSError):
+        for line in source:
+            lines.put(line)
+    lines.put(None)

@@ -1,0 +1,82 @@
+"""What a run consists of: made where pytest starts, handed on to the workers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+
+from ..engine import Item
+from .options import Settings, devices
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The items of a run, and the backend as it describes itself.
+
+    Args:
+        backend: its name.
+        info: what it says of itself.
+        devices: to run on.
+        items: of this shard.
+        total: number of items of all shards.
+        isolated: items run in a child process.
+    """
+
+    backend: str
+    info: Mapping[str, str]
+    devices: tuple[str, ...]
+    items: tuple[Item, ...]
+    total: int
+    isolated: bool
+
+    def encode(self) -> str:
+        """The plan as text that travels to a worker."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def decode(cls, text: str) -> Plan:
+        """The plan that `encode` wrote."""
+        return msgspec.json.decode(text, type=cls)
+
+
+def make_plan(settings: Settings) -> Plan:
+    """Ask the backend what it offers.
+
+    Args:
+        settings: what the user asks for.
+
+    Raises:
+        pytest.UsageError: if the backend cannot be used, or lacks a device.
+    """
+    from ..backends.registry import BackendError, info_of, load
+    from ..engine import plan
+
+    try:
+        backend = load(settings.backend)
+        info = info_of(backend)
+        chosen = devices(backend, settings.devices)
+        items = plan(
+            backend,
+            layers=settings.layers,
+            checks=settings.checks,
+            dtypes=settings.dtypes,
+            devices=chosen,
+            every_dtype=settings.every_dtype,
+        )
+    except BackendError as error:
+        raise pytest.UsageError(str(error)) from None
+    isolated = settings.isolated
+    if isolated is None:
+        isolated = getattr(backend, "isolate", "process") != "none"
+    index, count = settings.shard
+    kept = tuple(item for item in items if _shard_of(item.id, count) == index)
+    return Plan(backend.name, info, chosen, kept, len(items), isolated)
+
+
+def _shard_of(id: str, count: int) -> int:
+    digest = hashlib.sha256(id.encode()).digest()
+    return int.from_bytes(digest[:8], "big") % count + 1

@@ -1,0 +1,150 @@
+"""Backends that crash, hang, exit or fill the memory cost one verdict, with its minimal case."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.isolation.journal import Entry, Journal
+from conformance.isolation.limits import LEAST, share_of_memory
+
+BACKENDS = """
+import os, sys, time
+from types import SimpleNamespace
+import torch
+from conformance.backends import ModuleBackend
+
+class Abort(torch.nn.Conv1d):
+    def forward(self, input):
+        if self.groups > 1 and self.dilation[0] > 1:
+            print("about to abort", file=sys.stderr)
+            os.abort()
+        return super().forward(input)
+
+class Sleep(torch.nn.RNNCell):
+    def forward(self, input, hx=None):
+        if self.nonlinearity == "relu":
+            time.sleep(1e6)
+        return super().forward(input, hx)
+
+class Hoard(torch.nn.Linear):
+    def forward(self, input):
+        kept = []
+        while input.dim() == 3:
+            kept.append(torch.empty(1 << 26))
+        return super().forward(input)
+
+class Leave(torch.nn.Bilinear):
+    def forward(self, input1, input2):
+        if self.bias is None:
+            os._exit(3)
+        return super().forward(input1, input2)
+
+for shaped, name in (
+    (Abort, "Conv1d"), (Sleep, "RNNCell"), (Hoard, "Linear"), (Leave, "Bilinear")
+):
+    shaped.__name__ = shaped.__qualname__ = name
+evil = ModuleBackend("evil", nn=SimpleNamespace(
+    Conv1d=Abort, RNNCell=Sleep, Linear=Hoard, Bilinear=Leave, Identity=torch.nn.Identity
+))
+"""
+EVIL = "--conformance-backend=plugged:evil"
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name in [name for name in os.environ if name.startswith(("CONFORMANCE_", "PYTEST_"))]:
+        monkeypatch.delenv(name)
+    pytester.makepyfile(plugged=BACKENDS)
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+
+    def run(*options: str) -> tuple[pytest.RunResult, dict[str, dict[str, Any]]]:
+        path = pytester.path / "results.jsonl"
+        result = pytester.runpytest_subprocess(
+            "--pyargs", "conformance.suite", "-p", "no:cacheprovider",
+            "--conformance-profile=smoke", "--conformance-dtype=float32",
+            f"--conformance-results={path}", *options,
+        )  # fmt: skip
+        return result, _verdicts(path)
+
+    return run
+
+
+def _verdicts(path: Path) -> dict[str, dict[str, Any]]:
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[-1]["kind"] == "footer"
+    return {line["id"]: line for line in lines if line["kind"] == "verdict"}
+
+
+def test_what_ends_or_stops_the_process_costs_one_verdict(suite: Any) -> None:
+    result, verdicts = suite(
+        "-n2", EVIL, "--conformance-layer=Conv1d,RNNCell,Linear,Bilinear,Identity",
+        "--conformance-check=values", "--conformance-timeout=3", "--conformance-memory=2500",
+    )  # fmt: skip
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    found = {line["layer"]: line for line in verdicts.values()}
+    assert {layer: line["status"] for layer, line in found.items()} == {
+        "Conv1d": "crashed",
+        "RNNCell": "hung",
+        "Linear": "failed",
+        "Bilinear": "crashed",
+        "Identity": "passed",
+    }
+    assert found["Conv1d"]["call"] == (
+        "Conv1d(2, 2, 1, dilation=2, groups=2) on input (2, 1), float32, cpu"
+    )
+    assert "signal 6 (SIGABRT)" in found["Conv1d"]["message"]
+    assert "about to abort" in found["Conv1d"]["message"]
+    assert "no answer within 3 s" in found["RNNCell"]["message"]
+    assert found["RNNCell"]["call"].startswith("RNNCell(1, 1, nonlinearity='relu') on input (1,)")
+    assert "on input (0, 0, 1)" in found["Linear"]["call"]
+    assert "memory" in found["Linear"]["message"]
+    assert found["Bilinear"]["call"].startswith("Bilinear(1, 1, 1, bias=False) on input1 (1,)")
+    assert "exited with status 3" in found["Bilinear"]["message"]
+    for layer in ("Conv1d", "RNNCell", "Bilinear"):
+        assert found[layer]["case"]["call"]["layer"] == layer
+        compile(found[layer]["reproducer"], layer, "exec")
+
+
+def test_a_known_crash_is_known_and_its_cases_are_not_run(suite: Any, tmp_path: Path) -> None:
+    options = (EVIL, "--conformance-layer=Bilinear", "--conformance-check=values")
+    _, verdicts = suite(*options)
+    case = json.dumps(verdicts["Bilinear-values-float32-cpu"]["case"])
+    known = tmp_path / "known.toml"
+    known.write_text(
+        "[[known]]\nlayer = 'Bilinear'\ncheck = '*'\nstatus = 'crashed'\n"
+        f"reason = 'exits without a bias'\nwhen = {{ bias = false }}\ncase = '''{case}'''\n"
+    )
+    result, verdicts = suite(*options, f"--conformance-known={known}")
+    assert {line["status"] for line in verdicts.values()} == {"known"}
+    result.stdout.fnmatch_lines(["*1 known*"])
+    # A faithful implementation in its place: the entry is stale.
+    _, verdicts = suite(*options[1:], f"--conformance-known={known}")
+    assert all("stale known failure" in line["message"] for line in verdicts.values())
+
+
+def test_without_isolation_items_run_in_pytests_process(
+    pytester: pytest.Pytester, suite: Any
+) -> None:
+    result = pytester.runpytest_subprocess(
+        "--pyargs", "conformance.suite", EVIL, "--conformance-layer=Bilinear",
+        "--conformance-check=values", "--conformance-isolation=none",
+    )  # fmt: skip
+    assert result.ret == 3  # the backend's own, its os._exit
+
+
+def test_journal_outlives_its_writer(tmp_path: Path) -> None:
+    writer = Journal(tmp_path / "journal")
+    assert writer.read() == Entry()
+    writer.note("checking", 17, 5)
+    writer.close()
+    assert Journal(tmp_path / "journal").read() == Entry("checking", 17, 5, 1)
+
+
+def test_workers_share_the_memory() -> None:
+    whole, half = share_of_memory(1), share_of_memory(2)
+    assert whole is None or half is None or LEAST <= half <= whole
