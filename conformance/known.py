@@ -59,7 +59,7 @@ class Known:
         dtype, device, backend: where it fails, `"*"` = everywhere.
         when: conditions on the case: argument, `<input>.ndim`, `<input>.size` or `<input>`
             (`"given"`, `"absent"`), or `broken` (which constraint an invalid call breaks) → a
-            value or a comparison such as `">1"`.
+            value, a comma list of globs, or a comparison such as `">1"`.
         versions: package → specifier; outside them the entry does not apply.
         reason, link: why it fails, and where that is discussed.
         case: the pinned failing case.
@@ -225,7 +225,8 @@ def _meets(value: Any, wanted: Any) -> bool:
     values: Sequence[Any] = value if isinstance(value, (tuple, list)) else [value]
     match = _COMPARISON.match(wanted) if isinstance(wanted, str) else None
     if match is None:
-        return value == wanted or any(v == wanted for v in values)
+        globs = isinstance(value, str) and isinstance(wanted, str) and _named(value, wanted)
+        return globs or value == wanted or any(v == wanted for v in values)
     try:
         number = json.loads(match[2])
         return any(v is not None and _OPERATORS[match[1]](v, number) for v in values)

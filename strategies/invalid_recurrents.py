@@ -22,7 +22,7 @@ from .invalid_breaks import (
     with_inputs,
     wrong_sizes,
 )
-from .invalid_states import checked, is_cell, shape_of, state_breaks, time_axis
+from .invalid_states import is_cell, shape_of, state_breaks, time_axis
 from .windows import Draw
 
 unknown_nonlinearities = st.sampled_from(("sigmoid", "TANH", "", "identity"))
@@ -52,7 +52,7 @@ def _without_states(apply: Callable[[Draw, Case], Case]) -> Callable[[Draw, Case
 
 
 def _wrong_features(draw: Draw, case: Case) -> Case:
-    return axis_of(checked(case), 0, -1)(draw(wrong_sizes(shape_of(case)[-1])))
+    return axis_of(case, 0, -1)(draw(wrong_sizes(shape_of(case)[-1])))
 
 
 def _no_steps(draw: Draw, case: Case) -> Case:

@@ -12,11 +12,6 @@ from conformance.case import Case
 from .invalid_breaks import Break, axis_of, resized, with_inputs, wrong_sizes
 from .windows import Draw
 
-# Left out, because torch 2.13 checks nothing there and the process dies (signal 11 or 6): the
-# input's features and the hidden state of a packed sequence; a hidden state with a batch
-# dimension for a cell's unbatched input.
-CRASHES_WHEN_PACKED = ("LSTM",)
-CRASHES_ON_BATCHED_STATE = ("LSTMCell", "GRUCell")
 quarters = st.integers(0, 3)
 
 
@@ -46,14 +41,9 @@ def _batch(case: Case) -> int:
     return shape_of(case)[-2 if is_cell(case.call.layer) else -5 - time_axis(case)]
 
 
-def checked(case: Case) -> Case:
-    """The case without `lengths` where a packed sequence crashes."""
-    return replace(case, keywords={}) if case.call.layer in CRASHES_WHEN_PACKED else case
-
-
 def _unpacked(draw: Draw, case: Case) -> Case:
     """The case without `lengths`, mostly: a batch is where sizes are broadcast."""
-    return checked(case) if draw(quarters) == 3 else replace(case, keywords={})
+    return case if draw(quarters) == 3 else replace(case, keywords={})
 
 
 def _with_states(case: Case) -> Case:
@@ -94,8 +84,6 @@ def _state_rank(position: int) -> Callable[[Draw, Case], Case]:
         array = case.inputs[position]
         assert array is not None
         shapes = [array.shape[1:], (*array.shape[:-1], 1, array.shape[-1])]
-        if case.call.layer in CRASHES_ON_BATCHED_STATE and not _batched(case):
-            shapes = shapes[:1]
         return with_inputs(case, {position: draw(st.sampled_from(shapes))})
 
     return apply
