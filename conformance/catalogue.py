@@ -16,6 +16,7 @@ from conformance.strategies import linears as linear_cases
 from conformance.strategies import recurrents as recurrent_cases
 
 from .case import Case
+from .laws import Law, laws_of
 from .oracles import convolution, linear, recurrent
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -34,6 +35,7 @@ class Row:
         keeps_dtype: the output has the input's dtype, whatever the call's is.
         complex: the layer has complex forms.
         invalid: dtype → strategy of invalid cases, None where no call is invalid.
+        laws: relations between calls that hold of the layer.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Row:
     keeps_dtype: bool = False
     complex: bool = True
     invalid: Callable[[str], SearchStrategy[Case]] | None = None
+    laws: tuple[Law, ...] = ()
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -154,5 +157,8 @@ def _rows() -> Iterator[Row]:
 
 
 CATALOGUE: dict[str, Row] = {
-    row.name: replace(row, invalid=invalid_cases.invalid(row.name, row.cases)) for row in _rows()
+    row.name: replace(
+        row, invalid=invalid_cases.invalid(row.name, row.cases), laws=laws_of(row.name)
+    )
+    for row in _rows()
 }

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .case import Case, Numerics, Unsupported
-from .catalogue import Row
+from .catalogue import CATALOGUE, Row
 from .describe import case_text
 from .oracles.precision import Precision
 from .oracles.rounding import Rounded, exactly
@@ -165,6 +165,26 @@ class Trial:
         if len(self.shapes) == 2 and "Cell" in self.case.call.layer:
             return ("h'", "c'")
         return ("output", "h_n", "c_n")[: len(self.shapes)]
+
+    @cached_property
+    def answer(self) -> tuple[np.ndarray, ...]:
+        """The outputs on the host, of the documented shapes."""
+        try:
+            arrays = self.arrays
+        except Failure as failure:
+            raise Failure(f"{self.text()}\n{failure}") from failure
+        for name, array, shape in zip(self.names, arrays, self.shapes, strict=True):
+            if array.shape != shape:
+                raise Failure(
+                    f"{self.text()}\nshape of {name}\n  got    {array.shape}\n  wanted {shape}"
+                )
+        return arrays
+
+    def other(self, case: Case) -> Trial:
+        """A trial of another case, of this layer or of any, on the same backend."""
+        name = case.call.layer
+        row = self.row if name == self.row.name else CATALOGUE[name]
+        return Trial(self.backend, row, case, self.numerics)
 
     def text(self) -> str:
         """The call in one line."""

@@ -76,6 +76,9 @@ def conv_window(
     stride, dilation, padding = (
         (1, 1, 0) if plain else (draw(strides), draw(dilations), draw(paddings))
     )
+    if padding_kind == "same" and stride % 2 == 0 and kernel > 1:
+        # 'same' has no stride: in place of every other one, a padding that is not symmetric.
+        kernel, dilation = kernel + kernel % 2, dilation | 1
     reach = dilation * (kernel - 1)
     before = after = padding if padding_kind == "number" else 0
     if padding_kind == "same":

@@ -62,6 +62,8 @@ def _forbidden(module: str) -> tuple[str, ...]:
     if _starts(module, "conformance.oracles"):
         rules += ["conformance.strategies", "conformance.backends", "hypothesis"]
         rules += ["conformance.checks", "conformance.reports"]
+    if _starts(module, "conformance.laws"):
+        rules += ["conformance.strategies", "conformance.backends", "conformance.checks"]
     if _starts(module, "conformance.strategies"):
         rules += ["conformance.oracles", "conformance.backends", "conformance.checks"]
     if _starts(module, "conformance.reports") and module != "conformance.reports.cli":

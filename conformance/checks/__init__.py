@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..catalogue import Row
 from ..trial import Evidence, Trial
-from . import errors, gradients, layout, repeat, shape, special, state, values
+from . import errors, gradients, laws, layout, repeat, shape, special, state, values
 
 
 def _every_layer(row: Row) -> bool:
@@ -37,6 +37,7 @@ CHECKS: dict[str, Check] = {
     "shape": Check(shape.check),
     "values": Check(values.check),
     "gradients": Check(gradients.check),
+    "laws": Check(laws.check, applies=lambda row: bool(row.laws)),
     "layout": Check(layout.check),
     "special": Check(special.check),
     "state": Check(state.check, applies=_has_state),

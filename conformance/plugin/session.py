@@ -48,7 +48,7 @@ class Session:
         self.config = config
         self.settings = resolve(config)
         self.worker = hasattr(config, "workerinput")
-        handed = config.workerinput.get(PLAN) if self.worker else None
+        handed = getattr(config, "workerinput", {}).get(PLAN)
         # Workers are spared the backend's imports.
         self.plan = make_plan(self.settings) if handed is None else Plan.decode(handed)
         self.items = self.plan.items

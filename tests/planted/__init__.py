@@ -27,12 +27,14 @@ from . import (  # noqa: F401 - imported for what they plant
     convolution_contract,
     functional,
     identity,
+    laws,
     lazy,
     linear,
     lstm,
     lstm_cell,
     recurrent,
     recurrent_contract,
+    sole,
     transposed,
 )
 from .bug import CHECKS, PLANTED, Bug

@@ -1,0 +1,100 @@
+"""`laws`: calls that must agree with each other do, at sizes that no oracle is asked about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..case import Unsupported
+from ..laws import Claim, Law
+from ..oracles.rounding import Rounded
+from ..trial import Evidence, Failure, Inapplicable, Trial, worst
+from .values import compare
+
+_STREAM = 0x6C617773  # this check's own random numbers of a case
+FEW = 3  # laws a case: over all cases every law of the layer gets its turn
+
+
+def check(trial: Trial) -> Evidence:
+    """Hold the backend against itself by some of its layer's laws; the seed says by which.
+
+    Args:
+        trial: the case on the backend.
+
+    Raises:
+        Failure: naming the law and the two calls that disagree.
+        Unsupported: if the backend declines every law's calls.
+        Inapplicable: if no law says anything of the case.
+    """
+    laws = trial.row.laws
+    order = np.random.default_rng((trial.case.seed, _STREAM)).permutation(len(laws))
+    evidence, compared, spoken = Evidence(), 0, False
+    declined: Unsupported | None = None
+    for place in order:
+        try:
+            found = held(trial, laws[place], int(place))
+        except Unsupported as reason:
+            declined = declined or reason
+            continue
+        except Inapplicable:
+            continue
+        spoken = True
+        evidence = _sum(evidence, found)
+        compared += found.comparisons > 0
+        if compared == FEW:
+            break
+    if not spoken:
+        raise declined or Inapplicable()
+    return evidence
+
+
+def held(trial: Trial, law: Law, place: int) -> Evidence:
+    """Hold one case to one law.
+
+    Args:
+        trial: the case on the backend.
+        law: one of its layer's.
+        place: of the law among these, for its random numbers.
+
+    Raises:
+        Failure: naming the law and the two calls that disagree.
+        Unsupported: if the backend declines one of its calls.
+        Inapplicable: if it says nothing of the case.
+    """
+    generator = np.random.default_rng((trial.case.seed, _STREAM, place))
+    evidence, spoken = Evidence(), False
+    try:
+        for claim in law.claims(trial, generator):
+            spoken = True
+            evidence = _sum(evidence, _compared(law, claim))
+    except Failure as failure:
+        raise Failure(f"law {law.name!r}: {law.statement}\n{failure}") from failure
+    if not spoken:
+        raise Inapplicable
+    return evidence
+
+
+def _compared(law: Law, claim: Claim) -> Evidence:
+    """Two answers differ by no more than both bounds."""
+    evidence = Evidence()
+    pairs = zip(claim.names, claim.got.outputs, claim.wanted.outputs, strict=True)
+    for name, got, wanted in pairs:
+        try:
+            found = compare(name, got.value, _within_both(got, wanted))
+        except Failure as failure:
+            raise Failure(
+                f"  one call    {claim.got.text}\n  the other   {claim.wanted.text}\n{failure}"
+            ) from failure
+        evidence = _sum(evidence, found)
+    return evidence
+
+
+def _within_both(got: Rounded, wanted: Rounded) -> Rounded:
+    if got.shape != wanted.shape:
+        return wanted
+    return replace(wanted, error=wanted.error + got.error, node=None)
+
+
+def _sum(a: Evidence, b: Evidence) -> Evidence:
+    return Evidence(a.comparisons + b.comparisons, worst(a.margin, b.margin))

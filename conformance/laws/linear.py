@@ -1,0 +1,101 @@
+"""Laws of Identity, Linear and Bilinear."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .law import Claims, Generator, law, many, same
+from .operands import Operands
+
+if TYPE_CHECKING:
+    from ..trial import Trial
+
+EXACT = "always equal: nothing is computed"
+
+
+@law("leading", "several leading dimensions are as good as one, and one row as none")
+def leading(trial: Trial, generator: Generator) -> Claims:
+    """(*, features) flattened to (rows, features); a lone row the other way round."""
+    op = Operands.of(trial)
+    *before, _ = op.x.shape
+    if op.weight.ndim == 1 and op.bias is not None:
+        return  # torch refuses a bias for a weight of one dimension if the input has two
+    shape: tuple[int, ...] = (math.prod(before),)
+    if len(before) == 1:
+        shape = () if before[0] == 1 and generator.integers(2) else (1, before[0])
+    # Functions of a weight of one dimension give no features.
+    after = trial.shapes[0][len(before) :]
+    other = replace(op, inputs=tuple(x.reshape(*shape, x.shape[-1]) for x in op.inputs))
+    yield same(other.run(), trial, got_moves=lambda y: y.reshape((*before, *after)))
+
+
+@law("vector", "a weight of one dimension is one row of a matrix")
+def vector(trial: Trial, generator: Generator) -> Claims:
+    """As a matrix of one row; or one row of the case's matrix."""
+    op = Operands.of(trial)
+    if op.weight.ndim == 1:
+        bias = None if op.bias is None else op.bias.reshape(1)
+        matrix = replace(op, weight=op.weight[np.newaxis], bias=bias)
+        yield same(matrix.run(), trial, got_moves=lambda y: y[..., 0])
+        return
+    row = int(generator.integers(len(op.weight)))
+    # A vector's bias is added in a step of its own, which the case's bound does not cover.
+    if op.bias is None:
+        yield same(
+            replace(op, weight=op.weight[row]).run(), trial, wanted_moves=lambda y: y[..., row]
+        )
+
+
+@law("swap", "the two inputs may be exchanged, if the weight is transposed")
+def swap(trial: Trial, generator: Generator) -> Claims:
+    """The weight (out, in1, in2) becomes (out, in2, in1)."""
+    op = Operands.of(trial)
+    first, second = op.inputs
+    weight = np.ascontiguousarray(op.weight.swapaxes(1, 2))
+    yield same(replace(op, inputs=(second, first), weight=weight).run(), trial)
+
+
+def _identity(trial: Trial, x: np.ndarray, **changes: Any) -> Trial:
+    case = trial.case
+    return trial.other(replace(case, call=replace(case.call, **changes), inputs=(x,), layouts=()))
+
+
+def _input(trial: Trial) -> np.ndarray:
+    (x,) = trial.case.inputs
+    assert x is not None
+    return x
+
+
+@law("rows", "each row of a large batch is that row of a small one", EXACT)
+def identity_rows(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 rows, drawn from the case's."""
+    x = _input(trial)
+    if not x.ndim or not len(x):
+        return
+    chosen = generator.integers(len(x), size=many(generator))
+    yield same(_identity(trial, x[chosen]), trial, wanted_moves=lambda y: y[chosen])
+
+
+@law("arguments", "the arguments mean nothing", EXACT)
+def identity_arguments(trial: Trial, generator: Generator) -> Claims:
+    """Without the case's arguments; of a case without any, with some."""
+    arguments = {} if trial.case.call.arguments else {"*": (54, None), "unused_argument1": 0.1}
+    yield same(_identity(trial, _input(trial), arguments=arguments), trial)
+
+
+@law("reshaped", "shape means nothing", EXACT)
+def identity_reshaped(trial: Trial, generator: Generator) -> Claims:
+    """All elements in one row, or an axis more."""
+    x = _input(trial)
+    flat = x.reshape(-1) if generator.integers(2) else x[np.newaxis]
+    yield same(_identity(trial, flat), trial, got_moves=lambda y: y.reshape(x.shape))
+
+
+@law("twice", "the identity of the identity is the identity", EXACT)
+def identity_twice(trial: Trial, generator: Generator) -> Claims:
+    """What comes out goes in once more."""
+    yield same(_identity(trial, trial.answer[0]), trial)

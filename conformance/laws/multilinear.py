@@ -1,0 +1,234 @@
+"""Laws of every layer that is linear in its inputs and in its weight, and adds a bias.
+
+They hold of convolution, transposed convolution, Linear and Bilinear alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..formats import round_to
+from .law import (
+    SUMMED,
+    Claims,
+    Generator,
+    Side,
+    claim,
+    law,
+    many,
+    measured,
+    on_host,
+    same,
+    times,
+)
+from .operands import Operands
+
+if TYPE_CHECKING:
+    from ..trial import Trial
+
+
+def _is_vector(op: Operands) -> bool:
+    return op.weight.ndim == 1
+
+
+@law("rows", "each row of a large batch is that row of a small one")
+def rows(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 rows, drawn from the case's."""
+    op = Operands.of(trial)
+    count = len(op.x) if op.leading else 1
+    # torch refuses a bias for a weight of one dimension if the input has two: no further calls
+    # are given two, or a known failure would have to cover inputs of other ranks.
+    if not count or (_is_vector(op) and op.x.ndim == 1):
+        return
+    chosen = generator.integers(count, size=many(generator, op.cost))
+
+    def taken(array: np.ndarray) -> np.ndarray:
+        return (array if op.leading else array[np.newaxis])[chosen]
+
+    large = replace(op, inputs=tuple(taken(x) for x in op.inputs)).run()
+    yield same(large, trial, wanted_moves=taken)
+
+
+@law("singles", "a batch is the stack of its rows, each taken alone")
+def singles(trial: Trial, generator: Generator) -> Claims:
+    """At most four rows."""
+    op = Operands.of(trial)
+    if not op.leading:
+        return
+    for row in generator.permutation(len(op.x))[:4]:
+        one = slice(int(row), int(row) + 1)
+        alone = replace(op, inputs=tuple(x[one] for x in op.inputs)).run()
+        yield same(alone, trial, wanted_moves=lambda y, one=one: y[one])  # type: ignore[misc]
+
+
+@law("unbatched", "an input without a batch dimension is a batch of one")
+def unbatched(trial: Trial, generator: Generator) -> Claims:
+    """An unbatched case as a batch, or one row of a batched case without its dimension."""
+    op = Operands.of(trial)
+    if not op.leading:
+        whole = replace(op, inputs=tuple(x[np.newaxis] for x in op.inputs)).run()
+        yield same(whole, trial, got_moves=lambda y: y[0])
+    elif len(op.x):
+        row = int(generator.integers(len(op.x)))
+        alone = replace(op, inputs=tuple(x[row] for x in op.inputs)).run()
+        yield same(alone, trial, wanted_moves=lambda y: y[row])
+
+
+def _operand(op: Operands, generator: Generator) -> tuple[int, np.ndarray]:
+    """One of the operands: its place among the inputs, −1 for the weight; and its values."""
+    place = int(generator.integers(-1, len(op.inputs)))
+    return place, op.weight if place < 0 else op.inputs[place]
+
+
+def _with(op: Operands, place: int, array: np.ndarray) -> Operands:
+    if place < 0:
+        return replace(op, weight=array)
+    inputs = list(op.inputs)
+    inputs[place] = array
+    return replace(op, inputs=tuple(inputs))
+
+
+@law("additive", "f(a) + f(b) = f(a + b) without a bias, in an input or in the weight", SUMMED)
+def additive(trial: Trial, generator: Generator) -> Claims:
+    """Every element goes to one of two summands, so that no sum of elements rounds."""
+    op = replace(Operands.of(trial), bias=None)
+    place, array = _operand(op, generator)
+    mask = generator.integers(2, size=array.shape)
+    whole, *parts = (_with(op, place, x).run() for x in (array, array * mask, array * (1 - mask)))
+    (first,), (second,) = (measured(part) for part in parts)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = on_host(first) + on_host(second)
+    both = Side(f"{parts[0].text()} + the rest of {'the weight' if place < 0 else 'it'}", (total,))
+    yield claim(whole, measured(whole), both)
+
+
+@law("scaled", "f(c·a; c·b) = c·f(a; b), c a power of two, a an input or the weight", SUMMED)
+def scaled(trial: Trial, generator: Generator) -> Claims:
+    """The bias b is scaled along; the factor may be −1."""
+    op = Operands.of(trial)
+    place, array = _operand(op, generator)
+    factor = float(generator.choice([-1.0, 2.0, -4.0, 8.0]))
+    bias = None if op.bias is None else op.bias * factor
+    for x in (array * factor, np.zeros(0) if bias is None else bias):
+        if not np.array_equal(round_to(x, trial.case.call.dtype), x):
+            return
+    other = _with(replace(op, bias=bias), place, array * factor).run()
+    with np.errstate(over="ignore", invalid="ignore"):
+        multiple = tuple(times(on_host(y), factor) for y in measured(trial))
+    yield claim(other, measured(other), Side(f"{factor:g} · {trial.text()}", multiple))
+
+
+@law("outputs", "output channels or features are computed each by itself")
+def outputs(trial: Trial, generator: Generator) -> Claims:
+    """17 or more outputs, each one of the case's, in any order."""
+    op = Operands.of(trial)
+    if _is_vector(op):
+        return
+    axis = 1 if op.transposed else 0
+    groups = op.groups
+    count = op.weight.shape[axis] // (1 if op.transposed else groups)
+    size = -(-many(generator, op.cost / (count * groups), most=65) // groups)
+    chosen = generator.integers(count, size=size)
+
+    def taken(array: np.ndarray, axis: int, groups: int = groups) -> np.ndarray:
+        """Of every group the chosen outputs."""
+        before, after = array.shape[:axis], array.shape[axis + 1 :]
+        apart = array.reshape(*before, groups, count, *after)
+        picked = apart.take(chosen, axis + 1)
+        return picked.reshape(*before, groups * size, *after)
+
+    weight = taken(op.weight, axis, 1 if op.transposed else groups)
+    bias = None if op.bias is None else taken(op.bias, 0)
+    wide = replace(op, weight=weight, bias=bias).run()
+    yield same(wide, trial, wanted_moves=lambda y: taken(y, op.leading))
+
+
+@law("inputs", "input channels or features may come in any order, beside others of weight zero")
+def inputs(trial: Trial, generator: Generator) -> Claims:
+    """The order only, or places among 17 to 130; what has no weight adds exact zeros."""
+    op = Operands.of(trial)
+    # Of a bilinear layer the first input or the second.
+    which = int(generator.integers(len(op.inputs)))
+    x, axis = op.inputs[which], op.inputs[which].ndim - 1 - op.dims
+    groups = op.groups
+    count = x.shape[axis] // groups
+    if not count:
+        return
+    width = count
+    if generator.integers(4):
+        most = 17 + 113 // groups
+        width = max(count, many(generator, op.cost / count, least=17 // groups + 1, most=most))
+    places = generator.permutation(width)[:count]
+    sources = generator.integers(count, size=width)
+    sources[places] = np.arange(count)
+    apart = x.reshape(*x.shape[:axis], groups, count, *x.shape[axis + 1 :])
+    spread = apart.take(sources, axis + 1)
+    spread = spread.reshape(*x.shape[:axis], groups * width, *x.shape[axis + 1 :])
+    weight = _placed(op, which, places, width)
+    wide = replace(_with(op, which, spread), weight=weight).run()
+    yield same(wide, trial)
+
+
+def _placed(op: Operands, which: int, places: np.ndarray, width: int) -> np.ndarray:
+    """The weight with its input channels or features in new places among zeros."""
+    weight, groups = op.weight, op.groups
+    if op.transposed:
+        weight = weight.reshape(groups, -1, *weight.shape[1:])
+    axis = weight.ndim - 1 if op.kind == "linear" else 1 + which
+    shape = list(weight.shape)
+    shape[axis] = width
+    wide = np.zeros(shape, weight.dtype)
+    wide[(slice(None),) * axis + (places,)] = weight
+    return wide.reshape(-1, *op.weight.shape[1:]) if op.transposed else wide
+
+
+@law("function", "the module is the function of the same backend, with its own weight and bias")
+def function(trial: Trial, generator: Generator) -> Claims:
+    """A module as a function, or a function as a module."""
+    op = Operands.of(trial)
+    eager = _eager(op)
+    if op.layer != _function_of(eager):
+        other = replace(op, layer=_function_of(eager))
+        if op.mode != "zeros":
+            return
+        arguments = {k: v for k, v in op.arguments.items() if k != "padding_mode"}
+        yield same(replace(other, arguments=arguments).run(), trial)
+    elif not _is_vector(op):
+        yield same(replace(op, layer=eager).run(), trial)
+
+
+@law("lazy", "the lazy layer is the one that is told its input's size")
+def lazy(trial: Trial, generator: Generator) -> Claims:
+    """A lazy layer as an eager one, or the other way round."""
+    op = Operands.of(trial)
+    other = _eager(op) if op.layer.startswith("Lazy") else "Lazy" + op.layer
+    # An inferred size of 0 cannot be told from one that is still to be inferred.
+    if op.weight.size:
+        yield same(replace(op, layer=other).run(), trial)
+
+
+def _eager(op: Operands) -> str:
+    """The module's name: `ConvTranspose2d` for `functional.conv_transpose2d`."""
+    words = op.layer.removeprefix("functional.").removeprefix("Lazy").split("_")
+    return "".join(word[0].upper() + word[1:] for word in words)
+
+
+def _function_of(module: str) -> str:
+    return "functional." + "".join(_lower(module))
+
+
+def _lower(name: str) -> Iterator[str]:
+    for place, letter in enumerate(name):
+        yield ("_" if place and letter.isupper() else "") + letter.lower()
+
+
+def counterpart(op: Operands) -> str:
+    """The transposed convolution of a convolution's form, or the other way round."""
+    name = _eager(op)
+    before, after = ("Transpose", "") if op.transposed else ("Conv", "ConvTranspose")
+    other = name.replace(before, after)
+    return _function_of(other) if op.layer.startswith("functional.") else other

@@ -1,0 +1,250 @@
+"""The kill rate: every planted bug against the suite, and what each check is worth.
+
+Run by hand or by `tox -e kill-rate`. Raw facts go to JSON lines, what they come to into a Markdown
+table. The exit status is 1 if a bug survives a seed, or if a check is the sole killer of too few.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import lru_cache, partial
+from itertools import chain, groupby
+from multiprocessing import get_context
+from pathlib import Path
+from types import SimpleNamespace
+
+import planted
+import torch
+from kill_table import Campaign, Run, render
+from remembered import Memory
+from support import known
+
+import conformance
+from conformance.backends import ModuleBackend
+from conformance.backends.torch import backend as torch_backend
+from conformance.case import Case, Unsupported
+from conformance.catalogue import CATALOGUE
+from conformance.checks import CHECKS
+from conformance.drawing import draw_cases
+from conformance.engine import Engine, Item, numerics_of
+from conformance.trial import Failure, Inapplicable
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+Attempt = tuple[str, str]  # a check and a default dtype
+BUNDLE = 8  # bugs of one layer, which share the drawn cases
+MEMORY = Memory()
+
+
+def backend_of(bug: planted.Bug) -> ModuleBackend:
+    """A backend that has the look-alike and nothing else."""
+    space = SimpleNamespace(**{bug.layer.rpartition(".")[2]: bug.implementation})
+    functional = bug.layer.startswith("functional.")
+    return ModuleBackend(bug.name, **{"functional" if functional else "nn": space})
+
+
+# All streams of one layer at five seeds; bugs are taken layer by layer.
+@lru_cache(maxsize=40)
+def cases(layer: str, dtype: str, examples: int, seed: int, invalid: bool) -> tuple[Case, ...]:
+    """The cases that the suite itself would draw."""
+    return draw_cases(layer, dtype, examples, seed, invalid=invalid)
+
+
+def attempt(bug: planted.Bug, check: str, dtype: str, examples: int, seed: int) -> Run:
+    """Run one check on the drawn cases until it notices the bug.
+
+    Args:
+        bug: the bug.
+        check, dtype, examples, seed: as an item of the suite has them.
+
+    Returns:
+        What happened. A failure counts that torch's known failures do not cover and that torch
+        itself does not show on the same case.
+    """
+    backend = backend_of(bug)
+    item = Item(bug.layer, check, dtype, "cpu")
+    numerics = numerics_of(backend, dtype)
+    engine, faithful = Engine(backend, examples, seed), Engine(torch_backend, examples, seed)
+    drawn = cases(bug.layer, dtype, examples, seed, CHECKS[check].invalid)
+    facts = (seed, bug.name, bug.layer, bug.check, check, dtype)
+    torch.manual_seed(seed)
+    started, torch_too = _clock(), 0
+    for count, case in enumerate(drawn, 1):
+        try:
+            engine.try_case(item, case, numerics)
+            continue
+        except (Unsupported, Inapplicable):
+            continue
+        except Failure as failure:
+            message = str(failure)
+        if any(entry.covers(case) for entry in known(bug.layer, check, dtype)):
+            continue
+        seconds = _clock() - started
+        try:
+            faithful.try_case(item, case, numerics)
+        except Failure:
+            torch_too += 1
+            continue
+        except (Unsupported, Inapplicable):
+            pass
+        return Run(*facts, True, count, round(seconds, 4), torch_too, message.partition("\n")[0])
+    seconds = _clock() - started
+    return Run(*facts, False, len(drawn), round(seconds, 4), torch_too, "")
+
+
+def _clock() -> float:
+    """CPU seconds of this process, and what it would have spent had it no memory."""
+    return time.process_time() + MEMORY.saved
+
+
+def checks_of(bug: planted.Bug) -> list[str]:
+    """The checks that its layer has, the declared one first."""
+    checks = [name for name, check in CHECKS.items() if check.applies(CATALOGUE[bug.layer])]
+    return sorted(checks, key=lambda name: name != bug.check)
+
+
+def until_killed(
+    bug: planted.Bug, attempts: Iterable[Attempt], examples: int, seed: int
+) -> list[Run]:
+    """One attempt after the other until one succeeds."""
+    runs = []
+    for check, dtype in attempts:
+        runs.append(attempt(bug, check, dtype, examples, seed))
+        if runs[-1].killed:
+            break
+    return runs
+
+
+def surveyed(bug: planted.Bug, examples: int, seed: int) -> list[Run]:
+    """Which checks notice it: its own in any dtype, the others in float32 and in that dtype."""
+    others, home, runs = checks_of(bug), DTYPES[0], []
+    if others[0] == bug.check:
+        own = others.pop(0)
+        runs = until_killed(bug, ((own, dtype) for dtype in DTYPES), examples, seed)
+        home = runs[-1].dtype if runs[-1].killed else home
+    for check in others:
+        both = dict.fromkeys((DTYPES[0], home))
+        runs += until_killed(bug, ((check, dtype) for dtype in both), examples, seed)
+    if not any(run.killed for run in runs):
+        rest = ((check, dtype) for dtype in DTYPES[1:] for check in others)
+        runs += until_killed(bug, rest, examples, seed)
+    return runs
+
+
+def survey(bug: planted.Bug, checks: str, examples: int, seeds: Sequence[int]) -> list[Run]:
+    """All runs of one bug.
+
+    Args:
+        bug: the bug.
+        checks: `"all"` = every check at the first seed, and as few as decide at the others;
+            `"declared"` = its own check only, where the suite has it.
+        examples: cases of each run.
+        seeds: of the suite.
+    """
+    names = checks_of(bug)
+    if checks == "declared" and bug.check in names:
+        names = [bug.check]
+    # The declared check in every dtype, then the others, the plainest dtype first.
+    plain = [(bug.check, dtype) for dtype in DTYPES if bug.check in names]
+    plain += [(check, dtype) for dtype in DTYPES for check in names]
+    runs: list[Run] = []
+    for seed in seeds:
+        if checks == "all" and not runs:
+            runs += surveyed(bug, examples, seed)
+            continue
+        before = list(dict.fromkeys((run.check, run.dtype) for run in runs if run.killed))
+        order = list(dict.fromkeys([*before, *plain]))
+        runs += until_killed(bug, order, examples, seed)
+    return runs
+
+
+def _start() -> None:
+    """In a worker, once."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    MEMORY.install()
+
+
+def _survey_named(
+    names: Sequence[str], *, checks: str, examples: int, seeds: Sequence[int]
+) -> list[list[Run]]:
+    """In a worker: bugs of one layer, which cross the border between processes by their names."""
+    MEMORY.forget()
+    bugs = {bug.name: bug for bug in planted.BUGS}
+    return [survey(bugs[name], checks, examples, seeds) for name in names]
+
+
+def _bundles(bugs: Sequence[planted.Bug]) -> Iterator[list[str]]:
+    """Names of bugs of one layer, few enough to keep all processes busy to the end."""
+    for _, ours in groupby(bugs, lambda bug: bug.layer):
+        names = [bug.name for bug in ours]
+        yield from (names[k : k + BUNDLE] for k in range(0, len(names), BUNDLE))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the campaign.
+
+    Args:
+        arguments: of the command line; None = the process's own.
+
+    Returns:
+        The exit status.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", default="0,1,2,3,4", help="comma list (%(default)s)")
+    parser.add_argument("--examples", type=int, default=200, help="of each run (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (%(default)s)")
+    parser.add_argument("--bug", default="*", metavar="GLOB", help="comma list")
+    parser.add_argument("--output", type=Path, metavar="FILE.jsonl", help="raw facts")
+    parser.add_argument("--table", type=Path, metavar="FILE.md", help="default: standard output")
+    parser.add_argument("--checks", choices=("all", "declared"), default="all")
+    options = parser.parse_args(arguments)
+
+    layers = list(CATALOGUE)
+    globs = options.bug.split(",")
+    bugs = [b for b in planted.BUGS if any(fnmatch.fnmatchcase(b.name, glob) for glob in globs)]
+    bugs.sort(key=lambda bug: layers.index(bug.layer))
+    if not bugs:
+        parser.error(f"no bug is called {options.bug}")
+    seeds = tuple(int(seed) for seed in options.seeds.split(","))
+    campaign = Campaign(
+        conformance.__version__, torch.__version__, seeds, options.examples, options.checks
+    )
+    work = partial(_survey_named, checks=options.checks, examples=options.examples, seeds=seeds)
+    for path in filter(None, (options.output, options.table)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    # Spawned, as torch's threads do not survive a fork.
+    with ProcessPoolExecutor(options.jobs, get_context("spawn"), _start) as pool:
+        results = chain.from_iterable(pool.map(work, _bundles(bugs)))
+        with open(options.output or os.devnull, "w", encoding="utf-8") as file:
+            print(json.dumps(campaign.provenance), file=file)
+            for bug, runs in zip(bugs, results, strict=True):
+                campaign.runs.extend(runs)
+                for run in runs:
+                    print(json.dumps(asdict(run)), file=file, flush=True)
+                killers = dict.fromkeys(f"{r.check} {r.dtype}" for r in runs if r.killed)
+                print(f"{bug.name}: {', '.join(killers) or 'survived'}", file=sys.stderr)
+
+    table = render(campaign, bugs, layers, list(CHECKS))
+    if options.table is None:
+        print(table)
+    else:
+        options.table.write_text(table, encoding="utf-8")
+    # Of a part of the bugs nothing can be said about what a check alone is worth.
+    whole = options.checks == "all" and len(bugs) == len(planted.BUGS)
+    complaints = campaign.complaints(list(CHECKS) if whole else ())
+    for complaint in complaints:
+        print(complaint, file=sys.stderr)
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
