@@ -94,6 +94,8 @@ class Verdict:
         examples: the counts of its examples.
         comparisons: numbers compared with a finite bound.
         margin: largest error ÷ bound met, None where no bound applied.
+        ulps: how many of them were how far from the oracle's, in powers of 2 of a unit in the last
+            place: `"0"` stands for 1 to 2 units; `"exact"` for no distance at all.
         message: why it failed, or why nothing was checked.
         call: the minimal failing call as a person would type it.
         case: the minimal failing case as JSON data (`conformance.encoding`).
@@ -111,6 +113,7 @@ class Verdict:
     examples: Examples = field(default_factory=Examples)
     comparisons: int = 0
     margin: float | None = None
+    ulps: Mapping[str, int] = field(default_factory=dict)
     message: str | None = None
     call: str | None = None
     case: Mapping[str, Any] | None = None

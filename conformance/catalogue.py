@@ -17,7 +17,7 @@ from conformance.strategies import recurrents as recurrent_cases
 
 from .case import Case
 from .laws import Law, laws_of
-from .oracles import convolution, linear, recurrent
+from .oracles import convolution, linear, recurrent, steps
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 COMPLEX = ("complex64", "complex128")
@@ -36,6 +36,8 @@ class Row:
         complex: the layer has complex forms.
         invalid: dtype → strategy of invalid cases, None where no call is invalid.
         laws: relations between calls that hold of the layer.
+        steps: the oracle of each step from the layer's own previous output, `(output, state,
+            *inputs, **arguments)`; None where a layer takes no steps.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Row:
     complex: bool = True
     invalid: Callable[[str], SearchStrategy[Case]] | None = None
     laws: tuple[Law, ...] = ()
+    steps: Callable[..., Any] | None = None
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -110,17 +113,19 @@ def _rows() -> Iterator[Row]:
             convolution.functional_conv_transpose,
             partial(convolution.functional_conv_transpose_shape, d),
         )
-    for name, states, layer_oracle in (
-        ("RNN", 1, recurrent.rnn),
-        ("LSTM", 2, recurrent.lstm),
-        ("GRU", 1, recurrent.gru),
-    ):
+    layer_rows: tuple[tuple[str, int, Callable[..., Any], Callable[..., Any]], ...] = (
+        ("RNN", 1, recurrent.rnn, steps.rnn_steps),
+        ("LSTM", 2, recurrent.lstm, steps.lstm_steps),
+        ("GRU", 1, recurrent.gru, steps.gru_steps),
+    )
+    for name, states, layer_oracle, step_oracle in layer_rows:
         yield Row(
             name,
             partial(recurrent_cases.recurrents, name),
             layer_oracle,
             partial(recurrent.layer_shape, states),
             complex=False,
+            steps=step_oracle,
         )
     for name, states, cell_oracle in (
         ("RNNCell", 1, recurrent.rnn_cell),

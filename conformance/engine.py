@@ -16,7 +16,7 @@ from .encoding import encode_case
 from .known import Known
 from .protocols import Backend
 from .reproducer import reproducer
-from .trial import Evidence, Failure, Inapplicable, Trial, worst
+from .trial import Evidence, Failure, Inapplicable, Trial
 
 PROFILES = {"smoke": 40, "standard": 200, "thorough": 4000}
 
@@ -138,9 +138,7 @@ class Engine:
                 counts = Examples(len(cases), checked, dict(reasons), beside)
                 return self._failed(item, numerics, known, index, case, failure, counts, evidence)
             checked += 1
-            evidence = Evidence(
-                evidence.comparisons + found.comparisons, worst(evidence.margin, found.margin)
-            )
+            evidence += found
         counts = Examples(len(cases), checked, dict(reasons), beside)
         verdict = _summed_up(item, counts, evidence)
         return _known(verdict, known) if known and verdict.status != "unsupported" else verdict
@@ -254,8 +252,7 @@ class Engine:
             item,
             "failed",
             counts,
-            comparisons=evidence.comparisons,
-            margin=evidence.margin,
+            **_evidence(evidence),
             message=f"{trial.text()}\n{failure}{note}",
             call=trial.text(),
             case=encode_case(trial.case),
@@ -284,12 +281,18 @@ def _verdict(item: Item, status: str, examples: Examples, **facts: object) -> Ve
     )
 
 
+def _evidence(evidence: Evidence) -> dict[str, object]:
+    return {
+        "comparisons": evidence.comparisons,
+        "margin": evidence.margin,
+        "ulps": dict(evidence.ulps),
+    }
+
+
 def _summed_up(item: Item, examples: Examples, evidence: Evidence) -> Verdict:
     """Nothing failed: passed, declined throughout, or nothing compared."""
     if examples.checked and evidence.comparisons:
-        return _verdict(
-            item, "passed", examples, comparisons=evidence.comparisons, margin=evidence.margin
-        )
+        return _verdict(item, "passed", examples, **_evidence(evidence))
     if examples.unsupported and not examples.checked:
         reason = max(examples.unsupported, key=lambda r: examples.unsupported[r])
         count = f"{len(examples.unsupported)} reasons, " if len(examples.unsupported) > 1 else ""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -39,10 +40,21 @@ class Evidence:
     Args:
         comparisons: numbers (or facts) held against a finite expectation.
         margin: largest error ÷ bound, None where no bound applied.
+        ulps: how many numbers were how far from the oracle's: `"0"` stands for less than 2 units
+            in the last place and at least 1, `"-1"` for half of that, …, `"exact"` for none.
     """
 
     comparisons: int = 0
     margin: float | None = None
+    ulps: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: Evidence) -> Evidence:
+        """Both together."""
+        return Evidence(
+            self.comparisons + other.comparisons,
+            worst(self.margin, other.margin),
+            self.ulps + other.ulps,
+        )
 
 
 class Trial:

@@ -10,16 +10,21 @@ from hypothesis import strategies as st
 from conformance.case import Call, Case
 
 from .arguments import Written, masks
-from .values import Filler, saturating_regimes, seeds
+from .gates import Ordinary
+from .sharp import SHARP, sharp_regimes
+from .values import SATURATING_REGIMES, seeds
 from .windows import Draw
 
-GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
 profiles = st.sampled_from(("plain", "full", "full", "full", "wide"))
+# A long sequence costs as much as ten others: one case in thirty.
+layer_profiles = st.sampled_from(("plain",) * 6 + ("full",) * 17 + ("wide",) * 6 + ("long",))
 widths = st.integers(1, 4)
 wide_widths = st.sampled_from((8, 16, 17))
+long_widths = st.sampled_from((16, 17, 32))
 batches = st.sampled_from((None, 1, 2, 3))
 cell_batches = st.sampled_from((None, 1, 2, 3, 0))
 times = st.integers(1, 4)
+long_times = st.integers(20, 40)
 layer_counts = st.integers(1, 3)
 dropouts = st.sampled_from((0.0, 0.0, 0.25, 0.5, 1.0))
 nonlinearities = st.sampled_from(("tanh", "relu"))
@@ -28,20 +33,12 @@ yes_no = st.booleans()
 biases = st.sampled_from((True, False))
 
 
-def _cell_state(
-    filler: Filler, gates: int, inputs: int, hidden: int, recurrent: int, *, bias: bool, suffix: str
-) -> dict[str, np.ndarray]:
-    """The weights of one cell under their state_dict names, in torch's order."""
-    state = {
-        f"weight_ih{suffix}": filler.operand(gates * hidden, inputs),
-        f"weight_hh{suffix}": filler.operand(gates * hidden, recurrent),
-    }
-    if bias:
-        state[f"bias_ih{suffix}"] = filler.operand(gates * hidden)
-        state[f"bias_hh{suffix}"] = filler.operand(gates * hidden)
-    if recurrent != hidden:
-        state[f"weight_hr{suffix}"] = filler.operand(recurrent, hidden)
-    return state
+def _regimes(kind: str, nonlinearity: str, profile: str) -> st.SearchStrategy[str]:
+    """The value regimes that a layer can have, the plainest first."""
+    sharp, usual = sharp_regimes(kind, nonlinearity), SATURATING_REGIMES
+    if profile == "long":
+        return st.sampled_from((*sharp, *("gentle",) * 3))
+    return st.sampled_from((*usual[:3], *sharp, *usual[3:]))
 
 
 @st.composite
@@ -52,11 +49,12 @@ def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
         layer: `"RNN"`, `"LSTM"` or `"GRU"`.
         dtype: torch's name of the dtype.
     """
-    profile = draw(profiles)
-    width = wide_widths if profile == "wide" else widths
+    profile = draw(layer_profiles)
+    width = {"wide": wide_widths, "long": long_widths}.get(profile, widths)
     plain = profile == "plain"
     input_size, hidden_size = draw(widths), draw(width)
-    layers = 1 if plain else draw(layer_counts)
+    # Of several layers only the last shows its states, from which each step is checked.
+    layers = 1 if plain or profile == "long" else draw(layer_counts)
     bidirectional = False if plain else draw(yes_no)
     batch_first = False if plain else draw(yes_no)
     bias = True if plain else draw(biases)
@@ -66,14 +64,15 @@ def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
     proj_size = 0
     if layer == "LSTM" and not plain and hidden_size > 1:
         proj_size = draw(st.integers(0, min(hidden_size - 1, 3)))
-    batch, length = draw(batches), draw(times)
+    batch, length = draw(batches), draw(long_times if profile == "long" else times)
     given = draw(yes_no)
     lengths: list[int] | None = None
     if batch is not None and not plain and draw(yes_no):
         lengths = [draw(st.integers(1, length)) for _ in range(batch)]
         lengths[draw(st.integers(0, batch - 1))] = length
     written = Written(draw(masks))
-    regime, seed = draw(saturating_regimes), draw(seeds)
+    regime, seed = draw(_regimes(layer, nonlinearity, profile)), draw(seeds)
+    given = given or regime == "hold"
 
     values: dict[str, Any] = {
         "num_layers": layers,
@@ -98,27 +97,25 @@ def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
 
     directions = 2 if bidirectional else 1
     output = proj_size or hidden_size
-    filler = Filler(regime, dtype, seed, input_size + hidden_size * directions + 2)
+    filler = SHARP.get(regime, Ordinary)(
+        layer, regime, dtype, seed, input_size=input_size, hidden_size=hidden_size,
+        recurrent=output, bias=bias, terms=input_size + hidden_size * directions + 2,
+    )  # fmt: skip
     state: dict[str, np.ndarray] = {}
     for index in range(layers):
         inputs = input_size if index == 0 else output * directions
         for suffix in ("", "_reverse")[:directions]:
-            state |= _cell_state(
-                filler, GATES[layer], inputs, hidden_size, output,
-                bias=bias, suffix=f"_l{index}{suffix}",
-            )  # fmt: skip
+            state |= filler.cell(inputs, f"_l{index}{suffix}")
     if batch is None:
         shape: tuple[int, ...] = (length, input_size)
     else:
         shape = (batch, length, input_size) if batch_first else (length, batch, input_size)
-    sizes = (output, hidden_size) if layer == "LSTM" else (output,)
-    middle = () if batch is None else (batch,)
-    hidden = [
-        filler.operand(layers * directions, *middle, size) if given else None for size in sizes
-    ]
+    middle = (layers * directions,) if batch is None else (layers * directions, batch)
+    h_0 = filler.h(*middle, output) if given else None
+    hidden = [h_0] if layer != "LSTM" else [h_0, filler.c(*middle, hidden_size) if given else None]
     return Case(
         Call(layer, arguments, state, dtype, "cpu"),
-        (filler.operand(*shape), *hidden),
+        (filler.x(*shape), *hidden),
         {} if lengths is None else {"lengths": lengths},
         labels={"profile": profile, "regime": regime},
         seed=seed,
@@ -142,7 +139,9 @@ def cells(draw: Draw, layer: str, dtype: str) -> Case:
     batch = draw(cell_batches)
     given = draw(yes_no)
     written = Written(draw(masks))
-    regime, seed = draw(saturating_regimes), draw(seeds)
+    kind = layer.removesuffix("Cell")
+    regime, seed = draw(_regimes(kind, nonlinearity, profile)), draw(seeds)
+    given = given or regime == "hold"
 
     values: dict[str, Any] = {"bias": bias}
     defaults: dict[str, Any] = {"bias": True}
@@ -150,17 +149,17 @@ def cells(draw: Draw, layer: str, dtype: str) -> Case:
         values["nonlinearity"], defaults["nonlinearity"] = nonlinearity, "tanh"
     arguments: dict[str, Any] = {"input_size": input_size, "hidden_size": hidden_size}
     arguments |= written.optional(values, defaults)
-    gates = GATES[layer.removesuffix("Cell")]
-    filler = Filler(regime, dtype, seed, input_size + hidden_size + 2)
-    state = _cell_state(filler, gates, input_size, hidden_size, hidden_size, bias=bias, suffix="")
+    filler = SHARP.get(regime, Ordinary)(
+        kind, regime, dtype, seed, input_size=input_size, hidden_size=hidden_size,
+        recurrent=hidden_size, bias=bias, terms=input_size + hidden_size + 2,
+    )  # fmt: skip
+    state = filler.cell(input_size)
     leading = () if batch is None else (batch,)
-    hidden = [
-        filler.operand(*leading, hidden_size) if given else None
-        for _ in range(2 if layer == "LSTMCell" else 1)
-    ]
+    h = filler.h(*leading, hidden_size) if given else None
+    hidden = [h] if kind != "LSTM" else [h, filler.c(*leading, hidden_size) if given else None]
     return Case(
         Call(layer, arguments, state, dtype, "cpu"),
-        (filler.operand(*leading, input_size), *hidden),
+        (filler.x(*leading, input_size), *hidden),
         labels={"profile": profile, "regime": regime},
         seed=seed,
     )

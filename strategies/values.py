@@ -12,7 +12,8 @@ from conformance.formats import REAL, format_of, round_to
 # The plainest first: shrinking moves towards the front.
 REGIMES = ("ramp", "integers", "full", "normal", "mixed", "large", "subnormal")
 regimes = st.sampled_from(REGIMES)
-saturating_regimes = st.sampled_from(("ramp", "integers", "full", "normal", "mixed", "large"))
+# Of layers whose activations saturate.
+SATURATING_REGIMES = ("ramp", "integers", "full", "normal", "mixed", "large")
 seeds = st.integers(0, 2**32 - 1)
 
 

@@ -17,8 +17,12 @@ from conformance.trial import Trial
 TINY = 400  # elements of the largest array that a loop in Python is given
 
 
-def _reference(case: Case) -> tuple[np.ndarray, ...]:
-    """The case's outputs by brute force."""
+def reference(case: Case) -> tuple[np.ndarray, ...]:
+    """A case's outputs by brute force.
+
+    Args:
+        case: of any layer.
+    """
     call, inputs = case.call, case.inputs
     name = call.layer.removeprefix("functional.").removeprefix("Lazy")
     arguments = {**call.arguments, **case.keywords}
@@ -69,9 +73,9 @@ def test_oracle_agrees_with_brute_force(layer: str) -> None:
         if max(x.size for x in arrays) > TINY or case.labels["regime"] in ("large", "subnormal"):
             continue
         expected = Trial(torch_backend, CATALOGUE[layer], case).expected
-        reference = _reference(case)
-        assert len(expected) == len(reference)
-        for oracle, brute in zip(expected, reference, strict=True):
+        brutes = reference(case)
+        assert len(expected) == len(brutes)
+        for oracle, brute in zip(expected, brutes, strict=True):
             assert oracle.shape == brute.shape, case
             near = np.abs(oracle.value - brute) <= oracle.error
             assert (near | (oracle.value == brute))[np.isfinite(oracle.error)].all(), case

@@ -313,6 +313,21 @@ def _least_values(layer: str) -> dict[str, set[Any]]:
     return {"leading": {0, 1, 2, 3}, "empty": both}
 
 
+@pytest.mark.parametrize("layer", [*RECURRENT, *(f"{name}Cell" for name in RECURRENT)])
+def test_every_regime_of_a_recurrent_layer_is_reached(layer: str) -> None:
+    usual = {"ramp", "integers", "full", "normal", "mixed", "large"}
+    sharp = {"RNN": {"zero", "bits", "saturated", "relu"}}
+    own = sharp.get(layer.removesuffix("Cell"), {"zero", "bits", "saturated", "hold"})
+    profiles = {"plain", "full", "wide"}
+    if layer in RECURRENT:
+        own, profiles = own | {"gentle"}, profiles | {"long"}
+    for dtype in DTYPES:
+        drawn = Counter(case.labels["regime"] for case in cases(layer, dtype))
+        assert set(drawn) == usual | own
+        assert min(drawn[regime] for regime in usual | own - {"gentle"}) >= 5
+        assert {case.labels["profile"] for case in cases(layer, dtype)} == profiles
+
+
 @pytest.mark.parametrize("layer", [name for name in LAYERS if name != "Identity"])
 def test_arguments_are_left_out_in_a_good_share_of_cases(layer: str) -> None:
     written: Counter[str] = Counter()

@@ -9,7 +9,7 @@ import numpy as np
 from ..case import Unsupported
 from ..laws import Claim, Law
 from ..oracles.rounding import Rounded
-from ..trial import Evidence, Failure, Inapplicable, Trial, worst
+from ..trial import Evidence, Failure, Inapplicable, Trial
 from .values import compare
 
 _STREAM = 0x6C617773  # this check's own random numbers of a case
@@ -40,7 +40,7 @@ def check(trial: Trial) -> Evidence:
         except Inapplicable:
             continue
         spoken = True
-        evidence = _sum(evidence, found)
+        evidence += found
         compared += found.comparisons > 0
         if compared == FEW:
             break
@@ -67,7 +67,7 @@ def held(trial: Trial, law: Law, place: int) -> Evidence:
     try:
         for claim in law.claims(trial, generator):
             spoken = True
-            evidence = _sum(evidence, _compared(law, claim))
+            evidence += _compared(law, claim)
     except Failure as failure:
         raise Failure(f"law {law.name!r}: {law.statement}\n{failure}") from failure
     if not spoken:
@@ -86,7 +86,7 @@ def _compared(law: Law, claim: Claim) -> Evidence:
             raise Failure(
                 f"  one call    {claim.got.text}\n  the other   {claim.wanted.text}\n{failure}"
             ) from failure
-        evidence = _sum(evidence, found)
+        evidence += found
     return evidence
 
 
@@ -94,7 +94,3 @@ def _within_both(got: Rounded, wanted: Rounded) -> Rounded:
     if got.shape != wanted.shape:
         return wanted
     return replace(wanted, error=wanted.error + got.error, node=None)
-
-
-def _sum(a: Evidence, b: Evidence) -> Evidence:
-    return Evidence(a.comparisons + b.comparisons, worst(a.margin, b.margin))

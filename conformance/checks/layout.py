@@ -12,7 +12,7 @@ from conformance.strategies.layouts import possible
 
 from ..case import Case, Unsupported
 from ..oracles.rounding import Rounded, exactly
-from ..trial import Evidence, Failure, Trial, worst
+from ..trial import Evidence, Failure, Trial
 from .values import compare
 
 # A tensor is named by its place among the inputs, or by its state_dict name.
@@ -137,14 +137,14 @@ def _run(trial: Trial, case: Case) -> Evidence:
     outputs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
     if len(outputs) != len(laid.shapes):
         raise Failure(f"got {len(outputs)} outputs of forward_grad, wanted {len(laid.shapes)}")
-    return _sum(evidence, _compared(laid, outputs, " while recording gradients"))
+    return evidence + _compared(laid, outputs, " while recording gradients")
 
 
 def _compared(laid: Trial, outputs: tuple[Any, ...], when: str) -> Evidence:
     evidence = Evidence()
     for name, native, expected in zip(laid.names, outputs, _expected(laid), strict=True):
-        evidence = _sum(evidence, _own_memory(laid, name + when, native))
-        evidence = _sum(evidence, compare(name + when, laid.get(native), expected))
+        evidence += _own_memory(laid, name + when, native)
+        evidence += compare(name + when, laid.get(native), expected)
     return evidence
 
 
@@ -190,7 +190,3 @@ def _own_memory(laid: Trial, name: str, output: Any) -> Evidence:
         if shared:
             raise Failure(f"{name} shares memory with {place}: expected memory of its own")
     return Evidence(count)
-
-
-def _sum(a: Evidence, b: Evidence) -> Evidence:
-    return Evidence(a.comparisons + b.comparisons, worst(a.margin, b.margin))

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..case import Unsupported
 from ..protocols import Layer
-from ..trial import Evidence, Failure, Trial, worst
+from ..trial import Evidence, Failure, Trial
 from . import values
 
 Arrays = Mapping[str, np.ndarray]
@@ -28,18 +28,17 @@ class Tally:
     """What has been compared so far."""
 
     def __init__(self) -> None:
-        self.comparisons, self.margin = 0, None  # type: tuple[int, float | None]
+        self.evidence = Evidence()
 
-    @property
-    def evidence(self) -> Evidence:
-        """The sum of it."""
-        return Evidence(self.comparisons, self.margin)
+    def count(self, comparisons: int) -> None:
+        """So many more numbers or facts are as they should be."""
+        self.evidence += Evidence(comparisons)
 
     def equal(self, what: str, got: Any, wanted: Any) -> None:
         """One fact is as it should be."""
         if got != wanted:
             raise Failure(f"{what}\n  got    {got!r}\n  wanted {wanted!r}")
-        self.comparisons += 1
+        self.count(1)
 
     def same(self, what: str, got: Arrays, wanted: Arrays) -> None:
         """Arrays have the same bits; one NaN is as good as another."""
@@ -55,7 +54,7 @@ class Tally:
                     f"{what}: {name}{[int(i) for i in at]}, {int(wrong.sum())} of {array.size} "
                     f"differ\n  got    {again[at].item()!r}\n  wanted {array[at].item()!r}"
                 )
-            self.comparisons += array.size
+            self.count(array.size)
 
     def within(self, what: str, trial: Trial, like: Trial | None = None) -> None:
         """A trial's answer is within the oracle's bound.
@@ -68,11 +67,9 @@ class Tally:
         if like is not None:
             trial.expected = like.expected
         try:
-            found = values.check(trial)
+            self.evidence += values.whole(trial)
         except Failure as failure:
             raise Failure(f"{what}: {failure}") from failure
-        self.comparisons += found.comparisons
-        self.margin = worst(self.margin, found.margin)
 
 
 def sibling(trial: Trial, layer: Layer | None = None, **changes: Any) -> Trial:

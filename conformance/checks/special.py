@@ -17,7 +17,7 @@ from ..describe import array_text, number_text
 from ..formats import FORMATS, format_of
 from ..oracles.precision import Precision
 from ..oracles.rounding import Rounded, exactly
-from ..trial import Evidence, Failure, Inapplicable, Trial, worst
+from ..trial import Evidence, Failure, Inapplicable, Trial
 from .values import compare
 
 _STREAM = 0x73706563  # this check's own random numbers of a case
@@ -52,22 +52,18 @@ def check(trial: Trial) -> Evidence:
     for case in _derived(trial):
         special = Trial(trial.backend, trial.row, case, trial.numerics)
         try:
-            found = _held(special)
+            evidence += _held(special)
         except Failure as failure:
             raise Failure(f"{_told(special)}\n{failure}") from failure
-        comparisons = evidence.comparisons + found.comparisons
-        evidence = Evidence(comparisons, worst(evidence.margin, found.margin))
     return evidence
 
 
 def _held(trial: Trial) -> Evidence:
     evidence = Evidence()
     for name, got, wanted in zip(trial.names, trial.arrays, _expected(trial), strict=True):
-        found = compare(name, got, wanted)
-        count = evidence.comparisons + found.comparisons + _nan(name, got, wanted)
+        evidence += compare(name, got, wanted) + Evidence(_nan(name, got, wanted))
         if trial.row.name == "Identity":
-            count += _signs_of_zero(name, got, wanted)
-        evidence = Evidence(count, worst(evidence.margin, found.margin))
+            evidence += Evidence(_signs_of_zero(name, got, wanted))
     return evidence
 
 
@@ -296,9 +292,11 @@ def _recurrent(trial: Trial) -> tuple[Rounded, ...]:
 
     if saturates:
         # The smallest gate that vanishes must, times the stand-in, still be in doubt.
-        normal = max(precision.normal, 1e-80)
+        doubting = replace(
+            precision, largest=2.0**900, normal=max(precision.normal, 1e-80), saturates=False
+        )
         reached = lost
-        results = _oracle(trial, replace(precision, largest=2.0**900, normal=normal), near)
+        results = _oracle(trial, doubting, near)
     else:
         reached = _oracle(trial, precision, lambda x: np.where(np.isfinite(x), 0.0, np.nan))
         results = _oracle(trial, precision, near)

@@ -50,7 +50,7 @@ def check(trial: Trial) -> Evidence:
                 part(trial, tally)
             except Unsupported as reason:
                 declined = declined or reason
-    if not tally.comparisons:
+    if not tally.evidence.comparisons:
         raise declined or (Inapplicable() if offered else Unsupported("state not offered"))
     return tally.evidence
 
@@ -126,7 +126,7 @@ def _initial_values(trial: Trial, tally: Tally, found: Arrays) -> None:
             raise Failure(f"initial {name} is not within ±{limit:.6g}: {array_text(array)}")
         if array.size >= FEW and np.ptp(array) == 0 and math.isfinite(limit):
             raise Failure(f"initial {name}: all {array.size} values are {array.flat[0]!r}")
-        tally.comparisons += array.size
+        tally.count(array.size)
     pooled = np.concatenate([array.reshape(-1) for array in found.values()]) / limit
     if not pooled.size or not math.isfinite(limit):
         return
@@ -273,7 +273,7 @@ def _dropout_rate(trial: Trial, tally: Tally) -> None:
                     f"{name} in train mode with dropout={p}, each to be 0 or the kept value\n"
                     f"  got    {array_text(got)}\n  kept   {array_text(kept.value)}"
                 )
-            tally.comparisons += got.size
+            tally.count(got.size)
             if name == "output":
                 masks.append(np.abs(got) > 2 * format_of(call.dtype).normal)
     first, second = masks
@@ -290,4 +290,4 @@ def _dropout_rate(trial: Trial, tally: Tally) -> None:
     for where, same in alike.items():
         if same:
             raise Failure(f"dropout in train mode drops the same elements {where}")
-    tally.comparisons += 1 + len(alike)
+    tally.count(1 + len(alike))

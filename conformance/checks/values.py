@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from ..describe import array_text, number_text
 from ..oracles.rounding import Rounded
-from ..trial import Evidence, Failure, Trial, worst
+from ..trial import Evidence, Failure, Trial
+from .steps import forced
+
+_WIDEST = 64  # 2⁶⁴ units in the last place are no nearer than any more
 
 
 def check(trial: Trial) -> Evidence:
     """Hold the outputs against the oracle: equal where no rounding is possible, else within bounds.
+
+    A recurrent layer is held against it step by step as well (`steps`).
+
+    Args:
+        trial: the case on the backend.
+
+    Raises:
+        Failure: if any element is further away than its bound.
+    """
+    evidence = whole(trial)
+    for name, got, expected in forced(trial):
+        evidence += compare(name, got, expected)
+    return evidence
+
+
+def whole(trial: Trial) -> Evidence:
+    """Hold the outputs against the oracle of the whole layer only.
 
     Args:
         trial: the case on the backend.
@@ -20,10 +42,7 @@ def check(trial: Trial) -> Evidence:
     """
     evidence = Evidence()
     for name, got, expected in zip(trial.names, trial.arrays, trial.expected, strict=True):
-        found = compare(name, got, expected)
-        evidence = Evidence(
-            evidence.comparisons + found.comparisons, worst(evidence.margin, found.margin)
-        )
+        evidence += compare(name, got, expected)
     return evidence
 
 
@@ -53,7 +72,23 @@ def compare(name: str, got: np.ndarray, expected: Rounded) -> Evidence:
         bounded = decided & (expected.error > 0) & np.isfinite(distance)
         ratios = distance[bounded] / expected.error[bounded]
     margin = float(ratios.max()) if ratios.size else None
-    return Evidence(int(decided.sum()), margin)
+    return Evidence(int(decided.sum()), margin, _ulps(distance[decided], expected, decided))
+
+
+def _ulps(distance: np.ndarray, expected: Rounded, decided: np.ndarray) -> Counter[str]:
+    """How many distances are how large, in powers of 2 of a unit in the last place."""
+    wrong = np.isfinite(distance) & (distance > 0)
+    found: Counter[str] = Counter()
+    if wrong.size > (count := int(wrong.sum())):
+        found["exact"] = wrong.size - count
+    if count:
+        precision = expected.precision
+        size = np.abs(expected.value[decided][wrong])
+        normal = np.frexp(size)[1] + np.frexp(precision.unit)[1]
+        powers = np.frexp(distance[wrong])[1] - np.maximum(normal, np.frexp(precision.underflow)[1])
+        for power, number in zip(*np.unique(powers, return_counts=True), strict=True):
+            found[str(int(np.clip(power, -_WIDEST, _WIDEST)))] += int(number)
+    return found
 
 
 def _message(

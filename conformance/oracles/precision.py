@@ -22,6 +22,7 @@ class Precision:
         normal, largest: range of the format.
         tanh_ulp, sigmoid_ulp: accuracy of the activations.
         complex: whether the dtype is complex.
+        saturates: tanh and the logistic function reach their limits exactly (`saturation`).
     """
 
     dtype: str
@@ -35,6 +36,7 @@ class Precision:
     tanh_ulp: float
     sigmoid_ulp: float
     complex: bool = False
+    saturates: bool = True
 
     @property
     def half(self) -> bool:
@@ -78,4 +80,6 @@ class Precision:
             tanh_ulp=numerics.tanh_ulp,
             sigmoid_ulp=numerics.sigmoid_ulp,
             complex=dtype in REAL,
+            saturates=numerics.tanh_ulp <= Numerics.tanh_ulp
+            and numerics.sigmoid_ulp <= Numerics.sigmoid_ulp,
         )

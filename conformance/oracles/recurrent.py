@@ -131,13 +131,21 @@ def rnn_step(x: Rounded, hidden: Hidden, w: Weights, nonlinearity: str = "tanh")
 def lstm_step(x: Rounded, hidden: Hidden, w: Weights) -> Hidden:
     """i, f, g, o gates; c' = f⊙c + i⊙g; h' = o⊙tanh(c'), projected by W_hr where there is one."""
     h, c = hidden
-    i, f, g, o = _gates(total(w.input_part(x) + w.hidden_part(h)), 4)
-    i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+    i, f, g, o = lstm_gates(x, h, w)
     new_c = f * c + i * g
-    new_h = o * tanh(new_c)
-    if w.projection is not None:
-        new_h = Sums(new_h, w.projection, None).value()
-    return new_h, new_c
+    return lstm_output(o, new_c, w), new_c
+
+
+def lstm_gates(x: Rounded, h: Rounded, w: Weights) -> tuple[Rounded, Rounded, Rounded, Rounded]:
+    """i, f, g, o = σ, σ, tanh, σ of W_ih x + b_ih + W_hh h + b_hh."""
+    i, f, g, o = _gates(total(w.input_part(x) + w.hidden_part(h)), 4)
+    return sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+
+
+def lstm_output(o: Rounded, c: Rounded, w: Weights) -> Rounded:
+    """h' = o⊙tanh(c'), projected by W_hr where there is one."""
+    h = o * tanh(c)
+    return h if w.projection is None else Sums(h, w.projection, None).value()
 
 
 def gru_step(x: Rounded, hidden: Hidden, w: Weights) -> Hidden:

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..formats import FORMATS
 from .precision import Precision
+from .saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 
 _OWN = FORMATS["float64"].unit  # the oracle rounds, too
 
@@ -103,7 +104,8 @@ class Rounded:
         a, b = np.abs(self.value), np.abs(other.value)
         propagated = a * other.error + self.error * b + self.error * other.error
         value = self.value * other.value
-        quanta = _quanta(self) * _quanta(other)
+        with np.errstate(invalid="ignore"):  # 0, a multiple of anything, times what is in doubt
+            quanta = _quanta(self) * _quanta(other)
         underflow = np.where(
             (value == 0) | (quanta >= self.precision.underflow), 0.0, self.precision.underflow
         )
@@ -301,7 +303,8 @@ def tanh(x: Rounded) -> Rounded:
     decay = np.exp(-2.0 * np.maximum(np.abs(x.value) - x.error, 0.0))
     propagated = np.minimum(4.0 * decay / (1.0 + decay) ** 2 * x.error, 2.0)
     own = 2 * precision.tanh_ulp * precision.unit * (np.abs(value) + propagated)
-    result = _activated(x, value, propagated + own + precision.underflow)
+    ends = [(_reaches(x, s * TANH_ONE), s) for s in (1.0, -1.0)]
+    result = _activated(x, value, propagated + own + precision.underflow, ends)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         t = plain(result)
@@ -321,7 +324,8 @@ def sigmoid(x: Rounded) -> Rounded:
     # be a normal number: for results up to √2 times the smallest one.
     vanishing = np.sqrt(2.0) * precision.normal
     own = 2 * precision.sigmoid_ulp * precision.unit * (value + propagated) + vanishing
-    result = _activated(x, value, propagated + own)
+    ends = [(_reaches(x, SIGMOID_ONE), 1.0), (_reaches(x, SIGMOID_ZERO), 0.0)]
+    result = _activated(x, value, propagated + own, ends)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         s = plain(result)
@@ -335,9 +339,22 @@ def _one_minus(x: Rounded) -> Rounded:
     return one + Rounded(-x.value, x.error, x.precision)
 
 
-def _activated(x: Rounded, value: np.ndarray, error: np.ndarray) -> Rounded:
-    """An activation is exact at 0, and anything at all where its operand may be NaN or infinite."""
+def _reaches(x: Rounded, threshold: float) -> np.ndarray:
+    """Where the operand, in doubt as it may be, is certainly further from 0 than a threshold."""
+    size = np.copysign(1.0, threshold) * x.value - x.error
+    return np.asarray((size >= abs(threshold)) & x.precision.saturates)
+
+
+def _activated(
+    x: Rounded, value: np.ndarray, error: np.ndarray, ends: Sequence[tuple[np.ndarray, float]]
+) -> Rounded:
+    """An activation is exact at 0 and where it has reached a limit.
+
+    It is anything at all where its operand may be NaN or infinite.
+    """
     error = np.where((x.value == 0) & (x.error == 0), 0.0, error)
+    for reached, limit in ends:
+        value, error = np.where(reached, limit, value), np.where(reached, 0.0, error)
     return Rounded(value, np.where(np.isfinite(x.error), error, np.inf), x.precision)
 
 
@@ -373,10 +390,7 @@ def blend(z: Rounded, n: Rounded, h: Rounded) -> Rounded:
     )
     steps = 2 * reach_z * (reach_n + reach_h) + 2 * reach_rest * reach_n
     rounding = unit * (steps + np.abs(value) + propagated) + 3 * z.precision.underflow
-    held = (z.value == 1) & (z.error == 0)
-    error = np.where(
-        held & (h.error == 0) & (n.value == 0) & (n.error == 0), 0.0, propagated + rounding
-    )
+    error = np.where(_blends_exactly(z, n, h), 0.0, propagated + rounding)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         minus_n = Rounded(-n.value, n.error, n.precision)
@@ -387,6 +401,17 @@ def blend(z: Rounded, n: Rounded, h: Rounded) -> Rounded:
         ]
 
     return traced(Rounded(value, error, z.precision), [z, n, h], pull)
+
+
+def _blends_exactly(z: Rounded, n: Rounded, h: Rounded) -> np.ndarray:
+    """Where neither (1 − z)·n + z·h nor n + z·(h − n) rounds anywhere."""
+    known = (z.error == 0) & (n.error == 0) & (h.error == 0)
+    if not known.any():
+        return np.asarray(known)
+    z, n, h = plain(z), plain(n), plain(h)
+    minus_n = Rounded(-n.value, n.error, n.precision)
+    weighted, from_n = _one_minus(z) * n + z * h, n + z * (h + minus_n)
+    return np.asarray(known & (weighted.error == 0) & (from_n.error == 0))
 
 
 def _masked(cotangent: Rounded, mask: np.ndarray) -> Rounded:

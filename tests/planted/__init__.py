@@ -34,6 +34,7 @@ from . import (  # noqa: F401 - imported for what they plant
     lstm_cell,
     recurrent,
     recurrent_contract,
+    sharp,
     sole,
     transposed,
 )

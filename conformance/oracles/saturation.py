@@ -1,0 +1,29 @@
+"""Where tanh and the logistic function have reached their limits, exactly, in any implementation.
+
+In exact arithmetic they never do; in a format they do where the rest is lost. An implementation may
+compute in a wider format than the call's and round what it hands out (oneDNN's bfloat16 LSTM keeps
+gates and cell state in float32: tanh 7.4 = 1 − 7e-7 there, and c = −1 + 1·g shows it), so
+the widest format counts, float64 (u = 2⁻⁵³), whatever the dtype. What an implementation adds to
+that is the error of its exponential, a factor 1 + 2k·u for k ULP; 2 is room for any that is no
+worse than `Numerics` by default, in any dtype. A backend that declares less accuracy may use a
+form of another kind (a table that ends short of 1): of it nothing exact is asked
+(`Precision.saturates`).
+
+The usual forms: 1/(1 + e⁻ˣ); eˣ/(1 + eˣ); 1 − 2/(e²ˣ + 1); each of the two functions by way of the
+other; rational forms and tables, which are cut off where they have reached the limit.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..formats import FORMATS
+
+_UNIT, _TINY = FORMATS["float64"].unit, FORMATS["float64"].tiny
+
+# 1 − σ(x) < e⁻ˣ; twice that shall be below u/2, half the distance from 1 to the number before it.
+SIGMOID_ONE = math.log(4 / _UNIT)  # 38.1
+# σ(x) < eˣ; twice that shall be below half the smallest subnormal number. (float32 alone: 104.)
+SIGMOID_ZERO = -math.log(4) + math.log(_TINY)  # -745.8
+# 1 − tanh x < 2e⁻²ˣ; twice that shall be below u/2.
+TANH_ONE = math.log(8 / _UNIT) / 2  # 19.4
