@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from hypothesis.strategies import SearchStrategy
@@ -50,19 +50,30 @@ class Row:
     laws: tuple[Law, ...] = ()
     steps: Callable[..., Any] | None = None
 
-    @property
+    @cached_property
+    def _parameters(self) -> tuple[inspect.Parameter, ...]:
+        return tuple(inspect.signature(self.values).parameters.values())[1:]
+
+    @cached_property
     def required(self) -> tuple[str, ...]:
         """Names of the arguments that have no default, in torch's order."""
-        parameters = inspect.signature(self.values).parameters.values()
         return tuple(
-            p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty
+            p.name for p in self._parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty
         )
 
-    @property
+    @cached_property
+    def defaults(self) -> Mapping[str, Any]:
+        """The defaults of the other arguments."""
+        return {
+            p.name: p.default
+            for p in self._parameters
+            if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+        }
+
+    @cached_property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs, in torch's order."""
-        parameters = list(inspect.signature(self.values).parameters.values())[1:]
-        return tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+        return tuple(p.name for p in self._parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
 
     def dtypes(self, case: Case) -> str:
         """The dtype that every output of a case must have."""

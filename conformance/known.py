@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import inspect
 import json
 import operator
 import re
@@ -201,12 +200,7 @@ def _installed(package: str, specifier: str) -> bool:
 def _facts(case: Case) -> dict[str, Any]:
     """What conditions can speak of: arguments with their defaults, and the inputs' form."""
     row = CATALOGUE[case.call.layer]
-    parameters = inspect.signature(row.values).parameters.values()
-    facts: dict[str, Any] = {
-        p.name: p.default
-        for p in parameters
-        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
-    }
+    facts: dict[str, Any] = dict(row.defaults)
     if "conv" in row.name.lower():
         facts["groups"] = 1  # the modules' oracles hand it on
     facts |= case.call.arguments

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from .oracles.rounding import Rounded, exactly
 from .protocols import Backend, Layer
 
 T = TypeVar("T")
+_EXPECTED: WeakKeyDictionary[Case, tuple[Precision, tuple[Rounded, ...]]] = WeakKeyDictionary()
 
 
 class Failure(Exception):  # noqa: N818 - what a check finds is no error of the suite
@@ -144,8 +146,14 @@ class Trial:
 
     @cached_property
     def expected(self) -> tuple[Rounded, ...]:
-        """The outputs' values and bounds by the oracle."""
+        """The outputs' values and bounds by the oracle, computed once for all checks."""
         precision = self.precision
+        kept = _EXPECTED.get(self.case)
+        if kept is None or kept[0] != precision:
+            kept = _EXPECTED[self.case] = precision, self._evaluated(precision)
+        return kept[1]
+
+    def _evaluated(self, precision: Precision) -> tuple[Rounded, ...]:
         inputs = [None if x is None else exactly(x, precision) for x in self.case.inputs]
         state = {name: exactly(x, precision) for name, x in self.case.call.state.items()}
         return self.evaluate(state, inputs)

@@ -240,7 +240,7 @@ def _sums(trial: Trial) -> Rounded:
         # ∞ times a weight that may be read as zero.
         (flushed,) = _oracle(trial, precision, lambda x: _signs(x, precision.normal))
         certain &= (flushed.value == classes) | (np.isnan(flushed.value) & np.isnan(classes))
-    taken = np.isnan(_oracle(trial, precision, _only_nan)[0].value)
+    taken = _taken(trial, precision)[0]
     if "ilinear" in trial.row.name:
         certain &= taken | (np.isinf(classes) & _in_range(trial, precision))
         error = np.where(_in_range(trial, precision), error, np.inf)
@@ -280,10 +280,17 @@ def _in_range(trial: Trial, precision: Precision) -> bool:
     return bool(high < precision.largest / 2 and low >= precision.normal)
 
 
+def _taken(trial: Trial, precision: Precision) -> list[np.ndarray]:
+    """Where each output is NaN by what NaN reaches alone."""
+    if not any(np.isnan(x).any() for x in trial.case.inputs if x is not None):
+        return [np.zeros(shape, bool) for shape in trial.shapes]
+    return [np.isnan(result.value) for result in _oracle(trial, precision, _only_nan)]
+
+
 def _recurrent(trial: Trial) -> tuple[Rounded, ...]:
     """NaN takes all that it reaches; one infinity saturates; what two reach is undecided."""
     precision = trial.precision
-    lost = _oracle(trial, precision, _only_nan)
+    lost = _taken(trial, precision)
     saturates = _saturates(trial, precision)
 
     def near(x: np.ndarray) -> np.ndarray:
@@ -298,20 +305,20 @@ def _recurrent(trial: Trial) -> tuple[Rounded, ...]:
         reached = lost
         results = _oracle(trial, doubting, near)
     else:
-        reached = _oracle(trial, precision, lambda x: np.where(np.isfinite(x), 0.0, np.nan))
+        reached = lost
+        if any(np.isinf(x).any() for x in trial.case.inputs if x is not None):
+            beyond = _oracle(trial, precision, lambda x: np.where(np.isfinite(x), 0.0, np.nan))
+            reached = [np.isnan(result.value) for result in beyond]
         results = _oracle(trial, precision, near)
     wanted = []
     for result, nan, touched in zip(results, lost, reached, strict=True):
-        value, error = result.value, np.where(np.isnan(touched.value), np.inf, result.error)
+        value, error = result.value, np.where(touched, np.inf, result.error)
         size = np.abs(value)
         infinite = saturates & (size - error > _BEYOND)
         fits = size + error <= min(precision.largest, _MODERATE if saturates else np.inf)
         value = np.where(infinite, np.copysign(np.inf, value), value)
         error = np.where(infinite, 0.0, np.where(fits, error, np.inf))
-        taken = np.isnan(nan.value)
-        wanted.append(
-            Rounded(np.where(taken, np.nan, value), np.where(taken, 0.0, error), precision)
-        )
+        wanted.append(Rounded(np.where(nan, np.nan, value), np.where(nan, 0.0, error), precision))
     return tuple(wanted)
 
 

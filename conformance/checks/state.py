@@ -6,7 +6,6 @@ Randomness is tested so that a layer as documented fails a test with a probabili
 
 from __future__ import annotations
 
-import inspect
 import math
 import warnings
 from collections.abc import Mapping
@@ -146,10 +145,8 @@ def _read(trial: Trial, layer: Layer) -> Mapping[str, Any]:
 def _attributes(trial: Trial, tally: Tally, layer: Layer, before: Mapping[str, Any]) -> None:
     """After a call: what was inferred, the arguments' defaults, and the class of a lazy layer."""
     call, found = trial.case.call, _read(trial, layer)
-    parameters = inspect.signature(trial.row.values).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     for name, wanted in states.attributes(
-        call.layer, call.arguments, defaults, _first_shape(trial)
+        call.layer, call.arguments, trial.row.defaults, _first_shape(trial)
     ).items():
         if name in found:
             got = states.readable(call.layer, name, found[name])

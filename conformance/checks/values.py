@@ -86,8 +86,10 @@ def _ulps(distance: np.ndarray, expected: Rounded, decided: np.ndarray) -> Count
         size = np.abs(expected.value[decided][wrong])
         normal = np.frexp(size)[1] + np.frexp(precision.unit)[1]
         powers = np.frexp(distance[wrong])[1] - np.maximum(normal, np.frexp(precision.underflow)[1])
-        for power, number in zip(*np.unique(powers, return_counts=True), strict=True):
-            found[str(int(np.clip(power, -_WIDEST, _WIDEST)))] += int(number)
+        lowest = int(powers.min())
+        for above, number in enumerate(np.bincount(powers - lowest).tolist()):
+            if number:
+                found[str(max(-_WIDEST, min(_WIDEST, lowest + above)))] += number
     return found
 
 

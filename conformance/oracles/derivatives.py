@@ -79,18 +79,27 @@ def accumulate(parts: Sequence[Rounded]) -> Rounded:
     if len(parts) == 1:
         return replace(parts[0], node=None)
     precision = parts[0].precision
-    value = np.sum([part.value for part in parts], axis=0)
-    error = np.sum([part.error for part in parts], axis=0)
-    sizes = [np.abs(p.value) if p.magnitude is None else p.magnitude for p in parts]
-    magnitude = np.sum(sizes, axis=0)
+    value, error = parts[0].value, parts[0].error
+    magnitude = _size(parts[0])
+    for part in parts[1:]:
+        value, error = value + part.value, error + part.error
+        magnitude = magnitude + _size(part)
     terms = sum(part.terms for part in parts)
     rounding = (precision.unit + FORMATS["float64"].unit) * (magnitude + error)
     inexact = error + terms * rounding
-    grains = [quanta(part.value) if part.grain is None else part.grain for part in parts]
-    least = np.min([np.broadcast_to(grain, value.shape) for grain in grains], axis=0)
+    beyond = np.where(magnitude > precision.largest, np.inf, inexact)
+    if error.all():
+        return Rounded(value, beyond, precision, magnitude, 0.0, terms)
+    least: np.ndarray | float = np.inf
+    for part in parts:
+        least = np.minimum(least, quanta(part.value) if part.grain is None else part.grain)
+    least = np.broadcast_to(least, value.shape)
     with np.errstate(over="ignore"):
         limit = np.ldexp(least, precision.bits) if precision.bits else np.zeros(value.shape)
     exact = (error == 0) & (magnitude <= limit)
-    error = np.where(exact, 0.0, inexact)
-    error = np.where(magnitude > precision.largest, np.inf, error)
+    error = np.where(exact & np.isfinite(beyond), 0.0, beyond)
     return Rounded(value, error, precision, magnitude, float(least.min(initial=np.inf)), terms)
+
+
+def _size(part: Rounded) -> np.ndarray:
+    return np.abs(part.value) if part.magnitude is None else part.magnitude

@@ -23,7 +23,6 @@ from .rounding import (
     exactly,
     join,
     multilinear,
-    plain,
     relu,
     sigmoid,
     tanh,
@@ -47,6 +46,16 @@ class Weights:
         self.ih, self.hh = state["weight_ih" + suffix], state["weight_hh" + suffix]
         self.bias_ih, self.bias_hh = state.get("bias_ih" + suffix), state.get("bias_hh" + suffix)
         self.projection = state.get("weight_hr" + suffix)
+        self._rows: dict[tuple[int, int], Weights] = {}
+
+    def rows(self, part: slice) -> Weights:
+        """The weights of some of the gates only."""
+        key = (part.start, part.stop)
+        if key not in self._rows:
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            whole = zip(names, (self.ih, self.hh, self.bias_ih, self.bias_hh), strict=True)
+            self._rows[key] = Weights({name: x[part] for name, x in whole if x is not None})
+        return self._rows[key]
 
     def input_part(self, x: Rounded) -> list[Sums]:
         """W_ih x + b_ih."""
@@ -99,25 +108,28 @@ def total(parts: Sequence[Sums]) -> Rounded:
     for result in results[1:]:
         added = added + result
     if not added.precision.half:
-        # All products may be accumulated in one go: n counts the terms of all parts.
-        return _as_one_sum(parts, added)
+        return _as_one_sum(results, added)
     return added
 
 
-def _as_one_sum(parts: Sequence[Sums], added: Rounded) -> Rounded:
+def _as_one_sum(results: Sequence[Rounded], added: Rounded) -> Rounded:
+    """All products may be accumulated in one go: n·u·Σ|terms| with n and Σ of all sums.
+
+    Each result has n_k·u·M_k already; what is missing are its n_k with the others' M.
+    """
     if not added.error.any():
         return added
-    joint_x = join([plain(part.x) for part in parts], axis=-1)
-    joint_w = join([plain(part.weight) for part in parts], axis=-1)
-    biases = [part.bias for part in parts if part.bias is not None]
-    bias = None
-    if biases:
-        magnitude = sum(np.abs(b.value) for b in biases)
-        # A stand-in with the magnitude of both biases bounds their share of the sum.
-        bias = Rounded(np.asarray(magnitude), np.zeros(np.shape(magnitude)), added.precision)
-    terms = joint_x.shape[-1] + max(len(biases) - 1, 0)
-    joint = multilinear(_product, joint_x, joint_w, plus=bias, terms=terms, wide=True)
-    error = np.where(added.error == 0, 0.0, np.maximum(added.error, joint.error))
+    magnitudes = [np.abs(r.value) if r.magnitude is None else r.magnitude for r in results]
+    total = sum(magnitudes)
+    unit = added.precision.wide_unit
+    crossed = sum(
+        result.terms * unit * (total - magnitude)
+        for result, magnitude in zip(results, magnitudes, strict=True)
+    )
+    joint = sum(result.error for result in results) + crossed
+    if unit != added.precision.unit:  # accumulated otherwise, then stored
+        joint = joint + added.precision.unit * (np.abs(added.value) + joint)
+    error = np.where(added.error == 0, 0.0, np.maximum(added.error, joint))
     return replace(added, error=error)
 
 
@@ -138,8 +150,11 @@ def lstm_step(x: Rounded, hidden: Hidden, w: Weights) -> Hidden:
 
 def lstm_gates(x: Rounded, h: Rounded, w: Weights) -> tuple[Rounded, Rounded, Rounded, Rounded]:
     """i, f, g, o = σ, σ, tanh, σ of W_ih x + b_ih + W_hh h + b_hh."""
-    i, f, g, o = _gates(total(w.input_part(x) + w.hidden_part(h)), 4)
-    return sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+    sums = total(w.input_part(x) + w.hidden_part(h))
+    size = sums.shape[-1] // 4
+    i, f = _gates(sigmoid(sums[..., : 2 * size]), 2)
+    g, o = _gates(sums[..., 2 * size :], 2)
+    return i, f, tanh(g), sigmoid(o)
 
 
 def lstm_output(o: Rounded, c: Rounded, w: Weights) -> Rounded:
@@ -153,15 +168,11 @@ def gru_step(x: Rounded, hidden: Hidden, w: Weights) -> Hidden:
     (h,) = hidden
     size = h.shape[-1]
     gates, new = slice(0, 2 * size), slice(2 * size, 3 * size)
-    r, z = _gates(total([_rows(part, gates) for part in w.input_part(x) + w.hidden_part(h)]), 2)
-    r, z = sigmoid(r), sigmoid(z)
-    (from_input,), (from_hidden,) = w.input_part(x), w.hidden_part(h)
-    n = tanh(_rows(from_input, new).value() + r * _rows(from_hidden, new).value())
+    both, last = w.rows(gates), w.rows(new)
+    r, z = _gates(sigmoid(total(both.input_part(x) + both.hidden_part(h))), 2)
+    (from_input,), (from_hidden,) = last.input_part(x), last.hidden_part(h)
+    n = tanh(from_input.value() + r * from_hidden.value())
     return (blend(z, n, h),)
-
-
-def _rows(part: Sums, rows: slice) -> Sums:
-    return Sums(part.x, part.weight[rows], None if part.bias is None else part.bias[rows])
 
 
 def _gates(stacked: Rounded, count: int) -> list[Rounded]:
@@ -247,9 +258,12 @@ def _sequence(
     outputs: list[Rounded] = []
     for t in reversed(steps) if reverse else steps:
         runs = active[t][:, np.newaxis]
-        hidden = tuple(
-            choose(runs, new, old) for new, old in zip(step(x[t], hidden, w), hidden, strict=True)
-        )
+        new = step(x[t], hidden, w)
+        if runs.all():
+            hidden = new
+            outputs.append(new[0])
+            continue
+        hidden = tuple(choose(runs, n, old) for n, old in zip(new, hidden, strict=True))
         h = hidden[0]
         outputs.append(choose(runs, h, _zeros(h.shape, h)))
     if reverse:

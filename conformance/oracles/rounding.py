@@ -12,8 +12,10 @@ in any order rounds at all: the error is 0 and the check asks for equality.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from .precision import Precision
 from .saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 
 _OWN = FORMATS["float64"].unit  # the oracle rounds, too
+_SIGNIFICAND = 2**52 - 1  # the bits of a float64 that hold it
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,16 @@ class Rounded:
         """Shape of the values."""
         return self.value.shape
 
+    @cached_property
+    def doubtful(self) -> bool:
+        """Whether any element is not known exactly."""
+        return bool(self.error.any())
+
+    @cached_property
+    def least(self) -> float:
+        """The power of two of which every element is a multiple; ∞ where all are 0."""
+        return float(quanta(self.value).min(initial=np.inf))
+
     def map(self, move: Callable[[np.ndarray], np.ndarray]) -> Rounded:
         """Apply a function that only moves elements (reshape, transpose, index)."""
         moved = Rounded(move(self.value), move(self.error), self.precision)
@@ -87,11 +100,14 @@ class Rounded:
         return self.map(lambda array: np.asarray(array[index]))
 
     def __add__(self, other: Rounded) -> Rounded:
+        quanta = None
+        if not (self.error.all() or other.error.all()):
+            quanta = np.minimum(_quanta(self), _quanta(other))
         added = _rounded(
             self.value + other.value,
             self.error + other.error,
             np.abs(self.value) + np.abs(other.value),
-            np.minimum(_quanta(self), _quanta(other)),
+            quanta,
             self.precision,
         )
 
@@ -104,11 +120,12 @@ class Rounded:
         a, b = np.abs(self.value), np.abs(other.value)
         propagated = a * other.error + self.error * b + self.error * other.error
         value = self.value * other.value
-        with np.errstate(invalid="ignore"):  # 0, a multiple of anything, times what is in doubt
-            quanta = _quanta(self) * _quanta(other)
-        underflow = np.where(
-            (value == 0) | (quanta >= self.precision.underflow), 0.0, self.precision.underflow
-        )
+        quanta = None
+        underflow = np.where(value == 0, 0.0, self.precision.underflow)
+        if not (self.error.all() or other.error.all()):
+            with np.errstate(invalid="ignore"):  # 0, a multiple of anything, times a doubtful one
+                quanta = _quanta(self) * _quanta(other)
+            underflow = np.where(quanta >= self.precision.underflow, 0.0, underflow)
         product = _rounded(value, propagated + underflow, np.abs(value), quanta, self.precision)
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
@@ -125,7 +142,12 @@ def traced(
     """Record an operation, if any operand is recorded."""
     if all(operand.node is None for operand in operands):
         return result
-    return replace(result, node=Node(operands, pull))
+    return _with(result, Node(operands, pull))
+
+
+def _with(x: Rounded, node: Node | None) -> Rounded:
+    # In place of `dataclasses.replace`, which takes longer than the arithmetic.
+    return Rounded(x.value, x.error, x.precision, x.magnitude, x.grain, x.terms, node)
 
 
 def plain(operand: Rounded) -> Rounded:
@@ -140,7 +162,7 @@ def moved_cotangent(cotangent: Rounded, move: Callable[[np.ndarray], np.ndarray]
     """
     magnitude = None if cotangent.magnitude is None else move(cotangent.magnitude)
     value, error = move(cotangent.value), move(cotangent.error)
-    return replace(cotangent, value=value, error=error, magnitude=magnitude, node=None)
+    return Rounded(value, error, cotangent.precision, magnitude, cotangent.grain, cotangent.terms)
 
 
 def unbroadcast(cotangent: Rounded, shape: tuple[int, ...]) -> Rounded:
@@ -167,11 +189,12 @@ def quanta(values: np.ndarray) -> np.ndarray:
     """For each element the largest power of two of which it is a multiple; ∞ for 0."""
     if np.iscomplexobj(values):
         return np.asarray(np.minimum(quanta(values.real), quanta(values.imag)))
-    mantissa, exponent = np.frexp(values)
-    integer = np.ldexp(mantissa, 53)
-    integer = np.where(np.isfinite(integer), integer, 1.0).astype(np.int64)
-    lowest = np.frexp((integer & -integer).astype(np.float64))[1] - 1
-    return np.asarray(np.where(integer == 0, np.inf, np.ldexp(1.0, exponent - 53 + lowest)))
+    size = np.abs(values)
+    bits = size.view(np.int64)
+    # Clearing the lowest bit of the significand takes one quantum away; a power of two has none.
+    less = (bits & (bits - 1)).view(np.float64)
+    quantum = np.where(bits & _SIGNIFICAND == 0, size, size - less)
+    return np.where(size == 0, np.inf, quantum)
 
 
 def _quanta(operand: Rounded) -> np.ndarray:
@@ -183,16 +206,20 @@ def _rounded(
     value: np.ndarray,
     propagated: np.ndarray,
     magnitude: np.ndarray,
-    quanta: np.ndarray,
+    quanta: np.ndarray | None,
     precision: Precision,
 ) -> Rounded:
-    """One operation's result: the error it inherits and the rounding of storing it."""
-    with np.errstate(over="ignore"):
-        exact = (
-            magnitude <= np.ldexp(quanta, precision.bits) if precision.bits else quanta == np.inf
-        )
+    """One operation's result: the error it inherits and the rounding of storing it.
+
+    Without quanta every element has an operand in doubt, and is inexact.
+    """
     reach = np.abs(value) + propagated
-    error = np.where(exact & (propagated == 0), 0.0, propagated + (precision.unit + _OWN) * reach)
+    error = propagated + (precision.unit + _OWN) * reach
+    if quanta is not None:
+        with np.errstate(over="ignore"):
+            scaled = np.ldexp(quanta, precision.bits) if precision.bits else quanta
+        exact = magnitude <= scaled if precision.bits else quanta == np.inf
+        error = np.where(exact & (propagated == 0), 0.0, error)
     return Rounded(value, np.where(reach + error > precision.largest, np.inf, error), precision)
 
 
@@ -227,19 +254,19 @@ def multilinear(
         operands = tuple(_flushed(operand) for operand in operands)
         plus = None if plus is None else _flushed(plus)
     value = function(*(operand.value for operand in operands))
-    inexact = any(operand.error.any() for operand in operands)
+    inexact = any(operand.doubtful for operand in operands)
     magnitude = function(*(_magnitude(operand.value) for operand in operands))
     propagated: np.ndarray = np.zeros(value.shape)
     if inexact:
         reach = function(*(_magnitude(operand.value) + operand.error for operand in operands))
         propagated, magnitude = reach - magnitude, reach
-    quantum = 0.0 if inexact else float(np.prod([_least(operand) for operand in operands]))
+    quantum = 0.0 if inexact else math.prod(operand.least for operand in operands)
     product_quantum = quantum
     if plus is not None:
         value = value + plus.value
         propagated = propagated + plus.error
         magnitude = magnitude + _magnitude(plus.value) + plus.error
-        quantum = min(quantum, _least(plus) if not plus.error.any() else 0.0)
+        quantum = min(quantum, 0.0 if plus.doubtful else plus.least)
         terms += 1
     # Three real multiplications may do a complex one (DESIGN §3.6).
     factor = terms + 4 if precision.complex else terms
@@ -292,10 +319,6 @@ def _magnitude(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(values))
 
 
-def _least(operand: Rounded) -> float:
-    return float(quanta(operand.value).min(initial=np.inf))
-
-
 def tanh(x: Rounded) -> Rounded:
     """Hyperbolic tangent; its derivative 1/cosh² is largest at the point nearest to 0."""
     precision = x.precision
@@ -303,7 +326,7 @@ def tanh(x: Rounded) -> Rounded:
     decay = np.exp(-2.0 * np.maximum(np.abs(x.value) - x.error, 0.0))
     propagated = np.minimum(4.0 * decay / (1.0 + decay) ** 2 * x.error, 2.0)
     own = 2 * precision.tanh_ulp * precision.unit * (np.abs(value) + propagated)
-    ends = [(_reaches(x, s * TANH_ONE), s) for s in (1.0, -1.0)]
+    ends = ((TANH_ONE, 1.0), (-TANH_ONE, -1.0))
     result = _activated(x, value, propagated + own + precision.underflow, ends)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
@@ -324,7 +347,7 @@ def sigmoid(x: Rounded) -> Rounded:
     # be a normal number: for results up to √2 times the smallest one.
     vanishing = np.sqrt(2.0) * precision.normal
     own = 2 * precision.sigmoid_ulp * precision.unit * (value + propagated) + vanishing
-    ends = [(_reaches(x, SIGMOID_ONE), 1.0), (_reaches(x, SIGMOID_ZERO), 0.0)]
+    ends = ((SIGMOID_ONE, 1.0), (SIGMOID_ZERO, 0.0))
     result = _activated(x, value, propagated + own, ends)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
@@ -346,15 +369,24 @@ def _reaches(x: Rounded, threshold: float) -> np.ndarray:
 
 
 def _activated(
-    x: Rounded, value: np.ndarray, error: np.ndarray, ends: Sequence[tuple[np.ndarray, float]]
+    x: Rounded, value: np.ndarray, error: np.ndarray, ends: Sequence[tuple[float, float]]
 ) -> Rounded:
     """An activation is exact at 0 and where it has reached a limit.
 
     It is anything at all where its operand may be NaN or infinite.
+
+    Args:
+        x: the operand.
+        value, error: of the result elsewhere.
+        ends: beyond which operand which limit is reached.
     """
-    error = np.where((x.value == 0) & (x.error == 0), 0.0, error)
-    for reached, limit in ends:
-        value, error = np.where(reached, limit, value), np.where(reached, 0.0, error)
+    if not x.error.all():
+        error = np.where((x.value == 0) & (x.error == 0), 0.0, error)
+    largest = np.abs(x.value).max(initial=0.0)
+    for threshold, limit in ends:
+        if not largest < abs(threshold):
+            reached = _reaches(x, threshold)
+            value, error = np.where(reached, limit, value), np.where(reached, 0.0, error)
     return Rounded(value, np.where(np.isfinite(x.error), error, np.inf), x.precision)
 
 
