@@ -9,6 +9,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,7 @@ def _missing_kernels_declined() -> Iterator[None]:
         raise
 
 
+@cache
 def _takes_placement(cls: Callable[..., Any]) -> bool:
     """Whether device and dtype can be passed on: `RNN(*args, **kwargs)` hands them to its base."""
     initialisers = [base.__init__ for base in getattr(cls, "__mro__", ())] or [cls]

@@ -85,11 +85,18 @@ def convolve(
 
 
 def _pad(input: np.ndarray, pads: Sequence[tuple[int, int]], padding_mode: str) -> np.ndarray:
-    width = [(0, 0), (0, 0), *((before, max(after, 0)) for before, after in pads)]
-    if padding_mode == "zeros" or not any(map(any, pads)):
+    if not any(map(any, pads)):
+        return input
+    if padding_mode == "zeros":
         # A negative padding crops, as the gradient of a transposed convolution needs it.
-        kept: list[Any] = [slice(None, min(after, 0) or None) for _, after in pads]
-        return np.pad(input, width)[(..., *kept)]
+        crops: list[Any] = [slice(None, min(after, 0) or None) for _, after in pads]
+        kept = input[(..., *crops)]
+        sizes = [n + b + max(a, 0) for n, (b, a) in zip(kept.shape[2:], pads, strict=True)]
+        padded = np.zeros((*kept.shape[:2], *sizes), kept.dtype)
+        inner: list[Any] = [slice(b, b + n) for n, (b, _) in zip(kept.shape[2:], pads, strict=True)]
+        padded[(..., *inner)] = kept
+        return padded
+    width = [(0, 0), (0, 0), *pads]
     return np.asarray(np.pad(input, width, mode=PAD_MODES[padding_mode]))  # type: ignore[call-overload]
 
 
