@@ -340,6 +340,24 @@ def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
     return said
 
 
+def declared(backend: Backend, dtype: str) -> dict[str, str]:
+    """What a backend declares beside IEEE arithmetic in a dtype, by the fields of `Numerics`.
+
+    Args:
+        backend: asked.
+        dtype: torch's name of the dtype.
+    """
+    try:
+        said = numerics_of(backend, dtype)
+    except Failure as failure:
+        return {"error": str(failure)}
+    return {
+        field.name: str(getattr(said, field.name))
+        for field in dataclasses.fields(Numerics)
+        if said is not None and getattr(said, field.name) != field.default
+    }
+
+
 def offered(backend: Backend, layer: str, dtype: str, device: str) -> bool:
     """Whether a backend says that it has the layer; True where it says nothing."""
     offers = getattr(backend, "offers", None)

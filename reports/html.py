@@ -191,6 +191,24 @@ def ratio(margin: float | None) -> str:
     return re.sub(r"e\+0*", "e", f"{margin:.3g}")
 
 
+def spread(ulps: Mapping[str, int]) -> str:
+    """How far numbers were away: the share that was exact, and a limit in units in the last place.
+
+    Args:
+        ulps: as in `Verdict.ulps`.
+    """
+    total = sum(ulps.values())
+    if not total:
+        return ""
+    exact = share(ulps.get("exact", 0), total)
+    powers = [int(power) for power in ulps if power != "exact"]
+    if not powers:
+        return f"{exact} exact"
+    most = max(powers) + 1
+    limit = f"{2**most}" if 0 <= most < 10 else f"2^{most}"
+    return f"{exact} exact, all < {limit} ulp"
+
+
 def duration(seconds: float) -> str:
     """A time for people: `1 h 2 min`, `3 min 4 s`, `5.6 s`, `12 ms`."""
     if not math.isfinite(seconds) or seconds < 0:
@@ -226,7 +244,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (anchor, breakable, compact, cut, duration, grouped, layer_anchor, ratio, share)
+    filters = (
+        anchor, breakable, compact, cut, duration, grouped, layer_anchor, ratio, share, spread,
+    )  # fmt: skip
     environment.filters.update((function.__name__, function) for function in filters)
     return environment
 
@@ -314,8 +334,18 @@ def _provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
                 ),
             ],
         ),
+        ("Numerics declared by the backend", _numerics(run)),
         ("Options", _pairs(identity.options) or [("options", "none given")]),
     ]
+
+
+def _numerics(run: Run) -> list[tuple[str, str]]:
+    """What changes the bounds; the whole of a results file of an older suite says nothing."""
+    said = run.identity.numerics.items()
+    return [
+        (dtype, ", ".join(f"{name} = {value}" for name, value in facts.items()) or "as IEEE 754")
+        for dtype, facts in said
+    ] or [("numerics", "not recorded")]
 
 
 def _pairs(mapping: Mapping[str, str]) -> list[tuple[str, str]]:

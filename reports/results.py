@@ -32,6 +32,7 @@ class Identity:
         total: number of items of the whole run, all shards together.
         git: commit and whether it has uncommitted changes, where the folder is a checkout.
         started: ISO 8601, UTC.
+        numerics: what the backend declares beside IEEE arithmetic, by dtype; bounds follow.
     """
 
     schema: int
@@ -56,6 +57,7 @@ class Identity:
     total: int
     git: Mapping[str, str] | None
     started: str
+    numerics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -180,10 +180,12 @@ class Margins:
     Args:
         dtypes: the columns.
         rows: layer, then for each dtype the verdict with the largest margin, None without one.
+        ulps: for layer and dtype, how many numbers were how far away, as in `Verdict.ulps`.
     """
 
     dtypes: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Verdict | None, ...]], ...]
+    ulps: Mapping[tuple[str, str], Mapping[str, int]]
 
 
 def status(verdict: Verdict) -> str:
@@ -339,8 +341,11 @@ def margins(run: Run) -> Margins:
                     worst[verdict.layer, verdict.dtype] = verdict
     met = {dtype for _, dtype in worst}
     columns = tuple(d for d in dtypes(run) if d in met)
+    ulps: dict[tuple[str, str], Counter[str]] = {}
+    for verdict in run.verdicts:
+        ulps.setdefault((verdict.layer, verdict.dtype), Counter()).update(verdict.ulps)
     rows = ((layer, tuple(worst.get((layer, d)) for d in columns)) for layer in table.layers)
-    return Margins(columns, tuple(row for row in rows if any(row[1])))
+    return Margins(columns, tuple(row for row in rows if any(row[1])), ulps)
 
 
 def dtypes(run: Run) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ class Plan:
         items: of this shard.
         total: number of items of all shards.
         isolated: items run in a child process.
+        numerics: for each dtype what the backend declares beside IEEE arithmetic.
     """
 
     backend: str
@@ -32,6 +33,7 @@ class Plan:
     items: tuple[Item, ...]
     total: int
     isolated: bool
+    numerics: Mapping[str, Mapping[str, str]]
 
     def encode(self) -> str:
         """The plan as text that travels to a worker."""
@@ -53,7 +55,7 @@ def make_plan(settings: Settings) -> Plan:
         pytest.UsageError: if the backend cannot be used, or lacks a device.
     """
     from ..backends.registry import BackendError, info_of, load
-    from ..engine import plan
+    from ..engine import declared, plan
 
     try:
         backend = load(settings.backend)
@@ -74,7 +76,9 @@ def make_plan(settings: Settings) -> Plan:
         isolated = getattr(backend, "isolate", "process") != "none"
     index, count = settings.shard
     kept = tuple(item for item in items if _shard_of(item.id, count) == index)
-    return Plan(backend.name, info, chosen, kept, len(items), isolated)
+    dtypes = dict.fromkeys(item.dtype for item in items)
+    numerics = {dtype: declared(backend, dtype) for dtype in dtypes}
+    return Plan(backend.name, info, chosen, kept, len(items), isolated, numerics)
 
 
 def _shard_of(id: str, count: int) -> int:

@@ -201,6 +201,7 @@ def _identity(session: Session) -> Identity:
         total=session.plan.total,
         git=_git(),
         started=_now(),
+        numerics=session.plan.numerics,
     )
 
 
