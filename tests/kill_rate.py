@@ -78,6 +78,8 @@ def attempt(bug: planted.Bug, check: str, dtype: str, examples: int, seed: int) 
     torch.manual_seed(seed)
     started, torch_too = _clock(), 0
     for count, case in enumerate(drawn, 1):
+        if any(entry.covers(case) for entry in known(bug.layer, check, dtype)):
+            continue  # some would end this process
         try:
             engine.try_case(item, case, numerics)
             continue
@@ -85,8 +87,6 @@ def attempt(bug: planted.Bug, check: str, dtype: str, examples: int, seed: int) 
             continue
         except Failure as failure:
             message = str(failure)
-        if any(entry.covers(case) for entry in known(bug.layer, check, dtype)):
-            continue
         seconds = _clock() - started
         try:
             faithful.try_case(item, case, numerics)

@@ -56,8 +56,10 @@ def _first_failure(backend: Any, layer: str, dtype: str = "float32", seed: int =
         if entry.applies(layer=layer, check="errors", dtype=dtype, device="cpu", backend="torch")
     ]
     for index, case in enumerate(_cases(layer, dtype, seed)):
+        if any(entry.covers(case) for entry in known):
+            continue  # some would end this process
         failure = _try(backend, case)
-        if failure is not None and not any(entry.covers(case) for entry in known):
+        if failure is not None:
             return index, case, failure
     return None
 
@@ -95,7 +97,9 @@ def test_torch_refuses_every_case(layer: str) -> None:
         assert found is None, f"{case_text(found[1])}\n{found[2]}"
 
 
-@pytest.mark.parametrize("entry", [e for e in shipped("torch") if e.check == "errors"])
+@pytest.mark.parametrize(
+    "entry", [e for e in shipped("torch") if e.check == "errors" and not e.deadly]
+)
 def test_pinned_cases_of_torch_fail(entry: Any) -> None:
     assert entry.case is not None
     assert entry.covers(entry.case)
