@@ -75,12 +75,14 @@ class Examples:
         checked: examples in which the check looked at the backend's answer.
         unsupported: examples declined, by reason.
         invalid: examples that the check does not apply to.
+        stopped: examples that the time budget left no time for; not among those drawn.
     """
 
     drawn: int = 0
     checked: int = 0
     unsupported: Mapping[str, int] = field(default_factory=dict)
     invalid: int = 0
+    stopped: int = 0
 
 
 @dataclass(frozen=True)

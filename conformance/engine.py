@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
+from .budget import Budget
 from .case import Case, Examples, Numerics, Unsupported, Verdict
 from .catalogue import CATALOGUE
 from .checks import CHECKS
@@ -18,6 +20,8 @@ from .protocols import Backend
 from .reproducer import reproducer
 from .trial import Evidence, Failure, Inapplicable, Trial
 
+# Seconds that a failure may take to shrink beyond its item's budget.
+LEAST_SHRINKING = 1.0
 PROFILES = {"smoke": 40, "standard": 200, "thorough": 4000}
 
 
@@ -64,6 +68,7 @@ class Engine:
         seed: of the run.
         known: known failures.
         interrupted: asked before each case; True ends the run as Ctrl-C does.
+        budget: time for each item, None = as much as it takes.
         note: told what comes next, `(phase, index, checked)` of `isolation.journal`; None where
             the engine does not run in a process that may be lost.
     """
@@ -76,9 +81,11 @@ class Engine:
         known: Sequence[Known] = (),
         interrupted: Callable[[], bool] = lambda: False,
         note: Callable[[str, int, int], None] | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.backend, self.examples, self.seed = backend, examples, seed
         self.known, self.interrupted = tuple(known), interrupted
+        self.budget = budget
         self.expendable, self.note = note is not None, note or _nothing
 
     def run(self, item: Item, dead: Collection[int] = ()) -> Verdict:
@@ -101,6 +108,7 @@ class Engine:
         return _verdict(item, "unsupported", examples, message=reason)
 
     def _checked(self, item: Item, dead: Collection[int]) -> Verdict:
+        left = _unlimited if self.budget is None else self.budget.begin()
         try:
             numerics = numerics_of(self.backend, item.dtype)
         except Failure as failure:
@@ -117,8 +125,11 @@ class Engine:
         self.note("drawing", 0, 0)
         cases = self.cases(item)
         reasons: Counter[str] = Counter()
-        evidence, checked, beside = Evidence(), 0, 0
+        evidence, checked, beside, drawn = Evidence(), 0, 0, len(cases)
         for index, case in enumerate(cases):
+            if left() <= 0 and index:
+                drawn = index
+                break
             if any(entry.deadly and entry.covers(case) for entry in known):
                 beside += 1
                 continue
@@ -136,10 +147,12 @@ class Engine:
                 if any(entry.covers(case) for entry in known):
                     continue
                 counts = Examples(len(cases), checked, dict(reasons), beside)
-                return self._failed(item, numerics, known, index, case, failure, counts, evidence)
+                return self._failed(
+                    item, numerics, known, index, case, failure, counts, evidence, left
+                )
             checked += 1
             evidence += found
-        counts = Examples(len(cases), checked, dict(reasons), beside)
+        counts = Examples(drawn, checked, dict(reasons), beside, len(cases) - drawn)
         verdict = _summed_up(item, counts, evidence)
         return _known(verdict, known) if known and verdict.status != "unsupported" else verdict
 
@@ -225,9 +238,12 @@ class Engine:
         failure: Failure,
         counts: Examples,
         evidence: Evidence,
+        left: Callable[[], float],
     ) -> Verdict:
+        allowed = left() - LEAST_SHRINKING
+
         def fails(candidate: Case) -> Failure | None:
-            if any(entry.covers(candidate) for entry in known):
+            if left() < min(allowed, 0.0) or any(entry.covers(candidate) for entry in known):
                 return None
             self.note("shrinking", index, counts.checked)
             try:
@@ -258,6 +274,11 @@ class Engine:
             case=encode_case(trial.case),
             reproducer=reproducer(trial, item.check, str(failure)),
         )
+
+
+def _unlimited() -> float:
+    """No budget."""
+    return math.inf
 
 
 def _nothing(phase: str, index: int, checked: int) -> None:

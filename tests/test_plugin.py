@@ -107,6 +107,9 @@ def _verdicts(path: Path) -> list[dict[str, Any]]:
         ("shard=3/2", "expected i/N with 1 ≤ i ≤ N"),
         ("shard=one", "expected i/N"),
         ("known=missing.toml", "missing.toml: "),
+        ("budget=soon", "expected seconds of the whole run"),
+        ("timeout=0", "at least 1"),
+        ("isolation=thread", "expected one of process, none"),
         ("report=.", "expected a file, this is a folder"),
     ],
 )

@@ -26,6 +26,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
+from ..budget import Budget
+
 if TYPE_CHECKING:
     from ..case import Case
     from ..engine import Item
@@ -42,6 +44,7 @@ class Start:
         journal: file to write the current case to.
         path: the parent's `sys.path`.
         memory: bytes that the process may fill, None = no limit.
+        budget: time for each item, None = as much as it takes.
     """
 
     backend: str
@@ -51,6 +54,7 @@ class Start:
     journal: str
     path: tuple[str, ...]
     memory: int | None
+    budget: Budget | None = None
 
 
 def main() -> None:
@@ -120,7 +124,10 @@ class _Server:
         except (BackendError, KnownError) as error:
             self.error = str(error)
             return
-        self.engine = Engine(backend, start.examples, start.seed, known, note=self.journal.note)
+        self.engine = Engine(
+            backend, start.examples, start.seed, known,
+            note=self.journal.note, budget=start.budget,
+        )  # fmt: skip
         gc.collect()
         gc.freeze()
 

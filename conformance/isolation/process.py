@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import msgspec
 
+from ..budget import Budget
 from .child import Start
 from .journal import WATCHED, Entry, Journal
 from .limits import Limits
@@ -49,11 +50,19 @@ class Child:
     Args:
         backend, examples, seed, known: of the run.
         limits: time of a case, and memory.
+        budget: time for each item, None = as much as it takes.
     """
 
     def __init__(
-        self, backend: str, examples: int, seed: int, known: tuple[Path, ...], limits: Limits
+        self,
+        backend: str,
+        examples: int,
+        seed: int,
+        known: tuple[Path, ...],
+        limits: Limits,
+        budget: Budget | None = None,
     ) -> None:
+        self._budget = budget
         self._facts = (backend, examples, seed, tuple(map(str, known)))
         self.limits = limits
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,8 +89,8 @@ class Child:
         )
         self._reader.start()
         self._ready, self._mark = False, 0
-        start = Start(*self._facts, str(folder / "journal"), tuple(sys.path), self.limits.memory)
-        self._send(start)
+        facts = (str(folder / "journal"), tuple(sys.path), self.limits.memory, self._budget)
+        self._send(Start(*self._facts, *facts))
 
     def ask(self, request: Mapping[str, Any], seconds: float | None = None) -> dict[str, Any]:
         """Send a request and wait for its answer.

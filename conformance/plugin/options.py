@@ -28,6 +28,7 @@ OPTIONS = {
     "examples": "examples of each item, overriding the profile",
     "seed": "integer (default: 0); the same seed gives the same cases everywhere",
     "shard": "i/N: only the items of shard i of N",
+    "budget": "seconds for the whole run, or for each item: 2.5/item; items stop early, and say so",
     "known": "comma list of TOML files of known failures, beside those that ship with the backend",
     "isolation": "process (default): items run in a child process, so that a crash costs one "
     "verdict; none: in pytest's own, for debuggers",
@@ -85,6 +86,7 @@ class Settings:
         devices: as named by the user, not yet held against the backend.
         profile, examples, seed: what is drawn.
         shard: index from 1, and number of shards.
+        budget: as given, None = no limit.
         known: files of known failures.
         isolated: items run in a child process; None = as the backend asks, else they do.
         timeout: seconds that one case may take.
@@ -103,6 +105,7 @@ class Settings:
     examples: int
     seed: int
     shard: tuple[int, int]
+    budget: str | None
     known: tuple[Path, ...]
     isolated: bool | None
     timeout: int
@@ -204,6 +207,7 @@ def resolve(config: pytest.Config) -> Settings:
         examples=read.integer("examples", PROFILES[profile], least=1),
         seed=read.integer("seed", 0),
         shard=shard,
+        budget=_budget(read),
         known=tuple(Path(p).absolute() for p in read.listed("known")) if "known" in given else (),
         isolated=_isolated(read),
         timeout=read.integer("timeout", 30, least=1),
@@ -212,6 +216,17 @@ def resolve(config: pytest.Config) -> Settings:
         report=_file(read, "report"),
         given=dict(given),
     )
+
+
+def _budget(read: _Reader) -> str | None:
+    from ..budget import parse
+
+    if "budget" in read.given:
+        try:
+            parse(read.given["budget"], 1, 1)
+        except ValueError as error:
+            raise read.error("budget", str(error)) from None
+    return read.given.get("budget")
 
 
 def _isolated(read: _Reader) -> bool | None:

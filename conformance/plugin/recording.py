@@ -144,6 +144,12 @@ class Recorder:
         write.section(f"conformance of {self.session.plan.backend}", sep="=")
         for line in table(run):
             write.write_line(line)
+        stopped = [verdict.examples for verdict in self.verdicts if verdict.examples.stopped]
+        if stopped:
+            drawn, all_ = sum(e.drawn for e in stopped), sum(e.drawn + e.stopped for e in stopped)
+            write.write_line(
+                f"{len(stopped)} items stopped by budget, after {drawn} of {all_} examples"
+            )
         write.write_line("")
         write.write_line(outcome.sentence, **{"green" if good else "red": True, "bold": True})
         for line in self.trouble:

@@ -67,16 +67,19 @@ class Session:
     def engine(self) -> Engine | IsolatedEngine:
         """What runs the items: in a child process, or in this one."""
         from ..backends.registry import load
+        from ..budget import parse
         from ..engine import Engine
         from ..isolation.limits import Limits, share_of_memory
         from ..isolation.process import Child
 
         s, name = self.settings, self.plan.backend
-        if not self.plan.isolated:
-            return Engine(load(s.backend), s.examples, s.seed, self.known, interrupts())
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        budget = None if s.budget is None else parse(s.budget, len(self.items), workers)
+        if not self.plan.isolated:
+            backend = load(s.backend)
+            return Engine(backend, s.examples, s.seed, self.known, interrupts(), budget=budget)
         limits = Limits(s.timeout, s.memory or share_of_memory(workers))
-        child = Child(s.backend, s.examples, s.seed, s.known, limits)
+        child = Child(s.backend, s.examples, s.seed, s.known, limits, budget)
         return IsolatedEngine(child, name, s.examples, s.seed, self.known, interrupts())
 
     @pytest.hookimpl(optionalhook=True)

@@ -1,0 +1,164 @@
+"""What a run of the suite costs beside its work, and where the work goes.
+
+ρ = (CPU seconds of a pytest run − direct replay) ÷ direct replay, the direct replay being build,
+call, oracle and check of the same cases in a plain loop. Run by hand or by `tox -e speed`; prints a
+Markdown table, one row a family. CPU seconds of all processes of a run count, imports included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+FAMILIES = {
+    "convolutions": "Conv[123]d,LazyConv[123]d,functional.conv[123]d",
+    "transposed": "*ConvTranspose*,functional.conv_transpose*",
+    "linear": "Identity,*Linear,*linear",
+    "recurrent": "RNN,LSTM,GRU",
+    "cells": "*Cell",
+}
+SHARES = ("drawing", "build", "call", "oracle", "comparison")
+# The steps of a trial that are not the layer's own work.
+_BUILD = ("build", "load", "state", "attributes", "train", "the first call")
+
+
+class Clock:
+    """CPU seconds by kind of work; work within other work counts once, as the inner kind."""
+
+    def __init__(self) -> None:
+        self.spent: Counter[str] = Counter()
+        self._running: list[str] = []
+        self._since = time.process_time()
+
+    def _turn(self) -> None:
+        now = time.process_time()
+        if self._running:
+            self.spent[self._running[-1]] += now - self._since
+        self._since = now
+
+    def timing(self, kind: Callable[..., str], function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, its time counted."""
+
+        def timed(*arguments: Any, **keywords: Any) -> Any:
+            self._turn()
+            self._running.append(kind(*arguments))
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                self._turn()
+                self._running.pop()
+
+        return timed
+
+
+def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str, float]:
+    """Draw the cases of some layers, and run every check on them in a plain loop.
+
+    Args:
+        layers: comma list of globs.
+        dtypes, examples, seed: as the suite's options.
+
+    Returns:
+        CPU seconds by kind of work.
+    """
+    import fnmatch
+    import warnings
+
+    from conformance.backends.torch import backend
+    from conformance.catalogue import CATALOGUE
+    from conformance.checks import CHECKS, gradients
+    from conformance.drawing import draw_cases
+    from conformance.engine import numerics_of
+    from conformance.known import shipped
+    from conformance.trial import Failure, Inapplicable, Trial, Unsupported
+
+    warnings.simplefilter("ignore")
+    clock = Clock()
+    Trial.step = clock.timing(  # type: ignore[method-assign]
+        lambda trial, name, *rest: "build" if name in _BUILD else "call", Trial.step
+    )
+    Trial.evaluate = clock.timing(lambda *_: "oracle", Trial.evaluate)  # type: ignore[method-assign]
+    gradients._expected = clock.timing(lambda *_: "oracle", gradients._expected)
+    draw = clock.timing(lambda *_: "drawing", draw_cases)
+    known = shipped("torch")
+
+    def run(layer: str, check: str, dtype: str, cases: Any) -> None:
+        item = {"layer": layer, "check": check, "dtype": dtype, "device": "cpu"}
+        skipped = [entry for entry in known if entry.applies(**item, backend="torch")]
+        for case in cases:
+            if any(entry.deadly and entry.covers(case) for entry in skipped):
+                continue
+            try:
+                trial = Trial(backend, CATALOGUE[layer], case, numerics_of(backend, dtype))
+                CHECKS[check].run(trial)
+            except (Failure, Inapplicable, Unsupported):
+                continue
+
+    timed = clock.timing(lambda *_: "comparison", run)
+    for layer, row in CATALOGUE.items():
+        if not any(fnmatch.fnmatchcase(layer, glob) for glob in layers.split(",")):
+            continue
+        for dtype in dtypes:
+            for check, facts in CHECKS.items():
+                if facts.applies(row):
+                    cases = draw(layer, dtype, examples, seed, invalid=facts.invalid)
+                    timed(layer, check, dtype, cases)
+    return dict(clock.spent)
+
+
+def suite(layers: str, dtypes: list[str], examples: int, seed: int, workers: int) -> float:
+    """CPU seconds of a pytest run, all its processes together."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [
+        sys.executable, "-m", "pytest", "-q", f"-n{workers}", "-p", "no:cacheprovider",
+        "--pyargs", "conformance.suite", f"--conformance-layer={layers}",
+        f"--conformance-dtype={','.join(dtypes)}", f"--conformance-examples={examples}",
+        f"--conformance-seed={seed}",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stdout[-4000:] + done.stderr[-2000:])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    """Measure every family, each in processes of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--family", choices=FAMILIES, action="append")
+    parser.add_argument("--dtype", default="float32,float64,bfloat16,float16")
+    parser.add_argument("--examples", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--replay", metavar="LAYERS", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    facts = (options.dtype.split(","), options.examples, options.seed)
+    if options.replay:
+        print(json.dumps(replay(options.replay, *facts)))
+        return
+    print(f"| family | run, CPU s | replay, CPU s | ρ | {' | '.join(SHARES)} | the rest |")
+    print("|---|" + "---:|" * (len(SHARES) + 4))
+    for family in options.family or FAMILIES:
+        again = [*sys.argv, "--replay", FAMILIES[family]]
+        answer = subprocess.run([sys.executable, *again], capture_output=True, check=True)
+        spent: dict[str, float] = json.loads(answer.stdout)
+        whole = suite(FAMILIES[family], *facts, options.workers)
+        work = sum(spent.values()) - spent["drawing"]
+        shares = [f"{spent[name] / whole:.0%}" for name in SHARES]
+        rest = 1 - sum(spent.values()) / whole
+        print(
+            f"| {family} | {whole:.1f} | {work:.1f} | {whole / work - 1:.2f} "
+            f"| {' | '.join(shares)} | {rest:.0%} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
