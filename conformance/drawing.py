@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 import hypothesis
+import numpy as np
 from hypothesis import HealthCheck, Phase
 from hypothesis.errors import Flaky
 from hypothesis.internal.conjecture import providers
@@ -76,7 +78,7 @@ def _run(
 # Neighbouring items are the checks of one layer and dtype: two streams are enough.
 @lru_cache(maxsize=2)
 def draw_cases(
-    layer: str, dtype: str, examples: int, seed: int, *, invalid: bool = False
+    layer: str, dtype: str, examples: int, seed: int, *, invalid: bool = False, values: int = 1
 ) -> tuple[Case, ...]:
     """The cases of a layer and dtype.
 
@@ -85,11 +87,41 @@ def draw_cases(
         dtype: torch's name of the dtype.
         examples: how many.
         seed: the run's seed.
-        invalid: calls that must be refused, instead of valid ones.
+        invalid: calls that must be refused, instead of valid ones; of these there is one a
+            structure.
+        values: cases of the same structure: all but the elements' places is the same.
     """
     cases: list[Case] = []
-    _run(layer, dtype, examples, seed, cases.append, shrink=False, invalid=invalid)
-    return tuple(cases[:examples])
+    structures = -(-examples // values)
+    _run(layer, dtype, structures, seed, cases.append, shrink=False, invalid=invalid)
+    if invalid or values == 1:
+        return tuple(cases[:structures])
+    every = (varied(case, k) for case in cases[:structures] for k in range(values))
+    return tuple(every)[:examples]
+
+
+def varied(case: Case, variant: int) -> Case:
+    """The case with the elements of each array in other places, and some signs changed.
+
+    That needs no other shape, so a compiler's work on the structure serves again; the sums stay
+    as exact as they were, since no element becomes larger.
+
+    Args:
+        case: the case.
+        variant: 0 is the case itself.
+    """
+    if variant == 0:
+        return case
+    generator = np.random.default_rng((case.seed, variant))
+
+    def moved(array: np.ndarray) -> np.ndarray:
+        places = generator.permutation(array.size).reshape(array.shape)
+        signs = generator.integers(0, 2, array.shape) * 2 - 1
+        return np.asarray(array.reshape(-1)[places] * signs, dtype=array.dtype)
+
+    state = {name: moved(array) for name, array in case.call.state.items()}
+    inputs = tuple(None if x is None else moved(x) for x in case.inputs)
+    return replace(case, call=replace(case.call, state=state), inputs=inputs)
 
 
 def shrink(
@@ -101,11 +133,12 @@ def shrink(
     fails: Callable[[Case], Failure | None],
     *,
     invalid: bool = False,
+    values: int = 1,
 ) -> tuple[Case, Failure] | None:
     """The plainest failing case that Hypothesis finds from the first failing one.
 
     Args:
-        layer, dtype, examples, seed, invalid: as given to `draw_cases`.
+        layer, dtype, examples, seed, invalid, values: as given to `draw_cases`.
         first: index of the first failing case; those before it are known to pass.
         fails: runs the check on a case, and returns its failure.
 
@@ -114,19 +147,22 @@ def shrink(
     """
     found: list[tuple[Case, Failure]] = []
     drawn = 0
+    structures = -(-examples // values)
+    structure, variant = (first, 0) if invalid else divmod(first, values)
 
     def body(case: Case) -> None:
         nonlocal drawn
         drawn += 1
-        if drawn <= first:
+        if drawn <= structure:
             return
+        case = varied(case, variant)
         failure = fails(case)
         if failure is not None:
             found.append((case, failure))
             raise failure from None
 
     try:
-        _run(layer, dtype, examples, seed, body, shrink=True, invalid=invalid)
+        _run(layer, dtype, structures, seed, body, shrink=True, invalid=invalid)
     except (Failure, Flaky):
         # Hypothesis's last call is the minimal one.
         return found[-1] if found else None

@@ -85,7 +85,7 @@ class Engine:
     ) -> None:
         self.backend, self.examples, self.seed = backend, examples, seed
         self.known, self.interrupted = tuple(known), interrupted
-        self.budget = budget
+        self.budget, self.values = budget, values_per_structure(backend)
         self.expendable, self.note = note is not None, note or _nothing
 
     def run(self, item: Item, dead: Collection[int] = ()) -> Verdict:
@@ -168,7 +168,9 @@ class Engine:
     def cases(self, item: Item) -> tuple[Case, ...]:
         """The cases of an item."""
         invalid = CHECKS[item.check].invalid
-        return draw_cases(item.layer, item.dtype, self.examples, self.seed, invalid=invalid)
+        return draw_cases(
+            item.layer, item.dtype, self.examples, self.seed, invalid=invalid, values=self.values
+        )
 
     def _is_stale(self, item: Item, index: int, entry: Known, numerics: Numerics | None) -> bool:
         """Whether the pinned case of a known failure passes."""
@@ -256,8 +258,9 @@ class Engine:
 
         invalid = CHECKS[item.check].invalid
         minimal = shrink(
-            item.layer, item.dtype, self.examples, self.seed, index, fails, invalid=invalid
-        )
+            item.layer, item.dtype, self.examples, self.seed, index, fails,
+            invalid=invalid, values=self.values,
+        )  # fmt: skip
         note = ""
         if minimal is None:
             minimal = (case, failure)
@@ -377,6 +380,19 @@ def declared(backend: Backend, dtype: str) -> dict[str, str]:
         for field in dataclasses.fields(Numerics)
         if said is not None and getattr(said, field.name) != field.default
     }
+
+
+def values_per_structure(backend: Backend) -> int:
+    """How many cases share their shapes and arguments: the dearer these are, the more.
+
+    A backend says by `compile_seconds` what a call of a new structure costs it, beyond the call.
+
+    Args:
+        backend: asked.
+    """
+    seconds = float(getattr(backend, "compile_seconds", 0.0))
+    # A case costs about 10 ms otherwise, all checks together.
+    return max(1, min(10, round(seconds / 0.01)))
 
 
 def offered(backend: Backend, layer: str, dtype: str, device: str) -> bool:

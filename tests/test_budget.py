@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
+from conformance.backends import ModuleBackend
 from conformance.backends.torch import backend
 from conformance.budget import Budget, parse
+from conformance.describe import case_text
 from conformance.engine import Engine, Item
 
 ITEM = Item("Linear", "values", "float32", "cpu")
@@ -39,3 +44,37 @@ def test_an_item_stops_when_its_time_is_over_and_counts_what_it_left_out() -> No
     assert verdict.examples.drawn + verdict.examples.stopped == 60
     whole = Engine(backend, 60, 0, budget=Budget(60.0)).run(ITEM)
     assert (whole.examples.drawn, whole.examples.stopped) == (60, 0)
+
+
+class Compiler(ModuleBackend):
+    """A backend to which every new shape is dear."""
+
+    compile_seconds = 0.05
+
+
+def test_a_dear_structure_is_drawn_once_for_several_values() -> None:
+    engine = Engine(Compiler("compiler"), 60, 0)
+    assert engine.values == 5
+    assert Engine(backend, 60, 0).values == 1
+    cases = engine.cases(ITEM)
+    assert len(cases) == 60
+    for k in range(0, 60, 5):
+        same = cases[k : k + 5]
+        assert len({case_text(case) for case in same}) == 1
+        for other in same[1:]:
+            for a, b in zip(same[0].inputs, other.inputs, strict=True):
+                np.testing.assert_array_equal(np.sort(np.abs(a), None), np.sort(np.abs(b), None))
+    assert len({case_text(case) for case in cases}) > 6
+
+
+def test_a_failure_of_one_variant_only_is_found_and_shrunk() -> None:
+    class Negative(torch.nn.Linear):
+        def forward(self, input):
+            wrong = 1.0 if (self.weight < 0).all() and self.weight.numel() else 0.0
+            return super().forward(input) + wrong
+
+    dear = Compiler("compiler", nn=SimpleNamespace(Linear=Negative))
+    verdict = Engine(dear, 200, 0).run(ITEM)
+    assert verdict.status == "failed"
+    assert verdict.call is not None
+    assert verdict.call.startswith("Linear(1, 1")

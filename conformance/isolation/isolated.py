@@ -48,6 +48,7 @@ class IsolatedEngine:
         examples, seed: of the run.
         known: known failures, as the child reads them.
         interrupted: asked before each case that is tried while shrinking.
+        values: cases of one structure; see `values_per_structure`.
     """
 
     child: Child
@@ -56,6 +57,7 @@ class IsolatedEngine:
     seed: int
     known: Sequence[Known] = ()
     interrupted: Callable[[], bool] = lambda: False
+    values: int = 1
     _dead: set[tuple[int, str, str]] = field(default_factory=set)
     _minimal: dict[tuple[str, str, bool], Case] = field(default_factory=dict)
     _spent: float = 0.0
@@ -120,7 +122,9 @@ class IsolatedEngine:
 
     def _cases(self, item: Item) -> tuple[Case, ...]:
         invalid = CHECKS[item.check].invalid
-        return draw_cases(item.layer, item.dtype, self.examples, self.seed, invalid=invalid)
+        return draw_cases(
+            item.layer, item.dtype, self.examples, self.seed, invalid=invalid, values=self.values
+        )
 
     def _minimised(
         self, item: Item, case: Case, index: int, first: Failure
@@ -144,8 +148,9 @@ class IsolatedEngine:
             return None if spent or self._is_known(item, candidate) else probe(item, candidate)
 
         found = shrink(
-            item.layer, item.dtype, self.examples, self.seed, index, fails, invalid=invalid
-        )
+            item.layer, item.dtype, self.examples, self.seed, index, fails,
+            invalid=invalid, values=self.values,
+        )  # fmt: skip
         self._spent += time.monotonic() - started
         # Probes had less time than a case has, or ran in a copy.
         failure = None if found is None else self._probe(item, found[0])

@@ -438,7 +438,9 @@ def blend(z: Rounded, n: Rounded, h: Rounded) -> Rounded:
 def _blends_exactly(z: Rounded, n: Rounded, h: Rounded) -> np.ndarray:
     """Where neither (1 − z)·n + z·h nor n + z·(h − n) rounds anywhere."""
     known = (z.error == 0) & (n.error == 0) & (h.error == 0)
-    if not known.any():
+    # n alone, or h alone: nothing is there to round.
+    plainly = known & ((z.value == 0) | ((z.value == 1) & (n.value == 0)))
+    if np.array_equal(known, plainly):
         return np.asarray(known)
     z, n, h = plain(z), plain(n), plain(h)
     minus_n = Rounded(-n.value, n.error, n.precision)

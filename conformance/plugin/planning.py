@@ -25,6 +25,7 @@ class Plan:
         total: number of items of all shards.
         isolated: items run in a child process.
         numerics: for each dtype what the backend declares beside IEEE arithmetic.
+        values: cases of one structure.
     """
 
     backend: str
@@ -34,6 +35,7 @@ class Plan:
     total: int
     isolated: bool
     numerics: Mapping[str, Mapping[str, str]]
+    values: int
 
     def encode(self) -> str:
         """The plan as text that travels to a worker."""
@@ -55,7 +57,7 @@ def make_plan(settings: Settings) -> Plan:
         pytest.UsageError: if the backend cannot be used, or lacks a device.
     """
     from ..backends.registry import BackendError, info_of, load
-    from ..engine import declared, plan
+    from ..engine import declared, plan, values_per_structure
 
     try:
         backend = load(settings.backend)
@@ -78,7 +80,8 @@ def make_plan(settings: Settings) -> Plan:
     kept = tuple(item for item in items if _shard_of(item.id, count) == index)
     dtypes = dict.fromkeys(item.dtype for item in items)
     numerics = {dtype: declared(backend, dtype) for dtype in dtypes}
-    return Plan(backend.name, info, chosen, kept, len(items), isolated, numerics)
+    values = values_per_structure(backend)
+    return Plan(backend.name, info, chosen, kept, len(items), isolated, numerics, values)
 
 
 def _shard_of(id: str, count: int) -> int:

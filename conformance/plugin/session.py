@@ -80,7 +80,9 @@ class Session:
             return Engine(backend, s.examples, s.seed, self.known, interrupts(), budget=budget)
         limits = Limits(s.timeout, s.memory or share_of_memory(workers))
         child = Child(s.backend, s.examples, s.seed, s.known, limits, budget)
-        return IsolatedEngine(child, name, s.examples, s.seed, self.known, interrupts())
+        return IsolatedEngine(
+            child, name, s.examples, s.seed, self.known, interrupts(), self.plan.values
+        )
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -114,11 +116,13 @@ class Session:
         facts = ", ".join(f"{k} {v}" for k, v in self.plan.info.items())
         shard = f", shard {s.shard[0]}/{s.shard[1]}" if s.shard[1] > 1 else ""
         hypothesis, numpy = (version(package) for package in ("hypothesis", "numpy"))
+        values = self.plan.values
+        dear = f", {values} of each structure" if values > 1 else ""
         lines = [
             f"conformance: backend {self.plan.backend} ({facts})",
             (
                 f"conformance: device {', '.join(self.plan.devices)}; profile {s.profile}, "
-                f"{s.examples} examples an item, seed {s.seed}{shard}; "
+                f"{s.examples} examples an item{dear}, seed {s.seed}{shard}; "
                 f"hypothesis {hypothesis}, numpy {numpy}"
             ),
         ]
