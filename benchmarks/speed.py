@@ -71,11 +71,11 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
     import fnmatch
     import warnings
 
+    from conformance.backends.declared import numerics_of
     from conformance.backends.torch import backend
     from conformance.catalogue import CATALOGUE
     from conformance.checks import CHECKS, gradients
     from conformance.drawing import draw_cases
-    from conformance.engine import numerics_of
     from conformance.known import shipped
     from conformance.trial import Failure, Inapplicable, Trial, Unsupported
 

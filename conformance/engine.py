@@ -9,12 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
+from . import verdicts
+from .backends.declared import numerics_of, offered, values_per_structure
 from .budget import Budget
 from .case import Case, Examples, Numerics, Unsupported, Verdict
 from .catalogue import CATALOGUE
 from .checks import CHECKS
 from .drawing import draw_cases, shrink
 from .encoding import encode_case
+from .items import Item
 from .known import Known
 from .protocols import Backend
 from .reproducer import reproducer
@@ -22,26 +25,6 @@ from .trial import Evidence, Failure, Inapplicable, Trial
 
 # Seconds that a failure may take to shrink beyond its item's budget.
 LEAST_SHRINKING = 1.0
-PROFILES = {"smoke": 40, "standard": 200, "thorough": 4000}
-
-
-@dataclass(frozen=True)
-class Item:
-    """What one verdict is about.
-
-    Args:
-        layer, check, dtype, device: names.
-    """
-
-    layer: str
-    check: str
-    dtype: str
-    device: str
-
-    @property
-    def id(self) -> str:
-        """`"Conv2d-values-float32-cpu"`."""
-        return f"{self.layer}-{self.check}-{self.dtype}-{self.device}"
 
 
 @dataclass(frozen=True)
@@ -105,14 +88,14 @@ class Engine:
     def _declined(self, item: Item) -> Verdict:
         reason = f"{item.layer} in {item.dtype} on {item.device} is not offered"
         examples = Examples(self.examples, 0, {reason: self.examples}, 0)
-        return _verdict(item, "unsupported", examples, message=reason)
+        return verdicts.make(item, "unsupported", examples, message=reason)
 
     def _checked(self, item: Item, dead: Collection[int]) -> Verdict:
         left = _unlimited if self.budget is None else self.budget.begin()
         try:
             numerics = numerics_of(self.backend, item.dtype)
         except Failure as failure:
-            return _verdict(item, "failed", Examples(), message=str(failure))
+            return verdicts.make(item, "failed", Examples(), message=str(failure))
         applying = self.applying(item)
         stale = [
             entry
@@ -120,7 +103,7 @@ class Engine:
             if index not in dead and self._is_stale(item, index, entry, numerics)
         ]
         if stale:
-            return _stale(item, stale)
+            return verdicts.as_stale(item, stale)
         known = list(applying.values())
         self.note("drawing", 0, 0)
         cases = self.cases(item)
@@ -153,8 +136,10 @@ class Engine:
             checked += 1
             evidence += found
         counts = Examples(drawn, checked, dict(reasons), beside, len(cases) - drawn)
-        verdict = _summed_up(item, counts, evidence)
-        return _known(verdict, known) if known and verdict.status != "unsupported" else verdict
+        verdict = verdicts.summed_up(item, counts, evidence)
+        if known and verdict.status != "unsupported":
+            return verdicts.as_known(verdict, known)
+        return verdict
 
     def applying(self, item: Item) -> dict[int, Known]:
         """The known failures that are about an item, by their index."""
@@ -267,11 +252,11 @@ class Engine:
             note = "\nnote: the same case did not fail again when it was repeated"
         case, failure = minimal
         trial = Trial(self.backend, CATALOGUE[item.layer], _on(case, item.device), numerics)
-        return _verdict(
+        return verdicts.make(
             item,
             "failed",
             counts,
-            **_evidence(evidence),
+            **verdicts.facts_of(evidence),
             message=f"{trial.text()}\n{failure}{note}",
             call=trial.text(),
             case=encode_case(trial.case),
@@ -293,139 +278,3 @@ def _on(case: Case, device: str) -> Case:
     if case.call.device == device:
         return case
     return replace(case, call=replace(case.call, device=device))
-
-
-def _verdict(item: Item, status: str, examples: Examples, **facts: object) -> Verdict:
-    return Verdict(
-        item.id,
-        item.layer,
-        item.check,
-        item.dtype,
-        item.device,
-        status,
-        examples,
-        **facts,  # type: ignore[arg-type]
-    )
-
-
-def _evidence(evidence: Evidence) -> dict[str, object]:
-    return {
-        "comparisons": evidence.comparisons,
-        "margin": evidence.margin,
-        "ulps": dict(evidence.ulps),
-    }
-
-
-def _summed_up(item: Item, examples: Examples, evidence: Evidence) -> Verdict:
-    """Nothing failed: passed, declined throughout, or nothing compared."""
-    if examples.checked and evidence.comparisons:
-        return _verdict(item, "passed", examples, **_evidence(evidence))
-    if examples.unsupported and not examples.checked:
-        reason = max(examples.unsupported, key=lambda r: examples.unsupported[r])
-        count = f"{len(examples.unsupported)} reasons, " if len(examples.unsupported) > 1 else ""
-        return _verdict(item, "unsupported", examples, message=f"{count}most often: {reason}")
-    message = "nothing was compared: no example gave a number with a finite bound"
-    return _verdict(item, "unchecked", examples, message=message)
-
-
-def _known(verdict: Verdict, known: Sequence[Known]) -> Verdict:
-    """Nothing failed but what is known to."""
-    reasons = "; ".join(
-        entry.reason + (f" ({entry.link})" if entry.link else "") for entry in known
-    )
-    return replace(verdict, status="known", message=f"known failure: {reasons}")
-
-
-def _stale(item: Item, stale: Sequence[Known]) -> Verdict:
-    reasons = "; ".join(entry.reason for entry in stale)
-    return _verdict(
-        item,
-        "failed",
-        Examples(len(stale), len(stale)),
-        message=f"stale known failure, its pinned case passes now; remove the entry: {reasons}",
-    )
-
-
-def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
-    """What a backend declares of its arithmetic, None where it offers no `numerics`.
-
-    Raises:
-        Failure: if it raises, or returns something else.
-    """
-    declare = getattr(backend, "numerics", None)
-    if declare is None:
-        return None
-    try:
-        said = declare(dtype)
-    except Exception as error:
-        raise Failure(f"numerics({dtype!r}) raised {type(error).__name__}: {error}") from error
-    if said is not None and not isinstance(said, Numerics):
-        raise Failure(f"numerics({dtype!r}) returned {said!r}: expected a conformance.Numerics")
-    return said
-
-
-def declared(backend: Backend, dtype: str) -> dict[str, str]:
-    """What a backend declares beside IEEE arithmetic in a dtype, by the fields of `Numerics`.
-
-    Args:
-        backend: asked.
-        dtype: torch's name of the dtype.
-    """
-    try:
-        said = numerics_of(backend, dtype)
-    except Failure as failure:
-        return {"error": str(failure)}
-    return {
-        field.name: str(getattr(said, field.name))
-        for field in dataclasses.fields(Numerics)
-        if said is not None and getattr(said, field.name) != field.default
-    }
-
-
-def values_per_structure(backend: Backend) -> int:
-    """How many cases share their shapes and arguments: the dearer these are, the more.
-
-    A backend says by `compile_seconds` what a call of a new structure costs it, beyond the call.
-
-    Args:
-        backend: asked.
-    """
-    seconds = float(getattr(backend, "compile_seconds", 0.0))
-    # A case costs about 10 ms otherwise, all checks together.
-    return max(1, min(10, round(seconds / 0.01)))
-
-
-def offered(backend: Backend, layer: str, dtype: str, device: str) -> bool:
-    """Whether a backend says that it has the layer; True where it says nothing."""
-    offers = getattr(backend, "offers", None)
-    return True if offers is None else bool(offers(layer, dtype, device))
-
-
-def plan(
-    backend: Backend,
-    *,
-    layers: Sequence[str],
-    checks: Sequence[str],
-    dtypes: Sequence[str],
-    devices: Sequence[str],
-    every_dtype: bool,
-) -> tuple[Item, ...]:
-    """The items of a run, those of a layer and dtype side by side.
-
-    Args:
-        backend: asked which layers it offers in which dtype.
-        layers, checks, dtypes, devices: what to combine.
-        every_dtype: keep dtypes that the backend does not offer; otherwise they are left out,
-            unless a layer would then have no item at all.
-    """
-    items = []
-    for layer in layers:
-        for device in devices:
-            kept = [d for d in dtypes if every_dtype or offered(backend, layer, d, device)]
-            items += [
-                Item(layer, check, dtype, device)
-                for dtype in kept or dtypes[:1]
-                for check in checks
-                if CHECKS[check].applies(CATALOGUE[layer])
-            ]
-    return tuple(items)

@@ -30,12 +30,14 @@ from support import known
 
 import conformance
 from conformance.backends import ModuleBackend
+from conformance.backends.declared import numerics_of
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Case, Unsupported
 from conformance.catalogue import CATALOGUE
 from conformance.checks import CHECKS
 from conformance.drawing import draw_cases
-from conformance.engine import Engine, Item, numerics_of
+from conformance.engine import Engine
+from conformance.items import Item
 from conformance.trial import Failure, Inapplicable
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")

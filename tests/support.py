@@ -7,11 +7,13 @@ from functools import lru_cache
 from typing import Any
 
 from conformance.backends import ModuleBackend
+from conformance.backends.declared import numerics_of
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Call, Case, Unsupported
 from conformance.catalogue import CATALOGUE
 from conformance.drawing import draw_cases
-from conformance.engine import Engine, Item, numerics_of
+from conformance.engine import Engine
+from conformance.items import Item
 from conformance.known import shipped
 from conformance.trial import Failure, Inapplicable
 

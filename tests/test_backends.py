@@ -17,7 +17,8 @@ from conformance.backends import FunctionBackend, ModuleBackend, implements, reg
 from conformance.backends.registry import BackendError
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Verdict
-from conformance.engine import Engine, Item
+from conformance.engine import Engine
+from conformance.items import Item
 
 
 def _verdict(backend: Any, layer: str = "Linear", check: str = "values", **facts: Any) -> Verdict:

@@ -13,7 +13,8 @@ from conformance.backends import ModuleBackend
 from conformance.backends.torch import backend
 from conformance.budget import Budget, parse
 from conformance.describe import case_text
-from conformance.engine import Engine, Item
+from conformance.engine import Engine
+from conformance.items import Item
 
 ITEM = Item("Linear", "values", "float32", "cpu")
 

@@ -19,8 +19,9 @@ from conformance.catalogue import CATALOGUE
 from conformance.describe import case_text
 from conformance.drawing import draw_cases, shrink
 from conformance.encoding import decode_case, encode_case
-from conformance.engine import Engine, Item
+from conformance.engine import Engine
 from conformance.formats import round_to
+from conformance.items import Item
 from conformance.known import shipped
 from conformance.trial import Failure, Inapplicable
 

@@ -14,10 +14,10 @@ from remembered import Memory
 from support import LAYERS, cases
 from torch import nn
 
+from conformance.backends.declared import numerics_of
 from conformance.backends.torch import backend as torch_backend
 from conformance.catalogue import CATALOGUE
 from conformance.checks import CHECKS
-from conformance.engine import numerics_of
 from conformance.oracles.rounding import exactly
 from conformance.trial import Trial
 

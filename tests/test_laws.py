@@ -15,11 +15,11 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from conformance.backends import ModuleBackend
+from conformance.backends.declared import numerics_of
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Case, Unsupported
 from conformance.catalogue import CATALOGUE
 from conformance.checks import laws
-from conformance.engine import numerics_of
 from conformance.laws import Law
 from conformance.trial import Failure, Inapplicable, Trial
 

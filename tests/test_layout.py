@@ -13,11 +13,11 @@ from conformance.strategies.layouts import LAYOUTS, possible
 from support import cases
 
 from conformance.backends import ModuleBackend
+from conformance.backends.declared import numerics_of
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Call, Case, Unsupported
 from conformance.catalogue import CATALOGUE
 from conformance.checks import layout
-from conformance.engine import numerics_of
 from conformance.trial import Evidence, Failure, Trial
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "layout"]

@@ -1,4 +1,4 @@
-"""Every layer has a planted bug that `shape` or `values` catches, and passes without it."""
+"""A planted bug of every layer is caught; `tox -e kill-rate` runs them all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def _caught(bug: planted.Bug) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("bug", VISIBLE, ids=lambda bug: bug.name)
+FIRST = {bug.layer: bug for bug in reversed(VISIBLE)}
+
+
+@pytest.mark.parametrize("bug", FIRST.values(), ids=lambda bug: bug.name)
 def test_bug_is_caught(bug: planted.Bug) -> None:
     assert _caught(bug) is not None, bug.story
 

@@ -13,11 +13,11 @@ from support import LAYERS, cases, known
 from torch import nn
 
 from conformance.backends import ModuleBackend
+from conformance.backends.declared import numerics_of
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Call, Unsupported
 from conformance.catalogue import CATALOGUE
 from conformance.checks import repeat, shape, values
-from conformance.engine import numerics_of
 from conformance.trial import Failure, Trial
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "repeat"]

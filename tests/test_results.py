@@ -30,7 +30,8 @@ from conformance.backends import ModuleBackend
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Examples, Verdict
 from conformance.encoding import encode_case
-from conformance.engine import Engine, Item
+from conformance.engine import Engine
+from conformance.items import Item
 from conformance.known import Known, KnownError, parse, shipped
 from conformance.replay import ReplayError, replay
 

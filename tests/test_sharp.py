@@ -18,7 +18,8 @@ from conformance.backends.torch import backend as torch_backend
 from conformance.case import Case, Numerics
 from conformance.catalogue import CATALOGUE
 from conformance.checks import gradients, steps, values
-from conformance.engine import Engine, Item
+from conformance.engine import Engine
+from conformance.items import Item
 from conformance.oracles import rounding
 from conformance.oracles.precision import Precision
 from conformance.oracles.rounding import exactly

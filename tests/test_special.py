@@ -13,11 +13,11 @@ import torch
 from support import Spoiled, cases
 
 from conformance.backends import ModuleBackend
+from conformance.backends.declared import numerics_of
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Call, Case, Numerics, Unsupported
 from conformance.catalogue import CATALOGUE
 from conformance.checks import special
-from conformance.engine import numerics_of
 from conformance.trial import Evidence, Failure, Inapplicable, Trial
 
 NAN, INF = float("nan"), float("inf")

@@ -15,11 +15,11 @@ from support import LAYERS, SpoiledLayer, cases, meta_backend
 from torch import nn
 
 from conformance.backends import FunctionBackend, ModuleBackend, implements
+from conformance.backends.declared import numerics_of
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Case, Unsupported
 from conformance.catalogue import CATALOGUE
 from conformance.checks import state, values
-from conformance.engine import numerics_of
 from conformance.oracles import states
 from conformance.trial import Failure, Inapplicable, Trial
 

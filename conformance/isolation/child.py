@@ -30,7 +30,7 @@ from ..budget import Budget
 
 if TYPE_CHECKING:
     from ..case import Case
-    from ..engine import Item
+    from ..items import Item
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class _Server:
 
     def answer(self, request: Mapping[str, Any]) -> bytes:
         """One request; what the suite itself raises is an answer, too."""
-        from ..engine import Item
+        from ..items import Item
 
         item = Item(**request["item"])
         try:

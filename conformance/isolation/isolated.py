@@ -6,16 +6,16 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import msgspec
 
+from .. import verdicts
 from ..case import Case, Examples, Verdict
 from ..checks import CHECKS
 from ..describe import case_text
 from ..drawing import draw_cases, shrink
 from ..encoding import encode_case
-from ..engine import Item
+from ..items import Item
 from ..known import Known
 from ..trial import Failure
 from .process import Child, Died, ended
@@ -95,7 +95,7 @@ class IsolatedEngine:
             if "verdict" in answer:
                 return msgspec.convert(answer["verdict"], Verdict, strict=False)
             message = f"the suite's own code failed:\n{answer['raised']}"
-            return _verdict(item, "crashed", Examples(), message=message)
+            return verdicts.make(item, "crashed", Examples(), message=message)
 
     def _lost(self, item: Item, died: Died) -> Verdict:
         """The verdict of an item whose process was lost."""
@@ -103,14 +103,14 @@ class IsolatedEngine:
         if entry.phase not in ("checking", "shrinking"):
             when = "while cases were drawn" if entry.phase == "drawing" else "before any case ran"
             message = f"{when}: {died.how}"
-            return _verdict(item, died.status, Examples(), message=message)
+            return verdicts.make(item, died.status, Examples(), message=message)
         cases = self._cases(item)
         first = Lost(died.status, died.how)
         case, failure = self._minimised(item, cases[entry.index], entry.index, first)
         case = replace(case, call=replace(case.call, device=item.device))
         status = failure.status if isinstance(failure, Lost) else "failed"
         text = case_text(case)
-        return _verdict(
+        return verdicts.make(
             item,
             status,
             Examples(len(cases), entry.checked + 1),
@@ -209,9 +209,3 @@ class IsolatedEngine:
         except Died:
             return None
         return None if script is None else str(script)
-
-
-def _verdict(item: Item, status: str, examples: Examples, **facts: Any) -> Verdict:
-    return Verdict(
-        item.id, item.layer, item.check, item.dtype, item.device, status, examples, **facts
-    )

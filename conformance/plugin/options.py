@@ -180,7 +180,7 @@ def resolve(config: pytest.Config) -> Settings:
     """
     from ..catalogue import CATALOGUE, COMPLEX, DTYPES
     from ..checks import CHECKS
-    from ..engine import PROFILES
+    from ..items import PROFILES
 
     read = _Reader(config)
     given = read.given

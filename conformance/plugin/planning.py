@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
-from ..engine import Item
+from ..items import Item
 from .options import Settings, devices
 
 
@@ -56,8 +56,9 @@ def make_plan(settings: Settings) -> Plan:
     Raises:
         pytest.UsageError: if the backend cannot be used, or lacks a device.
     """
+    from ..backends.declared import declared, values_per_structure
     from ..backends.registry import BackendError, info_of, load
-    from ..engine import declared, plan, values_per_structure
+    from ..items import plan
 
     try:
         backend = load(settings.backend)

@@ -1,0 +1,64 @@
+"""What a backend says of itself by its optional members."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..case import Numerics
+from ..protocols import Backend
+from ..trial import Failure
+
+
+def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
+    """What a backend declares of its arithmetic, None where it offers no `numerics`.
+
+    Raises:
+        Failure: if it raises, or returns something else.
+    """
+    declare = getattr(backend, "numerics", None)
+    if declare is None:
+        return None
+    try:
+        said = declare(dtype)
+    except Exception as error:
+        raise Failure(f"numerics({dtype!r}) raised {type(error).__name__}: {error}") from error
+    if said is not None and not isinstance(said, Numerics):
+        raise Failure(f"numerics({dtype!r}) returned {said!r}: expected a conformance.Numerics")
+    return said
+
+
+def declared(backend: Backend, dtype: str) -> dict[str, str]:
+    """What a backend declares beside IEEE arithmetic in a dtype, by the fields of `Numerics`.
+
+    Args:
+        backend: asked.
+        dtype: torch's name of the dtype.
+    """
+    try:
+        said = numerics_of(backend, dtype)
+    except Failure as failure:
+        return {"error": str(failure)}
+    return {
+        field.name: str(getattr(said, field.name))
+        for field in dataclasses.fields(Numerics)
+        if said is not None and getattr(said, field.name) != field.default
+    }
+
+
+def values_per_structure(backend: Backend) -> int:
+    """How many cases share their shapes and arguments: the dearer these are, the more.
+
+    A backend says by `compile_seconds` what a call of a new structure costs it, beyond the call.
+
+    Args:
+        backend: asked.
+    """
+    seconds = float(getattr(backend, "compile_seconds", 0.0))
+    # A case costs about 10 ms otherwise, all checks together.
+    return max(1, min(10, round(seconds / 0.01)))
+
+
+def offered(backend: Backend, layer: str, dtype: str, device: str) -> bool:
+    """Whether a backend says that it has the layer; True where it says nothing."""
+    offers = getattr(backend, "offers", None)
+    return True if offers is None else bool(offers(layer, dtype, device))
