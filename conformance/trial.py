@@ -20,6 +20,8 @@ from .oracles.rounding import Rounded, exactly
 from .protocols import Backend, Layer
 
 T = TypeVar("T")
+# Answers of the oracle that are kept: those of an item and its neighbours at the standard profile.
+KEPT = 1000
 _EXPECTED: WeakKeyDictionary[Case, tuple[Precision, tuple[Rounded, ...]]] = WeakKeyDictionary()
 
 
@@ -150,7 +152,9 @@ class Trial:
         precision = self.precision
         kept = _EXPECTED.get(self.case)
         if kept is None or kept[0] != precision:
-            kept = _EXPECTED[self.case] = precision, self._evaluated(precision)
+            kept = precision, self._evaluated(precision)
+            if len(_EXPECTED) < KEPT:
+                _EXPECTED[self.case] = kept
         return kept[1]
 
     def _evaluated(self, precision: Precision) -> tuple[Rounded, ...]:

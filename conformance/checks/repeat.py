@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ..case import Unsupported
+from ..case import Case, Unsupported
 from ..protocols import Layer
 from ..trial import Evidence, Failure, Trial
 from . import values
@@ -72,6 +73,10 @@ class Tally:
             raise Failure(f"{what}: {failure}") from failure
 
 
+# For every case the one with other weights: the oracle's answer to it is kept with it.
+_NEGATED: WeakKeyDictionary[Case, Case] = WeakKeyDictionary()
+
+
 def sibling(trial: Trial, layer: Layer | None = None, **changes: Any) -> Trial:
     """A trial of another case of the same layer.
 
@@ -90,9 +95,22 @@ def sibling(trial: Trial, layer: Layer | None = None, **changes: Any) -> Trial:
     return other
 
 
-def other_weights(trial: Trial) -> dict[str, np.ndarray]:
-    """The state with every sign changed: as exact as the case's own."""
-    return {name: -array for name, array in trial.case.call.state.items()}
+def with_other_weights(trial: Trial, layer: Layer | None = None) -> Trial:
+    """A sibling whose state has every sign changed: as exact as the case's own.
+
+    Args:
+        trial: the trial to start from.
+        layer: the built layer to call; None = a fresh one.
+    """
+    case = _NEGATED.get(trial.case)
+    if case is None:
+        state = {name: -array for name, array in trial.case.call.state.items()}
+        case = replace(trial.case, call=replace(trial.case.call, state=state))
+        _NEGATED[trial.case] = case
+    other = sibling(trial, layer, state=case.call.state)
+    if case.call.state:
+        other.expected = Trial(trial.backend, trial.row, case, trial.numerics).expected
+    return other
 
 
 def state_of(trial: Trial, layer: Layer) -> Arrays | None:
@@ -126,7 +144,7 @@ def check(trial: Trial) -> Evidence:
     tally.within(f"with another {name}", sibling(trial, layer, inputs=inputs))
     first.kept(f"after a call with another {name}")
     first.again(f"again after a call with another {name}")
-    weighted = sibling(trial, state=other_weights(trial))
+    weighted = with_other_weights(trial)
     if trial.case.call.state:
         tally.within("another layer's answer", weighted)
         first.again("again after a call of another layer")

@@ -19,7 +19,7 @@ from ..formats import format_of
 from ..oracles import states
 from ..protocols import Layer
 from ..trial import Evidence, Failure, Inapplicable, Trial
-from .repeat import Arrays, Tally, load, other_weights, sibling, state_of
+from .repeat import Arrays, Tally, load, sibling, state_of, with_other_weights
 
 OFFERS = ("state", "load", "train", "attributes")
 FEW = 9  # equal numbers among so many: (2⁻⁸)⁸ in bfloat16
@@ -193,7 +193,7 @@ def _loaded_later(trial: Trial, tally: Tally) -> None:
     if not trial.case.call.state or not hasattr(layer, "load"):
         return
     trial.step("call", layer, *trial.natives, **sibling(trial).case.keywords)
-    other = sibling(trial, layer, state=other_weights(trial))
+    other = with_other_weights(trial, layer)
     load(trial, layer, other.case.call.state)
     tally.within("after load of other weights", other)
     if hasattr(layer, "state"):

@@ -280,10 +280,11 @@ def multilinear(
         underflow = terms * precision.underflow * (largest if len(operands) > 2 else 1.0)
     propagated = propagated + factor * (unit + _OWN) * magnitude + underflow
     propagated = propagated + final * (np.abs(value) + propagated)
-    with np.errstate(over="ignore"):
-        exact = magnitude <= np.ldexp(quantum, precision.bits) if precision.bits else magnitude == 0
-    if quantum < precision.underflow:
-        exact = exact & (magnitude == 0)
+    if precision.bits and quantum >= precision.underflow:
+        with np.errstate(over="ignore"):
+            exact = magnitude <= np.ldexp(quantum, precision.bits)
+    else:
+        exact = magnitude == 0
     error = np.where(exact, 0.0, propagated)
     # Beyond the largest number a partial sum may overflow in one order and not in another.
     error = np.where(magnitude > precision.largest, np.inf, error)
