@@ -173,8 +173,12 @@ def _forked(run: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]
     reads, writes = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.write(writes, msgspec.json.encode(run()))
-        os._exit(0)
+        # Should this process be gone by then, nobody else would end a copy that hangs.
+        signal.alarm(int(seconds) + 5)
+        try:
+            os.write(writes, msgspec.json.encode(run()))
+        finally:
+            os._exit(0)
     os.close(writes)
     answer = b""
     with os.fdopen(reads, "rb") as pipe:
