@@ -90,9 +90,9 @@ def test_gradients_are_exact_too(layer: str, dtype: str) -> None:
 def test_long_sequences_are_drawn(layer: str) -> None:
     for dtype in DTYPES:
         long = [case for case in cases(layer, dtype) if case.labels["profile"] == "long"]
-        assert 2 <= len(long) <= 20
+        assert 2 <= len(long) <= 30
         for case in long:
-            assert max(case.inputs[0].shape[:2]) >= 20  # type: ignore[union-attr]
+            assert max(case.inputs[0].shape[:2]) >= 18  # type: ignore[union-attr]
             assert case.call.arguments.get("num_layers", 1) == 1
             assert case.labels["regime"] in SHARP
 
