@@ -192,7 +192,7 @@ def ratio(margin: float | None) -> str:
 
 
 def spread(ulps: Mapping[str, int]) -> str:
-    """How far numbers were away: the share that was exact, and a limit in units in the last place.
+    """How far numbers were away: the share that was exact, and how far 99 % were at most.
 
     Args:
         ulps: as in `Verdict.ulps`.
@@ -201,12 +201,17 @@ def spread(ulps: Mapping[str, int]) -> str:
     if not total:
         return ""
     exact = share(ulps.get("exact", 0), total)
-    powers = [int(power) for power in ulps if power != "exact"]
-    if not powers:
+    powers = sorted((int(power), number) for power, number in ulps.items() if power != "exact")
+    within = ulps.get("exact", 0)
+    for power, number in powers:
+        if within >= 0.99 * total:
+            break
+        within += number
+        limit = power + 1
+    if within == ulps.get("exact", 0):
         return f"{exact} exact"
-    most = max(powers) + 1
-    limit = f"{2**most}" if 0 <= most < 10 else f"2^{most}"
-    return f"{exact} exact, all < {limit} ulp"
+    shown = f"{2**limit}" if 0 <= limit < 10 else f"2^{limit}"
+    return f"{exact} exact, 99{_NARROW}% < {shown} ulp"
 
 
 def duration(seconds: float) -> str:

@@ -500,3 +500,11 @@ def test_shares_say_0_and_100_only_where_they_mean_them() -> None:
 )
 def test_compact_numbers(number: int, shown: str) -> None:
     assert html.compact(number) == shown
+
+
+def test_spread_is_the_exact_share_and_the_limit_of_most() -> None:
+    assert html.spread({}) == ""
+    assert html.spread({"exact": 5}).replace("\u202f", " ") == "100 % exact"
+    most = {"exact": 50, "-1": 30, "2": 19, "40": 1}
+    assert html.spread(most).replace("\u202f", " ") == "50.0 % exact, 99 % < 8 ulp"
+    assert html.spread({"exact": 1000, "40": 1}).replace("\u202f", " ") == "99.9 % exact"
