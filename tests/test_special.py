@@ -162,3 +162,13 @@ def test_integers_are_beside_the_point() -> None:
     case = Case(Call("Identity", {}, {}, "float32", "cpu"), (np.arange(3),))
     with pytest.raises(Inapplicable):
         _check(torch_backend, case)
+
+
+def test_two_factors_of_a_bilinear_form_may_overflow_before_a_zero() -> None:
+    state = {"weight": np.full((1, 1, 1), 2.0**100), "bias": np.zeros(1)}
+    sizes = {"in1_features": 1, "in2_features": 1, "out_features": 1}
+    call = Call("Bilinear", sizes, state, "float32", "cpu")
+    # x₁·A is infinite, and ∞·0 NaN; with A·x₂ first it is 0.
+    case = Case(call, (np.array([[2.0**100], [-np.inf]]), np.zeros((2, 1))))
+    assert np.isnan(_trial(torch_backend, case).arrays[0]).all()
+    _check(torch_backend, case)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
@@ -271,12 +272,12 @@ def _in_range(trial: Trial, precision: Precision) -> bool:
     x1, x2, *given = (x for x in trial.case.inputs if x is not None)
     weight = trial.case.call.state.get("weight", given[0] if given else None)
     assert weight is not None
-    factors = [np.abs(x[np.isfinite(x) & (x != 0)]) for x in (x1, weight, x2)]
-    if not all(x.size for x in factors):
-        return True
-    pairs = [(factors[a], factors[b]) for a, b in ((0, 1), (1, 2), (0, 2))]
-    high = max(a.max() * b.max() for a, b in pairs) * weight[0].size
-    low = min(*(a.min() * b.min() for a, b in pairs), *(x.min() for x in factors))
+    found = [np.abs(x[np.isfinite(x) & (x != 0)]) for x in (x1, weight, x2)]
+    # A factor of zeros alone does not keep the other two from overflowing first.
+    pairs = [(a, b) for a, b in combinations(found, 2) if a.size and b.size]
+    high = max((a.max() * b.max() for a, b in pairs), default=0.0) * weight[0].size
+    products = [a.min() * b.min() for a, b in pairs]
+    low = min((*products, *(x.min() for x in found if x.size)), default=np.inf)
     return bool(high < precision.largest / 2 and low >= precision.normal)
 
 
