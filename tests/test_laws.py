@@ -48,7 +48,11 @@ def test_planted_bug_is_caught(bug: planted.Bug) -> None:
     assert str(found[1]).startswith("law ")
 
 
-@pytest.mark.parametrize("bug", LARGE, ids=lambda bug: bug.name)
+# After 16 steps `values` sees something, too, where it draws a long sequence.
+WIDE = [bug for bug in LARGE if bug.layer not in ("LSTM", "GRU")]
+
+
+@pytest.mark.parametrize("bug", WIDE, ids=lambda bug: bug.name)
 def test_a_bug_beyond_the_drawn_sizes_passes_values(bug: planted.Bug) -> None:
     backend = _backend(bug.layer, bug.implementation)
     assert first_failure(backend, bug.layer, "values", examples=40) is None

@@ -71,6 +71,8 @@ class IsolatedEngine:
         Raises:
             ChildError: if no child can be started.
         """
+        if self.interrupted():
+            raise KeyboardInterrupt
         started = time.perf_counter()
         verdict = self._run(item)
         return replace(verdict, seconds=round(time.perf_counter() - started, 4))

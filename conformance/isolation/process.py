@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,6 +51,7 @@ class Child:
         backend, examples, seed, known: of the run.
         limits: time of a case, and memory.
         budget: time for each item, None = as much as it takes.
+        interrupted: asked while waiting; True ends the run as Ctrl-C does.
     """
 
     def __init__(
@@ -61,8 +62,9 @@ class Child:
         known: tuple[Path, ...],
         limits: Limits,
         budget: Budget | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._budget = budget
+        self._budget, self._interrupted = budget, interrupted
         self._facts = (backend, examples, seed, tuple(map(str, known)))
         self.limits = limits
         self._process: subprocess.Popen[bytes] | None = None
@@ -128,6 +130,8 @@ class Child:
             try:
                 line = self._answers.get(timeout=POLL)
             except queue.Empty:
+                if self._interrupted():
+                    raise KeyboardInterrupt from None
                 entry = self._journal.read()
                 if entry.count != seen.count:
                     seen, since = entry, time.monotonic()

@@ -79,9 +79,10 @@ class Session:
             backend = load(s.backend)
             return Engine(backend, s.examples, s.seed, self.known, interrupts(), budget=budget)
         limits = Limits(s.timeout, s.memory or share_of_memory(workers))
-        child = Child(s.backend, s.examples, s.seed, s.known, limits, budget)
+        pressed = interrupts()
+        child = Child(s.backend, s.examples, s.seed, s.known, limits, budget, pressed)
         return IsolatedEngine(
-            child, name, s.examples, s.seed, self.known, interrupts(), self.plan.values
+            child, name, s.examples, s.seed, self.known, pressed, self.plan.values
         )
 
     @pytest.hookimpl(optionalhook=True)
