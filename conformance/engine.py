@@ -18,7 +18,7 @@ from .checks import CHECKS
 from .drawing import draw_cases, shrink
 from .encoding import encode_case
 from .items import Item
-from .known import Known
+from .known import Known, applying
 from .protocols import Backend
 from .reproducer import reproducer
 from .trial import Evidence, Failure, Inapplicable, Trial
@@ -96,15 +96,15 @@ class Engine:
             numerics = numerics_of(self.backend, item.dtype)
         except Failure as failure:
             return verdicts.make(item, "failed", Examples(), message=str(failure))
-        applying = self.applying(item)
+        applies = applying(self.known, dataclasses.asdict(item), self.backend.name)
         stale = [
             entry
-            for index, entry in applying.items()
+            for index, entry in applies.items()
             if index not in dead and self._is_stale(item, index, entry, numerics)
         ]
         if stale:
             return verdicts.as_stale(item, stale)
-        known = list(applying.values())
+        known = list(applies.values())
         self.note("drawing", 0, 0)
         cases = self.cases(item)
         reasons: Counter[str] = Counter()
@@ -140,15 +140,6 @@ class Engine:
         if known and verdict.status != "unsupported":
             return verdicts.as_known(verdict, known)
         return verdict
-
-    def applying(self, item: Item) -> dict[int, Known]:
-        """The known failures that are about an item, by their index."""
-        facts = dataclasses.asdict(item)
-        return {
-            index: entry
-            for index, entry in enumerate(self.known)
-            if entry.applies(**facts, backend=self.backend.name)
-        }
 
     def cases(self, item: Item) -> tuple[Case, ...]:
         """The cases of an item."""

@@ -153,6 +153,19 @@ def read(backend: str, paths: Sequence[Path] = ()) -> tuple[Known, ...]:
     return tuple(entries)
 
 
+def applying(known: Sequence[Known], item: Mapping[str, str], backend: str) -> dict[int, Known]:
+    """The known failures that are about an item, by their index.
+
+    Args:
+        known: of the run.
+        item: layer, check, dtype and device.
+        backend: its name.
+    """
+    return {
+        index: entry for index, entry in enumerate(known) if entry.applies(**item, backend=backend)
+    }
+
+
 def _entry(table: Mapping[str, Any], where: str) -> Known:
     for key, value in table.items():
         if key not in _FIELDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -52,6 +53,14 @@ def known(layer: str, check: str, dtype: str) -> tuple[Any, ...]:
     """torch's own known failures of an item."""
     item = {"layer": layer, "check": check, "dtype": dtype, "device": "cpu"}
     return tuple(entry for entry in shipped("torch") if entry.applies(**item, backend="torch"))
+
+
+def plug_in(pytester: Any, monkeypatch: Any, backends: str) -> None:
+    """A module `plugged` for sessions of pytest, without the options of this one."""
+    for name in [name for name in os.environ if name.startswith(("CONFORMANCE_", "PYTEST_"))]:
+        monkeypatch.delenv(name)
+    pytester.makepyfile(plugged=backends)
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path))
 
 
 class SpoiledLayer:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import plug_in
 
 from conformance.isolation.journal import Entry, Journal
 from conformance.isolation.limits import LEAST, share_of_memory
@@ -44,6 +44,20 @@ class Leave(torch.nn.Bilinear):
             os._exit(3)
         return super().forward(input1, input2)
 
+wrong = []
+
+class Late(torch.nn.Linear):
+    def forward(self, input):
+        if self.out_features == 1:
+            return super().forward(input)
+        if wrong:
+            os.abort()
+        wrong.append(1)
+        return super().forward(input) + 1
+
+Late.__name__ = Late.__qualname__ = "Linear"
+late = ModuleBackend("late", nn=SimpleNamespace(Linear=Late))
+
 for shaped, name in (
     (Abort, "Conv1d"), (Sleep, "RNNCell"), (Hoard, "Linear"), (Leave, "Bilinear")
 ):
@@ -57,10 +71,7 @@ EVIL = "--conformance-backend=plugged:evil"
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name in [name for name in os.environ if name.startswith(("CONFORMANCE_", "PYTEST_"))]:
-        monkeypatch.delenv(name)
-    pytester.makepyfile(plugged=BACKENDS)
-    monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+    plug_in(pytester, monkeypatch, BACKENDS)
 
     def run(*options: str) -> tuple[pytest.RunResult, dict[str, dict[str, Any]]]:
         path = pytester.path / "results.jsonl"
@@ -125,6 +136,16 @@ def test_a_known_crash_is_known_and_its_cases_are_not_run(suite: Any, tmp_path: 
     # A faithful implementation in its place: the entry is stale.
     _, verdicts = suite(*options[1:], f"--conformance-known={known}")
     assert all("stale known failure" in line["message"] for line in verdicts.values())
+
+
+def test_a_failure_that_ends_the_process_while_it_shrinks_is_a_failure(suite: Any) -> None:
+    _, verdicts = suite(
+        "--conformance-backend=plugged:late", "--conformance-layer=Linear",
+        "--conformance-check=values",
+    )  # fmt: skip
+    (verdict,) = verdicts.values()
+    assert verdict["status"] == "failed"
+    assert verdict["call"].startswith("Linear(1, 2)")
 
 
 def test_without_isolation_items_run_in_pytests_process(

@@ -16,7 +16,7 @@ from ..describe import case_text
 from ..drawing import draw_cases, shrink
 from ..encoding import encode_case
 from ..items import Item
-from ..known import Known
+from ..known import Known, applying
 from ..trial import Failure
 from .process import Child, Died, ended
 
@@ -107,10 +107,13 @@ class IsolatedEngine:
             message = f"{when}: {died.how}"
             return verdicts.make(item, died.status, Examples(), message=message)
         cases = self._cases(item)
-        first = Lost(died.status, died.how)
+        first: Failure = Lost(died.status, died.how)
+        if entry.phase == "shrinking":
+            # That case only failed; what was lost is a plainer one, of which nothing is known.
+            first = Failure(f"it failed, and while it was shrunk {died.how}")
         case, failure = self._minimised(item, cases[entry.index], entry.index, first)
         case = replace(case, call=replace(case.call, device=item.device))
-        status = failure.status if isinstance(failure, Lost) else "failed"
+        status = _status(failure)
         text = case_text(case)
         return verdicts.make(
             item,
@@ -137,8 +140,10 @@ class IsolatedEngine:
         before = self._minimal.get(key)
         # Usually another check of the layer met the same crash.
         failure = None if before is None else self._probe(item, before)
-        if before is not None and failure is not None:
-            return before, failure
+        if before is not None:
+            if failure is not None:
+                return before, failure
+            self.child.stop()  # copies are made of a child that has run nothing
         started = time.monotonic()
         left = min(SHRINKING_ITEM, SHRINKING_RUN - self._spent)
         probe = self._forked if self._forks(item, case, index, first) else self._probe
@@ -189,15 +194,12 @@ class IsolatedEngine:
         if not passing:
             return False
         failure = self._forked(item, case)
-        return type(failure) is type(first) and self._forked(item, passing[0]) is None
+        same = type(failure) is type(first) and _status(failure) == _status(first)
+        return same and self._forked(item, passing[0]) is None
 
     def _is_known(self, item: Item, case: Case) -> bool:
-        facts = dataclasses.asdict(item)
-        return any(
-            entry.covers(case)
-            for entry in self.known
-            if entry.applies(**facts, backend=self.backend)
-        )
+        found = applying(self.known, dataclasses.asdict(item), self.backend)
+        return any(entry.covers(case) for entry in found.values())
 
     def _script(self, item: Item, case: Case, failure: Failure) -> str | None:
         request = {
@@ -211,3 +213,7 @@ class IsolatedEngine:
         except Died:
             return None
         return None if script is None else str(script)
+
+
+def _status(failure: Failure | None) -> str:
+    return failure.status if isinstance(failure, Lost) else "failed"

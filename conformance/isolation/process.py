@@ -94,12 +94,11 @@ class Child:
         facts = (str(folder / "journal"), tuple(sys.path), self.limits.memory, self._budget)
         self._send(Start(*self._facts, *facts))
 
-    def ask(self, request: Mapping[str, Any], seconds: float | None = None) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request and wait for its answer.
 
         Args:
             request: what `child` understands.
-            seconds: for one case, if not those of the limits.
 
         Raises:
             Died: if the process ends, or a case takes longer.
@@ -114,7 +113,7 @@ class Child:
             self._ready = True
         self._mark = os.fstat(self._errors.fileno()).st_size
         self._send(request)
-        return self._answer(self.limits.seconds if seconds is None else seconds)
+        return self._answer(self.limits.seconds)
 
     def _send(self, request: Any) -> None:
         assert self._process is not None

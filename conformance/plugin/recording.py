@@ -202,7 +202,11 @@ def _identity(session: Session) -> Identity:
         seed=settings.seed,
         examples=settings.examples,
         shard=f"{settings.shard[0]}/{settings.shard[1]}",
-        options={**settings.given, "workers": _workers(session.config)},
+        options={
+            **settings.given,
+            "workers": _workers(session.config),
+            "values of each structure": str(session.plan.values),
+        },
         items=tuple(item.id for item in session.items),
         total=session.plan.total,
         git=_git(),
