@@ -41,6 +41,7 @@ _FIELDS = {
     "link": str,
     "case": str,
     "status": str,
+    "script": str,
 }
 _STATUSES = ("failed", "crashed", "hung")
 
@@ -64,6 +65,7 @@ class Known:
         case: the pinned failing case.
         status: `"failed"`, or `"crashed"` or `"hung"` where the backend's process is lost: the
             cases that such an entry covers are not run, but for the pinned one.
+        script: a reproducer that needs the backend and NumPy only, nothing of this suite.
     """
 
     layer: str
@@ -77,6 +79,7 @@ class Known:
     link: str = ""
     case: Case | None = None
     status: str = "failed"
+    script: str = ""
 
     @property
     def deadly(self) -> bool:

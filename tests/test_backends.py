@@ -88,6 +88,27 @@ def test_unknown_names_and_failing_imports_are_clear() -> None:
         registry.load("no.such.module:backend")
 
 
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metadata = SimpleNamespace(get_all=lambda *_: ["absent"])
+
+    def load() -> Any:
+        raise ModuleNotFoundError("No module named 'absent_core'", name="absent_core")
+
+    point = SimpleNamespace(
+        name="absent",
+        value="m:b",
+        load=load,
+        dist=SimpleNamespace(name="some-dist", metadata=metadata),
+    )
+    monkeypatch.setattr(registry, "available", lambda: {"absent": point, "other": point})
+    with pytest.raises(BackendError, match=r"'absent_core', .* pip install 'some-dist\[absent\]'"):
+        registry.load("absent")
+    with pytest.raises(BackendError, match="entry point 'other' .* fails to import"):
+        registry.load("other")
+
+
 @pytest.mark.parametrize("said", ["cpu", [3], None, [], RuntimeError("driver")])
 def test_devices_must_be_a_list_of_names(said: Any) -> None:
     def devices() -> Any:

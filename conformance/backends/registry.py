@@ -35,7 +35,10 @@ def load(name: str) -> Backend:
     points = available()
     if name in points:
         where = f"entry point {name!r} ({points[name].value})"
-        found = _guard(f"{where} fails to import", points[name].load)
+        try:
+            found = _guard(f"{where} fails to import", points[name].load)
+        except BackendError as error:
+            raise _named_extra(name, points[name], error) from error.__cause__
     elif ":" in name:
         module, _, attribute = name.partition(":")
         where = f"backend {name!r}"
@@ -63,6 +66,18 @@ def _guard(failure: str, function: Any, *arguments: Any) -> Any:
         return function(*arguments)
     except (Exception, SystemExit) as error:
         raise BackendError(f"{failure}: {type(error).__name__}: {error}") from error
+
+
+def _named_extra(name: str, point: EntryPoint, error: BackendError) -> BackendError:
+    """Where a package is missing that an extra of the backend's distribution brings: say which."""
+    cause = error.__cause__
+    extras = point.dist.metadata.get_all("Provides-Extra", []) if point.dist else []
+    if not isinstance(cause, ModuleNotFoundError) or point.dist is None or name not in extras:
+        return error
+    return BackendError(
+        f"backend {name!r} needs the package {cause.name!r}, which is not installed: "
+        f"pip install '{point.dist.name}[{name}]'"
+    )
 
 
 def _is_backend(found: Any) -> bool:
