@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -50,14 +49,14 @@ class Evidence:
 
     comparisons: int = 0
     margin: float | None = None
-    ulps: Counter[str] = field(default_factory=Counter)
+    ulps: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Evidence) -> Evidence:
         """Both together."""
         return Evidence(
             self.comparisons + other.comparisons,
             worst(self.margin, other.margin),
-            self.ulps + other.ulps,
+            _counted(self.ulps, other.ulps),
         )
 
 
@@ -213,6 +212,15 @@ class Trial:
     def text(self) -> str:
         """The call in one line."""
         return case_text(self.case)
+
+
+def _counted(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:
+    if not (a and b):
+        return a or b
+    both = dict(a)
+    for power, count in b.items():
+        both[power] = both.get(power, 0) + count
+    return both
 
 
 def worst(a: float | None, b: float | None) -> float | None:

@@ -105,7 +105,7 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(
     monkeypatch.setattr(registry, "available", lambda: {"absent": point, "other": point})
     with pytest.raises(BackendError, match=r"'absent_core', .* pip install 'some-dist\[absent\]'"):
         registry.load("absent")
-    with pytest.raises(BackendError, match="entry point 'other' .* fails to import"):
+    with pytest.raises(BackendError, match=r"entry point 'other' .* fails to import"):
         registry.load("other")
 
 

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ..case import Case, Unsupported
+from ..oracles.rounding import Rounded, join
 from ..protocols import Layer
 from ..trial import Evidence, Failure, Trial
 from . import values
@@ -29,11 +30,16 @@ class Tally:
     """What has been compared so far."""
 
     def __init__(self) -> None:
-        self.evidence = Evidence()
+        self._facts, self._answers = 0, Evidence()
+
+    @property
+    def evidence(self) -> Evidence:
+        """All of it."""
+        return self._answers + Evidence(self._facts)
 
     def count(self, comparisons: int) -> None:
         """So many more numbers or facts are as they should be."""
-        self.evidence += Evidence(comparisons)
+        self._facts += comparisons
 
     def equal(self, what: str, got: Any, wanted: Any) -> None:
         """One fact is as it should be."""
@@ -68,7 +74,7 @@ class Tally:
         if like is not None:
             trial.expected = like.expected
         try:
-            self.evidence += values.whole(trial)
+            self._answers += values.whole(trial)
         except Failure as failure:
             raise Failure(f"{what}: {failure}") from failure
 
@@ -141,7 +147,8 @@ def check(trial: Trial) -> Evidence:
     guard.untouched("after a call")
     first.again("the same call again")
     name, inputs = _varied(trial)
-    tally.within(f"with another {name}", sibling(trial, layer, inputs=inputs))
+    varied = sibling(trial, layer, inputs=inputs)
+    tally.within(f"with another {name}", varied)
     first.kept(f"after a call with another {name}")
     first.again(f"again after a call with another {name}")
     weighted = with_other_weights(trial)
@@ -149,7 +156,7 @@ def check(trial: Trial) -> Evidence:
         tally.within("another layer's answer", weighted)
         first.again("again after a call of another layer")
     guard.untouched("after several calls")
-    other = _of_another_form(trial)
+    other = _of_another_form(trial, varied)
     if other is not None:
         other.layer = layer
         tally.within(f"then {other.text()}", other)
@@ -230,8 +237,13 @@ def _varied(trial: Trial) -> tuple[str, tuple[np.ndarray | None, ...]]:
     return trial.row.inputs[index], tuple(inputs)
 
 
-def _of_another_form(trial: Trial) -> Trial | None:
-    """Without the keywords, without the states, or with the batch doubled; None if none is."""
+def _of_another_form(trial: Trial, varied: Trial) -> Trial | None:
+    """Without the keywords, without the states, or two batches in one call; None if none is.
+
+    Args:
+        trial: the case.
+        varied: with another of its inputs: the second batch.
+    """
     case, names = trial.case, trial.row.inputs
     stateful = len(case.inputs) > 1 and names[1] in ("h_0", "hx") and case.inputs[1] is not None
     forms: list[dict[str, Any]] = []
@@ -239,14 +251,39 @@ def _of_another_form(trial: Trial) -> Trial | None:
         forms.append({"keywords": {}})
     if stateful:
         forms.append({"inputs": case.inputs[:1]})
-    axes = [_batch_axis(trial, k) for k in range(len(case.inputs))]
-    if axes[0] is not None and not case.keywords:
-        doubled = tuple(
-            x if x is None or axis is None else np.concatenate([x, -x], axis)
-            for x, axis in zip(case.inputs, axes, strict=True)
-        )
-        forms.append({"inputs": doubled, "layouts": ()})
-    return sibling(trial, **forms[case.seed % len(forms)]) if forms else None
+    batches = None if case.keywords else _two_batches(trial, varied)
+    if batches is not None:
+        forms.append({"inputs": batches, "layouts": ()})
+    if not forms:
+        return None
+    form = forms[case.seed % len(forms)]
+    other = sibling(trial, **form)
+    if form.get("inputs") is batches is not None:
+        other.expected = _both(trial, varied)
+    return other
+
+
+def _two_batches(trial: Trial, varied: Trial) -> tuple[np.ndarray | None, ...] | None:
+    """The inputs of both side by side, where there is a batch and nothing else differs."""
+    inputs: list[np.ndarray | None] = []
+    for index, (x, y) in enumerate(zip(trial.case.inputs, varied.case.inputs, strict=True)):
+        axis = _batch_axis(trial, index)
+        if x is None or y is None or axis is None:
+            if x is not y and not np.array_equal(x, y):
+                return None
+            inputs.append(x)
+        else:
+            inputs.append(np.concatenate([x, y], axis))
+    return tuple(inputs) if _batch_axis(trial, 0) is not None else None
+
+
+def _both(trial: Trial, varied: Trial) -> tuple[Rounded, ...]:
+    """The oracle's answers to two batches: no row depends on another."""
+    layer, axis = trial.case.call.layer, _batch_axis(trial, 0)
+    assert axis is not None
+    axes = [1 if k and layer in ("RNN", "LSTM", "GRU") else axis for k in range(len(trial.shapes))]
+    pairs = zip(axes, trial.expected, varied.expected, strict=True)
+    return tuple(join([one, two], axis) for axis, one, two in pairs)
 
 
 def _batch_axis(trial: Trial, index: int) -> int | None:

@@ -46,53 +46,48 @@ class Weights:
         self.ih, self.hh = state["weight_ih" + suffix], state["weight_hh" + suffix]
         self.bias_ih, self.bias_hh = state.get("bias_ih" + suffix), state.get("bias_hh" + suffix)
         self.projection = state.get("weight_hr" + suffix)
-        self._rows: dict[tuple[int, int], Weights] = {}
 
-    def rows(self, part: slice) -> Weights:
-        """The weights of some of the gates only."""
-        key = (part.start, part.stop)
-        if key not in self._rows:
-            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            whole = zip(names, (self.ih, self.hh, self.bias_ih, self.bias_hh), strict=True)
-            self._rows[key] = Weights({name: x[part] for name, x in whole if x is not None})
-        return self._rows[key]
+    def of_input(self, x: Rounded) -> Rounded:
+        """W_ih x + b_ih for x (N, features)."""
+        return affine(x, self.ih, self.bias_ih)
 
-    def input_part(self, x: Rounded) -> list[Sums]:
-        """W_ih x + b_ih."""
-        return [Sums(x, self.ih, self.bias_ih)]
+    def of_hidden(self, h: Rounded) -> Rounded:
+        """W_hh h + b_hh for h (N, features)."""
+        return affine(h, self.hh, self.bias_hh)
 
-    def hidden_part(self, h: Rounded) -> list[Sums]:
-        """W_hh h + b_hh."""
-        return [Sums(h, self.hh, self.bias_hh)]
+    def of_inputs(self, x: Rounded) -> list[Rounded]:
+        """W_ih x_t + b_ih for each step of x (L, N, features)."""
+        if x.node is not None or self.ih.node is not None:
+            # A gradient is a sum over the steps, which may be stored after each of them.
+            return [self.of_input(x[t]) for t in range(x.shape[0])]
+        length, batch, features = x.shape
+        every = self.of_input(x.map(lambda array: array.reshape(length * batch, features)))
+        return [every.part(slice(t * batch, (t + 1) * batch)) for t in range(length)]
 
 
-class Sums:
-    """One not yet added W x + b, so that sums of several are bounded as one sum."""
-
-    def __init__(self, x: Rounded, weight: Rounded, bias: Rounded | None) -> None:
-        self.x, self.weight, self.bias = x, weight, bias
-
-    def value(self) -> Rounded:
-        """W x + b for x (N, features); half precision stores W x before b is added."""
-        terms = self.x.shape[-1]
-        if self.bias is None or not self.x.precision.half:
-            return multilinear(
-                _product,
-                self.x,
-                self.weight,
-                plus=self.bias,
-                terms=terms,
-                wide=True,
-                adjoints=_ADJOINTS,
-            )
-        product = multilinear(
-            _product, self.x, self.weight, terms=terms, wide=True, adjoints=_ADJOINTS
-        )
-        return product + self.bias
+def affine(x: Rounded, weight: Rounded, bias: Rounded | None) -> Rounded:
+    """W x + b for x (N, features); half precision stores W x before b is added."""
+    separate = bias is not None and x.precision.half
+    product = multilinear(
+        _product,
+        x,
+        weight,
+        plus=None if separate else bias,
+        terms=x.shape[-1],
+        wide=True,
+        adjoints=_ADJOINTS,
+        grain=_grain,
+    )
+    return product + bias if bias is not None and separate else product
 
 
 def _product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.asarray(x @ weight.T)
+
+
+def _grain(x: Rounded, weight: Rounded) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # zeros, multiples of anything, times a doubtful operand
+        return np.asarray(x.least_of_rows[:, np.newaxis] * weight.least_of_rows)
 
 
 _ADJOINTS = (
@@ -101,15 +96,12 @@ _ADJOINTS = (
 )
 
 
-def total(parts: Sequence[Sums]) -> Rounded:
-    """The sum of all parts, in any order and with any intermediate storing."""
-    results = [part.value() for part in parts]
-    added = results[0]
-    for result in results[1:]:
-        added = added + result
-    if not added.precision.half:
-        return _as_one_sum(results, added)
-    return added
+def total(*sums: Rounded) -> Rounded:
+    """The sum of several sums of products, in any order and with any intermediate storing."""
+    added = sums[0]
+    for other in sums[1:]:
+        added = added + other
+    return added if added.precision.half else _as_one_sum(sums, added)
 
 
 def _as_one_sum(results: Sequence[Rounded], added: Rounded) -> Rounded:
@@ -133,24 +125,24 @@ def _as_one_sum(results: Sequence[Rounded], added: Rounded) -> Rounded:
     return replace(added, error=error)
 
 
-def rnn_step(x: Rounded, hidden: Hidden, w: Weights, nonlinearity: str = "tanh") -> Hidden:
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu."""
+def rnn_step(a: Rounded, hidden: Hidden, w: Weights, nonlinearity: str = "tanh") -> Hidden:
+    """h' = tanh(a + W_hh h + b_hh), or relu, where a = W_ih x + b_ih."""
     (h,) = hidden
     activation = {"tanh": tanh, "relu": relu}[nonlinearity]
-    return (activation(total(w.input_part(x) + w.hidden_part(h))),)
+    return (activation(total(a, w.of_hidden(h))),)
 
 
-def lstm_step(x: Rounded, hidden: Hidden, w: Weights) -> Hidden:
+def lstm_step(a: Rounded, hidden: Hidden, w: Weights) -> Hidden:
     """i, f, g, o gates; c' = f⊙c + i⊙g; h' = o⊙tanh(c'), projected by W_hr where there is one."""
     h, c = hidden
-    i, f, g, o = lstm_gates(x, h, w)
+    i, f, g, o = lstm_gates(a, h, w)
     new_c = f * c + i * g
     return lstm_output(o, new_c, w), new_c
 
 
-def lstm_gates(x: Rounded, h: Rounded, w: Weights) -> tuple[Rounded, Rounded, Rounded, Rounded]:
-    """i, f, g, o = σ, σ, tanh, σ of W_ih x + b_ih + W_hh h + b_hh."""
-    sums = total(w.input_part(x) + w.hidden_part(h))
+def lstm_gates(a: Rounded, h: Rounded, w: Weights) -> tuple[Rounded, Rounded, Rounded, Rounded]:
+    """i, f, g, o = σ, σ, tanh, σ of a + W_hh h + b_hh, where a = W_ih x + b_ih."""
+    sums = total(a, w.of_hidden(h))
     size = sums.shape[-1] // 4
     i, f = _gates(sigmoid(sums[..., : 2 * size]), 2)
     g, o = _gates(sums[..., 2 * size :], 2)
@@ -160,18 +152,20 @@ def lstm_gates(x: Rounded, h: Rounded, w: Weights) -> tuple[Rounded, Rounded, Ro
 def lstm_output(o: Rounded, c: Rounded, w: Weights) -> Rounded:
     """h' = o⊙tanh(c'), projected by W_hr where there is one."""
     h = o * tanh(c)
-    return h if w.projection is None else Sums(h, w.projection, None).value()
+    return h if w.projection is None else affine(h, w.projection, None)
 
 
-def gru_step(x: Rounded, hidden: Hidden, w: Weights) -> Hidden:
-    """r, z gates; n = tanh(W_in x + b_in + r⊙(W_hn h + b_hn)); h' = (1 − z)⊙n + z⊙h."""
+def gru_step(a: Rounded, hidden: Hidden, w: Weights) -> Hidden:
+    """r, z = σ(a + W_hh h + b_hh); n = tanh(a_n + r⊙(W_hn h + b_hn)); h' = (1 − z)⊙n + z⊙h.
+
+    a = W_ih x + b_ih; the gates' rows stand first in it, those of n last.
+    """
     (h,) = hidden
     size = h.shape[-1]
-    gates, new = slice(0, 2 * size), slice(2 * size, 3 * size)
-    both, last = w.rows(gates), w.rows(new)
-    r, z = _gates(sigmoid(total(both.input_part(x) + both.hidden_part(h))), 2)
-    (from_input,), (from_hidden,) = last.input_part(x), last.hidden_part(h)
-    n = tanh(from_input.value() + r * from_hidden.value())
+    gates, last = np.s_[..., : 2 * size], np.s_[..., 2 * size :]
+    b = w.of_hidden(h)
+    r, z = _gates(sigmoid(total(a.part(gates), b.part(gates))), 2)
+    n = tanh(a.part(last) + r * b.part(last))
     return (blend(z, n, h),)
 
 
@@ -193,9 +187,9 @@ def _cell(
     size = w.hh.shape[-1]
     states = tuple(_zeros((*input.shape[:-1], size), input) if h is None else h for h in hidden)
     if len(input.shape) == 2:
-        result = step(input, states, w)
+        result = step(w.of_input(input), states, w)
     else:
-        single = step(input[np.newaxis], tuple(h[np.newaxis] for h in states), w)
+        single = step(w.of_input(input[np.newaxis]), tuple(h[np.newaxis] for h in states), w)
         result = tuple(h[0] for h in single)
     return result if count > 1 else result[0]
 
@@ -255,10 +249,11 @@ def _sequence(
             stays and the output is 0; so the reverse direction starts at each sequence's end.
     """
     steps = range(x.shape[0])
+    from_inputs = w.of_inputs(x)
     outputs: list[Rounded] = []
     for t in reversed(steps) if reverse else steps:
         runs = active[t][:, np.newaxis]
-        new = step(x[t], hidden, w)
+        new = step(from_inputs[t], hidden, w)
         if runs.all():
             hidden = new
             outputs.append(new[0])

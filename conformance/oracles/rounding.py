@@ -8,6 +8,10 @@ products in floating-point arithmetic*, 2013: no second-order term).
 
 Where every term is an integer multiple of one power of two q and Σ|terms| ≤ 2^p·q, no partial sum
 in any order rounds at all: the error is 0 and the check asks for equality.
+
+Operands on the edge of the range overflow on purpose: callers set `numpy.errstate` to ignore it.
+Most arrays are small, so that a call of NumPy costs more than its arithmetic: hence the short cuts
+where all of an operand is known exactly, or none of it.
 """
 
 from __future__ import annotations
@@ -71,12 +75,35 @@ class Rounded:
     @cached_property
     def doubtful(self) -> bool:
         """Whether any element is not known exactly."""
-        return bool(self.error.any())
+        return bool(np.count_nonzero(self.error))
+
+    @cached_property
+    def vague(self) -> bool:
+        """Whether no element is known exactly."""
+        return np.count_nonzero(self.error) == self.error.size
+
+    @cached_property
+    def quanta(self) -> np.ndarray:
+        """For each element the power of two of which it is a multiple; 0 where it is in doubt."""
+        if self.vague:
+            return np.zeros(self.shape)
+        known = quanta(self.value)
+        return np.where(self.error == 0, known, 0.0) if self.doubtful else known
+
+    @cached_property
+    def decided(self) -> np.ndarray:
+        """Which elements a correct implementation cannot give just any value."""
+        return np.asarray(np.isfinite(self.error) & ~np.isnan(self.value))
 
     @cached_property
     def least(self) -> float:
         """The power of two of which every element is a multiple; ∞ where all are 0."""
-        return float(quanta(self.value).min(initial=np.inf))
+        return float(self.least_of_rows.min(initial=np.inf))
+
+    @cached_property
+    def least_of_rows(self) -> np.ndarray:
+        """`least` along the last axis."""
+        return np.asarray(self.quanta.min(axis=-1, initial=np.inf))
 
     def map(self, move: Callable[[np.ndarray], np.ndarray]) -> Rounded:
         """Apply a function that only moves elements (reshape, transpose, index)."""
@@ -99,17 +126,22 @@ class Rounded:
     def __getitem__(self, index: Any) -> Rounded:
         return self.map(lambda array: np.asarray(array[index]))
 
-    def __add__(self, other: Rounded) -> Rounded:
-        quanta = None
-        if not (self.error.all() or other.error.all()):
-            quanta = np.minimum(_quanta(self), _quanta(other))
-        added = _rounded(
-            self.value + other.value,
-            self.error + other.error,
-            np.abs(self.value) + np.abs(other.value),
-            quanta,
-            self.precision,
+    def part(self, index: Any) -> Rounded:
+        """Some of the elements, as the sums of products that they are."""
+        part = self[index]
+        magnitude = None if self.magnitude is None else self.magnitude[index]
+        return Rounded(
+            part.value, part.error, part.precision, magnitude, self.grain, self.terms, part.node
         )
+
+    def __add__(self, other: Rounded) -> Rounded:
+        value, propagated = self.value + other.value, self.error + other.error
+        if self.vague or other.vague:
+            added = _stored(value, propagated, self.precision)
+        else:
+            quanta = np.minimum(self.quanta, other.quanta)
+            magnitude = np.abs(self.value) + np.abs(other.value)
+            added = _rounded(value, propagated, magnitude, quanta, self.precision)
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
             return [unbroadcast(cotangent, self.shape), unbroadcast(cotangent, other.shape)]
@@ -117,16 +149,19 @@ class Rounded:
         return traced(added, [self, other], pull)
 
     def __mul__(self, other: Rounded) -> Rounded:
-        a, b = np.abs(self.value), np.abs(other.value)
-        propagated = a * other.error + self.error * b + self.error * other.error
-        value = self.value * other.value
-        quanta = None
-        underflow = np.where(value == 0, 0.0, self.precision.underflow)
-        if not (self.error.all() or other.error.all()):
-            with np.errstate(invalid="ignore"):  # 0, a multiple of anything, times a doubtful one
-                quanta = _quanta(self) * _quanta(other)
-            underflow = np.where(quanta >= self.precision.underflow, 0.0, underflow)
-        product = _rounded(value, propagated + underflow, np.abs(value), quanta, self.precision)
+        value, precision = self.value * other.value, self.precision
+        propagated = np.zeros(value.shape)
+        if other.doubtful:
+            propagated = (np.abs(self.value) + self.error) * other.error
+        if self.doubtful:
+            propagated = propagated + self.error * np.abs(other.value)
+        underflow = np.where(value == 0, 0.0, precision.underflow)
+        if self.vague or other.vague:
+            product = _stored(value, propagated + underflow, precision)
+        else:
+            quanta = self.quanta * other.quanta
+            underflow = np.where(quanta >= precision.underflow, 0.0, underflow)
+            product = _rounded(value, propagated + underflow, np.abs(value), quanta, precision)
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
             return [cotangent * plain(other), cotangent * plain(self)]
@@ -192,35 +227,34 @@ def quanta(values: np.ndarray) -> np.ndarray:
     size = np.abs(values)
     bits = size.view(np.int64)
     # Clearing the lowest bit of the significand takes one quantum away; a power of two has none.
-    less = (bits & (bits - 1)).view(np.float64)
-    quantum = np.where(bits & _SIGNIFICAND == 0, size, size - less)
-    return np.where(size == 0, np.inf, quantum)
+    quantum = np.asarray(size - (bits & (bits - 1)).view(np.float64))
+    np.copyto(quantum, size, where=bits & _SIGNIFICAND == 0)
+    np.copyto(quantum, np.inf, where=bits == 0)
+    return quantum
 
 
-def _quanta(operand: Rounded) -> np.ndarray:
-    """`quanta`, but 0 where the implementation's operand is not known exactly."""
-    return np.where(operand.error == 0, quanta(operand.value), 0.0)
+def _stored(value: np.ndarray, propagated: np.ndarray, precision: Precision) -> Rounded:
+    """One operation's result: the error it inherits and the rounding of storing it."""
+    reach = np.abs(value) + propagated
+    error = np.asarray(propagated + (precision.unit + _OWN) * reach)
+    np.copyto(error, np.inf, where=reach + error > precision.largest)
+    return Rounded(value, error, precision)
 
 
 def _rounded(
     value: np.ndarray,
     propagated: np.ndarray,
     magnitude: np.ndarray,
-    quanta: np.ndarray | None,
+    quanta: np.ndarray,
     precision: Precision,
 ) -> Rounded:
-    """One operation's result: the error it inherits and the rounding of storing it.
-
-    Without quanta every element has an operand in doubt, and is inexact.
-    """
-    reach = np.abs(value) + propagated
-    error = propagated + (precision.unit + _OWN) * reach
-    if quanta is not None:
-        with np.errstate(over="ignore"):
-            scaled = np.ldexp(quanta, precision.bits) if precision.bits else quanta
-        exact = magnitude <= scaled if precision.bits else quanta == np.inf
-        error = np.where(exact & (propagated == 0), 0.0, error)
-    return Rounded(value, np.where(reach + error > precision.largest, np.inf, error), precision)
+    """Likewise, but exact where nothing is inherited and the quanta leave nothing to round."""
+    result = _stored(value, propagated, precision)
+    exact = magnitude <= np.ldexp(quanta, precision.bits) if precision.bits else quanta == np.inf
+    # Beyond the largest number it overflows, however exact.
+    exact &= (propagated == 0) & (np.abs(value) <= precision.largest)
+    np.copyto(result.error, 0.0, where=exact)
+    return result
 
 
 def multilinear(
@@ -231,6 +265,7 @@ def multilinear(
     wide: bool = False,
     wide_adjoints: bool | None = None,
     adjoints: Sequence[Callable[..., np.ndarray]] = (),
+    grain: Callable[..., np.ndarray] | None = None,
 ) -> Rounded:
     """Sums of products: `function(*operands) + plus`, with the bound of any summation order.
 
@@ -246,6 +281,8 @@ def multilinear(
         wide_adjoints: likewise for the gradients; None = as the sum itself.
         adjoints: for each operand the function (cotangent, *other operands) → its cotangent,
             multilinear with coefficients ≥ 0 as well.
+        grain: operands → for each sum the power of two of which its products are multiples, 0 or
+            NaN = not known; None = one for all, the product of the operands' own.
     """
     given = operands
     shift = plus
@@ -260,35 +297,40 @@ def multilinear(
     if inexact:
         reach = function(*(_magnitude(operand.value) + operand.error for operand in operands))
         propagated, magnitude = reach - magnitude, reach
-    quantum = 0.0 if inexact else math.prod(operand.least for operand in operands)
-    product_quantum = quantum
+    if grain is not None:
+        products = grain(*operands)
+    else:
+        products = np.asarray(0.0 if inexact else math.prod(operand.least for operand in operands))
+    quantum = products
     if plus is not None:
         value = value + plus.value
         propagated = propagated + plus.error
         magnitude = magnitude + _magnitude(plus.value) + plus.error
-        quantum = min(quantum, 0.0 if plus.doubtful else plus.least)
+        quantum = np.minimum(quantum, plus.least if grain is None else plus.quanta)
         terms += 1
     # Three real multiplications may do a complex one (DESIGN §3.6).
     factor = terms + 4 if precision.complex else terms
     unit = precision.wide_unit if wide else precision.sum_unit
     # Storing the sum rounds once more, unless it was accumulated in the format itself.
     final = precision.unit if precision.half or unit != precision.unit else 0.0
-    underflow = 0.0
-    if product_quantum < precision.underflow:
+    fine = products >= precision.underflow
+    underflow: np.ndarray | float = 0.0
+    if not fine.all():
         # A product of two that underflows may still be multiplied by the third.
         largest = max(float(_magnitude(operand.value).max(initial=1.0)) for operand in operands)
-        underflow = terms * precision.underflow * (largest if len(operands) > 2 else 1.0)
+        most = terms * precision.underflow * (largest if len(operands) > 2 else 1.0)
+        underflow = np.where(fine, 0.0, most)
     propagated = propagated + factor * (unit + _OWN) * magnitude + underflow
     propagated = propagated + final * (np.abs(value) + propagated)
-    if precision.bits and quantum >= precision.underflow:
-        with np.errstate(over="ignore"):
-            exact = magnitude <= np.ldexp(quantum, precision.bits)
-    else:
-        exact = magnitude == 0
+    exact = magnitude == 0
+    if precision.bits:
+        fits = magnitude <= np.ldexp(quantum, precision.bits)
+        exact = exact | (fits & (quantum >= precision.underflow))
     error = np.where(exact, 0.0, propagated)
     # Beyond the largest number a partial sum may overflow in one order and not in another.
     error = np.where(magnitude > precision.largest, np.inf, error)
-    result = Rounded(value, error, precision, magnitude, quantum, factor)
+    least = 0.0 if inexact else float(quantum.min(initial=np.inf))
+    result = Rounded(value, error, precision, magnitude, least, factor)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         pulled: list[Rounded | None] = []
@@ -323,9 +365,10 @@ def _magnitude(values: np.ndarray) -> np.ndarray:
 def tanh(x: Rounded) -> Rounded:
     """Hyperbolic tangent; its derivative 1/cosh² is largest at the point nearest to 0."""
     precision = x.precision
-    value = np.tanh(x.value)
-    decay = np.exp(-2.0 * np.maximum(np.abs(x.value) - x.error, 0.0))
-    propagated = np.minimum(4.0 * decay / (1.0 + decay) ** 2 * x.error, 2.0)
+    value, propagated = np.tanh(x.value), np.zeros(x.shape)
+    if x.doubtful:
+        decay = np.exp(-2.0 * np.maximum(np.abs(x.value) - x.error, 0.0))
+        propagated = np.minimum(4.0 * decay / (1.0 + decay) ** 2 * x.error, 2.0)
     own = 2 * precision.tanh_ulp * precision.unit * (np.abs(value) + propagated)
     ends = ((TANH_ONE, 1.0), (-TANH_ONE, -1.0))
     result = _activated(x, value, propagated + own + precision.underflow, ends)
@@ -340,10 +383,10 @@ def tanh(x: Rounded) -> Rounded:
 def sigmoid(x: Rounded) -> Rounded:
     """Logistic function 1/(1 + e⁻ˣ); its derivative σ(1 − σ) is largest nearest to 0."""
     precision = x.precision
-    with np.errstate(over="ignore"):
-        value = 1.0 / (1.0 + np.exp(-x.value))
-    decay = np.exp(-np.maximum(np.abs(x.value) - x.error, 0.0))
-    propagated = np.minimum(decay / (1.0 + decay) ** 2 * x.error, 1.0)
+    value, propagated = 1.0 / (1.0 + np.exp(-x.value)), np.zeros(x.shape)
+    if x.doubtful:
+        decay = np.exp(-np.maximum(np.abs(x.value) - x.error, 0.0))
+        propagated = np.minimum(decay / (1.0 + decay) ** 2 * x.error, 1.0)
     # Vector code scales by 2^k, k the integer nearest to x/ln 2, and returns 0 where 2^k would not
     # be a normal number: for results up to √2 times the smallest one.
     vanishing = np.sqrt(2.0) * precision.normal
@@ -381,14 +424,16 @@ def _activated(
         value, error: of the result elsewhere.
         ends: beyond which operand which limit is reached.
     """
-    if not x.error.all():
+    if not x.vague:
         error = np.where((x.value == 0) & (x.error == 0), 0.0, error)
     largest = np.abs(x.value).max(initial=0.0)
     for threshold, limit in ends:
         if not largest < abs(threshold):
             reached = _reaches(x, threshold)
             value, error = np.where(reached, limit, value), np.where(reached, 0.0, error)
-    return Rounded(value, np.where(np.isfinite(x.error), error, np.inf), x.precision)
+    if x.doubtful:
+        error = np.where(np.isfinite(x.error), error, np.inf)
+    return Rounded(value, error, x.precision)
 
 
 def relu(x: Rounded) -> Rounded:
@@ -412,18 +457,17 @@ def blend(z: Rounded, n: Rounded, h: Rounded) -> Rounded:
 
     The rounding term covers both usual forms, (1 − z)·n + z·h and n + z·(h − n).
     """
+    rest, size_z, size_n, size_h = 1.0 - z.value, np.abs(z.value), np.abs(n.value), np.abs(h.value)
+    value = rest * n.value + z.value * h.value
+    rest, between = np.abs(rest), np.abs(h.value - n.value) + h.error + n.error
+    propagated = z.error * between + rest * n.error + size_z * h.error
+    reach_n = size_n + n.error
+    steps = (size_z + z.error) * (reach_n + size_h + h.error) + (rest + z.error) * reach_n
     unit = z.precision.unit + _OWN
-    value = (1.0 - z.value) * n.value + z.value * h.value
-    reach_z, reach_rest = np.abs(z.value) + z.error, np.abs(1.0 - z.value) + z.error
-    reach_n, reach_h = np.abs(n.value) + n.error, np.abs(h.value) + h.error
-    propagated = (
-        z.error * (np.abs(h.value - n.value) + h.error + n.error)
-        + np.abs(1.0 - z.value) * n.error
-        + np.abs(z.value) * h.error
-    )
-    steps = 2 * reach_z * (reach_n + reach_h) + 2 * reach_rest * reach_n
-    rounding = unit * (steps + np.abs(value) + propagated) + 3 * z.precision.underflow
-    error = np.where(_blends_exactly(z, n, h), 0.0, propagated + rounding)
+    rounding = unit * (2 * steps + np.abs(value) + propagated) + 3 * z.precision.underflow
+    error = propagated + rounding
+    if not (z.vague or n.vague or h.vague):
+        error = np.where(_blends_exactly(z, n, h), 0.0, error)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         minus_n = Rounded(-n.value, n.error, n.precision)
@@ -438,15 +482,15 @@ def blend(z: Rounded, n: Rounded, h: Rounded) -> Rounded:
 
 def _blends_exactly(z: Rounded, n: Rounded, h: Rounded) -> np.ndarray:
     """Where neither (1 − z)·n + z·h nor n + z·(h − n) rounds anywhere."""
-    known = (z.error == 0) & (n.error == 0) & (h.error == 0)
+    exact = np.asarray((z.error == 0) & (n.error == 0) & (h.error == 0))
     # n alone, or h alone: nothing is there to round.
-    plainly = known & ((z.value == 0) | ((z.value == 1) & (n.value == 0)))
-    if np.array_equal(known, plainly):
-        return np.asarray(known)
-    z, n, h = plain(z), plain(n), plain(h)
-    minus_n = Rounded(-n.value, n.error, n.precision)
-    weighted, from_n = _one_minus(z) * n + z * h, n + z * (h + minus_n)
-    return np.asarray(known & (weighted.error == 0) & (from_n.error == 0))
+    asked = exact & ~((z.value == 0) | ((z.value == 1) & (n.value == 0)))
+    if asked.any():
+        z, n, h = (exactly(x.value[asked], x.precision) for x in (z, n, h))
+        minus_n = exactly(-n.value, n.precision)
+        weighted, from_n = _one_minus(z) * n + z * h, n + z * (h + minus_n)
+        exact[asked] = (weighted.error == 0) & (from_n.error == 0)
+    return exact
 
 
 def _masked(cotangent: Rounded, mask: np.ndarray) -> Rounded:

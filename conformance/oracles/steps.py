@@ -88,14 +88,14 @@ def _plain_steps(
     order: range,
 ) -> Hidden:
     """RNN, GRU: h_t from x_t and h_{t−1}."""
-    return _at_once(lambda x, h, w: step(x, (h,), w), x, h, w)
+    return _at_once(lambda x, h, w: step(w.of_input(x), (h,), w), x, h, w)
 
 
 def _lstm_steps(
     x: Rounded, h: Rounded, c_0: Rounded | None, w: Weights, active: np.ndarray, order: range
 ) -> Hidden:
     """LSTM: gates from x_t and h_{t−1}; c_t = f⊙c_{t−1} + i⊙g carried on; h_t from o and c_t."""
-    i, f, g, o = _at_once(lstm_gates, x, h, w)
+    i, f, g, o = _at_once(lambda x, h, w: lstm_gates(w.of_input(x), h, w), x, h, w)
     added = i * g
     assert c_0 is not None
     c, cells = c_0, dict[int, Rounded]()
