@@ -268,12 +268,12 @@ def _two_batches(trial: Trial, varied: Trial) -> tuple[np.ndarray | None, ...] |
     inputs: list[np.ndarray | None] = []
     for index, (x, y) in enumerate(zip(trial.case.inputs, varied.case.inputs, strict=True)):
         axis = _batch_axis(trial, index)
-        if x is None or y is None or axis is None:
-            if x is not y and not np.array_equal(x, y):
-                return None
+        if x is not None and y is not None and axis is not None:
+            inputs.append(np.concatenate([x, y], axis))
+        elif x is None or y is None or np.array_equal(x, y):
             inputs.append(x)
         else:
-            inputs.append(np.concatenate([x, y], axis))
+            return None
     return tuple(inputs) if _batch_axis(trial, 0) is not None else None
 
 

@@ -80,7 +80,7 @@ class Rounded:
     @cached_property
     def vague(self) -> bool:
         """Whether no element is known exactly."""
-        return np.count_nonzero(self.error) == self.error.size
+        return bool(np.count_nonzero(self.error) == self.error.size)
 
     @cached_property
     def quanta(self) -> np.ndarray:
