@@ -91,6 +91,13 @@ class Rounded:
         return np.where(self.error == 0, known, 0.0) if self.doubtful else known
 
     @cached_property
+    def bare(self) -> Rounded:
+        """Without its history: numbers in doubt, whatever they were sums of."""
+        if self.node is None and self.magnitude is None:
+            return self
+        return Rounded(self.value, self.error, self.precision)
+
+    @cached_property
     def decided(self) -> np.ndarray:
         """Which elements a correct implementation cannot give just any value."""
         return np.asarray(np.isfinite(self.error) & ~np.isnan(self.value))
@@ -164,7 +171,7 @@ class Rounded:
             product = _rounded(value, propagated + underflow, np.abs(value), quanta, precision)
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
-            return [cotangent * plain(other), cotangent * plain(self)]
+            return [cotangent * other.bare, cotangent * self.bare]
 
         return traced(product, [self, other], pull)
 
@@ -183,11 +190,6 @@ def traced(
 def _with(x: Rounded, node: Node | None) -> Rounded:
     # In place of `dataclasses.replace`, which takes longer than the arithmetic.
     return Rounded(x.value, x.error, x.precision, x.magnitude, x.grain, x.terms, node)
-
-
-def plain(operand: Rounded) -> Rounded:
-    """An operand without its history."""
-    return Rounded(operand.value, operand.error, operand.precision)
 
 
 def moved_cotangent(cotangent: Rounded, move: Callable[[np.ndarray], np.ndarray]) -> Rounded:
@@ -335,7 +337,7 @@ def multilinear(
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         pulled: list[Rounded | None] = []
         for k, adjoint in enumerate(adjoints):
-            others = [plain(other) for j, other in enumerate(given) if j != k]
+            others = [other.bare for j, other in enumerate(given) if j != k]
             ones = [np.ones(x.shape) for x in (cotangent, *others)]
             longest = int(adjoint(*ones).max(initial=1.0)) + len(others) - 1
             pulled.append(multilinear(adjoint, cotangent, *others, terms=longest, wide=wide_back))
@@ -374,7 +376,7 @@ def tanh(x: Rounded) -> Rounded:
     result = _activated(x, value, propagated + own + precision.underflow, ends)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        t = plain(result)
+        t = result.bare
         return [cotangent * _one_minus(t * t)]
 
     return traced(result, [x], pull)
@@ -395,7 +397,7 @@ def sigmoid(x: Rounded) -> Rounded:
     result = _activated(x, value, propagated + own, ends)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        s = plain(result)
+        s = result.bare
         return [cotangent * (_one_minus(s) * s)]
 
     return traced(result, [x], pull)
@@ -472,9 +474,9 @@ def blend(z: Rounded, n: Rounded, h: Rounded) -> Rounded:
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         minus_n = Rounded(-n.value, n.error, n.precision)
         return [
-            cotangent * (plain(h) + minus_n),
-            cotangent * _one_minus(plain(z)),
-            cotangent * plain(z),
+            cotangent * (h.bare + minus_n),
+            cotangent * _one_minus(z.bare),
+            cotangent * z.bare,
         ]
 
     return traced(Rounded(value, error, z.precision), [z, n, h], pull)
