@@ -84,6 +84,17 @@ class Examples:
     invalid: int = 0
     stopped: int = 0
 
+    @property
+    def declined(self) -> int:
+        """Examples declined, for whatever reason."""
+        return sum(self.unsupported.values())
+
+    @property
+    def supported(self) -> float | None:
+        """Share of the examples with an answer that were not declined; None without any."""
+        asked = self.checked + self.declined
+        return self.checked / asked if asked else None
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -14,7 +14,8 @@ from .backends.declared import numerics_of, offered, values_per_structure
 from .budget import Budget
 from .case import Case, Examples, Numerics, Unsupported, Verdict
 from .catalogue import CATALOGUE
-from .checks import CHECKS
+from .checks import EVERY_CHECK
+from .checks.support import Answer, Conclusion
 from .drawing import draw_cases, shrink
 from .encoding import encode_case
 from .items import Item
@@ -108,6 +109,8 @@ class Engine:
         self.note("drawing", 0, 0)
         cases = self.cases(item)
         reasons: Counter[str] = Counter()
+        answers: list[Answer] = []
+        conclude = EVERY_CHECK[item.check].conclude
         evidence, checked, beside, drawn = Evidence(), 0, 0, len(cases)
         for index, case in enumerate(cases):
             if left() <= 0 and index:
@@ -120,7 +123,9 @@ class Engine:
             try:
                 found = self.try_case(item, case, numerics)
             except Unsupported as declined:
-                reasons[str(declined) or "no reason given"] += 1
+                reason = str(declined) or "no reason given"
+                reasons[reason] += 1
+                answers.append(Answer(case, reason))
                 continue
             except Inapplicable:
                 beside += 1
@@ -130,20 +135,40 @@ class Engine:
                 if any(entry.covers(case) for entry in known):
                     continue
                 counts = Examples(len(cases), checked, dict(reasons), beside)
-                return self._failed(
+                verdict = self._failed(
                     item, numerics, known, index, case, failure, counts, evidence, left
                 )
+                if conclude is None or not answers:
+                    return verdict
+                told = f"{verdict.message}\nuntil then {conclude(answers).message}"
+                return replace(verdict, message=told)
             checked += 1
             evidence += found
+            answers.append(Answer(case))
         counts = Examples(drawn, checked, dict(reasons), beside, len(cases) - drawn)
         verdict = verdicts.summed_up(item, counts, evidence)
+        if conclude is not None:
+            verdict = self._concluded(item, verdict, conclude(answers))
         if known and verdict.status != "unsupported":
             return verdicts.as_known(verdict, known)
         return verdict
 
+    def _concluded(self, item: Item, verdict: Verdict, conclusion: Conclusion) -> Verdict:
+        """The verdict that all answers together come to."""
+        verdict = replace(verdict, status=conclusion.status, message=conclusion.message)
+        if conclusion.case is None:
+            return verdict
+        trial = Trial(self.backend, CATALOGUE[item.layer], _on(conclusion.case, item.device))
+        return replace(
+            verdict,
+            call=trial.text(),
+            case=encode_case(trial.case),
+            reproducer=reproducer(trial, item.check, conclusion.message),
+        )
+
     def cases(self, item: Item) -> tuple[Case, ...]:
         """The cases of an item."""
-        invalid = CHECKS[item.check].invalid
+        invalid = EVERY_CHECK[item.check].invalid
         return draw_cases(
             item.layer, item.dtype, self.examples, self.seed, invalid=invalid, values=self.values
         )
@@ -175,7 +200,7 @@ class Engine:
         if self.interrupted():
             raise KeyboardInterrupt
         trial = Trial(self.backend, CATALOGUE[item.layer], _on(case, item.device), numerics)
-        return CHECKS[item.check].run(trial)
+        return EVERY_CHECK[item.check].run(trial)
 
     def outcome(self, item: Item, case: Case) -> Outcome:
         """What comes of one check on one case.
@@ -232,7 +257,7 @@ class Engine:
                 return failure
             return None
 
-        invalid = CHECKS[item.check].invalid
+        invalid = EVERY_CHECK[item.check].invalid
         minimal = shrink(
             item.layer, item.dtype, self.examples, self.seed, index, fails,
             invalid=invalid, values=self.values,

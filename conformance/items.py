@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .backends.declared import offered
 from .catalogue import CATALOGUE
-from .checks import CHECKS
+from .checks import EVERY_CHECK
 from .protocols import Backend
 
 PROFILES = {"smoke": 40, "standard": 200, "thorough": 4000}
@@ -57,6 +57,6 @@ def plan(
                 Item(layer, check, dtype, device)
                 for dtype in kept or dtypes[:1]
                 for check in checks
-                if CHECKS[check].applies(CATALOGUE[layer])
+                if EVERY_CHECK[check].applies(CATALOGUE[layer])
             ]
     return tuple(items)

@@ -101,8 +101,8 @@ class Known:
 
     def covers(self, case: Case) -> bool:
         """Whether a case meets the conditions."""
-        facts = _facts(case)
-        return all(_meets(facts.get(name), wanted) for name, wanted in self.when.items())
+        found = facts(case)
+        return all(meets(found.get(name), wanted) for name, wanted in self.when.items())
 
     def pinned(self, dtype: str, device: str) -> Case | None:
         """The pinned case in an item's dtype, on its device."""
@@ -213,25 +213,31 @@ def _installed(package: str, specifier: str) -> bool:
         return False
 
 
-def _facts(case: Case) -> dict[str, Any]:
+def facts(case: Case) -> dict[str, Any]:
     """What conditions can speak of: arguments with their defaults, and the inputs' form."""
     row = CATALOGUE[case.call.layer]
-    facts: dict[str, Any] = dict(row.defaults)
+    found: dict[str, Any] = dict(row.defaults)
     if "conv" in row.name.lower():
-        facts["groups"] = 1  # the modules' oracles hand it on
-    facts |= case.call.arguments
-    facts |= case.keywords
+        found["groups"] = 1  # the modules' oracles hand it on
+    found |= case.call.arguments
+    found |= case.keywords
     for name, array in zip(row.inputs, case.inputs, strict=False):
-        facts.setdefault(name, "absent" if array is None else "given")
+        found.setdefault(name, "absent" if array is None else "given")
         if array is not None:
-            facts[f"{name}.ndim"] = array.ndim
-            facts[f"{name}.size"] = array.size
+            found[f"{name}.ndim"] = array.ndim
+            found[f"{name}.size"] = array.size
     if "broken" in case.labels:
-        facts["broken"] = case.labels["broken"]
-    return facts
+        found["broken"] = case.labels["broken"]
+    return found
 
 
-def _meets(value: Any, wanted: Any) -> bool:
+def meets(value: Any, wanted: Any) -> bool:
+    """Whether a fact meets a condition: a value, a comma list of globs or a comparison.
+
+    Args:
+        value: the fact; of several numbers any may meet it.
+        wanted: as in `Known.when`.
+    """
     values: Sequence[Any] = value if isinstance(value, (tuple, list)) else [value]
     match = _COMPARISON.match(wanted) if isinstance(wanted, str) else None
     if match is None:

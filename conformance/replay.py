@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 from .catalogue import CATALOGUE
-from .checks import CHECKS
+from .checks import EVERY_CHECK
 from .describe import case_text
 from .encoding import decode_case
 from .isolation.limits import Limits, share_of_memory
@@ -45,7 +45,7 @@ def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
         case = decode_case(verdict.case)
     except (KeyError, TypeError, ValueError) as error:
         raise ReplayError(f"{id}: its case cannot be read: {error!r}") from error
-    if case.call.layer not in CATALOGUE or verdict.check not in CHECKS:
+    if case.call.layer not in CATALOGUE or verdict.check not in EVERY_CHECK:
         raise ReplayError(f"{id}: this version of the suite has no such layer or check")
     name = backend or run.identity.options.get("backend", run.identity.backend)
     child = Child(name, 1, 0, (), Limits(TIMEOUT, share_of_memory(1)))

@@ -11,6 +11,7 @@ from .case import Unsupported
 from .trial import Failure, Trial
 
 _STATES = {"RNN": 1, "GRU": 1, "LSTM": 2, "LSTMCell": 2}
+FOREIGN = "The backend is not torch-shaped: this shows what torch gives in its place."
 
 
 def reproducer(trial: Trial, check: str, message: str, *, deadly: bool = False) -> str:
@@ -25,16 +26,15 @@ def reproducer(trial: Trial, check: str, message: str, *, deadly: bool = False) 
         deadly: the case ends the process: the script only runs it.
     """
     call = trial.case.call
-    beyond = check not in ("shape", "values", "errors") and not deadly
+    beyond = not shows_all(check) and not deadly
     more = "The check looks at more than these outputs; `nn-conformance replay` shows the failure."
     foreign = not hasattr(trial.backend, "nn") and not hasattr(trial.backend, "functional")
-    note = "The backend is not torch-shaped: this shows what torch gives in its place."
     head = [
         f'"""{_safe(trial.text())}',
         "",
         f"Check {check!r} on backend {_safe(trial.backend.name)!s}:",
         *(f"  {_safe(line)}" for line in message.splitlines()[:12]),
-        *(["", note] if foreign else []),
+        *(["", FOREIGN] if foreign else []),
         *(["", more] if beyond else []),
         '"""',
         "",
@@ -55,6 +55,11 @@ def reproducer(trial: Trial, check: str, message: str, *, deadly: bool = False) 
     else:
         body = _refused(body) if check == "errors" else [*body, *_comparing(trial)]
     return "\n".join([*head, *body]) + "\n"
+
+
+def shows_all(check: str) -> bool:
+    """Whether a reproducer of a check shows all that the check looks at."""
+    return check in ("shape", "values", "errors")
 
 
 def _refused(body: list[str]) -> list[str]:

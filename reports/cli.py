@@ -1,4 +1,4 @@
-"""`nn-conformance`: render, merge, verify and replay results; list backends and layers."""
+"""`nn-conformance`: what can be done with results; the list of backends and layers."""
 
 from __future__ import annotations
 
@@ -41,6 +41,20 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("-o", "--output", required=True, type=Path, metavar="HTML")
     render.set_defaults(run=_render)
 
+    board = commands.add_parser("scoreboard", help="results of several backends to one HTML matrix")
+    board.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
+    board.add_argument("-o", "--output", required=True, type=Path, metavar="HTML")
+    board.set_defaults(run=_scoreboard)
+
+    bug = commands.add_parser("bug-report", help="the text of an issue about a verdict, Markdown")
+    bug.add_argument("results", type=Path, metavar="RESULTS")
+    bug.add_argument("id", metavar="ID")
+    bug.add_argument(
+        "--known", type=int, default=1, metavar="N",
+        help="of several known failures that explain the verdict the Nth",
+    )  # fmt: skip
+    bug.set_defaults(run=_bug_report)
+
     merge = commands.add_parser("merge", help="results files of shards to one")
     merge.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
     merge.add_argument("-o", "--output", required=True, type=Path, metavar="RESULTS")
@@ -73,6 +87,40 @@ def _render(options: argparse.Namespace) -> int:
     text = html.render(run, results=str(options.results[0]))
     options.output.write_text(text, encoding="utf-8")
     print(options.output)
+    return 0
+
+
+def _scoreboard(options: argparse.Namespace) -> int:
+    from .results import read
+    from .scoreboard import board
+    from .scoreboard_html import render
+
+    found = board([read(path) for path in options.results], [str(p) for p in options.results])
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(render(found), encoding="utf-8")
+    print(options.output)
+    return 0
+
+
+def _bug_report(options: argparse.Namespace) -> int:
+    from conformance.explanation import ExplanationError, explain
+
+    from . import bug_report
+    from .results import read
+
+    run = read(options.results)
+    try:
+        subject = explain(run, options.id, options.known)
+    except ExplanationError as error:
+        print(f"nn-conformance bug-report: {error}", file=sys.stderr)
+        return 2
+    print(bug_report.render(run, subject, results=str(options.results)), end="")
+    if subject.others:
+        print(
+            f"nn-conformance bug-report: this is known failure {options.known} of "
+            f"{subject.others + 1} that explain the verdict; --known N shows another",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -100,9 +100,12 @@ _KINDS = {"run": Identity, "verdict": Verdict, "footer": Footer}
 
 
 def encode_line(record: Identity | Verdict | Footer) -> bytes:
-    """One record as a line of the results file."""
+    """One record as a line of the results file; a verdict's also tells the share supported."""
     kind = next(name for name, cls in _KINDS.items() if isinstance(record, cls))
-    return msgspec.json.encode({"kind": kind, **msgspec.to_builtins(record)}) + b"\n"
+    data = {"kind": kind, **msgspec.to_builtins(record)}
+    if isinstance(record, Verdict) and record.examples.supported is not None:
+        data["supported"] = round(record.examples.supported, 4)
+    return msgspec.json.encode(data) + b"\n"
 
 
 class Writer:

@@ -60,7 +60,9 @@ def plug_in(pytester: Any, monkeypatch: Any, backends: str) -> None:
     for name in [name for name in os.environ if name.startswith(("CONFORMANCE_", "PYTEST_"))]:
         monkeypatch.delenv(name)
     pytester.makepyfile(plugged=backends)
-    monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+    # What this session imports conformance from, that one must, too.
+    paths = [str(pytester.path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
 
 
 class SpoiledLayer:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..catalogue import Row
 from ..trial import Evidence, Trial
-from . import errors, gradients, laws, layout, repeat, shape, special, state, values
+from . import errors, gradients, laws, layout, repeat, shape, special, state, support, values
 
 
 def _every_layer(row: Row) -> bool:
@@ -26,11 +26,13 @@ class Check:
         run: looks at one case; raises `Failure`, `Unsupported`, or `Inapplicable`.
         invalid: it is given invalid calls instead of valid ones.
         applies: whether a layer has the property at all.
+        conclude: what the answers to all cases come to, where no single case shows it.
     """
 
     run: Callable[[Trial], Evidence]
     invalid: bool = False
     applies: Callable[[Row], bool] = _every_layer
+    conclude: Callable[[Sequence[support.Answer]], support.Conclusion] | None = None
 
 
 CHECKS: dict[str, Check] = {
@@ -44,3 +46,9 @@ CHECKS: dict[str, Check] = {
     "repeat": Check(repeat.check),
     "errors": Check(errors.check, invalid=True, applies=lambda row: row.invalid is not None),
 }
+
+# Run only where they are named: no columns of the matrix.
+ON_REQUEST: dict[str, Check] = {
+    "support": Check(support.check, conclude=support.conclude),
+}
+EVERY_CHECK: dict[str, Check] = {**CHECKS, **ON_REQUEST}

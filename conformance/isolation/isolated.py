@@ -11,7 +11,7 @@ import msgspec
 
 from .. import verdicts
 from ..case import Case, Examples, Verdict
-from ..checks import CHECKS
+from ..checks import EVERY_CHECK
 from ..describe import case_text
 from ..drawing import draw_cases, shrink
 from ..encoding import encode_case
@@ -126,7 +126,7 @@ class IsolatedEngine:
         )
 
     def _cases(self, item: Item) -> tuple[Case, ...]:
-        invalid = CHECKS[item.check].invalid
+        invalid = EVERY_CHECK[item.check].invalid
         return draw_cases(
             item.layer, item.dtype, self.examples, self.seed, invalid=invalid, values=self.values
         )
@@ -135,7 +135,7 @@ class IsolatedEngine:
         self, item: Item, case: Case, index: int, first: Failure
     ) -> tuple[Case, Failure]:
         """The plainest case that is lost, or fails, as far as the time for it goes."""
-        invalid = CHECKS[item.check].invalid
+        invalid = EVERY_CHECK[item.check].invalid
         key = (item.layer, item.dtype, invalid)
         before = self._minimal.get(key)
         # Usually another check of the layer met the same crash.

@@ -23,7 +23,7 @@ OPTIONS = {
     "device": "comma list of devices, or 'all' (default: cpu)",
     "dtype": "comma list of dtypes (default: float32,float64,bfloat16,float16, as far as offered)",
     "layer": "comma list of layers or globs: Conv*, functional.*",
-    "check": "comma list of checks",
+    "check": "comma list of checks; support runs only where it is named",
     "profile": "smoke, standard (default) or thorough",
     "examples": "examples of each item, overriding the profile",
     "seed": "integer (default: 0); the same seed gives the same cases everywhere",
@@ -179,7 +179,7 @@ def resolve(config: pytest.Config) -> Settings:
         pytest.UsageError: naming the option, its value and what was expected.
     """
     from ..catalogue import CATALOGUE, COMPLEX, DTYPES
-    from ..checks import CHECKS
+    from ..checks import CHECKS, EVERY_CHECK
     from ..items import PROFILES
 
     read = _Reader(config)
@@ -199,7 +199,7 @@ def resolve(config: pytest.Config) -> Settings:
         layers=read.chosen("layer", list(CATALOGUE), globs=True)
         if "layer" in given
         else tuple(CATALOGUE),
-        checks=read.chosen("check", list(CHECKS)) if "check" in given else tuple(CHECKS),
+        checks=read.chosen("check", list(EVERY_CHECK)) if "check" in given else tuple(CHECKS),
         dtypes=read.chosen("dtype", everything) if "dtype" in given else DTYPES,
         every_dtype="dtype" in given,
         devices=tuple(read.listed("device")) if "device" in given else ("cpu",),

@@ -7,7 +7,7 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -150,6 +150,8 @@ class Recorder:
             write.write_line(
                 f"{len(stopped)} items stopped by budget, after {drawn} of {all_} examples"
             )
+        for line in _declared(self.verdicts):
+            write.write_line(line)
         write.write_line("")
         write.write_line(outcome.sentence, **{"green" if good else "red": True, "bold": True})
         for line in self.trouble:
@@ -158,6 +160,21 @@ class Recorder:
             write.write_line(f"results: {settings.results}")
         if settings.report is not None:
             write.write_line(f"report: {settings.report}")
+
+
+def _declared(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """What the check `support` found to be declared unsupported, layer by layer."""
+    for verdict in verdicts:
+        reasons = verdict.examples.unsupported
+        if verdict.check != "support" or not reasons:
+            continue
+        if verdict.status in summary.BAD:
+            continue  # pytest shows its message
+        if verdict.status == "unsupported":
+            yield f"declared unsupported, all of {verdict.id}: {', '.join(reasons)}"
+            continue
+        yield f"declared unsupported, {verdict.id}"
+        yield from (f"  {line}" for line in (verdict.message or "").splitlines())
 
 
 def _verdict(line: str, identity: Identity) -> Verdict:

@@ -35,9 +35,15 @@ def _line(first: str, rest: tuple[str, ...] | list[str], widths: list[int]) -> s
 
 
 def _cell(cell: summary.Cell | None) -> str:
-    """The glyph of the worst status, how many verdicts have which, and the numbers compared."""
+    """The glyph of the worst status, how many verdicts have which, the numbers compared.
+
+    Also the share of examples that the backend supports, where it declines any.
+    """
     if cell is None:
         return "-"
     tally = cell.tally
     counts = ", ".join(f"{number} {status}" for status, number in tally.statuses.items() if number)
-    return f"{summary.GLYPHS[tally.status]} {counts} ({tally.comparisons:,} compared)"
+    numbers = f"{tally.comparisons:,} compared"
+    if tally.declined:
+        numbers += f", {tally.checked / (tally.checked + tally.declined):.1%} supported"
+    return f"{summary.GLYPHS[tally.status]} {counts} ({numbers})"

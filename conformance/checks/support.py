@@ -1,0 +1,268 @@
+"""`support`: what is declined is declined by a rule, and for the reason given."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..case import Case, Unsupported
+from ..claims import claims, topic
+from ..conditions import Table, said, tightest
+from ..describe import case_text
+from ..drawing import varied
+from ..features import features, structure
+from ..trial import Evidence, Failure, Trial
+
+NOWHERE = "none; arguments, dimensions and sizes do not tell them from supported cases"
+SHOWN = 6  # reasons of one topic that are listed
+
+
+def check(trial: Trial) -> Evidence:
+    """Ask three times whether a call is supported: twice the same, once with other values.
+
+    A call is supported if it can be built, its inputs put and the call made; what comes out is no
+    matter here.
+
+    Args:
+        trial: the case on the backend.
+
+    Raises:
+        Failure: if the backend answers now so, now so; or accepts the call and fails.
+        Unsupported: if it declines each time.
+    """
+    first = _declined(trial)
+    for what, case in (
+        ("the same call again", trial.case),
+        ("the same call with its values in other places", varied(trial.case, 1)),
+    ):
+        again = _declined(trial.other(case))
+        if (first is None) is not (again is None):
+            reason = again if first is None else first
+            before, after = (
+                ("supported", "declined") if first is None else ("declined", "supported")
+            )
+            raise Failure(
+                f"declines at random, or by the values\n  first  {before}\n"
+                f"  then   {after}: {what}\n  reason {reason!r}"
+            )
+    if first is not None:
+        raise Unsupported(first)
+    return Evidence(3)
+
+
+def _declined(trial: Trial) -> str | None:
+    """The reason for which a call is declined, None where it is supported."""
+    try:
+        outputs = trial.outputs
+    except Unsupported as declined:
+        return str(declined) or "no reason given"
+    for output in outputs:
+        try:
+            # A backend that computes lazily fails no earlier than here.
+            trial.get(output)
+        except Unsupported:
+            continue  # a device that holds no values
+    return None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one case.
+
+    Args:
+        case: the case.
+        reason: for which it was declined; None where it is supported.
+    """
+
+    case: Case
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What is declined for reasons that differ in values only.
+
+    Args:
+        topic: what the reasons have in common: `"stride=…"`.
+        reasons: how many cases were declined for which.
+        least: the least restrictive condition found that separates them from supported cases;
+            None if there is none.
+        most: all that they have in common.
+        contradictions: what shows that a reason is not true.
+        witness: a case of the first contradiction.
+    """
+
+    topic: str
+    reasons: Mapping[str, int]
+    least: str | None
+    most: str
+    contradictions: tuple[str, ...] = ()
+    witness: Case | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of cases declined."""
+        return sum(self.reasons.values())
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What the answers to all cases of an item come to.
+
+    Args:
+        status: `"passed"`, `"failed"`, `"unsupported"` or `"unchecked"`.
+        message: the table of what is declined.
+        declared: its lines, the most cases first.
+        case: one that shows why it failed.
+    """
+
+    status: str
+    message: str
+    declared: tuple[Declared, ...] = field(default=())
+    case: Case | None = None
+
+
+def conclude(answers: Sequence[Answer]) -> Conclusion:
+    """Hold each reason against the cases that were declined for it and those that were not.
+
+    Args:
+        answers: of all cases of an item.
+    """
+    declared = survey(answers)
+    declined = sum(line.count for line in declared)
+    if not answers:
+        return Conclusion("unchecked", "nothing was asked")
+    contradicted = next((line for line in declared if line.contradictions), None)
+    unexplained = [line for line in declared if line.least is None]
+    if contradicted is not None:
+        status = "failed"
+    elif declined == len(answers):
+        status = "unsupported"
+    else:
+        status = "unchecked" if unexplained else "passed"
+    return Conclusion(
+        status,
+        "\n".join(_lines(declared, len(answers))),
+        declared,
+        contradicted.witness if contradicted else None,
+    )
+
+
+def _lines(declared: Sequence[Declared], asked: int) -> Iterator[str]:
+    declined = sum(line.count for line in declared)
+    yield (
+        f"supported: {asked - declined} of {asked} cases ({(asked - declined) / asked:.1%}); "
+        f"declined: {declined}"
+    )
+    for line in declared:
+        yield f"{line.topic}: {_cases(line.count)} declined"
+        if declined == asked:
+            continue  # there is nothing to tell them from
+        if len(line.reasons) > 1:
+            shown = [f"{reason} ({n})" for reason, n in list(line.reasons.items())[:SHOWN]]
+            more = [f"{len(line.reasons) - SHOWN} more"] if len(line.reasons) > SHOWN else []
+            yield f"  reasons: {', '.join(shown + more)}"
+        yield f"  least restrictive condition found: {line.least or NOWHERE}"
+        yield f"  most restrictive: {line.most}"
+        for contradiction in line.contradictions:
+            yield f"  contradicted: {contradiction}"
+
+
+def survey(answers: Sequence[Answer]) -> tuple[Declared, ...]:
+    """What is declined, topic by topic, the most cases first.
+
+    Args:
+        answers: of all cases of an item.
+    """
+    topics: dict[str, list[int]] = {}
+    for index, answer in enumerate(answers):
+        if answer.reason is not None:
+            topics.setdefault(topic(answer.reason), []).append(index)
+    if not topics:
+        return ()
+    table = Table([features(answer.case) for answer in answers])
+    supported = np.array([answer.reason is None for answer in answers])
+    ordered = sorted(topics.items(), key=lambda pair: -len(pair[1]))
+    return tuple(_line(name, indices, answers, table, supported) for name, indices in ordered)
+
+
+def _line(
+    name: str, indices: list[int], answers: Sequence[Answer], table: Table, supported: np.ndarray
+) -> Declared:
+    chosen = np.zeros(len(answers), dtype=bool)
+    chosen[indices] = True
+    reasons = Counter(answers[k].reason or "" for k in indices)
+    found = table.least(chosen, supported, _mentioned(name, table))
+    contradictions, witness = _contradictions(indices, answers)
+    least = None if found is None else said(found)
+    if least is None and not contradictions and all(map(claims, reasons)):
+        least = "what each reason says"
+    return Declared(
+        name,
+        dict(reasons.most_common()),
+        least,
+        said([tightest(table.common(chosen))]),
+        contradictions,
+        witness,
+    )
+
+
+def _mentioned(name: str, table: Table) -> list[str]:
+    """The arguments that a topic speaks of."""
+    names = {feature.split()[0].split(".")[0] for row in table.rows[:1] for feature in row}
+    return [known for known in names if len(known) > 2 and known in name]
+
+
+def _contradictions(
+    indices: list[int], answers: Sequence[Answer]
+) -> tuple[tuple[str, ...], Case | None]:
+    found: list[tuple[str, Case]] = []
+    supported = [answer.case for answer in answers if answer.reason is None]
+    alike = {structure(case): case for case in supported}
+    twins = [answers[k].case for k in indices if structure(answers[k].case) in alike]
+    if twins:
+        first = case_text(twins[0])
+        text = f"{_cases(len(twins))} of a structure that was supported elsewhere, first {first}"
+        found.append((text, twins[0]))
+    by_reason: dict[str, list[Case]] = {}
+    for k in indices:
+        by_reason.setdefault(answers[k].reason or "", []).append(answers[k].case)
+    for reason, cases in by_reason.items():
+        found += _claimed(reason, cases, supported)
+    return tuple(text for text, _ in found), found[0][1] if found else None
+
+
+def _claimed(
+    reason: str, cases: Sequence[Case], supported: Sequence[Case]
+) -> Iterator[tuple[str, Case]]:
+    """Where the cases do not bear out what a reason says of their arguments."""
+    said = claims(reason)
+    if not said or not all(claim.about(case) for claim in said for case in cases):
+        return
+    lacking = [case for case in cases if not all(claim.may_hold(case) for claim in said)]
+    if lacking:
+        first = case_text(lacking[0])
+        false = f"{len(lacking)} of its {_cases(len(cases))}"
+        yield f"{reason!r} is not true of {false}, first {first}", lacking[0]
+        return
+    written = [claim.name for claim in said if all(_written(claim.name, case) for case in cases)]
+    against = [
+        case
+        for case in supported
+        if all(claim.holds(case) for claim in said)
+        and all(_written(name, case) for name in written)
+    ]
+    if against:
+        text = " and ".join(str(claim) for claim in said)
+        yield f"declined although {_cases(len(against))} with {text} were supported", cases[0]
+
+
+def _written(name: str, case: Case) -> bool:
+    return name in case.call.arguments or name in case.keywords
+
+
+def _cases(number: int) -> str:
+    return f"{number} case" if number == 1 else f"{number} cases"

@@ -1,0 +1,279 @@
+"""Several backends side by side: layers × backends, every share of one and the same space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from conformance.case import Verdict
+
+from . import summary
+from .alike import Cluster, clusters
+from .merge import merge, missing_shards
+from .results import Identity, ResultsError, Run
+
+# Runs that differ in one of these drew other cases, or judged them otherwise.
+SAME = ("suite", "profile", "seed", "examples")
+
+BESIDE = ("support",)
+"""Checks that say nothing of conformance."""
+
+PARTLY = "partly"
+"""The status of a cell in which nothing fails, and something is unsupported."""
+
+Place = tuple[str, str, str]  # layer, check and dtype: one item of the space
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One layer, or all of them, on one backend.
+
+    Args:
+        items: of the space: the same for every backend.
+        run: how many of them have a verdict here, or are not offered.
+        passed: how many passed.
+        conforming: Σ over the items that passed of the share of examples that did, ÷ items.
+        supported: Σ over all items of the share of examples not declined, ÷ items.
+        failures, known: clusters of failing verdicts, and of known failures.
+        status: the worst there is, `PARTLY`, or `"missing"` where nothing was run.
+    """
+
+    items: int
+    run: int
+    passed: int
+    conforming: Fraction
+    supported: Fraction
+    failures: tuple[Cluster, ...]
+    known: tuple[Cluster, ...]
+    status: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One backend, in one version, on one device.
+
+    Args:
+        backend, device: names.
+        parts: its runs, those of several shards merged.
+        cells: one for each of the board's layers.
+        total: over all layers.
+    """
+
+    backend: str
+    device: str
+    parts: tuple[Run, ...]
+    cells: tuple[Cell, ...] = ()
+    total: Cell | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Of its first run."""
+        return self.parts[0].identity
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """As selected in any of its runs."""
+        return tuple(dict.fromkeys(d for part in self.parts for d in part.identity.dtypes))
+
+    @property
+    def numerics(self) -> Mapping[str, Mapping[str, str]]:
+        """What the backend declares, by dtype."""
+        return {k: v for part in self.parts for k, v in part.identity.numerics.items()}
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """Why its results are incomplete."""
+        return tuple(dict.fromkeys(gap for part in self.parts for gap in _gaps(part)))
+
+
+@dataclass(frozen=True)
+class Board:
+    """Layers × backends.
+
+    Args:
+        layers, checks, dtypes: the space, in the order in which the runs name them.
+        items: their number: layer × check × dtype, as far as any backend was asked.
+        columns: one for each backend, version and device.
+        notes: what the reader must know to compare them.
+    """
+
+    layers: tuple[str, ...]
+    checks: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    items: int
+    columns: tuple[Column, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def identity(self) -> Identity:
+        """For what all runs have in common."""
+        return self.columns[0].identity
+
+
+def board(runs: Sequence[Run], names: Sequence[str] = ()) -> Board:
+    """Put runs side by side; those of one backend, of several dtypes or shards, come together.
+
+    Args:
+        runs: at least one.
+        names: of their files, for messages.
+
+    Raises:
+        ResultsError: if they cannot be compared, naming the field that differs.
+    """
+    names = names or [f"run {k}" for k in range(1, len(runs) + 1)]
+    _comparable(runs, names)
+    columns = tuple(_columns(runs))
+    space = tuple(dict.fromkeys(place for column in columns for place in _asked(column)))
+    if not space:
+        raise ResultsError("no item of a conformance check in these results")
+    layers = tuple(dict.fromkeys(layer for layer, _, _ in space))
+    seen = dict.fromkeys(check for _, check, _ in space)
+    known = [check for check in summary.CHECKS if check in seen]
+    return Board(
+        layers,
+        (*known, *(check for check in seen if check not in known)),
+        tuple(dict.fromkeys(dtype for _, _, dtype in space)),
+        len(space),
+        tuple(_filled(column, layers, space) for column in columns),
+        tuple(_notes(columns)),
+    )
+
+
+def _comparable(runs: Sequence[Run], names: Sequence[str]) -> None:
+    first = runs[0].identity
+    for name, run in zip(names, runs, strict=True):
+        for field in SAME:
+            here, there = getattr(first, field), getattr(run.identity, field)
+            if here != there:
+                raise ResultsError(
+                    f"not comparable: {field} is {here!r} in {names[0]} and {there!r} in {name}"
+                )
+
+
+def _columns(runs: Sequence[Run]) -> Iterator[Column]:
+    backends: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        who = run.identity
+        key = (who.backend, tuple(sorted(who.info.items())), who.torch)
+        backends.setdefault(key, []).append(run)
+    for found in backends.values():
+        parts = tuple(_merged(found))
+        devices = dict.fromkeys(d for part in parts for d in summary.devices(part))
+        for device in devices:
+            kept = tuple(part for part in parts if device in summary.devices(part))
+            yield Column(found[0].identity.backend, device, kept)
+
+
+def _merged(runs: Sequence[Run]) -> Iterator[Run]:
+    """Shards of the same run as one."""
+    groups: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        who = run.identity
+        count = who.shard.rpartition("/")[2]
+        groups.setdefault((who.dtypes, who.devices, who.total, count), []).append(run)
+    for group in groups.values():
+        yield merge(group)
+
+
+def _gaps(part: Run) -> Iterator[str]:
+    if part.footer is None:
+        yield "the session was cut short"
+    for shard in missing_shards(part):
+        yield f"shard {shard} is missing"
+    if part.notes:
+        yield f"{len(part.notes)} unreadable lines"
+
+
+def _places(part: Run, device: str) -> Iterator[Place]:
+    """The items that a run announced or has a verdict for."""
+    for item in (*part.identity.items, *(verdict.id for verdict in part.verdicts)):
+        layer, check, dtype, on = (*item.split("-", 3), "", "", "", "")[:4]
+        if on == device and check not in BESIDE:
+            yield layer, check, dtype
+
+
+def _asked(column: Column) -> Iterator[Place]:
+    for part in column.parts:
+        yield from _places(part, column.device)
+
+
+def _filled(column: Column, layers: Sequence[str], space: Sequence[Place]) -> Column:
+    joined = Run(column.identity, tuple(v for part in column.parts for v in part.verdicts))
+    verdicts = {
+        (v.layer, v.check, v.dtype): v
+        for v in summary.verdicts(joined)
+        if v.device == column.device
+    }
+    declined = _not_offered(column, space)
+
+    def cell(places: Sequence[Place]) -> Cell:
+        return _cell([verdicts.get(p) for p in places], sum(p in declined for p in places))
+
+    cells = tuple(cell([p for p in space if p[0] == layer]) for layer in layers)
+    return replace(column, cells=cells, total=cell(space))
+
+
+def _not_offered(column: Column, space: Sequence[Place]) -> set[Place]:
+    """Items that a whole run left out although they were selected: the dtype is not offered."""
+    found: set[Place] = set()
+    for part in column.parts:
+        if missing_shards(part):
+            continue
+        places = set(_places(part, column.device))
+        layers, checks = {p[0] for p in places}, {p[1] for p in places}
+        found |= {
+            p
+            for p in space
+            if p not in places
+            and p[0] in layers
+            and p[1] in checks
+            and p[2] in part.identity.dtypes
+        }
+    return found - set(_asked(column))
+
+
+def _cell(verdicts: Sequence[Verdict | None], not_offered: int) -> Cell:
+    found = [verdict for verdict in verdicts if verdict is not None]
+    passed = [v for v in found if summary.status(v) == "passed"]
+    count = len(verdicts)
+    conforming = sum((_share(v, stopped=True) for v in passed), Fraction(0)) / count
+    supported = sum((_share(v, stopped=False) for v in found), Fraction(0)) / count
+    statuses = {summary.status(v) for v in found} | ({"unsupported"} if not_offered else set())
+    status = next((name for name in summary.SEVERITY if name in statuses), "missing")
+    if status in ("unsupported", "passed") and "passed" in statuses:
+        status = "passed" if conforming == 1 else PARTLY
+    return Cell(
+        count,
+        len(found) + not_offered,
+        len(passed),
+        conforming,
+        supported,
+        clusters([v for v in found if summary.status(v) in summary.BAD]),
+        clusters([v for v in found if summary.status(v) == "known"]),
+        status,
+    )
+
+
+def _share(verdict: Verdict, *, stopped: bool) -> Fraction:
+    """Of the examples that the check applies to, those that the backend gave an answer to."""
+    examples = verdict.examples
+    checked, declined = examples.checked, sum(examples.unsupported.values())
+    whole = checked + declined + (examples.stopped if stopped else 0)
+    return Fraction(checked, whole) if whole > 0 else Fraction(0)
+
+
+def _notes(columns: Sequence[Column]) -> Iterator[str]:
+    versions = dict.fromkeys(part.identity.hypothesis for c in columns for part in c.parts)
+    if len(versions) > 1:
+        yield (
+            f"Hypothesis differs ({', '.join(versions)}): another version may draw other cases "
+            "from the same seed."
+        )
+    for column in columns:
+        values = column.identity.options.get("values of each structure", "1")
+        if values != "1":
+            yield (
+                f"{column.backend} asks for {values} cases of each structure, so that it met "
+                "fewer structures than a backend that does not."
+            )
