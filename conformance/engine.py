@@ -112,9 +112,10 @@ class Engine:
         answers: list[Answer] = []
         conclude = EVERY_CHECK[item.check].conclude
         evidence, checked, beside, drawn = Evidence(), 0, 0, len(cases)
-        for index, case in enumerate(cases):
-            if left() <= 0 and index:
-                drawn = index
+        for done, index in enumerate(self._order(len(cases))):
+            case = cases[index]
+            if left() <= 0 and done:
+                drawn = done
                 break
             if any(entry.deadly and entry.covers(case) for entry in known):
                 beside += 1
@@ -165,6 +166,15 @@ class Engine:
             case=encode_case(trial.case),
             reproducer=reproducer(trial, item.check, conclusion.message),
         )
+
+    def _order(self, count: int) -> Sequence[int]:
+        """The places of an item's cases: of few structures the plainest, drawn first, comes last.
+
+        Args:
+            count: of cases.
+        """
+        first = 0 if self.budget is None else min(self.values, count) % max(count, 1)
+        return (*range(first, count), *range(first))
 
     def cases(self, item: Item) -> tuple[Case, ...]:
         """The cases of an item."""

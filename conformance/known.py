@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -129,12 +130,29 @@ def parse(text: str, name: str) -> tuple[Known, ...]:
 
 
 def shipped(backend: str) -> tuple[Known, ...]:
-    """The known failures that ship with the package for one of its own backends."""
-    file = files("conformance") / "known_failures" / f"{backend}.toml"
-    if not re.fullmatch(r"[\w-]+", backend) or not file.is_file():
-        return ()
-    entries = parse(file.read_text(encoding="utf-8"), f"known_failures/{backend}.toml")
-    return tuple(replace(entry, backend=backend) for entry in entries)
+    """The known failures that ship with the package for one of its own backends.
+
+    An entry is about the backend that its file is named for, or about those that it names itself
+    (`backend = "torch,torch-compile"`), whichever file it is in.
+
+    Args:
+        backend: its name.
+    """
+    return tuple(entry for entry in _all_shipped() if _named(backend, entry.backend))
+
+
+@cache
+def _all_shipped() -> tuple[Known, ...]:
+    """Every file's entries, the files by name."""
+    folder = files("conformance") / "known_failures"
+    found: list[Known] = []
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        name = file.name.removesuffix(".toml")
+        if name == file.name:
+            continue
+        for entry in parse(file.read_text(encoding="utf-8"), f"known_failures/{file.name}"):
+            found.append(entry if entry.backend != "*" else replace(entry, backend=name))
+    return tuple(found)
 
 
 def read(backend: str, paths: Sequence[Path] = ()) -> tuple[Known, ...]:

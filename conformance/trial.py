@@ -21,6 +21,8 @@ from .protocols import Backend, Layer
 T = TypeVar("T")
 # Answers of the oracle that are kept: those of an item and its neighbours at the standard profile.
 KEPT = 1000
+# Steps that compute.
+CALLS = ("call", "the first call", "forward_grad", "vjp")
 _EXPECTED: WeakKeyDictionary[Case, tuple[Precision, tuple[Rounded, ...]]] = WeakKeyDictionary()
 
 
@@ -76,15 +78,22 @@ class Trial:
         self.backend, self.row, self.case, self.numerics = backend, row, case, numerics
 
     def step(self, name: str, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
-        """Call the backend; whatever it raises, but Unsupported, is a failure of the named step."""
+        """Call the backend; whatever it raises, but Unsupported, is a failure of the named step.
+
+        Raises:
+            Unsupported: if a layer says that what was asked of it ran elsewhere (`fallbacks()`).
+        """
         try:
-            return function(*arguments, **keywords)
+            result = function(*arguments, **keywords)
         except (Unsupported, Failure, Inapplicable):
             raise
         except (Exception, SystemExit) as error:
             accepted = "" if name == "build" else "accepted, then failed: "
             said = str(error).strip() or "no message"
             raise Failure(f"{accepted}{name} raised {type(error).__name__}: {said}") from error
+        if name in CALLS:
+            _refuse_fallbacks(getattr(function, "__self__", function))
+        return result
 
     @cached_property
     def layer(self) -> Layer:
@@ -221,6 +230,14 @@ def _counted(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:
     for power, count in b.items():
         both[power] = both.get(power, 0) + count
     return both
+
+
+def _refuse_fallbacks(layer: Any) -> None:
+    """What another implementation computed is no answer of this one."""
+    fallbacks = getattr(layer, "fallbacks", None)
+    ran = tuple(fallbacks()) if fallbacks is not None else ()
+    if ran:
+        raise Unsupported(f"fell back: {', '.join(map(str, ran))}")
 
 
 def worst(a: float | None, b: float | None) -> float | None:

@@ -52,10 +52,16 @@ def _starts(name: str, *prefixes: str) -> bool:
     return any(name == p or name.startswith(p + ".") for p in prefixes)
 
 
+WITH_TORCH = {
+    f"conformance.backends.{name}"
+    for name in ("module", "torch", "torch_compile", "torch_export", "onnxruntime_export")
+}
+
+
 def _forbidden(module: str) -> tuple[str, ...]:
     """What a module may not import."""
     rules: list[str] = []
-    if module not in ("conformance.backends.module", "conformance.backends.torch"):
+    if module not in WITH_TORCH:
         rules.append("torch")
     if not _starts(module, "conformance.plugin", "conformance.suite"):
         rules += ["pytest", "_pytest", "xdist", "conformance.plugin"]

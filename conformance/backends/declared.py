@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+from ..budget import parse
 from ..case import Numerics
 from ..protocols import Backend
 from ..trial import Failure
+from .registry import BackendError
+
+TIMEOUT, DOZEN, SLOW_MACHINE = 30, 12, 10
 
 
 def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
@@ -56,6 +60,39 @@ def values_per_structure(backend: Backend) -> int:
     seconds = float(getattr(backend, "compile_seconds", 0.0))
     # A case costs about 10 ms otherwise, all checks together.
     return max(1, min(10, round(seconds / 0.01)))
+
+
+def budget_of(backend: Backend) -> str | None:
+    """What a run may take where the user does not say, as `--conformance-budget` has it.
+
+    A backend says so by `budget`, where its structures are too dear for a full run.
+
+    Args:
+        backend: asked.
+
+    Raises:
+        BackendError: if it is no budget.
+    """
+    said = getattr(backend, "budget", None)
+    if said is None:
+        return None
+    try:
+        parse(str(said), 1, 1)
+    except ValueError as error:
+        raise BackendError(f"backend {backend.name!r}: budget={said!r}: {error}") from None
+    return str(said)
+
+
+def timeout_of(backend: Backend) -> int:
+    """Seconds that one case may take where the user does not say.
+
+    A check builds up to a dozen layers beside the case's own, each perhaps of a new structure.
+
+    Args:
+        backend: asked for its `compile_seconds`.
+    """
+    seconds = float(getattr(backend, "compile_seconds", 0.0))
+    return TIMEOUT + round(SLOW_MACHINE * DOZEN * seconds)
 
 
 def offered(backend: Backend, layer: str, dtype: str, device: str) -> bool:

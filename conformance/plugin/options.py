@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OPTIONS = {
     "backend": "implementation under test: entry-point name, or package.module:attribute "
     "(default: torch)",
-    "device": "comma list of devices, or 'all' (default: cpu)",
+    "device": "comma list of devices, or 'all' (default: cpu, or the first where there is none)",
     "dtype": "comma list of dtypes (default: float32,float64,bfloat16,float16, as far as offered)",
     "layer": "comma list of layers or globs: Conv*, functional.*",
     "check": "comma list of checks; support runs only where it is named",
@@ -28,11 +28,12 @@ OPTIONS = {
     "examples": "examples of each item, overriding the profile",
     "seed": "integer (default: 0); the same seed gives the same cases everywhere",
     "shard": "i/N: only the items of shard i of N",
-    "budget": "seconds for the whole run, or for each item: 2.5/item; items stop early, and say so",
+    "budget": "seconds for the whole run, or for each item: 2.5/item; items stop early, and say so "
+    "(default: none, or the backend's own)",
     "known": "comma list of TOML files of known failures, beside those that ship with the backend",
     "isolation": "process (default): items run in a child process, so that a crash costs one "
     "verdict; none: in pytest's own, for debuggers",
-    "timeout": "seconds that one case may take (default: 30)",
+    "timeout": "seconds that one case may take (default: 30, more for a backend that compiles)",
     "memory": "MiB that a child process may fill (default: its share of the machine's memory)",
     "results": "JSON-lines file to write",
     "report": "HTML file to write",
@@ -83,13 +84,13 @@ class Settings:
         backend: as named by the user.
         layers, checks, dtypes: selected, in the catalogue's order.
         every_dtype: the dtypes were named by the user, and stay even where not offered.
-        devices: as named by the user, not yet held against the backend.
+        devices: as named by the user, not yet held against the backend; none = the default.
         profile, examples, seed: what is drawn.
         shard: index from 1, and number of shards.
-        budget: as given, None = no limit.
+        budget: as given, None = the backend's own, if any.
         known: files of known failures.
         isolated: items run in a child process; None = as the backend asks, else they do.
-        timeout: seconds that one case may take.
+        timeout: seconds that one case may take, None = by what the backend's structures cost.
         memory: bytes that a child process may fill, None = its share of what is there.
         results, report: files to write.
         given: every option that was given, as it was given.
@@ -108,7 +109,7 @@ class Settings:
     budget: str | None
     known: tuple[Path, ...]
     isolated: bool | None
-    timeout: int
+    timeout: int | None
     memory: int | None
     results: Path | None
     report: Path | None
@@ -202,7 +203,7 @@ def resolve(config: pytest.Config) -> Settings:
         checks=read.chosen("check", list(EVERY_CHECK)) if "check" in given else tuple(CHECKS),
         dtypes=read.chosen("dtype", everything) if "dtype" in given else DTYPES,
         every_dtype="dtype" in given,
-        devices=tuple(read.listed("device")) if "device" in given else ("cpu",),
+        devices=tuple(read.listed("device")) if "device" in given else (),
         profile=profile,
         examples=read.integer("examples", PROFILES[profile], least=1),
         seed=read.integer("seed", 0),
@@ -210,7 +211,7 @@ def resolve(config: pytest.Config) -> Settings:
         budget=_budget(read),
         known=tuple(Path(p).absolute() for p in read.listed("known")) if "known" in given else (),
         isolated=_isolated(read),
-        timeout=read.integer("timeout", 30, least=1),
+        timeout=read.integer("timeout", 0, least=1) or None,
         memory=read.integer("memory", 0, least=1) << 20 if "memory" in given else None,
         results=_file(read, "results"),
         report=_file(read, "report"),
@@ -249,7 +250,8 @@ def devices(backend: Backend, asked: Sequence[str]) -> tuple[str, ...]:
 
     Args:
         backend: asked what it offers.
-        asked: names; `all` stands for every device, `cuda` for every `cuda:i`.
+        asked: names; `all` stands for every device, `cuda` for every `cuda:i`; none for the CPU,
+            or for the backend's first device where it does not offer that.
 
     Raises:
         pytest.UsageError: for a device that is not there, naming those that are.
@@ -257,6 +259,8 @@ def devices(backend: Backend, asked: Sequence[str]) -> tuple[str, ...]:
     from ..backends.registry import devices_of
 
     offered = devices_of(backend)
+    if not asked:
+        return ("cpu",) if "cpu" in offered else offered[:1]
     found: list[str] = []
     for name in asked:
         matches = [d for d in offered if name in ("all", d) or d.startswith(f"{name}:")]

@@ -26,6 +26,8 @@ class Plan:
         isolated: items run in a child process.
         numerics: for each dtype what the backend declares beside IEEE arithmetic.
         values: cases of one structure.
+        budget: as `--conformance-budget` has it, None = no limit.
+        timeout: seconds that one case may take.
     """
 
     backend: str
@@ -36,6 +38,8 @@ class Plan:
     isolated: bool
     numerics: Mapping[str, Mapping[str, str]]
     values: int
+    budget: str | None
+    timeout: int
 
     def encode(self) -> str:
         """The plan as text that travels to a worker."""
@@ -56,7 +60,7 @@ def make_plan(settings: Settings) -> Plan:
     Raises:
         pytest.UsageError: if the backend cannot be used, or lacks a device.
     """
-    from ..backends.declared import declared, values_per_structure
+    from ..backends.declared import budget_of, declared, timeout_of, values_per_structure
     from ..backends.registry import BackendError, info_of, load
     from ..items import plan
 
@@ -72,6 +76,7 @@ def make_plan(settings: Settings) -> Plan:
             devices=chosen,
             every_dtype=settings.every_dtype,
         )
+        budget = settings.budget or budget_of(backend)
     except BackendError as error:
         raise pytest.UsageError(str(error)) from None
     isolated = settings.isolated
@@ -82,7 +87,10 @@ def make_plan(settings: Settings) -> Plan:
     dtypes = dict.fromkeys(item.dtype for item in items)
     numerics = {dtype: declared(backend, dtype) for dtype in dtypes}
     values = values_per_structure(backend)
-    return Plan(backend.name, info, chosen, kept, len(items), isolated, numerics, values)
+    return Plan(
+        backend.name, info, chosen, kept, len(items), isolated, numerics, values,
+        budget, settings.timeout or timeout_of(backend),
+    )  # fmt: skip
 
 
 def _shard_of(id: str, count: int) -> int:

@@ -223,6 +223,7 @@ def _identity(session: Session) -> Identity:
             **settings.given,
             "workers": _workers(session.config),
             "values of each structure": str(session.plan.values),
+            **({} if session.plan.budget is None else {"budget": session.plan.budget}),
         },
         items=tuple(item.id for item in session.items),
         total=session.plan.total,

@@ -74,11 +74,12 @@ class Session:
 
         s, name = self.settings, self.plan.backend
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-        budget = None if s.budget is None else parse(s.budget, len(self.items), workers)
+        given = self.plan.budget
+        budget = None if given is None else parse(given, len(self.items), workers)
         if not self.plan.isolated:
             backend = load(s.backend)
             return Engine(backend, s.examples, s.seed, self.known, interrupts(), budget=budget)
-        limits = Limits(s.timeout, s.memory or share_of_memory(workers))
+        limits = Limits(self.plan.timeout, s.memory or share_of_memory(workers))
         pressed = interrupts()
         child = Child(s.backend, s.examples, s.seed, s.known, limits, budget, pressed)
         return IsolatedEngine(
@@ -119,11 +120,12 @@ class Session:
         hypothesis, numpy = (version(package) for package in ("hypothesis", "numpy"))
         values = self.plan.values
         dear = f", {values} of each structure" if values > 1 else ""
+        limit = f", budget {self.plan.budget} s" if self.plan.budget else ""
         lines = [
             f"conformance: backend {self.plan.backend} ({facts})",
             (
                 f"conformance: device {', '.join(self.plan.devices)}; profile {s.profile}, "
-                f"{s.examples} examples an item{dear}, seed {s.seed}{shard}; "
+                f"{s.examples} examples an item{dear}{limit}, seed {s.seed}{shard}; "
                 f"hypothesis {hypothesis}, numpy {numpy}"
             ),
         ]
