@@ -150,6 +150,10 @@ class Numerics:
         tanh_ulp: largest error of tanh, in units in the last place.
         sigmoid_ulp: likewise of the logistic function; 3 = an exponential within 2, an addition
             and a division within ½ each.
+        operand_roundoff: unit roundoff of inputs and state as they are read, where they are first
+            rounded to a coarser dtype.
+        tanh_absolute, sigmoid_absolute: largest absolute error beside that: rational forms and
+            tables have one whatever the size of the value, and need not end in ±1.
     """
 
     unit_roundoff: float | None = None
@@ -158,3 +162,6 @@ class Numerics:
     inexact: tuple[str, ...] = ()
     tanh_ulp: float = 2.5
     sigmoid_ulp: float = 3.0
+    tanh_absolute: float = 0.0
+    sigmoid_absolute: float = 0.0
+    operand_roundoff: float = 0.0

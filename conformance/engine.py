@@ -209,7 +209,9 @@ class Engine:
         """
         if self.interrupted():
             raise KeyboardInterrupt
-        trial = Trial(self.backend, CATALOGUE[item.layer], _on(case, item.device), numerics)
+        # The pinned case of a known failure may be of another layer than the item.
+        row = CATALOGUE[case.call.layer]
+        trial = Trial(self.backend, row, _on(case, item.device), numerics)
         return EVERY_CHECK[item.check].run(trial)
 
     def outcome(self, item: Item, case: Case) -> Outcome:

@@ -236,7 +236,7 @@ def facts(case: Case) -> dict[str, Any]:
     row = CATALOGUE[case.call.layer]
     found: dict[str, Any] = dict(row.defaults)
     if "conv" in row.name.lower():
-        found["groups"] = 1  # the modules' oracles hand it on
+        found |= {"groups": 1, "padding_mode": "zeros"}  # the modules' oracles hand them on
     found |= case.call.arguments
     found |= case.keywords
     for name, array in zip(row.inputs, case.inputs, strict=False):

@@ -20,7 +20,8 @@ class Precision:
         bits: significant bits up to which integer arithmetic is exact; 0 = never.
         underflow: largest absolute error of an operation that underflows.
         normal, largest: range of the format.
-        tanh_ulp, sigmoid_ulp: accuracy of the activations.
+        tanh_ulp, sigmoid_ulp, tanh_absolute, sigmoid_absolute: accuracy of the activations.
+        operand_unit: unit roundoff of an operand as it is read.
         complex: whether the dtype is complex.
         saturates: tanh and the logistic function reach their limits exactly (`saturation`).
     """
@@ -35,6 +36,9 @@ class Precision:
     largest: float
     tanh_ulp: float
     sigmoid_ulp: float
+    tanh_absolute: float = 0.0
+    sigmoid_absolute: float = 0.0
+    operand_unit: float = 0.0
     complex: bool = False
     saturates: bool = True
 
@@ -79,7 +83,11 @@ class Precision:
             largest=own.largest,
             tanh_ulp=numerics.tanh_ulp,
             sigmoid_ulp=numerics.sigmoid_ulp,
+            tanh_absolute=numerics.tanh_absolute,
+            sigmoid_absolute=numerics.sigmoid_absolute,
+            operand_unit=numerics.operand_roundoff,
             complex=dtype in REAL,
             saturates=numerics.tanh_ulp <= Numerics.tanh_ulp
-            and numerics.sigmoid_ulp <= Numerics.sigmoid_ulp,
+            and numerics.sigmoid_ulp <= Numerics.sigmoid_ulp
+            and not (numerics.tanh_absolute or numerics.sigmoid_absolute),
         )

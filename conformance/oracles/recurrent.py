@@ -165,8 +165,19 @@ def gru_step(a: Rounded, hidden: Hidden, w: Weights) -> Hidden:
     gates, last = np.s_[..., : 2 * size], np.s_[..., 2 * size :]
     b = w.of_hidden(h)
     r, z = _gates(sigmoid(total(a.part(gates), b.part(gates))), 2)
-    n = tanh(a.part(last) + r * b.part(last))
+    bias = None if w.bias_ih is None else w.bias_ih[2 * size :]
+    n = tanh(_in_any_order(a.part(last), r * b.part(last), bias))
     return (blend(z, n, h),)
+
+
+def _in_any_order(from_input: Rounded, from_hidden: Rounded, bias: Rounded | None) -> Rounded:
+    """(W x + b) + s, or (W x + s) + b as ONNX prints it, which rounds once more."""
+    added = from_input + from_hidden
+    if bias is None:
+        return added
+    size = np.abs(from_input.value) + np.abs(from_hidden.value) + np.abs(bias.value)
+    once_more = np.where(added.error > 0, added.precision.sum_unit * size, 0.0)
+    return replace(added, error=added.error + once_more)
 
 
 def _gates(stacked: Rounded, count: int) -> list[Rounded]:

@@ -218,8 +218,12 @@ def unbroadcast(cotangent: Rounded, shape: tuple[int, ...]) -> Rounded:
 
 
 def exactly(values: np.ndarray, precision: Precision) -> Rounded:
-    """Operands as given: no error."""
-    return Rounded(values, np.zeros(values.shape), precision)
+    """Operands as given: no error but that of reading them, where a backend declares one."""
+    error = np.zeros(values.shape)
+    if precision.operand_unit:
+        size = _magnitude(values)
+        error = np.where(np.isfinite(size), precision.operand_unit * size, 0.0)
+    return Rounded(values, error, precision)
 
 
 def quanta(values: np.ndarray) -> np.ndarray:
@@ -372,6 +376,7 @@ def tanh(x: Rounded) -> Rounded:
         decay = np.exp(-2.0 * np.maximum(np.abs(x.value) - x.error, 0.0))
         propagated = np.minimum(4.0 * decay / (1.0 + decay) ** 2 * x.error, 2.0)
     own = 2 * precision.tanh_ulp * precision.unit * (np.abs(value) + propagated)
+    own += precision.tanh_absolute
     ends = ((TANH_ONE, 1.0), (-TANH_ONE, -1.0))
     result = _activated(x, value, propagated + own + precision.underflow, ends)
 
@@ -393,6 +398,7 @@ def sigmoid(x: Rounded) -> Rounded:
     # be a normal number: for results up to √2 times the smallest one.
     vanishing = np.sqrt(2.0) * precision.normal
     own = 2 * precision.sigmoid_ulp * precision.unit * (value + propagated) + vanishing
+    own += precision.sigmoid_absolute
     ends = ((SIGMOID_ONE, 1.0), (SIGMOID_ZERO, 0.0))
     result = _activated(x, value, propagated + own, ends)
 
@@ -488,8 +494,8 @@ def _blends_exactly(z: Rounded, n: Rounded, h: Rounded) -> np.ndarray:
     # n alone, or h alone: nothing is there to round.
     asked = exact & ~((z.value == 0) | ((z.value == 1) & (n.value == 0)))
     if asked.any():
-        z, n, h = (exactly(x.value[asked], x.precision) for x in (z, n, h))
-        minus_n = exactly(-n.value, n.precision)
+        z, n, h = (x.bare[asked] for x in (z, n, h))
+        minus_n = Rounded(-n.value, n.error, n.precision)
         weighted, from_n = _one_minus(z) * n + z * h, n + z * (h + minus_n)
         exact[asked] = (weighted.error == 0) & (from_n.error == 0)
     return exact

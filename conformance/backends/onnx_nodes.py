@@ -1,0 +1,129 @@
+"""An ONNX graph as it grows, node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+from onnx import helper
+
+OPSET = 22
+IR_VERSION = 10
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """NumPy's dtype by torch's name."""
+    return BFLOAT16 if name == "bfloat16" else np.dtype(name)
+
+
+def sizes(value: int | Sequence[int], dims: int) -> list[int]:
+    """A number for each dimension."""
+    return [value] * dims if isinstance(value, int) else list(value)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of a graph.
+
+    Args:
+        name: in the graph.
+        shape: that of this call.
+        dtype: NumPy's.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def rank(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+
+class Graph:
+    """A graph as it grows.
+
+    Args:
+        dtype: NumPy's dtype of the call.
+        training: as of `Call`.
+        constant: weights are constants of the graph, not inputs.
+    """
+
+    def __init__(
+        self, dtype: np.dtype[Any], *, training: bool = False, constant: bool = True
+    ) -> None:
+        self.dtype, self.training, self.constants = dtype, training, constant
+        self.weights: dict[str, np.ndarray] = {}
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+
+    def several(
+        self, operator: str, count: int, *inputs: str | None, **attributes: Any
+    ) -> list[str]:
+        """Add an operator and name its outputs.
+
+        Args:
+            operator: its ONNX name.
+            count: of its outputs.
+            inputs: names, None for one left out.
+            attributes: of the operator.
+        """
+        names = [f"{operator}_{len(self._nodes)}_{k}" for k in range(count)]
+        given = [name or "" for name in inputs]
+        while given and not given[-1]:
+            given.pop()
+        self._nodes.append(helper.make_node(operator, given, names, **attributes))
+        return names
+
+    def add(self, operator: str, *inputs: str | None, **attributes: Any) -> str:
+        """Add an operator with one output."""
+        return self.several(operator, 1, *inputs, **attributes)[0]
+
+    def constant(self, array: np.ndarray) -> str:
+        """A constant of the array's dtype."""
+        name = f"constant_{len(self._constants)}"
+        # Not by ascontiguousarray, which gives a scalar a dimension.
+        self._constants.append(onnx.numpy_helper.from_array(array.copy(order="C"), name))
+        return name
+
+    def integers(self, *values: int) -> str:
+        """A constant vector of int64."""
+        return self.constant(np.array(values, dtype=np.int64))
+
+    def weight(self, array: np.ndarray) -> Value:
+        """A weight in the call's dtype."""
+        array = np.asarray(array, dtype=self.dtype)
+        if self.constants:
+            return Value(self.constant(array), array.shape, self.dtype)
+        name = f"weight_{len(self.weights)}"
+        self.weights[name] = array
+        return Value(name, array.shape, self.dtype)
+
+    def model(
+        self, inputs: Sequence[Value], outputs: Sequence[str], *, fixed: bool
+    ) -> onnx.ModelProto:
+        """The finished model; its outputs have the dtype of its first input.
+
+        Args:
+            inputs: of the graph.
+            outputs: their names.
+            fixed: the input shapes are written down, instead of only their ranks.
+        """
+        form = helper.np_dtype_to_tensor_dtype
+        weights = [Value(name, x.shape, x.dtype) for name, x in self.weights.items()]
+        given = [
+            helper.make_tensor_value_info(
+                x.name, form(x.dtype), x.shape if fixed else [None] * x.rank
+            )
+            for x in (*inputs, *weights)
+        ]
+        results = [helper.make_tensor_value_info(y, form(inputs[0].dtype), None) for y in outputs]
+        graph = helper.make_graph(self._nodes, "call", given, results, self._constants)
+        opset = helper.make_opsetid("", OPSET)
+        return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
