@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import fnmatch
 import json
 import operator
@@ -15,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from .case import Case
@@ -29,6 +31,13 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
     ">": operator.gt,
     "<": operator.lt,
+}
+_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
 }
 _FIELDS = {
     "layer": str,
@@ -59,7 +68,8 @@ class Known:
         layer, check: what fails, each a comma list of globs.
         dtype, device, backend: where it fails, `"*"` = everywhere.
         when: conditions on the case: argument, `<input>.ndim`, `<input>.size` or `<input>`
-            (`"given"`, `"absent"`), or `broken` (which constraint an invalid call breaks) → a
+            (`"given"`, `"absent"`), `broken` (which constraint an invalid call breaks), or a sum of
+            these such as `"padding - dilation * (kernel_size - 1)"`, taken for each dimension → a
             value, a comma list of globs, or a comparison such as `">1"`.
         versions: package → specifier; outside them the entry does not apply.
         reason, link: why it fails, and where that is discussed.
@@ -103,7 +113,7 @@ class Known:
     def covers(self, case: Case) -> bool:
         """Whether a case meets the conditions."""
         found = facts(case)
-        return all(meets(found.get(name), wanted) for name, wanted in self.when.items())
+        return all(meets(_fact(found, name), wanted) for name, wanted in self.when.items())
 
     def pinned(self, dtype: str, device: str) -> Case | None:
         """The pinned case in an item's dtype, on its device."""
@@ -236,7 +246,11 @@ def facts(case: Case) -> dict[str, Any]:
     row = CATALOGUE[case.call.layer]
     found: dict[str, Any] = dict(row.defaults)
     if "conv" in row.name.lower():
-        found |= {"groups": 1, "padding_mode": "zeros"}  # the modules' oracles hand them on
+        # The modules' oracles hand them on.
+        found |= {"groups": 1, "stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
+        found["padding_mode"] = "zeros"
+        weight = case.inputs[1] if len(case.inputs) > 1 else None
+        found |= {} if weight is None else {"kernel_size": weight.shape[2:]}
     found |= case.call.arguments
     found |= case.keywords
     for name, array in zip(row.inputs, case.inputs, strict=False):
@@ -247,6 +261,25 @@ def facts(case: Case) -> dict[str, Any]:
     if "broken" in case.labels:
         found["broken"] = case.labels["broken"]
     return found
+
+
+def _fact(found: Mapping[str, Any], name: str) -> Any:
+    """A fact by its name, or computed from several; None where there is no such."""
+    if name in found:
+        return found[name]
+    try:
+        return tuple(np.atleast_1d(_computed(ast.parse(name, mode="eval").body, found)).tolist())
+    except (SyntaxError, KeyError, ValueError, TypeError):
+        return None
+
+
+def _computed(node: ast.expr, found: Mapping[str, Any]) -> Any:
+    if isinstance(node, ast.BinOp):
+        left, right = _computed(node.left, found), _computed(node.right, found)
+        return _ARITHMETIC[type(node.op)](left, right)
+    if isinstance(node, ast.Constant):
+        return np.asarray(node.value, np.int64)
+    return np.asarray(found[ast.unparse(node)], np.int64)
 
 
 def meets(value: Any, wanted: Any) -> bool:

@@ -13,23 +13,27 @@ from ..case import Call, Unsupported
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def implements(*layers: str, ignores: Iterable[str] = ()) -> Callable[[F], F]:
+def implements(
+    *layers: str, ignores: Iterable[str] = (), passes: Iterable[str] = ()
+) -> Callable[[F], F]:
     """Mark a method of a `FunctionBackend` as the implementation of layers.
 
     The method is called as `f(self, state, *inputs, **arguments_and_keywords)` with native arrays;
     arguments that the call leaves out are not passed, so its own defaults are tested. An argument
-    that it does not name is Unsupported, whether or not it takes `**anything`.
+    that it does not name is Unsupported, whether or not it takes `**anything`. A parameter `call`
+    is given the `Call`: the layer's name, its dtype, its device.
 
     Args:
         layers: names as in `Call.layer`.
         ignores: arguments that are known to need no handling, such as `in_channels`; `"*"` for
             extra positional ones. `("everything",)` ignores all (Identity).
+        passes: arguments that it takes by `**arguments`, to hand them on as they are written.
     """
     if not layers or not all(isinstance(layer, str) for layer in layers):
         raise TypeError(f"implements{layers!r}: expected names of layers, such as 'Conv2d'")
 
     def mark(function: F) -> F:
-        function.__conformance__ = (layers, tuple(ignores))  # type: ignore[attr-defined]
+        function.__conformance__ = (layers, tuple(ignores), tuple(passes))  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -40,21 +44,22 @@ class FunctionBackend:
 
     The defaults hold values in NumPy arrays of the dtype itself; a framework of its own overrides
     `put`, `get` and `dtype`, and, if it has gradients, defines
-    `vjp(fn, primals, cotangents) -> gradients`.
+    `vjp(fn, primals, cotangents) -> gradients`: `fn` takes the primals, as many as there are
+    gradients, and gives a tuple of as many outputs as there are cotangents.
 
     Args:
         name: the backend's name; a class attribute serves as well.
     """
 
     name: str = ""
-    _functions: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {}
+    _functions: ClassVar[dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]] = {}
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         functions = dict(cls._functions)
         for attribute, value in vars(cls).items():
-            layers, ignores = getattr(value, "__conformance__", ((), ()))
-            functions |= dict.fromkeys(layers, (attribute, ignores))
+            layers, ignores, passes = getattr(value, "__conformance__", ((), (), ()))
+            functions |= dict.fromkeys(layers, (attribute, ignores, passes))
         cls._functions = functions
 
     def __init__(self, name: str | None = None) -> None:
@@ -86,14 +91,19 @@ class FunctionBackend:
         """torch's name of the native's dtype."""
         return str(native.dtype)
 
+    def wait(self, outputs: Any) -> None:
+        """Override where a call returns before its work is done: lazy or asynchronous arrays."""
+
     def build(self, call: Call) -> FunctionLayer:
         """The function for a call's layer, its state put on the device."""
         if call.layer not in self._functions:
             raise Unsupported(f"layer {call.layer}")
-        attribute, ignores = self._functions[call.layer]
+        attribute, ignores, passes = self._functions[call.layer]
         if call.training and call.layer in ("RNN", "LSTM", "GRU") and call.arguments.get("dropout"):
             raise Unsupported("dropout in training")
-        return FunctionLayer(self, call, getattr(self, attribute), ignores)
+        differentiable = hasattr(self, "vjp")
+        cls = DifferentiableLayer if differentiable else FunctionLayer
+        return cls(self, call, getattr(self, attribute), ignores, passes)
 
 
 class FunctionLayer:
@@ -104,6 +114,7 @@ class FunctionLayer:
         call: the call.
         function: the implementation, bound.
         ignores: arguments that it need not be given.
+        passes: arguments that it takes beside those it names.
     """
 
     def __init__(
@@ -112,13 +123,16 @@ class FunctionLayer:
         call: Call,
         function: Callable[..., Any],
         ignores: tuple[str, ...],
+        passes: tuple[str, ...] = (),
     ) -> None:
         self._backend, self._call, self._function, self._ignores = backend, call, function, ignores
         parameters = inspect.signature(function).parameters.values()
         self._names = {
             p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
-        }
+        } | set(passes)
         self._arguments = self._known(call.arguments)
+        if "call" in self._names:
+            self._arguments["call"] = call
         self._state: dict[str, Any] = {}
         self.load(call.state, call.layouts)
 
@@ -129,6 +143,7 @@ class FunctionLayer:
         for name, value in known.items():
             if name not in self._names:
                 shown = "extra positional arguments" if name == "*" else f"{name}={value!r}"
+                shown = name if isinstance(value, list) else shown  # a keyword, different each time
                 raise Unsupported(shown)
         return known
 
@@ -138,8 +153,15 @@ class FunctionLayer:
         return self._backend.put(array, layout, dtype or named, self._call.device)
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
-        """Run the function."""
-        return self._function(self._state, *inputs, **self._arguments, **self._known(keywords))
+        """Run the function, and wait for its outputs."""
+        outputs = self._run(self._state, inputs, keywords)
+        self._backend.wait(outputs)
+        return outputs
+
+    def _run(
+        self, state: Mapping[str, Any], inputs: Sequence[Any], keywords: Mapping[str, Any]
+    ) -> Any:
+        return self._function(state, *inputs, **self._arguments, **self._known(keywords))
 
     def get(self, native: Any) -> np.ndarray:
         """Native to host."""
@@ -161,3 +183,35 @@ class FunctionLayer:
         self._state = {
             name: self.put(array, layouts.get(name, "contiguous")) for name, array in state.items()
         }
+
+
+class DifferentiableLayer(FunctionLayer):
+    """A call of a `FunctionBackend` that has a `vjp`."""
+
+    def vjp(
+        self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Gradients of Σ⟨output, cotangent⟩ with respect to the inputs and the state."""
+        places = [
+            k for k, x in enumerate(inputs) if x is not None and not self.dtype(x).startswith("int")
+        ]
+        names = list(self._state)
+
+        def fn(*primals: Any) -> tuple[Any, ...]:
+            given = list(inputs)
+            for k, primal in zip(places, primals, strict=False):
+                given[k] = primal
+            state = dict(zip(names, primals[len(places) :], strict=True))
+            result = self._run(state, given, keywords)
+            outputs = result if isinstance(result, tuple) else (result,)
+            return tuple(y for y, c in zip(outputs, cotangents, strict=True) if c is not None)
+
+        primals = [*(inputs[k] for k in places), *self._state.values()]
+        kept = [c for c in cotangents if c is not None]
+        found = list(self._backend.vjp(fn, primals, kept)) if primals else []  # type: ignore[attr-defined]
+        self._backend.wait(found)
+        by_place = dict(zip(places, found, strict=False))
+        return (
+            tuple(by_place.get(k) for k in range(len(inputs))),
+            dict(zip(names, found[len(places) :], strict=True)),
+        )

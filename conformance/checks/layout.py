@@ -48,7 +48,7 @@ def check(trial: Trial) -> Evidence:
         return _attempt(trial, case, layouts)
     except Unsupported:
         able = {key: layout for key, layout in layouts.items() if _makes(trial, case, key, layout)}
-        if not able or able == layouts:
+        if set(able.values()) <= {"contiguous"} or able == layouts:
             raise
         return _attempt(trial, case, able)
 

@@ -381,8 +381,8 @@ def tanh(x: Rounded) -> Rounded:
     result = _activated(x, value, propagated + own + precision.underflow, ends)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        t = result.bare
-        return [cotangent * _one_minus(t * t)]
+        t, limit = result.bare, 4.0 * np.exp(-2.0 * np.maximum(np.abs(x.value) - x.error, 0.0))
+        return [cotangent * _or_slope(_one_minus(t * t), limit)]
 
     return traced(result, [x], pull)
 
@@ -403,10 +403,25 @@ def sigmoid(x: Rounded) -> Rounded:
     result = _activated(x, value, propagated + own, ends)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        s = result.bare
-        return [cotangent * (_one_minus(s) * s)]
+        s, limit = result.bare, np.exp(-np.maximum(np.abs(x.value) - x.error, 0.0))
+        return [cotangent * _or_slope(_one_minus(s) * s, limit)]
 
     return traced(result, [x], pull)
+
+
+def _or_slope(by_result: Rounded, slope: np.ndarray) -> Rounded:
+    """A derivative by its function's result; where that is at its limit, perhaps by the operand.
+
+    1 − tanh² is 0 there, 1/cosh² is not yet: both are usual (MLX has the latter).
+
+    Args:
+        by_result: the derivative computed from the result.
+        slope: at most so large it is in truth.
+    """
+    seen = slope >= min(by_result.precision.underflow, FORMATS["float32"].tiny) / 2
+    limit = (by_result.value == 0) & (by_result.error == 0) & seen
+    error = np.where(limit, slope, by_result.error)
+    return Rounded(by_result.value, error, by_result.precision)
 
 
 def _one_minus(x: Rounded) -> Rounded:

@@ -1,0 +1,69 @@
+"""The Keras adapter: what it passes, what it declines, and bugs planted in it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+pytest.importorskip("keras")
+
+from conformance import Call, Unsupported
+from conformance.backends import keras as adapter
+from conformance.engine import Engine
+from conformance.items import Item
+from conformance.known import shipped
+
+
+def _status(layer: str, check: str = "values", dtype: str = "float32") -> str:
+    engine = Engine(adapter.backend, 40, 0, shipped("keras"))
+    return engine.run(Item(layer, check, dtype, "cpu")).status
+
+
+@pytest.mark.parametrize(
+    ("layer", "check", "dtype"),
+    [
+        ("Conv2d", "values", "float32"),
+        ("LazyConv1d", "values", "float64"),
+        ("ConvTranspose1d", "values", "float32"),
+        ("LSTM", "values", "bfloat16"),
+        ("GRU", "gradients", "float32"),
+        ("Linear", "layout", "float32"),
+    ],
+)
+def test_items_pass(layer: str, check: str, dtype: str) -> None:
+    assert _status(layer, check, dtype) == "passed"
+
+
+def test_swapped_gates_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = adapter._gates
+    monkeypatch.setattr(adapter, "_gates", lambda layer, state: own("LSTM", state))
+    assert _status("GRU") == "failed"
+
+
+def test_a_dropped_dilation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = adapter._window
+
+    def dropped(*arguments: Any) -> dict[str, Any]:
+        return {**own(*arguments), "dilation_rate": 1}
+
+    monkeypatch.setattr(adapter, "_window", dropped)
+    assert _status("Conv1d") == "failed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"padding": 1}, "padding by numbers"),
+        ({"padding_mode": "circular"}, "padding_mode='circular'"),
+        ({"stride": 2, "dilation": 2}, "stride>1 with dilation>1"),
+    ],
+)
+def test_what_it_lacks_is_declined(arguments: dict[str, Any], reason: str) -> None:
+    given = {"in_channels": 2, "out_channels": 2, "kernel_size": 1, **arguments}
+    built = adapter.backend.build(Call("Conv1d", given, {}, "float32", "cpu"))
+    with pytest.raises(Unsupported, match=reason):
+        built(built.put(np.ones((1, 2, 3))))
