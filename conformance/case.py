@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 STATUSES = ("passed", "failed", "crashed", "hung", "unsupported", "known", "unchecked")
+DIGITS = string.digits + string.ascii_letters
+OUTCOMES = {
+    "p": "passed",
+    "f": "failed",
+    "d": "declined by the backend",
+    "b": "the check did not apply",
+    "n": "not run",
+}
+"""The letters of `Verdict.outcomes`."""
 
 
 class Unsupported(Exception):  # noqa: N818 - the contract's name
@@ -76,6 +86,7 @@ class Examples:
         unsupported: examples declined, by reason.
         invalid: examples that the check does not apply to.
         stopped: examples that the time budget left no time for; not among those drawn.
+        failed: of those checked, the ones that failed, known failures among them.
     """
 
     drawn: int = 0
@@ -83,6 +94,7 @@ class Examples:
     unsupported: Mapping[str, int] = field(default_factory=dict)
     invalid: int = 0
     stopped: int = 0
+    failed: int = 0
 
     @property
     def declined(self) -> int:
@@ -94,6 +106,44 @@ class Examples:
         """Share of the examples with an answer that were not declined; None without any."""
         asked = self.checked + self.declined
         return self.checked / asked if asked else None
+
+
+@dataclass(frozen=True)
+class Column:
+    """The values of one argument over the cases of a layer and dtype.
+
+    Args:
+        values: its different values, as text.
+        cases: a character of `DIGITS` for each case: the place of its value.
+    """
+
+    values: tuple[str, ...]
+    cases: str
+
+    def texts(self, count: int) -> list[str]:
+        """The value of each of so many cases; `"?"` where it is not told."""
+        places = dict(zip(DIGITS, self.values, strict=False))
+        return [places.get(digit, "?") for digit in self.cases[:count].ljust(count)]
+
+
+@dataclass(frozen=True)
+class Need:
+    """What became of a minimal failing case when one of its arguments was changed.
+
+    Args:
+        argument: its name.
+        value: what the minimal case has, as text.
+        other: what it was changed to.
+        fails: whether the case still failed in the same way.
+        varied: its value was the plainest one, and was exchanged for another; otherwise it was set
+            back to its default or plainest value.
+    """
+
+    argument: str
+    value: str
+    other: str
+    fails: bool
+    varied: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,9 +159,16 @@ class Verdict:
         margin: largest error ÷ bound met, None where no bound applied.
         ulps: how many of them were how far from the oracle's, in powers of 2 of a unit in the last
             place: `"0"` stands for 1 to 2 units; `"exact"` for no distance at all.
+        ratios: how many errors were how large a part of their bound, in powers of 2: `"-1"` stands
+            for a half to the whole of it; `"exact"` for no error.
+        worst: the call that met the margin.
+        outcomes: what came of each case, in their order, run-length encoded: `"40p3f157p"`; see
+            `OUTCOMES`.
+        drawn: the arguments of the cases, on the first of the run's items that have them.
         message: why it failed, or why nothing was checked.
         call: the minimal failing call as a person would type it.
         case: the minimal failing case as JSON data (`conformance.encoding`).
+        needs: which arguments the failure needs to be what they are.
         reproducer: a standalone script that shows the failure.
         command: the pytest command that shows it again.
         seconds: wall time of the item.
@@ -127,9 +184,14 @@ class Verdict:
     comparisons: int = 0
     margin: float | None = None
     ulps: Mapping[str, int] = field(default_factory=dict)
+    ratios: Mapping[str, int] = field(default_factory=dict)
+    worst: str | None = None
+    outcomes: str = ""
+    drawn: Mapping[str, Column] | None = None
     message: str | None = None
     call: str | None = None
     case: Mapping[str, Any] | None = None
+    needs: tuple[Need, ...] = ()
     reproducer: str | None = None
     command: str | None = None
     seconds: float = 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,16 +15,20 @@ from .case import Case, Examples, Numerics, Unsupported, Verdict
 from .catalogue import CATALOGUE
 from .checks import EVERY_CHECK
 from .checks.support import Answer, Conclusion
-from .drawing import draw_cases, shrink
+from .describe import written
+from .drawing import draw_cases
+from .drawn import columns
 from .encoding import encode_case
+from .finding import found_out, on_device
 from .items import Item
 from .known import Known, applying
+from .log import Log
 from .protocols import Backend
 from .reproducer import reproducer
 from .trial import Evidence, Failure, Inapplicable, Trial
 
-# Seconds that a failure may take to shrink beyond its item's budget.
-LEAST_SHRINKING = 1.0
+# Seconds that a failing item may take to count which others of its cases fail.
+SURVEYING = 10.0
 
 
 @dataclass(frozen=True)
@@ -105,51 +108,50 @@ class Engine:
         ]
         if stale:
             return verdicts.as_stale(item, stale)
-        known = list(applies.values())
+        return self._looked_at(item, numerics, list(applies.values()), left)
+
+    def _looked_at(
+        self,
+        item: Item,
+        numerics: Numerics | None,
+        known: Sequence[Known],
+        left: Callable[[], float],
+    ) -> Verdict:
+        """All cases in turn; the first that fails is shrunk, of others it is only counted."""
         self.note("drawing", 0, 0)
         cases = self.cases(item)
-        reasons: Counter[str] = Counter()
-        answers: list[Answer] = []
-        conclude = EVERY_CHECK[item.check].conclude
-        evidence, checked, beside, drawn = Evidence(), 0, 0, len(cases)
+        log, finding = Log(cases), None
         for done, index in enumerate(self._order(len(cases))):
             case = cases[index]
-            if left() <= 0 and done:
-                drawn = done
+            if done and left() <= 0:
+                break
+            if finding is not None and log.surveyed() > SURVEYING:
                 break
             if any(entry.deadly and entry.covers(case) for entry in known):
-                beside += 1
+                log.beside(index)
                 continue
-            self.note("checking", index, checked)
+            self.note("checking", index, log.checked)
             try:
-                found = self.try_case(item, case, numerics)
+                log.passed(index, self.try_case(item, case, numerics))
             except Unsupported as declined:
-                reason = str(declined) or "no reason given"
-                reasons[reason] += 1
-                answers.append(Answer(case, reason))
-                continue
+                log.declined(index, written(declined) or "no reason given")
             except Inapplicable:
-                beside += 1
-                continue
+                log.beside(index)
             except Failure as failure:
-                checked += 1
-                if any(entry.covers(case) for entry in known):
-                    continue
-                counts = Examples(len(cases), checked, dict(reasons), beside)
-                verdict = self._failed(
-                    item, numerics, known, index, case, failure, counts, evidence, left
-                )
-                if conclude is None or not answers:
-                    return verdict
-                told = f"{verdict.message}\nuntil then {conclude(answers).message}"
-                return replace(verdict, message=told)
-            checked += 1
-            evidence += found
-            answers.append(Answer(case))
-        counts = Examples(drawn, checked, dict(reasons), beside, len(cases) - drawn)
-        verdict = verdicts.summed_up(item, counts, evidence)
-        if conclude is not None:
-            verdict = self._concluded(item, verdict, conclude(answers))
+                log.failed(index)
+                if finding is None and not any(entry.covers(case) for entry in known):
+                    finding = found_out(self, item, numerics, known, index, failure, log, left)
+        conclude = EVERY_CHECK[item.check].conclude
+        told = None if conclude is None else conclude([Answer(*a) for a in log.answers()])
+        examples = log.examples(stopped=left() <= 0)
+        facts = {**log.facts(), "drawn": columns(cases)}
+        if finding is not None:
+            if told is not None:
+                finding["message"] = f"{finding['message']}\nbeside that {told.message}"
+            return verdicts.make(item, "failed", examples, **facts, **finding)
+        verdict = verdicts.summed_up(item, examples, facts)
+        if told is not None:
+            verdict = self._concluded(item, verdict, told)
         if known and verdict.status != "unsupported":
             return verdicts.as_known(verdict, known)
         return verdict
@@ -159,7 +161,7 @@ class Engine:
         verdict = replace(verdict, status=conclusion.status, message=conclusion.message)
         if conclusion.case is None:
             return verdict
-        trial = Trial(self.backend, CATALOGUE[item.layer], _on(conclusion.case, item.device))
+        trial = Trial(self.backend, CATALOGUE[item.layer], on_device(conclusion.case, item.device))
         return replace(
             verdict,
             call=trial.text(),
@@ -211,7 +213,7 @@ class Engine:
             raise KeyboardInterrupt
         # The pinned case of a known failure may be of another layer than the item.
         row = CATALOGUE[case.call.layer]
-        trial = Trial(self.backend, row, _on(case, item.device), numerics)
+        trial = Trial(self.backend, row, on_device(case, item.device), numerics)
         return EVERY_CHECK[item.check].run(trial)
 
     def outcome(self, item: Item, case: Case) -> Outcome:
@@ -224,7 +226,7 @@ class Engine:
         try:
             evidence = self.try_case(item, case, numerics_of(self.backend, item.dtype))
         except Unsupported as declined:
-            return Outcome("unsupported", str(declined))
+            return Outcome("unsupported", written(declined))
         except Inapplicable as beside:
             return Outcome("invalid", str(beside))
         except Failure as failure:
@@ -240,56 +242,8 @@ class Engine:
             message: what is wrong with it.
             deadly: it ends the process, and must not be run for the script's sake.
         """
-        trial = Trial(self.backend, CATALOGUE[item.layer], _on(case, item.device))
+        trial = Trial(self.backend, CATALOGUE[item.layer], on_device(case, item.device))
         return reproducer(trial, item.check, message, deadly=deadly)
-
-    def _failed(
-        self,
-        item: Item,
-        numerics: Numerics | None,
-        known: Sequence[Known],
-        index: int,
-        case: Case,
-        failure: Failure,
-        counts: Examples,
-        evidence: Evidence,
-        left: Callable[[], float],
-    ) -> Verdict:
-        allowed = left() - LEAST_SHRINKING
-
-        def fails(candidate: Case) -> Failure | None:
-            if left() < min(allowed, 0.0) or any(entry.covers(candidate) for entry in known):
-                return None
-            self.note("shrinking", index, counts.checked)
-            try:
-                self.try_case(item, candidate, numerics)
-            except (Unsupported, Inapplicable):
-                return None
-            except Failure as failure:
-                return failure
-            return None
-
-        invalid = EVERY_CHECK[item.check].invalid
-        minimal = shrink(
-            item.layer, item.dtype, self.examples, self.seed, index, fails,
-            invalid=invalid, values=self.values,
-        )  # fmt: skip
-        note = ""
-        if minimal is None:
-            minimal = (case, failure)
-            note = "\nnote: the same case did not fail again when it was repeated"
-        case, failure = minimal
-        trial = Trial(self.backend, CATALOGUE[item.layer], _on(case, item.device), numerics)
-        return verdicts.make(
-            item,
-            "failed",
-            counts,
-            **verdicts.facts_of(evidence),
-            message=f"{trial.text()}\n{failure}{note}",
-            call=trial.text(),
-            case=encode_case(trial.case),
-            reproducer=reproducer(trial, item.check, str(failure)),
-        )
 
 
 def _unlimited() -> float:
@@ -299,10 +253,3 @@ def _unlimited() -> float:
 
 def _nothing(phase: str, index: int, checked: int) -> None:
     """Nobody listens."""
-
-
-def _on(case: Case, device: str) -> Case:
-    # The same object where it can be: the oracle's answer is kept with it.
-    if case.call.device == device:
-        return case
-    return replace(case, call=replace(case.call, device=device))

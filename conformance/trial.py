@@ -13,7 +13,7 @@ import numpy as np
 
 from .case import Case, Numerics, Unsupported
 from .catalogue import CATALOGUE, Row
-from .describe import case_text
+from .describe import case_text, written
 from .oracles.precision import Precision
 from .oracles.rounding import Rounded, exactly
 from .protocols import Backend, Layer
@@ -47,11 +47,13 @@ class Evidence:
         margin: largest error ÷ bound, None where no bound applied.
         ulps: how many numbers were how far from the oracle's: `"0"` stands for less than 2 units
             in the last place and at least 1, `"-1"` for half of that, …, `"exact"` for none.
+        ratios: likewise of error ÷ bound: `"-1"` stands for a half to the whole of the bound.
     """
 
     comparisons: int = 0
     margin: float | None = None
     ulps: Mapping[str, int] = field(default_factory=dict)
+    ratios: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Evidence) -> Evidence:
         """Both together."""
@@ -59,6 +61,7 @@ class Evidence:
             self.comparisons + other.comparisons,
             worst(self.margin, other.margin),
             _counted(self.ulps, other.ulps),
+            _counted(self.ratios, other.ratios),
         )
 
 
@@ -89,7 +92,7 @@ class Trial:
             raise
         except (Exception, SystemExit) as error:
             accepted = "" if name == "build" else "accepted, then failed: "
-            said = str(error).strip() or "no message"
+            said = written(error) or "no message"
             raise Failure(f"{accepted}{name} raised {type(error).__name__}: {said}") from error
         if name in CALLS:
             _refuse_fallbacks(getattr(function, "__self__", function))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from .case import Examples, Verdict
@@ -36,19 +36,21 @@ def facts_of(evidence: Evidence) -> dict[str, object]:
         "comparisons": evidence.comparisons,
         "margin": evidence.margin,
         "ulps": dict(evidence.ulps),
+        "ratios": dict(evidence.ratios),
     }
 
 
-def summed_up(item: Item, examples: Examples, evidence: Evidence) -> Verdict:
+def summed_up(item: Item, examples: Examples, facts: Mapping[str, object]) -> Verdict:
     """Nothing failed: passed, declined throughout, or nothing compared."""
-    if examples.checked and evidence.comparisons:
-        return make(item, "passed", examples, **facts_of(evidence))
+    if examples.checked and facts["comparisons"]:
+        return make(item, "passed", examples, **facts)
     if examples.unsupported and not examples.checked:
         reason = max(examples.unsupported, key=lambda r: examples.unsupported[r])
         count = f"{len(examples.unsupported)} reasons, " if len(examples.unsupported) > 1 else ""
-        return make(item, "unsupported", examples, message=f"{count}most often: {reason}")
+        message = f"{count}most often: {reason}"
+        return make(item, "unsupported", examples, **{**facts, "message": message})
     message = "nothing was compared: no example gave a number with a finite bound"
-    return make(item, "unchecked", examples, message=message)
+    return make(item, "unchecked", examples, **{**facts, "message": message})
 
 
 def as_known(verdict: Verdict, known: Sequence[Known]) -> Verdict:

@@ -10,8 +10,8 @@ from typing import Protocol
 from conformance.case import Verdict
 
 from .formulas import CHECKS, formula, page
-from .html import visible
 from .results import Run
+from .text import visible
 
 TITLE = 160
 MESSAGE = 8000

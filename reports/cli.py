@@ -60,6 +60,25 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("-o", "--output", required=True, type=Path, metavar="RESULTS")
     merge.set_defaults(run=_merge)
 
+    compare = commands.add_parser("compare", help="two runs, or two backends, to one HTML page")
+    compare.add_argument("before", type=Path, metavar="A")
+    compare.add_argument("after", type=Path, metavar="B")
+    compare.add_argument("-o", "--output", required=True, type=Path, metavar="HTML")
+    compare.add_argument(
+        "--force", action="store_true", help="though suite versions, seeds or profiles differ"
+    )
+    compare.set_defaults(run=_compare)
+
+    badge = commands.add_parser("badge", help="a run's outcome as a small SVG picture")
+    badge.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
+    badge.add_argument("-o", "--output", required=True, type=Path, metavar="SVG")
+    badge.set_defaults(run=_badge)
+
+    summary = commands.add_parser("summary", help="a run as Markdown, for a CI job's page")
+    summary.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
+    summary.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: stdout")
+    summary.set_defaults(run=_summary)
+
     verify = commands.add_parser("verify", help="check schema, completeness and counts")
     verify.add_argument("results", type=Path, metavar="RESULTS")
     verify.set_defaults(run=_verify)
@@ -83,9 +102,7 @@ def _render(options: argparse.Namespace) -> int:
     from .results import read
 
     run = merge([read(path) for path in options.results])
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    text = html.render(run, results=str(options.results[0]))
-    options.output.write_text(text, encoding="utf-8")
+    _write(options.output, html.render(run, results=str(options.results[0])))
     print(options.output)
     return 0
 
@@ -135,6 +152,43 @@ def _merge(options: argparse.Namespace) -> int:
         print(f"incomplete: shards missing: {', '.join(lost)}", file=sys.stderr)
         return 1
     return _judged(run)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from .compare import compare, render
+    from .results import read
+
+    found = compare(read(options.before), read(options.after), force=options.force)
+    _write(options.output, render(found, (str(options.before), str(options.after))))
+    print(found.sentence)
+    return 1 if found.of("broken") else 0
+
+
+def _badge(options: argparse.Namespace) -> int:
+    from .badge import badge
+    from .merge import merge
+    from .results import read
+
+    _write(options.output, badge(merge([read(path) for path in options.results])))
+    return 0
+
+
+def _summary(options: argparse.Namespace) -> int:
+    from .markdown import markdown
+    from .merge import merge
+    from .results import read
+
+    text = markdown(merge([read(path) for path in options.results]))
+    if options.output is None:
+        sys.stdout.buffer.write(text.encode())
+    else:
+        _write(options.output, text)
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def _judged(run: object) -> int:

@@ -12,7 +12,17 @@ import msgspec
 
 from conformance.case import Verdict
 
-SCHEMA = 1
+SCHEMA = 2
+"""Version of the file format; files of older ones are read as well."""
+
+# What an identity says where an older version of the suite did not write it.
+_UNKNOWN: Mapping[str, Any] = {
+    "schema": 0, "suite": "unknown", "backend": "unknown", "info": {}, "torch": None,
+    "numpy": "unknown", "hypothesis": "unknown", "python": "unknown", "os": "unknown",
+    "cpu": "unknown", "threads": {}, "devices": [], "dtypes": [], "profile": "unknown",
+    "seed": 0, "examples": 0, "shard": "1/1", "options": {}, "items": [], "total": 0,
+    "git": None, "started": "unknown",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,33 @@ class Footer:
     finished: str
 
 
+class Benchmark(msgspec.Struct, frozen=True, rename={"direction": "pass"}):
+    """A line of kind "benchmark": how long one call takes, beside torch's own.
+
+    Args:
+        layer, dtype, device: what is timed.
+        name: of the case: `"resnet stem"`, `"batch 32, width 512"`.
+        direction: `"forward"` or `"forward+backward"`; called `pass` in the file.
+        status: `"timed"`, or `"not timed: "` and why: `"not timed: failed values"`.
+        seconds: median of one call; None where it was not timed.
+        iqr: interquartile range of the calls, in seconds.
+        ratio: time ÷ torch's time of the same call on the same device; below 1 is faster.
+        ratio_low, ratio_high: an interval of 95 % around the ratio.
+    """
+
+    layer: str
+    name: str = ""
+    dtype: str = ""
+    device: str = ""
+    direction: str = "forward"
+    status: str = "timed"
+    seconds: float | None = None
+    iqr: float | None = None
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+
+
 @dataclass(frozen=True)
 class Run:
     """All that a results file says.
@@ -85,7 +122,7 @@ class Run:
         identity: its first line.
         verdicts: in the order in which they came.
         footer: None for a run that was cut short.
-        benchmarks: benchmark lines, as they stand.
+        benchmarks: benchmark lines, as they stand; see `Benchmark`.
         notes: lines that could not be read, with their numbers.
     """
 
@@ -179,12 +216,13 @@ def parse(lines: Iterable[bytes], name: str = "results") -> Run:
             data = msgspec.json.decode(line, type=dict[str, Any])
             kind = data.get("kind")
             if kind == "run":
-                identity = msgspec.convert(data, Identity, strict=False)
+                identity = msgspec.convert({**_UNKNOWN, **data}, Identity, strict=False)
             elif kind == "verdict":
                 verdicts.append(msgspec.convert(data, Verdict, strict=False))
             elif kind == "footer":
                 footer = msgspec.convert(data, Footer, strict=False)
             elif kind == "benchmark":
+                msgspec.convert(data, Benchmark, strict=False)
                 benchmarks.append(data)
             else:
                 notes.append(f"{name}, line {number}: unknown kind {kind!r}")

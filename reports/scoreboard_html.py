@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from . import summary
-from .html import cut, grouped, visible
 from .scoreboard import PARTLY, Board, Cell, Column
+from .text import cut, grouped, visible
 
 SHORT = 300
 LISTED = 100

@@ -72,7 +72,26 @@ def compare(name: str, got: np.ndarray, expected: Rounded) -> Evidence:
         bounded = decided & (expected.error > 0) & np.isfinite(distance)
         ratios = distance[bounded] / expected.error[bounded]
     margin = float(ratios.max()) if ratios.size else None
-    return Evidence(int(decided.sum()), margin, _ulps(distance[decided], expected, decided))
+    ulps = _ulps(distance[decided], expected, decided)
+    return Evidence(int(decided.sum()), margin, ulps, _powers(ratios))
+
+
+def _powers(ratios: np.ndarray) -> dict[str, int]:
+    """How many ratios are how large, in powers of 2."""
+    found: dict[str, int] = {}
+    if not ratios.size:
+        return found
+    # A ratio of 1 counts with those below it: it is still within the bound.
+    exponents = np.frexp(np.nextafter(ratios[ratios > 0], 0))[1] - 1
+    exponents = np.clip(exponents, -_WIDEST, _WIDEST)
+    if ratios.size > exponents.size:
+        found["exact"] = ratios.size - exponents.size
+    if exponents.size:
+        lowest = int(exponents.min())
+        for above, number in enumerate(np.bincount(exponents - lowest).tolist()):
+            if number:
+                found[str(lowest + above)] = number
+    return found
 
 
 def _ulps(distance: np.ndarray, expected: Rounded, decided: np.ndarray) -> dict[str, int]:

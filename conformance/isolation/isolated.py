@@ -14,6 +14,7 @@ from ..case import Case, Examples, Verdict
 from ..checks import EVERY_CHECK
 from ..describe import case_text
 from ..drawing import draw_cases, shrink
+from ..drawn import columns
 from ..encoding import encode_case
 from ..items import Item
 from ..known import Known, applying
@@ -119,6 +120,7 @@ class IsolatedEngine:
             item,
             status,
             Examples(len(cases), entry.checked + 1),
+            drawn=columns(cases),
             message=f"{text}\n{failure}",
             call=text,
             case=encode_case(case),

@@ -37,6 +37,7 @@ OPTIONS = {
     "memory": "MiB that a child process may fill (default: its share of the machine's memory)",
     "results": "JSON-lines file to write",
     "report": "HTML file to write",
+    "summary": "Markdown file to write, for a CI job's page",
 }
 SUITE = Path(__file__).resolve().parent.parent / "suite"
 
@@ -92,7 +93,7 @@ class Settings:
         isolated: items run in a child process; None = as the backend asks, else they do.
         timeout: seconds that one case may take, None = by what the backend's structures cost.
         memory: bytes that a child process may fill, None = its share of what is there.
-        results, report: files to write.
+        results, report, summary: files to write.
         given: every option that was given, as it was given.
     """
 
@@ -113,6 +114,7 @@ class Settings:
     memory: int | None
     results: Path | None
     report: Path | None
+    summary: Path | None
     given: Mapping[str, str]
 
 
@@ -215,6 +217,7 @@ def resolve(config: pytest.Config) -> Settings:
         memory=read.integer("memory", 0, least=1) << 20 if "memory" in given else None,
         results=_file(read, "results"),
         report=_file(read, "report"),
+        summary=_file(read, "summary"),
         given=dict(given),
     )
 

@@ -108,25 +108,32 @@ class Recorder:
                 self.writer.write(self.footer)
         if self.writer is not None:
             self.writer.close()
-        report = self.session.settings.report
-        if report is not None and self.verdicts:
-            self._write_report(report)
+        if self.verdicts:
+            self._write_pages()
         finished = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         if self.verdicts and session.exitstatus in finished and not summary.ok(self.run()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         # The terminal's summary comes in here.
         return (yield)
 
-    def _write_report(self, path: Path) -> None:
-        from ..reports import html
+    def _write_pages(self) -> None:
+        settings = self.session.settings
+        if settings.report is not None:
+            from ..reports import html
 
+            name = str(settings.results) if settings.results else "RESULTS"
+            self._write("report", settings.report, html.render(self.run(), results=name))
+        if settings.summary is not None:
+            from ..reports.markdown import markdown
+
+            self._write("summary", settings.summary, markdown(self.run()))
+
+    def _write(self, what: str, path: Path, text: str) -> None:
         try:
-            results = self.session.settings.results
-            text = html.render(self.run(), results=str(results) if results else "RESULTS")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         except OSError as error:
-            self.trouble.append(f"report: {error}")
+            self.trouble.append(f"{what}: {error}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The table layers × checks, what is missing, and where the files are."""
@@ -160,6 +167,8 @@ class Recorder:
             write.write_line(f"results: {settings.results}")
         if settings.report is not None:
             write.write_line(f"report: {settings.report}")
+        if settings.summary is not None:
+            write.write_line(f"summary: {settings.summary}")
 
 
 def _declared(verdicts: Sequence[Verdict]) -> Iterator[str]:

@@ -54,10 +54,12 @@ class Session:
         self.items = self.plan.items
         self.known = known_failures(self.plan.backend, self.settings.known)
         if not self.worker:
+            from .progress import Progress
             from .recording import Recorder
 
             self.recorder = Recorder(self)
             config.pluginmanager.register(self.recorder, "conformance-recorder")
+            config.pluginmanager.register(Progress(self), "conformance-progress")
             self._choose_distribution()
         elif isinstance(self.engine, IsolatedEngine):
             # The child's imports overlap with pytest's collection.
@@ -155,6 +157,8 @@ class Session:
         verdict = self.engine.run(item)
         if verdict.status != "passed":
             verdict = replace(verdict, command=self.command(item))
+        if item not in self._telling:
+            verdict = replace(verdict, drawn=None)
         # A string: anything richer may end an xdist session with an internal error.
         node.user_properties.append((KEY, encode_line(verdict).decode("utf-8", "surrogatepass")))
         message = verdict.message or ""
@@ -164,6 +168,16 @@ class Session:
             pytest.skip(f"unsupported: {message}")
         if verdict.status == "known":
             pytest.xfail(message)
+
+    @cached_property
+    def _telling(self) -> set[Any]:
+        """The first item of those that share their cases: its verdict tells what was drawn."""
+        from ..checks import EVERY_CHECK
+
+        first: dict[tuple[str, str, bool], Any] = {}
+        for item in self.items:
+            first.setdefault((item.layer, item.dtype, EVERY_CHECK[item.check].invalid), item)
+        return set(first.values())
 
     def command(self, item: Any) -> str:
         """The pytest command that shows an item's verdict again."""

@@ -1,0 +1,117 @@
+"""How far a long run is: a live line on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ..reports.statuses import BAD
+from .session import KEY
+
+if TYPE_CHECKING:
+    from .session import Session
+
+# Seconds between two lines of a log, and between two states of the live line.
+LOGGED = 30.0
+DRAWN = 0.1
+ERASE = "\r\x1b[2K"
+
+
+class Progress:
+    """Tells items done, failures so far and the time that is left.
+
+    On a terminal one line is drawn again and again in place of pytest's letters; elsewhere the
+    letters stay, and whole lines come between them, so that a log holds no carriage return.
+
+    Args:
+        session: the suite's session on the controller.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.total = len(session.items)
+        self.started = self.told = time.monotonic()
+        self._quiet = False
+        self._drawn = False
+
+    @property
+    def terminal(self) -> Any:
+        """pytest's reporter, None where there is none."""
+        return self.session.config.pluginmanager.get_plugin("terminalreporter")
+
+    @property
+    def live(self) -> bool:
+        """Whether one line is drawn again and again."""
+        reporter = self.terminal
+        return bool(reporter and reporter.isatty and self.session.config.option.verbose <= 0)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """With xdist the workers collect; without, some items may have been deselected."""
+        if session.items:
+            self.total = min(self.total, len(session.items))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
+        """Count a finished item, its letter hidden where the line tells it."""
+        ours = any(key == KEY for key, _ in report.user_properties)
+        self._quiet = ours and self.live
+        try:
+            yield
+        finally:
+            self._quiet = False
+        if ours and report.when == "call":
+            self.tell()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_teststatus(self) -> Generator[None, Any, Any]:
+        """No letter and no word while the live line is there."""
+        found = yield
+        return (found[0], "", "") if self._quiet and found else found
+
+    def tell(self) -> None:
+        """Say how far the run is, if it is time to."""
+        now, reporter = time.monotonic(), self.terminal
+        live = self.live
+        if reporter is None or now - self.told < (DRAWN if live else LOGGED):
+            return
+        self.told = now
+        if live:
+            width = max(reporter._tw.fullwidth - 1, 20)
+            reporter.write(ERASE + self.line(now)[:width], flush=True)
+            self._drawn = True
+        else:
+            if reporter._tw.width_of_current_line:
+                reporter.line("")
+            reporter.write_line(f"conformance: {self.line(now)}")
+
+    def line(self, now: float) -> str:
+        """`120 of 1046 items (11%), 3 failing, about 4 min left`.
+
+        Args:
+            now: the time, as `time.monotonic` has it.
+        """
+        verdicts = self.session.recorder.verdicts
+        done = len(verdicts)
+        failing = sum(verdict.status in BAD for verdict in verdicts)
+        total = max(self.total, done)
+        share = 100 * done // total if total else 100
+        left = (now - self.started) / done * (total - done) if done else 0.0
+        rest = f", about {span(left)} left" if done < total else ""
+        return f"{done} of {total} items ({share}%), {failing} failing{rest}"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Take the live line away."""
+        if self._drawn:
+            self.terminal.write(ERASE, flush=True)
+
+
+def span(seconds: float) -> str:
+    """A time to come, roughly: `40 s`, `4 min`, `1 h 10 min`."""
+    if seconds < 60:
+        return f"{max(round(seconds), 1)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,53 @@
+"""A status badge: the run in one small picture."""
+
+from __future__ import annotations
+
+from markupsafe import escape
+
+from . import summary
+from .results import Run
+from .text import cut, share, visible
+
+# White on each of them has a contrast of at least 4.5.
+COLOURS = {
+    summary.CONFORMANT: "#1a6b3c",
+    summary.NOT_CONFORMANT: "#b00e26",
+    summary.INCOMPLETE: "#59636e",
+    summary.NOTHING_PASSED: "#725400",
+}
+WIDTH = 6.2
+"""Of a character at this size, in pixels; the text is stretched to fit."""
+
+
+def badge(run: Run) -> str:
+    """The run's outcome as SVG that needs nothing else.
+
+    Args:
+        run: what to tell.
+    """
+    name = summary.outcome(run).name
+    totals = summary.totals(run)
+    passed = totals.statuses.get("passed", 0)
+    told = {
+        summary.CONFORMANT: f"{share(passed, totals.items)} of {totals.items} passed",
+        summary.NOT_CONFORMANT: f"{sum(totals.statuses.get(s, 0) for s in summary.BAD)} failing",
+        summary.INCOMPLETE: "incomplete",
+        summary.NOTHING_PASSED: "nothing passed",
+    }[name]
+    left = f"nn-conformance {visible(cut(run.identity.backend, 30))}"
+    return _drawn(left, told, COLOURS[name])
+
+
+def _drawn(left: str, right: str, colour: str) -> str:
+    a, b = (round(len(text) * WIDTH) + 12 for text in (left, right))
+    label = escape(f"{left}: {right}")
+    font = 'font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" fill="#fff"'
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{a + b}" height="20" role="img" '
+        f'aria-label="{label}"><title>{label}</title>'
+        f'<rect width="{a + b}" height="20" rx="3" fill="#3a4149"/>'
+        f'<path d="M{a} 0h{b - 3}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3h-{b - 3}z" fill="{colour}"/>'
+        f'<g {font}><text x="6" y="14" textLength="{a - 12}">{escape(left)}</text>'
+        f'<text x="{a + 6}" y="14" textLength="{b - 12}">{escape(right)}</text></g></svg>\n'
+    )
+    return svg.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,112 @@
+"""A run as Markdown, for the summary page of a CI job."""
+
+from __future__ import annotations
+
+import re
+
+from . import summary
+from .results import Run
+from .text import cut, grouped, ratio, share, visible
+
+CLUSTERS = 20
+"""Bugs that are told."""
+
+LAYERS = 200
+"""Rows of the table."""
+
+ROOM = 200_000
+"""Characters: CI services refuse pages beyond a mebibyte."""
+
+
+def markdown(run: Run) -> str:
+    """The verdict, the failures by cause, and layers × checks.
+
+    Args:
+        run: what to tell.
+    """
+    outcome, totals = summary.outcome(run), summary.totals(run)
+    table = summary.matrix(run)
+    lines = [
+        f"## {_icon(outcome.name)} {_text(run.identity.backend, 80)}: {outcome.name}",
+        "",
+        _text(outcome.sentence, 1000),
+        "",
+        _numbers(run, totals),
+        "",
+        *(f"> {_text(note, 300)}" for note in run.notes[:5]),
+        *_failures(table),
+        *_matrix(table),
+    ]
+    text = "\n".join(lines).encode("utf-8", "backslashreplace").decode() + "\n"
+    return text if len(text) <= ROOM else f"{text[:ROOM]}\n\n… cut\n"
+
+
+def _numbers(run: Run, totals: summary.Tally) -> str:
+    return (
+        f"{grouped(totals.checked)} of {grouped(totals.drawn)} examples checked "
+        f"({share(totals.checked, totals.drawn)}), {grouped(totals.comparisons)} numbers compared, "
+        f"largest error ÷ bound {ratio(totals.margin)}. Profile {_text(run.identity.profile)}, "
+        f"seed {run.identity.seed}."
+    )
+
+
+def _failures(table: summary.Matrix) -> list[str]:
+    bugs = summary.clusters(table)
+    if not bugs:
+        return []
+    lines = [f"### {len(bugs)} likely cause{'s' if len(bugs) > 1 else ''} of failure", ""]
+    for bug in bugs[:CLUSTERS]:
+        layers, first = ", ".join(bug.layers[:4]), bug.first
+        needs = f", needs {' and '.join(bug.needs)}" if bug.needs else ""
+        count = f"{len(bug.members)} item{'s' if len(bug.members) > 1 else ''}"
+        lines.append(
+            f"- {summary.GLYPHS[bug.status]} **{_text(layers)}**: {_text(bug.title, 160)}"
+            f"{_text(needs)} ({count})"
+        )
+        if first.call:
+            lines.append(f"  {_code(first.call)}")
+    if len(bugs) > CLUSTERS:
+        lines.append(f"- … and {len(bugs) - CLUSTERS} more")
+    return [*lines, ""]
+
+
+def _matrix(table: summary.Matrix) -> list[str]:
+    if not table.rows:
+        return []
+    lines = [
+        "<details><summary>Layers × checks</summary>",
+        "",
+        f"| layer | {' | '.join(_text(check, 40) for check in table.checks)} |",
+        f"|---|{'---|' * len(table.checks)}",
+    ]
+    for row in table.rows[:LAYERS]:
+        cells = (_cell(cell) for cell in row.cells)
+        lines.append(f"| {_text(row.layer, 60)} | {' | '.join(cells)} |")
+    if len(table.rows) > LAYERS:
+        lines.append(f"| … and {len(table.rows) - LAYERS} more |{' |' * len(table.checks)}")
+    return [*lines, "", "</details>"]
+
+
+def _cell(cell: summary.Cell | None) -> str:
+    if cell is None:
+        return ""
+    tally = cell.tally
+    part = tally.statuses.get(tally.status, tally.missing)
+    number = "" if part == tally.items else f" {part}/{tally.items}"
+    return f"{summary.GLYPHS[tally.status]} {tally.status}{number}"
+
+
+def _icon(name: str) -> str:
+    return {summary.CONFORMANT: "✓", summary.NOT_CONFORMANT: "✗"}.get(name, "…")
+
+
+def _text(text: str, length: int = 200) -> str:
+    """Text in which nothing is markup, on one line."""
+    plain = " ".join(visible(cut(text, length)).split())
+    plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]|#~@])", r"\\\1", plain)
+
+
+def _code(text: str, length: int = 300) -> str:
+    """Text as code on one line, its back quotes replaced."""
+    return f"`{' '.join(visible(cut(text, length)).split()).replace('`', chr(0x2019))}`"

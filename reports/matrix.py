@@ -1,0 +1,196 @@
+"""Layers × checks, and sums over parts of a run."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from conformance.case import Verdict
+
+from .results import Run
+from .statuses import BAD, CHECKS, SEVERITY, missing, rank, status, verdicts
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Sums over some verdicts.
+
+    Args:
+        status: the worst status among them; `"missing"` when there are none.
+        statuses: number of verdicts by status, worst first, without zeros.
+        missing: items that were to be run and have no verdict.
+        drawn, checked, declined, invalid: examples; declined = unsupported by the backend.
+        comparisons: numbers compared with a finite bound.
+        margin: largest error ÷ bound, None where no bound applied.
+    """
+
+    status: str
+    statuses: Mapping[str, int]
+    missing: int
+    drawn: int
+    checked: int
+    declined: int
+    invalid: int
+    comparisons: int
+    margin: float | None
+
+    @property
+    def verdicts(self) -> int:
+        """Number of verdicts."""
+        return sum(self.statuses.values())
+
+    @property
+    def items(self) -> int:
+        """Number of items, those without a verdict included."""
+        return self.verdicts + self.missing
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One layer under one check, over all dtypes and devices.
+
+    Args:
+        layer, check: the place in the matrix.
+        tally: sums over its verdicts.
+        verdicts: one for each dtype and device that has one.
+    """
+
+    layer: str
+    check: str
+    tally: Tally
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def worst(self) -> Verdict | None:
+        """The first verdict of the cell's worst status."""
+        return next((v for v in self.verdicts if status(v) == self.tally.status), None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer under all checks.
+
+    Args:
+        layer: its name.
+        cells: one for each of the matrix's checks; None where the run has no such item.
+        tally: sums over all its verdicts.
+    """
+
+    layer: str
+    cells: tuple[Cell | None, ...]
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Layers × checks.
+
+    Args:
+        checks: the columns.
+        rows: one for each layer.
+    """
+
+    checks: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the rows."""
+        return tuple(row.layer for row in self.rows)
+
+
+def matrix(run: Run) -> Matrix:
+    """Layers × checks, each cell over all dtypes and devices.
+
+    Layers stand in the order in which the run names them, first among its items and then among
+    its verdicts; checks in the suite's order.
+
+    Args:
+        run: the run.
+    """
+    order = {item: place for place, item in enumerate(run.identity.items)}
+    places: dict[tuple[str, str], list[Verdict]] = {}
+    gaps: Counter[tuple[str, str]] = Counter()
+    layers: dict[str, None] = {}
+    seen: dict[str, None] = {}
+    lost = set(missing(run))
+    for item in run.identity.items:
+        parts = item.split("-", 3)
+        if len(parts) == 4:
+            layers[parts[0]] = None
+            seen[parts[1]] = None
+            if item in lost:
+                lost.discard(item)
+                gaps[parts[0], parts[1]] += 1
+    for verdict in sorted(verdicts(run), key=lambda v: order.get(v.id, len(order))):
+        layers[verdict.layer] = None
+        seen[verdict.check] = None
+        places.setdefault((verdict.layer, verdict.check), []).append(verdict)
+    checks = (*(c for c in CHECKS if c in seen), *(c for c in seen if c not in CHECKS))
+    rows = []
+    for layer in layers:
+        cells = []
+        for check in checks:
+            found = tuple(places.get((layer, check), ()))
+            gap = gaps[layer, check]
+            cells.append(Cell(layer, check, tally(found, gap), found) if found or gap else None)
+        held = [v for cell in cells if cell for v in cell.verdicts]
+        lacking = sum(cell.tally.missing for cell in cells if cell)
+        rows.append(Row(layer, tuple(cells), tally(held, lacking)))
+    return Matrix(checks, tuple(rows))
+
+
+def totals(run: Run) -> Tally:
+    """Sums over the whole run."""
+    return tally(verdicts(run), len(missing(run)))
+
+
+def failures(run: Run) -> tuple[Verdict, ...]:
+    """The verdicts that make the run fail, in the order of the matrix, worst first in a cell."""
+    return listed(matrix(run), BAD)
+
+
+def known(run: Run) -> tuple[Verdict, ...]:
+    """The known failures that still fail, in the order of the matrix."""
+    return listed(matrix(run), ("known",))
+
+
+def tally(found: Iterable[Verdict], gap: int = 0) -> Tally:
+    """Sums over verdicts, and a number of items that have none."""
+    found = tuple(found)
+    number = Counter(status(verdict) for verdict in found)
+    met = [margin for verdict in found if (margin := margin_of(verdict)) is not None]
+    return Tally(
+        status=next((name for name in SEVERITY if number[name]), "missing"),
+        statuses={name: number[name] for name in SEVERITY if number[name]},
+        missing=gap,
+        drawn=sum(v.examples.drawn for v in found),
+        checked=sum(v.examples.checked for v in found),
+        declined=sum(sum(v.examples.unsupported.values()) for v in found),
+        invalid=sum(v.examples.invalid for v in found),
+        comparisons=sum(v.comparisons for v in found),
+        margin=max(met, default=None),
+    )
+
+
+def margin_of(verdict: Verdict) -> float | None:
+    """The margin of a verdict, None where it is no number."""
+    margin = verdict.margin
+    return None if margin is None or math.isnan(margin) else margin
+
+
+def listed(table: Matrix, statuses: Sequence[str]) -> tuple[Verdict, ...]:
+    """The verdicts of some statuses in the order of a matrix, worst first in a cell.
+
+    Args:
+        table: the matrix.
+        statuses: those wanted.
+    """
+    found: list[Verdict] = []
+    for row in table.rows:
+        for cell in row.cells:
+            if cell and any(name in cell.tally.statuses for name in statuses):
+                found += sorted((v for v in cell.verdicts if status(v) in statuses), key=rank)
+    return tuple(found)

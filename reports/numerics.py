@@ -1,0 +1,53 @@
+"""How near to its bounds a run came, passing checks included."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from conformance.case import Verdict
+
+from .matrix import Matrix, margin_of, matrix
+from .results import Run
+from .statuses import dtypes, verdicts
+
+
+@dataclass(frozen=True)
+class Margins:
+    """The largest error ÷ bound for each layer and dtype, passing checks included.
+
+    Args:
+        dtypes: the columns.
+        rows: layer, then for each dtype the verdict with the largest margin, None without one.
+        ulps: for layer and dtype, how many numbers were how far away, as in `Verdict.ulps`.
+        ratios: likewise how large a part of their bound, as in `Verdict.ratios`.
+    """
+
+    dtypes: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Verdict | None, ...]], ...]
+    ulps: Mapping[tuple[str, str], Mapping[str, int]]
+    ratios: Mapping[tuple[str, str], Mapping[str, int]]
+
+
+def margins(run: Run, table: Matrix | None = None) -> Margins:
+    """The largest error ÷ bound for each layer and dtype; layers without any are left out."""
+    table = table or matrix(run)
+    worst: dict[tuple[str, str], Verdict] = {}
+    for row in table.rows:
+        for cell in row.cells:
+            for verdict in cell.verdicts if cell else ():
+                margin = margin_of(verdict)
+                before = worst.get((verdict.layer, verdict.dtype))
+                if margin is not None and (before is None or margin > (margin_of(before) or 0.0)):
+                    worst[verdict.layer, verdict.dtype] = verdict
+    met = {dtype for _, dtype in worst}
+    columns = tuple(d for d in dtypes(run) if d in met)
+    ulps: dict[tuple[str, str], Counter[str]] = {}
+    ratios: dict[tuple[str, str], Counter[str]] = {}
+    for verdict in verdicts(run):
+        place = verdict.layer, verdict.dtype
+        ulps.setdefault(place, Counter()).update(verdict.ulps)
+        ratios.setdefault(place, Counter()).update(verdict.ratios)
+    rows = ((layer, tuple(worst.get((layer, d)) for d in columns)) for layer in table.layers)
+    return Margins(columns, tuple(row for row in rows if any(row[1])), ulps, ratios)

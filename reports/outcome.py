@@ -1,0 +1,94 @@
+"""The run in one word and a sentence or two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .results import Run
+from .statuses import BAD, SEVERITY, counts, missing
+
+CONFORMANT = "conformant"
+NOT_CONFORMANT = "not conformant"
+INCOMPLETE = "incomplete"
+NOTHING_PASSED = "nothing passed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The run in one word and a sentence or two.
+
+    Args:
+        name: `CONFORMANT`, `NOT_CONFORMANT`, `INCOMPLETE` or `NOTHING_PASSED`.
+        reason: what it rests on, with denominators.
+        gap: why the run is incomplete; empty for a complete one.
+        missing: ids of the items that have no verdict.
+    """
+
+    name: str
+    reason: str
+    gap: str
+    missing: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The reason, and after it what the run lacks."""
+        return f"{self.reason} {self.gap}".rstrip()
+
+
+def outcome(run: Run) -> Outcome:
+    """The run in one word, and the sentence that explains it."""
+    found = counts(run)
+    total = sum(found.values())
+    lost = missing(run)
+    gap = _gap(run, lost)
+    bad = [name for name in BAD if found[name]]
+    if bad and (found["passed"] or bad != ["unchecked"]):
+        name = NOT_CONFORMANT
+        number = _list([f"{found[name]:d} {name}" for name in bad])
+        said = f"Of {_items(total)}, {number}; {_none(found['passed'])} passed."
+    elif gap:
+        name = INCOMPLETE
+        said = f"{_none(found['passed']).capitalize()} of {_items(total)} passed so far."
+    elif not found["passed"]:
+        name = NOTHING_PASSED
+        rest = _list([f"{found[name]:d} {name}" for name in SEVERITY if found[name]])
+        said = f"Of {_items(total)} none passed: {rest}." if total else "The run holds no verdict."
+    else:
+        name = CONFORMANT
+        said = f"{found['passed']:d} of {_items(total)} passed, none failed."
+    if found["passed"] and found["unsupported"]:
+        said += f" The backend does not support {found['unsupported']:d}."
+    if found["known"]:
+        said += f" {found['known']:d} failed as listed among the known failures."
+    if run.identity.shard != "1/1":
+        said += (
+            f" This is shard {run.identity.shard}: {len(run.identity.items):d} of the whole run's"
+            f" {_items(run.identity.total)}."
+        )
+    return Outcome(name, said, gap, lost)
+
+
+def _gap(run: Run, lost: tuple[str, ...]) -> str:
+    said = []
+    if run.footer is None:
+        said.append("the results have no last line, so the session was cut short or still runs")
+    elif run.footer.verdicts > len(run.verdicts):
+        said.append(f"{run.footer.verdicts - len(run.verdicts):d} verdicts cannot be read")
+    if lost:
+        verb = "has" if len(lost) == 1 else "have"
+        total = len(set(run.identity.items))
+        said.append(f"{len(lost):d} of {_items(total)} {verb} no verdict")
+    text = "; ".join(said)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _items(number: int) -> str:
+    return f"{number:d} item" if number == 1 else f"{number:d} items"
+
+
+def _none(number: int) -> str:
+    return f"{number:d}" if number else "none"
+
+
+def _list(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -1,0 +1,109 @@
+"""What all pages share: templates that escape everything, style sheet, script and policy."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from . import text
+from .statuses import GLYPHS, status
+
+MESSAGE = 20_000
+"""Characters shown of a message or a minimal call."""
+
+SCRIPT = 100_000
+"""Characters shown of a reproducer."""
+
+SHEETS = ("base", "parts", "views", "media")
+SCRIPTS = ("basics", "query", "views", "evidence", "keys")
+"""The files of the style sheet and of the script, in their order; the script is one function."""
+
+LISTED = 200
+"""Entries shown of lists that nothing else bounds: missing items, reasons, unreadable lines."""
+
+
+def page(template: str, **facts: Any) -> str:
+    """A page that needs no other file and no network, and always encodes as UTF-8.
+
+    Args:
+        template: its name.
+        facts: what the template speaks of.
+    """
+    sheet = "".join(_source(f"{name}.css") for name in SHEETS)
+    parts = "".join(_source(f"{name}.js") for name in SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{parts}}})();\n'
+    made = (
+        _environment()
+        .get_template(template)
+        .render(
+            sheet=Markup(sheet),
+            script=Markup(script),
+            policy=(
+                f"default-src 'none'; style-src '{_hash(sheet)}'; script-src '{_hash(script)}'; "
+                "base-uri 'none'; form-action 'none'"
+            ),
+            glyphs=GLYPHS,
+            status_of=status,
+            limits={"short": text.SHORT, "message": MESSAGE, "script": SCRIPT, "listed": LISTED},
+            **facts,
+        )
+    )
+    return made.encode("utf-8", "backslashreplace").decode()
+
+
+class Room:
+    """Cuts texts, each to its own length and all together to the room of a page.
+
+    Args:
+        room: characters.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+
+    def cut(self, long: str, length: int) -> str:
+        """The text, or as much of it as there is room for, at least `text.SHORT`."""
+        kept = text.cut(long, min(length, max(text.SHORT, self._room)))
+        self._room -= len(kept)
+        return kept
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("conformance.reports"),
+        autoescape=True,
+        finalize=_finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = (
+        text.anchor, text.breakable, text.compact, text.cut, text.duration, text.grouped,
+        text.precise, text.query, text.ratio, text.share, text.spread,
+    )  # fmt: skip
+    environment.filters.update((function.__name__, function) for function in filters)
+    return environment
+
+
+def _source(name: str) -> str:
+    environment = _environment()
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0].replace("\r\n", "\n")
+
+
+def _finalize(value: Any) -> Any:
+    """Whatever a template prints is cut and made visible, unless it is markup already."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return text.visible(text.cut(value, 2 * SCRIPT))
+    return value
+
+
+def _hash(source: str) -> str:
+    digest = hashlib.sha256(source.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"

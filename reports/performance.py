@@ -1,0 +1,62 @@
+"""How long calls took beside torch's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from .results import Benchmark, Run
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The benchmark lines of a run.
+
+    Args:
+        lines: by layer, in the order in which they came.
+        timed: how many were timed.
+        mean: geometric mean of the ratios to torch, None without any.
+        slowest: the largest ratio's line.
+    """
+
+    lines: tuple[Benchmark, ...]
+    timed: int
+    mean: float | None
+    slowest: Benchmark | None
+
+
+def timings(run: Run) -> Timing:
+    """The benchmark lines; a call that comes twice counts once, the later line stays."""
+    kept: dict[tuple[str, ...], Benchmark] = {}
+    for line in benchmarks(run):
+        kept[line.layer, line.name, line.dtype, line.device, line.direction] = line
+    lines = tuple(kept.values())
+    timed = [line for line in lines if line.status == "timed"]
+    ratios = [line for line in timed if good(line.ratio)]
+    slowest = max(ratios, key=lambda line: line.ratio or 0.0, default=None)
+    return Timing(lines, len(timed), geometric_mean(line.ratio for line in ratios), slowest)
+
+
+def benchmarks(run: Run) -> tuple[Benchmark, ...]:
+    """The benchmark lines that can be read."""
+    found = []
+    for line in run.benchmarks:
+        try:
+            found.append(msgspec.convert(line, Benchmark, strict=False))
+        except msgspec.ValidationError:
+            continue  # the reader has noted it
+    return tuple(found)
+
+
+def good(ratio: float | None) -> bool:
+    """Whether a ratio can be drawn: finite and above 0."""
+    return ratio is not None and math.isfinite(ratio) and ratio > 0
+
+
+def geometric_mean(ratios: Iterable[float | None]) -> float | None:
+    """The mean of ratios, in which twice and half as fast cancel out; None of nothing."""
+    logs = [math.log(ratio) for ratio in ratios if ratio is not None]
+    return math.exp(sum(logs) / len(logs)) if logs else None

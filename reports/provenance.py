@@ -1,0 +1,78 @@
+"""Everything that produced a run, as groups of terms and values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .results import Run
+from .text import duration, grouped
+
+
+def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Groups of (term, value) pairs: everything that produced the run."""
+    identity = run.identity
+    finished = run.footer.finished if run.footer else "not finished"
+    took = duration(run.footer.seconds) if run.footer else "unknown, no last line"
+    return [
+        ("Backend", [("name", identity.backend), *_pairs(identity.info)]),
+        (
+            "Versions",
+            [
+                ("nn-conformance", identity.suite),
+                ("torch", identity.torch or "not installed"),
+                ("NumPy", identity.numpy),
+                ("Hypothesis", identity.hypothesis),
+                ("Python", identity.python),
+                ("results schema", str(identity.schema)),
+            ],
+        ),
+        (
+            "Machine",
+            [
+                ("OS", identity.os),
+                ("CPU", identity.cpu),
+                *((f"threads, {name}", value) for name, value in _pairs(identity.threads)),
+            ],
+        ),
+        (
+            "Selection",
+            [
+                ("devices", ", ".join(identity.devices) or "none"),
+                ("dtypes", ", ".join(identity.dtypes) or "none"),
+                ("profile", identity.profile),
+                ("seed", str(identity.seed)),
+                ("examples per item", grouped(identity.examples)),
+                ("shard", identity.shard),
+                ("items, this shard", grouped(len(identity.items))),
+                ("items, whole run", grouped(identity.total)),
+            ],
+        ),
+        (
+            "Session",
+            [
+                ("started", identity.started),
+                ("finished", finished),
+                ("duration", took),
+                *(
+                    [(f"git {name}", value) for name, value in _pairs(identity.git)]
+                    if identity.git
+                    else [("git", "no checkout")]
+                ),
+            ],
+        ),
+        ("Numerics declared by the backend", _numerics(run)),
+        ("Options", _pairs(identity.options) or [("options", "none given")]),
+    ]
+
+
+def _numerics(run: Run) -> list[tuple[str, str]]:
+    """What changes the bounds; the whole of a results file of an older suite says nothing."""
+    said = run.identity.numerics.items()
+    return [
+        (dtype, ", ".join(f"{name} = {value}" for name, value in facts.items()) or "as IEEE 754")
+        for dtype, facts in said
+    ] or [("numerics", "not recorded")]
+
+
+def _pairs(mapping: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(str(key), str(value)) for key, value in mapping.items()]

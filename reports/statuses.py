@@ -1,0 +1,95 @@
+"""What a run's verdicts are: their statuses, and which items have none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from conformance.case import STATUSES, Verdict
+
+from .results import Run
+
+SEVERITY = ("crashed", "hung", "failed", "unchecked", "known", "unsupported", "passed")
+"""Statuses, worst first: the order in which a cell of the matrix chooses among its verdicts."""
+
+BAD = ("crashed", "hung", "failed", "unchecked")
+"""Statuses that make a run fail."""
+
+GLYPHS: Mapping[str, str] = {
+    "passed": "✓",
+    "failed": "✗",
+    "crashed": "◆",
+    "hung": "◷",
+    "unsupported": "–",
+    "known": "≈",
+    "unchecked": "?",
+    "missing": "…",
+}
+"""One character per status, and one for an item without a verdict."""
+
+CHECKS = (
+    "shape",
+    "values",
+    "gradients",
+    "laws",
+    "layout",
+    "special",
+    "state",
+    "repeat",
+    "errors",
+)
+"""The suite's checks in the order of the matrix's columns; others follow as they come."""
+
+
+def status(verdict: Verdict) -> str:
+    """The status of a verdict; one that this version does not know counts as `unchecked`."""
+    return verdict.status if verdict.status in STATUSES else "unchecked"
+
+
+def verdicts(run: Run) -> tuple[Verdict, ...]:
+    """One verdict for each id: the worst where it was written twice, the later of equals."""
+    kept: dict[str, Verdict] = {}
+    for verdict in run.verdicts:
+        before = kept.get(verdict.id)
+        if before is None or rank(verdict) <= rank(before):
+            kept[verdict.id] = verdict
+    return tuple(kept.values())
+
+
+def counts(run: Run) -> dict[str, int]:
+    """Number of verdicts by status, every status present, in the order of `STATUSES`."""
+    found = Counter(status(verdict) for verdict in verdicts(run))
+    return {name: found[name] for name in STATUSES}
+
+
+def missing(run: Run) -> tuple[str, ...]:
+    """Ids of the items that the run announced and has no verdict for."""
+    seen = {verdict.id for verdict in run.verdicts}
+    return tuple(item for item in dict.fromkeys(run.identity.items) if item not in seen)
+
+
+def dtypes(run: Run) -> tuple[str, ...]:
+    """The dtypes of the run: those selected, then any others among its verdicts."""
+    return tuple(dict.fromkeys((*run.identity.dtypes, *(v.dtype for v in run.verdicts))))
+
+
+def devices(run: Run) -> tuple[str, ...]:
+    """The devices of the run: those selected, then any others among its verdicts."""
+    return tuple(dict.fromkeys((*run.identity.devices, *(v.device for v in run.verdicts))))
+
+
+def ok(run: Run) -> bool:
+    """Whether the session may exit with 0: nothing bad, and something passed.
+
+    An interrupted session has its own exit status, so completeness is no part of this.
+
+    Args:
+        run: verdicts so far; the footer may be missing.
+    """
+    found = counts(run)
+    return found["passed"] > 0 and not any(found[name] for name in BAD)
+
+
+def rank(verdict: Verdict) -> int:
+    """The place of a verdict's status among `SEVERITY`."""
+    return SEVERITY.index(status(verdict))

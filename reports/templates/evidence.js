@@ -1,0 +1,86 @@
+// The address, and the evidence of one verdict.
+// --- the address: #q=… holds a filter, anything else names a place or a verdict ---
+const encode = (query) => encodeURIComponent(query).replace(/%20/g, "+").replace(/%3A/gi, ":").replace(/%2C/gi, ",");
+const decode = (text) => { try { return decodeURIComponent(text.replace(/\+/g, " ")); } catch { return text; } };
+const store = () => history.replaceState(null, "", box.value.trim() ? `#q=${encode(box.value.trim())}` : "#");
+const ask = async (query, scroll) => {
+  box.value = query;
+  await start();
+  apply();
+  if (scroll) (byId("rows") ?? form).scrollIntoView();
+};
+const reveal = (target) => {
+  for (let part = target; part; part = part.parentElement) {
+    if (part.matches("details")) part.open = true;
+    if (part.hidden && part.matches(".entry, [data-layer]")) { box.value = ""; apply(); }
+  }
+  target.scrollIntoView();
+};
+const follow = async () => {
+  const hash = location.hash.slice(1);
+  if (hash.startsWith("q=")) { await ask(decode(hash.slice(2)), true); return; }
+  await start();
+  if (!shown.textContent) apply();
+  const id = decode(hash);
+  const target = id && (byId(id) ?? byId(hash));
+  if (target) reveal(target);
+  else if (id) open(id);
+};
+
+// --- the evidence of one verdict ---
+const evidence = byId("evidence");
+let opener = null;
+const pre = (label, text, name) => make("div", { className: "command" }, make("span", { className: "label", textContent: label }), make("pre", { className: name, tabIndex: name === "copy" ? -1 : 0 }, make("code", { textContent: visible(text) })));
+const open = (id) => {
+  const verdict = verdicts.find((found) => found.id === id);
+  if (!verdict || !evidence) return false;
+  const e = verdict.examples ?? {};
+  byId("evidence_title").replaceChildren(
+    make("span", { className: `badge ${verdict.state}` }, make("span", { className: "glyph", textContent: GLYPHS[verdict.state], ariaHidden: "true" }), ` ${verdict.state}`),
+    ` ${visible(`${verdict.layer} · ${verdict.check} · ${verdict.dtype} · ${verdict.device}`)}`);
+  const body = byId("evidence_body");
+  const reasons = Object.entries(e.unsupported ?? {});
+  const needs = (verdict.needs ?? []).map((need) => `${need.argument}: ${need.value} → ${need.other}: ${need.fails ? "still fails" : "passes"}`);
+  body.replaceChildren(make("p", { className: "facts", textContent: verdict.state === "missing" ? "This item has no verdict." : `${grouped(e.checked ?? 0)} of ${grouped(e.drawn ?? 0)} examples checked${e.failed ? `, ${grouped(e.failed)} failed` : ""}${reasons.length ? `, ${grouped(declined(verdict))} declined` : ""}${e.invalid ? `, to ${grouped(e.invalid)} the check did not apply` : ""}; ${grouped(verdict.comparisons ?? 0)} numbers compared; largest error ÷ bound${e.failed ? " in the other examples" : ""} ${ratio(verdict.margin)}` }));
+  if (verdict.call) body.append(pre("Minimal call", verdict.call, "copy"));
+  if (verdict.message) body.append(pre("Message", verdict.message, "message"));
+  if (needs.length) body.append(pre("Arguments changed, one at a time", needs.join("\n"), "plain"));
+  if (verdict.worst) body.append(pre("Nearest to its bound", verdict.worst, "plain"));
+  if (reasons.length) body.append(pre("Declined", reasons.map(([reason, number]) => `${number} × ${reason}`).join("\n"), "plain"));
+  if (verdict.reproducer) body.append(pre("Reproducer, a standalone script", verdict.reproducer, "copy"));
+  if (verdict.command) body.append(pre("Run again", verdict.command, "copy"));
+  if (verdict.case) body.append(pre("Replay", `nn-conformance replay ${byId("results_data").dataset.results} ${verdict.id}`, "copy"));
+  all("pre.copy", body).forEach(copier);
+  if (!evidence.open) evidence.showModal();
+  return true;
+};
+evidence?.addEventListener("close", () => {
+  store();
+  opener?.focus();
+});
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest?.("a[data-open]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  opener = link;
+  await start();
+  if (open(link.dataset.open)) history.replaceState(null, "", `#${encodeURIComponent(link.dataset.open)}`);
+});
+
+// --- heat maps come when their details are opened ---
+for (const details of all("details.space")) {
+  details.addEventListener("toggle", async () => {
+    const place = details.querySelector("[data-heat]");
+    if (!details.open || place.firstChild) return;
+    await start();
+    const svg = facts.heat[place.dataset.heat];
+    if (!svg) return;
+    const holder = make("template");
+    holder.innerHTML = svg;
+    const key = make("p", { className: "key" }, ...[["k0", "never met"], ["k1", "1 or 2 cases"], ["k2", "3 to 9"], ["k3", "10 or more"], ["w1", "some failed"], ["w2", "half or more"], ["w3", "all failed"]].map(([name, text]) => make("span", { className: name, textContent: text })));
+    place.append(make("p", { className: "label", textContent: "Pairs of values that met in a case" }), key, holder.content);
+    place.tabIndex = 0;
+    place.setAttribute("role", "group");
+    place.setAttribute("aria-label", `${place.dataset.heat}: pairs of values`);
+  });
+}

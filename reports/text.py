@@ -1,0 +1,192 @@
+"""Numbers and names as a page shows them, whatever they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import unicodedata
+import urllib.parse
+from collections.abc import Mapping
+
+from markupsafe import Markup, escape
+
+SHORT = 300
+"""Characters shown of a name or a value."""
+
+
+_ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_PLAIN = re.compile(r"[\t\n -~]*")
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_UNITS = (("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12))
+_NARROW = "\u202f"
+
+
+def visible(text: str) -> str:
+    """Text that is safe to print: ANSI sequences stripped, other invisible characters shown.
+
+    Args:
+        text: anything, lone surrogates and direction overrides included.
+
+    Returns:
+        The text with line feeds and tabs kept, and other control characters, format characters
+        and surrogates as `\\x00`, `\\u202e`.
+    """
+    if _PLAIN.fullmatch(text):
+        return text
+    text = _ESCAPE.sub("", text.replace("\r\n", "\n"))
+    return "".join(map(_symbol, text))
+
+
+def cut(text: str, length: int = SHORT) -> str:
+    """The text, or its beginning with a note of how long it was.
+
+    Args:
+        text: the text.
+        length: the number of characters to keep.
+    """
+    if len(text) <= length:
+        return text
+    return f"{text[:length]} … cut, {grouped(len(text))} characters"
+
+
+def breakable(text: str) -> Markup:
+    """A name as markup that may be broken after its dots.
+
+    Args:
+        text: the name; any text.
+    """
+    return Markup(str(escape(visible(cut(text)))).replace(".", ".<wbr>"))
+
+
+def anchor(id: str) -> str:
+    """The HTML id of a verdict: its own id, or a readable likeness with a hash.
+
+    Args:
+        id: of the verdict; any text.
+    """
+    if re.fullmatch(r"[\w.]+(-[\w.:]+){3}", id, re.ASCII):
+        return id
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', id)[:60]}-{_digest(id)}---"
+
+
+def grouped(number: int) -> str:
+    """An integer with its digits in groups of three."""
+    return f"{number:,d}".replace(",", _NARROW)
+
+
+def compact(number: int) -> str:
+    """An integer to two significant digits or a little more: `950`, `1.2k`, `123k`."""
+    if number < 1000:
+        return str(number)
+    for unit, scale in _UNITS:
+        if number / scale < 999.5:
+            return f"{number / scale:.{1 if number / scale < 9.95 else 0}f}{unit}"
+    return f"{number:.2g}"
+
+
+def share(part: int, whole: int) -> str:
+    """A percentage that says 0 and 100 only where it means them.
+
+    Args:
+        part, whole: the counts.
+    """
+    if not whole:
+        return "–"
+    if part in (0, whole):
+        return f"{100 * part // whole}{_NARROW}%"
+    percent = 100 * part / whole
+    if percent < 0.1:
+        return f"<{_NARROW}0.1{_NARROW}%"
+    return f"{min(percent, 99.9) if part < whole else percent:.1f}{_NARROW}%"
+
+
+def ratio(margin: float | None) -> str:
+    """An error ÷ bound, rounded away from 1 so that it never seems to lie on the other side.
+
+    Args:
+        margin: the ratio, None where no bound applied.
+    """
+    if margin is None or math.isnan(margin):
+        return "–"
+    if math.isinf(margin):
+        return "∞"
+    if margin <= 1:
+        small = 0 < margin < 0.001
+        return f"<{_NARROW}0.001" if small else f"{math.floor(margin * 1000) / 1000:.3f}"
+    if margin < 100:
+        return f"{math.ceil(margin * 100) / 100:.2f}"
+    return re.sub(r"e\+0*", "e", f"{margin:.3g}")
+
+
+def spread(ulps: Mapping[str, int]) -> str:
+    """How far numbers were away: the share that was exact, and how far 99 % were at most.
+
+    Args:
+        ulps: as in `Verdict.ulps`.
+    """
+    total = sum(ulps.values())
+    if not total:
+        return ""
+    exact = share(ulps.get("exact", 0), total)
+    powers = sorted((int(power), number) for power, number in ulps.items() if power != "exact")
+    within = ulps.get("exact", 0)
+    for power, number in powers:
+        if within >= 0.99 * total:
+            break
+        within += number
+        limit = power + 1
+    if within == ulps.get("exact", 0):
+        return f"{exact} exact"
+    shown = f"{2**limit}" if 0 <= limit < 10 else f"2^{limit}"
+    return f"{exact} exact, 99{_NARROW}% < {shown} ulp"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: `1 h 2 min`, `3 min 4 s`, `5.6 s`, `12 ms`."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return "–"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{grouped(hours)} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _symbol(character: str) -> str:
+    if character in "\n\t" or unicodedata.category(character) not in _INVISIBLE:
+        return character
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def query(terms: Mapping[str, str]) -> str:
+    """The address of a filter within the page: `#q=layer:Conv2d+check:values`.
+
+    Args:
+        terms: field → value.
+    """
+    quoted = (
+        f'{name}:"{value}"' if re.search(r"[\s,*\"]", value) else f"{name}:{value}"
+        for name, value in terms.items()
+    )
+    joined = " ".join(quoted).encode("utf-8", "backslashreplace")
+    return "#q=" + urllib.parse.quote(joined, safe=":.,*-_").replace("%20", "+")
+
+
+def precise(seconds: float | None) -> str:
+    """A short time to three digits: `12.3 µs`."""
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        return "–"
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"

@@ -1,0 +1,126 @@
+"""Runs made up for tests of reports: one that has everything, and large ones."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from conformance.reports import results, summary
+from test_report import identity, run_of, verdict
+
+from conformance.case import DIGITS, Column, Examples, Need, Verdict
+
+CHECKS = ("shape", "values", "gradients", "laws", "layout", "special", "state", "repeat", "errors")
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+ARRAYS = (
+    "Conv2d(2, 2, 1, dilation=2, groups=2) on input (2, 1, 1), float32, cpu\n"
+    "output[0, 0, 0], the worst of 2 wrong of 2\n  got    9\n  wanted 8\n"
+    "  bound  0: equality, no rounding is possible here\n  error  1\n"
+    "all of output\n  got    [9, 15] of shape (2, 1, 1)\n  wanted [8, 14] of shape (2, 1, 1)"
+)
+SCRIPT = "import torch\n" + "print('a line of a reproducer', 1.5, 2.5)\n" * 40
+
+
+def drawn(seed: int = 0, count: int = 40) -> dict[str, Column]:
+    """Made-up cases."""
+    generator = random.Random(seed)
+    sizes = {"stride": 4, "dilation": 3, "groups": 4, "padding_mode": 4, "bias": 2}
+    return {
+        name: Column(
+            ("True", "False") if name == "bias" else tuple(str(k + 1) for k in range(size)),
+            "".join(DIGITS[generator.randrange(size)] for _ in range(count)),
+        )
+        for name, size in sizes.items()
+    }
+
+
+def rich() -> results.Run:
+    """Every part of the page has something to show."""
+    failing = {
+        "message": ARRAYS,
+        "call": "Conv2d(2, 2, 1, dilation=2, groups=2) on input (2, 1, 1), float32, cpu",
+        "needs": (
+            Need("dilation", "2", "1", False),
+            Need("groups", "2", "1", False),
+            Need("padding", "0", "1", True, varied=True),
+            Need("bias", "True", "False", True, varied=True),
+        ),
+        "examples": Examples(40, 40, failed=7),
+        "outcomes": "10p7f23p",
+    }
+    spread = {"ulps": {"exact": 50, "-1": 30, "2": 19}, "ratios": {"exact": 50, "-3": 40, "-1": 9}}
+    passing = {"outcomes": "40p", "worst": "Linear(1, 1) on input (1,)", **spread}
+    declined = Examples(40, 30, {"padding_mode='circular'": 10})
+    run = run_of(
+        verdict("Conv2d", "shape", "float32", "passed", drawn=drawn(), **passing),
+        verdict("Conv2d", "values", "float32", "failed", **failing),
+        verdict("Conv2d", "gradients", "float32", "failed", **failing),
+        verdict("Conv2d", "values", "bfloat16", "failed", **failing),
+        verdict("LazyConv2d", "values", "float32", "failed", **failing),
+        verdict("LSTM", "values", "float32", "crashed", message="ended by signal 11 (SIGSEGV)"),
+        verdict("GRU", "values", "float32", "known", message="known failure: its reason"),
+        verdict("Linear", "values", "float32", "passed", drawn=drawn(1), **passing),
+        verdict("Linear", "values", "bfloat16", "passed", examples=declined, **passing),
+        verdict("Bilinear", "values", "float32", "unsupported", examples=Examples(
+            40, unsupported={"Bilinear is not offered": 40}), margin=None),
+        items=("Linear-repeat-float32-cpu",),
+    )  # fmt: skip
+    timed = {"kind": "benchmark", "layer": "Linear", "name": "wide", "dtype": "float32"}
+    timed |= {"device": "cpu", "pass": "forward", "status": "timed", "seconds": 1.5e-5}
+    timed |= {"iqr": 1e-6, "ratio": 1.25, "ratio_low": 1.1, "ratio_high": 1.4}
+    failed = {"kind": "benchmark", "layer": "Conv2d", "name": "stem", "dtype": "float32"}
+    failed |= {"status": "not timed: failed values"}
+    return replace(run, benchmarks=(timed, failed), notes=("r.jsonl, line 9: truncated",))
+
+
+def large(count: int, *, plain: bool = False) -> results.Run:
+    """So many verdicts, about as random as real ones; two in a hundred fail.
+
+    Args:
+        count: how many.
+        plain: without what is dear to make.
+    """
+    generator = random.Random(0)
+    layers = [f"Layer{k}" for k in range(45)]
+    devices = [f"cuda:{k}" for k in range(1 + count // (45 * 9 * 4))]
+    places = [(a, b, c, d) for a in layers for c in DTYPES for d in devices for b in CHECKS]
+    found = []
+    for layer, check, dtype, device in places[:count]:
+        bad = generator.random() < 0.02
+        facts = {
+            "id": f"{layer}-{check}-{dtype}-{device}",
+            "examples": Examples(200, generator.randrange(150, 201), failed=3 * bad),
+            "comparisons": generator.randrange(10**6),
+            "margin": generator.random(),
+            "worst": f"{layer}({generator.randrange(64)}, {generator.randrange(64)})",
+            "outcomes": "190p3f7p" if bad else "200p",
+            "seconds": generator.random(),
+        }
+        if not plain:
+            facts["ulps"] = {str(k): generator.randrange(10**5) for k in range(-9, 4)}
+            facts["ratios"] = {str(k): generator.randrange(10**5) for k in range(-12, 0)}
+        if check == "shape" and device == devices[0]:
+            facts["drawn"] = drawn(generator.randrange(99), 200)
+        if bad:
+            facts |= {"call": f"{layer}(1, groups=2)", "message": ARRAYS, "reproducer": SCRIPT}
+        line = verdict(layer, check, dtype, "failed" if bad else "passed", **facts)
+        found.append(replace(line, device=device))
+    total = tuple(v.id for v in found)
+    counts = summary.counts(results.Run(identity(), tuple(found)))
+    footer = results.Footer(counts, len(found), 9.0, "now")
+    return results.Run(identity(total, dtypes=DTYPES, devices=tuple(devices)), tuple(found), footer)
+
+
+def later(run: results.Run) -> results.Run:
+    """The next run: one bug mended, one made, an item more and one less, a margin that moved."""
+    mended: dict[str, Verdict] = {v.id: v for v in run.verdicts}
+    mended["LSTM-values-float32-cpu"] = verdict("LSTM", "values", "float32", "passed")
+    mended["Linear-values-bfloat16-cpu"] = verdict("Linear", "values", "bfloat16", "failed")
+    mended["Linear-values-float32-cpu"] = verdict(
+        "Linear", "values", "float32", "passed", margin=0.1
+    )
+    mended["RNN-values-float32-cpu"] = verdict("RNN", "values", "float32", "passed")
+    del mended["GRU-values-float32-cpu"]
+    slower = {"seconds": 3e-5, "ratio_low": 2.0, "ratio_high": 2.4}
+    timed = tuple({**line, **slower} for line in run.benchmarks[:1])
+    return replace(run, verdicts=tuple(mended.values()), benchmarks=timed)
