@@ -54,7 +54,7 @@ def _starts(name: str, *prefixes: str) -> bool:
 
 WITH_TORCH = {
     f"conformance.backends.{name}"
-    for name in ("module", "torch", "torch_compile", "torch_export", "onnxruntime_export")
+    for name in ("module", "torch", "torch_compile", "torch_export", "onnxruntime_export", "keras")
 }
 
 
