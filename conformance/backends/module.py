@@ -25,7 +25,12 @@ _READABLE = (
     *("padding_mode", "output_padding", "input_size", "hidden_size", "num_layers", "bias"),
     *("nonlinearity", "batch_first", "dropout", "bidirectional", "proj_size"),
 )
-_NO_KERNEL = re.compile(r"not implemented for '?\w*(Half|BFloat16|Complex\w+)'?", re.IGNORECASE)
+_NO_KERNEL = re.compile(
+    r"not implemented for '?\w*(Half|BFloat16|Complex\w+)'?"
+    r"|Could not run '\S+' with arguments from the '(?!CPU|CUDA)\w+' backend"
+    r"|\w+_overrideable not implemented",
+    re.IGNORECASE,
+)
 
 
 def devices() -> tuple[str, ...]:
@@ -131,12 +136,14 @@ def _construct(cls: Callable[..., Any], call: Call) -> torch.nn.Module:
 
 @contextmanager
 def _missing_kernels_declined() -> Iterator[None]:
-    """torch says that it has no kernel for a dtype by a RuntimeError; that is a declined call."""
+    """torch says that it has no kernel, for a dtype or on a device that others bring, by a
+    RuntimeError; that is a declined call.
+    """
     try:
         yield
     except RuntimeError as error:
         if _NO_KERNEL.search(str(error)):
-            raise Unsupported(str(error).splitlines()[0]) from error
+            raise Unsupported(str(error).splitlines()[0].split(". ")[0]) from error
         raise
 
 
@@ -180,7 +187,10 @@ class ModuleLayer:
         named = torch.int64 if array.dtype.kind == "i" else self._dtype
         wanted = getattr(torch, dtype) if dtype else named
         tensor = torch.tensor(array, dtype=wanted, device=self._device)
-        return tensor if layout == "contiguous" else _laid_out(tensor, array, layout)
+        if layout == "contiguous":
+            return tensor
+        with _missing_kernels_declined():
+            return _laid_out(tensor, array, layout)
 
     def aliases(self, a: torch.Tensor, b: torch.Tensor) -> bool:
         """Whether two tensors share memory."""
