@@ -16,7 +16,7 @@ from .causes import numbers
 from .charts import heat_map, histogram, whisker
 from .data import pack, packed
 from .page import LISTED, MESSAGE, SCRIPT, Room, page
-from .performance import good
+from .performance import good, rate, share
 from .provenance import provenance
 from .results import Run
 from .text import SHORT, ratio, spread, visible
@@ -98,6 +98,8 @@ def render(run: Run, results: str = "RESULTS") -> str:
         numbers=numbers,
         whisker=whisker,
         good=good,
+        rate=rate,
+        share=share,
         replay=lambda item: f"nn-conformance replay {shlex.quote(results)} {shlex.quote(item)}",
         data=Markup(data),
         extra=Markup(pack(_extra(run, (*bugs, *known), covered))),

@@ -38,6 +38,7 @@ def merge(runs: Sequence[Run]) -> Run:
         ),
         tuple(verdict for run in runs for verdict in run.verdicts),
         benchmarks=tuple(line for run in runs for line in run.benchmarks),
+        timing=tuple(line for run in runs for line in run.timing),
         notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
     )
     joined = replace(joined, verdicts=summary.verdicts(joined))

@@ -20,12 +20,14 @@ class Timing:
         timed: how many were timed.
         mean: geometric mean of the ratios to torch, None without any.
         slowest: the largest ratio's line.
+        by: what the answers were held against.
     """
 
     lines: tuple[Benchmark, ...]
     timed: int
     mean: float | None
     slowest: Benchmark | None
+    by: tuple[str, ...] = ()
 
 
 def timings(run: Run) -> Timing:
@@ -37,7 +39,8 @@ def timings(run: Run) -> Timing:
     timed = [line for line in lines if line.status == "timed"]
     ratios = [line for line in timed if good(line.ratio)]
     slowest = max(ratios, key=lambda line: line.ratio or 0.0, default=None)
-    return Timing(lines, len(timed), geometric_mean(line.ratio for line in ratios), slowest)
+    by = tuple(sorted({line.verified for line in timed if line.verified}))
+    return Timing(lines, len(timed), geometric_mean(line.ratio for line in ratios), slowest, by)
 
 
 def benchmarks(run: Run) -> tuple[Benchmark, ...]:
@@ -54,6 +57,18 @@ def benchmarks(run: Run) -> tuple[Benchmark, ...]:
 def good(ratio: float | None) -> bool:
     """Whether a ratio can be drawn: finite and above 0."""
     return ratio is not None and math.isfinite(ratio) and ratio > 0
+
+
+def rate(value: float | None) -> str:
+    """A rate in units of 10⁹ a second, to three digits."""
+    return f"{value / 1e9:.3g}" if good(value) and value is not None else "–"
+
+
+def share(value: float | None, peak: float | None) -> str:
+    """What share of the machine's peak a rate is; nothing where one of them is not known."""
+    if value is None or peak is None or not (good(value) and good(peak)):
+        return ""
+    return f"{value / peak:.0%}"
 
 
 def geometric_mean(ratios: Iterable[float | None]) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from .results import Run
 from .text import duration, grouped
@@ -60,9 +61,26 @@ def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
                 ),
             ],
         ),
+        *(("Timing", _timing(facts)) for facts in run.timing),
         ("Numerics declared by the backend", _numerics(run)),
         ("Options", _pairs(identity.options) or [("options", "none given")]),
     ]
+
+
+def _timing(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the benchmarks' times depend on."""
+    plain = {k: v for k, v in facts.items() if k not in ("kind", "versions", "spread") and v}
+    spread = facts.get("spread")
+    shown = [(k, _text(v)) for k, v in plain.items()]
+    if isinstance(spread, float):
+        shown.append(("spread of torch's rounds", f"{spread:.1%} of the median, half of the calls"))
+    return shown + [(f"version, {k}", str(v)) for k, v in dict(facts.get("versions") or {}).items()]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} = {v}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _numerics(run: Run) -> list[tuple[str, str]]:

@@ -99,6 +99,13 @@ class Benchmark(msgspec.Struct, frozen=True, rename={"direction": "pass"}):
         iqr: interquartile range of the calls, in seconds.
         ratio: time ÷ torch's time of the same call on the same device; below 1 is faster.
         ratio_low, ratio_high: an interval of 95 % around the ratio.
+        torch_seconds: torch's median, timed in turns with the backend.
+        spread: interquartile range of torch's rounds ÷ their median: the machine's noise.
+        rounds, calls: how many rounds were timed, and calls in each.
+        flops, bytes: a second: operations of the plain algorithm, and bytes that it must move.
+        peak_flops, peak_bytes: what a large matrix product and a copy reached in the same run.
+        verified: what the answer was held against: `"oracle"`, `"torch float64"`.
+        message: what was wrong, or why there is no ratio.
     """
 
     layer: str
@@ -112,6 +119,16 @@ class Benchmark(msgspec.Struct, frozen=True, rename={"direction": "pass"}):
     ratio: float | None = None
     ratio_low: float | None = None
     ratio_high: float | None = None
+    torch_seconds: float | None = None
+    spread: float | None = None
+    rounds: int | None = None
+    calls: int | None = None
+    flops: float | None = None
+    bytes: float | None = None
+    peak_flops: float | None = None
+    peak_bytes: float | None = None
+    verified: str | None = None
+    message: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +140,7 @@ class Run:
         verdicts: in the order in which they came.
         footer: None for a run that was cut short.
         benchmarks: benchmark lines, as they stand; see `Benchmark`.
+        timing: lines of kind "timing": what the benchmarks' times depend on.
         notes: lines that could not be read, with their numbers.
     """
 
@@ -131,6 +149,7 @@ class Run:
     footer: Footer | None = None
     benchmarks: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
+    timing: tuple[Mapping[str, Any], ...] = ()
 
 
 _KINDS = {"run": Identity, "verdict": Verdict, "footer": Footer}
@@ -183,7 +202,7 @@ def write(path: Path, run: Run) -> None:
     writer.write(run.identity)
     for verdict in run.verdicts:
         writer.write(verdict)
-    for line in run.benchmarks:
+    for line in (*run.benchmarks, *run.timing):
         writer.append(msgspec.json.encode(line) + b"\n")
     if run.footer is not None:
         writer.write(run.footer)
@@ -208,6 +227,7 @@ def parse(lines: Iterable[bytes], name: str = "results") -> Run:
     verdicts: list[Verdict] = []
     footer: Footer | None = None
     benchmarks: list[Mapping[str, Any]] = []
+    timing: list[Mapping[str, Any]] = []
     notes: list[str] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -224,6 +244,8 @@ def parse(lines: Iterable[bytes], name: str = "results") -> Run:
             elif kind == "benchmark":
                 msgspec.convert(data, Benchmark, strict=False)
                 benchmarks.append(data)
+            elif kind == "timing":
+                timing.append(data)
             else:
                 notes.append(f"{name}, line {number}: unknown kind {kind!r}")
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -231,7 +253,7 @@ def parse(lines: Iterable[bytes], name: str = "results") -> Run:
     if identity is None:
         reason = "; ".join(notes[:3]) or "no line of kind 'run'"
         raise ResultsError(f"{name} is not a results file of nn-conformance: {reason}")
-    return Run(identity, tuple(verdicts), footer, tuple(benchmarks), tuple(notes))
+    return Run(identity, tuple(verdicts), footer, tuple(benchmarks), tuple(notes), tuple(timing))
 
 
 def read(path: Path) -> Run:

@@ -59,7 +59,7 @@ class Memory:
     def install(self) -> None:
         """Let every trial in this process, and `gradients`, ask here first."""
         Trial.evaluate = self.keeping(Trial.evaluate)  # type: ignore[method-assign]
-        gradients._expected = self.keeping(gradients._expected)
+        gradients.expected = self.keeping(gradients.expected)
 
 
 class _Recorded(Exception):  # noqa: N818 - no error

@@ -81,7 +81,7 @@ def test_gradients_are_exact_too(layer: str, dtype: str) -> None:
     for case in cases(layer, dtype):
         if case.labels["regime"] in ("zero", "relu"):
             trial = _trial(case)
-            inputs, parameters = gradients._expected(trial, gradients._cotangents(trial))
+            inputs, parameters = gradients.expected(trial, gradients._cotangents(trial))
             for gradient in (*inputs, *parameters.values()):
                 assert gradient is None or not gradient.error.any()
 

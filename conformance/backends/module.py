@@ -6,6 +6,7 @@ import inspect
 import itertools
 import os
 import re
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -324,6 +325,27 @@ class ModuleLayer:
         """Wait for the device."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+
+    def copy(self, source: torch.Tensor, target: torch.Tensor) -> None:
+        """Copy on the device: what its memory can do."""
+        target.copy_(source)
+
+    def stopwatch(self) -> Callable[[], float]:
+        """Start the device's clock; what is returned stops it, waits, and gives seconds."""
+        if self._device.type != "cuda":
+            started = time.perf_counter()
+            return lambda: time.perf_counter() - started
+        with torch.cuda.device(self._device):
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+            start.record()
+
+        def stop() -> float:
+            with torch.cuda.device(self._device):
+                end.record()
+            self.sync()
+            return float(start.elapsed_time(end)) / 1000
+
+        return stop
 
 
 def _recording(inputs: Sequence[Any]) -> tuple[Any, ...]:

@@ -33,28 +33,51 @@ def check(trial: Trial) -> Evidence:
     if vjp is None:
         raise Unsupported("gradients not offered")
     cotangents = _cotangents(trial)
-    inputs, parameters = _expected(trial, cotangents)
+    inputs, parameters = expected(trial, cotangents)
     evidence = Evidence()
     for again in ("", " of a second call"):
         natives = [
             None if c is None else trial.step("put", trial.layer.put, c.copy()) for c in cotangents
         ]
         result = trial.step("vjp", vjp, trial.natives, natives, **trial.case.keywords)
-        got_inputs, got_parameters = _unpacked(result)
-        _same_names(got_parameters, parameters)
-        if len(got_inputs) != len(inputs):
-            raise Failure(f"got {len(got_inputs)} input gradients, wanted {len(inputs)}")
-        pairs = [
-            (f"gradient of {name}{again}", got, wanted)
-            for name, got, wanted in zip(trial.row.inputs, got_inputs, inputs, strict=False)
-        ]
-        pairs += [
-            (f"gradient of {name}{again}", got_parameters[name], wanted)
-            for name, wanted in parameters.items()
-        ]
-        for name, got, wanted in pairs:
-            evidence += _compared(trial, name, got, wanted)
+        evidence += held(trial, result, inputs, parameters, again)
     return evidence + _recorded_forward(trial)
+
+
+def held(
+    trial: Trial,
+    result: Any,
+    inputs: Sequence[Rounded | None],
+    parameters: Mapping[str, Rounded],
+    again: str = "",
+) -> Evidence:
+    """Hold what `vjp` returned against the oracle's gradients.
+
+    Args:
+        trial: the case on the backend.
+        result: of `vjp`.
+        inputs, parameters: as `expected` gives them.
+        again: appended to the names in messages.
+
+    Raises:
+        Failure: if a gradient is missing, too many, of the wrong shape, or beyond its bound.
+    """
+    got_inputs, got_parameters = _unpacked(result)
+    _same_names(got_parameters, parameters)
+    if len(got_inputs) != len(inputs):
+        raise Failure(f"got {len(got_inputs)} input gradients, wanted {len(inputs)}")
+    pairs = [
+        (f"gradient of {name}{again}", got, wanted)
+        for name, got, wanted in zip(trial.row.inputs, got_inputs, inputs, strict=False)
+    ]
+    pairs += [
+        (f"gradient of {name}{again}", got_parameters[name], wanted)
+        for name, wanted in parameters.items()
+    ]
+    evidence = Evidence()
+    for name, got, wanted in pairs:
+        evidence += _compared(trial, name, got, wanted)
+    return evidence
 
 
 def _cotangents(trial: Trial) -> list[np.ndarray | None]:
@@ -77,7 +100,7 @@ def _cotangents(trial: Trial) -> list[np.ndarray | None]:
     return cotangents
 
 
-def _expected(
+def expected(
     trial: Trial, cotangents: Sequence[np.ndarray | None]
 ) -> tuple[list[Rounded | None], dict[str, Rounded]]:
     """Gradients of the inputs (None: left out or integers) and of the state."""

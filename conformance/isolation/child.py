@@ -2,7 +2,8 @@
 
 Started as `python -m conformance.isolation.child`. One JSON object a line: first `Start`, answered
 `{}` or `{"error": …}`; then `{"item": …}` runs an item, `{"item": …, "case": …}` one case of it,
-with `"fork"` in a copy of this process, which has run nothing yet and stays as it is.
+with `"fork"` in a copy of this process, which has run nothing yet and stays as it is;
+`{"benchmark": …, "set": …}` times a call.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -31,6 +33,7 @@ from ..budget import Budget
 if TYPE_CHECKING:
     from ..case import Case
     from ..items import Item
+    from ..timing.measure import Bench
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,10 @@ class _Server:
         """One request; what the suite itself raises is an answer, too."""
         from ..items import Item
 
-        item = Item(**request["item"])
         try:
+            if "benchmark" in request:
+                return msgspec.json.encode(self._benchmark(request))
+            item = Item(**request["item"])
             if "case" in request:
                 return msgspec.json.encode(self._tried(item, request))
             return msgspec.json.encode({"verdict": self.engine.run(item, request["dead"])})
@@ -144,6 +149,19 @@ class _Server:
             return msgspec.json.encode({"raised": traceback.format_exc()})
         finally:
             self.journal.note("idle")
+
+    def _benchmark(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        from ..timing.workloads import Timed
+
+        line, rounds = self.bench.measure(Timed(**request["benchmark"]), request["set"])
+        return {"line": line, "rounds": rounds}
+
+    @cached_property
+    def bench(self) -> Bench:
+        """What times calls."""
+        from ..timing.measure import Bench
+
+        return Bench(self.engine.backend, self.engine.seed, self.journal.note)
 
     def _tried(self, item: Item, request: Mapping[str, Any]) -> dict[str, Any]:
         from ..encoding import decode_case

@@ -43,9 +43,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "conformance_item" in metafunc.fixturenames:
         items = activate(metafunc.config).items
         metafunc.parametrize("conformance_item", items, ids=[item.id for item in items])
+    if "conformance_timed" in metafunc.fixturenames:
+        session = activate(metafunc.config)
+        timed = session.benchmarks.items
+        metafunc.parametrize("conformance_timed", timed, ids=[item.id for item in timed])
+        if not session.worker:
+            # --benchmark-only and -skip look for it; on a worker it would warn for nothing.
+            metafunc.fixturenames.append("benchmark")
 
 
 @pytest.fixture(scope="session")
 def conformance_verdict(request: pytest.FixtureRequest) -> Callable[[pytest.Item, Any], None]:
     """Runs an item of the suite, records its verdict and turns it into pytest's outcome."""
     return activate(request.config).judge
+
+
+@pytest.fixture(scope="session")
+def conformance_benchmark(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Times a call of the suite and hands its rounds to pytest-benchmark."""
+    return activate(request.config).benchmarks.judge

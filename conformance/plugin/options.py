@@ -35,6 +35,11 @@ OPTIONS = {
     "verdict; none: in pytest's own, for debuggers",
     "timeout": "seconds that one case may take (default: 30, more for a backend that compiles)",
     "memory": "MiB that a child process may fill (default: its share of the machine's memory)",
+    "benchmarks": "small (seconds), full or none (default): time calls beside torch's, each only "
+    "where its answer is right; the default is small where suite/test_benchmarks.py is named",
+    "compare": "earlier results file whose benchmarks to compare with",
+    "regression": "ratio: fail where a call's time beside torch's is larger than this many times "
+    "what it was (--conformance-compare), or than torch's, its whole interval",
     "results": "JSON-lines file to write",
     "report": "HTML file to write",
     "summary": "Markdown file to write, for a CI job's page",
@@ -94,6 +99,9 @@ class Settings:
         timeout: seconds that one case may take, None = by what the backend's structures cost.
         memory: bytes that a child process may fill, None = its share of what is there.
         results, report, summary: files to write.
+        benchmarks: the set of calls to time.
+        compare: earlier results, None = nothing to compare with.
+        regression: largest ratio that passes, None = any.
         given: every option that was given, as it was given.
     """
 
@@ -115,6 +123,9 @@ class Settings:
     results: Path | None
     report: Path | None
     summary: Path | None
+    benchmarks: str
+    compare: Path | None
+    regression: float | None
     given: Mapping[str, str]
 
 
@@ -218,6 +229,9 @@ def resolve(config: pytest.Config) -> Settings:
         results=_file(read, "results"),
         report=_file(read, "report"),
         summary=_file(read, "summary"),
+        benchmarks=_benchmarks(read, config),
+        compare=_earlier(read),
+        regression=_ratio(read),
         given=dict(given),
     )
 
@@ -237,6 +251,39 @@ def _isolated(read: _Reader) -> bool | None:
     if "isolation" not in read.given:
         return None
     return read.chosen("isolation", ["process", "none"]) == ("process",)
+
+
+def names_benchmarks(argument: str) -> bool:
+    """Whether an argument of pytest is the benchmarks' own file, or a test in it."""
+    return re.search(r"(^|[./\\])test_benchmarks(\.py)?(::|$)", argument) is not None
+
+
+def _benchmarks(read: _Reader, config: pytest.Config) -> str:
+    if "benchmarks" not in read.given:
+        return "small" if any(names_benchmarks(str(a)) for a in config.args) else "none"
+    (which, *more) = read.chosen("benchmarks", ["none", "small", "full"])
+    if more:
+        raise read.error("benchmarks", "expected one of none, small, full")
+    return which
+
+
+def _earlier(read: _Reader) -> Path | None:
+    path = _file(read, "compare")
+    if path is not None and not path.is_file():
+        raise read.error("compare", "no such file")
+    return path
+
+
+def _ratio(read: _Reader) -> float | None:
+    if "regression" not in read.given:
+        return None
+    try:
+        value = float(read.given["regression"])
+    except ValueError:
+        value = 0.0
+    if not 1 <= value < float("inf"):
+        raise read.error("regression", "expected a ratio of at least 1, such as 1.25")
+    return value
 
 
 def _file(read: _Reader, name: str) -> Path | None:

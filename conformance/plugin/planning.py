@@ -83,7 +83,7 @@ def make_plan(settings: Settings) -> Plan:
     if isolated is None:
         isolated = getattr(backend, "isolate", "process") != "none"
     index, count = settings.shard
-    kept = tuple(item for item in items if _shard_of(item.id, count) == index)
+    kept = tuple(item for item in items if shard_of(item.id, count) == index)
     dtypes = dict.fromkeys(item.dtype for item in items)
     numerics = {dtype: declared(backend, dtype) for dtype in dtypes}
     values = values_per_structure(backend)
@@ -93,6 +93,7 @@ def make_plan(settings: Settings) -> Plan:
     )  # fmt: skip
 
 
-def _shard_of(id: str, count: int) -> int:
+def shard_of(id: str, count: int) -> int:
+    """The shard of an item or a benchmark, from 1."""
     digest = hashlib.sha256(id.encode()).digest()
     return int.from_bytes(digest[:8], "big") % count + 1

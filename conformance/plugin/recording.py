@@ -13,12 +13,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from .. import __version__
 from ..case import Examples, Verdict
 from ..reports import summary
 from ..reports.results import SCHEMA, Footer, Identity, Run, Writer, parse
+from .benchmarks import TIMED
 from .session import KEY, THREADS
 
 if TYPE_CHECKING:
@@ -42,9 +44,11 @@ class Recorder:
         self.identity = _identity(session)
         self.writer: Writer | None = None
         self.trouble: list[str] = []
+        self.benchmarks: list[dict[str, Any]] = []
 
     def pytest_sessionstart(self) -> None:
         """Open the results file; its first line says what produces it."""
+        self.session.benchmarks.started()
         path = self.session.settings.results
         if path is None:
             return
@@ -61,6 +65,8 @@ class Recorder:
         for key, value in report.user_properties:
             if key == KEY:
                 self.record(_verdict(str(value), self.identity))
+            elif key == TIMED:
+                self.append(msgspec.json.decode(str(value)))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:
@@ -89,15 +95,27 @@ class Recorder:
                 self.trouble.append(f"results: {error}")
                 self.writer = None
 
+    def append(self, line: dict[str, Any]) -> None:
+        """Keep a line about benchmarks and write it out at once."""
+        self.benchmarks.append(line)
+        if self.writer is not None:
+            self.writer.append(msgspec.json.encode(line) + b"\n")
+
     def run(self) -> Run:
         """All that is known so far."""
-        return Run(self.identity, tuple(self.verdicts), self.footer)
+        lines = self.benchmarks
+        timed = tuple(line for line in lines if line["kind"] == "benchmark")
+        timing = tuple(line for line in lines if line["kind"] == "timing")
+        return Run(
+            self.identity, tuple(self.verdicts), self.footer, benchmarks=timed, timing=timing
+        )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
         """Close the files; a run in which nothing passed is not conformant."""
+        self.session.benchmarks.finish(session)
         done = {verdict.id for verdict in self.verdicts}
-        if self.verdicts and done >= set(self.identity.items):
+        if (self.verdicts or self.benchmarks) and done >= set(self.identity.items):
             self.footer = Footer(
                 counts=summary.counts(self.run()),
                 verdicts=len(self.verdicts),
@@ -108,7 +126,7 @@ class Recorder:
                 self.writer.write(self.footer)
         if self.writer is not None:
             self.writer.close()
-        if self.verdicts:
+        if self.verdicts or self.benchmarks:
             self._write_pages()
         finished = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         if self.verdicts and session.exitstatus in finished and not summary.ok(self.run()):
@@ -143,9 +161,11 @@ class Recorder:
         settings = self.session.settings
         if not self.session.items and settings.shard[1] > 1:
             write.write_line(f"conformance: shard {settings.shard[0]}/{settings.shard[1]} is empty")
-        if not self.verdicts:
-            return
         run = self.run()
+        self.session.benchmarks.summarise(write)
+        if not self.verdicts:
+            self._name_files(write)
+            return
         outcome = summary.outcome(run)
         good = outcome.name == summary.CONFORMANT
         write.section(f"conformance of {self.session.plan.backend}", sep="=")
@@ -163,6 +183,10 @@ class Recorder:
         write.write_line(outcome.sentence, **{"green" if good else "red": True, "bold": True})
         for line in self.trouble:
             write.write_line(f"not written: {line}", red=True)
+        self._name_files(write)
+
+    def _name_files(self, write: pytest.TerminalReporter) -> None:
+        settings = self.session.settings
         if settings.results is not None:
             write.write_line(f"results: {settings.results}")
         if settings.report is not None:

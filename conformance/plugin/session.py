@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ..isolation.isolated import IsolatedEngine
-from .options import known_failures, resolve
+from .options import SUITE, known_failures, names_benchmarks, resolve
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -51,8 +52,13 @@ class Session:
         handed = getattr(config, "workerinput", {}).get(PLAN)
         # Workers are spared the backend's imports.
         self.plan = make_plan(self.settings) if handed is None else Plan.decode(handed)
-        self.items = self.plan.items
+        # A run of the benchmarks alone has no verdicts to wait for.
+        alone = all(names_benchmarks(str(argument)) for argument in config.args)
+        self.items = () if alone and config.args else self.plan.items
         self.known = known_failures(self.plan.backend, self.settings.known)
+        from .benchmarks import Benchmarks
+
+        self.benchmarks = Benchmarks(self)
         if not self.worker:
             from .progress import Progress
             from .recording import Recorder
@@ -139,6 +145,11 @@ class Session:
                 "entry point doubles the cost of every example"
             )
         return lines
+
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Without benchmarks asked for, their file is none of the suite's."""
+        off = self.settings.benchmarks == "none"
+        return True if off and collection_path == SUITE / "test_benchmarks.py" else None
 
     def pytest_collection_finish(self) -> None:
         """What is loaded now stays: keep the collector from walking it again and again."""

@@ -1,0 +1,193 @@
+"""Benchmarks within pytest: measured in the child process, handed to pytest-benchmark, recorded.
+
+They run in the process that runs the verdicts' items, so that a backend that crashes or hangs loses
+one number, and what was verified is what is timed. pytest-benchmark keeps its statistics, its JSON
+and its comparisons; it is given the rounds as they were measured, through a timer that replays
+them, because a round of its own could not be interleaved with torch's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from ..isolation.isolated import IsolatedEngine
+from ..isolation.process import Died
+from ..reports.results import Benchmark, ResultsError, read
+from .timings import Change, Earlier, table
+
+if TYPE_CHECKING:
+    from ..timing.workloads import Timed
+    from .session import Session
+
+TIMED = "conformance-benchmark"
+
+
+class _Clock:
+    """A clock that stands still but for the rounds that are replayed."""
+
+    now = 0.0
+
+
+def replayed() -> float:
+    """The time that pytest-benchmark sees."""
+    return _Clock.now
+
+
+class Benchmarks:
+    """The benchmarks of a session.
+
+    Args:
+        session: the suite's session.
+
+    Raises:
+        pytest.UsageError: if the earlier results cannot be read.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.items = self._planned()
+        self.changes: list[Change] = []
+        path = session.settings.compare
+        try:
+            self.earlier = Earlier(() if path is None else read(path).benchmarks)
+        except ResultsError as error:
+            raise pytest.UsageError(f"--conformance-compare={path}: {error}") from None
+        self._bench: Any = None
+
+    def _planned(self) -> tuple[Timed, ...]:
+        from ..timing.workloads import plan
+        from .planning import shard_of
+
+        settings = self.session.settings
+        index, count = settings.shard
+        items = plan(
+            settings.benchmarks,
+            layers=settings.layers,
+            # Four dtypes of every call is more than who asks for benchmarks expects.
+            dtypes=settings.dtypes if settings.every_dtype else ("float32",),
+            devices=self.session.plan.devices,
+        )
+        return tuple(item for item in items if shard_of(item.id, count) == index)
+
+    def judge(self, request: pytest.FixtureRequest, item: Timed) -> None:
+        """Time a call, record its line, and end the test as it says.
+
+        Args:
+            request: of the running test.
+            item: the call.
+        """
+        if self.session.worker:
+            pytest.skip("left to the serial phase after this one")
+        benchmark = request.getfixturevalue("benchmark")
+        if benchmark.disabled:
+            benchmark.pedantic(lambda: None)
+            pytest.skip("pytest-benchmark is disabled")
+        line, rounds = self._measured(item)
+        data = {"kind": "benchmark", **msgspec.to_builtins(line)}
+        request.node.user_properties.append((TIMED, msgspec.json.encode(data).decode()))
+        benchmark.group = f"{item.layer} {item.direction}"
+        benchmark.extra_info.update({k: v for k, v in data.items() if v is not None})
+        if rounds:
+            _replay(benchmark, rounds)
+        else:
+            benchmark.skipped = True
+        self._end(item, line)
+
+    def _end(self, item: Timed, line: Benchmark) -> None:
+        why = line.status.removeprefix("not timed: ").split()[0]
+        if why in ("failed", "crashed", "hung"):
+            pytest.fail(f"{line.status}\n{line.message or ''}", pytrace=False)
+        if line.status != "timed":
+            pytest.skip(f"{line.status}; {line.message}" if line.message else line.status)
+        change = self.earlier.change(line)
+        if change is not None:
+            self.changes.append(change)
+        limit = self.session.settings.regression
+        if limit is None:
+            return
+        problem = change.regression(limit) if change else self.earlier.slower(line, limit)
+        if problem:
+            pytest.fail(f"{item.id}: {problem}", pytrace=False)
+
+    def _measured(self, item: Timed) -> tuple[Benchmark, tuple[float, ...]]:
+        engine, which = self.session.engine, self.session.settings.benchmarks
+        if not isinstance(engine, IsolatedEngine):
+            from ..timing.measure import Bench
+
+            self._bench = self._bench or Bench(engine.backend, engine.seed)
+            return self._bench.measure(item, which)  # type: ignore[no-any-return]
+        lost = Benchmark(item.layer, item.name, item.dtype, item.device, item.direction)
+        try:
+            answer = engine.child.ask({"benchmark": dataclasses.asdict(item), "set": which})
+        except Died as died:
+            status = f"not timed: {died.status}"
+            return msgspec.structs.replace(lost, status=status, message=died.how), ()
+        if "raised" in answer:
+            raise RuntimeError(f"the suite's own code failed:\n{answer['raised']}")
+        return msgspec.convert(answer["line"], Benchmark), tuple(answer["rounds"])
+
+    def finish(self, session: pytest.Session) -> None:
+        """The serial phase after a parallel one; and what the times depend on."""
+        from ..timing import machine
+        from .serial import serial_phase
+
+        if not self.items or self.session.worker:
+            return
+        finished = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        recorder = self.session.recorder
+        if getattr(self.session.config.option, "numprocesses", None):
+            if session.exitstatus in finished:
+                code = serial_phase(self.session)
+                if code not in finished:
+                    recorder.trouble.append(f"benchmarks: the serial phase ended with {code}")
+                if code:
+                    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            return
+        lines = recorder.run().benchmarks
+        if lines:
+            spread, note = machine.noise(lines)
+            recorder.append(
+                {
+                    "kind": "timing",
+                    "cpu": recorder.identity.cpu,
+                    "devices": list(recorder.identity.devices),
+                    "threads": dict(recorder.identity.threads),
+                    "versions": {
+                        "torch": recorder.identity.torch,
+                        "numpy": recorder.identity.numpy,
+                        "python": recorder.identity.python,
+                        **recorder.identity.info,
+                    },
+                    **self.facts,
+                    "spread": spread,
+                    "note": note,
+                }
+            )
+
+    def started(self) -> None:
+        """Look at the machine before it is busy with the run."""
+        from ..timing import machine
+
+        self.facts = machine.facts()
+
+    def summarise(self, write: pytest.TerminalReporter) -> None:
+        """The table of benchmarks, changes first."""
+        run = self.session.recorder.run()
+        if run.benchmarks:
+            write.section(f"benchmarks of {self.session.plan.backend}", sep="=")
+            for line in table(run, self.changes):
+                write.write_line(line)
+
+
+def _replay(benchmark: Any, rounds: tuple[float, ...]) -> None:
+    """Let pytest-benchmark see the rounds as they were measured."""
+    left = iter(rounds)
+
+    def step() -> None:
+        _Clock.now += next(left, 0.0)
+
+    benchmark.pedantic(step, rounds=len(rounds), iterations=1)

@@ -1,0 +1,74 @@
+"""The serial phase: benchmarks of a parallel run, when its workers are done.
+
+Workers side by side would time each other, and pytest-benchmark is off under xdist. So the
+controller runs pytest once more, without xdist, on the benchmarks alone, and takes their lines over
+into its own results and report.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..reports.results import ResultsError, read
+
+if TYPE_CHECKING:
+    from .session import Session
+
+# Files of the whole run; the phase has its own.
+_OWN = ("results", "report", "benchmarks")
+
+
+def serial_phase(session: Session) -> int:
+    """Run the benchmarks, and take over what they found.
+
+    Args:
+        session: of the controller.
+
+    Returns:
+        pytest's exit status.
+    """
+    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+        results = Path(folder) / "benchmarks.jsonl"
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
+            environment.pop(name, None)
+        command = _command(session, results)
+        manager = session.config.pluginmanager.get_plugin("capturemanager")
+        if manager is None:
+            code = subprocess.run(command, env=environment, check=False).returncode
+        else:
+            with manager.global_and_fixture_disabled():
+                sys.stdout.flush()
+                code = subprocess.run(command, env=environment, check=False).returncode
+        try:
+            found = read(results)
+        except (OSError, ResultsError) as error:
+            session.recorder.trouble.append(f"benchmarks: {error}")
+            return code or 1
+    for line in (*found.benchmarks, *found.timing):
+        session.recorder.append(dict(line))
+    return code
+
+
+def _command(session: Session, results: Path) -> list[str]:
+    config = session.config
+    settings = session.settings
+    given = {k: v for k, v in settings.given.items() if k not in _OWN}
+    given |= {"benchmarks": settings.benchmarks, "results": str(results)}
+    command = [
+        sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider",
+        f"--rootdir={config.rootpath}", "--pyargs", "conformance.suite.test_benchmarks",
+        *(f"--conformance-{name}={value}" for name, value in given.items()),
+    ]  # fmt: skip
+    if config.inipath is not None:
+        command += ["-c", str(config.inipath)]
+    file = getattr(config.option, "benchmark_json", None)
+    if file is not None:
+        command.append(f"--benchmark-json={Path(file).absolute()}")
+    # Its own table has every number but torch's.
+    return [*command, "--benchmark-quiet"]

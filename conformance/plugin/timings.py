@@ -1,0 +1,146 @@
+"""Benchmark lines for the terminal, and against earlier ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ..reports.results import Benchmark, Run
+
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+Key = tuple[str, str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A call's time beside torch's, now and before.
+
+    Args:
+        now, before: its lines, both timed and with ratios.
+    """
+
+    now: Benchmark
+    before: Benchmark
+
+    @property
+    def ratio(self) -> float:
+        """Ratio to torch now ÷ then: torch is the clock, so that another machine's speed, or a
+        busy hour, drops out.
+        """
+        return _number(self.now.ratio) / _number(self.before.ratio)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the most that the two intervals allow."""
+        now, before = self.now, self.before
+        return (
+            _number(now.ratio_low) / _number(before.ratio_high),
+            _number(now.ratio_high) / _number(before.ratio_low),
+        )
+
+    def regression(self, limit: float) -> str:
+        """What is wrong if even the least of the change exceeds a limit, else nothing."""
+        low, high = self.bounds
+        if low <= limit:
+            return ""
+        return (
+            f"{self.ratio:.2f} times as slow beside torch as before (at least {low:.2f}, at most "
+            f"{high:.2f}); allowed {limit:g}"
+        )
+
+
+class Earlier:
+    """Earlier benchmark lines, by what they are about.
+
+    Args:
+        lines: as they stand in a results file.
+    """
+
+    def __init__(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        found = [msgspec.convert(line, Benchmark, strict=False) for line in lines]
+        self._lines = {_key(line): line for line in found if _has_ratio(line)}
+
+    def change(self, line: Benchmark) -> Change | None:
+        """How a line compares with the earlier one; None where one of them has no ratio."""
+        before = self._lines.get(_key(line))
+        return None if before is None or not _has_ratio(line) else Change(line, before)
+
+    def slower(self, line: Benchmark, limit: float) -> str:
+        """Without an earlier run: what is wrong if the call is slower than torch by more."""
+        if self._lines or not _has_ratio(line) or _number(line.ratio_low) <= limit:
+            return ""
+        return (
+            f"{line.ratio:.2f} times as slow as torch (at least {line.ratio_low:.2f}); "
+            f"allowed {limit:g}"
+        )
+
+
+def table(run: Run, changes: Sequence[Change] = ()) -> Iterator[str]:
+    """The lines of the terminal's table.
+
+    Args:
+        run: its benchmarks and timing.
+        changes: against an earlier run.
+    """
+    lines = [msgspec.convert(line, Benchmark, strict=False) for line in run.benchmarks]
+    before = {_key(change.now): change for change in changes}
+    rows = [("call", "median", "÷ torch (95 %)", "GFLOP/s", "GB/s", "÷ earlier" if before else "")]
+    rows += [_row(line, before.get(_key(line))) for line in lines]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+    timed = [line for line in lines if line.status == "timed"]
+    others = len(lines) - len(timed)
+    by = sorted({line.verified for line in timed if line.verified})
+    yield f"{len(timed)} timed, each verified against {' or '.join(by) or 'nothing'}; {others} not"
+    for facts in run.timing:
+        if facts.get("note"):
+            yield f"note: {facts['note']}"
+
+
+def _row(line: Benchmark, change: Change | None) -> tuple[str, str, str, str, str, str]:
+    call = f"{line.layer} {line.name}, {line.direction}, {line.dtype}, {line.device}"
+    if line.status != "timed":
+        return call, line.status, "", "", "", ""
+    ratio = "–"
+    if _has_ratio(line):
+        ratio = f"{line.ratio:.2f} ({line.ratio_low:.2f} – {line.ratio_high:.2f})"
+    return (
+        call,
+        f"{duration(line.seconds)} ± {duration((line.iqr or 0) / 2)}",
+        ratio,
+        _rate(line.flops, line.peak_flops),
+        _rate(line.bytes, line.peak_bytes),
+        f"{change.ratio:.2f} ({change.bounds[0]:.2f} – {change.bounds[1]:.2f})" if change else "",
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in a unit that fits: `"1.52 ms"`."""
+    if seconds is None:
+        return "–"
+    size, unit = next((u for u in _UNITS if seconds >= u[0]), _UNITS[-1])
+    return f"{seconds / size:.3g} {unit}"
+
+
+def _rate(value: float | None, peak: float | None) -> str:
+    if not value:
+        return "–"
+    share = f" ({value / peak:.0%})" if peak else ""
+    return f"{value / 1e9:.3g}{share}"
+
+
+def _key(line: Benchmark) -> Key:
+    return line.layer, line.name, line.dtype, line.device, line.direction
+
+
+def _has_ratio(line: Benchmark) -> bool:
+    return line.status == "timed" and all((line.ratio, line.ratio_low, line.ratio_high))
+
+
+def _number(value: float | None) -> float:
+    assert value is not None
+    return value

@@ -1,0 +1,17 @@
+"""One test for each timed call × pass × dtype × device; see `--conformance-benchmarks`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from conformance.plugin.benchmarks import replayed
+
+
+@pytest.mark.benchmark(timer=replayed, disable_gc=False)
+def test_benchmark(
+    conformance_timed: Any, conformance_benchmark: Any, request: pytest.FixtureRequest
+) -> None:
+    """Time a call beside torch's, if its answer is right before and while it is timed."""
+    conformance_benchmark(request, conformance_timed)

@@ -1,0 +1,101 @@
+"""The oracle of large calls: torch's float64 for the sums, the suite's own bound around them.
+
+At these sizes NumPy takes too long, minutes with gradients. The bound is derived as everywhere
+else (`oracles.rounding.multilinear`); only the contraction itself, of the values and of their
+absolute values, is computed by torch in float64. What is timed so is marked: torch is held
+against itself here, in a wider format.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..case import Call
+from ..catalogue import Row
+from ..oracles import states
+from ..oracles.rounding import Rounded, multilinear
+from ..protocols import Backend
+
+
+def through_torch(row: Row, arguments: Any, torch: Backend) -> Row:
+    """The row of a convolution, Linear or Bilinear, its oracle computed by torch.
+
+    Args:
+        row: of the catalogue.
+        arguments: of the call.
+        torch: the backend that is torch itself.
+    """
+    contraction = _Contraction(row.name, dict(arguments), torch)
+
+    @functools.wraps(row.values)
+    def values(state: Any, *inputs: Any, **ignored: Any) -> Rounded:
+        if contraction.functional:
+            *data, weight, bias = inputs
+        else:
+            data, weight, bias = list(inputs), state["weight"], state.get("bias")
+        return contraction.sums([*data, weight], bias)
+
+    return replace(row, values=values)
+
+
+@dataclass(frozen=True)
+class _Contraction:
+    """One layer without its bias, as a multilinear function of data and weight."""
+
+    layer: str
+    arguments: dict[str, Any]
+    torch: Backend
+
+    @property
+    def functional(self) -> bool:
+        return self.layer.startswith("functional.")
+
+    def sums(self, operands: Sequence[Rounded], bias: Rounded | None) -> Rounded:
+        """The layer's values and bounds."""
+        convolution = states.dimensions(self.layer)
+        plus = bias
+        if bias is not None and convolution:
+            plus = bias.map(lambda b: b.reshape(-1, *(1,) * convolution))
+        ones = [np.ones(operand.shape) for operand in operands]
+        # Each product of three factors rounds twice.
+        terms = int(self(*ones).max()) + len(operands) - 2
+        forward = convolution > 0 and "ranspose" not in self.layer
+        wide = forward or self.layer.endswith(("Linear", ".linear"))
+        return multilinear(
+            self,
+            *operands,
+            plus=plus,
+            terms=terms,
+            wide=wide,
+            wide_adjoints=wide and not forward,
+            adjoints=[self._adjoint(k, operands) for k in range(len(operands))],
+        )
+
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
+        layer, inputs = self._built(arrays)
+        return np.asarray(layer.get(layer(*inputs)))
+
+    def _adjoint(self, k: int, operands: Sequence[Rounded]) -> Callable[..., np.ndarray]:
+        shape, last = operands[k].shape, k == len(operands) - 1
+
+        def adjoint(cotangent: np.ndarray, *others: np.ndarray) -> np.ndarray:
+            arrays = [*others[:k], np.zeros(shape), *others[k:]]
+            layer, inputs = self._built(arrays)
+            found, parameters = layer.vjp(inputs, [layer.put(cotangent)])
+            return np.asarray(
+                layer.get(parameters["weight"] if last and not self.functional else found[k])
+            )
+
+        return adjoint
+
+    def _built(self, arrays: Sequence[np.ndarray]) -> tuple[Any, tuple[Any, ...]]:
+        arguments, state, inputs = dict(self.arguments), {}, list(arrays)
+        if not self.functional:
+            arguments["bias"], state["weight"] = False, inputs.pop()
+        layer = self.torch.build(Call(self.layer, arguments, state, "float64", "cpu"))
+        return layer, tuple(layer.put(array) for array in inputs)

@@ -1,0 +1,48 @@
+"""What timings depend on beside the code, for the record."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+# Half of the rounds of a quiet machine lie within a few hundredths of each other.
+NOISY = 0.1
+
+
+def facts() -> dict[str, str]:
+    """Frequency governor, cores, and how busy the machine is; what nobody says is left out."""
+    found = {"cores": str(os.cpu_count() or "unknown")}
+    if hasattr(os, "sched_getaffinity"):
+        found["usable cores"] = str(len(os.sched_getaffinity(0)))
+    try:
+        found["governor"] = _GOVERNOR.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        found["governor"] = "not readable"
+    with contextlib.suppress(AttributeError, OSError):
+        found["load before"] = f"{os.getloadavg()[0]:.2f}"
+    return found
+
+
+def noise(lines: Sequence[Mapping[str, Any]]) -> tuple[float | None, str]:
+    """How far times of the same call spread, and a note where that is much.
+
+    Args:
+        lines: benchmark lines; of each, the interquartile range of torch's rounds ÷ their median.
+    """
+    spreads = [line["spread"] for line in lines if line.get("spread") is not None]
+    if not spreads:
+        return None, ""
+    middle = statistics.median(spreads)
+    if middle <= NOISY:
+        return middle, ""
+    note = (
+        f"the machine was noisy: for half of the calls the middle half of torch's own rounds "
+        f"spread over {middle:.0%} of the median or more; a ratio is of neighbouring rounds and "
+        "survives that, a time does not"
+    )
+    return middle, note

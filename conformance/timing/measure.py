@@ -1,0 +1,250 @@
+"""One benchmark: build, verify, time beside torch, verify what was timed."""
+
+from __future__ import annotations
+
+import hashlib
+import time as clock
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..backends import registry
+from ..backends.declared import offered
+from ..case import Unsupported
+from ..protocols import Backend
+from ..reports.results import Benchmark
+from ..trial import Failure, Trial
+from .cost import BYTES, Cost, cost
+from .operands import Operands
+from .peaks import Peak, measured
+from .rounds import Side, Times, interval, quartiles, timed
+from .verified import Verifier, Void
+from .workloads import WORKLOADS, Timed
+
+# Seconds of rounds for one call.
+SECONDS = {"small": 0.25, "full": 1.5}
+
+
+@dataclass
+class Bench:
+    """Times calls of one backend, each beside torch.
+
+    Args:
+        backend: the implementation under test.
+        seed: of the run.
+        note: told what comes next, as `Engine` is.
+    """
+
+    backend: Backend
+    seed: int
+    note: Callable[[str, int, int], None] = lambda phase, index, checked: None
+    _peaks: dict[tuple[str, str], Peak | None] = field(default_factory=dict)
+
+    def measure(self, item: Timed, which: str) -> tuple[Benchmark, tuple[float, ...]]:
+        """A call's benchmark line, and the seconds of its rounds.
+
+        Args:
+            item: what to time.
+            which: the set, from which follows how long.
+        """
+        try:
+            return self._measured(item, which)
+        except Unsupported as declined:
+            return _untimed(item, f"unsupported: {declined or 'no reason given'}"), ()
+        except Void as void:
+            return _untimed(item, "not verified", str(void)), ()
+        except Failure as failure:
+            what = "values" if item.direction == "forward" else "gradients"
+            return _untimed(item, f"failed {what}", str(failure)), ()
+
+    def _measured(self, item: Timed, which: str) -> tuple[Benchmark, tuple[float, ...]]:
+        if not offered(self.backend, item.layer, item.dtype, item.device):
+            raise Unsupported(f"{item.layer} in {item.dtype} on {item.device} is not offered")
+        job = _Job(self, item, Operands(item, WORKLOADS[item.layer, item.name]))
+        job.verify_sharp()
+        if job.late():
+            return _untimed(item, "answers come late, and the layer offers no sync()"), ()
+        reference, said = job.reference()
+        times = job.time(reference, SECONDS[which])
+        assert times.sample is not None
+        arrays, answer = times.sample
+        try:
+            job.verify(self.backend, job.layer, arrays, answer)
+        except Failure as failure:
+            said = f"right before it was timed, wrong in a timed round:\n{failure}"
+            raise Failure(said) from None
+        line = _line(item, times, cost(job.operands), self._peak(item), job.verifier.by, said)
+        return line, tuple(times.own)
+
+    def _peak(self, item: Timed) -> Peak | None:
+        key = (item.dtype, item.device)
+        if key not in self._peaks:
+            self.note("checking", 0, 0)
+            torch = _torch(item.device)
+            self._peaks[key] = None if torch is None else measured(torch, *key)
+        return self._peaks[key]
+
+
+class _Job:
+    """One call, built once on each side."""
+
+    def __init__(self, bench: Bench, item: Timed, operands: Operands) -> None:
+        self.bench, self.item, self.operands = bench, item, operands
+        key = hashlib.sha256(f"{bench.seed}/{item.id}".encode()).digest()
+        self.generator = np.random.default_rng(int.from_bytes(key[:8], "big"))
+        self.call = operands.call(self.generator)
+        self.verifier = Verifier(operands, _torch("cpu"))
+        self.layer = self._built(bench.backend)
+        if item.direction != "forward" and not hasattr(self.layer, "vjp"):
+            raise Unsupported("gradients not offered")
+        self.sharp = self._arrays(sharp=True)
+
+    def _built(self, backend: Backend) -> Any:
+        self.bench.note("checking", 0, 0)
+        case = self.operands.case(self.call, ())
+        return Trial(backend, self.operands.row, case).layer
+
+    def _arrays(self, *, sharp: bool = False) -> Any:
+        inputs = self.operands.inputs(self.generator, sharp=sharp)
+        if self.item.direction == "forward":
+            return inputs, ()
+        return inputs, self.operands.cotangents(self.generator, sharp=sharp)
+
+    def verify_sharp(self) -> None:
+        """Verify the backend before it is timed, where it can be by equality."""
+        self.verify(self.bench.backend, self.layer, self.sharp)
+
+    def late(self) -> bool:
+        """Whether calls return before their work is done, with nothing to wait for it.
+
+        The first `get` of an answer then takes as long as the work, the second one does not. The
+        least of several tries, so that a busy machine is no evidence.
+        """
+        if hasattr(self.layer, "sync"):
+            return False
+        spent: tuple[list[float], ...] = ([], [], [])
+        for _ in range(5):
+            natives = [self.layer.put(x.copy()) for x in self.sharp[0]]
+            times = [clock.perf_counter()]
+            answer = self.layer(*natives)
+            native = answer[0] if isinstance(answer, (tuple, list)) else answer
+            times.append(clock.perf_counter())
+            for _ in range(2):
+                self.layer.get(native)
+                times.append(clock.perf_counter())
+            for k, found in enumerate(spent):
+                found.append(times[k + 1] - times[k])
+        call, first, second = map(min, spent)
+        return first > 2 * second + call
+
+    def verify(self, backend: Backend, layer: Any, arrays: Any, answer: Any = None) -> None:
+        """Hold an answer against the oracle; see `Verifier.check`."""
+        if answer is None:
+            answer = self._answer(backend, layer, arrays)
+        # The oracle may take longer than a case of the backend may.
+        self.bench.note("drawing", 0, 0)
+        self.verifier.check(backend, layer, self.call, arrays, answer)
+
+    def _answer(self, backend: Backend, layer: Any, arrays: Any) -> Any:
+        self.bench.note("checking", 0, 0)
+        trial = Trial(backend, self.operands.row, self.operands.case(self.call, arrays[0]))
+        side = self._side(layer)
+        natives = trial.step("put", side.put, arrays)
+        name = "call" if self.item.direction == "forward" else "vjp"
+        return trial.step(name, side.call, natives)
+
+    def reference(self) -> tuple[Any, str]:
+        """torch's own layer, or why there is none; it is verified, too."""
+        torch = _torch(self.item.device)
+        if torch is None:
+            return None, f"torch has no device {self.item.device}"
+        try:
+            layer = self._built(torch)
+            self.verify(torch, layer, self.sharp)
+        except (Unsupported, Failure, Void) as error:
+            return None, f"torch itself: {str(error).splitlines()[0]}"
+        return layer, ""
+
+    def time(self, reference: Any, seconds: float) -> Times:
+        """Time the rounds; an exception in one of them is the backend's."""
+        layers = [self.layer] if reference is None else [self.layer, reference]
+        # One clock for both sides: the device's only where both offer it.
+        clocked = all(hasattr(layer, "stopwatch") for layer in layers)
+        sides = [self._side(layer, clocked=clocked) for layer in layers]
+        inputs, cotangents = self.sharp
+        elements = sum(x.size for x in (*inputs, *cotangents) if x is not None)
+        trial = Trial(self.bench.backend, self.operands.row, self.operands.case(self.call, ()))
+        return trial.step(
+            "a timed round",
+            timed,
+            sides[0],
+            sides[1] if len(sides) > 1 else None,
+            self._arrays,
+            self.generator,
+            seconds=seconds,
+            size=elements * BYTES[self.item.dtype],
+            note=lambda block: self.bench.note("checking", block, 0),
+        )
+
+    def _side(self, layer: Any, *, clocked: bool = False) -> Side:
+        def placed(arrays: Any) -> Any:
+            return [None if x is None else layer.put(x.copy()) for x in arrays]
+
+        def put(arrays: Any) -> Any:
+            return placed(arrays[0]), placed(arrays[1])
+
+        def forward(natives: Any) -> Any:
+            return layer(*natives[0])
+
+        def both(natives: Any) -> Any:
+            return layer.vjp(*natives)
+
+        call = forward if self.item.direction == "forward" else both
+        stopwatch = layer.stopwatch if clocked else None
+        return Side(put, call, getattr(layer, "sync", _nothing), stopwatch)
+
+
+def _nothing() -> None:
+    """A backend whose calls end when their work is done."""
+
+
+def _torch(device: str) -> Backend | None:
+    """torch itself, None where it lacks the device."""
+    try:
+        torch = registry.load("torch")
+        return torch if device in registry.devices_of(torch) else None
+    except registry.BackendError:
+        return None
+
+
+def _untimed(item: Timed, why: str, message: str = "") -> Benchmark:
+    return Benchmark(
+        item.layer, item.name, item.dtype, item.device, item.direction,
+        status=f"not timed: {why}", message=message or None,
+    )  # fmt: skip
+
+
+def _line(
+    item: Timed, times: Times, work: Cost, peak: Peak | None, by: str, said: str
+) -> Benchmark:
+    seconds, iqr = quartiles(times.own)
+    ratio = spread = reference = None
+    bounds = interval(times.ratios)
+    if times.ratios:
+        ratio, _ = quartiles(times.ratios)
+        reference, range_ = quartiles(times.reference)
+        spread = range_ / reference
+    flops, moved = work.flops / seconds, work.bytes / seconds
+    return Benchmark(
+        item.layer, item.name, item.dtype, item.device, item.direction,
+        seconds=seconds, iqr=iqr, ratio=ratio,
+        ratio_low=bounds[0] if bounds else None,
+        ratio_high=bounds[1] if bounds else None,
+        torch_seconds=reference, spread=spread, rounds=len(times.own), calls=times.calls,
+        flops=flops, bytes=moved,
+        peak_flops=peak.flops if peak else None,
+        peak_bytes=peak.bytes if peak else None,
+        verified=by, message=said or None,
+    )  # fmt: skip

@@ -1,0 +1,162 @@
+"""Arrays for a timed call: weights, inputs and cotangents, sharp ones and everyday ones.
+
+Sharp operands let the oracle ask for equality: whole numbers, few enough of them in half precision
+that no order of summation rounds (`oracles.rounding`). Everyday ones are normal deviates. The
+weights serve both: whole numbers times a power of two, as small as usual initial values.
+
+Recurrent weights W_hh are kept below 1 / width. Σ|row| < 1 then, an error is not multiplied from
+step to step, and the bound of the whole sequence says something at any length; torch's own initial
+values, U(−1/√width, 1/√width), void it after seven steps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..case import Call, Case
+from ..catalogue import CATALOGUE, Row
+from ..formats import format_of, round_to
+from ..oracles import states
+from .workloads import Timed, Workload
+
+Arrays = tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Operands:
+    """Makes arrays of one workload.
+
+    Args:
+        timed: what is timed.
+        workload: its row of the table.
+    """
+
+    timed: Timed
+    workload: Workload
+
+    @property
+    def row(self) -> Row:
+        """The layer's row of the catalogue."""
+        return CATALOGUE[self.timed.layer]
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether sums are fed back through activations."""
+        return "hidden_size" in self.workload.arguments
+
+    @property
+    def functional(self) -> bool:
+        """Whether weight and bias are inputs."""
+        return self.timed.layer.startswith("functional.")
+
+    @property
+    def shapes(self) -> states.Shapes:
+        """Of the state."""
+        if self.functional:
+            return {}
+        w = self.workload
+        return states.shapes(w.layer, w.arguments, w.inputs[0])
+
+    @property
+    def outputs(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the outputs."""
+        return self.row.shapes(*self.workload.inputs, **self.workload.arguments)
+
+    def call(self, generator: np.random.Generator) -> Call:
+        """The call with fresh weights."""
+        t = self.timed
+        state = {
+            name: self._weight(shape, generator, bias=name.startswith("bias"), name=name)
+            for name, shape in self.shapes.items()
+        }
+        return Call(t.layer, dict(self.workload.arguments), state, t.dtype, t.device)
+
+    def case(self, call: Call, inputs: Arrays) -> Case:
+        """A call with its inputs, as the checks want it."""
+        return Case(call, inputs)
+
+    def inputs(self, generator: np.random.Generator, *, sharp: bool = False) -> Arrays:
+        """Fresh inputs."""
+        shapes = self.workload.inputs
+        data = len(shapes) - 2 if self.functional else len(shapes)
+        return tuple(
+            self._data(shape, generator, sharp)
+            if k < data
+            else self._weight(shape, generator, bias=k == len(shapes) - 1)
+            for k, shape in enumerate(shapes)
+        )
+
+    def cotangents(
+        self, generator: np.random.Generator, *, sharp: bool = False
+    ) -> tuple[np.ndarray | None, ...]:
+        """Fresh cotangents: of the first output only, which is what is trained on as a rule."""
+        first, *rest = self.outputs
+        if not sharp:
+            values = round_to(generator.standard_normal(first), self.timed.dtype)
+        else:
+            # Σ over batch and positions of the weight's gradient.
+            positions = math.prod(first) // max(self._channels(first), 1)
+            values = _whole(first, generator, 1, self._density(positions))
+        return (values, *(None for _ in rest))
+
+    def _channels(self, output: tuple[int, ...]) -> int:
+        convolution = states.dimensions(self.timed.layer)
+        return output[-1 - convolution]
+
+    @property
+    def _terms(self) -> int:
+        """Roughly how many products a sum has."""
+        weight = self.workload.inputs[-2] if self.functional else self.shapes.get("weight", (1,))
+        if "ranspose" in self.timed.layer:
+            return weight[0] * math.prod(weight[2:])
+        return max(math.prod(weight[1:]), 1)
+
+    def _density(self, terms: int) -> float:
+        """Which share of the elements may differ from 0 so that sums stay exact."""
+        bits = format_of(self.timed.dtype).bits
+        return 1.0 if 2**bits >= 64 * terms else min(1.0, 16 / terms)
+
+    def _largest(self) -> tuple[int, int]:
+        """Of the whole numbers among weights and data."""
+        bits = format_of(self.timed.dtype).bits
+        factors = 3 if "ilinear" in self.timed.layer else 2
+        if self._density(self._terms) < 1:
+            return max(2**bits // 64, 1), 1
+        each = int((2**bits / (4 * self._terms)) ** (1 / factors))
+        return max(each, 1), max(min(each, 2 ** (bits - 1)), 1)
+
+    def _weight(
+        self,
+        shape: tuple[int, ...],
+        generator: np.random.Generator,
+        *,
+        bias: bool,
+        name: str = "weight",
+    ) -> np.ndarray:
+        if self.recurrent:
+            width = int(self.workload.arguments["hidden_size"])
+            scale = 1 / width if name.startswith("weight_hh") else 1 / math.sqrt(width)
+            return round_to(generator.uniform(-scale, scale, shape), self.timed.dtype)
+        largest, _ = self._largest()
+        shift = math.ceil(math.log2(largest * math.sqrt(self._terms)))
+        return _whole(shape, generator, largest, 1.0) * 2.0**-shift
+
+    def _data(
+        self, shape: tuple[int, ...], generator: np.random.Generator, sharp: bool
+    ) -> np.ndarray:
+        if not sharp or self.recurrent:
+            drawn = generator.standard_normal(shape, dtype=np.float32)
+            return round_to(drawn.astype(np.float64), self.timed.dtype)
+        _, largest = self._largest()
+        return _whole(shape, generator, largest, self._density(self._terms))
+
+
+def _whole(
+    shape: tuple[int, ...], generator: np.random.Generator, largest: int, density: float
+) -> np.ndarray:
+    """Whole numbers up to `largest`, all others 0."""
+    values = generator.integers(-largest, largest, shape, endpoint=True).astype(np.float64)
+    return values if density >= 1 else values * (generator.random(shape) < density)

@@ -1,0 +1,194 @@
+"""Interleaved rounds, and what their times say.
+
+A block times both sides twice, in the order A B B A or B A A B: what drifts linearly drops out, and
+the first place, which finds a colder machine, goes to each side equally often. The block's ratio is
+√(b₁b₂ / a₁a₂). The ratio reported is the median over the blocks. Its interval is that of the sign
+test, [x₍ₖ₎, x₍ₙ₊₁₋ₖ₎] of the ordered ratios, which holds the median with probability at least
+1 − 2·P(B < k), B binomial (n, ½), whatever the distribution (W. J. Conover, *Practical
+Nonparametric Statistics*, 1999, §3.2; H. A. David and H. N. Nagaraja, *Order Statistics*, 2003,
+§7.1). For two sides that are the same, the ratio's logarithm is symmetric about 0 by construction.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+CONFIDENCE = 0.95
+# The interval of 12 leaves out the two least and the two largest: 1 − 2·79·2⁻¹² = .96.
+LEAST_BLOCKS = 12
+MOST_BLOCKS = 100
+# A round lasts so long that reading the clock (some 50 ns) does not count.
+ROUND = 5e-4
+MOST_CALLS = 64
+# Fresh inputs of a round beyond this would no longer come out of a cache.
+ROUND_BYTES = 4 << 20
+
+Batch = Sequence[Any]
+Run = Callable[[Batch], tuple[float, list[Any]]]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is timed.
+
+    Args:
+        put: arrays of one call → its natives; not timed.
+        call: natives → outputs.
+        sync: waits for the device.
+        stopwatch: starts the device's own clock; what it returns stops it, waits, and gives
+            seconds. None = the host's clock around the calls and `sync`.
+    """
+
+    put: Callable[[Any], Any]
+    call: Callable[[Any], Any]
+    sync: Callable[[], None]
+    stopwatch: Callable[[], Callable[[], float]] | None = None
+
+    def run(self, batch: Batch) -> tuple[float, list[Any]]:
+        """Seconds of one call, as the mean over a batch, and all outputs."""
+        call, outputs = self.call, []
+        if self.stopwatch is not None:
+            self.sync()
+            stop = self.stopwatch()
+            for natives in batch:
+                outputs.append(call(natives))
+            return stop() / len(batch), outputs
+        self.sync()
+        started = time.perf_counter()
+        # Kept until the end: a lazy framework may drop the work of what nobody holds.
+        for natives in batch:
+            outputs.append(call(natives))
+        self.sync()
+        return (time.perf_counter() - started) / len(batch), outputs
+
+
+@dataclass
+class Times:
+    """What the rounds took.
+
+    Args:
+        calls: in each round.
+        own: seconds of a call, one number a round.
+        reference: likewise of the reference; empty without one.
+        ratios: one a block.
+        sample: arrays and outputs of one call of a timed round, chosen at random.
+    """
+
+    calls: int
+    own: list[float] = field(default_factory=list)
+    reference: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    sample: tuple[Any, Any] | None = None
+
+
+def timed(
+    own: Side,
+    reference: Side | None,
+    fresh: Callable[[], Any],
+    generator: np.random.Generator,
+    *,
+    seconds: float,
+    size: int,
+    note: Callable[[int], None] = lambda index: None,
+) -> Times:
+    """Warm up, find the length of a round, and time blocks of rounds.
+
+    Args:
+        own, reference: the two sides.
+        fresh: makes the arrays of one call; every call of every round has its own.
+        generator: chooses orders and the sample.
+        seconds: to spend, all in all; at least `LEAST_BLOCKS` blocks are run.
+        size: bytes of one call's inputs.
+        note: told each block.
+    """
+    sides = [own] if reference is None else [own, reference]
+    started = time.perf_counter()
+    with _collector_off():
+        single = max(_warmed(side, fresh) for side in sides)
+        most = max(1, min(MOST_CALLS, ROUND_BYTES // max(size, 1)))
+        times = Times(calls=max(1, min(most, math.ceil(ROUND / max(single, 1e-9)))))
+        block, orders = 0, list[bool]()
+        while block < MOST_BLOCKS:
+            spent = time.perf_counter() - started
+            if block >= LEAST_BLOCKS and spent > seconds:
+                break
+            note(block)
+            if not orders:
+                orders = [bool(x) for x in generator.permutation([0, 1])]
+            last = _block(times, sides, fresh, first=orders.pop())
+            block += 1
+            # In the end the last call of every block is the sample with the same probability.
+            if generator.integers(0, block) == 0:
+                times.sample = last
+    return times
+
+
+def _block(
+    times: Times, sides: Sequence[Side], fresh: Callable[[], Any], *, first: bool
+) -> tuple[Any, Any]:
+    """Time one block; gives arrays and outputs of the own side's last call."""
+    order = [0, 0]
+    if len(sides) > 1:
+        order = [0, 1, 1, 0] if first else [1, 0, 0, 1]
+    arrays = [[fresh() for _ in range(times.calls)] for _ in range(2)]
+    found: tuple[list[float], list[float]] = ([], [])
+    last: tuple[Any, Any] = (None, None)
+    for k in order:
+        mine = arrays[len(found[k])]
+        batch = [sides[k].put(one) for one in mine]
+        seconds, outputs = sides[k].run(batch)
+        found[k].append(seconds)
+        if k == 0:
+            last = (mine[-1], outputs[-1])
+    own, reference = found
+    times.own += own
+    times.reference += reference
+    if reference:
+        times.ratios.append(math.sqrt(math.prod(own) / math.prod(reference)))
+    return last
+
+
+def _warmed(side: Side, fresh: Callable[[], Any]) -> float:
+    """Seconds of one call when warm: the least of three calls after the first."""
+    return min(side.run([side.put(fresh())])[0] for _ in range(4))
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """A 95 % interval of the median by the sign test; None of too few values."""
+    n, tail, k = len(values), 0.0, 0
+    while True:
+        tail += math.comb(n, k) / 2**n
+        if 1 - 2 * tail < CONFIDENCE:
+            break
+        k += 1
+    if k == 0:
+        return None
+    ordered = sorted(values)
+    return ordered[k - 1], ordered[n - k]
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float]:
+    """Median, and the distance of the quartiles."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return middle, high - low

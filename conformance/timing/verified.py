@@ -1,0 +1,131 @@
+"""Whether a call's answer is right, before and after it is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..backends.declared import numerics_of
+from ..case import Call, Case, Unsupported
+from ..checks import gradients, values
+from ..oracles.precision import Precision
+from ..oracles.rounding import Rounded
+from ..protocols import Backend
+from ..trial import Failure, Trial
+from .cost import cost
+from .float64 import through_torch
+from .operands import Arrays, Operands
+
+# Multiplications and additions of the oracle's sums, its bounds included, that take NumPy about
+# two seconds on one core.
+ORACLE = 4e9
+Cotangents = tuple[np.ndarray | None, ...]
+Expected = tuple[list[Rounded | None], dict[str, Rounded]]
+
+
+class Void(Exception):  # noqa: N818 - says something of the bound, and is no error
+    """The derived bound is as large as the answer: nothing was verified."""
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """Holds answers to one workload against the oracle.
+
+    Args:
+        operands: of the workload.
+        torch: torch itself, for the oracle of large calls; None = NumPy computes them all.
+    """
+
+    operands: Operands
+    torch: Backend | None
+    _kept: list[tuple[int, Precision, Any, Expected]] = field(default_factory=list)
+
+    @property
+    def by(self) -> str:
+        """What the answers are held against."""
+        return "torch float64" if self._large and self.torch is not None else "oracle"
+
+    @property
+    def _large(self) -> bool:
+        o = self.operands
+        multilinear = not o.recurrent and bool(o.shapes or o.functional)
+        # Values and their bound forward; about as much again for each gradient, and its length.
+        times = 2 if o.timed.direction == "forward" else 3
+        return multilinear and times * cost(o).flops > ORACLE
+
+    def check(
+        self,
+        backend: Backend,
+        layer: Any,
+        call: Call,
+        arrays: tuple[Arrays, Cotangents],
+        answer: Any = None,
+    ) -> None:
+        """Hold an answer against the oracle.
+
+        Args:
+            backend: whose layer it is.
+            layer: as built for the call.
+            call: with the state that it was built with.
+            arrays: inputs and cotangents.
+            answer: of the layer's call, or of its `vjp`; None = it is called now.
+
+        Raises:
+            Failure: if the answer is wrong.
+            Unsupported: if the layer declines the call.
+            Void: if the bound says nothing.
+        """
+        inputs, cotangents = arrays
+        row = self.operands.row
+        if self.by != "oracle" and self.torch is not None:
+            row = through_torch(row, call.arguments, self.torch)
+        numerics = numerics_of(backend, call.dtype)
+        trial = Trial(backend, row, Case(call, inputs), numerics)
+        trial.layer = layer
+        if self.operands.timed.direction == "forward":
+            self._values(trial, answer)
+        else:
+            self._gradients(trial, cotangents, answer)
+
+    def _values(self, trial: Trial, answer: Any) -> None:
+        if answer is not None:
+            given = tuple(answer) if isinstance(answer, (tuple, list)) else (answer,)
+            if len(given) != len(trial.shapes):
+                raise Failure(f"got {len(given)} outputs, wanted {len(trial.shapes)}")
+            trial.outputs = given
+        values.check(trial)
+        _says_something(trial.expected)
+
+    def _gradients(self, trial: Trial, cotangents: Cotangents, answer: Any) -> None:
+        vjp = getattr(trial.layer, "vjp", None)
+        if vjp is None:
+            raise Unsupported("gradients not offered")
+        if answer is None:
+            natives = [
+                None if c is None else trial.step("put", trial.layer.put, c.copy())
+                for c in cotangents
+            ]
+            answer = trial.step("vjp", vjp, trial.natives, natives)
+        inputs, parameters = self._expected(trial, cotangents)
+        gradients.held(trial, answer, inputs, parameters)
+        _says_something([x for x in (*inputs, *parameters.values()) if x is not None])
+
+    def _expected(self, trial: Trial, cotangents: Cotangents) -> Expected:
+        """The oracle's gradients; torch's answer to the same arrays is held against the same."""
+        arrays = trial.case.inputs
+        if not self._kept or self._kept[0][:2] != (id(arrays), trial.precision):
+            # The arrays are kept, so that no others can have their id.
+            found = gradients.expected(trial, cotangents)
+            self._kept[:] = [(id(arrays), trial.precision, arrays, found)]
+        return self._kept[0][3]
+
+
+def _says_something(expected: Sequence[Rounded]) -> None:
+    """Of every array the bound of half the elements must be smaller than the array's own size."""
+    for array in expected:
+        size = float(np.sqrt(np.mean(np.abs(array.value) ** 2))) if array.value.size else 0.0
+        if array.value.size and float(np.median(array.error)) > size:
+            raise Void("the bound at this size is as large as the answer")
