@@ -1,9 +1,9 @@
 """OpenVINO on the CPU, on models of `onnx_graph`: as it comes, and held to float32.
 
 On CPUs with AVX-512 BF16 or AMX its default precision of inference is bfloat16, whatever the model
-says; `openvino` declares that, `openvino-f32` asks for float32. float64 is not offered: the CPU
-plugin computes it in float32. A module's state is input of the models, which are compiled once for
-every structure and shape.
+says; `openvino` declares that, `openvino-f32` asks for float32. float64 and int64 are not offered:
+the CPU plugin computes them in float32 and int32. A module's state is input of the models, which
+are compiled once for every structure and shape.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import onnx
 import openvino as ov
 
-from ..case import Numerics, Unsupported
+from ..case import Call, Numerics, Unsupported
 from .onnx_graph import GraphBackend, Run
 from .onnx_nodes import BFLOAT16
 
@@ -78,12 +79,22 @@ class OpenVino(GraphBackend):
         """The precision of inference, where it is less than the dtype's."""
         unit = UNITS.get(self.precision, 0.0)
         own = UNITS["bf16" if dtype == "bfloat16" else dtype.replace("float", "f")]
+        # x86 multiplies bfloat16 without subnormals, and a bias that is an input of the model is
+        # added to a sum that was rounded already.
+        brief = max(unit, own) == UNITS["bf16"]
+        said = Numerics(accumulation="bfloat16" if brief else None, flush_to_zero=brief)
         if unit <= own:
-            return Numerics()
-        # Operands are rounded as they are read, and x86 multiplies bfloat16 without subnormals.
-        return Numerics(
-            unit_roundoff=unit, operand_roundoff=unit, flush_to_zero=self.precision == "bf16"
-        )
+            return said
+        # Operands are rounded as they are read.
+        return replace(said, unit_roundoff=unit, operand_roundoff=unit)
+
+    def prepare(
+        self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
+    ) -> tuple[Run, dict[str, np.ndarray]]:
+        """As everywhere, but for int64, of which the CPU plugin keeps 32 bits."""
+        if any(x is not None and x.dtype == np.int64 for x in inputs):
+            raise Unsupported("input of int64, which the CPU plugin has as int32")
+        return super().prepare(call, inputs, keywords)
 
     def compile(self, model: onnx.ModelProto) -> Run:
         """Compile a model, or take what was compiled of one just like it."""
