@@ -151,13 +151,15 @@ class Keras(FunctionBackend):
         given: dict[str, Any] = {"units": hidden_size, "use_bias": bias}
         given |= {"activation": nonlinearity} if call.layer == "RNN" else {}
         given |= {"return_sequences": True, "return_state": True}
-        single = x.ndim == 2
-        x = x[None] if single else x if batch_first else x.swapaxes(0, 1)
+        # As torch's; Keras's own, orthogonal, is made by LAPACK, which has no half precision.
+        given["recurrent_initializer"] = "random_uniform"
+        single, swapped = x.ndim == 2, x.ndim == 3 and not batch_first
+        x = x[None] if single else x.swapaxes(0, 1) if swapped else x
         first = [s if single else s.squeeze(0) for s in states if s is not None]
         y, *last = _called(
             _RECURRENT[call.layer], call, _gates(call.layer, state), x, first, **given
         )
-        y = y[0] if single else y if batch_first else y.swapaxes(0, 1)
+        y = y[0] if single else y.swapaxes(0, 1) if swapped else y
         return (y, *(s if single else s[None] for s in last))
 
 
@@ -176,8 +178,10 @@ def _called(
 ) -> Any:
     """The layer called with weights that are given, or with its own initial ones."""
     sizes = [call.arguments.get(n) for n in ("in_features", "in_channels", "input_size")]
-    size = next((n for n in sizes if n is not None), x.shape[-1])
-    shape = (*(None,) * (x.ndim - 1), size)
+    size = next((n for n in sizes if n is not None), None)
+    if size is None and not weights:
+        return getattr(keras.layers, name)(dtype=call.dtype, **given)(x)  # builds itself
+    shape = (*(None,) * (x.ndim - 1), x.shape[-1] if size is None else size)
     layer = _layer(name, call.dtype, shape, tuple(sorted(given.items())))
     keywords = {"initial_state": list(states)} if states else {}
     if not weights:
