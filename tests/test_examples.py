@@ -108,7 +108,7 @@ def test_own_gradients_example_in_every_check(installed: Path, tmp_path: Path) -
     )  # fmt: skip
     _passes(result)
     # Declined as a whole: the layouts of Identity's input, and calls without given weights.
-    assert "47 passed, 5 unsupported" in result.stdout, result.stdout
+    assert "42 passed, 10 unsupported" in result.stdout, result.stdout
 
 
 def test_a_wrong_derivative_of_own_gradients_is_found(installed: Path, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_torch_device_example_in_every_check(installed: Path, tmp_path: Path) ->
     )  # fmt: skip
     _passes(result)
     # The layouts, of an input that has no other than the contiguous one, are all that is declined.
-    assert "16 passed, 1 unsupported" in result.stdout, result.stdout
+    assert "15 passed, 2 unsupported" in result.stdout, result.stdout
 
 
 @device_needed
@@ -177,7 +177,7 @@ def test_only_a_missing_kernel_is_declined(
 
 
 @pytest.mark.parametrize(
-    ("section", "outcome"), [("(a)", "36 passed"), ("(b)", "14 passed, 4 unsupported")]
+    ("section", "outcome"), [("(a)", "36 passed"), ("(b)", "12 passed, 6 unsupported")]
 )
 def test_guide_from_an_empty_folder(section: str, outcome: str, tmp_path: Path) -> None:
     files = dict(re.findall(r"\*\*`(.+?)`\*\*\n\n```\w+\n(.*?)```", SECTIONS[section], re.DOTALL))
