@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import ast
-import operator
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from .case import Case
 from .features import arguments
-from .known import meets
+from .known import RELATIONS, meets
 
 _START = re.compile(r"(?P<name>[A-Za-z_][\w.]*)\s*(?P<relation>==|!=|>=|<=|=|>|<)\s*")
 _BETWEEN = re.compile(r"\s*(,|;|and|with|&)\s*")
-_RELATIONS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,7 @@ class Claim:
         if isinstance(value, bool) is not isinstance(self.value, bool):
             return False
         try:
-            return bool(_RELATIONS[self.relation](value, self.value))
+            return bool(RELATIONS[self.relation](value, self.value))
         except TypeError:
             return False
 

@@ -24,7 +24,7 @@ from .catalogue import CATALOGUE
 from .encoding import decode_case
 
 _COMPARISON = re.compile(r"^(==|!=|>=|<=|>|<)\s*(.+)$")
-_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
     ">=": operator.ge,
@@ -296,6 +296,6 @@ def meets(value: Any, wanted: Any) -> bool:
         return globs or value == wanted or any(v == wanted for v in values)
     try:
         number = json.loads(match[2])
-        return any(v is not None and _OPERATORS[match[1]](v, number) for v in values)
+        return any(v is not None and RELATIONS[match[1]](v, number) for v in values)
     except (ValueError, TypeError):
         return False
