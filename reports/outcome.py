@@ -52,7 +52,7 @@ def outcome(run: Run) -> Outcome:
     elif not found["passed"]:
         name = NOTHING_PASSED
         rest = _list([f"{found[name]:d} {name}" for name in SEVERITY if found[name]])
-        said = f"Of {_items(total)} none passed: {rest}." if total else "The run holds no verdict."
+        said = f"Of {_items(total)} none passed: {rest}." if total else _empty(run)
     else:
         name = CONFORMANT
         said = f"{found['passed']:d} of {_items(total)} passed, none failed."
@@ -80,6 +80,11 @@ def _gap(run: Run, lost: tuple[str, ...]) -> str:
         said.append(f"{len(lost):d} of {_items(total)} {verb} no verdict")
     text = "; ".join(said)
     return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _empty(run: Run) -> str:
+    timed = f": it holds benchmarks, {len(run.benchmarks):d}" if run.benchmarks else ""
+    return f"The run holds no verdict{timed}."
 
 
 def _items(number: int) -> str:
