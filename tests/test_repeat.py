@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import planted
 import pytest
 import torch
@@ -169,3 +170,26 @@ def test_keywords_that_a_layer_sorts_are_noticed() -> None:
 
     # A call gets its keywords unpacked: the lists in them are the caller's own.
     assert "keywords after" in str(_failure(repeat.check, Backend("sorting"), "GRU"))
+
+
+@pytest.mark.parametrize(
+    "layer", ["RNN", "LSTM", "GRUCell", "Conv1d", "Bilinear", "functional.linear"]
+)
+def test_the_answer_to_two_batches_is_that_of_each(layer: str) -> None:
+    """What `repeat` takes for the oracle's answer is what the oracle says when it is asked."""
+    met = 0
+    for case in cases(layer, "float32", 40):
+        trial = Trial(torch_backend, CATALOGUE[layer], case)
+        varied = repeat.sibling(trial, inputs=repeat._varied(trial)[1])
+        other = repeat._of_another_form(trial, varied)
+        if other is None or "expected" not in other.__dict__:
+            continue
+        met += 1
+        asked = Trial(torch_backend, CATALOGUE[layer], other.case).expected
+        for joined, whole in zip(other.expected, asked, strict=True):
+            assert joined.shape == whole.shape
+            # Where more rows share one grain less may be exact, nothing is more so.
+            assert (joined.error <= whole.error * (1 + 1e-6)).all()
+            near = np.abs(joined.value - whole.value) <= 1e-12 * (1 + np.abs(whole.value))
+            assert (near | (np.isnan(joined.value) & np.isnan(whole.value))).all()
+    assert met

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conformance.reports import cli, summary
@@ -28,7 +29,7 @@ from conformance.reports.results import parse as parse_lines
 
 from conformance.backends import ModuleBackend
 from conformance.backends.torch import backend as torch_backend
-from conformance.case import Examples, Verdict
+from conformance.case import Call, Case, Examples, Verdict
 from conformance.encoding import encode_case
 from conformance.engine import Engine
 from conformance.items import Item
@@ -224,9 +225,15 @@ def test_command_line(tmp_path: Path, failed: Verdict, capsys: pytest.CaptureFix
 # --- known failures ---
 
 
-def _known(failed: Verdict, **facts: Any) -> str:
+def _conv2d(**arguments: Any) -> Case:
+    arguments = {"in_channels": 1, "out_channels": 1, **arguments}
+    return Case(Call("Conv2d", arguments, {}, "float32", "cpu"), (np.ones((1, 1, 5, 5)),))
+
+
+def _known(failed: Verdict | None, **facts: Any) -> str:
     entry = {"layer": '"Conv2d"', "check": '"values"', "reason": '"bias lost"', **facts}
-    entry.setdefault("case", f"'{json.dumps(failed.case)}'")
+    if failed is not None:
+        entry.setdefault("case", f"'{json.dumps(failed.case)}'")
     return "[[known]]\n" + "\n".join(f"{k} = {v}" for k, v in entry.items() if v is not None)
 
 
@@ -241,6 +248,17 @@ def test_a_known_failure_is_known_and_others_still_fail(failed: Verdict) -> None
     elsewhere = _with(_known(failed, when='{ padding_mode = "circular", groups = ">1" }'))
     assert elsewhere.status == "failed"
     assert "bias lost" not in str(elsewhere.message)
+
+
+def test_a_condition_may_be_a_sum_of_arguments_taken_in_each_dimension() -> None:
+    text = _known(None, when='{ "padding - dilation * (kernel_size - 1)" = ">0" }', case=None)
+    (entry,) = parse(text, "known.toml")
+    covered = {
+        (kernel, padding): entry.covers(_conv2d(kernel_size=kernel, padding=padding))
+        for kernel, padding in ((1, 1), (2, 1), ((3, 1), (1, 1)), ((3, 2), (1, 1)))
+    }
+    assert list(covered.values()) == [True, False, True, False]
+    assert not entry.covers(_conv2d(kernel_size=1, padding="same"))
 
 
 def test_a_known_failure_that_passes_is_stale(failed: Verdict) -> None:

@@ -84,52 +84,6 @@ def test_flush_to_zero_is_allowed_only_where_declared() -> None:
         assert (y.error[0] >= tiny) == declared
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "relu"])
-def test_activation_bounds_cover_every_operand_within_its_error(name: str, dtype: str) -> None:
-    generator = np.random.default_rng(2)
-    value = generator.standard_normal(2000) * np.exp2(generator.integers(-9, 6, 2000))
-    error = np.abs(value) * np.exp2(generator.integers(-30, 2, 2000))
-    x = rounding.Rounded(value, error, Precision.of(dtype))
-    y = getattr(rounding, name)(x)
-    reference = {
-        "tanh": np.tanh,
-        "sigmoid": lambda v: 1 / (1 + np.exp(-v)),
-        "relu": lambda v: np.maximum(v, 0),
-    }[name]
-    for shift in (-1.0, -0.5, 0.3, 1.0):
-        moved = value + shift * error
-        # What float64 itself rounds: the moved operand, its image and the difference.
-        own = 8 * 2.0**-53 * (np.abs(moved) + np.abs(y.value))
-        assert (np.abs(reference(moved) - y.value) <= y.error + own).all()
-    assert (y.error <= 2 * error + 8 * FORMATS[dtype].unit + 1e-4 * (dtype == "float16")).all()
-
-
-def test_far_tail_of_the_logistic_function_keeps_its_slope() -> None:
-    # 1 − σ(52) is 0 in float64: a slope computed from it would make the bound too small.
-    x = rounding.Rounded(np.array([-52.0]), np.array([1e-3]), Precision.of("float64"))
-    assert rounding.sigmoid(x).error[0] > 0.9e-3 * np.exp(-52.0)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_blend_bound_covers_both_usual_forms(dtype: str) -> None:
-    generator = np.random.default_rng(3)
-    z, n, h = (
-        round_to(v, dtype) for v in (generator.random(500), *generator.standard_normal((2, 500)))
-    )
-    precision = Precision.of(dtype)
-    y = rounding.blend(*(rounding.exactly(v, precision) for v in (z, n, h)))
-
-    def fl(values: np.ndarray) -> np.ndarray:
-        return round_to(values, dtype)
-
-    for got in (fl(fl(fl(1 - z) * n) + fl(z * h)), fl(n + fl(z * fl(h - n)))):
-        assert (np.abs(got - y.value) <= y.error).all()
-    assert (
-        y.error <= 12 * precision.unit * (np.abs(n) + np.abs(h)) + 4 * precision.underflow
-    ).all()
-
-
 def test_round_to_bfloat16_is_nearest_even() -> None:
     values = np.array([1 + 2.0**-8, 1 + 3 * 2.0**-8, 3.4e38, 1e-45, -0.0, np.inf, np.nan])
     rounded = round_to(values, "bfloat16")

@@ -16,17 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from .rounding import (
-    Rounded,
-    blend,
-    choose,
-    exactly,
-    join,
-    multilinear,
-    relu,
-    sigmoid,
-    tanh,
-)
+from .activations import blend, relu, sigmoid, tanh
+from .rounding import Rounded, choose, exactly, join, multilinear
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]

@@ -26,9 +26,8 @@ import numpy as np
 
 from ..formats import FORMATS
 from .precision import Precision
-from .saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 
-_OWN = FORMATS["float64"].unit  # the oracle rounds, too
+OWN = FORMATS["float64"].unit  # the oracle rounds, too
 _SIGNIFICAND = 2**52 - 1  # the bits of a float64 that hold it
 
 
@@ -242,7 +241,7 @@ def quanta(values: np.ndarray) -> np.ndarray:
 def _stored(value: np.ndarray, propagated: np.ndarray, precision: Precision) -> Rounded:
     """One operation's result: the error it inherits and the rounding of storing it."""
     reach = np.abs(value) + propagated
-    error = np.asarray(propagated + (precision.unit + _OWN) * reach)
+    error = np.asarray(propagated + (precision.unit + OWN) * reach)
     np.copyto(error, np.inf, where=reach + error > precision.largest)
     return Rounded(value, error, precision)
 
@@ -326,7 +325,7 @@ def multilinear(
         largest = max(float(_magnitude(operand.value).max(initial=1.0)) for operand in operands)
         most = terms * precision.underflow * (largest if len(operands) > 2 else 1.0)
         underflow = np.where(fine, 0.0, most)
-    propagated = propagated + factor * (unit + _OWN) * magnitude + underflow
+    propagated = propagated + factor * (unit + OWN) * magnitude + underflow
     propagated = propagated + final * (np.abs(value) + propagated)
     exact = magnitude == 0
     if precision.bits:
@@ -366,154 +365,6 @@ def _magnitude(values: np.ndarray) -> np.ndarray:
     if np.iscomplexobj(values):
         return np.asarray(np.abs(values.real) + np.abs(values.imag))
     return np.asarray(np.abs(values))
-
-
-def tanh(x: Rounded) -> Rounded:
-    """Hyperbolic tangent; its derivative 1/cosh² is largest at the point nearest to 0."""
-    precision = x.precision
-    value, propagated = np.tanh(x.value), np.zeros(x.shape)
-    if x.doubtful:
-        decay = np.exp(-2.0 * np.maximum(np.abs(x.value) - x.error, 0.0))
-        propagated = np.minimum(4.0 * decay / (1.0 + decay) ** 2 * x.error, 2.0)
-    own = 2 * precision.tanh_ulp * precision.unit * (np.abs(value) + propagated)
-    own += precision.tanh_absolute
-    ends = ((TANH_ONE, 1.0), (-TANH_ONE, -1.0))
-    result = _activated(x, value, propagated + own + precision.underflow, ends)
-
-    def pull(cotangent: Rounded) -> list[Rounded | None]:
-        t, limit = result.bare, 4.0 * np.exp(-2.0 * np.maximum(np.abs(x.value) - x.error, 0.0))
-        return [cotangent * _or_slope(_one_minus(t * t), limit)]
-
-    return traced(result, [x], pull)
-
-
-def sigmoid(x: Rounded) -> Rounded:
-    """Logistic function 1/(1 + e⁻ˣ); its derivative σ(1 − σ) is largest nearest to 0."""
-    precision = x.precision
-    value, propagated = 1.0 / (1.0 + np.exp(-x.value)), np.zeros(x.shape)
-    if x.doubtful:
-        decay = np.exp(-np.maximum(np.abs(x.value) - x.error, 0.0))
-        propagated = np.minimum(decay / (1.0 + decay) ** 2 * x.error, 1.0)
-    # Vector code scales by 2^k, k the integer nearest to x/ln 2, and returns 0 where 2^k would not
-    # be a normal number: for results up to √2 times the smallest one.
-    vanishing = np.sqrt(2.0) * precision.normal
-    own = 2 * precision.sigmoid_ulp * precision.unit * (value + propagated) + vanishing
-    own += precision.sigmoid_absolute
-    ends = ((SIGMOID_ONE, 1.0), (SIGMOID_ZERO, 0.0))
-    result = _activated(x, value, propagated + own, ends)
-
-    def pull(cotangent: Rounded) -> list[Rounded | None]:
-        s, limit = result.bare, np.exp(-np.maximum(np.abs(x.value) - x.error, 0.0))
-        return [cotangent * _or_slope(_one_minus(s) * s, limit)]
-
-    return traced(result, [x], pull)
-
-
-def _or_slope(by_result: Rounded, slope: np.ndarray) -> Rounded:
-    """A derivative by its function's result; where that is at its limit, perhaps by the operand.
-
-    1 − tanh² is 0 there, 1/cosh² is not yet: both are usual (MLX has the latter).
-
-    Args:
-        by_result: the derivative computed from the result.
-        slope: at most so large it is in truth.
-    """
-    seen = slope >= min(by_result.precision.underflow, FORMATS["float32"].tiny) / 2
-    limit = (by_result.value == 0) & (by_result.error == 0) & seen
-    error = np.where(limit, slope, by_result.error)
-    return Rounded(by_result.value, error, by_result.precision)
-
-
-def _one_minus(x: Rounded) -> Rounded:
-    one = Rounded(np.ones(x.shape), np.zeros(x.shape), x.precision)
-    return one + Rounded(-x.value, x.error, x.precision)
-
-
-def _reaches(x: Rounded, threshold: float) -> np.ndarray:
-    """Where the operand, in doubt as it may be, is certainly further from 0 than a threshold."""
-    size = np.copysign(1.0, threshold) * x.value - x.error
-    return np.asarray((size >= abs(threshold)) & x.precision.saturates)
-
-
-def _activated(
-    x: Rounded, value: np.ndarray, error: np.ndarray, ends: Sequence[tuple[float, float]]
-) -> Rounded:
-    """An activation is exact at 0 and where it has reached a limit.
-
-    It is anything at all where its operand may be NaN or infinite.
-
-    Args:
-        x: the operand.
-        value, error: of the result elsewhere.
-        ends: beyond which operand which limit is reached.
-    """
-    if not x.vague:
-        error = np.where((x.value == 0) & (x.error == 0), 0.0, error)
-    largest = np.abs(x.value).max(initial=0.0)
-    for threshold, limit in ends:
-        if not largest < abs(threshold):
-            reached = _reaches(x, threshold)
-            value, error = np.where(reached, limit, value), np.where(reached, 0.0, error)
-    if x.doubtful:
-        error = np.where(np.isfinite(x.error), error, np.inf)
-    return Rounded(value, error, x.precision)
-
-
-def relu(x: Rounded) -> Rounded:
-    """max(x, 0): exact, and never steeper than 1."""
-    error = np.where(x.value + x.error <= 0, 0.0, x.error)
-    result = Rounded(np.maximum(x.value, 0.0), error, x.precision)
-
-    def pull(cotangent: Rounded) -> list[Rounded | None]:
-        # On which side of 0 an uncertain operand lies, nobody knows; at 0 the slope is 0.
-        doubtful = np.logical_not(np.abs(x.value) > x.error) & (x.error != 0)
-        on = x.value > 0
-        error = np.where(on, cotangent.error, 0.0)
-        error = np.where(doubtful, np.abs(cotangent.value) + cotangent.error, error)
-        return [Rounded(np.where(on, cotangent.value, 0.0), error, x.precision)]
-
-    return traced(result, [x], pull)
-
-
-def blend(z: Rounded, n: Rounded, h: Rounded) -> Rounded:
-    """(1 − z)·n + z·h as one operation: z's error acts through h − n only (DESIGN §3.2).
-
-    The rounding term covers both usual forms, (1 − z)·n + z·h and n + z·(h − n).
-    """
-    rest, size_z, size_n, size_h = 1.0 - z.value, np.abs(z.value), np.abs(n.value), np.abs(h.value)
-    value = rest * n.value + z.value * h.value
-    rest, between = np.abs(rest), np.abs(h.value - n.value) + h.error + n.error
-    propagated = z.error * between + rest * n.error + size_z * h.error
-    reach_n = size_n + n.error
-    steps = (size_z + z.error) * (reach_n + size_h + h.error) + (rest + z.error) * reach_n
-    unit = z.precision.unit + _OWN
-    rounding = unit * (2 * steps + np.abs(value) + propagated) + 3 * z.precision.underflow
-    error = propagated + rounding
-    if not (z.vague or n.vague or h.vague):
-        error = np.where(_blends_exactly(z, n, h), 0.0, error)
-
-    def pull(cotangent: Rounded) -> list[Rounded | None]:
-        minus_n = Rounded(-n.value, n.error, n.precision)
-        return [
-            cotangent * (h.bare + minus_n),
-            cotangent * _one_minus(z.bare),
-            cotangent * z.bare,
-        ]
-
-    return traced(Rounded(value, error, z.precision), [z, n, h], pull)
-
-
-def _blends_exactly(z: Rounded, n: Rounded, h: Rounded) -> np.ndarray:
-    """Where neither (1 − z)·n + z·h nor n + z·(h − n) rounds anywhere."""
-    exact = np.asarray((z.error == 0) & (n.error == 0) & (h.error == 0))
-    # n alone, or h alone: nothing is there to round.
-    asked = exact & ~((z.value == 0) | ((z.value == 1) & (n.value == 0)))
-    if asked.any():
-        z, n, h = (x.bare[asked] for x in (z, n, h))
-        minus_n = Rounded(-n.value, n.error, n.precision)
-        weighted, from_n = _one_minus(z) * n + z * h, n + z * (h + minus_n)
-        exact[asked] = (weighted.error == 0) & (from_n.error == 0)
-    return exact
 
 
 def _masked(cotangent: Rounded, mask: np.ndarray) -> Rounded:
