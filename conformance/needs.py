@@ -28,8 +28,6 @@ VARIED: Mapping[str, Any] = {
 }
 # Sizes of which 1 is the plainest; what hangs on them changes along.
 SIZES = ("kernel_size", "in_channels", "out_channels", "in_features", "out_features")
-
-
 WINDOW = ("kernel_size", "stride", "padding", "output_padding", "dilation")
 
 

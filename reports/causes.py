@@ -69,6 +69,8 @@ def kind(verdict: Verdict) -> str:
     if verdict.call and text.startswith(verdict.call):
         text = text[len(verdict.call) :].lstrip("\n")
     head = text.partition("\n")[0][:1000].strip()
+    if status(verdict) == "known":
+        return head or "known"
     if status(verdict) in ("crashed", "hung", "unchecked"):
         return _DIGITS.sub("…", head)[:200] or status(verdict)
     raised = _RAISED.search(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -113,8 +114,7 @@ def _scoreboard(options: argparse.Namespace) -> int:
     from .scoreboard_html import render
 
     found = board([read(path) for path in options.results], [str(p) for p in options.results])
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(render(found), encoding="utf-8")
+    _write(options.output, render(found))
     print(options.output)
     return 0
 
@@ -142,6 +142,7 @@ def _bug_report(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
+    from . import summary
     from .merge import merge, missing_shards
     from .results import read, write
 
@@ -151,7 +152,9 @@ def _merge(options: argparse.Namespace) -> int:
     if lost:
         print(f"incomplete: shards missing: {', '.join(lost)}", file=sys.stderr)
         return 1
-    return _judged(run)
+    outcome = summary.outcome(run)
+    print(outcome.sentence)
+    return 0 if summary.ok(run) and not outcome.missing and run.footer is not None else 1
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -191,16 +194,6 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _judged(run: object) -> int:
-    from . import summary
-    from .results import Run
-
-    assert isinstance(run, Run)
-    outcome = summary.outcome(run)
-    print(outcome.sentence)
-    return 0 if summary.ok(run) and not outcome.missing and run.footer is not None else 1
-
-
 def _verify(options: argparse.Namespace) -> int:
     from . import summary
     from .merge import missing_shards
@@ -211,9 +204,8 @@ def _verify(options: argparse.Namespace) -> int:
     if run.identity.schema > SCHEMA:
         faults.append(f"schema {run.identity.schema} is newer than {SCHEMA}, which is read here")
     ids = [verdict.id for verdict in run.verdicts]
-    faults += [
-        f"{id}: more than one verdict" for id in sorted({i for i in ids if ids.count(i) > 1})
-    ]
+    times = sorted(Counter(ids).items())
+    faults += [f"{id}: more than one verdict" for id, number in times if number > 1]
     faults += [f"{id}: no verdict" for id in summary.missing(run)]
     faults += [f"shard {shard} is missing" for shard in missing_shards(run)]
     if run.footer is None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from conformance.case import Verdict
 
 from .causes import independent_of, kind, needed, signature, title
-from .matrix import Matrix, listed
-from .statuses import BAD, SEVERITY, rank, status
+from .statuses import SEVERITY, rank, status
 
 # A wrong answer spoils these checks as well: they hold outputs against the oracle, too.
 FOLLOWING = ("gradients", "laws", "layout", "special", "repeat", "state")
@@ -71,19 +70,18 @@ class Cluster:
         return self.first.examples.failed, self.first.examples.checked
 
 
-def clusters(table: Matrix, statuses: Sequence[str] = BAD) -> tuple[Cluster, ...]:
-    """The failures of a run, worst first, then those in most items.
+def clusters(failing: Iterable[Verdict]) -> tuple[Cluster, ...]:
+    """Failing verdicts by cause, worst first, then those in most items.
 
     Two verdicts are put together that fail in the same way (the same exception, wrong numbers, a
     wrong shape, …) on the same layer or its lazy or functional form, and need the same arguments.
     What other checks say of a layer whose values are wrong under the same arguments goes there.
 
     Args:
-        table: the run's verdicts.
-        statuses: which verdicts to take.
+        failing: the verdicts, in the order in which their causes shall stand.
     """
     groups: dict[tuple[str, str, str, tuple[str, ...]], list[Verdict]] = {}
-    for verdict in listed(table, statuses):
+    for verdict in failing:
         what, needs = kind(verdict), signature(verdict)
         # The same exception text is one cause, wherever it comes from.
         family = "" if what.startswith("raises ") else family_of(verdict.layer)

@@ -50,7 +50,7 @@ def _lines(run: Run, left_out: tuple[str, ...]) -> Iterator[bytes]:
     yield _encoded({"kind": "run", **vars(run.identity)})
     for verdict in verdicts(run):
         yield _line(verdict, left_out)
-    for line in run.benchmarks:
+    for line in (*run.benchmarks, *run.timing):
         yield _encoded(line)
     if run.footer is not None:
         yield _encoded({"kind": "footer", **vars(run.footer)})

@@ -15,13 +15,11 @@ from . import summary
 from .causes import numbers
 from .charts import heat_map, histogram, whisker
 from .data import pack, packed
-from .page import LISTED, MESSAGE, SCRIPT, Room, page
+from .page import Room, page
 from .performance import good, rate, share
 from .provenance import provenance
 from .results import Run
-from .text import SHORT, ratio, spread, visible
-
-__all__ = ["LISTED", "MESSAGE", "PAGE", "SCRIPT", "SHORT", "render"]
+from .text import ratio, spread, visible
 
 PAGE = 16_000_000
 """Characters of messages, calls and reproducers on one page; later ones are cut to `SHORT`."""
@@ -68,11 +66,11 @@ def render(run: Run, results: str = "RESULTS") -> str:
         HTML that needs no other file and no network, and always encodes as UTF-8.
     """
     table = summary.matrix(run)
-    bugs = summary.clusters(table)
-    known = summary.clusters(table, ("known",))
+    bugs = summary.clusters(summary.listed(table))
+    known = summary.clusters(summary.listed(table, ("known",)))
     covered = summary.spaces(run)
     data, left_out = packed(run)
-    told = {v.id for c in (*bugs, *known) for v in _told(c)}
+    told = {v.id for c in (*bugs, *known) for v in c.members[:MEMBERS]}
     return page(
         "report.html",
         run=run,
@@ -107,10 +105,6 @@ def render(run: Run, results: str = "RESULTS") -> str:
         results=results,
         quoted=shlex.quote(results),
     )
-
-
-def _told(cluster: summary.Cluster) -> tuple[Verdict, ...]:
-    return cluster.members[:MEMBERS]
 
 
 def _extra(run: Run, bugs: Iterable[summary.Cluster], covered: Iterable[summary.Space]) -> bytes:

@@ -51,7 +51,7 @@ def _numbers(run: Run, totals: summary.Tally) -> str:
 
 
 def _failures(table: summary.Matrix) -> list[str]:
-    bugs = summary.clusters(table)
+    bugs = summary.clusters(summary.listed(table))
     if not bugs:
         return []
     lines = [f"### {len(bugs)} likely cause{'s' if len(bugs) > 1 else ''} of failure", ""]

@@ -147,16 +147,6 @@ def totals(run: Run) -> Tally:
     return tally(verdicts(run), len(missing(run)))
 
 
-def failures(run: Run) -> tuple[Verdict, ...]:
-    """The verdicts that make the run fail, in the order of the matrix, worst first in a cell."""
-    return listed(matrix(run), BAD)
-
-
-def known(run: Run) -> tuple[Verdict, ...]:
-    """The known failures that still fail, in the order of the matrix."""
-    return listed(matrix(run), ("known",))
-
-
 def tally(found: Iterable[Verdict], gap: int = 0) -> Tally:
     """Sums over verdicts, and a number of items that have none."""
     found = tuple(found)
@@ -181,12 +171,12 @@ def margin_of(verdict: Verdict) -> float | None:
     return None if margin is None or math.isnan(margin) else margin
 
 
-def listed(table: Matrix, statuses: Sequence[str]) -> tuple[Verdict, ...]:
+def listed(table: Matrix, statuses: Sequence[str] = BAD) -> tuple[Verdict, ...]:
     """The verdicts of some statuses in the order of a matrix, worst first in a cell.
 
     Args:
         table: the matrix.
-        statuses: those wanted.
+        statuses: those wanted; by default those that make the run fail.
     """
     found: list[Verdict] = []
     for row in table.rows:

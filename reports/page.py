@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,23 +21,32 @@ SCRIPT = 100_000
 """Characters shown of a reproducer."""
 
 SHEETS = ("base", "parts", "views", "media")
+"""The files of the style sheet, in their order."""
+
 SCRIPTS = ("basics", "query", "views", "evidence", "keys")
-"""The files of the style sheet and of the script, in their order; the script is one function."""
+"""The files of the script, in their order; together they are one function."""
 
 LISTED = 200
 """Entries shown of lists that nothing else bounds: missing items, reasons, unreadable lines."""
 
 
-def page(template: str, **facts: Any) -> str:
+def page(
+    template: str,
+    sheets: Sequence[str] = SHEETS,
+    scripts: Sequence[str] = SCRIPTS,
+    **facts: Any,
+) -> str:
     """A page that needs no other file and no network, and always encodes as UTF-8.
 
     Args:
         template: its name.
+        sheets, scripts: the files of its style sheet and of its script; a page may have no script.
         facts: what the template speaks of.
     """
-    sheet = "".join(_source(f"{name}.css") for name in SHEETS)
-    parts = "".join(_source(f"{name}.js") for name in SCRIPTS)
+    sheet = "".join(_source(f"{name}.css") for name in sheets)
+    parts = "".join(_source(f"{name}.js") for name in scripts)
     script = f'"use strict";\n(() => {{\n{parts}}})();\n'
+    run = f"script-src '{_hash(script)}'; " if scripts else ""
     made = (
         _environment()
         .get_template(template)
@@ -44,7 +54,7 @@ def page(template: str, **facts: Any) -> str:
             sheet=Markup(sheet),
             script=Markup(script),
             policy=(
-                f"default-src 'none'; style-src '{_hash(sheet)}'; script-src '{_hash(script)}'; "
+                f"default-src 'none'; style-src '{_hash(sheet)}'; {run}"
                 "base-uri 'none'; form-action 'none'"
             ),
             glyphs=GLYPHS,

@@ -19,14 +19,12 @@ class Timing:
         lines: by layer, in the order in which they came.
         timed: how many were timed.
         mean: geometric mean of the ratios to torch, None without any.
-        slowest: the largest ratio's line.
         by: what the answers were held against.
     """
 
     lines: tuple[Benchmark, ...]
     timed: int
     mean: float | None
-    slowest: Benchmark | None
     by: tuple[str, ...] = ()
 
 
@@ -37,10 +35,9 @@ def timings(run: Run) -> Timing:
         kept[line.layer, line.name, line.dtype, line.device, line.direction] = line
     lines = tuple(kept.values())
     timed = [line for line in lines if line.status == "timed"]
-    ratios = [line for line in timed if good(line.ratio)]
-    slowest = max(ratios, key=lambda line: line.ratio or 0.0, default=None)
+    ratios = (line.ratio for line in timed if good(line.ratio))
     by = tuple(sorted({line.verified for line in timed if line.verified}))
-    return Timing(lines, len(timed), geometric_mean(line.ratio for line in ratios), slowest, by)
+    return Timing(lines, len(timed), geometric_mean(ratios), by)
 
 
 def benchmarks(run: Run) -> tuple[Benchmark, ...]:

@@ -148,7 +148,7 @@ class Run:
     verdicts: tuple[Verdict, ...]
     footer: Footer | None = None
     benchmarks: tuple[Mapping[str, Any], ...] = ()
-    notes: tuple[str, ...] = field(default_factory=tuple)
+    notes: tuple[str, ...] = ()
     timing: tuple[Mapping[str, Any], ...] = ()
 
 

@@ -9,18 +9,15 @@ from fractions import Fraction
 from conformance.case import Verdict
 
 from . import summary
-from .alike import Cluster, clusters
 from .merge import merge, missing_shards
 from .results import Identity, ResultsError, Run
+from .statuses import PARTLY
 
 # Runs that differ in one of these drew other cases, or judged them otherwise.
 SAME = ("suite", "profile", "seed", "examples")
 
 BESIDE = ("support",)
 """Checks that say nothing of conformance."""
-
-PARTLY = "partly"
-"""The status of a cell in which nothing fails, and something is unsupported."""
 
 Place = tuple[str, str, str]  # layer, check and dtype: one item of the space
 
@@ -32,20 +29,18 @@ class Cell:
     Args:
         items: of the space: the same for every backend.
         run: how many of them have a verdict here, or are not offered.
-        passed: how many passed.
         conforming: Σ over the items that passed of the share of examples that did, ÷ items.
         supported: Σ over all items of the share of examples not declined, ÷ items.
-        failures, known: clusters of failing verdicts, and of known failures.
+        failures, known: failing verdicts, and known failures, those of one cause together.
         status: the worst there is, `PARTLY`, or `"missing"` where nothing was run.
     """
 
     items: int
     run: int
-    passed: int
     conforming: Fraction
     supported: Fraction
-    failures: tuple[Cluster, ...]
-    known: tuple[Cluster, ...]
+    failures: tuple[summary.Cluster, ...]
+    known: tuple[summary.Cluster, ...]
     status: str
 
 
@@ -246,11 +241,10 @@ def _cell(verdicts: Sequence[Verdict | None], not_offered: int) -> Cell:
     return Cell(
         count,
         len(found) + not_offered,
-        len(passed),
         conforming,
         supported,
-        clusters([v for v in found if summary.status(v) in summary.BAD]),
-        clusters([v for v in found if summary.status(v) == "known"]),
+        summary.clusters([v for v in found if summary.status(v) in summary.BAD]),
+        summary.clusters([v for v in found if summary.status(v) == "known"]),
         status,
     )
 

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import functools
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from .page import page
+from .scoreboard import Board, Cell, Column
 
-from . import summary
-from .scoreboard import PARTLY, Board, Cell, Column
-from .text import cut, grouped, visible
-
-SHORT = 300
 LISTED = 100
 """Failures listed of one backend."""
 
 _NARROW = "\u202f"
-_WORDS: Mapping[str, str] = {"passed": "conforms", "missing": "not run"}
-_GLYPHS = {**summary.GLYPHS, PARTLY: "◐"}
 
 
 def render(board: Board) -> str:
@@ -34,11 +23,10 @@ def render(board: Board) -> str:
     Returns:
         HTML that needs no other file, no network and no script, and always encodes as UTF-8.
     """
-    environment = _environment()
-    assert environment.loader is not None
-    sheet = environment.loader.get_source(environment, "scoreboard.css")[0]
-    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
-    page = environment.get_template("scoreboard.html.j2").render(
+    return page(
+        "scoreboard.html",
+        ("base", "media", "scoreboard"),
+        (),
         board=board,
         identity=board.identity,
         headings=_headings(board.columns),
@@ -48,15 +36,11 @@ def render(board: Board) -> str:
             for k, layer in enumerate(board.layers)
         ],
         totals=[column.total for column in board.columns],
-        glyphs=_GLYPHS,
-        word=lambda status: _WORDS.get(status, status),
         failing=_failing,
+        percent=percent,
+        width=width,
         listed=LISTED,
-        sheet=Markup(sheet),
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; "
-        "form-action 'none'",
     )
-    return page.encode("utf-8", "backslashreplace").decode()
 
 
 def percent(share: Fraction) -> str:
@@ -88,7 +72,6 @@ def _failing(cell: Cell) -> str:
 
 def _headings(columns: Sequence[Column]) -> list[tuple[str, str]]:
     """Name and what tells a backend from others of its name: version and device."""
-    names = [column.backend for column in columns]
     found = []
     for column in columns:
         twins = [c for c in columns if c.backend == column.backend and c is not column]
@@ -99,7 +82,7 @@ def _headings(columns: Sequence[Column]) -> list[tuple[str, str]]:
             if any(_facts(twin).get(name) != value for twin in twins)
         ]
         version = facts.get(column.backend) or facts.get("version")
-        told = differs[:2] or ([version] if version and names.count(column.backend) == 1 else [])
+        told = differs[:2] or ([version] if version and not twins else [])
         found.append((column.backend, " · ".join([*told, column.device])))
     return found
 
@@ -137,31 +120,3 @@ def _identity(column: Column) -> list[tuple[str, str]]:
         *([("stopped by budget", f"{len(stopped)} items")] if stopped else []),
         ("incomplete", "; ".join(gaps) or "no"),
     ]
-
-
-def _breakable(text: str) -> Markup:
-    """A name as markup that may be broken after its dots."""
-    return Markup(str(escape(visible(cut(text)))).replace(".", ".<wbr>"))
-
-
-@functools.cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("conformance.reports"),
-        autoescape=True,
-        finalize=_finalize,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        cut=cut, grouped=grouped, percent=percent, width=width, breakable=_breakable
-    )
-    return environment
-
-
-def _finalize(value: Any) -> Any:
-    """Whatever a template prints is cut and made visible, unless it is markup already."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return visible(cut(value, 4 * SHORT))
-    return value

@@ -15,6 +15,9 @@ SEVERITY = ("crashed", "hung", "failed", "unchecked", "known", "unsupported", "p
 BAD = ("crashed", "hung", "failed", "unchecked")
 """Statuses that make a run fail."""
 
+PARTLY = "partly"
+"""On a scoreboard: nothing fails, and something is unsupported or was not run."""
+
 GLYPHS: Mapping[str, str] = {
     "passed": "✓",
     "failed": "✗",
@@ -24,8 +27,9 @@ GLYPHS: Mapping[str, str] = {
     "known": "≈",
     "unchecked": "?",
     "missing": "…",
+    PARTLY: "◐",
 }
-"""One character per status, and one for an item without a verdict."""
+"""One character per status, for an item without a verdict, and for `PARTLY`."""
 
 CHECKS = (
     "shape",

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from .clusters import Cluster, clusters
-from .matrix import Cell, Matrix, Row, Tally, failures, known, matrix, tally, totals
+from .matrix import Cell, Matrix, Tally, listed, matrix, totals
 from .numerics import Margins, margins
-from .outcome import (
-    CONFORMANT,
-    INCOMPLETE,
-    NOT_CONFORMANT,
-    NOTHING_PASSED,
-    Outcome,
-    outcome,
-)
-from .performance import Timing, timings
+from .outcome import CONFORMANT, INCOMPLETE, NOT_CONFORMANT, NOTHING_PASSED, outcome
+from .performance import timings
 from .reasons import Reason, unsupported
-from .space import Argument, Space, Value, spaces
+from .space import Space, spaces
 from .statuses import (
     BAD,
     CHECKS,
@@ -39,24 +32,18 @@ __all__ = [
     "NOTHING_PASSED",
     "NOT_CONFORMANT",
     "SEVERITY",
-    "Argument",
     "Cell",
     "Cluster",
     "Margins",
     "Matrix",
-    "Outcome",
     "Reason",
-    "Row",
     "Space",
     "Tally",
-    "Timing",
-    "Value",
     "clusters",
     "counts",
     "devices",
     "dtypes",
-    "failures",
-    "known",
+    "listed",
     "margins",
     "matrix",
     "missing",
@@ -64,7 +51,6 @@ __all__ = [
     "outcome",
     "spaces",
     "status",
-    "tally",
     "timings",
     "totals",
     "unsupported",

@@ -10,7 +10,6 @@ from test_report import identity, run_of, verdict
 
 from conformance.case import DIGITS, Column, Examples, Need, Verdict
 
-CHECKS = ("shape", "values", "gradients", "laws", "layout", "special", "state", "repeat", "errors")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 ARRAYS = (
     "Conv2d(2, 2, 1, dilation=2, groups=2) on input (2, 1, 1), float32, cpu\n"
@@ -83,7 +82,7 @@ def large(count: int, *, plain: bool = False) -> results.Run:
     generator = random.Random(0)
     layers = [f"Layer{k}" for k in range(45)]
     devices = [f"cuda:{k}" for k in range(1 + count // (45 * 9 * 4))]
-    places = [(a, b, c, d) for a in layers for c in DTYPES for d in devices for b in CHECKS]
+    places = [(a, b, c, d) for a in layers for c in DTYPES for d in devices for b in summary.CHECKS]
     found = []
     for layer, check, dtype, device in places[:count]:
         bad = generator.random() < 0.02

@@ -7,11 +7,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conformance.reports import compare, html
+from conformance.reports import compare, html, scoreboard_html
+from conformance.reports.scoreboard import board
 from made_runs import large, later, rich
 from test_report import NASTY, run_of, verdict
 
@@ -63,7 +65,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Opener]:
         )
         page.goto(file.as_uri() + hash)
         if settings.get("java_script_enabled", True):
-            _until(page, "document.querySelector('#shown').textContent")
+            _until(page, "document.querySelector('#shown')?.textContent !== ''")
         return page
 
     yield open_page
@@ -302,6 +304,16 @@ def test_a_comparison_can_be_filtered(opened: Opener) -> None:
     _ask(page, "-is:new status:failed")
     assert page.locator("tr[data-id]:visible").count() == 1
     assert "slower" in page.inner_text("#speed")
+    assert _violations(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_scoreboard_shuts_nobody_out(opened: Opener, scheme: str, width: int) -> None:
+    runs = [replace(rich(), identity=replace(rich().identity, backend=name)) for name in "abcdef"]
+    text = scoreboard_html.render(board(runs))
+    page = opened(text, color_scheme=scheme, viewport={"width": width, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert _violations(page) == []
 
 

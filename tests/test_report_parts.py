@@ -25,7 +25,7 @@ SAMPLE = Path(__file__).parent / "samples" / "schema1.jsonl"
 
 
 def _clusters(*verdicts: Any) -> tuple[summary.Cluster, ...]:
-    return summary.clusters(summary.matrix(run_of(*verdicts)))
+    return summary.clusters(summary.listed(summary.matrix(run_of(*verdicts))))
 
 
 def _wrong(layer: str, check: str, needs: tuple[str, ...] = ("groups",), **facts: Any) -> Any:
@@ -63,6 +63,22 @@ def test_other_causes_stay_apart() -> None:
     assert [len(cluster.members) for cluster in found] == [1, 2, 1, 1, 1]
     assert found[0].status == "crashed"
     assert found[1].title == "raises ValueError: expected 3 got 4"
+
+
+def test_known_failures_of_one_reason_are_one_whatever_the_check() -> None:
+    reason = "known failure: a bias of shape (1, 3) is broadcast"
+    given = [
+        verdict("Linear", check, dtype, "known", message=message)
+        for check, dtype, message in (
+            ("errors", "float32", reason),
+            ("values", "float64", reason),
+            ("errors", "float64", f"{reason}; another"),
+        )
+    ]
+    assert [(c.title, len(c.members)) for c in summary.clusters(given)] == [
+        (reason, 2),
+        (f"{reason}; another", 1),
+    ]
 
 
 def test_ids_of_bugs_do_not_hang_on_the_run() -> None:
@@ -191,12 +207,14 @@ def test_what_the_page_holds_are_the_results() -> None:
     import base64
     import gzip
 
-    text, left_out = packed(rich())
+    run = replace(rich(), timing=({"kind": "timing", "threads": 2},))
+    text, left_out = packed(run)
     lines = gzip.decompress(base64.b64decode(text)).splitlines()
     assert left_out == ()
     again = results.parse(lines)
-    assert again.verdicts == rich().verdicts
-    assert again.identity == rich().identity
+    assert again.verdicts == run.verdicts
+    assert again.identity == run.identity
+    assert (again.benchmarks, again.timing) == (run.benchmarks, run.timing)
 
 
 def test_outcomes_are_read_whatever_they_say() -> None:
