@@ -9,8 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from .case import Case
-from .features import arguments
-from .known import RELATIONS, meets
+from .known import RELATIONS, facts, meets
 
 _START = re.compile(r"(?P<name>[A-Za-z_][\w.]*)\s*(?P<relation>==|!=|>=|<=|=|>|<)\s*")
 _BETWEEN = re.compile(r"\s*(,|;|and|with|&)\s*")
@@ -35,11 +34,11 @@ class Claim:
 
     def about(self, case: Case) -> bool:
         """Whether the case has such an argument at all."""
-        return self.name in arguments(case)
+        return self.name in facts(case)
 
     def may_hold(self, case: Case) -> bool:
         """Whether the claim can be meant of the case: of a number for each dimension any may."""
-        value = arguments(case).get(self.name)
+        value = facts(case).get(self.name)
         if self._strictly(value):
             return True
         if self.relation == "==":
@@ -48,7 +47,7 @@ class Claim:
 
     def holds(self, case: Case) -> bool:
         """Whether the claim is true of the case: of a number for each dimension all must."""
-        value = arguments(case).get(self.name)
+        value = facts(case).get(self.name)
         if self.relation == "==" or not isinstance(value, (list, tuple)):
             return self._strictly(value)
         return bool(value) and all(self._strictly(v) for v in value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from .describe import case_text
 from .encoding import decode_case, encode_case
 from .isolation.limits import Limits, share_of_memory
 from .isolation.process import Child, ChildError, Died
-from .items import Item
 from .known import Known, KnownError, applying, read
 from .reports.results import Run
 from .reproducer import FOREIGN, shows_all
@@ -109,8 +107,7 @@ def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
         known = read(run.identity.backend, [path for path in paths if path.is_file()])
     except KnownError as error:
         raise ExplanationError(str(error)) from None
-    item = Item(verdict.layer, verdict.check, verdict.dtype, verdict.device)
-    found = list(applying(known, dataclasses.asdict(item), run.identity.backend).values())
+    found = list(applying(known, _item(verdict), run.identity.backend).values())
     if verdict.status == "known":
         return [entry for entry in found if entry.reason in (verdict.message or "")]
     if verdict.case is None:
@@ -122,17 +119,15 @@ def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
         return []
 
 
+def _item(verdict: Verdict) -> dict[str, str]:
+    return {name: getattr(verdict, name) for name in ("layer", "check", "dtype", "device")}
+
+
 def _run(run: Run, verdict: Verdict, case: Case, entry: Known) -> tuple[str, str | None]:
     """What the check says of a pinned case, and a script of it; empty where it cannot be run."""
     name = run.identity.options.get("backend", run.identity.backend)
     child = Child(name, 1, 0, (), Limits(TIMEOUT, share_of_memory(1)))
-    item = {
-        "layer": verdict.layer,
-        "check": verdict.check,
-        "dtype": verdict.dtype,
-        "device": verdict.device,
-    }
-    request = {"item": item, "case": encode_case(case)}
+    request = {"item": _item(verdict), "case": encode_case(case)}
     try:
         try:
             said = str(child.ask(request).get("message", ""))

@@ -9,24 +9,8 @@ from .case import Case
 from .catalogue import CATALOGUE
 from .known import facts
 
-# The modules' oracles hand these on, so that the catalogue does not know their defaults.
-_CONVOLUTION = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros"}
 _PER_DIMENSION = ("kernel_size", "stride", "padding", "dilation", "output_padding")
 _DIMENSIONS = 3  # of an input's shape, counted from its end
-
-
-def arguments(case: Case) -> dict[str, Any]:
-    """Arguments with their defaults, keywords, and the inputs' number of dimensions and sizes.
-
-    Args:
-        case: the case.
-    """
-    found: dict[str, Any] = {}
-    if "conv" in case.call.layer.lower():
-        found |= _CONVOLUTION
-        if "transpose" in case.call.layer.lower():
-            found["output_padding"] = 0
-    return found | facts(case)
 
 
 def features(case: Case) -> dict[str, Any]:
@@ -39,7 +23,7 @@ def features(case: Case) -> dict[str, Any]:
         case: the case.
     """
     row, call = CATALOGUE[case.call.layer], case.call
-    found = arguments(case)
+    found = facts(case)
     plain: dict[str, Any] = {}
     for name, value in found.items():
         plain |= _spread(name, value)

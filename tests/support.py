@@ -7,10 +7,13 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from conformance.backends import ModuleBackend
+import numpy as np
+import pytest
+
 from conformance.backends.declared import numerics_of
+from conformance.backends.registry import devices_of
 from conformance.backends.torch import backend as torch_backend
-from conformance.case import Call, Case, Unsupported
+from conformance.case import Call, Case, Unsupported, Verdict
 from conformance.catalogue import CATALOGUE
 from conformance.drawing import draw_cases
 from conformance.engine import Engine
@@ -46,6 +49,30 @@ def first_failure(
         except Failure as failure:
             return index, failure
     return None
+
+
+def verdict(
+    backend: Any, layer: str, check: str = "values", dtype: str = "float32", examples: int = 40
+) -> Verdict:
+    """What an item of a shipped backend comes to, its known failures known, on its first device."""
+    item = Item(layer, check, dtype, devices_of(backend)[0])
+    return Engine(backend, examples, 0, shipped(backend.name)).run(item)
+
+
+def status(
+    backend: Any, layer: str, check: str = "values", dtype: str = "float32", examples: int = 40
+) -> str:
+    """The verdict's status only."""
+    return verdict(backend, layer, check, dtype, examples).status
+
+
+def assert_declined(
+    backend: Any, layer: str, arguments: dict[str, Any], shape: tuple[int, ...], reason: str
+) -> None:
+    """A call without a state, on ones, is built and then declined for a reason."""
+    built = backend.build(Call(layer, arguments, {}, "float32", "cpu"))
+    with pytest.raises(Unsupported, match=reason):
+        built(built.put(np.ones(shape)))
 
 
 @lru_cache
@@ -102,14 +129,3 @@ class Spoiled:
     def build(self, call: Call) -> SpoiledLayer:
         """torch's layer, spoiled."""
         return SpoiledLayer(torch_backend.build(call), self._spoil)
-
-
-class MetaBackend(ModuleBackend):
-    """torch on its device without values."""
-
-    def devices(self) -> list[str]:
-        """The meta device only."""
-        return ["meta"]
-
-
-meta_backend = MetaBackend("meta")

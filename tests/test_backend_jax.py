@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from support import assert_declined, status
 
 pytest.importorskip("jax")
 
-from conformance import Call, Unsupported
+from conformance import Call
 from conformance.backends import jax as adapter
-from conformance.engine import Engine
-from conformance.items import Item
-from conformance.known import shipped
+from conformance.formats import format_of
 
-
-def _status(layer: str, check: str = "values", dtype: str = "float32", examples: int = 40) -> str:
-    engine = Engine(adapter.backend, examples, 0, shipped("jax"))
-    return engine.run(Item(layer, check, dtype, "cpu")).status
+_status = partial(status, adapter.backend)
 
 
 @pytest.mark.parametrize(
@@ -37,11 +34,16 @@ def test_items_pass(layer: str, check: str, dtype: str) -> None:
 
 def test_layouts_and_initial_values_are_declined() -> None:
     assert _status("functional.linear", "layout") == "unsupported"
-    built = adapter.backend.build(
-        Call("Linear", {"in_features": 2, "out_features": 2}, {}, "float32", "cpu")
-    )
-    with pytest.raises(Unsupported, match="initial values"):
-        built(built.put(np.ones((1, 2))))
+    sizes = {"in_features": 2, "out_features": 2}
+    assert_declined(adapter.backend, "Linear", sizes, (1, 2), "initial values")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_subnormal_numbers_are_flushed_where_that_is_declared(dtype: str) -> None:
+    built = adapter.backend.build(Call("functional.linear", {}, {}, dtype, "cpu"))
+    tiny, one = built.put(np.array([[format_of(dtype).tiny]])), built.put(np.ones((1, 1)))
+    flushed = bool(built.get(built(tiny, one)) == 0)
+    assert flushed is adapter.backend.numerics(dtype).flush_to_zero
 
 
 def test_swapped_gates_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:

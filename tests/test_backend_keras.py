@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
-import numpy as np
 import pytest
+from support import assert_declined, status
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 pytest.importorskip("keras")
 
-from conformance import Call, Unsupported
 from conformance.backends import keras as adapter
-from conformance.engine import Engine
-from conformance.items import Item
-from conformance.known import shipped
 
-
-def _status(layer: str, check: str = "values", dtype: str = "float32") -> str:
-    engine = Engine(adapter.backend, 40, 0, shipped("keras"))
-    return engine.run(Item(layer, check, dtype, "cpu")).status
+_status = partial(status, adapter.backend)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +58,4 @@ def test_a_dropped_dilation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_it_lacks_is_declined(arguments: dict[str, Any], reason: str) -> None:
     given = {"in_channels": 2, "out_channels": 2, "kernel_size": 1, **arguments}
-    built = adapter.backend.build(Call("Conv1d", given, {}, "float32", "cpu"))
-    with pytest.raises(Unsupported, match=reason):
-        built(built.put(np.ones((1, 2, 3))))
+    assert_declined(adapter.backend, "Conv1d", given, (1, 2, 3), reason)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-import numpy as np
 import pytest
+from support import assert_declined, status
 
 pytest.importorskip("mlx.core")
 
-from conformance import Call, Unsupported
 from conformance.backends import mlx as adapter
-from conformance.engine import Engine
-from conformance.items import Item
-from conformance.known import shipped
 
-
-def _status(layer: str, check: str = "values", dtype: str = "float32", examples: int = 40) -> str:
-    engine = Engine(adapter.backend, examples, 0, shipped("mlx"))
-    return engine.run(Item(layer, check, dtype, "cpu")).status
+_status = partial(status, adapter.backend)
 
 
 @pytest.mark.parametrize("layer", ["Conv1d", "functional.conv2d", "LSTM", "GRU", "RNN", "Bilinear"])
@@ -74,8 +68,5 @@ def test_a_dropped_dilation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_it_lacks_is_declined(layer: str, arguments: dict[str, Any], reason: str) -> None:
-    dims = int(layer[-2])
     given = {"in_channels": 2, "out_channels": 2, "kernel_size": 1, **arguments}
-    built = adapter.backend.build(Call(layer, given, {}, "float32", "cpu"))
-    with pytest.raises(Unsupported, match=reason):
-        built(built.put(np.ones((1, 2) + (3,) * dims)))
+    assert_declined(adapter.backend, layer, given, (1, 2) + (3,) * int(layer[-2]), reason)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from support import cases
+from support import cases, verdict
 
 from conformance.backends import torch_export, torch_meta
 from conformance.backends.declared import budget_of, timeout_of, values_per_structure
 from conformance.backends.registry import BackendError, devices_of
-from conformance.case import Verdict
 from conformance.engine import Engine
 from conformance.items import Item
-from conformance.known import shipped
 from conformance.plugin.options import devices
 
 needs_compiler = pytest.mark.skipif(
@@ -24,9 +23,7 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
-def _verdict(backend: Any, layer: str, check: str, examples: int = 10) -> Verdict:
-    item = Item(layer, check, "float32", devices_of(backend)[0])
-    return Engine(backend, examples, 0, shipped(backend.name)).run(item)
+_verdict = partial(verdict, examples=10)
 
 
 # --- meta ---
@@ -34,7 +31,7 @@ def _verdict(backend: Any, layer: str, check: str, examples: int = 10) -> Verdic
 
 @pytest.mark.parametrize("layer", ["Conv2d", "LSTM", "LazyLinear", "functional.conv_transpose1d"])
 def test_meta_infers_shapes_and_has_no_values(layer: str) -> None:
-    assert _verdict(torch_meta.backend, layer, "shape", 40).status == "passed"
+    assert _verdict(torch_meta.backend, layer, "shape", examples=40).status == "passed"
     values = _verdict(torch_meta.backend, layer, "values")
     assert values.status == "unsupported"
     assert "values on device 'meta'" in str(values.message)
@@ -42,7 +39,7 @@ def test_meta_infers_shapes_and_has_no_values(layer: str) -> None:
 
 def test_meta_accepts_invalid_calls_and_every_one_is_known() -> None:
     for layer in ("Conv1d", "functional.conv_transpose2d", "Linear", "RNNCell"):
-        assert _verdict(torch_meta.backend, layer, "errors", 60).status == "known"
+        assert _verdict(torch_meta.backend, layer, "errors", examples=60).status == "known"
         item = Item(layer, "errors", "float32", "meta")
         assert Engine(torch_meta.backend, 60, 0).run(item).status == "failed"
 
@@ -53,7 +50,7 @@ def test_a_wrong_shape_on_meta_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
         return y.new_empty((*y.shape[:-1], y.shape[-1] + (keywords.get("dilation", 1) != 1)))
 
     monkeypatch.setattr(torch.nn.functional, "conv1d", too_long)
-    verdict = _verdict(torch_meta.backend, "functional.conv1d", "shape", 40)
+    verdict = _verdict(torch_meta.backend, "functional.conv1d", "shape", examples=40)
     assert verdict.status == "failed"
     assert "shape of output" in str(verdict.message)
 
@@ -82,7 +79,7 @@ def test_a_program_serves_all_weights_of_a_structure(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.export, "export", lambda *a, **k: calls.append(a) or export(*a, **k))
     backend = torch_export.ExportBackend("torch-export")
     assert values_per_structure(backend) == 10
-    assert _verdict(backend, "Linear", "values", 20).status == "passed"
+    assert _verdict(backend, "Linear", "values", examples=20).status == "passed"
     assert len(calls) == 2
 
 
@@ -95,7 +92,7 @@ def test_a_program_of_another_structure_is_caught(monkeypatch: pytest.MonkeyPatc
             return layer
 
     monkeypatch.setattr(torch_export, "_signature", lambda tree: ())
-    assert _verdict(Forgetful("torch-export"), "Conv1d", "values", 40).status == "failed"
+    assert _verdict(Forgetful("torch-export"), "Conv1d", "values", examples=40).status == "failed"
 
 
 def test_export_declines_what_depends_on_data() -> None:

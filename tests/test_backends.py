@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import Spoiled, meta_backend
+from support import Spoiled
 
 import conformance
 from conformance import Backend, Call, Layer, Unsupported
@@ -315,15 +315,6 @@ def test_wrap_is_applied_to_every_module() -> None:
             return lambda *inputs: -module(*inputs)
 
     assert _verdict(Negated("negated")).status == "failed"
-
-
-def test_meta_device_checks_shapes_and_has_no_values() -> None:
-    for layer in ("Conv2d", "LSTM", "LazyLinear", "functional.conv_transpose1d"):
-        shape = _verdict(meta_backend, layer, "shape", device="meta")
-        assert shape.status == "passed", shape.message
-        values = _verdict(meta_backend, layer, "values", device="meta")
-        assert values.status == "unsupported"
-        assert "values on device 'meta'" in str(values.message)
 
 
 def test_function_backend_never_swallows_an_argument() -> None:

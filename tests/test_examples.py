@@ -70,6 +70,7 @@ def test_torch_shaped_example_in_every_check(installed: Path, tmp_path: Path) ->
         "--conformance-layer=Linear", "--conformance-dtype=float32,bfloat16",
     )  # fmt: skip
     _passes(result)
+    assert "18 passed" in result.stdout, result.stdout
 
 
 def test_numpy_only_example_has_every_layer(installed: Path, tmp_path: Path) -> None:
@@ -89,6 +90,7 @@ def test_numpy_only_example_in_every_check(installed: Path, tmp_path: Path) -> N
         "--conformance-dtype=float32", "--conformance-seed=1",
     )  # fmt: skip
     _passes(result)
+    assert "36 passed, 7 unsupported" in result.stdout, result.stdout
 
 
 def test_numpy_only_example_does_not_need_torch(installed: Path) -> None:

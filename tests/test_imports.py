@@ -54,7 +54,10 @@ def _starts(name: str, *prefixes: str) -> bool:
 
 WITH_TORCH = {
     f"conformance.backends.{name}"
-    for name in ("module", "torch", "torch_compile", "torch_export", "onnxruntime_export", "keras")
+    for name in (
+        *("module", "torch", "torch_compile", "torch_export", "torch_layouts"),
+        *("onnxruntime_export", "keras"),
+    )
 }
 
 

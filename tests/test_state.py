@@ -11,12 +11,13 @@ import numpy as np
 import planted
 import pytest
 import torch
-from support import LAYERS, SpoiledLayer, cases, meta_backend
+from support import LAYERS, SpoiledLayer, cases
 from torch import nn
 
 from conformance.backends import FunctionBackend, ModuleBackend, implements
 from conformance.backends.declared import numerics_of
 from conformance.backends.torch import backend as torch_backend
+from conformance.backends.torch_meta import backend as meta_backend
 from conformance.case import Case, Unsupported
 from conformance.catalogue import CATALOGUE
 from conformance.checks import state, values

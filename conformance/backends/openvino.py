@@ -39,7 +39,6 @@ class OpenVino(GraphBackend):
 
     fixed = True
     constant = False
-    isolate = "process"
     compile_seconds = 0.1  # with the several shapes that a case's checks ask for
     refusals = (ov.frontend.GeneralFailure, ov.frontend.OpConversionFailure)
 

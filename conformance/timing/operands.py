@@ -115,12 +115,20 @@ class Operands:
         return max(math.prod(weight[1:]), 1)
 
     def _density(self, terms: int) -> float:
-        """Which share of the elements may differ from 0 so that sums stay exact."""
+        """Which share of the elements may differ from 0 so that sums stay exact.
+
+        All, if whole numbers up to 4 and more have room (see `_largest`); else some 16 of a sum.
+        """
         bits = format_of(self.timed.dtype).bits
         return 1.0 if 2**bits >= 64 * terms else min(1.0, 16 / terms)
 
     def _largest(self) -> tuple[int, int]:
-        """Of the whole numbers among weights and data."""
+        """Of the whole numbers among weights and data.
+
+        Σ|products| comes to 2^bits / 4, which leaves room for the bias: `terms` products of equal
+        factors, or 16 products, in the mean, of weights up to 2^bits / 64 with −1, 0 and 1. What
+        is not exact all the same is given its bound by the oracle.
+        """
         bits = format_of(self.timed.dtype).bits
         factors = 3 if "ilinear" in self.timed.layer else 2
         if self._density(self._terms) < 1:

@@ -25,9 +25,11 @@ import numpy as np
 CONFIDENCE = 0.95
 # The interval of 12 leaves out the two least and the two largest: 1 − 2·79·2⁻¹² = .96.
 LEAST_BLOCKS = 12
+# Its interval, from the 40th to the 61st ratio, narrows by the root of what more blocks cost.
 MOST_BLOCKS = 100
 # A round lasts so long that reading the clock (some 50 ns) does not count.
 ROUND = 5e-4
+# Inputs and outputs of a round are all kept until it ends.
 MOST_CALLS = 64
 # Fresh inputs of a round beyond this would no longer come out of a cache.
 ROUND_BYTES = 4 << 20
