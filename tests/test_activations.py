@@ -98,6 +98,8 @@ def test_an_operand_that_is_rounded_when_read_is_in_doubt_where_declared() -> No
     read = exactly(value, Precision.of("float32", Numerics(operand_roundoff=2.0**-8)))
     assert read.error.tolist() == [3.0 * 2.0**-8, 0.0, 0.0]
     assert exactly(value, Precision.of("float32")).error.tolist() == [0.0] * 3
+    # float32's largest number is infinite in bfloat16.
+    assert exactly(np.array([FORMATS["float32"].largest]), read.precision).error[0] == np.inf
 
 
 def test_the_new_gate_may_add_its_bias_first_or_last() -> None:

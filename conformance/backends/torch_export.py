@@ -100,6 +100,8 @@ class ExportBackend(ModuleBackend):
         layer = super().build(call)
         module = _Function(layer.function) if layer.module is None else layer.module
         layer.function = _Exported(call, module, self._programs)
+        # A program has none; those of the module tell whether it happened to be exported.
+        layer.attributes = dict  # type: ignore[method-assign]
         return layer
 
 

@@ -221,7 +221,10 @@ def exactly(values: np.ndarray, precision: Precision) -> Rounded:
     error = np.zeros(values.shape)
     if precision.operand_unit:
         size = _magnitude(values)
-        error = np.where(np.isfinite(size), precision.operand_unit * size, 0.0)
+        read = precision.operand_unit * size
+        # Rounded up, the largest numbers leave the range.
+        read = np.where(size + read > precision.largest, np.inf, read)
+        error = np.where(np.isfinite(size), read, 0.0)
     return Rounded(values, error, precision)
 
 
