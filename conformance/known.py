@@ -21,6 +21,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from .case import Case
 from .catalogue import CATALOGUE
+from .cpu import features
 from .encoding import decode_case
 
 _COMPARISON = re.compile(r"^(==|!=|>=|<=|>|<)\s*(.+)$")
@@ -47,6 +48,7 @@ _FIELDS = {
     "backend": str,
     "when": dict,
     "versions": dict,
+    "cpu": dict,
     "reason": str,
     "link": str,
     "case": str,
@@ -72,6 +74,7 @@ class Known:
             these such as `"padding - dilation * (kernel_size - 1)"`, taken for each dimension → a
             value, a comma list of globs, or a comparison such as `">1"`.
         versions: package → specifier; outside them the entry does not apply.
+        cpu: instruction set → whether the CPU has it (`cpu.features`); likewise.
         reason, link: why it fails, and where that is discussed.
         case: the pinned failing case.
         status: `"failed"`, or `"crashed"` or `"hung"` where the backend's process is lost: the
@@ -87,6 +90,7 @@ class Known:
     backend: str = "*"
     when: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    cpu: Mapping[str, bool] = field(default_factory=dict)
     link: str = ""
     case: Case | None = None
     status: str = "failed"
@@ -98,7 +102,7 @@ class Known:
         return self.status != "failed"
 
     def applies(self, *, layer: str, check: str, dtype: str, device: str, backend: str) -> bool:
-        """Whether the entry is about an item, in the versions that are installed."""
+        """Whether the entry is about an item, in the versions installed and on this CPU."""
         pairs = (
             (layer, self.layer),
             (check, self.check),
@@ -106,8 +110,10 @@ class Known:
             (device, self.device),
             (backend, self.backend),
         )
-        return all(_named(name, patterns) for name, patterns in pairs) and all(
-            _installed(package, specifier) for package, specifier in self.versions.items()
+        return (
+            all(_named(name, patterns) for name, patterns in pairs)
+            and all(_installed(package, wanted) for package, wanted in self.versions.items())
+            and all((name in features()) == there for name, there in self.cpu.items())
         )
 
     def covers(self, case: Case) -> bool:
@@ -218,6 +224,9 @@ def _entry(table: Mapping[str, Any], where: str) -> Known:
             raise KnownError(
                 f"{where}: versions.{package}={specifier!r}: expected a specifier such as '>=2.13'"
             ) from None
+    for feature, there in table.get("cpu", {}).items():
+        if not isinstance(there, bool):
+            raise KnownError(f"{where}: cpu.{feature}={there!r}: expected true or false")
     facts = dict(table)
     if "case" in facts:
         try:

@@ -27,6 +27,7 @@ from conformance.reports.results import (
 )
 from conformance.reports.results import parse as parse_lines
 
+from conformance import cpu
 from conformance.backends import ModuleBackend
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Call, Case, Examples, Verdict
@@ -274,10 +275,29 @@ def test_a_known_failure_applies_only_in_its_versions(failed: Verdict) -> None:
     assert _with(text.replace('"<1"', '">=2", no_such_package = ">0"')).status == "failed"
 
 
+def test_a_known_failure_applies_only_on_its_cpu(
+    failed: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"model name": "Some CPU", "flags": "fpu avx512bw avx512_bf16 amx_bf16"}
+    monkeypatch.setattr(cpu, "facts", lambda: said)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    text = _known(failed, when='{ groups = ">1" }', cpu="{ avx512_bf16 = true, amx_bf16 = true }")
+    assert cpu.name() == "Some CPU (avx512bw, avx512_bf16, amx_bf16)"
+    assert _with(text).status == "known"
+    assert _with(text.replace("amx_bf16 = true", "amx_bf16 = false")).status == "failed"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx512_core_bf16")
+    assert cpu.name() == "Some CPU (avx512bw, avx512_bf16)"
+    assert _with(text).status == "failed"
+    assert _with(text.replace("amx_bf16 = true", "amx_bf16 = false")).status == "known"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert cpu.name() == "Some CPU"
+
+
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
         ({"layer": '"Conv9d"'}, "names no layer"),
+        ({"cpu": '{ amx_bf16 = "yes" }'}, "expected true or false"),
         ({"reason": '""'}, "reason is missing"),
         ({"since": '"2"'}, "no field 'since'"),
         ({"check": "3"}, "check=3: expected str"),

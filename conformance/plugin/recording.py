@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from .. import __version__
+from .. import __version__, cpu
 from ..case import Examples, Verdict
 from ..reports import summary
 from ..reports.results import SCHEMA, Footer, Identity, Run, Writer, parse
@@ -244,7 +244,7 @@ def _identity(session: Session) -> Identity:
         hypothesis=_version("hypothesis") or "unknown",
         python=platform.python_version(),
         os=platform.platform(),
-        cpu=_cpu(),
+        cpu=cpu.name(),
         threads={name: os.environ[name] for name in THREADS if name in os.environ},
         devices=session.plan.devices,
         dtypes=settings.dtypes,
@@ -268,16 +268,6 @@ def _identity(session: Session) -> Identity:
 
 def _workers(config: pytest.Config) -> str:
     return str(getattr(config.option, "numprocesses", None) or 0)
-
-
-def _cpu() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _git() -> dict[str, str] | None:
