@@ -1,0 +1,91 @@
+"""What the campaigns came to: torch held against the suite at many seeds, as a Markdown table.
+
+Run by `tox -e campaign` and `tox -e campaign-long`, which take hours: a run is a row, whichever
+machine made it, and a later row of the same seed, examples and shard replaces the earlier one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from conformance.reports import summary
+from conformance.reports.results import Run, read
+
+COLUMNS = (
+    *("seed", "examples", "shard", "items", "passed", "known", "failed", "comparisons"),
+    *("largest error ÷ bound", "torch", "suite at", "CPU", "day", "minutes"),
+)
+HEAD = f"""\
+# No false alarm
+
+Written by `tests/campaign_table.py`, after `tox -e campaign` (ten seeds) and `tox -e campaign-long`
+(twenty times the examples, in shards where time is short): torch against the suite, all checks.
+Known are items that failed as the [known failures](../conformance/known_failures/torch.toml) say;
+failed takes in crashes, hangs and items in which nothing was compared.
+
+| {" | ".join(COLUMNS)} |
+|{"---|" * len(COLUMNS)}
+"""
+_KEY = re.compile(r"^\| (\d+) \| (\d+) \| (\d+)/(\d+) \|")
+
+
+def row(run: Run) -> str:
+    """One run.
+
+    Args:
+        run: as its results file holds it.
+    """
+    identity, counts, totals = run.identity, summary.counts(run), summary.totals(run)
+    wrong = len(summary.verdicts(run)) - sum(
+        counts.get(status, 0) for status in ("passed", "known", "unsupported")
+    )
+    cells = (
+        identity.seed, identity.examples, identity.shard, len(identity.items),
+        counts.get("passed", 0), counts.get("known", 0), wrong, f"{totals.comparisons:,}",
+        "–" if totals.margin is None else f"{totals.margin:.3f}", identity.torch,
+        (identity.git or {}).get("commit", "?")[:7], identity.cpu, identity.started[:10],
+        "cut short" if run.footer is None else f"{run.footer.seconds / 60:.1f}",
+    )  # fmt: skip
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def merged(table: str, rows: list[str]) -> str:
+    """The table with new rows in it, by examples, seed and shard.
+
+    Args:
+        table: as it stands; empty if there is none yet.
+        rows: new ones.
+    """
+    found: dict[tuple[int, ...], str] = {}
+    for line in (*table.splitlines(), *rows):
+        match = _KEY.match(line)
+        if match:
+            seed, examples, part, count = map(int, match.groups())
+            found[examples, seed, count, part] = line
+    return HEAD + "".join(f"{found[key]}\n" for key in sorted(found))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Add results files to the table; 1 if a row of the table has failures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", nargs="+", type=Path)
+    parser.add_argument("--table", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    before = options.table.read_text(encoding="utf-8") if options.table.exists() else ""
+    text = merged(before, [row(read(path)) for path in options.results])
+    options.table.write_text(text, encoding="utf-8")
+    broken = [line for line in text.splitlines() if _KEY.match(line) and _failed(line)]
+    print("\n".join(broken) or f"{options.table}: no failure")
+    return 1 if broken else 0
+
+
+def _failed(line: str) -> bool:
+    cells = [cell.strip() for cell in line.split("|")]
+    return cells[7] != "0" or cells[-2] == "cut short"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The table of campaigns: a row for every run, replaced by a later one, and the exit status."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from campaign_table import main
+from conformance.reports.results import Run, write
+from test_report import run_of, verdict
+
+A = verdict("Linear", "values", "float32", "passed")
+B = verdict("Linear", "shape", "float32", "passed")
+
+
+def _rows(table: Path) -> list[str]:
+    return [line for line in table.read_text(encoding="utf-8").splitlines() if line[2:3].isdigit()]
+
+
+def _written(path: Path, run: Run, *, seed: int, shard: str = "1/1") -> str:
+    write(path, replace(run, identity=replace(run.identity, seed=seed, shard=shard)))
+    return str(path)
+
+
+def test_a_run_is_a_row_and_a_later_one_takes_its_place(tmp_path: Path) -> None:
+    table = tmp_path / "table.md"
+    clean = run_of(A, replace(B, status="known"))
+    second = _written(tmp_path / "2.jsonl", clean, seed=10)
+    first = _written(tmp_path / "1.jsonl", clean, seed=9)
+    assert main([second, "--table", str(table)]) == 0
+    assert main([first, "--table", str(table)]) == 0
+    shards = [_written(tmp_path / f"s{k}.jsonl", clean, seed=9, shard=f"{k}/2") for k in (2, 1)]
+    assert main([*shards, "--table", str(table)]) == 0
+    found = _rows(table)
+    assert [row.split(" | ")[0][2:] for row in found] == ["9", "9", "9", "10"]
+    assert [row.split(" | ")[2] for row in found] == ["1/1", "1/2", "2/2", "1/1"]
+    assert found[0].split(" | ")[3:7] == ["2", "1", "1", "0"]
+    assert main([first, "--table", str(table)]) == 0
+    assert _rows(table) == found
+
+
+@pytest.mark.parametrize("status", ["failed", "crashed", "hung", "unchecked"])
+def test_a_failure_in_the_table_is_the_exit_status(tmp_path: Path, status: str) -> None:
+    table = tmp_path / "table.md"
+    bad = run_of(A, replace(B, status=status))
+    assert main([_written(tmp_path / "1.jsonl", bad, seed=1), "--table", str(table)]) == 1
+    good = _written(tmp_path / "2.jsonl", run_of(A), seed=2)
+    assert main([good, "--table", str(table)]) == 1
+    assert main([_written(tmp_path / "1.jsonl", run_of(A), seed=1), good,
+                 "--table", str(table)]) == 0  # fmt: skip
+
+
+def test_a_run_cut_short_is_no_evidence(tmp_path: Path) -> None:
+    run = replace(run_of(A), footer=None)
+    table = tmp_path / "table.md"
+    assert main([_written(tmp_path / "1.jsonl", run, seed=1), "--table", str(table)]) == 1
+    assert "cut short" in table.read_text(encoding="utf-8")
