@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from ..formats import FORMATS
 from .precision import Precision
-from .rounding import Node, Rounded, quanta
+from .rounding import Node, Rounded, quanta, with_node
 
 
 def leaf(values: np.ndarray, precision: Precision) -> Rounded:
@@ -77,7 +76,7 @@ def accumulate(parts: Sequence[Rounded]) -> Rounded:
     are at most n·u·Σ|terms| (counted on top of the parts' own, which a sum of all may not do).
     """
     if len(parts) == 1:
-        return replace(parts[0], node=None)
+        return with_node(parts[0], None)
     precision = parts[0].precision
     value, error = parts[0].value, parts[0].error
     magnitude = _size(parts[0])
