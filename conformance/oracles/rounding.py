@@ -116,6 +116,12 @@ class Rounded:
         """|value| + error."""
         return self.size + self.error if self.doubtful else self.size
 
+    def with_error(self, error: np.ndarray) -> Rounded:
+        """The same, further in doubt."""
+        return Rounded(
+            self.value, error, self.precision, self.magnitude, self.grain, self.terms, self.node
+        )
+
     @lazy
     def bare(self) -> Rounded:
         """Without its history: numbers in doubt, whatever they were sums of."""
