@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..formats import FORMATS
-from .rounding import OWN, Rounded, traced
+from .rounding import OWN, Rounded, product_is_exact, sum_is_exact, traced
 from .saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 
 
@@ -167,8 +167,13 @@ def _blends_exactly(z: Rounded, n: Rounded, h: Rounded) -> np.ndarray:
     # n alone, or h alone: nothing is there to round.
     asked = exact & ~((z.value == 0) | ((z.value == 1) & (n.value == 0)))
     if asked.any():
-        z, n, h = (x.bare[asked] for x in (z, n, h))
-        minus_n = Rounded(-n.value, n.error, n.precision)
-        weighted, from_n = _one_minus(z) * n + z * h, n + z * (h + minus_n)
-        exact[asked] = (weighted.error == 0) & (from_n.error == 0)
+        a, b, c, precision = z.value[asked], n.value[asked], h.value[asked], z.precision
+        one, rest, between = np.ones_like(a), 1.0 - a, c - b
+        # What is in doubt is exact again where it is multiplied by 0.
+        weighted = (b == 0) | sum_is_exact(one, -a, precision)
+        weighted &= product_is_exact(rest, b, precision) & product_is_exact(a, c, precision)
+        weighted &= sum_is_exact(rest * b, a * c, precision)
+        from_n = (a == 0) | sum_is_exact(c, -b, precision)
+        from_n &= product_is_exact(a, between, precision)
+        exact[asked] = weighted & from_n & sum_is_exact(b, a * between, precision)
     return exact

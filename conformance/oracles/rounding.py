@@ -312,6 +312,26 @@ def _rounded(
     return result
 
 
+def sum_is_exact(a: np.ndarray, b: np.ndarray, precision: Precision) -> np.ndarray:
+    """Where `Rounded` has no error for a + b, of numbers without one."""
+    value = a + b
+    if not precision.bits:
+        return value == 0
+    limit = np.ldexp(np.minimum(quanta(a), quanta(b)), precision.bits)
+    exact = (np.abs(a) + np.abs(b) <= limit) & (np.abs(value) <= precision.largest)
+    return exact | (value == 0)
+
+
+def product_is_exact(a: np.ndarray, b: np.ndarray, precision: Precision) -> np.ndarray:
+    """Where `Rounded` has no error for a·b, of numbers without one."""
+    value, quantum = a * b, quanta(a) * quanta(b)
+    if not precision.bits:
+        return value == 0
+    size = np.abs(value)
+    exact = (size <= np.ldexp(quantum, precision.bits)) & (size <= precision.largest)
+    return (exact & (quantum >= precision.underflow)) | (value == 0)
+
+
 def multilinear(
     function: Callable[..., np.ndarray],
     *operands: Rounded,
