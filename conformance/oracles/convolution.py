@@ -216,11 +216,12 @@ def convolve_transposed(
     w = weight.reshape(groups, channels // groups, per_group * math.prod(kernel))
     spread = (w.swapaxes(-1, -2) @ x).reshape(n, groups, per_group, *kernel, *lengths)
     canvas = np.zeros((n, groups, per_group, *full), dtype=spread.dtype)
-    for offset in product(*map(range, kernel)):
-        target: tuple[Any, ...] = tuple(
-            slice(k * d, k * d + (length - 1) * s + 1, s)
-            for k, d, length, s in zip(offset, dilation, lengths, stride, strict=True)
-        )
+    # For each dimension the places that each of its taps adds to.
+    targets = [
+        [slice(k * d, k * d + (length - 1) * s + 1, s) for k in range(taps)]
+        for taps, d, length, s in zip(kernel, dilation, lengths, stride, strict=True)
+    ]
+    for offset, target in zip(product(*map(range, kernel)), product(*targets), strict=True):
         canvas[(..., *target)] += spread[(slice(None), slice(None), slice(None), *offset)]
     inside: tuple[Any, ...] = tuple(
         slice(p, size - p) for p, size in zip(padding, full, strict=True)
