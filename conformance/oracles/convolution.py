@@ -217,7 +217,7 @@ def convolve_transposed(
     spread = (w.swapaxes(-1, -2) @ x).reshape(n, groups, per_group, *kernel, *lengths)
     canvas = np.zeros((n, groups, per_group, *full), dtype=spread.dtype)
     # For each dimension the places that each of its taps adds to.
-    targets = [
+    targets: list[list[Any]] = [
         [slice(k * d, k * d + (length - 1) * s + 1, s) for k in range(taps)]
         for taps, d, length, s in zip(kernel, dilation, lengths, stride, strict=True)
     ]

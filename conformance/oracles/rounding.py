@@ -75,12 +75,12 @@ class Rounded:
     @lazy
     def doubtful(self) -> bool:
         """Whether any element is not known exactly."""
-        return np.count_nonzero(self.error) > 0
+        return bool(np.count_nonzero(self.error))
 
     @lazy
     def vague(self) -> bool:
         """Whether no element is known exactly."""
-        return np.count_nonzero(self.error) == self.error.size
+        return bool(np.count_nonzero(self.error) == self.error.size)
 
     @lazy
     def quanta(self) -> np.ndarray:
@@ -95,7 +95,7 @@ class Rounded:
     @lazy
     def size(self) -> np.ndarray:
         """|value|."""
-        return np.abs(self.value)
+        return np.asarray(np.abs(self.value))
 
     @lazy
     def extent(self) -> np.ndarray:
@@ -316,20 +316,20 @@ def sum_is_exact(a: np.ndarray, b: np.ndarray, precision: Precision) -> np.ndarr
     """Where `Rounded` has no error for a + b, of numbers without one."""
     value = a + b
     if not precision.bits:
-        return value == 0
+        return np.asarray(value == 0)
     limit = np.ldexp(np.minimum(quanta(a), quanta(b)), precision.bits)
     exact = (np.abs(a) + np.abs(b) <= limit) & (np.abs(value) <= precision.largest)
-    return exact | (value == 0)
+    return np.asarray(exact | (value == 0))
 
 
 def product_is_exact(a: np.ndarray, b: np.ndarray, precision: Precision) -> np.ndarray:
     """Where `Rounded` has no error for a·b, of numbers without one."""
     value, quantum = a * b, quanta(a) * quanta(b)
     if not precision.bits:
-        return value == 0
+        return np.asarray(value == 0)
     size = np.abs(value)
     exact = (size <= np.ldexp(quantum, precision.bits)) & (size <= precision.largest)
-    return (exact & (quantum >= precision.underflow)) | (value == 0)
+    return np.asarray((exact & (quantum >= precision.underflow)) | (value == 0))
 
 
 def multilinear(
