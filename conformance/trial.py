@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -14,6 +13,7 @@ import numpy as np
 from .case import Case, Numerics, Unsupported
 from .catalogue import CATALOGUE, Row
 from .describe import case_text, written
+from .lazy import lazy
 from .oracles.precision import Precision
 from .oracles.rounding import Rounded, exactly
 from .protocols import Backend, Layer
@@ -98,7 +98,7 @@ class Trial:
             _refuse_fallbacks(getattr(function, "__self__", function))
         return result
 
-    @cached_property
+    @lazy
     def layer(self) -> Layer:
         """The built layer."""
         call = self.case.call
@@ -112,7 +112,7 @@ class Trial:
             )
         return layer
 
-    @cached_property
+    @lazy
     def natives(self) -> tuple[Any, ...]:
         """The inputs on the device; the backend gets copies and cannot harm the case."""
         layouts = self.case.layouts + ("contiguous",) * len(self.case.inputs)
@@ -121,7 +121,7 @@ class Trial:
             for array, layout in zip(self.case.inputs, layouts, strict=False)
         )
 
-    @cached_property
+    @lazy
     def outputs(self) -> tuple[Any, ...]:
         """The native outputs."""
         result = self.step("call", self.layer, *self.natives, **self.case.keywords)
@@ -139,12 +139,12 @@ class Trial:
             raise Failure(f"get returned an array of dtype {array.dtype}: expected numbers")
         return array
 
-    @cached_property
+    @lazy
     def arrays(self) -> tuple[np.ndarray, ...]:
         """The outputs on the host."""
         return tuple(self.get(native) for native in self.outputs)
 
-    @cached_property
+    @lazy
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The outputs' shapes by the documentation's formulas."""
         shapes = [None if array is None else array.shape for array in self.case.inputs]
@@ -152,12 +152,12 @@ class Trial:
             shapes.pop()
         return self.row.shapes(*shapes, **self._arguments)
 
-    @property
+    @lazy
     def precision(self) -> Precision:
         """How a correct implementation may round in the case's dtype."""
         return Precision.of(self.case.call.dtype, self.numerics)
 
-    @cached_property
+    @lazy
     def expected(self) -> tuple[Rounded, ...]:
         """The outputs' values and bounds by the oracle, computed once for all checks."""
         precision = self.precision
@@ -201,7 +201,7 @@ class Trial:
             return ("h'", "c'")
         return ("output", "h_n", "c_n")[: len(self.shapes)]
 
-    @cached_property
+    @lazy
     def answer(self) -> tuple[np.ndarray, ...]:
         """The outputs on the host, of the documented shapes."""
         try:

@@ -246,7 +246,8 @@ class ModuleLayer:
             wide = torch.complex128
         else:
             wide = torch.float64 if tensor.is_floating_point() else torch.int64
-        return np.array(tensor.to(wide).resolve_conj().resolve_neg().numpy())
+        array = tensor.to(wide).resolve_conj().resolve_neg().numpy()
+        return np.array(array) if tensor.dtype == wide else array  # else it is a copy as it is
 
     def forward_grad(self, *inputs: Any, **keywords: Any) -> Any:
         """The outputs as computed while gradients are recorded."""

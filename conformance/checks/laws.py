@@ -93,4 +93,6 @@ def _compared(law: Law, claim: Claim) -> Evidence:
 def _within_both(got: Rounded, wanted: Rounded) -> Rounded:
     if got.shape != wanted.shape:
         return wanted
+    if not got.doubtful and wanted.node is None:
+        return wanted
     return replace(wanted, error=wanted.error + got.error, node=None)

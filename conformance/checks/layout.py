@@ -81,6 +81,13 @@ def _constant(array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(array.take([0], axis), array.shape))
 
 
+def _same_values(case: Case, other: Case) -> bool:
+    """Whether two cases that differ in layouts at most hold the very same arrays."""
+    inputs = zip(case.inputs, other.inputs, strict=True)
+    state, given = case.call.state, other.call.state
+    return all(x is y for x, y in inputs) and all(state[name] is given[name] for name in given)
+
+
 def _with(case: Case, layouts: Layouts) -> Case:
     """The case with layouts; tensors that are not named are contiguous."""
     state = {key: layout for key, layout in layouts.items() if isinstance(key, str)}
@@ -129,6 +136,8 @@ def _told(trial: Trial, layouts: Mapping[Key, str]) -> str:
 def _run(trial: Trial, case: Case) -> Evidence:
     """Hold the outputs against the oracle, without and, where offered, with gradients recorded."""
     laid = Trial(trial.backend, trial.row, case, trial.numerics)
+    if _same_values(case, trial.case):
+        laid.expected = trial.expected  # the oracle need not work twice
     evidence = _compared(laid, laid.outputs, "")
     recording: Callable[..., Any] | None = getattr(laid.layer, "forward_grad", None)
     if recording is None:

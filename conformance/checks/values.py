@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..describe import array_text, number_text
@@ -60,20 +62,39 @@ def compare(name: str, got: np.ndarray, expected: Rounded) -> Evidence:
     if not expected.doubtful and got.size and np.array_equal(got, expected.value):
         return Evidence(got.size, None, {"exact": got.size})
     decided = expected.decided
-    if not decided.any():
+    count = int(np.count_nonzero(decided))
+    if not count:
         return Evidence()
     with np.errstate(invalid="ignore", over="ignore"):
-        distance = np.abs(got - expected.value)
-        near = (distance <= expected.error) | (got == expected.value)
-    wrong = decided & ~near
-    if wrong.any():
-        raise Failure(_message(name, got, expected, distance, wrong))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        bounded = decided & (expected.error > 0) & np.isfinite(distance)
-        ratios = distance[bounded] / expected.error[bounded]
+        distance = np.asarray(np.abs(got - expected.value))
+        near = np.asarray(distance <= expected.error)
+    if not near.all():
+        wrong = decided & ~(near | (got == expected.value))
+        if wrong.any():
+            raise Failure(_message(name, got, expected, distance, wrong))
+    # What is left is at a finite distance, but for infinities that are the same: NaN.
+    bounded = near & (expected.error > 0)
+    if count < decided.size:
+        bounded &= decided
+    ratios = _chosen(distance, bounded) / _chosen(expected.error, bounded)
     margin = float(ratios.max()) if ratios.size else None
-    ulps = _ulps(distance[decided], expected, decided)
-    return Evidence(int(decided.sum()), margin, ulps, _powers(ratios))
+    further = distance > 0
+    if count < decided.size:
+        further &= decided
+    return Evidence(count, margin, _ulps(distance, expected, further, count), _powers(ratios))
+
+
+def _chosen(array: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """`array[which]` in one dimension, without a copy where that is all of it."""
+    return array.reshape(-1) if which.all() else array[which]
+
+
+def _exponents(numbers: np.ndarray) -> np.ndarray:
+    """`numpy.frexp(numbers)[1]` of finite numbers ≥ 0, read off their bits, which is faster."""
+    exponents = numbers.view(np.int64) >> 52
+    if not exponents.all():  # there is a zero, or a subnormal number
+        return np.asarray(np.frexp(numbers)[1])
+    return exponents - 1022
 
 
 def _powers(ratios: np.ndarray) -> dict[str, int]:
@@ -82,8 +103,8 @@ def _powers(ratios: np.ndarray) -> dict[str, int]:
     if not ratios.size:
         return found
     # A ratio of 1 counts with those below it: it is still within the bound.
-    exponents = np.frexp(np.nextafter(ratios[ratios > 0], 0))[1] - 1
-    exponents = np.clip(exponents, -_WIDEST, _WIDEST)
+    below = _chosen(ratios, ratios > 0).view(np.int64) - 1
+    exponents = np.maximum(_exponents(below.view(np.float64)) - 1, -_WIDEST)
     if ratios.size > exponents.size:
         found["exact"] = ratios.size - exponents.size
     if exponents.size:
@@ -94,17 +115,19 @@ def _powers(ratios: np.ndarray) -> dict[str, int]:
     return found
 
 
-def _ulps(distance: np.ndarray, expected: Rounded, decided: np.ndarray) -> dict[str, int]:
+def _ulps(
+    distance: np.ndarray, expected: Rounded, further: np.ndarray, compared: int
+) -> dict[str, int]:
     """How many distances are how large, in powers of 2 of a unit in the last place."""
-    wrong = np.isfinite(distance) & (distance > 0)
     found: dict[str, int] = {}
-    if wrong.size > (count := int(wrong.sum())):
-        found["exact"] = wrong.size - count
+    if compared > (count := int(np.count_nonzero(further))):
+        found["exact"] = compared - count
     if count:
         precision = expected.precision
-        size = np.abs(expected.value[decided][wrong])
-        normal = np.frexp(size)[1] + np.frexp(precision.unit)[1]
-        powers = np.frexp(distance[wrong])[1] - np.maximum(normal, np.frexp(precision.underflow)[1])
+        size = np.abs(_chosen(expected.value, further))
+        normal = _exponents(size) + math.frexp(precision.unit)[1]
+        smallest = math.frexp(precision.underflow)[1]
+        powers = _exponents(_chosen(distance, further)) - np.maximum(normal, smallest)
         lowest = int(powers.min())
         for above, number in enumerate(np.bincount(powers - lowest).tolist()):
             if number:

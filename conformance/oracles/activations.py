@@ -7,29 +7,33 @@ and where it has reached a limit (`saturation`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..formats import FORMATS
-from .rounding import OWN, Rounded, traced
+from .rounding import OWN, Rounded, product_is_exact, sum_is_exact, traced
 from .saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 
 
 def tanh(x: Rounded) -> Rounded:
     """Hyperbolic tangent; its derivative 1/cosh² is largest at the point nearest to 0."""
     precision = x.precision
-    value, propagated = np.tanh(x.value), np.zeros(x.shape)
+    value, own = np.tanh(x.value), 2 * precision.tanh_ulp * precision.unit
     if x.doubtful:
-        decay = np.exp(-2.0 * np.maximum(np.abs(x.value) - x.error, 0.0))
+        decay = np.exp(-2.0 * np.maximum(x.size - x.error, 0.0))
         propagated = np.minimum(4.0 * decay / (1.0 + decay) ** 2 * x.error, 2.0)
-    own = 2 * precision.tanh_ulp * precision.unit * (np.abs(value) + propagated)
-    own += precision.tanh_absolute
+        error = propagated + (own * (np.abs(value) + propagated) + precision.tanh_absolute)
+    else:
+        error = own * np.abs(value) + precision.tanh_absolute
     ends = ((TANH_ONE, 1.0), (-TANH_ONE, -1.0))
-    result = _activated(x, value, propagated + own + precision.underflow, ends)
+    result = _activated(x, value, error + precision.underflow, ends)
+    if x.node is None:
+        return result
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        t, limit = result.bare, 4.0 * np.exp(-2.0 * np.maximum(np.abs(x.value) - x.error, 0.0))
+        t, limit = result.bare, 4.0 * np.exp(-2.0 * np.maximum(x.size - x.error, 0.0))
         return [cotangent * _or_slope(_one_minus(t * t), limit)]
 
     return traced(result, [x], pull)
@@ -38,20 +42,23 @@ def tanh(x: Rounded) -> Rounded:
 def sigmoid(x: Rounded) -> Rounded:
     """Logistic function 1/(1 + e⁻ˣ); its derivative σ(1 − σ) is largest nearest to 0."""
     precision = x.precision
-    value, propagated = 1.0 / (1.0 + np.exp(-x.value)), np.zeros(x.shape)
-    if x.doubtful:
-        decay = np.exp(-np.maximum(np.abs(x.value) - x.error, 0.0))
-        propagated = np.minimum(decay / (1.0 + decay) ** 2 * x.error, 1.0)
+    value, own = 1.0 / (1.0 + np.exp(-x.value)), 2 * precision.sigmoid_ulp * precision.unit
     # Vector code scales by 2^k, k the integer nearest to x/ln 2, and returns 0 where 2^k would not
     # be a normal number: for results up to √2 times the smallest one.
-    vanishing = np.sqrt(2.0) * precision.normal
-    own = 2 * precision.sigmoid_ulp * precision.unit * (value + propagated) + vanishing
-    own += precision.sigmoid_absolute
+    vanishing = math.sqrt(2.0) * precision.normal
+    if x.doubtful:
+        decay = np.exp(-np.maximum(x.size - x.error, 0.0))
+        propagated = np.minimum(decay / (1.0 + decay) ** 2 * x.error, 1.0)
+        error = own * (value + propagated) + vanishing + precision.sigmoid_absolute + propagated
+    else:
+        error = own * value + vanishing + precision.sigmoid_absolute
     ends = ((SIGMOID_ONE, 1.0), (SIGMOID_ZERO, 0.0))
-    result = _activated(x, value, propagated + own, ends)
+    result = _activated(x, value, error, ends)
+    if x.node is None:
+        return result
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        s, limit = result.bare, np.exp(-np.maximum(np.abs(x.value) - x.error, 0.0))
+        s, limit = result.bare, np.exp(-np.maximum(x.size - x.error, 0.0))
         return [cotangent * _or_slope(_one_minus(s) * s, limit)]
 
     return traced(result, [x], pull)
@@ -92,18 +99,18 @@ def _activated(
 
     Args:
         x: the operand.
-        value, error: of the result elsewhere.
+        value, error: of the result elsewhere; the latter may be written over.
         ends: beyond which operand which limit is reached.
     """
     if not x.vague:
-        error = np.where((x.value == 0) & (x.error == 0), 0.0, error)
-    largest = np.abs(x.value).max(initial=0.0)
+        np.copyto(error, 0.0, where=(x.value == 0) & (x.error == 0))
+    largest = x.size.max(initial=0.0)
     for threshold, limit in ends:
         if not largest < abs(threshold):
             reached = _reaches(x, threshold)
             value, error = np.where(reached, limit, value), np.where(reached, 0.0, error)
-    if x.doubtful:
-        error = np.where(np.isfinite(x.error), error, np.inf)
+    if x.doubtful and not x.error.max() < np.inf:
+        np.copyto(error, np.inf, where=~np.isfinite(x.error))
     return Rounded(value, error, x.precision)
 
 
@@ -128,17 +135,18 @@ def blend(z: Rounded, n: Rounded, h: Rounded) -> Rounded:
 
     The rounding term covers both usual forms, (1 − z)·n + z·h and n + z·(h − n).
     """
-    rest, size_z, size_n, size_h = 1.0 - z.value, np.abs(z.value), np.abs(n.value), np.abs(h.value)
+    rest = 1.0 - z.value
     value = rest * n.value + z.value * h.value
     rest, between = np.abs(rest), np.abs(h.value - n.value) + h.error + n.error
-    propagated = z.error * between + rest * n.error + size_z * h.error
-    reach_n = size_n + n.error
-    steps = (size_z + z.error) * (reach_n + size_h + h.error) + (rest + z.error) * reach_n
+    propagated = z.error * between + rest * n.error + z.size * h.error
+    steps = z.reach * (n.reach + h.size + h.error) + (rest + z.error) * n.reach
     unit = z.precision.unit + OWN
     rounding = unit * (2 * steps + np.abs(value) + propagated) + 3 * z.precision.underflow
     error = propagated + rounding
     if not (z.vague or n.vague or h.vague):
-        error = np.where(_blends_exactly(z, n, h), 0.0, error)
+        np.copyto(error, 0.0, where=_blends_exactly(z, n, h))
+    if z.node is None and n.node is None and h.node is None:
+        return Rounded(value, error, z.precision)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         minus_n = Rounded(-n.value, n.error, n.precision)
@@ -154,11 +162,18 @@ def blend(z: Rounded, n: Rounded, h: Rounded) -> Rounded:
 def _blends_exactly(z: Rounded, n: Rounded, h: Rounded) -> np.ndarray:
     """Where neither (1 − z)·n + z·h nor n + z·(h − n) rounds anywhere."""
     exact = np.asarray((z.error == 0) & (n.error == 0) & (h.error == 0))
+    if not exact.any():
+        return exact
     # n alone, or h alone: nothing is there to round.
     asked = exact & ~((z.value == 0) | ((z.value == 1) & (n.value == 0)))
     if asked.any():
-        z, n, h = (x.bare[asked] for x in (z, n, h))
-        minus_n = Rounded(-n.value, n.error, n.precision)
-        weighted, from_n = _one_minus(z) * n + z * h, n + z * (h + minus_n)
-        exact[asked] = (weighted.error == 0) & (from_n.error == 0)
+        a, b, c, precision = z.value[asked], n.value[asked], h.value[asked], z.precision
+        one, rest, between = np.ones_like(a), 1.0 - a, c - b
+        # What is in doubt is exact again where it is multiplied by 0.
+        weighted = (b == 0) | sum_is_exact(one, -a, precision)
+        weighted &= product_is_exact(rest, b, precision) & product_is_exact(a, c, precision)
+        weighted &= sum_is_exact(rest * b, a * c, precision)
+        from_n = (a == 0) | sum_is_exact(c, -b, precision)
+        from_n &= product_is_exact(a, between, precision)
+        exact[asked] = weighted & from_n & sum_is_exact(b, a * between, precision)
     return exact

@@ -119,17 +119,21 @@ def _columns(
     padded: np.ndarray, weight: Shape, stride: Sequence[int], dilation: Sequence[int], groups: int
 ) -> tuple[np.ndarray, Shape]:
     """Under every output position the input that its window sees: (N, groups, positions, taps)."""
-    dims, per_group, kernel = len(weight) - 2, weight[1], weight[2:]
-    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
-    axes = tuple(range(2, 2 + dims))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=axes)
-    steps = [slice(None, None, s) for s in stride]
-    taps = [slice(None, None, d) for d in dilation]
-    windows = windows[(slice(None), slice(None), *steps, *taps)]
-    n, _, *rest = windows.shape
-    outs, offsets = tuple(rest[:dims]), rest[dims:]
-    columns = np.moveaxis(windows.reshape(n, groups, per_group, *outs, *offsets), 2, 2 + dims)
-    return columns.reshape(n, groups, math.prod(outs), per_group * math.prod(kernel)), outs
+    per_group, kernel = weight[1], weight[2:]
+    outs = tuple(
+        conv_length(length, k, s, 0, 0, d)
+        for length, k, s, d in zip(padded.shape[2:], kernel, stride, dilation, strict=True)
+    )
+    sample, channel, *places = padded.strides
+    steps = [s * place for s, place in zip(stride, places, strict=True)]
+    taps = [d * place for d, place in zip(dilation, places, strict=True)]
+    windows = np.lib.stride_tricks.as_strided(
+        padded,
+        (len(padded), groups, *outs, per_group, *kernel),
+        (sample, per_group * channel, *steps, channel, *taps),
+        writeable=False,
+    )
+    return windows.reshape(len(padded), groups, math.prod(outs), math.prod(weight[1:])), outs
 
 
 def convolve_input_gradient(
@@ -212,11 +216,12 @@ def convolve_transposed(
     w = weight.reshape(groups, channels // groups, per_group * math.prod(kernel))
     spread = (w.swapaxes(-1, -2) @ x).reshape(n, groups, per_group, *kernel, *lengths)
     canvas = np.zeros((n, groups, per_group, *full), dtype=spread.dtype)
-    for offset in product(*map(range, kernel)):
-        target: tuple[Any, ...] = tuple(
-            slice(k * d, k * d + (length - 1) * s + 1, s)
-            for k, d, length, s in zip(offset, dilation, lengths, stride, strict=True)
-        )
+    # For each dimension the places that each of its taps adds to.
+    targets: list[list[Any]] = [
+        [slice(k * d, k * d + (length - 1) * s + 1, s) for k in range(taps)]
+        for taps, d, length, s in zip(kernel, dilation, lengths, stride, strict=True)
+    ]
+    for offset, target in zip(product(*map(range, kernel)), product(*targets), strict=True):
         canvas[(..., *target)] += spread[(slice(None), slice(None), slice(None), *offset)]
     inside: tuple[Any, ...] = tuple(
         slice(p, size - p) for p, size in zip(padding, full, strict=True)

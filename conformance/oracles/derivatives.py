@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from ..formats import FORMATS
 from .precision import Precision
-from .rounding import Node, Rounded, quanta
+from .rounding import Node, Rounded, quanta, with_node
 
 
 def leaf(values: np.ndarray, precision: Precision) -> Rounded:
@@ -77,7 +76,7 @@ def accumulate(parts: Sequence[Rounded]) -> Rounded:
     are at most n·u·Σ|terms| (counted on top of the parts' own, which a sum of all may not do).
     """
     if len(parts) == 1:
-        return replace(parts[0], node=None)
+        return with_node(parts[0], None)
     precision = parts[0].precision
     value, error = parts[0].value, parts[0].error
     magnitude = _size(parts[0])
@@ -87,19 +86,24 @@ def accumulate(parts: Sequence[Rounded]) -> Rounded:
     terms = sum(part.terms for part in parts)
     rounding = (precision.unit + FORMATS["float64"].unit) * (magnitude + error)
     inexact = error + terms * rounding
-    beyond = np.where(magnitude > precision.largest, np.inf, inexact)
+    beyond = np.asarray(inexact)
+    np.copyto(beyond, np.inf, where=magnitude > precision.largest)
     if error.all():
         return Rounded(value, beyond, precision, magnitude, 0.0, terms)
-    least: np.ndarray | float = np.inf
+    # One for all where every part has one for all.
+    least = np.array(min((part.grain for part in parts if part.grain is not None), default=np.inf))
     for part in parts:
-        least = np.minimum(least, quanta(part.value) if part.grain is None else part.grain)
-    least = np.broadcast_to(least, value.shape)
-    with np.errstate(over="ignore"):
-        limit = np.ldexp(least, precision.bits) if precision.bits else np.zeros(value.shape)
-    exact = (error == 0) & (magnitude <= limit)
-    error = np.where(exact & np.isfinite(beyond), 0.0, beyond)
-    return Rounded(value, error, precision, magnitude, float(least.min(initial=np.inf)), terms)
+        if part.grain is None:
+            least = np.minimum(least, quanta(part.value))
+    limit: np.ndarray | float = 0.0
+    if precision.bits:
+        with np.errstate(over="ignore"):
+            limit = np.ldexp(least, precision.bits)
+    exact = (error == 0) & (magnitude <= limit) & np.isfinite(beyond)
+    np.copyto(beyond, 0.0, where=exact)
+    grain = float(least.min(initial=np.inf)) if value.size else np.inf
+    return Rounded(value, beyond, precision, magnitude, grain, terms)
 
 
 def _size(part: Rounded) -> np.ndarray:
-    return np.abs(part.value) if part.magnitude is None else part.magnitude
+    return part.size if part.magnitude is None else part.magnitude

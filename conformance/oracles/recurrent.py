@@ -11,7 +11,7 @@ large scale acoustic modeling* (2014) for proj_size.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -100,20 +100,21 @@ def _as_one_sum(results: Sequence[Rounded], added: Rounded) -> Rounded:
 
     Each result has n_k·u·M_k already; what is missing are its n_k with the others' M.
     """
-    if not added.error.any():
+    if not added.doubtful:
         return added
-    magnitudes = [np.abs(r.value) if r.magnitude is None else r.magnitude for r in results]
-    total = sum(magnitudes)
+    magnitudes = [r.size if r.magnitude is None else r.magnitude for r in results]
+    total = reduce(np.add, magnitudes)
     unit = added.precision.wide_unit
-    crossed = sum(
+    crossed = [
         result.terms * unit * (total - magnitude)
         for result, magnitude in zip(results, magnitudes, strict=True)
-    )
-    joint = sum(result.error for result in results) + crossed
+    ]
+    joint = reduce(np.add, [result.error for result in results]) + reduce(np.add, crossed)
     if unit != added.precision.unit:  # accumulated otherwise, then stored
-        joint = joint + added.precision.unit * (np.abs(added.value) + joint)
-    error = np.where(added.error == 0, 0.0, np.maximum(added.error, joint))
-    return replace(added, error=error)
+        joint = joint + added.precision.unit * (added.size + joint)
+    error = np.maximum(added.error, joint)
+    np.copyto(error, 0.0, where=added.error == 0)
+    return added.with_error(error)
 
 
 def rnn_step(a: Rounded, hidden: Hidden, w: Weights, nonlinearity: str = "tanh") -> Hidden:
@@ -166,9 +167,12 @@ def _in_any_order(from_input: Rounded, from_hidden: Rounded, bias: Rounded | Non
     added = from_input + from_hidden
     if bias is None:
         return added
-    size = np.abs(from_input.value) + np.abs(from_hidden.value) + np.abs(bias.value)
-    once_more = np.where(added.error > 0, added.precision.sum_unit * size, 0.0)
-    return replace(added, error=added.error + once_more)
+    if not added.doubtful:
+        return added
+    once_more = added.precision.sum_unit * (from_input.size + from_hidden.size + bias.size)
+    error = added.error + once_more
+    np.copyto(error, 0.0, where=added.error == 0)
+    return added.with_error(error)
 
 
 def _gates(stacked: Rounded, count: int) -> list[Rounded]:

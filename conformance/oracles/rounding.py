@@ -19,12 +19,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..formats import FORMATS
+from ..lazy import lazy
 from .precision import Precision
 
 OWN = FORMATS["float64"].unit  # the oracle rounds, too
@@ -71,42 +72,74 @@ class Rounded:
         """Shape of the values."""
         return self.value.shape
 
-    @cached_property
+    @lazy
     def doubtful(self) -> bool:
         """Whether any element is not known exactly."""
         return bool(np.count_nonzero(self.error))
 
-    @cached_property
+    @lazy
     def vague(self) -> bool:
         """Whether no element is known exactly."""
         return bool(np.count_nonzero(self.error) == self.error.size)
 
-    @cached_property
+    @lazy
     def quanta(self) -> np.ndarray:
         """For each element the power of two of which it is a multiple; 0 where it is in doubt."""
         if self.vague:
             return np.zeros(self.shape)
         known = quanta(self.value)
-        return np.where(self.error == 0, known, 0.0) if self.doubtful else known
+        if self.doubtful:
+            np.copyto(known, 0.0, where=self.error != 0)
+        return known
 
-    @cached_property
+    @lazy
+    def size(self) -> np.ndarray:
+        """|value|."""
+        return np.asarray(np.abs(self.value))
+
+    @lazy
+    def extent(self) -> np.ndarray:
+        """|value|, or |re| + |im|."""
+        return _magnitude(self.value) if self.value.dtype.kind == "c" else self.size
+
+    @lazy
+    def flushed(self) -> Rounded:
+        """As it may be read where a subnormal operand may be read as zero."""
+        read_as_zero = (self.extent < self.precision.normal) & (self.extent > 0)
+        if not read_as_zero.any():
+            return self
+        error = np.where(read_as_zero, np.maximum(self.error, self.extent), self.error)
+        return Rounded(self.value, error, self.precision)
+
+    @lazy
+    def reach(self) -> np.ndarray:
+        """|value| + error."""
+        return self.size + self.error if self.doubtful else self.size
+
+    def with_error(self, error: np.ndarray) -> Rounded:
+        """The same, further in doubt."""
+        return Rounded(
+            self.value, error, self.precision, self.magnitude, self.grain, self.terms, self.node
+        )
+
+    @lazy
     def bare(self) -> Rounded:
         """Without its history: numbers in doubt, whatever they were sums of."""
         if self.node is None and self.magnitude is None:
             return self
         return Rounded(self.value, self.error, self.precision)
 
-    @cached_property
+    @lazy
     def decided(self) -> np.ndarray:
         """Which elements a correct implementation cannot give just any value."""
         return np.asarray(np.isfinite(self.error) & ~np.isnan(self.value))
 
-    @cached_property
+    @lazy
     def least(self) -> float:
         """The power of two of which every element is a multiple; ∞ where all are 0."""
         return float(self.least_of_rows.min(initial=np.inf))
 
-    @cached_property
+    @lazy
     def least_of_rows(self) -> np.ndarray:
         """`least` along the last axis."""
         return np.asarray(self.quanta.min(axis=-1, initial=np.inf))
@@ -118,12 +151,15 @@ class Rounded:
             return moved
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
-            places = move(np.arange(self.value.size).reshape(self.shape)).reshape(-1)
-
             def scatter(array: np.ndarray) -> np.ndarray:
-                flat = np.zeros(self.value.size, array.dtype)
-                flat[places] = array.reshape(-1)
-                return flat.reshape(self.shape)
+                whole = np.zeros(self.shape, array.dtype)
+                part = move(whole)
+                if np.may_share_memory(part, whole):  # a view writes through
+                    part[...] = array
+                    return whole
+                places = move(np.arange(whole.size).reshape(self.shape)).reshape(-1)
+                whole.reshape(-1)[places] = array.reshape(-1)
+                return whole
 
             return [moved_cotangent(cotangent, scatter)]
 
@@ -142,12 +178,13 @@ class Rounded:
 
     def __add__(self, other: Rounded) -> Rounded:
         value, propagated = self.value + other.value, self.error + other.error
-        if self.vague or other.vague:
-            added = _stored(value, propagated, self.precision)
-        else:
+        if ((propagated == 0) & (value != 0)).any():
             quanta = np.minimum(self.quanta, other.quanta)
-            magnitude = np.abs(self.value) + np.abs(other.value)
-            added = _rounded(value, propagated, magnitude, quanta, self.precision)
+            added = _rounded(value, propagated, self.size + other.size, quanta, self.precision)
+        else:
+            added = _stored(value, propagated, self.precision)
+        if self.node is None and other.node is None:
+            return added
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
             return [unbroadcast(cotangent, self.shape), unbroadcast(cotangent, other.shape)]
@@ -156,18 +193,25 @@ class Rounded:
 
     def __mul__(self, other: Rounded) -> Rounded:
         value, precision = self.value * other.value, self.precision
-        propagated = np.zeros(value.shape)
         if other.doubtful:
-            propagated = (np.abs(self.value) + self.error) * other.error
-        if self.doubtful:
-            propagated = propagated + self.error * np.abs(other.value)
-        underflow = np.where(value == 0, 0.0, precision.underflow)
-        if self.vague or other.vague:
-            product = _stored(value, propagated + underflow, precision)
+            propagated = self.reach * other.error
+            if self.doubtful:
+                propagated += self.error * other.size
+        elif self.doubtful:
+            propagated = self.error * other.size
         else:
+            propagated = np.zeros(value.shape)
+        inexact = value != 0
+        if ((propagated == 0) & inexact).any():
             quanta = self.quanta * other.quanta
-            underflow = np.where(quanta >= precision.underflow, 0.0, underflow)
-            product = _rounded(value, propagated + underflow, np.abs(value), quanta, precision)
+            inexact = inexact & ~(quanta >= precision.underflow)
+            propagated = propagated + precision.underflow * inexact
+            product = _rounded(value, propagated, np.abs(value), quanta, precision)
+        else:
+            propagated = propagated + precision.underflow * inexact
+            product = _stored(value, propagated, precision)
+        if self.node is None and other.node is None:
+            return product
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
             return [cotangent * other.bare, cotangent * self.bare]
@@ -183,11 +227,11 @@ def traced(
     """Record an operation, if any operand is recorded."""
     if all(operand.node is None for operand in operands):
         return result
-    return _with(result, Node(operands, pull))
+    return with_node(result, Node(operands, pull))
 
 
-def _with(x: Rounded, node: Node | None) -> Rounded:
-    # In place of `dataclasses.replace`, which takes longer than the arithmetic.
+def with_node(x: Rounded, node: Node | None) -> Rounded:
+    """In place of `dataclasses.replace`, which takes longer than the arithmetic."""
     return Rounded(x.value, x.error, x.precision, x.magnitude, x.grain, x.terms, node)
 
 
@@ -230,7 +274,7 @@ def exactly(values: np.ndarray, precision: Precision) -> Rounded:
 
 def quanta(values: np.ndarray) -> np.ndarray:
     """For each element the largest power of two of which it is a multiple; ∞ for 0."""
-    if np.iscomplexobj(values):
+    if values.dtype.kind == "c":
         return np.asarray(np.minimum(quanta(values.real), quanta(values.imag)))
     size = np.abs(values)
     bits = size.view(np.int64)
@@ -244,7 +288,8 @@ def quanta(values: np.ndarray) -> np.ndarray:
 def _stored(value: np.ndarray, propagated: np.ndarray, precision: Precision) -> Rounded:
     """One operation's result: the error it inherits and the rounding of storing it."""
     reach = np.abs(value) + propagated
-    error = np.asarray(propagated + (precision.unit + OWN) * reach)
+    error = np.asarray((precision.unit + OWN) * reach)
+    error += propagated
     np.copyto(error, np.inf, where=reach + error > precision.largest)
     return Rounded(value, error, precision)
 
@@ -257,12 +302,34 @@ def _rounded(
     precision: Precision,
 ) -> Rounded:
     """Likewise, but exact where nothing is inherited and the quanta leave nothing to round."""
-    result = _stored(value, propagated, precision)
     exact = magnitude <= np.ldexp(quanta, precision.bits) if precision.bits else quanta == np.inf
     # Beyond the largest number it overflows, however exact.
     exact &= (propagated == 0) & (np.abs(value) <= precision.largest)
+    if exact.all():
+        return Rounded(value, np.zeros(value.shape), precision)
+    result = _stored(value, propagated, precision)
     np.copyto(result.error, 0.0, where=exact)
     return result
+
+
+def sum_is_exact(a: np.ndarray, b: np.ndarray, precision: Precision) -> np.ndarray:
+    """Where `Rounded` has no error for a + b, of numbers without one."""
+    value = a + b
+    if not precision.bits:
+        return np.asarray(value == 0)
+    limit = np.ldexp(np.minimum(quanta(a), quanta(b)), precision.bits)
+    exact = (np.abs(a) + np.abs(b) <= limit) & (np.abs(value) <= precision.largest)
+    return np.asarray(exact | (value == 0))
+
+
+def product_is_exact(a: np.ndarray, b: np.ndarray, precision: Precision) -> np.ndarray:
+    """Where `Rounded` has no error for a·b, of numbers without one."""
+    value, quantum = a * b, quanta(a) * quanta(b)
+    if not precision.bits:
+        return np.asarray(value == 0)
+    size = np.abs(value)
+    exact = (size <= np.ldexp(quantum, precision.bits)) & (size <= precision.largest)
+    return np.asarray((exact & (quantum >= precision.underflow)) | (value == 0))
 
 
 def multilinear(
@@ -292,60 +359,72 @@ def multilinear(
         grain: operands → for each sum the power of two of which its products are multiples, 0 or
             NaN = not known; None = one for all, the product of the operands' own.
     """
-    given = operands
-    shift = plus
-    precision = operands[0].precision
+    given, shift, precision = operands, plus, operands[0].precision
     if precision.flushes:
-        operands = tuple(_flushed(operand) for operand in operands)
-        plus = None if plus is None else _flushed(plus)
+        operands = tuple(operand.flushed for operand in operands)
+        plus = None if plus is None else plus.flushed
     value = function(*(operand.value for operand in operands))
+    magnitude = function(*(operand.extent for operand in operands))
     inexact = any(operand.doubtful for operand in operands)
-    magnitude = function(*(_magnitude(operand.value) for operand in operands))
-    propagated: np.ndarray = np.zeros(value.shape)
+    inherited: np.ndarray | None = None
     if inexact:
-        reach = function(*(_magnitude(operand.value) + operand.error for operand in operands))
-        propagated, magnitude = reach - magnitude, reach
-    if grain is not None:
+        reach = function(*(operand.extent + operand.error for operand in operands))
+        inherited, magnitude = reach - magnitude, reach
+    # Every product is in doubt where every element of an operand is.
+    known = not any(operand.doubtful and operand.vague for operand in operands)
+    if grain is not None and known:
         products = grain(*operands)
     else:
         products = np.asarray(0.0 if inexact else math.prod(operand.least for operand in operands))
+    fine = products >= precision.underflow
     quantum = products
     if plus is not None:
         value = value + plus.value
-        propagated = propagated + plus.error
-        magnitude = magnitude + _magnitude(plus.value) + plus.error
-        quantum = np.minimum(quantum, plus.least if grain is None else plus.quanta)
+        magnitude = magnitude + plus.extent
+        if plus.doubtful:
+            magnitude = magnitude + plus.error
+            inherited = plus.error if inherited is None else inherited + plus.error
+        if fine.any() or not inexact:
+            quantum = np.minimum(products, plus.least if grain is None else plus.quanta)
         terms += 1
     # Three real multiplications may do a complex one (DESIGN §3.6).
     factor = terms + 4 if precision.complex else terms
-    unit = precision.wide_unit if wide else precision.sum_unit
-    # Storing the sum rounds once more, unless it was accumulated in the format itself.
-    final = precision.unit if precision.half or unit != precision.unit else 0.0
-    fine = products >= precision.underflow
-    underflow: np.ndarray | float = 0.0
-    if not fine.all():
-        # A product of two that underflows may still be multiplied by the third.
-        largest = max(float(_magnitude(operand.value).max(initial=1.0)) for operand in operands)
-        most = terms * precision.underflow * (largest if len(operands) > 2 else 1.0)
-        underflow = np.where(fine, 0.0, most)
-    propagated = propagated + factor * (unit + OWN) * magnitude + underflow
-    propagated = propagated + final * (np.abs(value) + propagated)
+    least = 0.0 if inexact else float(quantum.min(initial=np.inf))
     exact = magnitude == 0
-    if precision.bits:
+    if precision.bits and fine.any():
         fits = magnitude <= np.ldexp(quantum, precision.bits)
         exact = exact | (fits & (quantum >= precision.underflow))
-    error = np.where(exact, 0.0, propagated)
+    if exact.all():
+        error = np.zeros(value.shape)
+    else:
+        unit = precision.wide_unit if wide else precision.sum_unit
+        # Storing the sum rounds once more, unless it was accumulated in the format itself.
+        final = precision.unit if precision.half or unit != precision.unit else 0.0
+        error = np.asarray(factor * (unit + OWN) * magnitude)
+        if inherited is not None:
+            error += inherited
+        if not fine.all():
+            # A product of two that underflows may still be multiplied by the third.
+            largest = 1.0
+            if len(operands) > 2:
+                largest = max(float(operand.extent.max(initial=1.0)) for operand in operands)
+            error += np.where(fine, 0.0, terms * precision.underflow * largest)
+        # At the end of float64's own range even 0 times this is NaN: nothing is known there.
+        if final or precision.largest == FORMATS["float64"].largest:
+            error += final * (np.abs(value) + error)
+        np.copyto(error, 0.0, where=exact)
     # Beyond the largest number a partial sum may overflow in one order and not in another.
-    error = np.where(magnitude > precision.largest, np.inf, error)
-    least = 0.0 if inexact else float(quantum.min(initial=np.inf))
+    np.copyto(error, np.inf, where=magnitude > precision.largest)
     result = Rounded(value, error, precision, magnitude, least, factor)
+    if all(operand.node is None for operand in given) and (shift is None or shift.node is None):
+        return result
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         pulled: list[Rounded | None] = []
         for k, adjoint in enumerate(adjoints):
             others = [other.bare for j, other in enumerate(given) if j != k]
-            ones = [np.ones(x.shape) for x in (cotangent, *others)]
-            longest = int(adjoint(*ones).max(initial=1.0)) + len(others) - 1
+            longest = _longest(adjoint, cotangent.shape, *(other.shape for other in others))
+            longest += len(others) - 1
             pulled.append(multilinear(adjoint, cotangent, *others, terms=longest, wide=wide_back))
         return pulled + ([] if shift is None else [unbroadcast(cotangent, shift.shape)])
 
@@ -353,19 +432,15 @@ def multilinear(
     return traced(result, [*given, *([] if shift is None else [shift])], pull)
 
 
-def _flushed(operand: Rounded) -> Rounded:
-    """A subnormal operand may be read as zero."""
-    size = _magnitude(operand.value)
-    read_as_zero = (size < operand.precision.normal) & (size > 0)
-    if not read_as_zero.any():
-        return operand
-    error = np.where(read_as_zero, np.maximum(operand.error, size), operand.error)
-    return Rounded(operand.value, error, operand.precision)
+@lru_cache(maxsize=256)
+def _longest(adjoint: Callable[..., np.ndarray], *shapes: tuple[int, ...]) -> int:
+    """The largest number of products in one sum, on operands of these shapes."""
+    return int(adjoint(*map(np.ones, shapes)).max(initial=1.0))
 
 
 def _magnitude(values: np.ndarray) -> np.ndarray:
     """|x|, or |re| + |im|."""
-    if np.iscomplexobj(values):
+    if values.dtype.kind == "c":
         return np.asarray(np.abs(values.real) + np.abs(values.imag))
     return np.asarray(np.abs(values))
 
