@@ -163,7 +163,7 @@ class Trial:
         precision = self.precision
         kept = _EXPECTED.get(self.case)
         if kept is None or kept[0] != precision:
-            kept = precision, self._evaluated(precision)
+            kept = precision, tuple(x.lean for x in self._evaluated(precision))
             if len(_EXPECTED) < KEPT:
                 _EXPECTED[self.case] = kept
         return kept[1]

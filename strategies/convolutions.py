@@ -15,14 +15,20 @@ from .values import Filler, regimes, seeds
 from .windows import (
     Draw,
     conv_window,
+    extras,
     kernel_sizes,
+    long_extras,
+    long_transposed_extras,
     padding_kinds,
     padding_modes,
     transposed_window,
 )
 
-# plain: kernel_size only; full: a window for each dimension; square: one for all of them.
-profiles = st.sampled_from(("plain", "full", "square", "depthwise", "pointwise", "wide"))
+# plain: kernel_size only; full: a window for each dimension; square: one for all of them; long: the
+# last dimension is long, the others plain. Long ones are dear: one case in nineteen.
+profiles = st.sampled_from(
+    (*("plain", "full", "square", "depthwise", "pointwise", "wide") * 3, "long")
+)
 ONE_WINDOW = ("square", "depthwise", "wide")
 group_counts = st.sampled_from((1, 1, 2, 3))
 channels = st.integers(1, 3)
@@ -95,9 +101,14 @@ def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     count = 1 if profile in ONE_WINDOW else dims
     windows = [
         conv_window(
-            draw, kernel_sizes(profile, dims), plain=plain, padding_kind=kind, padding_mode=mode
+            draw,
+            kernel_sizes(profile, dims),
+            plain=plain or (profile == "long" and left > 1),
+            padding_kind=kind,
+            padding_mode=mode,
+            extras=long_extras if profile == "long" and left == 1 else extras,
         )
-        for _ in range(count)
+        for left in range(count, 0, -1)
     ] * (dims // count)
     groups, in_channels, out_channels = _channels(draw, profile)
     batch = draw(batches)
@@ -153,8 +164,14 @@ def transposed_convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Ca
     sized = draw(yes_no) if not (functional or plain) else False
     count = 1 if profile in ONE_WINDOW else dims
     windows = [
-        transposed_window(draw, kernel_sizes(profile, dims), plain=plain, sized=sized)
-        for _ in range(count)
+        transposed_window(
+            draw,
+            kernel_sizes(profile, dims),
+            plain=plain or (profile == "long" and left > 1),
+            sized=sized,
+            extras=long_transposed_extras if profile == "long" and left == 1 else extras,
+        )
+        for left in range(count, 0, -1)
     ] * (dims // count)
     groups, in_channels, out_channels = _channels(draw, profile)
     batch = draw(batches)

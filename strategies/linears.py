@@ -17,9 +17,9 @@ from .windows import Draw
 features = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 64))
 input_features = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 64, 0))
 few_features = st.sampled_from((1, 2, 3, 4, 5, 9))
-# No leading dimension, one, several, and empty ones.
+# No leading dimension, one, several, empty ones, and 67: beyond 64 kernels are cut into blocks.
 leading_shapes = st.lists(st.integers(0, 3), max_size=3).map(tuple) | st.sampled_from(
-    ((1,), (2,), (3,), (2, 2), (2, 3, 2))
+    ((1,), (2,), (3,), (2, 2), (2, 3, 2), (67,))
 )
 yes_no = st.booleans()
 # The default first: left out is plainest.

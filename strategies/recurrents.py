@@ -20,9 +20,9 @@ profiles = st.sampled_from(("plain", "full", "full", "full", "wide"))
 layer_profiles = st.sampled_from(("plain",) * 6 + ("full",) * 17 + ("wide",) * 6 + ("long",) * 2)
 widths = st.integers(1, 4)
 wide_widths = st.sampled_from((8, 16, 17))
+wide_cell_widths = st.sampled_from((8, 16, 17, 33))
 long_widths = st.sampled_from((16, 17, 32))
-batches = st.sampled_from((None, 1, 2, 3))
-cell_batches = st.sampled_from((None, 1, 2, 3, 0))
+batches = st.sampled_from((None, 1, 2, 3, 0))
 times = st.integers(1, 4)
 # Beyond 16 steps, where kernels are cut into blocks; `laws` runs longer ones.
 long_times = st.integers(18, 28)
@@ -71,7 +71,7 @@ def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
     batch, length = draw(batches), draw(long_times if profile == "long" else times)
     given = draw(yes_no)
     lengths: list[int] | None = None
-    if batch is not None and not plain and draw(often):
+    if batch and not plain and draw(often):
         lengths = [draw(st.integers(1, length)) for _ in range(batch)]
         lengths[draw(st.integers(0, batch - 1))] = length
     written = Written(draw(masks))
@@ -135,12 +135,12 @@ def cells(draw: Draw, layer: str, dtype: str) -> Case:
         dtype: torch's name of the dtype.
     """
     profile = draw(profiles)
-    width = wide_widths if profile == "wide" else widths
+    width = wide_cell_widths if profile == "wide" else widths
     plain = profile == "plain"
     input_size, hidden_size = draw(widths), draw(width)
     bias = True if plain else draw(biases)
     nonlinearity = draw(nonlinearities) if layer == "RNNCell" and not plain else "tanh"
-    batch = draw(cell_batches)
+    batch = draw(batches)
     given = draw(yes_no)
     written = Written(draw(masks))
     kind = layer.removesuffix("Cell")

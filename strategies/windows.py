@@ -17,6 +17,9 @@ strides = st.sampled_from((1, 2, 3, 4))
 dilations = st.sampled_from((1, 2, 3))
 paddings = st.sampled_from((0, 0, 0, 1, 2, 3))
 extras = st.integers(0, 3)
+# Beyond 64 outputs, where kernels are cut into blocks; a transposed convolution makes more of less.
+long_extras = st.integers(64, 80)
+long_transposed_extras = st.integers(33, 40)
 padding_modes = st.sampled_from(("zeros", "reflect", "replicate", "circular"))
 padding_kinds = st.sampled_from(("number", "number", "number", "same", "valid"))
 
@@ -61,6 +64,7 @@ def conv_window(
     plain: bool,
     padding_kind: str,
     padding_mode: str,
+    extras: st.SearchStrategy[int] = extras,
 ) -> Window:
     """A window and an input length, from the output length backwards: always valid.
 
@@ -70,6 +74,7 @@ def conv_window(
         plain: stride, dilation and padding keep their defaults.
         padding_kind: "number", "same" or "valid".
         padding_mode: decides how long an input must be to be padded.
+        extras: outputs beside the first.
     """
     kernel = draw(kernels)
     # Drawn whatever the kind of padding: a kind that draws less would count as plainer.
@@ -94,7 +99,12 @@ def conv_window(
 
 
 def transposed_window(
-    draw: Draw, kernels: st.SearchStrategy[int], *, plain: bool, sized: bool
+    draw: Draw,
+    kernels: st.SearchStrategy[int],
+    *,
+    plain: bool,
+    sized: bool,
+    extras: st.SearchStrategy[int] = extras,
 ) -> Window:
     """A window of a transposed convolution and an input length, always valid.
 
@@ -103,6 +113,7 @@ def transposed_window(
         kernels: kernel sizes.
         plain: all but the kernel keep their defaults.
         sized: the output's size is passed to forward.
+        extras: inputs beside the first.
     """
     kernel = draw(kernels)
     length = 1 + draw(extras)

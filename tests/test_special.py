@@ -10,7 +10,7 @@ import numpy as np
 import planted
 import pytest
 import torch
-from support import Spoiled, cases
+from support import Spoiled, cases, known
 
 from conformance.backends import ModuleBackend
 from conformance.backends.declared import numerics_of

@@ -23,7 +23,7 @@ _READABLE = (
     *("in_features", "out_features", "in1_features", "in2_features"),
     *("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
     *("padding_mode", "output_padding", "input_size", "hidden_size", "num_layers", "bias"),
-    *("nonlinearity", "batch_first", "dropout", "bidirectional", "proj_size"),
+    *("nonlinearity", "batch_first", "dropout", "bidirectional", "proj_size", "training"),
 )
 _NO_KERNEL = re.compile(
     r"not implemented for '?\w*(Half|BFloat16|Complex\w+)'?"
@@ -269,7 +269,7 @@ class ModuleLayer:
                 found = _gradients([(y, c) for y, c in kept if y.requires_grad], wanted)
         return (
             tuple(None if x is None else found.get(id(x)) for x in leaves),
-            {name: found[id(x)] for name, x in named.items()},
+            {name: found.get(id(x)) for name, x in named.items()},
         )
 
     def dtype(self, native: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,28 @@ def check(trial: Trial) -> Evidence:
         ]
         result = trial.step("vjp", vjp, trial.natives, natives, **trial.case.keywords)
         evidence += held(trial, result, inputs, parameters, again)
+    if trial.row.name.startswith("Lazy") and hasattr(trial.layer, "load"):
+        evidence += _materialised(trial, cotangents, inputs, parameters)
     return evidence + _recorded_forward(trial)
+
+
+def _materialised(
+    trial: Trial,
+    cotangents: Sequence[np.ndarray | None],
+    inputs: Sequence[Rounded | None],
+    parameters: Mapping[str, Rounded],
+) -> Evidence:
+    """A lazy layer whose parameters its first call made, not a loaded state, has gradients, too."""
+    call = trial.case.call
+    new = trial.other(replace(trial.case, call=replace(call, state={}, layouts={})))
+    layer = new.layer
+    trial.step("the first call", layer, *new.natives, **new.case.keywords)
+    state = {name: array.copy() for name, array in call.state.items()}
+    trial.step("load", layer.load, state, {})  # type: ignore[attr-defined]
+    natives = [None if c is None else trial.step("put", layer.put, c.copy()) for c in cotangents]
+    vjp = layer.vjp  # type: ignore[attr-defined]
+    result = trial.step("vjp", vjp, new.natives, natives, **new.case.keywords)
+    return held(new, result, inputs, parameters, " after a first call without a state")
 
 
 def held(
@@ -81,11 +103,11 @@ def held(
 
 
 def _cotangents(trial: Trial) -> list[np.ndarray | None]:
-    """Random cotangents in the case's own regime; one of several outputs may be left out."""
+    """Random cotangents in the case's own regime; of several outputs some may be left out."""
     generator = np.random.default_rng((trial.case.seed, 1))
     call = trial.case.call
     whole = trial.case.labels.get("regime") in _EXACT
-    left_out = int(generator.integers(-1, len(trial.shapes))) if len(trial.shapes) > 1 else -1
+    left_out = _left_out(len(trial.shapes), generator)
     cotangents: list[np.ndarray | None] = []
     for index, shape in enumerate(trial.shapes):
         parts = 2 if call.dtype.startswith("complex") else 1
@@ -96,8 +118,17 @@ def _cotangents(trial: Trial) -> list[np.ndarray | None]:
             for _ in range(parts)
         ]
         values = drawn[0] if parts == 1 else drawn[0] + 1j * drawn[1]
-        cotangents.append(None if index == left_out else round_to(values, call.dtype))
+        cotangents.append(None if index in left_out else round_to(values, call.dtype))
     return cotangents
+
+
+def _left_out(count: int, generator: np.random.Generator) -> set[int]:
+    """None of so many outputs, one, or all but one."""
+    if count == 1:
+        return set()
+    alone = {k: set(range(count)) - {k} for k in range(count)}
+    ways = [set[int](), *({k} for k in range(count)), *(alone.values() if count > 2 else ())]
+    return ways[generator.integers(len(ways))]
 
 
 def expected(

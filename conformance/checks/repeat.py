@@ -180,6 +180,7 @@ class _Answer:
         self._trial, self._tally, self._call = trial, tally, call
         self._exact = trial.case.call.device == "cpu"
         self._arrays = dict(zip(call.names, call.arrays, strict=True))
+        self._held = [call]
 
     def _repeated(self) -> Trial:
         once_more = sibling(self._call, self._call.layer)
@@ -193,17 +194,21 @@ class _Answer:
             return
         call = self._repeated()
         self._tally.same(what, dict(zip(call.names, call.arrays, strict=True)), self._arrays)
+        # Alive until `kept`: a buffer may be the last result's only while somebody has that.
+        self._held.append(call)
 
     def near(self, what: str) -> None:
         """The same call gives an answer within the oracle's bound."""
         self._tally.within(what, self._repeated(), like=self._trial)
 
     def kept(self, what: str) -> None:
-        """The tensors that the first call returned still hold what they held."""
-        held = (self._trial.get(native) for native in self._call.outputs)
-        self._tally.same(
-            f"first outputs {what}", dict(zip(self._call.names, held, strict=True)), self._arrays
-        )
+        """The tensors that earlier calls returned still hold what they held."""
+        for call in self._held:
+            held = (self._trial.get(native) for native in call.outputs)
+            self._tally.same(
+                f"first outputs {what}", dict(zip(call.names, held, strict=True)), self._arrays
+            )
+        self._held = [self._call]
 
 
 class _Guard:

@@ -69,7 +69,8 @@ def _lazy(trial: Trial) -> bool:
 
 def _initial(trial: Trial, tally: Tally) -> None:
     """A layer that nobody loaded anything into: names, shapes, values, and its first answer."""
-    new = sibling(trial, state={})
+    # A first call that infers sizes must leave the mode, which only train mode shows.
+    new = sibling(trial, state={}, training=_lazy(trial))
     layer, wanted = new.layer, _documented(trial)
     named = trial.step("state", layer.state) if hasattr(layer, "state") else {}
     before = _read(trial, layer)
@@ -79,6 +80,7 @@ def _initial(trial: Trial, tally: Tally) -> None:
     tally.equal("names in state()", list(named), list(wanted))
     if _lazy(trial):
         _first_call(trial, layer)
+        _mode(trial, tally, layer, True)
     for name, native in trial.step("state", layer.state).items():  # type: ignore[attr-defined]
         tally.equal(f"shape of {name} in state()", _shape(trial, layer, native), wanted[name])
     found = state_of(trial, layer)
@@ -215,8 +217,17 @@ def _modes(trial: Trial, tally: Tally) -> None:
         tally.within("built in train mode", sibling(trial, training=True), like=trial)
     else:
         trial.step("call", new.layer, *new.natives, **new.case.keywords)
+    _mode(trial, tally, new.layer, True)
     trial.step("train", new.layer.train, False)
     tally.within("in eval mode after train mode", sibling(trial, new.layer), like=trial)
+    _mode(trial, tally, new.layer, False)
+
+
+def _mode(trial: Trial, tally: Tally, layer: Layer, training: bool) -> None:
+    """A call leaves the mode as it was set, where it can be read."""
+    found = _read(trial, layer)
+    if "training" in found:
+        tally.equal("attribute training after a call", found["training"], training)
 
 
 def _dropout(trial: Trial, tally: Tally) -> None:

@@ -129,7 +129,7 @@ def in_gates(array: np.ndarray, gates: int, order: np.ndarray) -> np.ndarray:
 
 def in_blocks(array: np.ndarray, blocks: int, order: np.ndarray) -> np.ndarray:
     """Columns of every direction, chosen alike."""
-    apart = array.reshape(*array.shape[:-1], blocks, -1)[..., order]
+    apart = array.reshape(*array.shape[:-1], blocks, array.shape[-1] // blocks)[..., order]
     return apart.reshape(*array.shape[:-1], blocks * len(order))
 
 

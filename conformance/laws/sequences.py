@@ -64,11 +64,11 @@ def batch_first(trial: Trial, generator: Generator) -> Claims:
 
 @law("packed", "a packed sequence is the sequence alone, and zeros after it")
 def packed(trial: Trial, generator: Generator) -> Claims:
-    """Each packed row alone and cut to its length; an unpacked batch packed at full length."""
+    """Each packed row alone and cut to its length; a batch that is not packed, at full length."""
     run = Run.of(trial)
     length = run.x.shape[0]
     if run.lengths is None:
-        if Form.of(trial).batched:
+        if Form.of(trial).batched and run.batch:
             full = replace(run, lengths=(length,) * run.batch)
             yield same(full.run(), trial, wanted_moves=common(trial))
         return

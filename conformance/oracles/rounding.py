@@ -130,6 +130,12 @@ class Rounded:
         return Rounded(self.value, self.error, self.precision)
 
     @lazy
+    def lean(self) -> Rounded:
+        """Values and bounds in as little memory as they need; how they came about is forgotten."""
+        error = self.error if self.doubtful else np.broadcast_to(0.0, self.shape)
+        return Rounded(self.value, error, self.precision)
+
+    @lazy
     def decided(self) -> np.ndarray:
         """Which elements a correct implementation cannot give just any value."""
         return np.asarray(np.isfinite(self.error) & ~np.isnan(self.value))

@@ -74,8 +74,12 @@ def _at_once(
 ) -> tuple[Rounded, ...]:
     """A function of (batch, features) on all steps of all sequences, (L, N, features)."""
     length, batch = x.shape[:2]
-    results = function(*(a.map(lambda array: array.reshape(length * batch, -1)) for a in (x, h)), w)
-    return tuple(y.map(lambda array: array.reshape(length, batch, -1)) for y in results)
+
+    def flat(array: np.ndarray) -> np.ndarray:
+        return array.reshape(length * batch, array.shape[-1])
+
+    results = function(*(a.map(flat) for a in (x, h)), w)
+    return tuple(y.map(lambda a: a.reshape(length, batch, a.shape[-1])) for y in results)
 
 
 def _plain_steps(

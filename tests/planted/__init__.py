@@ -37,6 +37,7 @@ from . import (  # noqa: F401 - imported for what they plant
     sharp,
     sole,
     transposed,
+    unseen,
 )
 from .bug import CHECKS, PLANTED, Bug
 
