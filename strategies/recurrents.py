@@ -22,6 +22,7 @@ widths = st.integers(1, 4)
 wide_widths = st.sampled_from((8, 16, 17))
 wide_cell_widths = st.sampled_from((8, 16, 17, 33))
 long_widths = st.sampled_from((16, 17, 32))
+full_batches = st.sampled_from((None, 1, 2, 3))
 batches = st.sampled_from((None, 1, 2, 3, 0))
 times = st.integers(1, 4)
 # Beyond 16 steps, where kernels are cut into blocks; `laws` runs longer ones.
@@ -68,7 +69,8 @@ def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
     proj_size = 0
     if layer == "LSTM" and not plain and hidden_size > 1:
         proj_size = draw(st.integers(0, min(hidden_size - 1, 3)))
-    batch, length = draw(batches), draw(long_times if profile == "long" else times)
+    long = profile == "long"
+    batch, length = draw(full_batches if long else batches), draw(long_times if long else times)
     given = draw(yes_no)
     lengths: list[int] | None = None
     if batch and not plain and draw(often):

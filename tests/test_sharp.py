@@ -138,7 +138,7 @@ def test_a_doubtful_operand_and_a_less_accurate_backend_are_not_saturated() -> N
 @pytest.mark.parametrize("layer", ["RNN", "LSTM", "GRU"])
 def test_steps_agree_with_brute_force(layer: str) -> None:
     compared = 0
-    for case in cases(layer, "float64", 120):
+    for case in cases(layer, "float64", 160):
         if case.labels["regime"] == "large" or case.labels["profile"] == "long":
             continue
         trial = _trial(case)

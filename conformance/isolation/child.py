@@ -126,7 +126,7 @@ class _Server:
         from ..known import KnownError, read
         from .journal import Journal
 
-        self.error = ""
+        self.error, self._drawn = "", (None, None)
         self.journal = Journal(Path(start.journal))
         try:
             backend = load(start.backend)
@@ -155,8 +155,17 @@ class _Server:
         except Exception:
             return msgspec.json.encode({"raised": traceback.format_exc()})
         finally:
-            _give_memory_back()
+            self._tidy(request.get("item", {}))
             self.journal.note("idle")
+
+    def _tidy(self, item: Mapping[str, Any]) -> None:
+        """Give memory back; cases, of which a layer and dtype has its own, are what is large."""
+        drawn = item.get("layer"), item.get("dtype")
+        if drawn != self._drawn:
+            # Arrays do not count for the collector, however large: by itself it comes late.
+            gc.collect()
+        self._drawn = drawn
+        _give_memory_back()
 
     def _benchmark(self, request: Mapping[str, Any]) -> dict[str, Any]:
         from ..timing.workloads import Timed

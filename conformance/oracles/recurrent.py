@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .activations import blend, relu, sigmoid, tanh
-from .rounding import Rounded, choose, exactly, join, multilinear
+from .rounding import OWN, Rounded, choose, exactly, join, multilinear
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -69,7 +69,9 @@ def affine(x: Rounded, weight: Rounded, bias: Rounded | None) -> Rounded:
         adjoints=_ADJOINTS,
         grain=_grain,
     )
-    return product + bias if bias is not None and separate else product
+    if bias is None or not separate:
+        return product
+    return (product + bias).sum_of(product, bias)
 
 
 def _product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -92,7 +94,27 @@ def total(*sums: Rounded) -> Rounded:
     added = sums[0]
     for other in sums[1:]:
         added = added + other
-    return added if added.precision.half else _as_one_sum(sums, added)
+    return _stored(sums, added) if added.precision.half else _as_one_sum(sums, added)
+
+
+def _stored(results: Sequence[Rounded], added: Rounded) -> Rounded:
+    """Products and biases, stored, may be added in any order: oneDNN adds the biases up first.
+
+    Of n addends each of the n − 1 partial sums is at most Σ|addends|, and is stored.
+    """
+    addends = [addend for result in results for addend in result.addends or (result,)]
+    if len(addends) < 3:
+        return added
+    precision, inherited = added.precision, reduce(np.add, [x.error for x in addends])
+    reach = reduce(np.add, [x.reach for x in addends])
+    error = inherited + (len(addends) - 1) * (precision.unit + OWN) * reach
+    exact = reach == 0
+    if precision.bits:
+        finest = reduce(np.minimum, [x.quanta for x in addends])
+        exact |= (inherited == 0) & (reach <= np.ldexp(finest, precision.bits))
+    np.copyto(error, 0.0, where=exact)
+    np.copyto(error, np.inf, where=reach > precision.largest)
+    return added.with_error(np.maximum(added.error, error))
 
 
 def _as_one_sum(results: Sequence[Rounded], added: Rounded) -> Rounded:

@@ -57,6 +57,7 @@ class Rounded:
         terms: how many they are at most.
         grain: the power of two of which all its terms are multiples; None = as the values show.
         node: how it was computed, where derivatives are asked for (`derivatives.py`).
+        addends: of a sum whose terms were stored before they were added: these.
     """
 
     value: np.ndarray
@@ -66,6 +67,7 @@ class Rounded:
     grain: float | None = None
     terms: int = 1
     node: Node | None = None
+    addends: tuple[Rounded, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -178,9 +180,22 @@ class Rounded:
         """Some of the elements, as the sums of products that they are."""
         part = self[index]
         magnitude = None if self.magnitude is None else self.magnitude[index]
+        addends = tuple(addend.part(index) for addend in self.addends)
         return Rounded(
-            part.value, part.error, part.precision, magnitude, self.grain, self.terms, part.node
-        )
+            part.value, part.error, part.precision, magnitude, self.grain, self.terms, part.node,
+            addends,
+        )  # fmt: skip
+
+    def sum_of(self, *addends: Rounded) -> Rounded:
+        """The same, which is the sum of these."""
+        whole = (Rounded(*map(self._spread, (x.value, x.error)), x.precision) for x in addends)
+        return Rounded(
+            self.value, self.error, self.precision, self.magnitude, self.grain, self.terms,
+            self.node, tuple(whole),
+        )  # fmt: skip
+
+    def _spread(self, array: np.ndarray) -> np.ndarray:
+        return array if array.shape == self.shape else np.broadcast_to(array, self.shape)
 
     def __add__(self, other: Rounded) -> Rounded:
         value, propagated = self.value + other.value, self.error + other.error
