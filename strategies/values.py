@@ -22,7 +22,9 @@ class Filler:
 
     `ramp`, `integers` and `full` are integers so small that every sum of products is exact in the
     dtype, forward and backward, whenever that is possible; `full` goes up to that limit,
-    ⌊(2^p/terms)^(1/factors)⌋.
+    ⌊(2^p/terms)^(1/factors)⌋. `subnormal` has products around the smallest normal number: of
+    factors alike, or of one small enough to be subnormal itself, a weight for one, with others
+    around 1.
 
     Args:
         regime: one of `REGIMES`.
@@ -45,11 +47,14 @@ class Filler:
         self.budget = 2.0**own.bits / max(terms, 1)
         self.limit = max(1, int((self.budget * (1 + 1e-12)) ** (1 / factors) / self.parts))
         self.small = own.normal
-        self.count = 0
+        self.count = self.operands = 0
+        self.smallest = int(self.generator.integers(factors + 1)) if regime == "subnormal" else 0
 
     def operand(self, *shape: int) -> np.ndarray:
         """An array that is multiplied: an input, a weight."""
-        return self._array(shape, self.limit, 1 / self.factors)
+        self.operands += 1
+        share = float(self.operands == self.smallest) if self.smallest else 1 / self.factors
+        return self._array(shape, self.limit, share)
 
     def addend(self, *shape: int) -> np.ndarray:
         """An array that is added to the products: a bias."""

@@ -51,7 +51,10 @@ def _backend(layer: str, implementation: Any) -> ModuleBackend:
 
 @pytest.mark.parametrize("bug", [pytest.param(bug, id=bug.name) for bug in BUGS])
 def test_bug_is_caught(bug: planted.Bug) -> None:
-    failure = _caught(_backend(bug.layer, bug.implementation), bug.layer)
+    # In float32 torch's own known failures cover all groups.
+    backend = _backend(bug.layer, bug.implementation)
+    found = (_caught(backend, bug.layer, dtype) for dtype in ("float32", "float16"))
+    failure = next(filter(None, found), None)
     assert failure is not None, bug.story
     assert str(failure).startswith("with ")
     assert "all else contiguous" in str(failure)

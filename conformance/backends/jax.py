@@ -79,8 +79,7 @@ class Jax(FunctionBackend):
         self, fn: Callable[..., Any], primals: Sequence[Any], cotangents: Sequence[Any]
     ) -> Sequence[Any]:
         """Gradients by `jax.vjp`."""
-        found: Sequence[Any] = jax.vjp(fn, *primals)[1](tuple(cotangents))
-        return found
+        return tuple(jax.vjp(fn, *primals)[1](tuple(cotangents)))
 
     @implements("Linear", "functional.linear", ignores=("in_features", "out_features", "bias"))
     @_compiled
@@ -124,13 +123,11 @@ class Jax(FunctionBackend):
             pads = [(p, p) for p in _each(padding, dims)]
 
         def function(x: Any) -> Any:
-            within = pads
-            if padding_mode != "zeros":
+            if ahead := padding_mode != "zeros":
                 x = jnp.pad(x, [(0, 0), (0, 0), *pads], mode=_MODES[padding_mode])
-                within = [(0, 0)] * dims
             return lax.conv_general_dilated(
-                x, weight, strides, within, rhs_dilation=dilations, feature_group_count=groups,
-                dimension_numbers=_numbers(dims),
+                x, weight, strides, [(0, 0)] * dims if ahead else pads, rhs_dilation=dilations,
+                feature_group_count=groups, dimension_numbers=_numbers(dims),
             )  # fmt: skip
 
         return _batched(function, x, dims, bias)
@@ -163,8 +160,8 @@ class Jax(FunctionBackend):
             rows = zip(dilations, weight.shape[2:], paddings, extras, strict=True)
             pads = [(d * (k - 1) - p, d * (k - 1) - p + extra) for d, k, p, extra in rows]
             inputs, outputs, *kernel = weight.shape
-            turned = weight.reshape(groups, inputs // groups, outputs, *kernel).swapaxes(1, 2)
-            turned = turned.reshape(groups * outputs, inputs // groups, *kernel)
+            apart = weight.reshape(groups, inputs // groups, outputs, *kernel)
+            turned = apart.swapaxes(1, 2).reshape(groups * outputs, inputs // groups, *kernel)
             return lax.conv_general_dilated(
                 x, jnp.flip(turned, range(2, dims + 2)), (1,) * dims, pads, lhs_dilation=strides,
                 rhs_dilation=dilations, feature_group_count=groups,
@@ -231,10 +228,9 @@ def _of(state: State, name: str) -> Any:
     return state[name]
 
 
-def _weights(state: State, given: Sequence[Any]) -> tuple[Any, Any]:
+def _weights(state: State, given: Sequence[Any]) -> Sequence[Any]:
     """Weight and bias of a function's inputs, or of a layer's state."""
-    weight, bias = (*given, None)[:2] if given else (_of(state, "weight"), state.get("bias"))
-    return weight, bias
+    return (*given, None)[:2] if given else (_of(state, "weight"), state.get("bias"))
 
 
 def _each(value: Any, dims: int) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ _THEMES = (
 _WIDE = {"Linear", "LazyLinear", "functional.linear"} | {
     f"{prefix}{d}d" for prefix in ("Conv", "LazyConv", "functional.conv") for d in (1, 2, 3)
 }
+_NO_WEIGHT = 12  # of so many cases of layers that multiply, one has no weight but zeros
 # A finite stand-in for ∞, in float64, and what only a multiple of it exceeds.
 _FAR, _BEYOND = 2.0**664, 1e100
 _MODERATE = 1e60
@@ -93,10 +94,24 @@ def _derived(trial: Trial) -> list[Case]:
         state |= {name: np.where(state[name] == 0, 1.0, state[name]) for name in weights}
     call = replace(case.call, state=state)
     themes = [row[generator.integers(len(row))] for row in _THEMES]
-    return [
+    cases = [
         replace(case, call=call, inputs=_put_in(trial, theme, places, generator))
         for theme in themes
     ]
+    # A product that is skipped because all weights are zero loses what 0 × ∞ and 0 × NaN are.
+    no_weight = not _is_recurrent(trial) and generator.integers(_NO_WEIGHT) == 0
+    return [_weightless(trial, case) for case in cases] if no_weight else cases
+
+
+def _weightless(trial: Trial, case: Case) -> Case:
+    """The case with all weights zero."""
+
+    def zero(name: str, x: np.ndarray | None) -> np.ndarray | None:
+        return np.zeros_like(x) if x is not None and name == "weight" else x
+
+    state = {name: np.asarray(zero(name, x)) for name, x in case.call.state.items()}
+    inputs = tuple(zero(*pair) for pair in zip(trial.row.inputs, case.inputs, strict=False))
+    return replace(case, call=replace(case.call, state=state), inputs=inputs)
 
 
 def _put_in(
@@ -156,6 +171,10 @@ def _told(trial: Trial) -> str:
         for at in np.argwhere(odd)[:4]:
             index = ", ".join(str(int(i)) for i in at)
             said.append(f"{trial.row.inputs[k]}[{index}] = {number_text(x[tuple(at)].item())}")
+    given = dict(zip(trial.row.inputs, trial.case.inputs, strict=False))
+    weight = {**given, **trial.case.call.state}.get("weight")
+    if weight is not None and weight.size and not weight.any():
+        said.insert(0, "weight all zeros")
     return f"with {', '.join(said[:6])}{', …' if len(said) > 6 else ''}"
 
 

@@ -1,4 +1,4 @@
-"""Bugs that begin beyond the sizes of drawn cases: only `laws` goes there."""
+"""Bugs that begin beyond the sizes of most drawn cases: `laws` goes there."""
 
 from __future__ import annotations
 

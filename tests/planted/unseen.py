@@ -269,7 +269,7 @@ class LazyConvTranspose2dFirstCallDropsOutputSize(nn.LazyConvTranspose2d):
         return nn.ConvTranspose2d.forward(self, input)
 
 
-@plant("lazyconvtranspose3d-bias-frozen-when-materialised", "LazyConvTranspose3d", "state")
+@plant("lazyconvtranspose3d-bias-frozen-when-materialised", "LazyConvTranspose3d", "gradients")
 class LazyConvTranspose3dBiasFrozen(nn.LazyConvTranspose3d):
     """The bias comes out of its materialisation as one that needs no gradient."""
 
@@ -296,7 +296,7 @@ class LazyLinearLoadedWeightsReset(nn.LazyLinear):
 # Recurrent layers
 
 
-@plant("rnn-final-state-four-bits-short", "RNN", "laws")
+@plant("rnn-final-state-four-bits-short", "RNN", "values")
 class RNNFinalStateFourBitsShort(nn.RNN):
     """The final state is written from a narrower register than the output (float32)."""
 
@@ -728,7 +728,7 @@ def conv_transpose2d_unbounded(
 
 
 @plant("functional-conv-transpose3d-small-inputs-skipped", "functional.conv_transpose3d",
-       "laws")  # fmt: skip
+       "values")  # fmt: skip
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,
