@@ -45,7 +45,7 @@ class Node:
     pull: Callable[[Rounded], list[Rounded | None]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Rounded:
     """Values and how far a correct implementation may be from them.
 
@@ -68,6 +68,23 @@ class Rounded:
     terms: int = 1
     node: Node | None = None
     addends: tuple[Rounded, ...] = ()
+
+    def __init__(
+        self,
+        value: np.ndarray,
+        error: np.ndarray,
+        precision: Precision,
+        magnitude: np.ndarray | None = None,
+        grain: float | None = None,
+        terms: int = 1,
+        node: Node | None = None,
+        addends: tuple[Rounded, ...] = (),
+    ) -> None:
+        # A frozen dataclass's own sets each field by a call, which takes longer than an addition.
+        own = self.__dict__
+        own["value"], own["error"], own["precision"] = value, error, precision
+        own["magnitude"], own["grain"], own["terms"] = magnitude, grain, terms
+        own["node"], own["addends"] = node, addends
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -178,12 +195,12 @@ class Rounded:
 
     def part(self, index: Any) -> Rounded:
         """Some of the elements, as the sums of products that they are."""
-        part = self[index]
+        node = None if self.node is None else self[index].node
         magnitude = None if self.magnitude is None else self.magnitude[index]
-        addends = tuple(addend.part(index) for addend in self.addends)
+        addends = self.addends and tuple(addend.part(index) for addend in self.addends)
         return Rounded(
-            part.value, part.error, part.precision, magnitude, self.grain, self.terms, part.node,
-            addends,
+            self.value[index], self.error[index], self.precision, magnitude, self.grain,
+            self.terms, node, addends,
         )  # fmt: skip
 
     def sum_of(self, *addends: Rounded) -> Rounded:
@@ -199,7 +216,8 @@ class Rounded:
 
     def __add__(self, other: Rounded) -> Rounded:
         value, propagated = self.value + other.value, self.error + other.error
-        if ((propagated == 0) & (value != 0)).any():
+        vague = self.vague or other.vague
+        if not vague and ((propagated == 0) & (value != 0)).any():
             quanta = np.minimum(self.quanta, other.quanta)
             added = _rounded(value, propagated, self.size + other.size, quanta, self.precision)
         else:
