@@ -162,13 +162,18 @@ def test_a_missing_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         devices_of(CompileBackend("torch-compile"))
 
 
-def test_dear_backends_have_a_budget_and_more_time_for_a_case() -> None:
+def test_dear_backends_have_a_budget_and_more_time_for_a_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from conformance.backends.torch_compile import CompileBackend
 
     backend = CompileBackend("torch-compile")
     assert budget_of(backend) == "900"
     assert budget_of(torch_export.backend) is None
     assert timeout_of(torch_meta.backend) == 30 < timeout_of(torch_export.backend)
+    more = timeout_of(backend) - 30
+    monkeypatch.setattr(backend, "timeout", 300, raising=False)
+    assert timeout_of(backend) == 300 + more
     backend.budget = "soon"
     with pytest.raises(BackendError, match="budget='soon': expected seconds"):
         budget_of(backend)

@@ -92,10 +92,11 @@ def timeout_of(backend: Backend) -> int:
     A check builds up to a dozen layers beside the case's own, each perhaps of a new structure.
 
     Args:
-        backend: asked for its `compile_seconds`.
+        backend: asked for its `timeout`, if calls themselves are slow, and its `compile_seconds`.
     """
     seconds = float(getattr(backend, "compile_seconds", 0.0))
-    return TIMEOUT + round(SLOW_MACHINE * DOZEN * seconds)
+    least = int(getattr(backend, "timeout", TIMEOUT))
+    return least + round(SLOW_MACHINE * DOZEN * seconds)
 
 
 def offered(backend: Backend, layer: str, dtype: str, device: str) -> bool:
