@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..describe import array_text, number_text
-from ..oracles.rounding import Rounded
+from ..oracles.rounding import Rounded, every, some
 from ..trial import Evidence, Failure, Trial
 from .steps import forced
 
@@ -68,9 +68,9 @@ def compare(name: str, got: np.ndarray, expected: Rounded) -> Evidence:
     with np.errstate(invalid="ignore", over="ignore"):
         distance = np.asarray(np.abs(got - expected.value))
         near = np.asarray(distance <= expected.error)
-    if not near.all():
+    if not every(near):
         wrong = decided & ~(near | (got == expected.value))
-        if wrong.any():
+        if some(wrong):
             raise Failure(_message(name, got, expected, distance, wrong))
     # What is left is at a finite distance, but for infinities that are the same: NaN.
     bounded = near & (expected.error > 0)
@@ -86,13 +86,13 @@ def compare(name: str, got: np.ndarray, expected: Rounded) -> Evidence:
 
 def _chosen(array: np.ndarray, which: np.ndarray) -> np.ndarray:
     """`array[which]` in one dimension, without a copy where that is all of it."""
-    return array.reshape(-1) if which.all() else array[which]
+    return array.reshape(-1) if every(which) else array[which]
 
 
 def _exponents(numbers: np.ndarray) -> np.ndarray:
     """`numpy.frexp(numbers)[1]` of finite numbers ≥ 0, read off their bits, which is faster."""
     exponents = numbers.view(np.int64) >> 52
-    if not exponents.all():  # there is a zero, or a subnormal number
+    if not every(exponents):  # there is a zero, or a subnormal number
         return np.asarray(np.frexp(numbers)[1])
     return exponents - 1022
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..formats import FORMATS
-from .rounding import OWN, Rounded, product_is_exact, sum_is_exact, traced
+from .rounding import OWN, Rounded, product_is_exact, some, sum_is_exact, traced
 from .saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 
 
@@ -162,11 +162,11 @@ def blend(z: Rounded, n: Rounded, h: Rounded) -> Rounded:
 def _blends_exactly(z: Rounded, n: Rounded, h: Rounded) -> np.ndarray:
     """Where neither (1 − z)·n + z·h nor n + z·(h − n) rounds anywhere."""
     exact = np.asarray((z.error == 0) & (n.error == 0) & (h.error == 0))
-    if not exact.any():
+    if not some(exact):
         return exact
     # n alone, or h alone: nothing is there to round.
     asked = exact & ~((z.value == 0) | ((z.value == 1) & (n.value == 0)))
-    if asked.any():
+    if some(asked):
         a, b, c, precision = z.value[asked], n.value[asked], h.value[asked], z.precision
         one, rest, between = np.ones_like(a), 1.0 - a, c - b
         # What is in doubt is exact again where it is multiplied by 0.

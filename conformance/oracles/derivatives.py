@@ -8,7 +8,7 @@ import numpy as np
 
 from ..formats import FORMATS
 from .precision import Precision
-from .rounding import Node, Rounded, quanta, with_node
+from .rounding import Node, Rounded, every, quanta, with_node
 
 
 def leaf(values: np.ndarray, precision: Precision) -> Rounded:
@@ -88,7 +88,7 @@ def accumulate(parts: Sequence[Rounded]) -> Rounded:
     inexact = error + terms * rounding
     beyond = np.asarray(inexact)
     np.copyto(beyond, np.inf, where=magnitude > precision.largest)
-    if error.all():
+    if every(error):
         return Rounded(value, beyond, precision, magnitude, 0.0, terms)
     # One for all where every part has one for all.
     least = np.array(min((part.grain for part in parts if part.grain is not None), default=np.inf))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .activations import blend, relu, sigmoid, tanh
-from .rounding import OWN, Rounded, choose, exactly, join, multilinear
+from .rounding import OWN, Rounded, choose, every, exactly, join, multilinear
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -282,7 +282,7 @@ def _sequence(
     for t in reversed(steps) if reverse else steps:
         runs = active[t][:, np.newaxis]
         new = step(from_inputs[t], hidden, w)
-        if runs.all():
+        if every(runs):
             hidden = new
             outputs.append(new[0])
             continue

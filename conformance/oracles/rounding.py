@@ -32,6 +32,16 @@ OWN = FORMATS["float64"].unit  # the oracle rounds, too
 _SIGNIFICAND = 2**52 - 1  # the bits of a float64 that hold it
 
 
+def some(mask: np.ndarray) -> bool:
+    """`mask.any()`, which on small arrays takes four times as long."""
+    return np.count_nonzero(mask) > 0
+
+
+def every(mask: np.ndarray) -> bool:
+    """`mask.all()`, likewise."""
+    return np.count_nonzero(mask) == mask.size
+
+
 @dataclass(frozen=True, eq=False)
 class Node:
     """One recorded operation.
@@ -125,7 +135,7 @@ class Rounded:
     def flushed(self) -> Rounded:
         """As it may be read where a subnormal operand may be read as zero."""
         read_as_zero = (self.extent < self.precision.normal) & (self.extent > 0)
-        if not read_as_zero.any():
+        if not some(read_as_zero):
             return self
         error = np.where(read_as_zero, np.maximum(self.error, self.extent), self.error)
         return Rounded(self.value, error, self.precision)
@@ -167,7 +177,7 @@ class Rounded:
     @lazy
     def least_of_rows(self) -> np.ndarray:
         """`least` along the last axis."""
-        return np.asarray(self.quanta.min(axis=-1, initial=np.inf))
+        return np.asarray(np.minimum.reduce(self.quanta, axis=-1, initial=np.inf))
 
     def map(self, move: Callable[[np.ndarray], np.ndarray]) -> Rounded:
         """Apply a function that only moves elements (reshape, transpose, index)."""
@@ -217,7 +227,7 @@ class Rounded:
     def __add__(self, other: Rounded) -> Rounded:
         value, propagated = self.value + other.value, self.error + other.error
         vague = self.vague or other.vague
-        if not vague and ((propagated == 0) & (value != 0)).any():
+        if not vague and some((propagated == 0) & (value != 0)):
             quanta = np.minimum(self.quanta, other.quanta)
             added = _rounded(value, propagated, self.size + other.size, quanta, self.precision)
         else:
@@ -241,7 +251,7 @@ class Rounded:
         else:
             propagated = np.zeros(value.shape)
         inexact = value != 0
-        if ((propagated == 0) & inexact).any():
+        if some((propagated == 0) & inexact):
             quanta = self.quanta * other.quanta
             inexact = inexact & ~(quanta >= precision.underflow)
             propagated = propagated + precision.underflow * inexact
@@ -344,7 +354,7 @@ def _rounded(
     exact = magnitude <= np.ldexp(quanta, precision.bits) if precision.bits else quanta == np.inf
     # Beyond the largest number it overflows, however exact.
     exact &= (propagated == 0) & (np.abs(value) <= precision.largest)
-    if exact.all():
+    if every(exact):
         return Rounded(value, np.zeros(value.shape), precision)
     result = _stored(value, propagated, precision)
     np.copyto(result.error, 0.0, where=exact)
@@ -423,17 +433,17 @@ def multilinear(
         if plus.doubtful:
             magnitude = magnitude + plus.error
             inherited = plus.error if inherited is None else inherited + plus.error
-        if fine.any() or not inexact:
+        if some(fine) or not inexact:
             quantum = np.minimum(products, plus.least if grain is None else plus.quanta)
         terms += 1
     # Three real multiplications may do a complex one (DESIGN §3.6).
     factor = terms + 4 if precision.complex else terms
     least = 0.0 if inexact else float(quantum.min(initial=np.inf))
     exact = magnitude == 0
-    if precision.bits and fine.any():
+    if precision.bits and some(fine):
         fits = magnitude <= np.ldexp(quantum, precision.bits)
         exact = exact | (fits & (quantum >= precision.underflow))
-    if exact.all():
+    if every(exact):
         error = np.zeros(value.shape)
     else:
         unit = precision.wide_unit if wide else precision.sum_unit
@@ -442,7 +452,7 @@ def multilinear(
         error = np.asarray(factor * (unit + OWN) * magnitude)
         if inherited is not None:
             error += inherited
-        if not fine.all():
+        if not every(fine):
             # A product of two that underflows may still be multiplied by the third.
             largest = 1.0
             if len(operands) > 2:
