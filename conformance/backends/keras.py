@@ -149,6 +149,8 @@ class Keras(FunctionBackend):
             raise Unsupported("proj_size")
         if dropout or bidirectional:
             raise Unsupported("dropout" if dropout else "bidirectional=True")
+        if nonlinearity not in ("tanh", "relu"):
+            raise Unsupported(f"nonlinearity={nonlinearity!r}")  # Keras has more than torch
         given: dict[str, Any] = {"units": hidden_size, "use_bias": bias}
         given |= {"activation": nonlinearity} if call.layer == "RNN" else {}
         given |= {"return_sequences": True, "return_state": True}
