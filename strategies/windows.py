@@ -13,6 +13,8 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 kernels = st.sampled_from((1, 2, 3, 4))
 pointwise_kernels = st.just(1)
 long_kernels = st.sampled_from((1, 2, 3, 4, 5, 7))
+# Of the long dimension: kernels that are computed by way of a Fourier transform begin at some 16.
+longest_kernels = st.sampled_from((1, 2, 3, 17, 17))
 strides = st.sampled_from((1, 2, 3, 4))
 dilations = st.sampled_from((1, 2, 3))
 paddings = st.sampled_from((0, 0, 0, 1, 2, 3))
@@ -45,13 +47,16 @@ class Window:
     output_size: int = 1
 
 
-def kernel_sizes(profile: str, dims: int) -> st.SearchStrategy[int]:
+def kernel_sizes(profile: str, dims: int, left: int) -> st.SearchStrategy[int]:
     """Kernel sizes of a profile: fewer dimensions allow longer kernels.
 
     Args:
-        profile: "pointwise" is a kernel of 1.
+        profile: "pointwise" is a kernel of 1, "long" has a long last dimension.
         dims: number of spatial dimensions.
+        left: how many dimensions are to be drawn yet, 1 = the last.
     """
+    if profile == "long" and left == 1:
+        return longest_kernels
     if profile == "pointwise":
         return pointwise_kernels
     return long_kernels if dims == 1 else kernels

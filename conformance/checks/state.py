@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,8 @@ def _initial(trial: Trial, tally: Tally) -> None:
     named = trial.step("state", layer.state) if hasattr(layer, "state") else {}
     before = _read(trial, layer)
     if not named and wanted:
+        if hasattr(layer, "state"):
+            _nameless(trial, tally, list(wanted))
         _load_unused(trial, tally, layer)  # a backend without an initialisation of its own
         return
     tally.equal("names in state()", list(named), list(wanted))
@@ -89,6 +92,18 @@ def _initial(trial: Trial, tally: Tally) -> None:
     tally.within("with its initial state", sibling(trial, layer, state=found))
     _attributes(trial, tally, layer, before)
     _load_unused(trial, tally, layer)
+
+
+def _nameless(trial: Trial, tally: Tally, wanted: list[str]) -> None:
+    """What is not in the state before a call, a call does not bring there: a lazy layer names it.
+
+    A backend may have initial values and show none; what was loaded it shows all the same.
+    """
+    new = sibling(trial, state={})
+    with suppress(Unsupported):
+        trial.step("call", new.layer, *new.natives, **new.case.keywords)
+        if trial.step("state", new.layer.state):  # type: ignore[attr-defined]
+            tally.equal("names in state() before the first call", [], wanted)
 
 
 def _first_call(trial: Trial, layer: Layer) -> None:

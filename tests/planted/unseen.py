@@ -1,4 +1,4 @@
-"""Bugs written without sight of the suite, as a blind test of it."""
+"""Bugs written without sight of the suite, as blind tests of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.utils import _pair
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.rnn import PackedSequence
 
 from .bug import (
@@ -279,6 +280,55 @@ class LazyConvTranspose3dBiasFrozen(nn.LazyConvTranspose3d):
         super().initialize_parameters(input, *args, **kwargs)
         if lazy and self.bias is not None:
             self.bias.requires_grad_(False)
+
+
+@plant("conv2d-weight-gradient-of-whole-chunks", "Conv2d", "gradients")
+class Conv2dWeightGradientOfWholeChunks(nn.Conv2d):
+    """The weight gradient sums the batch in chunks of 4; beyond 4 an incomplete one is lost."""
+
+    # Differs: the weight gradient of Conv2d(2, 3, 3) on a batch of 6. Agrees: of 3, 4 or 8.
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        result = super()._conv_forward(input, weight, bias)
+        size = len(input) if input.dim() == 4 else 0
+        if size <= 4 or size % 4 == 0 or not result.requires_grad:
+            return result
+        whole = size - size % 4
+        head = super()._conv_forward(input[:whole], weight, bias)
+        blind = alter_gradient(weight, torch.zeros_like)
+        tail = super()._conv_forward(input[whole:], blind, bias)
+        return graft(result, torch.cat([head, tail]))
+
+
+@plant("functional-conv1d-long-kernel-spreads-nan", "functional.conv1d", "special")
+def conv1d_by_fourier(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """From 16 taps on a Fourier transform is taken: one NaN or infinity takes a whole group."""
+    # Differs: an infinity, and a kernel of 16. Agrees: finite numbers; a kernel of 15.
+    result = functional.conv1d(input, weight, bias, stride, padding, dilation, groups)
+    if weight.shape[-1] < 16 or bool(torch.isfinite(input).all()):
+        return result
+    finite = torch.isfinite(input.detach()).unflatten(-2, (groups, -1)).all(-1).all(-1)
+    lost = ~finite.repeat_interleave(len(weight) // groups, -1)[..., None]
+    return torch.where(lost, torch.full_like(result, torch.nan), result)
+
+
+@plant("lazyconvtranspose3d-state-without-names", "LazyConvTranspose3d", "state")
+class LazyConvTranspose3dStateWithoutNames(nn.LazyConvTranspose3d):
+    """Before the first call `state_dict` leaves out the parameters that are not made yet."""
+
+    # Differs: names of state_dict() of a new layer. Agrees: after the first call.
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name, parameter in self._parameters.items():
+            if parameter is not None and is_lazy(parameter):
+                destination.pop(prefix + name, None)
 
 
 @plant("lazylinear-loaded-weights-reset-by-first-call", "LazyLinear", "state")
