@@ -238,7 +238,7 @@ def _each(value: Any, dims: int) -> tuple[int, ...]:
     return (value,) * dims if isinstance(value, int) else tuple(value)
 
 
-def _numbers(dims: int) -> tuple[str, ...]:
+def _numbers(dims: int) -> Any:
     return tuple(ends + "HWD"[:dims] for ends in ("NC", "OI", "NC"))
 
 

@@ -130,7 +130,8 @@ def _left_out(count: int, generator: np.random.Generator) -> set[int]:
     if count == 1:
         return set()
     alone = {k: set(range(count)) - {k} for k in range(count)}
-    ways = [set[int](), *({k} for k in range(count)), *(alone.values() if count > 2 else ())]
+    ways: list[set[int]] = [set(), *({k} for k in range(count))]
+    ways += alone.values() if count > 2 else ()
     return ways[generator.integers(len(ways))]
 
 

@@ -34,12 +34,12 @@ _SIGNIFICAND = 2**52 - 1  # the bits of a float64 that hold it
 
 def some(mask: np.ndarray) -> bool:
     """`mask.any()`, which on small arrays takes four times as long."""
-    return np.count_nonzero(mask) > 0
+    return bool(np.count_nonzero(mask))
 
 
 def every(mask: np.ndarray) -> bool:
     """`mask.all()`, likewise."""
-    return np.count_nonzero(mask) == mask.size
+    return bool(np.count_nonzero(mask) == mask.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +215,9 @@ class Rounded:
 
     def sum_of(self, *addends: Rounded) -> Rounded:
         """The same, which is the sum of these."""
-        whole = (Rounded(*map(self._spread, (x.value, x.error)), x.precision) for x in addends)
+        whole = (
+            Rounded(self._spread(x.value), self._spread(x.error), x.precision) for x in addends
+        )
         return Rounded(
             self.value, self.error, self.precision, self.magnitude, self.grain, self.terms,
             self.node, tuple(whole),
