@@ -121,7 +121,7 @@ class Engine:
         self.note("drawing", 0, 0)
         cases = self.cases(item)
         log, finding = Log(cases), None
-        for done, index in enumerate(self._order(len(cases))):
+        for done, index in enumerate(self._order(cases)):
             case = cases[index]
             if done and left() <= 0:
                 break
@@ -169,14 +169,22 @@ class Engine:
             reproducer=reproducer(trial, item.check, conclusion.message),
         )
 
-    def _order(self, count: int) -> Sequence[int]:
-        """The places of an item's cases: of few structures the plainest, drawn first, comes last.
+    def _order(self, cases: Sequence[Case]) -> Sequence[int]:
+        """The places of an item's cases; within a budget those that say most come first.
+
+        Of few structures the plainest, drawn first, comes last, and after all others those with
+        an input that has no element: they leave nothing to compare.
 
         Args:
-            count: of cases.
+            cases: of the item.
         """
-        first = 0 if self.budget is None else min(self.values, count) % max(count, 1)
-        return (*range(first, count), *range(first))
+        if self.budget is None:
+            return range(len(cases))
+        first = min(self.values, len(cases)) % max(len(cases), 1)
+        order = (*range(first, len(cases)), *range(first))
+        return sorted(
+            order, key=lambda k: any(x is not None and not x.size for x in cases[k].inputs)
+        )
 
     def cases(self, item: Item) -> tuple[Case, ...]:
         """The cases of an item."""

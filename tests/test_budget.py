@@ -47,6 +47,22 @@ def test_an_item_stops_when_its_time_is_over_and_counts_what_it_left_out() -> No
     assert (whole.examples.drawn, whole.examples.stopped) == (60, 0)
 
 
+def test_cases_that_leave_nothing_to_compare_come_last_within_a_budget() -> None:
+    seen: list[int] = []
+
+    def note(phase: str, index: int, checked: int) -> None:
+        if phase == "checking":
+            seen.append(index)
+
+    engine = Engine(backend, 60, 0, note=note, budget=Budget(60.0))
+    engine.run(ITEM)
+    cases = engine.cases(ITEM)
+    empty = [any(x is not None and not x.size for x in cases[k].inputs) for k in seen]
+    assert len(seen) == 60
+    assert any(empty)
+    assert empty == sorted(empty)
+
+
 class Compiler(ModuleBackend):
     """A backend to which every new shape is dear."""
 
