@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -93,6 +94,8 @@ class Trial:
         except (Exception, SystemExit) as error:
             accepted = "" if name == "build" else "accepted, then failed: "
             said = written(error) or "no message"
+            # What the call had filled the memory with would stay as long as the failure does.
+            traceback.clear_frames(error.__traceback__)
             raise Failure(f"{accepted}{name} raised {type(error).__name__}: {said}") from error
         if name in CALLS:
             _refuse_fallbacks(getattr(function, "__self__", function))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from support import plug_in
+from support import cases, plug_in
 
+from conformance.backends.torch import backend as torch_backend
+from conformance.catalogue import CATALOGUE
 from conformance.isolation.journal import Entry, Journal
 from conformance.isolation.limits import LEAST, share_of_memory
+from conformance.trial import Failure, Trial
 
 BACKENDS = """
 import os, sys, time
@@ -166,6 +171,21 @@ def test_journal_outlives_its_writer(tmp_path: Path) -> None:
     writer.note("checking", 17, 5)
     writer.close()
     assert Journal(tmp_path / "journal").read() == Entry("checking", 17, 5, 1)
+
+
+def test_a_failure_does_not_keep_what_the_call_held() -> None:
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def hoard() -> None:
+        array = np.ones(9)
+        held.append(weakref.ref(array))
+        raise MemoryError
+
+    trial = Trial(torch_backend, CATALOGUE["Linear"], cases("Linear")[0])
+    with pytest.raises(Failure, match="build raised MemoryError") as caught:
+        trial.step("build", hoard)
+    assert caught.value.__cause__ is not None
+    assert held[0]() is None
 
 
 def test_workers_share_the_memory() -> None:
