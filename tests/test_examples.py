@@ -66,7 +66,7 @@ def test_torch_shaped_example(installed: Path, tmp_path: Path) -> None:
 
 def test_torch_shaped_example_in_every_check(installed: Path, tmp_path: Path) -> None:
     result = _suite(
-        installed, tmp_path, "--conformance-backend=torch-shaped", "--conformance-examples=20",
+        installed, tmp_path, "--conformance-backend=torch-shaped", "--conformance-examples=30",
         "--conformance-layer=Linear", "--conformance-dtype=float32,bfloat16",
     )  # fmt: skip
     _passes(result)

@@ -45,7 +45,7 @@ class Jax(FunctionBackend):
     """JAX on the CPU."""
 
     name = "jax"
-    compile_seconds, budget = 0.2, "840"  # a full run takes 20 minutes on two cores
+    compile_seconds, budget = 0.2, "840"
 
     def info(self) -> Mapping[str, str]:
         """The version of JAX."""

@@ -16,7 +16,7 @@ class OnnxReference(GraphBackend):
     """`onnx.reference.ReferenceEvaluator`."""
 
     fixed = True  # what the checker sees
-    timeout = 300  # loops in Python: a transposed convolution of 32 channels takes half a minute
+    timeout = 300  # loops in Python: laws of a wide ConvTranspose3d took over 30 s on busy cores
     refusals = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
 
     def info(self) -> Mapping[str, str]:
