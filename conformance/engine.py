@@ -29,6 +29,9 @@ from .trial import Evidence, Failure, Inapplicable, Trial
 
 # Seconds that a failing item may take to count which others of its cases fail.
 SURVEYING = 10.0
+# Seconds that the pinned case of a deadly known failure may take in a copy of the process: what
+# has not come back by then hangs still, or is looked at with all the time that a case has.
+COPIED = {"crashed": 10.0, "hung": 1.0}
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Engine:
         budget: time for each item, None = as much as it takes.
         note: told what comes next, `(phase, index, checked)` of `isolation.journal`; None where
             the engine does not run in a process that may be lost.
+        copied: runs something in a copy of this process, for so many seconds at most, and tells
+            its status, `"crashed"` or `"hung"` where the copy is lost; None = no copies.
     """
 
     def __init__(
@@ -69,11 +74,13 @@ class Engine:
         interrupted: Callable[[], bool] = lambda: False,
         note: Callable[[str, int, int], None] | None = None,
         budget: Budget | None = None,
+        copied: Callable[[Callable[[], Outcome], float], str] | None = None,
     ) -> None:
         self.backend, self.examples, self.seed = backend, examples, seed
         self.known, self.interrupted = tuple(known), interrupted
         self.budget, self.values = budget, values_per_structure(backend)
         self.expendable, self.note = note is not None, note or _nothing
+        self._copied, self._lost = copied, set[tuple[int, str, str]]()
 
     def run(self, item: Item, dead: Collection[int] = ()) -> Verdict:
         """Draw an item's cases, check them all, shrink the first failure.
@@ -198,11 +205,34 @@ class Engine:
         case = entry.pinned(item.dtype, item.device)
         if case is None or (entry.deadly and not self.expendable):
             return False
+        if entry.deadly and self._is_lost_in_copy(item, index, entry, case):
+            return False
         self.note("pinned", index, 0)
         try:
             self.try_case(item, case, numerics)
         except (Failure, Unsupported, Inapplicable):
             return False
+        return True
+
+    def _is_lost_in_copy(self, item: Item, index: int, entry: Known, case: Case) -> bool:
+        """Whether a deadly case ends a copy of this process as its entry says.
+
+        A copy costs milliseconds, a new process seconds. Some frameworks die or hang in any copy:
+        what such a one does says nothing, so a case that the entry is not about has to live in it.
+        """
+        key = index, item.dtype, item.device
+        if self._copied is None or key in self._lost:
+            return key in self._lost
+        copied, self._copied = self._copied, None  # not to be tried again, unless it serves
+        plain = next((other for other in self.cases(item) if not entry.covers(other)), None)
+        if plain is None or copied(lambda: self.outcome(item, case), COPIED[entry.status]) != (
+            entry.status
+        ):
+            return False
+        if copied(lambda: self.outcome(item, plain), COPIED["crashed"]) in ("crashed", "hung", ""):
+            return False
+        self._copied = copied
+        self._lost.add(key)
         return True
 
     def try_case(self, item: Item, case: Case, numerics: Numerics | None = None) -> Evidence:

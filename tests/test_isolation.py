@@ -23,6 +23,9 @@ from types import SimpleNamespace
 import torch
 from conformance.backends import ModuleBackend
 
+with open("starts", "a") as starts:
+    print(os.getpid(), file=starts)
+
 class Abort(torch.nn.Conv1d):
     def forward(self, input):
         if self.groups > 1 and self.dilation[0] > 1:
@@ -49,6 +52,16 @@ class Leave(torch.nn.Bilinear):
             os._exit(3)
         return super().forward(input1, input2)
 
+class Forkless(Leave):
+    first = os.getpid()
+
+    def forward(self, input1, input2):
+        if os.getpid() != self.first:
+            os._exit(4)
+        return super().forward(input1, input2)
+
+forkless = ModuleBackend("forkless", nn=SimpleNamespace(Bilinear=Forkless))
+
 wrong = []
 
 class Late(torch.nn.Linear):
@@ -64,7 +77,8 @@ Late.__name__ = Late.__qualname__ = "Linear"
 late = ModuleBackend("late", nn=SimpleNamespace(Linear=Late))
 
 for shaped, name in (
-    (Abort, "Conv1d"), (Sleep, "RNNCell"), (Hoard, "Linear"), (Leave, "Bilinear")
+    (Abort, "Conv1d"), (Sleep, "RNNCell"), (Hoard, "Linear"), (Leave, "Bilinear"),
+    (Forkless, "Bilinear"),
 ):
     shaped.__name__ = shaped.__qualname__ = name
 evil = ModuleBackend("evil", nn=SimpleNamespace(
@@ -128,21 +142,35 @@ def test_what_ends_or_stops_the_process_costs_one_verdict(suite: Any) -> None:
         compile(found[layer]["reproducer"], layer, "exec")
 
 
-def test_a_known_crash_is_known_and_its_cases_are_not_run(suite: Any, tmp_path: Path) -> None:
-    options = (EVIL, "--conformance-layer=Bilinear", "--conformance-check=values")
-    _, verdicts = suite(*options)
+def _known_crash(folder: Path, verdicts: dict[str, dict[str, Any]]) -> str:
     case = json.dumps(verdicts["Bilinear-values-float32-cpu"]["case"])
-    known = tmp_path / "known.toml"
+    known = folder / "known.toml"
     known.write_text(
         "[[known]]\nlayer = 'Bilinear'\ncheck = '*'\nstatus = 'crashed'\n"
         f"reason = 'exits without a bias'\nwhen = {{ bias = false }}\ncase = '''{case}'''\n"
     )
-    result, verdicts = suite(*options, f"--conformance-known={known}")
+    return f"--conformance-known={known}"
+
+
+@pytest.mark.parametrize(("name", "processes"), [("evil", 1), ("forkless", 2)])
+def test_a_known_crash_is_known_and_its_cases_are_not_run(
+    pytester: pytest.Pytester, suite: Any, tmp_path: Path, name: str, processes: int
+) -> None:
+    options = ("--conformance-layer=Bilinear", "--conformance-check=values")
+    _, verdicts = suite(EVIL, *options)
+    known = _known_crash(tmp_path, verdicts)
+    starts = pytester.path / "starts"
+    starts.unlink()
+    result, verdicts = suite(f"--conformance-backend=plugged:{name}", *options, known)
     assert {line["status"] for line in verdicts.values()} == {"known"}
     result.stdout.fnmatch_lines(["*1 known*"])
-    # A faithful implementation in its place: the entry is stale.
-    _, verdicts = suite(*options[1:], f"--conformance-known={known}")
-    assert all("stale known failure" in line["message"] for line in verdicts.values())
+    # The pinned case ends a copy of the process, and the process where no copy lives. Another one,
+    # pytest itself, plans the run.
+    assert len(starts.read_text().splitlines()) == 1 + processes
+    if name == "evil":
+        # A faithful implementation in its place: the entry is stale.
+        _, verdicts = suite(*options, known)
+        assert all("stale known failure" in line["message"] for line in verdicts.values())
 
 
 def test_a_failure_that_ends_the_process_while_it_shrinks_is_a_failure(suite: Any) -> None:

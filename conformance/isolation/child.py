@@ -33,6 +33,7 @@ from ..budget import Budget
 
 if TYPE_CHECKING:
     from ..case import Case
+    from ..engine import Outcome
     from ..items import Item
     from ..timing.measure import Bench
 
@@ -136,7 +137,7 @@ class _Server:
             return
         self.engine = Engine(
             backend, start.examples, start.seed, known,
-            note=self.journal.note, budget=start.budget,
+            note=self.journal.note, budget=start.budget, copied=_status_in_copy,
         )  # fmt: skip
         gc.collect()
         gc.freeze()
@@ -196,6 +197,11 @@ class _Server:
         return dataclasses.asdict(self.engine.outcome(item, case))
 
 
+def _status_in_copy(run: Callable[[], Outcome], seconds: float) -> str:
+    """The status of an outcome, `"crashed"` or `"hung"`; empty where there are no copies."""
+    return str(_forked(lambda: {"status": run().status}, seconds).get("status", ""))
+
+
 def _forked(run: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
     """What a copy of this process answers, or how it died.
 
@@ -210,6 +216,9 @@ def _forked(run: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]
     if pid == 0:
         # Should this process be gone by then, nobody else would end a copy that hangs.
         signal.alarm(int(seconds) + 5)
+        # What it prints as it dies is not to be taken for its parent's last words.
+        faulthandler.disable()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
             os.write(writes, msgspec.json.encode(run()))
         finally:
