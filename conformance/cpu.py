@@ -8,10 +8,11 @@ from functools import cache
 from pathlib import Path
 
 _FACTS = Path("/proc/cpuinfo")
-# What oneDNN multiplies numbers of 16 bits by, each with the values of ONEDNN_MAX_CPU_ISA that are
-# just too low for it (oneDNN's documentation, *CPU Dispatcher Control*).
+# What oneDNN's kernels differ by, each with the values of ONEDNN_MAX_CPU_ISA that are just too low
+# for it (oneDNN's documentation, *CPU Dispatcher Control*).
 _LEVELS = {
-    "avx512bw": {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2"},
+    "avx2": {"SSE41", "AVX"},
+    "avx512bw": {"AVX2", "AVX2_VNNI", "AVX2_VNNI_2"},
     "avx512_bf16": {"AVX512_CORE", "AVX512_CORE_VNNI"},
     "avx512_fp16": {"AVX512_CORE_BF16"},
     "amx_bf16": {"AVX512_CORE_FP16", "AVX10_1_512"},
@@ -45,7 +46,7 @@ def features() -> frozenset[str]:
 
 
 def name() -> str:
-    """The CPU's name, and which of the instruction sets for 16 bits may be used."""
+    """The CPU's name, and which of oneDNN's instruction sets may be used."""
     known = facts().get("model name") or platform.processor() or platform.machine()
     special = ", ".join(feature for feature in _LEVELS if feature in features())
     return f"{known} ({special})" if special else known

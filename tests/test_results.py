@@ -278,18 +278,20 @@ def test_a_known_failure_applies_only_in_its_versions(failed: Verdict) -> None:
 def test_a_known_failure_applies_only_on_its_cpu(
     failed: Verdict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = {"model name": "Some CPU", "flags": "fpu avx512bw avx512_bf16 amx_bf16"}
+    said = {"model name": "Some CPU", "flags": "fpu avx2 avx512bw avx512_bf16 amx_bf16"}
     monkeypatch.setattr(cpu, "facts", lambda: said)
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     text = _known(failed, when='{ groups = ">1" }', cpu="{ avx512_bf16 = true, amx_bf16 = true }")
-    assert cpu.name() == "Some CPU (avx512bw, avx512_bf16, amx_bf16)"
+    assert cpu.name() == "Some CPU (avx2, avx512bw, avx512_bf16, amx_bf16)"
     assert _with(text).status == "known"
     assert _with(text.replace("amx_bf16 = true", "amx_bf16 = false")).status == "failed"
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx512_core_bf16")
-    assert cpu.name() == "Some CPU (avx512bw, avx512_bf16)"
+    assert cpu.name() == "Some CPU (avx2, avx512bw, avx512_bf16)"
     assert _with(text).status == "failed"
     assert _with(text.replace("amx_bf16 = true", "amx_bf16 = false")).status == "known"
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert cpu.name() == "Some CPU (avx2)"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
     assert cpu.name() == "Some CPU"
 
 
