@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+# Of a run's time; with what its last items take, a run is kept within 20 %.
+GRACE = 0.1
 _FORM = re.compile(r"(?P<seconds>\d+(\.\d+)?)(?P<item>/item)?")
 
 
 @dataclass
 class Budget:
-    """Time for items; what one of a whole run leaves over goes to the next.
+    """Time for items; of a whole run's, what one leaves over or takes too much is the next one's.
 
     Args:
         seconds: for one item.
         carried: whether the rest of an item's time goes to the next.
+        grace: seconds that a run may be late; items that would begin later are left out.
     """
 
     seconds: float
     carried: bool = False
+    grace: float = math.inf
     _left: float = 0.0
 
-    def begin(self) -> Callable[[], float]:
-        """An item begins; gives the seconds that it has left, 0 or less when it must stop."""
+    def begin(self) -> Callable[[], float] | None:
+        """An item begins, with at least one example.
+
+        Returns:
+            What gives the seconds that it has left, 0 or less when it must stop; None where the
+            item has to be left out.
+        """
         allowed = self.seconds + self._left
+        if allowed < -self.grace:
+            self._left = allowed
+            return None
         started = time.monotonic()
 
         def left() -> float:
@@ -53,4 +66,5 @@ def parse(text: str, items: int, workers: int) -> Budget:
     seconds = float(match["seconds"])
     if match["item"]:
         return Budget(seconds)
-    return Budget(seconds * max(workers, 1) / max(items, 1), carried=True)
+    share = seconds * max(workers, 1) / max(items, 1)
+    return Budget(share, carried=True, grace=GRACE * seconds)

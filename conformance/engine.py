@@ -103,6 +103,8 @@ class Engine:
 
     def _checked(self, item: Item, dead: Collection[int]) -> Verdict:
         left = _unlimited if self.budget is None else self.budget.begin()
+        if left is None:
+            return verdicts.left_out(item, self.examples)
         try:
             numerics = numerics_of(self.backend, item.dtype)
         except Failure as failure:
@@ -111,7 +113,7 @@ class Engine:
         stale = [
             entry
             for index, entry in applies.items()
-            if index not in dead and self._is_stale(item, index, entry, numerics)
+            if left() > 0 and index not in dead and self._is_stale(item, index, entry, numerics)
         ]
         if stale:
             return verdicts.as_stale(item, stale)

@@ -26,8 +26,9 @@ def reproducer(trial: Trial, check: str, message: str, *, deadly: bool = False) 
         deadly: the case ends the process: the script only runs it.
     """
     call = trial.case.call
-    beyond = not shows_all(check) and not deadly
-    more = "The check looks at more than these outputs; `nn-conformance replay` shows the failure."
+    beyond = not shows_all(check)
+    seen = "makes more calls than this" if deadly else "looks at more than these outputs"
+    more = f"The check {seen}; `nn-conformance replay` shows the failure."
     foreign = not hasattr(trial.backend, "nn") and not hasattr(trial.backend, "functional")
     head = [
         f'"""{_safe(trial.text())}',
@@ -51,7 +52,7 @@ def reproducer(trial: Trial, check: str, message: str, *, deadly: bool = False) 
     ]
     body = [*_inputs(trial), *_calling(trial)]
     if deadly:
-        body = [*body, 'print("passed: the process is still there")']
+        body = [*body, 'print("the process is still there")']
     else:
         body = _refused(body) if check == "errors" else [*body, *_comparing(trial)]
     return "\n".join([*head, *body]) + "\n"

@@ -53,6 +53,12 @@ def summed_up(item: Item, examples: Examples, facts: Mapping[str, object]) -> Ve
     return make(item, "unchecked", examples, **{**facts, "message": message})
 
 
+def left_out(item: Item, examples: int) -> Verdict:
+    """The run's time was over before the item's turn."""
+    message = "left out: the run has used up its time budget"
+    return make(item, "unchecked", Examples(stopped=examples), message=message)
+
+
 def as_known(verdict: Verdict, known: Sequence[Known]) -> Verdict:
     """Nothing failed but what is known to."""
     reasons = "; ".join(

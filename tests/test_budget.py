@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from types import SimpleNamespace
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from conformance import known as known_failures
 from conformance.backends import ModuleBackend
 from conformance.backends.torch import backend
 from conformance.budget import Budget, parse
 from conformance.describe import case_text
+from conformance.encoding import encode_case
 from conformance.engine import Engine
 from conformance.items import Item
 
@@ -20,7 +23,7 @@ ITEM = Item("Linear", "values", "float32", "cpu")
 
 
 def test_a_budget_of_the_run_is_shared_by_items_and_carried_on() -> None:
-    assert parse("600", items=300, workers=2) == Budget(4.0, carried=True)
+    assert parse("600", items=300, workers=2) == Budget(4.0, carried=True, grace=60.0)
     assert parse(" 2.5/item ", items=300, workers=2) == Budget(2.5)
 
 
@@ -61,6 +64,24 @@ def test_cases_that_leave_nothing_to_compare_come_last_within_a_budget() -> None
     assert len(seen) == 60
     assert any(empty)
     assert empty == sorted(empty)
+
+
+def test_a_run_that_is_too_late_leaves_items_out_until_it_is_not() -> None:
+    late = Engine(backend, 60, 0, budget=Budget(0.06, carried=True, grace=0.1, _left=-0.2))
+    left_out, passed = late.run(ITEM), late.run(ITEM)
+    assert (left_out.status, left_out.examples.stopped) == ("unchecked", 60)
+    assert left_out.message == "left out: the run has used up its time budget"
+    assert (passed.status, passed.examples.drawn) == ("passed", 1)
+
+
+def test_pinned_cases_are_tried_while_there_is_time() -> None:
+    case = json.dumps(encode_case(Engine(backend, 5, 0).cases(ITEM)[0]))
+    entry = f"[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\ncase = '{case}'"
+    known = known_failures.parse(entry, "here")
+    on_time = Engine(backend, 5, 0, known, budget=Budget(60.0)).run(ITEM)
+    assert (on_time.status, "passes" in str(on_time.message)) == ("failed", True)
+    late = Engine(backend, 5, 0, known, budget=Budget(1.0, carried=True, _left=-2.0)).run(ITEM)
+    assert late.status == "known"
 
 
 class Compiler(ModuleBackend):

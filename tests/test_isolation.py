@@ -110,9 +110,20 @@ def _verdicts(path: Path) -> dict[str, dict[str, Any]]:
     return {line["id"]: line for line in lines if line["kind"] == "verdict"}
 
 
-def test_what_ends_or_stops_the_process_costs_one_verdict(suite: Any) -> None:
+# Where a new process takes long to start, the usual time to shrink a death in is a few tries.
+PATIENT = """
+from conformance.isolation import isolated
+
+isolated.SHRINKING_ITEM = isolated.SHRINKING_RUN = 600.0
+"""
+
+
+def test_what_ends_or_stops_the_process_costs_one_verdict(
+    suite: Any, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(patient=PATIENT)
     result, verdicts = suite(
-        "-n2", EVIL, "--conformance-layer=Conv1d,RNNCell,Linear,Bilinear,Identity",
+        "-n2", "-ppatient", EVIL, "--conformance-layer=Conv1d,RNNCell,Linear,Bilinear,Identity",
         "--conformance-check=values", "--conformance-timeout=3", "--conformance-memory=2500",
     )  # fmt: skip
     assert result.ret == pytest.ExitCode.TESTS_FAILED
