@@ -168,8 +168,8 @@ def test_dear_backends_have_a_budget_and_more_time_for_a_case(
     from conformance.backends.torch_compile import CompileBackend
 
     backend = CompileBackend("torch-compile")
-    assert budget_of(backend) == "750"
-    assert budget_of(torch_export.backend) == "750"
+    assert budget_of(backend) == "700"
+    assert budget_of(torch_export.backend) == "700"
     assert budget_of(torch_meta.backend) is None
     assert timeout_of(torch_meta.backend) == 30 < timeout_of(torch_export.backend)
     more = timeout_of(backend) - 30

@@ -45,7 +45,7 @@ class Jax(FunctionBackend):
     """JAX on the CPU."""
 
     name = "jax"
-    compile_seconds, budget = 0.2, "750"
+    compile_seconds, budget = 0.2, "700"
 
     def info(self) -> Mapping[str, str]:
         """The version of JAX."""

@@ -101,7 +101,7 @@ class CompileBackend(ModuleBackend):
     """
 
     compile_seconds = 1.5
-    budget = "750"
+    budget = "700"
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

@@ -85,7 +85,7 @@ class ExportBackend(ModuleBackend):
     """torch's layers, run as exported programs."""
 
     # Two programs a structure, without and with gradients recorded.
-    compile_seconds, budget = 0.1, "750"
+    compile_seconds, budget = 0.1, "700"
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
