@@ -51,18 +51,24 @@ def declared(backend: Backend, dtype: str) -> dict[str, str]:
     }
 
 
-def values_per_structure(backend: Backend) -> int:
-    """How many cases share their shapes and arguments: the dearer these are, the more.
-
-    A backend says by `compile_seconds` what a call of a new structure costs it, beyond the call.
+def compile_seconds(backend: Backend) -> float:
+    """What a call of a new structure costs a backend beyond the call, in seconds.
 
     Args:
         backend: asked.
     """
-    seconds = float(getattr(backend, "compile_seconds", 0.0))
+    return float(getattr(backend, "compile_seconds", 0.0))
+
+
+def values_per_structure(backend: Backend) -> int:
+    """How many cases share their shapes and arguments: the dearer these are, the more.
+
+    Args:
+        backend: asked.
+    """
     # A case costs some 10 ms otherwise (measured on torch: 2 ms a check for Linear, 3 for Conv2d,
     # 12 for LSTM). More than ten cases alike would leave a run too few structures.
-    return max(1, min(10, round(seconds / 0.01)))
+    return max(1, min(10, round(compile_seconds(backend) / 0.01)))
 
 
 def budget_of(backend: Backend) -> str | None:
