@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# Of a run's time; with what its last items take, a run is kept within 20 %.
+# Of a run's time: half of the 20 % within which it is to be kept; the rest is for items that have
+# begun by then, each of which has one example whatever it takes.
 GRACE = 0.1
 _FORM = re.compile(r"(?P<seconds>\d+(\.\d+)?)(?P<item>/item)?")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from . import verdicts
-from .backends.declared import compile_seconds, numerics_of, offered, values_per_structure
+from .backends.declared import compiling, numerics_of, offered, values_per_structure
 from .budget import Budget
 from .case import Case, Examples, Numerics, Unsupported, Verdict
 from .catalogue import CATALOGUE
@@ -30,10 +30,8 @@ from .trial import Evidence, Failure, Inapplicable, Trial
 # Seconds that a failing item may take to count which others of its cases fail.
 SURVEYING = 10.0
 # Seconds that the pinned case of a deadly known failure may take in a copy of the process: what
-# has not come back by then hangs still, or is looked at with all the time that a case has. A check
-# compiles a few structures at most.
+# has not come back by then hangs still, or is looked at with all the time that a case has.
 COPIED = {"crashed": 10.0, "hung": 1.0}
-COMPILED = 10
 
 
 @dataclass(frozen=True)
@@ -228,13 +226,13 @@ class Engine:
         if self._copied is None or key in self._lost:
             return key in self._lost
         copied, self._copied = self._copied, None  # not to be tried again, unless it serves
-        dear = COMPILED * compile_seconds(self.backend)
+        more = compiling(self.backend)
         plain = next((other for other in self.cases(item) if not entry.covers(other)), None)
         if plain is None:
             return False
-        if copied(lambda: self.outcome(item, case), COPIED[entry.status] + dear) != entry.status:
+        if copied(lambda: self.outcome(item, case), COPIED[entry.status] + more) != entry.status:
             return False
-        lives = copied(lambda: self.outcome(item, plain), COPIED["crashed"] + dear)
+        lives = copied(lambda: self.outcome(item, plain), COPIED["crashed"] + more)
         if lives in ("crashed", "hung", ""):
             return False
         self._copied = copied

@@ -11,10 +11,17 @@ import numpy as np
 import pytest
 from support import cases, plug_in
 
+from conformance.backends import ModuleBackend
+from conformance.backends.declared import DOZEN
 from conformance.backends.torch import backend as torch_backend
 from conformance.catalogue import CATALOGUE
+from conformance.encoding import encode_case
+from conformance.engine import COPIED, Engine
 from conformance.isolation.journal import Entry, Journal
 from conformance.isolation.limits import LEAST, share_of_memory
+from conformance.items import Item
+from conformance.known import parse
+from conformance.reproducer import reproducer
 from conformance.trial import Failure, Trial
 
 BACKENDS = """
@@ -230,3 +237,33 @@ def test_a_failure_does_not_keep_what_the_call_held() -> None:
 def test_workers_share_the_memory() -> None:
     whole, half = share_of_memory(1), share_of_memory(2)
     assert whole is None or half is None or LEAST <= half <= whole
+
+
+class _Compiler(ModuleBackend):
+    compile_seconds = 0.5
+
+
+def test_a_pinned_hang_has_the_time_of_compiling_in_its_copy() -> None:
+    item = Item("Linear", "values", "float32", "cpu")
+    case = json.dumps(encode_case(cases("Linear")[0]))
+    entry = "[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\nstatus = 'hung'\n"
+    known = parse(f"{entry}when = {{ in_features = '>1' }}\ncase = '{case}'", "here")
+    asked: list[float] = []
+
+    def copied(run: Any, seconds: float) -> str:
+        asked.append(seconds)
+        return "hung" if len(asked) == 1 else "passed"
+
+    for backend in (_Compiler("compiler"), torch_backend):
+        asked.clear()
+        engine = Engine(backend, 20, 0, known, note=lambda *said: None, copied=copied)
+        assert engine.run(item).status == "known"
+        more = DOZEN * 0.5 if isinstance(backend, _Compiler) else 0.0
+        assert asked == [COPIED["hung"] + more, COPIED["crashed"] + more]
+
+
+def test_a_reproducer_of_a_death_says_when_the_check_makes_more_calls() -> None:
+    trial = Trial(torch_backend, CATALOGUE["Linear"], cases("Linear")[0])
+    said = "The check makes more calls than this"
+    assert said in reproducer(trial, "layout", "it died", deadly=True)
+    assert said not in reproducer(trial, "values", "it died", deadly=True)

@@ -51,24 +51,18 @@ def declared(backend: Backend, dtype: str) -> dict[str, str]:
     }
 
 
-def compile_seconds(backend: Backend) -> float:
-    """What a call of a new structure costs a backend beyond the call, in seconds.
-
-    Args:
-        backend: asked.
-    """
-    return float(getattr(backend, "compile_seconds", 0.0))
-
-
 def values_per_structure(backend: Backend) -> int:
     """How many cases share their shapes and arguments: the dearer these are, the more.
 
+    A backend says by `compile_seconds` what a call of a new structure costs it, beyond the call.
+
     Args:
         backend: asked.
     """
+    seconds = float(getattr(backend, "compile_seconds", 0.0))
     # A case costs some 10 ms otherwise (measured on torch: 2 ms a check for Linear, 3 for Conv2d,
     # 12 for LSTM). More than ten cases alike would leave a run too few structures.
-    return max(1, min(10, round(compile_seconds(backend) / 0.01)))
+    return max(1, min(10, round(seconds / 0.01)))
 
 
 def budget_of(backend: Backend) -> str | None:
@@ -95,14 +89,21 @@ def budget_of(backend: Backend) -> str | None:
 def timeout_of(backend: Backend) -> int:
     """Seconds that one case may take where the user does not say.
 
-    A check builds up to a dozen layers beside the case's own, each perhaps of a new structure.
-
     Args:
         backend: asked for its `timeout`, if calls themselves are slow, and its `compile_seconds`.
     """
-    seconds = float(getattr(backend, "compile_seconds", 0.0))
-    least = int(getattr(backend, "timeout", TIMEOUT))
-    return least + round(SLOW_MACHINE * DOZEN * seconds)
+    return int(getattr(backend, "timeout", TIMEOUT)) + round(SLOW_MACHINE * compiling(backend))
+
+
+def compiling(backend: Backend) -> float:
+    """Seconds that a check of one case may spend on compiling.
+
+    A check builds up to a dozen layers beside the case's own, each perhaps of a new structure.
+
+    Args:
+        backend: asked for its `compile_seconds`.
+    """
+    return DOZEN * float(getattr(backend, "compile_seconds", 0.0))
 
 
 def offered(backend: Backend, layer: str, dtype: str, device: str) -> bool:
