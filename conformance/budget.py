@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Callable
@@ -11,23 +10,30 @@ from dataclasses import dataclass
 # Of a run's time: half of the 20 % within which it is to be kept; the rest is for items that have
 # begun by then, each of which has one example whatever it takes.
 GRACE = 0.1
+# Of its share of a run's time: what is kept for an item that has not begun, however dear those
+# before it were. Dear layers come first: without it they leave nothing for the others, and with
+# the whole of the share kept the second dear layer is left out for the first.
+KEPT = 0.5
 _FORM = re.compile(r"(?P<seconds>\d+(\.\d+)?)(?P<item>/item)?")
 
 
 @dataclass
 class Budget:
-    """Time for items; of a whole run's, what one leaves over or takes too much is the next one's.
+    """Time for items; of a whole run's, what one leaves over is the next one's.
+
+    What an item takes too much, those still to come do without, each the same.
 
     Args:
         seconds: for one item.
-        carried: whether the rest of an item's time goes to the next.
-        grace: seconds that a run may be late; items that would begin later are left out.
+        items: that are expected to share a run's time, 0 = each has its own.
+        grace: seconds that a run may be late.
     """
 
     seconds: float
-    carried: bool = False
-    grace: float = math.inf
-    _left: float = 0.0
+    items: float = 0.0
+    grace: float = 0.0
+    _begun: int = 0
+    _saved: float = 0.0
 
     def begin(self) -> Callable[[], float] | None:
         """An item begins, with at least one example.
@@ -36,16 +42,18 @@ class Budget:
             What gives the seconds that it has left, 0 or less when it must stop; None where the
             item has to be left out.
         """
-        allowed = self.seconds + self._left
-        if allowed < -self.grace:
-            self._left = allowed
+        coming, saved = max(self.items - self._begun, 1.0), self._saved
+        self._begun += 1
+        if self.items and saved < -self.grace - (1 - KEPT) * self.seconds * coming:
+            self._saved += self.seconds
             return None
+        allowed = self.seconds + (saved if saved > 0 else saved / coming)
         started = time.monotonic()
 
         def left() -> float:
-            rest = allowed - (time.monotonic() - started)
-            self._left = rest if self.carried else 0.0
-            return rest
+            spent = time.monotonic() - started
+            self._saved = saved + self.seconds - spent if self.items else 0.0
+            return allowed - spent
 
         return left
 
@@ -67,5 +75,5 @@ def parse(text: str, items: int, workers: int) -> Budget:
     seconds = float(match["seconds"])
     if match["item"]:
         return Budget(seconds)
-    share = seconds * max(workers, 1) / max(items, 1)
-    return Budget(share, carried=True, grace=GRACE * seconds)
+    each = max(items, 1) / max(workers, 1)
+    return Budget(seconds / each, items=each, grace=GRACE * seconds)

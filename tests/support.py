@@ -90,6 +90,19 @@ def plug_in(pytester: Any, monkeypatch: Any, backends: str) -> None:
     # What this session imports conformance from, that one must, too.
     paths = [str(pytester.path), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.syspath_prepend(pytester.path)
+
+
+def refused(pytester: Any, *options: str) -> str:
+    """What a session says that ends before any item; in this process, which has torch already."""
+    result = pytester.runpytest_inprocess(
+        "--pyargs", "conformance.suite", "-p", "no:cacheprovider", *options
+    )
+    said = str(result.stderr.str() + result.stdout.str())
+    assert result.ret == pytest.ExitCode.USAGE_ERROR, said
+    assert "INTERNALERROR" not in said
+    assert "Traceback" not in said
+    return said
 
 
 class SpoiledLayer:

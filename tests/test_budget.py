@@ -13,7 +13,7 @@ import torch
 from conformance import known as known_failures
 from conformance.backends import ModuleBackend
 from conformance.backends.torch import backend
-from conformance.budget import Budget, parse
+from conformance.budget import GRACE, KEPT, Budget, parse
 from conformance.describe import case_text
 from conformance.encoding import encode_case
 from conformance.engine import Engine
@@ -23,7 +23,7 @@ ITEM = Item("Linear", "values", "float32", "cpu")
 
 
 def test_a_budget_of_the_run_is_shared_by_items_and_carried_on() -> None:
-    assert parse("600", items=300, workers=2) == Budget(4.0, carried=True, grace=60.0)
+    assert parse("600", items=300, workers=2) == Budget(4.0, items=150, grace=60.0)
     assert parse(" 2.5/item ", items=300, workers=2) == Budget(2.5)
 
 
@@ -33,11 +33,57 @@ def test_any_other_text_is_refused(text: str) -> None:
         parse(text, 1, 1)
 
 
-def test_the_rest_of_an_item_goes_to_the_next_only_if_carried() -> None:
-    for carried, least, most in ((True, 19.0, 20.0), (False, 9.0, 10.0)):
-        budget = Budget(10.0, carried)
+def test_the_rest_of_an_item_goes_to_the_next_only_if_they_share() -> None:
+    for items, least, most in ((5, 19.0, 20.0), (0, 9.0, 10.0)):
+        budget = Budget(10.0, items)
         assert budget.begin()() > 9.0
         assert least < budget.begin()() <= most
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A time that passes only where a test says so."""
+    now = [0.0]
+    monkeypatch.setattr("conformance.budget.time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def _spend(budget: Budget, clock: list[float], seconds: float) -> float | None:
+    """What an item may take that takes so long; None where it is left out."""
+    left = budget.begin()
+    if left is None:
+        return None
+    allowed = left()
+    clock[0] += seconds
+    left()
+    return allowed
+
+
+def test_what_an_item_takes_too_much_all_later_ones_do_without(clock: list[float]) -> None:
+    budget = parse("100", items=10, workers=1)
+    assert _spend(budget, clock, 37.0) == 10.0
+    # 27 s too many, which nine items share.
+    assert [_spend(budget, clock, 7.0) for _ in range(9)] == pytest.approx([7.0] * 9)
+    assert clock[0] == pytest.approx(100.0)
+
+
+def test_dear_items_that_come_first_leave_half_a_share_to_the_others(clock: list[float]) -> None:
+    budget = parse("100", items=20, workers=1)
+    given = [_spend(budget, clock, 20.0 if k < 6 else 2.0) for k in range(20)]
+    # The fifth begins at 80 s in place of 20, which is more than 10 s of grace and half of what
+    # sixteen items have, 40 s. With each that is left out there are 5 s less to make up for, and
+    # 2.5 s less to make it up with.
+    assert given[4:8] == [None] * 4
+    assert None not in given[:4] + given[8:]
+    assert given[8] == pytest.approx(5.0 * KEPT - 10.0 / 12)
+    assert clock[0] == 4 * 20 + 12 * 2
+
+
+def test_a_run_of_items_that_are_all_too_dear_is_kept(clock: list[float]) -> None:
+    budget = parse("100", items=50, workers=1)
+    given = [_spend(budget, clock, 6.0) for _ in range(50)]
+    assert None in given
+    assert 100 <= clock[0] <= 100 * (1 + GRACE) + 6
 
 
 def test_an_item_stops_when_its_time_is_over_and_counts_what_it_left_out() -> None:
@@ -67,7 +113,7 @@ def test_cases_that_leave_nothing_to_compare_come_last_within_a_budget() -> None
 
 
 def test_a_run_that_is_too_late_leaves_items_out_until_it_is_not() -> None:
-    late = Engine(backend, 60, 0, budget=Budget(0.06, carried=True, grace=0.1, _left=-0.2))
+    late = Engine(backend, 60, 0, budget=Budget(0.06, items=1, grace=0.1, _saved=-0.15))
     left_out, passed = late.run(ITEM), late.run(ITEM)
     assert (left_out.status, left_out.examples.stopped) == ("unchecked", 60)
     assert left_out.message == "left out: the run has used up its time budget"
@@ -80,7 +126,7 @@ def test_pinned_cases_are_tried_while_there_is_time() -> None:
     known = known_failures.parse(entry, "here")
     on_time = Engine(backend, 5, 0, known, budget=Budget(60.0)).run(ITEM)
     assert (on_time.status, "passes" in str(on_time.message)) == ("failed", True)
-    late = Engine(backend, 5, 0, known, budget=Budget(1.0, carried=True, _left=-2.0)).run(ITEM)
+    late = Engine(backend, 5, 0, known, budget=Budget(1.0, items=1, grace=9.0, _saved=-2.0)).run(ITEM)
     assert late.status == "known"
 
 

@@ -286,7 +286,7 @@ def test_the_column_runs_only_where_it_is_named(
     options = [
         "--pyargs", "conformance.suite", "--conformance-backend=plugged:backend",
         "--conformance-layer=Conv2d", "--conformance-dtype=float32", "--conformance-examples=20",
-        "-p", "no:cacheprovider",
+        "-p", "no:cacheprovider", "--conformance-isolation=none",
     ]  # fmt: skip
     result = pytester.runpytest_subprocess(*options, "--conformance-check=support,values", "-v")
     output = result.stdout.str()
