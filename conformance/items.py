@@ -60,3 +60,15 @@ def plan(
                 if EVERY_CHECK[check].applies(CATALOGUE[layer])
             ]
     return tuple(items)
+
+
+def in_rounds(items: Sequence[Item]) -> tuple[Item, ...]:
+    """All items of a dtype after those of another: what no time is left for is a round's end.
+
+    Layer by layer it would be a layer, in every dtype.
+
+    Args:
+        items: of a run.
+    """
+    rounds = list(dict.fromkeys(item.dtype for item in items))
+    return tuple(sorted(items, key=lambda item: rounds.index(item.dtype)))

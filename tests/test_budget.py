@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import time
 from types import SimpleNamespace
+from typing import Any, cast
 
+import msgspec
 import numpy as np
 import pytest
 import torch
+from support import plug_in
 
 from conformance import known as known_failures
+from conformance import verdicts
 from conformance.backends import ModuleBackend
 from conformance.backends.torch import backend
 from conformance.budget import GRACE, KEPT, Budget, parse
 from conformance.describe import case_text
 from conformance.encoding import encode_case
 from conformance.engine import Engine
+from conformance.isolation.isolated import IsolatedEngine
+from conformance.isolation.journal import Entry
+from conformance.isolation.process import Child, Died
 from conformance.items import Item
 
 ITEM = Item("Linear", "values", "float32", "cpu")
@@ -79,6 +86,25 @@ def test_dear_items_that_come_first_leave_half_a_share_to_the_others(clock: list
     assert clock[0] == 4 * 20 + 12 * 2
 
 
+def test_what_a_lost_process_has_spent_counts(clock: list[float]) -> None:
+    asked: list[float] = []
+
+    class Mortal:
+        def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+            asked.append(request["seconds"])
+            clock[0] += 4.0
+            if len(asked) == 1:
+                raise Died("crashed", "it died", Entry("pinned"))
+            return {"verdict": msgspec.to_builtins(verdicts.left_out(ITEM, 5))}
+
+    engine = IsolatedEngine(cast(Child, Mortal()), "mortal", 5, 0, budget=parse("25", 5, 1))
+    for _ in range(2):
+        engine.run(ITEM)
+    # The first had 5 s, of which its process took 4 before it died, and took 8: 3 s too many, which
+    # four items share.
+    assert asked == [5.0, 1.0, 5.0 - 3.0 / 4]
+
+
 def test_a_run_of_items_that_are_all_too_dear_is_kept(clock: list[float]) -> None:
     budget = parse("100", items=50, workers=1)
     given = [_spend(budget, clock, 6.0) for _ in range(50)]
@@ -126,8 +152,30 @@ def test_pinned_cases_are_tried_while_there_is_time() -> None:
     known = known_failures.parse(entry, "here")
     on_time = Engine(backend, 5, 0, known, budget=Budget(60.0)).run(ITEM)
     assert (on_time.status, "passes" in str(on_time.message)) == ("failed", True)
-    late = Engine(backend, 5, 0, known, budget=Budget(1.0, items=1, grace=9.0, _saved=-2.0)).run(ITEM)
+    late = Engine(backend, 5, 0, known, budget=Budget(1.0, items=1, grace=9.0, _saved=-2.0)).run(
+        ITEM
+    )
     assert late.status == "known"
+
+
+def test_within_a_budget_dtypes_take_turns_and_layers_do_not(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(pytester, monkeypatch, "")
+    chosen = ("--conformance-layer=Linear,Identity", "--conformance-check=values")
+    dtypes = "--conformance-dtype=float32,float64"
+
+    def listed(*options: str) -> list[str]:
+        result = pytester.runpytest_inprocess(
+            "--pyargs", "conformance.suite", "--collect-only", "-q", *chosen, dtypes, *options
+        )
+        found = [line.partition("[")[2] for line in result.outlines if "test_layer[" in line]
+        return [name.removesuffix("-cpu]").replace("-values", "") for name in found]
+
+    assert listed() == ["Identity-float32", "Identity-float64", "Linear-float32", "Linear-float64"]
+    assert listed("--conformance-budget=60") == [
+        "Identity-float32", "Linear-float32", "Identity-float64", "Linear-float64"
+    ]  # fmt: skip
 
 
 class Compiler(ModuleBackend):

@@ -1,9 +1,9 @@
 """The spawned process: reads requests on standard input, runs them, answers on standard output.
 
 Started as `python -m conformance.isolation.child`. One JSON object a line: first `Start`, answered
-`{}` or `{"error": …}`; then `{"item": …}` runs an item, `{"item": …, "case": …}` one case of it,
-with `"fork"` in a copy of this process, which has run nothing yet and stays as it is;
-`{"benchmark": …, "set": …}` times a call.
+`{}` or `{"error": …}`; then `{"item": …, "seconds": …}` runs an item within a budget (null: in as
+much time as it takes), `{"item": …, "case": …}` one case of it, with `"fork"` in a copy of this
+process, which has run nothing yet and stays as it is; `{"benchmark": …, "set": …}` times a call.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from ..budget import Budget
-
 if TYPE_CHECKING:
     from ..case import Case
     from ..engine import Outcome
@@ -49,7 +47,6 @@ class Start:
         journal: file to write the current case to.
         path: the parent's `sys.path`.
         memory: bytes that the process may fill, None = no limit.
-        budget: time for each item, None = as much as it takes.
     """
 
     backend: str
@@ -59,7 +56,6 @@ class Start:
     journal: str
     path: tuple[str, ...]
     memory: int | None
-    budget: Budget | None = None
 
 
 def main() -> None:
@@ -137,13 +133,14 @@ class _Server:
             return
         self.engine = Engine(
             backend, start.examples, start.seed, known,
-            note=self.journal.note, budget=start.budget, copied=_status_in_copy,
+            note=self.journal.note, copied=_status_in_copy,
         )  # fmt: skip
         gc.collect()
         gc.freeze()
 
     def answer(self, request: Mapping[str, Any]) -> bytes:
         """One request; what the suite itself raises is an answer, too."""
+        from ..budget import Budget
         from ..items import Item
 
         try:
@@ -152,6 +149,8 @@ class _Server:
             item = Item(**request["item"])
             if "case" in request:
                 return msgspec.json.encode(self._tried(item, request))
+            seconds = request["seconds"]
+            self.engine.budget = None if seconds is None else Budget(seconds)
             return msgspec.json.encode({"verdict": self.engine.run(item, request["dead"])})
         except Exception:
             return msgspec.json.encode({"raised": traceback.format_exc()})

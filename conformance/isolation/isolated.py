@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from .. import verdicts
+from ..budget import Budget
 from ..case import Case, Examples, Verdict
 from ..checks import EVERY_CHECK
 from ..describe import case_text
@@ -50,6 +51,8 @@ class IsolatedEngine:
         known: known failures, as the child reads them.
         interrupted: asked before each case that is tried while shrinking.
         values: cases of one structure; see `values_per_structure`.
+        budget: time for each item, None = as much as it takes; what a process that was lost has
+            spent counts as well.
     """
 
     child: Child
@@ -59,6 +62,7 @@ class IsolatedEngine:
     known: Sequence[Known] = ()
     interrupted: Callable[[], bool] = lambda: False
     values: int = 1
+    budget: Budget | None = None
     _dead: set[tuple[int, str, str]] = field(default_factory=set)
     _minimal: dict[tuple[str, str, bool], Case] = field(default_factory=dict)
     _spent: float = 0.0
@@ -75,20 +79,25 @@ class IsolatedEngine:
         if self.interrupted():
             raise KeyboardInterrupt
         started = time.perf_counter()
-        verdict = self._run(item)
+        left = _unlimited if self.budget is None else self.budget.begin()
+        if left is None:
+            return verdicts.left_out(item, self.examples)
+        verdict = self._run(item, left)
+        left()
         return replace(verdict, seconds=round(time.perf_counter() - started, 4))
 
     def close(self) -> None:
         """End the child."""
         self.child.stop()
 
-    def _run(self, item: Item) -> Verdict:
+    def _run(self, item: Item, left: Callable[[], float | None]) -> Verdict:
         while True:
             dead = [
                 k for k, dtype, device in self._dead if (dtype, device) == (item.dtype, item.device)
             ]
             try:
-                answer = self.child.ask({"item": dataclasses.asdict(item), "dead": dead})
+                request = {"item": dataclasses.asdict(item), "dead": dead, "seconds": left()}
+                answer = self.child.ask(request)
             except Died as died:
                 if died.entry.phase == "pinned":
                     # The known failure still is one; the rest of the item has yet to run.
@@ -215,6 +224,10 @@ class IsolatedEngine:
         except Died:
             return None
         return None if script is None else str(script)
+
+
+def _unlimited() -> None:
+    """No budget."""
 
 
 def _status(failure: Failure | None) -> str:

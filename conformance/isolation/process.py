@@ -17,7 +17,6 @@ from typing import IO, Any
 
 import msgspec
 
-from ..budget import Budget
 from .child import Start
 from .journal import WATCHED, Entry, Journal
 from .limits import Limits
@@ -50,7 +49,6 @@ class Child:
     Args:
         backend, examples, seed, known: of the run.
         limits: time of a case, and memory.
-        budget: time for each item, None = as much as it takes.
         interrupted: asked while waiting; True ends the run as Ctrl-C does.
     """
 
@@ -61,10 +59,9 @@ class Child:
         seed: int,
         known: tuple[Path, ...],
         limits: Limits,
-        budget: Budget | None = None,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._budget, self._interrupted = budget, interrupted
+        self._interrupted = interrupted
         self._facts = (backend, examples, seed, tuple(map(str, known)))
         self.limits = limits
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,7 +88,7 @@ class Child:
         )
         self._reader.start()
         self._ready, self._mark = False, 0
-        facts = (str(folder / "journal"), tuple(sys.path), self.limits.memory, self._budget)
+        facts = (str(folder / "journal"), tuple(sys.path), self.limits.memory)
         self._send(Start(*self._facts, *facts))
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def make_plan(settings: Settings) -> Plan:
     """
     from ..backends.declared import budget_of, declared, timeout_of, values_per_structure
     from ..backends.registry import BackendError, info_of, load
-    from ..items import plan
+    from ..items import in_rounds, plan
 
     try:
         backend = load(settings.backend)
@@ -77,6 +77,7 @@ def make_plan(settings: Settings) -> Plan:
             every_dtype=settings.every_dtype,
         )
         budget = settings.budget or budget_of(backend)
+        items = items if budget is None else in_rounds(items)
     except BackendError as error:
         raise pytest.UsageError(str(error)) from None
     isolated = settings.isolated

@@ -89,9 +89,9 @@ class Session:
             return Engine(backend, s.examples, s.seed, self.known, interrupts(), budget=budget)
         limits = Limits(self.plan.timeout, s.memory or share_of_memory(workers))
         pressed = interrupts()
-        child = Child(s.backend, s.examples, s.seed, s.known, limits, budget, pressed)
+        child = Child(s.backend, s.examples, s.seed, s.known, limits, pressed)
         return IsolatedEngine(
-            child, name, s.examples, s.seed, self.known, pressed, self.plan.values
+            child, name, s.examples, s.seed, self.known, pressed, self.plan.values, budget
         )
 
     @pytest.hookimpl(optionalhook=True)
