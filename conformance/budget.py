@@ -10,9 +10,9 @@ from dataclasses import dataclass
 # Of a run's time: half of the 20 % within which it is to be kept; the rest is for items that have
 # begun by then, each of which has one example whatever it takes.
 GRACE = 0.1
-# Of its share of a run's time: what is kept for an item that has not begun, however dear those
-# before it were. Dear layers come first: without it they leave nothing for the others, and with
-# the whole of the share kept the second dear layer is left out for the first.
+# Of an item's share of a run's time: what is kept for it however dear those before it were.
+# Without it one dear layer leaves nothing for the rest; were all of the share kept, a second dear
+# layer would be left out for the first.
 KEPT = 0.5
 _FORM = re.compile(r"(?P<seconds>\d+(\.\d+)?)(?P<item>/item)?")
 

@@ -55,7 +55,7 @@ def summed_up(item: Item, examples: Examples, facts: Mapping[str, object]) -> Ve
 
 def left_out(item: Item, examples: int) -> Verdict:
     """The run's time was over before the item's turn."""
-    message = "left out: the run has used up its time budget"
+    message = "left out: the run is behind its time budget"
     return make(item, "unchecked", Examples(stopped=examples), message=message)
 
 

@@ -142,7 +142,7 @@ def test_a_run_that_is_too_late_leaves_items_out_until_it_is_not() -> None:
     late = Engine(backend, 60, 0, budget=Budget(0.06, items=1, grace=0.1, _saved=-0.15))
     left_out, passed = late.run(ITEM), late.run(ITEM)
     assert (left_out.status, left_out.examples.stopped) == ("unchecked", 60)
-    assert left_out.message == "left out: the run has used up its time budget"
+    assert left_out.message == "left out: the run is behind its time budget"
     assert (passed.status, passed.examples.drawn) == ("passed", 1)
 
 
