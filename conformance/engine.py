@@ -207,6 +207,8 @@ class Engine:
         case = entry.pinned(item.dtype, item.device)
         if case is None or (entry.deadly and not self.expendable):
             return False
+        if not EVERY_CHECK[item.check].applies(CATALOGUE[case.call.layer]):
+            return False  # pinned in another layer, of which this check has nothing to ask
         if entry.deadly and self._is_lost_in_copy(item, index, entry, case):
             return False
         self.note("pinned", index, 0)
