@@ -20,8 +20,11 @@ from .oracles.rounding import Rounded, exactly
 from .protocols import Backend, Layer
 
 T = TypeVar("T")
-# Answers of the oracle that are kept: those of an item and its neighbours at the standard profile.
+# Answers of the oracle that are kept whatever their size, those of an item and its neighbours at
+# the standard profile; with more examples, the large ones beyond are computed again.
 KEPT = 1000
+# Bytes of an answer that is kept in any case.
+SMALL = 8192
 # Steps that compute.
 CALLS = ("call", "the first call", "forward_grad", "vjp")
 _EXPECTED: WeakKeyDictionary[Case, tuple[Precision, tuple[Rounded, ...]]] = WeakKeyDictionary()
@@ -167,7 +170,7 @@ class Trial:
         kept = _EXPECTED.get(self.case)
         if kept is None or kept[0] != precision:
             kept = precision, tuple(x.lean for x in self._evaluated(precision))
-            if len(_EXPECTED) < KEPT:
+            if len(_EXPECTED) < KEPT or sum(2 * x.value.nbytes for x in kept[1]) <= SMALL:
                 _EXPECTED[self.case] = kept
         return kept[1]
 
