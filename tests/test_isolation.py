@@ -17,8 +17,10 @@ from conformance.backends.torch import backend as torch_backend
 from conformance.catalogue import CATALOGUE
 from conformance.encoding import encode_case
 from conformance.engine import COPIED, Engine
+from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.journal import Entry, Journal
-from conformance.isolation.limits import LEAST, share_of_memory
+from conformance.isolation.limits import LEAST, Limits, share_of_memory
+from conformance.isolation.process import Child
 from conformance.items import Item
 from conformance.known import parse
 from conformance.reproducer import reproducer
@@ -199,6 +201,40 @@ def test_a_failure_that_ends_the_process_while_it_shrinks_is_a_failure(suite: An
     (verdict,) = verdicts.values()
     assert verdict["status"] == "failed"
     assert verdict["call"].startswith("Linear(1, 2)")
+
+
+WORN = """
+import conformance.engine as engine
+from conformance.backends import ModuleBackend
+
+honest, summed_up = engine.columns, []
+
+def columns(cases):
+    summed_up.append(1)
+    if len(summed_up) > LIMIT:
+        raise MemoryError("nothing left")
+    return honest(cases)
+
+engine.columns = columns
+worn = ModuleBackend("worn")
+"""
+
+
+@pytest.mark.parametrize(("limit", "statuses"), [(1, ["passed"] * 3), (0, ["crashed"] * 2)])
+def test_a_process_in_which_the_suite_fails_judges_no_other_item(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, limit: int, statuses: list[str]
+) -> None:
+    plug_in(pytester, monkeypatch, WORN.replace("LIMIT", str(limit)))
+    child = Child("plugged:worn", 5, 0, (), Limits(60.0))
+    engine = IsolatedEngine(child, "worn", 5, 0)
+    item = Item("Identity", "values", "float32", "cpu")
+    found = [engine.run(item) for _ in statuses]
+    engine.close()
+    # What the process brought with it does not count against the item; what it is left in, neither.
+    assert [verdict.status for verdict in found] == statuses
+    if not limit:
+        assert "the suite's own code failed" in str(found[0].message)
+        assert "nothing left" in str(found[0].message)
 
 
 def test_without_isolation_items_run_in_pytests_process(

@@ -50,6 +50,9 @@ class Child:
         backend, examples, seed, known: of the run.
         limits: time of a case, and memory.
         interrupted: asked while waiting; True ends the run as Ctrl-C does.
+
+    Attributes:
+        answered: how many requests the process has answered since it was started.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Child:
         self.limits = limits
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = False
+        self.answered = 0
 
     def start(self) -> None:
         """Start the process, without waiting until it is ready."""
@@ -110,7 +114,9 @@ class Child:
             self._ready = True
         self._mark = os.fstat(self._errors.fileno()).st_size
         self._send(request)
-        return self._answer(self.limits.seconds)
+        answer = self._answer(self.limits.seconds)
+        self.answered += 1
+        return answer
 
     def _send(self, request: Any) -> None:
         assert self._process is not None
@@ -177,7 +183,7 @@ class Child:
         self._errors.close()
         self._journal.close()
         self._folder.cleanup()
-        self._process = None
+        self._process, self.answered = None, 0
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
