@@ -92,6 +92,9 @@ def test_what_a_lost_process_has_spent_counts(clock: list[float]) -> None:
     class Mortal:
         answered = 0
 
+        def grown(self) -> int:
+            return 0
+
         def ask(self, request: dict[str, Any]) -> dict[str, Any]:
             asked.append(request["seconds"])
             clock[0] += 4.0

@@ -17,7 +17,7 @@ from conformance.backends.torch import backend as torch_backend
 from conformance.catalogue import CATALOGUE
 from conformance.encoding import encode_case
 from conformance.engine import COPIED, Engine
-from conformance.isolation.isolated import IsolatedEngine
+from conformance.isolation.isolated import GROWN, IsolatedEngine
 from conformance.isolation.journal import Entry, Journal
 from conformance.isolation.limits import LEAST, Limits, share_of_memory
 from conformance.isolation.process import Child
@@ -235,6 +235,38 @@ def test_a_process_in_which_the_suite_fails_judges_no_other_item(
     if not limit:
         assert "the suite's own code failed" in str(found[0].message)
         assert "nothing left" in str(found[0].message)
+
+
+HOARDER = """
+import numpy as np
+from conformance.backends import ModuleBackend
+
+with open("starts", "a") as starts:
+    print(file=starts)
+
+class Hoarder(ModuleBackend):
+    held = []
+
+    def build(self, call):
+        if not self.held:
+            self.held.append(np.ones(GROWN // 8 + 1))
+        return super().build(call)
+
+hoarder = Hoarder("hoarder")
+"""
+
+
+@pytest.mark.parametrize(("values", "processes"), [(1, 2), (2, 1)])
+def test_a_process_that_has_grown_is_ended_between_layers(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, values: int, processes: int
+) -> None:
+    plug_in(pytester, monkeypatch, HOARDER.replace("GROWN", str(GROWN)))
+    child = Child("plugged:hoarder", 5, 0, (), Limits(60.0))
+    engine = IsolatedEngine(child, "hoarder", 5, 0, values=values)
+    for layer, check in (("Identity", "shape"), ("Identity", "values"), ("Linear", "values")):
+        assert engine.run(Item(layer, check, "float32", "cpu")).status == "passed"
+    engine.close()
+    assert len((pytester.path / "starts").read_text()) == processes
 
 
 def test_without_isolation_items_run_in_pytests_process(

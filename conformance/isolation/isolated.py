@@ -25,6 +25,9 @@ from .process import Child, Died, ended
 # Each probe that ends the process costs a new one: importing a framework takes seconds.
 SHRINKING_ITEM = 40.0
 SHRINKING_RUN = 300.0
+# Bytes that a process may have taken when another layer or dtype begins. What it keeps, compiled
+# kernels above all, served the one before; a new process costs seconds.
+GROWN = 512 << 20
 
 
 class Lost(Failure):
@@ -66,6 +69,7 @@ class IsolatedEngine:
     _dead: set[tuple[int, str, str]] = field(default_factory=set)
     _minimal: dict[tuple[str, str, bool], Case] = field(default_factory=dict)
     _spent: float = 0.0
+    _group: tuple[str, str, str] | None = None
 
     def run(self, item: Item) -> Verdict:
         """Run an item; see `Engine.run`.
@@ -90,7 +94,18 @@ class IsolatedEngine:
         """End the child."""
         self.child.stop()
 
+    def _renew(self, item: Item) -> None:
+        """Between layers, and dtypes, end a process that fills much memory.
+
+        Not that of a backend to which new shapes are dear: it lets go itself of what it compiled.
+        """
+        group = item.layer, item.dtype, item.device
+        if group != self._group and self.values == 1 and self.child.grown() > GROWN:
+            self.child.stop()
+        self._group = group
+
     def _run(self, item: Item, left: Callable[[], float | None]) -> Verdict:
+        self._renew(item)
         while True:
             dead = [
                 k for k, dtype, device in self._dead if (dtype, device) == (item.dtype, item.device)

@@ -69,6 +69,7 @@ class Child:
         self.limits = limits
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = False
+        self._resident_at_first = 0
         self.answered = 0
 
     def start(self) -> None:
@@ -112,11 +113,24 @@ class Child:
             if problem:
                 raise ChildError(problem)
             self._ready = True
+            self._resident_at_first = self._resident()
         self._mark = os.fstat(self._errors.fileno()).st_size
         self._send(request)
         answer = self._answer(self.limits.seconds)
         self.answered += 1
         return answer
+
+    def grown(self) -> int:
+        """Bytes of memory that the process has taken since it was ready; 0 where nobody says."""
+        return self._resident() - self._resident_at_first if self.answered else 0
+
+    def _resident(self) -> int:
+        assert self._process is not None
+        try:
+            pages = Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii").split()[1]
+            return int(pages) * os.sysconf("SC_PAGE_SIZE")
+        except OSError:
+            return 0
 
     def _send(self, request: Any) -> None:
         assert self._process is not None
