@@ -1,7 +1,8 @@
 """What the campaigns came to: torch held against the suite at many seeds, as a Markdown table.
 
 Run by `tox -e campaign` and `tox -e campaign-long`, which take hours: a run is a row, whichever
-machine made it, and a later row of the same seed, examples and shard replaces the earlier one.
+machine made it, and a later row of the same seed, examples, shard and layers replaces the earlier
+one.
 """
 
 from __future__ import annotations
@@ -9,27 +10,29 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from conformance.reports import summary
 from conformance.reports.results import Run, read
 
 COLUMNS = (
-    *("seed", "examples", "shard", "items", "passed", "known", "failed", "comparisons"),
+    *("seed", "examples", "shard", "layers", "items", "passed", "known", "failed", "comparisons"),
     *("largest error ÷ bound", "torch", "suite at", "CPU", "day", "minutes"),
 )
 HEAD = f"""\
 # No false alarm
 
 Written by `tests/campaign_table.py`, after `tox -e campaign` (ten seeds) and `tox -e campaign-long`
-(twenty times the examples, in shards where time is short): torch against the suite, all checks.
+(twenty times the examples, in parts where time is short): torch against the suite, all checks.
 Known are items that failed as the [known failures](../conformance/known_failures/torch.toml) say;
 failed takes in crashes, hangs and items in which nothing was compared.
 
 | {" | ".join(COLUMNS)} |
 |{"---|" * len(COLUMNS)}
 """
-_KEY = re.compile(r"^\| (\d+) \| (\d+) \| (\d+)/(\d+) \|")
+_KEY = re.compile(r"^\| (\d+) \| (\d+) \| (\d+)/(\d+) \| (.+?) \|")
+_ALL = "all"
 
 
 def row(run: Run) -> str:
@@ -43,7 +46,8 @@ def row(run: Run) -> str:
         counts.get(status, 0) for status in ("passed", "known", "unsupported")
     )
     cells = (
-        identity.seed, identity.examples, identity.shard, len(identity.items),
+        identity.seed, identity.examples, identity.shard, _layers(identity.options),
+        len(identity.items),
         counts.get("passed", 0), counts.get("known", 0), wrong, f"{totals.comparisons:,}",
         "–" if totals.margin is None else f"{totals.margin:.3f}", identity.torch,
         (identity.git or {}).get("commit", "?")[:7], identity.cpu, identity.started[:10],
@@ -52,19 +56,24 @@ def row(run: Run) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
+def _layers(options: Mapping[str, str]) -> str:
+    """The layers as they were selected; Markdown would take an asterisk for its own."""
+    return f"`{options['layer']}`" if "layer" in options else _ALL
+
+
 def merged(table: str, rows: list[str]) -> str:
-    """The table with new rows in it, by examples, seed and shard.
+    """The table with new rows in it, by examples, seed, shard and layers.
 
     Args:
         table: as it stands; empty if there is none yet.
         rows: new ones.
     """
-    found: dict[tuple[int, ...], str] = {}
+    found: dict[tuple[int, int, int, int, str], str] = {}
     for line in (*table.splitlines(), *rows):
         match = _KEY.match(line)
         if match:
-            seed, examples, part, count = map(int, match.groups())
-            found[examples, seed, count, part] = line
+            seed, examples, part, count = map(int, match.groups()[:4])
+            found[examples, seed, count, part, match[5]] = line
     return HEAD + "".join(f"{found[key]}\n" for key in sorted(found))
 
 
@@ -84,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _failed(line: str) -> bool:
     cells = [cell.strip() for cell in line.split("|")]
-    return cells[7] != "0" or cells[-2] == "cut short"
+    return cells[1 + COLUMNS.index("failed")] != "0" or cells[-2] == "cut short"
 
 
 if __name__ == "__main__":

@@ -35,9 +35,20 @@ def test_a_run_is_a_row_and_a_later_one_takes_its_place(tmp_path: Path) -> None:
     found = _rows(table)
     assert [row.split(" | ")[0][2:] for row in found] == ["9", "9", "9", "10"]
     assert [row.split(" | ")[2] for row in found] == ["1/1", "1/2", "2/2", "1/1"]
-    assert found[0].split(" | ")[3:7] == ["2", "1", "1", "0"]
+    assert found[0].split(" | ")[3:8] == ["all", "2", "1", "1", "0"]
     assert main([first, "--table", str(table)]) == 0
     assert _rows(table) == found
+
+
+def test_a_part_of_the_layers_is_a_row_of_its_own(tmp_path: Path) -> None:
+    table, run = tmp_path / "table.md", run_of(A)
+    paths = []
+    for layers in ("*Cell", "RNN,GRU", "*Cell"):
+        options = {**run.identity.options, "layer": layers}
+        part = replace(run, identity=replace(run.identity, options=options))
+        paths.append(_written(tmp_path / f"{len(paths)}.jsonl", part, seed=1))
+    assert main([*paths, _written(tmp_path / "all.jsonl", run, seed=1), "--table", str(table)]) == 0
+    assert [row.split(" | ")[3] for row in _rows(table)] == ["`*Cell`", "`RNN,GRU`", "all"]
 
 
 @pytest.mark.parametrize("status", ["failed", "crashed", "hung", "unchecked"])
