@@ -123,7 +123,7 @@ class IsolatedEngine:
             if "verdict" in answer:
                 return msgspec.convert(answer["verdict"], Verdict, strict=False)
             # Nobody knows what state that process is in; earlier items may have brought it there,
-            # by using up the memory or its mappings, so that they do not count against this one.
+            # by using up the memory that it may have, and that does not count against this one.
             self.child.stop()
             if burdened:
                 continue
