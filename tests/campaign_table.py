@@ -32,7 +32,6 @@ failed takes in crashes, hangs and items in which nothing was compared.
 |{"---|" * len(COLUMNS)}
 """
 _KEY = re.compile(r"^\| (\d+) \| (\d+) \| (\d+)/(\d+) \| (.+?) \|")
-_ALL = "all"
 
 
 def row(run: Run) -> str:
@@ -58,7 +57,7 @@ def row(run: Run) -> str:
 
 def _layers(options: Mapping[str, str]) -> str:
     """The layers as they were selected; Markdown would take an asterisk for its own."""
-    return f"`{options['layer']}`" if "layer" in options else _ALL
+    return f"`{options['layer']}`" if "layer" in options else "all"
 
 
 def merged(table: str, rows: list[str]) -> str:

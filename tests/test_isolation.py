@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from support import cases, plug_in
 
+from conformance import trial as trials
 from conformance.backends import ModuleBackend
 from conformance.backends.declared import DOZEN
 from conformance.backends.torch import backend as torch_backend
 from conformance.catalogue import CATALOGUE
+from conformance.drawing import draw_cases
 from conformance.encoding import encode_case
 from conformance.engine import COPIED, Engine
 from conformance.isolation.isolated import GROWN, IsolatedEngine
@@ -212,7 +214,7 @@ honest, summed_up = engine.columns, []
 def columns(cases):
     summed_up.append(1)
     if len(summed_up) > LIMIT:
-        raise MemoryError("nothing left")
+        raise ERROR("nothing left")
     return honest(cases)
 
 engine.columns = columns
@@ -220,17 +222,28 @@ worn = ModuleBackend("worn")
 """
 
 
-@pytest.mark.parametrize(("limit", "statuses"), [(1, ["passed"] * 3), (0, ["crashed"] * 2)])
+@pytest.mark.parametrize(
+    ("error", "limit", "statuses"),
+    [
+        ("MemoryError", 1, ["passed"] * 3),
+        ("MemoryError", 0, ["crashed"] * 2),
+        ("KeyError", 1, ["passed", "crashed", "passed"]),
+    ],
+)
 def test_a_process_in_which_the_suite_fails_judges_no_other_item(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, limit: int, statuses: list[str]
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    error: str,
+    limit: int,
+    statuses: list[str],
 ) -> None:
-    plug_in(pytester, monkeypatch, WORN.replace("LIMIT", str(limit)))
+    plug_in(pytester, monkeypatch, WORN.replace("LIMIT", str(limit)).replace("ERROR", error))
     child = Child("plugged:worn", 5, 0, (), Limits(60.0))
     engine = IsolatedEngine(child, "worn", 5, 0)
     item = Item("Identity", "values", "float32", "cpu")
     found = [engine.run(item) for _ in statuses]
     engine.close()
-    # What the process brought with it does not count against the item; what it is left in, neither.
+    # Memory that earlier items took does not count against the item; nothing else is passed over.
     assert [verdict.status for verdict in found] == statuses
     if not limit:
         assert "the suite's own code failed" in str(found[0].message)
@@ -285,6 +298,20 @@ def test_journal_outlives_its_writer(tmp_path: Path) -> None:
     writer.note("checking", 17, 5)
     writer.close()
     assert Journal(tmp_path / "journal").read() == Entry("checking", 17, 5, 1)
+
+
+def test_small_answers_of_the_oracle_are_kept_beyond_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trials, "KEPT", 0)
+    drawn = draw_cases("Linear", "float32", 3, 12345)
+    for small, kept in ((8192, True), (-1, False)):
+        monkeypatch.setattr(trials, "SMALL", small)
+        monkeypatch.setattr(trials, "_EXPECTED", weakref.WeakKeyDictionary())
+        answers = [
+            Trial(torch_backend, CATALOGUE["Linear"], drawn[0]).expected[0] for _ in range(2)
+        ]
+        assert (answers[0] is answers[1]) is kept
 
 
 def test_a_failure_does_not_keep_what_the_call_held() -> None:

@@ -122,10 +122,10 @@ class IsolatedEngine:
                 return self._lost(item, died)
             if "verdict" in answer:
                 return msgspec.convert(answer["verdict"], Verdict, strict=False)
-            # Nobody knows what state that process is in; earlier items may have brought it there,
-            # by using up the memory that it may have, and that does not count against this one.
+            # Nobody knows what state that process is in. Memory that earlier items have used up is
+            # not this one's; any other error of ours is told, whenever it comes.
             self.child.stop()
-            if burdened:
+            if burdened and "MemoryError" in answer["raised"].splitlines()[-1]:
                 continue
             message = f"the suite's own code failed:\n{answer['raised']}"
             return verdicts.make(item, "crashed", Examples(), message=message)
