@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -15,6 +15,7 @@ from hypothesis.errors import Flaky
 from hypothesis.internal.conjecture import providers
 
 from .case import Case
+from .cases import Cases
 from .catalogue import CATALOGUE
 from .trial import Failure
 
@@ -79,7 +80,7 @@ def _run(
 @lru_cache(maxsize=2)
 def draw_cases(
     layer: str, dtype: str, examples: int, seed: int, *, invalid: bool = False, values: int = 1
-) -> tuple[Case, ...]:
+) -> Sequence[Case]:
     """The cases of a layer and dtype.
 
     Args:
@@ -91,13 +92,16 @@ def draw_cases(
             structure.
         values: cases of the same structure: all but the elements' places is the same.
     """
-    cases: list[Case] = []
+    cases = Cases()
     structures = -(-examples // values)
-    _run(layer, dtype, structures, seed, cases.append, shrink=False, invalid=invalid)
-    if invalid or values == 1:
-        return tuple(cases[:structures])
-    every = (varied(case, k) for case in cases[:structures] for k in range(values))
-    return tuple(every)[:examples]
+
+    def add(case: Case) -> None:
+        for k in range(1 if invalid else values):
+            if len(cases) < (structures if invalid else examples):
+                cases.add(varied(case, k))
+
+    _run(layer, dtype, structures, seed, add, shrink=False, invalid=invalid)
+    return cases
 
 
 def varied(case: Case, variant: int) -> Case:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from .case import DIGITS, Case, Column
@@ -25,13 +25,13 @@ def run_lengths(letters: Sequence[str]) -> str:
 
 # Neighbouring items are the checks of one layer and dtype, as in `drawing`.
 @lru_cache(maxsize=2)
-def columns(cases: tuple[Case, ...]) -> dict[str, Column]:
+def columns(cases: Sequence[Case]) -> dict[str, Column]:
     """The arguments of cases, and other facts that a failure may hang on, as columns.
 
     Args:
         cases: of one layer and dtype.
     """
-    rows = [facts(case) for case in cases[:DESCRIBED]]
+    rows = [facts(case) for case in islice(cases, DESCRIBED)]
     names = dict.fromkeys(name for row in rows for name in row)
     found = {}
     for name in names:

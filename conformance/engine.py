@@ -195,7 +195,7 @@ class Engine:
             order, key=lambda k: any(x is not None and not x.size for x in cases[k].inputs)
         )
 
-    def cases(self, item: Item) -> tuple[Case, ...]:
+    def cases(self, item: Item) -> Sequence[Case]:
         """The cases of an item."""
         invalid = EVERY_CHECK[item.check].invalid
         return draw_cases(

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import msgspec
 
@@ -157,7 +158,7 @@ class IsolatedEngine:
             reproducer=self._script(item, case, failure),
         )
 
-    def _cases(self, item: Item) -> tuple[Case, ...]:
+    def _cases(self, item: Item) -> Sequence[Case]:
         invalid = EVERY_CHECK[item.check].invalid
         return draw_cases(
             item.layer, item.dtype, self.examples, self.seed, invalid=invalid, values=self.values
@@ -222,12 +223,13 @@ class IsolatedEngine:
 
     def _forks(self, item: Item, case: Case, index: int, first: Failure) -> bool:
         """Whether a copy of the child does as the child did: some frameworks hang in copies."""
-        passing = [c for c in self._cases(item)[:index] if not self._is_known(item, c)]
-        if not passing:
+        before = islice(self._cases(item), index)
+        passing = next((c for c in before if not self._is_known(item, c)), None)
+        if passing is None:
             return False
         failure = self._forked(item, case)
         same = type(failure) is type(first) and _status(failure) == _status(first)
-        return same and self._forked(item, passing[0]) is None
+        return same and self._forked(item, passing) is None
 
     def _is_known(self, item: Item, case: Case) -> bool:
         found = applying(self.known, dataclasses.asdict(item), self.backend)
