@@ -20,9 +20,9 @@ from .oracles.rounding import Rounded, exactly
 from .protocols import Backend, Layer
 
 T = TypeVar("T")
-# Answers of the oracle that are kept whatever their size, those of an item and its neighbours at
-# the standard profile; with more examples, the large ones beyond are computed again.
-KEPT = 1000
+# Answers of the oracle that are kept whatever their size: those of an item at the standard profile,
+# and to other weights; with more examples, the large ones beyond are computed again.
+KEPT = 400
 # Bytes of an answer that is kept in any case.
 SMALL = 8192
 # Steps that compute.

@@ -282,6 +282,41 @@ def test_a_process_that_has_grown_is_ended_between_layers(
     assert len((pytester.path / "starts").read_text()) == processes
 
 
+CAPACITY = """
+import os
+from conformance.backends import ModuleBackend
+
+class Capacity(ModuleBackend):
+    def build(self, call):
+        raise ValueError(os.environ.get("ONEDNN_PRIMITIVE_CACHE_CAPACITY"))
+
+capacity = Capacity("capacity")
+"""
+
+
+@pytest.mark.parametrize(
+    ("examples", "given", "capacity"), [(1024, "", None), (1025, "", "128"), (1025, "7", "7")]
+)
+def test_compiled_kernels_that_serve_no_other_check_are_not_kept(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    examples: int,
+    given: str,
+    capacity: str | None,
+) -> None:
+    plug_in(pytester, monkeypatch, CAPACITY)
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setenv(name, given)
+    if not given:
+        monkeypatch.delenv(name)
+    result = pytester.runpytest_inprocess(
+        "--pyargs", "conformance.suite", "--conformance-backend=plugged:capacity",
+        "--conformance-layer=Identity", "--conformance-check=shape", "--conformance-dtype=float32",
+        f"--conformance-examples={examples}",
+    )  # fmt: skip
+    assert f"build raised ValueError: {capacity}" in result.stdout.str()
+
+
 def test_without_isolation_items_run_in_pytests_process(
     pytester: pytest.Pytester, suite: Any
 ) -> None:

@@ -152,7 +152,7 @@ def translation(trial: Trial, generator: Generator) -> Claims:
         period = -(-length // step) * step
         pitch = period // step
         first, last = -(-before // step), (length + before - reach) // step + 1
-    wanted = many(generator, op.cost / length * period)
+    wanted = many(generator, op.cost * op.rows / length * period)
     count = max(2, wanted // period)
     if first >= last:
         return

@@ -131,7 +131,7 @@ def outputs(trial: Trial, generator: Generator) -> Claims:
     axis = 1 if op.transposed else 0
     groups = op.groups
     count = op.weight.shape[axis] // (1 if op.transposed else groups)
-    size = -(-many(generator, op.cost / (count * groups), most=65) // groups)
+    size = -(-many(generator, op.cost * op.rows / (count * groups), most=65) // groups)
     chosen = generator.integers(count, size=size)
 
     def taken(array: np.ndarray, axis: int, groups: int = groups) -> np.ndarray:
@@ -161,7 +161,9 @@ def inputs(trial: Trial, generator: Generator) -> Claims:
     width = count
     if generator.integers(4):
         most = 17 + 113 // groups
-        width = max(count, many(generator, op.cost / count, least=17 // groups + 1, most=most))
+        width = max(
+            count, many(generator, op.cost * op.rows / count, least=17 // groups + 1, most=most)
+        )
     places = generator.permutation(width)[:count]
     sources = generator.integers(count, size=width)
     sources[places] = np.arange(count)

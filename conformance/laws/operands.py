@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..trial import Trial
 
 _SIZES = ("in_channels", "out_channels", "kernel_size", "in_features", "out_features")
+# A number that is copied, converted and compared takes as long as so many products, and memory too.
+_MOVED = 8
 _REQUIRED = frozenset((*_SIZES, "in1_features", "in2_features", "bias"))
 
 
@@ -170,11 +172,18 @@ class Operands:
 
     @property
     def cost(self) -> float:
-        """Products that one element of the batch needs."""
+        """Products that one element of the batch needs, or what moving its numbers is worth."""
         outputs = math.prod(self.trial.shapes[0][-self.dims :]) if self.dims else 1
         inputs = math.prod(self.x.shape[-self.dims :]) if self.dims else 1
         between = math.prod(self.x.shape[1 : self.leading])
-        return float(self.weight.size * (inputs if self.transposed else outputs) * between)
+        products = self.weight.size * (inputs if self.transposed else outputs) * between
+        numbers = self.x.size + math.prod(self.trial.shapes[0])
+        return float(max(products, _MOVED * numbers / self.rows))
+
+    @property
+    def rows(self) -> int:
+        """Elements of the batch."""
+        return max(len(self.x), 1) if self.leading else 1
 
     def _each(self, name: str, default: int) -> tuple[int, ...]:
         return per_dimension(self.arguments.get(name, default), self.dims)

@@ -27,6 +27,9 @@ KEY = "conformance-verdict"
 PLAN = "conformance-plan"
 # One thread a worker: several workers with several threads each get in each other's way.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# oneDNN keeps so many compiled kernels, 100 to 250 KB each. With more cases than that none is there
+# any more when the next check asks for it; the layers under test are as fast without.
+KERNELS = 1024
 UNSAFE_DISTRIBUTIONS = ("loadscope", "loadfile", "loadgroup")
 
 
@@ -48,6 +51,8 @@ class Session:
 
         self.config = config
         self.settings = resolve(config)
+        if self.settings.examples > KERNELS:
+            os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
         self.worker = hasattr(config, "workerinput")
         handed = getattr(config, "workerinput", {}).get(PLAN)
         # Workers are spared the backend's imports.
