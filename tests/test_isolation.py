@@ -19,7 +19,7 @@ from conformance.catalogue import CATALOGUE
 from conformance.drawing import draw_cases
 from conformance.encoding import encode_case
 from conformance.engine import COPIED, Engine
-from conformance.isolation.isolated import GROWN, IsolatedEngine
+from conformance.isolation.isolated import GROWN, MANY, IsolatedEngine
 from conformance.isolation.journal import Entry, Journal
 from conformance.isolation.limits import LEAST, Limits, share_of_memory
 from conformance.isolation.process import Child
@@ -269,13 +269,21 @@ hoarder = Hoarder("hoarder")
 """
 
 
-@pytest.mark.parametrize(("values", "processes"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(
+    ("values", "examples", "held", "processes"),
+    [(1, 5, GROWN, 2), (2, 5, GROWN, 1), (1, 5, 0, 1), (1, MANY + 1, 0, 2)],
+)
 def test_a_process_that_has_grown_is_ended_between_layers(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, values: int, processes: int
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    values: int,
+    examples: int,
+    held: int,
+    processes: int,
 ) -> None:
-    plug_in(pytester, monkeypatch, HOARDER.replace("GROWN", str(GROWN)))
-    child = Child("plugged:hoarder", 5, 0, (), Limits(60.0))
-    engine = IsolatedEngine(child, "hoarder", 5, 0, values=values)
+    plug_in(pytester, monkeypatch, HOARDER.replace("GROWN", str(held)))
+    child = Child("plugged:hoarder", examples, 0, (), Limits(60.0))
+    engine = IsolatedEngine(child, "hoarder", examples, 0, values=values)
     for layer, check in (("Identity", "shape"), ("Identity", "values"), ("Linear", "values")):
         assert engine.run(Item(layer, check, "float32", "cpu")).status == "passed"
     engine.close()
@@ -295,7 +303,8 @@ capacity = Capacity("capacity")
 
 
 @pytest.mark.parametrize(
-    ("examples", "given", "capacity"), [(1024, "", None), (1025, "", "128"), (1025, "7", "7")]
+    ("examples", "given", "capacity"),
+    [(MANY, "", None), (MANY + 1, "", "128"), (MANY + 1, "7", "7")],
 )
 def test_compiled_kernels_that_serve_no_other_check_are_not_kept(
     pytester: pytest.Pytester,

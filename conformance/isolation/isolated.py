@@ -29,6 +29,8 @@ SHRINKING_RUN = 300.0
 # Bytes that a process may have taken when another layer or dtype begins. What it keeps, compiled
 # kernels above all, served the one before; a new process costs seconds.
 GROWN = 512 << 20
+# With more examples than that an item takes minutes, and nothing that one keeps serves the next.
+MANY = 1024
 
 
 class Lost(Failure):
@@ -96,12 +98,13 @@ class IsolatedEngine:
         self.child.stop()
 
     def _renew(self, item: Item) -> None:
-        """Between layers, and dtypes, end a process that fills much memory.
+        """Between layers, and dtypes, end a process that has taken much memory.
 
         Not that of a backend to which new shapes are dear: it lets go itself of what it compiled.
         """
         group = item.layer, item.dtype, item.device
-        if group != self._group and self.values == 1 and self.child.grown() > GROWN:
+        allowed = GROWN if self.examples <= MANY else 0
+        if group != self._group and self.values == 1 and self.child.grown() > allowed:
             self.child.stop()
         self._group = group
 

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from ..trial import Trial
 
 
+# Of rows with more numbers 17 fill hundreds of megabytes: a call holds several copies of them.
+_LARGE = 1 << 18
+
+
 def _is_vector(op: Operands) -> bool:
     return op.weight.ndim == 1
 
@@ -42,7 +46,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
     count = len(op.x) if op.leading else 1
     # torch refuses a bias for a weight of one dimension if the input has two: no further calls
     # are given two, or a known failure would have to cover inputs of other ranks.
-    if not count or (_is_vector(op) and op.x.ndim == 1):
+    if not count or (_is_vector(op) and op.x.ndim == 1) or op.numbers > _LARGE:
         return
     chosen = generator.integers(count, size=many(generator, op.cost))
 

@@ -177,8 +177,12 @@ class Operands:
         inputs = math.prod(self.x.shape[-self.dims :]) if self.dims else 1
         between = math.prod(self.x.shape[1 : self.leading])
         products = self.weight.size * (inputs if self.transposed else outputs) * between
-        numbers = self.x.size + math.prod(self.trial.shapes[0])
-        return float(max(products, _MOVED * numbers / self.rows))
+        return float(max(products, _MOVED * self.numbers))
+
+    @property
+    def numbers(self) -> float:
+        """Numbers that go into one element of the batch, and come out."""
+        return (self.x.size + math.prod(self.trial.shapes[0])) / self.rows
 
     @property
     def rows(self) -> int:

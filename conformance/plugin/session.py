@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..isolation.isolated import IsolatedEngine
+from ..isolation.isolated import MANY, IsolatedEngine
 from .options import SUITE, known_failures, names_benchmarks, resolve
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ KEY = "conformance-verdict"
 PLAN = "conformance-plan"
 # One thread a worker: several workers with several threads each get in each other's way.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# oneDNN keeps so many compiled kernels, 100 to 250 KB each. With more cases than that none is there
-# any more when the next check asks for it; the layers under test are as fast without.
-KERNELS = 1024
 UNSAFE_DISTRIBUTIONS = ("loadscope", "loadfile", "loadgroup")
 
 
@@ -51,7 +48,8 @@ class Session:
 
         self.config = config
         self.settings = resolve(config)
-        if self.settings.examples > KERNELS:
+        if self.settings.examples > MANY:
+            # oneDNN keeps 1024 kernels of up to 250 KB: none serves the next check any more.
             os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
         self.worker = hasattr(config, "workerinput")
         handed = getattr(config, "workerinput", {}).get(PLAN)
