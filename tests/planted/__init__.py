@@ -32,6 +32,7 @@ from . import (  # noqa: F401 - imported for what they plant
     linear,
     lstm,
     lstm_cell,
+    parameters,
     recurrent,
     recurrent_contract,
     sharp,
