@@ -291,14 +291,10 @@ def _sums(trial: Trial) -> Rounded:
     wide = trial.row.name in _WIDE and precision.wide_unit < precision.unit
     # Partial sums reach as far as the format that they are accumulated in.
     reach = FORMATS["float32"].largest if wide else precision.largest
-    (finite,) = _oracle(trial, replace(precision, largest=reach), _finite)
+    (finite,) = (x.lean for x in _oracle(trial, replace(precision, largest=reach), _finite))
     value, error = finite.value, finite.error
-    (size,) = _oracle(trial, precision, lambda x: np.abs(_finite(x)))
-    (terms,) = _oracle(trial, precision, np.ones_like)
-    # Terms of one sign that add up to more than the largest number overflow in every order.
-    lost = 1 - 2 * terms.value * max(precision.sum_unit, precision.unit)
-    over = (np.abs(value) == size.value) & (size.value * lost > precision.largest)
-    over &= np.isfinite(size.value)
+    finite_bound = np.isfinite(error)
+    over = _overflows(trial, value)
     if wide:
         over |= np.abs(value) - error > precision.largest * (1 + 2 * precision.unit)
         error = np.where(np.abs(value) + error > precision.largest, np.inf, error)
@@ -306,7 +302,7 @@ def _sums(trial: Trial) -> Rounded:
     error = np.where(over, 0.0, error)
     # With ±1 for every finite number nothing overflows: what is left are the classes.
     (classes,) = (x.value for x in _oracle(trial, precision, _signs))
-    certain = np.isnan(classes) | np.isfinite(finite.error)
+    certain = np.isnan(classes) | finite_bound
     if precision.flushes:
         # ∞ times a weight that may be read as zero.
         (flushed,) = _oracle(trial, precision, lambda x: _signs(x, precision.normal))
@@ -323,6 +319,18 @@ def _sums(trial: Trial) -> Rounded:
     special = ~np.isfinite(classes)
     error = np.where(special, np.where(certain, 0.0, np.inf), error)
     return Rounded(np.where(special, classes, value), error, precision)
+
+
+def _overflows(trial: Trial, value: np.ndarray) -> np.ndarray:
+    """Where terms of one sign add up to more than the largest number: so they do in every order."""
+    precision = trial.precision
+    (size,) = (x.value for x in _oracle(trial, precision, lambda x: np.abs(_finite(x))))
+    over = (np.abs(value) == size) & np.isfinite(size)
+    if not over.any():
+        return over
+    (terms,) = (x.value for x in _oracle(trial, precision, np.ones_like))
+    lost = 1 - 2 * terms * max(precision.sum_unit, precision.unit)
+    return np.asarray(over & (size * lost > precision.largest))
 
 
 def _signs(x: np.ndarray, least: float = 0.0) -> np.ndarray:
