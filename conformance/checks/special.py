@@ -325,7 +325,7 @@ def _overflows(trial: Trial, value: np.ndarray) -> np.ndarray:
     """Where terms of one sign add up to more than the largest number: so they do in every order."""
     precision = trial.precision
     (size,) = (x.value for x in _oracle(trial, precision, lambda x: np.abs(_finite(x))))
-    over = (np.abs(value) == size) & np.isfinite(size)
+    over = np.asarray((np.abs(value) == size) & np.isfinite(size))
     if not over.any():
         return over
     (terms,) = (x.value for x in _oracle(trial, precision, np.ones_like))
