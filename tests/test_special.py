@@ -17,7 +17,7 @@ from conformance.backends.declared import numerics_of
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Call, Case, Numerics, Unsupported
 from conformance.catalogue import CATALOGUE
-from conformance.checks import special
+from conformance.checks import propagation, special
 from conformance.trial import Evidence, Failure, Inapplicable, Trial
 
 NAN, INF = float("nan"), float("inf")
@@ -87,7 +87,7 @@ def test_torch_passes(layer: str, dtype: str) -> None:
 )
 def test_classes_of_a_sum(input: list[float], weight: list[float], wanted: float | None) -> None:
     case = _linear([float(np.float32(x)) for x in input], [float(np.float32(w)) for w in weight])
-    (expected,) = special._expected(_trial(torch_backend, case))
+    (expected,) = propagation.expected(_trial(torch_backend, case))
     if wanted is None:
         assert not np.isfinite(expected.error).any()
     else:
@@ -98,7 +98,7 @@ def test_classes_of_a_sum(input: list[float], weight: list[float], wanted: float
 def test_half_precision_sums_of_linear_may_pass_the_largest_number() -> None:
     case = _linear([60000.0, 60000.0, -60000.0, INF], [1.0, 1.0, 1.0, 1.0], "float16")
     inputs = (case.inputs[0][:, :3], case.inputs[1][:, :3], None)  # type: ignore[index]
-    (expected,) = special._expected(_trial(torch_backend, replace(case, inputs=inputs)))
+    (expected,) = propagation.expected(_trial(torch_backend, replace(case, inputs=inputs)))
     assert np.isfinite(expected.error).all()
     assert expected.value.item() == 60000.0
 
@@ -106,7 +106,7 @@ def test_half_precision_sums_of_linear_may_pass_the_largest_number() -> None:
 def test_bilinear_order_of_contraction_leaves_cancelled_infinities_open() -> None:
     call = Call("functional.bilinear", {}, {}, "float32", "cpu")
     inputs = (np.array([[INF]]), np.array([[1.0, 1.0]]), np.array([[[3.0, -1.0]]]), None)
-    (expected,) = special._expected(_trial(torch_backend, Case(call, inputs)))
+    (expected,) = propagation.expected(_trial(torch_backend, Case(call, inputs)))
     assert np.isinf(expected.error).all()
 
 
@@ -115,11 +115,11 @@ def test_one_infinity_saturates_a_cell_and_two_are_left_open() -> None:
     arguments = {"input_size": 2, "hidden_size": 2, "bias": False}
     call = Call("RNNCell", arguments, state, "float32", "cpu")
     case = Case(call, (np.array([[INF, 1.0]]), None))
-    (expected,) = special._expected(_trial(torch_backend, case))
+    (expected,) = propagation.expected(_trial(torch_backend, case))
     np.testing.assert_array_equal(expected.value, [[1.0, -1.0]])
     assert expected.error.max() < 1e-5
     two = replace(case, inputs=(np.array([[INF, -INF]]), None))
-    (expected,) = special._expected(_trial(torch_backend, two))
+    (expected,) = propagation.expected(_trial(torch_backend, two))
     assert np.isinf(expected.error).all()
 
 
@@ -149,7 +149,7 @@ def test_odd_channels_in_bfloat16_leak_in_torch() -> None:
     """A known failure of torch on CPUs whose oneDNN multiplies bfloat16 in pairs."""
     call = Call("functional.conv1d", {}, {}, "bfloat16", "cpu")
     case = Case(call, (np.array([[[1.0, 1.0, NAN]]]), np.ones((1, 1, 2)), None))
-    (expected,) = special._expected(_trial(torch_backend, case))
+    (expected,) = propagation.expected(_trial(torch_backend, case))
     np.testing.assert_array_equal(expected.value, [[[2.0, NAN]]])
 
 
