@@ -29,11 +29,12 @@ _MODERATE = 1e60
 
 
 def is_recurrent(trial: Trial) -> bool:
+    """Whether the layer has a hidden state."""
     return "hidden_size" in trial.row.required
 
 
 def operands(case: Case) -> list[np.ndarray]:
-    """Inputs and state."""
+    """Inputs and state of a case."""
     return [x for x in (*case.inputs, *case.call.state.values()) if x is not None]
 
 

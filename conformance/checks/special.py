@@ -1,6 +1,6 @@
 """`special`: NaN, ±inf, −0.0, subnormal and the largest numbers among the inputs and parameters.
 
-What must come out of them says `propagation`.
+`propagation` says what must come out.
 """
 
 from __future__ import annotations
