@@ -75,6 +75,11 @@ class Case:
     labels: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
 
+    @property
+    def operands(self) -> tuple[np.ndarray, ...]:
+        """The inputs that are given, and the state."""
+        return tuple(x for x in (*self.inputs, *self.call.state.values()) if x is not None)
+
 
 @dataclass(frozen=True)
 class Examples:

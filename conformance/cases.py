@@ -31,7 +31,7 @@ class Cases(Sequence[Case]):
 
     def add(self, case: Case) -> None:
         """One more case."""
-        size = sum(x.nbytes for x in (*case.inputs, *case.call.state.values()) if x is not None)
+        size = sum(x.nbytes for x in case.operands)
         if size <= SMALL or size <= self._left:
             self._left -= size
             self._cases.append(case)

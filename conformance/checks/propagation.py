@@ -13,7 +13,6 @@ from itertools import combinations
 
 import numpy as np
 
-from ..case import Case
 from ..formats import FORMATS
 from ..oracles.precision import Precision
 from ..oracles.rounding import Rounded, exactly
@@ -31,11 +30,6 @@ _MODERATE = 1e60
 def is_recurrent(trial: Trial) -> bool:
     """Whether the layer has a hidden state."""
     return "hidden_size" in trial.row.required
-
-
-def operands(case: Case) -> list[np.ndarray]:
-    """Inputs and state of a case."""
-    return [x for x in (*case.inputs, *case.call.state.values()) if x is not None]
 
 
 Change = Callable[[np.ndarray], np.ndarray]
@@ -92,7 +86,7 @@ def _sums(trial: Trial) -> Rounded:
     if trial.numerics is not None and trial.numerics.inexact:
         # Winograd's and Fourier's transforms spread NaN and ∞ over their tiles.
         certain &= taken
-        clean = all(np.isfinite(x).all() for x in operands(trial.case))
+        clean = all(np.isfinite(x).all() for x in trial.case.operands)
         error = error if clean else np.full_like(error, np.inf)
     special = ~np.isfinite(classes)
     error = np.where(special, np.where(certain, 0.0, np.inf), error)
@@ -139,7 +133,7 @@ def _in_range(trial: Trial, precision: Precision) -> bool:
 
 def _taken(trial: Trial, precision: Precision) -> list[np.ndarray]:
     """Where each output is NaN by what NaN reaches alone."""
-    if not any(np.isnan(x).any() for x in operands(trial.case)):
+    if not any(np.isnan(x).any() for x in trial.case.operands):
         return [np.zeros(shape, bool) for shape in trial.shapes]
     return [np.isnan(result.value) for result in _oracle(trial, precision, _only_nan)]
 

@@ -15,7 +15,7 @@ from ..describe import array_text, number_text
 from ..formats import format_of
 from ..oracles.rounding import Rounded
 from ..trial import Evidence, Failure, Inapplicable, Trial
-from .propagation import expected, is_recurrent, operands
+from .propagation import expected, is_recurrent
 from .values import compare
 
 _STREAM = 0x73706563  # this check's own random numbers of a case
@@ -74,7 +74,7 @@ def _derived(trial: Trial) -> list[Case]:
     case, places = trial.case, _data(trial)
     if not places:
         raise Inapplicable("no floating-point input has an element")
-    if not all(np.isfinite(x).all() for x in operands(case)):
+    if not all(np.isfinite(x).all() for x in case.operands):
         return [case]
     generator = np.random.default_rng((case.seed, _STREAM))
     state = dict(case.call.state)
@@ -92,18 +92,18 @@ def _derived(trial: Trial) -> list[Case]:
     no_weight = not is_recurrent(trial) and generator.integers(_NO_WEIGHT) == 0
     cases = [_weightless(trial, case) for case in cases] if no_weight else cases
     if generator.integers(_PARAMETERS) == 0:
-        cases[:1] = _parametrised(trial, themes[0], generator) or cases[:1]
+        cases[0] = _parametrised(trial, themes[0], generator) or cases[0]
     return cases
 
 
-def _parametrised(trial: Trial, theme: str, generator: np.random.Generator) -> list[Case]:
+def _parametrised(trial: Trial, theme: str, generator: np.random.Generator) -> Case | None:
     """The case with NaN or infinities among its weights or biases, if that settles anything."""
     case, kind = trial.case, "infinite" if theme == "infinite" else "nan"
     names = ["bias", "weight"] if _multiplies_every_weight(trial) else ["bias"]
     given = dict(zip(trial.row.inputs, case.inputs, strict=False)) | dict(case.call.state)
     found = {name: x for name in names if (x := given.get(name)) is not None and x.size}
     if is_recurrent(trial) or not found:
-        return []
+        return None
     name = str(generator.choice(list(found)))
     if name == "weight" and trial.precision.half:
         # oneDNN pairs the products of bfloat16, an odd one with a zero of its own: ∞·0. As a known
@@ -114,10 +114,10 @@ def _parametrised(trial: Trial, theme: str, generator: np.random.Generator) -> l
         x.reshape(-1)[at] = _numbers(kind, 1, case.call.dtype, generator)[0]
     if name in case.call.state:
         call = replace(case.call, state={**case.call.state, name: x})
-        return [replace(case, call=call)]
+        return replace(case, call=call)
     inputs = list(case.inputs)
     inputs[trial.row.inputs.index(name)] = x
-    return [replace(case, inputs=tuple(inputs))]
+    return replace(case, inputs=tuple(inputs))
 
 
 def _multiplies_every_weight(trial: Trial) -> bool:

@@ -1,0 +1,144 @@
+"""What a run keeps in memory, and what not."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support import cases, plug_in
+
+from conformance import trial as trials
+from conformance.backends.torch import backend as torch_backend
+from conformance.cases import Cases
+from conformance.catalogue import CATALOGUE
+from conformance.drawing import draw_cases
+from conformance.encoding import encode_case
+from conformance.isolation.isolated import GROWN, MANY, IsolatedEngine
+from conformance.isolation.limits import Limits
+from conformance.isolation.process import Child
+from conformance.items import Item
+from conformance.trial import Failure, Trial
+
+HOARDER = """
+import numpy as np
+from conformance.backends import ModuleBackend
+
+with open("starts", "a") as starts:
+    print(file=starts)
+
+class Hoarder(ModuleBackend):
+    held = []
+
+    def build(self, call):
+        if not self.held:
+            self.held.append(np.ones(GROWN // 8 + 1))
+        return super().build(call)
+
+hoarder = Hoarder("hoarder")
+"""
+
+
+@pytest.mark.parametrize(
+    ("values", "examples", "held", "processes"),
+    [(1, 5, GROWN, 2), (2, 5, GROWN, 1), (1, 5, 0, 1), (1, MANY + 1, 0, 2)],
+)
+def test_a_process_that_has_grown_is_ended_between_layers(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    values: int,
+    examples: int,
+    held: int,
+    processes: int,
+) -> None:
+    plug_in(pytester, monkeypatch, HOARDER.replace("GROWN", str(held)))
+    child = Child("plugged:hoarder", examples, 0, (), Limits(60.0))
+    engine = IsolatedEngine(child, "hoarder", examples, 0, values=values)
+    for layer, check in (("Identity", "shape"), ("Identity", "values"), ("Linear", "values")):
+        assert engine.run(Item(layer, check, "float32", "cpu")).status == "passed"
+    engine.close()
+    assert len((pytester.path / "starts").read_text()) == processes
+
+
+CAPACITY = """
+import os
+from conformance.backends import ModuleBackend
+
+class Capacity(ModuleBackend):
+    def build(self, call):
+        raise ValueError(os.environ.get("ONEDNN_PRIMITIVE_CACHE_CAPACITY"))
+
+capacity = Capacity("capacity")
+"""
+
+
+@pytest.mark.parametrize(
+    ("examples", "given", "capacity"),
+    [(MANY, "", None), (MANY + 1, "", "128"), (MANY + 1, "7", "7")],
+)
+def test_compiled_kernels_that_serve_no_other_check_are_not_kept(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    examples: int,
+    given: str,
+    capacity: str | None,
+) -> None:
+    plug_in(pytester, monkeypatch, CAPACITY)
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setenv(name, given)
+    if not given:
+        monkeypatch.delenv(name)
+    result = pytester.runpytest_inprocess(
+        "--pyargs", "conformance.suite", "--conformance-backend=plugged:capacity",
+        "--conformance-layer=Identity", "--conformance-check=shape", "--conformance-dtype=float32",
+        f"--conformance-examples={examples}",
+    )  # fmt: skip
+    assert f"build raised ValueError: {capacity}" in result.stdout.str()
+
+
+def test_small_answers_of_the_oracle_are_kept_beyond_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trials, "KEPT", 0)
+    drawn = draw_cases("Linear", "float32", 3, 12345)
+    for small, kept in ((8192, True), (-1, False)):
+        monkeypatch.setattr(trials, "SMALL", small)
+        monkeypatch.setattr(trials, "_EXPECTED", weakref.WeakKeyDictionary())
+        answers = [
+            Trial(torch_backend, CATALOGUE["Linear"], drawn[0]).expected[0] for _ in range(2)
+        ]
+        assert (answers[0] is answers[1]) is kept
+
+
+def test_a_failure_does_not_keep_what_the_call_held() -> None:
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def hoard() -> None:
+        array = np.ones(9)
+        held.append(weakref.ref(array))
+        raise MemoryError
+
+    trial = Trial(torch_backend, CATALOGUE["Linear"], cases("Linear")[0])
+    with pytest.raises(Failure, match="build raised MemoryError") as caught:
+        trial.step("build", hoard)
+    assert caught.value.__cause__ is not None
+    assert held[0]() is None
+
+
+def test_cases_that_find_no_room_in_memory_are_read_back_as_they_were() -> None:
+    drawn = [*cases("Conv3d", "float32", 40), *cases("LSTM", "float16", 40)]
+    exact = np.array([-0.0, np.nan, np.inf] * 4096)
+    drawn.append(replace(drawn[-1], inputs=(exact, None)))
+    stored = Cases(kept=0)
+    for case in drawn:
+        stored.add(case)
+    order = [*range(40, 81), *range(40)]
+    assert [encode_case(stored[k]) for k in order] == [encode_case(drawn[k]) for k in order]
+    (x, left_out) = stored[80].inputs
+    assert x is not None
+    assert x.tobytes() == exact.tobytes()
+    assert left_out is None
+    assert stored[0] is drawn[0], "what is small lies in memory"
+    assert stored[80] is not drawn[80]
+    assert [case.seed for case in stored[78:]] == [case.seed for case in drawn[78:]]
