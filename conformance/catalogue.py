@@ -17,7 +17,7 @@ from conformance.strategies import recurrents as recurrent_cases
 
 from .case import Case
 from .laws import Law, laws_of
-from .oracles import convolution, linear, recurrent, steps
+from .oracles import cells, convolution, linear, recurrent, steps
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 COMPLEX = ("complex64", "complex128")
@@ -139,15 +139,15 @@ def _rows() -> Iterator[Row]:
             steps=step_oracle,
         )
     for name, states, cell_oracle in (
-        ("RNNCell", 1, recurrent.rnn_cell),
-        ("LSTMCell", 2, recurrent.lstm_cell),
-        ("GRUCell", 1, recurrent.gru_cell),
+        ("RNNCell", 1, cells.rnn_cell),
+        ("LSTMCell", 2, cells.lstm_cell),
+        ("GRUCell", 1, cells.gru_cell),
     ):
         yield Row(
             name,
             partial(recurrent_cases.cells, name),
             cell_oracle,
-            partial(recurrent.cell_shape, states),
+            partial(cells.cell_shape, states),
             complex=False,
         )
     yield Row(

@@ -8,9 +8,9 @@ import pytest
 from conformance.case import Numerics
 from conformance.formats import FORMATS, round_to
 from conformance.oracles import activations
+from conformance.oracles.cells import affine, gru_cell
 from conformance.oracles.derivatives import leaf, pull_back
 from conformance.oracles.precision import Precision
-from conformance.oracles.recurrent import affine, gru_cell
 from conformance.oracles.rounding import Rounded, exactly
 
 DTYPES = tuple(FORMATS)

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from ..describe import array_text, number_text
-from ..oracles.rounding import Rounded, every, some
+from ..oracles.exactness import every, some
+from ..oracles.rounding import Rounded
 from ..trial import Evidence, Failure, Trial
 from .steps import forced
 

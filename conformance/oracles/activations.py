@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..formats import FORMATS
-from .rounding import OWN, Rounded, product_is_exact, some, sum_is_exact, traced
+from .exactness import product_is_exact, some, sum_is_exact
+from .rounding import OWN, Rounded, traced
 from .saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 
 
@@ -21,14 +22,15 @@ def tanh(x: Rounded) -> Rounded:
     """Hyperbolic tangent; its derivative 1/cosh² is largest at the point nearest to 0."""
     precision = x.precision
     value, own = np.tanh(x.value), 2 * precision.tanh_ulp * precision.unit
+    least = precision.tanh_absolute + precision.underflow
     if x.doubtful:
         decay = np.exp(-2.0 * np.maximum(x.size - x.error, 0.0))
         propagated = np.minimum(4.0 * decay / (1.0 + decay) ** 2 * x.error, 2.0)
-        error = propagated + (own * (np.abs(value) + propagated) + precision.tanh_absolute)
+        error = propagated + (own * (np.abs(value) + propagated) + least)
     else:
-        error = own * np.abs(value) + precision.tanh_absolute
+        error = own * np.abs(value) + least
     ends = ((TANH_ONE, 1.0), (-TANH_ONE, -1.0))
-    result = _activated(x, value, error + precision.underflow, ends)
+    result = _activated(x, value, error, ends)
     if x.node is None:
         return result
 
@@ -45,13 +47,13 @@ def sigmoid(x: Rounded) -> Rounded:
     value, own = 1.0 / (1.0 + np.exp(-x.value)), 2 * precision.sigmoid_ulp * precision.unit
     # Vector code scales by 2^k, k the integer nearest to x/ln 2, and returns 0 where 2^k would not
     # be a normal number: for results up to √2 times the smallest one.
-    vanishing = math.sqrt(2.0) * precision.normal
+    least = math.sqrt(2.0) * precision.normal + precision.sigmoid_absolute
     if x.doubtful:
         decay = np.exp(-np.maximum(x.size - x.error, 0.0))
         propagated = np.minimum(decay / (1.0 + decay) ** 2 * x.error, 1.0)
-        error = own * (value + propagated) + vanishing + precision.sigmoid_absolute + propagated
+        error = own * (value + propagated) + least + propagated
     else:
-        error = own * value + vanishing + precision.sigmoid_absolute
+        error = own * value + least
     ends = ((SIGMOID_ONE, 1.0), (SIGMOID_ZERO, 0.0))
     result = _activated(x, value, error, ends)
     if x.node is None:
@@ -167,13 +169,14 @@ def _blends_exactly(z: Rounded, n: Rounded, h: Rounded) -> np.ndarray:
     # n alone, or h alone: nothing is there to round.
     asked = exact & ~((z.value == 0) | ((z.value == 1) & (n.value == 0)))
     if some(asked):
-        a, b, c, precision = z.value[asked], n.value[asked], h.value[asked], z.precision
-        one, rest, between = np.ones_like(a), 1.0 - a, c - b
+        a, b, c = z.value[asked], n.value[asked], h.value[asked]
+        rest, between = 1.0 - a, c - b
+        products = np.array([rest, a, a]), np.array([b, c, between])
+        from_rest, from_h, step = product_is_exact(*products, z.precision)
+        terms = products[0] * products[1]
+        sums = np.array([np.ones_like(a), terms[0], c, b]), np.array([-a, terms[1], -b, terms[2]])
+        complement, weighted, difference, stepped = sum_is_exact(*sums, z.precision)
         # What is in doubt is exact again where it is multiplied by 0.
-        weighted = (b == 0) | sum_is_exact(one, -a, precision)
-        weighted &= product_is_exact(rest, b, precision) & product_is_exact(a, c, precision)
-        weighted &= sum_is_exact(rest * b, a * c, precision)
-        from_n = (a == 0) | sum_is_exact(c, -b, precision)
-        from_n &= product_is_exact(a, between, precision)
-        exact[asked] = weighted & from_n & sum_is_exact(b, a * between, precision)
+        weighted &= ((b == 0) | complement) & from_rest & from_h
+        exact[asked] = weighted & ((a == 0) | difference) & step & stepped
     return exact

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..formats import FORMATS
+from .exactness import every, quanta
 from .precision import Precision
-from .rounding import Node, Rounded, every, quanta, with_node
+from .rounding import Node, Rounded, with_node
 
 
 def leaf(values: np.ndarray, precision: Precision) -> Rounded:

@@ -1,297 +1,109 @@
-"""RNN, LSTM and GRU, their cells, and the layers built of them.
+"""RNN, LSTM and GRU: the steps of `cells` over time, in layers and directions.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays.
+those of the documentation page. `layer_shape` takes shapes in place of arrays.
 
-Sources: the pages torch.nn.RNN, LSTM, GRU, RNNCell, LSTMCell, GRUCell of the PyTorch
-documentation; H. Sak et al., *Long short-term memory recurrent neural network architectures for
-large scale acoustic modeling* (2014) for proj_size.
+Source: the pages torch.nn.RNN, LSTM, GRU of the PyTorch documentation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from .activations import blend, relu, sigmoid, tanh
-from .rounding import OWN, Rounded, choose, every, exactly, join, multilinear
-
-Shape = tuple[int, ...]
-State = Mapping[str, Rounded]
-Hidden = tuple[Rounded, ...]
-Cell = Callable[[Rounded, Hidden, "Weights"], Hidden]
+from .cells import Cell, Hidden, Shape, State, Weights, gru_step, lstm_step, rnn_step, zeros
+from .exactness import every
+from .rounding import Rounded, choose, join
 
 
-class Weights:
-    """The weights of one cell, gate by gate, as the documentation names them.
-
-    Args:
-        state: the layer's state.
-        suffix: appended to each name: `""` in a cell, `"_l0"`, `"_l1_reverse"` in a layer.
-    """
-
-    def __init__(self, state: State, suffix: str = "") -> None:
-        self.ih, self.hh = state["weight_ih" + suffix], state["weight_hh" + suffix]
-        self.bias_ih, self.bias_hh = state.get("bias_ih" + suffix), state.get("bias_hh" + suffix)
-        self.projection = state.get("weight_hr" + suffix)
-
-    def of_input(self, x: Rounded) -> Rounded:
-        """W_ih x + b_ih for x (N, features)."""
-        return affine(x, self.ih, self.bias_ih)
-
-    def of_hidden(self, h: Rounded) -> Rounded:
-        """W_hh h + b_hh for h (N, features)."""
-        return affine(h, self.hh, self.bias_hh)
-
-    def of_inputs(self, x: Rounded) -> list[Rounded]:
-        """W_ih x_t + b_ih for each step of x (L, N, features)."""
-        if x.node is not None or self.ih.node is not None:
-            # A gradient is a sum over the steps, which may be stored after each of them.
-            return [self.of_input(x[t]) for t in range(x.shape[0])]
-        length, batch, features = x.shape
-        every = self.of_input(x.map(lambda array: array.reshape(length * batch, features)))
-        return [every.part(slice(t * batch, (t + 1) * batch)) for t in range(length)]
-
-
-def affine(x: Rounded, weight: Rounded, bias: Rounded | None) -> Rounded:
-    """W x + b for x (N, features); half precision stores W x before b is added."""
-    separate = bias is not None and x.precision.half
-    product = multilinear(
-        _product,
-        x,
-        weight,
-        plus=None if separate else bias,
-        terms=x.shape[-1],
-        wide=True,
-        adjoints=_ADJOINTS,
-        grain=_grain,
-    )
-    if bias is None or not separate:
-        return product
-    return (product + bias).sum_of(product, bias)
-
-
-def _product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return np.asarray(x @ weight.T)
-
-
-def _grain(x: Rounded, weight: Rounded) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # zeros, multiples of anything, times a doubtful operand
-        return np.asarray(x.least_of_rows[:, np.newaxis] * weight.least_of_rows)
-
-
-_ADJOINTS = (
-    lambda c, weight: np.asarray(c @ weight),
-    lambda c, x: np.asarray(c.T @ x),
-)
-
-
-def total(*sums: Rounded) -> Rounded:
-    """The sum of several sums of products, in any order and with any intermediate storing."""
-    added = sums[0]
-    for other in sums[1:]:
-        added = added + other
-    return _stored(sums, added) if added.precision.half else _as_one_sum(sums, added)
-
-
-def _stored(results: Sequence[Rounded], added: Rounded) -> Rounded:
-    """Products and biases, stored, may be added in any order: oneDNN adds the biases up first.
-
-    Of n addends each of the n − 1 partial sums is at most Σ|addends|, and is stored.
-    """
-    addends = [addend for result in results for addend in result.addends or (result,)]
-    if len(addends) < 3:
-        return added
-    precision, inherited = added.precision, reduce(np.add, [x.error for x in addends])
-    reach = reduce(np.add, [x.reach for x in addends])
-    error = inherited + (len(addends) - 1) * (precision.unit + OWN) * reach
-    exact = reach == 0
-    if precision.bits:
-        finest = reduce(np.minimum, [x.quanta for x in addends])
-        exact |= (inherited == 0) & (reach <= np.ldexp(finest, precision.bits))
-    np.copyto(error, 0.0, where=exact)
-    np.copyto(error, np.inf, where=reach > precision.largest)
-    return added.with_error(np.maximum(added.error, error))
-
-
-def _as_one_sum(results: Sequence[Rounded], added: Rounded) -> Rounded:
-    """All products may be accumulated in one go: n·u·Σ|terms| with n and Σ of all sums.
-
-    Each result has n_k·u·M_k already; what is missing are its n_k with the others' M.
-    """
-    if not added.doubtful:
-        return added
-    magnitudes = [r.size if r.magnitude is None else r.magnitude for r in results]
-    total = reduce(np.add, magnitudes)
-    unit = added.precision.wide_unit
-    crossed = [
-        result.terms * unit * (total - magnitude)
-        for result, magnitude in zip(results, magnitudes, strict=True)
-    ]
-    joint = reduce(np.add, [result.error for result in results]) + reduce(np.add, crossed)
-    if unit != added.precision.unit:  # accumulated otherwise, then stored
-        joint = joint + added.precision.unit * (added.size + joint)
-    error = np.maximum(added.error, joint)
-    np.copyto(error, 0.0, where=added.error == 0)
-    return added.with_error(error)
-
-
-def rnn_step(a: Rounded, hidden: Hidden, w: Weights, nonlinearity: str = "tanh") -> Hidden:
-    """h' = tanh(a + W_hh h + b_hh), or relu, where a = W_ih x + b_ih."""
-    (h,) = hidden
-    activation = {"tanh": tanh, "relu": relu}[nonlinearity]
-    return (activation(total(a, w.of_hidden(h))),)
-
-
-def lstm_step(a: Rounded, hidden: Hidden, w: Weights) -> Hidden:
-    """i, f, g, o gates; c' = f⊙c + i⊙g; h' = o⊙tanh(c'), projected by W_hr where there is one."""
-    h, c = hidden
-    i, f, g, o = lstm_gates(a, h, w)
-    new_c = f * c + i * g
-    return lstm_output(o, new_c, w), new_c
-
-
-def lstm_gates(a: Rounded, h: Rounded, w: Weights) -> tuple[Rounded, Rounded, Rounded, Rounded]:
-    """i, f, g, o = σ, σ, tanh, σ of a + W_hh h + b_hh, where a = W_ih x + b_ih."""
-    sums = total(a, w.of_hidden(h))
-    size = sums.shape[-1] // 4
-    i, f = _gates(sigmoid(sums[..., : 2 * size]), 2)
-    g, o = _gates(sums[..., 2 * size :], 2)
-    return i, f, tanh(g), sigmoid(o)
-
-
-def lstm_output(o: Rounded, c: Rounded, w: Weights) -> Rounded:
-    """h' = o⊙tanh(c'), projected by W_hr where there is one."""
-    h = o * tanh(c)
-    return h if w.projection is None else affine(h, w.projection, None)
-
-
-def gru_step(a: Rounded, hidden: Hidden, w: Weights) -> Hidden:
-    """r, z = σ(a + W_hh h + b_hh); n = tanh(a_n + r⊙(W_hn h + b_hn)); h' = (1 − z)⊙n + z⊙h.
-
-    a = W_ih x + b_ih; the gates' rows stand first in it, those of n last.
-    """
-    (h,) = hidden
-    size = h.shape[-1]
-    gates, last = np.s_[..., : 2 * size], np.s_[..., 2 * size :]
-    b = w.of_hidden(h)
-    r, z = _gates(sigmoid(total(a.part(gates), b.part(gates))), 2)
-    bias = None if w.bias_ih is None else w.bias_ih[2 * size :]
-    n = tanh(_in_any_order(a.part(last), r * b.part(last), bias))
-    return (blend(z, n, h),)
-
-
-def _in_any_order(from_input: Rounded, from_hidden: Rounded, bias: Rounded | None) -> Rounded:
-    """(W x + b) + s, or (W x + s) + b as ONNX prints it, which rounds once more."""
-    added = from_input + from_hidden
-    if bias is None:
-        return added
-    if not added.doubtful:
-        return added
-    once_more = added.precision.sum_unit * (from_input.size + from_hidden.size + bias.size)
-    error = added.error + once_more
-    np.copyto(error, 0.0, where=added.error == 0)
-    return added.with_error(error)
-
-
-def _gates(stacked: Rounded, count: int) -> list[Rounded]:
-    """(N, count·hidden_size) → count arrays (N, hidden_size), in the order of the weights' rows."""
-    size = stacked.shape[-1] // count
-    return [stacked[..., k * size : (k + 1) * size] for k in range(count)]
-
-
-def _zeros(shape: Shape, like: Rounded) -> Rounded:
-    return exactly(np.zeros(shape), like.precision)
-
-
-def _cell(
-    step: Cell, state: State, input: Rounded, hidden: Sequence[Rounded | None], count: int
-) -> Any:
-    """A cell on input (N?, input_size); absent states are zeros."""
-    w = Weights(state)
-    size = w.hh.shape[-1]
-    states = tuple(_zeros((*input.shape[:-1], size), input) if h is None else h for h in hidden)
-    if len(input.shape) == 2:
-        result = step(w.of_input(input), states, w)
-    else:
-        single = step(w.of_input(input[np.newaxis]), tuple(h[np.newaxis] for h in states), w)
-        result = tuple(h[0] for h in single)
-    return result if count > 1 else result[0]
-
-
-def rnn_cell(
-    state: State,
-    input: Rounded,
-    hx: Rounded | None = None,
-    *,
-    input_size: int,
-    hidden_size: int,
-    bias: bool = True,
-    nonlinearity: str = "tanh",
-) -> Rounded:
-    """RNNCell: input (N?, input_size), hx (N?, hidden_size) → (N?, hidden_size)."""
-
-    def step(x: Rounded, hidden: Hidden, w: Weights) -> Hidden:
-        return rnn_step(x, hidden, w, nonlinearity)
-
-    return _cell(step, state, input, (hx,), 1)  # type: ignore[no-any-return]
-
-
-def lstm_cell(
-    state: State,
-    input: Rounded,
-    hx: Rounded | None = None,
-    cx: Rounded | None = None,
-    *,
-    input_size: int,
-    hidden_size: int,
-    bias: bool = True,
-) -> tuple[Rounded, Rounded]:
-    """LSTMCell: input (N?, input_size), h and c (N?, hidden_size) → h', c'."""
-    return _cell(lstm_step, state, input, (hx, cx), 2)  # type: ignore[no-any-return]
-
-
-def gru_cell(
-    state: State,
-    input: Rounded,
-    hx: Rounded | None = None,
-    *,
-    input_size: int,
-    hidden_size: int,
-    bias: bool = True,
-) -> Rounded:
-    """GRUCell: input (N?, input_size), hx (N?, hidden_size) → (N?, hidden_size)."""
-    return _cell(gru_step, state, input, (hx,), 1)  # type: ignore[no-any-return]
+def _from_inputs(w: Weights, x: Rounded, suffixes: Sequence[str]) -> list[Rounded]:
+    """W_ih x_t + b_ih for x (L, N, features), step by step, each (directions, N, rows)."""
+    if x.node is None and w.ih.node is None:
+        together = w.of_input(turned(x, suffixes))
+        return [together.part(t) for t in range(x.shape[0])]
+    # A gradient is a sum over the steps, which may be stored after each of them.
+    (suffix,) = suffixes
+    order = range(x.shape[0])
+    return [w.of_input(x[np.newaxis, t]) for t in (reversed(order) if suffix else order)]
 
 
 def _sequence(
-    step: Cell, x: Rounded, hidden: Hidden, w: Weights, active: np.ndarray, reverse: bool
+    step: Cell, from_inputs: Sequence[Rounded], hidden: Hidden, w: Weights, active: np.ndarray
 ) -> tuple[Rounded, Hidden]:
-    """One layer in one direction over x (L, N, features).
+    """One layer over its steps → every output (L, directions, N, size), and the last states.
 
     Args:
-        active: (L, N), whether the sequence still runs at that time. Where it does not, the state
-            stays and the output is 0; so the reverse direction starts at each sequence's end.
+        from_inputs: W_ih x_t + b_ih.
+        active: (L, directions, N), whether the sequence runs at that step. Where it does not, the
+            state stays and the output is 0; so the reverse direction starts at each sequence's end.
     """
-    steps = range(x.shape[0])
-    from_inputs = w.of_inputs(x)
     outputs: list[Rounded] = []
-    for t in reversed(steps) if reverse else steps:
-        runs = active[t][:, np.newaxis]
-        new = step(from_inputs[t], hidden, w)
+    for a, runs in zip(from_inputs, active[..., np.newaxis], strict=True):
+        new = step(a, hidden, w)
         if every(runs):
             hidden = new
             outputs.append(new[0])
             continue
         hidden = tuple(choose(runs, n, old) for n, old in zip(new, hidden, strict=True))
         h = hidden[0]
-        outputs.append(choose(runs, h, _zeros(h.shape, h)))
-    if reverse:
-        outputs.reverse()
+        outputs.append(choose(runs, h, zeros(h.shape, h)))
     return join(outputs, axis=0, new=True), hidden
+
+
+def turned(x: Rounded, suffixes: Sequence[str]) -> Rounded:
+    """(L, …) → (L, directions, …), the reverse direction's turned round in time."""
+    return join([x[::-1] if suffix else x for suffix in suffixes], axis=1, new=True)
+
+
+def turned_back(y: Rounded, suffixes: Sequence[str]) -> list[Rounded]:
+    """(L, directions, …) → (L, …) for each of them, in time's own order."""
+    return [y[::-1, k] if suffix else y[:, k] for k, suffix in enumerate(suffixes)]
+
+
+def timed(x: Rounded, batch_first: bool) -> Rounded:
+    """(L, N, features) of what is (L, N, features), (N, L, features) or (L, features)."""
+    if len(x.shape) == 2:
+        return x[:, np.newaxis]
+    return x.map(lambda a: a.swapaxes(0, 1)) if batch_first else x
+
+
+def as_input(y: Rounded, x: Rounded, batch_first: bool) -> Rounded:
+    """The output (L, N, features) in the form that the input had."""
+    return y[:, 0] if len(x.shape) == 2 else timed(y, batch_first)
+
+
+def directions(bidirectional: bool) -> tuple[str, ...]:
+    """What the names of a layer's weights end in."""
+    return ("", "_reverse") if bidirectional else ("",)
+
+
+def running(
+    length: int, batch: int, lengths: Sequence[int] | None, suffixes: Sequence[str]
+) -> np.ndarray:
+    """(L, directions, N): whether a sequence runs at a step; `lengths` of a packed batch."""
+    runs = np.arange(length)[:, np.newaxis] < np.array(lengths or [length] * batch)
+    return np.stack([runs[::-1] if suffix else runs for suffix in suffixes], axis=1)
+
+
+def started(
+    initial: Sequence[Rounded | None], sizes: Sequence[int], count: int, x: Rounded, batch: int
+) -> list[Rounded]:
+    """The initial states (count, N, size); where none is given, zeros.
+
+    Args:
+        initial: h_0 (and c_0), each (count, N?, size).
+        sizes: the last dimension of each of them.
+        count: layers times directions.
+        x: the input, unbatched as they are.
+        batch: N.
+    """
+    return [
+        zeros((count, batch, size), x)
+        if h is None
+        else (h[:, np.newaxis] if len(x.shape) == 2 else h)
+        for h, size in zip(initial, sizes, strict=True)
+    ]
 
 
 def _layers(
@@ -313,34 +125,31 @@ def _layers(
         sizes: the last dimension of each of them.
         lengths: of each sequence of a packed batch, in the batch's order.
     """
-    unbatched = len(input.shape) == 2
-    x = input[:, np.newaxis] if unbatched else input
-    if batch_first and not unbatched:
-        x = x.map(lambda a: a.swapaxes(0, 1))
+    x = timed(input, batch_first)
     length, batch, _ = x.shape
-    directions = ("", "_reverse") if bidirectional else ("",)
-    count = num_layers * len(directions)
-    given = [
-        _zeros((count, batch, size), x) if h is None else (h[:, np.newaxis] if unbatched else h)
-        for h, size in zip(initial, sizes, strict=True)
-    ]
-    runs = np.arange(length)[:, np.newaxis] < np.array(lengths or [length] * batch)
+    ends = directions(bidirectional)
+    given = started(initial, sizes, num_layers * len(ends), input, batch)
+    # Gradients are taken apart: one direction's may be exact where the other's are not.
+    recorded = x.node is not None or any(array.node is not None for array in state.values())
+    passes = [(suffix,) for suffix in ends] if recorded else [ends]
     finals: list[Hidden] = []
+    place = 0
     for layer in range(num_layers):
-        outputs = []
-        for suffix in directions:
-            hidden = tuple(h[len(finals)] for h in given)
-            weights = Weights(state, f"_l{layer}{suffix}")
-            y, final = _sequence(step, x, hidden, weights, runs, reverse=suffix != "")
-            outputs.append(y)
+        outputs: list[Rounded] = []
+        for suffixes in passes:
+            weights = Weights(state, *(f"_l{layer}{suffix}" for suffix in suffixes))
+            hidden = tuple(h[place : place + len(suffixes)] for h in given)
+            from_inputs = _from_inputs(weights, x, suffixes)
+            runs = running(length, batch, lengths, suffixes)
+            y, final = _sequence(step, from_inputs, hidden, weights, runs)
+            outputs += turned_back(y, suffixes)
             finals.append(final)
+            place += len(suffixes)
         x = join(outputs, axis=-1)
-    lasts = [join([final[k] for final in finals], axis=0, new=True) for k in range(len(given))]
-    if unbatched:
-        return (x[:, 0], *(h[:, 0] for h in lasts))
-    if batch_first:
-        x = x.map(lambda a: a.swapaxes(0, 1))
-    return (x, *lasts)
+    lasts = [join([final[k] for final in finals], axis=0) for k in range(len(given))]
+    if len(input.shape) == 2:
+        lasts = [h[:, 0] for h in lasts]
+    return (as_input(x, input, batch_first), *lasts)
 
 
 def rnn(
@@ -414,13 +223,6 @@ def gru(
     )  # fmt: skip
 
 
-def cell_shape(
-    states: int, input: Shape, *hidden: Shape | None, hidden_size: int, **others: Any
-) -> tuple[Shape, ...]:
-    """(N?, input_size) → (N?, hidden_size) for each of the cell's states."""
-    return ((*input[:-1], hidden_size),) * states
-
-
 def layer_shape(
     states: int,
     input: Shape,
@@ -430,7 +232,7 @@ def layer_shape(
     batch_first: bool = False,
     bidirectional: bool = False,
     proj_size: int = 0,
-    **others: Any,
+    **others: object,
 ) -> tuple[Shape, ...]:
     """(*, H_in) → (*, D·H_out), and (D·num_layers, N?, H_out) for each state.
 

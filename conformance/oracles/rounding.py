@@ -26,20 +26,10 @@ import numpy as np
 
 from ..formats import FORMATS
 from ..lazy import lazy
+from .exactness import every, quanta, some
 from .precision import Precision
 
 OWN = FORMATS["float64"].unit  # the oracle rounds, too
-_SIGNIFICAND = 2**52 - 1  # the bits of a float64 that hold it
-
-
-def some(mask: np.ndarray) -> bool:
-    """`mask.any()`, which on small arrays takes four times as long."""
-    return bool(np.count_nonzero(mask))
-
-
-def every(mask: np.ndarray) -> bool:
-    """`mask.all()`, likewise."""
-    return bool(np.count_nonzero(mask) == mask.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,13 +243,13 @@ class Rounded:
         else:
             propagated = np.zeros(value.shape)
         inexact = value != 0
-        if some((propagated == 0) & inexact):
+        if not every(propagated) and some((propagated == 0) & inexact):
             quanta = self.quanta * other.quanta
             inexact = inexact & ~(quanta >= precision.underflow)
             propagated = propagated + precision.underflow * inexact
             product = _rounded(value, propagated, np.abs(value), quanta, precision)
         else:
-            propagated = propagated + precision.underflow * inexact
+            propagated += precision.underflow if every(inexact) else precision.underflow * inexact
             product = _stored(value, propagated, precision)
         if self.node is None and other.node is None:
             return product
@@ -323,25 +313,14 @@ def exactly(values: np.ndarray, precision: Precision) -> Rounded:
     return Rounded(values, error, precision)
 
 
-def quanta(values: np.ndarray) -> np.ndarray:
-    """For each element the largest power of two of which it is a multiple; ∞ for 0."""
-    if values.dtype.kind == "c":
-        return np.asarray(np.minimum(quanta(values.real), quanta(values.imag)))
-    size = np.abs(values)
-    bits = size.view(np.int64)
-    # Clearing the lowest bit of the significand takes one quantum away; a power of two has none.
-    quantum = np.asarray(size - (bits & (bits - 1)).view(np.float64))
-    np.copyto(quantum, size, where=bits & _SIGNIFICAND == 0)
-    np.copyto(quantum, np.inf, where=bits == 0)
-    return quantum
-
-
 def _stored(value: np.ndarray, propagated: np.ndarray, precision: Precision) -> Rounded:
     """One operation's result: the error it inherits and the rounding of storing it."""
     reach = np.abs(value) + propagated
     error = np.asarray((precision.unit + OWN) * reach)
     error += propagated
-    np.copyto(error, np.inf, where=reach + error > precision.largest)
+    over = reach + error > precision.largest
+    if some(over):
+        np.copyto(error, np.inf, where=over)
     return Rounded(value, error, precision)
 
 
@@ -361,26 +340,6 @@ def _rounded(
     result = _stored(value, propagated, precision)
     np.copyto(result.error, 0.0, where=exact)
     return result
-
-
-def sum_is_exact(a: np.ndarray, b: np.ndarray, precision: Precision) -> np.ndarray:
-    """Where `Rounded` has no error for a + b, of numbers without one."""
-    value = a + b
-    if not precision.bits:
-        return np.asarray(value == 0)
-    limit = np.ldexp(np.minimum(quanta(a), quanta(b)), precision.bits)
-    exact = (np.abs(a) + np.abs(b) <= limit) & (np.abs(value) <= precision.largest)
-    return np.asarray(exact | (value == 0))
-
-
-def product_is_exact(a: np.ndarray, b: np.ndarray, precision: Precision) -> np.ndarray:
-    """Where `Rounded` has no error for a·b, of numbers without one."""
-    value, quantum = a * b, quanta(a) * quanta(b)
-    if not precision.bits:
-        return np.asarray(value == 0)
-    size = np.abs(value)
-    exact = (size <= np.ldexp(quantum, precision.bits)) & (size <= precision.largest)
-    return np.asarray((exact & (quantum >= precision.underflow)) | (value == 0))
 
 
 def multilinear(
@@ -414,20 +373,20 @@ def multilinear(
     if precision.flushes:
         operands = tuple(operand.flushed for operand in operands)
         plus = None if plus is None else plus.flushed
-    value = function(*(operand.value for operand in operands))
-    magnitude = function(*(operand.extent for operand in operands))
+    value = function(*[operand.value for operand in operands])
+    magnitude = function(*[operand.extent for operand in operands])
     inexact = any(operand.doubtful for operand in operands)
     inherited: np.ndarray | None = None
     if inexact:
-        reach = function(*(operand.extent + operand.error for operand in operands))
+        reach = function(*[x.extent + x.error if x.doubtful else x.extent for x in operands])
         inherited, magnitude = reach - magnitude, reach
     # Every product is in doubt where every element of an operand is.
-    known = not any(operand.doubtful and operand.vague for operand in operands)
-    if grain is not None and known:
+    apart = grain is not None and not (inexact and any(x.doubtful and x.vague for x in operands))
+    products: Any = 0.0 if inexact else math.prod([operand.least for operand in operands])
+    if apart and grain is not None:
         products = grain(*operands)
-    else:
-        products = np.asarray(0.0 if inexact else math.prod(operand.least for operand in operands))
     fine = products >= precision.underflow
+    any_fine, all_fine = (some(fine), every(fine)) if apart else (fine, fine)
     quantum = products
     if plus is not None:
         value = value + plus.value
@@ -435,17 +394,18 @@ def multilinear(
         if plus.doubtful:
             magnitude = magnitude + plus.error
             inherited = plus.error if inherited is None else inherited + plus.error
-        if some(fine) or not inexact:
+        if any_fine or not inexact:
             quantum = np.minimum(products, plus.least if grain is None else plus.quanta)
         terms += 1
     # Three real multiplications may do a complex one (DESIGN §3.6).
     factor = terms + 4 if precision.complex else terms
-    least = 0.0 if inexact else float(quantum.min(initial=np.inf))
+    least = 0.0 if inexact else float(np.min(quantum, initial=np.inf))
     exact = magnitude == 0
-    if precision.bits and some(fine):
+    if precision.bits and any_fine:
         fits = magnitude <= np.ldexp(quantum, precision.bits)
         exact = exact | (fits & (quantum >= precision.underflow))
-    if every(exact):
+    number = int(np.count_nonzero(exact))
+    if number == exact.size:
         error = np.zeros(value.shape)
     else:
         unit = precision.wide_unit if wide else precision.sum_unit
@@ -454,18 +414,22 @@ def multilinear(
         error = np.asarray(factor * (unit + OWN) * magnitude)
         if inherited is not None:
             error += inherited
-        if not every(fine):
+        if not all_fine:
             # A product of two that underflows may still be multiplied by the third.
             largest = 1.0
             if len(operands) > 2:
                 largest = max(float(operand.extent.max(initial=1.0)) for operand in operands)
-            error += np.where(fine, 0.0, terms * precision.underflow * largest)
+            lost = terms * precision.underflow * largest
+            error += np.where(fine, 0.0, lost) if apart else lost
         # At the end of float64's own range even 0 times this is NaN: nothing is known there.
         if final or precision.largest == FORMATS["float64"].largest:
             error += final * (np.abs(value) + error)
-        np.copyto(error, 0.0, where=exact)
+        if number:
+            np.copyto(error, 0.0, where=exact)
     # Beyond the largest number a partial sum may overflow in one order and not in another.
-    np.copyto(error, np.inf, where=magnitude > precision.largest)
+    over = magnitude > precision.largest
+    if some(over):
+        np.copyto(error, np.inf, where=over)
     result = Rounded(value, error, precision, magnitude, least, factor)
     if all(operand.node is None for operand in given) and (shift is None or shift.node is None):
         return result
@@ -522,6 +486,8 @@ def _piece(
 
 def join(parts: list[Rounded], axis: int, *, new: bool = False) -> Rounded:
     """`numpy.concatenate`, or `numpy.stack` along a new axis."""
+    if len(parts) == 1 and parts[0].node is None:
+        return parts[0].map(lambda array: np.expand_dims(array, axis) if new else array)
     gather = np.stack if new else np.concatenate
     joined = Rounded(
         gather([part.value for part in parts], axis=axis),

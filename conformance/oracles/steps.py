@@ -20,20 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from .recurrent import (
-    Hidden,
-    State,
-    Weights,
-    gru_step,
-    lstm_gates,
-    lstm_output,
-    rnn_step,
-)
+from .cells import Hidden, State, Weights, gru_step, lstm_gates, lstm_output, rnn_step, zeros
+from .recurrent import as_input, directions, running, started, timed, turned, turned_back
 from .rounding import Rounded, choose, exactly, join
 
-# x, the own previous h, c_0, the weights and which steps run, all (L, N, …), and the order of the
-# steps → every h, and the last c.
-Steps = Callable[[Rounded, Rounded, "Rounded | None", Weights, np.ndarray, range], Hidden]
+# x and the own previous h (L, directions, N, …), the initial states, the weights and which steps
+# run → every h, and the last c.
+Steps = Callable[[Rounded, Rounded, Sequence[Rounded], Weights, np.ndarray], Hidden]
 
 
 def given(values: np.ndarray, like: Rounded) -> Rounded:
@@ -47,68 +40,45 @@ def given(values: np.ndarray, like: Rounded) -> Rounded:
     return Rounded(values, precision.unit * np.abs(values) + precision.underflow, precision)
 
 
-def _previous(own: np.ndarray, first: Rounded, active: np.ndarray, reverse: bool) -> Rounded:
+def _previous(own: np.ndarray, first: Rounded, active: np.ndarray) -> Rounded:
     """The state before each step: the output of the step before; at first the initial one.
 
     Args:
-        own: the direction's outputs (L, N, size).
-        first: the initial state (N, size).
-        active: (L, N), whether the sequence runs at that time.
-        reverse: the step before t is t + 1.
+        own: the outputs (L, directions, N, size).
+        first: the initial state (directions, N, size).
+        active: (L, directions, N), whether the sequence runs at that step.
     """
-    before = given(own, first)
     nowhere = exactly(np.zeros(first.shape), first.precision)[np.newaxis]
-    if reverse:
-        before = join([before[1:], nowhere], axis=0)
-        starts = active & ~np.concatenate([active[1:], np.zeros_like(active[:1])])
-    else:
-        before = join([nowhere, before[:-1]], axis=0)
-        starts = np.zeros_like(active)
-        starts[0] = True
+    before = join([nowhere, given(own, first)[:-1]], axis=0)
+    starts = active & ~np.concatenate([np.zeros_like(active[:1]), active[:-1]])
     initial = first.map(lambda array: np.broadcast_to(array, before.shape))
     return choose(starts[..., np.newaxis], initial, before)
-
-
-def _at_once(
-    function: Callable[..., Hidden], x: Rounded, h: Rounded, w: Weights
-) -> tuple[Rounded, ...]:
-    """A function of (batch, features) on all steps of all sequences, (L, N, features)."""
-    length, batch = x.shape[:2]
-
-    def flat(array: np.ndarray) -> np.ndarray:
-        return array.reshape(length * batch, array.shape[-1])
-
-    results = function(*(a.map(flat) for a in (x, h)), w)
-    return tuple(y.map(lambda a: a.reshape(length, batch, a.shape[-1])) for y in results)
 
 
 def _plain_steps(
     step: Callable[..., Hidden],
     x: Rounded,
     h: Rounded,
-    c_0: Rounded | None,
+    initial: Sequence[Rounded],
     w: Weights,
     active: np.ndarray,
-    order: range,
 ) -> Hidden:
     """RNN, GRU: h_t from x_t and h_{t−1}."""
-    return _at_once(lambda x, h, w: step(w.of_input(x), (h,), w), x, h, w)
+    return step(w.of_input(x), (h,), w)
 
 
 def _lstm_steps(
-    x: Rounded, h: Rounded, c_0: Rounded | None, w: Weights, active: np.ndarray, order: range
+    x: Rounded, h: Rounded, initial: Sequence[Rounded], w: Weights, active: np.ndarray
 ) -> Hidden:
     """LSTM: gates from x_t and h_{t−1}; c_t = f⊙c_{t−1} + i⊙g carried on; h_t from o and c_t."""
-    i, f, g, o = _at_once(lambda x, h, w: lstm_gates(w.of_input(x), h, w), x, h, w)
+    i, f, g, o = lstm_gates(w.of_input(x), h, w)
     added = i * g
-    assert c_0 is not None
-    c, cells = c_0, dict[int, Rounded]()
-    for t in order:
-        c = choose(active[t][:, np.newaxis], f[t] * c + added[t], c)
-        cells[t] = c
-    every = join([cells[t] for t in range(len(cells))], axis=0, new=True)
-    (new_h,) = _at_once(lambda o, c, w: (lstm_output(o, c, w),), o, every, w)
-    return new_h, c
+    _, c = initial
+    cells: list[Rounded] = []
+    for t, runs in enumerate(active[..., np.newaxis]):
+        c = choose(runs, f[t] * c + added[t], c)
+        cells.append(c)
+    return lstm_output(o, join(cells, axis=0, new=True), w), c
 
 
 def _layer(
@@ -127,42 +97,23 @@ def _layer(
 ) -> tuple[Rounded, ...]:
     """Output and final states of a single layer, shapes as those of the layer itself."""
     assert num_layers == 1
-    unbatched = len(input.shape) == 2
-    turned = batch_first and not unbatched
-    own, x = output, input
-    if unbatched:
-        own, x = own[:, np.newaxis], x[:, np.newaxis]
-    elif turned:
-        own, x = own.swapaxes(0, 1), x.map(lambda a: a.swapaxes(0, 1))
+    x = timed(input, batch_first)
     length, batch, _ = x.shape
-    active = np.arange(length)[:, np.newaxis] < np.array(lengths or [length] * batch)
-    size = proj_size or hidden_size
-    outputs: list[Rounded] = []
-    finals: list[Hidden] = []
-    for index in range(2 if bidirectional else 1):
-        reverse = index == 1
-        firsts = [
-            exactly(np.zeros((batch, width)), x.precision)
-            if h is None
-            else (h[:, np.newaxis] if unbatched else h)[index]
-            for h, width in zip(initial, (size, hidden_size), strict=False)
-        ]
-        mine = own[..., index * size : (index + 1) * size]
-        weights = Weights(state, "_l0_reverse" if reverse else "_l0")
-        order = range(length)[::-1] if reverse else range(length)
-        h_0, c_0 = (*firsts, None)[:2]
-        assert h_0 is not None
-        before = _previous(mine, h_0, active, reverse)
-        h, *rest = steps(x, before, c_0, weights, active, order)
-        runs = active[..., np.newaxis]
-        outputs.append(choose(runs, h, exactly(np.zeros(h.shape), h.precision)))
-        ends = np.zeros(batch, np.int64) if reverse else active.sum(axis=0) - 1
-        finals.append((h[ends, np.arange(batch)], *rest))
-    y = join(outputs, axis=-1)
-    lasts = [join(list(parts), axis=0, new=True) for parts in zip(*finals, strict=True)]
-    if unbatched:
-        return (y[:, 0], *(h[:, 0] for h in lasts))
-    return (y.map(lambda a: a.swapaxes(0, 1)) if turned else y, *lasts)
+    ends = directions(bidirectional)
+    sizes = (proj_size or hidden_size, hidden_size)[: len(initial)]
+    states = started(initial, sizes, len(ends), input, batch)
+    active = running(length, batch, lengths, ends)
+    own = np.split(timed(exactly(output, x.precision), batch_first).value, len(ends), axis=-1)
+    own = [part[::-1] if suffix else part for part, suffix in zip(own, ends, strict=True)]
+    before = _previous(np.stack(own, axis=1), states[0], active)
+    weights = Weights(state, *(f"_l0{suffix}" for suffix in ends))
+    h, *rest = steps(turned(x, ends), before, states, weights, active)
+    shown = choose(active[..., np.newaxis], h, zeros(h.shape, h))
+    last = length - 1 - np.argmax(active[::-1], axis=0)
+    lasts = [h[last, np.arange(len(ends))[:, np.newaxis], np.arange(batch)], *rest]
+    if len(input.shape) == 2:
+        lasts = [h[:, 0] for h in lasts]
+    return (as_input(join(turned_back(shown, ends), axis=-1), input, batch_first), *lasts)
 
 
 def rnn_steps(
