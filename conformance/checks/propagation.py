@@ -72,30 +72,44 @@ def _sums(trial: Trial) -> Rounded:
         error = np.where(np.abs(value) + error > precision.largest, np.inf, error)
     value = np.where(over, np.copysign(np.inf, value), value)
     error = np.where(over, 0.0, error)
+    bilinear = "ilinear" in trial.row.name
+    if bilinear and not _in_range(trial, precision):
+        error = np.full_like(error, np.inf)
+    if all(np.isfinite(x).all() for x in trial.case.operands):
+        return Rounded(value, error, precision)
     # With ±1 for every finite number nothing overflows: what is left are the classes.
     (classes,) = (x.value for x in _oracle(trial, precision, _signs))
     certain = np.isnan(classes) | finite_bound
-    if precision.flushes:
+    if precision.flushes and _holds_subnormal(trial, precision):
         # ∞ times a weight that may be read as zero.
         (flushed,) = _oracle(trial, precision, lambda x: _signs(x, precision.normal))
         certain &= (flushed.value == classes) | (np.isnan(flushed.value) & np.isnan(classes))
     taken = _taken(trial, precision)[0]
-    if "ilinear" in trial.row.name:
+    if bilinear:
         certain &= taken | (np.isinf(classes) & _in_range(trial, precision))
-        error = np.where(_in_range(trial, precision), error, np.inf)
     if trial.numerics is not None and trial.numerics.inexact:
         # Winograd's and Fourier's transforms spread NaN and ∞ over their tiles.
         certain &= taken
-        clean = all(np.isfinite(x).all() for x in trial.case.operands)
-        error = error if clean else np.full_like(error, np.inf)
+        error = np.full_like(error, np.inf)
     special = ~np.isfinite(classes)
     error = np.where(special, np.where(certain, 0.0, np.inf), error)
     return Rounded(np.where(special, classes, value), error, precision)
 
 
+def _holds_subnormal(trial: Trial, precision: Precision) -> bool:
+    """Whether any operand may be read as zero."""
+    sizes = (np.abs(x) for x in trial.case.operands)
+    return any(((x > 0) & (x < precision.normal)).any() for x in sizes)
+
+
 def _overflows(trial: Trial, value: np.ndarray) -> np.ndarray:
     """Where terms of one sign add up to more than the largest number: so they do in every order."""
     precision = trial.precision
+    # No term exceeds the product of the largest operands, no sum so many of them as there are.
+    largest = [np.abs(_finite(x)).max(initial=1.0) for x in trial.case.operands]
+    most = float(np.prod(largest)) * (1 + max(x.size for x in trial.case.operands))
+    if most < precision.largest:
+        return np.zeros(value.shape, bool)
     (size,) = (x.value for x in _oracle(trial, precision, lambda x: np.abs(_finite(x))))
     over = np.asarray((np.abs(value) == size) & np.isfinite(size))
     if not over.any():
