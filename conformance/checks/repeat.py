@@ -93,8 +93,11 @@ def sibling(trial: Trial, layer: Layer | None = None, **changes: Any) -> Trial:
     """
     case = trial.case
     inner = {k: changes.pop(k) for k in ("arguments", "state", "training") if k in changes}
-    changes.setdefault("keywords", deepcopy(dict(case.keywords)))
-    case = replace(case, call=replace(case.call, **inner), **changes)
+    if inner:
+        changes["call"] = replace(case.call, **inner)
+    if case.keywords:
+        changes.setdefault("keywords", deepcopy(dict(case.keywords)))
+    case = replace(case, **changes) if changes else case
     other = Trial(trial.backend, trial.row, case, trial.numerics)
     if layer is not None:
         other.layer = layer

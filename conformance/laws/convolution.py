@@ -15,6 +15,9 @@ from .operands import Operands
 if TYPE_CHECKING:
     from ..trial import Trial
 
+# Numbers that go into the copies of a layer and come out: a call holds several copies of them.
+_MOST = 1 << 21
+
 
 @law("groups", "a grouped layer is its groups side by side, each a layer of its own")
 def groups(trial: Trial, generator: Generator) -> Claims:
@@ -39,19 +42,20 @@ def copies(trial: Trial, generator: Generator) -> Claims:
     count = -(-int(generator.integers(16, 33, endpoint=True)) // op.groups)
     if count * max(op.x.shape[op.leading], trial.shapes[0][op.leading]) > 200:
         return
+    # Of a batch of large rows as many as fit.
+    fit = slice(max(1, int(_MOST / (count * max(op.numbers, 1.0)))) if op.leading else None)
     signs = generator.choice([-1.0, 1.0], count)
     stacked = np.concatenate([op.weight * sign for sign in signs])
     bias = None if op.bias is None else np.concatenate([op.bias * sign for sign in signs])
-    x = np.concatenate([op.x] * count, op.leading)
+    x = np.concatenate([op.x[fit]] * count, op.leading)
     wide = replace(op, inputs=(x,), weight=stacked, bias=bias).having(groups=count * op.groups)
 
     def one_by_one(y: np.ndarray) -> np.ndarray:
-        parts = np.split(y, count, op.leading)
-        joined = [part * sign for part, sign in zip(parts, signs, strict=True)]
-        return np.concatenate(joined, op.leading)
+        channels = np.repeat(signs, y.shape[op.leading] // count)
+        return np.asarray(y * channels.reshape(-1, *(1,) * op.dims))
 
     def repeated(y: np.ndarray) -> np.ndarray:
-        return np.concatenate([y] * count, op.leading)
+        return np.concatenate([y[fit]] * count, op.leading)
 
     yield same(wide.run(), trial, got_moves=one_by_one, wanted_moves=repeated)
 

@@ -121,12 +121,16 @@ class Rounded:
         """|value|, or |re| + |im|."""
         return _magnitude(self.value) if self.value.dtype.kind == "c" else self.size
 
-    @lazy
+    @property
     def flushed(self) -> Rounded:
         """As it may be read where a subnormal operand may be read as zero."""
+        return self._flushed or self
+
+    @lazy
+    def _flushed(self) -> Rounded | None:
         read_as_zero = (self.extent < self.precision.normal) & (self.extent > 0)
         if not some(read_as_zero):
-            return self
+            return None  # not itself: it would be freed no sooner than cycles are looked for
         error = np.where(read_as_zero, np.maximum(self.error, self.extent), self.error)
         return Rounded(self.value, error, self.precision)
 
@@ -141,11 +145,13 @@ class Rounded:
             self.value, error, self.precision, self.magnitude, self.grain, self.terms, self.node
         )
 
-    @lazy
+    @property
     def bare(self) -> Rounded:
         """Without its history: numbers in doubt, whatever they were sums of."""
-        if self.node is None and self.magnitude is None:
-            return self
+        return self if self.node is None and self.magnitude is None else self._bare
+
+    @lazy
+    def _bare(self) -> Rounded:
         return Rounded(self.value, self.error, self.precision)
 
     @lazy

@@ -27,6 +27,13 @@ KEY = "conformance-verdict"
 PLAN = "conformance-plan"
 # One thread a worker: several workers with several threads each get in each other's way.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# What fills the memory of a run of many examples, and serves no other check: kernels, 1024 of up to
+# 250 KB in oneDNN and as many in torch's own cache; and what glibc keeps of large arrays.
+LONG = {
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
+    "LRU_CACHE_CAPACITY": "32",
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
+}
 UNSAFE_DISTRIBUTIONS = ("loadscope", "loadfile", "loadgroup")
 
 
@@ -49,8 +56,8 @@ class Session:
         self.config = config
         self.settings = resolve(config)
         if self.settings.examples > MANY:
-            # oneDNN keeps 1024 kernels of up to 250 KB: none serves the next check any more.
-            os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+            for name, value in LONG.items():
+                os.environ.setdefault(name, value)
         self.worker = hasattr(config, "workerinput")
         handed = getattr(config, "workerinput", {}).get(PLAN)
         # Workers are spared the backend's imports.
