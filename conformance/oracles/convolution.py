@@ -363,10 +363,12 @@ def functional_conv_transpose(
     )
     how: dict[str, Any] = {"stride": steps, "pads": pads, "dilation": spread, "groups": groups}
 
-    def sums(x: Rounded) -> Rounded:
-        def weight_gradient(cotangent: np.ndarray, x: np.ndarray) -> np.ndarray:
-            return convolve_weight_gradient(x, cotangent, weight=weight.shape, **how)
+    shape = weight.shape  # not the weight, which would be kept as long as the function
 
+    def weight_gradient(cotangent: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return convolve_weight_gradient(x, cotangent, weight=shape, **how)
+
+    def sums(x: Rounded) -> Rounded:
         return multilinear(
             partial(
                 convolve_transposed,
