@@ -429,7 +429,9 @@ def multilinear(
             error += np.where(fine, 0.0, lost) if apart else lost
         # At the end of float64's own range even 0 times this is NaN: nothing is known there.
         if final or precision.largest == FORMATS["float64"].largest:
-            error += final * (np.abs(value) + error)
+            stored = np.abs(value) + error
+            stored *= final
+            error += stored
         if number:
             np.copyto(error, 0.0, where=exact)
     # Beyond the largest number a partial sum may overflow in one order and not in another.
