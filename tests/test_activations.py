@@ -62,6 +62,28 @@ def test_blend_bound_covers_both_usual_forms(dtype: str) -> None:
     ).all()
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_blend_of_numbers_of_few_bits_is_exact_where_neither_form_rounds(dtype: str) -> None:
+    generator = np.random.default_rng(4)
+    count, precision = 40000, Precision.of(dtype)
+    bits = generator.integers(1, precision.bits, (3, count), endpoint=True)
+    n, h, z = np.ldexp(
+        generator.integers(-(2**bits) + 1, 2**bits), generator.integers(-6, 1, (3, count))
+    )
+    z = np.abs(z) / 2.0 ** bits[2]
+    y = activations.blend(*(exactly(v, precision) for v in (z, n, h)))
+    exact = y.error == 0
+
+    def fl(values: np.ndarray) -> np.ndarray:
+        return round_to(values, dtype)
+
+    rest, between, value = fl(1 - z), fl(h - n), (1 - z) * n + z * h
+    one, other = fl(fl(rest * n) + fl(z * h)), fl(n + fl(z * between))
+    unrounded = (one == value) & (other == value)
+    assert unrounded[exact].all()
+    assert exact.sum() > 0.8 * unrounded.sum() > 0.1 * count
+
+
 def _slope(name: str, at: float) -> Rounded:
     """The derivative of an activation in float64, as the oracle bounds it."""
     precision = Precision.of("float64")
