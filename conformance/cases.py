@@ -9,8 +9,11 @@ from typing import IO, overload
 
 from .case import Case
 
-# Bytes of arrays that are kept in memory. All that the standard profile draws of a layer fits.
-KEPT = 32 << 20
+# With more examples than that an item takes minutes: memory is dearer than time.
+MANY = 1024
+# Bytes of arrays that are kept in memory. All that the standard profile draws of a layer fits. The
+# oracle's answers to these cases are kept, too, hence less of them where there are many.
+KEPT, KEPT_OF_MANY = 32 << 20, 8 << 20
 # Bytes of a case's arrays that are kept in any case.
 SMALL = 8192
 

@@ -15,7 +15,7 @@ from hypothesis.errors import Flaky
 from hypothesis.internal.conjecture import providers
 
 from .case import Case
-from .cases import Cases
+from .cases import KEPT, KEPT_OF_MANY, MANY, Cases
 from .catalogue import CATALOGUE
 from .trial import Failure
 
@@ -92,7 +92,7 @@ def draw_cases(
             structure.
         values: cases of the same structure: all but the elements' places is the same.
     """
-    cases = Cases()
+    cases = Cases(KEPT if examples <= MANY else KEPT_OF_MANY)
     structures = -(-examples // values)
 
     def add(case: Case) -> None:

@@ -150,6 +150,11 @@ class Trial:
         """The outputs on the host."""
         return tuple(self.get(native) for native in self.outputs)
 
+    def forget(self) -> None:
+        """Let go of the outputs, which may be large."""
+        for name in ("outputs", "arrays"):
+            self.__dict__.pop(name, None)
+
     @lazy
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The outputs' shapes by the documentation's formulas."""

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from support import cases, plug_in
 
+from conformance import drawing
 from conformance import trial as trials
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Case
-from conformance.cases import Cases
+from conformance.cases import KEPT, KEPT_OF_MANY, MANY, Cases
 from conformance.catalogue import CATALOGUE
 from conformance.checks import CHECKS
 from conformance.drawing import draw_cases
 from conformance.encoding import encode_case
-from conformance.isolation.isolated import GROWN, MANY, IsolatedEngine
+from conformance.isolation.isolated import GROWN, IsolatedEngine
 from conformance.isolation.limits import Limits
 from conformance.isolation.process import Child
 from conformance.items import Item
@@ -156,6 +157,17 @@ def test_a_check_leaves_nothing_that_only_the_collector_of_cycles_can_free(
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(("examples", "kept"), [(MANY, KEPT), (MANY + 1, KEPT_OF_MANY)])
+def test_of_many_examples_fewer_lie_in_memory(
+    monkeypatch: pytest.MonkeyPatch, examples: int, kept: int
+) -> None:
+    monkeypatch.setattr(drawing, "_run", lambda *_, **__: None)
+    asked: list[int] = []
+    monkeypatch.setattr(drawing, "Cases", lambda size: asked.append(size) or [])
+    drawing.draw_cases("Identity", "float32", examples, 98765)
+    assert asked == [kept]
 
 
 def test_cases_that_find_no_room_in_memory_are_read_back_as_they_were() -> None:

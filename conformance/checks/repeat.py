@@ -64,7 +64,7 @@ class Tally:
             self.count(array.size)
 
     def within(self, what: str, trial: Trial, like: Trial | None = None) -> None:
-        """A trial's answer is within the oracle's bound.
+        """A trial's answer is within the oracle's bound, and no longer needed.
 
         Args:
             what: for the message.
@@ -77,6 +77,7 @@ class Tally:
             self._answers += values.whole(trial)
         except Failure as failure:
             raise Failure(f"{what}: {failure}") from failure
+        trial.forget()
 
 
 # For every case the one with other weights: the oracle's answer to it is kept with it.
@@ -160,6 +161,7 @@ def check(trial: Trial) -> Evidence:
         first.again("again after a call of another layer")
     guard.untouched("after several calls")
     other = _of_another_form(trial, varied)
+    del varied  # what it was held against may be large
     if other is not None:
         other.layer = layer
         tally.within(f"then {other.text()}", other)
@@ -183,7 +185,7 @@ class _Answer:
         self._trial, self._tally, self._call = trial, tally, call
         self._exact = trial.case.call.device == "cpu"
         self._arrays = dict(zip(call.names, call.arrays, strict=True))
-        self._held = [call]
+        self._held: list[tuple[Any, ...]] = [call.outputs]
 
     def _repeated(self) -> Trial:
         once_more = sibling(self._call, self._call.layer)
@@ -198,7 +200,7 @@ class _Answer:
         call = self._repeated()
         self._tally.same(what, dict(zip(call.names, call.arrays, strict=True)), self._arrays)
         # Alive until `kept`: a buffer may be the last result's only while somebody has that.
-        self._held.append(call)
+        self._held.append(call.outputs)
 
     def near(self, what: str) -> None:
         """The same call gives an answer within the oracle's bound."""
@@ -206,12 +208,12 @@ class _Answer:
 
     def kept(self, what: str) -> None:
         """The tensors that earlier calls returned still hold what they held."""
-        for call in self._held:
-            held = (self._trial.get(native) for native in call.outputs)
+        for outputs in self._held:
+            held = (self._trial.get(native) for native in outputs)
             self._tally.same(
-                f"first outputs {what}", dict(zip(call.names, held, strict=True)), self._arrays
+                f"first outputs {what}", dict(zip(self._arrays, held, strict=True)), self._arrays
             )
-        self._held = [self._call]
+        self._held = [self._call.outputs]
 
 
 class _Guard:

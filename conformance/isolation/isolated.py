@@ -13,6 +13,7 @@ import msgspec
 from .. import verdicts
 from ..budget import Budget
 from ..case import Case, Examples, Verdict
+from ..cases import MANY
 from ..checks import EVERY_CHECK
 from ..describe import case_text
 from ..drawing import draw_cases, shrink
@@ -29,8 +30,6 @@ SHRINKING_RUN = 300.0
 # Bytes that a process may have taken when another layer or dtype begins. What it keeps, compiled
 # kernels above all, served the one before; a new process costs seconds.
 GROWN = 512 << 20
-# With more examples than that an item takes minutes, and nothing that one keeps serves the next.
-MANY = 1024
 
 
 class Lost(Failure):

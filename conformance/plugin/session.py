@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..isolation.isolated import MANY, IsolatedEngine
+from ..cases import MANY
+from ..isolation.isolated import IsolatedEngine
 from .options import SUITE, known_failures, names_benchmarks, resolve
 
 if TYPE_CHECKING:
