@@ -20,7 +20,7 @@ from conformance.backends.torch import backend as torch_backend
 from conformance.case import Case, Unsupported
 from conformance.catalogue import CATALOGUE
 from conformance.checks import laws
-from conformance.laws import Law
+from conformance.laws import Law, convolution
 from conformance.trial import Failure, Inapplicable, Trial
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "laws"]
@@ -208,3 +208,25 @@ def test_a_law_notices_what_breaks_it(
     assert f"{layer}(" in said
     assert "  the other   " in said
     assert "\n  wanted " in said
+
+
+@pytest.mark.parametrize("layer", ["Conv1d", "ConvTranspose2d"])
+def test_copies_are_made_of_one_row_at_least_where_rows_are_large(
+    monkeypatch: pytest.MonkeyPatch, layer: str
+) -> None:
+    place = [law.name for law in CATALOGUE[layer].laws].index("copies")
+
+    def compared(case: Case) -> int:
+        try:
+            found = laws.held(_trial(torch_backend, case), CATALOGUE[layer].laws[place], place)
+        except Inapplicable:
+            return 0
+        return found.comparisons
+
+    given = [(case, x) for case in cases(layer) if (x := case.inputs[0]) is not None]
+    batched = [(case, len(x)) for case, x in given if x.ndim == int(layer[-2]) + 2]
+    every = [compared(case) for case, _ in batched]
+    monkeypatch.setattr(convolution, "_MOST", 1)
+    ones = [compared(case) * rows for case, rows in batched]
+    assert sum(ones)
+    assert every == ones
