@@ -349,7 +349,7 @@ def functional_conv_transpose(
     output_size: Sequence[int] | None = None,
 ) -> Rounded:
     """The gradient of the convolution with weight (C_in, C_out/groups, *K) w.r.t. its input."""
-    dims = len(weight.shape) - 2
+    shape, dims = weight.shape, len(weight.shape) - 2  # a closure over the weight would keep it
     steps, spread = per_dimension(stride, dims), per_dimension(dilation, dims)
     crop, extra = per_dimension(padding, dims), per_dimension(output_padding, dims)
     if output_size is not None:
@@ -362,8 +362,6 @@ def functional_conv_transpose(
         (p, p - e // s * s if e >= s else p) for p, e, s in zip(crop, extra, steps, strict=True)
     )
     how: dict[str, Any] = {"stride": steps, "pads": pads, "dilation": spread, "groups": groups}
-
-    shape = weight.shape  # not the weight, which would be kept as long as the function
 
     def weight_gradient(cotangent: np.ndarray, x: np.ndarray) -> np.ndarray:
         return convolve_weight_gradient(x, cotangent, weight=shape, **how)
