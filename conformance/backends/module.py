@@ -6,7 +6,8 @@ import inspect
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -127,26 +128,23 @@ def _construct(cls: Callable[..., Any], call: Call) -> torch.nn.Module:
     arguments = dict(call.arguments)
     extra = arguments.pop("*", ())
     placed = {"device": torch.device(call.device), "dtype": getattr(torch, call.dtype)}
-    with _missing_kernels_declined:
+    with _missing_kernels_declined():
         if _takes_placement(cls):
             return cls(*extra, **arguments, **placed)  # type: ignore[no-any-return]
         return cls(*extra, **arguments).to(**placed)  # type: ignore[no-any-return]
 
 
-class _Declining:
+@contextmanager
+def _missing_kernels_declined() -> Iterator[None]:
     """torch says that it has no kernel, for a dtype or on a device that others bring, by a
     RuntimeError; that is a declined call.
     """
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, RuntimeError) and _NO_KERNEL.search(str(error)):
+    try:
+        yield
+    except RuntimeError as error:
+        if _NO_KERNEL.search(str(error)):
             raise Unsupported(str(error).splitlines()[0].split(". ")[0]) from error
-
-
-_missing_kernels_declined = _Declining()
+        raise
 
 
 @cache
@@ -191,7 +189,7 @@ class ModuleLayer:
         tensor = torch.tensor(array, dtype=wanted, device=self._device)
         if layout == "contiguous":
             return tensor
-        with _missing_kernels_declined:
+        with _missing_kernels_declined():
             return laid_out(tensor, array, layout)
 
     def aliases(self, a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -205,7 +203,7 @@ class ModuleLayer:
             return self._forward(*inputs, **keywords)
 
     def _forward(self, *inputs: Any, **keywords: Any) -> Any:
-        with _missing_kernels_declined:
+        with _missing_kernels_declined():
             if self.module is None:
                 return self.function(*inputs, **self._call.arguments, **keywords)
             if not self._states:
@@ -267,7 +265,7 @@ class ModuleLayer:
             kept = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if c is not None]
             named = {} if self.module is None else dict(self.module.named_parameters())
             wanted = [x for x in (*leaves, *named.values()) if x is not None and x.requires_grad]
-            with _missing_kernels_declined:
+            with _missing_kernels_declined():
                 found = _gradients([(y, c) for y, c in kept if y.requires_grad], wanted)
         return (
             tuple(None if x is None else found.get(id(x)) for x in leaves),
