@@ -17,6 +17,9 @@ OUTCOMES = {
     "f": "failed",
     "d": "declined by the backend",
     "b": "the check did not apply",
+    "k": "failed as a known failure says",
+    "x": "left out: a known failure would end the process",
+    "l": "lost: the case ended the process in another check",
     "n": "not run",
 }
 """The letters of `Verdict.outcomes`."""
@@ -66,6 +69,7 @@ class Case:
         layouts: memory layout of each input, contiguous where the tuple is shorter.
         labels: names of the draws that led here (`profile`, `regime`, …), for counting.
         seed: the drawn seed; checks that need more random numbers derive them from it.
+        unbroken: of an invalid case the valid one that it was made of.
     """
 
     call: Call
@@ -74,6 +78,7 @@ class Case:
     layouts: tuple[str, ...] = ()
     labels: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    unbroken: Case | None = None
 
     @property
     def operands(self) -> tuple[np.ndarray, ...]:
@@ -92,6 +97,9 @@ class Examples:
         invalid: examples that the check does not apply to.
         stopped: examples that the time budget left no time for; not among those drawn.
         failed: of those checked, the ones that failed, known failures among them.
+        excused: of those that failed, the ones that a known failure explains.
+        left_out: examples not run because a known failure would end the process.
+        lost: examples that ended the process in this check or in another one of the same layer.
     """
 
     drawn: int = 0
@@ -100,6 +108,9 @@ class Examples:
     invalid: int = 0
     stopped: int = 0
     failed: int = 0
+    excused: int = 0
+    left_out: int = 0
+    lost: int = 0
 
     @property
     def declined(self) -> int:
@@ -152,6 +163,51 @@ class Need:
 
 
 @dataclass(frozen=True)
+class Excuse:
+    """What one known failure explains of an item.
+
+    Args:
+        reason, link: of the known failure.
+        covered: examples that meet its conditions.
+        excused: of these, the ones that failed as it says.
+        left_out: of these, the ones not run because they would end the process.
+        base: name of the backend's base where the failure is inherited from it; else empty.
+    """
+
+    reason: str
+    link: str = ""
+    covered: int = 0
+    excused: int = 0
+    left_out: int = 0
+    base: str = ""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One way in which an item fails.
+
+    Args:
+        message: why it fails; the call first.
+        call: the minimal failing call as a person would type it.
+        case: the minimal failing case as JSON data.
+        needs: the arguments that the failure needs.
+        reproducer: a standalone script that shows the failure.
+        failed: examples that fail in this way.
+        status: `"failed"`, `"crashed"` or `"hung"`.
+        reference: what torch does with the minimal case: `"torch: same"`, `"torch: differs"`.
+    """
+
+    message: str
+    call: str | None = None
+    case: Mapping[str, Any] | None = None
+    needs: tuple[Need, ...] = ()
+    reproducer: str | None = None
+    failed: int = 0
+    status: str = "failed"
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What a check said of a layer on a backend, dtype and device.
 
@@ -177,6 +233,12 @@ class Verdict:
         reproducer: a standalone script that shows the failure.
         command: the pytest command that shows it again.
         seconds: wall time of the item.
+        reference: what torch does with the minimal failing case: `"torch: same"` or
+            `"torch: differs"`; None where nothing fails, or on torch itself.
+        others: further causes of failure beside the one that `message` describes.
+        excuses: the known failures that apply to the item.
+        accepted: invalid examples that the backend accepts on purpose, by broken constraint.
+        thin: why a verdict rests on too few structures: `"2 of 40 structures (declined)"`.
     """
 
     id: str
@@ -200,6 +262,11 @@ class Verdict:
     reproducer: str | None = None
     command: str | None = None
     seconds: float = 0.0
+    reference: str | None = None
+    others: tuple[Cause, ...] = ()
+    excuses: tuple[Excuse, ...] = ()
+    accepted: Mapping[str, int] = field(default_factory=dict)
+    thin: str | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from .case import Case
-from .known import RELATIONS, facts, meets
+from .facts import facts
+from .known import RELATIONS, meets
 
 _START = re.compile(r"(?P<name>[A-Za-z_][\w.]*)\s*(?P<relation>==|!=|>=|<=|=|>|<)\s*")
 _BETWEEN = re.compile(r"\s*(,|;|and|with|&)\s*")

@@ -17,6 +17,7 @@ from hypothesis.internal.conjecture import providers
 from .case import Case
 from .cases import KEPT, KEPT_OF_MANY, MANY, Cases
 from .catalogue import CATALOGUE
+from .drawn import covering
 from .trial import Failure
 
 
@@ -34,9 +35,17 @@ class _Provider(providers.HypothesisProvider):
 providers.AVAILABLE_PROVIDERS["conformance"] = _Provider
 
 
-def derived_seed(seed: int, layer: str, dtype: str) -> int:
-    """The seed of a layer's cases; check, device and backend do not enter, so all see the same."""
-    digest = hashlib.sha256(f"{seed}/{layer}/{dtype}".encode()).digest()
+def derived_seed(seed: int, layer: str, dtype: str, round: int = 0) -> int:
+    """The seed of a layer's cases; check, device and backend do not enter, so all see the same.
+
+    Args:
+        seed: the run's.
+        layer, dtype: names.
+        round: 0 for the cases that every backend is asked; later ones are asked of a backend that
+            declines some of them.
+    """
+    more = f"/{round}" if round else ""
+    digest = hashlib.sha256(f"{seed}/{layer}/{dtype}{more}".encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
 
@@ -49,6 +58,7 @@ def _run(
     *,
     shrink: bool,
     invalid: bool,
+    round: int,
 ) -> None:
     phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     settings = hypothesis.settings(
@@ -70,7 +80,7 @@ def _run(
     strategy = row.invalid if invalid else row.cases
     assert strategy is not None
     test = hypothesis.given(strategy(dtype))(conformance_case)
-    test = hypothesis.seed(derived_seed(seed, layer, dtype))(settings(test))
+    test = hypothesis.seed(derived_seed(seed, layer, dtype, round))(settings(test))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", hypothesis.errors.NonInteractiveExampleWarning)
         test()
@@ -78,8 +88,39 @@ def _run(
 
 # Neighbouring items are the checks of one layer and dtype: two streams are enough.
 @lru_cache(maxsize=2)
+def _drawn(
+    layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int
+) -> Sequence[Case]:
+    cases = Cases(KEPT if examples <= MANY else KEPT_OF_MANY)
+
+    def add(case: Case) -> None:
+        if len(cases) < examples:
+            cases.add(case)
+
+    _run(layer, dtype, examples, seed, add, shrink=False, invalid=invalid, round=round)
+    return cases
+
+
+@lru_cache(maxsize=2)
+def _chosen(
+    layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int, values: int
+) -> tuple[tuple[int, ...], int]:
+    """The drawn cases whose structures are kept, and how many cases are made of each."""
+    cases = _drawn(layer, dtype, examples, seed, invalid, round)
+    kept = covering(cases, -(-examples // values))
+    return kept, 1 if invalid else -(-examples // max(len(kept), 1))
+
+
+@lru_cache(maxsize=2)
 def draw_cases(
-    layer: str, dtype: str, examples: int, seed: int, *, invalid: bool = False, values: int = 1
+    layer: str,
+    dtype: str,
+    examples: int,
+    seed: int,
+    *,
+    invalid: bool = False,
+    values: int = 1,
+    round: int = 0,
 ) -> Sequence[Case]:
     """The cases of a layer and dtype.
 
@@ -88,19 +129,20 @@ def draw_cases(
         dtype: torch's name of the dtype.
         examples: how many.
         seed: the run's seed.
-        invalid: calls that must be refused, instead of valid ones; of these there is one a
-            structure.
-        values: cases of the same structure: all but the elements' places is the same.
+        invalid: calls that must be refused, instead of valid ones.
+        values: about so many cases share their structure: all but the elements' places is the
+            same. Every value of every argument is kept; of an invalid structure there is one case.
+        round: see `derived_seed`.
     """
+    drawn = _drawn(layer, dtype, examples, seed, invalid, round)
+    if values == 1:
+        return drawn
+    kept, each = _chosen(layer, dtype, examples, seed, invalid, round, values)
     cases = Cases(KEPT if examples <= MANY else KEPT_OF_MANY)
-    structures = -(-examples // values)
-
-    def add(case: Case) -> None:
-        for k in range(1 if invalid else values):
-            if len(cases) < (structures if invalid else examples):
-                cases.add(varied(case, k))
-
-    _run(layer, dtype, structures, seed, add, shrink=False, invalid=invalid)
+    for place in kept:
+        for k in range(each):
+            if invalid or len(cases) < max(examples, len(kept)):
+                cases.add(varied(drawn[place], k))
     return cases
 
 
@@ -138,11 +180,12 @@ def shrink(
     *,
     invalid: bool = False,
     values: int = 1,
+    round: int = 0,
 ) -> tuple[Case, Failure] | None:
     """The plainest failing case that Hypothesis finds from the first failing one.
 
     Args:
-        layer, dtype, examples, seed, invalid, values: as given to `draw_cases`.
+        layer, dtype, examples, seed, invalid, values, round: as given to `draw_cases`.
         first: index of the first failing case; those before it are known to pass.
         fails: runs the check on a case, and returns its failure.
 
@@ -150,9 +193,11 @@ def shrink(
         The minimal case and its failure; None if nothing failed this time.
     """
     found: list[tuple[Case, Failure]] = []
-    drawn = 0
-    structures = -(-examples // values)
-    structure, variant = (first, 0) if invalid else divmod(first, values)
+    drawn, structure, variant = 0, first, 0
+    if values > 1:
+        kept, each = _chosen(layer, dtype, examples, seed, invalid, round, values)
+        place, variant = divmod(first, each)
+        structure = kept[place]
 
     def body(case: Case) -> None:
         nonlocal drawn
@@ -166,7 +211,7 @@ def shrink(
             raise failure from None
 
     try:
-        _run(layer, dtype, structures, seed, body, shrink=True, invalid=invalid)
+        _run(layer, dtype, examples, seed, body, shrink=True, invalid=invalid, round=round)
     except (Failure, Flaky):
         # Hypothesis's last call is the minimal one.
         return found[-1] if found else None

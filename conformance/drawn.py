@@ -89,3 +89,24 @@ def text_of(value: Any) -> str:
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:.3g}"
     return repr(value) if isinstance(value, str) else str(value)[:40]
+
+
+def covering(cases: Sequence[Case], least: int) -> tuple[int, ...]:
+    """Cases that reach each value of each argument once, and so many at least.
+
+    Args:
+        cases: to choose from.
+        least: number of cases; more are kept where fewer do not reach every value.
+
+    Returns:
+        Their places, those that bring the most new values first.
+    """
+    pairs = [set(facts(case).items()) for case in cases]
+    left, order = set().union(*pairs) if pairs else set(), list[int]()
+    while left:
+        best = max(range(len(pairs)), key=lambda k: (len(pairs[k] & left), -k))
+        order.append(best)
+        left -= pairs[best]
+    chosen = set(order)
+    order += [k for k in range(len(pairs)) if k not in chosen][: max(least - len(order), 0)]
+    return tuple(order)

@@ -55,6 +55,7 @@ def _rich(value: Any) -> Any:
 def encode_case(case: Case) -> dict[str, Any]:
     """A case as JSON data."""
     call = case.call
+    unbroken = {} if case.unbroken is None else {"unbroken": encode_case(case.unbroken)}
     return {
         "call": {
             "layer": call.layer,
@@ -70,6 +71,7 @@ def encode_case(case: Case) -> dict[str, Any]:
         "layouts": list(case.layouts),
         "labels": {k: _plain(v) for k, v in case.labels.items()},
         "seed": case.seed,
+        **unbroken,
     }
 
 
@@ -91,4 +93,5 @@ def decode_case(data: Mapping[str, Any]) -> Case:
         layouts=tuple(data["layouts"]),
         labels={k: _rich(v) for k, v in data["labels"].items()},
         seed=data["seed"],
+        unbroken=decode_case(data["unbroken"]) if "unbroken" in data else None,
     )

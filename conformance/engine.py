@@ -5,48 +5,36 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from . import verdicts
-from .backends.declared import compiling, numerics_of, offered, values_per_structure
+from .backends.declared import base_of, numerics_of, offered, values_per_structure
 from .budget import Budget
-from .case import Case, Examples, Numerics, Unsupported, Verdict
+from .case import Case, Cause, Examples, Numerics, Unsupported, Verdict
 from .catalogue import CATALOGUE
 from .checks import EVERY_CHECK
 from .checks.support import Answer, Conclusion
+from .copies import Copied, Copies
 from .describe import written
-from .drawing import draw_cases
 from .drawn import columns
 from .encoding import encode_case
-from .finding import found_out, on_device
+from .excuses import Excuses
+from .features import structure
+from .investigate import investigate
 from .items import Item
 from .known import Known, applying
-from .log import Log
+from .log import JUDGED, Log
+from .outcomes import Outcome, on_device
 from .protocols import Backend
+from .reference import Reference
 from .reproducer import reproducer
-from .trial import Evidence, Failure, Inapplicable, Trial
+from .stale import stale_entries
+from .stream import ROUNDS, Stream, needed, structures
+from .trial import Accepted, Evidence, Failure, Inapplicable, Trial
 
-# Seconds that a failing item may take to count which others of its cases fail.
+# Seconds that a failing item may take to look at its other cases.
 SURVEYING = 10.0
-# Seconds that the pinned case of a deadly known failure may take in a copy of the process: what
-# has not come back by then hangs still, or is looked at with all the time that a case has.
-COPIED = {"crashed": 10.0, "hung": 1.0}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one check on one case.
-
-    Args:
-        status: `"passed"`, `"failed"`, `"unsupported"` or `"invalid"`.
-        message: what was said.
-        comparisons: numbers compared.
-    """
-
-    status: str
-    message: str = ""
-    comparisons: int = 0
 
 
 class Engine:
@@ -61,8 +49,8 @@ class Engine:
         budget: time for each item, None = as much as it takes.
         note: told what comes next, `(phase, index, checked)` of `isolation.journal`; None where
             the engine does not run in a process that may be lost.
-        copied: runs something in a copy of this process, for so many seconds at most, and tells
-            its status, `"crashed"` or `"hung"` where the copy is lost; None = no copies.
+        copied: runs something in a copy of this process, for so many seconds at most; None = no
+            copies.
     """
 
     def __init__(
@@ -74,26 +62,30 @@ class Engine:
         interrupted: Callable[[], bool] = lambda: False,
         note: Callable[[str, int, int], None] | None = None,
         budget: Budget | None = None,
-        copied: Callable[[Callable[[], Outcome], float], str] | None = None,
+        copied: Copied | None = None,
     ) -> None:
         self.backend, self.examples, self.seed = backend, examples, seed
         self.known, self.interrupted = tuple(known), interrupted
         self.budget, self.values = budget, values_per_structure(backend)
         self.expendable, self.note = note is not None, note or _nothing
-        self._copied, self._lost = copied, set[tuple[int, str, str]]()
+        self.copies = Copies(self, copied)
+        self.reference = Reference(self)
 
-    def run(self, item: Item, dead: Collection[int] = ()) -> Verdict:
-        """Draw an item's cases, check them all, shrink the first failure.
+    def run(
+        self, item: Item, dead: Collection[int] = (), lost: Mapping[int, str] | None = None
+    ) -> Verdict:
+        """Draw an item's cases, check them all, shrink what fails.
 
         Args:
             item: what to check.
             dead: known failures, by their index, whose pinned case is known to end the process.
+            lost: cases that have ended the process, by their index, with the item that met each.
         """
         started = time.perf_counter()
         if not offered(self.backend, item.layer, item.dtype, item.device):
             verdict = self._declined(item)
         else:
-            verdict = self._checked(item, dead)
+            verdict = self._checked(item, dead, lost or {})
         return replace(verdict, seconds=round(time.perf_counter() - started, 4))
 
     def _declined(self, item: Item) -> Verdict:
@@ -101,7 +93,7 @@ class Engine:
         examples = Examples(self.examples, 0, {reason: self.examples}, 0)
         return verdicts.make(item, "unsupported", examples, message=reason)
 
-    def _checked(self, item: Item, dead: Collection[int]) -> Verdict:
+    def _checked(self, item: Item, dead: Collection[int], lost: Mapping[int, str]) -> Verdict:
         left = _unlimited if self.budget is None else self.budget.begin()
         if left is None:
             return verdicts.left_out(item, self.examples)
@@ -109,145 +101,208 @@ class Engine:
             numerics = numerics_of(self.backend, item.dtype)
         except Failure as failure:
             return verdicts.make(item, "failed", Examples(), message=str(failure))
-        applies = applying(self.known, dataclasses.asdict(item), self.backend.name)
-        stale = [
-            entry
-            for index, entry in applies.items()
-            if left() > 0 and index not in dead and self._is_stale(item, index, entry, numerics)
-        ]
-        if stale:
-            return verdicts.as_stale(item, stale)
-        return self._looked_at(item, numerics, list(applies.values()), left)
+        applies = applying(
+            self.known, dataclasses.asdict(item), self.backend.name, self.base(item.layer)
+        )
+        if stale := stale_entries(self, item, applies, dead, left):
+            return verdicts.stale(item, stale)
+        excuses = Excuses(tuple(applies.values()), EVERY_CHECK[item.check].relaid)
+        return self._judged(item, numerics, excuses, left, lost)
 
-    def _looked_at(
+    def numerics(self, dtype: str) -> Numerics | None:
+        """What the backend declares of its arithmetic in a dtype."""
+        return numerics_of(self.backend, dtype)
+
+    def base(self, layer: str) -> str:
+        """The backend whose kernels a layer inherits; empty for none."""
+        return base_of(self.backend, layer)
+
+    def _judged(
         self,
         item: Item,
         numerics: Numerics | None,
-        known: Sequence[Known],
+        excuses: Excuses,
         left: Callable[[], float],
+        lost: Mapping[int, str],
     ) -> Verdict:
-        """All cases in turn; the first that fails is shrunk, of others it is only counted."""
+        """All cases in turn, and every cause of what fails among them."""
         self.note("drawing", 0, 0)
-        cases = self.cases(item)
-        log, finding = Log(cases), None
-        for done, index in enumerate(self._order(cases)):
-            case = cases[index]
-            if done and left() <= 0:
+        stream = self.stream(item)
+        log = Log(stream.cases())
+        failures: dict[str, list[int]] = {}
+        for index, case in self._turns(stream, log, left):
+            if failures and log.surveyed() > SURVEYING:
                 break
-            if finding is not None and log.surveyed() > SURVEYING:
-                break
-            if any(entry.deadly and entry.covers(case) for entry in known):
-                log.beside(index)
+            if index in lost:
+                log.lost(index)
                 continue
+            excuses.begin(case)
             self.note("checking", index, log.checked)
-            try:
-                log.passed(index, self.try_case(item, case, numerics))
-            except Unsupported as declined:
-                log.declined(index, written(declined) or "no reason given")
-            except Inapplicable:
-                log.beside(index)
-            except Failure as failure:
-                log.failed(index)
-                if finding is None and not any(entry.covers(case) for entry in known):
-                    finding = found_out(self, item, numerics, known, index, failure, log, left)
-        conclude = EVERY_CHECK[item.check].conclude
-        told = None if conclude is None else conclude([Answer(*a) for a in log.answers()])
-        examples = log.examples(stopped=left() <= 0)
-        facts = {**log.facts(), "drawn": columns(cases)}
-        if finding is not None:
-            if told is not None:
-                finding["message"] = f"{finding['message']}\nbeside that {told.message}"
-            return verdicts.make(item, "failed", examples, **facts, **finding)
-        verdict = verdicts.summed_up(item, examples, facts)
-        if told is not None:
-            verdict = self._concluded(item, verdict, told)
-        if known and verdict.status != "unsupported":
-            return verdicts.as_known(verdict, known)
-        return verdict
+            outcome = self._outcome(item, case, numerics, excuses)
+            if outcome is None:
+                log.left_out(index)
+            elif outcome.status == "passed":
+                log.passed(index, case, outcome.evidence)
+            elif outcome.status == "unsupported":
+                log.declined(index, outcome.message or "no reason given")
+            elif outcome.status == "invalid":
+                log.inapplicable(index)
+                if outcome.accepted:
+                    log.accepted[outcome.accepted] += 1
+            else:
+                entry = excuses.explaining(case, outcome.message, outcome.layouts)
+                entry = self.reference.inherited(item, case, outcome, entry)
+                log.failed(index, excused=entry is not None)
+                if entry is None:
+                    failures.setdefault(outcome.kind, []).append(index)
+                else:
+                    excuses.excuse(entry)
+        return self._concluded(item, numerics, excuses, left, stream, log, failures)
 
-    def _concluded(self, item: Item, verdict: Verdict, conclusion: Conclusion) -> Verdict:
+    def _outcome(
+        self, item: Item, case: Case, numerics: Numerics | None, excuses: Excuses
+    ) -> Outcome | None:
+        """The outcome of a case; None where it is left out because it would end the process."""
+        entry = excuses.deadly(case)
+        if entry is None:
+            return self.outcome(item, case, numerics)
+        outcome = self.copies.deadly(item, case, entry, excuses)
+        if outcome is None:
+            excuses.leave_out(entry)
+        elif outcome.status in ("crashed", "hung") and outcome.status != entry.status:
+            return self.outcome(item, case, numerics)  # what ends the process is told by its parent
+        return outcome
+
+    def _concluded(
+        self,
+        item: Item,
+        numerics: Numerics | None,
+        excuses: Excuses,
+        left: Callable[[], float],
+        stream: Stream,
+        log: Log,
+        failures: Mapping[str, list[int]],
+    ) -> Verdict:
+        causes = investigate(self, item, numerics, excuses, failures, stream, log, left)
+        causes += [
+            Cause(
+                f"the known failure {entry.reason!r} fails too often\n"
+                f"  got    {failed} of {covered} cases\n"
+                f"  wanted at most {entry.at_most:.2%} of them"
+            )
+            for entry, failed, covered in excuses.exceeded()
+        ]
+        told = self._told(item, stream, log)
+        examples = log.examples(stopped=left() <= 0)
+        facts: dict[str, object] = {
+            **log.facts(),
+            "drawn": columns(stream.cases()),
+            "accepted": dict(log.accepted),
+            "thin": _thin(stream, log, examples),
+        }
+        if causes:
+            if told is not None:
+                first = replace(causes[0], message=f"{causes[0].message}\n{told.message}")
+                causes = [first, *causes[1:]]
+            return verdicts.failed(item, examples, facts, excuses.listed(), causes)
+        verdict = verdicts.conclude(item, examples, facts, excuses.listed())
+        return verdict if told is None or verdict.status == "known" else self._with(verdict, told)
+
+    def _told(self, item: Item, stream: Stream, log: Log) -> Conclusion | None:
+        """What a check concludes of the answers to all cases together."""
+        conclude = EVERY_CHECK[item.check].conclude
+        if conclude is None:
+            return None
+        return conclude([Answer(stream[k], log.reason(k)) for k in log.answered()])
+
+    def _with(self, verdict: Verdict, conclusion: Conclusion) -> Verdict:
         """The verdict that all answers together come to."""
         verdict = replace(verdict, status=conclusion.status, message=conclusion.message)
         if conclusion.case is None:
             return verdict
-        trial = Trial(self.backend, CATALOGUE[item.layer], on_device(conclusion.case, item.device))
+        case = on_device(conclusion.case, verdict.device)
+        trial = Trial(self.backend, CATALOGUE[verdict.layer], case)
         return replace(
             verdict,
             call=trial.text(),
             case=encode_case(trial.case),
-            reproducer=reproducer(trial, item.check, conclusion.message),
+            reproducer=reproducer(trial, verdict.check, conclusion.message),
         )
+
+    def _turns(
+        self, stream: Stream, log: Log, left: Callable[[], float]
+    ) -> Iterator[tuple[int, Case]]:
+        """The cases in the order in which they are checked, by their index.
+
+        After those that every backend is asked come further rounds of the same seed, as long as
+        the backend declines cases, until as many are checked, of as many structures, as of a
+        backend that declines none, or a round brings no further structure.
+        """
+        cases = stream.cases()
+        for done, index in enumerate(self._order(cases)):
+            if done and left() <= 0:
+                return
+            yield index, cases[index]
+        declined = [k for k in range(len(cases)) if log.letter(k) == "d"]
+        concluding = EVERY_CHECK[stream.item.check].conclude is not None
+        if not declined or not log.checked or concluding or (stream.invalid and self.values > 1):
+            return
+        wanted = log.checked + len(declined)
+        judged = log.judged()
+        all_structures = structures([cases[k] for k in (*judged, *declined)])
+        seen = {structure(cases[k]) for k in judged}
+        for round in range(1, ROUNDS):
+            further, before = stream.cases(round), len(seen)
+            log.extend(len(cases))
+            for place, case in enumerate(further):
+                if (log.checked >= wanted and len(seen) >= all_structures) or left() <= 0:
+                    return
+                index = round * len(cases) + place
+                yield index, case
+                if log.letter(index) in JUDGED:
+                    seen.add(structure(case))
+            if log.checked >= wanted and len(seen) == before:
+                return
 
     def _order(self, cases: Sequence[Case]) -> Sequence[int]:
         """The places of an item's cases; within a budget those that say most come first.
 
-        Of few structures the plainest, drawn first, comes last, and after all others those with
-        an input that has no element: they leave nothing to compare.
+        Of few structures those that bring the most values of arguments come first as they are;
+        those with an input that has no element come last: they leave nothing to compare.
 
         Args:
             cases: of the item.
         """
         if self.budget is None:
             return range(len(cases))
-        first = min(self.values, len(cases)) % max(len(cases), 1)
+        first = 0 if self.values > 1 else min(1, len(cases)) % max(len(cases), 1)
         order = (*range(first, len(cases)), *range(first))
         return sorted(
             order, key=lambda k: any(x is not None and not x.size for x in cases[k].inputs)
         )
 
+    def stream(self, item: Item) -> Stream:
+        """The cases of an item, in rounds."""
+        return Stream(item, self.examples, self.seed, self.values)
+
     def cases(self, item: Item) -> Sequence[Case]:
-        """The cases of an item."""
-        invalid = EVERY_CHECK[item.check].invalid
-        return draw_cases(
-            item.layer, item.dtype, self.examples, self.seed, invalid=invalid, values=self.values
-        )
+        """The cases of an item that every backend is asked."""
+        return self.stream(item).cases()
 
-    def _is_stale(self, item: Item, index: int, entry: Known, numerics: Numerics | None) -> bool:
-        """Whether the pinned case of a known failure passes."""
-        case = entry.pinned(item.dtype, item.device)
-        if case is None or (entry.deadly and not self.expendable):
-            return False
-        if not EVERY_CHECK[item.check].applies(CATALOGUE[case.call.layer]):
-            return False  # pinned in another layer, of which this check has nothing to ask
-        if entry.deadly and self._is_lost_in_copy(item, index, entry, case):
-            return False
-        self.note("pinned", index, 0)
-        try:
-            self.try_case(item, case, numerics)
-        except (Failure, Unsupported, Inapplicable):
-            return False
-        return True
-
-    def _is_lost_in_copy(self, item: Item, index: int, entry: Known, case: Case) -> bool:
-        """Whether a deadly case ends a copy of this process as its entry says.
-
-        A copy costs milliseconds, a new process seconds. Some frameworks die or hang in any copy:
-        what such a one does says nothing, so a case that the entry is not about has to live in it.
-        """
-        key = index, item.dtype, item.device
-        if self._copied is None or key in self._lost:
-            return key in self._lost
-        copied, self._copied = self._copied, None  # not to be tried again, unless it serves
-        more = compiling(self.backend)
-        plain = next((other for other in self.cases(item) if not entry.covers(other)), None)
-        if plain is None:
-            return False
-        if copied(lambda: self.outcome(item, case), COPIED[entry.status] + more) != entry.status:
-            return False
-        lives = copied(lambda: self.outcome(item, plain), COPIED["crashed"] + more)
-        if lives in ("crashed", "hung", ""):
-            return False
-        self._copied = copied
-        self._lost.add(key)
-        return True
-
-    def try_case(self, item: Item, case: Case, numerics: Numerics | None = None) -> Evidence:
+    def try_case(
+        self,
+        item: Item,
+        case: Case,
+        numerics: Numerics | None = None,
+        backend: Backend | None = None,
+    ) -> Evidence:
         """Run one check on one case.
 
         Args:
             item: the check, and the device to run on.
             case: the case.
             numerics: what the backend declares for the dtype.
+            backend: to run on; None = the one under test.
 
         Raises:
             Failure: if the check fails.
@@ -257,25 +312,31 @@ class Engine:
             raise KeyboardInterrupt
         # The pinned case of a known failure may be of another layer than the item.
         row = CATALOGUE[case.call.layer]
-        trial = Trial(self.backend, row, on_device(case, item.device), numerics)
+        trial = Trial(backend or self.backend, row, on_device(case, item.device), numerics)
         return EVERY_CHECK[item.check].run(trial)
 
-    def outcome(self, item: Item, case: Case) -> Outcome:
-        """What comes of one check on one case.
+    def outcome(
+        self,
+        item: Item,
+        case: Case,
+        numerics: Numerics | None = None,
+        backend: Backend | None = None,
+    ) -> Outcome:
+        """The outcome of one check on one case.
 
         Args:
-            item: the check, and the device to run on.
-            case: the case.
+            item, case, numerics, backend: as `try_case` takes them.
         """
         try:
-            evidence = self.try_case(item, case, numerics_of(self.backend, item.dtype))
+            return Outcome("passed", evidence=self.try_case(item, case, numerics, backend))
         except Unsupported as declined:
             return Outcome("unsupported", written(declined))
-        except Inapplicable as beside:
-            return Outcome("invalid", str(beside))
+        except Accepted as accepted:
+            return Outcome("invalid", str(accepted), accepted=accepted.broken)
+        except Inapplicable as inapplicable:
+            return Outcome("invalid", str(inapplicable))
         except Failure as failure:
-            return Outcome("failed", str(failure))
-        return Outcome("passed", comparisons=evidence.comparisons)
+            return Outcome.failed(failure, case)
 
     def script(self, item: Item, case: Case, message: str, *, deadly: bool) -> str:
         """The reproducer of a case.
@@ -290,10 +351,27 @@ class Engine:
         return reproducer(trial, item.check, message, deadly=deadly)
 
 
+def _thin(stream: Stream, log: Log, examples: Examples) -> str | None:
+    """Why the cases checked are of too few structures: fewer than reach every argument's values.
+
+    Only what was declined, stopped by the budget or left out makes a verdict thin.
+    """
+    reasons = {
+        "declined": examples.declined, "budget": examples.stopped, "left out": examples.left_out
+    }  # fmt: skip
+    if not log.checked or not any(reasons.values()):
+        return None
+    least, checked = needed(stream.cases()), structures([stream[k] for k in log.judged()])
+    if checked >= least:
+        return None
+    most = max(reasons, key=lambda name: reasons[name])
+    return f"{checked} of {least} structures ({most})"
+
+
 def _unlimited() -> float:
     """No budget."""
     return math.inf
 
 
 def _nothing(phase: str, index: int, checked: int) -> None:
-    """Nobody listens."""
+    """Keep no journal."""

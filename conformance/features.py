@@ -7,7 +7,7 @@ from typing import Any
 
 from .case import Case
 from .catalogue import CATALOGUE
-from .known import facts
+from .facts import facts
 
 _PER_DIMENSION = ("kernel_size", "stride", "padding", "dilation", "output_padding")
 _DIMENSIONS = 3  # of an input's shape, counted from its end

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import fnmatch
 import json
+import math
 import operator
 import re
 import tomllib
@@ -16,13 +16,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from .case import Case
 from .catalogue import CATALOGUE
 from .cpu import features
 from .encoding import decode_case
+from .facts import Facts
 
 _COMPARISON = re.compile(r"^(==|!=|>=|<=|>|<)\s*(.+)$")
 RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
@@ -33,14 +33,7 @@ RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-}
-_FIELDS = {
+_FIELDS: dict[str, type | tuple[type, ...]] = {
     "layer": str,
     "check": str,
     "dtype": str,
@@ -54,8 +47,17 @@ _FIELDS = {
     "case": str,
     "status": str,
     "script": str,
+    "said": str,
+    "at_most": (float, int),
+    "strict": bool,
 }
 _STATUSES = ("failed", "crashed", "hung")
+DIMENSION = "dimension"
+"""The key of conditions that one and the same spatial dimension meets."""
+LONGEST = 5000
+"""Characters of a message that `said` is matched with."""
+CHANCE = 1e-6
+"""A run of a thousand items shows a false excess of `at_most` once in a thousand runs."""
 
 
 class KnownError(ValueError):
@@ -69,17 +71,24 @@ class Known:
     Args:
         layer, check: what fails, each a comma list of globs.
         dtype, device, backend: where it fails, `"*"` = everywhere.
-        when: conditions on the case: argument, `<input>.ndim`, `<input>.size` or `<input>`
-            (`"given"`, `"absent"`), `broken` (which constraint an invalid call breaks), or a sum of
-            these such as `"padding - dilation * (kernel_size - 1)"`, taken for each dimension → a
-            value, a comma list of globs, or a comparison such as `">1"`.
+        when: conditions on the case: the name of a fact (`Facts.get`: an argument, `<input>` as
+            `"given"` or `"absent"`, `<input>.ndim`, `<input>.shape[0]`, `weight.layout`,
+            `channels_per_group`, `windows`, `output_length`, `empty`, `broken`, or a sum of
+            numbers) → a value, a comma list of globs, or a comparison such as `">1"`. Of several
+            numbers any may meet a condition; under the key `dimension` stand conditions that one
+            and the same spatial dimension meets.
         versions: package → specifier; outside them the entry does not apply.
         cpu: instruction set → whether the CPU has it (`cpu.features`); likewise.
         reason, link: why it fails, and where that is discussed.
         case: the pinned failing case.
         status: `"failed"`, or `"crashed"` or `"hung"` where the backend's process is lost: the
-            cases that such an entry covers are not run, but for the pinned one.
+            cases that such an entry covers run in a copy of the process.
         script: a reproducer that needs the backend and NumPy only, nothing of this suite.
+        said: a glob that the failure's message matches: `"*IndexError*"`.
+        at_most: the largest share of the covered cases that fails; more than this fails the item.
+        strict: the entry is stale where its pinned case passes. False for a failure that depends
+            on a CPU, on memory or on chance.
+        base: the backend that the entry is inherited from; empty for the backend's own.
     """
 
     layer: str
@@ -95,6 +104,15 @@ class Known:
     case: Case | None = None
     status: str = "failed"
     script: str = ""
+    said: str = "*"
+    at_most: float = 1.0
+    strict: bool = True
+    base: str = ""
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether the failure depends on more than the case."""
+        return not self.strict
 
     @property
     def deadly(self) -> bool:
@@ -116,10 +134,53 @@ class Known:
             and all((name in features()) == there for name, there in self.cpu.items())
         )
 
-    def covers(self, case: Case) -> bool:
-        """Whether a case meets the conditions."""
-        found = facts(case)
-        return all(meets(_fact(found, name), wanted) for name, wanted in self.when.items())
+    def covers(self, case: Case, layouts: Mapping[str, str] | None = None) -> bool:
+        """Whether a case meets the conditions.
+
+        Args:
+            case: the case.
+            layouts: memory layout of each operand, where a check chooses them.
+        """
+        return self.met_by(Facts(case, layouts))
+
+    def met_by(self, found: Facts) -> bool:
+        """Whether the facts of a case meet the conditions."""
+        return all(
+            _in_one_dimension(found, wanted)
+            if name == DIMENSION
+            else meets(found.get(name), wanted)
+            for name, wanted in self.when.items()
+        )
+
+    def explains(self, found: Facts, message: str) -> bool:
+        """Whether the entry covers a case and expects the message of its failure.
+
+        Args:
+            found: facts of the case.
+            message: what the check says of it.
+        """
+        matches = self.said == "*" or fnmatch.fnmatchcase(message[:LONGEST], self.said)
+        return matches and self.met_by(found)
+
+    def is_exceeded(self, failed: int, covered: int) -> bool:
+        """Whether more cases fail than `at_most` allows.
+
+        Args:
+            failed: covered cases that failed as the entry says.
+            covered: cases that meet its conditions.
+
+        Returns:
+            True where so many failures of independent cases, each failing with probability
+            `at_most`, have a chance below `CHANCE`.
+        """
+        p = float(self.at_most)
+        if p >= 1:
+            return False
+        tail = math.fsum(
+            math.comb(covered, k) * p**k * (1 - p) ** (covered - k)
+            for k in range(failed, covered + 1)
+        )
+        return tail < CHANCE
 
     def pinned(self, dtype: str, device: str) -> Case | None:
         """The pinned case in an item's dtype, on its device."""
@@ -171,12 +232,13 @@ def _all_shipped() -> tuple[Known, ...]:
     return tuple(found)
 
 
-def read(backend: str, paths: Sequence[Path] = ()) -> tuple[Known, ...]:
-    """The known failures of a run: those that ship with the backend, and the user's.
+def read(backend: str, paths: Sequence[Path] = (), base: str = "") -> tuple[Known, ...]:
+    """The known failures of a run: those that ship with the backend, the user's, and its base's.
 
     Args:
         backend: its name.
         paths: of the user's files.
+        base: the backend whose kernels it inherits; empty for none.
 
     Raises:
         KnownError: for a file that cannot be read, naming it.
@@ -187,19 +249,31 @@ def read(backend: str, paths: Sequence[Path] = ()) -> tuple[Known, ...]:
             entries += parse(path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
             raise KnownError(f"{path}: {error}") from None
+    if base and base != backend:
+        own = set(map(id, entries))
+        entries += [
+            replace(entry, backend="*", base=base)
+            for entry in shipped(base)
+            if id(entry) not in own
+        ]
     return tuple(entries)
 
 
-def applying(known: Sequence[Known], item: Mapping[str, str], backend: str) -> dict[int, Known]:
+def applying(
+    known: Sequence[Known], item: Mapping[str, str], backend: str, base: str = ""
+) -> dict[int, Known]:
     """The known failures that are about an item, by their index.
 
     Args:
         known: of the run.
         item: layer, check, dtype and device.
         backend: its name.
+        base: the backend that it inherits the item's layer from; empty for none.
     """
     return {
-        index: entry for index, entry in enumerate(known) if entry.applies(**item, backend=backend)
+        index: entry
+        for index, entry in enumerate(known)
+        if entry.base in ("", base) and entry.applies(**item, backend=backend)
     }
 
 
@@ -207,11 +281,15 @@ def _entry(table: Mapping[str, Any], where: str) -> Known:
     for key, value in table.items():
         if key not in _FIELDS:
             raise KnownError(f"{where}: no field {key!r}; expected some of {', '.join(_FIELDS)}")
-        if not isinstance(value, _FIELDS[key]):
-            raise KnownError(f"{where}: {key}={value!r}: expected {_FIELDS[key].__name__}")
+        if not isinstance(value, _FIELDS[key]) or (key == "at_most" and value is True):
+            kind = _FIELDS[key]
+            expected = "a number" if isinstance(kind, tuple) else kind.__name__
+            raise KnownError(f"{where}: {key}={value!r}: expected {expected}")
     for key in ("layer", "check", "reason"):
         if not table.get(key):
             raise KnownError(f"{where}: {key} is missing")
+    if not 0 < table.get("at_most", 1) <= 1:
+        raise KnownError(f"{where}: at_most={table['at_most']!r}: expected a share above 0 up to 1")
     if table.get("status", "failed") not in _STATUSES:
         expected = ", ".join(_STATUSES)
         raise KnownError(f"{where}: status={table['status']!r}: expected one of {expected}")
@@ -250,45 +328,12 @@ def _installed(package: str, specifier: str) -> bool:
         return False
 
 
-def facts(case: Case) -> dict[str, Any]:
-    """What conditions can speak of: arguments with their defaults, and the inputs' form."""
-    row = CATALOGUE[case.call.layer]
-    found: dict[str, Any] = dict(row.defaults)
-    if "conv" in row.name.lower():
-        # The modules' oracles hand them on.
-        found |= {"groups": 1, "stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
-        found["padding_mode"] = "zeros"
-        weight = case.inputs[1] if len(case.inputs) > 1 else None
-        found |= {} if weight is None else {"kernel_size": weight.shape[2:]}
-    found |= case.call.arguments
-    found |= case.keywords
-    for name, array in zip(row.inputs, case.inputs, strict=False):
-        found.setdefault(name, "absent" if array is None else "given")
-        if array is not None:
-            found[f"{name}.ndim"] = array.ndim
-            found[f"{name}.size"] = array.size
-    if "broken" in case.labels:
-        found["broken"] = case.labels["broken"]
-    return found
-
-
-def _fact(found: Mapping[str, Any], name: str) -> Any:
-    """A fact by its name, or computed from several; None where there is no such."""
-    if name in found:
-        return found[name]
-    try:
-        return tuple(np.atleast_1d(_computed(ast.parse(name, mode="eval").body, found)).tolist())
-    except (SyntaxError, KeyError, ValueError, TypeError):
-        return None
-
-
-def _computed(node: ast.expr, found: Mapping[str, Any]) -> Any:
-    if isinstance(node, ast.BinOp):
-        left, right = _computed(node.left, found), _computed(node.right, found)
-        return _ARITHMETIC[type(node.op)](left, right)
-    if isinstance(node, ast.Constant):
-        return np.asarray(node.value, np.int64)
-    return np.asarray(found[ast.unparse(node)], np.int64)
+def _in_one_dimension(found: Facts, conditions: Mapping[str, Any]) -> bool:
+    """Whether one spatial dimension meets all conditions."""
+    return any(
+        all(meets(place[name], wanted) for name, wanted in conditions.items())
+        for place in found.dimensions(conditions)
+    )
 
 
 def meets(value: Any, wanted: Any) -> bool:

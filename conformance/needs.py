@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from .case import Case, Need
 from .catalogue import CATALOGUE, Row
 from .drawn import defaults
+from .facts import facts, spatial
 from .oracles.states import dimensions, shapes
 
 TRIES = 20
@@ -49,15 +49,20 @@ class Change:
     varied: bool = False
 
 
-def needs(case: Case, tried: Callable[[Case], bool | None]) -> tuple[Need, ...]:
+def needs(
+    case: Case, tried: Callable[[Case], bool | None]
+) -> tuple[tuple[Need, ...], tuple[Change, ...]]:
     """What a failure needs, and what it is independent of.
 
     Args:
         case: the minimal failing case, a valid call.
         tried: runs the check on a case: True if it fails in the same way, False if it passes,
             None where that cannot be said.
+
+    Returns:
+        What became of each change, and the changes that make the case pass.
     """
-    found = []
+    found, needed = list[Need](), list[Change]()
     for count, change in enumerate(changes(case)):
         if count == TRIES:
             break
@@ -65,16 +70,32 @@ def needs(case: Case, tried: Callable[[Case], bool | None]) -> tuple[Need, ...]:
         if fails is not None:
             value, other = repr(change.value), repr(change.other)
             found.append(Need(change.argument, value, other, fails, change.varied))
-    return tuple(found)
+            needed += [] if fails else [change]
+    return tuple(found), tuple(needed)
 
 
-def kind_of(failure: Exception) -> str:
-    """What a failure is, without its numbers: how one that is due to something else is told."""
-    lines = str(failure).splitlines() or [""]
-    raised = re.search(r"\b(\w{1,40}) raised (\w{1,80})", str(failure)[:100_000])
-    if raised is not None:
-        return raised[0]
-    return re.sub(r"[\d.,()\[\]+-]+", "#", lines[0][:1000])
+def explains(needed: Sequence[Change], case: Case) -> bool:
+    """Whether a failing case has all that a failure needs.
+
+    Args:
+        needed: the changes that make the failure's minimal case pass.
+        case: another failing case; what it says nothing of is taken to be there.
+    """
+    if not needed:
+        return True
+    found = facts(case)
+    first = case.inputs[0]
+    dims = spatial(case)
+    if first is not None and dims:
+        found["batch"] = len(first) if first.ndim == dims + 2 else None
+    return not any(
+        change.argument in found and _same(_given(found[change.argument]), change.other)
+        for change in needed
+    )
+
+
+def _given(value: Any) -> Any:
+    return None if value == "absent" else value
 
 
 def changes(case: Case) -> Iterator[Change]:

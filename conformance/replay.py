@@ -63,7 +63,7 @@ def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
     if "raised" in outcome:
         raise ReplayError(f"{id}: the suite's own code failed:\n{outcome['raised']}")
     if outcome["status"] == "passed":
-        return True, f"{text}\npassed, {outcome['comparisons']} numbers compared"
+        return True, f"{text}\npassed, {outcome['evidence']['comparisons']} numbers compared"
     if outcome["status"] == "invalid":
         return True, f"{text}\nthe check does not apply"
     if outcome["status"] == "unsupported":

@@ -35,11 +35,29 @@ class Failure(Exception):  # noqa: N818 - what a check finds is no error of the 
 
     Args:
         message: what was expected and what came, without the call.
+        layouts: the fewest memory layouts with which the case still fails, by operand; None where
+            the check does not choose them.
     """
+
+    def __init__(self, message: str, layouts: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.layouts = layouts
 
 
 class Inapplicable(Exception):  # noqa: N818 - no error
     """A check has nothing to say about a case; it is counted as `invalid`."""
+
+
+class Accepted(Inapplicable):
+    """A backend accepts an invalid call on purpose.
+
+    Args:
+        broken: the broken constraint.
+    """
+
+    def __init__(self, broken: str) -> None:
+        super().__init__(f"accepted on purpose: {broken}")
+        self.broken = broken
 
 
 @dataclass(frozen=True)

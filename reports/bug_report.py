@@ -99,6 +99,8 @@ def _lines(run: Run, subject: Subject, results: str) -> Iterator[str]:
         yield from (f"{plain(subject.reason, MESSAGE)}.", "")
     if subject.link:
         yield from (f"See also <{re.sub(r'[^!-;=?-~]', '', visible(subject.link))}>.", "")
+    if whose := _whose(verdict):
+        yield from (whose, "")
     yield from ("## Environment", "")
     facts = {
         "backend": who.backend,
@@ -129,6 +131,19 @@ def _lines(run: Run, subject: Subject, results: str) -> Iterator[str]:
     yield fenced(_got(subject) or "no message")
     yield from ("", "## How it was found", "")
     yield from _found(run, verdict, results)
+
+
+def _whose(verdict: Verdict) -> str:
+    """Whose bug it is, where the suite compared with another backend."""
+    base = next((e.base for e in verdict.excuses if e.base and e.excused), "")
+    if base:
+        return f"The failure is inherited: {plain(base)} fails alike on the same calls."
+    name, _, answer = (verdict.reference or "").partition(": ")
+    if answer == "same":
+        return f"{plain(name)} does the same with this call: the bug is {plain(name)}'s."
+    if answer == "differs":
+        return f"{plain(name)} answers this call otherwise: the bug is not {plain(name)}'s."
+    return ""
 
 
 def _title(subject: Subject) -> str:

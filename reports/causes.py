@@ -74,12 +74,14 @@ def kind(verdict: Verdict) -> str:
     if status(verdict) in ("crashed", "hung", "unchecked"):
         return _DIGITS.sub("…", head)[:200] or status(verdict)
     raised = _RAISED.search(text)
+    if verdict.check == "errors" and head:
+        said = re.search(r"^  got    raised (\w{1,80})", text, re.MULTILINE)
+        how = f"refused by {said[1]}" if said else "not refused"
+        return f"invalid call {how}: {head.partition(' (argument')[0]}"
     if raised is not None:
         return f"raises {raised[2]}: {_DIGITS.sub('…', raised[3][:1000])[:120]}"
     if re.search(r"^shape of ", text, re.MULTILINE):
         return "wrong shape"
-    if verdict.check == "errors" and head:
-        return f"invalid call not refused: {head.partition(' (argument')[0]}"
     if verdict.check in ("state", "repeat", "shape"):
         return _DIGITS.sub("…", head)[:120]
     if re.search(r"^gradient of ", text, re.MULTILINE):

@@ -153,6 +153,8 @@ def _merge(options: argparse.Namespace) -> int:
         print(f"incomplete: shards missing: {', '.join(lost)}", file=sys.stderr)
         return 1
     outcome = summary.outcome(run)
+    if outcome.headline:
+        print(outcome.headline)
     print(outcome.sentence)
     return 0 if summary.ok(run) and not outcome.missing and run.footer is not None else 1
 

@@ -81,7 +81,7 @@ def clusters(failing: Iterable[Verdict]) -> tuple[Cluster, ...]:
         failing: the verdicts, in the order in which their causes shall stand.
     """
     groups: dict[tuple[str, str, str, tuple[str, ...]], list[Verdict]] = {}
-    for verdict in failing:
+    for verdict in (each for whole in failing for each in by_cause(whole)):
         what, needs = kind(verdict), signature(verdict)
         # The same exception text is one cause, wherever it comes from.
         family = "" if what.startswith("raises ") else family_of(verdict.layer)
@@ -93,6 +93,22 @@ def clusters(failing: Iterable[Verdict]) -> tuple[Cluster, ...]:
     _absorb(groups)
     found = [_cluster(key, members) for key, members in groups.items() if members]
     return tuple(sorted(found, key=lambda c: (SEVERITY.index(c.status), -len(c.members))))
+
+
+def by_cause(verdict: Verdict) -> tuple[Verdict, ...]:
+    """A verdict as one for each of its causes."""
+    if not verdict.others:
+        return (verdict,)
+    message = (verdict.message or "").partition("\nanother cause: ")[0]
+    first = replace(verdict, message=message, others=())
+    fields = ("message", "status", "call", "case", "needs", "reproducer", "reference")
+    return (
+        first,
+        *(
+            replace(first, **{name: getattr(cause, name) for name in fields})
+            for cause in verdict.others
+        ),
+    )
 
 
 def family_of(layer: str) -> str:

@@ -29,6 +29,7 @@ def markdown(run: Run) -> str:
     lines = [
         f"## {_icon(outcome.name)} {_text(run.identity.backend, 80)}: {outcome.name}",
         "",
+        *([f"**{_text(outcome.headline, 1000)}**", ""] if outcome.headline else []),
         _text(outcome.sentence, 1000),
         "",
         _numbers(run, totals),

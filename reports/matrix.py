@@ -22,6 +22,9 @@ class Tally:
         statuses: number of verdicts by status, worst first, without zeros.
         missing: items that were to be run and have no verdict.
         drawn, checked, declined, invalid: examples; declined = unsupported by the backend.
+        failed, excused: of those checked; excused = explained by a known failure.
+        left_out: examples not run because a known failure would end the process.
+        thin: verdicts that passed on too few structures.
         comparisons: numbers compared with a finite bound.
         margin: largest error ÷ bound, None where no bound applied.
     """
@@ -35,6 +38,10 @@ class Tally:
     invalid: int
     comparisons: int
     margin: float | None
+    failed: int = 0
+    excused: int = 0
+    left_out: int = 0
+    thin: int = 0
 
     @property
     def verdicts(self) -> int:
@@ -162,6 +169,10 @@ def tally(found: Iterable[Verdict], gap: int = 0) -> Tally:
         invalid=sum(v.examples.invalid for v in found),
         comparisons=sum(v.comparisons for v in found),
         margin=max(met, default=None),
+        failed=sum(v.examples.failed for v in found),
+        excused=sum(v.examples.excused for v in found),
+        left_out=sum(v.examples.left_out for v in found),
+        thin=sum(v.thin is not None and v.status == "passed" for v in found),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .divergences import divergences
 from .results import Run
 from .statuses import BAD, SEVERITY, counts, missing
 
@@ -22,12 +23,15 @@ class Outcome:
         reason: what it rests on, with denominators.
         gap: why the run is incomplete; empty for a complete one.
         missing: ids of the items that have no verdict.
+        headline: the backend, the share of cases that conform, and how many divergences are known
+            and new; empty where nothing was checked.
     """
 
     name: str
     reason: str
     gap: str
     missing: tuple[str, ...]
+    headline: str = ""
 
     @property
     def sentence(self) -> str:
@@ -59,13 +63,22 @@ def outcome(run: Run) -> Outcome:
     if found["passed"] and found["unsupported"]:
         said += f" The backend does not support {found['unsupported']:d}."
     if found["known"]:
-        said += f" {found['known']:d} failed as listed among the known failures."
+        said += f" {found['known']:d} failed in part, as listed among the known failures."
     if run.identity.shard != "1/1":
         said += (
             f" This is shard {run.identity.shard}: {len(run.identity.items):d} of the whole run's"
             f" {_items(run.identity.total)}."
         )
-    return Outcome(name, said, gap, lost)
+    return Outcome(name, said, gap, lost, _headline(run))
+
+
+def _headline(run: Run) -> str:
+    found = divergences(run)
+    if not found.checked:
+        return ""
+    who = run.identity
+    version = who.info.get(who.backend) or ""
+    return f"{f'{who.backend} {version}'.rstrip()}: {found.headline}."
 
 
 def _gap(run: Run, lost: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .clusters import Cluster, clusters
+from .divergences import Divergences, Known, divergences
 from .matrix import Cell, Matrix, Tally, listed, matrix, totals
 from .numerics import Margins, margins
 from .outcome import CONFORMANT, INCOMPLETE, NOT_CONFORMANT, NOTHING_PASSED, outcome
@@ -34,6 +35,8 @@ __all__ = [
     "SEVERITY",
     "Cell",
     "Cluster",
+    "Divergences",
+    "Known",
     "Margins",
     "Matrix",
     "Reason",
@@ -42,6 +45,7 @@ __all__ = [
     "clusters",
     "counts",
     "devices",
+    "divergences",
     "dtypes",
     "listed",
     "margins",

@@ -31,8 +31,14 @@ def broken_cases(draw: Draw, cases: Cases, breaks: tuple[Break, ...], dtype: str
     case: Case = draw(cases(dtype))
     broken = next(b for b in (*breaks[first:], *breaks[:first]) if b.applies(case))
     labels = {"broken": broken.name, "required": broken.required, "argument": broken.argument}
+    unbroken = replace(case, call=replace(case.call, state={}))
     case = broken.apply(draw, case)
-    return replace(case, call=replace(case.call, state={}), labels={**case.labels, **labels})
+    return replace(
+        case,
+        call=replace(case.call, state={}),
+        labels={**case.labels, **labels},
+        unbroken=unbroken,
+    )
 
 
 def breaks(layer: str) -> tuple[Break, ...]:

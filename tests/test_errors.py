@@ -16,6 +16,7 @@ from conformance.backends import ModuleBackend
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Call, Case, Unsupported
 from conformance.catalogue import CATALOGUE
+from conformance.checks import errors
 from conformance.describe import case_text
 from conformance.drawing import draw_cases, shrink
 from conformance.encoding import decode_case, encode_case
@@ -23,7 +24,7 @@ from conformance.engine import Engine
 from conformance.formats import round_to
 from conformance.items import Item
 from conformance.known import shipped
-from conformance.trial import Failure, Inapplicable
+from conformance.trial import Accepted, Failure, Inapplicable, Trial
 
 LAYERS = tuple(name for name, row in CATALOGUE.items() if row.invalid is not None)
 BUGS = [bug for bug in planted.BUGS if bug.check == "errors"]
@@ -186,12 +187,38 @@ def test_accepting_everything_fails_for_every_documented_break(layer: str) -> No
     "error", [IndexError("7"), KeyError("w"), AssertionError(), ZeroDivisionError(), SystemExit(2)]
 )
 def test_an_exception_that_is_no_refusal_fails(error: BaseException) -> None:
-    case = _broken("Conv2d", "groups not positive")
+    case = replace(_broken("Conv2d", "groups not positive"), unbroken=None)
     failure = str(_try(_Backend(error), case))
     assert failure.startswith("groups not positive (argument groups)")
     assert f"raised {type(error).__name__}: {error or 'no message'}" in failure.replace("''", "")
     assert "wanted a refusal: ValueError, TypeError or RuntimeError" in failure
-    assert _try(_Backend(error), replace(case, labels={**case.labels, "required": "customary"}))
+    customary = _try(
+        _Backend(error), replace(case, labels={**case.labels, "required": "customary"})
+    )
+    assert (customary is None) == isinstance(error, errors.ACCIDENTAL)
+
+
+def test_an_exception_that_the_unbroken_call_raises_too_blames_no_constraint() -> None:
+    case = _broken("Conv2d", "groups not positive")
+    assert case.unbroken is not None
+    assert _try(_Backend(KeyError("w")), case) is None
+    assert _try(_Backend(KeyError("w")), replace(case, unbroken=None)) is not None
+
+
+def test_what_a_backend_accepts_on_purpose_is_no_failure() -> None:
+    class Lenient(_Backend):
+        accepts = ("groups not *",)
+
+    case = _broken("Conv2d", "groups not positive")
+    backend = Lenient(np.zeros((2, 3)))
+    trial = Trial(backend, CATALOGUE["Conv2d"], case)
+    with pytest.raises(Accepted, match="groups not positive"):
+        errors.check(trial)
+    assert _try(backend, _broken("Conv2d", "dilation not positive")) is not None
+    item = Item("Conv2d", "errors", "float32", "cpu")
+    verdict = Engine(backend, 60, 0).run(item)
+    assert set(verdict.accepted) == {"groups not positive"}
+    assert "groups not positive" not in str(verdict.message)
 
 
 def test_refusals_count_whatever_the_break() -> None:
@@ -210,7 +237,7 @@ def test_refusals_count_whatever_the_break() -> None:
 
 
 def test_a_backends_own_refusals_count() -> None:
-    case = _broken("Linear", "scalar input")
+    case = replace(_broken("Linear", "scalar input"), unbroken=None)
     assert "raised _RefusalError" in str(_try(_Backend(_RefusalError()), case))
     for refusals in ((_RefusalError,), [_RefusalError], _RefusalError):
         assert _try(_Backend(_RefusalError(), refusals=refusals), case) is None

@@ -13,14 +13,16 @@ from conformance.backends import ModuleBackend
 from conformance.backends.declared import DOZEN
 from conformance.backends.torch import backend as torch_backend
 from conformance.catalogue import CATALOGUE
+from conformance.copies import ALLOWED
 from conformance.encoding import encode_case
-from conformance.engine import COPIED, Engine
+from conformance.engine import Engine
 from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.journal import Entry, Journal
 from conformance.isolation.limits import LEAST, Limits, share_of_memory
 from conformance.isolation.process import Child
 from conformance.items import Item
 from conformance.known import parse
+from conformance.outcomes import Outcome
 from conformance.reproducer import reproducer
 from conformance.trial import Trial
 
@@ -171,7 +173,7 @@ def _known_crash(folder: Path, verdicts: dict[str, dict[str, Any]]) -> str:
 
 
 @pytest.mark.parametrize(("name", "processes"), [("evil", 1), ("forkless", 2)])
-def test_a_known_crash_is_known_and_its_cases_are_not_run(
+def test_a_known_crash_costs_copies_or_its_cases_are_left_out(
     pytester: pytest.Pytester, suite: Any, tmp_path: Path, name: str, processes: int
 ) -> None:
     options = ("--conformance-layer=Bilinear", "--conformance-check=values")
@@ -180,8 +182,15 @@ def test_a_known_crash_is_known_and_its_cases_are_not_run(
     starts = pytester.path / "starts"
     starts.unlink()
     result, verdicts = suite(f"--conformance-backend=plugged:{name}", *options, known)
-    assert {line["status"] for line in verdicts.values()} == {"known"}
-    result.stdout.fnmatch_lines(["*1 known*"])
+    (line,) = verdicts.values()
+    if name == "evil":
+        assert line["status"] == "known"
+        assert line["examples"]["excused"] == line["excuses"][0]["excused"] > 1
+        result.stdout.fnmatch_lines(["*1 known*"])
+    else:
+        assert line["status"] == "passed"
+        assert line["examples"]["left_out"] == line["excuses"][0]["left_out"] > 1
+        assert "left out" in line["message"]
     # The pinned case ends a copy of the process, and the process where no copy lives. Another one,
     # pytest itself, plans the run.
     assert len(starts.read_text().splitlines()) == 1 + processes
@@ -280,16 +289,18 @@ def test_a_pinned_hang_has_the_time_of_compiling_in_its_copy() -> None:
     known = parse(f"{entry}when = {{ in_features = '>1' }}\ncase = '{case}'", "here")
     asked: list[float] = []
 
-    def copied(run: Any, seconds: float) -> str:
+    def copied(run: Any, seconds: float) -> Outcome:
         asked.append(seconds)
-        return "hung" if len(asked) == 1 else "passed"
+        return Outcome("passed") if len(asked) == 1 else Outcome("hung")
 
     for backend in (_Compiler("compiler"), torch_backend):
         asked.clear()
         engine = Engine(backend, 20, 0, known, note=lambda *said: None, copied=copied)
         assert engine.run(item).status == "known"
         more = DOZEN * 0.5 if isinstance(backend, _Compiler) else 0.0
-        assert asked == [COPIED["hung"] + more, COPIED["crashed"] + more]
+        # First a plain case, to see that one lives in a copy; then the pinned one, then those drawn.
+        assert asked[0] == ALLOWED["crashed"] + more
+        assert set(asked[1:]) == {ALLOWED["hung"] + more}
 
 
 def test_a_reproducer_of_a_death_says_when_the_check_makes_more_calls() -> None:

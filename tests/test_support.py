@@ -179,7 +179,7 @@ def test_a_call_that_is_accepted_and_fails_is_no_unsupported_one(check: str) -> 
     assert "accepted, then failed" in str(verdict.message)
     assert "NotImplementedError: no grouped kernel" in str(verdict.message)
     assert not verdict.examples.unsupported
-    assert ("beside that supported: " in str(verdict.message)) == (check == "support")
+    assert ("\nsupported: " in str(verdict.message)) == (check == "support")
 
 
 def test_unsupported_from_a_call_is_unsupported() -> None:

@@ -95,6 +95,20 @@ def timeout_of(backend: Backend) -> int:
     return int(getattr(backend, "timeout", TIMEOUT)) + round(SLOW_MACHINE * compiling(backend))
 
 
+def base_of(backend: Backend, layer: str) -> str:
+    """The backend whose kernels a layer inherits; empty for none.
+
+    Args:
+        backend: asked for its `base`, and whether it `inherits(layer)` from torch.
+        layer: name of the layer.
+    """
+    base = getattr(backend, "base", None)
+    if base is None:
+        inherits = getattr(backend, "inherits", None)
+        base = "torch" if inherits is not None and inherits(layer) else ""
+    return "" if base == backend.name else str(base)
+
+
 def compiling(backend: Backend) -> float:
     """Seconds that a check of one case may spend on compiling.
 

@@ -77,13 +77,28 @@ class ModuleBackend:
         nn: namespace of the layer classes. With neither namespace given: torch's own; with one of
             them given, the other's layers are Unsupported.
         functional: namespace of the functions.
+        base: name of the backend whose kernels all layers call: `"torch"` where they call torch's.
+            Its known failures are then inherited. A layer that is torch's own object has base
+            torch without saying so.
     """
 
-    def __init__(self, name: str, nn: Any = None, functional: Any = None) -> None:
+    def __init__(
+        self, name: str, nn: Any = None, functional: Any = None, base: str | None = None
+    ) -> None:
         if nn is None and functional is None:
             nn, functional = torch.nn, torch.nn.functional
-        self.name, self.nn, self.functional = name, nn, functional
+        self.name, self.nn, self.functional, self.base = name, nn, functional, base
         pin_precision()
+
+    def inherits(self, layer: str) -> bool:
+        """Whether a layer is torch's own object, called as it is."""
+        if type(self) is not ModuleBackend:
+            return False
+        name = layer.removeprefix("functional.")
+        ours, theirs = (
+            (self.functional, torch.nn.functional) if name != layer else (self.nn, torch.nn)
+        )
+        return getattr(ours, name, None) is getattr(theirs, name)
 
     def info(self) -> Mapping[str, str]:
         """Version, precision switches and hardware of torch."""

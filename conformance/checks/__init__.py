@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..case import Case
 from ..catalogue import Row
 from ..trial import Evidence, Trial
 from . import errors, gradients, laws, layout, repeat, shape, special, state, support, values
@@ -26,12 +27,15 @@ class Check:
         run: looks at one case; raises `Failure`, `Unsupported`, or `Inapplicable`.
         invalid: it is given invalid calls instead of valid ones.
         applies: whether a layer has the property at all.
+        relaid: the case as the check lays it out in memory, and the layout of each operand by name;
+            None where it does not choose layouts.
         conclude: what the answers to all cases come to, where no single case shows it.
     """
 
     run: Callable[[Trial], Evidence]
     invalid: bool = False
     applies: Callable[[Row], bool] = _every_layer
+    relaid: Callable[[Case], tuple[Case, Mapping[str, str]]] | None = None
     conclude: Callable[[Sequence[support.Answer]], support.Conclusion] | None = None
 
 
@@ -40,7 +44,7 @@ CHECKS: dict[str, Check] = {
     "values": Check(values.check),
     "gradients": Check(gradients.check),
     "laws": Check(laws.check, applies=lambda row: bool(row.laws)),
-    "layout": Check(layout.check),
+    "layout": Check(layout.check, relaid=layout.relaid),
     "special": Check(special.check),
     "state": Check(state.check, applies=_has_state),
     "repeat": Check(repeat.check),

@@ -2,56 +2,90 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ..case import Unsupported
-from ..trial import Evidence, Failure, Inapplicable, Trial
+from ..case import Case, Unsupported
+from ..trial import Accepted, Evidence, Failure, Inapplicable, Trial
 
+# A call that no documentation forbids is refused by these as well: no class is promised.
+ACCIDENTAL = (IndexError, AssertionError, ZeroDivisionError)
 SENSIBLE: tuple[type[BaseException], ...] = (ValueError, TypeError, RuntimeError)
 
 
 def check(trial: Trial) -> Evidence:
     """Build and call; a refusal is asked for.
 
+    A constraint that torch's documentation states must be refused by an exception that says so. One
+    that torch merely happens to refuse may be accepted, or refused by accident.
+
     Args:
         trial: an invalid case, labelled with what is broken in it, on the backend.
 
     Raises:
         Failure: if the call is accepted, or ends in an exception that is no refusal.
-        Inapplicable: if it is accepted, and torch does not say that it must not be.
+        Accepted: if the backend accepts such calls on purpose (`accepts`).
+        Inapplicable: if it is accepted, and torch does not say that it must not be; if the call
+            without the broken constraint ends in the same exception.
     """
+    labels = trial.case.labels
+    broken, customary = str(labels.get("broken", "invalid call")), labels.get("required")
     refusals = (*SENSIBLE, *_own(getattr(trial.backend, "refusals", ())))
-    wanted = " or ".join(", ".join(kind.__name__ for kind in refusals).rsplit(", ", 1))
     try:
-        outcome = f"accepted silently: {_answer(trial)}"
+        outcome = f"accepted silently: {_answer(trial, trial.case)}"
     except Unsupported:
         raise
     except refusals:
         return Evidence(1)
     except (Exception, SystemExit) as error:
-        said = str(error).strip() or "no message"
-        outcome = f"raised {type(error).__name__}: {said}"
+        kind = type(error).__name__
+        if _raises(trial, type(error)):
+            raise Inapplicable(f"the unbroken call raises {kind}, too") from error
+        if customary == "customary" and isinstance(error, ACCIDENTAL):
+            return Evidence(1)
+        outcome = f"raised {kind}: {str(error).strip() or 'no message'}"
     else:
-        if trial.case.labels.get("required") == "customary":
+        if _accepts(trial, broken):
+            raise Accepted(broken)
+        if customary == "customary":
             raise Inapplicable(outcome)
-    labels = trial.case.labels
+    wanted = " or ".join(", ".join(kind.__name__ for kind in refusals).rsplit(", ", 1))
     raise Failure(
-        f"{labels.get('broken', 'invalid call')} (argument {labels.get('argument', 'unknown')})\n"
+        f"{broken} (argument {labels.get('argument', 'unknown')})\n"
         f"  got    {outcome}\n"
         f"  wanted a refusal: {wanted}"
     )
 
 
-def _own(refusals: Any) -> tuple[type[BaseException], ...]:
-    """The classes that a backend names, one or several."""
-    return tuple(refusals) if isinstance(refusals, Iterable) else (refusals,)
+def _raises(trial: Trial, kind: type[BaseException]) -> bool:
+    """Whether the call without the broken constraint ends in an exception of the same class."""
+    unbroken = trial.case.unbroken
+    if unbroken is None:
+        return False
+    device = trial.case.call.device
+    try:
+        _answer(trial, replace(unbroken, call=replace(unbroken.call, device=device)))
+    except (Exception, SystemExit) as error:
+        return type(error) is kind
+    return False
 
 
-def _answer(trial: Trial) -> str:
+def _accepts(trial: Trial, broken: str) -> bool:
+    """Whether a backend says that it accepts calls with a broken constraint, by glob."""
+    patterns = _own(getattr(trial.backend, "accepts", ()))
+    return any(fnmatch.fnmatchcase(broken, str(pattern)) for pattern in patterns)
+
+
+def _own(named: Any) -> tuple[Any, ...]:
+    """What a backend names, one or several."""
+    several = isinstance(named, Iterable) and not isinstance(named, str)
+    return tuple(named) if several else (named,)
+
+
+def _answer(trial: Trial, case: Case) -> str:
     """The outputs' shapes; whatever the backend raises on the way to them is passed on."""
-    case = trial.case
     layer = trial.backend.build(replace(case.call, state={}))
     inputs = [None if array is None else layer.put(array.copy()) for array in case.inputs]
     result = layer(*inputs, **case.keywords)

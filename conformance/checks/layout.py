@@ -11,6 +11,8 @@ import numpy as np
 from conformance.strategies.layouts import possible
 
 from ..case import Case, Unsupported
+from ..catalogue import CATALOGUE, Row
+from ..facts import own_layouts
 from ..oracles.rounding import Rounded, exactly
 from ..trial import Evidence, Failure, Trial
 from .values import compare
@@ -18,6 +20,8 @@ from .values import compare
 # A tensor is named by its place among the inputs, or by its state_dict name.
 Key = int | str
 Layouts = dict[Key, str]
+
+CONTIGUOUS = "contiguous"
 
 _STREAM = 0x6C61796F  # this check's own random numbers of a case
 
@@ -119,17 +123,36 @@ def _attempt(trial: Trial, case: Case, layouts: Layouts) -> Evidence:
             continue
         except Failure as failure:
             layouts, found = fewer, failure
-    raise Failure(f"{_told(trial, layouts)}\n{found}") from found
+    told = {
+        name: layout for name, layout in _named(trial.row, layouts).items() if layout != CONTIGUOUS
+    }
+    raise Failure(f"{_told(told)}\n{found}", told) from found
 
 
-def _told(trial: Trial, layouts: Mapping[Key, str]) -> str:
+def relaid(case: Case) -> tuple[Case, Mapping[str, str]]:
+    """The case as the check lays it out, and the memory layout of each operand by its name.
+
+    Args:
+        case: as drawn.
+    """
+    row = CATALOGUE[case.call.layer]
+    own = own_layouts(case)
+    if any(name != CONTIGUOUS for name in own.values()):
+        return case, own
+    layouts, case = _relaid(case)
+    return case, _named(row, layouts)
+
+
+def _named(row: Row, layouts: Layouts) -> dict[str, str]:
+    """Layouts by the names of inputs and state tensors."""
+    return {
+        key if isinstance(key, str) else row.inputs[key]: layout for key, layout in layouts.items()
+    }
+
+
+def _told(layouts: Mapping[str, str]) -> str:
     """`with weight channels_last, all else contiguous`."""
-    names = trial.row.inputs
-    said = [
-        f"{key if isinstance(key, str) else names[key]} {layout}"
-        for key, layout in layouts.items()
-        if layout != "contiguous"
-    ]
+    said = [f"{name} {layout}" for name, layout in layouts.items()]
     return f"with {', '.join(said)}, all else contiguous" if said else "with all contiguous"
 
 

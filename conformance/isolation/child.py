@@ -3,7 +3,8 @@
 Started as `python -m conformance.isolation.child`. One JSON object a line: first `Start`, answered
 `{}` or `{"error": …}`; then `{"item": …, "seconds": …}` runs an item within a budget (null: in as
 much time as it takes), `{"item": …, "case": …}` one case of it, with `"fork"` in a copy of this
-process, which has run nothing yet and stays as it is; `{"benchmark": …, "set": …}` times a call.
+process, which has run nothing yet and stays as it is, with `"base"` on the backend's base;
+`{"benchmark": …, "set": …}` times a call.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ import msgspec
 
 if TYPE_CHECKING:
     from ..case import Case
-    from ..engine import Outcome
     from ..items import Item
+    from ..outcomes import Outcome
     from ..timing.measure import Bench
 
 
@@ -44,6 +45,7 @@ class Start:
         backend: as named by the user.
         examples, seed: of the run.
         known: files of known failures.
+        base: the backend whose known failures are inherited; empty for none.
         journal: file to write the current case to.
         path: the parent's `sys.path`.
         memory: bytes that the process may fill, None = no limit.
@@ -53,6 +55,7 @@ class Start:
     examples: int
     seed: int
     known: tuple[str, ...]
+    base: str
     journal: str
     path: tuple[str, ...]
     memory: int | None
@@ -127,13 +130,13 @@ class _Server:
         self.journal = Journal(Path(start.journal))
         try:
             backend = load(start.backend)
-            known = read(backend.name, [Path(path) for path in start.known])
+            known = read(backend.name, [Path(path) for path in start.known], start.base)
         except (BackendError, KnownError) as error:
             self.error = str(error)
             return
         self.engine = Engine(
             backend, start.examples, start.seed, known,
-            note=self.journal.note, copied=_status_in_copy,
+            note=self.journal.note, copied=_in_copy,
         )  # fmt: skip
         gc.collect()
         gc.freeze()
@@ -151,7 +154,8 @@ class _Server:
                 return msgspec.json.encode(self._tried(item, request))
             seconds = request["seconds"]
             self.engine.budget = None if seconds is None else Budget(seconds)
-            return msgspec.json.encode({"verdict": self.engine.run(item, request["dead"])})
+            lost = {int(index): str(met) for index, met in request["lost"].items()}
+            return msgspec.json.encode({"verdict": self.engine.run(item, request["dead"], lost)})
         except Exception:
             return msgspec.json.encode({"raised": traceback.format_exc()})
         finally:
@@ -184,6 +188,9 @@ class _Server:
         from ..encoding import decode_case
 
         case = decode_case(request["case"])
+        if request.get("base"):
+            outcome = self.engine.reference.base_outcome(item, case, request["fork"])
+            return {} if outcome is None else dataclasses.asdict(outcome)
         if "fork" in request:
             return _forked(lambda: self._outcome(item, case), request["fork"])
         if "script" in request:
@@ -193,12 +200,18 @@ class _Server:
         return self._outcome(item, case)
 
     def _outcome(self, item: Item, case: Case) -> dict[str, Any]:
-        return dataclasses.asdict(self.engine.outcome(item, case))
+        numerics = self.engine.numerics(item.dtype)
+        return dataclasses.asdict(self.engine.outcome(item, case, numerics))
 
 
-def _status_in_copy(run: Callable[[], Outcome], seconds: float) -> str:
-    """The status of an outcome, `"crashed"` or `"hung"`; empty where there are no copies."""
-    return str(_forked(lambda: {"status": run().status}, seconds).get("status", ""))
+def _in_copy(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
+    """The outcome of a case in a copy of this process; None where there are no copies."""
+    from ..outcomes import Outcome
+
+    answer = _forked(lambda: dataclasses.asdict(run()), seconds)
+    if not answer:
+        return None
+    return msgspec.convert(answer, Outcome, strict=False)
 
 
 def _forked(run: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
@@ -233,7 +246,9 @@ def _forked(run: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if answer and code == 0:
         return msgspec.json.decode(answer, type=dict[str, Any])
-    return {"status": "crashed", "code": code} if in_time else {"status": "hung"}
+    from .process import ended
+
+    return {"status": "crashed", "message": ended(code)} if in_time else {"status": "hung"}
 
 
 if __name__ == "__main__":

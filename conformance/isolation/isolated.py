@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import msgspec
 
 from .. import verdicts
+from ..backends.declared import TIMEOUT
 from ..budget import Budget
-from ..case import Case, Examples, Verdict
+from ..case import Case, Cause, Examples, Excuse, Verdict
 from ..cases import MANY
 from ..checks import EVERY_CHECK
 from ..describe import case_text
-from ..drawing import draw_cases, shrink
-from ..drawn import columns
+from ..drawing import shrink
 from ..encoding import encode_case
+from ..excuses import Excuses
 from ..items import Item
 from ..known import Known, applying
+from ..stream import Stream
 from ..trial import Failure
-from .process import Child, Died, ended
+from .process import Child, Died
 
 # Each probe that ends the process costs a new one: importing a framework takes seconds.
 SHRINKING_ITEM = 40.0
 SHRINKING_RUN = 300.0
+# Cases of one item that may end the process; each costs a new one, and the item's other cases anew.
+MOST = 3
+# Seconds that a case may hang while it is shrunk: plain cases take milliseconds.
+HANGS = 1.0
 # Bytes that a process may have taken when another layer or dtype begins. What it keeps, compiled
 # kernels above all, served the one before; a new process costs seconds.
 GROWN = 512 << 20
@@ -58,6 +64,7 @@ class IsolatedEngine:
         values: cases of one structure; see `values_per_structure`.
         budget: time for each item, None = as much as it takes; what a process that was lost has
             spent counts as well.
+        bases: for each layer the backend whose kernels it inherits, where it does.
     """
 
     child: Child
@@ -68,8 +75,10 @@ class IsolatedEngine:
     interrupted: Callable[[], bool] = lambda: False
     values: int = 1
     budget: Budget | None = None
+    bases: Mapping[str, str] = field(default_factory=dict)
     _dead: set[tuple[int, str, str]] = field(default_factory=set)
     _minimal: dict[tuple[str, str, bool], Case] = field(default_factory=dict)
+    _lost: dict[tuple[str, str, str, bool], dict[int, str]] = field(default_factory=dict)
     _spent: float = 0.0
     _group: tuple[str, str, str] | None = None
 
@@ -108,23 +117,48 @@ class IsolatedEngine:
         self._group = group
 
     def _run(self, item: Item, left: Callable[[], float | None]) -> Verdict:
+        """Ask the child for an item's verdict, again after each case that ends the process."""
         self._renew(item)
+        causes: list[Cause] = []
+        inherited: list[Excuse] = []
+        group = (item.layer, item.dtype, item.device, EVERY_CHECK[item.check].invalid)
+        lost = self._lost.setdefault(group, {})
         while True:
             dead = [
                 k for k, dtype, device in self._dead if (dtype, device) == (item.dtype, item.device)
             ]
             burdened = self.child.answered > 0
+            seconds = left()
+            if causes and seconds is not None and seconds <= 0:
+                return self._without_others(item, causes, lost)
+            request = {
+                "item": dataclasses.asdict(item),
+                "dead": dead,
+                "seconds": seconds,
+                "lost": {str(index): met for index, met in lost.items()},
+            }
             try:
-                request = {"item": dataclasses.asdict(item), "dead": dead, "seconds": left()}
                 answer = self.child.ask(request)
             except Died as died:
                 if died.entry.phase == "pinned":
                     # The known failure still is one; the rest of the item has yet to run.
                     self._dead.add((died.entry.index, item.dtype, item.device))
                     continue
-                return self._lost(item, died)
+                if died.entry.phase not in ("checking", "shrinking"):
+                    return self._before_any_case(item, died)
+                cause, excuse = self._investigated(item, died)
+                lost[died.entry.index] = item.id
+                if excuse is not None:
+                    inherited.append(excuse)
+                else:
+                    causes.append(cause)
+                if len(causes) == MOST:
+                    return self._without_others(item, causes, lost)
+                continue
             if "verdict" in answer:
-                return msgspec.convert(answer["verdict"], Verdict, strict=False)
+                verdict = msgspec.convert(answer["verdict"], Verdict, strict=False)
+                verdict = _with_references(verdict, item, lost)
+                return verdicts.joined(verdicts.inheriting(verdict, inherited), causes)
             # Nobody knows what state that process is in. Memory that earlier items have used up is
             # not this one's; any other error of ours is told, whenever it comes.
             self.child.stop()
@@ -133,38 +167,63 @@ class IsolatedEngine:
             message = f"the suite's own code failed:\n{answer['raised']}"
             return verdicts.make(item, "crashed", Examples(), message=message)
 
-    def _lost(self, item: Item, died: Died) -> Verdict:
-        """The verdict of an item whose process was lost."""
+    def _before_any_case(self, item: Item, died: Died) -> Verdict:
+        """The verdict of an item whose process is lost while no case runs."""
+        when = "while cases were drawn" if died.entry.phase == "drawing" else "before any case ran"
+        return verdicts.make(item, died.status, Examples(), message=f"{when}: {died.how}")
+
+    def _without_others(
+        self, item: Item, causes: Sequence[Cause], lost: Mapping[int, str]
+    ) -> Verdict:
+        """The verdict of an item whose other cases are not run: too many end the process."""
+        number = len(self._stream(item).cases())
+        examples = Examples(number, len(causes), failed=len(causes), lost=len(lost) - len(causes))
+        return verdicts.failed(item, examples, {}, (), causes)
+
+    def _investigated(self, item: Item, died: Died) -> tuple[Cause, Excuse | None]:
+        """The minimal case of what ended the process, and whether the base ends so as well."""
         entry = died.entry
-        if entry.phase not in ("checking", "shrinking"):
-            when = "while cases were drawn" if entry.phase == "drawing" else "before any case ran"
-            message = f"{when}: {died.how}"
-            return verdicts.make(item, died.status, Examples(), message=message)
-        cases = self._cases(item)
         first: Failure = Lost(died.status, died.how)
         if entry.phase == "shrinking":
             # That case only failed; what was lost is a plainer one, of which nothing is known.
             first = Failure(f"it failed, and while it was shrunk {died.how}")
-        case, failure = self._minimised(item, cases[entry.index], entry.index, first)
+        case, failure = self._minimised(item, self._stream(item)[entry.index], entry.index, first)
         case = replace(case, call=replace(case.call, device=item.device))
-        status = _status(failure)
-        text = case_text(case)
-        return verdicts.make(
-            item,
-            status,
-            Examples(len(cases), entry.checked + 1),
-            drawn=columns(cases),
-            message=f"{text}\n{failure}",
+        text, base = case_text(case), self.bases.get(item.layer, "")
+        reference = self._reference(item, case, failure) if base else None
+        if reference == "same":
+            reason = f"{base} is ended alike, not among its known failures"
+            return Cause(""), Excuse(reason, "", 1, 1, 0, base)
+        said = [text, str(failure), *([f"{base}: {reference}"] if reference else [])]
+        cause = Cause(
+            message="\n".join(said),
             call=text,
             case=encode_case(case),
             reproducer=self._script(item, case, failure),
+            failed=1,
+            status=_status(failure),
+            reference=f"{base}: {reference}" if reference else None,
         )
+        return cause, None
 
-    def _cases(self, item: Item) -> Sequence[Case]:
-        invalid = EVERY_CHECK[item.check].invalid
-        return draw_cases(
-            item.layer, item.dtype, self.examples, self.seed, invalid=invalid, values=self.values
-        )
+    def _reference(self, item: Item, case: Case, failure: Failure) -> str | None:
+        """`"same"` where the base is lost on a case, too, else `"differs"`; None if unknown."""
+        request = {
+            "item": dataclasses.asdict(item),
+            "case": encode_case(case),
+            "base": True,
+            "fork": self._patience(failure),
+        }
+        try:
+            status = self.child.ask(request).get("status")
+        except Died as died:
+            status = died.status
+        if status is None:
+            return None
+        return "same" if status == _status(failure) else "differs"
+
+    def _stream(self, item: Item) -> Stream:
+        return Stream(item, self.examples, self.seed, self.values)
 
     def _minimised(
         self, item: Item, case: Case, index: int, first: Failure
@@ -181,7 +240,10 @@ class IsolatedEngine:
             self.child.stop()  # copies are made of a child that has run nothing
         started = time.monotonic()
         left = min(SHRINKING_ITEM, SHRINKING_RUN - self._spent)
-        probe = self._forked if self._forks(item, case, index, first) else self._probe
+        patience = self._patience(first)
+        probe = self._probe
+        if self._forks(item, case, index, first, patience):
+            probe = lambda item, case: self._forked(item, case, patience)  # noqa: E731
 
         def fails(candidate: Case) -> Failure | None:
             if self.interrupted():
@@ -189,9 +251,10 @@ class IsolatedEngine:
             spent = time.monotonic() - started > left
             return None if spent or self._is_known(item, candidate) else probe(item, candidate)
 
+        round, place = self._stream(item).located(index)
         found = shrink(
-            item.layer, item.dtype, self.examples, self.seed, index, fails,
-            invalid=invalid, values=self.values,
+            item.layer, item.dtype, self.examples, self.seed, place, fails,
+            invalid=invalid, values=self.values, round=round,
         )  # fmt: skip
         self._spent += time.monotonic() - started
         # Probes had less time than a case has, or ran in a copy.
@@ -209,9 +272,17 @@ class IsolatedEngine:
             return Lost(died.status, died.how)
         return Failure(answer["message"]) if answer.get("status") == "failed" else None
 
-    def _forked(self, item: Item, case: Case) -> Failure | None:
+    def _patience(self, failure: Failure) -> float:
+        """Seconds that a case may take in a copy of the child.
+
+        One that hangs takes all of them each time; plainer cases take milliseconds otherwise.
+        """
+        compiling = self.child.limits.seconds - TIMEOUT
+        least = HANGS if _status(failure) == "hung" else self.child.limits.seconds / 5
+        return max(least, HANGS, min(compiling, self.child.limits.seconds / 5))
+
+    def _forked(self, item: Item, case: Case, seconds: float) -> Failure | None:
         """One case in a copy of the child, which costs milliseconds in place of seconds."""
-        seconds = max(1.0, self.child.limits.seconds / 5)
         request = {
             "item": dataclasses.asdict(item),
             "case": encode_case(case),
@@ -220,22 +291,27 @@ class IsolatedEngine:
         answer = self.child.ask(request)
         status = answer.get("status")
         if status in ("crashed", "hung"):
-            return Lost(status, ended(answer.get("code", 0)))
+            return Lost(status, answer.get("message") or f"no answer within {seconds:g} s")
         return Failure(answer["message"]) if status == "failed" else None
 
-    def _forks(self, item: Item, case: Case, index: int, first: Failure) -> bool:
+    def _forks(self, item: Item, case: Case, index: int, first: Failure, seconds: float) -> bool:
         """Whether a copy of the child does as the child did: some frameworks hang in copies."""
-        before = islice(self._cases(item), index)
-        passing = next((c for c in before if not self._is_known(item, c)), None)
+        stream = self._stream(item)
+        before = (stream[k] for k in range(index))
+        passing = next((c for c in islice(before, 50) if not self._is_known(item, c)), None)
         if passing is None:
             return False
-        failure = self._forked(item, case)
+        failure = self._forked(item, case, seconds)
         same = type(failure) is type(first) and _status(failure) == _status(first)
-        return same and self._forked(item, passing) is None
+        return same and self._forked(item, passing, seconds) is None
 
     def _is_known(self, item: Item, case: Case) -> bool:
-        found = applying(self.known, dataclasses.asdict(item), self.backend)
-        return any(entry.covers(case) for entry in found.values())
+        found = applying(
+            self.known, dataclasses.asdict(item), self.backend, self.bases.get(item.layer, "")
+        )
+        return (
+            Excuses(tuple(found.values()), EVERY_CHECK[item.check].relaid).deadly(case) is not None
+        )
 
     def _script(self, item: Item, case: Case, failure: Failure) -> str | None:
         request = {
@@ -249,6 +325,15 @@ class IsolatedEngine:
         except Died:
             return None
         return None if script is None else str(script)
+
+
+def _with_references(verdict: Verdict, item: Item, lost: Mapping[int, str]) -> Verdict:
+    """A verdict that names the items in which its lost cases ended the process."""
+    elsewhere = dict.fromkeys(met for met in lost.values() if met != item.id)
+    if not elsewhere or not verdict.examples.lost:
+        return verdict
+    said = f"cases lost: see {', '.join(elsewhere)}"
+    return replace(verdict, message=f"{verdict.message}\n{said}" if verdict.message else said)
 
 
 def _unlimited() -> None:

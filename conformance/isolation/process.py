@@ -47,7 +47,7 @@ class Child:
     """A child process, started when it is first needed and again after each death.
 
     Args:
-        backend, examples, seed, known: of the run.
+        backend, examples, seed, known, base: of the run.
         limits: time of a case, and memory.
         interrupted: asked while waiting; True ends the run as Ctrl-C does.
 
@@ -63,9 +63,10 @@ class Child:
         known: tuple[Path, ...],
         limits: Limits,
         interrupted: Callable[[], bool] = lambda: False,
+        base: str = "",
     ) -> None:
         self._interrupted = interrupted
-        self._facts = (backend, examples, seed, tuple(map(str, known)))
+        self._facts = (backend, examples, seed, tuple(map(str, known)), base)
         self.limits = limits
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = False

@@ -323,12 +323,13 @@ def devices(backend: Backend, asked: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def known_failures(backend: str, paths: Sequence[Path]) -> tuple[Known, ...]:
-    """The known failures of a run: those that ship with the backend, and the user's.
+def known_failures(backend: str, paths: Sequence[Path], base: str = "") -> tuple[Known, ...]:
+    """The known failures of a run: those that ship with the backend, the user's, and its base's.
 
     Args:
         backend: its name.
         paths: of the user's files.
+        base: the backend whose kernels it inherits; empty for none.
 
     Raises:
         pytest.UsageError: for a file that cannot be read.
@@ -336,6 +337,6 @@ def known_failures(backend: str, paths: Sequence[Path]) -> tuple[Known, ...]:
     from ..known import KnownError, read
 
     try:
-        return read(backend, paths)
+        return read(backend, paths, base)
     except KnownError as error:
         raise pytest.UsageError(f"--conformance-known={error}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import pytest
@@ -28,6 +28,7 @@ class Plan:
         values: cases of one structure.
         budget: as `--conformance-budget` has it, None = no limit.
         timeout: seconds that one case may take.
+        bases: for each layer the backend whose kernels it inherits, where it does.
     """
 
     backend: str
@@ -40,6 +41,12 @@ class Plan:
     values: int
     budget: str | None
     timeout: int
+    bases: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def base(self) -> str:
+        """The backend whose known failures are inherited; empty for none."""
+        return next(iter(self.bases.values()), "")
 
     def encode(self) -> str:
         """The plan as text that travels to a worker."""
@@ -60,7 +67,13 @@ def make_plan(settings: Settings) -> Plan:
     Raises:
         pytest.UsageError: if the backend cannot be used, or lacks a device.
     """
-    from ..backends.declared import budget_of, declared, timeout_of, values_per_structure
+    from ..backends.declared import (
+        base_of,
+        budget_of,
+        declared,
+        timeout_of,
+        values_per_structure,
+    )
     from ..backends.registry import BackendError, info_of, load
     from ..items import in_rounds, plan
 
@@ -88,9 +101,11 @@ def make_plan(settings: Settings) -> Plan:
     dtypes = dict.fromkeys(item.dtype for item in items)
     numerics = {dtype: declared(backend, dtype) for dtype in dtypes}
     values = values_per_structure(backend)
+    layers = dict.fromkeys(item.layer for item in items)
+    bases = {layer: base for layer in layers if (base := base_of(backend, layer))}
     return Plan(
         backend.name, info, chosen, kept, len(items), isolated, numerics, values,
-        budget, settings.timeout or timeout_of(backend),
+        budget, settings.timeout or timeout_of(backend), bases,
     )  # fmt: skip
 
 

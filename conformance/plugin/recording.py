@@ -180,7 +180,11 @@ class Recorder:
         for line in _declared(self.verdicts):
             write.write_line(line)
         write.write_line("")
+        if outcome.headline:
+            write.write_line(outcome.headline, bold=True)
         write.write_line(outcome.sentence, **{"green" if good else "red": True, "bold": True})
+        for line in _torch_itself(run):
+            write.write_line(line)
         for line in self.trouble:
             write.write_line(f"not written: {line}", red=True)
         self._name_files(write)
@@ -208,6 +212,21 @@ def _declared(verdicts: Sequence[Verdict]) -> Iterator[str]:
             continue
         yield f"declared unsupported, {verdict.id}"
         yield from (f"  {line}" for line in (verdict.message or "").splitlines())
+
+
+def _torch_itself(run: Run) -> Iterator[str]:
+    """How to list and report a failure that torch itself shows."""
+    for verdict in run.verdicts:
+        ours = run.identity.backend == "torch" and verdict.status in ("failed", "crashed", "hung")
+        stale = (verdict.message or "").startswith("stale")
+        if (ours and not stale) or verdict.reference == "torch: same":
+            results = run.identity.options.get("results", "RESULTS")
+            yield (
+                f"torch itself is wrong here ({verdict.id}): list it in a file for "
+                "--conformance-known (CONTRIBUTING.md, Add a backend), and report it: "
+                f"nn-conformance bug-report {results} {verdict.id}"
+            )
+            return
 
 
 def _verdict(line: str, identity: Identity) -> Verdict:

@@ -66,7 +66,7 @@ class Session:
         # A run of the benchmarks alone has no verdicts to wait for.
         alone = all(names_benchmarks(str(argument)) for argument in config.args)
         self.items = () if alone and config.args else self.plan.items
-        self.known = known_failures(self.plan.backend, self.settings.known)
+        self.known = known_failures(self.plan.backend, self.settings.known, self.plan.base)
         from .benchmarks import Benchmarks
 
         self.benchmarks = Benchmarks(self)
@@ -100,10 +100,11 @@ class Session:
             return Engine(backend, s.examples, s.seed, self.known, interrupts(), budget=budget)
         limits = Limits(self.plan.timeout, s.memory or share_of_memory(workers))
         pressed = interrupts()
-        child = Child(s.backend, s.examples, s.seed, s.known, limits, pressed)
+        child = Child(s.backend, s.examples, s.seed, s.known, limits, pressed, self.plan.base)
         return IsolatedEngine(
-            child, name, s.examples, s.seed, self.known, pressed, self.plan.values, budget
-        )
+            child, name, s.examples, s.seed, self.known, pressed, self.plan.values, budget,
+            self.plan.bases,
+        )  # fmt: skip
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

@@ -37,7 +37,8 @@ def _line(first: str, rest: tuple[str, ...] | list[str], widths: list[int]) -> s
 def _cell(cell: summary.Cell | None) -> str:
     """The glyph of the worst status, how many verdicts have which, the numbers compared.
 
-    Also the share of examples that the backend supports, where it declines any.
+    Where examples failed as listed: how many conform and how many do not. Also the share of
+    examples that the backend supports, where it declines any, and the verdicts that are thin.
     """
     if cell is None:
         return "-"
@@ -46,4 +47,9 @@ def _cell(cell: summary.Cell | None) -> str:
     numbers = f"{tally.comparisons:,} compared"
     if tally.declined:
         numbers += f", {tally.checked / (tally.checked + tally.declined):.1%} supported"
+    if tally.thin:
+        numbers += f", {tally.thin} thin"
+    if tally.status == "known":
+        conforming = f"{summary.GLYPHS['passed']} {tally.checked - tally.failed:,}"
+        return f"{conforming} {summary.GLYPHS['known']} {tally.excused:,} ({counts}; {numbers})"
     return f"{summary.GLYPHS[tally.status]} {counts} ({numbers})"

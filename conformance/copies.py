@@ -1,0 +1,100 @@
+"""Cases that may end the process, run in a copy of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .backends.declared import compiling
+from .case import Case
+from .excuses import Excuses
+from .items import Item
+from .known import Known
+from .outcomes import Outcome
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .protocols import Backend
+
+# Runs something in a copy of the process, for so many seconds at most; None where it cannot.
+Copied = Callable[[Callable[[], Outcome], float], Outcome | None]
+
+ALLOWED = {"crashed": 10.0, "hung": 1.0}
+"""Seconds that a case may take in a copy, by what is expected of it: a case takes milliseconds."""
+HANGING = 5.0
+"""Seconds that the cases of one item may hang in copies; then the others are left out."""
+
+
+class Copies:
+    """Copies of the engine's process.
+
+    A copy costs milliseconds, a new process seconds. Some frameworks die or hang in any copy: what
+    such a copy does says nothing, so a case that no known failure covers has to live in one first.
+
+    Args:
+        engine: runs the cases.
+        copied: makes a copy; None = there are none.
+    """
+
+    def __init__(self, engine: Engine, copied: Copied | None) -> None:
+        self._engine, self._copied = engine, copied
+        self._trusted = False
+        self._hanging: tuple[Item | None, float] = (None, 0.0)
+
+    def deadly(self, item: Item, case: Case, entry: Known, excuses: Excuses) -> Outcome | None:
+        """The outcome of a case that a known failure says ends the process.
+
+        Args:
+            item, case: what to run.
+            entry: the known failure.
+            excuses: those that apply to the item.
+
+        Returns:
+            None where no copy can tell, or too much time went to cases that hang.
+        """
+        spent = self._hanging[1] if self._hanging[0] == item else 0.0
+        if spent > HANGING or not self.serve(item, excuses.deadly):
+            return None
+        started = time.monotonic()
+        outcome = self.run(item, case, ALLOWED[entry.status])
+        if outcome is not None and outcome.status == "hung":
+            self._hanging = item, spent + time.monotonic() - started
+        return outcome
+
+    def run(
+        self, item: Item, case: Case, seconds: float, backend: Backend | None = None
+    ) -> Outcome | None:
+        """The outcome of a case in a copy; None where there are no copies.
+
+        Args:
+            item, case: what to run.
+            seconds: that the copy may take.
+            backend: to run on; None = the one under test.
+        """
+        if self._copied is None:
+            return None
+        engine = self._engine
+        numerics = engine.numerics(item.dtype)
+        return self._copied(
+            lambda: engine.outcome(item, case, numerics, backend),
+            seconds + compiling(engine.backend),
+        )
+
+    def serve(self, item: Item, deadly: Callable[[Case], Known | None]) -> bool:
+        """Whether a plain case of an item lives in a copy.
+
+        Args:
+            item: the item.
+            deadly: gives the known failure that says a case ends the process.
+        """
+        if self._copied is None or self._trusted:
+            return self._copied is not None
+        plain = next((case for case in self._engine.cases(item) if deadly(case) is None), None)
+        if plain is None:
+            return False
+        outcome = self.run(item, plain, ALLOWED["crashed"])
+        self._trusted = outcome is not None and outcome.status not in ("crashed", "hung")
+        if not self._trusted:
+            self._copied = None
+        return self._trusted

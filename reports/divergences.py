@@ -1,0 +1,118 @@
+"""The distinct ways in which a backend differs, and the share of cases that conform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conformance.case import Excuse, Verdict
+
+from .clusters import Cluster, clusters
+from .matrix import listed, matrix
+from .results import Run
+from .statuses import status, verdicts
+from .text import share
+
+
+@dataclass(frozen=True)
+class Known:
+    """One known failure that a run meets.
+
+    Args:
+        reason, link: as the known failure has them.
+        base: the backend that it is inherited from; empty for the backend's own.
+        failed: examples that it explains.
+        left_out: examples not run because of it.
+        members: the verdicts in which it explains some.
+    """
+
+    reason: str
+    link: str
+    base: str
+    failed: int
+    left_out: int
+    members: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True)
+class Divergences:
+    """The distinct ways in which a backend differs in a run.
+
+    Args:
+        known: those listed for the backend, the most cases first.
+        inherited: those that its base shows alike.
+        new: the others, by likely cause.
+        checked, failed: examples, of all verdicts.
+        left_out: examples not run because a known failure would end the process.
+        excused: of those that failed, the ones that a known failure explains.
+        thin: verdicts that rest on too few structures.
+    """
+
+    known: tuple[Known, ...]
+    inherited: tuple[Known, ...]
+    new: tuple[Cluster, ...]
+    checked: int
+    failed: int
+    left_out: int
+    excused: int
+    thin: tuple[Verdict, ...]
+
+    @property
+    def headline(self) -> str:
+        """`99.9 % of 208,800 cases conform; 31 known divergences, 0 new`."""
+        conforming = share(self.checked - self.failed, self.checked)
+        known = (
+            "1 known divergence" if len(self.known) == 1 else f"{len(self.known)} known divergences"
+        )
+        parts = [known]
+        if self.inherited:
+            parts.append(f"{len(self.inherited)} inherited from {self.inherited[0].base}")
+        parts.append(f"{len(self.new)} new")
+        said = f"{conforming} of {self.checked:,d} cases conform; {', '.join(parts)}"
+        if self.thin:
+            verb = "verdict is" if len(self.thin) == 1 else "verdicts are"
+            reasons = sorted({(v.thin or "").rpartition("(")[2].rstrip(")") for v in self.thin})
+            said += f"; {len(self.thin)} {verb} thin ({', '.join(reasons)})"
+        return said
+
+
+def divergences(run: Run) -> Divergences:
+    """The distinct ways in which a backend differs in a run.
+
+    Args:
+        run: the run.
+    """
+    found = verdicts(run)
+    groups: dict[tuple[str, str, str], list[tuple[Verdict, Excuse]]] = {}
+    for verdict in found:
+        for excuse in _excuses(verdict):
+            if excuse.excused or excuse.left_out:
+                key = (excuse.reason, excuse.link, excuse.base)
+                groups.setdefault(key, []).append((verdict, excuse))
+    told = [
+        Known(
+            *key,
+            sum(excuse.excused for _, excuse in held),
+            sum(excuse.left_out for _, excuse in held),
+            tuple(verdict for verdict, _ in held),
+        )
+        for key, held in groups.items()
+    ]
+    met = sorted((k for k in told if k.failed), key=lambda k: -k.failed)
+    return Divergences(
+        known=tuple(k for k in met if not k.base),
+        inherited=tuple(k for k in met if k.base),
+        new=clusters(listed(matrix(run), ("crashed", "hung", "failed"))),
+        checked=sum(v.examples.checked for v in found),
+        failed=sum(v.examples.failed for v in found),
+        left_out=sum(v.examples.left_out for v in found),
+        excused=sum(v.examples.excused for v in found),
+        thin=tuple(v for v in found if v.thin and v.status == "passed"),
+    )
+
+
+def _excuses(verdict: Verdict) -> tuple[Excuse, ...]:
+    """The known failures of a verdict; files of schema 2 tell them in its message only."""
+    if verdict.excuses or status(verdict) != "known":
+        return verdict.excuses
+    reason = (verdict.message or "known").partition("\n")[0].removeprefix("known failure: ")
+    return (Excuse(reason, excused=max(verdict.examples.failed, 1)),)
