@@ -7,7 +7,7 @@ import pytest
 
 from conformance.case import Numerics
 from conformance.formats import FORMATS, round_to
-from conformance.oracles import activations
+from conformance.oracles import activations, rounding
 from conformance.oracles.cells import affine, gru_cell
 from conformance.oracles.derivatives import leaf, pull_back
 from conformance.oracles.precision import Precision
@@ -100,10 +100,72 @@ def test_at_its_limit_a_slope_is_nothing_or_what_it_is_in_truth(
     name: str, at: float, true: float
 ) -> None:
     found = _slope(name, at)
-    assert found.value[0] == 0
-    assert true <= found.error[0] < 1.01 * true  # 1/cosh² and 0 pass, one rounding of 1 does not
+    assert found.value[0] == pytest.approx(true, rel=1e-4)
+    # 1/cosh² and 0 pass, one rounding of 1 does not.
+    assert found.value[0] <= found.error[0] < 1.01 * true
     # Where the true slope underflows there is but 0.
     assert _slope(name, 800.0).error[0] == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["tanh", "sigmoid"])
+def test_slope_bounds_cover_the_truth_and_every_usual_form(name: str, dtype: str) -> None:
+    generator, precision = np.random.default_rng(5), Precision.of(dtype)
+    spread = generator.choice([-1, 1], 3000) * 10 ** generator.uniform(-9, 3, 3000)
+    at = round_to(np.concatenate([spread, generator.uniform(-25, 25, 3000), [0.0]]), dtype)
+    x = leaf(at, precision)
+    (found,) = pull_back(
+        [getattr(activations, name)(x)], [exactly(np.ones(at.shape), precision)], [x]
+    )
+
+    def fl(values: np.ndarray) -> np.ndarray:
+        return round_to(values, dtype)
+
+    size, one = np.abs(at), fl(np.ones(at.shape))
+    with np.errstate(over="ignore"):
+        if name == "tanh":
+            t, cosh = fl(np.tanh(at)), fl(np.cosh(at))
+            decay, factor, true = fl(np.exp(-2 * size)), 4, 1 / np.cosh(at) ** 2
+            by_result = fl(1 - fl(t * t)), fl(fl(1 - t) * fl(1 + t))
+            by_cosh = fl(one / fl(cosh * cosh)), fl(fl(one / cosh) * fl(one / cosh))
+        else:
+            s, decay, factor = fl(1 / (1 + np.exp(-at))), fl(np.exp(-size)), 1
+            true = np.exp(-size) / (1 + np.exp(-size)) ** 2
+            by_result, by_cosh = (fl(fl(1 - s) * s),), ()
+        by_decay = fl(fl(factor * decay) / fl(fl(1 + decay) * fl(1 + decay)))
+    for got in (true, *by_result, *by_cosh, by_decay):
+        assert (np.abs(got - found.value) <= found.error).all()
+    assert found.error[-1] == 0
+    assert (found.error <= 13 * precision.unit + 8 * 2.0**-53 + 4 * precision.underflow).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_of_a_blend_cover_both_usual_forms(dtype: str) -> None:
+    generator, precision = np.random.default_rng(6), Precision.of(dtype)
+    a = round_to(generator.uniform(-50, 50, 2000), dtype)
+    n = round_to(generator.choice([-1.0, 0.0, 1.0], 2000), dtype)
+    h = round_to(
+        n + generator.standard_normal(2000) * np.exp2(-generator.integers(0, 9, 2000)), dtype
+    )
+    g = exactly(round_to(generator.standard_normal(2000), dtype), precision)
+    z, rest = activations.sigmoid_and_rest(exactly(a, precision))
+    leaves = [leaf(v, precision) for v in (z.value, n, h)]
+    z = rounding.with_node(z, leaves[0].node)
+    y = activations.blend(z, *leaves[1:], rest)
+    of_z, of_n, _ = pull_back([y], [g], [z, *leaves[1:]])
+
+    def fl(values: np.ndarray) -> np.ndarray:
+        return round_to(values, dtype)
+
+    stored = fl(z.value)
+    for got in (fl(g.value * fl(h - n)), fl(fl(g.value * h) - fl(g.value * n))):
+        assert (np.abs(got - of_z.value) <= of_z.error).all()
+    for got in (
+        fl(g.value * fl(1 - stored)),
+        fl(g.value - fl(g.value * stored)),
+        g.value / (1 + np.exp(a)),
+    ):
+        assert (np.abs(got - of_n.value) <= of_n.error).all()
 
 
 @pytest.mark.parametrize("name", ["tanh", "sigmoid"])

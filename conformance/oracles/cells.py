@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .activations import blend, relu, sigmoid, tanh
+from .activations import blend, relu, sigmoid, sigmoid_and_rest, tanh
 from .rounding import OWN, Rounded, exactly, join, multilinear
 
 Shape = tuple[int, ...]
@@ -137,6 +137,7 @@ def _as_one_sum(results: Sequence[Rounded], added: Rounded) -> Rounded:
         for result, magnitude in zip(results, magnitudes, strict=True)
     ]
     joint = reduce(np.add, [result.error for result in results]) + reduce(np.add, crossed)
+    joint += OWN * added.size  # the oracle adds one sum to the other
     if unit != added.precision.unit:  # accumulated otherwise, then stored
         joint = joint + added.precision.unit * (added.size + joint)
     error = np.maximum(added.error, joint)
@@ -187,10 +188,11 @@ def gru_step(a: Rounded, hidden: Hidden, w: Weights) -> Hidden:
     size = h.shape[-1]
     gates, last = np.s_[..., : 2 * size], np.s_[..., 2 * size :]
     b = w.of_hidden(h)
-    r, z = _gates(sigmoid(total(a.part(gates), b.part(gates))), 2)
+    both, rest = sigmoid_and_rest(total(a.part(gates), b.part(gates)))
+    r, z = _gates(both, 2)
     bias = None if w.bias_ih is None else w.bias_ih[last]
     n = tanh(_in_any_order(a.part(last), r * b.part(last), bias))
-    return (blend(z, n, h),)
+    return (blend(z, n, h, rest[..., size:]),)
 
 
 def _in_any_order(from_input: Rounded, from_hidden: Rounded, bias: Rounded | None) -> Rounded:

@@ -249,6 +249,10 @@ class Rounded:
         else:
             propagated = np.zeros(value.shape)
         inexact = value != 0
+        if not every(inexact):
+            lost = ~inexact & (self.value != 0) & (other.value != 0)
+            if some(lost):  # too small for the oracle's own format
+                propagated = propagated + FORMATS["float64"].tiny * lost
         if not every(propagated) and some((propagated == 0) & inexact):
             quanta = self.quanta * other.quanta
             inexact = inexact & ~(quanta >= precision.underflow)
