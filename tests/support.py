@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +17,7 @@ from conformance.backends.registry import devices_of
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Call, Case, Unsupported, Verdict
 from conformance.catalogue import CATALOGUE
+from conformance.checks import EVERY_CHECK
 from conformance.drawing import draw_cases
 from conformance.engine import Engine
 from conformance.items import Item
@@ -26,29 +29,79 @@ LAYERS = tuple(CATALOGUE)
 
 @lru_cache(maxsize=256)
 def cases(
-    layer: str, dtype: str = "float32", examples: int = 200, seed: int = 0
+    layer: str, dtype: str = "float32", examples: int = 200, seed: int = 0, *, invalid: bool = False
 ) -> tuple[Case, ...]:
     """The suite's own cases, kept between tests."""
-    return draw_cases(layer, dtype, examples, seed)
+    return draw_cases(layer, dtype, examples, seed, invalid=invalid)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What came of a check on one case after the other, up to the first that it fails on.
+
+    Args:
+        compared: cases that passed and in which something was compared.
+        comparisons: numbers or facts compared in them.
+        empty: cases that passed with nothing to compare, as those of an input without elements.
+        declined: cases that the backend declined.
+        beside: cases that the check does not apply to.
+        known: cases that were not run, because torch's own known failures cover them.
+        failure: the first, without shrinking; None where no case fails.
+        index: of the case that fails.
+    """
+
+    compared: int = 0
+    comparisons: int = 0
+    empty: int = 0
+    declined: int = 0
+    beside: int = 0
+    known: int = 0
+    failure: Failure | None = None
+    index: int | None = None
+
+    @property
+    def passed(self) -> bool:
+        """No case fails, and there is something in which none does.
+
+        Half of the cases that the check applies to have to be compared: a backend that declines
+        them, or answers without a number, passes nothing.
+        """
+        return self.failure is None and self.compared > self.empty + self.declined
+
+    @property
+    def said(self) -> str:
+        """The failure's message; empty where there is none."""
+        return "" if self.failure is None else str(self.failure)
 
 
 def first_failure(
     backend: Any, layer: str, check: str, dtype: str = "float32", examples: int = 200, seed: int = 0
-) -> tuple[int, Failure] | None:
-    """Index and failure of the first case that a check fails on, without shrinking."""
+) -> Search:
+    """Run a check on the cases of an item until it fails.
+
+    A caller asks for `passed` or for `failure`: no failure alone may be nothing at all.
+    """
     engine = Engine(backend, examples, seed)
     item = Item(layer, check, dtype, "cpu")
     numerics = numerics_of(backend, dtype)
-    for index, case in enumerate(cases(layer, dtype, examples, seed)):
+    found: Counter[str] = Counter()
+    invalid = EVERY_CHECK[check].invalid
+    for index, case in enumerate(cases(layer, dtype, examples, seed, invalid=invalid)):
         if any(entry.covers(case) for entry in known(layer, check, dtype)):
+            found["known"] += 1  # some would end this process
             continue
         try:
-            engine.try_case(item, case, numerics)
-        except (Unsupported, Inapplicable):
-            continue
+            comparisons = engine.try_case(item, case, numerics).comparisons
+        except Unsupported:
+            found["declined"] += 1
+        except Inapplicable:
+            found["beside"] += 1
         except Failure as failure:
-            return index, failure
-    return None
+            return Search(**found, failure=failure, index=index)
+        else:
+            found["compared" if comparisons else "empty"] += 1
+            found["comparisons"] += comparisons
+    return Search(**found)
 
 
 def verdict(

@@ -10,7 +10,7 @@ import planted
 import pytest
 import torch
 from conformance.strategies.layouts import LAYOUTS, possible
-from support import cases, known
+from support import cases, first_failure
 
 from conformance.backends import ModuleBackend
 from conformance.backends.declared import numerics_of
@@ -18,7 +18,7 @@ from conformance.backends.torch import backend as torch_backend
 from conformance.case import Call, Case, Unsupported
 from conformance.catalogue import CATALOGUE
 from conformance.checks import layout
-from conformance.trial import Evidence, Failure, Trial
+from conformance.trial import Evidence, Trial
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "layout"]
 SHAPES = [(), (3,), (2, 3), (2, 3, 4), (2, 3, 4, 5), (2, 3, 2, 3, 2), (1, 1), (0, 3), (2, 1, 3)]
@@ -27,19 +27,6 @@ SHAPES = [(), (3,), (2, 3), (2, 3, 4), (2, 3, 4, 5), (2, 3, 2, 3, 2), (1, 1), (0
 def _check(backend: Any, case: Case) -> Evidence:
     numerics = numerics_of(backend, case.call.dtype)
     return layout.check(Trial(backend, CATALOGUE[case.call.layer], case, numerics))
-
-
-def _caught(backend: Any, layer: str, dtype: str = "float32") -> Failure | None:
-    for case in cases(layer, dtype):
-        if any(entry.covers(case) for entry in known(layer, "layout", dtype)):
-            continue
-        try:
-            _check(backend, case)
-        except Unsupported:
-            continue
-        except Failure as failure:
-            return failure
-    return None
 
 
 def _backend(layer: str, implementation: Any) -> ModuleBackend:
@@ -53,17 +40,17 @@ def _backend(layer: str, implementation: Any) -> ModuleBackend:
 def test_bug_is_caught(bug: planted.Bug) -> None:
     # In float32 torch's own known failures cover all groups.
     backend = _backend(bug.layer, bug.implementation)
-    found = (_caught(backend, bug.layer, dtype) for dtype in ("float32", "float16"))
-    failure = next(filter(None, found), None)
-    assert failure is not None, bug.story
-    assert str(failure).startswith("with ")
-    assert "all else contiguous" in str(failure)
+    found = (first_failure(backend, bug.layer, "layout", d) for d in ("float32", "float16"))
+    said = next((search.said for search in found if search.failure), "")
+    assert said.startswith("with "), bug.story
+    assert "all else contiguous" in said
 
 
 @pytest.mark.parametrize("layer", ["Conv2d", "ConvTranspose2d", "LSTM", "Linear", "LazyConv1d"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_torch_passes(layer: str, dtype: str) -> None:
-    assert _caught(torch_backend, layer, dtype) is None
+    found = first_failure(torch_backend, layer, "layout", dtype)
+    assert found.passed, found
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -77,10 +64,14 @@ def test_put_keeps_the_numbers_and_changes_the_memory(shape: tuple[int, ...], dt
             array = np.array(np.broadcast_to(array.take([0], axis), shape))
         tensor = layer.put(array, name, dtype)
         np.testing.assert_array_equal(layer.get(tensor), array)
-        plain = tensor.is_contiguous() and tensor.storage_offset() == 0
-        # channels_last of one channel, say, is no other memory.
-        assert plain == (name == "contiguous") or name == "channels_last" or 0 in shape
-        assert name != "expanded" or 0 in tensor.stride()
+        assert (tensor.storage_offset() > 0) == (name == "offset")
+        if name == "channels_last":  # of one channel, say, it is no other memory
+            last = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+            assert tensor.is_contiguous(memory_format=last)
+        elif name != "offset":
+            assert tensor.is_contiguous() == (name == "contiguous")
+        if tensor.numel():
+            assert (0 in tensor.stride()) == (name == "expanded")
 
 
 def test_put_declines_what_it_cannot_make() -> None:
@@ -156,7 +147,7 @@ class _Handing(_Aliasing):
 
 
 def test_an_output_in_the_memory_of_an_input_is_caught() -> None:
-    assert _caught(_backend("Linear", _Aliasing), "Linear") is None
-    failure = _caught(_backend("Linear", _Handing), "Linear")
-    assert failure is not None
-    assert "output shares memory with input" in str(failure)
+    found = first_failure(_backend("Linear", _Aliasing), "Linear", "layout")
+    assert found.passed, found
+    found = first_failure(_backend("Linear", _Handing), "Linear", "layout")
+    assert "output shares memory with input" in found.said

@@ -77,15 +77,17 @@ def test_oracle_agrees_with_brute_force(layer: str) -> None:
         assert len(expected) == len(brutes)
         for oracle, brute in zip(expected, brutes, strict=True):
             assert oracle.shape == brute.shape, case
+            bounded = np.isfinite(oracle.error)
             near = np.abs(oracle.value - brute) <= oracle.error
-            assert (near | (oracle.value == brute))[np.isfinite(oracle.error)].all(), case
-            compared += brute.size
+            assert (near | (oracle.value == brute))[bounded].all(), case
+            compared += np.count_nonzero(bounded)
     assert compared > 100
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_oracle_agrees_with_torch_float64(layer: str) -> None:
-    assert first_failure(torch_backend, layer, "values", "float64", examples=60, seed=5) is None
+    found = first_failure(torch_backend, layer, "values", "float64", examples=60, seed=5)
+    assert found.passed, found
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,36 +9,17 @@ import numpy as np
 import planted
 import pytest
 import torch
-from support import LAYERS, cases, known
+from support import LAYERS, cases, first_failure
 from torch import nn
 
 from conformance.backends import ModuleBackend
-from conformance.backends.declared import numerics_of
 from conformance.backends.torch import backend as torch_backend
-from conformance.case import Call, Unsupported
+from conformance.case import Call
 from conformance.catalogue import CATALOGUE
-from conformance.checks import repeat, shape, values
-from conformance.trial import Failure, Trial
+from conformance.checks import repeat
+from conformance.trial import Trial
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "repeat"]
-Check = Callable[[Trial], Any]
-
-
-def _failure(
-    check: Check, backend: Any, layer: str, dtype: str = "float32", examples: int = 60
-) -> str | None:
-    """What a check says of the first case that it fails on."""
-    entries = known(layer, check.__module__.rpartition(".")[2], dtype)
-    for case in cases(layer, dtype, examples):
-        if any(entry.covers(case) for entry in entries):
-            continue
-        try:
-            check(Trial(backend, CATALOGUE[layer], case, numerics_of(backend, dtype)))
-        except Unsupported:
-            continue
-        except Failure as failure:
-            return str(failure)
-    return None
 
 
 def _backend(layer: str, implementation: Any) -> ModuleBackend:
@@ -50,13 +30,14 @@ def _backend(layer: str, implementation: Any) -> ModuleBackend:
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_torch_passes(layer: str) -> None:
-    assert _failure(repeat.check, torch_backend, layer, examples=12) is None
+    found = first_failure(torch_backend, layer, "repeat", examples=12)
+    assert found.passed, found
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_planted_bug_is_caught(bug: planted.Bug) -> None:
     backend = _backend(bug.layer, bug.implementation)
-    assert _failure(repeat.check, backend, bug.layer) is not None, bug.story
+    assert first_failure(backend, bug.layer, "repeat", examples=60).failure, bug.story
 
 
 class _Zeroing(nn.Linear):
@@ -142,15 +123,15 @@ class _DriftWithGradients(nn.Linear):
 )
 def test_a_bug_that_one_call_does_not_show(implementation: Any, said: str) -> None:
     backend = _backend("Linear", implementation)
-    assert said in str(_failure(repeat.check, backend, "Linear"))
-    for check in (shape.check, values.check):
-        assert _failure(check, backend, "Linear") is None
+    assert said in first_failure(backend, "Linear", "repeat", examples=60).said
+    for check in ("shape", "values"):
+        found = first_failure(backend, "Linear", check, examples=60)
+        assert found.passed, found
 
 
 def test_weights_shared_between_layers_are_noticed() -> None:
-    said = _failure(repeat.check, _backend("Linear", _SharedWeights), "Linear", examples=1)
-    assert said is not None
-    assert "another layer's answer" in said
+    found = first_failure(_backend("Linear", _SharedWeights), "Linear", "repeat", examples=1)
+    assert "another layer's answer" in found.said
 
 
 def test_keywords_that_a_layer_sorts_are_noticed() -> None:
@@ -169,7 +150,8 @@ def test_keywords_that_a_layer_sorts_are_noticed() -> None:
             return layer
 
     # A call gets its keywords unpacked: the lists in them are the caller's own.
-    assert "keywords after" in str(_failure(repeat.check, Backend("sorting"), "GRU"))
+    found = first_failure(Backend("sorting"), "GRU", "repeat", examples=60)
+    assert "keywords after" in found.said
 
 
 @pytest.mark.parametrize(

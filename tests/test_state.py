@@ -11,18 +11,17 @@ import numpy as np
 import planted
 import pytest
 import torch
-from support import LAYERS, SpoiledLayer, cases
+from support import LAYERS, Search, SpoiledLayer, cases, first_failure
 from torch import nn
 
 from conformance.backends import FunctionBackend, ModuleBackend, implements
-from conformance.backends.declared import numerics_of
 from conformance.backends.torch import backend as torch_backend
 from conformance.backends.torch_meta import backend as meta_backend
 from conformance.case import Case, Unsupported
 from conformance.catalogue import CATALOGUE
-from conformance.checks import state, values
+from conformance.checks import state
 from conformance.oracles import states
-from conformance.trial import Failure, Inapplicable, Trial
+from conformance.trial import Failure, Trial
 
 MODULES = [layer for layer in LAYERS if not layer.startswith("functional.")]
 BUGS = [
@@ -35,20 +34,9 @@ def _flawed(case: Case) -> bool:
     return case.call.layer.startswith("LazyConv") and case.inputs[0].size == 0  # type: ignore[union-attr]
 
 
-def _failure(
-    backend: Any, layer: str, dtype: str = "float32", examples: int = 60, check: Any = state
-) -> str | None:
-    """What a check says of the first case that it fails on."""
-    numerics = numerics_of(backend, dtype)
-    for case in cases(layer, dtype, examples):
-        try:
-            check.check(Trial(backend, CATALOGUE[layer], case, numerics))
-        except (Unsupported, Inapplicable):
-            continue
-        except Failure as failure:
-            if not _flawed(case):
-                return str(failure)
-    return None
+def _search(backend: Any, layer: str, check: str = "state", examples: int = 60) -> Search:
+    """What `state` says of a layer, unless another check is named."""
+    return first_failure(backend, layer, check, examples=examples)
 
 
 def _backend(layer: str, implementation: Any) -> ModuleBackend:
@@ -57,12 +45,13 @@ def _backend(layer: str, implementation: Any) -> ModuleBackend:
 
 @pytest.mark.parametrize("layer", MODULES)
 def test_torch_passes(layer: str) -> None:
-    assert _failure(torch_backend, layer, examples=12) is None
+    found = _search(torch_backend, layer, examples=12)
+    assert found.passed, found
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_planted_bug_is_caught(bug: planted.Bug) -> None:
-    assert _failure(_backend(bug.layer, bug.implementation), bug.layer) is not None, bug.story
+    assert _search(_backend(bug.layer, bug.implementation), bug.layer).failure, bug.story
 
 
 def test_torch_forgets_in_channels_of_a_loaded_lazy_convolution() -> None:
@@ -103,8 +92,8 @@ INITIAL = {
 @pytest.mark.parametrize("kind", INITIAL)
 def test_wrong_initial_values_are_noticed(kind: str) -> None:
     backend = _backend("Linear", _initialised(INITIAL[kind]))
-    assert "initial" in str(_failure(backend, "Linear"))
-    assert _failure(backend, "Linear", check=values) is None
+    assert "initial" in _search(backend, "Linear").said
+    assert _search(backend, "Linear", "values").passed
 
 
 def test_uniform_values_are_near_and_others_are_not() -> None:
@@ -173,12 +162,13 @@ DROPOUTS = {
 def test_wrong_dropout_is_noticed(kind: str) -> None:
     function, said = DROPOUTS[kind]
     backend = _dropout(function)
-    assert said in str(_failure(backend, "GRU", examples=120))
-    assert _failure(backend, "GRU", check=values, examples=30) is None
+    assert said in _search(backend, "GRU", examples=120).said
+    assert _search(backend, "GRU", "values", examples=30).passed
 
 
 def test_faithful_dropout_built_of_layers_passes() -> None:
-    assert _failure(_dropout(nn.functional.dropout), "GRU", examples=40) is None
+    found = _search(_dropout(nn.functional.dropout), "GRU", examples=40)
+    assert found.passed, found
 
 
 class _Bare(FunctionBackend):
@@ -204,7 +194,8 @@ class _Silent(ModuleBackend):
 def test_a_backend_without_an_initialisation_of_its_own_is_checked_after_load() -> None:
     case = cases("Linear", "float64", 5)[0]
     assert state.check(Trial(_Bare(), CATALOGUE["Linear"], case)).comparisons > 0
-    assert _failure(_Bare(), "Linear", "float64", examples=20) is None
+    found = first_failure(_Bare(), "Linear", "state", "float64", examples=20)
+    assert found.passed, found
 
 
 def test_what_is_not_offered_is_unsupported() -> None:
