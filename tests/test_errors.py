@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import planted
 import pytest
 from conformance.strategies.invalid import breaks
+from support import cases, first_failure
 
 from conformance.backends import ModuleBackend
 from conformance.backends.torch import backend as torch_backend
@@ -18,52 +18,34 @@ from conformance.case import Call, Case, Unsupported
 from conformance.catalogue import CATALOGUE
 from conformance.checks import errors
 from conformance.describe import case_text
-from conformance.drawing import draw_cases, shrink
+from conformance.drawing import shrink
 from conformance.encoding import decode_case, encode_case
 from conformance.engine import Engine
 from conformance.formats import round_to
 from conformance.items import Item
 from conformance.known import shipped
-from conformance.trial import Accepted, Failure, Inapplicable, Trial
+from conformance.outcomes import Outcome
+from conformance.trial import Accepted, Evidence, Failure, Inapplicable, Trial
 
 LAYERS = tuple(name for name, row in CATALOGUE.items() if row.invalid is not None)
 BUGS = [bug for bug in planted.BUGS if bug.check == "errors"]
 
 
-@lru_cache(maxsize=256)
-def _cases(layer: str, dtype: str = "float32", seed: int = 0) -> tuple[Case, ...]:
-    return draw_cases(layer, dtype, 200, seed, invalid=True)
+def _cases(layer: str) -> tuple[Case, ...]:
+    return cases(layer, invalid=True)
+
+
+REFUSED = Outcome("passed", evidence=Evidence(1))
 
 
 def _broken(layer: str, name: str) -> Case:
     return next(case for case in _cases(layer) if case.labels["broken"] == name)
 
 
-def _try(backend: Any, case: Case) -> Failure | None:
-    engine, layer = Engine(backend, 1, 0), case.call.layer
-    try:
-        engine.try_case(Item(layer, "errors", case.call.dtype, "cpu"), case)
-    except Failure as failure:
-        return failure
-    except (Unsupported, Inapplicable):
-        return None
-    return None
-
-
-def _first_failure(backend: Any, layer: str, dtype: str = "float32", seed: int = 0) -> Any:
-    """Index, case and failure of the first case that fails, known failures of torch excepted."""
-    known = [
-        entry
-        for entry in shipped("torch")
-        if entry.applies(layer=layer, check="errors", dtype=dtype, device="cpu", backend="torch")
-    ]
-    for index, case in enumerate(_cases(layer, dtype, seed)):
-        if any(entry.covers(case) for entry in known):
-            continue  # some would end this process
-        failure = _try(backend, case)
-        if failure is not None:
-            return index, case, failure
-    return None
+def _outcome(backend: Any, case: Case) -> Outcome:
+    """What `errors` says of a case: `passed` where the call is refused."""
+    item = Item(case.call.layer, "errors", case.call.dtype, "cpu")
+    return Engine(backend, 1, 0).outcome(item, case)
 
 
 def test_only_identity_has_no_invalid_call() -> None:
@@ -95,8 +77,8 @@ def test_cases_are_labelled_stateless_and_serialisable(layer: str) -> None:
 def test_torch_refuses_every_case(layer: str) -> None:
     few = ("Conv1d", "ConvTranspose1d", "LSTM", "LSTMCell", "functional.bilinear")
     for dtype in ("float32", "bfloat16")[: 2 if layer in few else 1]:
-        found = _first_failure(torch_backend, layer, dtype)
-        assert found is None, f"{case_text(found[1])}\n{found[2]}"
+        found = first_failure(torch_backend, layer, "errors", dtype)
+        assert found.passed, found
 
 
 @pytest.mark.parametrize(
@@ -105,7 +87,7 @@ def test_torch_refuses_every_case(layer: str) -> None:
 def test_pinned_cases_of_torch_fail(entry: Any) -> None:
     assert entry.case is not None
     assert entry.covers(entry.case)
-    assert _try(torch_backend, entry.case) is not None
+    assert _outcome(torch_backend, entry.case).status == "failed"
 
 
 def _backend(bug: planted.Bug) -> ModuleBackend:
@@ -117,8 +99,7 @@ def _backend(bug: planted.Bug) -> ModuleBackend:
 
 @pytest.mark.parametrize("bug", [pytest.param(bug, id=bug.name) for bug in BUGS])
 def test_bug_is_caught(bug: planted.Bug) -> None:
-    found = _first_failure(_backend(bug), bug.layer)
-    assert found is not None, bug.story
+    assert first_failure(_backend(bug), bug.layer, "errors").failure, bug.story
 
 
 class _Answering:
@@ -175,12 +156,17 @@ class _RefusalError(Exception):
 @pytest.mark.parametrize("layer", LAYERS)
 def test_accepting_everything_fails_for_every_documented_break(layer: str) -> None:
     backend = _Backend(np.zeros((2, 3)))
+    statuses = set()
     for case in _cases(layer):
-        failure = _try(backend, case)
-        assert (failure is None) == (case.labels["required"] == "customary")
-        if failure is not None:
-            assert "accepted silently: output of shape (2, 3)" in str(failure)
-            assert str(failure).startswith(case.labels["broken"])
+        outcome = _outcome(backend, case)
+        statuses.add(outcome.status)
+        if case.labels["required"] == "customary":
+            assert outcome.status == "invalid"
+        else:
+            assert outcome.status == "failed"
+            assert outcome.message.startswith(case.labels["broken"])
+        assert "accepted silently: output of shape (2, 3)" in outcome.message
+    assert "failed" in statuses
 
 
 @pytest.mark.parametrize(
@@ -188,21 +174,21 @@ def test_accepting_everything_fails_for_every_documented_break(layer: str) -> No
 )
 def test_an_exception_that_is_no_refusal_fails(error: BaseException) -> None:
     case = replace(_broken("Conv2d", "groups not positive"), unbroken=None)
-    failure = str(_try(_Backend(error), case))
+    failure = _outcome(_Backend(error), case).message
     assert failure.startswith("groups not positive (argument groups)")
     assert f"raised {type(error).__name__}: {error or 'no message'}" in failure.replace("''", "")
     assert "wanted a refusal: ValueError, TypeError or RuntimeError" in failure
-    customary = _try(
-        _Backend(error), replace(case, labels={**case.labels, "required": "customary"})
-    )
-    assert (customary is None) == isinstance(error, errors.ACCIDENTAL)
+    customary = replace(case, labels={**case.labels, "required": "customary"})
+    refused = isinstance(error, errors.ACCIDENTAL)
+    assert _outcome(_Backend(error), customary).message == ("" if refused else failure)
 
 
 def test_an_exception_that_the_unbroken_call_raises_too_blames_no_constraint() -> None:
     case = _broken("Conv2d", "groups not positive")
     assert case.unbroken is not None
-    assert _try(_Backend(KeyError("w")), case) is None
-    assert _try(_Backend(KeyError("w")), replace(case, unbroken=None)) is not None
+    assert _outcome(_Backend(KeyError("w")), case).status == "invalid"
+    blamed = _outcome(_Backend(KeyError("w")), replace(case, unbroken=None))
+    assert blamed.status == "failed"
 
 
 def test_what_a_backend_accepts_on_purpose_is_no_failure() -> None:
@@ -214,7 +200,7 @@ def test_what_a_backend_accepts_on_purpose_is_no_failure() -> None:
     trial = Trial(backend, CATALOGUE["Conv2d"], case)
     with pytest.raises(Accepted, match="groups not positive"):
         errors.check(trial)
-    assert _try(backend, _broken("Conv2d", "dilation not positive")) is not None
+    assert _outcome(backend, _broken("Conv2d", "dilation not positive")).status == "failed"
     item = Item("Conv2d", "errors", "float32", "cpu")
     verdict = Engine(backend, 60, 0).run(item)
     assert set(verdict.accepted) == {"groups not positive"}
@@ -233,16 +219,16 @@ def test_refusals_count_whatever_the_break() -> None:
             NotImplementedError(),
             NarrowError(),
         ):
-            assert _try(_Backend(error), case) is None
+            assert _outcome(_Backend(error), case) == REFUSED
 
 
 def test_a_backends_own_refusals_count() -> None:
     case = replace(_broken("Linear", "scalar input"), unbroken=None)
-    assert "raised _RefusalError" in str(_try(_Backend(_RefusalError()), case))
+    assert "raised _RefusalError" in _outcome(_Backend(_RefusalError()), case).message
     for refusals in ((_RefusalError,), [_RefusalError], _RefusalError):
-        assert _try(_Backend(_RefusalError(), refusals=refusals), case) is None
-    failure = _try(_Backend(IndexError(), refusals=(_RefusalError,)), case)
-    assert "ValueError, TypeError, RuntimeError or _RefusalError" in str(failure)
+        assert _outcome(_Backend(_RefusalError(), refusals=refusals), case) == REFUSED
+    outcome = _outcome(_Backend(IndexError(), refusals=(_RefusalError,)), case)
+    assert "ValueError, TypeError, RuntimeError or _RefusalError" in outcome.message
 
 
 def test_declined_cases_and_customary_ones_are_told_apart() -> None:
@@ -264,10 +250,12 @@ def test_a_lazy_backend_refuses_when_it_hands_out_values() -> None:
 
     backend = _Backend(np.zeros(1))
     backend.build = lambda call: Lazy(0, call)  # type: ignore[method-assign]
-    assert _try(backend, _broken("Conv2d", "groups not positive")) is None
+    assert _outcome(backend, _broken("Conv2d", "groups not positive")) == REFUSED
 
 
 def test_the_case_is_left_as_it_was() -> None:
+    spoiled: list[int] = []
+
     class Spoiling(_Answering):
         """Writes into what it is given."""
 
@@ -275,6 +263,7 @@ def test_the_case_is_left_as_it_was() -> None:
             """Spoil, then refuse."""
             for array in inputs:
                 if array is not None:
+                    spoiled.append(array.size)
                     array.fill(9)
             raise ValueError
 
@@ -282,8 +271,9 @@ def test_the_case_is_left_as_it_was() -> None:
     backend.build = lambda call: Spoiling(None, call)  # type: ignore[method-assign]
     for case in _cases("functional.bilinear")[:20]:
         before = encode_case(case)
-        _try(backend, case)
+        assert _outcome(backend, case) == REFUSED
         assert encode_case(case) == before
+    assert sum(spoiled) > 20
 
 
 PLAIN = {

@@ -48,6 +48,11 @@ def _modules() -> Iterator[tuple[str, Path]]:
 MODULES = dict(_modules())
 
 
+def test_every_room_has_modules() -> None:
+    for package in PACKAGES:
+        assert sum(name.rpartition(".")[0] == package for name in MODULES) > 5, package
+
+
 def _starts(name: str, *prefixes: str) -> bool:
     return any(name == p or name.startswith(p + ".") for p in prefixes)
 

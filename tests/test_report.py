@@ -309,6 +309,7 @@ def test_margins_that_are_no_numbers_are_left_out() -> None:
 def test_the_page_is_well_formed_and_its_links_lead_somewhere() -> None:
     page = Page(html.render(mixed()))
     assert len(page.ids) == len(set(page.ids))
+    assert len(page.links) > 10
     assert all(link.startswith("#") for link in page.links)
     assert {link[1:] for link in page.links if not link.startswith("#q=")} <= set(page.ids)
 
@@ -316,13 +317,17 @@ def test_the_page_is_well_formed_and_its_links_lead_somewhere() -> None:
 def test_every_failing_cell_links_to_its_failure() -> None:
     run = mixed()
     page = Page(html.render(run))
+    linked = []
     for row in summary.matrix(run).rows:
         for cell in row.cells:
             if cell and cell.tally.status in (*summary.BAD, "known"):
                 assert cell.worst is not None
                 assert f"#{cell.worst.id}" in page.links
-    for v in summary.listed(summary.matrix(run), (*summary.BAD, "known")):
-        assert v.id in page.ids
+                linked.append(cell.worst.status)
+    assert sorted(linked) == ["crashed", "failed", "hung", "known", "unchecked"]
+    listed = summary.listed(summary.matrix(run), (*summary.BAD, "known"))
+    assert len(listed) == 6
+    assert {v.id for v in listed} <= set(page.ids)
 
 
 def test_failures_are_told_in_full() -> None:

@@ -32,6 +32,7 @@ def _sequential(x: np.ndarray, w: np.ndarray, dtype: str) -> np.ndarray:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_bound_holds_for_any_order_and_is_not_void(dtype: str) -> None:
     generator = np.random.default_rng(1)
+    seen = 0
     for _ in range(200):
         n = int(generator.integers(1, 30))
         x = _operand(generator.standard_normal(n), dtype)
@@ -45,6 +46,8 @@ def test_bound_holds_for_any_order_and_is_not_void(dtype: str) -> None:
             x.value
         )
         assert (np.abs(dropped - y.value) > y.error)[large].all()
+        seen += np.count_nonzero(large)
+    assert seen > 50
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -89,17 +92,18 @@ def test_round_to_bfloat16_is_nearest_even() -> None:
     rounded = round_to(values, "bfloat16")
     assert rounded[0] == 1.0
     assert rounded[1] == 1 + 2.0**-6
-    assert np.isinf(rounded[2]) or rounded[2] <= FORMATS["bfloat16"].largest
+    assert rounded[2] == np.inf  # more than half a unit beyond the largest number
     assert rounded[3] == 0
     assert np.signbit(rounded[4])
     assert np.isinf(rounded[5])
     assert np.isnan(rounded[6])
     torch = pytest.importorskip("torch")
     many = np.random.default_rng(0).standard_normal(5000) * np.exp2(np.arange(5000) % 260 - 140)
-    ours = torch.from_numpy(round_to(many, "bfloat16"))
-    exact = torch.from_numpy(many.astype(np.float32)).to(torch.bfloat16).double()
-    single = many.astype(np.float32).astype(np.float64) == many
-    assert (ours == exact)[torch.from_numpy(single)].all()
+    single = many.astype(np.float32)  # torch would round a float64 twice
+    ours = round_to(single.astype(np.float64), "bfloat16")
+    theirs = torch.from_numpy(single).to(torch.bfloat16).double().numpy()
+    np.testing.assert_array_equal(ours, theirs)
+    assert np.count_nonzero((ours != 0) & (ours != single)) > 4000
 
 
 def test_round_to_refuses_what_is_no_format() -> None:

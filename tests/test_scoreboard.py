@@ -218,6 +218,7 @@ def test_page_is_self_contained_and_hostile_names_are_harmless() -> None:
     assert "\\x00" in text
     text.encode("utf-8")
     assert len(page.ids) == len(set(page.ids))
+    assert len(page.links) > 3
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
 
 

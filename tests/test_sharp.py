@@ -78,12 +78,16 @@ def test_every_regime_is_reached_and_its_answers_are_exact(layer: str, dtype: st
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("layer", ["RNNCell", "LSTMCell", "GRUCell"])
 def test_gradients_are_exact_too(layer: str, dtype: str) -> None:
+    exact = 0
     for case in cases(layer, dtype):
         if case.labels["regime"] in ("zero", "relu"):
             trial = _trial(case)
             inputs, parameters = gradients.expected(trial, gradients._cotangents(trial))
             for gradient in (*inputs, *parameters.values()):
-                assert gradient is None or not gradient.error.any()
+                if gradient is not None:
+                    assert not gradient.error.any()
+                    exact += gradient.value.size
+    assert exact > 500
 
 
 @pytest.mark.parametrize("layer", ["RNN", "LSTM", "GRU"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -101,6 +102,8 @@ def test_declining_every_fifth_call_fails() -> None:
     count = itertools.count()
     verdict = _verdict(lambda call: "busy" if next(count) % 5 == 0 else None)
     assert verdict.status == "failed"
+    assert "supported: the same call again" in str(verdict.message)
+    assert "reason 'busy'" in str(verdict.message)
 
 
 def test_declining_by_the_values_fails() -> None:
@@ -194,12 +197,14 @@ def test_unsupported_from_a_call_is_unsupported() -> None:
         verdict = Engine(backend, 40, 0).run(Item("Conv2d", check, "float32", "cpu"))
         assert verdict.status == "passed"
         assert set(verdict.examples.unsupported) == {"groups>1"}
+        assert verdict.examples.checked > 0
 
 
 def test_faithful_backend_passes_for_every_family() -> None:
     for layer in ("Conv1d", "ConvTranspose2d", "LSTM", "RNNCell", "Identity", "functional.linear"):
         verdict = Engine(torch_backend, 10, 0).run(Item(layer, "support", "bfloat16", "cpu"))
         assert verdict.status == "passed", verdict.message
+        assert verdict.examples.checked == 10
 
 
 @pytest.mark.parametrize(
@@ -241,9 +246,15 @@ def test_no_condition_is_made_of_one_case_each() -> None:
 
 def test_structure_is_all_but_the_values() -> None:
     cases = draw_cases("LSTM", "float32", 40, 0)
-    assert structure(cases[0]) == structure(cases[0])
+    for case in cases:
+        state = {name: array + 1 for name, array in case.call.state.items()}
+        inputs = tuple(None if x is None else x + 1 for x in case.inputs)
+        other = replace(case, call=replace(case.call, state=state), inputs=inputs, seed=-1)
+        assert structure(other) == structure(case)
+        trained = replace(case, call=replace(case.call, training=not case.call.training))
+        assert structure(trained) != structure(case)
+        assert features(trained)["training"] is not features(case)["training"]
     assert len({structure(case) for case in cases}) > 20
-    assert all(isinstance(features(case)["training"], bool) for case in cases)
 
 
 def _answers(reason: str | None) -> list[Answer]:
