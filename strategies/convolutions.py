@@ -14,28 +14,43 @@ from .arguments import Written, masks
 from .values import Filler, regimes, seeds
 from .windows import (
     Draw,
+    Window,
     conv_window,
-    extras,
     kernel_sizes,
     long_extras,
     long_transposed_extras,
+    narrow_paddings,
+    narrow_strides,
+    no_extras,
     padding_kinds,
     padding_modes,
+    thin_windows,
     transposed_window,
 )
 
 # plain: kernel_size only; full: a window for each dimension; square: one for all of them; long: the
-# last dimension is long, the others plain. Long ones are dear: one case in nineteen.
+# last dimension is long, the others plain; narrow: the last is strided and as short as it can be,
+# the others plain; thin: of many channels, and shorter than the kernel, at least in the first
+# dimension. Long ones are dear: one case in twenty-five, and as many of few products.
 profiles = st.sampled_from(
-    (*("plain", "full", "square", "depthwise", "pointwise", "wide") * 3, "long")
+    (
+        *("plain", "full", "square", "depthwise", "pointwise", "wide") * 3,
+        *("narrow", "narrow", "narrow", "thin", "thin", "long depthwise", "long"),
+    )
 )
 ONE_WINDOW = ("square", "depthwise", "wide")
+# Beside the last dimension all is plain.
+LAST_ONLY = ("long", "narrow")
+# Padded with zeros by a number, if at all.
+ZEROS_ONLY = ("plain", "narrow", "thin", "long depthwise")
 group_counts = st.sampled_from((1, 1, 2, 3))
 channels = st.integers(1, 3)
 wide_channels = st.sampled_from((8, 16, 17, 32))
+thin_channels = st.sampled_from((8, 16, 17))
 batches = st.sampled_from((None, 1, 2, 3, 0))
 # 17 is one more than kernels take at a time; not of large samples, one case in sixteen.
 large_batches = st.sampled_from((None, 1, 2, 3, 0) * 3 + (17,))
+narrow_batches = st.sampled_from((None, 1, 2, 2, 3))
 yes_no = st.booleans()
 # The default first: left out is plainest.
 biases = st.sampled_from((True, False))
@@ -45,7 +60,9 @@ def _channels(draw: Draw, profile: str) -> tuple[int, int, int]:
     """groups, in_channels, out_channels."""
     if profile == "plain":
         return 1, draw(channels), draw(channels)
-    if profile == "depthwise":
+    if profile == "thin":
+        return 1, draw(thin_channels), draw(thin_channels)
+    if profile in ("depthwise", "long depthwise"):
         groups = draw(st.integers(2, 4))
         return groups, groups, groups * draw(channels)
     if profile == "wide":
@@ -53,6 +70,41 @@ def _channels(draw: Draw, profile: str) -> tuple[int, int, int]:
         return groups, groups * draw(wide_channels), groups * draw(wide_channels)
     groups = draw(group_counts)
     return groups, groups * draw(channels), groups * draw(channels)
+
+
+def _plain(profile: str, left: int) -> bool:
+    """Whether a dimension's stride, padding and dilation keep their defaults.
+
+    Args:
+        profile: of the case.
+        left: how many dimensions are to be drawn yet, 1 = the last.
+    """
+    return profile in ("plain", "long depthwise") or (profile in LAST_ONLY and left > 1)
+
+
+def _of_last(
+    profile: str, left: int, long: st.SearchStrategy[int]
+) -> dict[str, st.SearchStrategy[int]]:
+    """What a window's numbers are drawn from, where its dimension is a special one.
+
+    Args:
+        profile: of the case.
+        left: how many dimensions are to be drawn yet, 1 = the last.
+        long: extras of a long dimension.
+    """
+    if left > 1:
+        return {}
+    if profile == "narrow":
+        return {"strides": narrow_strides, "paddings": narrow_paddings, "extras": no_extras}
+    return {"extras": long} if profile in ("long", "long depthwise") else {}
+
+
+def _batches(profile: str) -> st.SearchStrategy[int | None]:
+    """The sizes of a batch; large samples come in small ones."""
+    if profile == "narrow":
+        return narrow_batches
+    small = profile in ("wide", "thin", "long", "long depthwise")
+    return batches if small else large_batches
 
 
 def _terms(
@@ -86,6 +138,37 @@ def _case(
     return Case(call, inputs, keywords, labels=labels, seed=seed)
 
 
+def _conv_windows(draw: Draw, profile: str, dims: int, kind: str, mode: str) -> list[Window]:
+    """A window for each dimension of a convolution; kind and mode are those of the padding."""
+    count = 1 if profile in ONE_WINDOW else dims
+    return [
+        conv_window(
+            draw,
+            kernel_sizes(profile, dims, left),
+            plain=_plain(profile, left),
+            padding_kind=kind,
+            padding_mode=mode,
+            **_of_last(profile, left, long_extras),
+        )
+        for left in range(count, 0, -1)
+    ] * (dims // count)
+
+
+def _transposed_windows(draw: Draw, profile: str, dims: int, *, sized: bool) -> list[Window]:
+    """A window for each dimension of a transposed convolution."""
+    count = 1 if profile in ONE_WINDOW else dims
+    return [
+        transposed_window(
+            draw,
+            kernel_sizes(profile, dims, left),
+            plain=_plain(profile, left),
+            sized=sized,
+            **_of_last(profile, left, long_transposed_extras),
+        )
+        for left in range(count, 0, -1)
+    ] * (dims // count)
+
+
 @st.composite
 def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of a convolution.
@@ -97,23 +180,16 @@ def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """
     functional = layer.startswith("functional.")
     profile = draw(profiles)
-    plain = profile == "plain"
-    mode = "zeros" if functional or plain else draw(padding_modes)
-    kind = "number" if plain else draw(padding_kinds)
-    count = 1 if profile in ONE_WINDOW else dims
-    windows = [
-        conv_window(
-            draw,
-            kernel_sizes(profile, dims, left),
-            plain=plain or (profile == "long" and left > 1),
-            padding_kind=kind,
-            padding_mode=mode,
-            extras=long_extras if profile == "long" and left == 1 else extras,
-        )
-        for left in range(count, 0, -1)
-    ] * (dims // count)
+    zeros = profile in ZEROS_ONLY
+    mode = "zeros" if functional or zeros else draw(padding_modes)
+    kind = "number" if zeros else draw(padding_kinds)
+    windows = (
+        thin_windows(draw, dims, transposed=False)
+        if profile == "thin"
+        else _conv_windows(draw, profile, dims, kind, mode)
+    )
     groups, in_channels, out_channels = _channels(draw, profile)
-    batch = draw(batches if profile in ("wide", "long") else large_batches)
+    batch = draw(_batches(profile))
     bias = draw(biases)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
@@ -162,21 +238,14 @@ def transposed_convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Ca
     """
     functional = layer.startswith("functional.")
     profile = draw(profiles)
-    plain = profile == "plain"
-    sized = draw(yes_no) if not (functional or plain) else False
-    count = 1 if profile in ONE_WINDOW else dims
-    windows = [
-        transposed_window(
-            draw,
-            kernel_sizes(profile, dims, left),
-            plain=plain or (profile == "long" and left > 1),
-            sized=sized,
-            extras=long_transposed_extras if profile == "long" and left == 1 else extras,
-        )
-        for left in range(count, 0, -1)
-    ] * (dims // count)
+    sized = draw(yes_no) if not (functional or profile == "plain") else False
+    windows = (
+        thin_windows(draw, dims, transposed=True)
+        if profile == "thin"
+        else _transposed_windows(draw, profile, dims, sized=sized)
+    )
     groups, in_channels, out_channels = _channels(draw, profile)
-    batch = draw(batches if profile in ("wide", "long") else large_batches)
+    batch = draw(_batches(profile))
     bias = draw(biases)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)

@@ -15,10 +15,16 @@ pointwise_kernels = st.just(1)
 long_kernels = st.sampled_from((1, 2, 3, 4, 5, 7))
 # Of the long dimension: kernels that are computed by way of a Fourier transform begin at some 16.
 longest_kernels = st.sampled_from((1, 2, 3, 17, 17))
+thin_kernels = st.sampled_from((2, 3, 3, 5))
+narrow_kernels = st.sampled_from((1, 1, 2, 3))
 strides = st.sampled_from((1, 2, 3, 4))
+thin_strides = st.sampled_from((1, 2))
+narrow_strides = st.sampled_from((2, 3))
 dilations = st.sampled_from((1, 2, 3))
 paddings = st.sampled_from((0, 0, 0, 1, 2, 3))
+narrow_paddings = st.sampled_from((0, 1, 1))
 extras = st.integers(0, 3)
+no_extras = st.just(0)
 # Beyond 64 outputs, where kernels are cut into blocks; a transposed convolution makes more of less.
 long_extras = st.integers(64, 80)
 long_transposed_extras = st.integers(33, 40)
@@ -51,12 +57,15 @@ def kernel_sizes(profile: str, dims: int, left: int) -> st.SearchStrategy[int]:
     """Kernel sizes of a profile: fewer dimensions allow longer kernels.
 
     Args:
-        profile: "pointwise" is a kernel of 1, "long" has a long last dimension.
+        profile: "pointwise" is a kernel of 1, "long" has a long last dimension, "narrow" a
+            short one.
         dims: number of spatial dimensions.
         left: how many dimensions are to be drawn yet, 1 = the last.
     """
-    if profile == "long" and left == 1:
+    if left == 1 and profile in ("long", "long depthwise"):
         return longest_kernels
+    if left == 1 and profile == "narrow":
+        return narrow_kernels
     if profile == "pointwise":
         return pointwise_kernels
     return long_kernels if dims == 1 else kernels
@@ -69,6 +78,8 @@ def conv_window(
     plain: bool,
     padding_kind: str,
     padding_mode: str,
+    strides: st.SearchStrategy[int] = strides,
+    paddings: st.SearchStrategy[int] = paddings,
     extras: st.SearchStrategy[int] = extras,
 ) -> Window:
     """A window and an input length, from the output length backwards: always valid.
@@ -79,6 +90,7 @@ def conv_window(
         plain: stride, dilation and padding keep their defaults.
         padding_kind: "number", "same" or "valid".
         padding_mode: decides how long an input must be to be padded.
+        strides, paddings: unless plain.
         extras: outputs beside the first.
     """
     kernel = draw(kernels)
@@ -109,6 +121,8 @@ def transposed_window(
     *,
     plain: bool,
     sized: bool,
+    strides: st.SearchStrategy[int] = strides,
+    paddings: st.SearchStrategy[int] = paddings,
     extras: st.SearchStrategy[int] = extras,
 ) -> Window:
     """A window of a transposed convolution and an input length, always valid.
@@ -118,6 +132,7 @@ def transposed_window(
         kernels: kernel sizes.
         plain: all but the kernel keep their defaults.
         sized: the output's size is passed to forward.
+        strides, paddings: unless plain.
         extras: inputs beside the first.
     """
     kernel = draw(kernels)
@@ -133,3 +148,29 @@ def transposed_window(
         padding = min(padding, (full - 1) // 2)
     size = full - 2 * padding + extra
     return Window(kernel, stride, dilation, padding, length, extra, size)
+
+
+def thin_windows(draw: Draw, dims: int, *, transposed: bool) -> list[Window]:
+    """One padded window in all dimensions, the input below its length, at least in the first.
+
+    Some windows then reach into the padding on both sides, some taps see nothing but padding. Of a
+    transposed convolution it is the output that is thin, as its gradients are convolutions of that.
+
+    Args:
+        draw: Hypothesis's.
+        dims: number of spatial dimensions.
+        transposed: windows of a transposed convolution.
+    """
+    kernel, stride = draw(thin_kernels), draw(thin_strides)
+    padding = draw(st.integers(1, max(1, kernel // 2)))
+    least = max(1, kernel - 2 * padding)
+    count = draw(st.sampled_from((1, dims)))
+    longest = (kernel, *(kernel + 2,) * (count - 1))
+    lengths = [draw(st.integers(least, most)) for most in longest] * (dims // count)
+    if not transposed:
+        return [Window(kernel, stride, 1, padding, n) for n in lengths]
+    steps = [divmod(n + 2 * padding - kernel, stride) for n in lengths]
+    return [
+        Window(kernel, stride, 1, padding, step + 1, rest, n)
+        for n, (step, rest) in zip(lengths, steps, strict=True)
+    ]
