@@ -324,7 +324,7 @@ def test_a_pinned_hang_has_the_time_of_compiling_in_its_copy() -> None:
         engine = Engine(backend, 20, 0, known, note=lambda *said: None, copied=copied)
         assert engine.run(item).status == "known"
         more = DOZEN * 0.5 if isinstance(backend, _Compiler) else 0.0
-        # First a plain case, to see that one lives in a copy; then the pinned one, then those drawn.
+        # A plain case has to live in a copy first; then come the pinned case and those drawn.
         assert asked[0] == ALLOWED["crashed"] + more
         assert set(asked[1:]) == {ALLOWED["hung"] + more}
 
