@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from conformance.drawn import defaults
 from conformance.encoding import decode_case, encode_case
 from conformance.formats import round_to
 from conformance.oracles.convolution import paddings, per_dimension
-from conformance.trial import Failure
+from conformance.trial import Failure, Trial
 
 CONVS = tuple(name for name in LAYERS if "conv" in name.lower())
 RECURRENT = ("RNN", "LSTM", "GRU")
@@ -33,6 +34,16 @@ def test_torch_accepts_every_case(layer: str) -> None:
     found = first_failure(torch_backend, layer, "shape", "float32", examples=200, seed=3)
     assert found.passed, found
     assert found.compared + found.known == 200
+
+
+@pytest.mark.parametrize("layer", [name for name in CONVS if "ConvTranspose" in name])
+def test_a_call_is_valid_without_the_output_size_that_it_is_given(layer: str) -> None:
+    """Checks make further calls of a layer without it; torch refuses one that has no output."""
+    sized = [case for case in cases(layer) if "output_size" in case.keywords]
+    assert sized
+    for case in sized:
+        plain = Trial(torch_backend, CATALOGUE[layer], replace(case, keywords={}))
+        plain.layer(*plain.natives)
 
 
 @pytest.mark.parametrize(
