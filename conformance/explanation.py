@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .case import Case, Verdict
+from .checks import EVERY_CHECK
 from .describe import case_text
 from .encoding import decode_case, encode_case
+from .excuses import Excuses
 from .isolation.limits import Limits, share_of_memory
 from .isolation.process import Child, ChildError, Died
 from .known import Known, KnownError, applying, read
@@ -114,7 +116,14 @@ def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
         return []
     try:
         case = decode_case(verdict.case)
-        return [entry for entry in found if entry.covers(case)]
+        check = EVERY_CHECK[verdict.check]
+        explaining = [Excuses((entry,), check.relaid) for entry in found]
+        message = verdict.message or ""
+        return [
+            entry
+            for entry, excuses in zip(found, explaining, strict=True)
+            if excuses.explaining(case, message) is not None
+        ]
     except (KeyError, TypeError, ValueError):
         return []
 

@@ -11,6 +11,7 @@ from .case import Case
 from .catalogue import CATALOGUE
 from .checks import EVERY_CHECK
 from .copies import ALLOWED
+from .excuses import Excuses
 from .items import Item
 from .known import Known
 from .outcomes import Outcome
@@ -85,8 +86,8 @@ def _checks(item: Item, entry: Known, case: Case) -> list[str]:
 def _tried(engine: Engine, item: Item, index: int, entry: Known, case: Case) -> Outcome:
     """The outcome of a pinned case, in a copy of the process where it is to end that."""
     if entry.deadly:
-        deadly = lambda other: entry if entry.covers(other) else None  # noqa: E731
-        if engine.copies.serve(item, deadly):
+        excuses = Excuses((entry,), EVERY_CHECK[item.check].relaid)
+        if engine.copies.serve(item, excuses.deadly):
             copied = engine.copies.run(item, case, ALLOWED[entry.status])
             # With all the time that a case has it may come to an end.
             if copied is not None and copied.status == entry.status:
