@@ -251,7 +251,9 @@ def _weighed(cotangent: Rounded, n: Rounded, h: Rounded) -> Rounded:
     products = sum(np.where(part.error == 0, 0.0, part.reach) for part in parts)
     unit = precision.unit + OWN
     apart = inherited + unit * (products + together.size + inherited) + 3 * precision.underflow
-    error = np.where(products == 0, together.error, np.maximum(together.error, apart))
+    # Equal products are rounded alike.
+    alike = (products == 0) | ((own == 0) & (h.value == n.value))
+    error = np.where(alike, together.error, np.maximum(together.error, apart))
     return together.with_error(error)
 
 
