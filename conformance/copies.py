@@ -53,11 +53,27 @@ class Copies:
         Returns:
             None where no copy can tell, or too much time went to cases that hang.
         """
+        if not self.serve(item, excuses.deadly):
+            return None
+        return self._within_patience(item, case, ALLOWED[entry.status])
+
+    def careful(self, item: Item, case: Case) -> Outcome | None:
+        """The outcome of a case in a copy, since another case of the layer ended the process.
+
+        Args:
+            item, case: what to run.
+
+        Returns:
+            None where too much time went to cases that hang.
+        """
+        return self._within_patience(item, case, ALLOWED["hung"])
+
+    def _within_patience(self, item: Item, case: Case, seconds: float) -> Outcome | None:
         spent = self._hanging[1] if self._hanging[0] == item else 0.0
-        if spent > HANGING or not self.serve(item, excuses.deadly):
+        if spent > HANGING:
             return None
         started = time.monotonic()
-        outcome = self.run(item, case, ALLOWED[entry.status])
+        outcome = self.run(item, case, seconds)
         if outcome is not None and outcome.status == "hung":
             self._hanging = item, spent + time.monotonic() - started
         return outcome

@@ -138,9 +138,11 @@ class Engine:
                 continue
             excuses.begin(case)
             self.note("checking", index, log.checked)
-            outcome = self._outcome(item, case, numerics, excuses)
+            outcome = self._outcome(item, case, numerics, excuses, careful=bool(lost))
             if outcome is None:
                 log.left_out(index)
+            elif outcome.status in ("crashed", "hung") and excuses.deadly(case) is None:
+                log.lost(index)
             elif outcome.status == "passed":
                 log.passed(index, case, outcome.evidence)
             elif outcome.status == "unsupported":
@@ -160,10 +162,21 @@ class Engine:
         return self._concluded(item, numerics, excuses, left, stream, log, failures)
 
     def _outcome(
-        self, item: Item, case: Case, numerics: Numerics | None, excuses: Excuses
+        self,
+        item: Item,
+        case: Case,
+        numerics: Numerics | None,
+        excuses: Excuses,
+        *,
+        careful: bool,
     ) -> Outcome | None:
-        """The outcome of a case; None where it is left out because it would end the process."""
+        """The outcome of a case; None where it is left out because it would end the process.
+
+        Where cases of the layer have ended the process, all others run in copies of it.
+        """
         entry = excuses.deadly(case)
+        if entry is None and careful and self.copies.serve(item, excuses.deadly):
+            return self.copies.careful(item, case)
         if entry is None:
             return self.outcome(item, case, numerics)
         outcome = self.copies.deadly(item, case, entry, excuses)

@@ -334,3 +334,42 @@ def test_a_reproducer_of_a_death_says_when_the_check_makes_more_calls() -> None:
     said = "The check makes more calls than this"
     assert said in reproducer(trial, "layout", "it died", deadly=True)
     assert said not in reproducer(trial, "values", "it died", deadly=True)
+
+
+MORTAL = """
+import os, time
+from types import SimpleNamespace
+import torch
+from conformance.backends import ModuleBackend
+
+class Mortal(torch.nn.Linear):
+    def forward(self, input):
+        if self.out_features > 3 and self.in_features > 1:
+            os.abort() if KIND == "crash" else time.sleep(1e6)
+        y = super().forward(input)
+        return y if self.bias is not None else y + 1
+
+Mortal.__name__ = Mortal.__qualname__ = "Linear"
+mortal = ModuleBackend("mortal", nn=SimpleNamespace(Linear=Mortal))
+based = ModuleBackend("based", nn=SimpleNamespace(Linear=Mortal), base="plugged:mortal")
+"""
+
+
+@pytest.mark.parametrize(("kind", "status"), [("crash", "crashed"), ("hang", "hung")])
+def test_the_other_cases_of_an_item_are_judged_after_the_process_is_lost(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, suite: Any, kind: str, status: str
+) -> None:
+    pytester.makepyfile(plugged=f"KIND = {kind!r}\n{MORTAL}", patient=PATIENT)
+    _, verdicts = suite(
+        "-p", "patient", "--conformance-backend=plugged:mortal", "--conformance-layer=Linear",
+        "--conformance-check=shape,values", "--conformance-timeout=4", "--conformance-examples=60",
+    )  # fmt: skip
+    shape, values = verdicts["Linear-shape-float32-cpu"], verdicts["Linear-values-float32-cpu"]
+    assert shape["status"] == values["status"] == status
+    # Shrunk: no plainer case is lost.
+    assert shape["call"].startswith("Linear(2, 4")
+    # The wrong values of other cases are told as well.
+    assert any("wrong of" in cause["message"] for cause in values["others"])
+    # What one check lost, the other does not wait for.
+    assert values["examples"]["lost"] >= 1
+    assert "see Linear-shape-float32-cpu" in values["message"]
