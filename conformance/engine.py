@@ -159,7 +159,7 @@ class Engine:
                     failures.setdefault(outcome.kind, []).append(index)
                 else:
                     excuses.excuse(entry)
-        return self._concluded(item, numerics, excuses, left, stream, log, failures)
+        return self._concluded(item, numerics, excuses, left, stream, log, failures, bool(lost))
 
     def _outcome(
         self,
@@ -195,8 +195,12 @@ class Engine:
         stream: Stream,
         log: Log,
         failures: Mapping[str, list[int]],
+        careful: bool,
     ) -> Verdict:
-        causes = investigate(self, item, numerics, excuses, failures, stream, log, left)
+        careful = careful and self.copies.serve(item, excuses.deadly)
+        causes = investigate(
+            self, item, numerics, excuses, failures, stream, log, left, careful=careful
+        )
         causes += [
             Cause(
                 f"the known failure {entry.reason!r} fails too often\n"

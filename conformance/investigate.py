@@ -49,6 +49,8 @@ def investigate(
     stream: Stream,
     log: Log,
     left: Callable[[], float],
+    *,
+    careful: bool = False,
 ) -> list[Cause]:
     """Every distinct cause among an item's failing cases.
 
@@ -62,8 +64,11 @@ def investigate(
         failures: for each kind of failure the indices of the cases that fail so.
         stream, log: the cases and their outcomes so far.
         left: seconds of the item's budget that are left.
+        careful: run cases in copies of the process; some of the layer's have ended it.
     """
-    investigation = _Investigation(engine, item, numerics, excuses, stream, log, left)
+    investigation = _Investigation(
+        engine, item, numerics, excuses, stream, log, left, careful=careful
+    )
     started, found = time.monotonic(), list[_Found]()
     most = MOST_INVALID if stream.invalid else MOST
     rest: list[str] = []
@@ -99,7 +104,10 @@ class _Investigation:
         stream: Stream,
         log: Log,
         left: Callable[[], float],
+        *,
+        careful: bool,
     ) -> None:
+        self._careful = careful
         self._engine, self._item, self._numerics = engine, item, numerics
         self._excuses, self._stream, self._left = excuses, stream, left
         self._checked = log.checked
@@ -175,7 +183,13 @@ class _Investigation:
         if self._left() < self._allowed or self._excuses.deadly(candidate) is not None:
             return None
         self._engine.note("shrinking", index, self._checked)
-        outcome = self._engine.outcome(self._item, candidate, self._numerics)
+        if self._careful:
+            copied = self._engine.copies.careful(self._item, candidate)
+            if copied is None or copied.status in ("crashed", "hung"):
+                return None
+            outcome = copied
+        else:
+            outcome = self._engine.outcome(self._item, candidate, self._numerics)
         if outcome.status == "failed":
             entry = self._excuses.explaining(candidate, outcome.message, outcome.layouts)
             if self._engine.reference.inherited(self._item, candidate, outcome, entry) is not None:

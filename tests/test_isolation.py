@@ -365,11 +365,12 @@ def test_the_other_cases_of_an_item_are_judged_after_the_process_is_lost(
         "--conformance-check=shape,values", "--conformance-timeout=4", "--conformance-examples=60",
     )  # fmt: skip
     shape, values = verdicts["Linear-shape-float32-cpu"], verdicts["Linear-values-float32-cpu"]
-    assert shape["status"] == values["status"] == status
+    assert shape["status"] == status
     # Shrunk: no plainer case is lost.
     assert shape["call"].startswith("Linear(2, 4")
-    # The wrong values of other cases are told as well.
-    assert any("wrong of" in cause["message"] for cause in values["others"])
-    # What one check lost, the other does not wait for.
+    assert shape["examples"]["checked"] > 10
+    # What one check lost, the other does not wait for; what else is wrong it tells.
+    assert values["status"] == "failed"
+    assert "wrong of" in values["message"]
     assert values["examples"]["lost"] >= 1
     assert "see Linear-shape-float32-cpu" in values["message"]
