@@ -15,6 +15,7 @@ from .values import Filler, regimes, seeds
 from .windows import (
     Draw,
     Window,
+    any_extras,
     conv_window,
     kernel_sizes,
     long_extras,
@@ -96,7 +97,9 @@ def _of_last(
         return {}
     if profile == "narrow":
         return {"strides": narrow_strides, "paddings": narrow_paddings, "extras": no_extras}
-    return {"extras": long} if profile in ("long", "long depthwise") else {}
+    if profile == "long depthwise":
+        return {"extras": any_extras}
+    return {"extras": long} if profile == "long" else {}
 
 
 def _batches(profile: str) -> st.SearchStrategy[int | None]:
