@@ -68,6 +68,10 @@ class Copies:
         """
         return self._within_patience(item, case, ALLOWED["hung"])
 
+    def renew_patience(self) -> None:
+        """Let cases hang again: what comes next is another search."""
+        self._hanging = (None, 0.0)
+
     def _within_patience(self, item: Item, case: Case, seconds: float) -> Outcome | None:
         spent = self._hanging[1] if self._hanging[0] == item else 0.0
         if spent > HANGING:

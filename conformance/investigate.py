@@ -69,6 +69,7 @@ def investigate(
     investigation = _Investigation(
         engine, item, numerics, excuses, stream, log, left, careful=careful
     )
+    engine.copies.renew_patience()
     started, found = time.monotonic(), list[_Found]()
     most = MOST_INVALID if stream.invalid else MOST
     rest: list[str] = []
@@ -142,7 +143,7 @@ class _Investigation:
             said = outcome.message if outcome is not None and outcome.status == "failed" else kind
             failure = Failure(said)
             note = "\nnote: the same case did not fail again when it was repeated"
-            if outcome is not None and outcome.status == "failed":
+            if outcome is None or outcome.status == "failed":
                 note = ""
         else:
             case, failure = minimal

@@ -110,7 +110,8 @@ def failed(
         causes: why it fails, the worst status first; at least one.
     """
     order = ("crashed", "hung", "failed")
-    first, *others = sorted(causes, key=lambda cause: order.index(cause.status))
+    distinct = {(cause.status, cause.call, cause.message): cause for cause in causes}
+    first, *others = sorted(distinct.values(), key=lambda cause: order.index(cause.status))
     more = [f"another cause: {cause.message}" for cause in others]
     return make(
         item, first.status, examples, **{

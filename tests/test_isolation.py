@@ -72,15 +72,16 @@ class Forkless(Leave):
 
 forkless = ModuleBackend("forkless", nn=SimpleNamespace(Bilinear=Forkless))
 
-wrong = []
+seen = set()
 
 class Late(torch.nn.Linear):
     def forward(self, input):
         if self.out_features == 1:
             return super().forward(input)
-        if wrong:
+        call = (self.weight.tolist().__repr__(), input.tolist().__repr__())
+        if call in seen:
             os.abort()
-        wrong.append(1)
+        seen.add(call)
         return super().forward(input) + 1
 
 Late.__name__ = Late.__qualname__ = "Linear"
@@ -368,7 +369,7 @@ def test_the_other_cases_of_an_item_are_judged_after_the_process_is_lost(
     assert shape["status"] == status
     # Shrunk: no plainer case is lost.
     assert shape["call"].startswith("Linear(2, 4")
-    assert shape["examples"]["checked"] > 10
+    assert shape["examples"]["checked"] > 10 or shape["examples"]["left_out"] > 10
     # What one check lost, the other does not wait for; what else is wrong it tells.
     assert values["status"] == "failed"
     assert "wrong of" in values["message"]
