@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -59,3 +60,14 @@ def test_swapped_gates_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_lost_mode_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "_MODES", dict.fromkeys(adapter._MODES, "constant"))
     assert _status("Conv1d", dtype="float16", examples=200) == "failed"
+
+
+@pytest.mark.parametrize("layer", ["functional.conv1d", "functional.conv_transpose1d"])
+@pytest.mark.parametrize("shape", [(1,), (2,), (4,), (), (1, 3)])
+def test_a_bias_of_another_shape_is_refused(layer: str, shape: tuple[int, ...]) -> None:
+    function = adapter.backend.build(Call(layer, {}, {}, "float32", "cpu"))
+    weight = (3, 2, 1) if layer == "functional.conv1d" else (2, 3, 1)
+    x, w = function.put(np.ones((1, 2, 4))), function.put(np.ones(weight))
+    assert function.get(function(x, w, function.put(np.ones(3)))).shape == (1, 3, 4)
+    with pytest.raises(ValueError, match=re.escape(f"bias of shape {shape}: expected (3,)")):
+        function(x, w, function.put(np.ones(shape)))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 from support import assert_declined, status
 
 pytest.importorskip("mlx.core")
 
+from conformance import Call
 from conformance.backends import mlx as adapter
 
 _status = partial(status, adapter.backend)
@@ -70,3 +73,14 @@ def test_a_dropped_dilation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_it_lacks_is_declined(layer: str, arguments: dict[str, Any], reason: str) -> None:
     given = {"in_channels": 2, "out_channels": 2, "kernel_size": 1, **arguments}
     assert_declined(adapter.backend, layer, given, (1, 2) + (3,) * int(layer[-2]), reason)
+
+
+@pytest.mark.parametrize("layer", ["functional.conv1d", "functional.conv_transpose1d"])
+@pytest.mark.parametrize("shape", [(1,), (2,), (4,), (), (1, 3)])
+def test_a_bias_of_another_shape_is_refused(layer: str, shape: tuple[int, ...]) -> None:
+    function = adapter.backend.build(Call(layer, {}, {}, "float32", "cpu"))
+    weight = (3, 2, 1) if layer == "functional.conv1d" else (2, 3, 1)
+    x, w = function.put(np.ones((1, 2, 4))), function.put(np.ones(weight))
+    assert function.get(function(x, w, function.put(np.ones(3)))).shape == (1, 3, 4)
+    with pytest.raises(ValueError, match=re.escape(f"bias of shape {shape}: expected (3,)")):
+        function(x, w, function.put(np.ones(shape)))

@@ -242,9 +242,16 @@ def _numbers(dims: int) -> Any:
     return tuple(ends + "HWD"[:dims] for ends in ("NC", "OI", "NC"))
 
 
+def _biased(y: Any, bias: Any) -> Any:
+    """The sum with a bias of shape (out_channels,); any other would be broadcast."""
+    if bias.shape != y.shape[1:2]:
+        raise ValueError(f"bias of shape {bias.shape}: expected {y.shape[1:2]}")
+    return y + bias.reshape(-1, *(1,) * (y.ndim - 2))
+
+
 def _batched(function: Callable[[Any], Any], x: Any, dims: int, bias: Any) -> Any:
     """With a batch, which is taken away again, and with a bias."""
     single = x.ndim == dims + 1
     y = function(x[None] if single else x)
-    y = y if bias is None else y + bias.reshape(-1, *(1,) * dims)
+    y = y if bias is None else _biased(y, bias)
     return y[0] if single else y

@@ -236,6 +236,13 @@ def _sizes(call: Call, given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _biased(y: Any, bias: Any) -> Any:
+    """The sum with a bias of shape (out_channels,); any other would be broadcast."""
+    if tuple(bias.shape) != y.shape[-1:]:
+        raise ValueError(f"bias of shape {tuple(bias.shape)}: expected {tuple(y.shape[-1:])}")
+    return y + bias
+
+
 def _channels_last(call: Call, function: Callable[[Any], Any], x: Any, bias: Any = None) -> Any:
     """(N, C, …) or (C, …) to (N, …, C), and back; another rank is MLX's to refuse."""
     dims = int(call.layer[-2])
@@ -243,5 +250,5 @@ def _channels_last(call: Call, function: Callable[[Any], Any], x: Any, bias: Any
         return function(x)
     single = x.ndim == dims + 1
     y = function(mx.moveaxis(x[None] if single else x, 1, -1))
-    y = mx.moveaxis(y if bias is None else y + bias, -1, 1)
+    y = mx.moveaxis(y if bias is None else _biased(y, bias), -1, 1)
     return y[0] if single else y
