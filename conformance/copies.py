@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from .backends.declared import compiling
 from .case import Case
+from .checks import EVERY_CHECK
 from .excuses import Excuses
 from .items import Item
-from .known import Known
+from .known import Known, applying
 from .outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -22,6 +26,8 @@ Copied = Callable[[Callable[[], Outcome], float], Outcome | None]
 
 ALLOWED = {"crashed": 10.0, "hung": 1.0}
 """Seconds that a case may take in a copy, by what is expected of it: a case takes milliseconds."""
+TRIED = 10
+"""Plain cases of an item of which one has to be answered before copies are trusted."""
 HANGING = 5.0
 """Seconds that the cases of one item may hang in copies; then the others are left out."""
 
@@ -30,7 +36,8 @@ class Copies:
     """Copies of the engine's process.
 
     A copy costs milliseconds, a new process seconds. Some frameworks die or hang in any copy: what
-    such a copy does says nothing, so a case that no known failure covers has to live in one first.
+    such a copy does says nothing, so a case that no known failure covers has to live in one first,
+    and in another after this process has computed it as well.
 
     Args:
         engine: runs the cases.
@@ -110,11 +117,35 @@ class Copies:
         """
         if self._copied is None or self._trusted:
             return self._copied is not None
-        plain = next((case for case in self._engine.cases(item) if deadly(case) is None), None)
-        if plain is None:
-            return False
-        outcome = self.run(item, plain, ALLOWED["crashed"])
-        self._trusted = outcome is not None and outcome.status not in ("crashed", "hung")
-        if not self._trusted:
-            self._copied = None
-        return self._trusted
+        if EVERY_CHECK[item.check].invalid:
+            # A refusal computes nothing, and so lives in copies in which nothing else does.
+            item = replace(item, check="shape")
+            known = applying(
+                self._engine.known,
+                dataclasses.asdict(item),
+                self._engine.backend.name,
+                self._engine.base(item.layer),
+            )
+            deadly = Excuses(tuple(known.values()), EVERY_CHECK[item.check].relaid).deadly
+        plain = (
+            case
+            for case in self._engine.cases(item)
+            if deadly(case) is None and all(array.size for array in case.operands)
+        )
+        for case in islice(plain, TRIED):
+            outcome = self.run(item, case, ALLOWED["crashed"])
+            if outcome is not None and outcome.status in ("unsupported", "invalid"):
+                continue
+            self._trusted = self._lives(outcome)
+            if self._trusted:
+                # The threads that a framework starts when it first computes are in no later copy.
+                self._engine.outcome(item, case, self._engine.numerics(item.dtype))
+                self._trusted = self._lives(self.run(item, case, ALLOWED["crashed"]))
+            if not self._trusted:
+                self._copied = None
+            return self._trusted
+        return False
+
+    @staticmethod
+    def _lives(outcome: Outcome | None) -> bool:
+        return outcome is not None and outcome.status not in ("crashed", "hung")

@@ -12,6 +12,7 @@ from support import cases, plug_in
 from conformance.backends import ModuleBackend
 from conformance.backends.declared import DOZEN
 from conformance.backends.torch import backend as torch_backend
+from conformance.case import Call
 from conformance.catalogue import CATALOGUE
 from conformance.copies import ALLOWED
 from conformance.encoding import encode_case
@@ -318,16 +319,56 @@ def test_a_pinned_hang_has_the_time_of_compiling_in_its_copy() -> None:
 
     def copied(run: Any, seconds: float) -> Outcome:
         asked.append(seconds)
-        return Outcome("passed") if len(asked) == 1 else Outcome("hung")
+        return Outcome("passed") if len(asked) <= 2 else Outcome("hung")
 
     for backend in (_Compiler("compiler"), torch_backend):
         asked.clear()
         engine = Engine(backend, 20, 0, known, note=lambda *said: None, copied=copied)
         assert engine.run(item).status == "known"
         more = DOZEN * 0.5 if isinstance(backend, _Compiler) else 0.0
-        # A plain case has to live in a copy first; then come the pinned case and those drawn.
-        assert asked[0] == ALLOWED["crashed"] + more
-        assert set(asked[1:]) == {ALLOWED["hung"] + more}
+        # A plain case has to live in two copies; then come the pinned case and those drawn.
+        assert asked[:2] == [ALLOWED["crashed"] + more] * 2
+        assert set(asked[2:]) == {ALLOWED["hung"] + more}
+
+
+@pytest.mark.parametrize("check", ["values", "errors"])
+def test_copies_that_hang_once_their_process_has_computed_are_not_trusted(check: str) -> None:
+    item = Item("Linear", check, "float32", "cpu")
+    when = "{ in_features = '>1' }" if check == "values" else "{ broken = '*' }"
+    known = parse(
+        f"[[known]]\nlayer = 'Linear'\ncheck = '{check}'\nreason = 'none'\nstatus = 'crashed'\n"
+        f"strict = false\nwhen = {when}",
+        "here",
+    )
+    computed: list[str] = []
+
+    class Threaded(ModuleBackend):
+        """Starts threads with its first call, as MLX does; a refused call is none."""
+
+        def build(self, call: Call) -> Any:
+            layer = super().build(call)
+            forward = layer._forward
+
+            def noted(*inputs: Any, **keywords: Any) -> Any:
+                result = forward(*inputs, **keywords)
+                computed.append(call.layer)
+                return result
+
+            layer._forward = noted
+            return layer
+
+    def copied(run: Any, seconds: float) -> Outcome:
+        before = len(computed)
+        outcome = run()
+        hangs = before and len(computed) > before
+        del computed[before:]
+        return Outcome("hung") if hangs else outcome
+
+    engine = Engine(Threaded("threaded"), 20, 0, known, note=lambda *said: None, copied=copied)
+    verdict = engine.run(item)
+    assert verdict.status != "failed"
+    assert verdict.examples.left_out > 0
+    assert verdict.examples.excused == 0
 
 
 def test_a_reproducer_of_a_death_says_when_the_check_makes_more_calls() -> None:
