@@ -134,9 +134,12 @@ class Facts:
             return _ARITHMETIC[type(node.op)](left, right)
         if isinstance(node, ast.Constant):
             return np.asarray(node.value, np.int64)
-        value = self.get(ast.unparse(node)) if not isinstance(node, ast.UnaryOp) else None
+        name = ast.unparse(node)
+        value = self.get(name) if not isinstance(node, ast.UnaryOp) else None
         if value is None:
-            raise KeyError(ast.unparse(node))
+            raise KeyError(name)
+        if name == "padding" and isinstance(value, str):
+            value = self._pads()
         return np.asarray(value, np.int64)
 
     def operand(self, name: str) -> np.ndarray | None:

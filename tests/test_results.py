@@ -265,6 +265,16 @@ def test_a_condition_may_be_a_sum_of_arguments_taken_in_each_dimension() -> None
     assert not entry.covers(_conv2d(kernel_size=1, padding="same"))
 
 
+def test_a_padding_by_name_counts_in_a_sum_as_the_numbers_it_stands_for() -> None:
+    text = _known(None, when='{ dimension = { "reach - 2 * padding" = ">1" } }', case=None)
+    (entry,) = parse(text, "known.toml")
+    found = [
+        entry.covers(_conv2d(kernel_size=kernel, padding=padding))
+        for kernel, padding in ((3, "valid"), (3, "same"), (1, "valid"), (3, 0), (3, 1))
+    ]
+    assert found == [True, False, False, True, False]
+
+
 def test_a_known_failure_that_passes_is_stale(failed: Verdict) -> None:
     verdict = _with(_known(failed), backend=torch_backend)
     assert verdict.status == "failed"
