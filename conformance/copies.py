@@ -49,18 +49,17 @@ class Copies:
         self._trusted = False
         self._hanging: tuple[Item | None, float] = (None, 0.0)
 
-    def deadly(self, item: Item, case: Case, entry: Known, excuses: Excuses) -> Outcome | None:
+    def deadly(self, item: Item, case: Case, entry: Known) -> Outcome | None:
         """The outcome of a case that a known failure says ends the process.
 
         Args:
             item, case: what to run.
             entry: the known failure.
-            excuses: those that apply to the item.
 
         Returns:
             None where no copy can tell, or too much time went to cases that hang.
         """
-        if not self.serve(item, excuses.deadly):
+        if not self.serve(item):
             return None
         return self._within_patience(item, case, ALLOWED[entry.status])
 
@@ -108,25 +107,22 @@ class Copies:
             seconds + compiling(engine.backend),
         )
 
-    def serve(self, item: Item, deadly: Callable[[Case], Known | None]) -> bool:
+    def serve(self, item: Item) -> bool:
         """Whether a plain case of an item lives in a copy.
 
         Args:
             item: the item.
-            deadly: gives the known failure that says a case ends the process.
         """
         if self._copied is None or self._trusted:
             return self._copied is not None
         if EVERY_CHECK[item.check].invalid:
             # A refusal computes nothing, and so lives in copies in which nothing else does.
             item = replace(item, check="shape")
-            known = applying(
-                self._engine.known,
-                dataclasses.asdict(item),
-                self._engine.backend.name,
-                self._engine.base(item.layer),
-            )
-            deadly = Excuses(tuple(known.values()), EVERY_CHECK[item.check].relaid).deadly
+        engine = self._engine
+        known = applying(
+            engine.known, dataclasses.asdict(item), engine.backend.name, engine.base(item.layer)
+        )
+        deadly = Excuses(tuple(known.values()), EVERY_CHECK[item.check].relaid).deadly
         plain = (
             case
             for case in self._engine.cases(item)

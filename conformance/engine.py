@@ -175,11 +175,11 @@ class Engine:
         Where cases of the layer have ended the process, all others run in copies of it.
         """
         entry = excuses.deadly(case)
-        if entry is None and careful and self.copies.serve(item, excuses.deadly):
+        if entry is None and careful and self.copies.serve(item):
             return self.copies.careful(item, case)
         if entry is None:
             return self.outcome(item, case, numerics)
-        outcome = self.copies.deadly(item, case, entry, excuses)
+        outcome = self.copies.deadly(item, case, entry)
         if outcome is None:
             excuses.leave_out(entry)
         elif outcome.status in ("crashed", "hung") and outcome.status != entry.status:
@@ -197,7 +197,7 @@ class Engine:
         failures: Mapping[str, list[int]],
         careful: bool,
     ) -> Verdict:
-        careful = careful and self.copies.serve(item, excuses.deadly)
+        careful = careful and self.copies.serve(item)
         causes = investigate(
             self, item, numerics, excuses, failures, stream, log, left, careful=careful
         )

@@ -91,7 +91,7 @@ class Reference:
             return None
         item = replace(item, device=item.device if item.device in backend.devices() else "cpu")
         # A backend's failure may be the end of the process on its base.
-        if self._engine.copies.serve(item, lambda other: None):
+        if self._engine.copies.serve(item):
             allowed = ALLOWED["hung" if outcome.status == "hung" else "crashed"]
             return self._engine.copies.run(item, case, allowed, backend)
         if outcome.status != "failed":

@@ -11,7 +11,6 @@ from .case import Case
 from .catalogue import CATALOGUE
 from .checks import EVERY_CHECK
 from .copies import ALLOWED
-from .excuses import Excuses
 from .items import Item
 from .known import Known
 from .outcomes import Outcome
@@ -85,12 +84,10 @@ def _checks(item: Item, entry: Known, case: Case) -> list[str]:
 
 def _tried(engine: Engine, item: Item, index: int, entry: Known, case: Case) -> Outcome:
     """The outcome of a pinned case, in a copy of the process where it is to end that."""
-    if entry.deadly:
-        excuses = Excuses((entry,), EVERY_CHECK[item.check].relaid)
-        if engine.copies.serve(item, excuses.deadly):
-            copied = engine.copies.run(item, case, ALLOWED[entry.status])
-            # With all the time that a case has it may come to an end.
-            if copied is not None and copied.status == entry.status:
-                return copied
+    if entry.deadly and engine.copies.serve(item):
+        copied = engine.copies.run(item, case, ALLOWED[entry.status])
+        # With all the time that a case has it may come to an end.
+        if copied is not None and copied.status == entry.status:
+            return copied
     engine.note("pinned", index, 0)
     return engine.outcome(item, case, engine.numerics(item.dtype))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -85,6 +86,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
         known=(*found.known, *found.inherited),
         home={v.id: c.id for c in bugs for v in c.members if v.id not in told},
         reasons=summary.unsupported(run, table),
+        accepted=_accepted(run),
         nearness=_nearness(run, table),
         spaces=covered,
         timings=summary.timings(run),
@@ -106,6 +108,14 @@ def render(run: Run, results: str = "RESULTS") -> str:
         results=results,
         quoted=shlex.quote(results),
     )
+
+
+def _accepted(run: Run) -> dict[str, int]:
+    """Invalid examples that the backend accepts on purpose, by broken constraint."""
+    found: Counter[str] = Counter()
+    for verdict in summary.verdicts(run):
+        found.update(verdict.accepted)
+    return dict(found.most_common())
 
 
 def _extra(run: Run, bugs: Iterable[summary.Cluster], covered: Iterable[summary.Space]) -> bytes:

@@ -12,6 +12,8 @@ import torch
 from support import Spoiled, cases
 
 from conformance.backends import ModuleBackend
+from conformance.backends.declared import accepted_by, base_of
+from conformance.backends.registry import BackendError
 from conformance.backends.torch import backend as torch_backend
 from conformance.case import Call, Unsupported, Verdict
 from conformance.checks import EVERY_CHECK
@@ -94,6 +96,18 @@ def test_torchs_own_objects_have_base_torch_without_saying_so() -> None:
     assert not mixed.inherits("Linear")
     assert not mixed.inherits("functional.linear")
     assert type("Sub", (ModuleBackend,), {})("sub").inherits("Conv2d") is False
+
+
+def test_a_base_or_accepts_of_another_kind_is_a_clear_error() -> None:
+    class Odd:
+        name, base, accepts = "odd", 3, (3,)
+
+    with pytest.raises(BackendError, match="base=3: expected the name of a backend"):
+        base_of(Odd(), "Linear")  # type: ignore[arg-type]
+    with pytest.raises(BackendError, match="expected names of broken constraints"):
+        accepted_by(Odd())  # type: ignore[arg-type]
+    Odd.accepts = "negative *"  # type: ignore[assignment]
+    assert accepted_by(Odd()) == ("negative *",)  # type: ignore[arg-type]
 
 
 # --- known: failed, and covered ---

@@ -101,12 +101,43 @@ def base_of(backend: Backend, layer: str) -> str:
     Args:
         backend: asked for its `base`, and whether it `inherits(layer)` from torch.
         layer: name of the layer.
+
+    Raises:
+        BackendError: if it is no name.
     """
     base = getattr(backend, "base", None)
     if base is None:
         inherits = getattr(backend, "inherits", None)
         base = "torch" if inherits is not None and inherits(layer) else ""
-    return "" if base == backend.name else str(base)
+    if not isinstance(base, str):
+        raise BackendError(
+            f"backend {backend.name!r}: base={base!r}: "
+            "expected the name of a backend, such as 'torch'"
+        )
+    return "" if base == backend.name else base
+
+
+def accepted_by(backend: Backend) -> tuple[str, ...]:
+    """The broken constraints that a backend accepts on purpose, as globs.
+
+    Args:
+        backend: asked for its `accepts`.
+
+    Raises:
+        BackendError: if these are no strings.
+    """
+    named = getattr(backend, "accepts", ())
+    patterns = (named,) if isinstance(named, str) else tuple(named) if _several(named) else (named,)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise BackendError(
+            f"backend {backend.name!r}: accepts={named!r}: expected names of broken constraints, "
+            "such as ('negative padding',)"
+        )
+    return patterns
+
+
+def _several(named: object) -> bool:
+    return isinstance(named, (tuple, list, set, frozenset))
 
 
 def compiling(backend: Backend) -> float:

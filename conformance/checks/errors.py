@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from ..backends.declared import accepted_by
 from ..case import Case, Unsupported
 from ..trial import Accepted, Evidence, Failure, Inapplicable, Trial
 
@@ -74,8 +75,7 @@ def _raises(trial: Trial, kind: type[BaseException]) -> bool:
 
 def _accepts(trial: Trial, broken: str) -> bool:
     """Whether a backend says that it accepts calls with a broken constraint, by glob."""
-    patterns = _own(getattr(trial.backend, "accepts", ()))
-    return any(fnmatch.fnmatchcase(broken, str(pattern)) for pattern in patterns)
+    return any(fnmatch.fnmatchcase(broken, glob) for glob in accepted_by(trial.backend))
 
 
 def _own(named: Any) -> tuple[Any, ...]:

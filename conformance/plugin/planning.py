@@ -68,6 +68,7 @@ def make_plan(settings: Settings) -> Plan:
         pytest.UsageError: if the backend cannot be used, or lacks a device.
     """
     from ..backends.declared import (
+        accepted_by,
         base_of,
         budget_of,
         declared,
@@ -102,7 +103,13 @@ def make_plan(settings: Settings) -> Plan:
     numerics = {dtype: declared(backend, dtype) for dtype in dtypes}
     values = values_per_structure(backend)
     layers = dict.fromkeys(item.layer for item in items)
-    bases = {layer: base for layer in layers if (base := base_of(backend, layer))}
+    try:
+        bases = {layer: base for layer in layers if (base := base_of(backend, layer))}
+        for base in {*bases.values()} - {"torch"}:
+            load(base)
+        accepted_by(backend)
+    except BackendError as error:
+        raise pytest.UsageError(str(error)) from None
     return Plan(
         backend.name, info, chosen, kept, len(items), isolated, numerics, values,
         budget, settings.timeout or timeout_of(backend), bases,
