@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import assert_declined, status
+from support import assert_declined, status, verdict
 
 pytest.importorskip("jax")
 
@@ -71,3 +71,7 @@ def test_a_bias_of_another_shape_is_refused(layer: str, shape: tuple[int, ...]) 
     assert function.get(function(x, w, function.put(np.ones(3)))).shape == (1, 3, 4)
     with pytest.raises(ValueError, match=re.escape(f"bias of shape {shape}: expected (3,)")):
         function(x, w, function.put(np.ones(shape)))
+
+
+def test_negative_padding_is_accepted_on_purpose() -> None:
+    assert verdict(adapter.backend, "functional.conv1d", "errors").accepted["negative padding"] > 0

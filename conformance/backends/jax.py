@@ -46,6 +46,8 @@ class Jax(FunctionBackend):
 
     name = "jax"
     compile_seconds, budget = 0.2, "700"
+    # lax refers to the operation semantics of XLA: a convolution with it takes elements away.
+    accepts = ("negative padding",)
 
     def info(self) -> Mapping[str, str]:
         """The version of JAX."""
