@@ -30,6 +30,8 @@ def test_values_pass(layer: str) -> None:
         ("GRU", "values", "float64"),
         ("ConvTranspose1d", "shape", "float32"),
         ("Linear", "values", "float32"),
+        ("functional.linear", "errors", "float32"),
+        ("LSTM", "errors", "float16"),
     ],
 )
 def test_its_bugs_are_known(layer: str, check: str, dtype: str) -> None:
