@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from support import assert_declined, status
+from support import assert_declined, status, verdict
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 pytest.importorskip("keras")
@@ -59,3 +59,8 @@ def test_a_dropped_dilation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_it_lacks_is_declined(arguments: dict[str, Any], reason: str) -> None:
     given = {"in_channels": 2, "out_channels": 2, "kernel_size": 1, **arguments}
     assert_declined(adapter.backend, "Conv1d", given, (1, 2, 3), reason)
+
+
+def test_what_keras_documents_of_padding_is_accepted_on_purpose() -> None:
+    accepted = verdict(adapter.backend, "Conv1d", "errors", examples=120).accepted
+    assert set(accepted) == {"'same' with a stride", "unknown padding string"}

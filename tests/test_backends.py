@@ -19,11 +19,30 @@ from conformance.backends.torch import backend as torch_backend
 from conformance.case import Verdict
 from conformance.engine import Engine
 from conformance.items import Item
+from conformance.known import shipped
 
 
 def _verdict(backend: Any, layer: str = "Linear", check: str = "values", **facts: Any) -> Verdict:
     item = Item(layer, check, facts.get("dtype", "float32"), facts.get("device", "cpu"))
     return Engine(backend, facts.get("examples", 25), 0).run(item)
+
+
+@pytest.mark.parametrize(
+    ("backend", "package"),
+    [
+        ("jax", "jax"),
+        ("keras", "keras"),
+        ("mlx", "mlx"),
+        ("onnx-reference", "onnx"),
+        ("onnxruntime", "onnxruntime"),
+        ("openvino", "openvino"),
+        ("openvino-f32", "openvino"),
+    ],
+)
+def test_known_failures_of_a_framework_say_of_which_versions(backend: str, package: str) -> None:
+    entries = shipped(backend)
+    assert entries
+    assert [entry.reason for entry in entries if package not in entry.versions] == []
 
 
 # --- registry ---

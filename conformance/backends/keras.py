@@ -33,6 +33,9 @@ class Keras(FunctionBackend):
     """Keras 3 on torch."""
 
     name = "keras"
+    # keras.layers.Conv1D: 'same' gives the input's size where strides is 1; the word is
+    # case-insensitive, and may be 'causal'.
+    accepts = ("'same' with a stride", "unknown padding string")
 
     def __init__(self) -> None:
         super().__init__()
