@@ -144,7 +144,7 @@ def test_a_filter_changes_matrix_and_failures_and_is_in_the_address(
     page.click("button[data-value=crashed]")
     page.click("form#filters button[type=reset]")
     _until(page, "!location.hash")
-    assert page.locator(".entry:visible").count() == 3
+    assert page.locator(".entry:visible").count() == 2
 
 
 def test_addresses_lead_to_filters_verdicts_and_failures(opened: Opener, report: str) -> None:
