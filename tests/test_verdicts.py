@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,10 +75,7 @@ def test_a_bug_in_the_items_that_torch_fails_is_the_look_alikes_own() -> None:
 
 
 def test_a_strict_entry_of_the_base_excuses_nothing_that_the_base_does_right() -> None:
-    broken = SimpleNamespace(Conv2d=type("Conv2d", (torch.nn.Conv2d,), {}))
     entry = parse('[[known]]\nlayer = "Conv2d"\ncheck = "values"\nreason = "all"\n', "here")[0]
-    from dataclasses import replace
-
     inherited = (replace(entry, backend="*", base="torch"),)
 
     class Wrong(Spoiled):
@@ -87,7 +85,6 @@ def test_a_strict_entry_of_the_base_excuses_nothing_that_the_base_does_right() -
     assert (verdict.status, verdict.reference) == ("failed", "torch: differs")
     own = (replace(entry, backend="*"),)
     assert _run(Wrong("wrong", lambda y, _: y + 1), "Conv2d", "values", own).status == "known"
-    assert broken.Conv2d is not torch.nn.Conv2d
 
 
 def test_torchs_own_objects_have_base_torch_without_saying_so() -> None:
@@ -349,9 +346,8 @@ def test_every_cause_of_an_item_is_told() -> None:
         {need.argument for need in cause.needs if not need.fails}
         for cause in (verdict, *verdict.others)
     ]
-    assert sorted(map(sorted, needed_)) == [["bias"], ["groups"]] or {
-        name for names in needed_ for name in names
-    } >= {"bias", "groups"}
+    assert {name for names in needed_ for name in names} >= {"bias", "groups"}
+    assert needed_[0] != needed_[1]
     assert "another cause: " in str(verdict.message)
     assert all(cause.reference == "torch: differs" for cause in (verdict, *verdict.others))
 

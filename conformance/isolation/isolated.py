@@ -146,12 +146,12 @@ class IsolatedEngine:
                     continue
                 if died.entry.phase not in ("checking", "shrinking"):
                     return self._before_any_case(item, died)
-                cause, excuse = self._investigated(item, died)
+                found = self._investigated(item, died)
                 lost[died.entry.index] = item.id
-                if excuse is not None:
-                    inherited.append(excuse)
+                if isinstance(found, Excuse):
+                    inherited.append(found)
                 else:
-                    causes.append(cause)
+                    causes.append(found)
                 if len(causes) == MOST:
                     return self._without_others(item, causes, lost)
                 continue
@@ -180,8 +180,8 @@ class IsolatedEngine:
         examples = Examples(number, len(causes), failed=len(causes), lost=len(lost) - len(causes))
         return verdicts.failed(item, examples, {}, (), causes)
 
-    def _investigated(self, item: Item, died: Died) -> tuple[Cause, Excuse | None]:
-        """The minimal case of what ended the process, and whether the base ends so as well."""
+    def _investigated(self, item: Item, died: Died) -> Cause | Excuse:
+        """The minimal case of what ended the process; an excuse where it ends the base as well."""
         entry = died.entry
         first: Failure = Lost(died.status, died.how)
         if entry.phase == "shrinking":
@@ -193,9 +193,9 @@ class IsolatedEngine:
         reference = self._reference(item, case, failure) if base else None
         if reference == "same":
             reason = f"{base} is ended alike, not among its known failures"
-            return Cause(""), Excuse(reason, "", 1, 1, 0, base)
+            return Excuse(reason, "", 1, 1, 0, base)
         said = [text, str(failure), *([f"{base}: {reference}"] if reference else [])]
-        cause = Cause(
+        return Cause(
             message="\n".join(said),
             call=text,
             case=encode_case(case),
@@ -204,7 +204,6 @@ class IsolatedEngine:
             status=_status(failure),
             reference=f"{base}: {reference}" if reference else None,
         )
-        return cause, None
 
     def _reference(self, item: Item, case: Case, failure: Failure) -> str | None:
         """`"same"` where the base is lost on a case, too, else `"differs"`; None if unknown."""
