@@ -416,3 +416,14 @@ def test_the_other_cases_of_an_item_are_judged_after_the_process_is_lost(
     assert "wrong of" in values["message"]
     assert values["examples"]["lost"] >= 1
     assert "see Linear-shape-float32-cpu" in values["message"]
+
+
+def test_what_ends_the_base_alike_is_inherited(pytester: pytest.Pytester, suite: Any) -> None:
+    pytester.makepyfile(plugged=f"KIND = 'crash'\n{MORTAL}", patient=PATIENT)
+    _, verdicts = suite(
+        "-p", "patient", "--conformance-backend=plugged:based", "--conformance-layer=Linear",
+        "--conformance-check=shape", "--conformance-examples=60",
+    )  # fmt: skip
+    (verdict,) = verdicts.values()
+    assert verdict["status"] == "known"
+    assert [excuse["base"] for excuse in verdict["excuses"]] == ["plugged:mortal"]
