@@ -71,13 +71,13 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
     import fnmatch
     import warnings
 
+    from conformance.backends.adapters.torch import backend
     from conformance.backends.declared import numerics_of
-    from conformance.backends.torch import backend
-    from conformance.catalogue import CATALOGUE
     from conformance.checks import CHECKS, gradients
-    from conformance.drawing import draw_cases
-    from conformance.known import shipped
-    from conformance.trial import Failure, Inapplicable, Trial, Unsupported
+    from conformance.failures.known import shipped
+    from conformance.layers.catalogue import CATALOGUE
+    from conformance.run.drawing import draw_cases
+    from conformance.run.trial import Failure, Inapplicable, Trial, Unsupported
 
     warnings.simplefilter("ignore")
     clock = Clock()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .case import Call, Case, Numerics, Unsupported, Verdict
-from .protocols import Backend, Layer
+from conformance.model.case import Call, Case, Numerics, Unsupported, Verdict
+from conformance.model.protocols import Backend, Layer
 
 __version__ = "0.1.0"
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from conformance.reports import summary
+from conformance.reports.results import Run
+from conformance.reports.text import cut, share, visible
 from markupsafe import escape
-
-from . import summary
-from .results import Run
-from .text import cut, share, visible
 
 # White on each of them has a contrast of at least 4.5.
 COLOURS = {

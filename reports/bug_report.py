@@ -7,11 +7,11 @@ import shlex
 from collections.abc import Iterator
 from typing import Protocol
 
-from conformance.case import Verdict
+from conformance.reports.formulas import CHECKS, formula, page
+from conformance.reports.results import Run
+from conformance.reports.text import visible
 
-from .formulas import CHECKS, formula, page
-from .results import Run
-from .text import visible
+from conformance.model.case import Verdict
 
 TITLE = 160
 MESSAGE = 8000
@@ -20,7 +20,7 @@ _LOST = {"crashed": "the process dies", "hung": "the call does not return"}
 
 
 class Subject(Protocol):
-    """What is reported: see `conformance.explanation.Explanation`."""
+    """What is reported: see `conformance.failures.explanation.Explanation`."""
 
     @property
     def verdict(self) -> Verdict: ...

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.case import Need, Verdict
+from conformance.reports.statuses import status
 
-from .statuses import status
+from conformance.model.case import Need, Verdict
 
 # Sizes say how large a case had to be, seldom what is wrong.
 SIZES = (

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from conformance.reports.space import BROKEN, Argument, Space, Value
+from conformance.reports.text import cut, visible
 from markupsafe import Markup, escape
-
-from .space import BROKEN, Argument, Space, Value
-from .text import cut, visible
 
 HEIGHT = 12
 SHOWN = 8

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    from .results import ResultsError
+    from conformance.reports.results import ResultsError
 
     try:
         return int(options.run(options))
@@ -98,9 +98,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _render(options: argparse.Namespace) -> int:
-    from . import html
-    from .merge import merge
-    from .results import read
+    from conformance.reports import html
+    from conformance.reports.merge import merge
+    from conformance.reports.results import read
 
     run = merge([read(path) for path in options.results])
     _write(options.output, html.render(run, results=str(options.results[0])))
@@ -109,9 +109,9 @@ def _render(options: argparse.Namespace) -> int:
 
 
 def _scoreboard(options: argparse.Namespace) -> int:
-    from .results import read
-    from .scoreboard import board
-    from .scoreboard_html import render
+    from conformance.reports.results import read
+    from conformance.reports.scoreboard import board
+    from conformance.reports.scoreboard_html import render
 
     found = board([read(path) for path in options.results], [str(p) for p in options.results])
     _write(options.output, render(found))
@@ -120,10 +120,10 @@ def _scoreboard(options: argparse.Namespace) -> int:
 
 
 def _bug_report(options: argparse.Namespace) -> int:
-    from conformance.explanation import ExplanationError, explain
+    from conformance.reports import bug_report
+    from conformance.reports.results import read
 
-    from . import bug_report
-    from .results import read
+    from conformance.failures.explanation import ExplanationError, explain
 
     run = read(options.results)
     try:
@@ -142,9 +142,9 @@ def _bug_report(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from . import summary
-    from .merge import merge, missing_shards
-    from .results import read, write
+    from conformance.reports import summary
+    from conformance.reports.merge import merge, missing_shards
+    from conformance.reports.results import read, write
 
     run = merge([read(path) for path in options.results])
     write(options.output, run)
@@ -160,8 +160,8 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from .compare import compare, render
-    from .results import read
+    from conformance.reports.compare import compare, render
+    from conformance.reports.results import read
 
     found = compare(read(options.before), read(options.after), force=options.force)
     _write(options.output, render(found, (str(options.before), str(options.after))))
@@ -170,18 +170,18 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _badge(options: argparse.Namespace) -> int:
-    from .badge import badge
-    from .merge import merge
-    from .results import read
+    from conformance.reports.badge import badge
+    from conformance.reports.merge import merge
+    from conformance.reports.results import read
 
     _write(options.output, badge(merge([read(path) for path in options.results])))
     return 0
 
 
 def _summary(options: argparse.Namespace) -> int:
-    from .markdown import markdown
-    from .merge import merge
-    from .results import read
+    from conformance.reports.markdown import markdown
+    from conformance.reports.merge import merge
+    from conformance.reports.results import read
 
     text = markdown(merge([read(path) for path in options.results]))
     if options.output is None:
@@ -197,9 +197,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from . import summary
-    from .merge import missing_shards
-    from .results import SCHEMA, read
+    from conformance.reports import summary
+    from conformance.reports.merge import missing_shards
+    from conformance.reports.results import SCHEMA, read
 
     run = read(options.results)
     faults = list(run.notes)
@@ -225,9 +225,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from conformance.replay import ReplayError, replay
+    from conformance.reports.results import read
 
-    from .results import read
+    from conformance.run.replay import ReplayError, replay
 
     run = read(options.results)
     try:
@@ -248,7 +248,7 @@ def _backends(options: argparse.Namespace) -> int:
 
 
 def _layers(options: argparse.Namespace) -> int:
-    from conformance.catalogue import CATALOGUE
+    from conformance.layers.catalogue import CATALOGUE
 
     for name in CATALOGUE:
         print(name)

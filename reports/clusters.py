@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from conformance.case import Verdict
+from conformance.reports.causes import independent_of, kind, needed, signature, title
+from conformance.reports.statuses import SEVERITY, rank, status
 
-from .causes import independent_of, kind, needed, signature, title
-from .statuses import SEVERITY, rank, status
+from conformance.model.case import Verdict
 
 # A wrong answer spoils these checks as well: they hold outputs against the oracle, too.
 FOLLOWING = ("gradients", "laws", "layout", "special", "repeat", "state")

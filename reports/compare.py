@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from conformance.case import Verdict
+from conformance.reports.page import page
+from conformance.reports.performance import benchmarks, good
+from conformance.reports.results import Benchmark, Identity, ResultsError, Run
+from conformance.reports.statuses import BAD, status, verdicts
 
-from .page import page
-from .performance import benchmarks, good
-from .results import Benchmark, Identity, ResultsError, Run
-from .statuses import BAD, status, verdicts
+from conformance.model.case import Verdict
 
 KINDS = ("broken", "fixed", "new", "gone", "changed", "margin")
 """What can have become of an item, in the order of the page."""

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
+from conformance.reports.results import Run
+from conformance.reports.statuses import verdicts
 
-from conformance.case import Verdict
-
-from .results import Run
-from .statuses import verdicts
+from conformance.model.case import Verdict
 
 ROOM = 600_000
 """Compressed bytes of the results that a page holds; where they are more, parts are left out."""

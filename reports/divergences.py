@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conformance.case import Excuse, Verdict
+from conformance.reports.clusters import Cluster, clusters
+from conformance.reports.matrix import listed, matrix
+from conformance.reports.results import Run
+from conformance.reports.statuses import status, verdicts
+from conformance.reports.text import share
 
-from .clusters import Cluster, clusters
-from .matrix import listed, matrix
-from .results import Run
-from .statuses import status, verdicts
-from .text import share
+from conformance.model.case import Excuse, Verdict
 
 
 @dataclass(frozen=True)

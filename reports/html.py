@@ -8,19 +8,18 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from conformance.reports import summary
+from conformance.reports.causes import numbers
+from conformance.reports.charts import heat_map, histogram, whisker
+from conformance.reports.data import pack, packed
+from conformance.reports.page import Room, page
+from conformance.reports.performance import good, rate, share
+from conformance.reports.provenance import provenance
+from conformance.reports.results import Run
+from conformance.reports.text import ratio, spread, visible
 from markupsafe import Markup
 
-from conformance.case import Verdict
-
-from . import summary
-from .causes import numbers
-from .charts import heat_map, histogram, whisker
-from .data import pack, packed
-from .page import Room, page
-from .performance import good, rate, share
-from .provenance import provenance
-from .results import Run
-from .text import ratio, spread, visible
+from conformance.model.case import Verdict
 
 PAGE = 16_000_000
 """Characters of messages, calls and reproducers on one page; later ones are cut to `SHORT`."""

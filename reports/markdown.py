@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from . import summary
-from .results import Run
-from .text import cut, grouped, ratio, share, visible
+from conformance.reports import summary
+from conformance.reports.results import Run
+from conformance.reports.text import cut, grouped, ratio, share, visible
 
 CLUSTERS = 20
 """Bugs that are told."""

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from conformance.case import Verdict
+from conformance.reports.results import Run
+from conformance.reports.statuses import BAD, CHECKS, SEVERITY, missing, rank, status, verdicts
 
-from .results import Run
-from .statuses import BAD, CHECKS, SEVERITY, missing, rank, status, verdicts
+from conformance.model.case import Verdict
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from . import summary
-from .results import Footer, ResultsError, Run
+from conformance.reports import summary
+from conformance.reports.results import Footer, ResultsError, Run
 
 # Runs that differ in one of these are not parts of the same run.
 _SAME = ("schema", "suite", "backend", "info", "torch", "profile", "seed", "examples", "total")

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from conformance.case import Verdict
+from conformance.reports.matrix import Matrix, margin_of, matrix
+from conformance.reports.results import Run
+from conformance.reports.statuses import dtypes, verdicts
 
-from .matrix import Matrix, margin_of, matrix
-from .results import Run
-from .statuses import dtypes, verdicts
+from conformance.model.case import Verdict
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .divergences import divergences
-from .results import Run
-from .statuses import BAD, SEVERITY, counts, missing
+from conformance.reports.divergences import divergences
+from conformance.reports.results import Run
+from conformance.reports.statuses import BAD, SEVERITY, counts, missing
 
 CONFORMANT = "conformant"
 NOT_CONFORMANT = "not conformant"

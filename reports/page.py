@@ -8,11 +8,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from conformance.reports import text
+from conformance.reports.statuses import GLYPHS, status
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-
-from . import text
-from .statuses import GLYPHS, status
 
 MESSAGE = 20_000
 """Characters shown of a message or a minimal call."""

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
-
-from .results import Benchmark, Run
+from conformance.reports.results import Benchmark, Run
 
 
 @dataclass(frozen=True)

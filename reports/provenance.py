@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .results import Run
-from .text import duration, grouped
+from conformance.reports.results import Run
+from conformance.reports.text import duration, grouped
 
 
 def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from .matrix import Matrix, matrix
-from .results import Run
+from conformance.reports.matrix import Matrix, matrix
+from conformance.reports.results import Run
 
 
 @dataclass(frozen=True)

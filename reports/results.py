@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import msgspec
 
-from conformance.case import Verdict
+from conformance.model.case import Verdict
 
 SCHEMA = 2
 """Version of the file format; files of older ones are read as well."""

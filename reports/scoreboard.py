@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from conformance.case import Verdict
+from conformance.reports import summary
+from conformance.reports.merge import merge, missing_shards
+from conformance.reports.results import Identity, ResultsError, Run
+from conformance.reports.statuses import PARTLY
 
-from . import summary
-from .merge import merge, missing_shards
-from .results import Identity, ResultsError, Run
-from .statuses import PARTLY
+from conformance.model.case import Verdict
 
 # Runs that differ in one of these drew other cases, or judged them otherwise.
 SAME = ("suite", "profile", "seed", "examples")

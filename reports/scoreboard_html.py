@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from .page import page
-from .scoreboard import Board, Cell, Column
+from conformance.reports.page import page
+from conformance.reports.scoreboard import Board, Cell, Column
 
 LISTED = 100
 """Failures listed of one backend."""

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from conformance.case import Column, Verdict
+from conformance.reports.results import Run
+from conformance.reports.statuses import verdicts
 
-from .results import Run
-from .statuses import verdicts
+from conformance.model.case import Column, Verdict
 
 # Checks that are given invalid calls; their cases are others.
 INVALID = ("errors",)

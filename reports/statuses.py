@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from conformance.case import STATUSES, Verdict
+from conformance.reports.results import Run
 
-from .results import Run
+from conformance.model.case import STATUSES, Verdict
 
 SEVERITY = ("crashed", "hung", "failed", "unchecked", "known", "unsupported", "passed")
 """Statuses, worst first: the order in which a cell of the matrix chooses among its verdicts."""

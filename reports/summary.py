@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from .clusters import Cluster, clusters
-from .divergences import Divergences, Known, divergences
-from .matrix import Cell, Matrix, Tally, listed, matrix, totals
-from .numerics import Margins, margins
-from .outcome import CONFORMANT, INCOMPLETE, NOT_CONFORMANT, NOTHING_PASSED, outcome
-from .performance import timings
-from .reasons import Reason, unsupported
-from .space import Space, spaces
-from .statuses import (
+from conformance.reports.clusters import Cluster, clusters
+from conformance.reports.divergences import Divergences, Known, divergences
+from conformance.reports.matrix import Cell, Matrix, Tally, listed, matrix, totals
+from conformance.reports.numerics import Margins, margins
+from conformance.reports.outcome import (
+    CONFORMANT,
+    INCOMPLETE,
+    NOT_CONFORMANT,
+    NOTHING_PASSED,
+    outcome,
+)
+from conformance.reports.performance import timings
+from conformance.reports.reasons import Reason, unsupported
+from conformance.reports.space import Space, spaces
+from conformance.reports.statuses import (
     BAD,
     CHECKS,
     GLYPHS,

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from hypothesis import strategies as st
 
-from conformance.formats import REAL, format_of, round_to
+from conformance.model.formats import REAL, format_of, round_to
 
 # The plainest first: shrinking moves towards the front.
 REGIMES = ("ramp", "integers", "full", "normal", "mixed", "large", "subnormal")

@@ -30,16 +30,16 @@ from support import known
 
 import conformance
 from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
-from conformance.backends.torch import backend as torch_backend
-from conformance.case import Case, Unsupported
-from conformance.catalogue import CATALOGUE
 from conformance.checks import CHECKS
-from conformance.drawing import draw_cases
-from conformance.engine import Engine
-from conformance.excuses import Excuses
-from conformance.items import Item
-from conformance.trial import Failure, Inapplicable
+from conformance.failures.excuses import Excuses
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.case import Case, Unsupported
+from conformance.run.drawing import draw_cases
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+from conformance.run.trial import Failure, Inapplicable
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 Attempt = tuple[str, str]  # a check and a default dtype

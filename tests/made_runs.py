@@ -8,7 +8,7 @@ from dataclasses import replace
 from conformance.reports import results, summary
 from test_report import identity, run_of, verdict
 
-from conformance.case import DIGITS, Column, Examples, Need, Verdict
+from conformance.model.case import DIGITS, Column, Examples, Need, Verdict
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 ARRAYS = (

@@ -24,11 +24,11 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from conformance.catalogue import CATALOGUE
-from conformance.formats import FORMATS, round_to
-from conformance.oracles.derivatives import leaf, pull_back
-from conformance.oracles.precision import Precision
-from conformance.oracles.rounding import Rounded, exactly
+from conformance.arithmetic.derivatives import leaf, pull_back
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.formats import FORMATS, round_to
 from conformance.oracles.saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 
 LAYERS = ("RNN tanh", "RNN relu", "LSTM", "LSTM proj", "GRU")

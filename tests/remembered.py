@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from conformance.arithmetic.rounded import Rounded
 from conformance.checks import gradients
-from conformance.oracles.rounding import Rounded
-from conformance.trial import Trial
+from conformance.run.trial import Trial
 
 Function = Callable[..., Any]
 

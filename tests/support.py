@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.backends.registry import devices_of
-from conformance.backends.torch import backend as torch_backend
-from conformance.case import Call, Case, Unsupported, Verdict
-from conformance.catalogue import CATALOGUE
 from conformance.checks import EVERY_CHECK
-from conformance.drawing import draw_cases
-from conformance.engine import Engine
-from conformance.excuses import Excuses
-from conformance.items import Item
-from conformance.known import shipped
-from conformance.trial import Failure, Inapplicable
+from conformance.failures.excuses import Excuses
+from conformance.failures.known import shipped
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.case import Call, Case, Unsupported, Verdict
+from conformance.run.drawing import draw_cases
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+from conformance.run.trial import Failure, Inapplicable
 
 LAYERS = tuple(CATALOGUE)
 

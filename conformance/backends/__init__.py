@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .function import FunctionBackend, implements
+from conformance.backends.function import FunctionBackend, implements
 
 if TYPE_CHECKING:
-    from .module import ModuleBackend as ModuleBackend
+    from conformance.backends.module import ModuleBackend
 
 __all__ = ["FunctionBackend", "ModuleBackend", "implements"]
 
@@ -15,7 +15,7 @@ __all__ = ["FunctionBackend", "ModuleBackend", "implements"]
 def __getattr__(name: str) -> Any:
     """Import `ModuleBackend`, and with it torch, only when it is asked for."""
     if name == "ModuleBackend":
-        from .module import ModuleBackend
+        from conformance.backends.module import ModuleBackend
 
         return ModuleBackend
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

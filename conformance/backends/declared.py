@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..budget import parse
-from ..case import Numerics
-from ..protocols import Backend
-from ..trial import Failure
-from .registry import BackendError
+from conformance.backends.registry import BackendError
+from conformance.model.case import Numerics
+from conformance.model.protocols import Backend
+from conformance.run.budget import parse
+from conformance.run.trial import Failure
 
 # A case takes 0.1 s at most in all checks together (measured on torch: LSTM 0.1, Linear 0.02), a
 # loaded machine ten times as long; the rest is room for what is merely slow.

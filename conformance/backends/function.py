@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from ..case import Call, Unsupported
+from conformance.model.case import Call, Unsupported
 
 F = TypeVar("F", bound=Callable[..., Any])
 

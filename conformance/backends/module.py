@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..case import Call, Numerics, Unsupported
-from .torch_layouts import laid_out
+from conformance.backends.torch_layouts import laid_out
+from conformance.model.case import Call, Numerics, Unsupported
 
 _LAYER_STATES = {"RNN": 1, "GRU": 1, "LSTM": 2, "LSTMCell": 2}
 # "bias" is an argument in recurrent layers, a parameter elsewhere.

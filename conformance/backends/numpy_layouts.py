@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 
-from ..case import Unsupported
+from conformance.model.case import Unsupported
 
 Room = tuple[list[int], tuple[slice, ...]]
 

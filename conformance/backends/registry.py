@@ -8,7 +8,7 @@ import inspect
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from ..protocols import Backend
+from conformance.model.protocols import Backend
 
 GROUP = "conformance.backends"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..case import Unsupported
-from .numpy_layouts import repeated, room, spoiled, swapped
+from conformance.backends.numpy_layouts import repeated, room, spoiled, swapped
+from conformance.model.case import Unsupported
 
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 

@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..case import Case
-from ..catalogue import Row
-from ..trial import Evidence, Trial
-from . import errors, gradients, laws, layout, repeat, shape, special, state, support, values
+from conformance.checks import (
+    errors,
+    gradients,
+    laws,
+    layout,
+    repeat,
+    shape,
+    special,
+    state,
+    support,
+    values,
+)
+from conformance.layers.catalogue import Row
+from conformance.model.case import Case
+from conformance.run.trial import Evidence, Trial
 
 
 def _every_layer(row: Row) -> bool:

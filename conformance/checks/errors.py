@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ..backends.declared import accepted_by
-from ..case import Case, Unsupported
-from ..trial import Accepted, Evidence, Failure, Inapplicable, Trial
+from conformance.backends.declared import accepted_by
+from conformance.model.case import Case, Unsupported
+from conformance.run.trial import Accepted, Evidence, Failure, Inapplicable, Trial
 
 # A call that no documentation forbids is refused by these as well: no class is promised.
 ACCIDENTAL = (IndexError, AssertionError, ZeroDivisionError)

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ..case import Unsupported
-from ..formats import round_to
-from ..oracles.derivatives import leaf, pull_back
-from ..oracles.rounding import Rounded, exactly
-from ..trial import Evidence, Failure, Trial
-from .values import compare
+from conformance.arithmetic.derivatives import leaf, pull_back
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.checks.values import compare
+from conformance.model.case import Unsupported
+from conformance.model.formats import round_to
+from conformance.run.trial import Evidence, Failure, Trial
 
 # Regimes of whole numbers, or of a few bits: their cotangents are whole, too.
 _EXACT = ("ramp", "integers", "full", "zero", "bits", "relu", "saturated", "hold")

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..case import Unsupported
-from ..laws import Claim, Law
-from ..oracles.rounding import Rounded
-from ..trial import Evidence, Failure, Inapplicable, Trial
-from .values import compare
+from conformance.arithmetic.rounded import Rounded
+from conformance.checks.values import compare
+from conformance.laws import Claim, Law
+from conformance.model.case import Unsupported
+from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
 _STREAM = 0x6C617773  # this check's own random numbers of a case
 FEW = 3  # laws a case: over all cases every law of the layer gets its turn

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.checks.values import compare
+from conformance.failures.facts import own_layouts
+from conformance.layers.catalogue import CATALOGUE, Row
+from conformance.model.case import Case, Unsupported
+from conformance.run.trial import Evidence, Failure, Trial
 from conformance.strategies.layouts import possible
-
-from ..case import Case, Unsupported
-from ..catalogue import CATALOGUE, Row
-from ..facts import own_layouts
-from ..oracles.rounding import Rounded, exactly
-from ..trial import Evidence, Failure, Trial
-from .values import compare
 
 # A tensor is named by its place among the inputs, or by its state_dict name.
 Key = int | str

@@ -13,10 +13,10 @@ from itertools import combinations
 
 import numpy as np
 
-from ..formats import FORMATS
-from ..oracles.precision import Precision
-from ..oracles.rounding import Rounded, exactly
-from ..trial import Trial
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.model.formats import FORMATS
+from conformance.run.trial import Trial
 
 # Sums of these are accumulated in float32 and rounded once in half precision (DESIGN §3.3).
 _WIDE = {"Linear", "LazyLinear", "functional.linear"} | {

@@ -16,11 +16,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ..case import Case, Unsupported
-from ..oracles.rounding import Rounded, join
-from ..protocols import Layer
-from ..trial import Evidence, Failure, Trial
-from . import values
+from conformance.arithmetic.rounded import Rounded, join
+from conformance.checks import values
+from conformance.model.case import Case, Unsupported
+from conformance.model.protocols import Layer
+from conformance.run.trial import Evidence, Failure, Trial
 
 Arrays = Mapping[str, np.ndarray]
 BATCHED = ("input", "input1", "input2", "h_0", "c_0", "hx", "cx")

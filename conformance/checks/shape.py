@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..trial import Evidence, Failure, Trial
+from conformance.run.trial import Evidence, Failure, Trial
 
 
 def check(trial: Trial) -> Evidence:

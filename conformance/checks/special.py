@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..case import Case
-from ..describe import array_text, number_text
-from ..formats import format_of
-from ..oracles.rounding import Rounded
-from ..trial import Evidence, Failure, Inapplicable, Trial
-from .propagation import expected, is_recurrent
-from .values import compare
+from conformance.arithmetic.rounded import Rounded
+from conformance.checks.propagation import expected, is_recurrent
+from conformance.checks.values import compare
+from conformance.model.case import Case
+from conformance.model.describe import array_text, number_text
+from conformance.model.formats import format_of
+from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
 _STREAM = 0x73706563  # this check's own random numbers of a case
 _KINDS = ("nan", "infinite", "largest", "subnormal", "zero")

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..case import Unsupported
-from ..describe import array_text
-from ..formats import format_of
-from ..oracles import states
-from ..protocols import Layer
-from ..trial import Evidence, Failure, Inapplicable, Trial
-from .repeat import Arrays, Tally, load, sibling, state_of, with_other_weights
+from conformance.checks.repeat import Arrays, Tally, load, sibling, state_of, with_other_weights
+from conformance.layers import states
+from conformance.model.case import Unsupported
+from conformance.model.describe import array_text
+from conformance.model.formats import format_of
+from conformance.model.protocols import Layer
+from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
 OFFERS = ("state", "load", "train", "attributes")
 FEW = 9  # equal numbers among so many: (2⁻⁸)⁸ in bfloat16

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..oracles.rounding import Rounded, exactly
-from ..trial import Trial
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.run.trial import Trial
 
 
 def forced(trial: Trial) -> tuple[tuple[str, np.ndarray, Rounded], ...]:

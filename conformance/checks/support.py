@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..case import Case, Unsupported
-from ..claims import claims, topic
-from ..conditions import Table, said, tightest
-from ..describe import case_text
-from ..drawing import varied
-from ..features import features, structure
-from ..trial import Evidence, Failure, Trial
+from conformance.failures.claims import claims, topic
+from conformance.failures.conditions import Table, said, tightest
+from conformance.failures.features import features, structure
+from conformance.model.case import Case, Unsupported
+from conformance.model.describe import case_text
+from conformance.run.drawing import varied
+from conformance.run.trial import Evidence, Failure, Trial
 
 NOWHERE = "none; arguments, dimensions and sizes do not tell them from supported cases"
 SHOWN = 6  # reasons of one topic that are listed

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from ..describe import array_text, number_text
-from ..oracles.exactness import every, some
-from ..oracles.rounding import Rounded
-from ..trial import Evidence, Failure, Trial
-from .steps import forced
+from conformance.arithmetic.exactness import every, some
+from conformance.arithmetic.rounded import Rounded
+from conformance.checks.steps import forced
+from conformance.model.describe import array_text, number_text
+from conformance.run.trial import Evidence, Failure, Trial
 
 _WIDEST = 64  # 2⁶⁴ units in the last place are no nearer than any more
 _BLOCK = 1 << 17  # numbers compared in one go: a dozen arrays of that size are made on the way

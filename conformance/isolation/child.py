@@ -31,10 +31,10 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from ..case import Case
-    from ..items import Item
-    from ..outcomes import Outcome
-    from ..timing.measure import Bench
+    from conformance.model.case import Case
+    from conformance.run.outcomes import Outcome
+    from conformance.run.planning import Item
+    from conformance.timing.measure import Bench
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,10 @@ class _Server:
     """
 
     def __init__(self, start: Start) -> None:
-        from ..backends.registry import BackendError, load
-        from ..engine import Engine
-        from ..known import KnownError, read
-        from .journal import Journal
+        from conformance.backends.registry import BackendError, load
+        from conformance.failures.known import KnownError, read
+        from conformance.isolation.journal import Journal
+        from conformance.run.engine import Engine
 
         self.error, self._drawn = "", (None, None)
         self.journal = Journal(Path(start.journal))
@@ -143,8 +143,8 @@ class _Server:
 
     def answer(self, request: Mapping[str, Any]) -> bytes:
         """One request; what the suite itself raises is an answer, too."""
-        from ..budget import Budget
-        from ..items import Item
+        from conformance.run.budget import Budget
+        from conformance.run.planning import Item
 
         try:
             if "benchmark" in request:
@@ -172,7 +172,7 @@ class _Server:
         _give_memory_back()
 
     def _benchmark(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        from ..timing.workloads import Timed
+        from conformance.timing.workloads import Timed
 
         line, rounds = self.bench.measure(Timed(**request["benchmark"]), request["set"])
         return {"line": line, "rounds": rounds}
@@ -180,12 +180,12 @@ class _Server:
     @cached_property
     def bench(self) -> Bench:
         """What times calls."""
-        from ..timing.measure import Bench
+        from conformance.timing.measure import Bench
 
         return Bench(self.engine.backend, self.engine.seed, self.journal.note)
 
     def _tried(self, item: Item, request: Mapping[str, Any]) -> dict[str, Any]:
-        from ..encoding import decode_case
+        from conformance.model.encoding import decode_case
 
         case = decode_case(request["case"])
         if request.get("base"):
@@ -206,7 +206,7 @@ class _Server:
 
 def _in_copy(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
     """The outcome of a case in a copy of this process; None where there are no copies."""
-    from ..outcomes import Outcome
+    from conformance.run.outcomes import Outcome
 
     answer = _forked(lambda: dataclasses.asdict(run()), seconds)
     if not answer:
@@ -246,7 +246,7 @@ def _forked(run: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if answer and code == 0:
         return msgspec.json.decode(answer, type=dict[str, Any])
-    from .process import ended
+    from conformance.isolation.process import ended
 
     return {"status": "crashed", "message": ended(code)} if in_time else {"status": "hung"}
 

@@ -10,21 +10,21 @@ from itertools import islice
 
 import msgspec
 
-from .. import verdicts
-from ..backends.declared import TIMEOUT
-from ..budget import Budget
-from ..case import Case, Cause, Examples, Excuse, Verdict
-from ..cases import MANY
-from ..checks import EVERY_CHECK
-from ..describe import case_text
-from ..drawing import shrink
-from ..encoding import encode_case
-from ..excuses import Excuses
-from ..items import Item
-from ..known import Known, applying
-from ..stream import Stream
-from ..trial import Failure
-from .process import Child, Died
+from conformance.backends.declared import TIMEOUT
+from conformance.checks import EVERY_CHECK
+from conformance.failures.excuses import Excuses
+from conformance.failures.known import Known, applying
+from conformance.isolation.process import Child, Died
+from conformance.model.case import Case, Cause, Examples, Excuse, Verdict
+from conformance.model.describe import case_text
+from conformance.model.encoding import encode_case
+from conformance.run import verdicts
+from conformance.run.budget import Budget
+from conformance.run.cases import MANY
+from conformance.run.drawing import shrink
+from conformance.run.planning import Item
+from conformance.run.stream import Stream
+from conformance.run.trial import Failure
 
 # Each probe that ends the process costs a new one: importing a framework takes seconds.
 SHRINKING_ITEM = 40.0

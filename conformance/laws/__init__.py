@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from . import convolution, linear, multilinear, recurrent, sequences
-from .law import Claim, Law, Side
+from conformance.laws import convolution, linear, multilinear, recurrent
+from conformance.laws import recurrent_sequences as sequences
+from conformance.laws.law import Claim, Law, Side
 
 _SUMS = (
     multilinear.rows,

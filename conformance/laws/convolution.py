@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..oracles.convolution import PAD_MODES
-from .law import Claims, Generator, Side, claim, law, many, measured, paired, same
-from .multilinear import counterpart
-from .operands import Operands
+from conformance.laws.convolution_calls import Operands
+from conformance.laws.law import Claims, Generator, Side, claim, law, many, measured, paired, same
+from conformance.laws.multilinear import counterpart
+from conformance.oracles.convolution import PAD_MODES
 
 if TYPE_CHECKING:
-    from ..trial import Trial
+    from conformance.run.trial import Trial
 
 # Numbers that go into the copies of a layer and come out: a call holds several copies of them.
 _MOST = 1 << 21

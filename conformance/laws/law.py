@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..case import Numerics
-from ..oracles.precision import Precision
-from ..oracles.rounding import Rounded, exactly, multilinear
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded, exactly, multilinear
+from conformance.model.case import Numerics
 
 if TYPE_CHECKING:
-    from ..trial import Trial
+    from conformance.run.trial import Trial
 
 Move = Callable[[np.ndarray], np.ndarray]
 Generator = np.random.Generator

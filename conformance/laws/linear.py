@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .law import Claims, Generator, law, many, same
-from .operands import Operands
+from conformance.laws.convolution_calls import Operands
+from conformance.laws.law import Claims, Generator, law, many, same
 
 if TYPE_CHECKING:
-    from ..trial import Trial
+    from conformance.run.trial import Trial
 
 EXACT = "always equal: nothing is computed"
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..formats import round_to
-from .law import (
+from conformance.laws.convolution_calls import Operands
+from conformance.laws.law import (
     SUMMED,
     Claims,
     Generator,
@@ -25,10 +25,10 @@ from .law import (
     same,
     times,
 )
-from .operands import Operands
+from conformance.model.formats import round_to
 
 if TYPE_CHECKING:
-    from ..trial import Trial
+    from conformance.run.trial import Trial
 
 
 # Of rows with more numbers 17 fill hundreds of megabytes: a call holds several copies of them.

@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .law import SUMMED, Claims, Generator, Move, Side, claim, law, many, measured, same
-from .runs import GATES, Form, Run
+from conformance.laws.law import (
+    SUMMED,
+    Claims,
+    Generator,
+    Move,
+    Side,
+    claim,
+    law,
+    many,
+    measured,
+    same,
+)
+from conformance.laws.recurrent_calls import GATES, Form, Run
 
 if TYPE_CHECKING:
-    from ..trial import Trial
+    from conformance.run.trial import Trial
 
 
 def after(first: tuple[Move, ...], then: tuple[Move, ...]) -> tuple[Move, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .rounding import Rounded, multilinear
+from conformance.arithmetic.rounded import Rounded, multilinear
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]

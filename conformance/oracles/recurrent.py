@@ -12,9 +12,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .cells import Cell, Hidden, Shape, State, Weights, gru_step, lstm_step, rnn_step, zeros
-from .exactness import every
-from .rounding import Rounded, choose, join
+from conformance.arithmetic.exactness import every
+from conformance.arithmetic.rounded import Rounded, choose, join
+from conformance.oracles.recurrent_cells import (
+    Cell,
+    Hidden,
+    Shape,
+    State,
+    Weights,
+    gru_step,
+    lstm_step,
+    rnn_step,
+    zeros,
+)
 
 
 def _from_inputs(w: Weights, x: Rounded, suffixes: Sequence[str]) -> list[Rounded]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 
-from ..formats import FORMATS
+from conformance.model.formats import FORMATS
 
 _UNIT, _TINY = FORMATS["float64"].unit, FORMATS["float64"].tiny
 

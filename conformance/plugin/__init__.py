@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .options import add_options, wanted
+from conformance.plugin.options import add_options, wanted
 
 if TYPE_CHECKING:
-    from .session import Session
+    from conformance.plugin.session import Session
 
 ACTIVE = "conformance-session"
 
@@ -31,7 +31,7 @@ def activate(config: pytest.Config) -> Session:
     """The suite's session, made on first use; bad options are usage errors."""
     session: Session | None = config.pluginmanager.get_plugin(ACTIVE)
     if session is None:
-        from .session import Session
+        from conformance.plugin.session import Session
 
         session = Session(config)
         config.pluginmanager.register(session, ACTIVE)

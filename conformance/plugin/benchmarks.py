@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from ..isolation.isolated import IsolatedEngine
-from ..isolation.process import Died
-from ..reports.results import Benchmark, ResultsError, read
-from .timings import Change, Earlier, table
+from conformance.isolation.isolated import IsolatedEngine
+from conformance.isolation.process import Died
+from conformance.plugin.timings import Change, Earlier, table
+from conformance.reports.results import Benchmark, ResultsError, read
 
 if TYPE_CHECKING:
-    from ..timing.workloads import Timed
-    from .session import Session
+    from conformance.plugin.session import Session
+    from conformance.timing.workloads import Timed
 
 TIMED = "conformance-benchmark"
 
@@ -59,8 +59,8 @@ class Benchmarks:
         self._bench: Any = None
 
     def _planned(self) -> tuple[Timed, ...]:
-        from ..timing.workloads import plan
-        from .planning import shard_of
+        from conformance.plugin.planning import shard_of
+        from conformance.timing.workloads import plan
 
         settings = self.session.settings
         index, count = settings.shard
@@ -116,7 +116,7 @@ class Benchmarks:
     def _measured(self, item: Timed) -> tuple[Benchmark, tuple[float, ...]]:
         engine, which = self.session.engine, self.session.settings.benchmarks
         if not isinstance(engine, IsolatedEngine):
-            from ..timing.measure import Bench
+            from conformance.timing.measure import Bench
 
             self._bench = self._bench or Bench(engine.backend, engine.seed)
             return self._bench.measure(item, which)  # type: ignore[no-any-return]
@@ -132,8 +132,8 @@ class Benchmarks:
 
     def finish(self, session: pytest.Session) -> None:
         """The serial phase after a parallel one; and what the times depend on."""
-        from ..timing import machine
-        from .serial import serial_phase
+        from conformance.plugin.serial import serial_phase
+        from conformance.timing import machine
 
         if not self.items or self.session.worker:
             return
@@ -170,7 +170,7 @@ class Benchmarks:
 
     def started(self) -> None:
         """Look at the machine before it is busy with the run."""
-        from ..timing import machine
+        from conformance.timing import machine
 
         self.facts = machine.facts()
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from ..known import Known
-    from ..protocols import Backend
+    from conformance.failures.known import Known
+    from conformance.model.protocols import Backend
 
 OPTIONS = {
     "backend": "implementation under test: entry-point name, or package.module:attribute "
@@ -192,9 +192,9 @@ def resolve(config: pytest.Config) -> Settings:
     Raises:
         pytest.UsageError: naming the option, its value and what was expected.
     """
-    from ..catalogue import CATALOGUE, COMPLEX, DTYPES
-    from ..checks import CHECKS, EVERY_CHECK
-    from ..items import PROFILES
+    from conformance.checks import CHECKS, EVERY_CHECK
+    from conformance.layers.catalogue import CATALOGUE, COMPLEX, DTYPES
+    from conformance.run.planning import PROFILES
 
     read = _Reader(config)
     given = read.given
@@ -237,7 +237,7 @@ def resolve(config: pytest.Config) -> Settings:
 
 
 def _budget(read: _Reader) -> str | None:
-    from ..budget import parse
+    from conformance.run.budget import parse
 
     if "budget" in read.given:
         try:
@@ -306,7 +306,7 @@ def devices(backend: Backend, asked: Sequence[str]) -> tuple[str, ...]:
     Raises:
         pytest.UsageError: for a device that is not there, naming those that are.
     """
-    from ..backends.registry import devices_of
+    from conformance.backends.registry import devices_of
 
     offered = devices_of(backend)
     if not asked:
@@ -334,7 +334,7 @@ def known_failures(backend: str, paths: Sequence[Path], base: str = "") -> tuple
     Raises:
         pytest.UsageError: for a file that cannot be read.
     """
-    from ..known import KnownError, read
+    from conformance.failures.known import KnownError, read
 
     try:
         return read(backend, paths, base)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from ..items import Item
-from .options import Settings, devices
+from conformance.plugin.options import Settings, devices
+from conformance.run.planning import Item
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def make_plan(settings: Settings) -> Plan:
     Raises:
         pytest.UsageError: if the backend cannot be used, or lacks a device.
     """
-    from ..backends.declared import (
+    from conformance.backends.declared import (
         accepted_by,
         base_of,
         budget_of,
@@ -75,8 +75,8 @@ def make_plan(settings: Settings) -> Plan:
         timeout_of,
         values_per_structure,
     )
-    from ..backends.registry import BackendError, info_of, load
-    from ..items import in_rounds, plan
+    from conformance.backends.registry import BackendError, info_of, load
+    from conformance.run.planning import in_rounds, plan
 
     try:
         backend = load(settings.backend)

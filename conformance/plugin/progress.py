@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..reports.statuses import BAD
-from .session import KEY
+from conformance.plugin.session import KEY
+from conformance.reports.statuses import BAD
 
 if TYPE_CHECKING:
-    from .session import Session
+    from conformance.plugin.session import Session
 
 # Seconds between two lines of a log, and between two states of the live line.
 LOGGED = 30.0

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from .. import __version__, cpu
-from ..case import Examples, Verdict
-from ..reports import summary
-from ..reports.results import SCHEMA, Footer, Identity, Run, Writer, parse
-from .benchmarks import TIMED
-from .session import KEY, THREADS
+from conformance import __version__
+from conformance.failures import cpu
+from conformance.model.case import Examples, Verdict
+from conformance.plugin.benchmarks import TIMED
+from conformance.plugin.session import KEY, THREADS
+from conformance.reports import summary
+from conformance.reports.results import SCHEMA, Footer, Identity, Run, Writer, parse
 
 if TYPE_CHECKING:
-    from .session import Session
+    from conformance.plugin.session import Session
 
 _ITEM = re.compile(r"::test_layer\[(?P<id>.+)\]$")
 
@@ -137,12 +138,12 @@ class Recorder:
     def _write_pages(self) -> None:
         settings = self.session.settings
         if settings.report is not None:
-            from ..reports import html
+            from conformance.reports import html
 
             name = str(settings.results) if settings.results else "RESULTS"
             self._write("report", settings.report, html.render(self.run(), results=name))
         if settings.summary is not None:
-            from ..reports.markdown import markdown
+            from conformance.reports.markdown import markdown
 
             self._write("summary", settings.summary, markdown(self.run()))
 
@@ -155,7 +156,7 @@ class Recorder:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The table layers × checks, what is missing, and where the files are."""
-        from .table import table
+        from conformance.plugin.table import table
 
         write = terminalreporter
         settings = self.session.settings
@@ -231,7 +232,7 @@ def _torch_itself(run: Run) -> Iterator[str]:
 
 def _verdict(line: str, identity: Identity) -> Verdict:
     """A worker's line as a verdict."""
-    from ..reports.results import encode_line
+    from conformance.reports.results import encode_line
 
     run = parse([encode_line(identity), line.encode("utf-8", "surrogatepass")])
     if not run.verdicts:

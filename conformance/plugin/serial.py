@@ -14,10 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..reports.results import ResultsError, read
+from conformance.reports.results import ResultsError, read
 
 if TYPE_CHECKING:
-    from .session import Session
+    from conformance.plugin.session import Session
 
 # Files of the whole run; the phase has its own.
 _OWN = ("results", "report", "benchmarks")

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..cases import MANY
-from ..isolation.isolated import IsolatedEngine
-from .options import SUITE, known_failures, names_benchmarks, resolve
+from conformance.isolation.isolated import IsolatedEngine
+from conformance.plugin.options import SUITE, known_failures, names_benchmarks, resolve
+from conformance.run.cases import MANY
 
 if TYPE_CHECKING:
-    from ..engine import Engine
+    from conformance.run.engine import Engine
 
 KEY = "conformance-verdict"
 PLAN = "conformance-plan"
@@ -52,7 +52,7 @@ class Session:
         for name in THREADS:
             os.environ.setdefault(name, "1")
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        from .planning import Plan, make_plan
+        from conformance.plugin.planning import Plan, make_plan
 
         self.config = config
         self.settings = resolve(config)
@@ -67,12 +67,12 @@ class Session:
         alone = all(names_benchmarks(str(argument)) for argument in config.args)
         self.items = () if alone and config.args else self.plan.items
         self.known = known_failures(self.plan.backend, self.settings.known, self.plan.base)
-        from .benchmarks import Benchmarks
+        from conformance.plugin.benchmarks import Benchmarks
 
         self.benchmarks = Benchmarks(self)
         if not self.worker:
-            from .progress import Progress
-            from .recording import Recorder
+            from conformance.plugin.progress import Progress
+            from conformance.plugin.recording import Recorder
 
             self.recorder = Recorder(self)
             config.pluginmanager.register(self.recorder, "conformance-recorder")
@@ -85,11 +85,11 @@ class Session:
     @cached_property
     def engine(self) -> Engine | IsolatedEngine:
         """What runs the items: in a child process, or in this one."""
-        from ..backends.registry import load
-        from ..budget import parse
-        from ..engine import Engine
-        from ..isolation.limits import Limits, share_of_memory
-        from ..isolation.process import Child
+        from conformance.backends.registry import load
+        from conformance.isolation.limits import Limits, share_of_memory
+        from conformance.isolation.process import Child
+        from conformance.run.budget import parse
+        from conformance.run.engine import Engine
 
         s, name = self.settings, self.plan.backend
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -173,9 +173,9 @@ class Session:
 
         Args:
             node: the running test.
-            item: the `conformance.engine.Item`.
+            item: the `conformance.run.engine.Item`.
         """
-        from ..reports.results import encode_line
+        from conformance.reports.results import encode_line
 
         verdict = self.engine.run(item)
         if verdict.status != "passed":
@@ -195,7 +195,7 @@ class Session:
     @cached_property
     def _telling(self) -> set[Any]:
         """The first item of those that share their cases: its verdict tells what was drawn."""
-        from ..checks import EVERY_CHECK
+        from conformance.checks import EVERY_CHECK
 
         first: dict[tuple[str, str, bool], Any] = {}
         for item in self.items:

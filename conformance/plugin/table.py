@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..reports import summary
-from ..reports.results import Run
+from conformance.reports import summary
+from conformance.reports.results import Run
 
 
 def table(run: Run) -> Iterator[str]:

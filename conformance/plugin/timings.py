@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ..reports.results import Benchmark, Run
+from conformance.reports.results import Benchmark, Run
 
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 Key = tuple[str, str, str, str, str]

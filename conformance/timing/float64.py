@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..case import Call
-from ..catalogue import Row
-from ..oracles import states
-from ..oracles.rounding import Rounded, multilinear
-from ..protocols import Backend
+from conformance.arithmetic.rounded import Rounded, multilinear
+from conformance.layers import states
+from conformance.layers.catalogue import Row
+from conformance.model.case import Call
+from conformance.model.protocols import Backend
 
 
 def through_torch(row: Row, arguments: Any, torch: Backend) -> Row:

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import registry
-from ..backends.declared import offered
-from ..case import Unsupported
-from ..protocols import Backend
-from ..reports.results import Benchmark
-from ..trial import Failure, Trial
-from .cost import BYTES, Cost, cost
-from .operands import Operands
-from .peaks import Peak, measured
-from .rounds import Side, Times, interval, quartiles, timed
-from .verified import Verifier, Void
-from .workloads import WORKLOADS, Timed
+from conformance.backends import registry
+from conformance.backends.declared import offered
+from conformance.model.case import Unsupported
+from conformance.model.protocols import Backend
+from conformance.reports.results import Benchmark
+from conformance.run.trial import Failure, Trial
+from conformance.timing.cost import BYTES, Cost, cost
+from conformance.timing.operands import Operands
+from conformance.timing.peaks import Peak, measured
+from conformance.timing.rounds import Side, Times, interval, quartiles, timed
+from conformance.timing.verified import Verifier, Void
+from conformance.timing.workloads import WORKLOADS, Timed
 
 # Seconds of rounds for one call.
 SECONDS = {"small": 0.25, "full": 1.5}

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..case import Call, Case
-from ..catalogue import CATALOGUE, Row
-from ..formats import format_of, round_to
-from ..oracles import states
-from .workloads import Timed, Workload
+from conformance.layers import states
+from conformance.layers.catalogue import CATALOGUE, Row
+from conformance.model.case import Call, Case
+from conformance.model.formats import format_of, round_to
+from conformance.timing.workloads import Timed, Workload
 
 Arrays = tuple[np.ndarray, ...]
 

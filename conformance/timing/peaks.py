@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..case import Call, Unsupported
-from ..protocols import Backend
-from .cost import BYTES
+from conformance.model.case import Call, Unsupported
+from conformance.model.protocols import Backend
+from conformance.timing.cost import BYTES
 
 COPIED = 64 << 20
 # Longer tries would not fit between two turns of a busy machine's other work.

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.declared import numerics_of
-from ..case import Call, Case, Unsupported
-from ..checks import gradients, values
-from ..oracles.precision import Precision
-from ..oracles.rounding import Rounded
-from ..protocols import Backend
-from ..trial import Failure, Trial
-from .cost import cost
-from .float64 import through_torch
-from .operands import Arrays, Operands
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded
+from conformance.backends.declared import numerics_of
+from conformance.checks import gradients, values
+from conformance.model.case import Call, Case, Unsupported
+from conformance.model.protocols import Backend
+from conformance.run.trial import Failure, Trial
+from conformance.timing.cost import cost
+from conformance.timing.float64 import through_torch
+from conformance.timing.operands import Arrays, Operands
 
 # Multiplications and additions of the oracle's sums, its bounds included, that take NumPy about
 # two seconds on one core.

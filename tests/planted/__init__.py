@@ -19,8 +19,9 @@ is always on. In place of torch it is run as a namespace: `SimpleNamespace(Conv1
 
 from __future__ import annotations
 
-from . import (  # noqa: F401 - imported for what they plant
+from . import (  # noqa: F401
     bilinear,
+    blind,
     cells,
     convolution,
     convolution2d,
@@ -35,10 +36,9 @@ from . import (  # noqa: F401 - imported for what they plant
     parameters,
     recurrent,
     recurrent_contract,
-    sharp,
-    sole,
+    recurrent_small_errors,
+    single_check,
     transposed,
-    unseen,
 )
 from .bug import CHECKS, PLANTED, Bug
 

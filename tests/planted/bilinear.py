@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .bug import as_if_contiguous, by_way_of, exchange_gradients, graft, plant
+from planted.bug import as_if_contiguous, by_way_of, exchange_gradients, graft, plant
 
 
 @plant("bilinear-square-inputs-exchanged", "Bilinear", "values")

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .bug import as_if_contiguous, graft, plant, with_fewer_bits
+from planted.bug import as_if_contiguous, graft, plant, with_fewer_bits
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .bug import graft, plant
+from planted.bug import graft, plant
 
 CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .bug import on_common_grid, plant, with_fewer_bits, without_subnormals
-from .convolution import convolved, is_batched, padded, swapped_pairs
+from planted.bug import on_common_grid, plant, with_fewer_bits, without_subnormals
+from planted.convolution import convolved, is_batched, padded, swapped_pairs
 
 
 @plant("conv2d-circular-wraps-near-edge", "Conv2d", "values")

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .bug import alter_gradient, as_if_contiguous, graft, plant
-from .convolution import convolved, is_batched, padded
+from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.convolution import convolved, is_batched, padded
 
 
 @plant("conv1d-weight-gradient-of-last-sample", "Conv1d", "gradients")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from .bug import (
+from planted.bug import (
     alter_gradient,
     as_if_contiguous,
     by_way_of,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .bug import alter_gradient, as_if_contiguous, by_way_of, plant, without_subnormals
+from planted.bug import alter_gradient, as_if_contiguous, by_way_of, plant, without_subnormals
 
 
 @plant("identity-double-by-way-of-single", "Identity", "values")

@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from .bug import by_way_of, plant
-from .lazy import become
-from .recurrent import is_plain_batch, on_states, time_axis
+from planted.bug import by_way_of, plant
+from planted.lazy import become
+from planted.recurrent import is_plain_batch, on_states, time_axis
 
 
 def beyond(output, axis, start, change):

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .bug import plant, with_fewer_bits
-from .convolution import convolved
-from .transposed import transposed
+from planted.bug import plant, with_fewer_bits
+from planted.convolution import convolved
+from planted.transposed import transposed
 
 
 def become(layer):

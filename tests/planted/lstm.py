@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from .bug import by_way_of, on_common_grid, plant
-from .recurrent import gates, is_plain_batch, on_output, on_states, reweighted
+from planted.bug import by_way_of, on_common_grid, plant
+from planted.recurrent import gates, is_plain_batch, on_output, on_states, reweighted
 
 
 @plant("lstm-gates-in-onnx-order", "LSTM", "values")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .bug import as_if_contiguous, graft, plant
-from .cells import from_hidden, from_input, gates, hidden_or_zeros, reparametrised
+from planted.bug import as_if_contiguous, graft, plant
+from planted.cells import from_hidden, from_input, gates, hidden_or_zeros, reparametrised
 
 
 @plant("lstmcell-gates-in-caffe-order", "LSTMCell", "values")

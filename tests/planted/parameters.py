@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .bug import plant
-from .unseen import swapped
+from planted.blind import swapped
+from planted.bug import plant
 
 
 def without_nan(tensor: Tensor) -> Tensor:

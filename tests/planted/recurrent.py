@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .bug import by_way_of, plant
+from planted.bug import by_way_of, plant
 
 
 @contextmanager

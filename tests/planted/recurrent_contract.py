@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from .bug import alter_gradient, as_if_contiguous, exchange_gradients, graft, plant
-from .recurrent import is_plain_batch, on_output, on_states, reweighted, time_axis
+from planted.bug import alter_gradient, as_if_contiguous, exchange_gradients, graft, plant
+from planted.recurrent import is_plain_batch, on_output, on_states, reweighted, time_axis
 
 
 @plant("rnn-hidden-gradient-stops", "RNN", "gradients")

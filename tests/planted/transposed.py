@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .bug import (
+from planted.bug import (
     alter_gradient,
     as_if_contiguous,
     by_way_of,

@@ -1,0 +1,1 @@
+"""Numbers with the bounds of every correct implementation's error."""

@@ -1,0 +1,110 @@
+"""Reverse-mode derivatives of an oracle, in the same arithmetic and with the same bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from conformance.arithmetic.exactness import every, quanta
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Node, Rounded, with_node
+from conformance.model.formats import FORMATS
+
+
+def leaf(values: np.ndarray, precision: Precision) -> Rounded:
+    """An exact operand with respect to which derivatives are asked for."""
+    return Rounded(values, np.zeros(values.shape), precision, node=Node((), lambda cotangent: []))
+
+
+def pull_back(
+    outputs: Sequence[Rounded], cotangents: Sequence[Rounded | None], leaves: Sequence[Rounded]
+) -> list[Rounded]:
+    """The vector-Jacobian product: the cotangent of each leaf.
+
+    Args:
+        outputs: computed from the leaves.
+        cotangents: one for each output, of its shape; None = the output is left out.
+        leaves: made by `leaf`.
+    """
+    pending: dict[int, list[Rounded]] = {}
+    nodes: dict[int, Rounded] = {}
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        if cotangent is not None and output.node is not None:
+            pending.setdefault(id(output.node), []).append(cotangent)
+            nodes[id(output.node)] = output
+    totals: dict[int, Rounded] = {}
+    for result in _outputs_first([output for output in outputs if output.node is not None]):
+        node = result.node
+        assert node is not None
+        parts = pending.pop(id(node), [])
+        if not parts:
+            continue
+        total = accumulate(parts)
+        totals[id(node)] = total
+        for operand, cotangent in zip(node.operands, node.pull(total), strict=False):
+            if operand.node is not None and cotangent is not None:
+                pending.setdefault(id(operand.node), []).append(cotangent)
+    return [
+        totals.get(id(x.node))
+        or Rounded(np.zeros(x.shape, x.value.dtype), np.zeros(x.shape), x.precision)
+        for x in leaves
+    ]
+
+
+def _outputs_first(outputs: Sequence[Rounded]) -> list[Rounded]:
+    """All recorded results, each before what it was computed from."""
+    order: list[Rounded] = []
+    seen: set[int] = set()
+    stack = [(output, False) for output in outputs]
+    while stack:
+        result, done = stack.pop()
+        if done:
+            order.append(result)
+            continue
+        if id(result.node) in seen or result.node is None:
+            continue
+        seen.add(id(result.node))
+        stack.append((result, True))
+        stack += [(operand, False) for operand in result.node.operands]
+    return order[::-1]
+
+
+def accumulate(parts: Sequence[Rounded]) -> Rounded:
+    """A sum of several sums of products, also if all their terms are added up in one go.
+
+    What the parts inherit of their operands' errors adds up; the roundings of n terms in one sum
+    are at most n·u·Σ|terms| (counted on top of the parts' own, which a sum of all may not do).
+    """
+    if len(parts) == 1:
+        return with_node(parts[0], None)
+    precision = parts[0].precision
+    value, error = parts[0].value, parts[0].error
+    magnitude = _size(parts[0])
+    for part in parts[1:]:
+        value, error = value + part.value, error + part.error
+        magnitude = magnitude + _size(part)
+    terms = sum(part.terms for part in parts)
+    rounding = (precision.unit + FORMATS["float64"].unit) * (magnitude + error)
+    inexact = error + terms * rounding
+    beyond = np.asarray(inexact)
+    np.copyto(beyond, np.inf, where=magnitude > precision.largest)
+    if every(error):
+        return Rounded(value, beyond, precision, magnitude, 0.0, terms)
+    # One for all where every part has one for all.
+    least = np.array(min((part.grain for part in parts if part.grain is not None), default=np.inf))
+    for part in parts:
+        if part.grain is None:
+            least = np.minimum(least, quanta(part.value))
+    limit: np.ndarray | float = 0.0
+    if precision.bits:
+        with np.errstate(over="ignore"):
+            limit = np.ldexp(least, precision.bits)
+    exact = (error == 0) & (magnitude <= limit) & np.isfinite(beyond)
+    np.copyto(beyond, 0.0, where=exact)
+    grain = float(least.min(initial=np.inf)) if value.size else np.inf
+    return Rounded(value, beyond, precision, magnitude, grain, terms)
+
+
+def _size(part: Rounded) -> np.ndarray:
+    return part.size if part.magnitude is None else part.magnitude

@@ -1,0 +1,1 @@
+"""The backends that are shipped, one module each."""

@@ -1,0 +1,133 @@
+"""OpenVINO on the CPU, on models of `onnx_graph`: as it comes, and held to float32.
+
+On CPUs with AVX-512 BF16 or AMX its default precision of inference is bfloat16, whatever the model
+says; `openvino` declares that, `openvino-f32` asks for float32. float64 and int64 are not offered:
+the CPU plugin computes them in float32 and int32. A module's state is input of the models, which
+are compiled once for every structure and shape.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import onnx
+import openvino as ov
+
+from conformance.backends.adapters.onnx_graph import GraphBackend, Run
+from conformance.backends.adapters.onnx_nodes import BFLOAT16
+from conformance.model.case import Call, Numerics, Unsupported
+
+DTYPES = ("float32", "float16", "bfloat16")
+# What the report of a model that was not fully converted says it has no translation for.
+_LACKS = re.compile(r"^Unsupported .*|^.* is not supported .*", re.MULTILINE)
+UNITS = {"f32": 2.0**-24, "bf16": 2.0**-8, "f16": 2.0**-11}
+
+
+class OpenVino(GraphBackend):
+    """OpenVINO's CPU plugin.
+
+    Args:
+        name: the backend's name.
+        precision: the precision hint, `"f32"`; None = the plugin's own choice.
+    """
+
+    fixed = True
+    constant = False
+    compile_seconds = 0.1  # with the several shapes that a case's checks ask for
+    refusals = (ov.frontend.GeneralFailure, ov.frontend.OpConversionFailure)
+
+    def __init__(self, name: str, precision: str | None = None) -> None:
+        super().__init__(name)
+        self._core = ov.Core()
+        self._options: dict[str, Any] = {}
+        if precision:
+            self._options["INFERENCE_PRECISION_HINT"] = precision
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        if threads.isdigit():
+            self._options["INFERENCE_NUM_THREADS"] = int(threads)
+        self._compiled = lru_cache(maxsize=256)(self._compile)
+
+    @property
+    def precision(self) -> str:
+        """The precision in which float32 models are computed."""
+        chosen = self._options.get("INFERENCE_PRECISION_HINT")
+        if chosen is None:
+            chosen = self._core.get_property("CPU", "INFERENCE_PRECISION_HINT").to_string()
+        return {"bfloat16": "bf16", "float16": "f16"}.get(str(chosen), str(chosen))
+
+    def info(self) -> Mapping[str, str]:
+        """Versions, the processor and the precision."""
+        return {
+            **super().info(),
+            "openvino": str(ov.__version__),
+            "processor": str(self._core.get_property("CPU", "FULL_DEVICE_NAME")),
+            "inference precision": self.precision,
+        }
+
+    def offers(self, layer: str, dtype: str, device: str) -> bool:
+        """float32 and the half precisions; Einsum has no bfloat16."""
+        return dtype in DTYPES and not ("ilinear" in layer and dtype == "bfloat16")
+
+    def numerics(self, dtype: str) -> Numerics:
+        """The precision of inference, where it is less than the dtype's."""
+        unit = UNITS.get(self.precision, 0.0)
+        own = UNITS["bf16" if dtype == "bfloat16" else dtype.replace("float", "f")]
+        # x86 multiplies bfloat16 without subnormals, and a bias that is an input of the model is
+        # added to a sum that was rounded already.
+        brief = max(unit, own) == UNITS["bf16"]
+        said = Numerics(accumulation="bfloat16" if brief else None, flush_to_zero=brief)
+        if unit <= own:
+            return said
+        # Operands are rounded as they are read.
+        return replace(said, unit_roundoff=unit, operand_roundoff=unit)
+
+    def prepare(
+        self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
+    ) -> tuple[Run, dict[str, np.ndarray]]:
+        """As everywhere, but for int64, of which the CPU plugin keeps 32 bits."""
+        if any(x is not None and x.dtype == np.int64 for x in inputs):
+            raise Unsupported("input of int64, which the CPU plugin has as int32")
+        return super().prepare(call, inputs, keywords)
+
+    def compile(self, model: onnx.ModelProto) -> Run:
+        """Compile a model, or take what was compiled of one just like it."""
+        return self._compiled(model.SerializeToString())
+
+    def _compile(self, model: bytes) -> Run:
+        try:
+            read = self._core.read_model(model, b"")
+        except RuntimeError as error:
+            lacks = _LACKS.search(str(error))
+            if lacks is None:
+                raise
+            raise Unsupported(lacks[0].strip()) from error
+        request = self._core.compile_model(read, "CPU", self._options).create_infer_request()
+
+        def run(inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
+            request.infer({name: _tensor(x) for name, x in inputs.items()})
+            return [_array(output) for output in request.output_tensors]
+
+        return run
+
+
+def _tensor(x: np.ndarray) -> Any:
+    """A tensor; bfloat16 by its bits."""
+    if x.dtype != BFLOAT16:
+        return x.copy(order="C")
+    return ov.Tensor(x.view(np.uint16).copy(order="C"), x.shape, ov.Type.bf16)
+
+
+def _array(tensor: Any) -> np.ndarray:
+    """A copy; the bits of a bfloat16 tensor come as float16."""
+    data = np.array(tensor.data)
+    return data.view(BFLOAT16) if tensor.element_type == ov.Type.bf16 else data
+
+
+backend = OpenVino("openvino")
+f32 = OpenVino("openvino-f32", "f32")

@@ -1,0 +1,7 @@
+"""The built-in backend: torch itself."""
+
+from __future__ import annotations
+
+from conformance.backends.module import ModuleBackend
+
+backend = ModuleBackend("torch")

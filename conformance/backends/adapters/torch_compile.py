@@ -1,0 +1,148 @@
+"""torch.compile with inductor: every layer as one compiled graph, forward and backward.
+
+Static shapes and `fullgraph=True`: a graph break ends the call, and is counted as Unsupported. A
+call in which no compiled graph ran is reported by `fallbacks()`. Kernels that inductor itself takes
+from ATen (convolution, matrix product) are its own choice, and no fallback.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch._dynamo
+import torch._inductor.config
+from torch._inductor.compile_fx import compile_fx
+
+from conformance.backends.module import ModuleBackend, ModuleLayer
+from conformance.model.case import Call, Unsupported
+
+# Compiled graphs until all are forgotten: every one of them costs memory, and guards to look at.
+KEPT = 400
+# Beyond torch's own limit of 8 it would run the call without compiling it, or refuse it.
+_NO_LIMIT = 1_000_000
+
+
+def _configure() -> None:
+    """Recurrent modules are compiled, not skipped; no recompilation is refused."""
+    config = torch._dynamo.config
+    config.allow_rnn = True
+    config.recompile_limit = config.accumulated_recompile_limit = _NO_LIMIT
+    # Workers of xdist share the machine already.
+    torch._inductor.config.compile_threads = 1
+
+
+class _Counting:
+    """inductor, counting its graphs and their runs."""
+
+    def __init__(self) -> None:
+        self.compiled = self.runs = 0
+
+    def __call__(self, graph: Any, inputs: Sequence[Any]) -> Callable[..., Any]:
+        """Compile a graph; what comes out counts each time that it runs."""
+        compiled: Any = compile_fx(graph, inputs)
+        self.compiled += 1
+
+        def run(*arguments: Any) -> Any:
+            self.runs += 1
+            return compiled(*arguments)
+
+        return run
+
+
+class CompiledLayer(ModuleLayer):
+    """A layer whose calls run compiled.
+
+    Args:
+        call, module, function: as for a `ModuleLayer`; the function is compiled.
+        inductor: counts what is run.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        module: torch.nn.Module | None,
+        function: Callable[..., Any],
+        inductor: _Counting,
+    ) -> None:
+        super().__init__(call, module, function)
+        self._inductor = inductor
+        self._elsewhere: tuple[str, ...] = ()
+
+    def _forward(self, *inputs: Any, **keywords: Any) -> Any:
+        if "lengths" in keywords:
+            raise Unsupported("lengths: shapes that depend on data")
+        before = self._inductor.runs
+        try:
+            result = super()._forward(*inputs, **keywords)
+        except torch._dynamo.exc.Unsupported as error:
+            said = str(error).splitlines()[0]
+            # An exception that the traced code raises is the layer's own refusal.
+            if said.startswith("Observed exception"):
+                raise
+            raise Unsupported(f"graph break: {said}") from error
+        ran = self._inductor.runs > before
+        self._elsewhere = () if ran else ("the whole call, no compiled graph ran",)
+        return result
+
+    def fallbacks(self) -> Sequence[str]:
+        """What of the last call did not run compiled."""
+        return self._elsewhere
+
+
+class CompileBackend(ModuleBackend):
+    """torch's layers, compiled by inductor.
+
+    Args:
+        name: the backend's name.
+    """
+
+    compile_seconds = 1.5
+    budget = "700"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._inductor, self._forgotten = _Counting(), 0
+        _configure()
+
+    def info(self) -> Mapping[str, str]:
+        """torch's, the C++ compiler, and how layers are compiled."""
+        how = "inductor, fullgraph=True, dynamic=False, allow_rnn=True"
+        return {**super().info(), "compiler": _compiler(), "compile": how}
+
+    def devices(self) -> Sequence[str]:
+        """torch's.
+
+        Raises:
+            RuntimeError: if there is no C++ compiler, without which inductor can do nothing.
+        """
+        _compiler()
+        return super().devices()
+
+    def build(self, call: Call) -> CompiledLayer:
+        """The module or function, to be compiled at its first call."""
+        if self._inductor.compiled - self._forgotten > KEPT:
+            torch._dynamo.reset()
+            self._forgotten = self._inductor.compiled
+        layer = super().build(call)
+        compiled = torch.compile(
+            layer.function, fullgraph=True, dynamic=False, backend=self._inductor
+        )
+        return CompiledLayer(call, layer.module, compiled, self._inductor)
+
+
+def _compiler() -> str:
+    """The C++ compiler that inductor will call."""
+    for name in (os.environ.get("CXX"), "g++", "clang++"):
+        if name and (found := shutil.which(name)):
+            return found
+    raise RuntimeError(
+        "torch.compile generates C++ and needs a compiler: no g++ or clang++ on the path, and none "
+        "named by the environment variable CXX"
+    )
+
+
+backend = CompileBackend("torch-compile")

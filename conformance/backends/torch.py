@@ -1,7 +1,0 @@
-"""The built-in backend: torch itself."""
-
-from __future__ import annotations
-
-from .module import ModuleBackend
-
-backend = ModuleBackend("torch")

@@ -1,0 +1,1 @@
+"""What failed: shrinking, causes, known failures, reproducers."""

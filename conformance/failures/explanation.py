@@ -1,0 +1,154 @@
+"""What a bug report needs beside the verdict: the known failure that explains it, and its case."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conformance.checks import EVERY_CHECK
+from conformance.failures.excuses import Excuses
+from conformance.failures.known import Known, KnownError, applying, read
+from conformance.failures.reproducer import FOREIGN, shows_all
+from conformance.isolation.limits import Limits, share_of_memory
+from conformance.isolation.process import Child, ChildError, Died
+from conformance.model.case import Case, Verdict
+from conformance.model.describe import case_text
+from conformance.model.encoding import decode_case, encode_case
+from conformance.reports.results import Run
+
+TIMEOUT = 60.0
+REPORTABLE = ("failed", "crashed", "hung", "known")
+
+
+class ExplanationError(ValueError):
+    """A verdict of which nothing can be reported."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A failure with all that is known of it.
+
+    Args:
+        verdict: as the results hold it.
+        call: the failing call in one line.
+        message: what the check said of it.
+        script: that stands on its own; None where there is none.
+        lacking: what the script does not show; empty if it shows the failure.
+        reason, link: of the known failure that explains it; empty without one.
+        others: further known failures that explain the verdict.
+    """
+
+    verdict: Verdict
+    call: str
+    message: str
+    script: str | None
+    lacking: str = ""
+    reason: str = ""
+    link: str = ""
+    others: int = 0
+
+
+def explain(run: Run, id: str, number: int = 1) -> Explanation:
+    """Look a verdict up, and the known failure that explains it.
+
+    A known failure has a pinned case in place of the verdict's: it is run, in a process of its own.
+
+    Args:
+        run: the results.
+        id: of the verdict.
+        number: which of several known failures, from 1.
+
+    Raises:
+        ExplanationError: if there is no such verdict, or nothing is wrong with it.
+    """
+    verdict = _found(run, id)
+    entries = _entries(run, verdict)
+    if entries and not 1 <= number <= len(entries):
+        raise ExplanationError(f"--known {number}: {id} has known failures 1 to {len(entries)}")
+    entry = entries[number - 1] if entries else None
+    others = max(len(entries) - 1, 0)
+    reason, link = (entry.reason, entry.link) if entry else ("", "")
+    call, message = verdict.call or "", verdict.message or ""
+    script = (entry.script if entry else "") or verdict.reproducer
+    if entry is not None and verdict.case is None:
+        case = entry.pinned(verdict.dtype, verdict.device)
+        if case is not None:
+            call = case_text(case)
+            said, made = _run(run, verdict, case, entry)
+            message, script = said or message, script or made
+    lacking = "" if entry and entry.script else _lacking(script or "", verdict)
+    return Explanation(verdict, call, message, script, lacking, reason, link, others)
+
+
+def _lacking(script: str, verdict: Verdict) -> str:
+    """What a generated script does not show."""
+    if FOREIGN in script:
+        return "It shows what torch gives for the call that this backend fails on."
+    if verdict.status in ("crashed", "hung") or shows_all(verdict.check):
+        return ""
+    return "It makes the call; what is wrong is more than the outputs that it compares."
+
+
+def _found(run: Run, id: str) -> Verdict:
+    verdicts = {verdict.id: verdict for verdict in run.verdicts}
+    if id not in verdicts:
+        near = difflib.get_close_matches(id, verdicts, n=3, cutoff=0.5)
+        hint = f"; nearest: {', '.join(near)}" if near else ""
+        raise ExplanationError(f"no verdict {id!r} in these results{hint}")
+    if verdicts[id].status not in REPORTABLE:
+        raise ExplanationError(f"{id} is {verdicts[id].status}: there is no bug to report")
+    return verdicts[id]
+
+
+def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
+    """Known failures that cover the failing case, or that a `known` verdict rests on."""
+    paths = [Path(p.strip()) for p in run.identity.options.get("known", "").split(",") if p.strip()]
+    try:
+        known = read(run.identity.backend, [path for path in paths if path.is_file()])
+    except KnownError as error:
+        raise ExplanationError(str(error)) from None
+    found = list(applying(known, _item(verdict), run.identity.backend).values())
+    if verdict.status == "known":
+        return [entry for entry in found if entry.reason in (verdict.message or "")]
+    if verdict.case is None:
+        return []
+    try:
+        case = decode_case(verdict.case)
+        check = EVERY_CHECK[verdict.check]
+        explaining = [Excuses((entry,), check.relaid) for entry in found]
+        message = verdict.message or ""
+        return [
+            entry
+            for entry, excuses in zip(found, explaining, strict=True)
+            if excuses.explaining(case, message) is not None
+        ]
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def _item(verdict: Verdict) -> dict[str, str]:
+    return {name: getattr(verdict, name) for name in ("layer", "check", "dtype", "device")}
+
+
+def _run(run: Run, verdict: Verdict, case: Case, entry: Known) -> tuple[str, str | None]:
+    """What the check says of a pinned case, and a script of it; empty where it cannot be run."""
+    name = run.identity.options.get("backend", run.identity.backend)
+    child = Child(name, 1, 0, (), Limits(TIMEOUT, share_of_memory(1)))
+    request = {"item": _item(verdict), "case": encode_case(case)}
+    try:
+        try:
+            said = str(child.ask(request).get("message", ""))
+        except Died as died:
+            said = died.how
+        try:
+            asked = {**request, "script": said or entry.reason, "deadly": entry.deadly}
+            script = child.ask(asked).get("script")
+        except Died:
+            script = None
+    except ChildError:
+        return "", None
+    finally:
+        child.stop()
+    return said, None if script is None else str(script)

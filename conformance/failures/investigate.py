@@ -1,0 +1,218 @@
+"""Shrink the failures of an item and describe each of their causes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from conformance.failures.excuses import Excuses
+from conformance.failures.looser import looser
+from conformance.failures.needs import Change, explains, needs
+from conformance.failures.reproducer import reproducer
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.case import Case, Cause, Need, Numerics, Unsupported
+from conformance.model.encoding import encode_case
+from conformance.run.drawing import shrink
+from conformance.run.log import Log
+from conformance.run.outcomes import Outcome, kind_of, on_device
+from conformance.run.planning import Item
+from conformance.run.stream import Stream
+from conformance.run.trial import Failure, Inapplicable, Trial
+
+if TYPE_CHECKING:
+    from conformance.run.engine import Engine
+
+# Seconds that a failure may take to shrink beyond its item's budget.
+LEAST_SHRINKING = 1.0
+# Causes of one item that are shrunk, and of invalid calls, whose every broken constraint is one;
+# seconds after which no further cause is begun.
+MOST, MOST_INVALID, LONGEST = 4, 12, 20.0
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A cause, its minimal failure, and the changes of its case that make it pass."""
+
+    cause: Cause
+    kind: str
+    needed: tuple[Change, ...]
+
+
+def investigate(
+    engine: Engine,
+    item: Item,
+    numerics: Numerics | None,
+    excuses: Excuses,
+    failures: Mapping[str, Sequence[int]],
+    stream: Stream,
+    log: Log,
+    left: Callable[[], float],
+    *,
+    careful: bool = False,
+) -> list[Cause]:
+    """Every distinct cause among an item's failing cases.
+
+    Failures of another kind have another cause, and so has a failing case without something that
+    the causes before it need.
+
+    Args:
+        engine: runs cases.
+        item, numerics: what is checked.
+        excuses: what is known to fail in it.
+        failures: for each kind of failure the indices of the cases that fail so.
+        stream, log: the cases and their outcomes so far.
+        left: seconds of the item's budget that are left.
+        careful: run cases in copies of the process; some of the layer's have ended it.
+    """
+    investigation = _Investigation(
+        engine, item, numerics, excuses, stream, log, left, careful=careful
+    )
+    engine.copies.renew_patience()
+    started, found = time.monotonic(), list[_Found]()
+    most = MOST_INVALID if stream.invalid else MOST
+    rest: list[str] = []
+    for kind, indices in failures.items():
+        unexplained = list(indices)
+        while unexplained:
+            late = time.monotonic() - started > LONGEST or (found and left() <= 0)
+            if len(found) == most or late:
+                rest.append(f"{kind} ({len(unexplained)})")
+                break
+            same = [earlier for earlier in found if earlier.kind == kind]
+            new = investigation.cause(unexplained[0], kind, same)
+            explained = [k for k in unexplained if explains(new.needed, stream[k])]
+            explained = list(dict.fromkeys([unexplained[0], *explained]))
+            found.append(_counted(new, len(explained)))
+            unexplained = [k for k in unexplained if k not in explained]
+    causes = [each.cause for each in found]
+    if rest and causes:
+        more = f"\nnot shrunk, further failures by kind: {', '.join(rest)}"
+        causes[-1] = replace(causes[-1], message=causes[-1].message + more)
+    return causes
+
+
+class _Investigation:
+    """Shrinks failures of one item; the arguments are those of `investigate`."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        item: Item,
+        numerics: Numerics | None,
+        excuses: Excuses,
+        stream: Stream,
+        log: Log,
+        left: Callable[[], float],
+        *,
+        careful: bool,
+    ) -> None:
+        self._careful = careful
+        self._engine, self._item, self._numerics = engine, item, numerics
+        self._excuses, self._stream, self._left = excuses, stream, left
+        self._checked = log.checked
+        self._allowed = min(left() - LEAST_SHRINKING, 0.0)
+
+    def cause(self, index: int, kind: str, earlier: Sequence[_Found]) -> _Found:
+        """The plainest case that fails in a way, and what it shows.
+
+        Args:
+            index: of the first case that fails so.
+            kind: of its failure.
+            earlier: causes of the same kind; a case that they explain is none of this one.
+        """
+        engine, item, stream = self._engine, self._item, self._stream
+
+        def fails(candidate: Case) -> Failure | None:
+            if any(explains(other.needed, candidate) for other in earlier):
+                return None
+            outcome = self._outcome(candidate, index)
+            if outcome is None or outcome.status != "failed" or outcome.kind != kind:
+                return None
+            return Failure(outcome.message, outcome.layouts)
+
+        round, place = stream.located(index)
+        minimal = shrink(
+            item.layer, item.dtype, engine.examples, engine.seed, place, fails,
+            invalid=stream.invalid, values=engine.values, round=round,
+        )  # fmt: skip
+        case, note = stream[index], ""
+        if minimal is None:
+            outcome = self._outcome(case, index)
+            said = outcome.message if outcome is not None and outcome.status == "failed" else kind
+            failure = Failure(said)
+            note = "\nnote: the same case did not fail again when it was repeated"
+            if outcome is None or outcome.status == "failed":
+                note = ""
+        else:
+            case, failure = minimal
+        case = on_device(case, item.device)
+        return self._described(case, failure, kind, index, note, shrunk=minimal is not None)
+
+    def _described(
+        self, case: Case, failure: Failure, kind: str, index: int, note: str, *, shrunk: bool
+    ) -> _Found:
+        engine, item = self._engine, self._item
+        trial = Trial(engine.backend, CATALOGUE[item.layer], case, self._numerics)
+        found: tuple[Need, ...] = ()
+        needed: tuple[Change, ...] = ()
+        lines = [trial.text(), f"{failure}{note}"]
+        reference = None
+        if shrunk:
+            outcome = Outcome.failed(failure, case)
+            reference = engine.reference.compared(item, case, outcome)
+            if not self._stream.invalid:
+                found, needed = needs(case, lambda other: self._alike(other, failure, index))
+                declaration = looser(lambda other: self._passes(case, other), self._numerics)
+                if declaration is not None:
+                    lines.append(f"  {declaration}")
+        if reference is not None:
+            lines.append(reference)
+        cause = Cause(
+            message="\n".join(lines),
+            call=trial.text(),
+            case=encode_case(trial.case),
+            needs=found,
+            reproducer=reproducer(trial, item.check, str(failure)),
+            reference=reference,
+        )
+        return _Found(cause, kind, needed)
+
+    def _outcome(self, candidate: Case, index: int) -> Outcome | None:
+        """The outcome of a case that shrinking tries; None where a known failure explains it."""
+        if self._left() < self._allowed or self._excuses.deadly(candidate) is not None:
+            return None
+        self._engine.note("shrinking", index, self._checked)
+        if self._careful:
+            copied = self._engine.copies.careful(self._item, candidate)
+            if copied is None or copied.status in ("crashed", "hung"):
+                return None
+            outcome = copied
+        else:
+            outcome = self._engine.outcome(self._item, candidate, self._numerics)
+        if outcome.status == "failed":
+            entry = self._excuses.explaining(candidate, outcome.message, outcome.layouts)
+            if self._engine.reference.inherited(self._item, candidate, outcome, entry) is not None:
+                return None
+        return outcome
+
+    def _alike(self, candidate: Case, failure: Failure, index: int) -> bool | None:
+        """Whether a changed case fails as the minimal one does; None where that is not known."""
+        outcome = self._outcome(candidate, index)
+        if outcome is None or outcome.status in ("unsupported", "invalid"):
+            return None
+        if outcome.status == "failed":
+            return True if kind_of(outcome.message) == kind_of(str(failure)) else None
+        return False if outcome.comparisons else None
+
+    def _passes(self, case: Case, numerics: Numerics) -> bool:
+        """Whether the case would pass if the backend declared other arithmetic."""
+        try:
+            return self._engine.try_case(self._item, case, numerics).comparisons > 0
+        except (Unsupported, Inapplicable, Failure):
+            return False
+
+
+def _counted(found: _Found, failed: int) -> _Found:
+    return _Found(replace(found.cause, failed=failed), found.kind, found.needed)

@@ -1,0 +1,68 @@
+"""The least looser declaration of `Numerics` that a failure would pass within.
+
+A number beyond its bound is a bug, or comes of an arithmetic that the backend has not declared.
+Which of them, the author knows; how much would have to be declared, a few more tries tell.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from conformance.model.case import Numerics
+from conformance.model.formats import FORMATS
+
+# Units in the last place that an activation may err. What is further off is no matter of accuracy:
+# 32 are a fifth of all digits of float32.
+LADDER = (3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32)
+# From the finest on: float32, float16, bfloat16.
+COARSER = sorted(set(FORMATS) - {"float64"}, key=lambda name: FORMATS[name].unit)
+
+
+def looser(tried: Callable[[Numerics], bool], declared: Numerics | None) -> str | None:
+    """What would have to be declared for a failing case to pass, in words.
+
+    At most a dozen tries: of a kind of declaration the loosest first, the least by bisection where
+    that passes.
+
+    Args:
+        tried: whether the case passes with a declaration, numbers having been compared.
+        declared: what the backend declares; None = nothing.
+
+    Returns:
+        `"within tanh_ulp = 6"`; None where no declaration would do.
+    """
+    base = declared or Numerics()
+    for changes in _kinds(base):
+        found = _least(changes, lambda change: tried(replace(base, **change)))
+        if found is not None:
+            return "within " + " and ".join(f"{name} = {value!r}" for name, value in found.items())
+    return None
+
+
+def _kinds(base: Numerics) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Looser declarations than the one given: one kind after the other, the least first."""
+    tanh = [k for k in LADDER if k > base.tanh_ulp]
+    sigmoid = [k for k in LADDER if k > base.sigmoid_ulp]
+    yield [{"tanh_ulp": k} for k in tanh]
+    yield [{"sigmoid_ulp": k} for k in sigmoid]
+    yield [{"tanh_ulp": k, "sigmoid_ulp": k} for k in tanh if k in sigmoid]
+    if not base.flush_to_zero:
+        yield [{"flush_to_zero": True}]
+    # A sum in a wider format than is declared, or than the dtype, only makes the bound smaller.
+    unit = 0.0 if base.accumulation is None else FORMATS[base.accumulation].unit
+    for name in COARSER:
+        if FORMATS[name].unit > unit:
+            yield [{"accumulation": name}]
+
+
+def _least(
+    changes: Sequence[Mapping[str, Any]],
+    passes: Callable[[Mapping[str, Any]], bool],
+) -> Mapping[str, Any] | None:
+    """The first that passes; each passes that is looser than one that does."""
+    if not changes or not passes(changes[-1]):
+        return None
+    return changes[bisect_left(changes[:-1], True, key=passes)]

@@ -1,0 +1,106 @@
+"""What torch, or the backend whose kernels are inherited, does with a case that fails."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from conformance.backends.registry import BackendError, load
+from conformance.failures.known import Known
+from conformance.model.case import Case
+from conformance.run.copies import ALLOWED
+from conformance.run.outcomes import Outcome, alike
+from conformance.run.planning import Item
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import Backend
+    from conformance.run.engine import Engine
+
+TORCH = "torch"
+
+
+class Reference:
+    """The backend that failures are compared with: the base where there is one, else torch.
+
+    Args:
+        engine: runs the cases.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._loaded: dict[str, Backend | None] = {}
+
+    def inherited(
+        self, item: Item, case: Case, outcome: Outcome, entry: Known | None
+    ) -> Known | None:
+        """The known failure that excuses a failing case, be it inherited from the base.
+
+        A strict entry of the base excuses only what the base does as well.
+
+        Args:
+            item, case: what failed.
+            outcome: how.
+            entry: the known failure that explains it, None without one.
+        """
+        if entry is not None and not entry.base:
+            return entry
+        base = self._engine.base(item.layer)
+        if not base:
+            return None
+        if entry is not None and entry.by_chance:
+            return entry
+        theirs = self._outcome(base, item, case, outcome)
+        if theirs is None or not alike(outcome, theirs):
+            return None
+        if entry is not None:
+            return entry
+        reason = f"{base} fails alike, not among its known failures: {outcome.kind}"
+        return Known(item.layer, item.check, reason, base=base)
+
+    def compared(self, item: Item, case: Case, outcome: Outcome) -> str | None:
+        """`"torch: same"` or `"torch: differs"`; None on torch itself, or where it cannot be run.
+
+        Args:
+            item, case: what failed.
+            outcome: how.
+        """
+        name = self._engine.base(item.layer) or TORCH
+        if name == self._engine.backend.name:
+            return None
+        theirs = self._outcome(name, item, case, outcome)
+        if theirs is None or theirs.status in ("unsupported", "invalid"):
+            return None
+        return f"{name}: {'same' if alike(outcome, theirs) else 'differs'}"
+
+    def base_outcome(self, item: Item, case: Case, seconds: float) -> Outcome | None:
+        """What the base does with a case, in a copy of the process; None where nobody can say.
+
+        Args:
+            item, case: what to run.
+            seconds: that it may take.
+        """
+        base = self._backend(self._engine.base(item.layer) or "")
+        if base is None:
+            return None
+        return self._engine.copies.run(item, case, seconds, base)
+
+    def _outcome(self, name: str, item: Item, case: Case, outcome: Outcome) -> Outcome | None:
+        backend = self._backend(name)
+        if backend is None:
+            return None
+        item = replace(item, device=item.device if item.device in backend.devices() else "cpu")
+        # A backend's failure may be the end of the process on its base.
+        if self._engine.copies.serve(item):
+            allowed = ALLOWED["hung" if outcome.status == "hung" else "crashed"]
+            return self._engine.copies.run(item, case, allowed, backend)
+        if outcome.status != "failed":
+            return None
+        return self._engine.outcome(item, case, self._engine.numerics(item.dtype), backend)
+
+    def _backend(self, name: str) -> Backend | None:
+        if name not in self._loaded:
+            self._loaded[name] = None
+            with suppress(BackendError):
+                self._loaded[name] = load(name)
+        return self._loaded[name]

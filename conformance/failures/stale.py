@@ -1,0 +1,93 @@
+"""Known failures whose pinned case no longer fails."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from conformance.checks import EVERY_CHECK
+from conformance.failures.known import Known
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.case import Case
+from conformance.run.copies import ALLOWED
+from conformance.run.outcomes import Outcome
+from conformance.run.planning import Item
+
+if TYPE_CHECKING:
+    from conformance.run.engine import Engine
+
+_NOW = {
+    "passed": "passes now",
+    "unsupported": "is declined now",
+    "invalid": "is none that the check applies to",
+}
+
+
+def stale_entries(
+    engine: Engine,
+    item: Item,
+    applies: Mapping[int, Known],
+    dead: Collection[int],
+    left: Callable[[], float],
+) -> list[tuple[Known, str]]:
+    """The strict known failures of an item whose pinned case does not fail, with what it does.
+
+    An entry over several checks is stale where the case fails in none of them.
+
+    Args:
+        engine: runs the cases.
+        item: the item.
+        applies: the known failures that are about it, by their index.
+        dead: those whose pinned case is known to end the process.
+        left: seconds of the item's budget that are left.
+    """
+    found = []
+    for index, entry in applies.items():
+        if left() > 0 and index not in dead:
+            now = _now(engine, item, index, entry)
+            if now:
+                found.append((entry, now))
+    return found
+
+
+def _now(engine: Engine, item: Item, index: int, entry: Known) -> str:
+    """What the pinned case of an entry does in place of failing; empty where it fails."""
+    case = entry.pinned(item.dtype, item.device)
+    if case is None or entry.by_chance or entry.base or (entry.deadly and not engine.expendable):
+        return ""
+    said = []
+    for check in _checks(item, entry, case):
+        outcome = _tried(engine, replace(item, check=check), index, entry, case)
+        if outcome.status not in _NOW:
+            return ""
+        said.append(_NOW[outcome.status])
+    return said[0] if said else ""
+
+
+def _checks(item: Item, entry: Known, case: Case) -> list[str]:
+    """The checks that an entry names and that can look at its pinned case, the item's first."""
+    row, invalid = CATALOGUE[case.call.layer], "broken" in case.labels
+    patterns = [pattern.strip() for pattern in entry.check.split(",")]
+    named = [
+        name
+        for name, check in EVERY_CHECK.items()
+        if check.invalid == invalid
+        and check.applies(row)
+        and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    ]
+    if item.check not in named:
+        return []  # pinned in a layer, or by a call, of which this check asks nothing
+    return [item.check, *(name for name in named if name != item.check)]
+
+
+def _tried(engine: Engine, item: Item, index: int, entry: Known, case: Case) -> Outcome:
+    """The outcome of a pinned case, in a copy of the process where it is to end that."""
+    if entry.deadly and engine.copies.serve(item):
+        copied = engine.copies.run(item, case, ALLOWED[entry.status])
+        # With all the time that a case has it may come to an end.
+        if copied is not None and copied.status == entry.status:
+            return copied
+    engine.note("pinned", index, 0)
+    return engine.outcome(item, case, engine.numerics(item.dtype))

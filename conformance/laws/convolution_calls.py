@@ -1,0 +1,193 @@
+"""The calls of convolutions and linear layers, whether the weight is state or an input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.oracles.convolution import output_paddings, paddings, per_dimension
+
+if TYPE_CHECKING:
+    from conformance.run.trial import Trial
+
+_SIZES = ("in_channels", "out_channels", "kernel_size", "in_features", "out_features")
+# A number that is copied, converted and compared takes as long as so many products, and memory too.
+_MOVED = 8
+_REQUIRED = frozenset((*_SIZES, "in1_features", "in2_features", "bias"))
+
+
+@dataclass(frozen=True, eq=False)
+class Operands:
+    """One call, taken apart.
+
+    Args:
+        trial: the case that it was read from.
+        layer: name of the layer.
+        inputs: the input, or a bilinear layer's two.
+        weight, bias: of the layer or function.
+        arguments: without sizes, which the arrays show, and without bias.
+    """
+
+    trial: Trial
+    layer: str
+    inputs: tuple[np.ndarray, ...]
+    weight: np.ndarray
+    bias: np.ndarray | None
+    arguments: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, trial: Trial) -> Operands:
+        """Read a case; an output_size becomes the output_padding that it stands for."""
+        call, given = trial.case.call, trial.case.inputs
+        count = 2 if "ilinear" in call.layer else 1
+        inputs = tuple(x for x in given[:count] if x is not None)
+        if call.layer.startswith("functional."):
+            weight, bias = given[count], given[count + 1] if len(given) > count + 1 else None
+        else:
+            weight, bias = call.state["weight"], call.state.get("bias")
+        assert weight is not None
+        arguments = {k: v for k, v in call.arguments.items() if k not in _REQUIRED}
+        operands = cls(trial, call.layer, inputs, weight, bias, arguments)
+        size = trial.case.keywords.get("output_size")
+        if size is None:
+            return operands
+        extra = output_paddings(
+            size, inputs[0].shape[-operands.dims :], operands.kernel, operands.stride,
+            operands.padding, operands.dilation,
+        )  # fmt: skip
+        return operands.having(output_padding=extra)
+
+    def having(self, **arguments: Any) -> Operands:
+        """With other arguments."""
+        return replace(self, arguments={**self.arguments, **arguments})
+
+    def run(self) -> Trial:
+        """The call on the same backend."""
+        case = self.trial.case
+        functional = self.layer.startswith("functional.")
+        arguments = dict(self.arguments) if functional else {**self._sizes(), **self.arguments}
+        state: dict[str, np.ndarray] = {}
+        inputs: tuple[np.ndarray | None, ...] = self.inputs
+        if functional:
+            inputs = (*inputs, self.weight, self.bias)
+        else:
+            state = {"weight": self.weight}
+            arguments["bias"] = self.bias is not None
+            if self.bias is not None:
+                state["bias"] = self.bias
+        call = replace(case.call, layer=self.layer, arguments=arguments, state=state, layouts={})
+        return self.trial.other(replace(case, call=call, inputs=inputs, keywords={}, layouts=()))
+
+    def _sizes(self) -> dict[str, Any]:
+        """The arguments that say how large the layer is."""
+        shape, lazy = self.weight.shape, self.layer.startswith("Lazy")
+        if self.kind == "bilinear":
+            return dict(zip(("in1_features", "in2_features", "out_features"),
+                            (shape[1], shape[2], shape[0]), strict=True))  # fmt: skip
+        if self.kind == "linear":
+            sizes: dict[str, Any] = {"in_features": shape[1], "out_features": shape[0]}
+        else:
+            counts = (shape[0], shape[1] * self.groups)
+            outputs, channels = reversed(counts) if self.transposed else counts
+            sizes = {
+                "in_channels": channels, "out_channels": outputs, "kernel_size": self.kernel
+            }  # fmt: skip
+        return {k: v for k, v in sizes.items() if not (lazy and k.startswith("in_"))}
+
+    @property
+    def kind(self) -> str:
+        """`conv`, `transposed`, `linear` or `bilinear`."""
+        if "onv" in self.layer:
+            return "transposed" if self.transposed else "conv"
+        return "bilinear" if "ilinear" in self.layer else "linear"
+
+    @property
+    def transposed(self) -> bool:
+        """Whether it is a transposed convolution."""
+        return "ranspose" in self.layer
+
+    @property
+    def x(self) -> np.ndarray:
+        """The (first) input."""
+        return self.inputs[0]
+
+    @property
+    def dims(self) -> int:
+        """Spatial dimensions."""
+        return self.weight.ndim - 2 if "onv" in self.layer else 0
+
+    @property
+    def leading(self) -> int:
+        """Axes in front of channels or features: 0 or 1 of a convolution."""
+        return self.x.ndim - self.dims - 1
+
+    @property
+    def groups(self) -> int:
+        """Number of groups."""
+        return int(self.arguments.get("groups", 1))
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Kernel size."""
+        return self.weight.shape[2:]
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        """Stride of each dimension."""
+        return self._each("stride", 1)
+
+    @property
+    def dilation(self) -> tuple[int, ...]:
+        """Dilation of each dimension."""
+        return self._each("dilation", 1)
+
+    @property
+    def padding(self) -> tuple[int, ...]:
+        """Padding of a transposed convolution."""
+        return self._each("padding", 0)
+
+    @property
+    def output_padding(self) -> tuple[int, ...]:
+        """Output padding of a transposed convolution."""
+        return self._each("output_padding", 0)
+
+    @property
+    def pads(self) -> tuple[tuple[int, int], ...]:
+        """Padding of a convolution, before and after each dimension."""
+        return paddings(self.arguments.get("padding", 0), self.kernel, self.dilation)
+
+    @property
+    def mode(self) -> str:
+        """What the padding holds."""
+        return str(self.arguments.get("padding_mode", "zeros"))
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """Input positions between the ends of a window, both included."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    @property
+    def cost(self) -> float:
+        """Products that one element of the batch needs, or what moving its numbers is worth."""
+        outputs = math.prod(self.trial.shapes[0][-self.dims :]) if self.dims else 1
+        inputs = math.prod(self.x.shape[-self.dims :]) if self.dims else 1
+        between = math.prod(self.x.shape[1 : self.leading])
+        products = self.weight.size * (inputs if self.transposed else outputs) * between
+        return float(max(products, _MOVED * self.numbers))
+
+    @property
+    def numbers(self) -> float:
+        """Numbers that go into one element of the batch, and come out."""
+        return (self.x.size + math.prod(self.trial.shapes[0])) / self.rows
+
+    @property
+    def rows(self) -> int:
+        """Elements of the batch."""
+        return max(len(self.x), 1) if self.leading else 1
+
+    def _each(self, name: str, default: int) -> tuple[int, ...]:
+        return per_dimension(self.arguments.get(name, default), self.dims)

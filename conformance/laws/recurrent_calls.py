@@ -1,0 +1,199 @@
+"""The calls of recurrent layers and cells in one form: (time, batch, features)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.laws.law import Move
+
+if TYPE_CHECKING:
+    from conformance.run.trial import Trial
+
+Arrays = Mapping[str, np.ndarray]
+GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One call, taken apart.
+
+    Args:
+        trial: the case that it was read from.
+        layer: name of the layer or cell.
+        x: (time, batch, features); of a cell (batch, features).
+        hidden: the initial states (layers·directions, batch, size), of a cell (batch, size);
+            None where they are left out.
+        state: the weights.
+        arguments: all but batch_first and dropout.
+        lengths: of packed sequences.
+    """
+
+    trial: Trial
+    layer: str
+    x: np.ndarray
+    hidden: tuple[np.ndarray | None, ...]
+    state: Arrays
+    arguments: Mapping[str, Any]
+    lengths: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, trial: Trial) -> Run:
+        """Read a case."""
+        case = trial.case
+        x, *hidden = case.inputs
+        assert x is not None
+        form = Form.of(trial)
+        count = 2 if "LSTM" in case.call.layer else 1
+        states = (*hidden, *(None,) * count)[:count]
+        return cls(
+            trial,
+            case.call.layer,
+            form.into(0)(x),
+            tuple(None if h is None else form.into(k)(h) for k, h in enumerate(states, 1)),
+            case.call.state,
+            {k: v for k, v in case.call.arguments.items() if k not in ("batch_first", "dropout")},
+            None if case.keywords.get("lengths") is None else tuple(case.keywords["lengths"]),
+        )
+
+    def run(self, **arguments: Any) -> Trial:
+        """The call on the same backend.
+
+        Args:
+            arguments: written out beside the run's own.
+        """
+        case = self.trial.case
+        call = replace(
+            case.call,
+            layer=self.layer,
+            arguments={**self.arguments, **arguments},
+            state=dict(self.state),
+            layouts={},
+        )
+        keywords = {} if self.lengths is None else {"lengths": list(self.lengths)}
+        inputs = (self.x, *self.hidden)
+        return self.trial.other(
+            replace(case, call=call, inputs=inputs, keywords=keywords, layouts=())
+        )
+
+    def having(self, **arguments: Any) -> Run:
+        """With other arguments."""
+        return replace(self, arguments={**self.arguments, **arguments})
+
+    def states(self, change: Callable[[np.ndarray], np.ndarray]) -> Run:
+        """With every given initial state changed."""
+        return replace(self, hidden=tuple(None if h is None else change(h) for h in self.hidden))
+
+    @property
+    def cell(self) -> bool:
+        """Whether it is a cell's."""
+        return self.layer.endswith("Cell")
+
+    @property
+    def kind(self) -> str:
+        """`RNN`, `LSTM` or `GRU`."""
+        return self.layer.removesuffix("Cell")
+
+    @property
+    def batch(self) -> int:
+        """Size of the batch."""
+        return int(self.x.shape[-2])
+
+    @property
+    def layers(self) -> int:
+        """Number of stacked layers."""
+        return int(self.arguments.get("num_layers", 1))
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """Suffixes of the weights of one layer."""
+        return ("", "_reverse") if self.arguments.get("bidirectional", False) else ("",)
+
+    @property
+    def hidden_size(self) -> int:
+        """Number of hidden units."""
+        return int(self.arguments["hidden_size"])
+
+    @property
+    def projected(self) -> int:
+        """Size of a projected hidden state, or 0."""
+        return int(self.arguments.get("proj_size", 0))
+
+    @property
+    def output_size(self) -> int:
+        """Size of the output of one direction."""
+        return self.projected or self.hidden_size
+
+    def weights(self, layer: int, suffix: str) -> dict[str, np.ndarray]:
+        """The weights of one layer and direction under the names of a cell's."""
+        end = f"_l{layer}{suffix}"
+        return {
+            name.removesuffix(end): array
+            for name, array in self.state.items()
+            if name.removesuffix(end) in _NAMES and name.endswith(end)
+        }
+
+    def single(self, layer: int, suffix: str, x: np.ndarray) -> Run:
+        """One layer in one direction as a layer of its own, on its own part of the states.
+
+        Args:
+            layer, suffix: which.
+            x: its input, (time, batch, features); time is turned round for the reverse one.
+        """
+        place = layer * len(self.directions) + self.directions.index(suffix)
+        arguments = {
+            k: v for k, v in self.arguments.items() if k not in ("num_layers", "bidirectional")
+        }
+        return replace(
+            self,
+            x=x,
+            hidden=tuple(None if h is None else h[place : place + 1] for h in self.hidden),
+            state={f"{k}_l0": v for k, v in self.weights(layer, suffix).items()},
+            arguments={**arguments, "input_size": x.shape[-1]},
+        )
+
+
+_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a case lays out its arrays; `into(k)` brings output or input k to the form of `Run`.
+
+    Args:
+        cell: a cell's arrays have neither time nor layers.
+        batched: they have a batch dimension.
+        batch_first: of the layer.
+    """
+
+    cell: bool
+    batched: bool
+    batch_first: bool
+
+    @classmethod
+    def of(cls, trial: Trial) -> Form:
+        """Read a case."""
+        call, x = trial.case.call, trial.case.inputs[0]
+        assert x is not None
+        cell = call.layer.endswith("Cell")
+        first = bool(call.arguments.get("batch_first", False))
+        return cls(cell, x.ndim == (2 if cell else 3), first)
+
+    def into(self, place: int) -> Move:
+        """What brings an array to the common form.
+
+        Args:
+            place: 0 = the input, or a layer's output; else a state.
+        """
+        if not self.batched:
+            return lambda array: array[np.newaxis] if self.cell else array[:, np.newaxis]
+        if place == 0 and self.batch_first and not self.cell:
+            return lambda array: array.swapaxes(0, 1)
+        return lambda array: array
+
+    def outputs(self, count: int) -> tuple[Move, ...]:
+        """What brings a call's outputs to the common form."""
+        return tuple(self.into(place) for place in range(count))

@@ -1,0 +1,1 @@
+"""The catalogue: one row a layer, one module a family."""

@@ -1,0 +1,1 @@
+"""Frozen data and the interfaces that everything else is written against."""

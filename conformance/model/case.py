@@ -1,0 +1,301 @@
+"""The suite's data: a call, a case, a verdict, and what a backend says of its arithmetic."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+STATUSES = ("passed", "failed", "crashed", "hung", "unsupported", "known", "unchecked")
+DIGITS = string.digits + string.ascii_letters
+OUTCOMES = {
+    "p": "passed",
+    "f": "failed",
+    "d": "declined by the backend",
+    "b": "the check did not apply",
+    "k": "failed as a known failure says",
+    "x": "left out: a known failure would end the process",
+    "l": "lost: the case ended the process in another check",
+    "n": "not run",
+}
+"""The letters of `Verdict.outcomes`."""
+
+
+class Unsupported(Exception):  # noqa: N818 - the contract's name
+    """Raised by `Backend.build`, or by a layer, to decline a call.
+
+    Args:
+        reason: what is not supported, as the user would write it: `"padding_mode='circular'"`.
+    """
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One layer to build, as data.
+
+    Args:
+        layer: name of a `torch.nn` class (`"Conv2d"`) or function (`"functional.conv2d"`).
+        arguments: the arguments written out; anything absent is the layer's own default.
+            The key `"*"` holds extra positional arguments (Identity).
+        state: arrays under torch's state_dict names; empty = the backend's own initialisation.
+        dtype: torch's name without the prefix, `"float32"`.
+        device: `"cpu"`, `"cuda:0"`.
+        training: train mode instead of eval.
+        layouts: memory layout asked for a state tensor; contiguous where absent.
+    """
+
+    layer: str
+    arguments: Mapping[str, Any]
+    state: Mapping[str, np.ndarray]
+    dtype: str
+    device: str
+    training: bool = False
+    layouts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A call plus its inputs: one example, replayable without Hypothesis.
+
+    Args:
+        call: the layer to build.
+        inputs: float64, complex128 or int64 arrays in torch's order; None for an input left out.
+            Every element is exactly representable in the call's dtype.
+        keywords: what is no tensor: `output_size`, `lengths`.
+        layouts: memory layout of each input, contiguous where the tuple is shorter.
+        labels: names of the draws that led here (`profile`, `regime`, …), for counting.
+        seed: the drawn seed; checks that need more random numbers derive them from it.
+        unbroken: of an invalid case the valid one that it was made of.
+    """
+
+    call: Call
+    inputs: tuple[np.ndarray | None, ...]
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    layouts: tuple[str, ...] = ()
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    unbroken: Case | None = None
+
+    @property
+    def operands(self) -> tuple[np.ndarray, ...]:
+        """The inputs that are given, and the state."""
+        return tuple(x for x in (*self.inputs, *self.call.state.values()) if x is not None)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """How many examples of an item came to what.
+
+    Args:
+        drawn: examples drawn.
+        checked: examples in which the check looked at the backend's answer.
+        unsupported: examples declined, by reason.
+        invalid: examples that the check does not apply to.
+        stopped: examples that the time budget left no time for; not among those drawn.
+        failed: of those checked, the ones that failed, known failures among them.
+        excused: of those that failed, the ones that a known failure explains.
+        left_out: examples not run because a known failure would end the process.
+        lost: examples that ended the process in this check or in another one of the same layer.
+    """
+
+    drawn: int = 0
+    checked: int = 0
+    unsupported: Mapping[str, int] = field(default_factory=dict)
+    invalid: int = 0
+    stopped: int = 0
+    failed: int = 0
+    excused: int = 0
+    left_out: int = 0
+    lost: int = 0
+
+    @property
+    def declined(self) -> int:
+        """Examples declined, for whatever reason."""
+        return sum(self.unsupported.values())
+
+    @property
+    def supported(self) -> float | None:
+        """Share of the examples with an answer that were not declined; None without any."""
+        asked = self.checked + self.declined
+        return self.checked / asked if asked else None
+
+
+@dataclass(frozen=True)
+class Column:
+    """The values of one argument over the cases of a layer and dtype.
+
+    Args:
+        values: its different values, as text.
+        cases: a character of `DIGITS` for each case: the place of its value.
+    """
+
+    values: tuple[str, ...]
+    cases: str
+
+    def texts(self, count: int) -> list[str]:
+        """The value of each of so many cases; `"?"` where it is not told."""
+        places = dict(zip(DIGITS, self.values, strict=False))
+        return [places.get(digit, "?") for digit in self.cases[:count].ljust(count)]
+
+
+@dataclass(frozen=True)
+class Need:
+    """What became of a minimal failing case when one of its arguments was changed.
+
+    Args:
+        argument: its name.
+        value: what the minimal case has, as text.
+        other: what it was changed to.
+        fails: whether the case still failed in the same way.
+        varied: its value was the plainest one, and was exchanged for another; otherwise it was set
+            back to its default or plainest value.
+    """
+
+    argument: str
+    value: str
+    other: str
+    fails: bool
+    varied: bool = False
+
+
+@dataclass(frozen=True)
+class Excuse:
+    """What one known failure explains of an item.
+
+    Args:
+        reason, link: of the known failure.
+        covered: examples that meet its conditions.
+        excused: of these, the ones that failed as it says.
+        left_out: of these, the ones not run because they would end the process.
+        base: name of the backend's base where the failure is inherited from it; else empty.
+    """
+
+    reason: str
+    link: str = ""
+    covered: int = 0
+    excused: int = 0
+    left_out: int = 0
+    base: str = ""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One way in which an item fails.
+
+    Args:
+        message: why it fails; the call first.
+        call: the minimal failing call as a person would type it.
+        case: the minimal failing case as JSON data.
+        needs: the arguments that the failure needs.
+        reproducer: a standalone script that shows the failure.
+        failed: examples that fail in this way.
+        status: `"failed"`, `"crashed"` or `"hung"`.
+        reference: what torch does with the minimal case: `"torch: same"`, `"torch: differs"`.
+    """
+
+    message: str
+    call: str | None = None
+    case: Mapping[str, Any] | None = None
+    needs: tuple[Need, ...] = ()
+    reproducer: str | None = None
+    failed: int = 0
+    status: str = "failed"
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check said of a layer on a backend, dtype and device.
+
+    Args:
+        id: `"Conv2d-values-float32-cpu"`.
+        layer, check, dtype, device: the item.
+        status: one of `STATUSES`.
+        examples: the counts of its examples.
+        comparisons: numbers compared with a finite bound.
+        margin: largest error ÷ bound met, None where no bound applied.
+        ulps: how many of them were how far from the oracle's, in powers of 2 of a unit in the last
+            place: `"0"` stands for 1 to 2 units; `"exact"` for no distance at all.
+        ratios: how many errors were how large a part of their bound, in powers of 2: `"-1"` stands
+            for a half to the whole of it; `"exact"` for no error.
+        worst: the call that met the margin.
+        outcomes: what came of each case, in their order, run-length encoded: `"40p3f157p"`; see
+            `OUTCOMES`.
+        drawn: the arguments of the cases, on the first of the run's items that have them.
+        message: why it failed, or why nothing was checked.
+        call: the minimal failing call as a person would type it.
+        case: the minimal failing case as JSON data (`conformance.model.encoding`).
+        needs: which arguments the failure needs to be what they are.
+        reproducer: a standalone script that shows the failure.
+        command: the pytest command that shows it again.
+        seconds: wall time of the item.
+        reference: what torch does with the minimal failing case: `"torch: same"` or
+            `"torch: differs"`; None where nothing fails, or on torch itself.
+        others: further causes of failure beside the one that `message` describes.
+        excuses: the known failures that apply to the item.
+        accepted: invalid examples that the backend accepts on purpose, by broken constraint.
+        thin: why a verdict rests on too few structures: `"2 of 40 structures (declined)"`.
+    """
+
+    id: str
+    layer: str
+    check: str
+    dtype: str
+    device: str
+    status: str
+    examples: Examples = field(default_factory=Examples)
+    comparisons: int = 0
+    margin: float | None = None
+    ulps: Mapping[str, int] = field(default_factory=dict)
+    ratios: Mapping[str, int] = field(default_factory=dict)
+    worst: str | None = None
+    outcomes: str = ""
+    drawn: Mapping[str, Column] | None = None
+    message: str | None = None
+    call: str | None = None
+    case: Mapping[str, Any] | None = None
+    needs: tuple[Need, ...] = ()
+    reproducer: str | None = None
+    command: str | None = None
+    seconds: float = 0.0
+    reference: str | None = None
+    others: tuple[Cause, ...] = ()
+    excuses: tuple[Excuse, ...] = ()
+    accepted: Mapping[str, int] = field(default_factory=dict)
+    thin: str | None = None
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """What a backend says of its arithmetic in one dtype; the error bound is derived from it.
+
+    Args:
+        unit_roundoff: of a stored result; None = the dtype's own (2⁻²⁴ for float32).
+        accumulation: dtype in which sums are accumulated ("float32"); None = torch's habit:
+            float32 within Linear and the forward convolution of bfloat16 and float16,
+            the dtype itself elsewhere.
+        flush_to_zero: subnormal numbers may become zero.
+        inexact: names of algorithms in use that do not compute integer sums exactly
+            (`("winograd",)`); not empty = no equality is asked of them.
+        tanh_ulp: largest error of tanh, in units in the last place.
+        sigmoid_ulp: likewise of the logistic function; 3 = an exponential within 2, an addition
+            and a division within ½ each.
+        operand_roundoff: unit roundoff of inputs and state as they are read, where they are first
+            rounded to a coarser dtype.
+        tanh_absolute, sigmoid_absolute: largest absolute error beside that: rational forms and
+            tables have one whatever the size of the value, and need not end in ±1.
+    """
+
+    unit_roundoff: float | None = None
+    accumulation: str | None = None
+    flush_to_zero: bool = False
+    inexact: tuple[str, ...] = ()
+    tanh_ulp: float = 2.5
+    sigmoid_ulp: float = 3.0
+    tanh_absolute: float = 0.0
+    sigmoid_absolute: float = 0.0
+    operand_roundoff: float = 0.0

@@ -1,0 +1,66 @@
+"""A case in words: the call a person would type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.case import Call, Case
+
+_PASSED_BY_NAME = ("h_0", "c_0", "hx", "cx", "bias")
+
+
+def call_text(call: Call, inputs: tuple[str, ...] = ()) -> str:
+    """The call as Python: `Conv2d(2, 2, 1, groups=2)`.
+
+    Args:
+        call: the call.
+        inputs: names of the tensors that a function takes besides its arguments.
+    """
+    row = CATALOGUE.get(call.layer)
+    required = row.required if row else ()
+    arguments = dict(call.arguments)
+    parts = [*inputs]
+    parts += [repr(value) for value in arguments.pop("*", ())]
+    parts += [repr(arguments.pop(name)) for name in required if name in arguments]
+    parts += [f"{name}={value!r}" for name, value in arguments.items()]
+    return f"{call.layer}({', '.join(parts)})"
+
+
+def case_text(case: Case) -> str:
+    """The call, the shapes of its inputs, dtype and device, in one line."""
+    row = CATALOGUE.get(case.call.layer)
+    names = row.inputs if row else ()
+    shown: list[str] = []
+    for index, array in enumerate(case.inputs):
+        name = names[index] if index < len(names) else f"input {index}"
+        if array is not None:
+            integer = " int64" if array.dtype.kind == "i" else ""
+            shown.append(f"{name} {array.shape}{integer}")
+    shown += [f"{name}={value!r}" for name, value in case.keywords.items()]
+    functional = case.call.layer.startswith("functional.")
+    text = call_text(case.call, names[: len(case.inputs)] if functional else ())
+    mode = " in train mode" if case.call.training else ""
+    return f"{text}{mode} on {', '.join(shown)}, {case.call.dtype}, {case.call.device}"
+
+
+def array_text(array: np.ndarray, limit: int = 60) -> str:
+    """An array's elements in one line, cut after `limit` of them."""
+    flat = array.reshape(-1)
+    text = ", ".join(number_text(value) for value in flat[:limit].tolist())
+    more = f", … {flat.size - limit} more" if flat.size > limit else ""
+    return f"[{text}{more}] of shape {array.shape}"
+
+
+def number_text(value: Any) -> str:
+    """A number without needless digits; integers as integers."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return "-0.0" if str(value) == "-0.0" else str(int(value))
+    return repr(value)
+
+
+def written(error: BaseException) -> str:
+    """What an exception says, as text that can be written down: lone surrogates escaped."""
+    return str(error).strip().encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,97 @@
+"""Cases as JSON data and back, every bit kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from conformance.model.case import Call, Case
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
+def encode_array(array: np.ndarray) -> dict[str, Any]:
+    """An array as `{"shape", "dtype", "data"}`; complex data as interleaved (re, im)."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    numbers = flat.view(np.float64) if np.iscomplexobj(flat) else flat
+    data = [_number(value) for value in numbers.tolist()]
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "data": data}
+
+
+def decode_array(data: Mapping[str, Any]) -> np.ndarray:
+    """The array that `encode_array` wrote."""
+    dtype = np.dtype(data["dtype"])
+    if dtype.kind == "c":
+        flat = np.array([float(v) for v in data["data"]], dtype=np.float64).view(dtype)
+    elif dtype.kind == "f":
+        flat = np.array([float(v) for v in data["data"]], dtype=dtype)
+    else:
+        flat = np.array(data["data"], dtype=dtype)
+    return np.asarray(flat.reshape(data["shape"]))
+
+
+def _plain(value: Any) -> Any:
+    """Argument values as JSON: tuples become {"tuple": […]}, so that a list stays a list."""
+    if isinstance(value, tuple):
+        return {"tuple": [_plain(v) for v in value]}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return _number(value) if isinstance(value, float) else value
+
+
+def _rich(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return tuple(_rich(v) for v in value["tuple"])
+    if isinstance(value, list):
+        return [_rich(v) for v in value]
+    return value
+
+
+def encode_case(case: Case) -> dict[str, Any]:
+    """A case as JSON data."""
+    call = case.call
+    unbroken = {} if case.unbroken is None else {"unbroken": encode_case(case.unbroken)}
+    return {
+        "call": {
+            "layer": call.layer,
+            "arguments": {k: _plain(v) for k, v in call.arguments.items()},
+            "state": {k: encode_array(v) for k, v in call.state.items()},
+            "dtype": call.dtype,
+            "device": call.device,
+            "training": call.training,
+            "layouts": dict(call.layouts),
+        },
+        "inputs": [None if x is None else encode_array(x) for x in case.inputs],
+        "keywords": {k: _plain(v) for k, v in case.keywords.items()},
+        "layouts": list(case.layouts),
+        "labels": {k: _plain(v) for k, v in case.labels.items()},
+        "seed": case.seed,
+        **unbroken,
+    }
+
+
+def decode_case(data: Mapping[str, Any]) -> Case:
+    """The case that `encode_case` wrote."""
+    call = data["call"]
+    return Case(
+        call=Call(
+            layer=call["layer"],
+            arguments={k: _rich(v) for k, v in call["arguments"].items()},
+            state={k: decode_array(v) for k, v in call["state"].items()},
+            dtype=call["dtype"],
+            device=call["device"],
+            training=call["training"],
+            layouts=call["layouts"],
+        ),
+        inputs=tuple(None if x is None else decode_array(x) for x in data["inputs"]),
+        keywords={k: _rich(v) for k, v in data["keywords"].items()},
+        layouts=tuple(data["layouts"]),
+        labels={k: _rich(v) for k, v in data["labels"].items()},
+        seed=data["seed"],
+        unbroken=decode_case(data["unbroken"]) if "unbroken" in data else None,
+    )

@@ -1,0 +1,286 @@
+"""One step of RNN, LSTM and GRU, and the cells, which are one step.
+
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page. `cell_shape` takes shapes in place of arrays.
+
+Sources: the pages torch.nn.RNNCell, LSTMCell, GRUCell of the PyTorch documentation; H. Sak et al.,
+*Long short-term memory recurrent neural network architectures for large scale acoustic modeling*
+(2014) for proj_size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic.activations import blend, relu, sigmoid, sigmoid_and_rest, tanh
+from conformance.arithmetic.rounded import OWN, Rounded, exactly, join, multilinear
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+Hidden = tuple[Rounded, ...]
+Cell = Callable[[Rounded, Hidden, "Weights"], Hidden]
+
+
+class Weights:
+    """The weights of one cell, gate by gate, as the documentation names them.
+
+    Args:
+        state: the layer's state.
+        suffixes: appended to each name, `"_l0"`, `"_l0_reverse"`, to stack the weights of several
+            directions: (directions, rows, features). Without any they are a cell's.
+    """
+
+    def __init__(self, state: State, *suffixes: str) -> None:
+        def named(name: str) -> Rounded | None:
+            found = [state.get(name + suffix) for suffix in suffixes or ("",)]
+            given = [array for array in found if array is not None]
+            return join(given, axis=0, new=True) if given and suffixes else found[0]
+
+        def bias(name: str) -> Rounded | None:
+            found = named(name)
+            return found[:, np.newaxis] if found and len(suffixes) > 1 else found
+
+        ih, hh = named("weight_ih"), named("weight_hh")
+        assert ih is not None
+        assert hh is not None
+        self.ih, self.hh, self.projection = ih, hh, named("weight_hr")
+        self.bias_ih, self.bias_hh = bias("bias_ih"), bias("bias_hh")
+
+    def of_input(self, x: Rounded) -> Rounded:
+        """W_ih x + b_ih for x (…, N, features)."""
+        return affine(x, self.ih, self.bias_ih)
+
+    def of_hidden(self, h: Rounded) -> Rounded:
+        """W_hh h + b_hh for h (…, N, features)."""
+        return affine(h, self.hh, self.bias_hh)
+
+
+def affine(x: Rounded, weight: Rounded, bias: Rounded | None) -> Rounded:
+    """W x + b for x (…, N, features); half precision stores W x before b is added."""
+    separate = bias is not None and x.precision.half
+    product = multilinear(
+        _product,
+        x,
+        weight,
+        plus=None if separate else bias,
+        terms=x.shape[-1],
+        wide=True,
+        adjoints=_ADJOINTS,
+        grain=_grain,
+    )
+    if bias is None or not separate:
+        return product
+    return (product + bias).sum_of(product, bias)
+
+
+def _product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return np.asarray(x @ weight.swapaxes(-1, -2))
+
+
+def _grain(x: Rounded, weight: Rounded) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # zeros, multiples of anything, times a doubtful operand
+        return np.asarray(
+            x.least_of_rows[..., np.newaxis] * weight.least_of_rows[..., np.newaxis, :]
+        )
+
+
+_ADJOINTS = (
+    lambda c, weight: np.asarray(c @ weight),
+    lambda c, x: np.asarray(c.swapaxes(-1, -2) @ x),
+)
+
+
+def total(*sums: Rounded) -> Rounded:
+    """The sum of several sums of products, in any order and with any intermediate storing."""
+    added = sums[0]
+    for other in sums[1:]:
+        added = added + other
+    return _stored(sums, added) if added.precision.half else _as_one_sum(sums, added)
+
+
+def _stored(results: Sequence[Rounded], added: Rounded) -> Rounded:
+    """Products and biases, stored, may be added in any order: oneDNN adds the biases up first.
+
+    Of n addends each of the n − 1 partial sums is at most Σ|addends|, and is stored.
+    """
+    addends = [addend for result in results for addend in result.addends or (result,)]
+    if len(addends) < 3:
+        return added
+    precision, inherited = added.precision, reduce(np.add, [x.error for x in addends])
+    reach = reduce(np.add, [x.reach for x in addends])
+    error = inherited + (len(addends) - 1) * (precision.unit + OWN) * reach
+    exact = reach == 0
+    if precision.bits:
+        finest = reduce(np.minimum, [x.quanta for x in addends])
+        exact |= (inherited == 0) & (reach <= np.ldexp(finest, precision.bits))
+    np.copyto(error, 0.0, where=exact)
+    np.copyto(error, np.inf, where=reach > precision.largest)
+    return added.with_error(np.maximum(added.error, error))
+
+
+def _as_one_sum(results: Sequence[Rounded], added: Rounded) -> Rounded:
+    """All products may be accumulated in one go: n·u·Σ|terms| with n and Σ of all sums.
+
+    Each result has n_k·u·M_k already; what is missing are its n_k with the others' M.
+    """
+    if not added.doubtful:
+        return added
+    magnitudes = [r.size if r.magnitude is None else r.magnitude for r in results]
+    total = reduce(np.add, magnitudes)
+    unit = added.precision.wide_unit
+    crossed = [
+        result.terms * unit * (total - magnitude)
+        for result, magnitude in zip(results, magnitudes, strict=True)
+    ]
+    joint = reduce(np.add, [result.error for result in results]) + reduce(np.add, crossed)
+    joint += OWN * added.size  # the oracle adds one sum to the other
+    if unit != added.precision.unit:  # accumulated otherwise, then stored
+        joint = joint + added.precision.unit * (added.size + joint)
+    error = np.maximum(added.error, joint)
+    np.copyto(error, 0.0, where=added.error == 0)
+    return added.with_error(error)
+
+
+def rnn_step(a: Rounded, hidden: Hidden, w: Weights, nonlinearity: str = "tanh") -> Hidden:
+    """h' = tanh(a + W_hh h + b_hh), or relu, where a = W_ih x + b_ih."""
+    (h,) = hidden
+    activation = {"tanh": tanh, "relu": relu}[nonlinearity]
+    return (activation(total(a, w.of_hidden(h))),)
+
+
+def lstm_step(a: Rounded, hidden: Hidden, w: Weights) -> Hidden:
+    """i, f, g, o gates; c' = f⊙c + i⊙g; h' = o⊙tanh(c'), projected by W_hr where there is one."""
+    h, c = hidden
+    i, f, g, o = lstm_gates(a, h, w)
+    new_c = f * c + i * g
+    return lstm_output(o, new_c, w), new_c
+
+
+def lstm_gates(a: Rounded, h: Rounded, w: Weights) -> tuple[Rounded, Rounded, Rounded, Rounded]:
+    """i, f, g, o = σ, σ, tanh, σ of a + W_hh h + b_hh, where a = W_ih x + b_ih."""
+    sums = total(a, w.of_hidden(h))
+    if sums.node is None:
+        # σ of g is not asked for, but one call on all costs less than two.
+        i, f, _, o = _gates(sigmoid(sums), 4)
+        return i, f, tanh(_gates(sums, 4)[2]), o
+    size = sums.shape[-1] // 4
+    i, f = _gates(sigmoid(sums[..., : 2 * size]), 2)
+    g, o = _gates(sums[..., 2 * size :], 2)
+    return i, f, tanh(g), sigmoid(o)
+
+
+def lstm_output(o: Rounded, c: Rounded, w: Weights) -> Rounded:
+    """h' = o⊙tanh(c'), projected by W_hr where there is one."""
+    h = o * tanh(c)
+    return h if w.projection is None else affine(h, w.projection, None)
+
+
+def gru_step(a: Rounded, hidden: Hidden, w: Weights) -> Hidden:
+    """r, z = σ(a + W_hh h + b_hh); n = tanh(a_n + r⊙(W_hn h + b_hn)); h' = (1 − z)⊙n + z⊙h.
+
+    a = W_ih x + b_ih; the gates' rows stand first in it, those of n last.
+    """
+    (h,) = hidden
+    size = h.shape[-1]
+    gates, last = np.s_[..., : 2 * size], np.s_[..., 2 * size :]
+    b = w.of_hidden(h)
+    both, rest = sigmoid_and_rest(total(a.part(gates), b.part(gates)))
+    r, z = _gates(both, 2)
+    bias = None if w.bias_ih is None else w.bias_ih[last]
+    n = tanh(_in_any_order(a.part(last), r * b.part(last), bias))
+    return (blend(z, n, h, rest[..., size:]),)
+
+
+def _in_any_order(from_input: Rounded, from_hidden: Rounded, bias: Rounded | None) -> Rounded:
+    """(W x + b) + s, or (W x + s) + b as ONNX prints it, which rounds once more."""
+    added = from_input + from_hidden
+    if bias is None:
+        return added
+    if not added.doubtful:
+        return added
+    once_more = added.precision.sum_unit * (from_input.size + from_hidden.size + bias.size)
+    error = added.error + once_more
+    np.copyto(error, 0.0, where=added.error == 0)
+    return added.with_error(error)
+
+
+def _gates(stacked: Rounded, count: int) -> list[Rounded]:
+    """(…, count·hidden_size) → count arrays (…, hidden_size), in the order of the weights' rows."""
+    size = stacked.shape[-1] // count
+    return [stacked[..., k * size : (k + 1) * size] for k in range(count)]
+
+
+def zeros(shape: Shape, like: Rounded) -> Rounded:
+    """A state that was not given."""
+    return exactly(np.zeros(shape), like.precision)
+
+
+def _cell(
+    step: Cell, state: State, input: Rounded, hidden: Sequence[Rounded | None], count: int
+) -> Any:
+    """A cell on input (N?, input_size); absent states are zeros."""
+    w = Weights(state)
+    size = w.hh.shape[-1]
+    states = tuple(zeros((*input.shape[:-1], size), input) if h is None else h for h in hidden)
+    if len(input.shape) == 2:
+        result = step(w.of_input(input), states, w)
+    else:
+        single = step(w.of_input(input[np.newaxis]), tuple(h[np.newaxis] for h in states), w)
+        result = tuple(h[0] for h in single)
+    return result if count > 1 else result[0]
+
+
+def rnn_cell(
+    state: State,
+    input: Rounded,
+    hx: Rounded | None = None,
+    *,
+    input_size: int,
+    hidden_size: int,
+    bias: bool = True,
+    nonlinearity: str = "tanh",
+) -> Rounded:
+    """RNNCell: input (N?, input_size), hx (N?, hidden_size) → (N?, hidden_size)."""
+
+    def step(x: Rounded, hidden: Hidden, w: Weights) -> Hidden:
+        return rnn_step(x, hidden, w, nonlinearity)
+
+    return _cell(step, state, input, (hx,), 1)  # type: ignore[no-any-return]
+
+
+def lstm_cell(
+    state: State,
+    input: Rounded,
+    hx: Rounded | None = None,
+    cx: Rounded | None = None,
+    *,
+    input_size: int,
+    hidden_size: int,
+    bias: bool = True,
+) -> tuple[Rounded, Rounded]:
+    """LSTMCell: input (N?, input_size), h and c (N?, hidden_size) → h', c'."""
+    return _cell(lstm_step, state, input, (hx, cx), 2)  # type: ignore[no-any-return]
+
+
+def gru_cell(
+    state: State,
+    input: Rounded,
+    hx: Rounded | None = None,
+    *,
+    input_size: int,
+    hidden_size: int,
+    bias: bool = True,
+) -> Rounded:
+    """GRUCell: input (N?, input_size), hx (N?, hidden_size) → (N?, hidden_size)."""
+    return _cell(gru_step, state, input, (hx,), 1)  # type: ignore[no-any-return]
+
+
+def cell_shape(
+    states: int, input: Shape, *hidden: Shape | None, hidden_size: int, **others: Any
+) -> tuple[Shape, ...]:
+    """(N?, input_size) → (N?, hidden_size) for each of the cell's states."""
+    return ((*input[:-1], hidden_size),) * states

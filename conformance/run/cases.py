@@ -1,0 +1,68 @@
+"""The cases of an item as a sequence of which only so much lies in memory."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Sequence
+from typing import IO, overload
+
+from conformance.model.case import Case
+
+# With more examples than that an item takes minutes: memory is dearer than time.
+MANY = 1024
+# Bytes of arrays that are kept in memory. All that the standard profile draws of a layer fits. The
+# oracle's answers to these cases are kept, too, hence less of them where there are many.
+KEPT, KEPT_OF_MANY = 32 << 20, 8 << 20
+# Bytes of a case's arrays that are kept in any case.
+SMALL = 8192
+
+
+class Cases(Sequence[Case]):
+    """Cases in the order in which they were added; large ones beyond the limit lie in a file.
+
+    The file has no name, and is gone with the process. What lies there is read anew each time.
+
+    Args:
+        kept: bytes of arrays that are kept in memory.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._cases: list[Case | tuple[int, int]] = []
+        self._left = kept
+        self._file: IO[bytes] | None = None
+
+    def add(self, case: Case) -> None:
+        """One more case."""
+        size = sum(x.nbytes for x in case.operands)
+        if size <= SMALL or size <= self._left:
+            self._left -= size
+            self._cases.append(case)
+            return
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - as long as they are
+        data = pickle.dumps(case, pickle.HIGHEST_PROTOCOL)
+        self._cases.append((self._file.seek(0, 2), len(data)))
+        self._file.write(data)
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    @overload
+    def __getitem__(self, index: int) -> Case: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Case, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Case | tuple[Case, ...]:
+        if isinstance(index, slice):
+            return tuple(self[k] for k in range(len(self))[index])
+        case = self._cases[index]
+        if isinstance(case, Case):
+            return case
+        assert self._file is not None
+        start, size = case
+        self._file.seek(start)
+        found = pickle.loads(self._file.read(size))
+        assert isinstance(found, Case)
+        return found

@@ -1,0 +1,218 @@
+"""Drawing cases, the same for a seed everywhere, and shrinking a failing one."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import hypothesis
+import numpy as np
+from hypothesis import HealthCheck, Phase
+from hypothesis.errors import Flaky
+from hypothesis.internal.conjecture import providers
+
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.case import Case
+from conformance.run.cases import KEPT, KEPT_OF_MANY, MANY, Cases
+from conformance.run.drawn import covering
+from conformance.run.trial import Failure
+
+
+class _Provider(providers.HypothesisProvider):
+    """Hypothesis's own draws without the constants it collects from the user's local modules.
+
+    With them the same seed draws other cases in another directory or after one more import
+    (Hypothesis ≥ 6.131).
+    """
+
+    def _maybe_draw_constant(self, *arguments: object, **keywords: object) -> None:
+        return None
+
+
+providers.AVAILABLE_PROVIDERS["conformance"] = _Provider
+
+
+def derived_seed(seed: int, layer: str, dtype: str, round: int = 0) -> int:
+    """The seed of a layer's cases; check, device and backend do not enter, so all see the same.
+
+    Args:
+        seed: the run's.
+        layer, dtype: names.
+        round: 0 for the cases that every backend is asked; later ones are asked of a backend that
+            declines some of them.
+    """
+    more = f"/{round}" if round else ""
+    digest = hashlib.sha256(f"{seed}/{layer}/{dtype}{more}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def _run(
+    layer: str,
+    dtype: str,
+    examples: int,
+    seed: int,
+    body: Callable[[Case], None],
+    *,
+    shrink: bool,
+    invalid: bool,
+    round: int,
+) -> None:
+    phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
+    settings = hypothesis.settings(
+        max_examples=examples,
+        backend="conformance",
+        database=None,
+        deadline=None,
+        derandomize=False,
+        phases=phases,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        verbosity=hypothesis.Verbosity.quiet,
+    )
+
+    def conformance_case(case: Case) -> None:
+        body(case)
+
+    row = CATALOGUE[layer]
+    strategy = row.invalid if invalid else row.cases
+    assert strategy is not None
+    test = hypothesis.given(strategy(dtype))(conformance_case)
+    test = hypothesis.seed(derived_seed(seed, layer, dtype, round))(settings(test))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", hypothesis.errors.NonInteractiveExampleWarning)
+        test()
+
+
+# Neighbouring items are the checks of one layer and dtype: two streams are enough.
+@lru_cache(maxsize=2)
+def _drawn(
+    layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int
+) -> Sequence[Case]:
+    cases = Cases(KEPT if examples <= MANY else KEPT_OF_MANY)
+
+    def add(case: Case) -> None:
+        if len(cases) < examples:
+            cases.add(case)
+
+    _run(layer, dtype, examples, seed, add, shrink=False, invalid=invalid, round=round)
+    return cases
+
+
+@lru_cache(maxsize=2)
+def _chosen(
+    layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int, values: int
+) -> tuple[tuple[int, ...], int]:
+    """The drawn cases whose structures are kept, and how many cases are made of each."""
+    cases = _drawn(layer, dtype, examples, seed, invalid, round)
+    kept = covering(cases, -(-examples // values))
+    return kept, 1 if invalid else -(-examples // max(len(kept), 1))
+
+
+@lru_cache(maxsize=2)
+def draw_cases(
+    layer: str,
+    dtype: str,
+    examples: int,
+    seed: int,
+    *,
+    invalid: bool = False,
+    values: int = 1,
+    round: int = 0,
+) -> Sequence[Case]:
+    """The cases of a layer and dtype.
+
+    Args:
+        layer: a name of the catalogue.
+        dtype: torch's name of the dtype.
+        examples: how many.
+        seed: the run's seed.
+        invalid: calls that must be refused, instead of valid ones.
+        values: about so many cases share their structure: all but the elements' places is the
+            same. Every value of every argument is kept; of an invalid structure there is one case.
+        round: see `derived_seed`.
+    """
+    drawn = _drawn(layer, dtype, examples, seed, invalid, round)
+    if values == 1:
+        return drawn
+    kept, each = _chosen(layer, dtype, examples, seed, invalid, round, values)
+    cases = Cases(KEPT if examples <= MANY else KEPT_OF_MANY)
+    for place in kept:
+        for k in range(each):
+            if invalid or len(cases) < max(examples, len(kept)):
+                cases.add(varied(drawn[place], k))
+    return cases
+
+
+def varied(case: Case, variant: int) -> Case:
+    """The case with the elements of each array in other places, and some signs changed.
+
+    That needs no other shape, so a compiler's work on the structure serves again; the sums stay
+    as exact as they were, since no element becomes larger.
+
+    Args:
+        case: the case.
+        variant: 0 is the case itself.
+    """
+    if variant == 0:
+        return case
+    generator = np.random.default_rng((case.seed, variant))
+
+    def moved(array: np.ndarray) -> np.ndarray:
+        places = generator.permutation(array.size).reshape(array.shape)
+        signs = generator.integers(0, 2, array.shape) * 2 - 1
+        return np.asarray(array.reshape(-1)[places] * signs, dtype=array.dtype)
+
+    state = {name: moved(array) for name, array in case.call.state.items()}
+    inputs = tuple(None if x is None else moved(x) for x in case.inputs)
+    return replace(case, call=replace(case.call, state=state), inputs=inputs)
+
+
+def shrink(
+    layer: str,
+    dtype: str,
+    examples: int,
+    seed: int,
+    first: int,
+    fails: Callable[[Case], Failure | None],
+    *,
+    invalid: bool = False,
+    values: int = 1,
+    round: int = 0,
+) -> tuple[Case, Failure] | None:
+    """The plainest failing case that Hypothesis finds from the first failing one.
+
+    Args:
+        layer, dtype, examples, seed, invalid, values, round: as given to `draw_cases`.
+        first: index of the first failing case; those before it are known to pass.
+        fails: runs the check on a case, and returns its failure.
+
+    Returns:
+        The minimal case and its failure; None if nothing failed this time.
+    """
+    found: list[tuple[Case, Failure]] = []
+    drawn, structure, variant = 0, first, 0
+    if values > 1:
+        kept, each = _chosen(layer, dtype, examples, seed, invalid, round, values)
+        place, variant = divmod(first, each)
+        structure = kept[place]
+
+    def body(case: Case) -> None:
+        nonlocal drawn
+        drawn += 1
+        if drawn <= structure:
+            return
+        case = varied(case, variant)
+        failure = fails(case)
+        if failure is not None:
+            found.append((case, failure))
+            raise failure from None
+
+    try:
+        _run(layer, dtype, examples, seed, body, shrink=True, invalid=invalid, round=round)
+    except (Failure, Flaky):
+        # Hypothesis's last call is the minimal one.
+        return found[-1] if found else None
+    return None

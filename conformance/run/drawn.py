@@ -1,0 +1,112 @@
+"""What an item's cases had in common, told compactly: their arguments, and what came of each."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import groupby, islice
+from typing import Any
+
+from conformance.layers.catalogue import CATALOGUE, Row
+from conformance.model.case import DIGITS, Case, Column
+
+OTHER = "other values"
+
+# More cases than these say nothing new of the space, and cost as much again.
+DESCRIBED = 1000
+
+
+def run_lengths(letters: Sequence[str]) -> str:
+    """`["p", "p", "f"]` as `"2p1f"`."""
+    return "".join(f"{len(list(same))}{letter}" for letter, same in groupby(letters))
+
+
+# Neighbouring items are the checks of one layer and dtype, as in `drawing`.
+@lru_cache(maxsize=2)
+def columns(cases: Sequence[Case]) -> dict[str, Column]:
+    """The arguments of cases, and other facts that a failure may hang on, as columns.
+
+    Args:
+        cases: of one layer and dtype.
+    """
+    rows = [facts(case) for case in islice(cases, DESCRIBED)]
+    names = dict.fromkeys(name for row in rows for name in row)
+    found = {}
+    for name in names:
+        values = dict.fromkeys(row.get(name, "–") for row in rows)
+        if len(values) > len(DIGITS):
+            kept = [*list(values)[: len(DIGITS) - 1], OTHER]
+        else:
+            kept = list(values)
+        places = {value: DIGITS[place] for place, value in enumerate(kept)}
+        text = "".join(places.get(row.get(name, "–"), DIGITS[-1]) for row in rows)
+        found[name] = Column(tuple(kept), text)
+    return found
+
+
+def facts(case: Case) -> dict[str, str]:
+    """The arguments of a case with their defaults, and the form of its inputs, as text."""
+    call = case.call
+    row = CATALOGUE[call.layer]
+    if "broken" in case.labels:
+        return {"broken constraint": str(case.labels["broken"])}
+    arguments = defaults(row)
+    arguments |= {name: value for name, value in call.arguments.items() if name != "*"}
+    optional = {"output_size", "lengths"} & set(arguments)
+    found = {name: text_of(value) for name, value in arguments.items() if name not in optional}
+    for name in sorted(optional | set(case.keywords)):
+        found[name] = "given" if case.keywords.get(name) is not None else "left out"
+    for name, array in zip(row.inputs, case.inputs, strict=False):
+        found.setdefault(name, "left out" if array is None else f"{array.ndim}-d")
+        if array is not None and array.size == 0:
+            found[name] = f"{array.ndim}-d, empty"
+    for name in ("profile", "regime"):
+        if name in case.labels:
+            found[name] = str(case.labels[name])
+    return found
+
+
+def defaults(row: Row) -> dict[str, Any]:
+    """Every argument of a layer that has a default, and its default."""
+    found: dict[str, Any] = dict(row.defaults)
+    kind = re.search(r"Conv(Transpose)?\dd$", row.name)
+    if kind is not None:
+        # The modules' oracles hand these on to the functions'.
+        twin = "functional.conv" + kind[0][4:].replace("Transpose", "_transpose")
+        found = {"padding_mode": "zeros", **CATALOGUE[twin].defaults, **found}
+    elif row.name.startswith("functional."):
+        found.pop("padding_mode", None)
+    return found
+
+
+def text_of(value: Any) -> str:
+    """An argument's value in few words: a size that is the same in all dimensions is a number."""
+    if isinstance(value, (tuple, list)) and all(isinstance(v, int) for v in value):
+        same = len(set(value)) == 1
+        return str(value[0]) if same else "mixed"
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:.3g}"
+    return repr(value) if isinstance(value, str) else str(value)[:40]
+
+
+def covering(cases: Sequence[Case], least: int) -> tuple[int, ...]:
+    """Cases that reach each value of each argument once, and so many at least.
+
+    Args:
+        cases: to choose from.
+        least: number of cases; more are kept where fewer do not reach every value.
+
+    Returns:
+        Their places, those that bring the most new values first.
+    """
+    pairs = [set(facts(case).items()) for case in cases]
+    left, order = set().union(*pairs) if pairs else set(), list[int]()
+    while left:
+        best = max(range(len(pairs)), key=lambda k: (len(pairs[k] & left), -k))
+        order.append(best)
+        left -= pairs[best]
+    chosen = set(order)
+    order += [k for k in range(len(pairs)) if k not in chosen][: max(least - len(order), 0)]
+    return tuple(order)

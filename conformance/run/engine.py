@@ -1,0 +1,394 @@
+"""Runs items: one check of one layer in one dtype on one device, over all drawn cases."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from conformance.backends.declared import base_of, numerics_of, offered, values_per_structure
+from conformance.checks import EVERY_CHECK
+from conformance.checks.support import Answer, Conclusion
+from conformance.failures.excuses import Excuses
+from conformance.failures.features import structure
+from conformance.failures.investigate import investigate
+from conformance.failures.known import Known, applying
+from conformance.failures.reference import Reference
+from conformance.failures.reproducer import reproducer
+from conformance.failures.stale import stale_entries
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.case import Case, Cause, Examples, Numerics, Unsupported, Verdict
+from conformance.model.describe import written
+from conformance.model.encoding import encode_case
+from conformance.model.protocols import Backend
+from conformance.run import verdicts
+from conformance.run.budget import Budget
+from conformance.run.copies import Copied, Copies
+from conformance.run.drawn import columns
+from conformance.run.log import JUDGED, Log
+from conformance.run.outcomes import Outcome, on_device
+from conformance.run.planning import Item
+from conformance.run.stream import ROUNDS, Stream, needed, structures
+from conformance.run.trial import Accepted, Evidence, Failure, Inapplicable, Trial
+
+# Seconds that a failing item may take to look at its other cases.
+SURVEYING = 10.0
+
+
+class Engine:
+    """Runs items against one backend.
+
+    Args:
+        backend: the implementation under test.
+        examples: cases of each item.
+        seed: of the run.
+        known: known failures.
+        interrupted: asked before each case; True ends the run as Ctrl-C does.
+        budget: time for each item, None = as much as it takes.
+        note: told what comes next, `(phase, index, checked)` of `isolation.journal`; None where
+            the engine does not run in a process that may be lost.
+        copied: runs something in a copy of this process, for so many seconds at most; None = no
+            copies.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        examples: int,
+        seed: int,
+        known: Sequence[Known] = (),
+        interrupted: Callable[[], bool] = lambda: False,
+        note: Callable[[str, int, int], None] | None = None,
+        budget: Budget | None = None,
+        copied: Copied | None = None,
+    ) -> None:
+        self.backend, self.examples, self.seed = backend, examples, seed
+        self.known, self.interrupted = tuple(known), interrupted
+        self.budget, self.values = budget, values_per_structure(backend)
+        self.expendable, self.note = note is not None, note or _nothing
+        self.copies = Copies(self, copied)
+        self.reference = Reference(self)
+
+    def run(
+        self, item: Item, dead: Collection[int] = (), lost: Mapping[int, str] | None = None
+    ) -> Verdict:
+        """Draw an item's cases, check them all, shrink what fails.
+
+        Args:
+            item: what to check.
+            dead: known failures, by their index, whose pinned case is known to end the process.
+            lost: cases that have ended the process, by their index, with the item that met each.
+        """
+        started = time.perf_counter()
+        if not offered(self.backend, item.layer, item.dtype, item.device):
+            verdict = self._declined(item)
+        else:
+            verdict = self._checked(item, dead, lost or {})
+        return replace(verdict, seconds=round(time.perf_counter() - started, 4))
+
+    def _declined(self, item: Item) -> Verdict:
+        reason = f"{item.layer} in {item.dtype} on {item.device} is not offered"
+        examples = Examples(self.examples, 0, {reason: self.examples}, 0)
+        return verdicts.make(item, "unsupported", examples, message=reason)
+
+    def _checked(self, item: Item, dead: Collection[int], lost: Mapping[int, str]) -> Verdict:
+        left = _unlimited if self.budget is None else self.budget.begin()
+        if left is None:
+            return verdicts.left_out(item, self.examples)
+        try:
+            numerics = numerics_of(self.backend, item.dtype)
+        except Failure as failure:
+            return verdicts.make(item, "failed", Examples(), message=str(failure))
+        applies = applying(
+            self.known, dataclasses.asdict(item), self.backend.name, self.base(item.layer)
+        )
+        if stale := stale_entries(self, item, applies, dead, left):
+            return verdicts.stale(item, stale)
+        excuses = Excuses(tuple(applies.values()), EVERY_CHECK[item.check].relaid)
+        return self._judged(item, numerics, excuses, left, lost)
+
+    def numerics(self, dtype: str) -> Numerics | None:
+        """What the backend declares of its arithmetic in a dtype."""
+        return numerics_of(self.backend, dtype)
+
+    def base(self, layer: str) -> str:
+        """The backend whose kernels a layer inherits; empty for none."""
+        return base_of(self.backend, layer)
+
+    def _judged(
+        self,
+        item: Item,
+        numerics: Numerics | None,
+        excuses: Excuses,
+        left: Callable[[], float],
+        lost: Mapping[int, str],
+    ) -> Verdict:
+        """All cases in turn, and every cause of what fails among them."""
+        self.note("drawing", 0, 0)
+        stream = self.stream(item)
+        log = Log(stream.cases())
+        failures: dict[str, list[int]] = {}
+        for index, case in self._turns(stream, log, left):
+            if failures and log.surveyed() > SURVEYING:
+                break
+            if index in lost:
+                log.lost(index)
+                continue
+            excuses.begin(case)
+            self.note("checking", index, log.checked)
+            outcome = self._outcome(item, case, numerics, excuses, careful=bool(lost))
+            if outcome is None:
+                log.left_out(index)
+            elif outcome.status in ("crashed", "hung") and excuses.deadly(case) is None:
+                log.lost(index)
+            elif outcome.status == "passed":
+                log.passed(index, case, outcome.evidence)
+            elif outcome.status == "unsupported":
+                log.declined(index, outcome.message or "no reason given")
+            elif outcome.status == "invalid":
+                log.inapplicable(index)
+                if outcome.accepted:
+                    log.accepted[outcome.accepted] += 1
+            else:
+                entry = excuses.explaining(case, outcome.message, outcome.layouts)
+                entry = self.reference.inherited(item, case, outcome, entry)
+                log.failed(index, excused=entry is not None)
+                if entry is None:
+                    failures.setdefault(outcome.kind, []).append(index)
+                else:
+                    excuses.excuse(entry)
+        return self._concluded(item, numerics, excuses, left, stream, log, failures, bool(lost))
+
+    def _outcome(
+        self,
+        item: Item,
+        case: Case,
+        numerics: Numerics | None,
+        excuses: Excuses,
+        *,
+        careful: bool,
+    ) -> Outcome | None:
+        """The outcome of a case; None where it is left out because it would end the process.
+
+        Where cases of the layer have ended the process, all others run in copies of it.
+        """
+        entry = excuses.deadly(case)
+        if entry is None and careful and self.copies.serve(item):
+            return self.copies.careful(item, case)
+        if entry is None:
+            return self.outcome(item, case, numerics)
+        outcome = self.copies.deadly(item, case, entry)
+        if outcome is None:
+            excuses.leave_out(entry)
+        elif outcome.status in ("crashed", "hung") and outcome.status != entry.status:
+            return self.outcome(item, case, numerics)  # what ends the process is told by its parent
+        return outcome
+
+    def _concluded(
+        self,
+        item: Item,
+        numerics: Numerics | None,
+        excuses: Excuses,
+        left: Callable[[], float],
+        stream: Stream,
+        log: Log,
+        failures: Mapping[str, list[int]],
+        careful: bool,
+    ) -> Verdict:
+        careful = careful and self.copies.serve(item)
+        causes = investigate(
+            self, item, numerics, excuses, failures, stream, log, left, careful=careful
+        )
+        causes += [
+            Cause(
+                f"the known failure {entry.reason!r} fails too often\n"
+                f"  got    {failed} of {covered} cases\n"
+                f"  wanted at most {entry.at_most:.2%} of them"
+            )
+            for entry, failed, covered in excuses.exceeded()
+        ]
+        told = self._told(item, stream, log)
+        examples = log.examples(stopped=left() <= 0)
+        facts: dict[str, object] = {
+            **log.facts(),
+            "drawn": columns(stream.cases()),
+            "accepted": dict(log.accepted),
+            "thin": _thin(stream, log, examples),
+        }
+        if causes:
+            if told is not None:
+                first = replace(causes[0], message=f"{causes[0].message}\n{told.message}")
+                causes = [first, *causes[1:]]
+            return verdicts.failed(item, examples, facts, excuses.listed(), causes)
+        verdict = verdicts.conclude(item, examples, facts, excuses.listed())
+        return verdict if told is None or verdict.status == "known" else self._with(verdict, told)
+
+    def _told(self, item: Item, stream: Stream, log: Log) -> Conclusion | None:
+        """What a check concludes of the answers to all cases together."""
+        conclude = EVERY_CHECK[item.check].conclude
+        if conclude is None:
+            return None
+        return conclude([Answer(stream[k], log.reason(k)) for k in log.answered()])
+
+    def _with(self, verdict: Verdict, conclusion: Conclusion) -> Verdict:
+        """The verdict that all answers together come to."""
+        verdict = replace(verdict, status=conclusion.status, message=conclusion.message)
+        if conclusion.case is None:
+            return verdict
+        case = on_device(conclusion.case, verdict.device)
+        trial = Trial(self.backend, CATALOGUE[verdict.layer], case)
+        return replace(
+            verdict,
+            call=trial.text(),
+            case=encode_case(trial.case),
+            reproducer=reproducer(trial, verdict.check, conclusion.message),
+        )
+
+    def _turns(
+        self, stream: Stream, log: Log, left: Callable[[], float]
+    ) -> Iterator[tuple[int, Case]]:
+        """The cases in the order in which they are checked, by their index.
+
+        After those that every backend is asked come further rounds of the same seed, as long as
+        the backend declines cases, until as many are checked, of as many structures, as of a
+        backend that declines none, or a round brings no further structure.
+        """
+        cases = stream.cases()
+        for done, index in enumerate(self._order(cases)):
+            if done and left() <= 0:
+                return
+            yield index, cases[index]
+        declined = [k for k in range(len(cases)) if log.letter(k) == "d"]
+        concluding = EVERY_CHECK[stream.item.check].conclude is not None
+        if not declined or not log.checked or concluding or (stream.invalid and self.values > 1):
+            return
+        wanted = log.checked + len(declined)
+        judged = log.judged()
+        all_structures = structures([cases[k] for k in (*judged, *declined)])
+        seen = {structure(cases[k]) for k in judged}
+        for round in range(1, ROUNDS):
+            further, before = stream.cases(round), len(seen)
+            log.extend(len(cases))
+            for place, case in enumerate(further):
+                if (log.checked >= wanted and len(seen) >= all_structures) or left() <= 0:
+                    return
+                index = round * len(cases) + place
+                yield index, case
+                if log.letter(index) in JUDGED:
+                    seen.add(structure(case))
+            if log.checked >= wanted and len(seen) == before:
+                return
+
+    def _order(self, cases: Sequence[Case]) -> Sequence[int]:
+        """The places of an item's cases; within a budget those that say most come first.
+
+        Of few structures those that bring the most values of arguments come first as they are;
+        those with an input that has no element come last: they leave nothing to compare.
+
+        Args:
+            cases: of the item.
+        """
+        if self.budget is None:
+            return range(len(cases))
+        first = 0 if self.values > 1 else min(1, len(cases)) % max(len(cases), 1)
+        order = (*range(first, len(cases)), *range(first))
+        return sorted(
+            order, key=lambda k: any(x is not None and not x.size for x in cases[k].inputs)
+        )
+
+    def stream(self, item: Item) -> Stream:
+        """The cases of an item, in rounds."""
+        return Stream(item, self.examples, self.seed, self.values)
+
+    def cases(self, item: Item) -> Sequence[Case]:
+        """The cases of an item that every backend is asked."""
+        return self.stream(item).cases()
+
+    def try_case(
+        self,
+        item: Item,
+        case: Case,
+        numerics: Numerics | None = None,
+        backend: Backend | None = None,
+    ) -> Evidence:
+        """Run one check on one case.
+
+        Args:
+            item: the check, and the device to run on.
+            case: the case.
+            numerics: what the backend declares for the dtype.
+            backend: to run on; None = the one under test.
+
+        Raises:
+            Failure: if the check fails.
+            Unsupported: if the backend declines the case.
+        """
+        if self.interrupted():
+            raise KeyboardInterrupt
+        # The pinned case of a known failure may be of another layer than the item.
+        row = CATALOGUE[case.call.layer]
+        trial = Trial(backend or self.backend, row, on_device(case, item.device), numerics)
+        return EVERY_CHECK[item.check].run(trial)
+
+    def outcome(
+        self,
+        item: Item,
+        case: Case,
+        numerics: Numerics | None = None,
+        backend: Backend | None = None,
+    ) -> Outcome:
+        """The outcome of one check on one case.
+
+        Args:
+            item, case, numerics, backend: as `try_case` takes them.
+        """
+        try:
+            return Outcome("passed", evidence=self.try_case(item, case, numerics, backend))
+        except Unsupported as declined:
+            return Outcome("unsupported", written(declined))
+        except Accepted as accepted:
+            return Outcome("invalid", str(accepted), accepted=accepted.broken)
+        except Inapplicable as inapplicable:
+            return Outcome("invalid", str(inapplicable))
+        except Failure as failure:
+            return Outcome.failed(failure, case)
+
+    def script(self, item: Item, case: Case, message: str, *, deadly: bool) -> str:
+        """The reproducer of a case.
+
+        Args:
+            item: the check, and the device.
+            case: the case.
+            message: what is wrong with it.
+            deadly: it ends the process, and must not be run for the script's sake.
+        """
+        trial = Trial(self.backend, CATALOGUE[item.layer], on_device(case, item.device))
+        return reproducer(trial, item.check, message, deadly=deadly)
+
+
+def _thin(stream: Stream, log: Log, examples: Examples) -> str | None:
+    """Why the cases checked are of too few structures: fewer than reach every argument's values.
+
+    Only what was declined, stopped by the budget or left out makes a verdict thin.
+    """
+    reasons = {
+        "declined": examples.declined, "budget": examples.stopped, "left out": examples.left_out
+    }  # fmt: skip
+    if not log.checked or not any(reasons.values()):
+        return None
+    least, checked = needed(stream.cases()), structures([stream[k] for k in log.judged()])
+    if checked >= least:
+        return None
+    most = max(reasons, key=lambda name: reasons[name])
+    return f"{checked} of {least} structures ({most})"
+
+
+def _unlimited() -> float:
+    """No budget."""
+    return math.inf
+
+
+def _nothing(phase: str, index: int, checked: int) -> None:
+    """Keep no journal."""

@@ -1,0 +1,118 @@
+"""Outcome of each case of an item, and what they add up to."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from conformance.model.case import Case, Examples
+from conformance.model.describe import case_text
+from conformance.run.drawn import DESCRIBED, run_lengths
+from conformance.run.trial import Evidence
+from conformance.run.verdicts import facts_of
+
+JUDGED = "pfk"
+"""The letters of cases in which the check looked at the backend's answer."""
+
+
+class Log:
+    """Counts of an item's cases.
+
+    Args:
+        cases: those that every backend is asked; a backend that declines some is asked others.
+    """
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self.first = len(cases)
+        self.checked = 0
+        self.accepted: Counter[str] = Counter()
+        self._evidence = Evidence()
+        self._reasons: dict[int, str] = {}
+        self._letters = ["n"] * len(cases)
+        self._worst: str | None = None
+        self._since: float | None = None
+
+    def extend(self, count: int) -> None:
+        """So many further cases are drawn."""
+        self._letters += ["n"] * count
+
+    def passed(self, index: int, case: Case, evidence: Evidence) -> None:
+        """The check finds nothing wrong with a case."""
+        before = self._evidence.margin
+        self._evidence += evidence
+        if self._evidence.margin != before:
+            self._worst = case_text(case)
+        self._mark(index, "p", checked=True)
+
+    def failed(self, index: int, *, excused: bool = False) -> None:
+        """The check fails on a case, perhaps as a known failure says."""
+        self._mark(index, "k" if excused else "f", checked=True)
+
+    def declined(self, index: int, reason: str) -> None:
+        """The backend declines a case."""
+        self._reasons[index] = reason
+        self._mark(index, "d")
+
+    def inapplicable(self, index: int) -> None:
+        """The check does not apply to a case."""
+        self._mark(index, "b")
+
+    def left_out(self, index: int) -> None:
+        """A known failure would end the process."""
+        self._mark(index, "x")
+
+    def lost(self, index: int) -> None:
+        """The case has ended the process before."""
+        self._mark(index, "l")
+
+    def _mark(self, index: int, letter: str, *, checked: bool = False) -> None:
+        self._letters[index] = letter
+        self.checked += checked
+
+    def reason(self, index: int) -> str | None:
+        """Why the backend declined a case; None where it did not."""
+        return self._reasons.get(index)
+
+    def letter(self, index: int) -> str:
+        """The outcome of a case, a letter of `OUTCOMES`."""
+        return self._letters[index]
+
+    def judged(self) -> list[int]:
+        """The cases in which the check looked at the backend's answer."""
+        return [index for index, letter in enumerate(self._letters) if letter in JUDGED]
+
+    def answered(self) -> list[int]:
+        """The cases that passed or were declined."""
+        return [index for index, letter in enumerate(self._letters) if letter in "pd"]
+
+    def surveyed(self) -> float:
+        """Seconds since this was first asked, which is when a case failed."""
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        return now - self._since
+
+    def examples(self, *, stopped: bool) -> Examples:
+        """The counts.
+
+        Args:
+            stopped: the time budget is spent.
+        """
+        number = Counter(self._letters)
+        return Examples(
+            drawn=len(self._letters) - number["n"],
+            checked=self.checked,
+            unsupported=dict(Counter(self._reasons.values())),
+            invalid=number["b"],
+            stopped=Counter(self._letters[: self.first])["n"] if stopped else 0,
+            failed=number["f"] + number["k"],
+            excused=number["k"],
+            left_out=number["x"],
+            lost=number["l"],
+        )
+
+    def facts(self) -> dict[str, object]:
+        """What was compared, as fields of a verdict."""
+        outcomes = run_lengths(self._letters[: min(self.first, DESCRIBED)])
+        return {**facts_of(self._evidence), "outcomes": outcomes, "worst": self._worst}

@@ -1,0 +1,74 @@
+"""Items: one check of one layer in one dtype on one device; and which a run has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from conformance.backends.declared import offered
+from conformance.checks import EVERY_CHECK
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.protocols import Backend
+
+PROFILES = {"smoke": 40, "standard": 200, "thorough": 4000}
+
+
+@dataclass(frozen=True)
+class Item:
+    """What one verdict is about.
+
+    Args:
+        layer, check, dtype, device: names.
+    """
+
+    layer: str
+    check: str
+    dtype: str
+    device: str
+
+    @property
+    def id(self) -> str:
+        """`"Conv2d-values-float32-cpu"`."""
+        return f"{self.layer}-{self.check}-{self.dtype}-{self.device}"
+
+
+def plan(
+    backend: Backend,
+    *,
+    layers: Sequence[str],
+    checks: Sequence[str],
+    dtypes: Sequence[str],
+    devices: Sequence[str],
+    every_dtype: bool,
+) -> tuple[Item, ...]:
+    """The items of a run, those of a layer and dtype side by side.
+
+    Args:
+        backend: asked which layers it offers in which dtype.
+        layers, checks, dtypes, devices: what to combine.
+        every_dtype: keep dtypes that the backend does not offer; otherwise they are left out,
+            unless a layer would then have no item at all.
+    """
+    items = []
+    for layer in layers:
+        for device in devices:
+            kept = [d for d in dtypes if every_dtype or offered(backend, layer, d, device)]
+            items += [
+                Item(layer, check, dtype, device)
+                for dtype in kept or dtypes[:1]
+                for check in checks
+                if EVERY_CHECK[check].applies(CATALOGUE[layer])
+            ]
+    return tuple(items)
+
+
+def in_rounds(items: Sequence[Item]) -> tuple[Item, ...]:
+    """All items of a dtype after those of another: what no time is left for is a round's end.
+
+    Layer by layer it would be a layer, in every dtype.
+
+    Args:
+        items: of a run.
+    """
+    rounds = list(dict.fromkeys(item.dtype for item in items))
+    return tuple(sorted(items, key=lambda item: rounds.index(item.dtype)))

@@ -1,0 +1,71 @@
+"""Running the minimal case of a verdict again, without drawing and pytest, in its own process."""
+
+from __future__ import annotations
+
+import difflib
+
+from conformance.checks import EVERY_CHECK
+from conformance.isolation.limits import Limits, share_of_memory
+from conformance.isolation.process import Child, ChildError, Died
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.describe import case_text
+from conformance.model.encoding import decode_case
+from conformance.reports.results import Run
+
+TIMEOUT = 60.0
+
+
+class ReplayError(ValueError):
+    """A verdict that cannot be replayed."""
+
+
+def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
+    """Run a verdict's case.
+
+    Args:
+        run: the results.
+        id: of the verdict.
+        backend: as on the command line; None = the one that the results were made with.
+
+    Returns:
+        Whether the check passes now, and what to print.
+
+    Raises:
+        ReplayError: if there is no such verdict, or it holds no case.
+    """
+    verdicts = {verdict.id: verdict for verdict in run.verdicts}
+    if id not in verdicts:
+        near = difflib.get_close_matches(id, verdicts, n=3, cutoff=0.5)
+        hint = f"; nearest: {', '.join(near)}" if near else ""
+        raise ReplayError(f"no verdict {id!r} in these results{hint}")
+    verdict = verdicts[id]
+    if verdict.case is None:
+        raise ReplayError(f"{id} is {verdict.status} and holds no case")
+    try:
+        case = decode_case(verdict.case)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReplayError(f"{id}: its case cannot be read: {error!r}") from error
+    if case.call.layer not in CATALOGUE or verdict.check not in EVERY_CHECK:
+        raise ReplayError(f"{id}: this version of the suite has no such layer or check")
+    name = backend or run.identity.options.get("backend", run.identity.backend)
+    child = Child(name, 1, 0, (), Limits(TIMEOUT, share_of_memory(1)))
+    item = {"layer": case.call.layer, "check": verdict.check, "dtype": case.call.dtype}
+    item["device"] = case.call.device
+    text = case_text(case)
+    try:
+        outcome = child.ask({"item": item, "case": verdict.case})
+    except ChildError as error:
+        raise ReplayError(str(error)) from error
+    except Died as died:
+        return False, f"{text}\n{died.status}: {died}"
+    finally:
+        child.stop()
+    if "raised" in outcome:
+        raise ReplayError(f"{id}: the suite's own code failed:\n{outcome['raised']}")
+    if outcome["status"] == "passed":
+        return True, f"{text}\npassed, {outcome['evidence']['comparisons']} numbers compared"
+    if outcome["status"] == "invalid":
+        return True, f"{text}\nthe check does not apply"
+    if outcome["status"] == "unsupported":
+        return False, f"{text}\nunsupported: {outcome['message']}"
+    return False, f"{text}\n{outcome['message']}"

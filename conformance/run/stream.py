@@ -1,0 +1,62 @@
+"""The cases of an item: those that every backend is asked, and further ones if it declines some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from conformance.checks import EVERY_CHECK
+from conformance.failures.features import structure
+from conformance.model.case import Case
+from conformance.run.drawing import draw_cases
+from conformance.run.drawn import covering
+from conformance.run.planning import Item
+
+ROUNDS = 10
+"""A backend that declines cases is asked at most so many times those of the profile."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The cases of an item, in rounds of as many as the profile has.
+
+    Args:
+        item: the item.
+        examples, seed: of the run.
+        values: about so many cases share their structure.
+    """
+
+    item: Item
+    examples: int
+    seed: int
+    values: int = 1
+
+    @property
+    def invalid(self) -> bool:
+        """Whether the cases are calls that must be refused."""
+        return EVERY_CHECK[self.item.check].invalid
+
+    def cases(self, round: int = 0) -> Sequence[Case]:
+        """The cases of a round; those of round 0 are the same for every backend."""
+        return draw_cases(
+            self.item.layer, self.item.dtype, self.examples, self.seed,
+            invalid=self.invalid, values=self.values, round=round,
+        )  # fmt: skip
+
+    def located(self, index: int) -> tuple[int, int]:
+        """The round of a case, and its place there."""
+        return divmod(index, max(len(self.cases()), 1))
+
+    def __getitem__(self, index: int) -> Case:
+        round, place = self.located(index)
+        return self.cases(round)[place]
+
+
+def structures(cases: Sequence[Case]) -> int:
+    """How many different structures cases have."""
+    return len({structure(case) for case in cases})
+
+
+def needed(cases: Sequence[Case]) -> int:
+    """How many structures reach each value of each argument at least once."""
+    return len(covering(cases, 0))

@@ -1,0 +1,278 @@
+"""One case on one backend: build, put, call, get, each step's failure told apart."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.layers.catalogue import CATALOGUE, Row
+from conformance.model.case import Case, Numerics, Unsupported
+from conformance.model.describe import case_text, written
+from conformance.model.lazy import lazy
+from conformance.model.protocols import Backend, Layer
+
+T = TypeVar("T")
+# Answers of the oracle that are kept whatever their size: those of an item at the standard profile,
+# and to other weights; with more examples, the large ones beyond are computed again.
+KEPT = 400
+# Bytes of an answer that is kept in any case.
+SMALL = 8192
+# Steps that compute.
+CALLS = ("call", "the first call", "forward_grad", "vjp")
+_EXPECTED: WeakKeyDictionary[Case, tuple[Precision, tuple[Rounded, ...]]] = WeakKeyDictionary()
+
+
+class Failure(Exception):  # noqa: N818 - what a check finds is no error of the suite
+    """A check failed on a case.
+
+    Args:
+        message: what was expected and what came, without the call.
+        layouts: the fewest memory layouts with which the case still fails, by operand; None where
+            the check does not choose them.
+    """
+
+    def __init__(self, message: str, layouts: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.layouts = layouts
+
+
+class Inapplicable(Exception):  # noqa: N818 - no error
+    """A check has nothing to say about a case; it is counted as `invalid`."""
+
+
+class Accepted(Inapplicable):
+    """A backend accepts an invalid call on purpose.
+
+    Args:
+        broken: the broken constraint.
+    """
+
+    def __init__(self, broken: str) -> None:
+        super().__init__(f"accepted on purpose: {broken}")
+        self.broken = broken
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a check compared on one case.
+
+    Args:
+        comparisons: numbers (or facts) held against a finite expectation.
+        margin: largest error ÷ bound, None where no bound applied.
+        ulps: how many numbers were how far from the oracle's: `"0"` stands for less than 2 units
+            in the last place and at least 1, `"-1"` for half of that, …, `"exact"` for none.
+        ratios: likewise of error ÷ bound: `"-1"` stands for a half to the whole of the bound.
+    """
+
+    comparisons: int = 0
+    margin: float | None = None
+    ulps: Mapping[str, int] = field(default_factory=dict)
+    ratios: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Evidence) -> Evidence:
+        """Both together."""
+        return Evidence(
+            self.comparisons + other.comparisons,
+            worst(self.margin, other.margin),
+            _counted(self.ulps, other.ulps),
+            _counted(self.ratios, other.ratios),
+        )
+
+
+class Trial:
+    """A case run on a backend, each step once and only when a check asks for it.
+
+    Args:
+        backend: the implementation under test.
+        row: the layer's row of the catalogue.
+        case: the case, its device filled in.
+        numerics: what the backend declares for the dtype.
+    """
+
+    def __init__(
+        self, backend: Backend, row: Row, case: Case, numerics: Numerics | None = None
+    ) -> None:
+        self.backend, self.row, self.case, self.numerics = backend, row, case, numerics
+
+    def step(self, name: str, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
+        """Call the backend; whatever it raises, but Unsupported, is a failure of the named step.
+
+        Raises:
+            Unsupported: if a layer says that what was asked of it ran elsewhere (`fallbacks()`).
+        """
+        try:
+            result = function(*arguments, **keywords)
+        except (Unsupported, Failure, Inapplicable):
+            raise
+        except (Exception, SystemExit) as error:
+            accepted = "" if name == "build" else "accepted, then failed: "
+            said = written(error) or "no message"
+            # What the call had filled the memory with would stay as long as the failure does.
+            traceback.clear_frames(error.__traceback__)
+            raise Failure(f"{accepted}{name} raised {type(error).__name__}: {said}") from error
+        if name in CALLS:
+            _refuse_fallbacks(getattr(function, "__self__", function))
+        return result
+
+    @lazy
+    def layer(self) -> Layer:
+        """The built layer."""
+        call = self.case.call
+        state = {name: array.copy() for name, array in call.state.items()}
+        layer = self.step("build", self.backend.build, replace(call, state=state))
+        missing = [name for name in ("put", "get", "dtype") if not hasattr(layer, name)]
+        if missing or not callable(layer):
+            raise Failure(
+                f"build returned {type(layer).__name__}: expected a Layer, callable and with put, "
+                f"get and dtype; missing {', '.join(missing) or '__call__'}"
+            )
+        return layer
+
+    @lazy
+    def natives(self) -> tuple[Any, ...]:
+        """The inputs on the device; the backend gets copies and cannot harm the case."""
+        layouts = self.case.layouts + ("contiguous",) * len(self.case.inputs)
+        return tuple(
+            None if array is None else self.step("put", self.layer.put, array.copy(), layout)
+            for array, layout in zip(self.case.inputs, layouts, strict=False)
+        )
+
+    @lazy
+    def outputs(self) -> tuple[Any, ...]:
+        """The native outputs."""
+        result = self.step("call", self.layer, *self.natives, **self.case.keywords)
+        outputs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
+        if len(outputs) != len(self.shapes):
+            raise Failure(f"got {len(outputs)} outputs, wanted {len(self.shapes)}")
+        return outputs
+
+    def get(self, native: Any) -> np.ndarray:
+        """A native on the host, as float64, complex128 or int64."""
+        array = self.step("get", self.layer.get, native)
+        if not isinstance(array, np.ndarray):
+            raise Failure(f"get returned {type(array).__name__}: expected a numpy.ndarray")
+        if array.dtype.kind not in "fciub":
+            raise Failure(f"get returned an array of dtype {array.dtype}: expected numbers")
+        return array
+
+    @lazy
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The outputs on the host."""
+        return tuple(self.get(native) for native in self.outputs)
+
+    def forget(self) -> None:
+        """Let go of the outputs, which may be large."""
+        for name in ("outputs", "arrays"):
+            self.__dict__.pop(name, None)
+
+    @lazy
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The outputs' shapes by the documentation's formulas."""
+        shapes = [None if array is None else array.shape for array in self.case.inputs]
+        while shapes and shapes[-1] is None:
+            shapes.pop()
+        return self.row.shapes(*shapes, **self._arguments)
+
+    @lazy
+    def precision(self) -> Precision:
+        """How a correct implementation may round in the case's dtype."""
+        return Precision.of(self.case.call.dtype, self.numerics)
+
+    @lazy
+    def expected(self) -> tuple[Rounded, ...]:
+        """The outputs' values and bounds by the oracle, computed once for all checks."""
+        precision = self.precision
+        kept = _EXPECTED.get(self.case)
+        if kept is None or kept[0] != precision:
+            kept = precision, tuple(x.lean for x in self._evaluated(precision))
+            if len(_EXPECTED) < KEPT or sum(2 * x.value.nbytes for x in kept[1]) <= SMALL:
+                _EXPECTED[self.case] = kept
+        return kept[1]
+
+    def _evaluated(self, precision: Precision) -> tuple[Rounded, ...]:
+        inputs = [None if x is None else exactly(x, precision) for x in self.case.inputs]
+        state = {name: exactly(x, precision) for name, x in self.case.call.state.items()}
+        return self.evaluate(state, inputs)
+
+    def evaluate(
+        self, state: Mapping[str, Rounded], inputs: Sequence[Rounded | None]
+    ) -> tuple[Rounded, ...]:
+        """The oracle on given operands.
+
+        Args:
+            state: under state_dict names.
+            inputs: in torch's order.
+        """
+        # Values on the edge of the range overflow on purpose.
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = self.row.values(state, *inputs, **self._arguments)
+        return result if isinstance(result, tuple) else (result,)
+
+    @property
+    def _arguments(self) -> Mapping[str, Any]:
+        arguments = {k: v for k, v in self.case.call.arguments.items() if k != "*"}
+        return {**arguments, **self.case.keywords}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the outputs for messages."""
+        if len(self.shapes) == 1:
+            return ("output",)
+        if len(self.shapes) == 2 and "Cell" in self.case.call.layer:
+            return ("h'", "c'")
+        return ("output", "h_n", "c_n")[: len(self.shapes)]
+
+    @lazy
+    def answer(self) -> tuple[np.ndarray, ...]:
+        """The outputs on the host, of the documented shapes."""
+        try:
+            arrays = self.arrays
+        except Failure as failure:
+            raise Failure(f"{self.text()}\n{failure}") from failure
+        for name, array, shape in zip(self.names, arrays, self.shapes, strict=True):
+            if array.shape != shape:
+                raise Failure(
+                    f"{self.text()}\nshape of {name}\n  got    {array.shape}\n  wanted {shape}"
+                )
+        return arrays
+
+    def other(self, case: Case) -> Trial:
+        """A trial of another case, of this layer or of any, on the same backend."""
+        name = case.call.layer
+        row = self.row if name == self.row.name else CATALOGUE[name]
+        return Trial(self.backend, row, case, self.numerics)
+
+    def text(self) -> str:
+        """The call in one line."""
+        return case_text(self.case)
+
+
+def _counted(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:
+    if not (a and b):
+        return a or b
+    both = dict(a)
+    for power, count in b.items():
+        both[power] = both.get(power, 0) + count
+    return both
+
+
+def _refuse_fallbacks(layer: Any) -> None:
+    """What another implementation computed is no answer of this one."""
+    fallbacks = getattr(layer, "fallbacks", None)
+    ran = tuple(fallbacks()) if fallbacks is not None else ()
+    if ran:
+        raise Unsupported(f"fell back: {', '.join(map(str, ran))}")
+
+
+def worst(a: float | None, b: float | None) -> float | None:
+    """The larger of two margins."""
+    known = [x for x in (a, b) if x is not None and not math.isnan(x)]
+    return max(known, default=None)

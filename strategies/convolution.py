@@ -1,0 +1,297 @@
+"""Cases of convolutions and transposed convolutions: modules, lazy modules and functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import (
+    Draw,
+    Window,
+    any_extras,
+    conv_window,
+    kernel_sizes,
+    long_extras,
+    long_transposed_extras,
+    narrow_paddings,
+    narrow_strides,
+    no_extras,
+    padding_kinds,
+    padding_modes,
+    thin_windows,
+    transposed_window,
+)
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+
+# plain: kernel_size only; full: a window for each dimension; square: one for all of them; long: the
+# last dimension is long, the others plain; narrow: the last is strided and as short as it can be,
+# the others plain; thin: of many channels, and shorter than the kernel, at least in the first
+# dimension. Long ones are dear: one case in twenty-five, and as many of few products.
+profiles = st.sampled_from(
+    (
+        *("plain", "full", "square", "depthwise", "pointwise", "wide") * 3,
+        *("narrow", "narrow", "narrow", "thin", "thin", "long depthwise", "long"),
+    )
+)
+ONE_WINDOW = ("square", "depthwise", "wide")
+# Beside the last dimension all is plain.
+LAST_ONLY = ("long", "narrow")
+# Padded with zeros by a number, if at all.
+ZEROS_ONLY = ("plain", "narrow", "thin", "long depthwise")
+group_counts = st.sampled_from((1, 1, 2, 3))
+channels = st.integers(1, 3)
+wide_channels = st.sampled_from((8, 16, 17, 32))
+thin_channels = st.sampled_from((8, 16, 17))
+batches = st.sampled_from((None, 1, 2, 3, 0))
+# 17 is one more than kernels take at a time; not of large samples, one case in sixteen.
+large_batches = st.sampled_from((None, 1, 2, 3, 0) * 3 + (17,))
+narrow_batches = st.sampled_from((None, 1, 2, 2, 3))
+yes_no = st.booleans()
+# The default first: left out is plainest.
+biases = st.sampled_from((True, False))
+
+
+def _channels(draw: Draw, profile: str) -> tuple[int, int, int]:
+    """groups, in_channels, out_channels."""
+    if profile == "plain":
+        return 1, draw(channels), draw(channels)
+    if profile == "thin":
+        return 1, draw(thin_channels), draw(thin_channels)
+    if profile in ("depthwise", "long depthwise"):
+        groups = draw(st.integers(2, 4))
+        return groups, groups, groups * draw(channels)
+    if profile == "wide":
+        groups = draw(st.sampled_from((1, 2)))
+        return groups, groups * draw(wide_channels), groups * draw(wide_channels)
+    groups = draw(group_counts)
+    return groups, groups * draw(channels), groups * draw(channels)
+
+
+def _plain(profile: str, left: int) -> bool:
+    """Whether a dimension's stride, padding and dilation keep their defaults.
+
+    Args:
+        profile: of the case.
+        left: how many dimensions are to be drawn yet, 1 = the last.
+    """
+    return profile in ("plain", "long depthwise") or (profile in LAST_ONLY and left > 1)
+
+
+def _of_last(
+    profile: str, left: int, long: st.SearchStrategy[int]
+) -> dict[str, st.SearchStrategy[int]]:
+    """What a window's numbers are drawn from, where its dimension is a special one.
+
+    Args:
+        profile: of the case.
+        left: how many dimensions are to be drawn yet, 1 = the last.
+        long: extras of a long dimension.
+    """
+    if left > 1:
+        return {}
+    if profile == "narrow":
+        return {"strides": narrow_strides, "paddings": narrow_paddings, "extras": no_extras}
+    if profile == "long depthwise":
+        return {"extras": any_extras}
+    return {"extras": long} if profile == "long" else {}
+
+
+def _batches(profile: str) -> st.SearchStrategy[int | None]:
+    """The sizes of a batch; large samples come in small ones."""
+    if profile == "narrow":
+        return narrow_batches
+    small = profile in ("wide", "thin", "long", "long depthwise")
+    return batches if small else large_batches
+
+
+def _terms(
+    weight: tuple[int, ...], groups: int, batch: int, outputs: list[int], inputs: list[int]
+) -> int:
+    """The longest sum, forward or in any gradient; the bias is one more term."""
+    taps = math.prod(weight[2:])
+    per_group = max(weight[0] // groups, weight[1], 1)
+    return max(per_group * taps, batch * math.prod(outputs), batch * math.prod(inputs)) + 1
+
+
+def _case(
+    layer: str,
+    arguments: dict[str, Any],
+    weight: tuple[int, ...],
+    bias: int | None,
+    input: tuple[int, ...],
+    filler: Filler,
+    keywords: dict[str, Any],
+    labels: dict[str, Any],
+    seed: int,
+) -> Case:
+    x, w = filler.operand(*input), filler.operand(*weight)
+    b = None if bias is None else filler.addend(bias)
+    state: dict[str, np.ndarray] = {}
+    inputs: tuple[np.ndarray | None, ...] = (x, w, b)
+    if not layer.startswith("functional."):
+        state = {"weight": w} if b is None else {"weight": w, "bias": b}
+        inputs = (x,)
+    call = Call(layer, arguments, state, filler.dtype, "cpu")
+    return Case(call, inputs, keywords, labels=labels, seed=seed)
+
+
+def _conv_windows(draw: Draw, profile: str, dims: int, kind: str, mode: str) -> list[Window]:
+    """A window for each dimension of a convolution; kind and mode are those of the padding."""
+    count = 1 if profile in ONE_WINDOW else dims
+    return [
+        conv_window(
+            draw,
+            kernel_sizes(profile, dims, left),
+            plain=_plain(profile, left),
+            padding_kind=kind,
+            padding_mode=mode,
+            **_of_last(profile, left, long_extras),
+        )
+        for left in range(count, 0, -1)
+    ] * (dims // count)
+
+
+def _transposed_windows(draw: Draw, profile: str, dims: int, *, sized: bool) -> list[Window]:
+    """A window for each dimension of a transposed convolution."""
+    count = 1 if profile in ONE_WINDOW else dims
+    return [
+        transposed_window(
+            draw,
+            kernel_sizes(profile, dims, left),
+            plain=_plain(profile, left),
+            sized=sized,
+            **_of_last(profile, left, long_transposed_extras),
+        )
+        for left in range(count, 0, -1)
+    ] * (dims // count)
+
+
+@st.composite
+def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
+    """Cases of a convolution.
+
+    Args:
+        layer: `"Conv2d"`, `"LazyConv2d"`, `"functional.conv2d"`, …
+        dims: number of spatial dimensions.
+        dtype: torch's name of the dtype.
+    """
+    functional = layer.startswith("functional.")
+    profile = draw(profiles)
+    zeros = profile in ZEROS_ONLY
+    mode = "zeros" if functional or zeros else draw(padding_modes)
+    kind = "number" if zeros else draw(padding_kinds)
+    windows = (
+        thin_windows(draw, dims, transposed=False)
+        if profile == "thin"
+        else _conv_windows(draw, profile, dims, kind, mode)
+    )
+    groups, in_channels, out_channels = _channels(draw, profile)
+    batch = draw(_batches(profile))
+    bias = draw(biases)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+
+    sizes: dict[str, Any] = {
+        "stride": written.size([w.stride for w in windows]),
+        "padding": written.size([w.padding for w in windows]) if kind == "number" else kind,
+        "dilation": written.size([w.dilation for w in windows]),
+        "groups": groups,
+    }
+    defaults: dict[str, Any] = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+    kernel = tuple(w.kernel for w in windows)
+    required: dict[str, Any] = {}
+    if not functional:
+        sizes |= {"bias": bias, "padding_mode": mode}
+        defaults |= {"bias": True, "padding_mode": "zeros"}
+        lazy = layer.startswith("Lazy")
+        required = {} if lazy else {"in_channels": in_channels}
+        required |= {"out_channels": out_channels, "kernel_size": written.size(kernel)}
+    lengths = [w.length for w in windows]
+    weight = (out_channels, in_channels // groups, *kernel)
+    terms = _terms(weight, groups, batch or 1, lengths, lengths)
+    filler = Filler(regime, dtype, seed, terms)
+    leading = () if batch is None else (batch,)
+    return _case(
+        layer,
+        required | written.optional(sizes, defaults),
+        weight,
+        out_channels if bias else None,
+        (*leading, in_channels, *lengths),
+        filler,
+        {},
+        {"profile": profile, "regime": regime},
+        seed,
+    )
+
+
+@st.composite
+def transposed_convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
+    """Cases of a transposed convolution.
+
+    Args:
+        layer: `"ConvTranspose2d"`, `"LazyConvTranspose2d"`, `"functional.conv_transpose2d"`, …
+        dims: number of spatial dimensions.
+        dtype: torch's name of the dtype.
+    """
+    functional = layer.startswith("functional.")
+    profile = draw(profiles)
+    sized = draw(yes_no) if not (functional or profile == "plain") else False
+    windows = (
+        thin_windows(draw, dims, transposed=True)
+        if profile == "thin"
+        else _transposed_windows(draw, profile, dims, sized=sized)
+    )
+    groups, in_channels, out_channels = _channels(draw, profile)
+    batch = draw(_batches(profile))
+    bias = draw(biases)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+
+    kernel = tuple(w.kernel for w in windows)
+    extra = [0 if sized else w.output_padding for w in windows]
+    sizes: dict[str, Any] = {
+        "stride": written.size([w.stride for w in windows]),
+        "padding": written.size([w.padding for w in windows]),
+        "output_padding": written.size(extra),
+        "groups": groups,
+        "dilation": written.size([w.dilation for w in windows]),
+    }
+    defaults: dict[str, Any] = {
+        "stride": 1,
+        "padding": 0,
+        "output_padding": 0,
+        "groups": 1,
+        "dilation": 1,
+    }
+    required: dict[str, Any] = {}
+    if not functional:
+        sizes |= {"bias": bias, "padding_mode": "zeros"}
+        defaults |= {"bias": True, "padding_mode": "zeros"}
+        lazy = layer.startswith("Lazy")
+        required = {} if lazy else {"in_channels": in_channels}
+        required |= {"out_channels": out_channels, "kernel_size": written.size(kernel)}
+    outputs = [w.output_size for w in windows]
+    leading = () if batch is None else (batch,)
+    keywords: dict[str, Any] = {}
+    if sized:
+        whole = written.bit()
+        keywords["output_size"] = [*leading, out_channels, *outputs] if whole else outputs
+    lengths = [w.length for w in windows]
+    weight = (in_channels, out_channels // groups, *kernel)
+    filler = Filler(regime, dtype, seed, _terms(weight, groups, batch or 1, outputs, lengths))
+    return _case(
+        layer,
+        required | written.optional(sizes, defaults),
+        weight,
+        out_channels if bias else None,
+        (*leading, in_channels, *lengths),
+        filler,
+        keywords,
+        {"profile": profile, "regime": regime},
+        seed,
+    )

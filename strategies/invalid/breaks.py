@@ -1,0 +1,119 @@
+"""What breaks a valid call: a constraint, how it is broken, and who demands it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Case
+
+# torch states the constraint, in its documentation or in an error message written for it.
+DOCUMENTED = "documented"
+# torch merely happens to refuse; an implementation that does not is not wrong.
+CUSTOMARY = "customary"
+
+surplus = st.integers(1, 2)
+yes_no = st.booleans()
+not_positive = st.sampled_from((0, -1, -2))
+negative = st.sampled_from((-1, -2))
+
+
+def _always(case: Case) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Break:
+    """One constraint and the way to break it, and nothing else.
+
+    Args:
+        name: of the break, as a person would say it.
+        argument: the argument or input that becomes invalid.
+        apply: draws and builds the broken case from a valid one.
+        required: `DOCUMENTED` or `CUSTOMARY`.
+        applies: whether a valid case can be broken so.
+    """
+
+    name: str
+    argument: str
+    apply: Callable[[Draw, Case], Case]
+    required: str = DOCUMENTED
+    applies: Callable[[Case], bool] = _always
+
+
+def resized(array: np.ndarray | None, shape: Sequence[int]) -> np.ndarray:
+    """An array of another shape with an array's elements over again; ones where it has none."""
+    if array is None or array.size == 0:
+        return np.ones(tuple(shape))
+    return np.resize(array, tuple(shape))
+
+
+def with_inputs(case: Case, shapes: Mapping[int, Sequence[int]]) -> Case:
+    """A case with inputs of other shapes.
+
+    Args:
+        case: the case.
+        shapes: position of an input → its new shape.
+    """
+    inputs = tuple(
+        resized(array, shapes[k]) if k in shapes else array for k, array in enumerate(case.inputs)
+    )
+    return replace(case, inputs=inputs)
+
+
+def with_arguments(case: Case, **arguments: Any) -> Case:
+    """A case with some arguments written otherwise."""
+    return replace(case, call=replace(case.call, arguments={**case.call.arguments, **arguments}))
+
+
+def integer_input(position: int = 0) -> Callable[[Draw, Case], Case]:
+    """Breaks a case by an input of whole numbers (int64) where the weights are not."""
+
+    def apply(draw: Draw, case: Case) -> Case:
+        inputs = list(case.inputs)
+        array = inputs[position]
+        assert array is not None
+        inputs[position] = np.arange(array.size, dtype=np.int64).reshape(array.shape) % 5
+        return replace(case, inputs=tuple(inputs))
+
+    return apply
+
+
+def argument(name: str, values: st.SearchStrategy[Any]) -> Callable[[Draw, Case], Case]:
+    """Breaks a case by an invalid value of one argument that nothing else depends on.
+
+    Args:
+        name: of the argument.
+        values: invalid ones.
+    """
+    return lambda draw, case: with_arguments(case, **{name: draw(values)})
+
+
+def wrong_sizes(size: int) -> st.SearchStrategy[int]:
+    """Sizes other than the right one, often 1, which broadcasting would let through."""
+    sizes = (1, size + 1, 1, size - 1, 2 * size)
+    return st.sampled_from([n for n in sizes if n not in (size, -1)])
+
+
+def axis_of(case: Case, position: int, axis: int) -> Callable[[int], Case]:
+    """Gives an input's axis another size.
+
+    Args:
+        case: the case.
+        position: of the input.
+        axis: negative, from the last.
+    """
+    array = case.inputs[position]
+    assert array is not None
+    shape = list(array.shape)
+
+    def change(size: int) -> Case:
+        shape[axis] = size
+        return with_inputs(case, {position: shape})
+
+    return change

@@ -1,0 +1,121 @@
+"""What the arrays of a recurrent layer hold: weights, inputs and states for a given structure."""
+
+from __future__ import annotations
+
+import numpy as np
+from conformance.strategies.values import Filler
+
+from conformance.model.formats import round_to
+
+
+class Ordinary:
+    """Every array from one `Filler`: the regimes of all layers.
+
+    Args:
+        kind: `"RNN"`, `"LSTM"` or `"GRU"`.
+        regime: of the values.
+        dtype: torch's name of the dtype.
+        seed: of the NumPy generator.
+        input_size, hidden_size: the layer's own.
+        recurrent: width of h: proj_size or hidden_size.
+        bias: whether there are biases.
+        terms: largest number of terms in any sum.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        regime: str,
+        dtype: str,
+        seed: int,
+        *,
+        input_size: int,
+        hidden_size: int,
+        recurrent: int,
+        bias: bool,
+        terms: int,
+    ) -> None:
+        self.kind, self.dtype, self.bias = kind, dtype, bias
+        self.input_size, self.hidden, self.recurrent = input_size, hidden_size, recurrent
+        self.gates = {"RNN": 1, "LSTM": 4, "GRU": 3}[kind]
+        self.rows = self.gates * hidden_size
+        self.filler = Filler(regime, dtype, seed, terms)
+        self.generator = np.random.default_rng((seed, 0x73686172))
+
+    def cell(self, inputs: int, suffix: str = "") -> dict[str, np.ndarray]:
+        """The weights of one cell under their state_dict names, in torch's order.
+
+        Args:
+            inputs: width of its input; the first layer's is `input_size`.
+            suffix: of the names.
+        """
+        first = suffix in ("", "_l0", "_l0_reverse")
+        state = {"weight_ih": self.weight_ih(inputs, first=first), "weight_hh": self.weight_hh()}
+        if self.bias:
+            state["bias_ih"], state["bias_hh"] = self.biases(state["weight_ih"], first=first)
+        if self.recurrent != self.hidden:
+            state["weight_hr"] = self.weight_hr()
+        return {name + suffix: round_to(array, self.dtype) for name, array in state.items()}
+
+    def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:
+        """W_ih."""
+        return self.filler.operand(self.rows, inputs)
+
+    def weight_hh(self) -> np.ndarray:
+        """W_hh."""
+        return self.filler.operand(self.rows, self.recurrent)
+
+    def weight_hr(self) -> np.ndarray:
+        """The projection W_hr."""
+        return self.filler.operand(self.recurrent, self.hidden)
+
+    def biases(self, weight_ih: np.ndarray, *, first: bool) -> tuple[np.ndarray, np.ndarray]:
+        """b_ih and b_hh."""
+        return self.filler.operand(self.rows), self.filler.operand(self.rows)
+
+    def x(self, *shape: int) -> np.ndarray:
+        """The input."""
+        return self.filler.operand(*shape)
+
+    def h(self, *shape: int) -> np.ndarray:
+        """An initial hidden state."""
+        return self.filler.operand(*shape)
+
+    def c(self, *shape: int) -> np.ndarray:
+        """An initial cell state."""
+        return self.filler.operand(*shape)
+
+    def integers(self, most: int, *shape: int) -> np.ndarray:
+        """Integers from -most to most."""
+        return self.generator.integers(-most, most, shape, endpoint=True).astype(np.float64)
+
+    def odd(self, most: int, *shape: int) -> np.ndarray:
+        """Odd numbers from -most to most."""
+        return 2 * self.generator.integers(-(most + 1) // 2, (most + 1) // 2, shape) + 1.0
+
+    def single(self, rows: int, columns: int) -> np.ndarray:
+        """One ±1 in each row, and as few as can be in each column, so that gradients stay small."""
+        places = np.resize(self.generator.permutation(columns), rows)
+        weight = np.zeros((rows, columns))
+        weight[np.arange(rows), self.generator.permutation(places)] = self.odd(1, rows)
+        return weight
+
+
+class Gentle(Ordinary):
+    """Normal values, the weights divided by the square root of the width, as torch's own are.
+
+    Gates stay in the middle of their range and a long sequence does not become chaotic, so that
+    every bit of a state tells on the next.
+    """
+
+    def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:
+        """W_ih / √width."""
+        return np.asarray(super().weight_ih(inputs, first=first) / np.sqrt(inputs))
+
+    def weight_hh(self) -> np.ndarray:
+        """W_hh / √width."""
+        return np.asarray(super().weight_hh() / np.sqrt(self.recurrent))
+
+    def weight_hr(self) -> np.ndarray:
+        """W_hr / √width."""
+        return np.asarray(super().weight_hr() / np.sqrt(self.hidden))

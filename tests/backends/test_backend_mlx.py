@@ -1,0 +1,88 @@
+"""The MLX adapter: what it passes, what it declines, and bugs planted in it."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from support import assert_declined, status
+
+pytest.importorskip("mlx.core")
+
+from conformance import Call
+from conformance.backends.adapters import mlx as adapter
+
+_status = partial(status, adapter.backend)
+
+
+@pytest.mark.parametrize("layer", ["Conv1d", "functional.conv2d", "LSTM", "GRU", "RNN", "Bilinear"])
+def test_values_pass(layer: str) -> None:
+    assert _status(layer) == "passed"
+
+
+@pytest.mark.parametrize(
+    ("layer", "check", "dtype"),
+    [
+        ("Conv2d", "values", "float64"),
+        ("GRU", "values", "float64"),
+        ("ConvTranspose1d", "shape", "float32"),
+        ("Linear", "values", "float32"),
+        ("functional.linear", "errors", "float32"),
+        ("LSTM", "errors", "float16"),
+    ],
+)
+def test_its_bugs_are_known(layer: str, check: str, dtype: str) -> None:
+    assert _status(layer, check, dtype) == "known"
+
+
+def test_gradients_pass() -> None:
+    assert _status("GRU", "gradients") == "passed"
+
+
+def test_layouts_are_views() -> None:
+    assert _status("functional.conv2d", "layout") == "passed"
+
+
+def test_swapped_gates_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = adapter._gates
+
+    def swapped(layer: str, state: Any) -> dict[str, Any]:
+        found = own(layer, state)
+        return {**found, "Wx": adapter.mx.roll(found["Wx"], 1, 0)} if found else found
+
+    monkeypatch.setattr(adapter, "_gates", swapped)
+    assert _status("LSTM") == "failed"
+
+
+def test_a_dropped_dilation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = adapter._sizes
+    monkeypatch.setattr(adapter, "_sizes", lambda call, given: {**own(call, given), "dilation": 1})
+    assert _status("Conv1d") == "failed"
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments", "reason"),
+    [
+        ("Conv2d", {"padding_mode": "circular"}, "padding_mode='circular'"),
+        ("Conv2d", {"padding": "same"}, "padding='same'"),
+        ("Conv3d", {"groups": 2}, "groups>1"),
+        ("ConvTranspose2d", {"groups": 2}, "groups>1"),
+    ],
+)
+def test_what_it_lacks_is_declined(layer: str, arguments: dict[str, Any], reason: str) -> None:
+    given = {"in_channels": 2, "out_channels": 2, "kernel_size": 1, **arguments}
+    assert_declined(adapter.backend, layer, given, (1, 2) + (3,) * int(layer[-2]), reason)
+
+
+@pytest.mark.parametrize("layer", ["functional.conv1d", "functional.conv_transpose1d"])
+@pytest.mark.parametrize("shape", [(1,), (2,), (4,), (), (1, 3)])
+def test_a_bias_of_another_shape_is_refused(layer: str, shape: tuple[int, ...]) -> None:
+    function = adapter.backend.build(Call(layer, {}, {}, "float32", "cpu"))
+    weight = (3, 2, 1) if layer == "functional.conv1d" else (2, 3, 1)
+    x, w = function.put(np.ones((1, 2, 4))), function.put(np.ones(weight))
+    assert function.get(function(x, w, function.put(np.ones(3)))).shape == (1, 3, 4)
+    with pytest.raises(ValueError, match=re.escape(f"bias of shape {shape}: expected (3,)")):
+        function(x, w, function.put(np.ones(shape)))

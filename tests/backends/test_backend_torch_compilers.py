@@ -1,0 +1,183 @@
+"""The backends torch-meta, torch-export and torch-compile: pass, decline, and are caught."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from support import cases, verdict
+
+from conformance.backends.adapters import torch_export, torch_meta
+from conformance.backends.declared import budget_of, timeout_of, values_per_structure
+from conformance.backends.registry import BackendError, devices_of
+from conformance.plugin.options import devices
+from conformance.run.drawing import draw_cases
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+from conformance.run.stream import structures
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "clang++"))), reason="inductor needs a C++ compiler"
+)
+
+
+_verdict = partial(verdict, examples=10)
+
+
+# --- meta ---
+
+
+@pytest.mark.parametrize("layer", ["Conv2d", "LSTM", "LazyLinear", "functional.conv_transpose1d"])
+def test_meta_infers_shapes_and_has_no_values(layer: str) -> None:
+    assert _verdict(torch_meta.backend, layer, "shape", examples=40).status == "passed"
+    values = _verdict(torch_meta.backend, layer, "values")
+    assert values.status == "unsupported"
+    assert "values on device 'meta'" in str(values.message)
+
+
+def test_meta_accepts_invalid_calls_and_every_one_is_known() -> None:
+    for layer in ("Conv1d", "functional.conv_transpose2d", "Linear", "RNNCell"):
+        assert _verdict(torch_meta.backend, layer, "errors", examples=60).status == "known"
+        item = Item(layer, "errors", "float32", "meta")
+        assert Engine(torch_meta.backend, 60, 0).run(item).status == "failed"
+
+
+def test_a_wrong_shape_on_meta_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_long(input: Any, *arguments: Any, **keywords: Any) -> Any:
+        y = torch.conv1d(input, *arguments, **keywords)
+        return y.new_empty((*y.shape[:-1], y.shape[-1] + (keywords.get("dilation", 1) != 1)))
+
+    monkeypatch.setattr(torch.nn.functional, "conv1d", too_long)
+    verdict = _verdict(torch_meta.backend, "functional.conv1d", "shape", examples=40)
+    assert verdict.status == "failed"
+    assert "shape of output" in str(verdict.message)
+
+
+def test_default_device_is_the_backends_first_where_it_has_no_cpu() -> None:
+    assert devices(torch_meta.backend, ()) == ("meta",)
+    assert devices(torch_export.backend, ()) == ("cpu",)
+    with pytest.raises(pytest.UsageError, match="offers meta"):
+        devices(torch_meta.backend, ("cpu",))
+
+
+# --- export ---
+
+
+@pytest.mark.parametrize("layer", ["Conv2d", "LSTM", "functional.bilinear", "ConvTranspose1d"])
+@pytest.mark.parametrize("check", ["values", "gradients"])
+def test_exported_programs_pass(layer: str, check: str) -> None:
+    verdict = _verdict(torch_export.backend, layer, check)
+    assert verdict.status == "passed", verdict.message
+    assert verdict.comparisons
+
+
+def test_a_program_serves_all_weights_of_a_structure(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    export = torch.export.export
+    monkeypatch.setattr(torch.export, "export", lambda *a, **k: calls.append(a) or export(*a, **k))
+    backend = torch_export.ExportBackend("torch-export")
+    assert values_per_structure(backend) == 10
+    assert _verdict(backend, "Linear", "values", examples=60).status == "passed"
+    drawn = draw_cases("Linear", "float32", 60, 0, values=10)
+    assert len(calls) == structures(drawn) <= len(drawn) / 3
+
+
+def test_a_program_of_another_structure_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(torch_export.ExportBackend):
+        def build(self, call: Any) -> Any:
+            layer = super().build(call)
+            exported: Any = layer.function
+            exported._structure = (call.layer,)
+            return layer
+
+    monkeypatch.setattr(torch_export, "_signature", lambda tree: ())
+    assert _verdict(Forgetful("torch-export"), "Conv1d", "values", examples=40).status == "failed"
+
+
+def test_export_declines_what_depends_on_data() -> None:
+    packed = next(case for case in cases("LSTM") if "lengths" in case.keywords)
+    outcome = Engine(torch_export.backend, 1, 0).outcome(
+        Item("LSTM", "values", "float32", "cpu"), packed
+    )
+    assert (outcome.status, outcome.message) == (
+        "unsupported",
+        "lengths: shapes that depend on data",
+    )
+
+
+# --- compile ---
+
+
+@pytest.fixture
+def compiled() -> Iterator[Any]:
+    from conformance.backends.adapters.torch_compile import CompileBackend
+
+    yield CompileBackend("torch-compile")
+    torch._dynamo.reset()
+
+
+@needs_compiler
+@pytest.mark.parametrize("check", ["values", "gradients"])
+def test_compiled_layers_pass(compiled: Any, check: str) -> None:
+    verdict = _verdict(compiled, "Linear", check)
+    assert verdict.status == "passed", verdict.message
+    assert compiled._inductor.runs >= 10
+
+
+@needs_compiler
+def test_what_ran_in_eager_mode_is_no_pass(compiled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    verdict = _verdict(compiled, "Linear", "values")
+    assert verdict.status == "unsupported"
+    assert verdict.examples.unsupported == {"fell back: the whole call, no compiled graph ran": 10}
+
+
+@needs_compiler
+def test_recurrent_layers_that_dynamo_does_not_compile_are_declined(
+    compiled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch._dynamo.config, "allow_rnn", False)
+    verdict = _verdict(compiled, "GRU", "values")
+    assert verdict.status == "unsupported"
+    assert "graph break" in str(verdict.message)
+
+
+@needs_compiler
+def test_a_wrong_kernel_is_caught(compiled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from conformance.backends.adapters import torch_compile
+
+    def spoiled(graph: Any, inputs: Any) -> Any:
+        return lambda *arguments: tuple(y + 1 for y in graph(*arguments))
+
+    monkeypatch.setattr(torch_compile, "compile_fx", spoiled)
+    assert _verdict(compiled, "Linear", "values").status == "failed"
+
+
+def test_a_missing_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from conformance.backends.adapters.torch_compile import CompileBackend
+
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(BackendError, match=r"needs a compiler: no g\+\+ or clang"):
+        devices_of(CompileBackend("torch-compile"))
+
+
+def test_dear_backends_have_a_budget_and_more_time_for_a_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from conformance.backends.adapters.torch_compile import CompileBackend
+
+    backend = CompileBackend("torch-compile")
+    assert budget_of(backend) == "700"
+    assert budget_of(torch_export.backend) == "700"
+    assert budget_of(torch_meta.backend) is None
+    assert timeout_of(torch_meta.backend) == 30 < timeout_of(torch_export.backend)
+    more = timeout_of(backend) - 30
+    monkeypatch.setattr(backend, "timeout", 300, raising=False)
+    assert timeout_of(backend) == 300 + more
+    backend.budget = "soon"
+    with pytest.raises(BackendError, match="budget='soon': expected seconds"):
+        budget_of(backend)

@@ -1,0 +1,207 @@
+"""The example plug-ins, installed by pip and run by the suite; and what the guide shows of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+NAMES = ("torch_shaped", "numpy_only", "own_gradients", "torch_device")
+GUIDE = (ROOT / "docs" / "plugin.md").read_text(encoding="utf-8")
+_SECTION = re.compile(r"^## (\([a-d]\))(.*?)(?=^## )", re.DOTALL | re.MULTILINE)
+SECTIONS = dict(_SECTION.findall(GUIDE))
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the examples installed, their entry points included."""
+    target = tmp_path_factory.mktemp("installed")
+    sources = tmp_path_factory.mktemp("sources")
+    for name in NAMES:
+        shutil.copytree(EXAMPLES / name, sources / name)
+    subprocess.run(
+        [
+            sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+            "--target", str(target), *(str(sources / name) for name in NAMES),
+        ],
+        check=True,
+    )  # fmt: skip
+    return target
+
+
+def _suite(installed: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(filter(None, (str(installed), os.environ.get("PYTHONPATH"))))
+    environment: dict[str, Any] = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "--pyargs", "conformance.suite", *options],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def _passes(result: subprocess.CompletedProcess[str]) -> None:
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "failed" not in result.stdout.splitlines()[-1]
+
+
+def test_torch_shaped_example(installed: Path, tmp_path: Path) -> None:
+    result = _suite(
+        installed, tmp_path, "--conformance-backend=torch-shaped", "--conformance-profile=smoke",
+        "--conformance-check=shape,values",
+        "--conformance-layer=Linear,Conv1d", "--conformance-dtype=float32,float64",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout
+    assert "4 passed, 4 unsupported" in result.stdout
+
+
+def test_torch_shaped_example_in_every_check(installed: Path, tmp_path: Path) -> None:
+    result = _suite(
+        installed, tmp_path, "--conformance-backend=torch-shaped", "--conformance-examples=30",
+        "--conformance-layer=Linear", "--conformance-dtype=float32,bfloat16",
+    )  # fmt: skip
+    _passes(result)
+    assert "18 passed" in result.stdout, result.stdout
+
+
+def test_numpy_only_example_has_every_layer(installed: Path, tmp_path: Path) -> None:
+    result = _suite(
+        installed, tmp_path, "--conformance-backend=numpy-only", "--conformance-examples=12",
+        "--conformance-check=shape,values",
+    )  # fmt: skip
+    _passes(result)
+    # Nothing is declined as a whole; bfloat16 is not offered.
+    assert "180 passed" in result.stdout, result.stdout
+
+
+def test_numpy_only_example_in_every_check(installed: Path, tmp_path: Path) -> None:
+    result = _suite(
+        installed, tmp_path, "--conformance-backend=numpy-only", "--conformance-examples=12",
+        "--conformance-layer=functional.conv1d,ConvTranspose2d,LSTM,Bilinear,functional.linear",
+        "--conformance-dtype=float32", "--conformance-seed=1",
+    )  # fmt: skip
+    _passes(result)
+    assert "36 passed, 7 unsupported" in result.stdout, result.stdout
+
+
+def test_numpy_only_example_does_not_need_torch(installed: Path) -> None:
+    script = "import sys, numpy_only.conformance; print('torch' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "False"
+
+
+def test_own_gradients_example_in_every_check(installed: Path, tmp_path: Path) -> None:
+    result = _suite(
+        installed, tmp_path, "--conformance-backend=own-gradients", "--conformance-examples=20",
+        "--conformance-layer=Linear,LazyLinear,functional.linear,Bilinear,LSTMCell,Identity",
+        "--conformance-dtype=float32",
+    )  # fmt: skip
+    _passes(result)
+    # Declined as a whole: the layouts of Identity's input, and calls without given weights.
+    assert "43 passed, 9 unsupported" in result.stdout, result.stdout
+
+
+def test_a_wrong_derivative_of_own_gradients_is_found(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "spoiled.py").write_text(
+        "import numpy as np\n"
+        "from own_gradients import Array, layers\n"
+        "from own_gradients.conformance import backend\n"
+        "def tanh(x):\n"
+        "    y = np.tanh(x.data)\n"
+        "    return Array(y, [(x, lambda g: g * (1 - y))])\n"
+        "layers.tanh = tanh\n"
+    )
+    result = _suite(
+        installed, tmp_path, "--conformance-backend=spoiled:backend", "--conformance-examples=15",
+        "--conformance-layer=LSTMCell", "--conformance-dtype=float32",
+        "--conformance-check=values,gradients",
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "1 passed, 1 failed" in result.stdout, result.stdout
+    assert "gradient of weight_ih[2, 0]" in result.stdout
+
+
+def _python_devices() -> bool:
+    import torch.utils.backend_registration as registration
+
+    return hasattr(registration, "_setup_privateuseone_for_python_backend")
+
+
+device_needed = pytest.mark.skipif(
+    not _python_devices(), reason="torch < 2.9 registers no device from Python"
+)
+
+
+@device_needed
+def test_torch_device_example_in_every_check(installed: Path, tmp_path: Path) -> None:
+    result = _suite(
+        installed, tmp_path, "--conformance-backend=torch-device", "--conformance-device=all",
+        "--conformance-examples=20", "--conformance-layer=Linear,Identity",
+        "--conformance-dtype=float32",
+    )  # fmt: skip
+    _passes(result)
+    # The layouts, of an input that has no other than the contiguous one, are all that is declined.
+    assert "16 passed, 1 unsupported" in result.stdout, result.stdout
+
+
+@device_needed
+@pytest.mark.parametrize(
+    ("spoiling", "status"),
+    [("", "1 unsupported"), ("torch_device._empty = torch_device.linear", "1 failed")],
+)
+def test_only_a_missing_kernel_is_declined(
+    installed: Path, tmp_path: Path, spoiling: str, status: str
+) -> None:
+    (tmp_path / "whole.py").write_text(
+        "import torch, torch_device\n"
+        "from torch_device.conformance import OnDevice\n"
+        f"{spoiling}\n"
+        "backend = OnDevice('whole', nn=torch.nn)\n"
+    )
+    result = _suite(
+        installed, tmp_path, "--conformance-backend=whole:backend", "--conformance-device=all",
+        "--conformance-examples=3", "--conformance-layer=Bilinear", "--conformance-dtype=float32",
+        "--conformance-check=values",
+    )  # fmt: skip
+    assert status in result.stdout, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("section", "outcome"), [("(a)", "36 passed"), ("(b)", "12 passed, 6 unsupported")]
+)
+def test_guide_from_an_empty_folder(section: str, outcome: str, tmp_path: Path) -> None:
+    files = dict(re.findall(r"\*\*`(.+?)`\*\*\n\n```\w+\n(.*?)```", SECTIONS[section], re.DOTALL))
+    assert set(files) == {"mine/__init__.py", "mine/conformance.py"}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    result = _suite(
+        tmp_path, tmp_path, "--conformance-backend=mine.conformance:backend",
+        "--conformance-layer=Linear", "--conformance-examples=20",
+        "--conformance-report=report.html",
+    )  # fmt: skip
+    assert outcome in result.stdout, result.stdout
+    assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("section", "example"), [("(c)", "own_gradients"), ("(d)", "torch_device")]
+)
+def test_guide_shows_the_examples(section: str, example: str) -> None:
+    code = (EXAMPLES / example / example / "conformance.py").read_text(encoding="utf-8")
+    shown = re.findall(r"```python\n(.*?)```", SECTIONS[section], re.DOTALL)
+    assert shown
+    for block in shown:  # ruff dedents a method that stands alone
+        assert " ".join(block.split()) in " ".join(code.split())

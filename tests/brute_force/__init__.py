@@ -1,0 +1,1 @@
+"""Brute-force references: the documented formulas as plain loops."""

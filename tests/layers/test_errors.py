@@ -1,0 +1,296 @@
+"""`errors`: every break is drawn, torch refuses what it says it does, and acceptance is caught."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import planted
+import pytest
+from conformance.strategies.invalid import breaks
+from support import cases, first_failure
+
+from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks import errors
+from conformance.failures.known import shipped
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.case import Call, Case, Unsupported
+from conformance.model.describe import case_text
+from conformance.model.encoding import decode_case, encode_case
+from conformance.model.formats import round_to
+from conformance.run.drawing import shrink
+from conformance.run.engine import Engine
+from conformance.run.outcomes import Outcome
+from conformance.run.planning import Item
+from conformance.run.trial import Accepted, Evidence, Failure, Inapplicable, Trial
+
+LAYERS = tuple(name for name, row in CATALOGUE.items() if row.invalid is not None)
+BUGS = [bug for bug in planted.BUGS if bug.check == "errors"]
+
+
+def _cases(layer: str) -> tuple[Case, ...]:
+    return cases(layer, invalid=True)
+
+
+REFUSED = Outcome("passed", evidence=Evidence(1))
+
+
+def _broken(layer: str, name: str) -> Case:
+    return next(case for case in _cases(layer) if case.labels["broken"] == name)
+
+
+def _outcome(backend: Any, case: Case) -> Outcome:
+    """What `errors` says of a case: `passed` where the call is refused."""
+    item = Item(case.call.layer, "errors", case.call.dtype, "cpu")
+    return Engine(backend, 1, 0).outcome(item, case)
+
+
+def test_only_identity_has_no_invalid_call() -> None:
+    assert set(CATALOGUE) - set(LAYERS) == {"Identity"}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_break_is_reached(layer: str) -> None:
+    names = [broken.name for broken in breaks(layer)]
+    assert len(names) == len(set(names))
+    assert {case.labels["broken"] for case in _cases(layer)} == set(names)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_cases_are_labelled_stateless_and_serialisable(layer: str) -> None:
+    known = {broken.name: broken for broken in breaks(layer)}
+    for case in _cases(layer):
+        broken = known[case.labels["broken"]]
+        assert case.labels["required"] == broken.required
+        assert case.labels["argument"] == broken.argument
+        assert not case.call.state
+        assert case_text(decode_case(encode_case(case))) == case_text(case)
+        for array in case.inputs:
+            if array is not None and array.dtype.kind != "i":
+                assert (round_to(array, "float32") == array).all()
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_torch_refuses_every_case(layer: str) -> None:
+    few = ("Conv1d", "ConvTranspose1d", "LSTM", "LSTMCell", "functional.bilinear")
+    for dtype in ("float32", "bfloat16")[: 2 if layer in few else 1]:
+        found = first_failure(torch_backend, layer, "errors", dtype)
+        assert found.passed, found
+
+
+@pytest.mark.parametrize(
+    "entry", [e for e in shipped("torch") if e.check == "errors" and not e.deadly]
+)
+def test_pinned_cases_of_torch_fail(entry: Any) -> None:
+    assert entry.case is not None
+    assert entry.covers(entry.case)
+    assert _outcome(torch_backend, entry.case).status == "failed"
+
+
+def _backend(bug: planted.Bug) -> ModuleBackend:
+    space = SimpleNamespace(**{bug.layer.rpartition(".")[2]: bug.implementation})
+    if bug.layer.startswith("functional."):
+        return ModuleBackend(bug.name, functional=space)
+    return ModuleBackend(bug.name, nn=space)
+
+
+@pytest.mark.parametrize("bug", [pytest.param(bug, id=bug.name) for bug in BUGS])
+def test_bug_is_caught(bug: planted.Bug) -> None:
+    assert first_failure(_backend(bug), bug.layer, "errors").failure, bug.story
+
+
+class _Answering:
+    """A layer that answers every call in one way."""
+
+    def __init__(self, answer: Any, call: Call) -> None:
+        self._answer, self._call = answer, call
+
+    def put(self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None) -> Any:
+        """The array."""
+        return array
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        """The answer."""
+        if isinstance(self._answer, BaseException):
+            raise self._answer
+        return self._answer
+
+    def get(self, native: Any) -> np.ndarray:
+        """The array."""
+        return np.asarray(native)
+
+    def dtype(self, native: Any) -> str:
+        """That of the call."""
+        return self._call.dtype
+
+
+class _Backend:
+    """A backend whose calls all end alike."""
+
+    name = "alike"
+
+    def __init__(self, answer: Any, **attributes: Any) -> None:
+        self._answer = answer
+        vars(self).update(attributes)
+
+    def info(self) -> dict[str, str]:
+        """Nothing."""
+        return {}
+
+    def devices(self) -> list[str]:
+        """The CPU."""
+        return ["cpu"]
+
+    def build(self, call: Call) -> _Answering:
+        """A layer of one answer."""
+        return _Answering(self._answer, call)
+
+
+class _RefusalError(Exception):
+    """A backend's own way to refuse."""
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_accepting_everything_fails_for_every_documented_break(layer: str) -> None:
+    backend = _Backend(np.zeros((2, 3)))
+    statuses = set()
+    for case in _cases(layer):
+        outcome = _outcome(backend, case)
+        statuses.add(outcome.status)
+        if case.labels["required"] == "customary":
+            assert outcome.status == "invalid"
+        else:
+            assert outcome.status == "failed"
+            assert outcome.message.startswith(case.labels["broken"])
+        assert "accepted silently: output of shape (2, 3)" in outcome.message
+    assert "failed" in statuses
+
+
+@pytest.mark.parametrize(
+    "error", [IndexError("7"), KeyError("w"), AssertionError(), ZeroDivisionError(), SystemExit(2)]
+)
+def test_an_exception_that_is_no_refusal_fails(error: BaseException) -> None:
+    case = replace(_broken("Conv2d", "groups not positive"), unbroken=None)
+    failure = _outcome(_Backend(error), case).message
+    assert failure.startswith("groups not positive (argument groups)")
+    assert f"raised {type(error).__name__}: {error or 'no message'}" in failure.replace("''", "")
+    assert "wanted a refusal: ValueError, TypeError or RuntimeError" in failure
+    customary = replace(case, labels={**case.labels, "required": "customary"})
+    refused = isinstance(error, errors.ACCIDENTAL)
+    assert _outcome(_Backend(error), customary).message == ("" if refused else failure)
+
+
+def test_an_exception_that_the_unbroken_call_raises_too_blames_no_constraint() -> None:
+    case = _broken("Conv2d", "groups not positive")
+    assert case.unbroken is not None
+    assert _outcome(_Backend(KeyError("w")), case).status == "invalid"
+    blamed = _outcome(_Backend(KeyError("w")), replace(case, unbroken=None))
+    assert blamed.status == "failed"
+
+
+def test_what_a_backend_accepts_on_purpose_is_no_failure() -> None:
+    class Lenient(_Backend):
+        accepts = ("groups not *",)
+
+    case = _broken("Conv2d", "groups not positive")
+    backend = Lenient(np.zeros((2, 3)))
+    trial = Trial(backend, CATALOGUE["Conv2d"], case)
+    with pytest.raises(Accepted, match="groups not positive"):
+        errors.check(trial)
+    assert _outcome(backend, _broken("Conv2d", "dilation not positive")).status == "failed"
+    item = Item("Conv2d", "errors", "float32", "cpu")
+    verdict = Engine(backend, 60, 0).run(item)
+    assert set(verdict.accepted) == {"groups not positive"}
+    assert "groups not positive" not in str(verdict.message)
+
+
+def test_refusals_count_whatever_the_break() -> None:
+    class NarrowError(ValueError):
+        """A subclass."""
+
+    for case in _cases("Conv2d"):
+        for error in (
+            ValueError(),
+            TypeError(),
+            RuntimeError(),
+            NotImplementedError(),
+            NarrowError(),
+        ):
+            assert _outcome(_Backend(error), case) == REFUSED
+
+
+def test_a_backends_own_refusals_count() -> None:
+    case = replace(_broken("Linear", "scalar input"), unbroken=None)
+    assert "raised _RefusalError" in _outcome(_Backend(_RefusalError()), case).message
+    for refusals in ((_RefusalError,), [_RefusalError], _RefusalError):
+        assert _outcome(_Backend(_RefusalError(), refusals=refusals), case) == REFUSED
+    outcome = _outcome(_Backend(IndexError(), refusals=(_RefusalError,)), case)
+    assert "ValueError, TypeError, RuntimeError or _RefusalError" in outcome.message
+
+
+def test_declined_cases_and_customary_ones_are_told_apart() -> None:
+    engine, item = Engine(_Backend(Unsupported("all")), 1, 0), Item("Conv1d", "errors", "", "cpu")
+    with pytest.raises(Unsupported):
+        engine.try_case(item, _cases("Conv1d")[0])
+    accepting = Engine(_Backend(np.zeros(1)), 1, 0)
+    with pytest.raises(Inapplicable):
+        accepting.try_case(item, _broken("Conv1d", "in_channels zero"))
+
+
+def test_a_lazy_backend_refuses_when_it_hands_out_values() -> None:
+    class Lazy(_Answering):
+        """Computes only when asked for the values."""
+
+        def get(self, native: Any) -> np.ndarray:
+            """Too late, but a refusal."""
+            raise ValueError("groups")
+
+    backend = _Backend(np.zeros(1))
+    backend.build = lambda call: Lazy(0, call)  # type: ignore[method-assign]
+    assert _outcome(backend, _broken("Conv2d", "groups not positive")) == REFUSED
+
+
+def test_the_case_is_left_as_it_was() -> None:
+    spoiled: list[int] = []
+
+    class Spoiling(_Answering):
+        """Writes into what it is given."""
+
+        def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+            """Spoil, then refuse."""
+            for array in inputs:
+                if array is not None:
+                    spoiled.append(array.size)
+                    array.fill(9)
+            raise ValueError
+
+    backend = _Backend(None)
+    backend.build = lambda call: Spoiling(None, call)  # type: ignore[method-assign]
+    for case in _cases("functional.bilinear")[:20]:
+        before = encode_case(case)
+        assert _outcome(backend, case) == REFUSED
+        assert encode_case(case) == before
+    assert sum(spoiled) > 20
+
+
+PLAIN = {
+    ("Conv2d", "groups do not divide in_channels"): "Conv2d(1, 2, 1, groups=2) on input (1, 1, 1)",
+    ("Conv1d", "'same' with a stride"): "Conv1d(1, 1, 1, stride=2, padding='same') on input (1, 1)",
+    ("Linear", "wrong number of features of input"): "Linear(1, 1) on input (2,)",
+    ("LSTM", "c_0 missing"): "LSTM(1, 1) on input (1, 1), h_0 (1, 1)",
+    ("GRUCell", "hx of another width"): "GRUCell(1, 1) on input (1,), hx (2,)",
+}
+
+
+@pytest.mark.parametrize(("layer", "name"), PLAIN)
+def test_cases_shrink_to_the_plainest_call(layer: str, name: str) -> None:
+    def fails(case: Case) -> Failure | None:
+        return Failure(name) if case.labels["broken"] == name else None
+
+    first = next(k for k, case in enumerate(_cases(layer)) if fails(case))
+    found = shrink(layer, "float32", 200, 0, first, fails, invalid=True)
+    assert found is not None
+    assert case_text(found[0]).startswith(PLAIN[layer, name]), case_text(found[0])

@@ -1,0 +1,145 @@
+"""The kill rate: what is run of a bug, what it comes to, and when the campaign fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import kill_rate
+import numpy as np
+import planted
+import pytest
+from kill_table import Campaign, Run, render
+from remembered import Memory
+from support import LAYERS, cases
+from torch import nn
+
+from conformance.arithmetic.rounded import exactly
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.backends.declared import numerics_of
+from conformance.checks import CHECKS
+from conformance.layers.catalogue import CATALOGUE
+from conformance.run.trial import Trial
+
+FAITHFUL = planted.Bug("linear-as-it-is", "Linear", "values", "Nothing is wrong.", nn.Linear)
+
+
+def _bug(name: str) -> planted.Bug:
+    return next(bug for bug in planted.BUGS if bug.name == name)
+
+
+def _campaign(runs: list[Run], seeds: tuple[int, ...] = (0,)) -> Campaign:
+    return Campaign("1.0", "2.0", seeds, 20, "all", runs)
+
+
+def _run(bug: str, check: str, killed: bool, seed: int = 0, examples: int = 20) -> Run:
+    return Run(seed, bug, "Linear", "values", check, "float32", killed, examples, 0.5)
+
+
+def test_every_check_runs_at_the_first_seed_and_few_at_the_others() -> None:
+    runs = kill_rate.survey(_bug("linear-square-weight-untransposed"), "all", 20, (0, 1))
+    assert runs[0].check == "values"
+    assert {run.check for run in runs if run.seed == 0} == set(CHECKS)
+    assert [(run.check, run.killed) for run in runs if run.seed == 1] == [("values", True)]
+    assert "errors" not in _campaign(runs).killers()["linear-square-weight-untransposed"]
+
+
+def test_declared_check_goes_through_the_dtypes_and_no_further() -> None:
+    (run,) = kill_rate.survey(_bug("linear-surplus-features-ignored"), "declared", 200, (0,))
+    assert (run.check, run.dtype, run.killed) == ("errors", "float32", True)
+    runs = kill_rate.survey(FAITHFUL, "declared", 4, (0,))
+    assert [(run.check, run.dtype) for run in runs] == [("values", d) for d in kill_rate.DTYPES]
+    assert not any(run.killed for run in runs)
+
+
+def test_check_that_the_suite_lacks_is_replaced_by_the_others() -> None:
+    bug = planted.Bug("linear-x", "Linear", "later", "", nn.Linear)
+    assert kill_rate.checks_of(bug) == list(CHECKS)
+    runs = kill_rate.survey(bug, "declared", 2, (0,))
+    assert {(r.check, r.dtype) for r in runs} == {(c, d) for c in CHECKS for d in kill_rate.DTYPES}
+
+
+def test_known_failure_of_torch_is_no_kill() -> None:
+    # At seed 0 torch accepts some calls that its documentation forbids.
+    bug = planted.Bug("conv2d-as-it-is", "Conv2d", "errors", "", nn.Conv2d)
+    assert not kill_rate.attempt(bug, "errors", "float32", 200, 0).killed
+
+
+def test_what_torch_itself_shows_is_no_kill(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kill_rate, "known", lambda *item: ())
+    bug = planted.Bug("conv2d-as-it-is", "Conv2d", "errors", "", nn.Conv2d)
+    run = kill_rate.attempt(bug, "errors", "float32", 200, 0)
+    assert not run.killed
+    assert run.torch_too
+
+
+def test_campaign_fails_for_survivors_and_for_a_check_that_sees_nothing_alone() -> None:
+    survivors = _campaign([_run("a", "values", True), _run("a", "values", False, seed=1)], (0, 1))
+    assert survivors.survived() == {"a": [1]}
+    assert survivors.complaints(()) == ["a survives at seed 1"]
+    runs = [_run(bug, "state", True) for bug in "abc"] + [_run("c", "errors", True)]
+    assert _campaign(runs).sole("state") == ["a", "b"]
+    assert _campaign(runs).complaints(["state"]) == [
+        "state is the sole killer of 2 bugs, fewer than 3"
+    ]
+    assert _campaign([*runs, _run("d", "state", True)]).complaints(["state"]) == []
+
+
+def test_checks_that_contain_values_do_not_take_its_bugs() -> None:
+    runs = [_run("a", "values", True), _run("a", "repeat", True), _run("b", "values", True)]
+    assert _campaign(runs).sole("values") == ["a", "b"]
+    assert _campaign(runs).sole("repeat") == []
+    assert _campaign([*runs, _run("b", "errors", True)]).sole("values") == ["a"]
+
+
+def test_examples_are_added_up_to_the_first_kill() -> None:
+    runs = [
+        _run("a", "values", False),
+        _run("a", "state", True, examples=3),
+        _run("a", "repeat", True),
+        _run("a", "state", False, seed=1),
+    ]
+    assert _campaign(runs, (0, 1)).effort() == {"a": [23, 20]}
+
+
+def test_table_tells_of_survivors_and_is_the_same_each_time() -> None:
+    bugs = [FAITHFUL, _bug("linear-square-weight-untransposed")]
+    runs = [run for bug in bugs for run in kill_rate.survey(bug, "all", 12, (0,))]
+    table = render(_campaign(runs), bugs, LAYERS, list(CHECKS))
+    assert table == render(_campaign(runs), bugs, LAYERS, list(CHECKS))
+    assert "nn-conformance 1.0, torch 2.0, seeds 0, 20 examples, all checks." in table
+    assert "2 bugs, 1 of 2 kills" in table
+    assert "| Linear | 1/2 |" in table
+    assert "- `linear-as-it-is` (values), seed 0: Nothing is wrong." in table
+    assert "Only `values`: linear-square-weight-untransposed." in table
+
+
+def test_command_writes_facts_and_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    facts, table = tmp_path / "new" / "facts.jsonl", tmp_path / "table.md"
+    options = ["--bug", "identity-s*", "--seeds", "0", "--examples", "20", "--jobs", "1"]
+    assert kill_rate.main([*options, "--output", str(facts), "--table", str(table)]) == 0
+    head, *lines = map(json.loads, facts.read_text().splitlines())
+    assert head["seeds"] == [0]
+    assert {line["bug"] for line in lines} == {
+        "identity-size-one-squeezed",
+        "identity-subnormals-flushed",
+    }
+    assert "| all | " in table.read_text()
+    with pytest.raises(SystemExit):
+        kill_rate.main(["--bug", "no-such-bug"])
+
+
+def test_memory_returns_what_the_oracle_says() -> None:
+    memory = Memory()
+    evaluate = memory.keeping(Trial.evaluate)
+    for case in (*cases("GRU", examples=4), *cases("GRU", examples=4)):
+        trial = Trial(torch_backend, CATALOGUE["GRU"], case, numerics_of(torch_backend, "float32"))
+        wanted = trial.expected
+        state = {k: exactly(x, trial.precision) for k, x in case.call.state.items()}
+        inputs = [None if x is None else exactly(x, trial.precision) for x in case.inputs]
+        got = evaluate(trial, state, inputs)
+        for a, b in zip(got, wanted, strict=True):
+            np.testing.assert_array_equal(a.value, b.value)
+            np.testing.assert_array_equal(a.error, b.error)
+    assert memory.saved > 0
+    memory.forget()

@@ -1,0 +1,97 @@
+"""A planted bug of every layer and check is caught; `tox -e kill-rate` runs them all."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+import planted
+import pytest
+from support import LAYERS, first_failure
+
+from conformance.backends import ModuleBackend
+from conformance.checks import CHECKS
+from conformance.layers.catalogue import CATALOGUE
+
+# Those of the other checks are caught by the check's own tests.
+CHECKED = ("shape", "values", "gradients")
+FIRST = {(bug.layer, bug.check): bug for bug in reversed(planted.BUGS) if bug.check in CHECKED}
+
+# Layers without a bug of a check that they have, by the reason. The lists only shrink: whoever
+# plants one takes its layer out here.
+#
+# A lazy layer has its eager twin's code from its first call on: what is its own are the shapes that
+# it infers and the state that it then has, and that is where its bugs are planted.
+LAZY = {
+    "shape": {"LazyConv1d", "LazyConv2d", "LazyConvTranspose1d", "LazyConvTranspose3d",
+              "LazyLinear"},
+    "gradients": {"LazyConv1d", "LazyConv2d", "LazyConv3d", "LazyConvTranspose1d",
+                  "LazyConvTranspose2d", "LazyLinear"},
+    "laws": {"LazyConv1d", "LazyConv2d", "LazyConv3d", "LazyConvTranspose1d",
+             "LazyConvTranspose2d", "LazyConvTranspose3d"},
+    "layout": {"LazyConv1d", "LazyConv2d", "LazyConv3d", "LazyConvTranspose1d",
+               "LazyConvTranspose2d", "LazyConvTranspose3d", "LazyLinear"},
+    "special": {"LazyConv1d", "LazyConv2d", "LazyConv3d", "LazyConvTranspose1d",
+                "LazyConvTranspose2d", "LazyConvTranspose3d", "LazyLinear"},
+    "state": {"LazyConv3d", "LazyConvTranspose2d"},
+    "repeat": {"LazyConv1d", "LazyConv2d", "LazyConvTranspose1d", "LazyConvTranspose2d",
+               "LazyConvTranspose3d", "LazyLinear"},
+    "errors": {"LazyConv1d", "LazyConv2d", "LazyConv3d", "LazyConvTranspose1d",
+               "LazyConvTranspose2d", "LazyConvTranspose3d", "LazyLinear"},
+}  # fmt: skip
+# A convolution, linear or bilinear form has a bug of the check in its function or module twin, or
+# in another number of dimensions: oracle and check are the same code for these.
+TWIN = {
+    "shape": {"functional.conv3d", "functional.conv_transpose1d"},
+    "gradients": {"functional.conv1d", "functional.conv_transpose2d"},
+    "laws": {"functional.conv1d", "functional.conv3d", "ConvTranspose3d",
+             "functional.conv_transpose1d", "functional.conv_transpose2d", "functional.bilinear"},
+    "layout": {"functional.conv3d", "ConvTranspose1d", "functional.conv_transpose1d",
+               "functional.conv_transpose3d"},
+    "special": {"functional.conv2d", "ConvTranspose1d", "functional.conv_transpose3d",
+                "functional.bilinear"},
+    "state": {"ConvTranspose1d", "ConvTranspose3d"},
+    "repeat": {"functional.conv1d", "ConvTranspose1d", "ConvTranspose3d",
+               "functional.conv_transpose1d", "functional.conv_transpose2d",
+               "functional.conv_transpose3d", "functional.linear", "Bilinear"},
+    "errors": {"functional.conv2d", "functional.conv3d", "functional.conv_transpose3d",
+               "functional.bilinear"},
+}  # fmt: skip
+# Nobody has planted one yet.
+MISSING = {
+    "shape": {"GRUCell"},
+    "laws": {"LSTMCell", "Identity"},
+    "state": {"GRUCell"},
+}
+
+
+def _backend(bug: planted.Bug) -> ModuleBackend:
+    space = SimpleNamespace(**{bug.layer.rpartition(".")[2]: bug.implementation})
+    if bug.layer.startswith("functional."):
+        return ModuleBackend(bug.name, functional=space)
+    return ModuleBackend(bug.name, nn=space)
+
+
+@pytest.mark.parametrize("bug", FIRST.values(), ids=lambda bug: bug.name)
+def test_bug_is_caught_by_its_check(bug: planted.Bug) -> None:
+    found = (
+        first_failure(_backend(bug), bug.layer, bug.check, dtype)
+        for dtype in ("float32", "bfloat16", "float16", "float64")
+    )
+    assert any(search.failure for search in found), bug.story
+
+
+def _family(layer: str) -> str:
+    """What a layer shares with its lazy form, its function, and other numbers of dimensions."""
+    return re.sub(r"functional\.|Lazy|_|\dd", "", layer).lower()
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_every_layer_has_a_bug_of_each_check_but_those_named(check: str) -> None:
+    having = {bug.layer for bug in planted.BUGS if bug.check == check}
+    asked = {layer for layer in LAYERS if CHECKS[check].applies(CATALOGUE[layer])}
+    assert having <= asked
+    named = [reason.get(check, set()) for reason in (LAZY, TWIN, MISSING)]
+    assert asked - having == set().union(*named)
+    assert len(asked - having) == sum(map(len, named)), "named twice"
+    assert {*map(_family, (*named[0], *named[1]))} <= {*map(_family, having)}

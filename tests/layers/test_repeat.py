@@ -1,0 +1,177 @@
+"""`repeat` sees what a call leaves behind, whatever it answers, and torch leaves nothing."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import planted
+import pytest
+import torch
+from support import LAYERS, cases, first_failure
+from torch import nn
+
+from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks import repeat
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.case import Call
+from conformance.run.trial import Trial
+
+BUGS = [bug for bug in planted.BUGS if bug.check == "repeat"]
+
+
+def _backend(layer: str, implementation: Any) -> ModuleBackend:
+    space = SimpleNamespace(**{layer.rpartition(".")[2]: implementation})
+    functional = layer.startswith("functional.")
+    return ModuleBackend("bug", **{"functional" if functional else "nn": space})
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_torch_passes(layer: str) -> None:
+    found = first_failure(torch_backend, layer, "repeat", examples=12)
+    assert found.passed, found
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_planted_bug_is_caught(bug: planted.Bug) -> None:
+    backend = _backend(bug.layer, bug.implementation)
+    assert first_failure(backend, bug.layer, "repeat", examples=60).failure, bug.story
+
+
+class _Zeroing(nn.Linear):
+    """Zeroes the input after the call."""
+
+    def forward(self, input: Any) -> Any:
+        output = super().forward(input)
+        if not torch.is_grad_enabled():
+            input.zero_()
+        return output
+
+
+class _Decaying(nn.Linear):
+    """The weight decays."""
+
+    def forward(self, input: Any) -> Any:
+        output = super().forward(input)
+        with torch.no_grad():
+            self.weight.mul_(0.5)
+        return output
+
+
+class _FirstAnswer(nn.Linear):
+    """The answer to a shape is kept by shape."""
+
+    def forward(self, input: Any) -> Any:
+        kept = self.__dict__.setdefault("_kept", {})
+        return kept.setdefault(input.shape, super().forward(input))
+
+
+class _SharedWeights(nn.Linear):
+    """Weights are packed once for all layers of a shape."""
+
+    _packed: dict[Any, Any] = {}  # noqa: RUF012 - the bug
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._packed = {} if self.weight.numel() == 0 else type(self)._packed
+
+    def forward(self, input: Any) -> Any:
+        key = (self.weight.shape, self.bias is None)
+        weight = self._packed.setdefault(key, self.weight.detach().clone())
+        return nn.functional.linear(input, weight, self.bias)
+
+
+class _OneBuffer(nn.Linear):
+    """Every answer of a shape lands in the same tensor."""
+
+    def forward(self, input: Any) -> Any:
+        output = super().forward(input)
+        buffers = self.__dict__.setdefault("_buffers_by_shape", {})
+        return buffers.setdefault(output.shape, output.detach().clone()).copy_(output)
+
+
+class _PackedOnce(nn.Linear):
+    """The first call packs the weight."""
+
+    def forward(self, input: Any) -> Any:
+        if "_kept" not in self.__dict__:
+            self.__dict__["_kept"] = self.weight.detach().clone()
+        return nn.functional.linear(input, self.__dict__["_kept"], self.bias)
+
+
+class _DriftWithGradients(nn.Linear):
+    """Calls that record gradients change the weight."""
+
+    def forward(self, input: Any) -> Any:
+        if torch.is_grad_enabled():
+            self.weight.data.neg_()
+        return super().forward(input)
+
+
+@pytest.mark.parametrize(
+    ("implementation", "said"),
+    [
+        (_Zeroing, "inputs after a call: input"),
+        (_Decaying, "state after a call: weight"),
+        (_FirstAnswer, "with another input"),
+        (_OneBuffer, "first outputs after a call with another input"),
+        (_PackedOnce, "after load of other weights"),
+        (_DriftWithGradients, "with gradients recorded"),
+    ],
+)
+def test_a_bug_that_one_call_does_not_show(implementation: Any, said: str) -> None:
+    backend = _backend("Linear", implementation)
+    assert said in first_failure(backend, "Linear", "repeat", examples=60).said
+    for check in ("shape", "values"):
+        found = first_failure(backend, "Linear", check, examples=60)
+        assert found.passed, found
+
+
+def test_weights_shared_between_layers_are_noticed() -> None:
+    found = first_failure(_backend("Linear", _SharedWeights), "Linear", "repeat", examples=1)
+    assert "another layer's answer" in found.said
+
+
+def test_keywords_that_a_layer_sorts_are_noticed() -> None:
+    class Backend(ModuleBackend):
+        def build(self, call: Call) -> Any:
+            layer = super().build(call)
+            plain = layer._recurrent
+
+            def sorting(*inputs: Any, lengths: Any = None, **keywords: Any) -> Any:
+                result = plain(*inputs, lengths=lengths, **keywords)
+                if lengths is not None:
+                    lengths.append(lengths.pop(0) + 1)
+                return result
+
+            layer._recurrent = sorting  # type: ignore[method-assign]
+            return layer
+
+    # A call gets its keywords unpacked: the lists in them are the caller's own.
+    found = first_failure(Backend("sorting"), "GRU", "repeat", examples=60)
+    assert "keywords after" in found.said
+
+
+@pytest.mark.parametrize(
+    "layer", ["RNN", "LSTM", "GRUCell", "Conv1d", "Bilinear", "functional.linear"]
+)
+def test_the_answer_to_two_batches_is_that_of_each(layer: str) -> None:
+    """What `repeat` takes for the oracle's answer is what the oracle says when it is asked."""
+    met = 0
+    for case in cases(layer, "float32", 40):
+        trial = Trial(torch_backend, CATALOGUE[layer], case)
+        varied = repeat.sibling(trial, inputs=repeat._varied(trial)[1])
+        other = repeat._of_another_form(trial, varied)
+        if other is None or "expected" not in other.__dict__:
+            continue
+        met += 1
+        asked = Trial(torch_backend, CATALOGUE[layer], other.case).expected
+        for joined, whole in zip(other.expected, asked, strict=True):
+            assert joined.shape == whole.shape
+            # Where more rows share one grain less may be exact, nothing is more so.
+            assert (joined.error <= whole.error * (1 + 1e-6)).all()
+            near = np.abs(joined.value - whole.value) <= 1e-12 * (1 + np.abs(whole.value))
+            assert (near | (np.isnan(joined.value) & np.isnan(whole.value))).all()
+    assert met

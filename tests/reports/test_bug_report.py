@@ -1,0 +1,208 @@
+"""Bug reports: what they say, whatever the results hold, and which script they show."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from conformance.reports import bug_report, cli, results
+from conformance.reports.formulas import CHECKS, formula, page
+from test_report import run_of, verdict
+
+from conformance.backends import ModuleBackend
+from conformance.checks import EVERY_CHECK
+from conformance.failures.explanation import Explanation, ExplanationError, explain
+from conformance.failures.known import KnownError, parse
+from conformance.failures.reproducer import FOREIGN
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.case import Verdict
+from conformance.model.encoding import encode_case
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+
+
+class NoBias(torch.nn.Conv2d):
+    """A planted bug: no bias where groups are given."""
+
+    def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
+        return super()._conv_forward(input, weight, None if self.groups > 1 else bias)
+
+
+buggy = ModuleBackend("buggy", nn=SimpleNamespace(Conv2d=NoBias))
+ITEM = Item("Conv2d", "values", "float32", "cpu")
+
+
+@pytest.fixture(scope="module")
+def failed() -> Verdict:
+    """The verdict of the planted bug."""
+    return Engine(buggy, 60, 0).run(ITEM)
+
+
+def _report(run: results.Run, id: str = ITEM.id, number: int = 1) -> str:
+    return bug_report.render(run, explain(run, id, number), "r.jsonl")
+
+
+def _known_file(path: Path, case: Any, **fields: str) -> None:
+    entry = {"layer": "Conv2d", "check": "values", "reason": "no bias in groups", **fields}
+    if case is not None:
+        entry["case"] = json.dumps(case)
+    lines = [f"{name} = {json.dumps(value)}" for name, value in entry.items()]
+    path.write_text("\n".join(["[[known]]", *lines, 'when = { groups = ">1" }']) + "\n")
+
+
+def test_a_report_has_all_its_parts(failed: Verdict) -> None:
+    run = run_of(failed, backend="buggy", numerics={"float32": {"flush_to_zero": "True"}})
+    text = _report(run)
+    heads = [line for line in text.splitlines() if line.startswith("#") and " " in line]
+    assert heads[0] == "# Conv2d (float32, cpu): wrong values"
+    wanted = ["Environment", "Minimal script", "Expected", "Got", "How it was found"]
+    assert [h.removeprefix("## ") for h in heads[1:] if h.startswith("## ")] == wanted
+    assert "- numerics declared: `flush_to_zero = True`" in text
+    assert str(failed.reproducer).strip() in text
+    assert "weight(C_out_j, k) ⋆ input(N_i, k)" in text
+    assert "W_out = ⌊(W_in + 2 × padding[1]" in text
+    assert page("Conv2d") in text
+    assert CHECKS["values"][1] in text
+    assert re.search(r"got +-?\d", text)
+    assert "nn-conformance replay r.jsonl Conv2d-values-float32-cpu" in text
+    assert "It makes the call" not in text
+    # The call stands alone, and once: the message is shown without it.
+    assert text.count(f"\n{failed.call}\n") == 1
+
+
+def test_the_script_of_a_known_failure_is_preferred(failed: Verdict, tmp_path: Path) -> None:
+    _known_file(tmp_path / "k.toml", failed.case, script="import torch\nprint('shown')\n")
+    run = run_of(failed, backend="buggy", options={"known": str(tmp_path / "k.toml")})
+    text = _report(run)
+    assert "print('shown')" in text
+    assert str(failed.reproducer) not in text
+    assert "no bias in groups" in text.splitlines()[0]
+
+
+def test_a_known_failure_that_does_not_cover_the_case_is_not_named(
+    failed: Verdict, tmp_path: Path
+) -> None:
+    path = tmp_path / "k.toml"
+    _known_file(path, None, script="print('shown')")
+    path.write_text(path.read_text().replace(">1", ">9"))
+    text = _report(run_of(failed, backend="buggy", options={"known": str(path)}))
+    assert "shown" not in text
+
+
+def test_the_pinned_case_of_a_known_verdict_is_run(tmp_path: Path) -> None:
+    # The backend must be importable in another process: torch's own, on which the case passes.
+    from conformance.run.drawing import draw_cases
+
+    case = encode_case(draw_cases("Conv2d", "float32", 1, 0)[0])
+    _known_file(tmp_path / "k.toml", case, link="https://example.org/1")
+    verdict_ = verdict(
+        "Conv2d", "values", "float32", "known",
+        message="known failure: no bias in groups", call=None, case=None, reproducer=None,
+    )  # fmt: skip
+    run = run_of(verdict_, backend="torch", options={"known": str(tmp_path / "k.toml")})
+    explanation = explain(run, verdict_.id)
+    assert explanation.call.startswith("Conv2d(")
+    assert "raise SystemExit(failed)" in str(explanation.script)
+    text = bug_report.render(run, explanation)
+    assert "See also <https://example.org/1>." in text
+    assert "no bias in groups" in text
+    with pytest.raises(ExplanationError, match="--known 2"):
+        explain(run, verdict_.id, 2)
+
+
+@pytest.mark.parametrize("status", ["passed", "unsupported", "unchecked"])
+def test_nothing_to_report_is_an_error(
+    status: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.jsonl"
+    results.write(path, run_of(verdict("Linear", "values", "float32", status)))
+    assert cli.main(["bug-report", str(path), "Linear-values-float32-cpu"]) == 2
+    assert f"is {status}: there is no bug to report" in capsys.readouterr().err
+    assert cli.main(["bug-report", str(path), "Linear-value-float32-cpu"]) == 2
+    assert "nearest: Linear-values-float32-cpu" in capsys.readouterr().err
+
+
+def test_command_line_prints_the_report(
+    failed: Verdict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.jsonl"
+    results.write(path, run_of(failed, backend="buggy"))
+    assert cli.main(["bug-report", str(path), failed.id]) == 0
+    assert capsys.readouterr().out.startswith("# Conv2d (float32, cpu): wrong values\n")
+
+
+HOSTILE = "``` <script>alert(1)</script> ````\n# x\x00\x1b[31mred\x1b[0m\u202e\ud800 @all"
+
+
+def test_hostile_text_stays_in_its_place() -> None:
+    given = verdict(
+        HOSTILE, "values", "float32", "failed", message=HOSTILE, call=HOSTILE, reproducer=HOSTILE
+    )
+    run = run_of(given, backend=HOSTILE, info={HOSTILE: HOSTILE})
+    subject = Explanation(given, HOSTILE, HOSTILE, HOSTILE, "", HOSTILE, "javascript:x>\n<b>")
+    text = bug_report.render(run, subject, HOSTILE)
+    text.encode("utf-8")
+    assert not set("\x00\x1b\u202e") & set(text)
+    outside, fence = [], ""
+    for line in text.splitlines():
+        ticks = re.match(r"`{3,}", line)
+        if fence:
+            fence = "" if line == fence else fence
+        elif ticks:
+            fence = ticks[0]
+        else:
+            outside.append(line)
+    assert not fence
+    free = re.sub(r"(`+).*?(?<!`)\1(?!`)", "", "\n".join(outside))
+    assert "<script" not in free.replace("\\<", "")
+    assert not any(line.startswith("# x") for line in outside)
+
+
+def test_a_crash_is_titled_as_one_and_other_checks_say_what_the_script_lacks() -> None:
+    given = verdict("GRU", "layout", "float32", "crashed")
+    text = _report(run_of(given), given.id)
+    assert text.startswith("# GRU (float32, cpu): the process dies\n")
+    assert "It makes the call" not in text
+    assert "z_t ⊙ h_(t−1)" in text
+    given = verdict("GRU", "layout", "float32", "failed", message="accepted, then failed: call")
+    text = _report(run_of(given), given.id)
+    assert text.startswith("# GRU (float32, cpu): a valid call is accepted, then fails\n")
+    assert "It makes the call; what is wrong is more" in text
+    given = verdict("GRU", "values", "float32", "failed", reproducer=f'"""{FOREIGN}"""')
+    assert "It shows what torch gives for the call" in _report(run_of(given), given.id)
+
+
+def test_every_layer_has_a_formula_and_every_check_words() -> None:
+    assert all(formula(layer) for layer in CATALOGUE)
+    assert set(CHECKS) == set(EVERY_CHECK)
+    assert formula("Conv9d") == ()
+    assert "output_padding" in formula("functional.conv_transpose1d")[-1]
+    assert formula("LazyConv3d") == formula("functional.conv3d")
+
+
+def test_formulas_are_those_of_torchs_docstrings() -> None:
+    """Symbols of the documentation's formulas, in their order, whatever the markup."""
+
+    def symbols(text: str) -> str:
+        # From TeX, or from the plain form, to letters, digits and operators.
+        text = re.sub(r"\\text\{([^}]*)\}|\\(tanh)|\\odot|\\sigma", r"\1\2", text)
+        text = text.replace("σ", "").replace("⊙", "").replace("−", "-")
+        return re.sub(r"[^A-Za-z0-9'=+-]", "", text)
+
+    for layer in ("LSTMCell", "GRUCell", "GRU"):
+        documented = symbols(str(getattr(torch.nn, layer).__doc__))
+        for line in formula(layer):
+            assert len(symbols(line)) > 3
+            assert symbols(line) in documented, (layer, line)
+
+
+def test_script_is_a_field_of_known_failures() -> None:
+    text = '[[known]]\nlayer = "Conv2d"\ncheck = "values"\nreason = "r"\nscript = "x = 1"\n'
+    assert parse(text, "k")[0].script == "x = 1"
+    with pytest.raises(KnownError, match="script=3"):
+        parse(text.replace('"x = 1"', "3"), "k")

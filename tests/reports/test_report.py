@@ -1,0 +1,518 @@
+"""The report: what the summary says of a run, and that the page shows it, whatever it holds."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from conformance.reports import html, results, summary, text
+from conformance.reports import page as pages
+
+from conformance.model.case import STATUSES, Examples, Verdict
+
+DTYPES = ("float32", "bfloat16")
+
+
+def identity(items: tuple[str, ...] = (), **changes: Any) -> results.Identity:
+    """The identity of a small run."""
+    given: dict[str, Any] = {
+        "schema": results.SCHEMA,
+        "suite": "0.1.0",
+        "backend": "mine",
+        "info": {"mine": "2.4.1", "flags": "AVX512"},
+        "torch": "2.9.0",
+        "numpy": "2.1.0",
+        "hypothesis": "6.140.0",
+        "python": "3.12.1",
+        "os": "Linux 6.1",
+        "cpu": "Some CPU",
+        "threads": {"torch": "1"},
+        "devices": ("cpu",),
+        "dtypes": DTYPES,
+        "profile": "standard",
+        "seed": 7,
+        "examples": 100,
+        "shard": "1/1",
+        "options": {"--conformance-backend": "mine"},
+        "items": items,
+        "total": len(items),
+        "git": {"commit": "abc123", "dirty": "no"},
+        "started": "2026-01-02T03:04:05Z",
+    }
+    return results.Identity(**(given | changes))
+
+
+def verdict(layer: str, check: str, dtype: str, status: str, **changes: Any) -> Verdict:
+    """One verdict on the device cpu."""
+    given: dict[str, Any] = {
+        "id": f"{layer}-{check}-{dtype}-cpu",
+        "examples": Examples(drawn=10, checked=10),
+        "comparisons": 1000,
+        "margin": 0.5,
+    }
+    if status in summary.BAD or status == "known":
+        given |= {
+            "message": f"{layer} got 1.0\nwanted 3.0\nbound 0",
+            "call": f"{layer}(1, 1)",
+            "case": {"call": {}},
+            "reproducer": "import torch\nprint('shown')\n",
+            "command": f"pytest -k '{layer}-{check}-{dtype}'",
+        }
+    return Verdict(
+        layer=layer, check=check, dtype=dtype, device="cpu", status=status, **(given | changes)
+    )
+
+
+def run_of(*verdicts: Verdict, complete: bool = True, **changes: Any) -> results.Run:
+    """A run of these verdicts, in their order; changes go to the run, or to its identity."""
+    notes = changes.pop("notes", ())
+    items = changes.pop("items", tuple(v.id for v in verdicts))
+    footer = results.Footer({}, len(verdicts), 61.0, "2026-01-02T03:05:06Z") if complete else None
+    return results.Run(identity(items, **changes), verdicts, footer, (), notes)
+
+
+def mixed() -> results.Run:
+    """Several layers, every status."""
+    unsupported = Examples(drawn=10, unsupported={"padding_mode='circular'": 10})
+    partly = Examples(drawn=10, checked=7, unsupported={"padding_mode='circular'": 2}, invalid=1)
+    return run_of(
+        verdict("Linear", "values", "float32", "passed", margin=0.25),
+        verdict("Conv2d", "shape", "float32", "passed", margin=None, comparisons=0),
+        verdict("Conv2d", "shape", "bfloat16", "hung"),
+        verdict("Conv2d", "values", "float32", "failed", margin=123456.0),
+        verdict("Conv2d", "values", "bfloat16", "passed", examples=partly, margin=0.9999),
+        verdict("LSTM", "values", "float32", "crashed", margin=None),
+        verdict("LSTM", "values", "bfloat16", "failed", margin=1.0001),
+        verdict("GRU", "values", "float32", "known", margin=3.0),
+        verdict("Bilinear", "values", "float32", "unsupported", examples=unsupported, margin=None),
+        verdict("Identity", "values", "float32", "unchecked", comparisons=0, margin=None),
+    )
+
+
+class Page(HTMLParser):
+    """What a page holds: ids, links, attributes that could load something, text by element."""
+
+    VOID = frozenset({"meta", "input", "br", "link", "img"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.elements: list[tuple[str, Mapping[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.stack: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.stack == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            elif name == "href" and tag == "a":
+                self.links.append(value or "")
+            elif name in ("src", "href", "srcset", "action", "data", "style") or name[:2] == "on":
+                self.loads.append(f"{tag} {name}={value}")
+        if tag not in self.VOID:
+            self.stack.append(tag)
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        for tag in set(self.stack):
+            self.texts[tag][-1] += data
+
+    def text(self, tag: str) -> str:
+        """The text of all elements of a kind, white space folded."""
+        return " ".join(" ".join(self.texts.get(tag, [])).split())
+
+
+def test_counts_have_every_status() -> None:
+    found = summary.counts(mixed())
+    assert tuple(found) == STATUSES
+    assert found == {
+        "passed": 3,
+        "failed": 2,
+        "crashed": 1,
+        "hung": 1,
+        "unsupported": 1,
+        "known": 1,
+        "unchecked": 1,
+    }
+
+
+def test_matrix_keeps_the_order_of_layers_and_sorts_checks() -> None:
+    items = ("A-errors-float32-cpu", "A-shape-float32-cpu", "B-mine-float32-cpu")
+    table = summary.matrix(
+        run_of(
+            verdict("B", "mine", "float32", "passed"),
+            verdict("C", "shape", "float32", "passed"),
+            items=items,
+        )
+    )
+    assert table.layers == ("A", "B", "C")
+    assert table.checks == ("shape", "errors", "mine")
+    a, b, c = table.rows
+    assert [cell and cell.tally.status for cell in a.cells] == ["missing", "missing", None]
+    assert [cell and cell.tally.status for cell in b.cells] == [None, None, "passed"]
+    assert [cell and cell.tally.status for cell in c.cells] == ["passed", None, None]
+
+
+@pytest.mark.parametrize("place", range(len(summary.SEVERITY) - 1))
+def test_the_worst_status_of_a_cell_wins(place: int) -> None:
+    worse, better = summary.SEVERITY[place : place + 2]
+    cell = (
+        summary.matrix(
+            run_of(verdict("A", "values", "f", better), verdict("A", "values", "g", worse))
+        )
+        .rows[0]
+        .cells[0]
+    )
+    assert cell is not None
+    assert cell.tally.status == worse
+    assert cell.worst is not None
+    assert cell.worst.dtype == "g"
+    assert cell.tally.statuses == {worse: 1, better: 1}
+
+
+def test_a_cell_sums_over_dtypes() -> None:
+    row = summary.matrix(mixed()).rows[1]
+    assert row.layer == "Conv2d"
+    cell = row.cells[1]
+    assert cell is not None
+    tally = cell.tally
+    assert (tally.drawn, tally.checked, tally.declined, tally.invalid) == (20, 17, 2, 1)
+    assert (tally.comparisons, tally.margin, tally.verdicts) == (2000, 123456.0, 2)
+    assert row.tally.verdicts == 4
+
+
+def test_outcome_conformant() -> None:
+    run = run_of(
+        verdict("A", "values", "float32", "passed"),
+        verdict("B", "values", "float32", "unsupported"),
+        verdict("C", "values", "float32", "known"),
+    )
+    said = summary.outcome(run)
+    assert said.name == summary.CONFORMANT
+    assert said.sentence == (
+        "1 of 3 items passed, none failed. The backend does not support 1. "
+        "1 failed in part, as listed among the known failures."
+    )
+    assert summary.ok(run)
+
+
+@pytest.mark.parametrize("status", summary.BAD)
+def test_outcome_not_conformant(status: str) -> None:
+    run = run_of(verdict("A", "values", "f", "passed"), verdict("B", "values", "f", status))
+    said = summary.outcome(run)
+    assert said.name == summary.NOT_CONFORMANT
+    assert said.sentence == f"Of 2 items, 1 {status}; 1 passed."
+    assert not summary.ok(run)
+    assert [v.layer for v in summary.listed(summary.matrix(run))] == ["B"]
+
+
+@pytest.mark.parametrize("status", ["unsupported", "known", "unchecked"])
+def test_outcome_nothing_passed(status: str) -> None:
+    run = run_of(verdict("A", "values", "f", status))
+    assert summary.outcome(run).name == summary.NOTHING_PASSED
+    assert summary.outcome(run).sentence.startswith(f"Of 1 item none passed: 1 {status}.")
+    assert not summary.ok(run)
+
+
+def test_outcome_of_nothing() -> None:
+    run = run_of()
+    assert summary.outcome(run).name == summary.NOTHING_PASSED
+    assert not summary.ok(run)
+    assert "The run names no layer." in Page(html.render(run)).text("main")
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_outcome_incomplete(complete: bool) -> None:
+    items = ("A-values-float32-cpu", "A-values-bfloat16-cpu", "Z-values-float32-cpu")
+    run = run_of(verdict("A", "values", "float32", "passed"), items=items, complete=complete)
+    said = summary.outcome(run)
+    assert said.name == summary.INCOMPLETE
+    assert said.missing == items[1:]
+    assert "2 of 3 items have no verdict." in said.sentence
+    assert ("no last line" in said.sentence) is not complete
+    page = Page(html.render(run))
+    assert "Incomplete run." in page.text("main")
+    assert items[2] in page.text("li")
+
+
+def test_a_run_without_footer_is_incomplete_though_all_items_are_there() -> None:
+    run = run_of(verdict("A", "values", "float32", "passed"), complete=False)
+    assert summary.outcome(run).name == summary.INCOMPLETE
+
+
+def test_a_footer_that_counts_more_verdicts_than_there_are_makes_the_run_incomplete() -> None:
+    run = results.Run(
+        identity(), (verdict("A", "values", "f", "passed"),), results.Footer({}, 3, 1.0, "now")
+    )
+    assert summary.outcome(run).name == summary.INCOMPLETE
+    assert "2 verdicts cannot be read" in summary.outcome(run).gap
+
+
+def test_a_failure_outweighs_incompleteness() -> None:
+    run = run_of(verdict("A", "values", "f", "failed"), complete=False)
+    assert summary.outcome(run).name == summary.NOT_CONFORMANT
+    assert "no last line" in summary.outcome(run).sentence
+
+
+def test_a_shard_says_so() -> None:
+    run = run_of(verdict("A", "values", "f", "passed"), shard="2/4", total=4)
+    assert "This is shard 2/4: 1 of the whole run's 4 items." in summary.outcome(run).sentence
+
+
+def test_an_id_that_comes_twice_counts_once_and_the_worst_stays() -> None:
+    first = verdict("A", "values", "f", "crashed", message="first")
+    later = verdict("A", "values", "f", "crashed", message="later")
+    run = run_of(first, later, verdict("A", "values", "f", "passed"))
+    assert summary.verdicts(run) == (later,)
+
+
+def test_a_status_of_another_version_counts_as_unchecked() -> None:
+    run = run_of(verdict("A", "values", "f", "passed"), verdict("B", "values", "f", "splendid"))
+    assert summary.counts(run)["unchecked"] == 1
+    assert not summary.ok(run)
+
+
+def test_reasons_come_most_frequent_first() -> None:
+    (reason,) = summary.unsupported(mixed())
+    assert reason == summary.Reason("padding_mode='circular'", 12, ("Conv2d", "Bilinear"))
+
+
+def test_margins_hold_passing_checks() -> None:
+    table = summary.margins(mixed())
+    assert table.dtypes == DTYPES
+    found = {layer: tuple(v.margin if v else None for v in worst) for layer, worst in table.rows}
+    assert found["Linear"] == (0.25, None)
+    assert found["Conv2d"] == (123456.0, 0.9999)
+    assert "Identity" not in found
+
+
+def test_margins_that_are_no_numbers_are_left_out() -> None:
+    run = run_of(verdict("A", "values", "f", "passed", margin=float("nan")))
+    assert summary.margins(run).rows == ()
+    assert summary.totals(run).margin is None
+
+
+def test_the_page_is_well_formed_and_its_links_lead_somewhere() -> None:
+    page = Page(html.render(mixed()))
+    assert len(page.ids) == len(set(page.ids))
+    assert len(page.links) > 10
+    assert all(link.startswith("#") for link in page.links)
+    assert {link[1:] for link in page.links if not link.startswith("#q=")} <= set(page.ids)
+
+
+def test_every_failing_cell_links_to_its_failure() -> None:
+    run = mixed()
+    page = Page(html.render(run))
+    linked = []
+    for row in summary.matrix(run).rows:
+        for cell in row.cells:
+            if cell and cell.tally.status in (*summary.BAD, "known"):
+                assert cell.worst is not None
+                assert f"#{cell.worst.id}" in page.links
+                linked.append(cell.worst.status)
+    assert sorted(linked) == ["crashed", "failed", "hung", "known", "unchecked"]
+    listed = summary.listed(summary.matrix(run), (*summary.BAD, "known"))
+    assert len(listed) == 6
+    assert {v.id for v in listed} <= set(page.ids)
+
+
+def test_failures_are_told_in_full() -> None:
+    text = Page(html.render(mixed(), results="out/my results.jsonl"))
+    shown = text.texts["pre"]
+    assert "Conv2d(1, 1)" in shown
+    assert "Conv2d got 1.0\nwanted 3.0\nbound 0" in shown
+    assert "import torch\nprint('shown')\n" in shown
+    assert "pytest -k 'Conv2d-values-float32'" in shown
+    assert "nn-conformance replay 'out/my results.jsonl' Conv2d-values-float32-cpu" in shown
+
+
+def test_provenance_is_shown() -> None:
+    page = Page(html.render(mixed()))
+    terms = dict(zip(page.texts["dt"], page.texts["dd"], strict=True))
+    expected = {
+        "name": "mine",
+        "flags": "AVX512",
+        "torch": "2.9.0",
+        "NumPy": "2.1.0",
+        "Hypothesis": "6.140.0",
+        "Python": "3.12.1",
+        "OS": "Linux 6.1",
+        "CPU": "Some CPU",
+        "threads, torch": "1",
+        "devices": "cpu",
+        "dtypes": "float32, bfloat16",
+        "profile": "standard",
+        "seed": "7",
+        "shard": "1/1",
+        "started": "2026-01-02T03:04:05Z",
+        "duration": "1 min 1 s",
+        "git commit": "abc123",
+        "--conformance-backend": "mine",
+    }
+    assert expected.items() <= terms.items()
+
+
+def test_tables_have_captions_and_scopes() -> None:
+    page = Page(html.render(mixed()))
+    tags = [tag for tag, _ in page.elements]
+    assert tags.count("table") == tags.count("caption") > 3
+    assert all(attrs.get("scope") in ("row", "col") for tag, attrs in page.elements if tag == "th")
+
+
+def test_states_have_glyph_and_text() -> None:
+    page = Page(html.render(mixed()))
+    cells = [" ".join(text.split()) for text in page.texts["td"]]
+    for status in STATUSES:
+        assert any(text.startswith(f"{summary.GLYPHS[status]} {status}") for text in cells)
+
+
+def test_nothing_is_loaded_and_the_policy_forbids_it() -> None:
+    made = html.render(mixed())
+    page = Page(made)
+    assert page.loads == []
+    assert "://" not in made
+    assert not re.search(r"url\(|@import", made)
+    (policy,) = (
+        attrs["content"] or ""
+        for tag, attrs in page.elements
+        if attrs.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for tag in ("style", "script"):
+        # What stands before the script is data, which is never run.
+        *data, source = page.texts[tag]
+        assert all(re.fullmatch(r"[A-Za-z0-9+/=]*", block) for block in data)
+        digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+SCRIPT = "<script>alert(1)</script>"
+NASTY = (
+    f"{SCRIPT}'\"><img src=x onerror=alert(1)>\x1b[31mred\x1b[0m \x00 \ud800 \u202e {{{{ 7 * 7 }}}}"
+)
+
+
+def test_hostile_texts_are_shown_and_harmless() -> None:
+    hostile = verdict(
+        NASTY,
+        NASTY,
+        NASTY,
+        "failed",
+        id=NASTY,
+        message=NASTY,
+        call=NASTY,
+        reproducer=NASTY,
+        command=NASTY,
+        examples=Examples(2, 1, {NASTY: 1}),
+    )
+    plain = verdict("matrix", "values", "f", "failed", id="matrix")
+    run = run_of(
+        hostile,
+        plain,
+        backend=NASTY,
+        info={NASTY: NASTY},
+        options={NASTY: NASTY},
+        devices=(NASTY,),
+        git={NASTY: NASTY},
+        items=(NASTY, "", "a-b-c-d", NASTY + "x"),
+        notes=(NASTY,),
+        shard=NASTY,
+    )
+    made = html.render(run, NASTY)
+    made.encode("utf-8")
+    page = Page(made)
+    assert page.loads == []
+    assert SCRIPT not in made
+    assert not any(tag == "img" for tag, _ in page.elements)
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e\ud800-\udfff]", made)
+    assert page.texts["h1"] == [
+        f"{SCRIPT}'\"><img src=x onerror=alert(1)>red \\x00 \\ud800 \\u202e {{{{ 7 * 7 }}}}"
+    ]
+    assert len(page.ids) == len(set(page.ids))
+    assert {link[1:] for link in page.links if not link.startswith("#q=")} <= set(page.ids)
+
+
+def test_long_texts_are_cut_and_say_so() -> None:
+    long = verdict("A", "values", "f", "failed", message="m" * 3_000_000, reproducer="r" * 200_000)
+    made = html.render(run_of(long, backend="b" * 1000))
+    assert len(made) < 300_000
+    assert f"{'m' * pages.MESSAGE} … cut, 3\u202f000\u202f000 characters" in made
+    assert f"{'r' * pages.SCRIPT} … cut, 200\u202f000 characters" in made
+    assert f"{'b' * text.SHORT} … cut, 1\u202f000 characters" in made
+
+
+def test_many_long_texts_share_the_room_of_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html, "PAGE", 50_000)
+    many = (verdict(f"L{i}", "values", "f", "failed", message="m" * 20_000) for i in range(100))
+    made = html.render(run_of(*many))
+    assert made.count("m" * 20_000) == 2
+    assert made.count("… cut, 20\u202f000 characters") == 98
+
+
+def test_unreadable_lines_are_announced() -> None:
+    run = run_of(verdict("A", "values", "f", "passed"), notes=("results, line 3: truncated",))
+    page = Page(html.render(run))
+    assert "1 line of the results could not be read" in page.text("main")
+    assert "results, line 3: truncated" in page.text("li")
+
+
+def test_the_same_run_gives_the_same_page() -> None:
+    assert html.render(mixed()) == html.render(mixed())
+
+
+@pytest.mark.parametrize(
+    ("margin", "shown"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (float("inf"), "∞"),
+        (0.0, "0.000"),
+        (1e-9, "<\u202f0.001"),
+        (0.9999, "0.999"),
+        (1.0, "1.000"),
+        (1.0001, "1.01"),
+        (123456.0, "1.23e5"),
+        (1e300, "1e300"),
+    ],
+)
+def test_a_ratio_never_seems_to_lie_on_the_other_side_of_its_bound(
+    margin: float | None, shown: str
+) -> None:
+    assert text.ratio(margin) == shown
+
+
+def test_shares_say_0_and_100_only_where_they_mean_them() -> None:
+    found = [text.share(part, 10_000) for part in (0, 1, 5000, 9999, 10_000)]
+    assert found == ["0\u202f%", "<\u202f0.1\u202f%", "50.0\u202f%", "99.9\u202f%", "100\u202f%"]
+    assert text.share(0, 0) == "–"
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(0, "0"), (999, "999"), (1000, "1.0k"), (99_949, "100k"), (999_500, "1.0M"), (10**13, "10T")],
+)
+def test_compact_numbers(number: int, shown: str) -> None:
+    assert text.compact(number) == shown
+
+
+def test_spread_is_the_exact_share_and_the_limit_of_most() -> None:
+    assert text.spread({}) == ""
+    assert text.spread({"exact": 5}).replace("\u202f", " ") == "100 % exact"
+    most = {"exact": 50, "-1": 30, "2": 19, "40": 1}
+    assert text.spread(most).replace("\u202f", " ") == "50.0 % exact, 99 % < 8 ulp"
+    assert text.spread({"exact": 1000, "40": 1}).replace("\u202f", " ") == "99.9 % exact"

@@ -1,0 +1,261 @@
+"""Clusters, comparison, badge, Markdown, progress, and results of older versions."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.dom.minidom
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conformance.reports import cli, compare, html, results, summary
+from conformance.reports.badge import badge
+from conformance.reports.data import packed
+from conformance.reports.markdown import markdown
+from conformance.reports.space import expanded
+from made_runs import later, rich
+from support import plug_in
+from test_report import NASTY, Page, identity, mixed, run_of, verdict
+
+from conformance.model.case import Need
+
+SAMPLE = Path(__file__).parents[1] / "samples" / "schema1.jsonl"
+
+
+def _clusters(*verdicts: Any) -> tuple[summary.Cluster, ...]:
+    return summary.clusters(summary.listed(summary.matrix(run_of(*verdicts))))
+
+
+def _wrong(layer: str, check: str, needs: tuple[str, ...] = ("groups",), **facts: Any) -> Any:
+    message = "call\noutput[0], the worst of 2 wrong of 4\n  got    1\n  wanted 2\n  bound  0"
+    told = tuple(Need(name, "2", "1", False) for name in needs)
+    return verdict(layer, check, facts.pop("dtype", "float32"), "failed", call="call",
+                   message=facts.pop("message", message), needs=told, **facts)  # fmt: skip
+
+
+def test_one_bug_is_one_entry() -> None:
+    gradient = "call\ngradient of weight[0], the worst of 2 wrong of 4\n  got    1\n  wanted 2"
+    (one,) = _clusters(
+        _wrong("Conv2d", "values"),
+        _wrong("Conv2d", "values", dtype="bfloat16"),
+        _wrong("Conv2d", "gradients", message=gradient),
+        _wrong("LazyConv2d", "values"),
+        _wrong("functional.conv2d", "laws", ("groups", "dilation")),
+    )
+    assert one.needs == ("groups > 1",)
+    assert one.title == "wrong values"
+    assert one.layers == ("Conv2d", "LazyConv2d", "functional.conv2d")
+    assert set(one.checks) == {"values", "laws", "gradients"}
+
+
+def test_other_causes_stay_apart() -> None:
+    raised = "call\naccepted, then failed: call raised ValueError: expected 3 got 4"
+    found = _clusters(
+        _wrong("Conv2d", "values"),
+        _wrong("Conv2d", "laws", ("stride",)),
+        _wrong("Conv3d", "values"),
+        _wrong("Conv2d", "shape", message=raised),
+        _wrong("Conv2d", "repeat", message=raised.replace("3", "7")),
+        verdict("Conv2d", "state", "float32", "crashed"),
+    )
+    assert [len(cluster.members) for cluster in found] == [1, 2, 1, 1, 1]
+    assert found[0].status == "crashed"
+    assert found[1].title == "raises ValueError: expected 3 got 4"
+
+
+def test_known_failures_of_one_reason_are_one_whatever_the_check() -> None:
+    reason = "known failure: a bias of shape (1, 3) is broadcast"
+    given = [
+        verdict("Linear", check, dtype, "known", message=message)
+        for check, dtype, message in (
+            ("errors", "float32", reason),
+            ("values", "float64", reason),
+            ("errors", "float64", f"{reason}; another"),
+        )
+    ]
+    assert [(c.title, len(c.members)) for c in summary.clusters(given)] == [
+        (reason, 2),
+        (f"{reason}; another", 1),
+    ]
+
+
+def test_ids_of_bugs_do_not_hang_on_the_run() -> None:
+    one, other = (
+        _clusters(_wrong("Conv2d", "values", dtype=d))[0].id for d in ("float32", "float64")
+    )
+    assert one == other
+
+
+def test_a_comparison_tells_what_became_of_each_item() -> None:
+    found = compare.compare(rich(), later(rich()))
+    kinds = {change.kind: change.verdict.id for change in found.changes}
+    assert kinds == {
+        "broken": "Linear-values-bfloat16-cpu",
+        "fixed": "LSTM-values-float32-cpu",
+        "new": "RNN-values-float32-cpu",
+        "gone": "GRU-values-float32-cpu",
+        "margin": "Linear-values-float32-cpu",
+    }
+    (speed,) = found.speeds
+    assert (speed.factor, speed.certain) == (2.0, True)
+    page = Page(compare.render(found))
+    assert page.loads == []
+    assert len(page.ids) == len(set(page.ids))
+
+
+@pytest.mark.parametrize("field", ["suite", "seed", "profile"])
+def test_unlike_runs_are_compared_only_by_force(field: str, tmp_path: Path) -> None:
+    odd: Any = 9 if field == "seed" else "odd"
+    run = rich()
+    other = replace(run, identity=replace(run.identity, **{field: odd}))
+    with pytest.raises(results.ResultsError, match=f"unlike runs: {field}: "):
+        compare.compare(run, other)
+    assert compare.compare(run, other, force=True).unlike
+    paths = [str(tmp_path / name) for name in ("a.jsonl", "b.jsonl", "c.html")]
+    for path, written in zip(paths, (run, other), strict=False):
+        results.write(Path(path), written)
+    command = ["compare", *paths[:2], "-o", paths[2]]
+    assert cli.main(command) == 2
+    assert cli.main([*command, "--force"]) == 0
+    assert "Unlike runs." in Path(paths[2]).read_text(encoding="utf-8")
+
+
+def test_two_backends_can_be_compared() -> None:
+    run = mixed()
+    other = replace(run, identity=replace(run.identity, backend="theirs"))
+    assert compare.compare(run, other).changes == ()
+
+
+def test_a_badge_is_a_picture_that_says_it() -> None:
+    for run, said in (
+        (mixed(), "5 failing"),
+        (run_of(verdict("A", "values", "f", "passed")), "of 1 passed"),
+    ):
+        picture = badge(run)
+        xml.dom.minidom.parseString(picture)
+        assert said in picture
+    hostile = badge(run_of(backend=NASTY))
+    xml.dom.minidom.parseString(hostile)
+    assert "<script" not in hostile
+
+
+def test_the_markdown_holds_verdict_failures_and_matrix() -> None:
+    text = markdown(rich())
+    assert text.startswith("## ✗ mine: not conformant")
+    assert "**Conv2d, LazyConv2d**: wrong values, needs dilation &gt; 1 and groups &gt; 1" in text
+    assert "| Linear | " in text
+    assert "> r.jsonl, line 9: truncated" in text
+    hostile = markdown(run_of(verdict(NASTY, NASTY, NASTY, "failed", message=NASTY), backend=NASTY))
+    assert "<script" not in re.sub(r"`[^`\n]*`", "", hostile)
+    assert not re.search("[\x00-\x08\x0b-\x1f\ud800-\udfff]", hostile)
+
+
+def test_command_line_writes_badge_and_summary(tmp_path: Path, capfdbinary: Any) -> None:
+    path = tmp_path / "r.jsonl"
+    results.write(path, rich())
+    assert cli.main(["badge", str(path), "-o", str(tmp_path / "deep" / "b.svg")]) == 0
+    assert cli.main(["summary", str(path), "-o", str(tmp_path / "s.md")]) == 0
+    assert cli.main(["summary", str(path)]) == 0
+    assert capfdbinary.readouterr().out == (tmp_path / "s.md").read_bytes()
+
+
+def test_results_of_an_older_schema_still_render() -> None:
+    run = results.read(SAMPLE)
+    assert run.notes == ()
+    assert run.identity.schema == 1
+    text = Page(html.render(run)).text("main")
+    assert "These results do not tell what was drawn" in text
+    assert "raises TypeError" in text
+    assert "got an unexpected keyword argument" in text
+    assert cli.main(["verify", str(SAMPLE)]) == 0
+
+
+def test_an_identity_that_lacks_fields_is_still_one() -> None:
+    lines = [b'{"kind": "run", "backend": "old"}', *SAMPLE.read_bytes().splitlines()[1:3]]
+    run = results.parse(lines)
+    assert run.identity.suite == "unknown"
+    assert "old" in Page(html.render(run)).texts["h1"]
+
+
+def test_a_cut_or_corrupt_line_is_named_and_the_rest_is_kept(tmp_path: Path) -> None:
+    lines = SAMPLE.read_bytes().splitlines()
+    path = tmp_path / "cut.jsonl"
+    path.write_bytes(b"\n".join([*lines[:2], b"\xff\x00garbage", *lines[2:4], lines[4][:100]]))
+    run = results.read(path)
+    assert len(run.verdicts) == 3
+    assert [re.search(r"line (\d+)", note)[1] for note in run.notes] == ["3", "6"]  # type: ignore[index]
+    page = Page(html.render(run))
+    assert "Incomplete run." in page.text("main")
+    assert "line 6" in page.text("li")
+
+
+def test_a_bad_benchmark_is_named() -> None:
+    lines = [results.encode_line(identity()), b'{"kind": "benchmark", "ratio": 1}']
+    lines.append(
+        b'{"kind": "benchmark", "layer": "Linear", "pass": "forward", "ratio": 2, "seconds": 1}'
+    )
+    run = results.parse(lines)
+    assert "line 2" in run.notes[0]
+    (line,) = summary.timings(run).lines
+    assert (line.direction, line.ratio) == ("forward", 2.0)
+    assert summary.timings(run).mean == pytest.approx(2.0)
+
+
+def test_what_the_page_holds_are_the_results() -> None:
+    import base64
+    import gzip
+
+    run = replace(rich(), timing=({"kind": "timing", "threads": 2},))
+    text, left_out = packed(run)
+    lines = gzip.decompress(base64.b64decode(text)).splitlines()
+    assert left_out == ()
+    again = results.parse(lines)
+    assert again.verdicts == run.verdicts
+    assert again.identity == run.identity
+    assert (again.benchmarks, again.timing) == (run.benchmarks, run.timing)
+
+
+def test_outcomes_are_read_whatever_they_say() -> None:
+    assert expanded("2p1f") == "ppf"
+    assert expanded("nonsense") == ""
+    assert len(expanded("999999p" * 1000)) <= 100_000
+
+
+BACKEND = """
+import time
+from types import SimpleNamespace
+import torch
+import conformance.plugin.progress as progress
+from conformance.backends import ModuleBackend
+
+progress.LOGGED = 0.0
+backend = ModuleBackend("plain", nn=torch.nn)
+"""
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_progress_in_a_log_is_whole_lines(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    plug_in(pytester, monkeypatch, BACKEND)
+    done = pytester.runpytest_subprocess(
+        workers, "--pyargs", "conformance.suite", "-p", "no:cacheprovider",
+        "--conformance-backend=plugged:backend", "--conformance-layer=Linear",
+        "--conformance-check=shape,values", "--conformance-dtype=float32",
+        "--conformance-examples=3", "--conformance-summary=s.md", "--conformance-isolation=none",
+    )  # fmt: skip
+    said = [
+        line for line in done.outlines if line.startswith("conformance: ") and " items (" in line
+    ]
+    assert said[0].startswith("conformance: 1 of 2 items (50%), 0 failing, about ")
+    assert said[-1] == "conformance: 2 of 2 items (100%), 0 failing"
+    assert not any("\r" in line for line in done.outlines)
+    assert (pytester.path / "s.md").read_text(encoding="utf-8").startswith("## ✓ plain: conformant")
+
+
+def test_a_line_of_results_is_as_documented() -> None:
+    fields = json.loads(results.encode_line(rich().verdicts[1]))
+    assert {"needs", "outcomes", "drawn", "ratios", "worst"} <= set(fields)
+    assert fields["examples"]["failed"] == 7

@@ -1,0 +1,359 @@
+"""Results files, merging, verifying, replaying, reproducers, known failures, command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conformance.reports import cli, summary
+from conformance.reports.merge import merge, missing_shards
+from conformance.reports.results import (
+    Footer,
+    Identity,
+    ResultsError,
+    Run,
+    Writer,
+    encode_line,
+    read,
+    write,
+)
+from conformance.reports.results import parse as parse_lines
+from support import cases
+
+from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks import EVERY_CHECK
+from conformance.failures import cpu
+from conformance.failures.excuses import Excuses
+from conformance.failures.known import Known, KnownError, parse, shipped
+from conformance.model.case import Call, Case, Examples, Verdict
+from conformance.model.encoding import encode_case
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+from conformance.run.replay import ReplayError, replay
+
+
+class NoDilation(torch.nn.Conv2d):
+    """A planted bug: dilation is ignored where groups are given."""
+
+    def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
+        if self.groups > 1:
+            bias = None
+        return super()._conv_forward(input, weight, bias)
+
+
+buggy = ModuleBackend("buggy", nn=SimpleNamespace(Conv2d=NoDilation))
+ITEM = Item("Conv2d", "values", "float32", "cpu")
+
+
+@pytest.fixture(scope="module")
+def failed() -> Verdict:
+    return Engine(buggy, 100, 0).run(ITEM)
+
+
+def _identity(**facts: Any) -> Identity:
+    return Identity(
+        **{
+            "schema": 1, "suite": "0.1.0", "backend": "torch", "info": {}, "torch": "2.13.0",
+            "numpy": "2", "hypothesis": "6", "python": "3.11", "os": "Linux", "cpu": "CPU",
+            "threads": {}, "devices": ("cpu",), "dtypes": ("float32",), "profile": "smoke",
+            "seed": 0, "examples": 40, "shard": "1/1", "options": {}, "items": ("a", "b"),
+            "total": 2, "git": None, "started": "2026-01-01T00:00:00+00:00", **facts,
+        }
+    )  # fmt: skip
+
+
+def _passed(id: str) -> Verdict:
+    return Verdict(id, "Linear", "values", "float32", "cpu", "passed", Examples(1, 1), 3, 0.5)
+
+
+def _run(*ids: str, shard: str = "1/1", **facts: Any) -> Run:
+    verdicts = tuple(_passed(id) for id in ids)
+    footer = Footer({"passed": len(ids)}, len(ids), 1.0, "2026-01-01T00:00:01+00:00")
+    return Run(_identity(shard=shard, items=ids, **facts), verdicts, footer)
+
+
+def test_minimal_failure_reads_as_a_person_would_type_it(failed: Verdict) -> None:
+    assert failed.status == "failed"
+    assert str(failed.call).startswith("Conv2d(2, 2, 1, groups=2) on input (")
+    for word in ("got ", "wanted ", "bound ", "error "):
+        assert word in str(failed.message)
+
+
+def test_reproducer_runs_alone_and_shows_the_failure(failed: Verdict, tmp_path: Path) -> None:
+    script = tmp_path / "reproducer.py"
+    script.write_text(str(failed.reproducer), encoding="utf-8")
+    assert "conformance" not in str(failed.reproducer).partition("import numpy")[2].replace(
+        "nn-conformance", ""
+    )
+    here = Path(__file__).parent
+    path = {"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
+
+    result = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env={**os.environ, **path}
+    )
+    assert result.returncode == 1, result.stderr
+    assert result.stdout.strip().endswith("FAILED")
+    sound = str(failed.reproducer)
+    sound = sound.replace("from test_results import", "from torch.nn import Conv2d  #")
+    script.write_text(sound.replace("layer = NoDilation(", "layer = Conv2d("), encoding="utf-8")
+    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+LAYERS_OF_EVERY_FORM = (
+    "Conv1d", "LazyConv2d", "functional.conv3d", "ConvTranspose2d", "functional.conv_transpose1d",
+    "RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "Identity", "Linear", "LazyLinear",
+    "functional.linear", "Bilinear", "functional.bilinear",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", LAYERS_OF_EVERY_FORM)
+def test_reproducers_of_every_form_run_and_pass_on_torch(layer: str) -> None:
+    from support import cases
+
+    from conformance.failures.reproducer import reproducer
+    from conformance.layers.catalogue import CATALOGUE
+    from conformance.run.trial import Trial
+
+    drawn = [c for c in cases(layer, "float32", 200) if c.labels["regime"] not in ("large",)]
+    picked = sorted(drawn, key=lambda c: -len(c.call.arguments) - 3 * len(c.keywords))[:4]
+    picked += [c for c in drawn if c.inputs[-1] is None][:1]
+    for case in picked:
+        source = reproducer(Trial(torch_backend, CATALOGUE[layer], case), "values", "a message")
+        with pytest.raises(SystemExit) as exit:
+            exec(compile(source, "reproducer.py", "exec"), {"__name__": "reproducer"})
+        assert not exit.value.code, source
+
+
+def test_replay_runs_the_case_without_hypothesis(failed: Verdict) -> None:
+    run = Run(_identity(items=(ITEM.id,), options={"backend": "test_results:buggy"}), (failed,))
+    passed, text = replay(run, ITEM.id)
+    assert not passed
+    assert "got " in text
+    passed, text = replay(run, ITEM.id, "torch")
+    assert passed
+    assert "passed" in text
+    with pytest.raises(ReplayError, match=f"nearest: {ITEM.id}"):
+        replay(run, "Conv2d-values-float32")
+    with pytest.raises(ReplayError, match="holds no case"):
+        replay(_run("a"), "a")
+
+
+def test_results_survive_the_file(failed: Verdict, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "results.jsonl"
+    writer = Writer(path)
+    run = Run(_identity(items=(ITEM.id,)), (failed,))
+    for record in (run.identity, failed):
+        writer.write(record)
+    assert read(path).footer is None  # readable while it is being written
+    writer.close()
+    assert read(path).verdicts[0].case == failed.case
+    first = json.loads(path.read_text().splitlines()[0])
+    assert {"kind", "schema", "backend", "torch", "seed", "options", "git", "started"} <= set(first)
+
+
+def test_a_corrupt_line_is_named_and_the_rest_kept() -> None:
+    lines = [encode_line(_identity()), b'{"kind": "verd', encode_line(_passed("b")), b'{"kind": 3}']
+    run = parse_lines(lines, "r.jsonl")
+    assert [v.id for v in run.verdicts] == ["b"]
+    assert run.notes[0].startswith("r.jsonl, line 2")
+    assert run.notes[1].startswith("r.jsonl, line 4")
+    with pytest.raises(ResultsError, match="not a results file"):
+        parse_lines([b"{}", b"\xff\xfe"], "x")
+
+
+def test_merge_is_idempotent_and_names_missing_shards() -> None:
+    one, two = _run("a", shard="1/3", total=3), _run("b", shard="2/3", total=3)
+    partial = merge([one, two])
+    assert missing_shards(partial) == ("3/3",)
+    assert merge([partial, one, two]).verdicts == partial.verdicts
+    whole = merge([partial, _run("c", shard="3/3", total=3)])
+    assert missing_shards(whole) == ()
+    assert whole.footer is not None
+    assert whole.footer.verdicts == 3
+    assert merge([whole, whole]) == whole
+
+
+@pytest.mark.parametrize("field", ["suite", "backend", "seed"])
+def test_merge_refuses_unlike_runs(field: str) -> None:
+    other = _run("b")
+    odd: Any = 7 if field == "seed" else "odd"
+    with pytest.raises(ResultsError, match=f"{field} is"):
+        merge([_run("a"), replace(other, identity=replace(other.identity, **{field: odd}))])
+
+
+def _write(path: Path, run: Run) -> str:
+    write(path, run)
+    return str(path)
+
+
+def test_command_line(tmp_path: Path, failed: Verdict, capsys: pytest.CaptureFixture[str]) -> None:
+    good = _write(tmp_path / "good.jsonl", _run("a", "b"))
+    assert cli.main(["verify", good]) == 0
+    assert cli.main(["render", good, "-o", str(tmp_path / "r.html")]) == 0
+    assert "<table" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    shards = [
+        _write(tmp_path / f"{i}.jsonl", _run(id, shard=f"{i}/2", total=2))
+        for i, id in ((1, "a"), (2, "b"))
+    ]
+    merged = str(tmp_path / "m.jsonl")
+    assert cli.main(["merge", shards[0], "-o", merged]) == 1
+    assert "shards missing: 2/2" in capsys.readouterr().err
+    assert cli.main(["merge", *shards, "-o", merged]) == 0
+    assert cli.main(["verify", merged]) == 0
+    short = _write(tmp_path / "short.jsonl", replace(_run("a", "b"), footer=None))
+    assert cli.main(["verify", short]) == 1
+    assert "cut short" in capsys.readouterr().out
+    bad = Run(_identity(items=(ITEM.id,), options={"backend": "test_results:buggy"}), (failed,))
+    path = _write(tmp_path / "bad.jsonl", bad)
+    assert cli.main(["replay", path, ITEM.id]) == 1
+    assert cli.main(["replay", path, ITEM.id, "--backend=torch"]) == 0
+    assert cli.main(["replay", path, "nothing"]) == 2
+    assert cli.main(["verify", str(tmp_path / "missing.jsonl")]) == 2
+    assert cli.main(["backends"]) == 0
+    assert cli.main(["layers"]) == 0
+    out = capsys.readouterr().out
+    assert "torch\tconformance.backends.adapters.torch:backend" in out
+    assert "functional.conv_transpose3d" in out
+
+
+# --- known failures ---
+
+
+def _conv2d(**arguments: Any) -> Case:
+    arguments = {"in_channels": 1, "out_channels": 1, **arguments}
+    return Case(Call("Conv2d", arguments, {}, "float32", "cpu"), (np.ones((1, 1, 5, 5)),))
+
+
+def _known(failed: Verdict | None, **facts: Any) -> str:
+    entry = {"layer": '"Conv2d"', "check": '"values"', "reason": '"bias lost"', **facts}
+    if failed is not None:
+        entry.setdefault("case", f"'{json.dumps(failed.case)}'")
+    return "[[known]]\n" + "\n".join(f"{k} = {v}" for k, v in entry.items() if v is not None)
+
+
+def _with(text: str, backend: Any = buggy) -> Verdict:
+    return Engine(backend, 100, 0, parse(text, "known.toml")).run(ITEM)
+
+
+def test_a_known_failure_is_known_and_others_still_fail(failed: Verdict) -> None:
+    covering = _with(_known(failed, when='{ groups = ">1" }'))
+    assert covering.status == "known"
+    assert "bias lost" in str(covering.message)
+    elsewhere = _with(_known(failed, when='{ padding_mode = "circular", groups = ">1" }'))
+    assert elsewhere.status == "failed"
+    assert "bias lost" not in str(elsewhere.message)
+
+
+def test_a_condition_may_be_a_sum_of_arguments_taken_in_each_dimension() -> None:
+    text = _known(None, when='{ "padding - dilation * (kernel_size - 1)" = ">0" }', case=None)
+    (entry,) = parse(text, "known.toml")
+    covered = {
+        (kernel, padding): entry.covers(_conv2d(kernel_size=kernel, padding=padding))
+        for kernel, padding in ((1, 1), (2, 1), ((3, 1), (1, 1)), ((3, 2), (1, 1)))
+    }
+    assert list(covered.values()) == [True, False, True, False]
+    assert not entry.covers(_conv2d(kernel_size=1, padding="same"))
+
+
+def test_a_padding_by_name_counts_in_a_sum_as_the_numbers_it_stands_for() -> None:
+    text = _known(None, when='{ dimension = { "reach - 2 * padding" = ">1" } }', case=None)
+    (entry,) = parse(text, "known.toml")
+    found = [
+        entry.covers(_conv2d(kernel_size=kernel, padding=padding))
+        for kernel, padding in ((3, "valid"), (3, "same"), (1, "valid"), (3, 0), (3, 1))
+    ]
+    assert found == [True, False, False, True, False]
+
+
+def test_a_known_failure_that_passes_is_stale(failed: Verdict) -> None:
+    verdict = _with(_known(failed), backend=torch_backend)
+    assert verdict.status == "failed"
+    assert "stale" in str(verdict.message)
+
+
+def test_a_case_pinned_in_a_layer_that_a_check_does_not_apply_to_is_not_tried() -> None:
+    case = json.dumps(encode_case(cases("functional.linear")[0]))
+    text = "[[known]]\nlayer = '*inear'\ncheck = '*'\nreason = 'none'\n"
+    known = parse(f"{text}when = {{ in_features = '==0' }}\ncase = '{case}'", "known.toml")
+    run = Engine(torch_backend, 3, 0, known).run
+    assert "stale" in str(run(Item("Linear", "values", "float32", "cpu")).message)
+    assert run(Item("Linear", "state", "float32", "cpu")).status == "passed"
+
+
+def test_a_known_failure_applies_only_in_its_versions(failed: Verdict) -> None:
+    text = _known(failed, when='{ groups = ">1" }', versions='{ torch = "<1" }')
+    assert _with(text).status == "failed"
+    assert _with(text.replace("<1", ">=2")).status == "known"
+    assert _with(text.replace('"<1"', '">=2", no_such_package = ">0"')).status == "failed"
+
+
+def test_a_known_failure_applies_only_on_its_cpu(
+    failed: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"model name": "Some CPU", "flags": "fpu avx2 avx512bw avx512_bf16 amx_bf16"}
+    monkeypatch.setattr(cpu, "facts", lambda: said)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    text = _known(failed, when='{ groups = ">1" }', cpu="{ avx512_bf16 = true, amx_bf16 = true }")
+    assert cpu.name() == "Some CPU (avx2, avx512bw, avx512_bf16, amx_bf16)"
+    assert _with(text).status == "known"
+    assert _with(text.replace("amx_bf16 = true", "amx_bf16 = false")).status == "failed"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx512_core_bf16")
+    assert cpu.name() == "Some CPU (avx2, avx512bw, avx512_bf16)"
+    assert _with(text).status == "failed"
+    assert _with(text.replace("amx_bf16 = true", "amx_bf16 = false")).status == "known"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert cpu.name() == "Some CPU (avx2)"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    assert cpu.name() == "Some CPU"
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"layer": '"Conv9d"'}, "names no layer"),
+        ({"cpu": '{ amx_bf16 = "yes" }'}, "expected true or false"),
+        ({"reason": '""'}, "reason is missing"),
+        ({"since": '"2"'}, "no field 'since'"),
+        ({"check": "3"}, "check=3: expected str"),
+        ({"case": '"{}"'}, "case is no case"),
+        ({"versions": '{ torch = "newish" }'}, "expected a specifier"),
+    ],
+)
+def test_a_bad_entry_is_named(failed: Verdict, facts: dict[str, Any], message: str) -> None:
+    with pytest.raises(KnownError, match=f"known.toml, entry 1.*{message}"):
+        parse(_known(failed, **facts), "known.toml")
+    with pytest.raises(KnownError, match=r"known\.toml"):
+        parse("[[known", "known.toml")
+
+
+def test_every_shipped_entry_is_pinned_and_covers_its_case() -> None:
+    entries = shipped("torch")
+    assert entries
+    pinned = [entry for entry in entries if entry.case is not None]
+    assert len(pinned) > len(entries) / 2
+    for entry in entries:
+        assert isinstance(entry, Known)
+        assert entry.case is not None or entry.by_chance, entry.reason
+    for entry in pinned:
+        check = EVERY_CHECK[entry.check.partition(",")[0]]
+        excuses = Excuses((entry,), check.relaid)
+        excuses.begin(entry.case)
+        assert excuses.listed()[0].covered == 1, (entry.reason, encode_case(entry.case))
+    assert shipped("../torch") == ()
+
+
+def test_summary_is_not_ok_without_a_pass() -> None:
+    nothing = replace(_run("a"), verdicts=(replace(_passed("a"), status="unsupported"),))
+    assert not summary.ok(nothing)
+    assert summary.ok(_run("a"))

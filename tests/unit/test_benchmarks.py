@@ -1,0 +1,474 @@
+"""Benchmarks: timed only where it is right, beside torch, serially."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conformance.reports.results import Benchmark, read
+from support import Spoiled, plug_in, refused
+
+from conformance import Case
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.backends.declared import numerics_of
+from conformance.checks import gradients
+from conformance.layers.catalogue import CATALOGUE
+from conformance.run.trial import Trial
+from conformance.timing import measure, rounds
+from conformance.timing.cost import cost
+from conformance.timing.float64 import through_torch
+from conformance.timing.measure import Bench
+from conformance.timing.operands import Operands
+from conformance.timing.peaks import Peak
+from conformance.timing.workloads import PASSES, WORKLOADS, Timed, Workload, plan
+
+ONE = Workload("Linear", "tiny", {"in_features": 16, "out_features": 8}, ((4, 16),))
+
+
+@pytest.fixture(autouse=True)
+def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One small workload, no time spent on the machine's peaks."""
+    monkeypatch.setitem(WORKLOADS, ("Linear", "tiny"), ONE)
+    monkeypatch.setattr(measure, "measured", lambda *_: Peak(1e9, 1e9))
+    monkeypatch.setitem(measure.SECONDS, "small", 0.05)
+
+
+def _timed(backend: Any, direction: str = "forward", layer: str = "Linear") -> Benchmark:
+    name = "tiny" if layer == "Linear" else next(w.name for w in WORKLOADS.values()
+                                                 if w.layer == layer and w.small)  # fmt: skip
+    line, _ = Bench(backend, 0).measure(Timed(layer, name, direction, "float32", "cpu"), "small")
+    return line
+
+
+class Sleeping(Spoiled):
+    """torch, a fixed time later."""
+
+    def __init__(self, seconds: float) -> None:
+        def late(output: Any, inputs: Any) -> Any:
+            time.sleep(seconds)
+            return output
+
+        super().__init__("sleeping", late)
+
+
+class Remembering(Spoiled):
+    """torch, whose first answer to a layer stays its answer."""
+
+    def build(self, call: Any) -> Any:
+        kept: list[Any] = []
+
+        def first(output: Any, inputs: Any) -> Any:
+            kept.append(output)
+            return kept[0]
+
+        self._spoil = first
+        return super().build(call)
+
+
+# What is timed.
+
+
+def test_a_sleeping_layer_is_slower_by_what_it_sleeps() -> None:
+    line = _timed(Sleeping(0.02))
+    assert line.status == "timed"
+    assert line.torch_seconds
+    assert line.ratio_low
+    assert line.ratio_high
+    assert line.seconds
+    assert line.seconds >= 0.02
+    assert line.ratio_low / 2 < line.seconds / line.torch_seconds < line.ratio_high * 2
+
+
+def test_torch_is_timed_in_both_passes() -> None:
+    for direction in PASSES:
+        line = _timed(torch_backend, direction)
+        assert (line.status, line.verified) == ("timed", "oracle")
+        assert line.seconds
+        assert line.flops == pytest.approx(
+            2 * 4 * 16 * 8 * (1 if direction == "forward" else 3) / line.seconds
+        )
+
+
+@pytest.mark.parametrize("factor", [1.001, 1 + 6e-7, 0.0])
+def test_a_wrong_layer_has_no_number(factor: float) -> None:
+    line = _timed(Spoiled("wrong", lambda y, _: y * factor))
+    assert line.status == "not timed: failed values"
+    assert line.seconds is None
+    assert line.ratio is None
+    assert "got" in str(line.message)
+
+
+def test_a_remembered_output_is_caught_by_fresh_inputs() -> None:
+    line = _timed(Remembering("remembering", lambda y, _: y))
+    assert line.status == "not timed: failed values"
+    assert "wrong in a timed round" in str(line.message)
+
+
+def test_wrong_gradients_have_no_number() -> None:
+    class Wrong(Spoiled):
+        def build(self, call: Any) -> Any:
+            layer = super().build(call)
+            inner = layer.vjp
+            layer.vjp = lambda *a, **k: (tuple(g * 1.01 for g in inner(*a, **k)[0]), {})
+            return layer
+
+    line = _timed(Wrong("wrong gradients", lambda y, _: y), "forward+backward")
+    assert line.status == "not timed: failed gradients"
+
+
+def test_no_gradients_and_no_layer_are_unsupported() -> None:
+    from conformance import Unsupported
+
+    class Less(Spoiled):
+        def build(self, call: Any) -> Any:
+            if call.layer == "Identity":
+                raise Unsupported("layer Identity")
+            layer = super().build(call)
+
+            class Forward:
+                put, get, dtype = layer.put, layer.get, layer.dtype
+
+                def __call__(self, *inputs: Any) -> Any:
+                    return layer(*inputs)
+
+            return Forward()
+
+    less = Less("less", lambda y, _: y)
+    assert _timed(less).status == "timed"
+    assert _timed(less, PASSES[1]).status == "not timed: unsupported: gradients not offered"
+    assert _timed(less, layer="Identity").status == "not timed: unsupported: layer Identity"
+
+
+def test_work_that_is_left_until_the_answer_is_fetched_is_not_timed() -> None:
+    class Lazy(Spoiled):
+        def build(self, call: Any) -> Any:
+            layer = super().build(call)
+
+            class Later:
+                put, dtype = layer.put, layer.dtype
+
+                def __call__(self, *inputs: Any) -> Any:
+                    return ([inputs, None],)
+
+                def get(self, native: Any) -> Any:
+                    if native[1] is None:
+                        time.sleep(0.005)
+                        native[1] = layer(*native[0])
+                    return layer.get(native[1])
+
+            return Later()
+
+    line = _timed(Lazy("lazy", lambda y, _: y))
+    assert line.status == "not timed: answers come late, and the layer offers no sync()"
+    assert line.seconds is None
+
+
+def test_a_bound_as_large_as_the_answer_verifies_nothing() -> None:
+    name = next(w.name for w in WORKLOADS.values() if w.layer == "LSTM" and w.small)
+    item = Timed("LSTM", name, "forward+backward", "bfloat16", "cpu")
+    line, _ = Bench(torch_backend, 0).measure(item, "small")
+    assert line.status == "not timed: not verified"
+
+
+# How it is timed.
+
+
+class _Machine:
+    """A device clock: each side's calls take what they are told, the first place a bit more."""
+
+    def __init__(self, seed: int, first: float = 0.0) -> None:
+        self.generator, self.first = np.random.default_rng(seed), first
+        self.now, self.calls = 0.0, 0
+
+    def side(self, seconds: float) -> rounds.Side:
+        def call(natives: Any) -> Any:
+            self.calls += 1
+            early = self.first if self.calls % 4 == 1 else 0.0
+            self.now += seconds * (1 + early) * float(self.generator.lognormal(0, 0.5))
+
+        def stopwatch() -> Callable[[], float]:
+            started = self.now
+            return lambda: self.now - started
+
+        return rounds.Side(lambda arrays: arrays, call, lambda: None, stopwatch)
+
+    def ratio(self, own: float, reference: float) -> tuple[float, float]:
+        times = rounds.timed(
+            self.side(own), self.side(reference), lambda: 0, self.generator, seconds=0, size=0
+        )
+        assert times.calls == 1
+        found = rounds.interval(times.ratios)
+        assert found is not None
+        return found
+
+
+def test_the_interval_holds_the_ratio_on_a_noisy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "_collector_off", nullcontext)
+    for ratio in (1.0, 3.0):
+        inside = 0
+        for seed in range(200):
+            low, high = _Machine(seed, first=0.5).ratio(ratio, 1.0)
+            inside += low <= ratio <= high
+        # Binomial (200, .96): fewer than 180 in one of 10 000 runs.
+        assert inside >= 180
+
+
+def test_interval_is_that_of_the_sign_test() -> None:
+    assert rounds.interval([1.0] * 5) is None
+    assert rounds.interval([3, 1, 2, 6, 5, 4]) == (1, 6)
+    assert rounds.interval(range(12)) == (2, 9)
+
+
+def test_every_call_has_fresh_inputs_and_neither_side_is_always_first() -> None:
+    made: list[int] = []
+    order: list[str] = []
+    seen: dict[str, list[int]] = {"own": [], "torch": []}
+
+    def fresh() -> int:
+        made.append(len(made))
+        return made[-1]
+
+    def side(name: str) -> rounds.Side:
+        def call(natives: int) -> int:
+            order.append(name)
+            seen[name].append(natives)
+            return natives
+
+        return rounds.Side(lambda arrays: arrays, call, lambda: None, lambda: lambda: 1.0)
+
+    generator = np.random.default_rng(0)
+    times = rounds.timed(side("own"), side("torch"), fresh, generator, seconds=0, size=0)
+    for inputs in seen.values():
+        assert len(set(inputs)) == len(inputs)
+    blocks = ["".join(n[0] for n in order[8 + 4 * k : 12 + 4 * k]) for k in range(12)]
+    assert sorted(blocks) == ["otto"] * 6 + ["toot"] * 6
+    assert times.sample is not None
+    assert times.sample[0] == times.sample[1]
+
+
+# What it is held against, and what it costs.
+
+
+@pytest.mark.parametrize(
+    "layer",
+    ["Conv1d", "Conv2d", "LazyConv3d", "functional.conv1d", "ConvTranspose1d", "Linear",
+     "functional.conv_transpose2d", "functional.linear", "Bilinear", "functional.bilinear"],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_torch_float64_gives_the_oracles_values_and_bounds(layer: str, dtype: str) -> None:
+    name = "tiny" if layer == "Linear" else next(w.name for w in WORKLOADS.values()
+                                                 if w.layer == layer and w.small)  # fmt: skip
+    operands = Operands(Timed(layer, name, "forward", dtype, "cpu"), WORKLOADS[layer, name])
+    generator = np.random.default_rng(0)
+    for sharp in (True, False):
+        case = Case(operands.call(generator), operands.inputs(generator, sharp=sharp))
+        cotangents = operands.cotangents(generator, sharp=sharp)
+        rows = CATALOGUE[layer], through_torch(CATALOGUE[layer], case.call.arguments, torch_backend)
+        results = []
+        for row in rows:
+            # A copy: the oracle's answers to a case are kept.
+            trial = Trial(torch_backend, row, Case(case.call, case.inputs),
+                          numerics_of(torch_backend, dtype))  # fmt: skip
+            inputs, parameters = gradients.expected(trial, cotangents)
+            results.append([*trial.expected, *inputs, *parameters.values()])
+        for plain, large in zip(*results, strict=True):
+            assert plain is not None
+            assert large is not None
+            np.testing.assert_allclose(large.value, plain.value, rtol=1e-9, atol=1e-9)
+            if "ranspose" in layer:
+                # The oracle counts a window's products, torch those that a place has.
+                assert np.all(large.error <= plain.error * (1 + 1e-6) + 1e-12)
+            else:
+                np.testing.assert_allclose(large.error, plain.error, rtol=1e-6, atol=1e-12)
+            assert not sharp or float(np.mean(plain.error == 0)) > 0.1
+
+
+def test_every_layer_is_timed_in_both_sets() -> None:
+    for which in ("small", "full"):
+        items = plan(which, layers=list(CATALOGUE), dtypes=["float32"], devices=["cpu"])
+        assert {item.layer for item in items} == set(CATALOGUE)
+        assert len({item.id for item in items}) == len(items)
+    assert plan("none", layers=list(CATALOGUE), dtypes=["float32"], devices=["cpu"]) == ()
+
+
+@pytest.mark.parametrize("key", [k for k in WORKLOADS if WORKLOADS[k].small])
+def test_operations_are_counted_as_the_layer_does_them(key: tuple[str, str]) -> None:
+    w = WORKLOADS[key]
+    operands = Operands(Timed(*key, "forward", "float32", "cpu"), w)
+    assert operands.outputs
+    found = cost(operands)
+    if w.layer == "Identity":
+        assert found.flops == 0
+        return
+    if "hidden_size" in w.arguments:
+        gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[w.layer.removesuffix("Cell")]
+        assert found.flops == 2 * math.prod(w.inputs[0][:-1]) * gates * 128 * (128 + 128)
+        return
+    # Σ of a layer of ones counts its products, those with the padding left out.
+    without = {k: v for k, v in w.arguments.items() if k != "padding"}
+    call = operands.call(np.random.default_rng(0))
+    state = {name: np.ones(a.shape) * (name == "weight") for name, a in call.state.items()}
+    ones = [np.ones(s) for s in w.inputs]
+    if not state:
+        ones[-1][:] = 0
+    layer = torch_backend.build(type(call)(w.layer, without, state, "float64", "cpu"))
+    counted = 2 * float(layer.get(layer(*map(layer.put, ones))).sum())
+    padded = w.arguments.get("padding", 0)
+    if padded and "ranspose" not in w.layer:
+        assert found.flops > counted
+    elif "ilinear" in w.layer:  # a factor comes to each product of x₁ and the weight once summed
+        rows, width = w.inputs[1]
+        assert found.flops == counted + 2 * rows * 32 * width
+    else:
+        assert found.flops == counted
+
+
+# Within pytest.
+
+BACKENDS = """
+import os, time
+from types import SimpleNamespace
+import torch
+from conformance.backends import ModuleBackend
+from conformance.timing import measure, workloads
+from conformance.timing.peaks import Peak
+
+measure.measured = lambda *_: Peak(1e9, 1e9)
+measure.SECONDS["small"] = 0.05
+
+class Sleeping(torch.nn.Identity):
+    def forward(self, input):
+        time.sleep(0.002)
+        return input
+
+class Wrong(torch.nn.Identity):
+    def forward(self, input):
+        return input * 1.5
+
+class Dying(torch.nn.Identity):
+    def forward(self, input):
+        if torch.is_grad_enabled():
+            os.abort()
+        return input
+
+def like(cls):
+    return ModuleBackend("look-alike", nn=SimpleNamespace(Identity=cls))
+
+sleeping, wrong, dying, plain = map(like, (Sleeping, Wrong, Dying, torch.nn.Identity))
+"""
+
+
+@pytest.fixture
+def bench(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
+    plug_in(pytester, monkeypatch, BACKENDS)
+
+    def run(backend: str, *options: str, target: str = "conformance.suite.test_benchmarks") -> Any:
+        return pytester.runpytest_subprocess(
+            "-p", "no:cacheprovider", "--pyargs", target, "--conformance-layer=Identity",
+            "--conformance-check=shape", "--conformance-examples=3", "--conformance-dtype=float32",
+            f"--conformance-backend=plugged:{backend}", "--conformance-results=r.jsonl", *options,
+        )  # fmt: skip
+
+    return run
+
+
+def test_benchmarks_are_off_unless_asked_for(bench: Any) -> None:
+    result = bench("plain", target="conformance.suite")
+    result.assert_outcomes(passed=1)
+    assert read(Path("r.jsonl")).benchmarks == ()
+
+
+def test_serially_they_run_with_the_items_and_both_files_are_written(bench: Any) -> None:
+    result = bench(
+        "plain", "--conformance-benchmarks=small", "--benchmark-json=b.json",
+        target="conformance.suite",
+    )  # fmt: skip
+    result.assert_outcomes(passed=3)
+    run = read(Path("r.jsonl"))
+    assert [line["status"] for line in run.benchmarks] == ["timed", "timed"]
+    assert len(run.verdicts) == 1
+    assert run.footer is not None
+    assert run.notes == ()
+    (facts,) = run.timing
+    assert {"cpu", "governor", "threads", "devices", "versions", "spread", "note"} <= set(facts)
+    written = json.loads(Path("b.json").read_text())["benchmarks"]
+    assert [b["extra_info"]["pass"] for b in written] == list(PASSES)
+    for mine, its in zip(run.benchmarks, written, strict=True):
+        assert its["stats"]["median"] == pytest.approx(mine["seconds"])
+    result.stdout.fnmatch_lines(["*benchmarks of look-alike*", "*2 timed, each verified*"])
+
+
+def test_under_xdist_they_wait_for_a_serial_phase(bench: Any) -> None:
+    result = bench(
+        "plain", "-n", "1", "--conformance-benchmarks=small", "--benchmark-json=b.json",
+        "--conformance-report=r.html", target="conformance.suite",
+    )  # fmt: skip
+    assert result.ret == 0
+    result.assert_outcomes(passed=1, skipped=2)
+    run = read(Path("r.jsonl"))
+    assert len(run.verdicts) == 1
+    assert [line["status"] for line in run.benchmarks] == ["timed", "timed"]
+    assert len(run.timing) == 1
+    assert run.footer is not None
+    assert len(json.loads(Path("b.json").read_text())["benchmarks"]) == 2
+    assert Path("r.html").is_file()
+    assert "xdist plugin is active" not in result.stdout.str() + result.stderr.str()
+
+
+def test_under_xdist_a_wrong_call_fails_the_run(bench: Any) -> None:
+    result = bench("wrong", "-n", "1", "--conformance-benchmarks=small", target="conformance.suite")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    statuses = [line["status"] for line in read(Path("r.jsonl")).benchmarks]
+    assert statuses == ["not timed: failed values", "not timed: failed gradients"]
+
+
+def test_a_crash_costs_one_number(bench: Any) -> None:
+    result = bench("dying")
+    result.assert_outcomes(passed=1, failed=1)
+    statuses = [line["status"] for line in read(Path("r.jsonl")).benchmarks]
+    assert statuses == ["timed", "not timed: crashed"]
+
+
+def test_without_isolation_they_run_in_pytests_own_process(bench: Any) -> None:
+    bench("plain", "--conformance-isolation=none").assert_outcomes(passed=2)
+
+
+def test_a_regression_fails_the_run_on_a_ratio(bench: Any) -> None:
+    here = "--conformance-isolation=none"  # spares a process and its import of torch
+    assert bench("plain", here).ret == 0
+    Path("r.jsonl").rename("before.jsonl")
+    earlier = "--conformance-compare=before.jsonl"
+    slower = bench("sleeping", here, earlier, "--conformance-regression=2")
+    assert slower.ret == pytest.ExitCode.TESTS_FAILED
+    slower.stdout.fnmatch_lines(["*times as slow beside torch as before*"])
+    Path("r.jsonl").rename("slow.jsonl")
+    # As slow in seconds, but no slower than before: a ratio is what counts.
+    same = bench(
+        "sleeping", here, "--conformance-compare=slow.jsonl", "--conformance-regression=50"
+    )
+    assert same.ret == 0
+    assert bench("sleeping", here, earlier).ret == 0
+    alone = bench("sleeping", here, "--conformance-regression=2")
+    assert alone.ret == pytest.ExitCode.TESTS_FAILED
+    alone.stdout.fnmatch_lines(["*times as slow as torch*"])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("benchmarks=big", "expected one of none, small, full"),
+        ("compare=missing.jsonl", "no such file"),
+        ("regression=0.9", "expected a ratio of at least 1"),
+        ("regression=fast", "expected a ratio"),
+    ],
+)
+@pytest.mark.usefixtures("bench")
+def test_bad_options_are_usage_errors(pytester: pytest.Pytester, option: str, message: str) -> None:
+    assert message in refused(pytester, f"--conformance-{option}")

@@ -1,0 +1,217 @@
+"""The time budget: read, kept, and told."""
+
+from __future__ import annotations
+
+import json
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from support import plug_in
+
+from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend
+from conformance.failures import known as known_failures
+from conformance.isolation.isolated import IsolatedEngine
+from conformance.isolation.journal import Entry
+from conformance.isolation.process import Child, Died
+from conformance.model.describe import case_text
+from conformance.model.encoding import encode_case
+from conformance.run import verdicts
+from conformance.run.budget import GRACE, KEPT, Budget, parse
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+
+ITEM = Item("Linear", "values", "float32", "cpu")
+
+
+def test_a_budget_of_the_run_is_shared_by_items_and_carried_on() -> None:
+    assert parse("600", items=300, workers=2) == Budget(4.0, items=150, grace=60.0)
+    assert parse(" 2.5/item ", items=300, workers=2) == Budget(2.5)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-3", "2/layer", "soon", "1e3"])
+def test_any_other_text_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected seconds of the whole run"):
+        parse(text, 1, 1)
+
+
+def test_the_rest_of_an_item_goes_to_the_next_only_if_they_share() -> None:
+    for items, least, most in ((5, 19.0, 20.0), (0, 9.0, 10.0)):
+        budget = Budget(10.0, items)
+        assert budget.begin()() > 9.0
+        assert least < budget.begin()() <= most
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A time that passes only where a test says so."""
+    now = [0.0]
+    monkeypatch.setattr("conformance.run.budget.time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def _spend(budget: Budget, clock: list[float], seconds: float) -> float | None:
+    """What an item may take that takes so long; None where it is left out."""
+    left = budget.begin()
+    if left is None:
+        return None
+    allowed = left()
+    clock[0] += seconds
+    left()
+    return allowed
+
+
+def test_what_an_item_takes_too_much_all_later_ones_do_without(clock: list[float]) -> None:
+    budget = parse("100", items=10, workers=1)
+    assert _spend(budget, clock, 37.0) == 10.0
+    # 27 s too many, which nine items share.
+    assert [_spend(budget, clock, 7.0) for _ in range(9)] == pytest.approx([7.0] * 9)
+    assert clock[0] == pytest.approx(100.0)
+
+
+def test_dear_items_that_come_first_leave_half_a_share_to_the_others(clock: list[float]) -> None:
+    budget = parse("100", items=20, workers=1)
+    given = [_spend(budget, clock, 20.0 if k < 6 else 2.0) for k in range(20)]
+    # The fifth begins at 80 s in place of 20, which is more than 10 s of grace and half of what
+    # sixteen items have, 40 s. With each that is left out there are 5 s less to make up for, and
+    # 2.5 s less to make it up with.
+    assert given[4:8] == [None] * 4
+    assert None not in given[:4] + given[8:]
+    assert given[8] == pytest.approx(5.0 * KEPT - 10.0 / 12)
+    assert clock[0] == 4 * 20 + 12 * 2
+
+
+def test_what_a_lost_process_has_spent_counts(clock: list[float]) -> None:
+    asked: list[float] = []
+
+    class Mortal:
+        answered = 0
+
+        def grown(self) -> int:
+            return 0
+
+        def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+            asked.append(request["seconds"])
+            clock[0] += 4.0
+            if len(asked) == 1:
+                raise Died("crashed", "it died", Entry("pinned"))
+            return {"verdict": msgspec.to_builtins(verdicts.left_out(ITEM, 5))}
+
+    engine = IsolatedEngine(cast(Child, Mortal()), "mortal", 5, 0, budget=parse("25", 5, 1))
+    for _ in range(2):
+        engine.run(ITEM)
+    # The first had 5 s, of which its process took 4 before it died, and took 8: 3 s too many, which
+    # four items share.
+    assert asked == [5.0, 1.0, 5.0 - 3.0 / 4]
+
+
+def test_a_run_of_items_that_are_all_too_dear_is_kept(clock: list[float]) -> None:
+    budget = parse("100", items=50, workers=1)
+    given = [_spend(budget, clock, 6.0) for _ in range(50)]
+    assert None in given
+    assert 100 <= clock[0] <= 100 * (1 + GRACE) + 6
+
+
+def test_an_item_stops_when_its_time_is_over_and_counts_what_it_left_out() -> None:
+    slow = Engine(backend, 60, 0, interrupted=lambda: bool(time.sleep(0.02)), budget=Budget(0.3))
+    verdict = slow.run(ITEM)
+    assert verdict.status == "passed"
+    assert 0 < verdict.examples.drawn < 60
+    assert verdict.examples.drawn + verdict.examples.stopped == 60
+    whole = Engine(backend, 60, 0, budget=Budget(60.0)).run(ITEM)
+    assert (whole.examples.drawn, whole.examples.stopped) == (60, 0)
+
+
+def test_cases_that_leave_nothing_to_compare_come_last_within_a_budget() -> None:
+    seen: list[int] = []
+
+    def note(phase: str, index: int, checked: int) -> None:
+        if phase == "checking":
+            seen.append(index)
+
+    engine = Engine(backend, 60, 0, note=note, budget=Budget(60.0))
+    engine.run(ITEM)
+    cases = engine.cases(ITEM)
+    empty = [any(x is not None and not x.size for x in cases[k].inputs) for k in seen]
+    assert len(seen) == 60
+    assert any(empty)
+    assert empty == sorted(empty)
+
+
+def test_a_run_that_is_too_late_leaves_items_out_until_it_is_not() -> None:
+    late = Engine(backend, 60, 0, budget=Budget(0.06, items=1, grace=0.1, _saved=-0.15))
+    left_out, passed = late.run(ITEM), late.run(ITEM)
+    assert (left_out.status, left_out.examples.stopped) == ("unchecked", 60)
+    assert left_out.message == "left out: the run is behind its time budget"
+    assert (passed.status, passed.examples.drawn) == ("passed", 1)
+
+
+def test_pinned_cases_are_tried_while_there_is_time() -> None:
+    case = json.dumps(encode_case(Engine(backend, 5, 0).cases(ITEM)[0]))
+    entry = f"[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\ncase = '{case}'"
+    known = known_failures.parse(entry, "here")
+    on_time = Engine(backend, 5, 0, known, budget=Budget(60.0)).run(ITEM)
+    assert (on_time.status, "passes" in str(on_time.message)) == ("failed", True)
+    late = Engine(backend, 5, 0, known, budget=Budget(1.0, items=1, grace=9.0, _saved=-2.0)).run(
+        ITEM
+    )
+    assert (late.status, late.message) == ("passed", "1 known failure applies")
+
+
+def test_within_a_budget_dtypes_take_turns_and_layers_do_not(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(pytester, monkeypatch, "")
+    chosen = ("--conformance-layer=Linear,Identity", "--conformance-check=values")
+    dtypes = "--conformance-dtype=float32,float64"
+
+    def listed(*options: str) -> list[str]:
+        result = pytester.runpytest_inprocess(
+            "--pyargs", "conformance.suite", "--collect-only", "-q", *chosen, dtypes, *options
+        )
+        found = [line.partition("[")[2] for line in result.outlines if "test_layer[" in line]
+        return [name.removesuffix("-cpu]").replace("-values", "") for name in found]
+
+    assert listed() == ["Identity-float32", "Identity-float64", "Linear-float32", "Linear-float64"]
+    assert listed("--conformance-budget=60") == [
+        "Identity-float32", "Linear-float32", "Identity-float64", "Linear-float64"
+    ]  # fmt: skip
+
+
+class Compiler(ModuleBackend):
+    """A backend to which every new shape is dear."""
+
+    compile_seconds = 0.05
+
+
+def test_a_dear_structure_is_drawn_once_for_several_values() -> None:
+    engine = Engine(Compiler("compiler"), 60, 0)
+    assert engine.values == 5
+    assert Engine(backend, 60, 0).values == 1
+    cases = engine.cases(ITEM)
+    assert len(cases) == 60
+    for k in range(0, 60, 5):
+        same = cases[k : k + 5]
+        assert len({case_text(case) for case in same}) == 1
+        for other in same[1:]:
+            for a, b in zip(same[0].inputs, other.inputs, strict=True):
+                np.testing.assert_array_equal(np.sort(np.abs(a), None), np.sort(np.abs(b), None))
+    assert len({case_text(case) for case in cases}) > 6
+
+
+def test_a_failure_of_one_variant_only_is_found_and_shrunk() -> None:
+    class Negative(torch.nn.Linear):
+        def forward(self, input):
+            wrong = 1.0 if (self.weight < 0).all() and self.weight.numel() else 0.0
+            return super().forward(input) + wrong
+
+    dear = Compiler("compiler", nn=SimpleNamespace(Linear=Negative))
+    verdict = Engine(dear, 200, 0).run(ITEM)
+    assert verdict.status == "failed"
+    assert verdict.call is not None
+    assert verdict.call.startswith("Linear(1, 1")

@@ -1,0 +1,124 @@
+"""Who may import whom: one direction, and light where it must be light."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import conformance.reports
+import conformance.strategies
+import pytest
+
+import conformance
+
+PACKAGES = {
+    "conformance": Path(str(conformance.__file__)).parent,
+    "conformance.strategies": Path(str(conformance.strategies.__file__)).parent,
+    "conformance.reports": Path(str(conformance.reports.__file__)).parent,
+}
+
+
+def _imports(file: Path, module: str) -> Iterator[str]:
+    """Absolute names of all modules that a file imports, wherever it does."""
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            name = "." * node.level + (node.module or "")
+            base = importlib.util.resolve_name(name, package) if node.level else name
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+            yield base
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    for package, folder in PACKAGES.items():
+        for file in sorted(folder.rglob("*.py")):
+            parts = file.relative_to(folder).with_suffix("").parts
+            if package == "conformance" and parts[0] in ("strategies", "reports"):
+                continue
+            names = parts[:-1] if parts[-1] == "__init__" else parts
+            yield ".".join([package, *names]), file
+
+
+MODULES = dict(_modules())
+
+
+def test_every_room_has_modules() -> None:
+    for package in PACKAGES:
+        assert sum(name.rpartition(".")[0] == package for name in MODULES) > 5, package
+
+
+def _starts(name: str, *prefixes: str) -> bool:
+    return any(name == p or name.startswith(p + ".") for p in prefixes)
+
+
+WITH_TORCH = {
+    f"conformance.backends.{name}"
+    for name in (
+        *("module", "torch_layouts"),
+        *(f"adapters.{name}" for name in ("torch", "torch_compile", "torch_export")),
+        *("adapters.onnxruntime_export", "adapters.keras"),
+    )
+}
+
+
+def _forbidden(module: str) -> tuple[str, ...]:
+    """What a module may not import."""
+    rules: list[str] = []
+    if module not in WITH_TORCH:
+        rules.append("torch")
+    if not _starts(module, "conformance.plugin", "conformance.suite"):
+        rules += ["pytest", "_pytest", "xdist", "conformance.plugin"]
+    if _starts(module, "conformance.oracles"):
+        rules += ["conformance.strategies", "conformance.backends", "hypothesis"]
+        rules += ["conformance.checks", "conformance.reports"]
+    if _starts(module, "conformance.laws"):
+        rules += ["conformance.strategies", "conformance.backends", "conformance.checks"]
+    if _starts(module, "conformance.strategies"):
+        rules += ["conformance.oracles", "conformance.backends", "conformance.checks"]
+    if _starts(module, "conformance.reports") and module != "conformance.reports.cli":
+        rules += ["conformance.run.engine", "conformance.run.trial", "conformance.backends"]
+        rules += ["conformance.strategies", "conformance.oracles", "hypothesis"]
+    return tuple(rules)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_imports_only_what_its_room_may(module: str) -> None:
+    found = {
+        name for name in _imports(MODULES[module], module) if _starts(name, *_forbidden(module))
+    }
+    assert not found
+
+
+def test_the_rule_sees_a_forbidden_import(tmp_path: Path) -> None:
+    file = tmp_path / "convolution.py"
+    file.write_text(
+        "def f():\n    from torch.nn import functional\n    from ..strategies import values\n"
+    )
+    names = set(_imports(file, "conformance.oracles.convolution"))
+    assert any(_starts(n, *_forbidden("conformance.oracles.convolution")) for n in names)
+    assert "conformance.strategies.values" in names
+
+
+@pytest.mark.parametrize(
+    ("statement", "heavy"),
+    [
+        ("import conformance", ("torch", "hypothesis", "jinja2", "numpy")),
+        ("import conformance.plugin", ("torch", "hypothesis", "jinja2", "numpy", "msgspec")),
+        ("import conformance.backends", ("torch", "hypothesis", "jinja2")),
+        ("import conformance.reports.cli", ("torch", "hypothesis", "jinja2", "numpy")),
+        ("import conformance.oracles.convolution", ("torch", "hypothesis")),
+        ("import conformance.strategies.convolution", ("torch",)),
+    ],
+)
+def test_import_is_light(statement: str, heavy: tuple[str, ...]) -> None:
+    script = f"{statement}\nimport sys\nprint([m for m in {heavy!r} if m in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

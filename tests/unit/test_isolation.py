@@ -1,0 +1,429 @@
+"""Backends that crash, hang, exit or fill the memory cost one verdict, with its minimal case."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import cases, plug_in
+
+from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.backends.declared import DOZEN
+from conformance.failures.known import parse
+from conformance.failures.reproducer import reproducer
+from conformance.isolation import limits
+from conformance.isolation.isolated import IsolatedEngine
+from conformance.isolation.journal import Entry, Journal
+from conformance.isolation.limits import LEAST, Limits
+from conformance.isolation.process import Child
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.case import Call
+from conformance.model.encoding import encode_case
+from conformance.run.copies import ALLOWED
+from conformance.run.engine import Engine
+from conformance.run.outcomes import Outcome
+from conformance.run.planning import Item
+from conformance.run.trial import Trial
+
+BACKENDS = """
+import os, sys, time
+from types import SimpleNamespace
+import torch
+from conformance.backends import ModuleBackend
+
+with open("starts", "a") as starts:
+    print(os.getpid(), file=starts)
+
+class Abort(torch.nn.Conv1d):
+    def forward(self, input):
+        if self.groups > 1 and self.dilation[0] > 1:
+            print("about to abort", file=sys.stderr)
+            os.abort()
+        return super().forward(input)
+
+class Sleep(torch.nn.RNNCell):
+    def forward(self, input, hx=None):
+        if self.nonlinearity == "relu":
+            time.sleep(1e6)
+        return super().forward(input, hx)
+
+class Hoard(torch.nn.Linear):
+    def forward(self, input):
+        kept = []
+        while input.dim() == 3:
+            kept.append(torch.empty(1 << 26))
+        return super().forward(input)
+
+class Leave(torch.nn.Bilinear):
+    def forward(self, input1, input2):
+        if self.bias is None:
+            os._exit(3)
+        return super().forward(input1, input2)
+
+class Forkless(Leave):
+    first = os.getpid()
+
+    def forward(self, input1, input2):
+        if os.getpid() != self.first:
+            os._exit(4)
+        return super().forward(input1, input2)
+
+forkless = ModuleBackend("forkless", nn=SimpleNamespace(Bilinear=Forkless))
+
+seen = set()
+
+class Late(torch.nn.Linear):
+    def forward(self, input):
+        if self.out_features == 1:
+            return super().forward(input)
+        call = (self.weight.tolist().__repr__(), input.tolist().__repr__())
+        if call in seen:
+            os.abort()
+        seen.add(call)
+        return super().forward(input) + 1
+
+Late.__name__ = Late.__qualname__ = "Linear"
+late = ModuleBackend("late", nn=SimpleNamespace(Linear=Late))
+
+for shaped, name in (
+    (Abort, "Conv1d"), (Sleep, "RNNCell"), (Hoard, "Linear"), (Leave, "Bilinear"),
+    (Forkless, "Bilinear"),
+):
+    shaped.__name__ = shaped.__qualname__ = name
+evil = ModuleBackend("evil", nn=SimpleNamespace(
+    Conv1d=Abort, RNNCell=Sleep, Linear=Hoard, Bilinear=Leave, Identity=torch.nn.Identity
+))
+"""
+EVIL = "--conformance-backend=plugged:evil"
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
+    plug_in(pytester, monkeypatch, BACKENDS)
+
+    def run(*options: str) -> tuple[pytest.RunResult, dict[str, dict[str, Any]]]:
+        path = pytester.path / "results.jsonl"
+        result = pytester.runpytest_subprocess(
+            "--pyargs", "conformance.suite", "-p", "no:cacheprovider",
+            "--conformance-profile=smoke", "--conformance-dtype=float32",
+            f"--conformance-results={path}", *options,
+        )  # fmt: skip
+        return result, _verdicts(path)
+
+    return run
+
+
+def _verdicts(path: Path) -> dict[str, dict[str, Any]]:
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[-1]["kind"] == "footer"
+    return {line["id"]: line for line in lines if line["kind"] == "verdict"}
+
+
+# Where a new process takes long to start, the usual time to shrink a death in is a few tries.
+PATIENT = """
+from conformance.isolation import isolated
+
+isolated.SHRINKING_ITEM = isolated.SHRINKING_RUN = 600.0
+"""
+
+
+def test_what_ends_or_stops_the_process_costs_one_verdict(
+    suite: Any, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(patient=PATIENT)
+    result, verdicts = suite(
+        "-n2", "-ppatient", EVIL, "--conformance-layer=Conv1d,RNNCell,Linear,Bilinear,Identity",
+        "--conformance-check=values", "--conformance-timeout=3", "--conformance-memory=2500",
+    )  # fmt: skip
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    found = {line["layer"]: line for line in verdicts.values()}
+    assert {layer: line["status"] for layer, line in found.items()} == {
+        "Conv1d": "crashed",
+        "RNNCell": "hung",
+        "Linear": "failed",
+        "Bilinear": "crashed",
+        "Identity": "passed",
+    }
+    assert found["Conv1d"]["call"] == (
+        "Conv1d(2, 2, 1, dilation=2, groups=2) on input (2, 1), float32, cpu"
+    )
+    assert "signal 6 (SIGABRT)" in found["Conv1d"]["message"]
+    assert "about to abort" in found["Conv1d"]["message"]
+    assert "no answer within 3 s" in found["RNNCell"]["message"]
+    assert found["RNNCell"]["call"].startswith("RNNCell(1, 1, nonlinearity='relu') on input (1,)")
+    assert found["Linear"]["call"].startswith(
+        ("Linear(1, 1) on input (0, 0, 1)", "Linear(1, 1) on input (2, 2, 1)")
+    )
+    assert "memory" in found["Linear"]["message"]
+    assert found["Bilinear"]["call"].startswith("Bilinear(1, 1, 1, bias=False) on input1 (1,)")
+    assert "exited with status 3" in found["Bilinear"]["message"]
+    for layer in ("Conv1d", "RNNCell", "Bilinear"):
+        assert found[layer]["case"]["call"]["layer"] == layer
+        compile(found[layer]["reproducer"], layer, "exec")
+
+
+def _known_crash(folder: Path, verdicts: dict[str, dict[str, Any]]) -> str:
+    case = json.dumps(verdicts["Bilinear-values-float32-cpu"]["case"])
+    known = folder / "known.toml"
+    known.write_text(
+        "[[known]]\nlayer = 'Bilinear'\ncheck = '*'\nstatus = 'crashed'\n"
+        f"reason = 'exits without a bias'\nwhen = {{ bias = false }}\ncase = '''{case}'''\n"
+    )
+    return f"--conformance-known={known}"
+
+
+@pytest.mark.parametrize(("name", "processes"), [("evil", 1), ("forkless", 2)])
+def test_a_known_crash_costs_copies_or_its_cases_are_left_out(
+    pytester: pytest.Pytester, suite: Any, tmp_path: Path, name: str, processes: int
+) -> None:
+    options = ("--conformance-layer=Bilinear", "--conformance-check=values")
+    _, verdicts = suite(EVIL, *options)
+    known = _known_crash(tmp_path, verdicts)
+    starts = pytester.path / "starts"
+    starts.unlink()
+    result, verdicts = suite(f"--conformance-backend=plugged:{name}", *options, known)
+    (line,) = verdicts.values()
+    if name == "evil":
+        assert line["status"] == "known"
+        assert line["examples"]["excused"] == line["excuses"][0]["excused"] > 1
+        result.stdout.fnmatch_lines(["*1 known*"])
+    else:
+        assert line["status"] == "passed"
+        assert line["examples"]["left_out"] == line["excuses"][0]["left_out"] > 1
+        assert "left out" in line["message"]
+    # The pinned case ends a copy of the process, and the process where no copy lives. Another one,
+    # pytest itself, plans the run.
+    assert len(starts.read_text().splitlines()) == 1 + processes
+    if name == "evil":
+        # A faithful implementation in its place: the entry is stale.
+        _, verdicts = suite(*options, known)
+        (verdict,) = verdicts.values()
+        assert "stale known failure" in verdict["message"]
+
+
+def test_a_failure_that_ends_the_process_while_it_shrinks_is_a_failure(suite: Any) -> None:
+    _, verdicts = suite(
+        "--conformance-backend=plugged:late", "--conformance-layer=Linear",
+        "--conformance-check=values",
+    )  # fmt: skip
+    (verdict,) = verdicts.values()
+    assert verdict["status"] == "failed"
+    assert verdict["call"].startswith("Linear(1, 2)")
+
+
+WORN = """
+import conformance.engine as engine
+from conformance.backends import ModuleBackend
+
+honest, summed_up = engine.columns, []
+
+def columns(cases):
+    summed_up.append(1)
+    if len(summed_up) > LIMIT:
+        raise ERROR("nothing left")
+    return honest(cases)
+
+engine.columns = columns
+worn = ModuleBackend("worn")
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "limit", "statuses"),
+    [
+        ("MemoryError", 1, ["passed"] * 3),
+        ("MemoryError", 0, ["crashed"] * 2),
+        ("KeyError", 1, ["passed", "crashed", "passed"]),
+    ],
+)
+def test_a_process_in_which_the_suite_fails_judges_no_other_item(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    error: str,
+    limit: int,
+    statuses: list[str],
+) -> None:
+    plug_in(pytester, monkeypatch, WORN.replace("LIMIT", str(limit)).replace("ERROR", error))
+    child = Child("plugged:worn", 5, 0, (), Limits(60.0))
+    engine = IsolatedEngine(child, "worn", 5, 0)
+    item = Item("Identity", "values", "float32", "cpu")
+    found = [engine.run(item) for _ in statuses]
+    engine.close()
+    # Memory that earlier items took does not count against the item; nothing else is passed over.
+    assert [verdict.status for verdict in found] == statuses
+    said = [str(verdict.message) for verdict in found if verdict.status == "crashed"]
+    assert [("the suite's own code failed" in m, "nothing left" in m) for m in said] == [
+        (True, True)
+    ] * statuses.count("crashed")
+
+
+def test_without_isolation_items_run_in_pytests_process(
+    pytester: pytest.Pytester, suite: Any
+) -> None:
+    result = pytester.runpytest_subprocess(
+        "--pyargs", "conformance.suite", EVIL, "--conformance-layer=Bilinear",
+        "--conformance-check=values", "--conformance-isolation=none",
+    )  # fmt: skip
+    assert result.ret == 3  # the backend's own, its os._exit
+
+
+def test_journal_outlives_its_writer(tmp_path: Path) -> None:
+    writer = Journal(tmp_path / "journal")
+    assert writer.read() == Entry()
+    writer.note("checking", 17, 5)
+    writer.close()
+    assert Journal(tmp_path / "journal").read() == Entry("checking", 17, 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("total", "workers", "share"),
+    [
+        (10 * LEAST, 1, 8 * LEAST),
+        (10 * LEAST, 2, 4 * LEAST),
+        (10 * LEAST, 0, 8 * LEAST),
+        (10 * LEAST, 16, LEAST),
+        (LEAST // 2, 1, LEAST),
+        (None, 2, None),
+    ],
+)
+def test_workers_share_the_memory(
+    monkeypatch: pytest.MonkeyPatch, total: int | None, workers: int, share: int | None
+) -> None:
+    monkeypatch.setattr(limits, "_memory", lambda: total)
+    assert limits.share_of_memory(workers) == share
+
+
+def test_memory_of_this_machine_is_told() -> None:
+    told = Path("/proc/meminfo")
+    if not told.is_file():
+        pytest.skip("no /proc/meminfo to compare with")
+    kilobytes = int(told.read_text(encoding="ascii").split("MemTotal:")[1].split()[0])
+    found = limits._memory()
+    assert found is not None
+    assert 0 < found <= kilobytes * 1024
+
+
+class _Compiler(ModuleBackend):
+    compile_seconds = 0.5
+
+
+def test_a_pinned_hang_has_the_time_of_compiling_in_its_copy() -> None:
+    item = Item("Linear", "values", "float32", "cpu")
+    case = json.dumps(encode_case(cases("Linear")[0]))
+    entry = "[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\nstatus = 'hung'\n"
+    known = parse(f"{entry}when = {{ in_features = '>1' }}\ncase = '{case}'", "here")
+    asked: list[float] = []
+
+    def copied(run: Any, seconds: float) -> Outcome:
+        asked.append(seconds)
+        return Outcome("passed") if len(asked) <= 2 else Outcome("hung")
+
+    for backend in (_Compiler("compiler"), torch_backend):
+        asked.clear()
+        engine = Engine(backend, 20, 0, known, note=lambda *said: None, copied=copied)
+        assert engine.run(item).status == "known"
+        more = DOZEN * 0.5 if isinstance(backend, _Compiler) else 0.0
+        # A plain case has to live in two copies; then come the pinned case and those drawn.
+        assert asked[:2] == [ALLOWED["crashed"] + more] * 2
+        assert set(asked[2:]) == {ALLOWED["hung"] + more}
+
+
+@pytest.mark.parametrize("check", ["values", "errors"])
+def test_copies_that_hang_once_their_process_has_computed_are_not_trusted(check: str) -> None:
+    item = Item("Linear", check, "float32", "cpu")
+    when = "{ in_features = '>1' }" if check == "values" else "{ broken = '*' }"
+    known = parse(
+        f"[[known]]\nlayer = 'Linear'\ncheck = '{check}'\nreason = 'none'\nstatus = 'crashed'\n"
+        f"strict = false\nwhen = {when}",
+        "here",
+    )
+    computed: list[str] = []
+
+    class Threaded(ModuleBackend):
+        """Starts threads with its first call, as MLX does; a refused call is none."""
+
+        def build(self, call: Call) -> Any:
+            layer = super().build(call)
+            forward = layer._forward
+
+            def noted(*inputs: Any, **keywords: Any) -> Any:
+                result = forward(*inputs, **keywords)
+                computed.append(call.layer)
+                return result
+
+            layer._forward = noted
+            return layer
+
+    def copied(run: Any, seconds: float) -> Outcome:
+        before = len(computed)
+        outcome = run()
+        hangs = before and len(computed) > before
+        del computed[before:]
+        return Outcome("hung") if hangs else outcome
+
+    engine = Engine(Threaded("threaded"), 20, 0, known, note=lambda *said: None, copied=copied)
+    verdict = engine.run(item)
+    assert verdict.status != "failed"
+    assert verdict.examples.left_out > 0
+    assert verdict.examples.excused == 0
+
+
+def test_a_reproducer_of_a_death_says_when_the_check_makes_more_calls() -> None:
+    trial = Trial(torch_backend, CATALOGUE["Linear"], cases("Linear")[0])
+    said = "The check makes more calls than this"
+    assert said in reproducer(trial, "layout", "it died", deadly=True)
+    assert said not in reproducer(trial, "values", "it died", deadly=True)
+
+
+MORTAL = """
+import os, time
+from types import SimpleNamespace
+import torch
+from conformance.backends import ModuleBackend
+
+class Mortal(torch.nn.Linear):
+    def forward(self, input):
+        if self.out_features > 3 and self.in_features > 1:
+            os.abort() if KIND == "crash" else time.sleep(1e6)
+        y = super().forward(input)
+        return y if self.bias is not None else y + 1
+
+Mortal.__name__ = Mortal.__qualname__ = "Linear"
+mortal = ModuleBackend("mortal", nn=SimpleNamespace(Linear=Mortal))
+based = ModuleBackend("based", nn=SimpleNamespace(Linear=Mortal), base="plugged:mortal")
+"""
+
+
+@pytest.mark.parametrize(("kind", "status"), [("crash", "crashed"), ("hang", "hung")])
+def test_the_other_cases_of_an_item_are_judged_after_the_process_is_lost(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, suite: Any, kind: str, status: str
+) -> None:
+    pytester.makepyfile(plugged=f"KIND = {kind!r}\n{MORTAL}", patient=PATIENT)
+    _, verdicts = suite(
+        "-p", "patient", "--conformance-backend=plugged:mortal", "--conformance-layer=Linear",
+        "--conformance-check=shape,values", "--conformance-timeout=4", "--conformance-examples=60",
+    )  # fmt: skip
+    shape, values = verdicts["Linear-shape-float32-cpu"], verdicts["Linear-values-float32-cpu"]
+    assert shape["status"] == status
+    # Shrunk: no plainer case is lost.
+    assert shape["call"].startswith("Linear(2, 4")
+    assert shape["examples"]["checked"] > 10 or shape["examples"]["left_out"] > 10
+    # What one check lost, the other does not wait for; what else is wrong it tells.
+    assert values["status"] == "failed"
+    assert "wrong of" in values["message"]
+    assert values["examples"]["lost"] >= 1
+    assert "see Linear-shape-float32-cpu" in values["message"]
+
+
+def test_what_ends_the_base_alike_is_inherited(pytester: pytest.Pytester, suite: Any) -> None:
+    pytester.makepyfile(plugged=f"KIND = 'crash'\n{MORTAL}", patient=PATIENT)
+    _, verdicts = suite(
+        "-p", "patient", "--conformance-backend=plugged:based", "--conformance-layer=Linear",
+        "--conformance-check=shape", "--conformance-examples=60",
+    )  # fmt: skip
+    (verdict,) = verdicts.values()
+    assert verdict["status"] == "known"
+    assert [excuse["base"] for excuse in verdict["excuses"]] == ["plugged:mortal"]

@@ -1,0 +1,110 @@
+"""The least looser declaration is found, in few tries, and none for what is no matter of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from conformance.backends import ModuleBackend
+from conformance.failures.looser import LADDER, looser
+from conformance.model.case import Call, Case, Numerics
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+from conformance.run.trial import Failure
+
+
+class _Tried:
+    """Passes where a rule says so, and counts."""
+
+    def __init__(self, rule: Any) -> None:
+        self._rule, self.asked = rule, list[Numerics]()
+
+    def __call__(self, numerics: Numerics) -> bool:
+        self.asked.append(numerics)
+        return bool(self._rule(numerics))
+
+
+@pytest.mark.parametrize("needed", LADDER)
+def test_least_accuracy_of_tanh_is_found_in_a_dozen_tries(needed: int) -> None:
+    tried = _Tried(lambda n: n.tanh_ulp >= needed)
+    assert looser(tried, None) == f"within tanh_ulp = {needed}"
+    assert len(tried.asked) <= 12
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (lambda n: n.sigmoid_ulp > 8, "within sigmoid_ulp = 10"),
+        (
+            lambda n: n.sigmoid_ulp > 5 and n.tanh_ulp > 6.5,
+            "within tanh_ulp = 7 and sigmoid_ulp = 7",
+        ),
+        (lambda n: n.flush_to_zero, "within flush_to_zero = True"),
+        (lambda n: n.accumulation is not None, "within accumulation = 'float32'"),
+        (lambda n: n.accumulation == "bfloat16", "within accumulation = 'bfloat16'"),
+        (lambda n: n.tanh_ulp > 40, None),
+        (lambda n: False, None),
+    ],
+)
+def test_each_kind_of_declaration_is_tried(rule: Any, said: str | None) -> None:
+    tried = _Tried(rule)
+    assert looser(tried, None) == said
+    assert len(tried.asked) <= 12
+
+
+def test_what_is_declared_stays_and_is_not_proposed_again() -> None:
+    declared = Numerics(
+        tanh_ulp=7.0, flush_to_zero=True, accumulation="float16", inexact=("winograd",)
+    )
+    tried = _Tried(lambda n: False)
+    assert looser(tried, declared) is None
+    assert all(n.flush_to_zero and n.inexact and n.tanh_ulp >= 7 for n in tried.asked)
+    assert {n.accumulation for n in tried.asked} == {"float16", "bfloat16"}
+    assert looser(lambda n: n.tanh_ulp > 7.5, declared) == "within tanh_ulp = 8"
+    everything = replace(declared, tanh_ulp=99.0, sigmoid_ulp=99.0, accumulation="bfloat16")
+    assert looser(lambda n: True, everything) is None
+
+
+class GRUCell(torch.nn.GRUCell):
+    """Its tanh is 5 units in the last place too large."""
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """As the documentation says."""
+        h = input.new_zeros(*input.shape[:-1], self.hidden_size) if hx is None else hx
+        a = torch.nn.functional.linear(input, self.weight_ih, self.bias_ih).chunk(3, -1)
+        b = torch.nn.functional.linear(h, self.weight_hh, self.bias_hh).chunk(3, -1)
+        r, z = torch.sigmoid(a[0] + b[0]), torch.sigmoid(a[1] + b[1])
+        n = torch.tanh(a[2] + r * b[2])
+        inside = (n.abs() > 0) & (n.abs() < 0.999)
+        far = n
+        for _ in range(5):
+            far = torch.nextafter(far, n.sign())
+        n = torch.where(inside, far, n)
+        return n + z * (h - n)
+
+
+def test_a_tanh_that_errs_by_five_units_is_told() -> None:
+    backend = ModuleBackend("coarse", nn=SimpleNamespace(GRUCell=GRUCell))
+    # r = ½, z = 0 and h' = n = tanh 0.5625, a little above ½: there a unit in the last place is
+    # 2u·n. Of 5 of them, 10u·n, the sums of the blend have 3u·n, as much as 1.5.
+    state = {
+        "weight_ih": np.array([[0.0], [-800.0], [0.5625]]), "weight_hh": np.zeros((3, 1)),
+        "bias_ih": np.zeros(3), "bias_hh": np.zeros(3),
+    }  # fmt: skip
+    call = Call("GRUCell", {"input_size": 1, "hidden_size": 1}, state, "float32", "cpu")
+    case = Case(call, (np.ones((1, 1)), np.zeros((1, 1))))
+    engine, item = Engine(backend, 1, 0), Item("GRUCell", "values", "float32", "cpu")
+
+    def tried(numerics: Numerics) -> bool:
+        try:
+            return engine.try_case(item, case, numerics).comparisons > 0
+        except Failure:
+            return False
+
+    assert not tried(Numerics())
+    assert looser(tried, None) == "within tanh_ulp = 4"

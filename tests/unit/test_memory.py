@@ -1,0 +1,189 @@
+"""What a run keeps in memory, and what not."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support import cases, plug_in
+
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks import CHECKS
+from conformance.isolation.isolated import GROWN, IsolatedEngine
+from conformance.isolation.limits import Limits
+from conformance.isolation.process import Child
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.case import Case
+from conformance.model.encoding import encode_case
+from conformance.run import drawing
+from conformance.run import trial as trials
+from conformance.run.cases import KEPT, KEPT_OF_MANY, MANY, Cases
+from conformance.run.drawing import draw_cases
+from conformance.run.planning import Item
+from conformance.run.trial import Failure, Inapplicable, Trial
+
+HOARDER = """
+import numpy as np
+from conformance.backends import ModuleBackend
+
+with open("starts", "a") as starts:
+    print(file=starts)
+
+class Hoarder(ModuleBackend):
+    held = []
+
+    def build(self, call):
+        if not self.held:
+            self.held.append(np.ones(GROWN // 8 + 1))
+        return super().build(call)
+
+hoarder = Hoarder("hoarder")
+"""
+
+
+@pytest.mark.parametrize(
+    ("values", "examples", "held", "processes"),
+    [(1, 5, GROWN, 2), (2, 5, GROWN, 1), (1, 5, 0, 1), (1, MANY + 1, 0, 2)],
+)
+def test_a_process_that_has_grown_is_ended_between_layers(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    values: int,
+    examples: int,
+    held: int,
+    processes: int,
+) -> None:
+    plug_in(pytester, monkeypatch, HOARDER.replace("GROWN", str(held)))
+    child = Child("plugged:hoarder", examples, 0, (), Limits(60.0))
+    engine = IsolatedEngine(child, "hoarder", examples, 0, values=values)
+    for layer, check in (("Identity", "shape"), ("Identity", "values"), ("Linear", "values")):
+        assert engine.run(Item(layer, check, "float32", "cpu")).status == "passed"
+    engine.close()
+    assert len((pytester.path / "starts").read_text()) == processes
+
+
+LIMITS = """
+import os
+from conformance.backends import ModuleBackend
+
+class Limits(ModuleBackend):
+    def build(self, call):
+        raise ValueError("-".join(os.environ.get(name, "none") for name in NAMES))
+
+limits = Limits("limits")
+"""
+
+
+@pytest.mark.parametrize(
+    ("examples", "given", "said"),
+    [
+        (MANY, None, "none-none-none"),
+        (MANY + 1, None, "128-32-4194304"),
+        (MANY + 1, "7", "7-32-4194304"),
+    ],
+)
+def test_long_runs_keep_neither_kernels_that_serve_no_other_check_nor_free_memory(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    examples: int,
+    given: str | None,
+    said: str,
+) -> None:
+    names = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY", "MALLOC_MMAP_THRESHOLD_")
+    plug_in(pytester, monkeypatch, LIMITS.replace("NAMES", repr(names)))
+    for name in names:
+        monkeypatch.setenv(name, "")  # so that it is gone again after the test
+        monkeypatch.delenv(name)
+    if given is not None:
+        monkeypatch.setenv(names[0], given)
+    result = pytester.runpytest_inprocess(
+        "--pyargs", "conformance.suite", "--conformance-backend=plugged:limits",
+        "--conformance-layer=Identity", "--conformance-check=shape", "--conformance-dtype=float32",
+        f"--conformance-examples={examples}",
+    )  # fmt: skip
+    assert f"build raised ValueError: {said}" in result.stdout.str()
+
+
+def test_small_answers_of_the_oracle_are_kept_beyond_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trials, "KEPT", 0)
+    drawn = draw_cases("Linear", "float32", 3, 12345)
+    for small, kept in ((8192, True), (-1, False)):
+        monkeypatch.setattr(trials, "SMALL", small)
+        monkeypatch.setattr(trials, "_EXPECTED", weakref.WeakKeyDictionary())
+        answers = [
+            Trial(torch_backend, CATALOGUE["Linear"], drawn[0]).expected[0] for _ in range(2)
+        ]
+        assert (answers[0] is answers[1]) is kept
+
+
+def test_a_failure_does_not_keep_what_the_call_held() -> None:
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def hoard() -> None:
+        array = np.ones(9)
+        held.append(weakref.ref(array))
+        raise MemoryError
+
+    trial = Trial(torch_backend, CATALOGUE["Linear"], cases("Linear")[0])
+    with pytest.raises(Failure, match="build raised MemoryError") as caught:
+        trial.step("build", hoard)
+    assert caught.value.__cause__ is not None
+    assert held[0]() is None
+
+
+@pytest.mark.parametrize("check", [name for name, facts in CHECKS.items() if not facts.invalid])
+@pytest.mark.parametrize("layer", ["Conv2d", "GRU"])
+def test_a_check_leaves_nothing_that_only_the_collector_of_cycles_can_free(
+    layer: str, check: str
+) -> None:
+    def run(drawn: Sequence[Case]) -> int:
+        compared = 0
+        for case in drawn:
+            with suppress(Failure, Inapplicable):
+                trial = Trial(torch_backend, CATALOGUE[layer], case, numerics)
+                compared += CHECKS[check].run(trial).comparisons > 0
+        return compared
+
+    numerics, drawn = torch_backend.numerics("bfloat16"), cases(layer, "bfloat16", 12)
+    run(drawn[:1])  # what is imported at the first call leaves cycles of its own
+    gc.collect()
+    gc.disable()
+    try:
+        assert run(drawn) > 6
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(("examples", "kept"), [(MANY, KEPT), (MANY + 1, KEPT_OF_MANY)])
+def test_of_many_examples_fewer_lie_in_memory(
+    monkeypatch: pytest.MonkeyPatch, examples: int, kept: int
+) -> None:
+    monkeypatch.setattr(drawing, "_run", lambda *_, **__: None)
+    monkeypatch.setattr(drawing, "Cases", lambda size: [size])
+    assert drawing.draw_cases("Identity", "float32", examples, 98765) == [kept]
+
+
+def test_cases_that_find_no_room_in_memory_are_read_back_as_they_were() -> None:
+    drawn = [*cases("Conv3d", "float32", 40), *cases("LSTM", "float16", 40)]
+    exact = np.array([-0.0, np.nan, np.inf] * 4096)
+    drawn.append(replace(drawn[-1], inputs=(exact, None)))
+    stored = Cases(kept=0)
+    for case in drawn:
+        stored.add(case)
+    order = [*range(40, 81), *range(40)]
+    assert [encode_case(stored[k]) for k in order] == [encode_case(drawn[k]) for k in order]
+    (x, left_out) = stored[80].inputs
+    assert x is not None
+    assert x.tobytes() == exact.tobytes()
+    assert left_out is None
+    assert stored[0] is drawn[0], "what is small lies in memory"
+    assert stored[80] is not drawn[80]
+    assert [case.seed for case in stored[78:]] == [case.seed for case in drawn[78:]]

@@ -1,0 +1,151 @@
+"""What a failing verdict tells beyond its minimal case: needs, shares, what was drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import buggy
+import pytest
+import torch
+from conformance.reports import summary
+from conformance.reports.causes import independent_of, needed
+from support import cases
+
+from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.failures.needs import changes
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.case import DIGITS, Column, Verdict
+from conformance.model.describe import case_text
+from conformance.run.drawn import OTHER, columns, run_lengths
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+
+
+def _verdict(backend: Any, layer: str, check: str = "values") -> Verdict:
+    return Engine(backend, 60, 0).run(Item(layer, check, "float32", "cpu"))
+
+
+def _backend(layer: str, wrong: Callable[[Any, torch.Tensor], bool]) -> ModuleBackend:
+    base = getattr(torch.nn, layer)
+
+    class Wrong(base):  # type: ignore[misc, valid-type]
+        def forward(self, input: torch.Tensor, *rest: Any) -> Any:
+            result = super().forward(input, *rest)
+            if not wrong(self, input):
+                return result
+            return (result[0] + 1, *result[1:]) if isinstance(result, tuple) else result + 1
+
+    Wrong.__name__ = Wrong.__qualname__ = layer
+    return ModuleBackend("wrong", nn=SimpleNamespace(**{layer: Wrong}))
+
+
+def test_a_bug_of_two_arguments_needs_both_and_no_other() -> None:
+    verdict = _verdict(buggy.grouped_dilation, "Conv2d")
+    assert set(needed(verdict)) == {"groups > 1", "dilation > 1"}
+    assert {"bias", "padding"} <= set(independent_of(verdict))
+    (cluster,) = summary.clusters([verdict])
+    assert set(cluster.needs) == {"groups > 1", "dilation > 1"}
+
+
+def _run(*verdicts: Verdict) -> Any:
+    from test_report import run_of
+
+    return run_of(*verdicts)
+
+
+@pytest.mark.parametrize(
+    ("layer", "wrong", "phrases"),
+    [
+        ("LSTM", lambda m, x: m.bidirectional and m.bias, {"bidirectional=True", "bias=True"}),
+        ("Linear", lambda m, x: m.bias is not None, {"bias=True"}),
+        ("Conv1d", lambda m, x: True, set()),
+        ("Conv2d", lambda m, x: m.padding == "same", {"padding='same'"}),
+    ],
+)  # fmt: skip
+def test_needs_are_told_in_words(layer: str, wrong: Any, phrases: set[str]) -> None:
+    verdict = _verdict(_backend(layer, wrong), layer)
+    assert verdict.status == "failed"
+    assert set(needed(verdict)) == phrases
+    assert not phrases & set(independent_of(verdict))
+
+
+def test_changed_cases_are_valid_calls() -> None:
+    """torch takes them, and the check passes: no need is told of a call that nobody may make."""
+    engine = Engine(torch_backend, 1, 0)
+    for layer in (
+        "Conv1d",
+        "LazyConv2d",
+        "functional.conv2d",
+        "ConvTranspose2d",
+        "LSTM",
+        "GRUCell",
+        "Linear",
+        "Bilinear",
+    ):
+        count = 0
+        for case in cases(layer, "float32", 30):
+            for change in changes(case):
+                outcome = engine.outcome(Item(layer, "shape", "float32", "cpu"), change.case)
+                assert outcome.status == "passed", (case_text(case), change.argument, outcome)
+                count += outcome.comparisons > 0
+        assert count >= 30, layer
+
+
+def test_a_failing_item_counts_which_of_its_examples_fail() -> None:
+    verdict = _verdict(buggy.grouped_dilation, "Conv2d")
+    examples = verdict.examples
+    assert (examples.drawn, examples.checked) == (60, 60)
+    assert 0 < examples.failed < 30
+    assert verdict.outcomes.count("f") > 1
+    (space,) = summary.spaces(_run(verdict))
+    assert (space.cases, space.failed) == (60, examples.failed)
+    dilation = next(a for a in space.arguments if a.name == "dilation")
+    plain = next(value for value in dilation.values if value.text == "1")
+    assert plain.failed == 0
+    assert plain.cases > 0
+    assert sum(value.failed for value in dilation.values) == examples.failed
+
+
+def test_cases_are_described() -> None:
+    engine = Engine(torch_backend, 20, 0)
+    first, second, errors = (
+        engine.run(Item("Linear", check, "float32", "cpu"))
+        for check in ("shape", "values", "errors")
+    )
+    assert first.drawn is not None
+    assert second.drawn == first.drawn
+    assert errors.drawn is not None
+    assert set(errors.drawn) == {"broken constraint"}
+    assert len(first.drawn["bias"].cases) == 20
+    assert second.worst is not None
+    assert second.worst.startswith("Linear(")
+    assert sum(second.ratios.values()) > 0
+
+
+@pytest.mark.parametrize("layer", CATALOGUE)
+def test_every_layer_can_be_described(layer: str) -> None:
+    drawn = cases(layer, "float32", 30)
+    found = columns(drawn)
+    assert found["regime"].texts(30) == [str(case.labels["regime"]) for case in drawn]
+    for name, column in found.items():
+        assert len(column.cases) == 30, name
+        assert set(column.texts(30)) == set(column.values), name
+
+
+def test_more_values_than_digits_share_the_last() -> None:
+    plain = cases("Linear")[0]
+    size = len(DIGITS) + 3
+    drawn = tuple(replace(plain, labels={"regime": str(k)}) for k in range(size))
+    column = columns(drawn)["regime"]
+    own = len(DIGITS) - 1
+    assert column.values == (*map(str, range(own)), OTHER)
+    assert column.texts(size) == [*map(str, range(own)), *[OTHER] * (size - own)]
+
+
+def test_cases_that_a_column_does_not_tell_of_are_unknown() -> None:
+    assert Column(("a", "b"), "01z").texts(4) == ["a", "b", "?", "?"]
+    assert run_lengths("ppfp") == "2p1f1p"

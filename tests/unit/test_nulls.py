@@ -1,0 +1,87 @@
+"""Backends that a conformance suite must never pass: each fails `values` for every layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from support import LAYERS, Search, Spoiled, first_failure
+
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.model.case import Call, Numerics, Unsupported
+
+
+def _zeros(y: Any, inputs: Any) -> Any:
+    return torch.zeros_like(y)
+
+
+def _mean(y: Any, inputs: Any) -> Any:
+    if not y.is_floating_point() or y.numel() == 0:
+        return y
+    return torch.full_like(y, float(y.double().mean()))
+
+
+def _nan(y: Any, inputs: Any) -> Any:
+    return torch.full_like(y, float("nan")) if y.is_floating_point() else torch.zeros_like(y)
+
+
+def _echo(y: Any, inputs: Any) -> Any:
+    return next((x for x in inputs if x is not None and x.shape == y.shape), y)
+
+
+def _scaled(y: Any, inputs: Any) -> Any:
+    return y * 1.001 if y.is_floating_point() else y
+
+
+NULLS = {"zeros": _zeros, "mean": _mean, "nan": _nan, "echo": _echo, "times 1.001": _scaled}
+EXCEPTED = {("Identity", "echo")}
+
+
+@pytest.mark.parametrize("null", NULLS)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_null_backend_fails_values(layer: str, null: str) -> None:
+    if (layer, null) in EXCEPTED:
+        assert first_failure(Spoiled(null, NULLS[null]), layer, "values").passed
+        return
+    for dtype in ("float32", "bfloat16")[: 1 if null == "times 1.001" else 2]:
+        found = first_failure(Spoiled(null, NULLS[null]), layer, "values", dtype)
+        assert "the worst of" in found.said, dtype
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_faithful_backend_passes(layer: str) -> None:
+    for dtype in ("float32", "bfloat16"):
+        for check in ("shape", "values", "gradients"):
+            found = first_failure(torch_backend, layer, check, dtype, examples=60)
+            assert found.passed, (dtype, check, found)
+
+
+def _declining(call: Call) -> Any:
+    raise Unsupported("all")
+
+
+def test_where_nothing_is_compared_nothing_passes() -> None:
+    declining = Spoiled("declining", lambda y, inputs: y)
+    declining.build = _declining  # type: ignore[method-assign]
+    assert first_failure(declining, "Linear", "values", examples=20) == Search(declined=20)
+    unbounded = Spoiled("unbounded", lambda y, inputs: y)
+    unbounded.numerics = lambda dtype: Numerics(unit_roundoff=float("inf"))  # type: ignore[method-assign]
+    found = first_failure(unbounded, "functional.bilinear", "values", examples=20)
+    assert found == Search(empty=20)
+    assert not found.passed
+    assert not Search(declined=20).passed
+    assert not Search(known=20).passed
+    assert not Search(beside=20).passed
+    assert not Search(compared=3, comparisons=9, declined=2, empty=1).passed
+    assert Search(compared=4, comparisons=9, declined=2, empty=1).passed
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_shape_fails_where_a_dimension_dtype_or_output_is_off(layer: str) -> None:
+    flat = Spoiled("flat", lambda y, inputs: y.reshape(-1, 1, 1, 1, 1, 1))
+    assert first_failure(flat, layer, "shape", examples=20).said.startswith("shape of")
+    wide = Spoiled("wide", lambda y, inputs: y.double())
+    assert first_failure(wide, layer, "shape", examples=20).said.startswith("dtype of")
+    nothing = Spoiled("nothing", lambda y, inputs: None)
+    assert first_failure(nothing, layer, "shape", examples=20).said

@@ -1,0 +1,97 @@
+"""The oracles against brute-force loops written apart from them, and against torch in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brute_force.oracles as brute_force
+import numpy as np
+import pytest
+from support import LAYERS, cases, first_failure
+
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.layers.catalogue import CATALOGUE
+from conformance.model.case import Case
+from conformance.run.trial import Trial
+
+TINY = 400  # elements of the largest array that a loop in Python is given
+
+
+def reference(case: Case) -> tuple[np.ndarray, ...]:
+    """A case's outputs by brute force.
+
+    Args:
+        case: of any layer.
+    """
+    call, inputs = case.call, case.inputs
+    name = call.layer.removeprefix("functional.").removeprefix("Lazy")
+    arguments = {**call.arguments, **case.keywords}
+    state = call.state
+    if name == "Identity":
+        return (inputs[0],)
+    if name.lower().startswith("conv"):
+        weight, bias = (state["weight"], state.get("bias")) if state else inputs[1:]
+        names = ("stride", "padding", "dilation", "groups", "padding_mode")
+        function: Any = brute_force.conv
+        if "ranspose" in name:
+            names = ("stride", "padding", "output_padding", "dilation", "groups", "output_size")
+            function = brute_force.conv_transpose
+        chosen = {key: arguments[key] for key in names if key in arguments}
+        return (function(inputs[0], weight, bias, **chosen),)
+    if name in ("Linear", "linear"):
+        weight, bias = (state["weight"], state.get("bias")) if state else inputs[1:]
+        return (brute_force.linear(inputs[0], weight, bias),)
+    if name in ("Bilinear", "bilinear"):
+        weight, bias = (state["weight"], state.get("bias")) if state else inputs[2:]
+        return (brute_force.bilinear(inputs[0], inputs[1], weight, bias),)
+    if name.endswith("Cell"):
+        weights = [state.get(key) for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        if name == "LSTMCell":
+            return tuple(brute_force.lstm_cell(*inputs, *weights))
+        if name == "GRUCell":
+            return (brute_force.gru_cell(*inputs, *weights),)
+        nonlinearity = arguments.get("nonlinearity", "tanh")
+        return (brute_force.rnn_cell(*inputs, *weights, nonlinearity),)
+    h_0, c_0 = (*inputs[1:], None, None)[:2]
+    facts = {
+        "num_layers": 1,
+        "bias": True,
+        "batch_first": False,
+        "bidirectional": False,
+        **arguments,
+    }
+    for key in ("input_size", "hidden_size", "dropout"):
+        facts.pop(key, None)
+    return tuple(brute_force.recurrent(name, state, inputs[0], h_0, c_0, **facts))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_oracle_agrees_with_brute_force(layer: str) -> None:
+    compared = 0
+    for case in cases(layer, "float64", 120):
+        arrays = case.operands
+        if max(x.size for x in arrays) > TINY or case.labels["regime"] in ("large", "subnormal"):
+            continue
+        expected = Trial(torch_backend, CATALOGUE[layer], case).expected
+        brutes = reference(case)
+        assert len(expected) == len(brutes)
+        for oracle, brute in zip(expected, brutes, strict=True):
+            assert oracle.shape == brute.shape, case
+            bounded = np.isfinite(oracle.error)
+            near = np.abs(oracle.value - brute) <= oracle.error
+            assert (near | (oracle.value == brute))[bounded].all(), case
+            compared += np.count_nonzero(bounded)
+    assert compared > 100
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_oracle_agrees_with_torch_float64(layer: str) -> None:
+    found = first_failure(torch_backend, layer, "values", "float64", examples=60, seed=5)
+    assert found.passed, found
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_shape_formula_is_that_of_the_values(layer: str) -> None:
+    for case in cases(layer, "float32", 60):
+        trial = Trial(torch_backend, CATALOGUE[layer], case)
+        assert trial.shapes == tuple(y.shape for y in trial.expected)

@@ -1,0 +1,18 @@
+"""`benchmarks/speed.py` runs, and counts the kinds of work apart."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "speed.py"
+
+
+def test_replay_counts_every_kind_of_work() -> None:
+    command = [sys.executable, str(SCRIPT), "--replay", "Linear", "--dtype", "float32"]
+    answer = subprocess.run([*command, "--examples", "5"], capture_output=True, check=True)
+    spent = json.loads(answer.stdout)
+    assert set(spent) == {"drawing", "build", "call", "oracle", "comparison"}
+    assert all(seconds > 0 for seconds in spent.values())

@@ -1,0 +1,379 @@
+"""What a verdict says: every cause, what is inherited, how much it rests on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from support import Spoiled, cases
+
+from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.backends.declared import accepted_by, base_of
+from conformance.backends.registry import BackendError
+from conformance.checks import EVERY_CHECK
+from conformance.failures.excuses import Excuses
+from conformance.failures.known import KnownError, parse, read, shipped
+from conformance.model.case import Call, Unsupported, Verdict
+from conformance.model.encoding import encode_case
+from conformance.run.drawing import draw_cases
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+from conformance.run.stream import ROUNDS, needed, structures
+
+
+def _run(backend: Any, layer: str, check: str, known: Any = (), examples: int = 100) -> Verdict:
+    return Engine(backend, examples, 0, known).run(Item(layer, check, "float32", "cpu"))
+
+
+# --- a faithful look-alike, and a bug in it ---
+
+
+def _subclassed() -> Any:
+    names = [name for name in dir(torch.nn) if isinstance(getattr(torch.nn, name), type)]
+    return SimpleNamespace(
+        **{name: type(name, (getattr(torch.nn, name),), {}) for name in names if name != "Module"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("layer", "check"),
+    [("LazyConv1d", "state"), ("LazyConvTranspose2d", "errors"), ("Conv2d", "values")],
+)
+def test_a_look_alike_inherits_what_torch_does(layer: str, check: str) -> None:
+    plain = ModuleBackend("alike", nn=_subclassed(), functional=torch.nn.functional)
+    based = ModuleBackend("alike", nn=_subclassed(), base="torch")
+    known = read("alike", base="torch")
+    alone, verdict = _run(plain, layer, check), _run(based, layer, check, known)
+    if check == "values":
+        assert (alone.status, verdict.status) == ("passed", "passed")
+        return
+    assert (alone.status, alone.reference) == ("failed", "torch: same")
+    assert verdict.status == "known", verdict.message
+    assert {excuse.base for excuse in verdict.excuses if excuse.excused} == {"torch"}
+    assert "inherited from torch" in str(verdict.message)
+
+
+def test_a_bug_in_the_items_that_torch_fails_is_the_look_alikes_own() -> None:
+    class Conv1d(torch.nn.LazyConv1d):
+        def state_dict(self, *arguments: Any, **keywords: Any) -> Any:
+            found = super().state_dict(*arguments, **keywords)
+            found.pop("bias", None)
+            return found
+
+    Conv1d.__name__ = Conv1d.__qualname__ = "LazyConv1d"
+    backend = ModuleBackend("alike", nn=SimpleNamespace(LazyConv1d=Conv1d), base="torch")
+    verdict = _run(backend, "LazyConv1d", "state", read("alike", base="torch"))
+    assert verdict.status == "failed"
+    assert verdict.reference == "torch: differs"
+    assert verdict.examples.failed > verdict.examples.excused
+
+
+def test_a_strict_entry_of_the_base_excuses_nothing_that_the_base_does_right() -> None:
+    entry = parse('[[known]]\nlayer = "Conv2d"\ncheck = "values"\nreason = "all"\n', "here")[0]
+    inherited = (replace(entry, backend="*", base="torch"),)
+
+    class Wrong(Spoiled):
+        base = "torch"
+
+    verdict = _run(Wrong("wrong", lambda y, _: y + 1), "Conv2d", "values", inherited)
+    assert (verdict.status, verdict.reference) == ("failed", "torch: differs")
+    own = (replace(entry, backend="*"),)
+    assert _run(Wrong("wrong", lambda y, _: y + 1), "Conv2d", "values", own).status == "known"
+
+
+def test_torchs_own_objects_have_base_torch_without_saying_so() -> None:
+    mixed = ModuleBackend("mixed", nn=SimpleNamespace(Conv2d=torch.nn.Conv2d, Linear=object))
+    assert mixed.inherits("Conv2d")
+    assert not mixed.inherits("Linear")
+    assert not mixed.inherits("functional.linear")
+    assert type("Sub", (ModuleBackend,), {})("sub").inherits("Conv2d") is False
+
+
+def test_a_base_or_accepts_of_another_kind_is_a_clear_error() -> None:
+    class Odd:
+        name, base, accepts = "odd", 3, (3,)
+
+    with pytest.raises(BackendError, match="base=3: expected the name of a backend"):
+        base_of(Odd(), "Linear")  # type: ignore[arg-type]
+    with pytest.raises(BackendError, match="expected names of broken constraints"):
+        accepted_by(Odd())  # type: ignore[arg-type]
+    Odd.accepts = "negative *"  # type: ignore[assignment]
+    assert accepted_by(Odd()) == ("negative *",)  # type: ignore[arg-type]
+
+
+# --- known: failed, and covered ---
+
+ENTRY = '[[known]]\nlayer = "Conv2d"\ncheck = "values"\nreason = "wrong"\n'
+
+
+def _grouped_wrong(call: Call, y: Any) -> Any:
+    return y + 1 if call.arguments.get("groups", 1) > 1 else y
+
+
+class Wrong:
+    """torch with outputs that a function of the call changes."""
+
+    name = "wrong"
+
+    def __init__(self, change: Callable[[Call, Any], Any]) -> None:
+        self._change = change
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("base", "inherits"):
+            raise AttributeError(name)
+        return getattr(torch_backend, name)
+
+    def build(self, call: Call) -> Any:
+        """torch's layer, its outputs changed."""
+        layer, change = torch_backend.build(call), self._change
+
+        class Layer:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(layer, name)
+
+            def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+                return change(call, layer(*inputs, **keywords))
+
+        return Layer()
+
+
+def test_known_needs_a_case_that_fails_as_the_entry_says() -> None:
+    backend = Wrong(_grouped_wrong)
+    covering = parse(f'{ENTRY}when = {{ groups = ">1" }}\n', "here")
+    verdict = _run(backend, "Conv2d", "values", covering)
+    (excuse,) = verdict.excuses
+    assert verdict.status == "known"
+    assert 0 < excuse.excused == verdict.examples.excused == verdict.examples.failed
+    assert excuse.excused <= excuse.covered < verdict.examples.checked
+    assert "k" in verdict.outcomes
+    assert _run(torch_backend, "Conv2d", "values", covering).status == "passed"
+    for more in ('said = "*no such words*"\n', "at_most = 0.01\n"):
+        entry = parse(f'{ENTRY}{more}when = {{ groups = ">1" }}\n', "here")
+        assert _run(backend, "Conv2d", "values", entry).status == "failed"
+    said = parse(f'{ENTRY}said = "*bound*"\nwhen = {{ groups = ">1" }}\n', "here")
+    assert _run(backend, "Conv2d", "values", said).status == "known"
+
+
+def test_at_most_allows_for_chance() -> None:
+    (entry,) = parse(f"{ENTRY}at_most = 0.1\n", "here")
+    assert not entry.is_exceeded(10, 100)
+    assert not entry.is_exceeded(20, 100)
+    assert entry.is_exceeded(40, 100)
+    assert not entry.is_exceeded(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("at_most = 0.0", "a share above 0 up to 1"),
+        ("at_most = 'some'", "expected a number"),
+        ("strict = 'no'", "expected bool"),
+        ("said = 3", "expected str"),
+    ],
+)
+def test_a_bad_field_is_named(line: str, message: str) -> None:
+    with pytest.raises(KnownError, match=f"here, entry 1.*{message}"):
+        parse(f"{ENTRY}{line}\n", "here")
+
+
+def test_an_entry_that_is_not_strict_is_never_stale() -> None:
+    case = json.dumps(encode_case(cases("Conv2d")[0]))
+    pinned = f"{ENTRY}when = {{ groups = '>99' }}\ncase = '''{case}'''\n"
+    assert "stale" in str(_run(torch_backend, "Conv2d", "values", parse(pinned, "h")).message)
+    by_chance = parse(f"{pinned}strict = false\n", "here")
+    assert _run(torch_backend, "Conv2d", "values", by_chance).status == "passed"
+
+
+def test_an_entry_over_several_checks_is_stale_only_where_none_fails() -> None:
+    case = json.dumps(encode_case(cases("Conv2d")[0]))
+    entry = f"{ENTRY}case = '''{case}'''\n".replace('"values"', '"shape,values"')
+    verdict = _run(Wrong(lambda call, y: y + 1), "Conv2d", "shape", parse(entry, "here"))
+    assert verdict.status == "passed"
+
+
+BOTH = {"stride": ">1", "dilation": ">1"}
+SAME = {"kernel_size": (1, 3), "padding": "same"}
+FACTS = [
+    ("channels_per_group % 2", "==1", {"in_channels": 2, "groups": 2}, True),
+    ("channels_per_group % 2", "==1", {"in_channels": 2, "groups": 1}, False),
+    ("windows", "==0", {"kernel_size": 1, "stride": 9, "padding": 1}, True),
+    ("windows", "==0", {"kernel_size": 1, "stride": 1, "padding": 1}, False),
+    ("output_length[-1]", "==1", {"kernel_size": (1, 4)}, True),
+    ("output_length[-1]", "==1", {"kernel_size": (4, 1)}, False),
+    ("empty", False, {}, True),
+    ("input.shape[0]", "==1", {}, True),
+    ("input.shape[9]", "==1", {}, False),
+    (
+        "dimension",
+        {"stride": ">1", "dilation": ">1"},
+        {"stride": (2, 1), "dilation": (1, 2)},
+        False,
+    ),
+    ("dimension", BOTH, {"stride": (1, 2), "dilation": (1, 2)}, True),
+    ("dimension", {"padding": ">0"}, SAME, True),
+    (
+        "dimension",
+        {"padding": ">0", "kernel_size": "==1"},
+        {"kernel_size": (1, 3), "padding": "same"},
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "wanted", "arguments", "met"), FACTS)
+def test_conditions_on_derived_facts(
+    name: str, wanted: Any, arguments: dict[str, Any], met: bool
+) -> None:
+    import numpy as np
+
+    from conformance.failures.known import Known
+    from conformance.model.case import Case
+
+    full = {"in_channels": 1, "out_channels": 1, "kernel_size": 1, **arguments}
+    x = np.ones((1, full["in_channels"], 4, 4))
+    case = Case(Call("Conv2d", full, {}, "float32", "cpu"), (x,))
+    assert Known("Conv2d", "values", "r", when={name: wanted}).covers(case) is met
+
+
+def test_conditions_on_layouts_are_held_against_the_fewest_that_fail() -> None:
+    text = ENTRY.replace("values", "layout")
+    (entry,) = parse(f'{text}when = {{ "input.layout" = "channels_last" }}\n', "here")
+    excuses = Excuses((entry,), EVERY_CHECK["layout"].relaid)
+    found = 0
+    for case in cases("Conv2d"):
+        _, layouts = EVERY_CHECK["layout"].relaid(case)  # type: ignore[misc]
+        if layouts.get("input") == "channels_last":
+            assert excuses.explaining(case, "message") is entry
+            assert excuses.explaining(case, "message", {"weight": "offset"}) is None
+            assert excuses.explaining(case, "message", {"input": "channels_last"}) is entry
+            found += 1
+    assert found
+
+
+# --- nothing hollow ---
+
+
+class Declines(Wrong):
+    """torch that declines calls for which a rule gives a reason."""
+
+    def __init__(self, rule: Callable[[Call], bool]) -> None:
+        self._rule = rule
+
+    def build(self, call: Call) -> Any:
+        """torch's layer, or no layer."""
+        if self._rule(call):
+            raise Unsupported("not this one")
+        return torch_backend.build(call)
+
+
+def test_a_backend_that_declines_three_quarters_is_asked_more() -> None:
+    def rule(call: Call) -> bool:
+        return bool(call.arguments.get("groups", 1) > 1 or call.arguments.get("dilation", 1) != 1)
+
+    verdict = _run(Declines(rule), "Conv2d", "shape")
+    asked = draw_cases("Conv2d", "float32", 100, 0)
+    share = sum(rule(case.call) for case in asked) / len(asked)
+    assert share > 0.5
+    assert verdict.status == "passed"
+    assert verdict.examples.checked >= 100
+    assert verdict.examples.drawn > 100 / (1 - share) * 0.7
+    assert verdict.thin is None
+
+
+def test_a_verdict_on_two_structures_is_thin() -> None:
+    plain = {"in_features", "out_features"}
+
+    def rule(call: Call) -> bool:
+        sizes = call.arguments.get("in_features"), call.arguments.get("out_features")
+        return set(call.arguments) != plain or max(sizes) > 1
+
+    class Narrow(Declines):
+        def build(self, call: Call) -> Any:
+            """torch's layer, for inputs of one element."""
+            layer = super().build(call)
+
+            class Layer:
+                def __getattr__(self, name: str) -> Any:
+                    return getattr(layer, name)
+
+                def __call__(self, input: Any) -> Any:
+                    if tuple(input.shape) not in ((1,), (1, 1)):
+                        raise Unsupported("input of another shape")
+                    return layer(input)
+
+            return Layer()
+
+    verdict = _run(Narrow(rule), "Linear", "shape", examples=200)
+    assert verdict.status == "passed"
+    least = needed(draw_cases("Linear", "float32", 200, 0))
+    assert verdict.thin is not None
+    assert verdict.thin.endswith(f" of {least} structures (declined)")
+    assert verdict.examples.drawn <= ROUNDS * 200
+
+
+def test_few_structures_reach_each_value_of_each_argument() -> None:
+    from conformance.run.drawn import facts
+
+    for layer in ("Conv2d", "LSTM"):
+        whole = draw_cases(layer, "float32", 200, 0)
+        few = draw_cases(layer, "float32", 200, 0, values=10)
+        assert structures(few) < 40
+        assert len(few) >= 200
+        pairs = [{pair for case in some for pair in facts(case).items()} for some in (whole, few)]
+        assert pairs[0] == pairs[1]
+
+
+# --- every cause ---
+
+
+def test_every_cause_of_an_item_is_told() -> None:
+    def two(call: Call, y: Any) -> Any:
+        a = call.arguments
+        if a.get("bias") is False:
+            return y + 1
+        return y * 2 if a.get("groups", 1) > 1 else y
+
+    verdict = _run(Wrong(two), "Conv2d", "values", examples=200)
+    assert verdict.status == "failed"
+    assert len(verdict.others) == 1
+    needed_ = [
+        {need.argument for need in cause.needs if not need.fails}
+        for cause in (verdict, *verdict.others)
+    ]
+    assert {name for names in needed_ for name in names} >= {"bias", "groups"}
+    assert needed_[0] != needed_[1]
+    assert "another cause: " in str(verdict.message)
+    assert all(cause.reference == "torch: differs" for cause in (verdict, *verdict.others))
+
+
+def test_every_broken_constraint_is_told() -> None:
+    class Accepts(Wrong):
+        def build(self, call: Call) -> Any:
+            """A layer that takes anything."""
+            return torch_backend.build(
+                Call("Identity", {}, {}, call.dtype, call.device, call.training)
+            )
+
+    verdict = _run(Accepts(lambda call, y: y), "Linear", "errors")
+    documented = {
+        case.labels["broken"]
+        for case in draw_cases("Linear", "float32", 100, 0, invalid=True)
+        if case.labels["required"] == "documented" and len(case.inputs) == 1
+    }
+    told = {cause.message.split("\n")[1].partition(" (")[0] for cause in verdict.others}
+    first = str(verdict.message).split("\n")[1].partition(" (")[0]
+    assert len(documented) > 2
+    assert told | {first} == documented
+
+
+def test_shipped_entries_of_torch_are_inherited_by_name() -> None:
+    own, inherited = shipped("torch"), read("mine", base="torch")
+    assert len(inherited) == len(own)
+    assert all(entry.base == "torch" for entry in inherited)
+    assert all(not entry.base for entry in read("torch", base="torch"))
