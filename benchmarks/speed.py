@@ -75,7 +75,7 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
     from conformance.backends.declared import numerics_of
     from conformance.checks import CHECKS, gradients
     from conformance.failures.known import shipped
-    from conformance.layers.catalogue import CATALOGUE
+    from conformance.layers import CATALOGUE
     from conformance.run.drawing import draw_cases
     from conformance.run.trial import Failure, Inapplicable, Trial, Unsupported
 

@@ -248,7 +248,7 @@ def _backends(options: argparse.Namespace) -> int:
 
 
 def _layers(options: argparse.Namespace) -> int:
-    from conformance.layers.catalogue import CATALOGUE
+    from conformance.layers import CATALOGUE
 
     for name in CATALOGUE:
         print(name)

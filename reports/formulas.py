@@ -85,6 +85,13 @@ CHECKS = {
             "what the next call uses."
         ),
     ),
+    "random": (
+        "random numbers are drawn otherwise than documented",
+        (
+            "Masks, rates and scale of what is drawn are as documented, draws differ from call to "
+            "call, and nothing is drawn where nothing is to be."
+        ),
+    ),
     "repeat": (
         "a call depends on other calls",
         "The same call gives the same answer every time, and leaves inputs and state alone.",

@@ -39,6 +39,7 @@ CHECKS = (
     "layout",
     "special",
     "state",
+    "random",
     "repeat",
     "errors",
 )

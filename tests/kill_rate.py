@@ -34,7 +34,7 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.checks import CHECKS
 from conformance.failures.excuses import Excuses
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
 from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine

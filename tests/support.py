@@ -18,7 +18,7 @@ from conformance.backends.registry import devices_of
 from conformance.checks import EVERY_CHECK
 from conformance.failures.excuses import Excuses
 from conformance.failures.known import shipped
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Unsupported, Verdict
 from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine

@@ -21,7 +21,8 @@ def implements(
     The method is called as `f(self, state, *inputs, **arguments_and_keywords)` with native arrays;
     arguments that the call leaves out are not passed, so its own defaults are tested. An argument
     that it does not name is Unsupported, whether or not it takes `**anything`. A parameter `call`
-    is given the `Call`: the layer's name, its dtype, its device.
+    is given the `Call`: the layer's name, its dtype, its device, its mode; a function
+    without it never sees a call in train mode that draws random numbers.
 
     Args:
         layers: names as in `Call.layer`.
@@ -99,11 +100,21 @@ class FunctionBackend:
         if call.layer not in self._functions:
             raise Unsupported(f"layer {call.layer}")
         attribute, ignores, passes = self._functions[call.layer]
-        if call.training and call.layer in ("RNN", "LSTM", "GRU") and call.arguments.get("dropout"):
-            raise Unsupported("dropout in training")
+        function = getattr(self, attribute)
+        if _draws(call) and "call" not in inspect.signature(function).parameters:
+            raise Unsupported("random numbers in train mode")
         differentiable = hasattr(self, "vjp")
         cls = DifferentiableLayer if differentiable else FunctionLayer
-        return cls(self, call, getattr(self, attribute), ignores, passes)
+        return cls(self, call, function, ignores, passes)
+
+
+def _draws(call: Call) -> bool:
+    """Whether a call draws random numbers; a function that is not given the call cannot know."""
+    # Loaded here: importing the backends loads no strategies.
+    from conformance.layers import CATALOGUE
+
+    row = CATALOGUE.get(call.layer)
+    return row is not None and row.traits.random(call)
 
 
 class FunctionLayer:

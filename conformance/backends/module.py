@@ -14,17 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from conformance.backends import torch_sequences
 from conformance.backends.torch_layouts import laid_out
 from conformance.model.case import Call, Numerics, Unsupported
 
-_LAYER_STATES = {"RNN": 1, "GRU": 1, "LSTM": 2, "LSTMCell": 2}
-# "bias" is an argument in recurrent layers, a parameter elsewhere.
-_READABLE = (
-    *("in_features", "out_features", "in1_features", "in2_features"),
-    *("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
-    *("padding_mode", "output_padding", "input_size", "hidden_size", "num_layers", "bias"),
-    *("nonlinearity", "batch_first", "dropout", "bidirectional", "proj_size", "training"),
-)
 _NO_KERNEL = re.compile(
     r"not implemented for '?\w*(Half|BFloat16|Complex\w+)'?"
     r"|Could not run '\S+' with arguments from the '(?!CPU|CUDA)\w+' backend"
@@ -193,7 +186,11 @@ class ModuleLayer:
         self._call, self.module, self.function = call, module, function
         self._device = torch.device(call.device)
         self._dtype: torch.dtype = getattr(torch, call.dtype)
-        self._states = _LAYER_STATES.get(call.layer, 0)
+        # Loaded here: importing the backends loads no strategies.
+        from conformance.layers import CATALOGUE
+
+        self._row = CATALOGUE.get(call.layer)
+        self._states = 0 if self._row is None else self._row.traits.states
 
     def put(
         self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None
@@ -223,32 +220,12 @@ class ModuleLayer:
                 return self.function(*inputs, **self._call.arguments, **keywords)
             if not self._states:
                 return self.function(*_trimmed(inputs), **keywords)
-            return self._recurrent(*inputs, **keywords)
-
-    def _recurrent(
-        self, input: Any, *states: Any, lengths: Sequence[int] | None = None, **keywords: Any
-    ) -> Any:
-        given = tuple(state for state in states if state is not None)
-        hidden: Any = None
-        if given:
-            hidden = given if self._states > 1 else given[0]
-        if lengths is None:
-            return _flat(self.function(input, *_trimmed((hidden,)), **keywords))
-        if self._device.type == "meta":
-            raise Unsupported("lengths on device 'meta'")
-        batch_first = bool(self._call.arguments.get("batch_first", False))
-        total = input.shape[1 if batch_first else 0]
-        packed = torch.nn.utils.rnn.pack_padded_sequence(
-            input,
-            torch.tensor(lengths),
-            batch_first=batch_first,
-            enforce_sorted=list(lengths) == sorted(lengths, reverse=True),
-        )
-        output, *rest = _flat(self.function(packed, *_trimmed((hidden,)), **keywords))
-        padded, _ = torch.nn.utils.rnn.pad_packed_sequence(
-            output, batch_first=batch_first, total_length=total
-        )
-        return (padded, *rest)
+            if "lengths" in keywords and self._device.type == "meta":
+                raise Unsupported("lengths on device 'meta'")
+            batch_first = bool(self._call.arguments.get("batch_first", False))
+            return torch_sequences.call(
+                self.function, self._states, batch_first, *inputs, **keywords
+            )
 
     def get(self, native: Any) -> np.ndarray:
         """Tensor to host as float64, complex128 or int64."""
@@ -331,10 +308,21 @@ class ModuleLayer:
         facts: dict[str, Any] = {}
         if self.module is not None:
             facts["class"] = type(self.module).__name__
-            read = {name: getattr(self.module, name, None) for name in _READABLE}
+            names = ("training", *self._readable())
+            read = {name: getattr(self.module, name, None) for name in names}
             plain = (bool, int, float, str, tuple)
             facts |= {name: value for name, value in read.items() if isinstance(value, plain)}
         return facts
+
+    def _readable(self) -> tuple[str, ...]:
+        """Arguments of the layer, and of the eager layer that a lazy one becomes."""
+        from conformance.layers import CATALOGUE
+
+        row = self._row
+        if row is None:
+            return ()
+        rows = (row,) if row.eager is None else (row, CATALOGUE[row.eager])
+        return tuple(argument.name for r in rows for argument in r.arguments)
 
     def sync(self) -> None:
         """Wait for the device."""
@@ -386,16 +374,3 @@ def _trimmed(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     while inputs and inputs[-1] is None:
         inputs = inputs[:-1]
     return inputs
-
-
-def _flat(outputs: Any) -> Any:
-    """(output, (h_n, c_n)) → (output, h_n, c_n)."""
-    if not isinstance(outputs, tuple) or isinstance(outputs, torch.nn.utils.rnn.PackedSequence):
-        return outputs
-    flat: list[Any] = []
-    for output in outputs:
-        nested = isinstance(output, tuple) and not isinstance(
-            output, torch.nn.utils.rnn.PackedSequence
-        )
-        flat.extend(output if nested else [output])
-    return tuple(flat)

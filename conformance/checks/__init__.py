@@ -10,6 +10,7 @@ from conformance.checks import (
     gradients,
     laws,
     layout,
+    random,
     repeat,
     shape,
     special,
@@ -17,7 +18,7 @@ from conformance.checks import (
     support,
     values,
 )
-from conformance.layers.catalogue import Row
+from conformance.layers.row import Row
 from conformance.model.case import Case
 from conformance.run.trial import Evidence, Trial
 
@@ -27,7 +28,7 @@ def _every_layer(row: Row) -> bool:
 
 
 def _has_state(row: Row) -> bool:
-    return not row.name.startswith("functional.")
+    return not row.function
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ CHECKS: dict[str, Check] = {
     "layout": Check(layout.check, relaid=layout.relaid),
     "special": Check(special.check),
     "state": Check(state.check, applies=_has_state),
+    "random": Check(random.check, applies=lambda row: row.draws is not None),
     "repeat": Check(repeat.check),
     "errors": Check(errors.check, invalid=True, applies=lambda row: row.invalid is not None),
 }

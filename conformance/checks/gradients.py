@@ -43,7 +43,7 @@ def check(trial: Trial) -> Evidence:
         ]
         result = trial.step("vjp", vjp, trial.natives, natives, **trial.case.keywords)
         evidence += held(trial, result, inputs, parameters, again)
-    if trial.row.name.startswith("Lazy") and hasattr(trial.layer, "load"):
+    if trial.row.lazy and hasattr(trial.layer, "load"):
         # A backend without initial values has gradients all the same; `state` says what it lacks.
         with suppress(Unsupported):
             evidence += _materialised(trial, cotangents, inputs, parameters)
@@ -93,7 +93,7 @@ def held(
         raise Failure(f"got {len(got_inputs)} input gradients, wanted {len(inputs)}")
     pairs = [
         (f"gradient of {name}{again}", got, wanted)
-        for name, got, wanted in zip(trial.row.inputs, got_inputs, inputs, strict=False)
+        for name, got, wanted in zip(trial.row.input_names, got_inputs, inputs, strict=False)
     ]
     pairs += [
         (f"gradient of {name}{again}", got_parameters[name], wanted)

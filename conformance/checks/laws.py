@@ -8,7 +8,7 @@ import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks.values import compare
-from conformance.laws import Claim, Law
+from conformance.laws.law import Claim, Law
 from conformance.model.case import Unsupported
 from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
@@ -67,7 +67,7 @@ def held(trial: Trial, law: Law, place: int) -> Evidence:
     try:
         for claim in law.claims(trial, generator):
             spoken = True
-            evidence += _compared(law, claim)
+            evidence += agree(claim)
     except Failure as failure:
         raise Failure(f"law {law.name!r}: {law.statement}\n{failure}") from failure
     if not spoken:
@@ -75,8 +75,15 @@ def held(trial: Trial, law: Law, place: int) -> Evidence:
     return evidence
 
 
-def _compared(law: Law, claim: Claim) -> Evidence:
-    """Two answers differ by no more than both bounds."""
+def agree(claim: Claim) -> Evidence:
+    """Two answers differ by no more than both bounds.
+
+    Args:
+        claim: the two answers.
+
+    Raises:
+        Failure: if they do not.
+    """
     evidence = Evidence()
     pairs = zip(claim.names, claim.got.outputs, claim.wanted.outputs, strict=True)
     for name, got, wanted in pairs:

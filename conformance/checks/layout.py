@@ -11,7 +11,8 @@ import numpy as np
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.checks.values import compare
 from conformance.failures.facts import own_layouts
-from conformance.layers.catalogue import CATALOGUE, Row
+from conformance.layers import CATALOGUE
+from conformance.layers.row import Row
 from conformance.model.case import Case, Unsupported
 from conformance.run.trial import Evidence, Failure, Trial
 from conformance.strategies.layouts import possible
@@ -23,10 +24,6 @@ Layouts = dict[Key, str]
 CONTIGUOUS = "contiguous"
 
 _STREAM = 0x6C61796F  # this check's own random numbers of a case
-
-# y = x Aᵀ + b is one fused operation only where the tensors lie conveniently: for other layouts a
-# product is stored in the dtype and the bias added to it, which rounds once more (torch does so).
-_ADDS_BIAS = frozenset({"Linear", "LazyLinear", "functional.linear"})
 
 
 def check(trial: Trial) -> Evidence:
@@ -162,7 +159,8 @@ def relaid(case: Case) -> tuple[Case, Mapping[str, str]]:
 def _named(row: Row, layouts: Layouts) -> dict[str, str]:
     """Layouts by the names of inputs and state tensors."""
     return {
-        key if isinstance(key, str) else row.inputs[key]: layout for key, layout in layouts.items()
+        key if isinstance(key, str) else row.input_names[key]: layout
+        for key, layout in layouts.items()
     }
 
 
@@ -197,38 +195,41 @@ def _compared(laid: Trial, outputs: tuple[Any, ...], when: str) -> Evidence:
 
 
 def _expected(laid: Trial) -> tuple[Rounded, ...]:
-    """The oracle's; of a linear layer in half precision also the bound of product, then sum."""
+    """The oracle's; where the row says so, in half precision also the bound of product, then sum.
+
+    y = x Aᵀ + b is one fused operation only where the tensors lie conveniently: for other layouts a
+    product is stored in the dtype and the bias added to it, which rounds once more (torch does so).
+    """
     expected, precision = laid.expected, laid.precision
-    if laid.row.name not in _ADDS_BIAS or precision.wide_unit == precision.unit:
+    if not laid.row.traits.adds_bias or precision.wide_unit == precision.unit:
         return expected
     (fused,) = expected
-    state = {k: exactly(x, precision) for k, x in laid.case.call.state.items()}
-    inputs = [None if x is None else exactly(x, precision) for x in laid.case.inputs]
-    if "bias" in state:
-        state["bias"] = _zero(state["bias"])
-    if len(inputs) == 3 and inputs[2] is not None:
-        inputs[2] = _zero(inputs[2])
-    (product,) = laid.evaluate(state, inputs)
+
+    def without_bias(name: str, x: np.ndarray | None) -> Rounded | None:
+        if x is None:
+            return None
+        bias = laid.row.role(name) == "bias"
+        return exactly(np.zeros(x.shape) if bias else x, precision)
+
+    state = {k: without_bias(k, x) for k, x in laid.case.call.state.items()}
+    inputs = list(map(without_bias, laid.row.input_names, laid.case.inputs))
+    (product,) = laid.evaluate({k: x for k, x in state.items() if x is not None}, inputs)
     stored = product.error + precision.unit * (np.abs(fused.value) + product.error)
     error = np.where(fused.error == 0, 0.0, np.maximum(fused.error, stored))
     return (Rounded(fused.value, error, precision),)
 
 
-def _zero(x: Rounded) -> Rounded:
-    return exactly(np.zeros(x.shape), x.precision)
-
-
 def _own_memory(laid: Trial, name: str, output: Any) -> Evidence:
-    """No output may be an input, or share its memory, but Identity's.
+    """No output may be an input, or share its memory, unless the row says that it may.
 
     The contract shows only that an output is the very object of an input; whether two natives
     share memory a layer says by the optional `aliases(a, b) -> bool`.
     """
-    if laid.row.name == "Identity":
+    if laid.row.traits.aliases:
         return Evidence()
     aliases = getattr(laid.layer, "aliases", None)
     count = 0
-    for place, native in zip(laid.row.inputs, laid.natives, strict=False):
+    for place, native in zip(laid.row.input_names, laid.natives, strict=False):
         if native is None:
             continue
         shared = native is output

@@ -23,7 +23,6 @@ from conformance.model.protocols import Layer
 from conformance.run.trial import Evidence, Failure, Trial
 
 Arrays = Mapping[str, np.ndarray]
-BATCHED = ("input", "input1", "input2", "h_0", "c_0", "hx", "cx")
 
 
 class Tally:
@@ -225,7 +224,7 @@ class _Guard:
         self._inputs, self._state = self._read(), state_of(trial, trial.layer)
 
     def _read(self) -> dict[str, np.ndarray]:
-        named = zip(self._trial.row.inputs, self._trial.natives, strict=False)
+        named = zip(self._trial.row.input_names, self._trial.natives, strict=False)
         return {name: self._trial.get(x) for name, x in named if x is not None}
 
     def untouched(self, when: str) -> None:
@@ -244,7 +243,7 @@ def _varied(trial: Trial) -> tuple[str, tuple[np.ndarray | None, ...]]:
     given = [k for k, x in enumerate(inputs) if x is not None]
     index = given[trial.case.seed % len(given)]
     inputs[index] = -trial.case.inputs[index]  # type: ignore[operator]
-    return trial.row.inputs[index], tuple(inputs)
+    return trial.row.input_names[index], tuple(inputs)
 
 
 def _of_another_form(trial: Trial, varied: Trial) -> Trial | None:
@@ -254,13 +253,14 @@ def _of_another_form(trial: Trial, varied: Trial) -> Trial | None:
         trial: the case.
         varied: with another of its inputs: the second batch.
     """
-    case, names = trial.case, trial.row.inputs
-    stateful = len(case.inputs) > 1 and names[1] in ("h_0", "hx") and case.inputs[1] is not None
+    case = trial.case
+    hidden = trial.row.places("hidden")
+    stateful = any(k < len(case.inputs) and case.inputs[k] is not None for k in hidden)
     forms: list[dict[str, Any]] = []
     if case.keywords:
         forms.append({"keywords": {}})
     if stateful:
-        forms.append({"inputs": case.inputs[:1]})
+        forms.append({"inputs": case.inputs[: hidden[0]]})
     batches = None if case.keywords else _two_batches(trial, varied)
     if batches is not None:
         forms.append({"inputs": batches, "layouts": ()})
@@ -277,35 +277,25 @@ def _two_batches(trial: Trial, varied: Trial) -> tuple[np.ndarray | None, ...] |
     """The inputs of both side by side, where there is a batch and nothing else differs."""
     inputs: list[np.ndarray | None] = []
     for index, (x, y) in enumerate(zip(trial.case.inputs, varied.case.inputs, strict=True)):
-        axis = _batch_axis(trial, index)
+        axis = trial.row.batch_axis(trial.case, index)
         if x is not None and y is not None and axis is not None:
             inputs.append(np.concatenate([x, y], axis))
         elif x is None or y is None or np.array_equal(x, y):
             inputs.append(x)
         else:
             return None
-    return tuple(inputs) if _batch_axis(trial, 0) is not None else None
+    return tuple(inputs) if trial.row.batch_axis(trial.case, 0) is not None else None
 
 
 def _both(trial: Trial, varied: Trial) -> tuple[Rounded, ...]:
     """The oracle's answers to two batches: no row depends on another."""
-    layer, axis = trial.case.call.layer, _batch_axis(trial, 0)
-    assert axis is not None
-    axes = [1 if k and layer in ("RNN", "LSTM", "GRU") else axis for k in range(len(trial.shapes))]
-    pairs = zip(axes, trial.expected, varied.expected, strict=True)
-    return tuple(join([one, two], axis) for axis, one, two in pairs)
-
-
-def _batch_axis(trial: Trial, index: int) -> int | None:
-    """The axis of an input that counts the batch, None where there is none."""
-    layer, array = trial.case.call.layer, trial.case.inputs[index]
-    if array is None or trial.row.inputs[index] not in BATCHED:
-        return None
-    if layer in ("RNN", "LSTM", "GRU"):
-        first = index == 0 and trial.case.call.arguments.get("batch_first", False)
-        return None if array.ndim == 2 else 0 if first else 1
-    spatial = int(layer[-2]) if "onv" in layer else 0
-    return 0 if array.ndim == spatial + 2 else None
+    joined = []
+    outputs = trial.row.outputs[: len(trial.shapes)]
+    for output, one, two in zip(outputs, trial.expected, varied.expected, strict=True):
+        axis = output.batch_axis(trial.case)
+        assert axis is not None
+        joined.append(join([one, two], axis))
+    return tuple(joined)
 
 
 def _recorded(trial: Trial, tally: Tally) -> None:

@@ -19,8 +19,9 @@ def check(trial: Trial) -> Evidence:
         Failure: if an output's shape, dtype or device is wrong, or `get` returns shared memory.
     """
     compared = 1  # the number of outputs
-    dtype = trial.row.dtypes(trial.case)
-    for name, native, shape in zip(trial.names, trial.outputs, trial.shapes, strict=True):
+    outputs = zip(trial.names, trial.outputs, trial.shapes, strict=True)
+    for index, (name, native, shape) in enumerate(outputs):
+        dtype = trial.row.dtype(trial.case, index)
         compared += _same(f"shape of {name}", _shape(trial, native), shape)
         compared += _same(f"dtype of {name}", trial.step("dtype", trial.layer.dtype, native), dtype)
         device = getattr(trial.layer, "device", None)

@@ -1,6 +1,6 @@
 """`special`: NaN, ±inf, −0.0, subnormal and the largest numbers among the inputs and parameters.
 
-`propagation` says what must come out.
+The row's `propagation` says what must come out.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
-from conformance.checks.propagation import expected, is_recurrent
 from conformance.checks.values import compare
 from conformance.model.case import Case
 from conformance.model.describe import array_text, number_text
@@ -26,6 +25,7 @@ _THEMES = (
     ("largest", "all largest", "subnormal", "all subnormal", "half zero"),
 )
 _NO_WEIGHT = 12  # of so many cases of layers that multiply, one has no weight but zeros
+_DATA = ("data", "hidden")
 _PARAMETERS = 4  # of so many, one has NaN or an infinity among its weights or biases
 
 
@@ -53,9 +53,11 @@ def check(trial: Trial) -> Evidence:
 
 def _held(trial: Trial) -> Evidence:
     evidence = Evidence()
-    for name, got, wanted in zip(trial.names, trial.arrays, expected(trial), strict=True):
+    for name, got, wanted in zip(
+        trial.names, trial.arrays, trial.row.propagation.expected(trial), strict=True
+    ):
         evidence += compare(name, got, wanted) + Evidence(_nan(name, got, wanted))
-        if trial.row.name == "Identity":
+        if trial.row.traits.copies:
             evidence += Evidence(_signs_of_zero(name, got, wanted))
     return evidence
 
@@ -64,8 +66,8 @@ def _data(trial: Trial) -> list[int]:
     """Places of the inputs that take all special numbers: not weights, not biases."""
     return [
         k
-        for k, (name, x) in enumerate(zip(trial.row.inputs, trial.case.inputs, strict=False))
-        if x is not None and x.size and x.dtype.kind == "f" and name not in ("weight", "bias")
+        for k, (place, x) in enumerate(zip(trial.row.inputs, trial.case.inputs, strict=False))
+        if x is not None and x.size and x.dtype.kind == "f" and place.role in _DATA
     ]
 
 
@@ -78,9 +80,10 @@ def _derived(trial: Trial) -> list[Case]:
         return [case]
     generator = np.random.default_rng((case.seed, _STREAM))
     state = dict(case.call.state)
-    if is_recurrent(trial):
+    propagation = trial.row.propagation
+    if not propagation.zero_weights:
         # ∞ × 0 is NaN; without zeros an infinity saturates the gates instead.
-        weights = [name for name in state if name.startswith("weight")]
+        weights = [name for name in state if trial.row.role(name) == "weight"]
         state |= {name: np.where(state[name] == 0, 1.0, state[name]) for name in weights}
     call = replace(case.call, state=state)
     themes = [row[generator.integers(len(row))] for row in _THEMES]
@@ -89,7 +92,7 @@ def _derived(trial: Trial) -> list[Case]:
         for theme in themes
     ]
     # A product that is skipped because all weights are zero loses what 0 × ∞ and 0 × NaN are.
-    no_weight = not is_recurrent(trial) and generator.integers(_NO_WEIGHT) == 0
+    no_weight = propagation.parameters and generator.integers(_NO_WEIGHT) == 0
     cases = [_weightless(trial, case) for case in cases] if no_weight else cases
     if generator.integers(_PARAMETERS) == 0:
         cases[0] = _parametrised(trial, themes[0], generator) or cases[0]
@@ -99,13 +102,20 @@ def _derived(trial: Trial) -> list[Case]:
 def _parametrised(trial: Trial, theme: str, generator: np.random.Generator) -> Case | None:
     """The case with NaN or infinities among its weights or biases, if that settles anything."""
     case, kind = trial.case, "infinite" if theme == "infinite" else "nan"
-    names = ["bias", "weight"] if _multiplies_every_weight(trial) else ["bias"]
-    given = dict(zip(trial.row.inputs, case.inputs, strict=False)) | dict(case.call.state)
-    found = {name: x for name in names if (x := given.get(name)) is not None and x.size}
-    if is_recurrent(trial) or not found:
+    row = trial.row
+    # The product with a zero of a padding is NaN in one algorithm and left out in another.
+    roles = ("bias", "weight") if row.traits.every_weight_counts(case) else ("bias",)
+    given = dict(zip(row.input_names, case.inputs, strict=False)) | dict(case.call.state)
+    found = {
+        name: x
+        for role in roles
+        for name, x in given.items()
+        if x is not None and x.size and row.role(name) == role
+    }
+    if not row.propagation.parameters or not found:
         return None
     name = str(generator.choice(list(found)))
-    if name == "weight" and trial.precision.half:
+    if row.role(name) == "weight" and trial.precision.half:
         # oneDNN pairs the products of bfloat16, an odd one with a zero of its own: ∞·0. As a known
         # failure that would cover all cases of a convolution, whatever is put into them.
         kind = "nan"
@@ -116,35 +126,18 @@ def _parametrised(trial: Trial, theme: str, generator: np.random.Generator) -> C
         call = replace(case.call, state={**case.call.state, name: x})
         return replace(case, call=call)
     inputs = list(case.inputs)
-    inputs[trial.row.inputs.index(name)] = x
+    inputs[row.input_names.index(name)] = x
     return replace(case, inputs=tuple(inputs))
-
-
-def _multiplies_every_weight(trial: Trial) -> bool:
-    """Whether each output has a product with each of its weights, whatever the algorithm.
-
-    The product with a zero of the padding, or between the elements that a transposed convolution
-    spreads, is NaN in one algorithm and left out in another (DESIGN §3.9).
-    """
-    if "onv" not in trial.row.name:
-        return True
-    if "ranspose" in trial.row.name:
-        return False
-    arguments = trial.case.call.arguments
-    if arguments.get("padding_mode", "zeros") != "zeros":
-        return True
-    padding = arguments.get("padding", 0)
-    return padding == "valid" or (padding != "same" and not np.any(padding))
 
 
 def _weightless(trial: Trial, case: Case) -> Case:
     """The case with all weights zero."""
 
     def zero(name: str, x: np.ndarray | None) -> np.ndarray | None:
-        return np.zeros_like(x) if x is not None and name == "weight" else x
+        return np.zeros_like(x) if x is not None and trial.row.role(name) == "weight" else x
 
     state = {name: np.asarray(zero(name, x)) for name, x in case.call.state.items()}
-    inputs = tuple(zero(*pair) for pair in zip(trial.row.inputs, case.inputs, strict=False))
+    inputs = tuple(zero(*pair) for pair in zip(trial.row.input_names, case.inputs, strict=False))
     return replace(case, call=replace(case.call, state=state), inputs=inputs)
 
 
@@ -168,8 +161,7 @@ def _put_in(
             zeros = _numbers("zero", size, dtype, generator)
             flat = np.where(generator.integers(0, 2, size) == 1, zeros, flat)
         elif k in some:
-            # One infinity saturates a recurrent layer; two may cancel.
-            most = 1 if theme == "infinite" and is_recurrent(trial) else 3
+            most = trial.row.propagation.infinities if theme == "infinite" else 3
             for at in generator.integers(0, size, generator.integers(1, most, endpoint=True)):
                 kind = _KINDS[generator.integers(len(_KINDS))] if theme == "mixed" else theme
                 flat[at] = _numbers(kind.split()[0], 1, dtype, generator)[0]
@@ -192,8 +184,8 @@ def _numbers(kind: str, count: int, dtype: str, generator: np.random.Generator) 
 def _told(trial: Trial) -> str:
     """`with input[0, 1] = nan`, the first few."""
     said, own = [], format_of(trial.case.call.dtype)
-    inputs = dict(zip(trial.row.inputs, trial.case.inputs, strict=False))
-    data = {trial.row.inputs[k] for k in _data(trial)}
+    inputs = dict(zip(trial.row.input_names, trial.case.inputs, strict=False))
+    data = {trial.row.input_names[k] for k in _data(trial)}
     for name, x in (inputs | dict(trial.case.call.state)).items():
         if x is None or x.dtype.kind != "f":
             continue
@@ -204,9 +196,9 @@ def _told(trial: Trial) -> str:
         for at in np.argwhere(odd)[:4]:
             index = ", ".join(str(int(i)) for i in at)
             said.append(f"{name}[{index}] = {number_text(x[tuple(at)].item())}")
-    weight = {**inputs, **trial.case.call.state}.get("weight")
-    if weight is not None and weight.size and not weight.any():
-        said.insert(0, "weight all zeros")
+    for name, x in (inputs | dict(trial.case.call.state)).items():
+        if trial.row.role(name) == "weight" and x is not None and x.size and not x.any():
+            said.insert(0, f"{name} all zeros")
     return f"with {', '.join(said[:6])}{', …' if len(said) > 6 else ''}"
 
 

@@ -1,7 +1,7 @@
 """`state`: what a layer owns, what it does with what is loaded, and what its modes change.
 
 Randomness is tested so that a layer as documented fails a test with a probability of less than
-1e-10: initial values by Massart's inequality (`oracles.states`), dropout by Hoeffding's.
+1e-10: initial values by Massart's inequality (`layers.state`), dropout by Hoeffding's.
 """
 
 from __future__ import annotations
@@ -9,12 +9,23 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from conformance.checks.repeat import Arrays, Tally, load, sibling, state_of, with_other_weights
-from conformance.layers import states
+from conformance.layers.state import (
+    Constant,
+    Normal,
+    Shape,
+    StateTensor,
+    Uniform,
+    allowed_distance,
+    cumulative_normal,
+    cumulative_uniform,
+    distance,
+)
 from conformance.model.case import Unsupported
 from conformance.model.describe import array_text
 from conformance.model.formats import format_of
@@ -23,7 +34,6 @@ from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
 OFFERS = ("state", "load", "train", "attributes")
 FEW = 9  # equal numbers among so many: (2⁻⁸)⁸ in bfloat16
-HOEFFDING = math.log(2 / 1e-10) / 2
 
 
 def check(trial: Trial) -> Evidence:
@@ -39,7 +49,6 @@ def check(trial: Trial) -> Evidence:
     tally, declined = Tally(), None
     offered = any(hasattr(trial.layer, name) for name in OFFERS)
     parts = [_initial, _loaded_at_build, _loaded_later, _modes] if offered else []
-    parts += [_dropout, _dropout_rate] if trial.case.call.layer in states.GATES else []
     parts += [_read_after_load]
     with warnings.catch_warnings():
         # torch warns that dropout does nothing on a single layer, and that empty weights are empty.
@@ -54,23 +63,21 @@ def check(trial: Trial) -> Evidence:
     return tally.evidence
 
 
-def _documented(trial: Trial) -> states.Shapes:
-    return states.shapes(trial.case.call.layer, trial.case.call.arguments, _first_shape(trial))
+def _documented(trial: Trial) -> dict[str, StateTensor]:
+    row, shape = trial.row, _first_shape(trial)
+    arguments = {**trial.case.call.arguments, **row.inferred(shape)}
+    return {tensor.name: tensor for tensor in row.state(arguments, shape)}
 
 
-def _first_shape(trial: Trial) -> tuple[int, ...]:
+def _first_shape(trial: Trial) -> Shape:
     assert trial.case.inputs[0] is not None
     return trial.case.inputs[0].shape
-
-
-def _lazy(trial: Trial) -> bool:
-    return trial.case.call.layer.startswith("Lazy")
 
 
 def _initial(trial: Trial, tally: Tally) -> None:
     """A layer that nobody loaded anything into: names, shapes, values, and its first answer."""
     # A first call that infers sizes must leave the mode, which only train mode shows.
-    new = sibling(trial, state={}, training=_lazy(trial))
+    new = sibling(trial, state={}, training=trial.row.lazy)
     layer, wanted = new.layer, _documented(trial)
     named = trial.step("state", layer.state) if hasattr(layer, "state") else {}
     before = _read(trial, layer)
@@ -80,11 +87,11 @@ def _initial(trial: Trial, tally: Tally) -> None:
         _load_unused(trial, tally, layer)  # a backend without an initialisation of its own
         return
     tally.equal("names in state()", list(named), list(wanted))
-    if _lazy(trial):
+    if trial.row.lazy:
         _first_call(trial, layer)
         _mode(trial, tally, layer, True)
     for name, native in trial.step("state", layer.state).items():  # type: ignore[attr-defined]
-        tally.equal(f"shape of {name} in state()", _shape(trial, layer, native), wanted[name])
+        tally.equal(f"shape of {name} in state()", _shape(trial, layer, native), wanted[name].shape)
     found = state_of(trial, layer)
     assert found is not None
     _initial_values(trial, tally, found)
@@ -111,7 +118,7 @@ def _first_call(trial: Trial, layer: Layer) -> None:
     """Let a lazy layer infer what it can, from an input with or without a batch dimension."""
     (x,) = trial.case.inputs
     assert x is not None
-    dims = states.dimensions(trial.case.call.layer)
+    dims = trial.row.dims
     if trial.case.seed % 2:
         batched = x.ndim > dims + 1
         if not batched:
@@ -131,28 +138,63 @@ def _shape(trial: Trial, layer: Layer, native: Any) -> tuple[int, ...]:
 
 
 def _initial_values(trial: Trial, tally: Tally, found: Arrays) -> None:
-    """Each is drawn from U(−√k, √k); what that is for complex numbers the documentation leaves."""
-    call = trial.case.call
+    """Each is drawn as documented; what that is for complex numbers the documentation leaves."""
     if not found or any(np.iscomplexobj(array) for array in found.values()):
         return
-    limit = states.initial_limit(call.layer, call.arguments, _documented(trial))
+    documented = _documented(trial)
     for name, array in found.items():
-        # √k and the factor may each have been rounded.
-        near = np.abs(array) <= limit * (1 + 4 * format_of(call.dtype).unit)
-        if not (near & np.isfinite(array)).all():
-            raise Failure(f"initial {name} is not within ±{limit:.6g}: {array_text(array)}")
-        if array.size >= FEW and np.ptp(array) == 0 and math.isfinite(limit):
-            raise Failure(f"initial {name}: all {array.size} values are {array.flat[0]!r}")
-        tally.count(array.size)
-    pooled = np.concatenate([array.reshape(-1) for array in found.values()]) / limit
-    if not pooled.size or not math.isfinite(limit):
-        return
-    distance, allowed = states.uniform_distance(pooled)
-    if distance > allowed:
-        raise Failure(
-            f"initial values are not drawn from U(−{limit:.6g}, {limit:.6g}): the distribution of "
-            f"{pooled.size} of them is {distance:.3g} away, at most {allowed:.3g} allowed"
-        )
+        initial = documented[name].initial
+        if isinstance(initial, Uniform):
+            _within_limit(trial, name, array, initial.limit)
+        elif isinstance(initial, Constant):
+            if not (array == initial.value).all():
+                raise Failure(f"initial {name} is not {initial.value!r}: {array_text(array)}")
+        elif isinstance(initial, Normal) and _zero_row(array, initial).any():
+            raise Failure(f"row {initial.zero_row} of initial {name} is not zero")
+        if initial is not None:
+            tally.count(array.size)
+    _distributed(found, documented)
+
+
+def _zero_row(array: np.ndarray, initial: Normal) -> np.ndarray:
+    """The row that is to be zero, if there is one."""
+    return array[:0] if initial.zero_row is None else array[initial.zero_row]
+
+
+def _within_limit(trial: Trial, name: str, array: np.ndarray, limit: float) -> None:
+    # √k and the factor may each have been rounded.
+    near = np.abs(array) <= limit * (1 + 4 * format_of(trial.case.call.dtype).unit)
+    if not (near & np.isfinite(array)).all():
+        raise Failure(f"initial {name} is not within ±{limit:.6g}: {array_text(array)}")
+    if array.size >= FEW and np.ptp(array) == 0 and math.isfinite(limit):
+        raise Failure(f"initial {name}: all {array.size} values are {array.flat[0]!r}")
+
+
+def _distributed(found: Arrays, documented: Mapping[str, StateTensor]) -> None:
+    """The values of all tensors that are drawn alike, together."""
+    drawn: dict[Uniform | Normal, list[np.ndarray]] = {}
+    for name, array in found.items():
+        initial = documented[name].initial
+        if isinstance(initial, Uniform) and math.isfinite(initial.limit):
+            drawn.setdefault(initial, []).append(array.reshape(-1) / initial.limit)
+        elif isinstance(initial, Normal):
+            kept = array if initial.zero_row is None else np.delete(array, initial.zero_row, 0)
+            drawn.setdefault(initial, []).append(kept.reshape(-1))
+    for initial, arrays in drawn.items():
+        pooled = np.concatenate(arrays)
+        if not pooled.size:
+            continue
+        uniform = isinstance(initial, Uniform)
+        away = distance(pooled, cumulative_uniform if uniform else cumulative_normal)
+        allowed = allowed_distance(pooled.size)
+        law = "N(0, 1)"
+        if isinstance(initial, Uniform):
+            law = f"U(−{initial.limit:.6g}, {initial.limit:.6g})"
+        if away > allowed:
+            raise Failure(
+                f"initial values are not drawn from {law}: the distribution of "
+                f"{pooled.size} of them is {away:.3g} away, at most {allowed:.3g} allowed"
+            )
 
 
 def _read(trial: Trial, layer: Layer) -> Mapping[str, Any]:
@@ -163,15 +205,13 @@ def _read(trial: Trial, layer: Layer) -> Mapping[str, Any]:
 def _attributes(trial: Trial, tally: Tally, layer: Layer, before: Mapping[str, Any]) -> None:
     """After a call: what was inferred, the arguments' defaults, and the class of a lazy layer."""
     call, found = trial.case.call, _read(trial, layer)
-    for name, wanted in states.attributes(
-        call.layer, call.arguments, trial.row.defaults, _first_shape(trial)
-    ).items():
+    for name, wanted in trial.row.attributes(call.arguments, _first_shape(trial)).items():
         if name in found:
-            got = states.readable(call.layer, name, found[name])
+            got = trial.row.readable(name, found[name])
             tally.equal(f"attribute {name} after a call", got, wanted)
     # A class of another name than torch's may keep it.
-    if _lazy(trial) and before.get("class") == call.layer:
-        tally.equal("class after the first call", found["class"], states.eager(call.layer))
+    if trial.row.lazy and before.get("class") == call.layer:
+        tally.equal("class after the first call", found["class"], trial.row.eager)
 
 
 def _load_unused(trial: Trial, tally: Tally, layer: Layer) -> None:
@@ -197,7 +237,7 @@ def _read_after_load(trial: Trial, tally: Tally) -> None:
     Of a lazy layer it is asked with empty inputs only: there is little else to ask of these, so
     that an entry for a known failure in it (PyTorch #147389) hides next to nothing.
     """
-    if _lazy(trial) and 0 not in _first_shape(trial):
+    if trial.row.lazy and 0 not in _first_shape(trial):
         return
     new = sibling(trial)
     before = _read(trial, new.layer)
@@ -218,17 +258,13 @@ def _loaded_later(trial: Trial, tally: Tally) -> None:
         tally.same("state() after load", state_of(trial, layer) or {}, other.case.call.state)
 
 
-def _stacked(trial: Trial) -> int:
-    return int(trial.case.call.arguments.get("num_layers", 1))
-
-
 def _modes(trial: Trial, tally: Tally) -> None:
     """Train mode changes nothing but dropout between layers; eval mode has none."""
     new = sibling(trial)
     if not hasattr(new.layer, "train"):
         return
     trial.step("train", new.layer.train, True)
-    if trial.case.call.arguments.get("dropout", 0.0) == 0 or _stacked(trial) == 1:
+    if not trial.row.traits.random(replace(trial.case.call, training=True)):
         tally.within("in train mode", sibling(trial, new.layer), like=trial)
         tally.within("built in train mode", sibling(trial, training=True), like=trial)
     else:
@@ -244,74 +280,3 @@ def _mode(trial: Trial, tally: Tally, layer: Layer, training: bool) -> None:
     found = _read(trial, layer)
     if "training" in found:
         tally.equal("attribute training after a call", found["training"], training)
-
-
-def _dropout(trial: Trial, tally: Tally) -> None:
-    """In train mode: none for one layer, none for p = 0, nothing passes for p = 1."""
-    arguments = trial.case.call.arguments
-
-    def training(p: float) -> Trial:
-        return sibling(trial, arguments={**arguments, "dropout": p}, training=True)
-
-    if _stacked(trial) == 1:
-        tally.within("one layer in train mode with dropout=0.5", training(0.5), like=trial)
-        return
-    tally.within("in train mode with dropout=0.0", training(0.0), like=trial)
-    # Nothing passes: as if the upper layers did not look at their input.
-    unseen = {
-        name: np.zeros_like(array)
-        if name.startswith("weight_ih_l") and not name.startswith("weight_ih_l0")
-        else array
-        for name, array in trial.case.call.state.items()
-    }
-    tally.within("in train mode with dropout=1.0", training(1.0), like=sibling(trial, state=unseen))
-
-
-def _dropout_rate(trial: Trial, tally: Tally) -> None:
-    """Each element is dropped with probability p by itself, or is multiplied by 1/(1 − p).
-
-    In the probe (`states.dropout_probe`) every output hangs on one element of each dropout's
-    input: it is 0, or what it would be without dropout if the weights were 1/(1 − p) as large.
-    """
-    call = trial.case.call
-    if trial.case.seed % 16:
-        return
-    p = (0.5, 0.75)[trial.case.seed // 16 % 2]  # 1/(1 − p) is a power of two
-    layers = max(2, _stacked(trial))
-    arguments = {**call.arguments, "bias": True, "dropout": p, "num_layers": layers}
-    x, state, kept_state = states.dropout_probe(call.layer, arguments, 1 / (1 - p))
-    facts: dict[str, Any] = {"arguments": arguments, "inputs": (x,), "keywords": {}, "layouts": ()}
-    expected = sibling(trial, state=kept_state, **facts).expected
-    probe = sibling(trial, state=state, training=True, **facts)
-    masks: list[np.ndarray] = []
-    for call_ in (probe, sibling(probe, probe.layer)):
-        directions = 2 if arguments.get("bidirectional", False) else 1
-        for name, got, kept in zip(call_.names, call_.arrays, expected, strict=True):
-            passed = np.abs(got - kept.value) <= kept.error
-            # A gate that is shut lets less than the smallest normal number through.
-            may_drop = np.abs(got) <= 2 * format_of(call.dtype).normal
-            if name != "output":
-                may_drop[:directions] = False  # final states of the first layer
-            if not (passed | may_drop).all():
-                raise Failure(
-                    f"{name} in train mode with dropout={p}, each to be 0 or the kept value\n"
-                    f"  got    {array_text(got)}\n  kept   {array_text(kept.value)}"
-                )
-            tally.count(got.size)
-            if name == "output":
-                masks.append(np.abs(got) > 2 * format_of(call.dtype).normal)
-    first, second = masks
-    rate = (1 - p) ** (layers - 1)
-    allowed = math.sqrt(HOEFFDING / first.size)
-    if abs(first.mean() - rate) > allowed:
-        raise Failure(
-            f"kept in train mode with dropout={p} and num_layers={layers}\n"
-            f"  got    {first.mean():.4g} of {first.size}\n  wanted {rate:.4g} ± {allowed:.3g}"
-        )
-    alike = {f"along axis {k}": (first == first.take([0], k)).all() for k in range(3)}
-    alike = {k: v for k, v in alike.items() if first.shape[int(k[-1])] > 1}
-    alike["in a second call"] = np.array_equal(first, second)
-    for where, same in alike.items():
-        if same:
-            raise Failure(f"dropout in train mode drops the same elements {where}")
-    tally.count(1 + len(alike))

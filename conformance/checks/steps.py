@@ -19,10 +19,7 @@ def forced(trial: Trial) -> tuple[tuple[str, np.ndarray, Rounded], ...]:
     """
     call, keywords = trial.case.call, trial.case.keywords
     output = trial.arrays[0]
-    if trial.row.steps is None or call.arguments.get("num_layers", 1) > 1:
-        return ()
-    batch_first = call.arguments.get("batch_first", False) and output.ndim == 3
-    if output.shape[1 if batch_first else 0] == 1:
+    if trial.row.steps is None or not trial.row.stepwise(trial.case):
         return ()
     precision = trial.precision
     inputs = [None if x is None else exactly(x, precision) for x in trial.case.inputs]

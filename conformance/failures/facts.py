@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from conformance.backends.numpy_layouts import swapped
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
+from conformance.layers.row import per_dimension
 from conformance.model.case import Case
-from conformance.oracles.convolution import paddings, per_dimension
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -39,16 +39,10 @@ def facts(case: Case) -> dict[str, Any]:
         case: the case.
     """
     row = CATALOGUE[case.call.layer]
-    found: dict[str, Any] = dict(row.defaults)
-    if "conv" in row.name.lower():
-        # The modules' oracles hand them on.
-        found |= {"groups": 1, "stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
-        found["padding_mode"] = "zeros"
-        weight = case.inputs[1] if len(case.inputs) > 1 else None
-        found |= {} if weight is None else {"kernel_size": weight.shape[2:]}
+    found: dict[str, Any] = {**row.defaults, **row.shown(case)}
     found |= case.call.arguments
     found |= case.keywords
-    for name, array in zip(row.inputs, case.inputs, strict=False):
+    for name, array in zip(row.input_names, case.inputs, strict=False):
         found.setdefault(name, "absent" if array is None else "given")
         if array is not None:
             found[f"{name}.ndim"] = array.ndim
@@ -68,13 +62,14 @@ class Facts:
 
     def __init__(self, case: Case, layouts: Mapping[str, str] | None = None) -> None:
         self.case, self._found, self._layouts = case, facts(case), layouts
+        self.row = CATALOGUE[case.call.layer]
 
     def get(self, name: str) -> Any:
         """A fact by its name, or computed from several; None where the case has no such fact.
 
         Args:
             name: an argument, `<input>.ndim`, `<input>.size`, `<input>.shape[k]`,
-                `<operand>.layout`, `<operand>.swapped`, a derived fact (`DERIVED`), one dimension
+                `<operand>.layout`, `<operand>.swapped`, a derived fact (of the row), one dimension
                 of an argument (`stride[-1]`), or a sum of these, taken for each dimension, such as
                 `"padding - dilation * (kernel_size - 1)"`.
         """
@@ -90,12 +85,12 @@ class Facts:
         Args:
             names: of arguments or derived facts that have a number for each dimension.
         """
-        dims = spatial(self.case)
+        dims = self.row.dims
         found: list[dict[str, Any]] = [{} for _ in range(dims)]
         for name in names:
             # An invalid call may have a padding of no meaning, or a number too many.
             try:
-                values = self._pads() if name == "padding" else self.get(name)
+                values = self._numbers(name)
                 for place, value in zip(found, per_dimension(values, dims), strict=True):
                     place[name] = value
             except (ValueError, TypeError, AssertionError):
@@ -103,16 +98,17 @@ class Facts:
         return found
 
     def _looked_up(self, name: str) -> Any:
-        if name in DERIVED:
+        derived = self.row.derived.get(name, _EVERY_ROW.get(name))
+        if derived is not None:
             try:
-                return DERIVED[name](self)
+                return derived(self)
             except (ValueError, TypeError, AssertionError):
                 return None  # an invalid call need not have it
         axis, layout, place = (form.fullmatch(name) for form in (_AXIS, _LAYOUT, _PLACE))
         if place is not None:
             values = self.get(place["name"])
             try:
-                return per_dimension(values, spatial(self.case))[int(place["place"])]
+                return per_dimension(values, self.row.dims)[int(place["place"])]
             except (TypeError, IndexError):
                 return None
         if axis is not None:
@@ -138,15 +134,12 @@ class Facts:
         value = self.get(name) if not isinstance(node, ast.UnaryOp) else None
         if value is None:
             raise KeyError(name)
-        if name == "padding" and isinstance(value, str):
-            value = self._pads()
-        return np.asarray(value, np.int64)
+        return np.asarray(self._numbers(name) if isinstance(value, str) else value, np.int64)
 
     def operand(self, name: str) -> np.ndarray | None:
         """An input or a state tensor by its name; None where it is not given."""
-        row = CATALOGUE[self.case.call.layer]
-        if name in row.inputs:
-            place = row.inputs.index(name)
+        if name in self.row.input_names:
+            place = self.row.input_names.index(name)
             return self.case.inputs[place] if place < len(self.case.inputs) else None
         return self.case.call.state.get(name)
 
@@ -162,101 +155,17 @@ class Facts:
             return layout
         return swapped(array) if layout == "transposed" else None
 
-    def _pads(self) -> tuple[int, ...]:
-        padding, dims = self.get("padding"), spatial(self.case)
-        if isinstance(padding, str):
-            kernel = per_dimension(self.get("kernel_size"), dims)
-            dilation = per_dimension(self.get("dilation"), dims)
-            return tuple(before for before, _ in paddings(padding, kernel, dilation))
-        return per_dimension(padding, dims)
+    def _numbers(self, name: str) -> Any:
+        """An argument as numbers; one that may be a word has a derived fact of its numbers."""
+        value = self.get(name)
+        return self.get(self.row.numbers[name]) if isinstance(value, str) else value
 
 
 def own_layouts(case: Case) -> dict[str, str]:
     """The layouts that a case names itself, by operand."""
     row = CATALOGUE[case.call.layer]
-    named = dict(zip(row.inputs, case.layouts, strict=False))
+    named = dict(zip(row.input_names, case.layouts, strict=False))
     return {**named, **case.call.layouts}
-
-
-def spatial(case: Case) -> int:
-    """Number of spatial dimensions of a convolution; 0 of any other layer."""
-    found = re.search(r"(\d)d$", case.call.layer)
-    return int(found[1]) if found else 0
-
-
-def _channels_per_group(found: Facts) -> int | None:
-    """Input channels that one output channel depends on."""
-    first = found.case.inputs[0]
-    dims, groups = spatial(found.case), found.get("groups")
-    if first is None or not dims or first.ndim < dims + 1 or not isinstance(groups, int):
-        return None
-    return first.shape[-1 - dims] // groups if groups > 0 else None
-
-
-def _in_channels(found: Facts) -> int | None:
-    """Channels of the input."""
-    first, dims = found.case.inputs[0], spatial(found.case)
-    return first.shape[-1 - dims] if first is not None and dims and first.ndim > dims else None
-
-
-def _channels(found: Facts) -> int | None:
-    """The larger number of channels, of input or output."""
-    weight, groups = found.operand("weight"), found.get("groups")
-    if weight is None or not spatial(found.case) or not isinstance(groups, int):
-        return None
-    return int(max(weight.shape[0], weight.shape[1] * groups))
-
-
-def _input_length(found: Facts) -> tuple[int, ...] | None:
-    """Length of the input in each spatial dimension."""
-    first, dims = found.case.inputs[0], spatial(found.case)
-    return None if first is None or not dims else first.shape[-dims:]
-
-
-def _reach(found: Facts) -> tuple[int, ...] | None:
-    """Positions from the first to the last tap of the kernel, in each spatial dimension."""
-    dims = spatial(found.case)
-    if not dims:
-        return None
-    sizes = (per_dimension(found.get(name), dims) for name in ("kernel_size", "dilation"))
-    return tuple(d * (k - 1) + 1 for k, d in zip(*sizes, strict=True))
-
-
-def _output_length(found: Facts) -> tuple[int, ...] | None:
-    """Length of the output in each spatial dimension."""
-    case, dims = found.case, spatial(found.case)
-    row = CATALOGUE[case.call.layer]
-    shapes = [None if x is None else x.shape for x in case.inputs]
-    while shapes and shapes[-1] is None:
-        shapes.pop()
-    arguments = {k: v for k, v in {**case.call.arguments, **case.keywords}.items() if k != "*"}
-    try:
-        return row.shapes(*shapes, **arguments)[0][-dims:] if dims else None
-    except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
-        return None
-
-
-def _windows(found: Facts) -> tuple[int, ...] | None:
-    """In each dimension the number of windows that hold at least one element of the input.
-
-    Of a transposed convolution: the number of inputs of which a product reaches the output.
-    """
-    first, dims, outputs = found.case.inputs[0], spatial(found.case), _output_length(found)
-    if first is None or not dims or outputs is None:
-        return None
-    lengths = first.shape[-dims:]
-    transposed = "ranspose" in found.case.call.layer
-    over, within = (lengths, outputs) if transposed else (outputs, lengths)
-    kernel, stride, dilation = (
-        per_dimension(found.get(name), dims) for name in ("kernel_size", "stride", "dilation")
-    )
-    counts = []
-    for n, length, k, s, d, p in zip(
-        over, within, kernel, stride, dilation, found._pads(), strict=True
-    ):
-        places = np.arange(n)[:, np.newaxis] * s - p + d * np.arange(k)
-        counts.append(int(((places >= 0) & (places < length)).any(axis=1).sum()))
-    return tuple(counts)
 
 
 def _empty(found: Facts) -> bool:
@@ -264,14 +173,4 @@ def _empty(found: Facts) -> bool:
     return any(not x.size for x in found.case.operands)
 
 
-DERIVED: Mapping[str, Callable[[Facts], Any]] = {
-    "in_channels": _in_channels,
-    "channels": _channels,
-    "channels_per_group": _channels_per_group,
-    "input_length": _input_length,
-    "output_length": _output_length,
-    "reach": _reach,
-    "windows": _windows,
-    "empty": _empty,
-}
-"""Facts that are computed when a condition names them."""
+_EVERY_ROW: Mapping[str, Callable[[Facts], Any]] = {"empty": _empty}

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conformance.failures.facts import facts
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 
-_PER_DIMENSION = ("kernel_size", "stride", "padding", "dilation", "output_padding")
 _DIMENSIONS = 3  # of an input's shape, counted from its end
 
 
@@ -26,11 +25,11 @@ def features(case: Case) -> dict[str, Any]:
     found = facts(case)
     plain: dict[str, Any] = {}
     for name, value in found.items():
-        plain |= _spread(name, value)
+        plain |= _spread(name, value, name in row.per_dimension)
     for name in {**row.defaults, **found}:
-        if name not in row.required and name not in row.inputs and "." not in name:
+        if name not in row.required and name not in row.input_names and "." not in name:
             plain[f"{name} written out"] = name in call.arguments or name in case.keywords
-    for name, array in zip(row.inputs, case.inputs, strict=False):
+    for name, array in zip(row.input_names, case.inputs, strict=False):
         if array is not None:
             for k in range(1, min(array.ndim, _DIMENSIONS) + 1):
                 plain[f"{name}.shape[-{k}]"] = array.shape[-k]
@@ -57,9 +56,9 @@ def structure(case: Case) -> tuple[Any, ...]:
     )
 
 
-def _spread(name: str, value: Any) -> dict[str, Any]:
+def _spread(name: str, value: Any, sized: bool) -> dict[str, Any]:
     several = isinstance(value, (tuple, list))
-    if not several and (name not in _PER_DIMENSION or not isinstance(value, int)):
+    if not several and not (sized and isinstance(value, int)):
         return {name: value}
     numbers = tuple(value) if several else (value,)
     if not numbers or not all(isinstance(v, int) for v in numbers):

@@ -11,7 +11,7 @@ from conformance.failures.excuses import Excuses
 from conformance.failures.looser import looser
 from conformance.failures.needs import Change, explains, needs
 from conformance.failures.reproducer import reproducer
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Cause, Need, Numerics, Unsupported
 from conformance.model.encoding import encode_case
 from conformance.run.drawing import shrink

@@ -20,7 +20,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from conformance.failures.cpu import features
 from conformance.failures.facts import Facts
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.model.encoding import decode_case
 

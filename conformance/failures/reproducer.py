@@ -10,7 +10,6 @@ import numpy as np
 from conformance.model.case import Unsupported
 from conformance.run.trial import Failure, Trial
 
-_STATES = {"RNN": 1, "GRU": 1, "LSTM": 2, "LSTMCell": 2}
 FOREIGN = "The backend is not torch-shaped: this shows what torch gives in its place."
 
 
@@ -97,7 +96,7 @@ def _tensor(array: np.ndarray | None) -> str:
 
 
 def _inputs(trial: Trial) -> list[str]:
-    names = trial.row.inputs
+    names = trial.row.input_names
     return [f"{names[k]} = {_tensor(array)}" for k, array in enumerate(trial.case.inputs)]
 
 
@@ -105,11 +104,11 @@ def _calling(trial: Trial) -> list[str]:
     call, keywords = trial.case.call, dict(trial.case.keywords)
     arguments = [repr(value) for value in call.arguments.get("*", ())]
     arguments += [f"{k}={v!r}" for k, v in call.arguments.items() if k != "*"]
-    names = [trial.row.inputs[k] for k in range(len(trial.case.inputs))]
+    names = list(trial.row.input_names[: len(trial.case.inputs)])
     imported, target = _target(trial)
-    if call.layer.startswith("functional."):
+    if trial.row.function:
         return [*imported, f"result = {target}({', '.join([*names, *arguments])})"]
-    placed = [] if call.layer == "Identity" else ["device=device", "dtype=dtype"]
+    placed = ["device=device", "dtype=dtype"] if trial.row.traits.placed else []
     lines = [
         *imported,
         f"layer = {target}({', '.join([*arguments, *placed])})",
@@ -146,17 +145,18 @@ def _calling(trial: Trial) -> list[str]:
 
 def _states(trial: Trial, names: list[str]) -> list[str]:
     """The hidden state as torch's modules take it: left out, alone, or as a pair."""
-    if trial.case.call.layer not in _STATES:
+    together = trial.row.traits.states
+    if not together:
         return [n for n, x in zip(names, trial.case.inputs[1:], strict=True) if x is not None]
     if all(array is None for array in trial.case.inputs[1:]):
         return []
-    return [f"({', '.join(names)})"] if _STATES[trial.case.call.layer] == 2 else names[:1]
+    return [f"({', '.join(names)})"] if together > 1 else names[:1]
 
 
 def _target(trial: Trial) -> tuple[list[str], str]:
     """Where the implementation is imported from: a torch-shaped backend's own module, or torch."""
     layer = trial.case.call.layer
-    space, name = ("functional", layer[11:]) if layer.startswith("functional.") else ("nn", layer)
+    space, name = ("functional", layer[11:]) if trial.row.function else ("nn", layer)
     found = getattr(getattr(trial.backend, space, None), name, None)
     module, qualified = getattr(found, "__module__", None), getattr(found, "__qualname__", None)
     own = module is not None and module.split(".")[0] == "torch"
@@ -197,7 +197,7 @@ def _comparing(trial: Trial) -> list[str]:
         f"for got, shape in zip(outputs, {list(trial.shapes)!r}):",
         '    print("shape", tuple(got.shape), "wanted", shape, "dtype", got.dtype)',
         "    failed |= tuple(got.shape) != shape",
-        f"    failed |= got.dtype != torch.{trial.row.dtypes(trial.case)}",
+        f"    failed |= got.dtype != torch.{trial.row.dtype(trial.case)}",
         "for got, (value, bound) in zip(outputs, wanted):",
         f"    got = got.cpu().to({_wide(trial)}).numpy()",
         '    print("got", got, "wanted", value, "bound", bound, sep="\\n")',
@@ -210,6 +210,6 @@ def _comparing(trial: Trial) -> list[str]:
 
 
 def _wide(trial: Trial) -> str:
-    if trial.row.dtypes(trial.case) == "int64":
+    if trial.row.dtype(trial.case) == "int64":
         return "torch.int64"
     return "torch.complex128" if trial.case.call.dtype.startswith("complex") else "torch.float64"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import EVERY_CHECK
 from conformance.failures.known import Known
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.run.copies import ALLOWED
 from conformance.run.outcomes import Outcome

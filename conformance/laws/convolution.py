@@ -13,7 +13,7 @@ from conformance.laws.multilinear import counterpart
 from conformance.oracles.convolution import PAD_MODES
 
 if TYPE_CHECKING:
-    from conformance.run.trial import Trial
+    from conformance.model.protocols import TrialLike as Trial
 
 # Numbers that go into the copies of a layer and come out: a call holds several copies of them.
 _MOST = 1 << 21

@@ -12,7 +12,7 @@ import numpy as np
 from conformance.oracles.convolution import output_paddings, paddings, per_dimension
 
 if TYPE_CHECKING:
-    from conformance.run.trial import Trial
+    from conformance.model.protocols import TrialLike as Trial
 
 _SIZES = ("in_channels", "out_channels", "kernel_size", "in_features", "out_features")
 # A number that is copied, converted and compared takes as long as so many products, and memory too.

@@ -20,7 +20,7 @@ from conformance.arithmetic.rounded import Rounded, exactly, multilinear
 from conformance.model.case import Numerics
 
 if TYPE_CHECKING:
-    from conformance.run.trial import Trial
+    from conformance.model.protocols import TrialLike as Trial
 
 Move = Callable[[np.ndarray], np.ndarray]
 Generator = np.random.Generator

@@ -12,7 +12,7 @@ from conformance.laws.convolution_calls import Operands
 from conformance.laws.law import Claims, Generator, law, many, same
 
 if TYPE_CHECKING:
-    from conformance.run.trial import Trial
+    from conformance.model.protocols import TrialLike as Trial
 
 EXACT = "always equal: nothing is computed"
 

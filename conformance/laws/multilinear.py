@@ -28,7 +28,7 @@ from conformance.laws.law import (
 from conformance.model.formats import round_to
 
 if TYPE_CHECKING:
-    from conformance.run.trial import Trial
+    from conformance.model.protocols import TrialLike as Trial
 
 
 # Of rows with more numbers 17 fill hundreds of megabytes: a call holds several copies of them.

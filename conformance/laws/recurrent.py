@@ -22,7 +22,7 @@ from conformance.laws.law import (
 from conformance.laws.recurrent_calls import GATES, Form, Run
 
 if TYPE_CHECKING:
-    from conformance.run.trial import Trial
+    from conformance.model.protocols import TrialLike as Trial
 
 
 def after(first: tuple[Move, ...], then: tuple[Move, ...]) -> tuple[Move, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from conformance.laws.law import Move
 
 if TYPE_CHECKING:
-    from conformance.run.trial import Trial
+    from conformance.model.protocols import TrialLike as Trial
 
 Arrays = Mapping[str, np.ndarray]
 GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}

@@ -25,7 +25,7 @@ from conformance.laws.recurrent import common, stepped
 from conformance.laws.recurrent_calls import Form, Run
 
 if TYPE_CHECKING:
-    from conformance.run.trial import Trial
+    from conformance.model.protocols import TrialLike as Trial
 
 _CELLS = ("input_size", "hidden_size", "bias", "nonlinearity")
 

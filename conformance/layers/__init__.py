@@ -1,1 +1,45 @@
-"""The catalogue: one row a layer, one module a family."""
+"""The catalogue: one row a layer, one module a family.
+
+A family is one entry of `_FAMILIES`; nothing else names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from conformance.layers import convolution, linear, recurrent
+from conformance.layers.row import Row
+
+_FAMILIES = (convolution, recurrent, linear)
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+COMPLEX = ("complex64", "complex128")
+
+
+class UnknownLayerError(KeyError):
+    """A name that is in no row.
+
+    Args:
+        name: the name.
+    """
+
+    def __init__(self, name: str) -> None:
+        near = difflib.get_close_matches(name, CATALOGUE, 3)
+        hint = f": did you mean {' or '.join(near)}?" if near else ""
+        super().__init__(f"no layer {name!r} in the catalogue{hint}")
+
+
+class _Catalogue(dict[str, Row]):
+    def __missing__(self, name: str) -> Row:
+        raise UnknownLayerError(name)
+
+
+def _rows() -> Iterator[tuple[str, Row]]:
+    for family in _FAMILIES:
+        for row in family.rows():
+            yield row.name, row
+
+
+CATALOGUE: dict[str, Row] = _Catalogue(_rows())
+"""Every layer of the suite; an unknown name raises `UnknownLayerError`."""

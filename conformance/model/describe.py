@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case
-
-_PASSED_BY_NAME = ("h_0", "c_0", "hx", "cx", "bias")
 
 
 def call_text(call: Call, inputs: tuple[str, ...] = ()) -> str:
@@ -32,7 +30,7 @@ def call_text(call: Call, inputs: tuple[str, ...] = ()) -> str:
 def case_text(case: Case) -> str:
     """The call, the shapes of its inputs, dtype and device, in one line."""
     row = CATALOGUE.get(case.call.layer)
-    names = row.inputs if row else ()
+    names = row.input_names if row else ()
     shown: list[str] = []
     for index, array in enumerate(case.inputs):
         name = names[index] if index < len(names) else f"input {index}"
@@ -40,8 +38,8 @@ def case_text(case: Case) -> str:
             integer = " int64" if array.dtype.kind == "i" else ""
             shown.append(f"{name} {array.shape}{integer}")
     shown += [f"{name}={value!r}" for name, value in case.keywords.items()]
-    functional = case.call.layer.startswith("functional.")
-    text = call_text(case.call, names[: len(case.inputs)] if functional else ())
+    function = row is not None and row.function
+    text = call_text(case.call, names[: len(case.inputs)] if function else ())
     mode = " in train mode" if case.call.training else ""
     return f"{text}{mode} on {', '.join(shown)}, {case.call.dtype}, {case.call.device}"
 

@@ -193,7 +193,7 @@ def resolve(config: pytest.Config) -> Settings:
         pytest.UsageError: naming the option, its value and what was expected.
     """
     from conformance.checks import CHECKS, EVERY_CHECK
-    from conformance.layers.catalogue import CATALOGUE, COMPLEX, DTYPES
+    from conformance.layers import CATALOGUE, COMPLEX, DTYPES
     from conformance.run.planning import PROFILES
 
     read = _Reader(config)

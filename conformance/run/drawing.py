@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase
 from hypothesis.errors import Flaky
 from hypothesis.internal.conjecture import providers
 
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.run.cases import KEPT, KEPT_OF_MANY, MANY, Cases
 from conformance.run.drawn import covering

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import groupby, islice
 from typing import Any
 
-from conformance.layers.catalogue import CATALOGUE, Row
+from conformance.layers import CATALOGUE
 from conformance.model.case import DIGITS, Case, Column
 
 OTHER = "other values"
@@ -52,32 +51,19 @@ def facts(case: Case) -> dict[str, str]:
     row = CATALOGUE[call.layer]
     if "broken" in case.labels:
         return {"broken constraint": str(case.labels["broken"])}
-    arguments = defaults(row)
+    arguments: dict[str, Any] = dict(row.defaults)
     arguments |= {name: value for name, value in call.arguments.items() if name != "*"}
-    optional = {"output_size", "lengths"} & set(arguments)
+    optional = row.keywords & set(arguments)
     found = {name: text_of(value) for name, value in arguments.items() if name not in optional}
     for name in sorted(optional | set(case.keywords)):
         found[name] = "given" if case.keywords.get(name) is not None else "left out"
-    for name, array in zip(row.inputs, case.inputs, strict=False):
+    for name, array in zip(row.input_names, case.inputs, strict=False):
         found.setdefault(name, "left out" if array is None else f"{array.ndim}-d")
         if array is not None and array.size == 0:
             found[name] = f"{array.ndim}-d, empty"
     for name in ("profile", "regime"):
         if name in case.labels:
             found[name] = str(case.labels[name])
-    return found
-
-
-def defaults(row: Row) -> dict[str, Any]:
-    """Every argument of a layer that has a default, and its default."""
-    found: dict[str, Any] = dict(row.defaults)
-    kind = re.search(r"Conv(Transpose)?\dd$", row.name)
-    if kind is not None:
-        # The modules' oracles hand these on to the functions'.
-        twin = "functional.conv" + kind[0][4:].replace("Transpose", "_transpose")
-        found = {"padding_mode": "zeros", **CATALOGUE[twin].defaults, **found}
-    elif row.name.startswith("functional."):
-        found.pop("padding_mode", None)
     return found
 
 

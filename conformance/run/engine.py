@@ -18,7 +18,7 @@ from conformance.failures.known import Known, applying
 from conformance.failures.reference import Reference
 from conformance.failures.reproducer import reproducer
 from conformance.failures.stale import stale_entries
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Cause, Examples, Numerics, Unsupported, Verdict
 from conformance.model.describe import written
 from conformance.model.encoding import encode_case

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from conformance.backends.declared import offered
 from conformance.checks import EVERY_CHECK
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.protocols import Backend
 
 PROFILES = {"smoke": 40, "standard": 200, "thorough": 4000}

@@ -7,7 +7,7 @@ import difflib
 from conformance.checks import EVERY_CHECK
 from conformance.isolation.limits import Limits, share_of_memory
 from conformance.isolation.process import Child, ChildError, Died
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case
 from conformance.reports.results import Run

@@ -13,7 +13,8 @@ import numpy as np
 
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.layers.catalogue import CATALOGUE, Row
+from conformance.layers import CATALOGUE
+from conformance.layers.row import Row
 from conformance.model.case import Case, Numerics, Unsupported
 from conformance.model.describe import case_text, written
 from conformance.model.lazy import lazy
@@ -176,10 +177,7 @@ class Trial:
     @lazy
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The outputs' shapes by the documentation's formulas."""
-        shapes = [None if array is None else array.shape for array in self.case.inputs]
-        while shapes and shapes[-1] is None:
-            shapes.pop()
-        return self.row.shapes(*shapes, **self._arguments)
+        return self.row.output_shapes(self.case)
 
     @lazy
     def precision(self) -> Precision:
@@ -213,22 +211,13 @@ class Trial:
         """
         # Values on the edge of the range overflow on purpose.
         with np.errstate(over="ignore", invalid="ignore"):
-            result = self.row.values(state, *inputs, **self._arguments)
+            result = self.row.values(state, *inputs, **self.row.written(self.case))
         return result if isinstance(result, tuple) else (result,)
-
-    @property
-    def _arguments(self) -> Mapping[str, Any]:
-        arguments = {k: v for k, v in self.case.call.arguments.items() if k != "*"}
-        return {**arguments, **self.case.keywords}
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the outputs for messages."""
-        if len(self.shapes) == 1:
-            return ("output",)
-        if len(self.shapes) == 2 and "Cell" in self.case.call.layer:
-            return ("h'", "c'")
-        return ("output", "h_n", "c_n")[: len(self.shapes)]
+        return tuple(output.name for output in self.row.outputs[: len(self.shapes)])
 
     @lazy
     def answer(self) -> tuple[np.ndarray, ...]:
@@ -249,6 +238,12 @@ class Trial:
         name = case.call.layer
         row = self.row if name == self.row.name else CATALOGUE[name]
         return Trial(self.backend, row, case, self.numerics)
+
+    def repeated(self) -> Trial:
+        """The same case on the same layer again."""
+        again = Trial(self.backend, self.row, self.case, self.numerics)
+        again.layer = self.layer
+        return again
 
     def text(self) -> str:
         """The call in one line."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from conformance.layers import states
 from conformance.timing.operands import Operands
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "complex64": 8, "complex128": 16}
@@ -33,28 +32,15 @@ def cost(operands: Operands) -> Cost:
     Args:
         operands: of the call.
     """
-    w, name = operands.workload, states.eager(operands.timed.layer)
+    w, row = operands.workload, operands.row
     output = operands.outputs[0]
     backward = operands.timed.direction != "forward"
-    weights = list(w.inputs[-2:]) if operands.functional else list(operands.shapes.values())
-    if "hidden_size" in w.arguments:
-        rows = math.prod(w.inputs[0][:-1])
-        matrices = [math.prod(s) for s in weights if len(s) == 2]
-        flops = 2 * rows * sum(matrices)
-    elif name == "Identity":
+    given = [w.inputs[k] for k in row.places("weight", "bias") if k < len(w.inputs)]
+    weights = given or list(operands.shapes.values())
+    assert row.flops is not None
+    flops = row.flops(w, weights, operands.outputs)
+    if row.traits.aliases:
         return Cost(0, 0)  # the answer is the input itself
-    else:
-        weight = weights[0]
-        if "ilinear" in name:
-            rows = math.prod(output[:-1])
-            flops = 2 * rows * (math.prod(weight) + weight[0] * weight[2])
-        elif "ranspose" in name:
-            dims = states.dimensions(name)
-            flops = 2 * math.prod(weight) * w.inputs[0][0] * math.prod(w.inputs[0][-dims:])
-        else:
-            dims = states.dimensions(name)
-            places = output[0] * math.prod(output[-dims:]) if dims else math.prod(output[:-1])
-            flops = 2 * math.prod(weight) * places
     size = BYTES[operands.timed.dtype]
     read = sum(map(math.prod, w.inputs)) + sum(map(math.prod, operands.shapes.values()))
     written = sum(map(math.prod, operands.outputs))

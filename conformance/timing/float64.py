@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, multilinear
-from conformance.layers import states
-from conformance.layers.catalogue import Row
+from conformance.layers.row import Row
 from conformance.model.case import Call
 from conformance.model.protocols import Backend
 
@@ -30,11 +29,11 @@ def through_torch(row: Row, arguments: Any, torch: Backend) -> Row:
         arguments: of the call.
         torch: the backend that is torch itself.
     """
-    contraction = _Contraction(row.name, dict(arguments), torch)
+    contraction = _Contraction(row, dict(arguments), torch)
 
     @functools.wraps(row.values)
     def values(state: Any, *inputs: Any, **ignored: Any) -> Rounded:
-        if contraction.functional:
+        if row.function:
             *data, weight, bias = inputs
         else:
             data, weight, bias = list(inputs), state["weight"], state.get("bias")
@@ -47,32 +46,26 @@ def through_torch(row: Row, arguments: Any, torch: Backend) -> Row:
 class _Contraction:
     """One layer without its bias, as a multilinear function of data and weight."""
 
-    layer: str
+    row: Row
     arguments: dict[str, Any]
     torch: Backend
 
-    @property
-    def functional(self) -> bool:
-        return self.layer.startswith("functional.")
-
     def sums(self, operands: Sequence[Rounded], bias: Rounded | None) -> Rounded:
         """The layer's values and bounds."""
-        convolution = states.dimensions(self.layer)
+        dims = self.row.dims
         plus = bias
-        if bias is not None and convolution:
-            plus = bias.map(lambda b: b.reshape(-1, *(1,) * convolution))
+        if bias is not None and dims:
+            plus = bias.map(lambda b: b.reshape(-1, *(1,) * dims))
         ones = [np.ones(operand.shape) for operand in operands]
         # Each product of three factors rounds twice.
         terms = int(self(*ones).max()) + len(operands) - 2
-        forward = convolution > 0 and "ranspose" not in self.layer
-        wide = forward or self.layer.endswith(("Linear", ".linear"))
         return multilinear(
             self,
             *operands,
             plus=plus,
             terms=terms,
-            wide=wide,
-            wide_adjoints=wide and not forward,
+            wide=self.row.traits.wide_sums,
+            wide_adjoints=self.row.filling.wide_adjoints,
             adjoints=[self._adjoint(k, operands) for k in range(len(operands))],
         )
 
@@ -88,14 +81,14 @@ class _Contraction:
             layer, inputs = self._built(arrays)
             found, parameters = layer.vjp(inputs, [layer.put(cotangent)])
             return np.asarray(
-                layer.get(parameters["weight"] if last and not self.functional else found[k])
+                layer.get(parameters["weight"] if last and not self.row.function else found[k])
             )
 
         return adjoint
 
     def _built(self, arrays: Sequence[np.ndarray]) -> tuple[Any, tuple[Any, ...]]:
         arguments, state, inputs = dict(self.arguments), {}, list(arrays)
-        if not self.functional:
+        if not self.row.function:
             arguments["bias"], state["weight"] = False, inputs.pop()
-        layer = self.torch.build(Call(self.layer, arguments, state, "float64", "cpu"))
+        layer = self.torch.build(Call(self.row.name, arguments, state, "float64", "cpu"))
         return layer, tuple(layer.put(array) for array in inputs)

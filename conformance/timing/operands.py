@@ -16,11 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conformance.layers import states
-from conformance.layers.catalogue import CATALOGUE, Row
+from conformance.layers import CATALOGUE
+from conformance.layers.row import Row
+from conformance.layers.workload import Workload
 from conformance.model.case import Call, Case
 from conformance.model.formats import format_of, round_to
-from conformance.timing.workloads import Timed, Workload
+from conformance.timing.workloads import Timed
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -43,22 +44,15 @@ class Operands:
         return CATALOGUE[self.timed.layer]
 
     @property
-    def recurrent(self) -> bool:
-        """Whether sums are fed back through activations."""
-        return "hidden_size" in self.workload.arguments
+    def everyday(self) -> bool:
+        """Whether only everyday operands make sense: sums are fed back through activations."""
+        return self.row.filling.scale is not None
 
     @property
-    def functional(self) -> bool:
-        """Whether weight and bias are inputs."""
-        return self.timed.layer.startswith("functional.")
-
-    @property
-    def shapes(self) -> states.Shapes:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of the state."""
-        if self.functional:
-            return {}
         w = self.workload
-        return states.shapes(w.layer, w.arguments, w.inputs[0])
+        return self.row.state_shapes(w.arguments, w.inputs[0])
 
     @property
     def outputs(self) -> tuple[tuple[int, ...], ...]:
@@ -81,12 +75,11 @@ class Operands:
     def inputs(self, generator: np.random.Generator, *, sharp: bool = False) -> Arrays:
         """Fresh inputs."""
         shapes = self.workload.inputs
-        data = len(shapes) - 2 if self.functional else len(shapes)
         return tuple(
-            self._data(shape, generator, sharp)
-            if k < data
-            else self._weight(shape, generator, bias=k == len(shapes) - 1)
-            for k, shape in enumerate(shapes)
+            self._weight(shape, generator, bias=x.role == "bias")
+            if x.role in ("weight", "bias")
+            else self._data(shape, generator, sharp)
+            for x, shape in zip(self.row.inputs, shapes, strict=False)
         )
 
     def cotangents(
@@ -103,16 +96,15 @@ class Operands:
         return (values, *(None for _ in rest))
 
     def _channels(self, output: tuple[int, ...]) -> int:
-        convolution = states.dimensions(self.timed.layer)
-        return output[-1 - convolution]
+        return output[-1 - self.row.dims]
 
     @property
     def _terms(self) -> int:
         """Roughly how many products a sum has."""
-        weight = self.workload.inputs[-2] if self.functional else self.shapes.get("weight", (1,))
-        if "ranspose" in self.timed.layer:
-            return weight[0] * math.prod(weight[2:])
-        return max(math.prod(weight[1:]), 1)
+        places = self.row.places("weight")
+        given = [self.workload.inputs[k] for k in places if k < len(self.workload.inputs)]
+        weights = given or list(self.shapes.values()) or [(1,)]
+        return self.row.filling.terms(weights[0])
 
     def _density(self, terms: int) -> float:
         """Which share of the elements may differ from 0 so that sums stay exact.
@@ -130,7 +122,7 @@ class Operands:
         is not exact all the same is given its bound by the oracle.
         """
         bits = format_of(self.timed.dtype).bits
-        factors = 3 if "ilinear" in self.timed.layer else 2
+        factors = self.row.filling.factors
         if self._density(self._terms) < 1:
             return max(2**bits // 64, 1), 1
         each = int((2**bits / (4 * self._terms)) ** (1 / factors))
@@ -144,9 +136,8 @@ class Operands:
         bias: bool,
         name: str = "weight",
     ) -> np.ndarray:
-        if self.recurrent:
-            width = int(self.workload.arguments["hidden_size"])
-            scale = 1 / width if name.startswith("weight_hh") else 1 / math.sqrt(width)
+        if self.row.filling.scale is not None:
+            scale = self.row.filling.scale(name, self.workload.arguments)
             return round_to(generator.uniform(-scale, scale, shape), self.timed.dtype)
         largest, _ = self._largest()
         shift = math.ceil(math.log2(largest * math.sqrt(self._terms)))
@@ -155,7 +146,7 @@ class Operands:
     def _data(
         self, shape: tuple[int, ...], generator: np.random.Generator, sharp: bool
     ) -> np.ndarray:
-        if not sharp or self.recurrent:
+        if not sharp or self.everyday:
             drawn = generator.standard_normal(shape, dtype=np.float32)
             return round_to(drawn.astype(np.float64), self.timed.dtype)
         _, largest = self._largest()

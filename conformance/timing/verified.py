@@ -51,10 +51,9 @@ class Verifier:
     @property
     def _large(self) -> bool:
         o = self.operands
-        multilinear = not o.recurrent and bool(o.shapes or o.functional)
         # Values and their bound forward; about as much again for each gradient, and its length.
         times = 2 if o.timed.direction == "forward" else 3
-        return multilinear and times * cost(o).flops > ORACLE
+        return o.row.filling.contraction and times * cost(o).flops > ORACLE
 
     def check(
         self,

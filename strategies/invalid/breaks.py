@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -117,3 +118,43 @@ def axis_of(case: Case, position: int, axis: int) -> Callable[[int], Case]:
         return with_inputs(case, {position: shape})
 
     return change
+
+
+Cases = Callable[[str], st.SearchStrategy[Case]]
+
+
+@st.composite
+def broken_cases(draw: Draw, cases: Cases, breaks: tuple[Break, ...], dtype: str) -> Case:
+    """Cases that must be refused, their state empty: what is refused is no state_dict.
+
+    Args:
+        cases: dtype → strategy of valid cases.
+        breaks: ways to break them.
+        dtype: torch's name of the dtype.
+    """
+    # Drawn first, and of all breaks, so that it stays the same while the case shrinks.
+    first = draw(st.integers(0, len(breaks) - 1))
+    case: Case = draw(cases(dtype))
+    if any(x is not None and not x.size for x in case.inputs):
+        # An empty batch hides whether anything else is checked: a second draw makes it seldom.
+        case = draw(cases(dtype))
+    broken = next(b for b in (*breaks[first:], *breaks[:first]) if b.applies(case))
+    labels = {"broken": broken.name, "required": broken.required, "argument": broken.argument}
+    unbroken = replace(case, call=replace(case.call, state={}))
+    case = broken.apply(draw, case)
+    return replace(
+        case,
+        call=replace(case.call, state={}),
+        labels={**case.labels, **labels},
+        unbroken=unbroken,
+    )
+
+
+def invalid_cases(cases: Cases, breaks: tuple[Break, ...]) -> Cases:
+    """dtype → strategy of invalid cases.
+
+    Args:
+        cases: dtype → strategy of valid cases.
+        breaks: ways to break them.
+    """
+    return partial(broken_cases, cases, breaks)

@@ -16,7 +16,7 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import errors
 from conformance.failures.known import shipped
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Unsupported
 from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case, encode_case

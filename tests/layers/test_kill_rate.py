@@ -18,7 +18,7 @@ from conformance.arithmetic.rounded import exactly
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.checks import CHECKS
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.run.trial import Trial
 
 FAITHFUL = planted.Bug("linear-as-it-is", "Linear", "values", "Nothing is wrong.", nn.Linear)

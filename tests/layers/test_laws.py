@@ -18,8 +18,9 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.checks import laws
-from conformance.laws import Law, convolution
-from conformance.layers.catalogue import CATALOGUE
+from conformance.laws import convolution
+from conformance.laws.law import Law
+from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
 from conformance.run.trial import Failure, Inapplicable, Trial
 

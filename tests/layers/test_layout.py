@@ -16,7 +16,7 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.checks import layout
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Unsupported
 from conformance.run.trial import Evidence, Trial
 

@@ -11,7 +11,7 @@ from support import LAYERS, first_failure
 
 from conformance.backends import ModuleBackend
 from conformance.checks import CHECKS
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 
 # Those of the other checks are caught by the check's own tests.
 CHECKED = ("shape", "values", "gradients")

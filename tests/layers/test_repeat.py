@@ -15,7 +15,7 @@ from torch import nn
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import repeat
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Call
 from conformance.run.trial import Trial
 
@@ -138,15 +138,15 @@ def test_keywords_that_a_layer_sorts_are_noticed() -> None:
     class Backend(ModuleBackend):
         def build(self, call: Call) -> Any:
             layer = super().build(call)
-            plain = layer._recurrent
+            plain = layer._forward
 
-            def sorting(*inputs: Any, lengths: Any = None, **keywords: Any) -> Any:
-                result = plain(*inputs, lengths=lengths, **keywords)
-                if lengths is not None:
-                    lengths.append(lengths.pop(0) + 1)
+            def sorting(*inputs: Any, **keywords: Any) -> Any:
+                result = plain(*inputs, **keywords)
+                if "lengths" in keywords:
+                    keywords["lengths"].append(keywords["lengths"].pop(0) + 1)
                 return result
 
-            layer._recurrent = sorting  # type: ignore[method-assign]
+            layer._forward = sorting  # type: ignore[method-assign]
             return layer
 
     # A call gets its keywords unpacked: the lists in them are the caller's own.

@@ -12,17 +12,22 @@ import pytest
 import torch
 from support import Spoiled, first_failure
 
+from conformance.arithmetic.rounded import Rounded
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
-from conformance.checks import propagation, special
-from conformance.layers.catalogue import CATALOGUE
+from conformance.checks import special
+from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Numerics
 from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
 NAN, INF = float("nan"), float("inf")
 BUGS = [bug for bug in planted.BUGS if bug.check == "special"]
 DTYPES = ("float32", "float16", "float64")
+
+
+def _propagated(trial: Trial) -> tuple[Rounded, ...]:
+    return trial.row.propagation.expected(trial)
 
 
 def _trial(backend: Any, case: Case, numerics: Numerics | None = None) -> Trial:
@@ -75,7 +80,7 @@ def test_torch_passes(layer: str, dtype: str) -> None:
 )
 def test_classes_of_a_sum(input: list[float], weight: list[float], wanted: float | None) -> None:
     case = _linear([float(np.float32(x)) for x in input], [float(np.float32(w)) for w in weight])
-    (expected,) = propagation.expected(_trial(torch_backend, case))
+    (expected,) = _propagated(_trial(torch_backend, case))
     if wanted is None:
         assert not np.isfinite(expected.error).any()
     else:
@@ -86,7 +91,7 @@ def test_classes_of_a_sum(input: list[float], weight: list[float], wanted: float
 def test_half_precision_sums_of_linear_may_pass_the_largest_number() -> None:
     case = _linear([60000.0, 60000.0, -60000.0, INF], [1.0, 1.0, 1.0, 1.0], "float16")
     inputs = (case.inputs[0][:, :3], case.inputs[1][:, :3], None)  # type: ignore[index]
-    (expected,) = propagation.expected(_trial(torch_backend, replace(case, inputs=inputs)))
+    (expected,) = _propagated(_trial(torch_backend, replace(case, inputs=inputs)))
     assert np.isfinite(expected.error).all()
     assert expected.value.item() == 60000.0
 
@@ -94,7 +99,7 @@ def test_half_precision_sums_of_linear_may_pass_the_largest_number() -> None:
 def test_bilinear_order_of_contraction_leaves_cancelled_infinities_open() -> None:
     call = Call("functional.bilinear", {}, {}, "float32", "cpu")
     inputs = (np.array([[INF]]), np.array([[1.0, 1.0]]), np.array([[[3.0, -1.0]]]), None)
-    (expected,) = propagation.expected(_trial(torch_backend, Case(call, inputs)))
+    (expected,) = _propagated(_trial(torch_backend, Case(call, inputs)))
     assert np.isinf(expected.error).all()
 
 
@@ -103,11 +108,11 @@ def test_one_infinity_saturates_a_cell_and_two_are_left_open() -> None:
     arguments = {"input_size": 2, "hidden_size": 2, "bias": False}
     call = Call("RNNCell", arguments, state, "float32", "cpu")
     case = Case(call, (np.array([[INF, 1.0]]), None))
-    (expected,) = propagation.expected(_trial(torch_backend, case))
+    (expected,) = _propagated(_trial(torch_backend, case))
     np.testing.assert_array_equal(expected.value, [[1.0, -1.0]])
     assert expected.error.max() < 1e-5
     two = replace(case, inputs=(np.array([[INF, -INF]]), None))
-    (expected,) = propagation.expected(_trial(torch_backend, two))
+    (expected,) = _propagated(_trial(torch_backend, two))
     assert np.isinf(expected.error).all()
 
 
@@ -136,7 +141,7 @@ def test_odd_channels_in_bfloat16_leak_in_torch() -> None:
     """A known failure of torch on CPUs whose oneDNN multiplies bfloat16 in pairs."""
     call = Call("functional.conv1d", {}, {}, "bfloat16", "cpu")
     case = Case(call, (np.array([[[1.0, 1.0, NAN]]]), np.ones((1, 1, 2)), None))
-    (expected,) = propagation.expected(_trial(torch_backend, case))
+    (expected,) = _propagated(_trial(torch_backend, case))
     np.testing.assert_array_equal(expected.value, [[[2.0, NAN]]])
 
 

@@ -18,8 +18,13 @@ from conformance.backends import FunctionBackend, ModuleBackend, implements
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.adapters.torch_meta import backend as meta_backend
 from conformance.checks import state
-from conformance.layers import states
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
+from conformance.layers.state import (
+    allowed_distance,
+    cumulative_normal,
+    cumulative_uniform,
+    distance,
+)
 from conformance.model.case import Case, Unsupported
 from conformance.run.trial import Failure, Trial
 
@@ -64,7 +69,7 @@ def test_torch_forgets_in_channels_of_a_loaded_lazy_convolution() -> None:
 def test_documented_names_and_shapes_are_those_of_the_cases(layer: str) -> None:
     for case in cases(layer, "float32", 30):
         assert case.inputs[0] is not None
-        found = states.shapes(layer, case.call.arguments, case.inputs[0].shape)
+        found = CATALOGUE[layer].state_shapes(case.call.arguments, case.inputs[0].shape)
         assert list(found.items()) == [(k, v.shape) for k, v in case.call.state.items()]
 
 
@@ -99,11 +104,14 @@ def test_wrong_initial_values_are_noticed(kind: str) -> None:
 def test_uniform_values_are_near_and_others_are_not() -> None:
     generator = np.random.default_rng(0)
     for size in (20, 100, 1000, 100000):
-        distance, allowed = states.uniform_distance(generator.uniform(-1, 1, size))
-        assert distance < allowed
+        values = generator.uniform(-1, 1, size)
+        assert distance(values, cumulative_uniform) < allowed_distance(size)
+        values = generator.standard_normal(size)
+        assert distance(values, cumulative_normal) < allowed_distance(size)
     for wrong in (generator.uniform(-0.5, 0.5, 1000), np.abs(generator.uniform(-1, 1, 1000))):
-        distance, allowed = states.uniform_distance(wrong)
-        assert distance > allowed
+        assert distance(wrong, cumulative_uniform) > allowed_distance(1000)
+    wide = 3 * generator.standard_normal(1000)
+    assert distance(wide, cumulative_normal) > allowed_distance(1000)
 
 
 def _dropout(function: Any) -> ModuleBackend:
@@ -162,12 +170,12 @@ DROPOUTS = {
 def test_wrong_dropout_is_noticed(kind: str) -> None:
     function, said = DROPOUTS[kind]
     backend = _dropout(function)
-    assert said in _search(backend, "GRU", examples=120).said
+    assert said in _search(backend, "GRU", "random", examples=120).said
     assert _search(backend, "GRU", "values", examples=30).passed
 
 
 def test_faithful_dropout_built_of_layers_passes() -> None:
-    found = _search(_dropout(nn.functional.dropout), "GRU", examples=40)
+    found = _search(_dropout(nn.functional.dropout), "GRU", "random", examples=40)
     assert found.passed, found
 
 

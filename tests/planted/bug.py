@@ -17,6 +17,7 @@ CHECKS = (
     "layout",
     "special",
     "state",
+    "random",
     "repeat",
     "errors",
 )

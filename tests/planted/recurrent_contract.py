@@ -54,6 +54,17 @@ class RnnTransposedInput(nn.RNN):
         return super().forward(on_output(input, as_if_contiguous), hx)
 
 
+@plant("rnn-drops-the-same-in-each-call", "RNN", "random")
+class RnnDropsTheSameInEachCall(nn.RNN):
+    """The generator is seeded before each call in train mode: every call has the same mask."""
+
+    def forward(self, input, hx=None):
+        with torch.random.fork_rng():
+            if self.training:
+                torch.manual_seed(0)
+            return super().forward(input, hx)
+
+
 @plant("rnn-relu-by-default", "RNN", "state")
 class RnnReluByDefault(nn.RNN):
     """nonlinearity defaults to 'relu'."""
@@ -157,7 +168,7 @@ class LstmWeightsNotContiguous(nn.LSTM):
             return super().forward(input, hx)
 
 
-@plant("lstm-dropout-while-evaluating", "LSTM", "state")
+@plant("lstm-dropout-while-evaluating", "LSTM", "random")
 class LstmDropoutWhileEvaluating(nn.LSTM):
     """Dropout between layers stays on in eval mode."""
 
@@ -169,7 +180,7 @@ class LstmDropoutWhileEvaluating(nn.LSTM):
             self.training = mode
 
 
-@plant("lstm-dropout-never", "LSTM", "state")
+@plant("lstm-dropout-never", "LSTM", "random")
 class LstmDropoutNever(nn.LSTM):
     """Dropout between layers is off in train mode too."""
 
@@ -181,7 +192,7 @@ class LstmDropoutNever(nn.LSTM):
             self.training = mode
 
 
-@plant("lstm-dropout-on-last-layer", "LSTM", "state")
+@plant("lstm-dropout-on-last-layer", "LSTM", "random")
 class LstmDropoutOnLastLayer(nn.LSTM):
     """In train mode dropout is applied to the last layer's output as well."""
 
@@ -290,6 +301,18 @@ class GruExpandedInitialState(nn.GRU):
 
     def forward(self, input, hx=None):
         return super().forward(input, on_states(hx, as_if_contiguous))
+
+
+@plant("gru-drops-half-as-often", "GRU", "random")
+class GruDropsHalfAsOften(nn.GRU):
+    """In train mode elements are dropped with probability dropout / 2."""
+
+    def forward(self, input, hx=None):
+        dropout, self.dropout = self.dropout, self.dropout / 2
+        try:
+            return super().forward(input, hx)
+        finally:
+            self.dropout = dropout
 
 
 @plant("gru-dropout-by-default", "GRU", "state")

@@ -19,7 +19,7 @@ from conformance.checks import EVERY_CHECK
 from conformance.failures.explanation import Explanation, ExplanationError, explain
 from conformance.failures.known import KnownError, parse
 from conformance.failures.reproducer import FOREIGN
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Verdict
 from conformance.model.encoding import encode_case
 from conformance.run.engine import Engine

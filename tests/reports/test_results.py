@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -121,7 +122,7 @@ def test_reproducers_of_every_form_run_and_pass_on_torch(layer: str) -> None:
     from support import cases
 
     from conformance.failures.reproducer import reproducer
-    from conformance.layers.catalogue import CATALOGUE
+    from conformance.layers import CATALOGUE
     from conformance.run.trial import Trial
 
     drawn = [c for c in cases(layer, "float32", 200) if c.labels["regime"] not in ("large",)]

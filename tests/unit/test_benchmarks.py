@@ -19,7 +19,7 @@ from conformance import Case
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.checks import gradients
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.run.trial import Trial
 from conformance.timing import measure, rounds
 from conformance.timing.cost import cost

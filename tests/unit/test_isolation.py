@@ -19,7 +19,7 @@ from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.journal import Entry, Journal
 from conformance.isolation.limits import LEAST, Limits
 from conformance.isolation.process import Child
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Call
 from conformance.model.encoding import encode_case
 from conformance.run.copies import ALLOWED

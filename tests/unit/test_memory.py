@@ -17,7 +17,7 @@ from conformance.checks import CHECKS
 from conformance.isolation.isolated import GROWN, IsolatedEngine
 from conformance.isolation.limits import Limits
 from conformance.isolation.process import Child
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.model.encoding import encode_case
 from conformance.run import drawing

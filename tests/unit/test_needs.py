@@ -17,7 +17,7 @@ from support import cases
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.failures.needs import changes
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import DIGITS, Column, Verdict
 from conformance.model.describe import case_text
 from conformance.run.drawn import OTHER, columns, run_lengths

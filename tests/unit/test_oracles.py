@@ -10,7 +10,7 @@ import pytest
 from support import LAYERS, cases, first_failure
 
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.layers.catalogue import CATALOGUE
+from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.run.trial import Trial
 

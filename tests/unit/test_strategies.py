@@ -15,7 +15,7 @@ import pytest
 from support import LAYERS, cases, first_failure
 
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.layers.catalogue import CATALOGUE, COMPLEX, DTYPES
+from conformance.layers import CATALOGUE, COMPLEX, DTYPES
 from conformance.model.case import Case
 from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case, encode_case

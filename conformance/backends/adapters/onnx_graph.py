@@ -20,7 +20,7 @@ import onnx
 from conformance.backends.adapters import onnx_recurrent, onnx_sums
 from conformance.backends.adapters.onnx_nodes import Graph, Value, numpy_dtype
 from conformance.backends.numpy_layouts import laid_out
-from conformance.layers import states
+from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Unsupported
 
 Run = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
@@ -123,7 +123,7 @@ def zeros(call: Call, inputs: Sequence[np.ndarray | None]) -> dict[str, np.ndarr
     try:
         if any(count % groups for count in channels):
             raise ValueError("groups do not divide the channels")
-        shapes = states.shapes(call.layer, arguments, first.shape)
+        shapes = CATALOGUE[call.layer].state_shapes(arguments, first.shape)
         return {name: np.zeros(shape) for name, shape in shapes.items()}
     except (ArithmeticError, IndexError, TypeError, ValueError) as error:
         raise Unsupported(f"a state as these arguments have it: {error}") from error

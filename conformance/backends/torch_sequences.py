@@ -1,0 +1,59 @@
+"""How torch's recurrent modules take and give hidden states and packed sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+
+def call(
+    function: Callable[..., Any],
+    together: int,
+    batch_first: bool,
+    input: Any,
+    *states: Any,
+    lengths: Sequence[int] | None = None,
+    **keywords: Any,
+) -> Any:
+    """Call a recurrent module with flat states, and give flat states.
+
+    Args:
+        function: the module.
+        together: number of states that it takes as one argument.
+        batch_first: of the module.
+        input: the padded input.
+        states: one by one; None = left out.
+        lengths: of the sequences of a packed input.
+        keywords: passed on.
+    """
+    given = tuple(state for state in states if state is not None)
+    hidden = ((given if together > 1 else given[0]),) if given else ()
+    if lengths is None:
+        return flat(function(input, *hidden, **keywords))
+    total = input.shape[1 if batch_first else 0]
+    packed = torch.nn.utils.rnn.pack_padded_sequence(
+        input,
+        torch.tensor(lengths),
+        batch_first=batch_first,
+        enforce_sorted=list(lengths) == sorted(lengths, reverse=True),
+    )
+    output, *rest = flat(function(packed, *hidden, **keywords))
+    padded, _ = torch.nn.utils.rnn.pad_packed_sequence(
+        output, batch_first=batch_first, total_length=total
+    )
+    return (padded, *rest)
+
+
+def flat(outputs: Any) -> Any:
+    """(output, (h_n, c_n)) → (output, h_n, c_n)."""
+    if not isinstance(outputs, tuple) or isinstance(outputs, torch.nn.utils.rnn.PackedSequence):
+        return outputs
+    found: list[Any] = []
+    for output in outputs:
+        nested = isinstance(output, tuple) and not isinstance(
+            output, torch.nn.utils.rnn.PackedSequence
+        )
+        found.extend(output if nested else [output])
+    return tuple(found)

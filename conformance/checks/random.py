@@ -1,0 +1,101 @@
+"""`random`: layers that draw random numbers: masks, rates, scale, and when they draw none.
+
+A layer as documented fails a test of a rate with a probability of less than 1e-10 (Hoeffding).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+
+from conformance.checks.laws import agree
+from conformance.laws.draws import Masked
+from conformance.model.case import Unsupported
+from conformance.model.describe import array_text
+from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
+
+_STREAM = 0x72616E64  # this check's own random numbers of a case
+_HOEFFDING = math.log(2 / 1e-10) / 2
+
+
+def check(trial: Trial) -> Evidence:
+    """Hold what a layer draws against what its documentation says of it.
+
+    Args:
+        trial: the case on the backend.
+
+    Raises:
+        Failure: if an element is neither kept nor dropped, if a rate is wrong, if draws repeat.
+        Unsupported: if the backend declines the calls.
+        Inapplicable: if there is nothing to ask of the case.
+    """
+    draws = trial.row.draws
+    assert draws is not None
+    generator = np.random.default_rng((trial.case.seed, _STREAM))
+    evidence = Evidence()
+    declined: Unsupported | None = None
+    with warnings.catch_warnings():
+        # torch warns that dropout does nothing on a single layer.
+        warnings.simplefilter("ignore")
+        try:
+            for found in draws(trial, generator):
+                evidence += _masked(found) if isinstance(found, Masked) else agree(found)
+        except Unsupported as reason:
+            declined = reason
+    if not evidence.comparisons:
+        raise declined or Inapplicable()
+    return evidence
+
+
+def _masked(found: Masked) -> Evidence:
+    got, kept = found.got, found.kept
+    passed = np.abs(got - kept.value) <= kept.error
+    gone = np.abs(got) <= found.dropped
+    if not (passed | (gone & found.droppable)).all():
+        raise Failure(
+            f"{found.name} {found.what}, each to be 0 or the kept value\n"
+            f"  got    {array_text(got)}\n  kept   {array_text(kept.value)}"
+        )
+    # Where the kept value is 0 itself nothing can be told.
+    telling = np.abs(kept.value) > found.dropped + kept.error
+    if found.rate is None or not telling.all():
+        return Evidence(got.size)
+    return Evidence(got.size) + _drawn(found, ~gone)
+
+
+def _drawn(found: Masked, mask: np.ndarray) -> Evidence:
+    for axis in found.groups:
+        if not (mask == mask.take([0], axis)).all():
+            raise Failure(f"{found.what} drops elements along axis {axis} one by one")
+    single = mask
+    for axis in found.groups:
+        single = single.take([0], axis)
+    assert found.rate is not None
+    if single.size:
+        allowed = math.sqrt(_HOEFFDING / single.size)
+        if abs(single.mean() - found.rate) > allowed:
+            raise Failure(
+                f"kept {found.what}\n  got    {single.mean():.4g} of {single.size}\n"
+                f"  wanted {found.rate:.4g} ± {allowed:.3g}"
+            )
+    # As many fair draws are alike by a chance that counts for nothing.
+    likely = single.size * -math.log2(max(found.rate**2 + (1 - found.rate) ** 2, 0.5)) < 40
+    repeated = () if likely else tuple(_repeated(found, single))
+    for where in repeated:
+        raise Failure(f"{found.what} drops the same elements {where}")
+    return Evidence(1 + (0 if likely else 1))
+
+
+def _repeated(found: Masked, single: np.ndarray) -> Iterator[str]:
+    for axis in range(single.ndim):
+        if single.shape[axis] > 1 and (single == single.take([0], axis)).all():
+            yield f"along axis {axis}"
+    if found.again is not None:
+        again = np.abs(found.again) > found.dropped
+        for axis in found.groups:
+            again = again.take([0], axis)
+        if np.array_equal(again, single):
+            yield "in a second call"

@@ -1,0 +1,41 @@
+"""What a layer that draws random numbers may give: masked values, and how often each is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from conformance.arithmetic.rounded import Rounded
+from conformance.laws.law import Claim
+
+
+@dataclass(frozen=True, eq=False)
+class Masked:
+    """An answer of which each element is kept or dropped.
+
+    Args:
+        what: the call, for messages.
+        name: of the output.
+        got: the backend's numbers.
+        kept: what each element is where it is kept.
+        dropped: largest size of an element that counts as dropped.
+        droppable: where an element may be dropped at all.
+        rate: probability that an element is kept; None where the output hangs on several draws.
+        groups: axes along which all elements share one draw.
+        again: the backend's numbers of a second call, which must draw anew; None = not asked.
+    """
+
+    what: str
+    name: str
+    got: np.ndarray
+    kept: Rounded
+    dropped: float
+    droppable: np.ndarray
+    rate: float | None = None
+    groups: tuple[int, ...] = ()
+    again: np.ndarray | None = None
+
+
+Draws = Iterator[Claim | Masked]

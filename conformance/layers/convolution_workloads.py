@@ -1,0 +1,114 @@
+"""The timed calls of convolutions, at sizes that people run.
+
+Sizes of ResNet-50 after K. He et al., *Deep residual learning for image recognition* (2016), of
+MobileNetV2 after M. Sandler et al. (2018), of the U-Net after O. Ronneberger et al. (2015), of
+wav2vec 2.0 after A. Baevski et al. (2020), of HiFi-GAN after J. Kong et al. (2020).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from conformance.layers.workload import Shape, Workload
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A convolution, from which module, lazy module and function are derived."""
+
+    name: str
+    channels: tuple[int, int]
+    kernel: int
+    input: Shape
+    more: Mapping[str, Any] = field(default_factory=dict)
+    small: bool = False
+
+
+_CONVOLUTIONS = {
+    1: (
+        _Window("audio stem 16 kHz", (1, 512), 10, (1, 1, 4000), {"stride": 5}, small=True),
+        _Window("wav2vec 512 kernel 3", (512, 512), 3, (1, 512, 800), {"stride": 2}),
+        _Window("mel 80 kernel 3", (80, 384), 3, (4, 80, 500), {"padding": 1}),
+    ),
+    2: (
+        _Window("resnet 128 3x3", (128, 128), 3, (1, 128, 28, 28), {"padding": 1}, small=True),
+        _Window("mobilenet depthwise 144", (144, 144), 3, (1, 144, 28, 28),
+                {"padding": 1, "groups": 144, "bias": False}, small=True),
+        _Window("resnet stem", (3, 64), 7, (1, 3, 224, 224), {"stride": 2, "padding": 3}),
+        _Window("resnet 64 to 256 1x1", (64, 256), 1, (8, 64, 56, 56), {"bias": False}),
+        _Window("resnet 64 3x3", (64, 64), 3, (8, 64, 56, 56), {"padding": 1, "bias": False}),
+        _Window("resnet 128 3x3 stride 2", (128, 128), 3, (8, 128, 56, 56),
+                {"stride": 2, "padding": 1, "bias": False}),
+        _Window("resnet 1024 to 256 1x1", (1024, 256), 1, (8, 1024, 14, 14), {"bias": False}),
+        _Window("resnet 512 3x3", (512, 512), 3, (8, 512, 7, 7), {"padding": 1, "bias": False}),
+        _Window("unet decoder 128 to 64", (128, 64), 3, (1, 128, 112, 112), {"padding": 1}),
+        _Window("mobilenet depthwise 960", (960, 960), 3, (8, 960, 7, 7),
+                {"padding": 1, "groups": 960, "bias": False}),
+        _Window("dilated 256 rate 6", (256, 256), 3, (1, 256, 33, 33),
+                {"padding": 6, "dilation": 6}),
+    ),
+    3: (
+        _Window("video 16 3x3x3", (16, 16), 3, (1, 16, 8, 16, 16), {"padding": 1}, small=True),
+        _Window("video 64 3x3x3", (64, 64), 3, (1, 64, 8, 28, 28), {"padding": 1}),
+    ),
+}  # fmt: skip
+_TRANSPOSED = {
+    1: (
+        _Window("vocoder 64 to 32", (64, 32), 16, (1, 64, 100), {"stride": 8, "padding": 4},
+                small=True),
+        _Window("vocoder 256 to 128", (256, 128), 16, (1, 256, 200), {"stride": 8, "padding": 4}),
+    ),
+    2: (
+        _Window("unet up 64 to 32", (64, 32), 2, (1, 64, 28, 28), {"stride": 2}, small=True),
+        _Window("unet up 512 to 256", (512, 256), 2, (1, 512, 28, 28), {"stride": 2}),
+        _Window("dcgan 256 to 128", (256, 128), 4, (8, 256, 8, 8), {"stride": 2, "padding": 1}),
+    ),
+    3: (
+        _Window("unet up 32 to 16", (32, 16), 2, (1, 32, 8, 8, 8), {"stride": 2}, small=True),
+        _Window("unet up 128 to 64", (128, 64), 2, (1, 128, 8, 14, 14), {"stride": 2}),
+    ),
+}  # fmt: skip
+
+
+def workloads(name: str, dims: int, *, transposed: bool) -> tuple[Workload, ...]:
+    """The timed calls of a convolution.
+
+    Args:
+        name: of the layer.
+        dims: number of spatial dimensions.
+        transposed: whether it is a transposed convolution.
+    """
+    table, kind = (_TRANSPOSED, "ConvTranspose") if transposed else (_CONVOLUTIONS, "Conv")
+    every = (w for row in table[dims] for w in _of_window(row, f"{kind}{dims}d", dims))
+    return tuple(w for w in every if w.layer == name)
+
+
+def flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """Multiplications and additions of a convolution: each weight at each place of the output."""
+    dims = len(weights[0]) - 2
+    return 2 * math.prod(weights[0]) * outputs[0][0] * math.prod(outputs[0][-dims:])
+
+
+def flops_transposed(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """Multiplications and additions of a transposed one: each weight at each place of the input."""
+    (x, *_), dims = workload.inputs, len(weights[0]) - 2
+    return 2 * math.prod(weights[0]) * x[0] * math.prod(x[-dims:])
+
+
+def _of_window(w: _Window, name: str, d: int) -> Iterator[Workload]:
+    arguments = {"out_channels": w.channels[1], "kernel_size": w.kernel, **w.more}
+    whole = {"in_channels": w.channels[0], **arguments}
+    yield Workload(name, w.name, whole, (w.input,), w.small)
+    if not w.small or "groups" in w.more:
+        return
+    # Lazy module and function are the same work: one of each says what they add.
+    yield Workload(f"Lazy{name}", w.name, arguments, (w.input,), small=True)
+    transposed = name.startswith("ConvTranspose")
+    outer, inner = w.channels if transposed else w.channels[::-1]
+    inputs = (w.input, (outer, inner, *(w.kernel,) * d), (w.channels[1],))
+    function = "functional.conv_transpose" if transposed else "functional.conv"
+    more = {k: v for k, v in w.more.items() if k != "bias"}
+    yield Workload(f"{function}{d}d", w.name, more, inputs, small=True)

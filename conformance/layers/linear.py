@@ -1,0 +1,212 @@
+"""Identity, Linear and Bilinear: modules, the lazy module and functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.laws import linear as laws
+from conformance.laws import multilinear
+from conformance.layers.propagation import chained_sums, copied
+from conformance.layers.row import Argument, Input, Output, Row, Traits, batched
+from conformance.layers.sizes import resized
+from conformance.layers.state import Shape, StateTensor, products, uniform, with_bias
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import Case
+from conformance.oracles import linear as oracle
+from conformance.strategies import linear as cases
+from conformance.strategies.invalid import linear as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+_IN = Argument("in_features", plain=1)
+_OUT = Argument("out_features", plain=1)
+_BIAS = Argument("bias", True, other=False)
+_PAIR = (Argument("in1_features"), Argument("in2_features"))
+_SUMS = (
+    multilinear.rows,
+    multilinear.additive,
+    multilinear.scaled,
+    multilinear.outputs,
+    multilinear.inputs,
+    multilinear.function,
+    multilinear.singles,
+    laws.leading,
+)
+_WEIGHTS = (Input("weight", "weight"), Input("bias", "bias", optional=True))
+_OUTPUT = (Output("output", batched(2)),)
+
+
+def _input_dtype(case: Case) -> str:
+    """The dtype of the input, whatever the call's is."""
+    first = case.inputs[0]
+    return "int64" if first is not None and first.dtype.kind == "i" else case.call.dtype
+
+
+def _inferred(input: Shape) -> Mapping[str, Any]:
+    return {"in_features": input[-1]}
+
+
+def _linear_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+    """A weight (out_features, in_features), a bias (out_features)."""
+    weight = (arguments["out_features"], arguments["in_features"])
+    return uniform(with_bias(weight, weight[0], arguments.get("bias", True)), products(weight))
+
+
+def _bilinear_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+    """A weight (out_features, in1_features, in2_features), a bias (out_features)."""
+    sizes = (arguments["in1_features"], arguments["in2_features"])
+    weight = (arguments["out_features"], *sizes)
+    return uniform(with_bias(weight, weight[0], arguments.get("bias", True)), sizes[0])
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with its arrays in the shapes that other arguments ask for."""
+    first, state = case.inputs[0], case.call.state
+    assert first is not None
+    shape = (*first.shape[:-1], arguments.get("in_features", first.shape[-1]))
+    source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
+    wanted = row.state_shapes(arguments, shape)
+    arrays = {k: resized(state.get(k, source), s) for k, s in wanted.items()}
+    layouts = {k: v for k, v in case.call.layouts.items() if k in arrays}
+    call = replace(case.call, arguments=arguments, state=arrays, layouts=layouts)
+    return replace(case, call=call, inputs=(resized(first, shape), *case.inputs[1:]))
+
+
+def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    return 2 * math.prod(weights[0]) * math.prod(outputs[0][:-1])
+
+
+def _flops_bilinear(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """x₁ᵀA first, then times x₂."""
+    (out, in1, in2), rows = weights[0], math.prod(outputs[0][:-1])
+    return 2 * rows * (out * in1 * in2 + out * in2)
+
+
+# Sizes of BERT-base after J. Devlin et al. (2019).
+_LINEARS = (
+    ("bert 768 to 768", (1, 64, 768), 768),
+    ("bert 768 to 3072", (4, 128, 768), 3072),
+    ("bert 3072 to 768", (4, 128, 3072), 768),
+    ("decoding 4096 to 4096", (1, 4096), 4096),
+)
+_BILINEARS = (("pairs of 64", 16, 64, 32), ("pairs of 128", 64, 128, 128))
+
+
+def _linear_workloads() -> Iterator[Workload]:
+    for k, (name, shape, width) in enumerate(_LINEARS):
+        arguments = {"in_features": shape[-1], "out_features": width}
+        yield Workload("Linear", name, arguments, (shape,), k == 0)
+        if k == 0:
+            yield Workload("LazyLinear", name, {"out_features": width}, (shape,), small=True)
+            inputs = (shape, (width, shape[-1]), (width,))
+            yield Workload("functional.linear", name, {}, inputs, small=True)
+
+
+def _bilinear_workloads() -> Iterator[Workload]:
+    for k, (name, batch, width, out) in enumerate(_BILINEARS):
+        arguments = {"in1_features": width, "in2_features": width, "out_features": out}
+        pair = ((batch, width), (batch, width))
+        yield Workload("Bilinear", name, arguments, pair, k == 0)
+        if k == 0:
+            inputs = (*pair, (out, width, width), (out,))
+            yield Workload("functional.bilinear", name, {}, inputs, small=True)
+
+
+def _of(name: str, workloads: Iterator[Workload]) -> tuple[Workload, ...]:
+    return tuple(w for w in workloads if w.layer == name)
+
+
+def _identity() -> Row:
+    return Row(
+        "Identity",
+        "linear",
+        (),
+        (Input("input", batch_axis=batched(2)),),
+        (Output("output", batched(2), _input_dtype),),
+        cases=partial(cases.identities, "Identity"),
+        values=oracle.identity,
+        shapes=oracle.identity_shape,
+        formula=("a placeholder identity operator that is argument-insensitive: output = input",),
+        laws=(
+            laws.identity_rows,
+            laws.identity_arguments,
+            laws.identity_reshaped,
+            laws.identity_twice,
+        ),
+        propagation=copied,
+        traits=Traits(placed=False, aliases=True, copies=True),
+        workloads=(Workload("Identity", "64 by 768", {}, ((64, 768),), small=True),),
+        filling=Filling(contraction=False),
+        flops=lambda workload, weights, outputs: 0,
+    )
+
+
+def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any) -> Row:
+    valid = partial(cases.linears, name)
+    function = name.startswith("functional.")
+    return Row(
+        name,
+        "linear",
+        arguments,
+        (Input("input", batch_axis=batched(2)), *(_WEIGHTS if function else ())),
+        _OUTPUT,
+        cases=valid,
+        values=values,
+        shapes=shapes,
+        formula=("y = x A^T + b",),
+        eager="Linear" if name.startswith("Lazy") else None,
+        invalid=invalid_cases(valid, invalid.linear_breaks(name)),
+        laws=(*_SUMS, laws.vector if function else multilinear.lazy),
+        traits=Traits(wide_sums=True, adds_bias=True),
+        workloads=_of(name, _linear_workloads()),
+        filling=Filling(wide_adjoints=True),
+        flops=_flops,
+    )
+
+
+def _bilinear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any) -> Row:
+    valid = partial(cases.bilinears, name)
+    function = name.startswith("functional.")
+    pair = tuple(Input(f"input{k + 1}", batch_axis=batched(2, k)) for k in range(2))
+    return Row(
+        name,
+        "linear",
+        arguments,
+        (*pair, *(_WEIGHTS if function else ())),
+        _OUTPUT,
+        cases=valid,
+        values=values,
+        shapes=shapes,
+        formula=("y = x_1^T A x_2 + b",),
+        invalid=invalid_cases(valid, invalid.bilinear_breaks(name)),
+        laws=(*_SUMS, laws.swap),
+        propagation=chained_sums,
+        workloads=_of(name, _bilinear_workloads()),
+        filling=Filling(factors=3),
+        flops=_flops_bilinear,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    yield _identity()
+    linear = _linear("Linear", (_IN, _OUT, _BIAS), oracle.linear, oracle.linear_shape)
+    yield replace(linear, state=_linear_state, refit=_refit)
+    lazy = _linear("LazyLinear", (_OUT, _BIAS), oracle.lazy_linear, oracle.lazy_linear_shape)
+    yield replace(
+        lazy,
+        state=_linear_state,
+        refit=_refit,
+        inferred=_inferred,
+    )
+    yield _linear("functional.linear", (), oracle.functional_linear, oracle.functional_linear_shape)
+    bilinear = _bilinear("Bilinear", (*_PAIR, _OUT, _BIAS), oracle.bilinear, oracle.bilinear_shape)
+    yield replace(bilinear, state=_bilinear_state, refit=_refit)
+    yield _bilinear(
+        "functional.bilinear", (), oracle.functional_bilinear, oracle.functional_bilinear_shape
+    )

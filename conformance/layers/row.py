@@ -1,0 +1,340 @@
+"""What the suite knows of one layer, as data: generic code asks the row and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.layers.propagation import Propagation, sums
+from conformance.layers.state import Shape, StateTensor
+from conformance.layers.workload import Filling, Workload
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+    from conformance.laws.draws import Draws
+    from conformance.laws.law import Law
+    from conformance.model.case import Call, Case
+    from conformance.model.protocols import TrialLike
+
+REQUIRED = object()
+"""The default of an argument that has none."""
+
+Arguments = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a constructor or function that is no tensor.
+
+    Args:
+        name: torch's.
+        default: torch's; `REQUIRED` where it has none.
+        plain: the plainest value, where there is no default to go back to.
+        other: a value to try in place of the default, when it is asked what a failure needs; None =
+            none is tried.
+        per_dimension: it is one number for each spatial dimension, or one for all.
+        window: its values decide which output sizes are possible.
+        keyword: it is given to the call, not to the constructor: `output_size`.
+    """
+
+    name: str
+    default: Any = REQUIRED
+    plain: Any = None
+    other: Any = None
+    per_dimension: bool = False
+    window: bool = False
+    keyword: bool = False
+
+
+def _no_axis(case: Case) -> int | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Input:
+    """One tensor that the documented signature names.
+
+    Args:
+        name: torch's.
+        role: `"data"`, `"hidden"` (a recurrent state), `"weight"`, `"bias"`, `"index"`, `"target"`,
+            `"mask"`.
+        optional: it may be left out.
+        batch_axis: case → the axis that counts the batch; None where the case has none.
+        differentiable: it has a gradient, where its dtype can have one.
+    """
+
+    name: str
+    role: str = "data"
+    optional: bool = False
+    batch_axis: Callable[[Case], int | None] = _no_axis
+    differentiable: bool = True
+
+
+@dataclass(frozen=True)
+class Output:
+    """One tensor that a call returns.
+
+    Args:
+        name: for messages.
+        batch_axis: as of an input.
+        dtype: case → torch's name of its dtype; None = the call's dtype.
+    """
+
+    name: str
+    batch_axis: Callable[[Case], int | None] = _no_axis
+    dtype: Callable[[Case], str] | None = None
+
+
+def _never(call: Call) -> bool:
+    return False
+
+
+def _always(case: Case) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What generic code must know of how a layer behaves.
+
+    Args:
+        placed: its constructor takes `device` and `dtype`.
+        aliases: an output may be an input, or share its memory.
+        copies: outputs are elements of the input: NaN, infinities and signs of zero come through.
+        wide_sums: in half precision its sums are accumulated in float32 and rounded once.
+        adds_bias: a bias is added to a stored product where the tensors lie inconveniently.
+        states: number of hidden states that torch takes, and returns, as one argument.
+        random: call → whether it draws random numbers.
+        every_weight_counts: case → whether each output has a product with each of its weights,
+            whatever the algorithm.
+    """
+
+    placed: bool = True
+    aliases: bool = False
+    copies: bool = False
+    wide_sums: bool = False
+    adds_bias: bool = False
+    states: int = 0
+    random: Callable[[Call], bool] = _never
+    every_weight_counts: Callable[[Case], bool] = _always
+
+
+def stateless(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
+    """The state of a layer that has none."""
+    return ()
+
+
+def _nothing_shown(case: Case) -> Arguments:
+    return {}
+
+
+def nothing_inferred(input: Shape) -> Arguments:
+    """What a layer that is not lazy reads from its first input."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Row:
+    """All that the suite knows of one layer.
+
+    Args:
+        name: of the `torch.nn` class, or `functional.` and the name of the function.
+        family: layers that share their mathematics, and one file name: `"convolution"`.
+        arguments, inputs, outputs: in torch's order.
+        cases: dtype → strategy of valid cases.
+        values: the oracle, `(state, *inputs, **arguments)` → one `Rounded` or a tuple.
+        shapes: the shape oracle, `(*input shapes, **arguments)` → a tuple of shapes.
+        formula: what the documentation says that it computes, line by line.
+        eager: the class that a lazy layer is after its first call; None of any other layer.
+        dims: number of spatial dimensions, which stand last in the input's shape.
+        complex: the layer has complex forms.
+        invalid: dtype → strategy of invalid cases, None where no call is invalid.
+        laws: relations between calls that hold of the layer.
+        steps: the oracle of each step from the layer's own previous output, `(output, state,
+            *inputs, **arguments)`; None where a layer takes no steps.
+        stepwise: case → whether the outputs show the states between the steps.
+        state: (arguments, shape of the first input) → the tensors of its state, in the order of
+            its state_dict.
+        inferred: shape of the first input → what a lazy layer reads from it.
+        propagation: how NaN and infinities travel to the outputs.
+        traits: see `Traits`.
+        draws: (trial, random numbers) → what must hold of the random numbers that a layer draws;
+            None where it never draws any.
+        derived: facts that conditions of known failures can name beside the arguments.
+        numbers: arguments that may be a word → the derived fact that says it in numbers.
+        shown: case → arguments that the arrays of a function show, and a module is told.
+        refit: (case, new arguments) → the case with its arrays in the shapes that these ask for, or
+            None where the call would be invalid; None where no argument changes a shape.
+        workloads: the calls that are timed.
+        filling: how their arrays are filled.
+        flops: (workload, weights' shapes, outputs' shapes) → multiplications and additions of the
+            plain algorithm.
+        examples: share of the profile's examples that it needs.
+    """
+
+    name: str
+    family: str
+    arguments: tuple[Argument, ...]
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    cases: Callable[[str], SearchStrategy[Case]]
+    values: Callable[..., Any]
+    shapes: Callable[..., tuple[Shape, ...]]
+    formula: tuple[str, ...]
+    eager: str | None = None
+    dims: int = 0
+    complex: bool = True
+    invalid: Callable[[str], SearchStrategy[Case]] | None = None
+    laws: tuple[Law, ...] = ()
+    steps: Callable[..., Any] | None = None
+    stepwise: Callable[[Case], bool] = _always
+    state: Callable[[Arguments, Shape], tuple[StateTensor, ...]] = stateless
+    inferred: Callable[[Shape], Arguments] = nothing_inferred
+    propagation: Propagation = sums
+    traits: Traits = Traits()
+    draws: Callable[[TrialLike, np.random.Generator], Draws] | None = None
+    derived: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    shown: Callable[[Case], Arguments] = _nothing_shown
+    refit: Callable[[Row, Case, dict[str, Any]], Case | None] | None = None
+    workloads: tuple[Workload, ...] = ()
+    filling: Filling = field(default_factory=Filling)
+    flops: Callable[[Workload, Sequence[Shape], Sequence[Shape]], int] | None = None
+    examples: float = 1.0
+
+    @property
+    def function(self) -> bool:
+        """Whether it is a function, whose weights are inputs."""
+        return self.name.startswith("functional.")
+
+    @property
+    def lazy(self) -> bool:
+        """Whether its first call makes it what it is."""
+        return self.eager is not None
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """Names of the arguments that have no default, in torch's order."""
+        return tuple(a.name for a in self.arguments if a.default is REQUIRED)
+
+    @cached_property
+    def defaults(self) -> Mapping[str, Any]:
+        """The defaults of the other arguments."""
+        return {a.name: a.default for a in self.arguments if a.default is not REQUIRED}
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in torch's order."""
+        return tuple(x.name for x in self.inputs)
+
+    @cached_property
+    def keywords(self) -> frozenset[str]:
+        """Names of the arguments that are given to the call."""
+        return frozenset(a.name for a in self.arguments if a.keyword)
+
+    @cached_property
+    def windows(self) -> frozenset[str]:
+        """Names of the arguments that decide which output sizes are possible."""
+        return frozenset(a.name for a in self.arguments if a.window)
+
+    @cached_property
+    def per_dimension(self) -> frozenset[str]:
+        """Names of the arguments that have one number for each spatial dimension."""
+        return frozenset(a.name for a in self.arguments if a.per_dimension)
+
+    @property
+    def page(self) -> str:
+        """Address of its page in torch's documentation."""
+        return f"https://docs.pytorch.org/docs/stable/generated/torch.nn.{self.name}.html"
+
+    def argument(self, name: str) -> Argument | None:
+        """One of its arguments; None where it has none of that name."""
+        return next((a for a in self.arguments if a.name == name), None)
+
+    def role(self, name: str) -> str:
+        """What an input or a state tensor is."""
+        found = next((x.role for x in self.inputs if x.name == name), None)
+        if found is not None:
+            return found
+        # Names of state tensors differ by layer and direction; their first word does not.
+        return "bias" if name.startswith("bias") else "weight"
+
+    def dtype(self, case: Case, index: int = 0) -> str:
+        """torch's name of the dtype that an output must have."""
+        chosen = self.outputs[index].dtype
+        return case.call.dtype if chosen is None else chosen(case)
+
+    def places(self, *roles: str) -> tuple[int, ...]:
+        """Places of the inputs that have one of some roles."""
+        return tuple(k for k, x in enumerate(self.inputs) if x.role in roles)
+
+    def batch_axis(self, case: Case, place: int) -> int | None:
+        """The axis of an input that counts the batch; None where it has none, or is left out."""
+        given = place < len(case.inputs) and case.inputs[place] is not None
+        return self.inputs[place].batch_axis(case) if given else None
+
+    def written(self, case: Case) -> Arguments:
+        """The arguments of a case as the oracles take them: without extra positional ones."""
+        given = {k: v for k, v in case.call.arguments.items() if k != "*"}
+        return {**given, **case.keywords}
+
+    def state_shapes(self, arguments: Arguments, input: Shape) -> dict[str, Shape]:
+        """Names and shapes of its state, in the order of its state_dict.
+
+        Args:
+            arguments: those written out.
+            input: shape of the first input, from which a lazy layer infers its sizes.
+        """
+        return {x.name: x.shape for x in self.state({**arguments, **self.inferred(input)}, input)}
+
+    def output_shapes(self, case: Case) -> tuple[Shape, ...]:
+        """Shapes of the outputs by the documentation's formulas."""
+        given = [None if x is None else x.shape for x in case.inputs]
+        while given and given[-1] is None:
+            given.pop()
+        return self.shapes(*given, **self.written(case))
+
+    def readable(self, name: str, value: Any) -> Any:
+        """An attribute in the form in which it is compared: sizes for each spatial dimension."""
+        argument = self.argument(name)
+        if argument is None or not argument.per_dimension or not self.dims:
+            return value
+        if isinstance(value, (int, tuple, list)) and not isinstance(value, bool):
+            return per_dimension(value, self.dims)
+        return value
+
+    def attributes(self, arguments: Arguments, input: Shape) -> Arguments:
+        """What a user can read from the layer after its first call, by name."""
+        facts = {**self.defaults, **arguments, **self.inferred(input)}
+        return {
+            name: self.readable(name, value)
+            for name, value in facts.items()
+            if name != "*" and name not in self.keywords
+        }
+
+
+def per_dimension(size: int | Sequence[int], dims: int) -> tuple[int, ...]:
+    """One number for every spatial dimension: an int stands for all of them."""
+    if isinstance(size, int):
+        return (size,) * dims
+    return tuple(size) * (dims if len(size) == 1 else 1)
+
+
+def batched(axes: int, place: int = 0) -> Callable[[Case], int | None]:
+    """The first axis of an input counts the batch, if the input has one more axis than a sample.
+
+    Args:
+        axes: of a batched input.
+        place: of the input.
+    """
+
+    def axis(case: Case) -> int | None:
+        x: np.ndarray | None = case.inputs[place] if place < len(case.inputs) else None
+        return 0 if x is not None and x.ndim == axes else None
+
+    return axis

@@ -1,0 +1,116 @@
+"""What a layer owns before anyone loads anything: tensors, their shapes and initial values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Shape = tuple[int, ...]
+
+FALSE_ALARM = 1e-12
+"""Probability that a test on the initial values of a layer as documented fails."""
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Initial values drawn from U(−limit, limit).
+
+    Args:
+        limit: the documentation's bound on every value; ∞ where it depends on a size that is 0.
+    """
+
+    limit: float
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Initial values that are all the same."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Initial values drawn from N(0, 1).
+
+    Args:
+        zero_row: index of a row of zeros; None = there is none.
+    """
+
+    zero_row: int | None = None
+
+
+@dataclass(frozen=True)
+class StateTensor:
+    """One tensor of a layer's state.
+
+    Args:
+        name: in the state_dict.
+        shape: its shape.
+        initial: its initial distribution; None where the documentation promises none.
+        buffer: it is a buffer, which has no gradient.
+        integer: it holds int64.
+        constraint: values that it may hold: `"any"`, `"positive"`, `"count"`.
+    """
+
+    name: str
+    shape: Shape
+    initial: Uniform | Constant | Normal | None = None
+    buffer: bool = False
+    integer: bool = False
+    constraint: str = "any"
+
+
+def uniform(shapes: dict[str, Shape], inverse: int) -> tuple[StateTensor, ...]:
+    """Parameters drawn from U(−√k, √k).
+
+    Args:
+        shapes: by name.
+        inverse: 1/k; 0 where no input reaches an output.
+    """
+    limit = math.inf if inverse == 0 else 1 / math.sqrt(inverse)
+    return tuple(StateTensor(name, shape, Uniform(limit)) for name, shape in shapes.items())
+
+
+def distance(values: np.ndarray, cumulative: Callable[[np.ndarray], np.ndarray]) -> float:
+    """sup|F_n − F|: how far an empirical distribution is from the documented one.
+
+    Args:
+        values: drawn independently.
+        cumulative: F.
+    """
+    expected = cumulative(np.sort(values, axis=None))
+    ranks = np.arange(values.size + 1) / values.size
+    return float(max(np.max(ranks[1:] - expected), np.max(expected - ranks[:-1])))
+
+
+def allowed_distance(count: int) -> float:
+    """What `distance` exceeds with probability `FALSE_ALARM` at most.
+
+    √(ln(2/α)/2n) by Massart's inequality (*The tight constant in the Dvoretzky–Kiefer–Wolfowitz
+    inequality*, 1990), and 2⁻⁷ for values that are rounded to eight bits.
+    """
+    return math.sqrt(math.log(2 / FALSE_ALARM) / (2 * count)) + 2.0**-7
+
+
+def cumulative_uniform(values: np.ndarray) -> np.ndarray:
+    """The distribution function of U(−1, 1)."""
+    return np.asarray((values + 1) / 2)
+
+
+def cumulative_normal(values: np.ndarray) -> np.ndarray:
+    """The distribution function of N(0, 1)."""
+    return np.array([0.5 * math.erfc(-x / math.sqrt(2)) for x in values.reshape(-1)])
+
+
+def with_bias(weight: Shape, outputs: int, bias: bool) -> dict[str, Shape]:
+    """A weight, and a bias (outputs) where there is one."""
+    return {"weight": weight, "bias": (outputs,)} if bias else {"weight": weight}
+
+
+def products(shape: Sequence[int]) -> int:
+    """Number of products in one sum of a layer whose weight has its outputs first."""
+    return math.prod(shape[1:])
