@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conformance.model.case import Numerics
+from conformance.model.case import ULP, Numerics
 from conformance.model.formats import FORMATS, REAL, format_of
 
 
@@ -20,10 +20,12 @@ class Precision:
         bits: significant bits up to which integer arithmetic is exact; 0 = never.
         underflow: largest absolute error of an operation that underflows.
         normal, largest: range of the format.
-        tanh_ulp, sigmoid_ulp, tanh_absolute, sigmoid_absolute: accuracy of the activations.
+        ulps, absolutes: declared accuracy of elementary functions, (name, largest error) each.
         operand_unit: unit roundoff of an operand as it is read.
         complex: whether the dtype is complex.
         saturates: tanh and the logistic function reach their limits exactly (`saturation`).
+        stepwise: every step of a composite is stored in the dtype (`wide`).
+        store: of a composite that is computed wide: the dtype its result is stored in; else empty.
     """
 
     dtype: str
@@ -34,13 +36,37 @@ class Precision:
     underflow: float
     normal: float
     largest: float
-    tanh_ulp: float
-    sigmoid_ulp: float
-    tanh_absolute: float = 0.0
-    sigmoid_absolute: float = 0.0
+    ulps: tuple[tuple[str, float], ...] = ()
+    absolutes: tuple[tuple[str, float], ...] = ()
     operand_unit: float = 0.0
     complex: bool = False
     saturates: bool = True
+    stepwise: bool = False
+    store: str = ""
+
+    def ulp(self, name: str) -> float:
+        """Largest error of an elementary function, in units in the last place."""
+        for declared, error in self.ulps:
+            if declared == name:
+                return error
+        return ULP[name]
+
+    def absolute(self, name: str) -> float:
+        """Its largest absolute error beside that."""
+        for declared, error in self.absolutes:
+            if declared == name:
+                return error
+        return 0.0
+
+    def usual(self, name: str) -> bool:
+        """Whether an elementary function is as accurate as any: exact where C's Annex F says so.
+
+        A backend that declares less may have a form of another kind, which nothing exact is asked
+        of.
+        """
+        if not (self.ulps or self.absolutes):
+            return True
+        return self.ulp(name) <= ULP[name] and not self.absolute(name)
 
     @property
     def half(self) -> bool:
@@ -81,13 +107,14 @@ class Precision:
             underflow=own.normal if numerics.flush_to_zero else own.tiny,
             normal=own.normal,
             largest=own.largest,
-            tanh_ulp=numerics.tanh_ulp,
-            sigmoid_ulp=numerics.sigmoid_ulp,
-            tanh_absolute=numerics.tanh_absolute,
-            sigmoid_absolute=numerics.sigmoid_absolute,
+            ulps=tuple(sorted(numerics.ulp.items())),
+            absolutes=tuple(sorted(numerics.absolute.items())),
             operand_unit=numerics.operand_roundoff,
             complex=dtype in REAL,
-            saturates=numerics.tanh_ulp <= Numerics.tanh_ulp
-            and numerics.sigmoid_ulp <= Numerics.sigmoid_ulp
-            and not (numerics.tanh_absolute or numerics.sigmoid_absolute),
+            saturates=all(
+                numerics.ulp.get(name, ULP[name]) <= ULP[name] and not numerics.absolute.get(name)
+                for name in ("tanh", "sigmoid")
+            ),
+            # Where the unit roundoff is declared, it is that of every operation.
+            stepwise=numerics.stepwise or bool(numerics.unit_roundoff),
         )

@@ -44,10 +44,11 @@ def declared(backend: Backend, dtype: str) -> dict[str, str]:
         said = numerics_of(backend, dtype)
     except Failure as failure:
         return {"error": str(failure)}
+    usual = Numerics()
     return {
         field.name: str(getattr(said, field.name))
         for field in dataclasses.fields(Numerics)
-        if said is not None and getattr(said, field.name) != field.default
+        if said is not None and getattr(said, field.name) != getattr(usual, field.name)
     }
 
 

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from conformance.model.case import Numerics
+from conformance.model.case import ULP, Numerics
 from conformance.model.formats import FORMATS
 
 # Units in the last place that an activation may err. What is further off is no matter of accuracy:
 # 32 are a fifth of all digits of float32.
 LADDER = (3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32)
 # From the finest on: float32, float16, bfloat16.
+_FUNCTIONS = (("tanh",), ("sigmoid",), ("tanh", "sigmoid"), tuple(ULP))
 COARSER = sorted(set(FORMATS) - {"float64"}, key=lambda name: FORMATS[name].unit)
 
 
@@ -32,7 +33,7 @@ def looser(tried: Callable[[Numerics], bool], declared: Numerics | None) -> str 
         declared: what the backend declares; None = nothing.
 
     Returns:
-        `"within tanh_ulp = 6"`; None where no declaration would do.
+        `"within ulp = {'tanh': 6}"`; None where no declaration would do.
     """
     base = declared or Numerics()
     for changes in _kinds(base):
@@ -44,11 +45,15 @@ def looser(tried: Callable[[Numerics], bool], declared: Numerics | None) -> str 
 
 def _kinds(base: Numerics) -> Iterator[Sequence[Mapping[str, Any]]]:
     """Looser declarations than the one given: one kind after the other, the least first."""
-    tanh = [k for k in LADDER if k > base.tanh_ulp]
-    sigmoid = [k for k in LADDER if k > base.sigmoid_ulp]
-    yield [{"tanh_ulp": k} for k in tanh]
-    yield [{"sigmoid_ulp": k} for k in sigmoid]
-    yield [{"tanh_ulp": k, "sigmoid_ulp": k} for k in tanh if k in sigmoid]
+    for names in _FUNCTIONS:
+        # Of each function what is declared or usual, where that is more.
+        have = {name: base.ulp.get(name, ULP[name]) for name in names}
+        least = max(have.values()) if len(names) < len(ULP) else min(have.values())
+        yield [
+            {"ulp": {**base.ulp, **{name: k for name in names if k > have[name]}}}
+            for k in LADDER
+            if k > least
+        ]
     if not base.flush_to_zero:
         yield [{"flush_to_zero": True}]
     # A sum in a wider format than is declared, or than the dtype, only makes the bound smaller.

@@ -132,7 +132,7 @@ def test_a_doubtful_operand_and_a_less_accurate_backend_are_not_saturated() -> N
     assert ((activations.tanh(exactly(x, precision)).error == 0) == [True, True, False]).all()
     doubtful = rounding.Rounded(x, np.full(3, 1.0), precision)
     assert (activations.tanh(doubtful).error > 0).all()
-    coarse = Precision.of("float32", Numerics(tanh_ulp=8))
+    coarse = Precision.of("float32", Numerics(ulp={"tanh": 8}))
     assert (activations.tanh(exactly(x, coarse)).error > 0).all()
     assert (activations.sigmoid(exactly(50 * x, coarse)).error > 0).all()
 

@@ -171,7 +171,7 @@ def test_gradients_of_a_blend_cover_both_usual_forms(dtype: str) -> None:
 
 @pytest.mark.parametrize("name", ["tanh", "sigmoid"])
 def test_a_declared_absolute_error_is_allowed_and_no_more(name: str) -> None:
-    declared = Numerics(tanh_absolute=1e-6, sigmoid_absolute=1e-6)
+    declared = Numerics(absolute={"tanh": 1e-6, "sigmoid": 1e-6})
     value = np.array([-18.0, -3.0, 0.5])
     plain = getattr(activations, name)(exactly(value, Precision.of("float32")))
     loose = getattr(activations, name)(exactly(value, Precision.of("float32", declared)))

@@ -12,10 +12,14 @@ import torch
 
 from conformance.backends import ModuleBackend
 from conformance.failures.looser import LADDER, looser
-from conformance.model.case import Call, Case, Numerics
+from conformance.model.case import ULP, Call, Case, Numerics
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 from conformance.run.trial import Failure
+
+
+def _ulp(numerics: Numerics, name: str) -> float:
+    return numerics.ulp.get(name, ULP[name])
 
 
 class _Tried:
@@ -31,23 +35,27 @@ class _Tried:
 
 @pytest.mark.parametrize("needed", LADDER)
 def test_least_accuracy_of_tanh_is_found_in_a_dozen_tries(needed: int) -> None:
-    tried = _Tried(lambda n: n.tanh_ulp >= needed)
-    assert looser(tried, None) == f"within tanh_ulp = {needed}"
+    tried = _Tried(lambda n: _ulp(n, "tanh") >= needed)
+    assert looser(tried, None) == f"within ulp = {{'tanh': {needed}}}"
     assert len(tried.asked) <= 12
 
 
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        (lambda n: n.sigmoid_ulp > 8, "within sigmoid_ulp = 10"),
+        (lambda n: _ulp(n, "sigmoid") > 8, "within ulp = {'sigmoid': 10}"),
         (
-            lambda n: n.sigmoid_ulp > 5 and n.tanh_ulp > 6.5,
-            "within tanh_ulp = 7 and sigmoid_ulp = 7",
+            lambda n: _ulp(n, "sigmoid") > 5 and _ulp(n, "tanh") > 6.5,
+            "within ulp = {'tanh': 7, 'sigmoid': 7}",
         ),
         (lambda n: n.flush_to_zero, "within flush_to_zero = True"),
         (lambda n: n.accumulation is not None, "within accumulation = 'float32'"),
         (lambda n: n.accumulation == "bfloat16", "within accumulation = 'bfloat16'"),
-        (lambda n: n.tanh_ulp > 40, None),
+        (
+            lambda n: _ulp(n, "exp") > 3,
+            f"within ulp = {dict.fromkeys(ULP, 4)}",
+        ),
+        (lambda n: _ulp(n, "tanh") > 40, None),
         (lambda n: False, None),
     ],
 )
@@ -59,14 +67,14 @@ def test_each_kind_of_declaration_is_tried(rule: Any, said: str | None) -> None:
 
 def test_what_is_declared_stays_and_is_not_proposed_again() -> None:
     declared = Numerics(
-        tanh_ulp=7.0, flush_to_zero=True, accumulation="float16", inexact=("winograd",)
+        ulp={"tanh": 7.0}, flush_to_zero=True, accumulation="float16", inexact=("winograd",)
     )
     tried = _Tried(lambda n: False)
     assert looser(tried, declared) is None
-    assert all(n.flush_to_zero and n.inexact and n.tanh_ulp >= 7 for n in tried.asked)
+    assert all(n.flush_to_zero and n.inexact and _ulp(n, "tanh") >= 7 for n in tried.asked)
     assert {n.accumulation for n in tried.asked} == {"float16", "bfloat16"}
-    assert looser(lambda n: n.tanh_ulp > 7.5, declared) == "within tanh_ulp = 8"
-    everything = replace(declared, tanh_ulp=99.0, sigmoid_ulp=99.0, accumulation="bfloat16")
+    assert looser(lambda n: _ulp(n, "tanh") > 7.5, declared) == "within ulp = {'tanh': 8}"
+    everything = replace(declared, ulp=dict.fromkeys(ULP, 99.0), accumulation="bfloat16")
     assert looser(lambda n: True, everything) is None
 
 
@@ -107,4 +115,4 @@ def test_a_tanh_that_errs_by_five_units_is_told() -> None:
             return False
 
     assert not tried(Numerics())
-    assert looser(tried, None) == "within tanh_ulp = 4"
+    assert looser(tried, None) == "within ulp = {'tanh': 4}"

@@ -61,8 +61,8 @@ class Jax(FunctionBackend):
         float64 is off by up to 6.93 units in the last place on 8 million points.
         """
         own = dtype if dtype in ("bfloat16", "float16") else None
-        ulp = 7.0 if dtype == "float64" else Numerics.tanh_ulp
-        return Numerics(flush_to_zero=dtype != "float16", accumulation=own, tanh_ulp=ulp)
+        ulp = {"tanh": 7.0} if dtype == "float64" else {}
+        return Numerics(flush_to_zero=dtype != "float16", accumulation=own, ulp=ulp)
 
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
         """Host to array; JAX has no strides."""

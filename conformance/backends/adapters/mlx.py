@@ -51,7 +51,7 @@ class Mlx(FunctionBackend):
         """
         if dtype in ("bfloat16", "float16"):
             return Numerics(accumulation=dtype)
-        return Numerics(sigmoid_ulp=90.0) if dtype == "float32" else Numerics()
+        return Numerics(ulp={"sigmoid": 90.0}) if dtype == "float32" else Numerics()
 
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
         """Host to array; layouts other than contiguous are views."""

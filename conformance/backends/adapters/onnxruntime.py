@@ -72,7 +72,7 @@ class OnnxRuntime(GraphBackend):
         if dtype == "float64":
             return Numerics()
         u = 2.0**-24
-        return Numerics(tanh_absolute=11 * u, sigmoid_absolute=6 * u)
+        return Numerics(absolute={"tanh": 11 * u, "sigmoid": 6 * u})
 
     @cache  # noqa: B019 - there is one backend of the class
     def offers(self, layer: str, dtype: str, device: str) -> bool:
