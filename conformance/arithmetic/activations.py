@@ -14,6 +14,7 @@ import numpy as np
 
 from conformance.arithmetic.exactness import product_is_exact, some, sum_is_exact
 from conformance.arithmetic.rounded import OWN, Rounded, traced
+from conformance.arithmetic.wide import kept
 from conformance.model.formats import FORMATS
 from conformance.oracles.saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 
@@ -22,8 +23,8 @@ def tanh(x: Rounded) -> Rounded:
     """Hyperbolic tangent; its derivative 1/cosh² is largest at the point nearest to 0."""
     precision = x.precision
     # NumPy's is within a unit in the last place.
-    value, own = np.tanh(x.value), 2 * precision.tanh_ulp * precision.unit + 2 * OWN
-    least = precision.tanh_absolute + precision.underflow
+    value, own = np.tanh(x.value), 2 * precision.ulp("tanh") * precision.unit + 2 * OWN
+    least = precision.absolute("tanh") + precision.underflow
     if x.doubtful:
         propagated = np.minimum(_sech2(_nearest(x)) * x.error, 2.0)
         error = propagated + (own * (np.abs(value) + propagated) + least)
@@ -38,7 +39,7 @@ def tanh(x: Rounded) -> Rounded:
         # By the operand: (1/cosh)², to which an error of eˣ as large as tanh's own comes 2·|tanh|
         # times; cosh and quotient round, which the square doubles, and the square. 1/(cosh²) and
         # 4e/(1 + e)² of e = e⁻²ˣ are no worse.
-        t, slope = result.bare, _sech2(x.size)
+        t, slope = kept(result), _sech2(x.size)
         relative = 2 * own * t.size + 5 * precision.unit
         moved: np.ndarray | float = 0.0
         if x.doubtful:
@@ -67,10 +68,10 @@ def sigmoid_and_rest(x: Rounded) -> tuple[Rounded, np.ndarray]:
 def _sigmoid(x: Rounded, value: np.ndarray) -> Rounded:
     precision = x.precision
     # The value's own: an exponential within a unit in the last place, a sum and a quotient.
-    own = 2 * precision.sigmoid_ulp * precision.unit + 4 * OWN
+    own = 2 * precision.ulp("sigmoid") * precision.unit + 4 * OWN
     # Vector code scales by 2^k, k the integer nearest to x/ln 2, and returns 0 where 2^k would not
     # be a normal number: for results up to √2 times the smallest one.
-    least = math.sqrt(2.0) * precision.normal + precision.sigmoid_absolute
+    least = math.sqrt(2.0) * precision.normal + precision.absolute("sigmoid")
     if x.doubtful:
         propagated = np.minimum(_logistic_slope(_nearest(x)) * x.error, 1.0)
         error = own * (value + propagated) + least + propagated
@@ -84,7 +85,7 @@ def _sigmoid(x: Rounded, value: np.ndarray) -> Rounded:
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         # By the operand: e/(1 + e)², to which the error of e = e⁻|ˣ| comes |1 − 2σ| times: it is
         # σ's own but for a sum and a quotient; sum (twice), square and quotient round.
-        s, slope = result.bare, _logistic_slope(x.size)
+        s, slope = kept(result), _logistic_slope(x.size)
         relative = own + 2 * precision.unit
         moved: np.ndarray | float = 0.0
         if x.doubtful:

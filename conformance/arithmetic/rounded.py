@@ -224,6 +224,11 @@ class Rounded:
 
     def __add__(self, other: Rounded) -> Rounded:
         value, propagated = self.value + other.value, self.error + other.error
+        if self.precision.flushes:
+            # Each operand and the sum may be read or stored as zero.
+            propagated = self.flushed.error + other.flushed.error
+            size = _magnitude(value)
+            propagated = propagated + np.where(size < self.precision.normal, size, 0.0)
         vague = self.vague or other.vague
         if not vague and some((propagated == 0) & (value != 0)):
             quanta = np.minimum(self.quanta, other.quanta)
@@ -240,12 +245,13 @@ class Rounded:
 
     def __mul__(self, other: Rounded) -> Rounded:
         value, precision = self.value * other.value, self.precision
-        if other.doubtful:
-            propagated = self.reach * other.error
-            if self.doubtful:
-                propagated += self.error * other.size
-        elif self.doubtful:
-            propagated = self.error * other.size
+        a, b = (self.flushed, other.flushed) if precision.flushes else (self, other)
+        if b.doubtful:
+            propagated = a.reach * b.error
+            if a.doubtful:
+                propagated += a.error * b.size
+        elif a.doubtful:
+            propagated = a.error * b.size
         else:
             propagated = np.zeros(value.shape)
         inexact = value != 0
@@ -265,9 +271,65 @@ class Rounded:
             return product
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
-            return [cotangent * other.bare, cotangent * self.bare]
+            return [
+                unbroadcast(cotangent * other.bare, self.shape),
+                unbroadcast(cotangent * self.bare, other.shape),
+            ]
 
         return traced(product, [self, other], pull)
+
+    def __neg__(self) -> Rounded:
+        negative = Rounded(-self.value, self.error, self.precision)
+        return traced(negative, [self], lambda cotangent: [moved_cotangent(cotangent, np.negative)])
+
+    def __sub__(self, other: Rounded) -> Rounded:
+        return self + -other
+
+    def __truediv__(self, other: Rounded) -> Rounded:
+        """The quotient; exact where a power of two divides and the format has the result.
+
+        (a + e)/(b + f) − a/b = (e − f·a/b)/(b + f), at most (|e| + |f·a/b|)/(|b| − |f|). Other
+        quotients that the format has may be computed by way of a reciprocal. What is divided by
+        something that may be 0 is in doubt altogether: not even the sign of a 0 is known.
+        """
+        precision = self.precision
+        if precision.complex:
+            raise TypeError("quotients of complex numbers have no bound here")
+        a, b = (self.flushed, other.flushed) if precision.flushes else (self, other)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+            value = np.asarray(a.value / b.value)
+            room, size = b.size - b.error, np.abs(value)
+            inherited = np.asarray((a.error + size * b.error) / room)
+            inherited = np.where(room > 0, inherited, np.inf)
+            relative = 2 * precision.ulp("divide") * precision.unit + OWN
+            error = inherited + relative * (size + inherited)
+            error += precision.underflow + precision.absolute("divide")
+            error = np.where(size + error <= precision.largest, error, np.inf)
+            certain = (a.error == 0) & (b.error == 0)
+            if some(certain):
+                exact = a.value == 0
+                if precision.bits and precision.usual("divide"):
+                    halves = np.frexp(b.size)[0] == 0.5
+                    quantum = quanta(value)
+                    fits = (size <= np.ldexp(quantum, precision.bits)) & (size <= precision.largest)
+                    exact = exact | (halves & fits & (quantum >= precision.underflow))
+                exact = exact & (room > 0) & np.isfinite(a.value) & np.isfinite(b.value)
+                endless = np.isinf(a.value) & (b.value != 0) | np.isinf(b.value)
+                exact = exact | (endless & ~np.isnan(a.value) & ~np.isnan(b.value))
+                np.copyto(error, 0.0, where=certain & (exact | np.isnan(value)))
+        quotient = Rounded(value, error, precision)
+        if self.node is None and other.node is None:
+            return quotient
+
+        def pull(cotangent: Rounded) -> list[Rounded | None]:
+            # −(c·q)/b; (c/b)·q and −c·a/(b·b) round three times as well.
+            by_divisor = -((cotangent * quotient) / other.bare)
+            return [
+                unbroadcast(cotangent / other.bare, self.shape),
+                unbroadcast(by_divisor, other.shape),
+            ]
+
+        return traced(quotient, [self, other], pull)
 
 
 def traced(

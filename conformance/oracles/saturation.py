@@ -27,3 +27,5 @@ SIGMOID_ONE = math.log(4 / _UNIT)  # 38.1
 SIGMOID_ZERO = -math.log(4) + math.log(_TINY)  # -745.8
 # 1 − tanh x < 2e⁻²ˣ; twice that shall be below u/2.
 TANH_ONE = math.log(8 / _UNIT) / 2  # 19.4
+# 1 − erf 6 = erfc 6 = 2.2e-17; twice that is below u/2 as well.
+ERF_ONE = 6.0

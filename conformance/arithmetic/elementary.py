@@ -1,0 +1,302 @@
+"""Elementary functions in arithmetic that carries its own error bound.
+
+What an operand may be off goes through a function as its largest change over that interval; what
+the function itself may err is `Numerics.ulp`: k units in the last place are 2k·u of the result.
+Special values are those of C's Annex F, exact where the function is as accurate as any: e⁰ = 1,
+log 1 = 0, √0 = 0, x⁰ = 1. A square root of a perfect square is not: an error of one unit in the
+last place, which MKL's may have, makes another number of it.
+
+An exact operand outside the domain gives NaN for certain, a pole an infinity; an operand that only
+may lie there gives an error of ∞.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from conformance.arithmetic.rounded import OWN, Rounded, traced
+from conformance.arithmetic.wide import kept
+from conformance.model.formats import round_to
+from conformance.oracles.saturation import ERF_ONE, SIGMOID_ZERO
+
+
+def constant(value: float, like: Rounded) -> Rounded:
+    """A constant, rounded once to the working format.
+
+    Args:
+        value: the constant; exact where the format has it.
+        like: a number of the working precision.
+    """
+    return known(np.array(float(value)), like)
+
+
+def known(values: np.ndarray, like: Rounded) -> Rounded:
+    """Constants, each rounded once to the working format, u·|c|.
+
+    Args:
+        values: float64 array of any shape.
+        like: a number of the working precision.
+    """
+    precision, size = like.precision, np.abs(values)
+    same = (round_to(values, precision.dtype) == values) | ~np.isfinite(values)
+    error = np.where(same, 0.0, (precision.unit + OWN) * size + precision.underflow)
+    return Rounded(values, error, precision)
+
+
+def divide(a: Rounded, b: Rounded) -> Rounded:
+    """The quotient a/b, as the operator has it."""
+    return a / b
+
+
+def exp(x: Rounded) -> Rounded:
+    """eˣ; an error p of the operand is a factor e^p.
+
+    Vector code scales by 2^k and returns 0 where 2^k would not be a normal number: for results up
+    to √2 times the smallest one. e^−746 is 0 in every format.
+    """
+    given, x = x, _read(x)
+    with np.errstate(all="ignore"):
+        value = np.exp(x.value)
+        inherited = value * np.expm1(x.error)
+        lost = (value == 0) & (x.error > 0)  # too small for the oracle's own format
+        inherited = np.where(lost, np.exp(x.value + x.error), inherited)
+        ends = (x.value == 0) | (x.value <= SIGMOID_ZERO)
+    result = _bounded("exp", x, value, inherited, ends, least=math.sqrt(2.0) * x.precision.normal)
+    # An operand in doubt, but certainly so small.
+    if x.doubtful and x.precision.usual("exp"):
+        gone = x.value + x.error <= SIGMOID_ZERO
+        result = result.with_error(np.where(gone, 0.0, result.error))
+    return traced(result, [given], lambda cotangent: [cotangent * kept(result)])
+
+
+def expm1(x: Rounded) -> Rounded:
+    """eˣ − 1; its derivative is that of eˣ, or 1 more than the result."""
+    given, x = x, _read(x)
+    with np.errstate(all="ignore"):
+        value = np.expm1(x.value)
+        inherited = np.exp(x.value) * np.expm1(x.error)
+        inherited = np.where((value == -1) & (x.error > 0), np.exp(x.value + x.error), inherited)
+    result = _bounded("expm1", x, value, inherited, x.value == 0)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        slope, by_result = exp(x.bare), kept(result) + constant(1.0, x)
+        return [cotangent * slope.with_error(np.maximum(slope.error, by_result.error))]
+
+    return traced(result, [given], pull)
+
+
+def log(x: Rounded) -> Rounded:
+    """log x; an error p of the operand is at most −log(1 − p/x)."""
+    given, x = x, _read(x)
+    with np.errstate(all="ignore"):
+        value, inherited = np.log(x.value), -np.log1p(-x.error / x.value)
+        inherited = np.where(x.error < x.value, inherited, np.inf)
+    result = _bounded("log", x, value, inherited, x.value == 1, pole=x.value == 0)
+    return traced(result, [given], lambda cotangent: [cotangent / x.bare])
+
+
+def log1p(x: Rounded) -> Rounded:
+    """log(1 + x), likewise of 1 + x."""
+    given, x = x, _read(x)
+    with np.errstate(all="ignore"):
+        value, whole = np.log1p(x.value), 1.0 + x.value
+        inherited = np.where(x.error < whole, -np.log1p(-x.error / whole), np.inf)
+    result = _bounded("log1p", x, value, inherited, x.value == 0, pole=x.value == -1)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        return [cotangent / (x.bare + constant(1.0, x))]
+
+    return traced(result, [given], pull)
+
+
+def sqrt(x: Rounded, *, nonnegative: bool = False) -> Rounded:
+    """√x; an error p of the operand is at most p/(√x + √(x − p)).
+
+    Args:
+        x: the operand.
+        nonnegative: it cannot be negative, whatever its error (a sum of squares): near 0, where
+            its error is larger than itself, the root is between 0 and √(x + p).
+    """
+    given, x = x, _read(x)
+    with np.errstate(all="ignore"):
+        value = np.sqrt(x.value)
+        inherited = x.error / (value + np.sqrt(np.maximum(x.value - x.error, 0.0)))
+        below = x.error > x.value
+        if nonnegative:
+            # The second is larger from p = 0 on only where x is 0.
+            wider = np.maximum(value, np.sqrt(np.maximum(x.value, 0.0) + x.error) - value)
+            inherited = np.where(below, wider, inherited)
+        else:
+            inherited = np.where(below, np.inf, inherited)
+        inherited = np.where(x.error == 0, 0.0, inherited)
+    result = _bounded("sqrt", x, value, inherited, x.value == 0)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        return [cotangent / _twice(kept(result))]
+
+    return traced(result, [given], pull)
+
+
+def reciprocal_sqrt(x: Rounded) -> Rounded:
+    """1/√x; an error p of the operand is at most 1/√(x − p) − 1/√x."""
+    given, x = x, _read(x)
+    with np.errstate(all="ignore"):
+        root, nearest = np.sqrt(x.value), np.sqrt(np.maximum(x.value - x.error, 0.0))
+        value = 1.0 / root
+        inherited = value * (x.error / nearest / (root + nearest))  # no product underflows
+        inherited = np.where(x.error < x.value, inherited, np.inf)
+    # √ and quotient each round the oracle's own.
+    result = _bounded(
+        "rsqrt", x, value, inherited, np.zeros(x.shape, bool), pole=x.value == 0, own=4.0
+    )
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        # −c·r³/2; −c·r/(2x) rounds no more.
+        cube = kept(result) * kept(result) * kept(result)
+        return [cotangent * _times(cube, -0.5)]
+
+    return traced(result, [given], pull)
+
+
+def erf(x: Rounded) -> Rounded:
+    """erf x; its derivative 2/√π·e^−x² is largest nearest to 0, and ±1 is reached at 6."""
+    given, x = x, _read(x)
+    with np.errstate(all="ignore"):
+        flat = x.value.reshape(-1).tolist()
+        value = np.fromiter(map(math.erf, flat), float, len(flat)).reshape(x.shape)
+        nearest = np.maximum(x.size - x.error, 0.0)
+        slope = 2.0 / math.sqrt(math.pi) * np.exp(-(nearest**2))
+        inherited = np.where(x.error == 0, 0.0, np.minimum(slope * x.error, 2.0))
+    ends = (x.value == 0) & (x.error == 0) | (nearest >= ERF_ONE)
+    result = _bounded("erf", x, value, inherited, x.value == 0)
+    if x.precision.usual("erf"):
+        result = Rounded(value, np.where(ends, 0.0, result.error), x.precision)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        slope = constant(2.0 / math.sqrt(math.pi), x) * exp(-square(x.bare))
+        return [cotangent * slope]
+
+    return traced(result, [given], pull)
+
+
+def power(x: Rounded, exponent: float, *, nonnegative: bool = False) -> Rounded:
+    """x to a fixed power; an error p of the operand is a factor (1 ± p/x)^exponent.
+
+    An exponent that the format does not have may be rounded: a factor x^(u·exponent).
+
+    Args:
+        x: the operand.
+        exponent: the power; with a whole one an operand may be negative.
+        nonnegative: it cannot be negative, whatever its error.
+    """
+    given, x = x, _read(x)
+    precision, whole = x.precision, float(exponent).is_integer()
+    if exponent == 0 or exponent == 1:
+        moved = Rounded(np.ones(x.shape), np.zeros(x.shape), precision) if exponent == 0 else x.bare
+        return traced(moved, [given], lambda cotangent: [cotangent if exponent else None])
+    with np.errstate(all="ignore"):
+        value = np.asarray(np.power(x.value, exponent))
+        size, part = np.abs(value), x.error / x.size
+        less, more = (np.expm1(exponent * np.log1p(end)) for end in (-part, part))
+        inherited = size * np.maximum(np.abs(less), np.abs(more))
+        # The operand may be 0 or change its sign.
+        wider = np.full(x.shape, np.inf)
+        if exponent > 0 and (whole or nonnegative):
+            wider = size + np.power(x.size + x.error, exponent)
+        inherited = np.where(x.error < x.size, inherited, wider)
+        inherited = np.where(x.error == 0, 0.0, inherited)
+        unit = 0.0
+        for dtype, coarse in (("float32", OWN), (precision.dtype, precision.unit)):
+            # What float32 does not have may be rounded to float64 already: 0.1, 0.1 − 1.
+            if float(round_to(np.array(exponent), dtype)) != exponent:
+                unit = max(unit, coarse)
+        if unit:
+            shift = np.abs(np.expm1(unit * abs(exponent * np.log(x.size))))
+            inherited = inherited + np.where(size == 0, 0.0, size * shift)
+    exact = (x.value == 1) if exponent < 0 else (x.value == 1) | (x.value == 0)
+    result = _bounded("pow", x, value, inherited, exact)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        slope = power(x.bare, exponent - 1.0, nonnegative=nonnegative)
+        return [cotangent * (constant(exponent, x) * slope)]
+
+    return traced(result, [given], pull)
+
+
+def square(x: Rounded) -> Rounded:
+    """x², whose derivative 2x is exact."""
+    return traced(x.bare * x.bare, [x], lambda cotangent: [cotangent * _twice(x.bare)])
+
+
+def absolute(x: Rounded) -> Rounded:
+    """|x|: exact; at 0, and where the sign is in doubt, any slope from −1 to 1 is right."""
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        sign = np.sign(x.value)
+        certain = x.size > x.error
+        error = np.where(certain, cotangent.error, cotangent.reach)
+        return [Rounded(np.where(certain, sign, 0.0) * cotangent.value, error, x.precision)]
+
+    return traced(Rounded(np.abs(x.value), x.error, x.precision), [x], pull)
+
+
+def _twice(x: Rounded) -> Rounded:
+    return _times(x, 2.0)
+
+
+def _times(x: Rounded, power_of_two: float) -> Rounded:
+    """Exact, but for what leaves the range."""
+    precision, value = x.precision, power_of_two * x.value
+    error, size = abs(power_of_two) * x.error, np.abs(value)
+    low = (size < precision.normal) & (size > 0) if abs(power_of_two) < 1 else False
+    error = error + np.where(low, precision.underflow, 0.0)
+    return Rounded(value, np.where(size + error <= precision.largest, error, np.inf), precision)
+
+
+def _read(x: Rounded) -> Rounded:
+    """An operand as it may be read."""
+    return x.flushed if x.precision.flushes else x
+
+
+def _bounded(
+    name: str,
+    x: Rounded,
+    value: np.ndarray,
+    inherited: np.ndarray,
+    exact: np.ndarray,
+    *,
+    pole: np.ndarray | None = None,
+    least: float = 0.0,
+    own: float = 2.0,
+) -> Rounded:
+    """A function's result with what it inherits, what it errs itself, and underflow.
+
+    Args:
+        name: of the function in `Numerics.ulp`.
+        x: its operand.
+        value: the result in float64.
+        inherited: how far the operand's error may move it.
+        exact: where it is exact for an exact operand, if the function is as accurate as any.
+        pole: where an exact operand gives an infinity.
+        least: absolute error beside underflow.
+        own: how many units roundoff of float64 the value is off; NumPy's are within one unit in
+            the last place.
+    """
+    precision = x.precision
+    with np.errstate(all="ignore"):
+        relative = 2.0 * precision.ulp(name) * precision.unit + own * OWN
+        size = np.abs(value)
+        floor = precision.underflow + precision.absolute(name) + least
+        error = inherited + (relative * (size + inherited) + floor)
+        # NaN becomes ∞: nothing is known there.
+        error = np.where(size + error <= precision.largest, error, np.inf)
+    if not x.vague:
+        settled = ~np.isfinite(x.value) | np.isnan(value)
+        if pole is not None:
+            settled = settled | pole
+        if precision.usual(name):
+            settled = settled | exact
+        np.copyto(error, 0.0, where=settled & (x.error == 0))
+    return Rounded(value, error, precision)

@@ -1,0 +1,118 @@
+"""Half precision: what is computed in float32 and stored once, and what is stored at every step.
+
+A kernel for bfloat16 or float16 reads its operands, computes in float32 and stores the result: it
+is *wide*, and its bound is float32's with one rounding to the dtype. A composite that is a chain of
+kernels is *stepwise*: each step is stored. Only the bound of the former has any power (a stepwise
+one of 8 bits lets a wrong constant pass), so an oracle asks for it, unless the backend declares
+`Numerics(stepwise=True)`:
+
+    x = widened(x)                # from here on float32, or the dtype itself where that is wider
+    y = softmax(x, axis=-1)
+    return stored(y, precision)   # precision: that of the operands; rounds once
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import OWN, Rounded, traced
+from conformance.model.formats import FORMATS, round_to
+
+
+@lru_cache(maxsize=64)
+def wide(precision: Precision) -> Precision:
+    """The precision in which a composite works on operands of another.
+
+    That of float32 for bfloat16 and float16, unless the backend is stepwise; else the same.
+
+    Args:
+        precision: of the operands.
+    """
+    if not precision.half or precision.stepwise:
+        return precision
+    single = FORMATS["float32"]
+    # Sums in a declared format stay in it.
+    sums = max(precision.wide_unit, single.unit)
+    return replace(
+        precision,
+        dtype="float32",
+        unit=single.unit,
+        sum_unit=sums,
+        wide_unit=sums,
+        bits=-int(math.log2(sums)) if precision.bits else 0,
+        underflow=single.normal if precision.flushes else single.tiny,
+        normal=single.normal,
+        largest=single.largest,
+        operand_unit=0.0,
+        store=precision.dtype,
+    )
+
+
+def widened(x: Rounded) -> Rounded:
+    """An operand as a composite reads it: the same numbers, from here on computed with wide.
+
+    Its gradient is stored in the operand's dtype. Widen an operand once, use it often: the sum of
+    the gradients of two uses is then wide, too.
+
+    Args:
+        x: of any shape.
+    """
+    outer, inner = x.precision, wide(x.precision)
+    if inner is outer:
+        return x
+    read = x.flushed if outer.flushes else x
+    result = Rounded(read.value, read.error, inner)
+    return traced(result, [x], lambda cotangent: [stored(cotangent, outer)])
+
+
+def stored(x: Rounded, precision: Precision) -> Rounded:
+    """A wide result as it is stored: rounded once to the dtype.
+
+    Args:
+        x: computed on operands that were `widened`.
+        precision: of the operands before that.
+    """
+    inner = x.precision
+    if inner == precision:
+        return x
+    result = Rounded(x.value, _store_error(x, precision.dtype, precision.underflow), precision)
+    return traced(result, [x], lambda cotangent: [_retyped(cotangent, inner)])
+
+
+def kept(x: Rounded) -> Rounded:
+    """A result as the backward pass may find it: as it was computed or as it was stored.
+
+    Args:
+        x: the result of an operation, wide or not.
+    """
+    if not x.precision.store:
+        return x.bare
+    least = FORMATS[x.precision.store].tiny
+    if x.precision.flushes:
+        least = FORMATS[x.precision.store].normal
+    error = _store_error(x, x.precision.store, least)
+    return Rounded(x.value, error, x.precision)
+
+
+def _store_error(x: Rounded, dtype: str, underflow: float) -> np.ndarray:
+    """What it inherits, and one rounding: to nearest, to even, hence none of what has few bits."""
+    form = FORMATS[dtype]
+    reach = x.reach
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = x.error + ((form.unit + OWN) * reach + underflow)
+        # Up to half a unit beyond the largest number the nearest is finite; no bound tells which.
+        error = np.where(reach + error <= form.largest, error, np.inf)
+        same = (x.error == 0) & (round_to(x.value, dtype) == x.value)
+        if underflow >= form.normal:
+            same &= ~((x.size < form.normal) & (x.size > 0))
+    same |= (x.error == 0) & ~np.isfinite(x.value)
+    return np.where(same, 0.0, error)
+
+
+def _retyped(cotangent: Rounded, precision: Precision) -> Rounded:
+    return Rounded(cotangent.value, cotangent.error, precision)

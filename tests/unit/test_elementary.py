@@ -1,0 +1,277 @@
+"""Elementary functions, quotients and wide composites: truth and usual forms are in bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mpmath")
+
+import mpmath
+from arithmetic_peaks import (
+    DTYPES,
+    FUNCTIONS,
+    elementary_ratios,
+    operands,
+    ratio,
+    true,
+)
+
+from conformance.arithmetic import elementary
+from conformance.arithmetic.derivatives import leaf, pull_back
+from conformance.arithmetic.elementary import constant
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.wide import stored, wide, widened
+from conformance.model.case import ULP, Numerics
+from conformance.model.formats import FORMATS, round_to
+
+
+def _exact(
+    values: list[float], dtype: str = "float32", numerics: Numerics | None = None
+) -> Rounded:
+    return exactly(np.array(values), Precision.of(dtype, numerics))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_truth_numpy_and_operands_in_doubt_are_within_bounds(name: str, dtype: str) -> None:
+    found = elementary_ratios(name, dtype)
+    assert max(found.values()) <= 1, found
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_twice_the_budget_is_beyond_it(name: str, dtype: str) -> None:
+    function, form = FUNCTIONS[name], FORMATS[dtype]
+    x = operands(function, dtype, 400, 3)
+    y = function.ours(_exact(x.tolist(), dtype))
+    right = true(function, x)
+    # Far from the ends of the range, where underflow and overflow have their say.
+    usual = (np.abs(right) > 2.0**20 * form.normal) & (np.abs(right) < form.largest / 4)
+    if dtype == "float16":
+        usual = (np.abs(right) > 0.25) & (np.abs(right) < form.largest / 4)
+    # 2 units in the last place, and those of an exponent of 0.1 that is rounded.
+    budget = {"power 0.1": 64.0}.get(name, 2.0)
+    wrong = right * (1 + 2 * 2 * budget * form.unit + 8 * 2.0**-53)
+    assert (np.abs(wrong - y.value) > y.error)[usual].all()
+    assert usual.sum() > 50
+
+
+SLOPES: dict[str, Callable[[mpmath.mpf], mpmath.mpf]] = {
+    "exp": mpmath.exp,
+    "expm1": mpmath.exp,
+    "log": lambda x: 1 / x,
+    "log1p": lambda x: 1 / (1 + x),
+    "sqrt": lambda x: 1 / (2 * mpmath.sqrt(x)),
+    "rsqrt": lambda x: -1 / (2 * x * mpmath.sqrt(x)),
+    "erf": lambda x: 2 / mpmath.sqrt(mpmath.pi) * mpmath.exp(-x * x),
+    "square": lambda x: 2 * x,
+    "absolute": mpmath.sign,
+    "power 3": lambda x: 3 * x * x,
+    "power 2.5": lambda x: mpmath.mpf(2.5) * mpmath.power(x, 1.5),
+    "power 0.1": lambda x: mpmath.mpf(0.1) * mpmath.power(x, mpmath.mpf(0.1) - 1),
+    "power -0.75": lambda x: mpmath.mpf(-0.75) * mpmath.power(x, mpmath.mpf(-1.75)),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_true_slope_is_within_its_bound_and_a_wrong_one_is_not(name: str, dtype: str) -> None:
+    function, precision = FUNCTIONS[name], Precision.of(dtype)
+    x = leaf(operands(function, dtype, 300, 4), precision)
+    c = exactly(round_to(np.random.default_rng(0).standard_normal(300), dtype), precision)
+    with np.errstate(all="ignore"):
+        (found,) = pull_back([function.ours(x)], [c], [x])
+        slopes = []
+        with mpmath.workdps(60):
+            for value, weight in zip(x.value.tolist(), c.value.tolist(), strict=True):
+                try:
+                    slopes.append(float(SLOPES[name](mpmath.mpf(value)) * mpmath.mpf(weight)))
+                except ZeroDivisionError:
+                    slopes.append(np.nan)
+        wanted = np.where(np.isnan(slopes), found.value, slopes)
+        assert ratio(wanted, found) <= 1
+        wrong = wanted * (1 + 64 * precision.unit)
+    seen = np.abs(wrong - found.value) > found.error
+    assert np.count_nonzero(seen) > 50
+
+
+def test_special_values_are_those_of_annex_f_and_exact() -> None:
+    inf, nan = np.inf, np.nan
+    for ours, at, wanted in (
+        (elementary.exp, [0.0, inf, -inf, -800.0], [1.0, inf, 0.0, 0.0]),
+        (elementary.expm1, [0.0, inf, -inf], [0.0, inf, -1.0]),
+        (elementary.log, [1.0, 0.0, inf, -1.0], [0.0, -inf, inf, nan]),
+        (elementary.log1p, [0.0, -1.0, inf, -2.0], [0.0, -inf, inf, nan]),
+        (elementary.sqrt, [0.0, inf, -1.0, nan], [0.0, inf, nan, nan]),
+        (elementary.reciprocal_sqrt, [0.0, inf, -1.0], [inf, 0.0, nan]),
+        (elementary.erf, [0.0, inf, -inf, 6.0], [0.0, 1.0, -1.0, 1.0]),
+    ):
+        y = ours(_exact(at))
+        np.testing.assert_array_equal(y.value, wanted)
+        assert (y.error == 0).all(), ours
+    assert (elementary.power(_exact([1.0, 0.0]), 0.3).error == 0).all()
+    # e² and the root of a perfect square are within a budget, not exact.
+    assert (elementary.exp(_exact([1.0])).error > 0).all()
+    assert (elementary.sqrt(_exact([9.0])).error > 0).all()
+
+
+def test_where_an_operand_may_be_outside_the_domain_nothing_is_known() -> None:
+    x = Rounded(np.array([1e-3, 0.0]), np.array([1e-2, 1e-30]), Precision.of("float32"))
+    for ours in (elementary.log, elementary.sqrt, elementary.reciprocal_sqrt):
+        assert np.isinf(ours(x).error).all()
+    root = elementary.sqrt(x, nonnegative=True)
+    for p in (0.0, 0.5, 1.0):
+        assert (np.abs(np.sqrt(x.value + p * x.error) - root.value) <= root.error).all()
+    assert (np.abs(0.0 - root.value) <= root.error).all()
+    assert np.isinf(elementary.exp(_exact([89.0])).error).all()  # beyond float32's largest
+
+
+def test_declared_accuracy_is_allowed_and_nothing_exact_is_asked_of_it() -> None:
+    declared = Numerics(ulp={"exp": 8.0}, absolute={"erf": 1e-6})
+    plain, loose = (elementary.exp(_exact([0.0, 1.0], numerics=n)) for n in (None, declared))
+    assert plain.error[0] == 0 < loose.error[0]
+    assert loose.error[1] == pytest.approx(4 * plain.error[1], rel=1e-6)
+    plain, loose = (elementary.erf(_exact([0.5, 7.0], numerics=n)) for n in (None, declared))
+    assert loose.error[0] - plain.error[0] == pytest.approx(1e-6, rel=1e-3)
+    assert plain.error[1] == 0 < loose.error[1]
+    with pytest.raises(ValueError, match="'tahn': expected one of divide, sqrt"):
+        Numerics(ulp={"tahn": 1.0})
+    assert all(Precision.of("float32").ulp(name) == ULP[name] for name in ULP)
+    assert len({Precision.of("float32"), Precision.of("float32", declared)}) == 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_quotients_are_within_bounds_and_exact_by_powers_of_two(dtype: str) -> None:
+    generator, precision = np.random.default_rng(7), Precision.of(dtype)
+    a, b = round_to(
+        generator.standard_normal((2, 500)) * np.exp2(generator.integers(-9, 9, (2, 500))), dtype
+    )
+    b[::5] = np.exp2(generator.integers(-4, 4, 100))
+    ea, eb = (np.abs(v) * np.exp2(generator.integers(-30, -1, 500)) for v in (a, b))
+    ea[::2] = eb[::3] = 0
+    q = Rounded(a, ea, precision) / Rounded(b, eb, precision)
+    for s, t in ((-1, -1), (-1, 1), (1, -1), (1, 1), (0, 0)):
+        exact = [
+            (Fraction(w) + s * Fraction(x)) / (Fraction(y) + t * Fraction(z))
+            for w, x, y, z in zip(a.tolist(), ea.tolist(), b.tolist(), eb.tolist(), strict=True)
+        ]
+        assert ratio(round_to(np.array([float(x) for x in exact]), dtype), q) <= 1
+    known = exactly(a, precision) / exactly(b, precision)
+    assert (known.error[::5] == 0).all()
+    others = np.delete(known.error, slice(None, None, 5))
+    assert np.count_nonzero(others) > 350
+    by_reciprocal = np.array([7.0]), np.array([2.0**-20])
+    assert (Rounded(*by_reciprocal, precision) / constant(2.0, q)).error[0] > 0
+
+
+def test_quotients_by_nothing() -> None:
+    inf, nan = np.inf, np.nan
+    q = _exact([0.0, 1.0, inf, 3.0, nan, 0.0]) / _exact([0.0, 0.0, 2.0, inf, 1.0, 3.0])
+    np.testing.assert_array_equal(q.value, [nan, inf, inf, 0.0, nan, 0.0])
+    np.testing.assert_array_equal(q.error, [0.0, inf, 0.0, 0.0, 0.0, 0.0])
+    one, doubtful = (
+        _exact([1.0]),
+        Rounded(np.array([0.5]), np.array([0.5]), Precision.of("float32")),
+    )
+    assert np.isinf((one / doubtful).error).all()
+    # What is below the smallest number is lost, even by a power of two.
+    tiny = _exact([3 * 2.0**-149]) / _exact([2.0])
+    assert tiny.error[0] >= 2.0**-150
+    with pytest.raises(TypeError, match="complex"):
+        exactly(np.ones(1, complex), Precision.of("complex64")) / one
+
+
+def test_gradients_of_quotients_and_broadcast_operands() -> None:
+    precision, generator = Precision.of("float64"), np.random.default_rng(8)
+    a, b = (
+        leaf(generator.standard_normal((3, 4)), precision),
+        leaf(np.array([2.5, -3, 7, 1]), precision),
+    )
+    c = exactly(generator.standard_normal((3, 4)), precision)
+    of_a, of_b = pull_back([a / b], [c], [a, b])
+    assert ratio(c.value / b.value, of_a) <= 1
+    assert ratio((-c.value * a.value / b.value**2).sum(0), of_b) <= 1
+    of_a, of_b = pull_back([a * b - -b], [c], [a, b])
+    assert ratio(c.value * b.value, of_a) <= 1
+    assert ratio((c.value * (a.value + 1)).sum(0), of_b) <= 1
+    assert of_b.shape == (4,)
+    assert (of_b.error < 1e-13).all()
+
+
+def test_a_constant_is_rounded_once() -> None:
+    for dtype in DTYPES:
+        like = _exact([1.0], dtype)
+        for value in (0.044715, 0.5, 1e-12, 3.0):
+            c = constant(value, like)
+            stored_constant = float(round_to(np.array(value), dtype))
+            assert abs(stored_constant - value) <= c.error
+            assert (c.error == 0) == (stored_constant == value)
+
+
+def _softsign(x: Rounded) -> Rounded:
+    """x/(1 + |x|) in whatever precision."""
+    return x / (elementary.absolute(x) + constant(1.0, x))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_wide_bound_holds_for_float32_and_not_for_steps(dtype: str) -> None:
+    precision = Precision.of(dtype)
+    x = round_to(np.random.default_rng(9).standard_normal(4000), dtype)
+    bound = stored(_softsign(widened(exactly(x, precision))), precision)
+    single = x.astype(np.float32)
+    computed = single / (np.float32(1) + np.abs(single))
+    assert ratio(round_to(computed.astype(np.float64), dtype), bound) <= 1
+    steps = round_to(x / round_to(1 + np.abs(x), dtype), dtype)
+    assert ratio(steps, bound) > 1.3
+    declared = Precision.of(dtype, Numerics(stepwise=True))
+    loose = stored(_softsign(widened(exactly(x, declared))), declared)
+    assert ratio(steps, loose) <= 1
+    assert wide(declared) is declared
+    assert wide(precision).dtype == "float32"
+    # Beyond the range of the dtype nothing is known, however finite it is in float32.
+    ends = round_to(np.array([FORMATS[dtype].largest, 1.0]), dtype)
+    big = stored(elementary.square(widened(exactly(ends, precision))), precision)
+    assert big.error.tolist() == [np.inf, 0.0]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_wide_gradient_is_stored_once_and_may_use_the_stored_result(dtype: str) -> None:
+    generator, precision = np.random.default_rng(10), Precision.of(dtype)
+    x = leaf(round_to(generator.uniform(-3, 3, 2000), dtype), precision)
+    c = exactly(round_to(generator.standard_normal(2000), dtype), precision)
+    y = stored(elementary.exp(widened(x)), precision)
+    (found,) = pull_back([y], [c], [x])
+    assert found.precision == precision
+    true_result = np.exp(x.value)
+    for result in (true_result, round_to(true_result, dtype)):
+        assert ratio(round_to(c.value * result, dtype), found) <= 1
+    assert ratio(c.value * (true_result + 1), found) > 10
+    # Two uses of one widened operand are added before they are stored.
+    inner = widened(x)
+    (found,) = pull_back([stored(inner * inner, precision)], [c], [x])
+    assert ratio(round_to(2 * c.value * x.value, dtype), found) <= 1
+    product = round_to(c.value * x.value, dtype)
+    assert found.error.max() < 1.1 * precision.unit * np.abs(2 * product).max()
+
+
+def test_a_wide_operand_of_a_wider_dtype_is_itself() -> None:
+    x = _exact([0.1], "float64")
+    assert widened(x) is x
+    assert stored(x, x.precision) is x
+
+
+def test_subnormal_operands_may_be_read_as_zero_where_declared() -> None:
+    tiny = FORMATS["float32"].normal / 2
+    flush = Numerics(flush_to_zero=True)
+    plain = elementary.sqrt(_exact([tiny]), nonnegative=True)
+    flushed = elementary.sqrt(_exact([tiny], numerics=flush), nonnegative=True)
+    assert plain.error[0] < 1e-6 * plain.value[0] < plain.value[0] <= flushed.error[0]
+    assert np.isinf(elementary.log(_exact([tiny], numerics=flush)).error[0])
+    product = _exact([tiny], numerics=flush) * _exact([1e30], numerics=flush)
+    assert product.error[0] >= product.value[0]
+    assert (_exact([tiny], numerics=flush) + _exact([1e-30], numerics=flush)).error[0] >= tiny
