@@ -279,8 +279,10 @@ class Rounded:
         return traced(product, [self, other], pull)
 
     def __neg__(self) -> Rounded:
-        negative = Rounded(-self.value, self.error, self.precision)
-        return traced(negative, [self], lambda cotangent: [moved_cotangent(cotangent, np.negative)])
+        negative = Rounded(
+            -self.value, self.error, self.precision, self.magnitude, self.grain, self.terms
+        )
+        return traced(negative, [self], lambda cotangent: [-cotangent])
 
     def __sub__(self, other: Rounded) -> Rounded:
         return self + -other

@@ -63,7 +63,7 @@ def widened(x: Rounded) -> Rounded:
         x: of any shape.
     """
     outer, inner = x.precision, wide(x.precision)
-    if inner is outer:
+    if inner == outer:
         return x
     read = x.flushed if outer.flushes else x
     result = Rounded(read.value, read.error, inner)

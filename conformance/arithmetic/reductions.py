@@ -1,0 +1,271 @@
+"""Sums, means, variances, maxima and softmax along axes, in whatever order they are computed.
+
+A sum of n terms contributes (n − 1)·u·Σ|terms| in any order (Jeannerod and Rump, 2013), and nothing
+where all partial sums are multiples of one power of two that the format has.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from conformance.arithmetic.elementary import constant, exp, log, square
+from conformance.arithmetic.exactness import some
+from conformance.arithmetic.rounded import OWN, Rounded, moved_cotangent, multilinear, traced
+from conformance.arithmetic.wide import kept
+from conformance.oracles.saturation import SIGMOID_ZERO
+
+Axes = int | tuple[int, ...] | None
+
+# Twice as far below the maximum as e^x is 0 in every format: still so for any rounding of x − max.
+_FAR = 2.0 * SIGMOID_ZERO
+
+
+def total(x: Rounded, axes: Axes = None, *, keepdims: bool = False) -> Rounded:
+    """The sum in any order; of one element it is that element, of none 0, exactly.
+
+    Args:
+        x: what is added up.
+        axes: along which axes; None = all.
+        keepdims: leave axes of length 1.
+    """
+    along = _along(x, axes)
+    count = math.prod(x.shape[axis] for axis in along)
+
+    def added(values: np.ndarray) -> np.ndarray:
+        return np.asarray(values.sum(axis=along, keepdims=keepdims))
+
+    if count == 1:
+        return x.map(lambda array: _only(array, along, keepdims))
+    if not count:
+        return Rounded(added(x.value), added(x.error), x.precision)
+
+    def grain(y: Rounded) -> np.ndarray:
+        return np.asarray(y.quanta.min(axis=along, keepdims=keepdims))
+
+    # Unlike a sum of products one of terms as they are has a rounding less than terms.
+    summed = multilinear(added, x.bare, terms=count - 1, grain=grain)
+    result = Rounded(
+        summed.value, summed.error, x.precision, summed.magnitude, summed.grain, summed.terms + 1
+    )
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        return [moved_cotangent(cotangent, lambda array: _spread(array, x, along, keepdims))]
+
+    return traced(result, [x], pull)
+
+
+def mean(
+    x: Rounded, axes: Axes = None, *, keepdims: bool = False, running: bool = False
+) -> Rounded:
+    """The sum over the number of elements; NaN of none.
+
+    Args:
+        x: the numbers.
+        axes: along which axes; None = all.
+        keepdims: leave axes of length 1.
+        running: it may be updated element by element (Welford): of the k-th step the difference
+            and its quotient err 2u·|xₖ − mₖ₋₁|/n, |mₖ₋₁| being at most Σ|x|/(k − 1), which adds
+            up to 2u·(2 + ln n)·Σ|x|/n.
+    """
+    along = _along(x, axes)
+    count = math.prod(x.shape[axis] for axis in along)
+    result = over(total(x, along, keepdims=keepdims), count)
+    if running and count > 2:
+        size = (np.abs(x.value) + x.error).sum(axis=along, keepdims=keepdims) / count
+        steps = 2 * (2 + math.log(count)) * (x.precision.unit + OWN) * size
+        error = np.where(result.error > 0, result.error + steps, 0.0)
+        result = result.with_error(error)
+    return result
+
+
+def over(x: Rounded, count: float) -> Rounded:
+    """A sum over a number of terms: divided, or multiplied by the reciprocal, which rounds as well.
+
+    Args:
+        x: the sum.
+        count: how many; by a power of two both are exact.
+    """
+    quotient = x.bare / constant(float(count), x)
+    if count > 0 and math.frexp(count)[0] != 0.5:
+        more = (x.precision.unit + OWN) * quotient.reach
+        quotient = quotient.with_error(quotient.error + np.where(quotient.error > 0, more, 0.0))
+    return traced(quotient, [x], lambda cotangent: [over(cotangent, count)])
+
+
+def variance(
+    x: Rounded, axes: Axes = None, *, correction: float = 1.0, keepdims: bool = False
+) -> Rounded:
+    """Σ(x − μ)²/(n − correction), in two passes or by Welford's updates.
+
+    The error of μ goes through each difference by itself, although Σ(x − μ) = 0: that makes
+    n·u·κ with κ = √(1 + μ²/v), which Welford's algorithm needs (Chan, Golub and LeVeque,
+    *Algorithms for computing the sample variance*, 1983). E[x²] − E[x]² errs by n·u·κ².
+
+    Args:
+        x: the numbers.
+        axes: along which axes; None = all.
+        correction: 1 for the unbiased variance, 0 for the biased one.
+        keepdims: leave axes of length 1.
+    """
+    along = _along(x, axes)
+    count = math.prod(x.shape[axis] for axis in along)
+    deviation = x - mean(x, along, keepdims=True, running=True)
+    summed = total(square(deviation), along, keepdims=keepdims)
+    return over(summed, max(count - correction, 0.0))
+
+
+def maximum(x: Rounded, axis: Axes, *, keepdims: bool = False) -> Rounded:
+    """The largest element, which is copied: no rounding. NaN where one is.
+
+    Of several largest elements, or where errors leave in doubt which is, a gradient may go to any
+    of them or be shared: for each it is anything from 0 to all of it.
+
+    Args:
+        x: the numbers; at least one along the axes.
+        axis: along which axes; None = all.
+        keepdims: leave axes of length 1.
+    """
+    along = _along(x, axis)
+    value = np.asarray(x.value.max(axis=along, keepdims=True))
+    with np.errstate(invalid="ignore"):
+        upper = (x.value + x.error).max(axis=along, keepdims=True)
+        lower = np.asarray((x.value - x.error).max(axis=along, keepdims=True))
+        error = np.maximum(upper - value, value - lower)
+    exact = x.error.max(axis=along, keepdims=True) == 0  # of infinite numbers, too
+    error = np.where(exact, 0.0, np.where(np.isnan(error), np.inf, error))
+    shape = value.shape if keepdims else _only(value, along, False).shape
+    result = Rounded(value.reshape(shape), error.reshape(shape), x.precision)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        candidate = x.value + x.error >= lower
+        alone = candidate.sum(axis=along, keepdims=True) == 1
+        c, e = (_spread(array, x, along, keepdims) for array in (cotangent.value, cotangent.error))
+        value = np.where(candidate, np.where(alone, c, 0.5 * c), 0.0)
+        error = np.where(alone, e, 0.5 * np.abs(c) + e)
+        return [Rounded(value, np.where(candidate, error, 0.0), x.precision)]
+
+    return traced(result, [x], pull)
+
+
+def softmax(x: Rounded, axis: int) -> Rounded:
+    """e^(x − max)/Σe^(x − max), or times the reciprocal of the sum, which rounds once more.
+
+    What the maximum is in doubt by moves all exponents alike and cancels: it counts as exact. −∞
+    gives 0; a row of nothing but −∞, or with ∞ or NaN, is NaN.
+
+    Args:
+        x: the numbers.
+        axis: along which the results add up to 1.
+    """
+    raised, _, _ = _raised(x, axis)
+    quotient = raised / total(raised, axis, keepdims=True)
+    more = (x.precision.unit + OWN) * quotient.reach + x.precision.underflow
+    error = quotient.error + np.where(quotient.error > 0, more, 0.0)
+    result = _settled(Rounded(quotient.value, error, x.precision), x, axis)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        # p·(c − Σ c p), or c p − p·Σ c p, which rounds the products.
+        p = kept(result)
+        weighted = cotangent * p
+        inner = total(weighted, axis, keepdims=True)
+        centred, apart = p * (cotangent.bare - inner), weighted - p * inner
+        return [centred.with_error(np.maximum(centred.error, apart.error))]
+
+    return traced(result, [x], pull)
+
+
+def log_softmax(x: Rounded, axis: int) -> Rounded:
+    """(x − max) − log Σe^(x − max), or x − (max + log Σ), which rounds numbers as large as those.
+
+    Args:
+        x: the numbers.
+        axis: along which the exponentials of the results add up to 1.
+    """
+    raised, shifted, shift = _raised(x, axis)
+    rest = log(total(raised, axis, keepdims=True))
+    plain = shifted - rest
+    # Nothing is there to add where the sum is 1 exactly.
+    certain = (rest.value == 0) & (rest.error == 0)
+    size = np.where(certain, 0.0, np.abs(shift + rest.value) + rest.error)
+    error = plain.error + 2 * (x.precision.unit + OWN) * size
+    lowest = np.isneginf(x.value) & (x.error == 0) & np.isfinite(rest.error)
+    result = _settled(Rounded(plain.value, np.where(lowest, 0.0, error), x.precision), x, axis)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        summed = total(cotangent, axis, keepdims=True)
+        return [cotangent.bare - exp(kept(result)) * summed]
+
+    return traced(result, [x], pull)
+
+
+def log_sum_exp(x: Rounded, axis: int, *, keepdims: bool = False) -> Rounded:
+    """max + log Σe^(x − max); its gradient is that of the softmax.
+
+    Args:
+        x: the numbers.
+        axis: along which they are added.
+        keepdims: leave an axis of length 1.
+    """
+    raised, _, shift = _raised(x, axis)
+    whole = Rounded(shift, np.zeros(shift.shape), x.precision) + log(
+        total(raised, axis, keepdims=True)
+    )
+    largest = x.value.max(axis=axis, keepdims=True, initial=-np.inf)
+    endless = np.isinf(largest) & (x.error == 0).all(axis=axis, keepdims=True)
+    value = np.where(endless, largest, whole.value)
+    whole = Rounded(value, np.where(endless, 0.0, whole.error), x.precision)
+    result = whole if keepdims else whole.map(lambda array: np.squeeze(array, axis))
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        spread = moved_cotangent(
+            cotangent, lambda array: array if keepdims else np.expand_dims(array, axis)
+        )
+        return [spread * exp(x.bare - kept(whole))]
+
+    return traced(result, [x], pull)
+
+
+def _raised(x: Rounded, axis: int) -> tuple[Rounded, Rounded, np.ndarray]:
+    """e^(x − max), x − max, and the maximum, 0 where it is not finite."""
+    largest = np.asarray(x.value.max(axis=axis, keepdims=True, initial=-np.inf))
+    shift = np.where(np.isfinite(largest), largest, 0.0)
+    with np.errstate(invalid="ignore"):
+        shifted = x.bare - Rounded(shift, np.zeros(shift.shape), x.precision)
+        # Beyond the range of the format, perhaps, but certainly far below.
+        gone = shifted.value + x.error <= _FAR
+        gone |= np.isneginf(x.value) & (x.error == 0)
+        value = np.where(gone, _FAR, shifted.value)
+    error = np.where(gone, 0.0, shifted.error)
+    return exp(Rounded(value, error, x.precision)), shifted, shift
+
+
+def _settled(result: Rounded, x: Rounded, axis: int) -> Rounded:
+    """NaN where a row has no finite maximum: for certain, where all of it is known."""
+    largest = x.value.max(axis=axis, keepdims=True, initial=-np.inf)
+    lost = ~np.isfinite(largest)
+    if not some(lost):
+        return result
+    exact = (x.error == 0).all(axis=axis, keepdims=True)
+    value = np.where(lost, np.nan, result.value)
+    return Rounded(value, np.where(lost, np.where(exact, 0.0, np.inf), result.error), x.precision)
+
+
+def _along(x: Rounded, axes: Axes) -> tuple[int, ...]:
+    rank = len(x.shape)
+    if axes is None:
+        return tuple(range(rank))
+    several = (axes,) if isinstance(axes, int) else axes
+    return tuple(axis + rank if axis < 0 else axis for axis in several)
+
+
+def _only(array: np.ndarray, along: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    """Axes of length 1, left away."""
+    return array if keepdims else np.squeeze(array, axis=along)
+
+
+def _spread(array: np.ndarray, x: Rounded, along: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    """What belongs to a sum, at each of its terms."""
+    whole = array if keepdims else np.expand_dims(array, along)
+    return np.array(np.broadcast_to(whole, x.shape))
