@@ -162,8 +162,11 @@ class Rounded:
 
     @lazy
     def decided(self) -> np.ndarray:
-        """Which elements a correct implementation cannot give just any value."""
-        return np.asarray(np.isfinite(self.error) & ~np.isnan(self.value))
+        """Which elements a correct implementation cannot give just any value.
+
+        NaN is decided where it has no error: an element that may be NaN or a number has one of ∞.
+        """
+        return np.asarray(np.isfinite(self.error) & (~np.isnan(self.value) | (self.error == 0)))
 
     @lazy
     def least(self) -> float:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.exactness import every, some
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks.steps import forced
@@ -48,19 +49,22 @@ def whole(trial: Trial) -> Evidence:
     return evidence
 
 
-def compare(name: str, got: np.ndarray, expected: Rounded) -> Evidence:
+def compare(name: str, got: np.ndarray, expected: Rounded | Choices) -> Evidence:
     """Compare one array element by element.
 
     Args:
         name: of the array, for the message.
         got: the backend's values.
-        expected: the oracle's values and bounds of the same shape.
+        expected: the oracle's values and bounds of the same shape; of several right values one is
+            enough. NaN without an error is to be NaN, an infinity the same one.
 
     Raises:
         Failure: with got, wanted and bound at the worst element.
     """
     if got.shape != expected.shape:
         raise Failure(f"shape of {name}\n  got    {got.shape}\n  wanted {expected.shape}")
+    if isinstance(expected, Choices):
+        return _compared(name, got, expected.nearest(got), expected)
     if not expected.doubtful and got.size and np.array_equal(got, expected.value):
         return Evidence(got.size, None, {"exact": got.size})
     if got.size > _BLOCK:
@@ -83,7 +87,9 @@ def _halves(name: str, got: np.ndarray, expected: Rounded) -> Evidence:
     return evidence
 
 
-def _compared(name: str, got: np.ndarray, expected: Rounded) -> Evidence:
+def _compared(
+    name: str, got: np.ndarray, expected: Rounded, choices: Choices | None = None
+) -> Evidence:
     decided = expected.decided
     count = int(np.count_nonzero(decided))
     if not count:
@@ -92,9 +98,10 @@ def _compared(name: str, got: np.ndarray, expected: Rounded) -> Evidence:
         distance = np.asarray(np.abs(got - expected.value))
         near = np.asarray(distance <= expected.error)
     if not every(near):
-        wrong = decided & ~(near | (got == expected.value))
+        missing = np.isnan(got) & np.isnan(expected.value)
+        wrong = decided & ~(near | (got == expected.value) | missing)
         if some(wrong):
-            raise Failure(_message(name, got, expected, distance, wrong))
+            raise Failure(_message(name, got, expected, distance, wrong, choices))
     # What is left is at a finite distance, but for infinities that are the same: NaN.
     bounded = near & (expected.error > 0)
     if count < decided.size:
@@ -160,8 +167,14 @@ def _ulps(
 
 
 def _message(
-    name: str, got: np.ndarray, expected: Rounded, distance: np.ndarray, wrong: np.ndarray
+    name: str,
+    got: np.ndarray,
+    expected: Rounded,
+    distance: np.ndarray,
+    wrong: np.ndarray,
+    choices: Choices | None,
 ) -> str:
+    alternatives = (expected,) if choices is None else choices.alternatives
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         excess = np.where(wrong, distance / np.maximum(expected.error, 5e-324), -1.0)
     excess = np.where(wrong & np.isnan(excess), np.inf, excess)
@@ -172,7 +185,7 @@ def _message(
     return (
         f"{name}{at}, the worst of {int(wrong.sum())} wrong of {got.size}\n"
         f"  got    {number_text(got[where].item())}\n"
-        f"  wanted {number_text(expected.value[where].item())}\n"
+        f"  wanted {' or '.join(number_text(x.value[where].item()) for x in alternatives)}\n"
         f"  bound  {shown}\n"
         f"  error  {float(distance[where]):.6g}\n"
         f"all of {name}\n"
