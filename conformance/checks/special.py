@@ -56,7 +56,7 @@ def _held(trial: Trial) -> Evidence:
     for name, got, wanted in zip(
         trial.names, trial.arrays, trial.row.propagation.expected(trial), strict=True
     ):
-        evidence += compare(name, got, wanted) + Evidence(_nan(name, got, wanted))
+        evidence += compare(name, got, wanted)
         if trial.row.traits.copies:
             evidence += Evidence(_signs_of_zero(name, got, wanted))
     return evidence
@@ -200,15 +200,6 @@ def _told(trial: Trial) -> str:
         if trial.row.role(name) == "weight" and x is not None and x.size and not x.any():
             said.insert(0, f"{name} all zeros")
     return f"with {', '.join(said[:6])}{', …' if len(said) > 6 else ''}"
-
-
-def _nan(name: str, got: np.ndarray, wanted: Rounded) -> int:
-    """Where NaN is certain it must be NaN."""
-    certain = np.isnan(wanted.value) & np.isfinite(wanted.error)
-    wrong = certain & ~np.isnan(got)
-    if wrong.any():
-        raise Failure(_text(name, got, wanted.value, wrong))
-    return int(certain.sum())
 
 
 def _signs_of_zero(name: str, got: np.ndarray, wanted: Rounded) -> int:
