@@ -6,6 +6,8 @@ import dataclasses
 
 from conformance.backends.registry import BackendError
 from conformance.model.case import Numerics
+from conformance.model.describe import written
+from conformance.model.finding import raised, returned
 from conformance.model.protocols import Backend
 from conformance.run.budget import parse
 from conformance.run.trial import Failure
@@ -27,9 +29,10 @@ def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
     try:
         said = declare(dtype)
     except Exception as error:
-        raise Failure(f"numerics({dtype!r}) raised {type(error).__name__}: {error}") from error
+        raise Failure(raised(f"numerics({dtype!r})", error, written(error))) from error
     if said is not None and not isinstance(said, Numerics):
-        raise Failure(f"numerics({dtype!r}) returned {said!r}: expected a conformance.Numerics")
+        expected = "a conformance.Numerics"
+        raise Failure(returned(f"numerics({dtype!r})", repr(said), expected))
     return said
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from conformance.backends.declared import accepted_by
 from conformance.model.case import Case, Unsupported
+from conformance.model.describe import written
+from conformance.model.finding import Finding, innermost
 from conformance.run.trial import Accepted, Evidence, Failure, Inapplicable, Trial
 
 # A call that no documentation forbids is refused by these as well: no class is promised.
@@ -34,6 +36,7 @@ def check(trial: Trial) -> Evidence:
     labels = trial.case.labels
     broken, customary = str(labels.get("broken", "invalid call")), labels.get("required")
     refusals = (*SENSIBLE, *_own(getattr(trial.backend, "refusals", ())))
+    exception = frame = says = ""
     try:
         outcome = f"accepted silently: {_answer(trial, trial.case)}"
     except Unsupported:
@@ -46,7 +49,8 @@ def check(trial: Trial) -> Evidence:
             raise Inapplicable(f"the unbroken call raises {kind}, too") from error
         if customary == "customary" and isinstance(error, ACCIDENTAL):
             return Evidence(1)
-        outcome = f"raised {kind}: {str(error).strip() or 'no message'}"
+        exception, frame, says = kind, innermost(error), written(error) or "no message"
+        outcome = f"raised {kind}: {says}"
     else:
         if _accepts(trial, broken):
             raise Accepted(broken)
@@ -54,10 +58,12 @@ def check(trial: Trial) -> Evidence:
             raise Inapplicable(outcome)
     wanted = " or ".join(", ".join(kind.__name__ for kind in refusals).rsplit(", ", 1))
     raise Failure(
-        f"{broken} (argument {labels.get('argument', 'unknown')})\n"
-        f"  got    {outcome}\n"
-        f"  wanted a refusal: {wanted}"
-    )
+        Finding(
+            "refusal", broken, f"(argument {labels.get('argument', 'unknown')})",
+            got=outcome, wanted=f"a refusal: {wanted}",
+            exception=exception, frame=frame, says=says,
+        )
+    )  # fmt: skip
 
 
 def _raises(trial: Trial, kind: type[BaseException]) -> bool:

@@ -13,6 +13,7 @@ from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.checks.values import compare
 from conformance.model.case import Unsupported
+from conformance.model.finding import counted, differs, returned
 from conformance.model.formats import round_to
 from conformance.run.trial import Evidence, Failure, Trial
 
@@ -37,7 +38,7 @@ def check(trial: Trial) -> Evidence:
     cotangents = _cotangents(trial)
     inputs, parameters = expected(trial, cotangents)
     evidence = Evidence()
-    for again in ("", " of a second call"):
+    for again in ("", "of a second call"):
         natives = [
             None if c is None else trial.step("put", trial.layer.put, c.copy()) for c in cotangents
         ]
@@ -66,7 +67,7 @@ def _materialised(
     natives = [None if c is None else trial.step("put", layer.put, c.copy()) for c in cotangents]
     vjp = layer.vjp  # type: ignore[attr-defined]
     result = trial.step("vjp", vjp, new.natives, natives, **new.case.keywords)
-    return held(new, result, inputs, parameters, " after a first call without a state")
+    return held(new, result, inputs, parameters, "after a first call without a state")
 
 
 def held(
@@ -82,7 +83,7 @@ def held(
         trial: the case on the backend.
         result: of `vjp`.
         inputs, parameters: as `expected` gives them.
-        again: appended to the names in messages.
+        again: on which of several calls.
 
     Raises:
         Failure: if a gradient is missing, too many, of the wrong shape, or beyond its bound.
@@ -90,18 +91,17 @@ def held(
     got_inputs, got_parameters = _unpacked(result)
     _same_names(got_parameters, parameters)
     if len(got_inputs) != len(inputs):
-        raise Failure(f"got {len(got_inputs)} input gradients, wanted {len(inputs)}")
+        raise Failure(counted("input gradients", len(got_inputs), len(inputs)))
     pairs = [
-        (f"gradient of {name}{again}", got, wanted)
+        (f"gradient of {name}", got, wanted)
         for name, got, wanted in zip(trial.row.input_names, got_inputs, inputs, strict=False)
     ]
     pairs += [
-        (f"gradient of {name}{again}", got_parameters[name], wanted)
-        for name, wanted in parameters.items()
+        (f"gradient of {name}", got_parameters[name], wanted) for name, wanted in parameters.items()
     ]
     evidence = Evidence()
     for name, got, wanted in pairs:
-        evidence += _compared(trial, name, got, wanted)
+        evidence += _compared(trial, name, got, wanted, again)
     return evidence
 
 
@@ -158,25 +158,26 @@ def expected(
 
 def _unpacked(result: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], Mapping):
-        raise Failure(
-            f"vjp returned {type(result).__name__}: expected (input gradients, parameter gradients)"
-        )
+        expected = "(input gradients, parameter gradients)"
+        raise Failure(returned("vjp", type(result).__name__, expected))
     return tuple(result[0]), result[1]
 
 
 def _same_names(got: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     if set(got) != set(wanted):
-        raise Failure(f"parameter gradients\n  got    {sorted(got)}\n  wanted {sorted(wanted)}")
+        raise Failure(differs("names", "parameter gradients", sorted(got), sorted(wanted)))
 
 
-def _compared(trial: Trial, name: str, got: Any, wanted: Rounded | None) -> Evidence:
+def _compared(trial: Trial, name: str, got: Any, wanted: Rounded | None, again: str) -> Evidence:
     if wanted is None:
         if got is not None:
-            raise Failure(f"{name}\n  got    an array\n  wanted None: it has no gradient")
+            none = "None: it has no gradient"
+            raise Failure(differs("presence", name, "an array", none, when=again))
         return Evidence(1)
     if got is None:
-        raise Failure(f"{name}\n  got    None\n  wanted an array of shape {wanted.shape}")
-    return compare(name, trial.get(got), wanted)
+        array = f"an array of shape {wanted.shape}"
+        raise Failure(differs("presence", name, "None", array, when=again))
+    return compare(name, trial.get(got), wanted, when=again, kind="gradient")
 
 
 def _recorded_forward(trial: Trial) -> Evidence:
@@ -187,9 +188,9 @@ def _recorded_forward(trial: Trial) -> Evidence:
     result = trial.step("forward_grad", forward, *trial.natives, **trial.case.keywords)
     outputs = result if isinstance(result, (tuple, list)) else (result,)
     if len(outputs) != len(trial.expected):
-        raise Failure(f"forward_grad: got {len(outputs)} outputs, wanted {len(trial.expected)}")
+        count, wanted_count = len(outputs), len(trial.expected)
+        raise Failure(counted("outputs", count, wanted_count, during="forward_grad"))
     evidence = Evidence()
     for name, native, wanted in zip(trial.names, outputs, trial.expected, strict=True):
-        found = compare(f"{name} while recording gradients", trial.get(native), wanted)
-        evidence += found
+        evidence += compare(name, trial.get(native), wanted, when="while recording gradients")
     return evidence

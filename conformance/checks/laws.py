@@ -69,7 +69,8 @@ def held(trial: Trial, law: Law, place: int) -> Evidence:
             spoken = True
             evidence += agree(claim)
     except Failure as failure:
-        raise Failure(f"law {law.name!r}: {law.statement}\n{failure}") from failure
+        told = f"law {law.name!r}: {law.statement}"
+        raise Failure(failure.finding.within(told, law=law.name)) from failure
     if not spoken:
         raise Inapplicable
     return evidence
@@ -90,9 +91,8 @@ def agree(claim: Claim) -> Evidence:
         try:
             found = compare(name, got.value, _within_both(got, wanted))
         except Failure as failure:
-            raise Failure(
-                f"  one call    {claim.got.text}\n  the other   {claim.wanted.text}\n{failure}"
-            ) from failure
+            calls = f"  one call    {claim.got.text}", f"  the other   {claim.wanted.text}"
+            raise Failure(failure.finding.within(*calls)) from failure
         evidence += found
     return evidence
 

@@ -14,6 +14,7 @@ from conformance.failures.facts import own_layouts
 from conformance.layers import CATALOGUE
 from conformance.layers.row import Row
 from conformance.model.case import Case, Unsupported
+from conformance.model.finding import Finding, counted
 from conformance.run.trial import Evidence, Failure, Trial
 from conformance.strategies.layouts import possible
 
@@ -139,7 +140,7 @@ def _attempt(trial: Trial, case: Case, layouts: Layouts) -> Evidence:
     told = {
         name: layout for name, layout in _named(trial.row, layouts).items() if layout != CONTIGUOUS
     }
-    raise Failure(f"{_told(told)}\n{found}", told) from found
+    raise Failure(replace(found.finding.within(_told(told)), layouts=told)) from found
 
 
 def relaid(case: Case) -> tuple[Case, Mapping[str, str]]:
@@ -182,15 +183,15 @@ def _run(trial: Trial, case: Case) -> Evidence:
     result = laid.step("forward_grad", recording, *laid.natives, **case.keywords)
     outputs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
     if len(outputs) != len(laid.shapes):
-        raise Failure(f"got {len(outputs)} outputs of forward_grad, wanted {len(laid.shapes)}")
-    return evidence + _compared(laid, outputs, " while recording gradients")
+        raise Failure(counted("outputs of forward_grad", len(outputs), len(laid.shapes)))
+    return evidence + _compared(laid, outputs, "while recording gradients")
 
 
 def _compared(laid: Trial, outputs: tuple[Any, ...], when: str) -> Evidence:
     evidence = Evidence()
     for name, native, expected in zip(laid.names, outputs, _expected(laid), strict=True):
-        evidence += _own_memory(laid, name + when, native)
-        evidence += compare(name + when, laid.get(native), expected)
+        evidence += _own_memory(laid, Finding("memory", name, when), native)
+        evidence += compare(name, laid.get(native), expected, when=when)
     return evidence
 
 
@@ -219,7 +220,7 @@ def _expected(laid: Trial) -> tuple[Rounded, ...]:
     return (Rounded(fused.value, error, precision),)
 
 
-def _own_memory(laid: Trial, name: str, output: Any) -> Evidence:
+def _own_memory(laid: Trial, about: Finding, output: Any) -> Evidence:
     """No output may be an input, or share its memory, unless the row says that it may.
 
     The contract shows only that an output is the very object of an input; whether two natives
@@ -237,5 +238,5 @@ def _own_memory(laid: Trial, name: str, output: Any) -> Evidence:
             shared = bool(laid.step("aliases", aliases, output, native))
             count += 1
         if shared:
-            raise Failure(f"{name} shares memory with {place}: expected memory of its own")
+            raise Failure(replace(about, got=place, wanted="memory of its own"))
     return Evidence(count)

@@ -15,6 +15,7 @@ from conformance.checks.laws import agree
 from conformance.laws.draws import Masked
 from conformance.model.case import Unsupported
 from conformance.model.describe import array_text
+from conformance.model.finding import Finding, differs
 from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
 _STREAM = 0x72616E64  # this check's own random numbers of a case
@@ -55,10 +56,9 @@ def _masked(found: Masked) -> Evidence:
     passed = np.abs(got - kept.value) <= kept.error
     gone = np.abs(got) <= found.dropped
     if not (passed | (gone & found.droppable)).all():
-        raise Failure(
-            f"{found.name} {found.what}, each to be 0 or the kept value\n"
-            f"  got    {array_text(got)}\n  kept   {array_text(kept.value)}"
-        )
+        when = f"{found.what}, each to be 0 or the kept value"
+        values = array_text(got), array_text(kept.value)
+        raise Failure(differs("random", found.name, *values, when=when))
     # Where the kept value is 0 itself nothing can be told.
     telling = np.abs(kept.value) > found.dropped + kept.error
     if found.rate is None or not telling.all():
@@ -69,7 +69,8 @@ def _masked(found: Masked) -> Evidence:
 def _drawn(found: Masked, mask: np.ndarray) -> Evidence:
     for axis in found.groups:
         if not (mask == mask.take([0], axis)).all():
-            raise Failure(f"{found.what} drops elements along axis {axis} one by one")
+            when = f"{found.what} drops elements along axis {axis} one by one"
+            raise Failure(Finding("random", "mask", when))
     single = mask
     for axis in found.groups:
         single = single.take([0], axis)
@@ -77,15 +78,14 @@ def _drawn(found: Masked, mask: np.ndarray) -> Evidence:
     if single.size:
         allowed = math.sqrt(_HOEFFDING / single.size)
         if abs(single.mean() - found.rate) > allowed:
-            raise Failure(
-                f"kept {found.what}\n  got    {single.mean():.4g} of {single.size}\n"
-                f"  wanted {found.rate:.4g} ± {allowed:.3g}"
-            )
+            share = f"{single.mean():.4g} of {single.size}"
+            wanted = f"{found.rate:.4g} ± {allowed:.3g}"
+            raise Failure(differs("random", "kept", share, wanted, when=found.what))
     # As many fair draws are alike by a chance that counts for nothing.
     likely = single.size * -math.log2(max(found.rate**2 + (1 - found.rate) ** 2, 0.5)) < 40
     repeated = () if likely else tuple(_repeated(found, single))
     for where in repeated:
-        raise Failure(f"{found.what} drops the same elements {where}")
+        raise Failure(Finding("random", "mask", f"{found.what} drops the same elements {where}"))
     return Evidence(1 + (0 if likely else 1))
 
 

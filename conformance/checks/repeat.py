@@ -19,6 +19,7 @@ import numpy as np
 from conformance.arithmetic.rounded import Rounded, join
 from conformance.checks import values
 from conformance.model.case import Case, Unsupported
+from conformance.model.finding import Finding, differs
 from conformance.model.protocols import Layer
 from conformance.run.trial import Evidence, Failure, Trial
 
@@ -40,42 +41,50 @@ class Tally:
         """So many more numbers or facts are as they should be."""
         self._facts += comparisons
 
-    def equal(self, what: str, got: Any, wanted: Any) -> None:
-        """One fact is as it should be."""
+    def equal(self, about: Finding, got: Any, wanted: Any) -> None:
+        """One fact is as it should be.
+
+        Args:
+            about: the fact.
+            got, wanted: the values.
+        """
         if got != wanted:
-            raise Failure(f"{what}\n  got    {got!r}\n  wanted {wanted!r}")
+            raise Failure(replace(about, got=repr(got), wanted=repr(wanted)))
         self.count(1)
 
     def same(self, what: str, got: Arrays, wanted: Arrays) -> None:
         """Arrays have the same bits; one NaN is as good as another."""
-        self.equal(f"{what}: names", list(got), list(wanted))
+        self.equal(Finding("names", "names", during=what), list(got), list(wanted))
         for name, array in wanted.items():
             again = got[name]
-            self.equal(f"{what}: shape of {name}", again.shape, array.shape)
+            self.equal(Finding("shape", name, during=what), again.shape, array.shape)
             alike = (again == array) & (np.signbit(again.real) == np.signbit(array.real))
             wrong = ~(alike | (np.isnan(again) & np.isnan(array)))
             if wrong.any():
-                at = np.unravel_index(int(np.argmax(wrong)), array.shape)
-                raise Failure(
-                    f"{what}: {name}{[int(i) for i in at]}, {int(wrong.sum())} of {array.size} "
-                    f"differ\n  got    {again[at].item()!r}\n  wanted {array[at].item()!r}"
-                )
+                at = tuple(map(int, np.unravel_index(int(np.argmax(wrong)), array.shape)))
+                pair = differs("bits", name, repr(again[at].item()), repr(array[at].item()))
+                count, size = int(wrong.sum()), array.size
+                raise Failure(replace(pair, during=what, where=at, wrong=count, of=size))
             self.count(array.size)
 
-    def within(self, what: str, trial: Trial, like: Trial | None = None) -> None:
+    def within(
+        self, what: str, trial: Trial, like: Trial | None = None, text: str | None = None
+    ) -> None:
         """A trial's answer is within the oracle's bound, and no longer needed.
 
         Args:
             what: for the message.
             trial: the trial.
             like: a trial that must give the same, so that the oracle need not work twice.
+            text: the trial's call, where it is another one than the case's.
         """
         if like is not None:
             trial.expected = like.expected
         try:
             self._answers += values.whole(trial)
         except Failure as failure:
-            raise Failure(f"{what}: {failure}") from failure
+            lines = [] if text is None else [text]
+            raise Failure(failure.finding.met(what).within(*lines)) from failure
         trial.forget()
 
 
@@ -163,7 +172,7 @@ def check(trial: Trial) -> Evidence:
     del varied  # what it was held against may be large
     if other is not None:
         other.layer = layer
-        tally.within(f"then {other.text()}", other)
+        tally.within("then a call of another form", other, text=other.text())
         first.near("again after a call of another form")
         guard.untouched("after a call of another form")
     tally.within("built anew", sibling(trial), like=trial)
@@ -234,7 +243,8 @@ class _Guard:
         if self._state and state is not None:
             self._tally.same(f"state {when}", state, self._state)
         if self.keywords:
-            self._tally.equal(f"keywords {when}", self.keywords, dict(self._trial.case.keywords))
+            about = Finding("attribute", "keywords", when)
+            self._tally.equal(about, self.keywords, dict(self._trial.case.keywords))
 
 
 def _varied(trial: Trial) -> tuple[str, tuple[np.ndarray | None, ...]]:

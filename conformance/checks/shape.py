@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.model.finding import differs, returned
 from conformance.run.trial import Evidence, Failure, Trial
 
 
@@ -22,18 +23,18 @@ def check(trial: Trial) -> Evidence:
     outputs = zip(trial.names, trial.outputs, trial.shapes, strict=True)
     for index, (name, native, shape) in enumerate(outputs):
         dtype = trial.row.dtype(trial.case, index)
-        compared += _same(f"shape of {name}", _shape(trial, native), shape)
-        compared += _same(f"dtype of {name}", trial.step("dtype", trial.layer.dtype, native), dtype)
+        compared += _same("shape", name, _shape(trial, native), shape)
+        compared += _same("dtype", name, trial.step("dtype", trial.layer.dtype, native), dtype)
         device = getattr(trial.layer, "device", None)
         if device is not None:
             said = trial.step("device", device, native)
-            compared += _same(f"device of {name}", said, trial.case.call.device)
+            compared += _same("device", name, said, trial.case.call.device)
     return Evidence(compared)
 
 
-def _same(what: str, got: Any, wanted: Any) -> int:
+def _same(kind: str, name: str, got: Any, wanted: Any) -> int:
     if got != wanted:
-        raise Failure(f"{what}\n  got    {got!r}\n  wanted {wanted!r}")
+        raise Failure(differs(kind, name, repr(got), repr(wanted)))
     return 1
 
 
@@ -44,5 +45,5 @@ def _shape(trial: Trial, native: Any) -> tuple[int, ...]:
         return tuple(trial.step("shape", own, native))
     array, again = trial.get(native), trial.get(native)
     if array.size and np.shares_memory(array, again):
-        raise Failure("get returned the same memory twice: expected a fresh array each time")
+        raise Failure(returned("get", "the same memory twice", "a fresh array each time"))
     return array.shape

@@ -11,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
-from conformance.checks.values import compare
+from conformance.checks.values import compare, located
 from conformance.model.case import Case
-from conformance.model.describe import array_text, number_text
+from conformance.model.describe import number_text
+from conformance.model.finding import Finding
 from conformance.model.formats import format_of
 from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
@@ -47,7 +48,7 @@ def check(trial: Trial) -> Evidence:
         try:
             evidence += _held(special)
         except Failure as failure:
-            raise Failure(f"{_told(special)}\n{failure}") from failure
+            raise Failure(failure.finding.within(_told(special))) from failure
     return evidence
 
 
@@ -207,18 +208,9 @@ def _signs_of_zero(name: str, got: np.ndarray, wanted: Rounded) -> int:
     zero = wanted.value == 0
     wrong = zero & (np.signbit(got) != np.signbit(wanted.value))
     if wrong.any():
-        raise Failure(_text(f"sign of {name}", got, wanted.value, wrong))
+        raise Failure(_first(Finding("sign", name), got, wanted.value, wrong))
     return int(zero.sum())
 
 
-def _text(name: str, got: np.ndarray, wanted: np.ndarray, wrong: np.ndarray) -> str:
-    where = tuple(np.argwhere(wrong)[0])
-    at = f"[{', '.join(str(int(i)) for i in where)}]" if where else ""
-    return (
-        f"{name}{at}, the first of {int(wrong.sum())} wrong of {got.size}\n"
-        f"  got    {number_text(got[where].item())}\n"
-        f"  wanted {number_text(wanted[where].item())}\n"
-        f"all of {name}\n"
-        f"  got    {array_text(got)}\n"
-        f"  wanted {array_text(wanted)}"
-    )
+def _first(about: Finding, got: np.ndarray, wanted: np.ndarray, wrong: np.ndarray) -> Finding:
+    return located(about, got, wanted, wrong, tuple(map(int, np.argwhere(wrong)[0])))

@@ -28,10 +28,13 @@ from conformance.layers.state import (
 )
 from conformance.model.case import Unsupported
 from conformance.model.describe import array_text
+from conformance.model.finding import Finding, differs
 from conformance.model.formats import format_of
 from conformance.model.protocols import Layer
 from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
+NAMES = Finding("names", "names in state()")
+AFTER = "after a call"
 OFFERS = ("state", "load", "train", "attributes")
 FEW = 9  # equal numbers among so many: (2⁻⁸)⁸ in bfloat16
 
@@ -86,12 +89,13 @@ def _initial(trial: Trial, tally: Tally) -> None:
             _nameless(trial, tally, list(wanted))
         _load_unused(trial, tally, layer)  # a backend without an initialisation of its own
         return
-    tally.equal("names in state()", list(named), list(wanted))
+    tally.equal(NAMES, list(named), list(wanted))
     if trial.row.lazy:
         _first_call(trial, layer)
         _mode(trial, tally, layer, True)
     for name, native in trial.step("state", layer.state).items():  # type: ignore[attr-defined]
-        tally.equal(f"shape of {name} in state()", _shape(trial, layer, native), wanted[name].shape)
+        about = Finding("shape", name, "in state()")
+        tally.equal(about, _shape(trial, layer, native), wanted[name].shape)
     found = state_of(trial, layer)
     assert found is not None
     _initial_values(trial, tally, found)
@@ -111,7 +115,7 @@ def _nameless(trial: Trial, tally: Tally, wanted: list[str]) -> None:
     except (Unsupported, Failure):
         return  # it cannot do without a state
     if trial.step("state", new.layer.state):  # type: ignore[attr-defined]
-        tally.equal("names in state() before the first call", [], wanted)
+        tally.equal(replace(NAMES, when="before the first call"), [], wanted)
 
 
 def _first_call(trial: Trial, layer: Layer) -> None:
@@ -148,9 +152,10 @@ def _initial_values(trial: Trial, tally: Tally, found: Arrays) -> None:
             _within_limit(trial, name, array, initial.limit)
         elif isinstance(initial, Constant):
             if not (array == initial.value).all():
-                raise Failure(f"initial {name} is not {initial.value!r}: {array_text(array)}")
+                raise Failure(_random(f"initial {name}", array_text(array), repr(initial.value)))
         elif isinstance(initial, Normal) and _zero_row(array, initial).any():
-            raise Failure(f"row {initial.zero_row} of initial {name} is not zero")
+            row = f"row {initial.zero_row} of initial {name}"
+            raise Failure(_random(row, array_text(_zero_row(array, initial)), "zeros"))
         if initial is not None:
             tally.count(array.size)
     _distributed(found, documented)
@@ -165,9 +170,10 @@ def _within_limit(trial: Trial, name: str, array: np.ndarray, limit: float) -> N
     # √k and the factor may each have been rounded.
     near = np.abs(array) <= limit * (1 + 4 * format_of(trial.case.call.dtype).unit)
     if not (near & np.isfinite(array)).all():
-        raise Failure(f"initial {name} is not within ±{limit:.6g}: {array_text(array)}")
+        raise Failure(_random(f"initial {name}", array_text(array), f"within ±{limit:.6g}"))
     if array.size >= FEW and np.ptp(array) == 0 and math.isfinite(limit):
-        raise Failure(f"initial {name}: all {array.size} values are {array.flat[0]!r}")
+        alike = f"{array.size} values that are all {array.flat[0]!r}"
+        raise Failure(_random(f"initial {name}", alike, "values that differ"))
 
 
 def _distributed(found: Arrays, documented: Mapping[str, StateTensor]) -> None:
@@ -191,10 +197,8 @@ def _distributed(found: Arrays, documented: Mapping[str, StateTensor]) -> None:
         if isinstance(initial, Uniform):
             law = f"U(−{initial.limit:.6g}, {initial.limit:.6g})"
         if away > allowed:
-            raise Failure(
-                f"initial values are not drawn from {law}: the distribution of "
-                f"{pooled.size} of them is {away:.3g} away, at most {allowed:.3g} allowed"
-            )
+            got = f"the distribution of {pooled.size} of them is {away:.3g} away"
+            raise Failure(_random("initial values", got, f"at most {allowed:.3g} away from {law}"))
 
 
 def _read(trial: Trial, layer: Layer) -> Mapping[str, Any]:
@@ -208,10 +212,11 @@ def _attributes(trial: Trial, tally: Tally, layer: Layer, before: Mapping[str, A
     for name, wanted in trial.row.attributes(call.arguments, _first_shape(trial)).items():
         if name in found:
             got = trial.row.readable(name, found[name])
-            tally.equal(f"attribute {name} after a call", got, wanted)
+            tally.equal(Finding("attribute", f"attribute {name}", AFTER), got, wanted)
     # A class of another name than torch's may keep it.
     if trial.row.lazy and before.get("class") == call.layer:
-        tally.equal("class after the first call", found["class"], trial.row.eager)
+        about = Finding("attribute", "class", "after the first call")
+        tally.equal(about, found["class"], trial.row.eager)
 
 
 def _load_unused(trial: Trial, tally: Tally, layer: Layer) -> None:
@@ -279,4 +284,9 @@ def _mode(trial: Trial, tally: Tally, layer: Layer, training: bool) -> None:
     """A call leaves the mode as it was set, where it can be read."""
     found = _read(trial, layer)
     if "training" in found:
-        tally.equal("attribute training after a call", found["training"], training)
+        about = Finding("attribute", "attribute training", AFTER)
+        tally.equal(about, found["training"], training)
+
+
+def _random(what: str, got: str, wanted: str, when: str = "") -> Finding:
+    return differs("random", what, got, wanted, when=when)

@@ -26,5 +26,4 @@ def forced(trial: Trial) -> tuple[tuple[str, np.ndarray, Rounded], ...]:
     state = {name: exactly(x, precision) for name, x in call.state.items()}
     with np.errstate(over="ignore", invalid="ignore"):
         wanted = trial.row.steps(output, state, *inputs, **call.arguments, **keywords)
-    names = (f"{name} from the layer's own previous output" for name in trial.names)
-    return tuple(zip(names, trial.arrays, wanted, strict=True))
+    return tuple(zip(trial.names, trial.arrays, wanted, strict=True))

@@ -13,6 +13,7 @@ from conformance.failures.conditions import Table, said, tightest
 from conformance.failures.features import features, structure
 from conformance.model.case import Case, Unsupported
 from conformance.model.describe import case_text
+from conformance.model.finding import Finding
 from conformance.run.drawing import varied
 from conformance.run.trial import Evidence, Failure, Trial
 
@@ -40,14 +41,11 @@ def check(trial: Trial) -> Evidence:
     ):
         again = _declined(trial.other(case))
         if (first is None) is not (again is None):
-            reason = again if first is None else first
+            reason = (again if first is None else first) or ""
             before, after = (
                 ("supported", "declined") if first is None else ("declined", "supported")
             )
-            raise Failure(
-                f"declines at random, or by the values\n  first  {before}\n"
-                f"  then   {after}: {what}\n  reason {reason!r}"
-            )
+            raise Failure(Finding("support", "call", what, got=after, wanted=before, says=reason))
     if first is not None:
         raise Unsupported(first)
     return Evidence(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from conformance.arithmetic.exactness import every, some
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks.steps import forced
 from conformance.model.describe import array_text, number_text
+from conformance.model.finding import Finding, differs, number
 from conformance.run.trial import Evidence, Failure, Trial
 
 _WIDEST = 64  # 2⁶⁴ units in the last place are no nearer than any more
@@ -30,7 +32,7 @@ def check(trial: Trial) -> Evidence:
     """
     evidence = whole(trial)
     for name, got, expected in forced(trial):
-        evidence += compare(name, got, expected)
+        evidence += compare(name, got, expected, when="from the layer's own previous output")
     return evidence
 
 
@@ -49,7 +51,14 @@ def whole(trial: Trial) -> Evidence:
     return evidence
 
 
-def compare(name: str, got: np.ndarray, expected: Rounded | Choices) -> Evidence:
+def compare(
+    name: str,
+    got: np.ndarray,
+    expected: Rounded | Choices,
+    *,
+    when: str = "",
+    kind: str = "value",
+) -> Evidence:
     """Compare one array element by element.
 
     Args:
@@ -57,25 +66,26 @@ def compare(name: str, got: np.ndarray, expected: Rounded | Choices) -> Evidence
         got: the backend's values.
         expected: the oracle's values and bounds of the same shape; of several right values one is
             enough. NaN without an error is to be NaN, an infinity the same one.
+        when, kind: see `Finding`.
 
     Raises:
         Failure: with got, wanted and bound at the worst element.
     """
     if got.shape != expected.shape:
-        raise Failure(f"shape of {name}\n  got    {got.shape}\n  wanted {expected.shape}")
+        raise Failure(differs("shape", name, got.shape, expected.shape, when=when))
     if isinstance(expected, Choices):
-        return _compared(name, got, expected.nearest(got), expected)
+        return _compared(got, expected.nearest(got), Finding(kind, name, when), expected)
     if not expected.doubtful and got.size and np.array_equal(got, expected.value):
         return Evidence(got.size, None, {"exact": got.size})
     if got.size > _BLOCK:
         try:
-            return _halves(name, got, expected)
+            return _halves(got, expected)
         except Failure:
             pass  # the worst of all is to be told
-    return _compared(name, got, expected)
+    return _compared(got, expected, Finding(kind, name, when))
 
 
-def _halves(name: str, got: np.ndarray, expected: Rounded) -> Evidence:
+def _halves(got: np.ndarray, expected: Rounded) -> Evidence:
     """Each half of the longest axis by itself."""
     axis = int(np.argmax(got.shape))
     before, half = (slice(None),) * axis, got.shape[axis] // 2
@@ -83,12 +93,15 @@ def _halves(name: str, got: np.ndarray, expected: Rounded) -> Evidence:
     for part in ((*before, slice(half)), (*before, slice(half, None))):
         inner = Rounded(expected.value[part], expected.error[part], expected.precision)
         compared = _halves if inner.value.size > _BLOCK else _compared
-        evidence += compared(name, got[part], inner)
+        evidence += compared(got[part], inner)
     return evidence
 
 
 def _compared(
-    name: str, got: np.ndarray, expected: Rounded, choices: Choices | None = None
+    got: np.ndarray,
+    expected: Rounded,
+    about: Finding = Finding("value"),  # noqa: B008 - frozen
+    choices: Choices | None = None,
 ) -> Evidence:
     decided = expected.decided
     count = int(np.count_nonzero(decided))
@@ -101,7 +114,7 @@ def _compared(
         missing = np.isnan(got) & np.isnan(expected.value)
         wrong = decided & ~(near | (got == expected.value) | missing)
         if some(wrong):
-            raise Failure(_message(name, got, expected, distance, wrong, choices))
+            raise Failure(_worst(about, got, expected, distance, wrong, choices))
     # What is left is at a finite distance, but for infinities that are the same: NaN.
     bounded = near & (expected.error > 0)
     if count < decided.size:
@@ -166,29 +179,46 @@ def _ulps(
     return found
 
 
-def _message(
-    name: str,
+def _worst(
+    about: Finding,
     got: np.ndarray,
     expected: Rounded,
     distance: np.ndarray,
     wrong: np.ndarray,
-    choices: Choices | None,
-) -> str:
-    alternatives = (expected,) if choices is None else choices.alternatives
+    choices: Choices | None = None,
+) -> Finding:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         excess = np.where(wrong, distance / np.maximum(expected.error, 5e-324), -1.0)
     excess = np.where(wrong & np.isnan(excess), np.inf, excess)
     where = np.unravel_index(int(np.argmax(excess)), got.shape)
-    at = "".join(f"[{', '.join(str(int(i)) for i in where)}]") if where else ""
-    bound = float(expected.error[where])
-    shown = "0: equality, no rounding is possible here" if bound == 0 else f"{bound:.6g}"
-    return (
-        f"{name}{at}, the worst of {int(wrong.sum())} wrong of {got.size}\n"
-        f"  got    {number_text(got[where].item())}\n"
-        f"  wanted {' or '.join(number_text(x.value[where].item()) for x in alternatives)}\n"
-        f"  bound  {shown}\n"
-        f"  error  {float(distance[where]):.6g}\n"
-        f"all of {name}\n"
-        f"  got    {array_text(got)}\n"
-        f"  wanted {array_text(expected.value)}"
+    found = located(about, got, expected.value, wrong, tuple(map(int, where)))
+    if choices is not None:
+        several = (number_text(x.value[where].item()) for x in choices.alternatives)
+        found = replace(found, wanted=" or ".join(several))
+    return replace(
+        found,
+        bound=number(float(expected.error[where])),
+        error=number(float(distance[where])),
+    )
+
+
+def located(
+    about: Finding, got: np.ndarray, wanted: np.ndarray, wrong: np.ndarray, where: tuple[int, ...]
+) -> Finding:
+    """A finding with one of its wrong elements, how many there are, and the whole arrays.
+
+    Args:
+        about: the tensor.
+        got, wanted: arrays.
+        wrong: which elements are wrong.
+        where: index of the one to show.
+    """
+    return replace(
+        about,
+        where=where,
+        got=number_text(got[where].item()),
+        wanted=number_text(wanted[where].item()),
+        wrong=int(wrong.sum()),
+        of=got.size,
+        excerpt=(array_text(got), array_text(wanted)),
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
 
 from conformance.checks import EVERY_CHECK
 from conformance.failures.excuses import Excuses
@@ -16,6 +18,8 @@ from conformance.isolation.process import Child, ChildError, Died
 from conformance.model.case import Case, Verdict
 from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case, encode_case
+from conformance.model.finding import Finding
+from conformance.model.finding_text import text
 from conformance.reports.results import Run
 
 TIMEOUT = 60.0
@@ -34,6 +38,7 @@ class Explanation:
         verdict: as the results hold it.
         call: the failing call in one line.
         message: what the check said of it.
+        failure: the same, as data; None where nobody wrote it down.
         script: that stands on its own; None where there is none.
         lacking: what the script does not show; empty if it shows the failure.
         reason, link: of the known failure that explains it; empty without one.
@@ -48,6 +53,7 @@ class Explanation:
     reason: str = ""
     link: str = ""
     others: int = 0
+    failure: Finding | None = None
 
 
 def explain(run: Run, id: str, number: int = 1) -> Explanation:
@@ -70,16 +76,16 @@ def explain(run: Run, id: str, number: int = 1) -> Explanation:
     entry = entries[number - 1] if entries else None
     others = max(len(entries) - 1, 0)
     reason, link = (entry.reason, entry.link) if entry else ("", "")
-    call, message = verdict.call or "", verdict.message or ""
+    call, message, failure = verdict.call or "", verdict.message or "", verdict.failure
     script = (entry.script if entry else "") or verdict.reproducer
     if entry is not None and verdict.case is None:
         case = entry.pinned(verdict.dtype, verdict.device)
         if case is not None:
             call = case_text(case)
-            said, made = _run(run, verdict, case, entry)
+            said, failure, made = _run(run, verdict, case, entry)
             message, script = said or message, script or made
     lacking = "" if entry and entry.script else _lacking(script or "", verdict)
-    return Explanation(verdict, call, message, script, lacking, reason, link, others)
+    return Explanation(verdict, call, message, script, lacking, reason, link, others, failure)
 
 
 def _lacking(script: str, verdict: Verdict) -> str:
@@ -111,18 +117,22 @@ def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
         raise ExplanationError(str(error)) from None
     found = list(applying(known, _item(verdict), run.identity.backend).values())
     if verdict.status == "known":
-        return [entry for entry in found if entry.reason in (verdict.message or "")]
+        reasons = {excuse.reason for excuse in verdict.excuses if excuse.excused}
+        said = verdict.message or ""
+        return [e for e in found if (e.reason in reasons if reasons else e.reason in said)]
     if verdict.case is None:
         return []
     try:
         case = decode_case(verdict.case)
         check = EVERY_CHECK[verdict.check]
         explaining = [Excuses((entry,), check.relaid) for entry in found]
-        message = verdict.message or ""
+        failure = verdict.failure
+        message = verdict.message or "" if failure is None else text(replace(failure, notes=()))
+        layouts = None if failure is None else failure.layouts
         return [
             entry
             for entry, excuses in zip(found, explaining, strict=True)
-            if excuses.explaining(case, message) is not None
+            if excuses.explaining(case, message, layouts) is not None
         ]
     except (KeyError, TypeError, ValueError):
         return []
@@ -132,14 +142,23 @@ def _item(verdict: Verdict) -> dict[str, str]:
     return {name: getattr(verdict, name) for name in ("layer", "check", "dtype", "device")}
 
 
-def _run(run: Run, verdict: Verdict, case: Case, entry: Known) -> tuple[str, str | None]:
-    """What the check says of a pinned case, and a script of it; empty where it cannot be run."""
+def _run(
+    run: Run, verdict: Verdict, case: Case, entry: Known
+) -> tuple[str, Finding | None, str | None]:
+    """What the check says of a pinned case, the same as data, and a script of it.
+
+    Returns:
+        Nothing in their places where it cannot be run.
+    """
+    failure: Finding | None = None
     name = run.identity.options.get("backend", run.identity.backend)
     child = Child(name, 1, 0, (), Limits(TIMEOUT, share_of_memory(1)))
     request = {"item": _item(verdict), "case": encode_case(case)}
     try:
         try:
-            said = str(child.ask(request).get("message", ""))
+            answer = child.ask(request)
+            said = str(answer.get("message", ""))
+            failure = msgspec.convert(answer.get("failure"), Finding | None, strict=False)
         except Died as died:
             said = died.how
         try:
@@ -148,7 +167,7 @@ def _run(run: Run, verdict: Verdict, case: Case, entry: Known) -> tuple[str, str
         except Died:
             script = None
     except ChildError:
-        return "", None
+        return "", None, None
     finally:
         child.stop()
-    return said, None if script is None else str(script)
+    return said, failure, None if script is None else str(script)

@@ -14,9 +14,11 @@ from conformance.failures.reproducer import reproducer
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Cause, Need, Numerics, Unsupported
 from conformance.model.encoding import encode_case
+from conformance.model.finding import Finding
+from conformance.model.finding_text import text
 from conformance.run.drawing import shrink
 from conformance.run.log import Log
-from conformance.run.outcomes import Outcome, kind_of, on_device
+from conformance.run.outcomes import Outcome, on_device
 from conformance.run.planning import Item
 from conformance.run.stream import Stream
 from conformance.run.trial import Failure, Inapplicable, Trial
@@ -88,8 +90,7 @@ def investigate(
             unexplained = [k for k in unexplained if k not in explained]
     causes = [each.cause for each in found]
     if rest and causes:
-        more = f"\nnot shrunk, further failures by kind: {', '.join(rest)}"
-        causes[-1] = replace(causes[-1], message=causes[-1].message + more)
+        causes[-1] = causes[-1].noting(f"not shrunk, further failures by kind: {', '.join(rest)}")
     return causes
 
 
@@ -128,53 +129,58 @@ class _Investigation:
             if any(explains(other.needed, candidate) for other in earlier):
                 return None
             outcome = self._outcome(candidate, index)
-            if outcome is None or outcome.status != "failed" or outcome.kind != kind:
+            if outcome is None or outcome.failure is None or outcome.kind != kind:
                 return None
-            return Failure(outcome.message, outcome.layouts)
+            return Failure(outcome.failure)
 
         round, place = stream.located(index)
         minimal = shrink(
             item.layer, item.dtype, engine.examples, engine.seed, place, fails,
             invalid=stream.invalid, values=engine.values, round=round,
         )  # fmt: skip
-        case, note = stream[index], ""
+        case, notes = stream[index], list[str]()
         if minimal is None:
             outcome = self._outcome(case, index)
-            said = outcome.message if outcome is not None and outcome.status == "failed" else kind
-            failure = Failure(said)
-            note = "\nnote: the same case did not fail again when it was repeated"
-            if outcome is None or outcome.status == "failed":
-                note = ""
+            again = None if outcome is None else outcome.failure
+            failure = again or Finding("other", says=kind)
+            if outcome is not None and outcome.status != "failed":
+                notes = ["note: the same case did not fail again when it was repeated"]
         else:
-            case, failure = minimal
+            case, failure = minimal[0], minimal[1].finding
         case = on_device(case, item.device)
-        return self._described(case, failure, kind, index, note, shrunk=minimal is not None)
+        return self._described(case, failure, kind, index, notes, shrunk=minimal is not None)
 
     def _described(
-        self, case: Case, failure: Failure, kind: str, index: int, note: str, *, shrunk: bool
+        self,
+        case: Case,
+        failure: Finding,
+        kind: str,
+        index: int,
+        notes: Sequence[str],
+        *,
+        shrunk: bool,
     ) -> _Found:
         engine, item = self._engine, self._item
         trial = Trial(engine.backend, CATALOGUE[item.layer], case, self._numerics)
         found: tuple[Need, ...] = ()
         needed: tuple[Change, ...] = ()
-        lines = [trial.text(), f"{failure}{note}"]
-        reference = None
+        noted, reference = failure.noting(*notes), None
         if shrunk:
-            outcome = Outcome.failed(failure, case)
+            outcome = Outcome.failed(failure)
             reference = engine.reference.compared(item, case, outcome)
             if not self._stream.invalid:
                 found, needed = needs(case, lambda other: self._alike(other, failure, index))
                 declaration = looser(lambda other: self._passes(case, other), self._numerics)
                 if declaration is not None:
-                    lines.append(f"  {declaration}")
+                    noted = noted.noting(f"  {declaration}")
         if reference is not None:
-            lines.append(reference)
-        cause = Cause(
-            message="\n".join(lines),
-            call=trial.text(),
+            noted = noted.noting(reference)
+        cause = Cause.of(
+            noted,
+            trial.text(),
             case=encode_case(trial.case),
             needs=found,
-            reproducer=reproducer(trial, item.check, str(failure)),
+            reproducer=reproducer(trial, item.check, text(failure)),
             reference=reference,
         )
         return _Found(cause, kind, needed)
@@ -197,13 +203,13 @@ class _Investigation:
                 return None
         return outcome
 
-    def _alike(self, candidate: Case, failure: Failure, index: int) -> bool | None:
+    def _alike(self, candidate: Case, failure: Finding, index: int) -> bool | None:
         """Whether a changed case fails as the minimal one does; None where that is not known."""
         outcome = self._outcome(candidate, index)
         if outcome is None or outcome.status in ("unsupported", "invalid"):
             return None
-        if outcome.status == "failed":
-            return True if kind_of(outcome.message) == kind_of(str(failure)) else None
+        if outcome.failure is not None:
+            return True if outcome.failure.manner == failure.manner else None
         return False if outcome.comparisons else None
 
     def _passes(self, case: Case, numerics: Numerics) -> bool:

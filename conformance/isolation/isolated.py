@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -18,6 +19,7 @@ from conformance.isolation.process import Child, Died
 from conformance.model.case import Case, Cause, Examples, Excuse, Verdict
 from conformance.model.describe import case_text
 from conformance.model.encoding import encode_case
+from conformance.model.finding import Finding
 from conformance.run import verdicts
 from conformance.run.budget import Budget
 from conformance.run.cases import MANY
@@ -47,7 +49,7 @@ class Lost(Failure):
     """
 
     def __init__(self, status: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(Finding("lost", status, says=message))
         self.status = status
 
 
@@ -164,13 +166,14 @@ class IsolatedEngine:
             self.child.stop()
             if burdened and "MemoryError" in answer["raised"].splitlines()[-1]:
                 continue
-            message = f"the suite's own code failed:\n{answer['raised']}"
-            return verdicts.make(item, "crashed", Examples(), message=message)
+            said = f"the suite's own code failed:\n{answer['raised']}"
+            return verdicts.wrong(item, "crashed", Examples(), Finding("internal", says=said))
 
     def _before_any_case(self, item: Item, died: Died) -> Verdict:
         """The verdict of an item whose process is lost while no case runs."""
         when = "while cases were drawn" if died.entry.phase == "drawing" else "before any case ran"
-        return verdicts.make(item, died.status, Examples(), message=f"{when}: {died.how}")
+        failure = Finding("lost", died.status, during=when, says=died.how)
+        return verdicts.wrong(item, died.status, Examples(), failure)
 
     def _without_others(
         self, item: Item, causes: Sequence[Cause], lost: Mapping[int, str]
@@ -186,7 +189,8 @@ class IsolatedEngine:
         first: Failure = Lost(died.status, died.how)
         if entry.phase == "shrinking":
             # That case only failed; what was lost is a plainer one, of which nothing is known.
-            first = Failure(f"it failed, and while it was shrunk {died.how}")
+            said = f"it failed, and while it was shrunk {died.how}"
+            first = Failure(Finding("lost", died.status, says=said))
         case, failure = self._minimised(item, self._stream(item)[entry.index], entry.index, first)
         case = replace(case, call=replace(case.call, device=item.device))
         text, base = case_text(case), self.bases.get(item.layer, "")
@@ -194,10 +198,10 @@ class IsolatedEngine:
         if reference == "same":
             reason = f"{base} is ended alike, not among its known failures"
             return Excuse(reason, "", 1, 1, 0, base)
-        said = [text, str(failure), *([f"{base}: {reference}"] if reference else [])]
-        return Cause(
-            message="\n".join(said),
-            call=text,
+        notes = [f"{base}: {reference}"] if reference else []
+        return Cause.of(
+            failure.finding.noting(*notes),
+            text,
             case=encode_case(case),
             reproducer=self._script(item, case, failure),
             failed=1,
@@ -269,7 +273,7 @@ class IsolatedEngine:
             answer = self.child.ask({"item": dataclasses.asdict(item), "case": encode_case(case)})
         except Died as died:
             return Lost(died.status, died.how)
-        return Failure(answer["message"]) if answer.get("status") == "failed" else None
+        return _failure(answer)
 
     def _patience(self, failure: Failure) -> float:
         """Seconds that a case may take in a copy of the child.
@@ -291,7 +295,7 @@ class IsolatedEngine:
         status = answer.get("status")
         if status in ("crashed", "hung"):
             return Lost(status, answer.get("message") or f"no answer within {seconds:g} s")
-        return Failure(answer["message"]) if status == "failed" else None
+        return _failure(answer)
 
     def _forks(self, item: Item, case: Case, index: int, first: Failure, seconds: float) -> bool:
         """Whether a copy of the child does as the child did: some frameworks hang in copies."""
@@ -331,8 +335,14 @@ def _with_references(verdict: Verdict, item: Item, lost: Mapping[int, str]) -> V
     elsewhere = dict.fromkeys(met for met in lost.values() if met != item.id)
     if not elsewhere or not verdict.examples.lost:
         return verdict
-    said = f"cases lost: see {', '.join(elsewhere)}"
-    return replace(verdict, message=f"{verdict.message}\n{said}" if verdict.message else said)
+    return verdict.noting(f"cases lost: see {', '.join(elsewhere)}")
+
+
+def _failure(answer: Mapping[str, Any]) -> Failure | None:
+    """The failure in a child's answer about a case; None where it did not fail."""
+    if answer.get("status") != "failed":
+        return None
+    return Failure(msgspec.convert(answer["failure"], Finding, strict=False))
 
 
 def _unlimited() -> None:

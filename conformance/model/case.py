@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from conformance.model.finding import Finding
+from conformance.model.finding_text import text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -214,6 +217,7 @@ class Cause:
         failed: examples that fail in this way.
         status: `"failed"`, `"crashed"` or `"hung"`.
         reference: what torch does with the minimal case: `"torch: same"`, `"torch: differs"`.
+        failure: what is wrong, of which `message` is the text.
     """
 
     message: str
@@ -224,6 +228,34 @@ class Cause:
     failed: int = 0
     status: str = "failed"
     reference: str | None = None
+    failure: Finding | None = None
+
+    @classmethod
+    def of(cls, failure: Finding, call: str | None = None, **facts: Any) -> Cause:
+        """A cause whose message says what the failure says.
+
+        Args:
+            failure: what is wrong.
+            call: the minimal failing call.
+            facts: further fields.
+        """
+        return cls(text(failure, call), call, failure=failure, **facts)
+
+    def noting(self, *lines: str) -> Cause:
+        """The cause with more that is known of it."""
+        if self.failure is None:
+            return replace(self, message="\n".join([self.message, *lines]))
+        failure = self.failure.noting(*lines)
+        return replace(self, failure=failure, message=text(failure, self.call))
+
+
+def other_causes(causes: Iterable[Cause]) -> str:
+    """What a verdict's message says of its further causes.
+
+    Args:
+        causes: all but the first.
+    """
+    return "".join(f"\nanother cause: {cause.message}" for cause in causes)
 
 
 @dataclass(frozen=True)
@@ -258,6 +290,8 @@ class Verdict:
         excuses: the known failures that apply to the item.
         accepted: invalid examples that the backend accepts on purpose, by broken constraint.
         thin: why a verdict rests on too few structures: `"2 of 40 structures (declined)"`.
+        failure: what is wrong, as data; `message` is its text, then that of `others`. None where
+            nothing new is wrong, and in files of schema 2.
     """
 
     id: str
@@ -286,6 +320,21 @@ class Verdict:
     excuses: tuple[Excuse, ...] = ()
     accepted: Mapping[str, int] = field(default_factory=dict)
     thin: str | None = None
+    failure: Finding | None = None
+
+    @property
+    def own_message(self) -> str:
+        """The message without what it says of other causes."""
+        if self.failure is not None:
+            return text(self.failure, self.call)
+        return (self.message or "").replace(other_causes(self.others), "")
+
+    def noting(self, *lines: str) -> Verdict:
+        """The verdict with more that is known of it."""
+        if self.failure is None:
+            return replace(self, message="\n".join(filter(None, [self.message, *lines])))
+        noted = replace(self, failure=self.failure.noting(*lines))
+        return replace(noted, message=noted.own_message + other_causes(self.others))
 
 
 @dataclass(frozen=True)

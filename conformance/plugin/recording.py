@@ -19,6 +19,7 @@ import pytest
 from conformance import __version__
 from conformance.failures import cpu
 from conformance.model.case import Examples, Verdict
+from conformance.model.finding import Finding
 from conformance.plugin.benchmarks import TIMED
 from conformance.plugin.session import KEY, THREADS
 from conformance.reports import summary
@@ -77,12 +78,13 @@ class Recorder:
             return
         for item in self.session.items:
             if item.id == match["id"]:
-                message = "the worker process died while it ran this item"
+                died = "the worker process died while it ran this item"
+                failure = Finding("lost", "crashed", says=died)
                 command = self.session.command(item)
                 self.record(
                     Verdict(
                         item.id, item.layer, item.check, item.dtype, item.device, "crashed",
-                        Examples(), message=message, command=command,
+                        Examples(), message=died, failure=failure, command=command,
                     )
                 )  # fmt: skip
 
@@ -219,7 +221,7 @@ def _torch_itself(run: Run) -> Iterator[str]:
     """How to list and report a failure that torch itself shows."""
     for verdict in run.verdicts:
         ours = run.identity.backend == "torch" and verdict.status in ("failed", "crashed", "hung")
-        stale = (verdict.message or "").startswith("stale")
+        stale = verdict.failure is not None and verdict.failure.kind == "stale"
         if (ours and not stale) or verdict.reference == "torch: same":
             results = run.identity.options.get("results", "RESULTS")
             yield (

@@ -22,6 +22,7 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Cause, Examples, Numerics, Unsupported, Verdict
 from conformance.model.describe import written
 from conformance.model.encoding import encode_case
+from conformance.model.finding import Finding
 from conformance.model.protocols import Backend
 from conformance.run import verdicts
 from conformance.run.budget import Budget
@@ -100,7 +101,7 @@ class Engine:
         try:
             numerics = numerics_of(self.backend, item.dtype)
         except Failure as failure:
-            return verdicts.make(item, "failed", Examples(), message=str(failure))
+            return verdicts.wrong(item, "failed", Examples(), failure.finding)
         applies = applying(
             self.known, dataclasses.asdict(item), self.backend.name, self.base(item.layer)
         )
@@ -202,10 +203,15 @@ class Engine:
             self, item, numerics, excuses, failures, stream, log, left, careful=careful
         )
         causes += [
-            Cause(
-                f"the known failure {entry.reason!r} fails too often\n"
-                f"  got    {failed} of {covered} cases\n"
-                f"  wanted at most {entry.at_most:.2%} of them"
+            Cause.of(
+                Finding(
+                    "allowance",
+                    entry.reason,
+                    wrong=failed,
+                    of=covered,
+                    got=f"{failed} of {covered} cases",
+                    wanted=f"at most {entry.at_most:.2%} of them",
+                )
             )
             for entry, failed, covered in excuses.exceeded()
         ]
@@ -219,8 +225,7 @@ class Engine:
         }
         if causes:
             if told is not None:
-                first = replace(causes[0], message=f"{causes[0].message}\n{told.message}")
-                causes = [first, *causes[1:]]
+                causes = [causes[0].noting(told.message), *causes[1:]]
             return verdicts.failed(item, examples, facts, excuses.listed(), causes)
         verdict = verdicts.conclude(item, examples, facts, excuses.listed())
         return verdict if told is None or verdict.status == "known" else self._with(verdict, told)
@@ -235,13 +240,16 @@ class Engine:
     def _with(self, verdict: Verdict, conclusion: Conclusion) -> Verdict:
         """The verdict that all answers together come to."""
         verdict = replace(verdict, status=conclusion.status, message=conclusion.message)
+        if conclusion.status in ("failed", "unchecked"):
+            verdict = replace(verdict, failure=Finding("declared", says=conclusion.message))
         if conclusion.case is None:
             return verdict
         case = on_device(conclusion.case, verdict.device)
         trial = Trial(self.backend, CATALOGUE[verdict.layer], case)
+        verdict = replace(verdict, call=trial.text())
         return replace(
             verdict,
-            call=trial.text(),
+            message=verdict.own_message,
             case=encode_case(trial.case),
             reproducer=reproducer(trial, verdict.check, conclusion.message),
         )
@@ -353,7 +361,7 @@ class Engine:
         except Inapplicable as inapplicable:
             return Outcome("invalid", str(inapplicable))
         except Failure as failure:
-            return Outcome.failed(failure, case)
+            return Outcome.failed(failure.finding)
 
     def script(self, item: Item, case: Case, message: str, *, deadly: bool) -> str:
         """The reproducer of a case.

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from conformance.model.case import Case
-from conformance.run.trial import Evidence, Failure
-
-_RAISED = re.compile(r"\b(\w{1,40}) raised (\w{1,80})")
-_REFUSED = re.compile(r"^  got    raised (\w{1,80})", re.MULTILINE)
-_DIGITS = re.compile(r"[\d.,()\[\]+-]+")
-LONGEST = 100_000
-"""Characters of a message that are looked at."""
+from conformance.model.finding import Finding
+from conformance.model.finding_text import kind_words, text
+from conformance.run.trial import Evidence
 
 
 @dataclass(frozen=True)
@@ -25,8 +20,8 @@ class Outcome:
             also `"crashed"` or `"hung"`.
         message: why it failed, was declined or does not apply.
         evidence: what was compared.
-        kind: what kind of failure it is (`kind_of`), within an invalid call's broken constraint.
-        layouts: memory layouts that the failure needs, where the check chooses them.
+        kind: what kind of failure it is, in words (`kind_words`).
+        failure: why it failed, as data.
         accepted: the broken constraint that the backend accepts on purpose.
     """
 
@@ -34,7 +29,7 @@ class Outcome:
     message: str = ""
     evidence: Evidence = field(default_factory=Evidence)
     kind: str = ""
-    layouts: Mapping[str, str] | None = None
+    failure: Finding | None = None
     accepted: str = ""
 
     @property
@@ -42,51 +37,19 @@ class Outcome:
         """Numbers compared."""
         return self.evidence.comparisons
 
+    @property
+    def layouts(self) -> Mapping[str, str] | None:
+        """Memory layouts that the failure needs, where the check chooses them."""
+        return None if self.failure is None else self.failure.layouts
+
     @classmethod
-    def failed(cls, failure: Failure, case: Case) -> Outcome:
+    def failed(cls, failure: Finding) -> Outcome:
         """The outcome of a failure.
 
         Args:
-            failure: what the check raised.
-            case: the case.
+            failure: what the check found.
         """
-        message = str(failure)
-        kind = cause_kind(message, case)
-        return cls("failed", message, kind=kind, layouts=failure.layouts)
-
-
-def cause_kind(message: str, case: Case) -> str:
-    """What tells one cause of an item's failures from another before either is shrunk.
-
-    Wrong numbers are one kind, in whatever output or law they show; of invalid calls each broken
-    constraint is one.
-
-    Args:
-        message: of the failure.
-        case: that failed.
-    """
-    raised = _RAISED.search(message[:LONGEST])
-    if "broken" in case.labels:
-        by = _REFUSED.search(message[:LONGEST])
-        how = f"refused by {by[1]}" if by else "accepted"
-        return f"{case.labels['broken']}: {how}"
-    if raised is not None:
-        return raised[0]
-    if "wrong of" in message:
-        return "wrong gradient" if "gradient of " in message else "wrong values"
-    return kind_of(message)
-
-
-def kind_of(message: str) -> str:
-    """What a failure is, without its numbers: how one that is due to something else is told.
-
-    Args:
-        message: of the failure.
-    """
-    raised = _RAISED.search(message[:LONGEST])
-    if raised is not None:
-        return raised[0]
-    return _DIGITS.sub("#", message.partition("\n")[0][:1000])
+        return cls("failed", text(failure), kind=kind_words(failure), failure=failure)
 
 
 def alike(ours: Outcome, theirs: Outcome) -> bool:
@@ -99,18 +62,16 @@ def alike(ours: Outcome, theirs: Outcome) -> bool:
     """
     if ours.status != theirs.status or ours.status not in ("failed", "crashed", "hung"):
         return False
-    if ours.status != "failed":
-        return True
-    raised = [_exception(outcome.message[:LONGEST]) for outcome in (ours, theirs)]
-    if any(raised):
-        return raised[0] == raised[1]
-    return ours.message == theirs.message
+    if ours.failure is None or theirs.failure is None:
+        return ours.status != "failed"
+    if ours.failure.exception or theirs.failure.exception:
+        return _raised(ours.failure) == _raised(theirs.failure)
+    return ours.failure == theirs.failure
 
 
-def _exception(message: str) -> str:
-    """`call raised ValueError`, or how an invalid call was refused; empty without an exception."""
-    found = _RAISED.search(message) or _REFUSED.search(message)
-    return found[0] if found else ""
+def _raised(failure: Finding) -> tuple[str, str]:
+    """The exception and the step that raised it; an invalid call is refused in any step."""
+    return failure.exception, failure.what if failure.kind == "exception" else failure.kind
 
 
 def on_device(case: Case, device: str) -> Case:

@@ -17,6 +17,8 @@ from conformance.layers import CATALOGUE
 from conformance.layers.row import Row
 from conformance.model.case import Case, Numerics, Unsupported
 from conformance.model.describe import case_text, written
+from conformance.model.finding import KINDS, Finding, counted, differs, raised, returned
+from conformance.model.finding_text import text
 from conformance.model.lazy import lazy
 from conformance.model.protocols import Backend, Layer
 
@@ -35,14 +37,21 @@ class Failure(Exception):  # noqa: N818 - what a check finds is no error of the 
     """A check failed on a case.
 
     Args:
-        message: what was expected and what came, without the call.
-        layouts: the fewest memory layouts with which the case still fails, by operand; None where
-            the check does not choose them.
+        finding: what is wrong, without the call; a mere text is one that nobody can take apart.
     """
 
-    def __init__(self, message: str, layouts: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.layouts = layouts
+    def __init__(self, finding: Finding | str) -> None:
+        if isinstance(finding, str):
+            finding = Finding("other", says=finding)
+        if finding.kind not in KINDS:
+            raise ValueError(f"no kind of finding: {finding.kind!r}")
+        super().__init__(text(finding))
+        self.finding = finding
+
+    @property
+    def layouts(self) -> Mapping[str, str] | None:
+        """The fewest memory layouts with which the case still fails."""
+        return self.finding.layouts
 
 
 class Inapplicable(Exception):  # noqa: N818 - no error
@@ -114,11 +123,10 @@ class Trial:
         except (Unsupported, Failure, Inapplicable):
             raise
         except (Exception, SystemExit) as error:
-            accepted = "" if name == "build" else "accepted, then failed: "
-            said = written(error) or "no message"
+            finding = raised(name, error, written(error), accepted=name != "build")
             # What the call had filled the memory with would stay as long as the failure does.
             traceback.clear_frames(error.__traceback__)
-            raise Failure(f"{accepted}{name} raised {type(error).__name__}: {said}") from error
+            raise Failure(finding) from error
         if name in CALLS:
             _refuse_fallbacks(getattr(function, "__self__", function))
         return result
@@ -131,10 +139,9 @@ class Trial:
         layer = self.step("build", self.backend.build, replace(call, state=state))
         missing = [name for name in ("put", "get", "dtype") if not hasattr(layer, name)]
         if missing or not callable(layer):
-            raise Failure(
-                f"build returned {type(layer).__name__}: expected a Layer, callable and with put, "
-                f"get and dtype; missing {', '.join(missing) or '__call__'}"
-            )
+            expected = "a Layer, callable and with put, get and dtype; missing "
+            expected += ", ".join(missing) or "__call__"
+            raise Failure(returned("build", type(layer).__name__, expected))
         return layer
 
     @lazy
@@ -152,16 +159,16 @@ class Trial:
         result = self.step("call", self.layer, *self.natives, **self.case.keywords)
         outputs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
         if len(outputs) != len(self.shapes):
-            raise Failure(f"got {len(outputs)} outputs, wanted {len(self.shapes)}")
+            raise Failure(counted("outputs", len(outputs), len(self.shapes)))
         return outputs
 
     def get(self, native: Any) -> np.ndarray:
         """A native on the host, as float64, complex128 or int64."""
         array = self.step("get", self.layer.get, native)
         if not isinstance(array, np.ndarray):
-            raise Failure(f"get returned {type(array).__name__}: expected a numpy.ndarray")
+            raise Failure(returned("get", type(array).__name__, "a numpy.ndarray"))
         if array.dtype.kind not in "fciub":
-            raise Failure(f"get returned an array of dtype {array.dtype}: expected numbers")
+            raise Failure(returned("get", f"an array of dtype {array.dtype}", "numbers"))
         return array
 
     @lazy
@@ -225,12 +232,11 @@ class Trial:
         try:
             arrays = self.arrays
         except Failure as failure:
-            raise Failure(f"{self.text()}\n{failure}") from failure
+            raise Failure(failure.finding.within(self.text())) from failure
         for name, array, shape in zip(self.names, arrays, self.shapes, strict=True):
             if array.shape != shape:
-                raise Failure(
-                    f"{self.text()}\nshape of {name}\n  got    {array.shape}\n  wanted {shape}"
-                )
+                finding = differs("shape", name, array.shape, shape)
+                raise Failure(finding.within(self.text()))
         return arrays
 
     def other(self, case: Case) -> Trial:

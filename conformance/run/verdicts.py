@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from conformance.failures.known import Known
-from conformance.model.case import Cause, Examples, Excuse, Verdict
+from conformance.model.case import Cause, Examples, Excuse, Verdict, other_causes
+from conformance.model.finding import Finding
+from conformance.model.finding_text import text
 from conformance.run.planning import Item
 from conformance.run.trial import Evidence
+
+NOTHING = "nothing was compared: no example gave a number with a finite bound"
 
 
 def make(item: Item, status: str, examples: Examples, **facts: object) -> Verdict:
@@ -28,6 +32,19 @@ def make(item: Item, status: str, examples: Examples, **facts: object) -> Verdic
         examples,
         **facts,  # type: ignore[arg-type]
     )
+
+
+def wrong(
+    item: Item, status: str, examples: Examples, failure: Finding, **facts: object
+) -> Verdict:
+    """A verdict of an item with something wrong, which its message tells.
+
+    Args:
+        item: what it is about.
+        failure: what is wrong.
+        status, examples, facts: fields of the verdict.
+    """
+    return make(item, status, examples, **{**facts, "failure": failure, "message": text(failure)})
 
 
 def facts_of(evidence: Evidence) -> dict[str, object]:
@@ -66,10 +83,9 @@ def conclude(
         count = f"{len(examples.unsupported)} reasons, " if len(examples.unsupported) > 1 else ""
         message = f"{count}most often: {reason}"
         return make(item, "unsupported", examples, **{**facts, "message": message})
-    message = "nothing was compared: no example gave a number with a finite bound"
-    if beside := _beside(examples, excuses):
-        message = f"{message} ({beside})"
-    return make(item, "unchecked", examples, **{**facts, "message": message})
+    beside = _beside(examples, excuses)
+    failure = Finding("unchecked", NOTHING, f"({beside})" if beside else "")
+    return wrong(item, "unchecked", examples, failure, **facts)
 
 
 def _reason(excuse: Excuse) -> str:
@@ -112,12 +128,12 @@ def failed(
     order = ("crashed", "hung", "failed")
     distinct = {(cause.status, cause.call, cause.message): cause for cause in causes}
     first, *others = sorted(distinct.values(), key=lambda cause: order.index(cause.status))
-    more = [f"another cause: {cause.message}" for cause in others]
     return make(
         item, first.status, examples, **{
             **facts, "excuses": tuple(excuses), "others": tuple(others),
-            "message": "\n".join([first.message, *more]), "call": first.call, "case": first.case,
-            "needs": first.needs, "reproducer": first.reproducer, "reference": first.reference,
+            "message": first.message + other_causes(others), "failure": first.failure,
+            "call": first.call, "case": first.case, "needs": first.needs,
+            "reproducer": first.reproducer, "reference": first.reference,
         }
     )  # fmt: skip
 
@@ -138,7 +154,7 @@ def inheriting(verdict: Verdict, inherited: Sequence[Excuse]) -> Verdict:
     if verdict.status not in ("passed", "unchecked", "unsupported"):
         return verdict
     message = f"known failure: {'; '.join(map(_reason, inherited))}"
-    return replace(verdict, status="known", message=message)
+    return replace(verdict, status="known", message=message, failure=None)
 
 
 def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
@@ -153,9 +169,9 @@ def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
     item = Item(verdict.layer, verdict.check, verdict.dtype, verdict.device)
     causes = [*lost]
     if verdict.status == "failed":
-        fields = ("call", "case", "needs", "reproducer", "reference")
+        fields = ("call", "case", "needs", "reproducer", "reference", "failure")
         own = {name: getattr(verdict, name) for name in fields}
-        causes += [Cause((verdict.message or "").partition("\nanother cause: ")[0], **own)]
+        causes += [Cause(verdict.own_message, **own)]
         causes += verdict.others
     number = len(lost)
     examples = replace(
@@ -171,8 +187,8 @@ def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
 
 def left_out(item: Item, examples: int) -> Verdict:
     """The run's time was over before the item's turn."""
-    message = "left out: the run is behind its time budget"
-    return make(item, "unchecked", Examples(stopped=examples), message=message)
+    failure = Finding("unchecked", "left out: the run is behind its time budget")
+    return wrong(item, "unchecked", Examples(stopped=examples), failure)
 
 
 def stale(item: Item, entries: Sequence[tuple[Known, str]]) -> Verdict:
@@ -183,9 +199,5 @@ def stale(item: Item, entries: Sequence[tuple[Known, str]]) -> Verdict:
         entries: each with what its pinned case does now.
     """
     reasons = "; ".join(f"{entry.reason} (its pinned case {now})" for entry, now in entries)
-    return make(
-        item,
-        "failed",
-        Examples(len(entries), len(entries)),
-        message=f"stale known failure; remove the entry: {reasons}",
-    )
+    failure = Finding("stale", says=f"stale known failure; remove the entry: {reasons}")
+    return wrong(item, "failed", Examples(len(entries), len(entries)), failure)

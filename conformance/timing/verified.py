@@ -13,6 +13,7 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.backends.declared import numerics_of
 from conformance.checks import gradients, values
 from conformance.model.case import Call, Case, Unsupported
+from conformance.model.finding import counted
 from conformance.model.protocols import Backend
 from conformance.run.trial import Failure, Trial
 from conformance.timing.cost import cost
@@ -93,7 +94,7 @@ class Verifier:
         if answer is not None:
             given = tuple(answer) if isinstance(answer, (tuple, list)) else (answer,)
             if len(given) != len(trial.shapes):
-                raise Failure(f"got {len(given)} outputs, wanted {len(trial.shapes)}")
+                raise Failure(counted("outputs", len(given), len(trial.shapes)))
             trial.outputs = given
         values.check(trial)
         _says_something(trial.expected)

@@ -1,0 +1,153 @@
+"""What a check finds wrong, in words: the one place that makes sentences of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from conformance.model.finding import Finding
+
+# Kinds whose name stands before the tensor's.
+_OF = ("shape", "dtype", "device", "sign")
+# Kinds of which all is said by somebody else.
+_TOLD = ("declared", "stale", "lost", "internal", "other")
+_WORDS: Mapping[str, str] = {
+    "value": "wrong values",
+    "gradient": "wrong gradient",
+    "sign": "wrong sign of a zero",
+    "bits": "not the same bits",
+    "shape": "wrong shape",
+    "dtype": "wrong dtype",
+    "device": "wrong device",
+    "count": "wrong number of {what}",
+    "names": "wrong {what}",
+    "attribute": "wrong {what}",
+    "presence": "wrong gradient: given or left out",
+    "memory": "shared memory",
+    "random": "wrong distribution of {what}",
+    "contract": "{what} returns something else",
+    "exception": "{what} raised {exception}",
+    "refusal": "{what}",
+    "support": "declines at random, or by the values",
+    "declared": "a reason that is not true",
+    "allowance": "a known failure fails too often",
+    "stale": "a stale known failure",
+    "lost": "{says}",
+    "unchecked": "{what}",
+    "internal": "the suite's own code failed",
+    "other": "{says}",
+}
+
+
+def text(finding: Finding, call: str | None = None) -> str:
+    """A finding written out: the calls, what, got, wanted, bound, and what is known beside.
+
+    Args:
+        finding: what is wrong.
+        call: the failing call, which comes first.
+    """
+    lines = [*([call] if call else []), *finding.context]
+    lines.append(f"{finding.during}: {_head(finding)}" if finding.during else _head(finding))
+    lines += _facts(finding)
+    return "\n".join([*lines, *finding.notes])
+
+
+def words(finding: Finding) -> str:
+    """What kind of failure a finding is, without the numbers of its case."""
+    said = _WORDS.get(finding.kind, finding.kind).format(**vars(finding)).partition("\n")[0]
+    return f"{said}, {finding.during}" if finding.during else said
+
+
+def kind_words(finding: Finding) -> str:
+    """What tells one cause of an item's failures from another before either is shrunk.
+
+    Wrong numbers are one kind, in whatever output, law or part of a check they show.
+
+    Args:
+        finding: of a case.
+    """
+    if finding.kind in ("value", "gradient", "sign"):
+        return _WORDS["gradient" if finding.kind == "gradient" else "value"]
+    if finding.kind == "refusal":
+        how = f"refused by {finding.exception}" if finding.exception else "accepted"
+        return f"{finding.what}: {how}"
+    return _WORDS["exception"].format(**vars(finding)) if finding.exception else words(finding)
+
+
+def named(finding: Finding) -> str:
+    """The tensor or fact in full: `"shape of output while recording gradients"`."""
+    of = f"{finding.kind} of " if finding.kind in _OF else ""
+    return f"{of}{finding.what}{' ' if finding.when else ''}{finding.when}"
+
+
+def element(finding: Finding) -> str:
+    """The tensor or fact, the index of the element that is shown, and how many are like it."""
+    if finding.wrong is None:
+        return named(finding) + _at(finding.where)
+    which = "first" if finding.bound is None else "worst"
+    of = f", the {which} of {finding.wrong} wrong of {finding.of}"
+    return named(finding) + _at(finding.where) + of
+
+
+def bound_text(bound: float | str) -> str:
+    """A bound in words."""
+    return "0: equality, no rounding is possible here" if bound == 0 else error_text(bound)
+
+
+def error_text(error: float | str) -> str:
+    """An error in a few digits."""
+    return error if isinstance(error, str) else f"{error:.6g}"
+
+
+def _at(where: Sequence[int] | None) -> str:
+    return f"[{', '.join(map(str, where))}]" if where else ""
+
+
+def _bits(finding: Finding) -> str:
+    where = list(finding.where or ())
+    return f"{named(finding)}{where}, {finding.wrong} of {finding.of} differ"
+
+
+def _exception(finding: Finding) -> str:
+    accepted = "accepted, then failed: " if finding.accepted else ""
+    return f"{accepted}{finding.what} raised {finding.exception}: {finding.says}"
+
+
+_HEADS: Mapping[str, Callable[[Finding], str]] = {
+    "bits": _bits,
+    "exception": _exception,
+    "count": lambda f: f"got {f.got} {f.what}, wanted {f.wanted}",
+    "contract": lambda f: f"{f.what} returned {f.got}: expected {f.wanted}",
+    "memory": lambda f: f"{named(f)} shares memory with {f.got}: expected {f.wanted}",
+    "support": lambda f: "declines at random, or by the values",
+    "allowance": lambda f: f"the known failure {f.what!r} fails too often",
+    **{kind: lambda f: f.says for kind in _TOLD},
+}
+# Kinds that their first line tells in full.
+_IN_A_LINE = ("exception", "count", "contract", "memory", *_TOLD)
+
+
+def _head(finding: Finding) -> str:
+    return _HEADS.get(finding.kind, element)(finding)
+
+
+def _facts(finding: Finding) -> Iterator[str]:
+    """Got, wanted and bound, a line each."""
+    if finding.kind in _IN_A_LINE:
+        return
+    if finding.kind == "support":
+        yield f"  first  {finding.wanted}"
+        yield f"  then   {finding.got}: {finding.when}"
+        yield f"  reason {finding.says!r}"
+        return
+    if finding.got or finding.wanted:
+        yield f"  got    {finding.got}"
+    if finding.wanted:
+        yield f"  wanted {finding.wanted}"
+    if finding.bound is not None:
+        yield f"  bound  {bound_text(finding.bound)}"
+    if finding.error is not None:
+        yield f"  error  {error_text(finding.error)}"
+    if finding.excerpt is not None:
+        yield f"all of {named(finding)}"
+        yield f"  got    {finding.excerpt[0]}"
+        yield f"  wanted {finding.excerpt[1]}"

@@ -1,0 +1,54 @@
+"""Every check's verdict on a planted bug tells its failure as data, and its message is its text."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import planted
+import pytest
+from conformance.reports import summary
+
+from conformance.backends import ModuleBackend
+from conformance.model.case import Verdict, other_causes
+from conformance.model.finding import KINDS
+from conformance.model.finding_text import text
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+
+# Of each check the first bug of a module, and what is found.
+KINDS_OF = {
+    "values": {"value"},
+    "shape": {"shape"},
+    "gradients": {"gradient"},
+    "laws": {"value"},
+    "layout": {"value"},
+    "special": {"value"},
+    "state": {"value", "random", "names", "shape", "attribute"},
+    "repeat": {"value", "bits", "attribute"},
+    "errors": {"refusal"},
+}
+
+
+def _verdict(check: str) -> Verdict:
+    bug = next(b for b in planted.BUGS if b.check == check and "." not in b.layer)
+    backend = ModuleBackend(bug.name, nn=SimpleNamespace(**{bug.layer: bug.implementation}))
+    return Engine(backend, 100, 0).run(Item(bug.layer, check, "float32", "cpu"))
+
+
+@pytest.mark.parametrize("check", planted.CHECKS)
+def test_a_verdicts_message_is_the_text_of_its_failure(check: str) -> None:
+    verdict = _verdict(check)
+    assert verdict.status == "failed"
+    failure = verdict.failure
+    assert failure is not None
+    assert failure.kind in KINDS_OF[check]
+    assert verdict.message == text(failure, verdict.call) + other_causes(verdict.others)
+    assert verdict.message.startswith(f"{verdict.call}\n")
+    for cause in verdict.others:
+        assert cause.failure is not None
+        assert cause.failure.kind in KINDS
+        assert cause.message == text(cause.failure, cause.call)
+    told = [each.message for cluster in summary.clusters([verdict]) for each in cluster.members]
+    assert sorted(map(str, told)) == sorted(
+        [text(failure, verdict.call), *(cause.message for cause in verdict.others)]
+    )

@@ -1,0 +1,249 @@
+"""What a check finds wrong: its text, its kinds, and that nothing of it is lost on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from pathlib import Path
+
+import buggy
+import msgspec
+import numpy as np
+import pytest
+from conformance.reports.results import encode_line, parse
+
+import conformance
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import exactly
+from conformance.checks.values import compare
+from conformance.isolation.child import _in_copy
+from conformance.isolation.limits import Limits
+from conformance.isolation.process import Child
+from conformance.model.case import Cause, Verdict
+from conformance.model.encoding import encode_case
+from conformance.model.finding import (
+    KINDS,
+    Finding,
+    counted,
+    differs,
+    innermost,
+    number,
+    raised,
+    returned,
+)
+from conformance.model.finding_text import kind_words, text, words
+from conformance.run.engine import Engine
+from conformance.run.outcomes import Outcome, alike
+from conformance.run.planning import Item
+from conformance.run.trial import Failure
+
+ITEM = Item("Conv2d", "values", "float32", "cpu")
+WORST = Finding(
+    "value", "output", where=(0, 2), got="9", wanted="8", bound=0.0, error=1.0, wrong=2, of=6,
+    excerpt=("[9] of shape (1,)", "[8] of shape (1,)"),
+)  # fmt: skip
+RAISED = Finding("exception", "call", exception="ValueError", says="no", accepted=True)
+
+GOLDEN = [
+    (
+        WORST,
+        ("output[0, 2], the worst of 2 wrong of 6\n  got    9\n  wanted 8\n"
+        "  bound  0: equality, no rounding is possible here\n  error  1\n"
+        "all of output\n  got    [9] of shape (1,)\n  wanted [8] of shape (1,)"),
+    ),
+    (
+        dataclasses.replace(
+            WORST, where=(), bound=1.25e-7, error="inf", excerpt=None,
+            when="of a second call", kind="gradient", what="gradient of weight",
+        ),
+        ("gradient of weight of a second call, the worst of 2 wrong of 6\n  got    9\n  wanted 8\n"
+        "  bound  1.25e-07\n  error  inf"),
+    ),
+    (
+        Finding("sign", "output", where=(1,), got="0", wanted="-0.0", wrong=1, of=2,
+                excerpt=("[0]", "[-0.0]")),
+        ("sign of output[1], the first of 1 wrong of 2\n  got    0\n  wanted -0.0\n"
+        "all of sign of output\n  got    [0]\n  wanted [-0.0]"),
+    ),
+    (
+        Finding("bits", "h_n", during="the same call again", where=(0, 1), wrong=1, of=4,
+                got="1.0", wanted="2.0"),
+        "the same call again: h_n[0, 1], 1 of 4 differ\n  got    1.0\n  wanted 2.0",
+    ),
+    (
+        differs("shape", "output", (1, 2), (2, 1), when="while recording gradients"),
+        "shape of output while recording gradients\n  got    (1, 2)\n  wanted (2, 1)",
+    ),
+    (differs("dtype", "output", "'a'", "'b'"), "dtype of output\n  got    'a'\n  wanted 'b'"),
+    (counted("outputs", 1, 2), "got 1 outputs, wanted 2"),
+    (
+        counted("outputs", 1, 2, during="forward_grad"),
+        "forward_grad: got 1 outputs, wanted 2",
+    ),
+    (
+        returned("get", "list", "a numpy.ndarray"),
+        "get returned list: expected a numpy.ndarray",
+    ),
+    (
+        differs("memory", "output", "input", "memory of its own"),
+        "output shares memory with input: expected memory of its own",
+    ),
+    (
+        differs("names", "parameter gradients", ["a"], ["b"]),
+        "parameter gradients\n  got    ['a']\n  wanted ['b']",
+    ),
+    (RAISED, "accepted, then failed: call raised ValueError: no"),
+    (RAISED.met("built anew"), "built anew: accepted, then failed: call raised ValueError: no"),
+    (
+        Finding("refusal", "negative padding", "(argument padding)", got="accepted silently: x",
+                wanted="a refusal: ValueError"),
+        ("negative padding (argument padding)\n  got    accepted silently: x\n"
+        "  wanted a refusal: ValueError"),
+    ),
+    (
+        Finding("support", "call", "the same call again", got="declined", wanted="supported",
+                says="no"),
+        ("declines at random, or by the values\n  first  supported\n"
+        "  then   declined: the same call again\n  reason 'no'"),
+    ),
+    (
+        Finding("allowance", "slow", got="3 of 4 cases", wanted="at most 2.00% of them"),
+        ("the known failure 'slow' fails too often\n  got    3 of 4 cases\n"
+        "  wanted at most 2.00% of them"),
+    ),
+    (Finding("lost", "crashed", says="ended by signal 11"), "ended by signal 11"),
+    (
+        counted("outputs", 1, 2)
+        .within("  one call    A", "  the other   B")
+        .within("law 'rows': each row", law="rows")
+        .noting("torch: same"),
+        ("law 'rows': each row\n  one call    A\n  the other   B\ngot 1 outputs, wanted 2\n"
+        "torch: same"),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("finding", "said"), GOLDEN, ids=lambda value: str(value)[:30])
+def test_text(finding: Finding, said: str) -> None:
+    assert text(finding) == str(Failure(finding)) == said
+    assert text(finding, "Linear(1, 1)") == f"Linear(1, 1)\n{said}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_text_and_words_without_numbers(kind: str) -> None:
+    finding = dataclasses.replace(WORST, kind=kind, exception="", says="said")
+    assert text(finding)
+    for said in (words(finding), kind_words(finding)):
+        assert said
+        assert not re.search(r"\d", said)
+
+
+def test_another_kind_is_refused_when_raised_and_shown_when_read() -> None:
+    later = Finding("of a later version", "output")
+    with pytest.raises(ValueError, match="no kind of finding: 'of a later version'"):
+        Failure(later)
+    assert (words(later), text(later)) == ("of a later version", "output")
+
+
+def test_each_kind_is_found_somewhere() -> None:
+    root = Path(conformance.__file__).parent
+    source = "".join(
+        path.read_text(encoding="utf-8")
+        for path in root.rglob("*.py")
+        if path.name not in ("finding.py", "finding_text.py")
+    )
+    named = {kind for kind in KINDS if f'"{kind}"' in source}
+    made_by = {"contract": "returned(", "count": "counted(", "exception": "raised("}
+    assert all(call in source for call in made_by.values())
+    assert set(KINDS) - named <= set(made_by)
+
+
+def test_a_mere_text_is_a_failure_of_its_own_kind() -> None:
+    failure = Failure("odd\nand more")
+    assert (str(failure), failure.finding.kind) == ("odd\nand more", "other")
+    assert words(failure.finding) == "odd"
+
+
+def test_causes_are_told_apart_by_fields() -> None:
+    law, other = WORST.within("law", law="rows"), WORST.met("built anew")
+    assert {kind_words(f) for f in (WORST, law, other)} == {"wrong values"}
+    assert len({f.manner for f in (WORST, law, other)}) == 3
+    elsewhere = dataclasses.replace(WORST, got="7", wrong=1, error=3.0)
+    assert elsewhere.manner == WORST.manner
+    assert kind_words(RAISED.met("built anew")) == "call raised ValueError"
+    refused = dataclasses.replace(RAISED, kind="refusal", what="negative padding")
+    assert kind_words(refused) == "negative padding: refused by ValueError"
+
+
+def test_two_backends_fail_alike_by_their_exceptions_or_all_numbers() -> None:
+    same = dataclasses.replace(RAISED, says="never", frame="b.py:1:f")
+    assert alike(Outcome.failed(RAISED), Outcome.failed(same))
+    other = dataclasses.replace(RAISED, what="build")
+    assert not alike(Outcome.failed(RAISED), Outcome.failed(other))
+    assert alike(Outcome.failed(WORST), Outcome.failed(dataclasses.replace(WORST)))
+    wrong = dataclasses.replace(WORST, got="7")
+    assert not alike(Outcome.failed(WORST), Outcome.failed(wrong))
+
+
+# --- on the way ---
+
+
+@pytest.mark.parametrize("finding", [finding for finding, _ in GOLDEN])
+def test_nothing_is_lost_in_a_results_file(finding: Finding) -> None:
+    finding = dataclasses.replace(finding, layouts={"weight": "channels_last"})
+    cause = Cause.of(finding, "B()")
+    verdict = Verdict(
+        "a", "b", "c", "d", "e", "failed", message=text(finding, "A()"), call="A()",
+        failure=finding, others=(cause,),
+    )  # fmt: skip
+    (read,) = parse([b'{"kind": "run"}', encode_line(verdict)]).verdicts
+    assert read == verdict
+
+
+def test_nothing_is_lost_between_processes() -> None:
+    engine = Engine(buggy.grouped_dilation, 60, 0)
+    outcomes = [(case, engine.outcome(ITEM, case)) for case in engine.cases(ITEM)]
+    case, outcome = next((c, o) for c, o in outcomes if o.status == "failed")
+    assert outcome.failure is not None
+    assert outcome.failure.kind == "value"
+    assert _in_copy(lambda: outcome, 10.0) in (outcome, None)
+    child = Child("buggy:grouped_dilation", 60, 0, (), Limits(60.0, None))
+    try:
+        request = {"item": dataclasses.asdict(ITEM), "case": encode_case(case)}
+        answer = child.ask(request)
+    finally:
+        child.stop()
+    assert msgspec.convert(answer["failure"], Finding, strict=False) == outcome.failure
+    assert answer["message"] == outcome.message == text(outcome.failure)
+
+
+def test_numbers_that_json_lacks_are_text() -> None:
+    expected = exactly(np.zeros(2), Precision.of("float32", None))
+    for got, said in ((math.inf, "inf"), (math.nan, "nan")):
+        with pytest.raises(Failure) as told:
+            compare("output", np.array([0.0, got]), expected)
+        assert told.value.finding.error == said == number(got)
+        assert f"\n  error  {said}\n" in str(told.value)
+        data = msgspec.json.encode(told.value.finding)
+        assert msgspec.json.decode(data, type=Finding) == told.value.finding
+
+
+# --- where an exception came from ---
+
+
+def test_the_innermost_frame_is_the_backends_and_names_no_folder() -> None:
+    import torch
+
+    with pytest.raises(RuntimeError) as caught:
+        torch.nn.Linear(2, 3)(torch.ones(1, 9))
+    found = innermost(caught.value)
+    assert re.fullmatch(r"torch/nn/modules/linear\.py:\d+:forward", found)
+    assert raised("call", caught.value, "").frame == found
+
+
+def test_the_suites_own_frames_are_no_backends() -> None:
+    with pytest.raises(Failure) as caught:
+        compare("output", np.ones(1), exactly(np.zeros(2), Precision.of("float32", None)))
+    assert innermost(caught.value) == ""
+    assert innermost(ValueError("never raised")) == ""
