@@ -12,6 +12,7 @@ from conformance.reports.results import Run
 from conformance.reports.text import visible
 
 from conformance.model.case import Verdict
+from conformance.model.finding import Finding
 
 TITLE = 160
 MESSAGE = 8000
@@ -28,6 +29,8 @@ class Subject(Protocol):
     def call(self) -> str: ...
     @property
     def message(self) -> str: ...
+    @property
+    def failure(self) -> Finding | None: ...
     @property
     def script(self) -> str | None: ...
     @property
@@ -148,7 +151,7 @@ def _whose(verdict: Verdict) -> str:
 
 def _title(subject: Subject) -> str:
     verdict = subject.verdict
-    accepted = "accepted, then failed" in subject.message
+    accepted = subject.failure is not None and subject.failure.accepted
     words = "a valid call is accepted, then fails" if accepted else _LOST.get(verdict.status)
     words = words or CHECKS.get(verdict.check, (f"{verdict.check} fails",))[0]
     reason = re.split(r"[;:(]", subject.reason)[0].strip()
@@ -169,8 +172,7 @@ def _expected(verdict: Verdict) -> Iterator[str]:
 
 def _got(subject: Subject) -> str:
     """The message without the call, which stands above it."""
-    first, _, rest = subject.message.partition("\n")
-    return rest if rest and first.strip() == subject.call.strip() else subject.message
+    return subject.message.removeprefix(f"{subject.call}\n")
 
 
 def _found(run: Run, verdict: Verdict, results: str) -> Iterator[str]:

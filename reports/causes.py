@@ -11,6 +11,7 @@ from typing import Any
 from conformance.reports.statuses import status
 
 from conformance.model.case import Need, Verdict
+from conformance.model.finding_text import bound_text, element, error_text, named, words
 
 # Sizes say how large a case had to be, seldom what is wrong.
 SIZES = (
@@ -18,22 +19,20 @@ SIZES = (
     "in2_features", "input_size", "hidden_size", "batch", "h_0", "hx",
 )  # fmt: skip
 PLAIN = (0, 1, 0.0, "zeros", "tanh", None)
-LONGEST = 100_000
-"""Characters of a message that are looked at."""
-
-_RAISED = re.compile(r"\b(\w{1,40}) raised (\w{1,80}): (.*)")
-_NUMBERS = re.compile(
-    r"^(?P<what>.+)\n  got    (?P<got>.*)\n  wanted (?P<wanted>.*)"
-    r"(?:\n  bound  (?P<bound>.*))?(?:\n  error  (?P<error>.*))?",
-    re.MULTILINE,
-)
-_ARRAYS = re.compile(r"^all of (.+)\n  got    (.*)\n  wanted (.*)", re.MULTILINE)
+# Digits of what a backend says are those of the case.
 _DIGITS = re.compile(r"[+-]?\d[\d.,e+-]*|\[[^\]]*\]|\([^)]*\)")
+LONGEST = 1000
+"""Characters of a line that are looked at."""
+SHOWN = 120
+"""Characters of it that tell one cause from another."""
+# Kinds that are one cause for each thing that they are about, and those that only words tell.
+_NAMED = ("count", "names", "attribute", "random", "contract", "allowance", "unchecked")
+_TOLD = ("stale", "lost", "internal", "other")
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What was got in place of what, as a message tells it.
+    """What was got in place of what, as a page shows it.
 
     Args:
         what: the worst element, or the fact that is wrong.
@@ -51,52 +50,68 @@ class Numbers:
 
 
 def numbers(verdict: Verdict) -> Numbers | None:
-    """Got, wanted and bound of a failure; None where its message tells none."""
-    text = (verdict.message or "")[:LONGEST]
-    found = _NUMBERS.search(text)
-    if found is None or found["what"].startswith("all of "):
+    """Got, wanted and bound of a failure; None where there are none, or nobody wrote them down."""
+    failure = verdict.failure
+    if failure is None or not (failure.got and failure.wanted):
         return None
-    what, got, wanted, bound, error = (
-        str(found[name] or "") for name in ("what", "got", "wanted", "bound", "error")
+    arrays = () if failure.excerpt is None else ((named(failure), *failure.excerpt),)
+    return Numbers(
+        f"{failure.during}: {element(failure)}" if failure.during else element(failure),
+        failure.got,
+        failure.wanted,
+        "" if failure.bound is None else bound_text(failure.bound),
+        "" if failure.error is None else error_text(failure.error),
+        arrays,
     )
-    arrays = tuple((m[1], m[2], m[3]) for m in _ARRAYS.finditer(text))
-    return Numbers(what, got, wanted, bound, error, arrays)
 
 
-def kind(verdict: Verdict) -> str:
-    """What kind of failure it is, in words and without the numbers of its case."""
-    text = (verdict.message or "")[:LONGEST]
-    if verdict.call and text.startswith(verdict.call):
-        text = text[len(verdict.call) :].lstrip("\n")
-    head = text.partition("\n")[0][:1000].strip()
+def manner(verdict: Verdict) -> tuple[str, ...]:
+    """How it fails, whatever the words for it and the numbers of its case."""
+    failure = verdict.failure
     if status(verdict) == "known":
-        return head or "known"
-    if status(verdict) in ("crashed", "hung", "unchecked"):
-        return _DIGITS.sub("…", head)[:200] or status(verdict)
-    raised = _RAISED.search(text)
-    if verdict.check == "errors" and head:
-        said = re.search(r"^  got    raised (\w{1,80})", text, re.MULTILINE)
-        how = f"refused by {said[1]}" if said else "not refused"
-        return f"invalid call {how}: {head.partition(' (argument')[0]}"
-    if raised is not None:
-        return f"raises {raised[2]}: {_DIGITS.sub('…', raised[3][:1000])[:120]}"
-    if re.search(r"^shape of ", text, re.MULTILINE):
-        return "wrong shape"
-    if verdict.check in ("state", "repeat", "shape"):
-        return _DIGITS.sub("…", head)[:120]
-    if re.search(r"^gradient of ", text, re.MULTILINE):
-        return "wrong gradient"
-    if re.search(r"the worst of \d+ wrong of", text):
-        return "wrong values"
-    return _DIGITS.sub("…", head)[:120] or "failed"
+        return "known", *(_reasons(verdict) or (_first_line(verdict),))
+    if failure is None:
+        return "message", _first_line(verdict)
+    if failure.kind == "refusal":
+        return failure.kind, failure.what, failure.exception
+    if failure.kind == "exception":
+        return failure.kind, failure.exception, _says(verdict)
+    if failure.kind in _TOLD:
+        return failure.kind, _says(verdict)
+    return failure.kind, failure.what if failure.kind in _NAMED else "", failure.during
 
 
 def title(verdict: Verdict) -> str:
-    """The kind of failure, with the numbers of an exception's text."""
-    raised = _RAISED.search((verdict.message or "")[:LONGEST])
-    if raised is not None and status(verdict) == "failed":
-        return f"raises {raised[2]}: {raised[3][:1000]}"
-    return kind(verdict)
+    """What kind of failure it is, in words."""
+    failure = verdict.failure
+    if status(verdict) == "known":
+        reasons = _reasons(verdict)
+        return f"known failure: {'; '.join(reasons)}" if reasons else _first_line(verdict)
+    if failure is None:
+        return _first_line(verdict)
+    if failure.kind == "refusal":
+        how = f"refused by {failure.exception}" if failure.exception else "not refused"
+        return f"invalid call {how}: {failure.what}"
+    if failure.exception:
+        said = failure.says.partition("\n")[0]
+        return f"raises {failure.exception}: {said[:LONGEST]}"
+    return words(failure)
+
+
+def _reasons(verdict: Verdict) -> tuple[str, ...]:
+    return tuple(excuse.reason for excuse in verdict.excuses if excuse.excused)
+
+
+def _says(verdict: Verdict) -> str:
+    """What the backend says of a failure, without the numbers of the case."""
+    says = "" if verdict.failure is None else verdict.failure.says
+    return _DIGITS.sub("…", says.partition("\n")[0][:LONGEST])[:SHOWN]
+
+
+def _first_line(verdict: Verdict) -> str:
+    """Files of schema 1 and 2 have a message and no more: its first line after the call."""
+    said = (verdict.message or "").removeprefix(f"{verdict.call}\n")
+    return said.partition("\n")[0][:LONGEST].strip() or status(verdict)
 
 
 def signature(verdict: Verdict) -> tuple[str, ...]:

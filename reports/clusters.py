@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from conformance.reports.causes import independent_of, kind, needed, signature, title
+from conformance.reports.causes import independent_of, manner, needed, signature, title
 from conformance.reports.statuses import SEVERITY, rank, status
 
 from conformance.model.case import Verdict
 
+# Status, family of layers, how it fails, what it needs.
+Key = tuple[str, str, tuple[str, ...], tuple[str, ...]]
 # A wrong answer spoils these checks as well: they hold outputs against the oracle, too.
 FOLLOWING = ("gradients", "laws", "layout", "special", "repeat", "state")
 
@@ -80,14 +82,14 @@ def clusters(failing: Iterable[Verdict]) -> tuple[Cluster, ...]:
     Args:
         failing: the verdicts, in the order in which their causes shall stand.
     """
-    groups: dict[tuple[str, str, str, tuple[str, ...]], list[Verdict]] = {}
+    groups: dict[Key, list[Verdict]] = {}
     for verdict in (each for whole in failing for each in by_cause(whole)):
-        what, needs = kind(verdict), signature(verdict)
+        how, needs = manner(verdict), signature(verdict)
         # The same exception text is one cause, wherever it comes from.
-        family = "" if what.startswith("raises ") else family_of(verdict.layer)
+        family = "" if how[0] == "exception" else family_of(verdict.layer)
         if verdict.check == "errors":
             family = re.sub(r"\d+d$", "", family)  # one rule for all dimensions
-        groups.setdefault((status(verdict), family, what, () if not family else needs), []).append(
+        groups.setdefault((status(verdict), family, how, () if not family else needs), []).append(
             verdict
         )
     _absorb(groups)
@@ -99,9 +101,10 @@ def by_cause(verdict: Verdict) -> tuple[Verdict, ...]:
     """A verdict as one for each of its causes."""
     if not verdict.others:
         return (verdict,)
-    message = (verdict.message or "").partition("\nanother cause: ")[0]
-    first = replace(verdict, message=message, others=())
-    fields = ("message", "status", "call", "case", "needs", "reproducer", "reference")
+    first = replace(verdict, message=verdict.own_message, others=())
+    fields = (
+        "message", "status", "call", "case", "needs", "reproducer", "reference", "failure"
+    )  # fmt: skip
     return (
         first,
         *(
@@ -117,7 +120,7 @@ def family_of(layer: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _absorb(groups: dict[tuple[str, str, str, tuple[str, ...]], list[Verdict]]) -> None:
+def _absorb(groups: dict[Key, list[Verdict]]) -> None:
     """Move what follows from wrong values to them.
 
     A check that makes other calls of a case may need less of it, or more.
@@ -136,7 +139,7 @@ def _absorb(groups: dict[tuple[str, str, str, tuple[str, ...]], list[Verdict]]) 
         groups[key] = members
 
 
-def _cluster(key: tuple[str, str, str, tuple[str, ...]], members: list[Verdict]) -> Cluster:
+def _cluster(key: Key, members: list[Verdict]) -> Cluster:
     # Values tell most plainly what is wrong; a short call is a plain one.
     order = sorted(
         members, key=lambda v: (rank(v), v.check not in ("values", "shape"), len(v.call or ""))

@@ -23,7 +23,7 @@ SURELY_TOO_MANY = 10_000
 """Verdicts of which the histograms never fit."""
 
 HISTOGRAMS = ("ulps", "ratios", "outcomes", "drawn", "worst")
-EVIDENCE = ("case", "reproducer", "needs", "command")
+EVIDENCE = ("case", "reproducer", "needs", "command", "failure")
 
 
 def packed(run: Run) -> tuple[str, tuple[str, ...]]:

@@ -12,7 +12,7 @@ import msgspec
 
 from conformance.model.case import Verdict
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the file format; files of older ones are read as well."""
 
 # What an identity says where an older version of the suite did not write it.

@@ -9,14 +9,16 @@ from conformance.reports import results, summary
 from test_report import identity, run_of, verdict
 
 from conformance.model.case import DIGITS, Column, Examples, Need, Verdict
+from conformance.model.finding import Finding
+from conformance.model.finding_text import text
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
-ARRAYS = (
-    "Conv2d(2, 2, 1, dilation=2, groups=2) on input (2, 1, 1), float32, cpu\n"
-    "output[0, 0, 0], the worst of 2 wrong of 2\n  got    9\n  wanted 8\n"
-    "  bound  0: equality, no rounding is possible here\n  error  1\n"
-    "all of output\n  got    [9, 15] of shape (2, 1, 1)\n  wanted [8, 14] of shape (2, 1, 1)"
-)
+CALL = "Conv2d(2, 2, 1, dilation=2, groups=2) on input (2, 1, 1), float32, cpu"
+WRONG = Finding(
+    "value", "output", where=(0, 0, 0), got="9", wanted="8", bound=0.0, error=1.0, wrong=2, of=2,
+    excerpt=("[9, 15] of shape (2, 1, 1)", "[8, 14] of shape (2, 1, 1)"),
+)  # fmt: skip
+ARRAYS = text(WRONG, CALL)
 SCRIPT = "import torch\n" + "print('a line of a reproducer', 1.5, 2.5)\n" * 40
 
 
@@ -37,7 +39,8 @@ def rich() -> results.Run:
     """Every part of the page has something to show."""
     failing = {
         "message": ARRAYS,
-        "call": "Conv2d(2, 2, 1, dilation=2, groups=2) on input (2, 1, 1), float32, cpu",
+        "failure": WRONG,
+        "call": CALL,
         "needs": (
             Need("dilation", "2", "1", False),
             Need("groups", "2", "1", False),
@@ -102,6 +105,7 @@ def large(count: int, *, plain: bool = False) -> results.Run:
             facts["drawn"] = drawn(generator.randrange(99), 200)
         if bad:
             facts |= {"call": f"{layer}(1, groups=2)", "message": ARRAYS, "reproducer": SCRIPT}
+            facts["failure"] = WRONG
         line = verdict(layer, check, dtype, "failed" if bad else "passed", **facts)
         found.append(replace(line, device=device))
     total = tuple(v.id for v in found)

@@ -22,6 +22,7 @@ from conformance.failures.reproducer import FOREIGN
 from conformance.layers import CATALOGUE
 from conformance.model.case import Verdict
 from conformance.model.encoding import encode_case
+from conformance.model.finding import Finding
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 
@@ -169,7 +170,8 @@ def test_a_crash_is_titled_as_one_and_other_checks_say_what_the_script_lacks() -
     assert text.startswith("# GRU (float32, cpu): the process dies\n")
     assert "It makes the call" not in text
     assert "z_t ⊙ h_(t−1)" in text
-    given = verdict("GRU", "layout", "float32", "failed", message="accepted, then failed: call")
+    raised = Finding("exception", "call", exception="ValueError", says="x", accepted=True)
+    given = verdict("GRU", "layout", "float32", "failed", failure=raised)
     text = _report(run_of(given), given.id)
     assert text.startswith("# GRU (float32, cpu): a valid call is accepted, then fails\n")
     assert "It makes the call; what is wrong is more" in text

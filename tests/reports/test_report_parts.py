@@ -19,9 +19,17 @@ from made_runs import later, rich
 from support import plug_in
 from test_report import NASTY, Page, identity, mixed, run_of, verdict
 
+from conformance.model import finding_text
 from conformance.model.case import Need
+from conformance.model.finding import Finding
+from conformance.model.finding_text import text as prose
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "schema1.jsonl"
+
+
+WRONG = Finding(
+    "value", "output", where=(0,), got="1", wanted="2", bound=0.0, error=1.0, wrong=2, of=4
+)
 
 
 def _clusters(*verdicts: Any) -> tuple[summary.Cluster, ...]:
@@ -29,18 +37,19 @@ def _clusters(*verdicts: Any) -> tuple[summary.Cluster, ...]:
 
 
 def _wrong(layer: str, check: str, needs: tuple[str, ...] = ("groups",), **facts: Any) -> Any:
-    message = "call\noutput[0], the worst of 2 wrong of 4\n  got    1\n  wanted 2\n  bound  0"
+    failure = facts.pop("failure", WRONG)
     told = tuple(Need(name, "2", "1", False) for name in needs)
     return verdict(layer, check, facts.pop("dtype", "float32"), "failed", call="call",
-                   message=facts.pop("message", message), needs=told, **facts)  # fmt: skip
+                   message=facts.pop("message", prose(failure, "call")), needs=told,
+                   failure=failure, **facts)  # fmt: skip
 
 
 def test_one_bug_is_one_entry() -> None:
-    gradient = "call\ngradient of weight[0], the worst of 2 wrong of 4\n  got    1\n  wanted 2"
+    gradient = replace(WRONG, kind="gradient", what="gradient of weight")
     (one,) = _clusters(
         _wrong("Conv2d", "values"),
         _wrong("Conv2d", "values", dtype="bfloat16"),
-        _wrong("Conv2d", "gradients", message=gradient),
+        _wrong("Conv2d", "gradients", failure=gradient),
         _wrong("LazyConv2d", "values"),
         _wrong("functional.conv2d", "laws", ("groups", "dilation")),
     )
@@ -51,13 +60,15 @@ def test_one_bug_is_one_entry() -> None:
 
 
 def test_other_causes_stay_apart() -> None:
-    raised = "call\naccepted, then failed: call raised ValueError: expected 3 got 4"
+    says = "expected 3 got 4"
+    raised = Finding("exception", "call", exception="ValueError", says=says, accepted=True)
+    other = replace(raised, says=says.replace("3", "7"))
     found = _clusters(
         _wrong("Conv2d", "values"),
         _wrong("Conv2d", "laws", ("stride",)),
         _wrong("Conv3d", "values"),
-        _wrong("Conv2d", "shape", message=raised),
-        _wrong("Conv2d", "repeat", message=raised.replace("3", "7")),
+        _wrong("Conv2d", "shape", failure=raised),
+        _wrong("Conv2d", "repeat", failure=other),
         verdict("Conv2d", "state", "float32", "crashed"),
     )
     assert [len(cluster.members) for cluster in found] == [1, 2, 1, 1, 1]
@@ -78,6 +89,52 @@ def test_known_failures_of_one_reason_are_one_whatever_the_check() -> None:
     assert [(c.title, len(c.members)) for c in summary.clusters(given)] == [
         (reason, 2),
         (f"{reason}; another", 1),
+    ]
+
+
+def test_clusters_do_not_hang_on_the_wording(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised = Finding("exception", "call", exception="ValueError", says="no 3", accepted=True)
+    accepted = Finding("refusal", "negative padding", got="accepted silently", wanted="a refusal")
+    given = [
+        _wrong("Conv2d", "values"),
+        _wrong("Conv2d", "gradients", failure=replace(WRONG, kind="gradient")),
+        _wrong("Conv2d", "repeat", ("stride",), failure=WRONG.met("built anew")),
+        _wrong("Linear", "shape", failure=raised),
+        _wrong("Conv2d", "errors", failure=accepted),
+        _wrong("Conv2d", "shape", failure=replace(WRONG, kind="shape", wrong=None)),
+    ]
+    reworded = [replace(v, message=f"{v.call}\nin other words {k}") for k, v in enumerate(given)]
+
+    def told(verdicts: list[Any]) -> list[Any]:
+        found = _clusters(*verdicts)
+        return [(c.id, [v.id for v in c.members]) for c in found]
+
+    before, titles = told(given), [c.title for c in _clusters(*given)]
+    assert sorted(titles) == [
+        "invalid call not refused: negative padding",
+        "raises ValueError: no 3",
+        "wrong shape",
+        "wrong values",
+        "wrong values, built anew",
+    ]
+    assert told(reworded) == before
+    monkeypatch.setattr(finding_text, "_WORDS", {})
+    assert [c.title for c in _clusters(*given)] != titles
+    assert told(given) == before
+
+
+def test_files_of_schema_2_are_grouped_by_the_first_line_of_their_messages() -> None:
+    old = [
+        replace(_wrong("Conv2d", "values", dtype=dtype), failure=None, message=message)
+        for dtype, message in (
+            ("float32", "call\noutput, the worst of 2\n  got    1"),
+            ("bfloat16", "call\noutput, the worst of 2\n  got    7"),
+            ("float16", "call\naccepted, then failed: call raised ValueError: x"),
+        )
+    ]
+    assert [(c.title, len(c.members)) for c in _clusters(*old)] == [
+        ("output, the worst of 2", 2),
+        ("accepted, then failed: call raised ValueError: x", 1),
     ]
 
 
@@ -167,7 +224,7 @@ def test_results_of_an_older_schema_still_render() -> None:
     assert run.identity.schema == 1
     text = Page(html.render(run)).text("main")
     assert "These results do not tell what was drawn" in text
-    assert "raises TypeError" in text
+    assert "accepted, then failed: call raised TypeError" in text
     assert "got an unexpected keyword argument" in text
     assert cli.main(["verify", str(SAMPLE)]) == 0
 

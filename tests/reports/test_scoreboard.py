@@ -18,6 +18,7 @@ from conformance.reports.statuses import PARTLY
 from test_report import Page, identity, run_of, verdict
 
 from conformance.model.case import Examples, Verdict
+from conformance.model.finding import Finding
 
 HOSTILE = "<script>alert(1)</script>\"'&\x00\x1b[31mred\x1b[0m\u202e\ud800"
 
@@ -81,14 +82,16 @@ def test_what_fails_is_known_or_is_not_reached_is_no_pass() -> None:
 
 
 def test_failures_of_one_cause_are_one() -> None:
-    def failed(layer: str, dtype: str, message: str) -> Verdict:
-        return verdict(layer, "values", dtype, "failed", message=message, call="call")
+    def failed(layer: str, dtype: str, failure: Finding) -> Verdict:
+        return verdict(layer, "values", dtype, "failed", failure=failure, call="call")
+
+    wrong = Finding("value", "output", where=(0, 3), wrong=2, of=8, bound=0.0)
 
     failing = [
-        failed("A", "float32", "call\noutput[0, 3], the worst of 2 wrong of 8"),
-        failed("A", "bfloat16", "call\noutput[1, 0], the worst of 7 wrong of 9"),
-        failed("A", "float16", "call\naccepted, then failed: call raised ValueError: x"),
-        failed("B", "float32", "call\noutput[0, 3], the worst of 2 wrong of 8"),
+        failed("A", "float32", wrong),
+        failed("A", "bfloat16", replace(wrong, where=(1, 0), wrong=7, of=9)),
+        failed("A", "float16", Finding("exception", "call", exception="ValueError", says="x")),
+        failed("B", "float32", wrong),
     ]
     found = board([_run("mine", *failing)])
     assert [len(cell.failures) for cell in found.columns[0].cells] == [2, 1]
@@ -100,7 +103,7 @@ def test_failures_of_one_cause_are_one() -> None:
         (("B",), ("float32",)),
     ]
     assert total.failures[0].title == "wrong values"
-    assert clusters([replace(failing[0], message=None)])[0].title == "failed"
+    assert clusters([replace(failing[0], failure=None, message=None)])[0].title == "failed"
 
 
 @pytest.mark.parametrize(
