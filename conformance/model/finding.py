@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 
 # What a finding can be.
 KINDS = (
@@ -167,24 +166,16 @@ def innermost(error: BaseException) -> str:
 
     A file is named from its package on, so that it is the same on every machine.
     """
-    frames = [(name, file, line, function) for name, file, line, function in _frames(error)]
+    frames = list(traceback.walk_tb(error.__traceback__))
     if not frames:
         return ""
-    name, file, line, function = frames[-1]
-    if _is_own(name):
+    frame, line = frames[-1]
+    module = str(frame.f_globals.get("__name__", ""))
+    if _is_own(module):
         return ""
-    parts = Path(file).parts
-    depth = name.count(".") + 1 + (Path(file).stem == "__init__")
-    return f"{'/'.join(parts[-depth:])}:{line}:{function}"
-
-
-def _frames(error: BaseException) -> Sequence[tuple[str, str, int, str]]:
-    found = []
-    at: TracebackType | None = error.__traceback__
-    for frame, line in traceback.walk_tb(at):
-        name = str(frame.f_globals.get("__name__", ""))
-        found.append((name, frame.f_code.co_filename, line, frame.f_code.co_name))
-    return found
+    file = Path(frame.f_code.co_filename)
+    depth = module.count(".") + 1 + (file.stem == "__init__")
+    return f"{'/'.join(file.parts[-depth:])}:{line}:{frame.f_code.co_name}"
 
 
 def _is_own(module: str) -> bool:

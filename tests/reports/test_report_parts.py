@@ -20,7 +20,7 @@ from support import plug_in
 from test_report import NASTY, Page, identity, mixed, run_of, verdict
 
 from conformance.model import finding_text
-from conformance.model.case import Need
+from conformance.model.case import Cause, Need, other_causes
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text as prose
 
@@ -136,6 +136,25 @@ def test_files_of_schema_2_are_grouped_by_the_first_line_of_their_messages() -> 
         ("output, the worst of 2", 2),
         ("accepted, then failed: call raised ValueError: x", 1),
     ]
+
+
+def test_results_of_schema_2_still_render_each_cause_once(tmp_path: Path) -> None:
+    other = Cause("call B\nanother line", "call B", failed=2)
+    told = f"call A\nthe first line{other_causes([other])}\ncases lost: see X"
+    given = verdict(
+        "Conv2d", "values", "float32", "failed", message=told, call="call A", others=(other,)
+    )
+    path = tmp_path / "r.jsonl"
+    results.write(path, replace(run_of(given), identity=identity((given.id,), schema=2)))
+    lines = path.read_text(encoding="utf-8").replace(',"failure":null', "")
+    assert "failure" not in lines
+    path.write_text(lines, encoding="utf-8")
+    run = results.read(path)
+    assert (run.identity.schema, run.notes, run.verdicts) == (2, (), (given,))
+    first, second = sorted(_clusters(*run.verdicts), key=lambda c: str(c.first.message))
+    assert first.first.message == "call A\nthe first line\ncases lost: see X"
+    assert (first.title, second.title) == ("the first line", "another line")
+    assert "the first line" in Page(html.render(run)).text("main")
 
 
 def test_ids_of_bugs_do_not_hang_on_the_run() -> None:
