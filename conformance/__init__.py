@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from conformance.model.case import Call, Case, Numerics, Unsupported, Verdict
+from conformance.model.case import Call, Case, Numerics, Unsupported, Updated, Verdict
 from conformance.model.protocols import Backend, Layer
 
 __version__ = "0.1.0"
 
-__all__ = ["Backend", "Call", "Case", "Layer", "Numerics", "Unsupported", "Verdict"]
+__all__ = ["Backend", "Call", "Case", "Layer", "Numerics", "Unsupported", "Updated", "Verdict"]

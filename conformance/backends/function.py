@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from conformance.model.case import Call, Unsupported
+from conformance.model.case import Call, Unsupported, Updated
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,7 +85,7 @@ class FunctionBackend:
     def get(self, native: Any) -> np.ndarray:
         """Native to host, exact, a fresh array."""
         kind = np.asarray(native).dtype.kind
-        wide = {"f": np.float64, "c": np.complex128}.get(kind, np.int64)
+        wide = {"f": np.float64, "c": np.complex128, "b": np.bool_}.get(kind, np.int64)
         return np.array(native, dtype=wide)
 
     def dtype(self, native: Any) -> str:
@@ -145,6 +145,7 @@ class FunctionLayer:
         if "call" in self._names:
             self._arguments["call"] = call
         self._state: dict[str, Any] = {}
+        self.updated: dict[str, Any] = {}
         self.load(call.state, call.layouts)
 
     def _known(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,12 +161,17 @@ class FunctionLayer:
 
     def put(self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None) -> Any:
         """Host to native on the call's device."""
-        named = "int64" if array.dtype.kind == "i" else self._call.dtype
+        named = {"i": "int64", "b": "bool"}.get(array.dtype.kind, self._call.dtype)
         return self._backend.put(array, layout, dtype or named, self._call.device)
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """Run the function, and wait for its outputs."""
         outputs = self._run(self._state, inputs, keywords)
+        if isinstance(outputs, Updated):
+            # State of the layer, or what a function makes of its inputs.
+            self._state |= {k: x for k, x in outputs.state.items() if k in self._state}
+            self.updated = dict(outputs.state)
+            outputs = outputs.outputs
         self._backend.wait(outputs)
         return outputs
 
@@ -204,7 +210,9 @@ class DifferentiableLayer(FunctionLayer):
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Gradients of Σ⟨output, cotangent⟩ with respect to the inputs and the state."""
         places = [
-            k for k, x in enumerate(inputs) if x is not None and not self.dtype(x).startswith("int")
+            k
+            for k, x in enumerate(inputs)
+            if x is not None and not self.dtype(x).startswith(("int", "bool"))
         ]
         names = list(self._state)
 
@@ -214,6 +222,7 @@ class DifferentiableLayer(FunctionLayer):
                 given[k] = primal
             state = dict(zip(names, primals[len(places) :], strict=True))
             result = self._run(state, given, keywords)
+            result = result.outputs if isinstance(result, Updated) else result
             outputs = result if isinstance(result, tuple) else (result,)
             return tuple(y for y, c in zip(outputs, cotangents, strict=True) if c is not None)
 

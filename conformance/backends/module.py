@@ -123,7 +123,7 @@ class ModuleBackend:
         cls = getattr(self.nn, call.layer, None)
         if cls is None:
             raise Unsupported(f"layer {call.layer}")
-        module = _construct(cls, call)
+        module = _construct(cls, call, _constructor_tensors(call))
         layer = ModuleLayer(call, module, module)
         layer.train(call.training)
         if call.state:
@@ -132,8 +132,21 @@ class ModuleBackend:
         return layer
 
 
-def _construct(cls: Callable[..., Any], call: Call) -> torch.nn.Module:
-    arguments = dict(call.arguments)
+def _constructor_tensors(call: Call) -> dict[str, torch.Tensor]:
+    """Tensors of the state that the constructor takes: class weights."""
+    # Loaded here: importing the backends loads no strategies.
+    from conformance.layers import CATALOGUE
+
+    row = CATALOGUE.get(call.layer)
+    names = () if row is None else row.constructor_tensors
+    like = {"dtype": getattr(torch, call.dtype), "device": call.device}
+    return {k: torch.tensor(x, **like) for k, x in call.state.items() if k in names}
+
+
+def _construct(
+    cls: Callable[..., Any], call: Call, tensors: Mapping[str, torch.Tensor]
+) -> torch.nn.Module:
+    arguments = {**call.arguments, **tensors}
     extra = arguments.pop("*", ())
     placed = {"device": torch.device(call.device), "dtype": getattr(torch, call.dtype)}
     with _missing_kernels_declined():
@@ -196,7 +209,7 @@ class ModuleLayer:
         self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None
     ) -> torch.Tensor:
         """Host to tensor, never sharing memory with the host's array."""
-        named = torch.int64 if array.dtype.kind == "i" else self._dtype
+        named = {"i": torch.int64, "b": torch.bool}.get(array.dtype.kind, self._dtype)
         wanted = getattr(torch, dtype) if dtype else named
         tensor = torch.tensor(array, dtype=wanted, device=self._device)
         if layout == "contiguous":
@@ -217,7 +230,8 @@ class ModuleLayer:
     def _forward(self, *inputs: Any, **keywords: Any) -> Any:
         with _missing_kernels_declined():
             if self.module is None:
-                return self.function(*inputs, **self._call.arguments, **keywords)
+                inputs, named = self._placed(inputs)
+                return self.function(*inputs, **self._call.arguments, **named, **keywords)
             if not self._states:
                 return self.function(*_trimmed(inputs), **keywords)
             if "lengths" in keywords and self._device.type == "meta":
@@ -226,6 +240,15 @@ class ModuleLayer:
             return torch_sequences.call(
                 self.function, self._states, batch_first, *inputs, **keywords
             )
+
+    def _placed(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """A function's tensors: those by place, and those that an argument stands before."""
+        row = self._row
+        if row is None or not any(x.by_name for x in row.inputs):
+            return inputs, {}
+        pairs = list(zip(row.inputs, inputs, strict=False))
+        by_name = {x.name: native for x, native in pairs if x.by_name and native is not None}
+        return tuple(native for x, native in pairs if not x.by_name), by_name
 
     def get(self, native: Any) -> np.ndarray:
         """Tensor to host as float64, complex128 or int64."""
@@ -238,20 +261,33 @@ class ModuleLayer:
             wide = torch.complex128
         else:
             wide = torch.float64 if tensor.is_floating_point() else torch.int64
+        if tensor.dtype == torch.bool:
+            return np.array(tensor)
         array = tensor.to(wide).resolve_conj().resolve_neg().numpy()
         return np.array(array) if tensor.dtype == wide else array  # else it is a copy as it is
 
     def forward_grad(self, *inputs: Any, **keywords: Any) -> Any:
         """The outputs as computed while gradients are recorded."""
         with torch.enable_grad():
-            return self._forward(*_recording(inputs), **keywords)
+            return self._forward(*self._recording(inputs), **keywords)
+
+    def _recording(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        """Leaves of their own that record gradients where there are any; one object is one leaf."""
+        found: dict[int, Any] = {}
+        for place, x in enumerate(inputs):
+            if x is not None and id(x) not in found:
+                row = self._row
+                has = row is None or place >= len(row.inputs) or row.inputs[place].differentiable
+                recorded = has and (x.is_floating_point() or x.is_complex())
+                found[id(x)] = x.detach().requires_grad_(recorded)
+        return tuple(None if x is None else found[id(x)] for x in inputs)
 
     def vjp(
         self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Gradients of Σ⟨output, cotangent⟩ with respect to the inputs and the parameters."""
         with torch.enable_grad():
-            leaves = _recording(inputs)
+            leaves = self._recording(inputs)
             result = self._forward(*leaves, **keywords)
             outputs = result if isinstance(result, tuple) else (result,)
             kept = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if c is not None]
@@ -349,14 +385,6 @@ class ModuleLayer:
             return float(start.elapsed_time(end)) / 1000
 
         return stop
-
-
-def _recording(inputs: Sequence[Any]) -> tuple[Any, ...]:
-    """Leaves of their own that record gradients; integers have none."""
-    return tuple(
-        None if x is None else x.detach().requires_grad_(x.is_floating_point() or x.is_complex())
-        for x in inputs
-    )
 
 
 def _gradients(kept: Sequence[tuple[Any, Any]], wanted: Sequence[Any]) -> dict[int, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.checks.values import compare
@@ -39,9 +40,7 @@ def check(trial: Trial) -> Evidence:
     inputs, parameters = expected(trial, cotangents)
     evidence = Evidence()
     for again in ("", "of a second call"):
-        natives = [
-            None if c is None else trial.step("put", trial.layer.put, c.copy()) for c in cotangents
-        ]
+        natives = _put(trial, cotangents)
         result = trial.step("vjp", vjp, trial.natives, natives, **trial.case.keywords)
         evidence += held(trial, result, inputs, parameters, again)
     if trial.row.lazy and hasattr(trial.layer, "load"):
@@ -64,7 +63,7 @@ def _materialised(
     trial.step("the first call", layer, *new.natives, **new.case.keywords)
     state = {name: array.copy() for name, array in call.state.items()}
     trial.step("load", layer.load, state, {})  # type: ignore[attr-defined]
-    natives = [None if c is None else trial.step("put", layer.put, c.copy()) for c in cotangents]
+    natives = _put(new, cotangents)
     vjp = layer.vjp  # type: ignore[attr-defined]
     result = trial.step("vjp", vjp, new.natives, natives, **new.case.keywords)
     return held(new, result, inputs, parameters, "after a first call without a state")
@@ -105,12 +104,22 @@ def held(
     return evidence
 
 
+def _put(trial: Trial, cotangents: Sequence[np.ndarray | None]) -> list[Any]:
+    """Cotangents on the device, one for each output; absent outputs have none."""
+    given = iter(cotangents)
+    shapes = trial.row.output_shapes(trial.case)
+    aligned = [None if shape is None else next(given) for shape in shapes]
+    return [None if c is None else trial.step("put", trial.layer.put, c.copy()) for c in aligned]
+
+
 def _cotangents(trial: Trial) -> list[np.ndarray | None]:
     """Random cotangents in the case's own regime; of several outputs some may be left out."""
     generator = np.random.default_rng((trial.case.seed, 1))
     call = trial.case.call
     whole = trial.case.labels.get("regime") in _EXACT
-    left_out = _left_out(len(trial.shapes), generator)
+    places = [k for k, output in enumerate(trial.present) if output.differentiable]
+    left_out = {places[k] for k in _left_out(len(places), generator)}
+    left_out |= set(range(len(trial.shapes))) - set(places)
     cotangents: list[np.ndarray | None] = []
     for index, shape in enumerate(trial.shapes):
         parts = 2 if call.dtype.startswith("complex") else 1
@@ -127,7 +136,7 @@ def _cotangents(trial: Trial) -> list[np.ndarray | None]:
 
 def _left_out(count: int, generator: np.random.Generator) -> set[int]:
     """None of so many outputs, one, or all but one."""
-    if count == 1:
+    if count < 2:
         return set()
     alone = {k: set(range(count)) - {k} for k in range(count)}
     ways: list[set[int]] = [set(), *({k} for k in range(count))]
@@ -140,20 +149,48 @@ def expected(
 ) -> tuple[list[Rounded | None], dict[str, Rounded]]:
     """Gradients of the inputs (None: left out or integers) and of the state."""
     precision = trial.precision
-    inputs = [
-        None if x is None else exactly(x, precision) if x.dtype.kind == "i" else leaf(x, precision)
-        for x in trial.case.inputs
-    ]
-    state = {name: leaf(x, precision) for name, x in trial.case.call.state.items()}
+    inputs = _leaves(trial)
+    parameters = trial.row.parameters(trial.case)
+    state = {
+        name: leaf(x, precision) if name in parameters else exactly(x, precision)
+        for name, x in trial.case.call.state.items()
+    }
     outputs = trial.evaluate(state, inputs)
     leaves = [x for x in (*inputs, *state.values()) if x is not None and x.node is not None]
+    leaves = list({id(x): x for x in leaves}.values())
     pulled = [None if c is None else exactly(c, precision) for c in cotangents]
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = dict(zip(map(id, leaves), pull_back(outputs, pulled, leaves), strict=True))
+    found = _pulled(outputs, pulled, leaves)
     return (
         [None if x is None else found.get(id(x)) for x in inputs],
-        {name: found[id(x)] for name, x in state.items()},
+        {name: found[id(state[name])] for name in parameters},
     )
+
+
+def _leaves(trial: Trial) -> list[Rounded | None]:
+    """The inputs, recorded where they have a gradient; an object given twice is one leaf."""
+    precision, found = trial.precision, dict[int, Rounded]()
+    for place, x in zip(trial.row.inputs, trial.case.inputs, strict=False):
+        if x is not None and id(x) not in found:
+            recorded = place.differentiable and x.dtype.kind in "fc"
+            found[id(x)] = leaf(x, precision) if recorded else exactly(x, precision)
+    return [None if x is None else found[id(x)] for x in trial.case.inputs]
+
+
+def _pulled(
+    outputs: Sequence[Rounded | Choices],
+    cotangents: Sequence[Rounded | None],
+    leaves: Sequence[Rounded],
+) -> dict[int, Any]:
+    """The cotangent of each leaf; where an output has several right values, each one's."""
+    several = max((len(x.alternatives) for x in outputs if isinstance(x, Choices)), default=1)
+    ways = []
+    for k in range(several):
+        chosen = [x.alternatives[k] if isinstance(x, Choices) else x for x in outputs]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            ways.append(pull_back(chosen, cotangents, leaves))
+    if several == 1:
+        return dict(zip(map(id, leaves), ways[0], strict=True))
+    return {id(x): Choices(tuple(way[k] for way in ways)) for k, x in enumerate(leaves)}
 
 
 def _unpacked(result: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
@@ -186,10 +223,7 @@ def _recorded_forward(trial: Trial) -> Evidence:
     if forward is None:
         return Evidence()
     result = trial.step("forward_grad", forward, *trial.natives, **trial.case.keywords)
-    outputs = result if isinstance(result, (tuple, list)) else (result,)
-    if len(outputs) != len(trial.expected):
-        count, wanted_count = len(outputs), len(trial.expected)
-        raise Failure(counted("outputs", count, wanted_count, during="forward_grad"))
+    outputs = trial.unpacked(result)
     evidence = Evidence()
     for name, native, wanted in zip(trial.names, outputs, trial.expected, strict=True):
         evidence += compare(name, trial.get(native), wanted, when="while recording gradients")

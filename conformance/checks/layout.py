@@ -14,7 +14,7 @@ from conformance.failures.facts import own_layouts
 from conformance.layers import CATALOGUE
 from conformance.layers.row import Row
 from conformance.model.case import Case, Unsupported
-from conformance.model.finding import Finding, counted
+from conformance.model.finding import Finding
 from conformance.run.trial import Evidence, Failure, Trial
 from conformance.strategies.layouts import possible
 
@@ -181,10 +181,7 @@ def _run(trial: Trial, case: Case) -> Evidence:
     if recording is None:
         return evidence
     result = laid.step("forward_grad", recording, *laid.natives, **case.keywords)
-    outputs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
-    if len(outputs) != len(laid.shapes):
-        raise Failure(counted("outputs of forward_grad", len(outputs), len(laid.shapes)))
-    return evidence + _compared(laid, outputs, "while recording gradients")
+    return evidence + _compared(laid, laid.unpacked(result), "while recording gradients")
 
 
 def _compared(laid: Trial, outputs: tuple[Any, ...], when: str) -> Evidence:

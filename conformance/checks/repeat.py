@@ -122,7 +122,13 @@ def with_other_weights(trial: Trial, layer: Layer | None = None) -> Trial:
     """
     case = _NEGATED.get(trial.case)
     if case is None:
-        state = {name: -array for name, array in trial.case.call.state.items()}
+        first = trial.case.inputs[0]
+        shape = () if first is None else first.shape
+        arguments = trial.case.call.arguments
+        state = {
+            name: other_values(x, signed=not trial.row.kept(name, arguments, shape))
+            for name, x in trial.case.call.state.items()
+        }
         case = replace(trial.case, call=replace(trial.case.call, state=state))
         _NEGATED[trial.case] = case
     other = sibling(trial, layer, state=case.call.state)
@@ -191,7 +197,8 @@ class _Answer:
     def __init__(self, trial: Trial, tally: Tally, call: Trial, natives: tuple[Any, ...]) -> None:
         call.natives = natives
         self._trial, self._tally, self._call = trial, tally, call
-        self._exact = trial.case.call.device == "cpu"
+        call_ = trial.case.call
+        self._exact = call_.device == "cpu" and not trial.row.traits.random(call_)
         self._arrays = dict(zip(call.names, call.arrays, strict=True))
         self._held: list[tuple[Any, ...]] = [call.outputs]
 
@@ -233,14 +240,19 @@ class _Guard:
         self._inputs, self._state = self._read(), state_of(trial, trial.layer)
 
     def _read(self) -> dict[str, np.ndarray]:
-        named = zip(self._trial.row.input_names, self._trial.natives, strict=False)
-        return {name: self._trial.get(x) for name, x in named if x is not None}
+        named = zip(self._trial.row.inputs, self._trial.natives, strict=False)
+        return {
+            place.name: self._trial.get(x)
+            for place, x in named
+            if x is not None and not place.updated
+        }
 
     def untouched(self, when: str) -> None:
         """Everything is as it was before the first call."""
         self._tally.same(f"inputs {when}", self._read(), self._inputs)
+        call = self._trial.case.call
         state = state_of(self._trial, self._trial.layer)
-        if self._state and state is not None:
+        if self._state and state is not None and not self._trial.row.traits.updates(call):
             self._tally.same(f"state {when}", state, self._state)
         if self.keywords:
             about = Finding("attribute", "keywords", when)
@@ -252,8 +264,22 @@ def _varied(trial: Trial) -> tuple[str, tuple[np.ndarray | None, ...]]:
     inputs = [None if x is None else x.copy() for x in trial.case.inputs]
     given = [k for k, x in enumerate(inputs) if x is not None]
     index = given[trial.case.seed % len(given)]
-    inputs[index] = -trial.case.inputs[index]  # type: ignore[operator]
+    chosen = trial.case.inputs[index]
+    assert chosen is not None
+    inputs[index] = other_values(chosen, signed=trial.row.inputs[index].signed)
     return trial.row.input_names[index], tuple(inputs)
+
+
+def other_values(x: np.ndarray, *, signed: bool) -> np.ndarray:
+    """Other numbers that are as exact: every sign changed, or else the elements in another order.
+
+    Args:
+        x: the numbers.
+        signed: whether a sign may be changed.
+    """
+    if signed and x.dtype.kind in "fc":
+        return np.asarray(-x)
+    return np.asarray(x.reshape(-1)[::-1].reshape(x.shape))
 
 
 def _of_another_form(trial: Trial, varied: Trial) -> Trial | None:
@@ -294,14 +320,14 @@ def _two_batches(trial: Trial, varied: Trial) -> tuple[np.ndarray | None, ...] |
             inputs.append(x)
         else:
             return None
-    return tuple(inputs) if trial.row.batch_axis(trial.case, 0) is not None else None
+    apart = all(output.batch_axis(trial.case) is not None for output in trial.present)
+    return tuple(inputs) if apart and trial.row.batch_axis(trial.case, 0) is not None else None
 
 
 def _both(trial: Trial, varied: Trial) -> tuple[Rounded, ...]:
     """The oracle's answers to two batches: no row depends on another."""
     joined = []
-    outputs = trial.row.outputs[: len(trial.shapes)]
-    for output, one, two in zip(outputs, trial.expected, varied.expected, strict=True):
+    for output, one, two in zip(trial.present, trial.expected, varied.expected, strict=True):
         axis = output.batch_axis(trial.case)
         assert axis is not None
         joined.append(join([one, two], axis))
@@ -311,7 +337,7 @@ def _both(trial: Trial, varied: Trial) -> tuple[Rounded, ...]:
 def _recorded(trial: Trial, tally: Tally) -> None:
     """While gradients are recorded the same call gives the same, too."""
     layer = trial.layer
-    real = all(x is None or x.dtype.kind != "i" for x in trial.case.inputs)
+    real = any(x is not None and x.dtype.kind in "fc" for x in trial.case.inputs)
     if not hasattr(layer, "forward_grad") or not real:
         return
     for _ in range(2):
@@ -322,5 +348,5 @@ def _recorded(trial: Trial, tally: Tally) -> None:
             )
         except Unsupported:
             return
-        call.outputs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
+        call.outputs = call.unpacked(result)
         tally.within("with gradients recorded", call, like=trial)

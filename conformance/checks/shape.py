@@ -21,8 +21,8 @@ def check(trial: Trial) -> Evidence:
     """
     compared = 1  # the number of outputs
     outputs = zip(trial.names, trial.outputs, trial.shapes, strict=True)
-    for index, (name, native, shape) in enumerate(outputs):
-        dtype = trial.row.dtype(trial.case, index)
+    for place, (name, native, shape) in zip(trial.present, outputs, strict=True):
+        dtype = trial.case.call.dtype if place.dtype is None else place.dtype(trial.case)
         compared += _same("shape", name, _shape(trial, native), shape)
         compared += _same("dtype", name, trial.step("dtype", trial.layer.dtype, native), dtype)
         device = getattr(trial.layer, "device", None)

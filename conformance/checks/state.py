@@ -232,7 +232,7 @@ def _loaded_at_build(trial: Trial, tally: Tally) -> None:
     if hasattr(layer, "state"):
         tally.same("state() after build", state_of(trial, layer) or {}, state)
     tally.within("with the state given to build", sibling(trial, layer), like=trial)
-    if hasattr(layer, "state"):
+    if hasattr(layer, "state") and not trial.row.traits.updates(trial.case.call):
         tally.same("state() after a call", state_of(trial, layer) or {}, state)
 
 
@@ -264,19 +264,28 @@ def _loaded_later(trial: Trial, tally: Tally) -> None:
 
 
 def _modes(trial: Trial, tally: Tally) -> None:
-    """Train mode changes nothing but dropout between layers; eval mode has none."""
-    new = sibling(trial)
+    """Train mode changes what the row says that it does; eval mode has none of it."""
+    new = sibling(trial, training=False)
     if not hasattr(new.layer, "train"):
         return
     trial.step("train", new.layer.train, True)
-    if not trial.row.traits.random(replace(trial.case.call, training=True)):
+    traits = trial.row.traits
+    differ = traits.modes or traits.random(replace(trial.case.call, training=True))
+    if not differ:
         tally.within("in train mode", sibling(trial, new.layer), like=trial)
         tally.within("built in train mode", sibling(trial, training=True), like=trial)
+    elif traits.modes:
+        tally.within("in train mode", sibling(trial, new.layer, training=True))
     else:
         trial.step("call", new.layer, *new.natives, **new.case.keywords)
     _mode(trial, tally, new.layer, True)
     trial.step("train", new.layer.train, False)
-    tally.within("in eval mode after train mode", sibling(trial, new.layer), like=trial)
+    now = state_of(trial, new.layer) if differ else None
+    if now is not None:
+        after = sibling(trial, new.layer, training=False, state=now)
+        tally.within("in eval mode after train mode", after)
+    elif not differ or not trial.case.call.training:
+        tally.within("in eval mode after train mode", sibling(trial, new.layer), like=trial)
     _mode(trial, tally, new.layer, False)
 
 

@@ -11,6 +11,7 @@ from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.exactness import every, some
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks.steps import forced
+from conformance.model.case import Unsupported
 from conformance.model.describe import array_text, number_text
 from conformance.model.finding import Finding, differs, number
 from conformance.run.trial import Evidence, Failure, Trial
@@ -48,7 +49,24 @@ def whole(trial: Trial) -> Evidence:
     evidence = Evidence()
     for name, got, expected in zip(trial.names, trial.arrays, trial.expected, strict=True):
         evidence += compare(name, got, expected)
+    for name, expected in trial.after.state.items():
+        evidence += compare(name, _after(trial, name), expected, when="after the call")
     return evidence
+
+
+def _after(trial: Trial, name: str) -> np.ndarray:
+    """A tensor that the call changed: of the layer's state, or an input that it wrote into."""
+    told = getattr(trial.layer, "updated", None) or {}
+    if name in told:
+        return trial.get(told[name])
+    if name in trial.row.input_names:
+        return trial.get(trial.natives[trial.row.input_names.index(name)])
+    if not hasattr(trial.layer, "state"):
+        raise Unsupported("state not offered")
+    state = trial.step("state", trial.layer.state)
+    if name not in state:
+        raise Failure(differs("names", "state() after the call", sorted(state), name))
+    return trial.get(state[name])
 
 
 def compare(

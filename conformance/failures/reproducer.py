@@ -91,8 +91,8 @@ def _literal(array: np.ndarray) -> str:
 def _tensor(array: np.ndarray | None) -> str:
     if array is None:
         return "None"
-    integer = ", dtype=torch.int64" if array.dtype.kind == "i" else ""
-    return f"tensor({_literal(array)}, {array.shape}{integer})"
+    kind = {"i": ", dtype=torch.int64", "b": ", dtype=torch.bool"}.get(array.dtype.kind, "")
+    return f"tensor({_literal(array)}, {array.shape}{kind})"
 
 
 def _inputs(trial: Trial) -> list[str]:

@@ -165,4 +165,5 @@ def _valid(row: Row, case: Case) -> bool:
         smallest = min(max(pair) for pair in limits)
         if max(sizes_of(arguments["output_padding"])) >= smallest:
             return False
-    return all(length > 0 for length in row.output_shapes(case)[0][-row.dims :])
+    (output,) = row.output_shapes(case)
+    return output is not None and all(length > 0 for length in output[-row.dims :])

@@ -139,7 +139,7 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     arrays = {k: resized(state.get(k, source), s) for k, s in wanted.items()}
     given = row.shapes(tuple(shape), **arguments)[-len(inputs[1:]) :] if inputs[1:] else ()
     pairs = zip(inputs[1:], given, strict=True)
-    inputs[1:] = [None if x is None else resized(x, s) for x, s in pairs]
+    inputs[1:] = [None if x is None or s is None else resized(x, s) for x, s in pairs]
     layouts = {k: v for k, v in case.call.layouts.items() if k in arrays}
     call = replace(case.call, arguments=arguments, state=arrays, layouts=layouts)
     return replace(case, call=call, inputs=tuple(inputs))

@@ -62,10 +62,14 @@ class Input:
     Args:
         name: torch's.
         role: `"data"`, `"hidden"` (a recurrent state), `"weight"`, `"bias"`, `"index"`, `"target"`,
-            `"mask"`.
+            `"mask"`, `"statistic"` (a running mean or variance).
         optional: it may be left out.
         batch_axis: case → the axis that counts the batch; None where the case has none.
         differentiable: it has a gradient, where its dtype can have one.
+        by_name: torch's function takes it by name: an argument that is no tensor stands before it.
+        signed: any number may stand in place of any of its elements; otherwise its elements may
+            change places at most (indices, probabilities, variances).
+        updated: the call may write into it.
     """
 
     name: str
@@ -73,6 +77,9 @@ class Input:
     optional: bool = False
     batch_axis: Callable[[Case], int | None] = _no_axis
     differentiable: bool = True
+    by_name: bool = False
+    signed: bool = True
+    updated: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,11 +90,13 @@ class Output:
         name: for messages.
         batch_axis: as of an input.
         dtype: case → torch's name of its dtype; None = the call's dtype.
+        differentiable: it depends on inputs or state in a way that has a gradient.
     """
 
     name: str
     batch_axis: Callable[[Case], int | None] = _no_axis
     dtype: Callable[[Case], str] | None = None
+    differentiable: bool = True
 
 
 def _never(call: Call) -> bool:
@@ -110,6 +119,8 @@ class Traits:
         adds_bias: a bias is added to a stored product where the tensors lie inconveniently.
         states: number of hidden states that torch takes, and returns, as one argument.
         random: call → whether it draws random numbers.
+        modes: train mode and eval mode differ: the oracle takes `training`.
+        updates: call → whether it changes the layer's state: the oracle returns `Updated`.
         every_weight_counts: case → whether each output has a product with each of its weights,
             whatever the algorithm.
     """
@@ -121,6 +132,8 @@ class Traits:
     adds_bias: bool = False
     states: int = 0
     random: Callable[[Call], bool] = _never
+    modes: bool = False
+    updates: Callable[[Call], bool] = _never
     every_weight_counts: Callable[[Case], bool] = _always
 
 
@@ -147,8 +160,10 @@ class Row:
         family: layers that share their mathematics, and one file name: `"convolution"`.
         arguments, inputs, outputs: in torch's order.
         cases: dtype → strategy of valid cases.
-        values: the oracle, `(state, *inputs, **arguments)` → one `Rounded` or a tuple.
-        shapes: the shape oracle, `(*input shapes, **arguments)` → a tuple of shapes.
+        values: the oracle, `(state, *inputs, **arguments)` → one output or a tuple: each a
+            `Rounded`, `Choices`, or None where the documentation says None; or `Updated`.
+        shapes: the shape oracle, `(*input shapes, **arguments)` → a tuple of shapes; None for an
+            absent output.
         formula: what the documentation says that it computes, line by line.
         eager: the class that a lazy layer is after its first call; None of any other layer.
         dims: number of spatial dimensions, which stand last in the input's shape.
@@ -160,6 +175,8 @@ class Row:
         stepwise: case → whether the outputs show the states between the steps.
         state: (arguments, shape of the first input) → the tensors of its state, in the order of
             its state_dict.
+        constructor_tensors: state tensors that the constructor takes, there where the call has them.
+        state_roles: roles of state tensors whose names do not tell a weight from a bias.
         inferred: shape of the first input → what a lazy layer reads from it.
         propagation: how NaN and infinities travel to the outputs.
         traits: see `Traits`.
@@ -184,7 +201,7 @@ class Row:
     outputs: tuple[Output, ...]
     cases: Callable[[str], SearchStrategy[Case]]
     values: Callable[..., Any]
-    shapes: Callable[..., tuple[Shape, ...]]
+    shapes: Callable[..., tuple[Shape | None, ...]]
     formula: tuple[str, ...]
     eager: str | None = None
     dims: int = 0
@@ -194,6 +211,8 @@ class Row:
     steps: Callable[..., Any] | None = None
     stepwise: Callable[[Case], bool] = _always
     state: Callable[[Arguments, Shape], tuple[StateTensor, ...]] = stateless
+    constructor_tensors: tuple[str, ...] = ()
+    state_roles: Mapping[str, str] = field(default_factory=dict)
     inferred: Callable[[Shape], Arguments] = nothing_inferred
     propagation: Propagation = sums
     traits: Traits = Traits()
@@ -261,8 +280,8 @@ class Row:
         found = next((x.role for x in self.inputs if x.name == name), None)
         if found is not None:
             return found
-        # Names of state tensors differ by layer and direction; their first word does not.
-        return "bias" if name.startswith("bias") else "weight"
+        # Names of state tensors differ by layer and direction; the word in them does not.
+        return self.state_roles.get(name, "bias" if "bias" in name else "weight")
 
     def dtype(self, case: Case, index: int = 0) -> str:
         """torch's name of the dtype that an output must have."""
@@ -278,6 +297,20 @@ class Row:
         given = place < len(case.inputs) and case.inputs[place] is not None
         return self.inputs[place].batch_axis(case) if given else None
 
+    def parameters(self, case: Case) -> tuple[str, ...]:
+        """Names of the state tensors of a case that have gradients."""
+        first = case.inputs[0]
+        shape = () if first is None else first.shape
+        arguments = {**case.call.arguments, **self.inferred(shape)}
+        buffers = {x.name for x in self.state(arguments, shape) if x.buffer}
+        return tuple(name for name in case.call.state if name not in buffers)
+
+    def kept(self, name: str, arguments: Arguments, input: Shape) -> bool:
+        """Whether only the places of a state tensor's elements may change, not their values."""
+        given = {**arguments, **self.inferred(input)}
+        found = next((x for x in self.state(given, input) if x.name == name), None)
+        return found is not None and found.constraint != "any"
+
     def written(self, case: Case) -> Arguments:
         """The arguments of a case as the oracles take them: without extra positional ones."""
         given = {k: v for k, v in case.call.arguments.items() if k != "*"}
@@ -292,7 +325,7 @@ class Row:
         """
         return {x.name: x.shape for x in self.state({**arguments, **self.inferred(input)}, input)}
 
-    def output_shapes(self, case: Case) -> tuple[Shape, ...]:
+    def output_shapes(self, case: Case) -> tuple[Shape | None, ...]:
         """Shapes of the outputs by the documentation's formulas."""
         given = [None if x is None else x.shape for x in case.inputs]
         while given and given[-1] is None:

@@ -53,7 +53,7 @@ class StateTensor:
         initial: its initial distribution; None where the documentation promises none.
         buffer: it is a buffer, which has no gradient.
         integer: it holds int64.
-        constraint: values that it may hold: `"any"`, `"positive"`, `"count"`.
+        constraint: values that it may hold: `"any"`, `"positive"` (a variance), `"count"`.
     """
 
     name: str

@@ -56,6 +56,20 @@ class Unsupported(Exception):  # noqa: N818 - the contract's name
 
 
 @dataclass(frozen=True, eq=False)
+class Updated:
+    """The outputs of a call that changes the layer's state, and the state after it.
+
+    Args:
+        outputs: one output, or a tuple of them.
+        state: the tensors that the call changed, under state_dict names; of a function under the
+            names of the inputs that it wrote into.
+    """
+
+    outputs: Any
+    state: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
 class Call:
     """One layer to build, as data.
 

@@ -35,8 +35,8 @@ def case_text(case: Case) -> str:
     for index, array in enumerate(case.inputs):
         name = names[index] if index < len(names) else f"input {index}"
         if array is not None:
-            integer = " int64" if array.dtype.kind == "i" else ""
-            shown.append(f"{name} {array.shape}{integer}")
+            kind = {"i": " int64", "b": " bool"}.get(array.dtype.kind, "")
+            shown.append(f"{name} {array.shape}{kind}")
     shown += [f"{name}={value!r}" for name, value in case.keywords.items()]
     function = row is not None and row.function
     text = call_text(case.call, names[: len(case.inputs)] if function else ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,23 @@ def _rich(value: Any) -> Any:
     return value
 
 
+def _encoded(inputs: Sequence[np.ndarray | None]) -> list[Any]:
+    """Inputs as data; one that is the very object of an earlier one is `{"same": its place}`."""
+    found: list[Any] = []
+    for place, x in enumerate(inputs):
+        first = next((k for k in range(place) if inputs[k] is x), place)
+        found.append(None if x is None else encode_array(x) if first == place else {"same": first})
+    return found
+
+
+def _decoded(inputs: Sequence[Any]) -> tuple[np.ndarray | None, ...]:
+    found: list[np.ndarray | None] = []
+    for x in inputs:
+        again = x is not None and "same" in x
+        found.append(found[x["same"]] if again else None if x is None else decode_array(x))
+    return tuple(found)
+
+
 def encode_case(case: Case) -> dict[str, Any]:
     """A case as JSON data."""
     call = case.call
@@ -66,7 +83,7 @@ def encode_case(case: Case) -> dict[str, Any]:
             "training": call.training,
             "layouts": dict(call.layouts),
         },
-        "inputs": [None if x is None else encode_array(x) for x in case.inputs],
+        "inputs": _encoded(case.inputs),
         "keywords": {k: _plain(v) for k, v in case.keywords.items()},
         "layouts": list(case.layouts),
         "labels": {k: _plain(v) for k, v in case.labels.items()},
@@ -88,7 +105,7 @@ def decode_case(data: Mapping[str, Any]) -> Case:
             training=call["training"],
             layouts=call["layouts"],
         ),
-        inputs=tuple(None if x is None else decode_array(x) for x in data["inputs"]),
+        inputs=_decoded(data["inputs"]),
         keywords={k: _rich(v) for k, v in data["keywords"].items()},
         layouts=tuple(data["layouts"]),
         labels={k: _rich(v) for k, v in data["labels"].items()},

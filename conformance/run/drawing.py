@@ -160,13 +160,24 @@ def varied(case: Case, variant: int) -> Case:
         return case
     generator = np.random.default_rng((case.seed, variant))
 
-    def moved(array: np.ndarray) -> np.ndarray:
+    row, first = CATALOGUE[case.call.layer], case.inputs[0]
+    shape = () if first is None else first.shape
+
+    def moved(array: np.ndarray, signed: bool) -> np.ndarray:
         places = generator.permutation(array.size).reshape(array.shape)
         signs = generator.integers(0, 2, array.shape) * 2 - 1
-        return np.asarray(array.reshape(-1)[places] * signs, dtype=array.dtype)
+        there = array.reshape(-1)[places]
+        return np.asarray(there * signs if signed and array.dtype.kind in "fc" else there)
 
-    state = {name: moved(array) for name, array in case.call.state.items()}
-    inputs = tuple(None if x is None else moved(x) for x in case.inputs)
+    state = {
+        name: moved(array, not row.kept(name, case.call.arguments, shape))
+        for name, array in case.call.state.items()
+    }
+    found: dict[int, np.ndarray] = {}
+    for place, x in zip(row.inputs, case.inputs, strict=False):
+        if x is not None and id(x) not in found:
+            found[id(x)] = moved(x, place.signed)
+    inputs = tuple(None if x is None else found[id(x)] for x in case.inputs)
     return replace(case, call=replace(case.call, state=state), inputs=inputs)
 
 

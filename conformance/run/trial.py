@@ -11,11 +11,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.layers import CATALOGUE
-from conformance.layers.row import Row
-from conformance.model.case import Case, Numerics, Unsupported
+from conformance.layers.row import Output, Row
+from conformance.model.case import Case, Numerics, Unsupported, Updated
 from conformance.model.describe import case_text, written
 from conformance.model.finding import KINDS, Finding, counted, differs, raised, returned
 from conformance.model.finding_text import text
@@ -23,6 +24,8 @@ from conformance.model.lazy import lazy
 from conformance.model.protocols import Backend, Layer
 
 T = TypeVar("T")
+# What is expected of an output: a value with a bound, or several of them.
+Expected = Rounded | Choices
 # Answers of the oracle that are kept whatever their size: those of an item at the standard profile,
 # and to other weights; with more examples, the large ones beyond are computed again.
 KEPT = 400
@@ -30,7 +33,7 @@ KEPT = 400
 SMALL = 8192
 # Steps that compute.
 CALLS = ("call", "the first call", "forward_grad", "vjp")
-_EXPECTED: WeakKeyDictionary[Case, tuple[Precision, tuple[Rounded, ...]]] = WeakKeyDictionary()
+_EXPECTED: WeakKeyDictionary[Case, tuple[Precision, Updated]] = WeakKeyDictionary()
 
 
 class Failure(Exception):  # noqa: N818 - what a check finds is no error of the suite
@@ -147,20 +150,42 @@ class Trial:
     @lazy
     def natives(self) -> tuple[Any, ...]:
         """The inputs on the device; the backend gets copies and cannot harm the case."""
-        layouts = self.case.layouts + ("contiguous",) * len(self.case.inputs)
-        return tuple(
-            None if array is None else self.step("put", self.layer.put, array.copy(), layout)
-            for array, layout in zip(self.case.inputs, layouts, strict=False)
-        )
+        inputs = self.case.inputs
+        layouts = self.case.layouts + ("contiguous",) * len(inputs)
+        found: list[Any] = []
+        for place, (array, layout) in enumerate(zip(inputs, layouts, strict=False)):
+            # What torch is given twice as one object, the backend gets twice as one native.
+            first = next(k for k in range(place + 1) if inputs[k] is array)
+            if array is None or first < place:
+                found.append(None if array is None else found[first])
+            else:
+                found.append(self.step("put", self.layer.put, array.copy(), layout))
+        return tuple(found)
 
     @lazy
     def outputs(self) -> tuple[Any, ...]:
         """The native outputs."""
-        result = self.step("call", self.layer, *self.natives, **self.case.keywords)
+        return self.unpacked(self.step("call", self.layer, *self.natives, **self.case.keywords))
+
+    def unpacked(self, result: Any) -> tuple[Any, ...]:
+        """The outputs that a call returned, without those that the documentation says are absent.
+
+        Args:
+            result: one native or several.
+
+        Raises:
+            Failure: if there are too many or too few, or one is absent that must be there.
+        """
         outputs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
-        if len(outputs) != len(self.shapes):
-            raise Failure(counted("outputs", len(outputs), len(self.shapes)))
-        return outputs
+        documented = self.row.output_shapes(self.case)
+        if len(outputs) != len(documented):
+            raise Failure(counted("outputs", len(outputs), len(documented)))
+        for output, native, shape in zip(self.row.outputs, outputs, documented, strict=False):
+            if (native is None) is not (shape is None):
+                got = "None" if native is None else "a tensor"
+                wanted = "None" if shape is None else f"a tensor of shape {shape}"
+                raise Failure(differs("presence", output.name, got, wanted))
+        return tuple(native for native in outputs if native is not None)
 
     def get(self, native: Any) -> np.ndarray:
         """A native on the host, as float64, complex128 or int64."""
@@ -183,8 +208,14 @@ class Trial:
 
     @lazy
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The outputs' shapes by the documentation's formulas."""
-        return self.row.output_shapes(self.case)
+        """Shapes by the documentation's formulas of the outputs that are there."""
+        return tuple(shape for shape in self.row.output_shapes(self.case) if shape is not None)
+
+    @lazy
+    def present(self) -> tuple[Output, ...]:
+        """The outputs that are there."""
+        pairs = zip(self.row.outputs, self.row.output_shapes(self.case), strict=False)
+        return tuple(output for output, shape in pairs if shape is not None)
 
     @lazy
     def precision(self) -> Precision:
@@ -192,39 +223,64 @@ class Trial:
         return Precision.of(self.case.call.dtype, self.numerics)
 
     @lazy
-    def expected(self) -> tuple[Rounded, ...]:
-        """The outputs' values and bounds by the oracle, computed once for all checks."""
+    def after(self) -> Updated:
+        """The outputs' and the changed state's values and bounds, computed once for all checks."""
         precision = self.precision
         kept = _EXPECTED.get(self.case)
         if kept is None or kept[0] != precision:
-            kept = precision, tuple(x.lean for x in self._evaluated(precision))
-            if len(_EXPECTED) < KEPT or sum(2 * x.value.nbytes for x in kept[1]) <= SMALL:
+            kept = precision, self._evaluated(precision)
+            if len(_EXPECTED) < KEPT or _bytes(kept[1]) <= SMALL:
                 _EXPECTED[self.case] = kept
         return kept[1]
 
-    def _evaluated(self, precision: Precision) -> tuple[Rounded, ...]:
+    @property
+    def expected(self) -> tuple[Any, ...]:
+        """Values and bounds by the oracle of the outputs that are there."""
+        return tuple(self.after.outputs)
+
+    @expected.setter
+    def expected(self, outputs: tuple[Any, ...]) -> None:
+        self.after = Updated(outputs, {})
+
+    def _evaluated(self, precision: Precision) -> Updated:
         inputs = [None if x is None else exactly(x, precision) for x in self.case.inputs]
         state = {name: exactly(x, precision) for name, x in self.case.call.state.items()}
-        return self.evaluate(state, inputs)
+        found = self.answered(state, inputs)
+        changed = {name: lean(x) for name, x in found.state.items()}
+        return Updated(tuple(map(lean, found.outputs)), changed)
 
     def evaluate(
         self, state: Mapping[str, Rounded], inputs: Sequence[Rounded | None]
-    ) -> tuple[Rounded, ...]:
-        """The oracle on given operands.
+    ) -> tuple[Any, ...]:
+        """The outputs by the oracle on given operands.
 
         Args:
             state: under state_dict names.
             inputs: in torch's order.
         """
+        return tuple(self.answered(state, inputs).outputs)
+
+    def answered(self, state: Mapping[str, Rounded], inputs: Sequence[Rounded | None]) -> Updated:
+        """The outputs, and what the call makes of the state, by the oracle on given operands.
+
+        Args:
+            state: under state_dict names.
+            inputs: in torch's order.
+        """
+        mode = {"training": self.case.call.training} if self.row.traits.modes else {}
         # Values on the edge of the range overflow on purpose.
-        with np.errstate(over="ignore", invalid="ignore"):
-            result = self.row.values(state, *inputs, **self.row.written(self.case))
-        return result if isinstance(result, tuple) else (result,)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            result = self.row.values(state, *inputs, **self.row.written(self.case), **mode)
+        changed: Mapping[str, Any] = {}
+        if isinstance(result, Updated):
+            result, changed = result.outputs, result.state
+        outputs = result if isinstance(result, tuple) else (result,)
+        return Updated(tuple(x for x in outputs if x is not None), changed)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the outputs for messages."""
-        return tuple(output.name for output in self.row.outputs[: len(self.shapes)])
+        return tuple(output.name for output in self.present)
 
     @lazy
     def answer(self) -> tuple[np.ndarray, ...]:
@@ -254,6 +310,22 @@ class Trial:
     def text(self) -> str:
         """The call in one line."""
         return case_text(self.case)
+
+
+def lean(x: Expected) -> Expected:
+    """An expected value without what only further arithmetic needs."""
+    if isinstance(x, Choices):
+        return Choices(tuple(y.lean for y in x.alternatives))
+    return x.lean
+
+
+def _bytes(kept: Updated) -> int:
+    return sum(_size(x) for x in (*kept.outputs, *kept.state.values()))
+
+
+def _size(x: Rounded | Choices) -> int:
+    several = x.alternatives if isinstance(x, Choices) else (x,)
+    return sum(2 * y.value.nbytes for y in several)
 
 
 def _counted(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:

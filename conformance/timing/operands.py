@@ -57,7 +57,8 @@ class Operands:
     @property
     def outputs(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of the outputs."""
-        return self.row.shapes(*self.workload.inputs, **self.workload.arguments)
+        found = self.row.shapes(*self.workload.inputs, **self.workload.arguments)
+        return tuple(shape for shape in found if shape is not None)
 
     def call(self, generator: np.random.Generator) -> Call:
         """The call with fresh weights."""
