@@ -215,7 +215,7 @@ def test_a_failure_that_ends_the_process_while_it_shrinks_is_a_failure(suite: An
 
 
 WORN = """
-import conformance.engine as engine
+import conformance.run.engine as engine
 from conformance.backends import ModuleBackend
 
 honest, summed_up = engine.columns, []
