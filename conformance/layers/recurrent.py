@@ -107,7 +107,7 @@ def _several_steps(case: Case) -> bool:
         return False
     first = case.inputs[0]
     assert first is not None
-    return first.shape[0 if first.ndim == 2 or _time_first(case, 0) else 1] != 1
+    return bool(first.shape[0 if first.ndim == 2 or _time_first(case, 0) else 1] != 1)
 
 
 def _drops(call: Call) -> bool:

@@ -175,7 +175,7 @@ class Row:
         stepwise: case → whether the outputs show the states between the steps.
         state: (arguments, shape of the first input) → the tensors of its state, in the order of
             its state_dict.
-        constructor_tensors: state tensors that the constructor takes, there where the call has them.
+        constructor_tensors: state tensors that the constructor takes; the call may have none.
         state_roles: roles of state tensors whose names do not tell a weight from a bias.
         inferred: shape of the first input → what a lazy layer reads from it.
         propagation: how NaN and infinities travel to the outputs.
