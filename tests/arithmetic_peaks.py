@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 import mpmath
 import numpy as np
+from reduction_forms import ORDERS, Stored
 
-from conformance.arithmetic import elementary
+from conformance.arithmetic import elementary, reductions
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import Rounded
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.wide import stored, wide, widened
 from conformance.model.formats import FORMATS, round_to
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -151,11 +153,76 @@ def elementary_ratios(name: str, dtype: str, count: int = 400, seed: int = 0) ->
     return found
 
 
+def _arrays(dtype: str, seed: int) -> Iterator[Array]:
+    """Rows of several lengths, centred, far from 0, and nearly equal."""
+    generator = np.random.default_rng(seed)
+    for n in (2, 5, 8, 33, 64):
+        for offset, scale in ((0.0, 1.0), (16.0, 1.0), (1.0, 0.01), (0.0, 8.0)):
+            yield round_to(offset + scale * generator.standard_normal((100, n)), dtype)
+
+
+def reduction_ratios(name: str, dtype: str, seed: int = 0) -> dict[str, float]:
+    """Error ÷ bound of correct forms, in float32 and stored once where the dtype is of 16 bits.
+
+    Args:
+        name: of `REDUCTIONS`.
+        dtype: torch's name.
+        seed: of the operands.
+    """
+    ours, forms = REDUCTIONS[name]
+    precision, found = Precision.of(dtype), dict[str, float]()
+    work = wide(precision).dtype
+    with np.errstate(all="ignore"):
+        for x in _arrays(dtype, seed):
+            expected = stored(ours(widened(exactly(x, precision))), precision)
+            for form, computed in forms.items():
+                for order in ORDERS:
+                    got = round_to(computed(Stored(work, order), x), dtype)
+                    found[form] = max(found.get(form, 0.0), ratio(got, expected))
+    return found
+
+
+REDUCTIONS: dict[
+    str, tuple[Callable[[Rounded], Rounded], dict[str, Callable[[Stored, Array], Array]]]
+] = {
+    "total": (lambda x: reductions.total(x, 1), {"sum": lambda s, x: s.sum(x)}),
+    "mean": (
+        lambda x: reductions.mean(x, 1),
+        {"quotient": lambda s, x: s.mean(x), "reciprocal": lambda s, x: s.mean(x, reciprocal=True)},
+    ),
+    "variance": (
+        lambda x: reductions.variance(x, 1),
+        {
+            "two passes": lambda s, x: s.two_pass(x, 1.0),
+            "Welford": lambda s, x: s.welford(x, 1.0),
+            "E[x²]-E[x]² (wrong)": lambda s, x: s.one_pass(x, 1.0),
+        },
+    ),
+    "softmax": (
+        lambda x: reductions.softmax(x, 1),
+        {
+            "quotient": lambda s, x: s.softmax(x),
+            "reciprocal": lambda s, x: s.softmax(x, reciprocal=True),
+        },
+    ),
+    "log_softmax": (
+        lambda x: reductions.log_softmax(x, 1),
+        {
+            "(x-m)-log": lambda s, x: s.log_softmax(x),
+            "x-(m+log)": lambda s, x: s.log_softmax(x, together=True),
+        },
+    ),
+}
+
+
 def rows() -> Iterator[tuple[str, str, dict[str, float]]]:
     """(operation, dtype, peaks) of everything."""
     for name in FUNCTIONS:
         for dtype in DTYPES:
             yield name, dtype, elementary_ratios(name, dtype)
+    for name in REDUCTIONS:
+        for dtype in DTYPES:
+            yield name, dtype, reduction_ratios(name, dtype)
 
 
 def main() -> None:

@@ -88,11 +88,10 @@ def expm1(x: Rounded) -> Rounded:
 
 
 def log(x: Rounded) -> Rounded:
-    """log x; an error p of the operand is at most −log(1 − p/x)."""
+    """log x; an error p of the operand is at most −log(1 − p/x), ∞ or NaN from p = x on."""
     given, x = x, _read(x)
     with np.errstate(all="ignore"):
         value, inherited = np.log(x.value), -np.log1p(-x.error / x.value)
-        inherited = np.where(x.error < x.value, inherited, np.inf)
     result = _bounded("log", x, value, inherited, x.value == 1, pole=x.value == 0)
     return traced(result, [given], lambda cotangent: [cotangent / x.bare])
 
@@ -102,7 +101,7 @@ def log1p(x: Rounded) -> Rounded:
     given, x = x, _read(x)
     with np.errstate(all="ignore"):
         value, whole = np.log1p(x.value), 1.0 + x.value
-        inherited = np.where(x.error < whole, -np.log1p(-x.error / whole), np.inf)
+        inherited = -np.log1p(-x.error / whole)
     result = _bounded("log1p", x, value, inherited, x.value == 0, pole=x.value == -1)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:

@@ -75,8 +75,7 @@ def mean(
     if running and count > 2:
         size = (np.abs(x.value) + x.error).sum(axis=along, keepdims=keepdims) / count
         steps = 2 * (2 + math.log(count)) * (x.precision.unit + OWN) * size
-        error = np.where(result.error > 0, result.error + steps, 0.0)
-        result = result.with_error(error)
+        result = result.with_error(result.error + steps)
     return result
 
 
@@ -95,7 +94,12 @@ def over(x: Rounded, count: float) -> Rounded:
 
 
 def variance(
-    x: Rounded, axes: Axes = None, *, correction: float = 1.0, keepdims: bool = False
+    x: Rounded,
+    axes: Axes = None,
+    *,
+    correction: float = 1.0,
+    keepdims: bool = False,
+    running: bool = True,
 ) -> Rounded:
     """Σ(x − μ)²/(n − correction), in two passes or by Welford's updates.
 
@@ -108,10 +112,11 @@ def variance(
         axes: along which axes; None = all.
         correction: 1 for the unbiased variance, 0 for the biased one.
         keepdims: leave axes of length 1.
+        running: by updates, too, which divide by 3; False = in two passes, exact where those are.
     """
     along = _along(x, axes)
     count = math.prod(x.shape[axis] for axis in along)
-    deviation = x - mean(x, along, keepdims=True, running=True)
+    deviation = x - mean(x, along, keepdims=True, running=running)
     summed = total(square(deviation), along, keepdims=keepdims)
     return over(summed, max(count - correction, 0.0))
 

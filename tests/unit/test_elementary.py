@@ -128,7 +128,17 @@ def test_where_an_operand_may_be_outside_the_domain_nothing_is_known() -> None:
     for p in (0.0, 0.5, 1.0):
         assert (np.abs(np.sqrt(x.value + p * x.error) - root.value) <= root.error).all()
     assert (np.abs(0.0 - root.value) <= root.error).all()
+    assert (root.error < [0.08, 1.01e-15]).all()
     assert np.isinf(elementary.exp(_exact([89.0])).error).all()  # beyond float32's largest
+    negative = Rounded(np.array([-1.0, -1e-9]), np.array([0.5, 1e-3]), Precision.of("float32"))
+    assert np.isinf(elementary.log(negative).error).all()
+    assert np.isinf(elementary.log1p(Rounded(np.array([-0.9]), np.array([0.2]), x.precision)).error)
+
+
+def test_vector_code_may_give_zero_below_the_root_of_two_of_the_smallest_normal_number() -> None:
+    y = elementary.exp(_exact([-86.9, -87.2, -90.0]))
+    assert (y.error >= y.value).tolist() == [False, True, True]
+    assert y.value[1] > FORMATS["float32"].normal
 
 
 def test_declared_accuracy_is_allowed_and_nothing_exact_is_asked_of_it() -> None:
@@ -179,6 +189,7 @@ def test_quotients_by_nothing() -> None:
         Rounded(np.array([0.5]), np.array([0.5]), Precision.of("float32")),
     )
     assert np.isinf((one / doubtful).error).all()
+    assert np.isinf((one / doubtful.with_error(np.array([0.7]))).error).all()
     # What is below the smallest number is lost, even by a power of two.
     tiny = _exact([3 * 2.0**-149]) / _exact([2.0])
     assert tiny.error[0] >= 2.0**-150
@@ -201,6 +212,29 @@ def test_gradients_of_quotients_and_broadcast_operands() -> None:
     assert ratio((c.value * (a.value + 1)).sum(0), of_b) <= 1
     assert of_b.shape == (4,)
     assert (of_b.error < 1e-13).all()
+
+
+def test_the_slope_of_expm1_may_be_one_more_than_its_result() -> None:
+    precision = Precision.of("float32")
+    x = leaf(np.linspace(-15, 3, 200).astype(np.float32).astype(float), precision)
+    ones = exactly(np.ones(200), precision)
+    (found,) = pull_back([elementary.expm1(x)], [ones], [x])
+    single = x.value.astype(np.float32)
+    assert ratio(np.expm1(single) + np.float32(1), found) <= 1
+    assert ratio(np.exp(single), found) <= 1
+    assert ratio(np.expm1(single), found) > 1e5
+
+
+def test_any_slope_of_an_absolute_value_is_right_at_its_kink_and_one_elsewhere() -> None:
+    precision = Precision.of("float32")
+    x = leaf(np.array([0.0, 0.5, -2.0]), precision)
+    doubtful = x.with_error(np.array([0.0, 1.0, 1.0]))
+    c = exactly(np.full(3, 4.0), precision)
+    (found,) = pull_back([elementary.absolute(doubtful)], [c], [x])
+    for slope in (-1.0, 0.0, 1.0):
+        assert ratio(np.array([4 * slope, -4 * slope, -4.0]), found) <= 1
+    assert ratio(np.array([0.0, 0.0, 4.0]), found) == np.inf
+    assert ratio(np.array([4.1, 0.0, -4.0]), found) > 1
 
 
 def test_a_constant_is_rounded_once() -> None:

@@ -20,6 +20,7 @@ from conformance.arithmetic.elementary import constant
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.arithmetic.wide import stored, widened
+from conformance.model.case import Numerics
 from conformance.model.formats import FORMATS, round_to
 
 LENGTHS = (1, 2, 3, 7, 8, 33, 64)
@@ -96,6 +97,20 @@ def test_variances_in_two_passes_and_by_welford_are_within_bounds(
                     float(sum((y - middle) ** 2 for y in each) / (n - Fraction(correction)))
                 )
             assert ratio(np.array(truth), v) <= 1
+
+
+def test_updates_divide_by_three_where_two_passes_are_exact() -> None:
+    x = np.random.default_rng(5).integers(-9, 9, (200, 8)) * 1.5
+    right = Stored("float32").two_pass(x, 0.0)
+    updated = Stored("float32").welford(x, 0.0)
+    assert np.count_nonzero(right != updated) > 20
+    for got in (right, updated):
+        assert ratio(got, reductions.variance(_exact(x, "float32"), 1, correction=0.0)) <= 1
+    passes = reductions.variance(_exact(x, "float32"), 1, correction=0.0, running=False)
+    assert not passes.doubtful
+    assert ratio(right, passes) == 0
+    pairs = reductions.variance(_exact(x[:, :2], "float32"), 1)
+    assert not pairs.doubtful
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -215,6 +230,25 @@ def test_softmax_and_its_logarithm_in_every_form(dtype: str, n: int, scale: floa
             summed = form.sum(c.value)[:, None]
             got = form.fl(c.value - form.fl(form.fl(np.exp(r)) * summed))
             assert ratio(round_to(got, dtype), of_logs) <= 1
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("n", [2, 5, 33])
+def test_a_softmax_of_stored_steps_is_within_the_bound_of_a_stepwise_backend(
+    n: int, dtype: str
+) -> None:
+    precision = Precision.of(dtype, Numerics(stepwise=True))
+    x = exactly(_drawn(dtype, n, n, scale=2.0), precision)
+    p, logs = (
+        stored(function(widened(x), 1), precision)
+        for function in (reductions.softmax, reductions.log_softmax)
+    )
+    for order in ORDERS:
+        for other in (False, True):
+            form = Stored(dtype, order)
+            assert ratio(form.softmax(x.value, reciprocal=other), p) <= 1
+            assert ratio(form.log_softmax(x.value, together=other), logs) <= 1
+    assert ratio(p.value * 1.5, p) > 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
