@@ -56,6 +56,8 @@ def _kinds(base: Numerics) -> Iterator[Sequence[Mapping[str, Any]]]:
         ]
     if not base.flush_to_zero:
         yield [{"flush_to_zero": True}]
+    if not base.stepwise:
+        yield [{"stepwise": True}]
     # A sum in a wider format than is declared, or than the dtype, only makes the bound smaller.
     unit = 0.0 if base.accumulation is None else FORMATS[base.accumulation].unit
     for name in COARSER:

@@ -49,6 +49,7 @@ def test_least_accuracy_of_tanh_is_found_in_a_dozen_tries(needed: int) -> None:
             "within ulp = {'tanh': 7, 'sigmoid': 7}",
         ),
         (lambda n: n.flush_to_zero, "within flush_to_zero = True"),
+        (lambda n: n.stepwise, "within stepwise = True"),
         (lambda n: n.accumulation is not None, "within accumulation = 'float32'"),
         (lambda n: n.accumulation == "bfloat16", "within accumulation = 'bfloat16'"),
         (
@@ -74,7 +75,9 @@ def test_what_is_declared_stays_and_is_not_proposed_again() -> None:
     assert all(n.flush_to_zero and n.inexact and _ulp(n, "tanh") >= 7 for n in tried.asked)
     assert {n.accumulation for n in tried.asked} == {"float16", "bfloat16"}
     assert looser(lambda n: _ulp(n, "tanh") > 7.5, declared) == "within ulp = {'tanh': 8}"
-    everything = replace(declared, ulp=dict.fromkeys(ULP, 99.0), accumulation="bfloat16")
+    everything = replace(
+        declared, ulp=dict.fromkeys(ULP, 99.0), accumulation="bfloat16", stepwise=True
+    )
     assert looser(lambda n: True, everything) is None
 
 
