@@ -16,6 +16,7 @@ import math
 
 import numpy as np
 
+from conformance.arithmetic.exactness import some
 from conformance.arithmetic.rounded import OWN, Rounded, traced
 from conformance.arithmetic.wide import kept
 from conformance.model.formats import round_to
@@ -160,18 +161,23 @@ def reciprocal_sqrt(x: Rounded) -> Rounded:
 
 
 def erf(x: Rounded) -> Rounded:
-    """erf x; its derivative 2/√π·e^−x² is largest nearest to 0, and ±1 is reached at 6."""
+    """erf x; its derivative 2/√π·e^−x² is largest nearest to 0, and ±1 is reached at 6.
+
+    There 1 − erf x is 0, or erfc x: both are right, down to what no format has a number for.
+    """
     given, x = x, _read(x)
+    precision, flat = x.precision, x.value.reshape(-1).tolist()
+    value = np.fromiter(map(math.erf, flat), float, len(flat)).reshape(x.shape)
     with np.errstate(all="ignore"):
-        flat = x.value.reshape(-1).tolist()
-        value = np.fromiter(map(math.erf, flat), float, len(flat)).reshape(x.shape)
         nearest = np.maximum(x.size - x.error, 0.0)
         slope = 2.0 / math.sqrt(math.pi) * np.exp(-(nearest**2))
         inherited = np.where(x.error == 0, 0.0, np.minimum(slope * x.error, 2.0))
-    ends = (x.value == 0) & (x.error == 0) | (nearest >= ERF_ONE)
+        ends = nearest >= ERF_ONE
     result = _bounded("erf", x, value, inherited, x.value == 0)
-    if x.precision.usual("erf"):
-        result = Rounded(value, np.where(ends, 0.0, result.error), x.precision)
+    if some(ends) and precision.usual("erf"):
+        rest = np.fromiter(map(math.erfc, nearest[ends].tolist()), float)
+        # It is multiplied by x, which is below 64 there.
+        result.error[ends] = np.where(64 * rest < precision.underflow / 2, 0.0, rest)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         slope = constant(2.0 / math.sqrt(math.pi), x) * exp(-square(x.bare))

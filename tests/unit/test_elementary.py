@@ -109,7 +109,7 @@ def test_special_values_are_those_of_annex_f_and_exact() -> None:
         (elementary.log1p, [0.0, -1.0, inf, -2.0], [0.0, -inf, inf, nan]),
         (elementary.sqrt, [0.0, inf, -1.0, nan], [0.0, inf, nan, nan]),
         (elementary.reciprocal_sqrt, [0.0, inf, -1.0], [inf, 0.0, nan]),
-        (elementary.erf, [0.0, inf, -inf, 6.0], [0.0, 1.0, -1.0, 1.0]),
+        (elementary.erf, [0.0, inf, -inf, 12.0], [0.0, 1.0, -1.0, 1.0]),
     ):
         y = ours(_exact(at))
         np.testing.assert_array_equal(y.value, wanted)
@@ -118,6 +118,22 @@ def test_special_values_are_those_of_annex_f_and_exact() -> None:
     # e² and the root of a perfect square are within a budget, not exact.
     assert (elementary.exp(_exact([1.0])).error > 0).all()
     assert (elementary.sqrt(_exact([9.0])).error > 0).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_tail_of_a_gelu_is_nothing_or_what_it_is_in_truth(dtype: str) -> None:
+    precision = Precision.of(dtype)
+    at = np.array([-8.75, -10.0, -12.0, 10.0, 48.0, -48.0, np.inf])
+    x = widened(exactly(at, precision))
+    half = constant(0.5, x)
+    tail = elementary.erf(x * constant(2.0**-0.5, x)) + constant(1.0, x)
+    y = stored(half * Rounded(at, np.zeros(7), x.precision) * tail, precision)
+    with mpmath.workdps(60):
+        truth = [float(v * mpmath.ncdf(mpmath.mpf(v))) for v in at[:6].tolist()]
+    for got in (truth, [0.0, 0.0, 0.0, *truth[3:5], 0.0]):
+        assert ratio(round_to(np.array([*got, np.inf]), dtype), y) <= 1
+    assert y.error[4] == y.error[5] == 0
+    assert ratio(np.array([1e-15, *truth[1:], np.inf]), y) > (1 if dtype != "float16" else 0)
 
 
 def test_where_an_operand_may_be_outside_the_domain_nothing_is_known() -> None:
@@ -146,7 +162,7 @@ def test_declared_accuracy_is_allowed_and_nothing_exact_is_asked_of_it() -> None
     plain, loose = (elementary.exp(_exact([0.0, 1.0], numerics=n)) for n in (None, declared))
     assert plain.error[0] == 0 < loose.error[0]
     assert loose.error[1] == pytest.approx(4 * plain.error[1], rel=1e-6)
-    plain, loose = (elementary.erf(_exact([0.5, 7.0], numerics=n)) for n in (None, declared))
+    plain, loose = (elementary.erf(_exact([0.5, 12.0], numerics=n)) for n in (None, declared))
     assert loose.error[0] - plain.error[0] == pytest.approx(1e-6, rel=1e-3)
     assert plain.error[1] == 0 < loose.error[1]
     with pytest.raises(ValueError, match="'tahn': expected one of divide, sqrt"):

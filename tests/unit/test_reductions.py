@@ -63,6 +63,11 @@ def test_sums_of_whole_numbers_and_means_of_a_power_of_two_of_them_are_exact() -
     assert not reductions.total(x, (0, 2), keepdims=True).doubtful
     assert not reductions.mean(x, -1).doubtful
     assert reductions.mean(x, 0).doubtful  # 1/6 rounds
+    for n in (3, 7, 33):
+        whole = np.random.default_rng(n).integers(1, 9, (300, n)) * 1.0
+        means = reductions.mean(_exact(whole, "float32"), 1)
+        assert ratio(Stored("float32").mean(whole, reciprocal=True), means) <= 1
+        assert ratio(Stored("float32").mean(whole), means) <= 1
     # Each sum by itself: one row of odd fractions leaves the other exact.
     rows = _exact([[1.0, 2.0, 3.0], [0.1, 0.2, 0.3]], "float64")
     assert (reductions.total(rows, 1).error == 0).tolist() == [True, False]
