@@ -51,6 +51,9 @@ def test_each_alternative_of_each_element_passes_and_nothing_else() -> None:
 def test_of_an_alternative_that_may_be_anything_anything_passes_but_is_not_counted() -> None:
     either = Choices((_number([1.0, 1.0]), _number([0.0, 0.0], np.inf)))
     assert compare("output", np.array([1.0, 7.0]), either).comparisons == 1
+    # An answer within a bound counts, although anything would have passed.
+    bounded = Choices((_number([0.0, 5.0], [np.inf, np.nan]), _number([1.0, 1.0], 0.5)))
+    assert compare("output", np.array([1.25, 7.0]), bounded).margin == 0.5
     with pytest.raises(ValueError, match="expected one shape"):
         Choices((_number([1.0]), _number([1.0, 2.0])))
     with pytest.raises(ValueError, match="expected one shape"):

@@ -314,6 +314,8 @@ def test_endless_and_missing_numbers_in_a_softmax() -> None:
     assert lse.error[1] == lse.error[2] == 0
     doubtful = Rounded(np.zeros((1, 2)), np.array([[np.inf, 0.0]]), Precision.of("float32"))
     assert np.isinf(reductions.softmax(doubtful, 1).error).all()
+    missing = Rounded(np.array([[nan, 0.0]]), doubtful.error, doubtful.precision)
+    assert np.isinf(reductions.softmax(missing, 1).error).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
