@@ -7,12 +7,13 @@ import shlex
 from collections.abc import Iterator
 from typing import Protocol
 
-from conformance.reports.formulas import CHECKS, formula, page
+from conformance.reports.asked import CHECKS
 from conformance.reports.results import Run
 from conformance.reports.text import visible
 
 from conformance.model.case import Verdict
 from conformance.model.finding import Finding
+from conformance.model.layer_facts import LayerFacts, unknown
 
 TITLE = 160
 MESSAGE = 8000
@@ -127,7 +128,7 @@ def _lines(run: Run, subject: Subject, results: str) -> Iterator[str]:
     else:
         yield "There is no script that stands on its own; the call is below."
     yield from ("", "## Expected", "")
-    yield from _expected(verdict)
+    yield from _expected(verdict, run.identity.layers.get(verdict.layer) or unknown(verdict.layer))
     yield from ("", "## Got", "")
     if subject.call:
         yield from (fenced(subject.call), "")
@@ -159,10 +160,10 @@ def _title(subject: Subject) -> str:
     return f"{verdict.layer} ({verdict.dtype}, {verdict.device}): {told}"
 
 
-def _expected(verdict: Verdict) -> Iterator[str]:
-    lines = formula(verdict.layer)
+def _expected(verdict: Verdict, facts: LayerFacts) -> Iterator[str]:
+    lines = facts.formula
     if lines:
-        yield f"[torch.nn.{plain(verdict.layer)}]({page(verdict.layer)}) is documented as"
+        yield f"[torch.nn.{plain(verdict.layer)}]({facts.page}) is documented as"
         yield ""
         yield fenced("\n".join(lines))
         yield ""

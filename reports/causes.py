@@ -12,13 +12,8 @@ from conformance.reports.statuses import status
 
 from conformance.model.case import Need, Verdict
 from conformance.model.finding_text import bound_text, element, error_text, named, words
+from conformance.model.layer_facts import LayerFacts
 
-# Sizes say how large a case had to be, seldom what is wrong.
-SIZES = (
-    "kernel_size", "in_channels", "out_channels", "in_features", "out_features", "in1_features",
-    "in2_features", "input_size", "hidden_size", "batch", "h_0", "hx",
-)  # fmt: skip
-PLAIN = (0, 1, 0.0, "zeros", "tanh", None)
 # Digits of what a backend says are those of the case.
 _DIGITS = re.compile(r"[+-]?\d[\d.,e+-]*|\[[^\]]*\]|\([^)]*\)")
 LONGEST = 1000
@@ -114,19 +109,24 @@ def _first_line(verdict: Verdict) -> str:
     return said.partition("\n")[0][:LONGEST].strip() or status(verdict)
 
 
-def signature(verdict: Verdict) -> tuple[str, ...]:
-    """The names of the arguments that a failure hangs on, sizes left out."""
+def signature(verdict: Verdict, facts: LayerFacts) -> tuple[str, ...]:
+    """The names of the arguments that a failure hangs on, sizes left out.
+
+    Args:
+        verdict: of the failure.
+        facts: of its layer.
+    """
     if verdict.check == "errors":
         return ()  # an invalid call's arguments are its fault
     if verdict.needs:
         names = {need.argument for need in verdict.needs if not need.fails}
     else:
-        names = _written(verdict.case)
-    return tuple(sorted(names - set(SIZES)))
+        names = _unusual(verdict.case, facts)
+    return tuple(sorted(names - set(facts.sizes)))
 
 
-def _written(case: Mapping[str, Any] | None) -> set[str]:
-    """Where nothing was tried: the arguments of the minimal case that are not the plainest."""
+def _unusual(case: Mapping[str, Any] | None, facts: LayerFacts) -> set[str]:
+    """Where nothing was tried: the arguments of the minimal case that are not the defaults."""
     call = case.get("call") if isinstance(case, dict) else None
     arguments = call.get("arguments") if isinstance(call, dict) else None
     if not isinstance(arguments, dict) or not isinstance(case, dict):
@@ -136,7 +136,7 @@ def _written(case: Mapping[str, Any] | None) -> set[str]:
     for name, value in arguments.items():
         rich = value.get("tuple") if isinstance(value, dict) else value
         values = rich if isinstance(rich, list) else [rich]
-        plain = value is True if name == "bias" else all(v in PLAIN for v in values)
+        plain = name in facts.defaults and all(v == facts.defaults[name] for v in values)
         if not plain:
             names.add(str(name))
     return names

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from conformance.reports.causes import independent_of, manner, needed, signature, title
 from conformance.reports.statuses import SEVERITY, rank, status
 
 from conformance.model.case import Verdict
+from conformance.model.layer_facts import LayerFacts, unknown
 
 # Status, family of layers, how it fails, what it needs.
 Key = tuple[str, str, tuple[str, ...], tuple[str, ...]]
@@ -72,7 +73,9 @@ class Cluster:
         return self.first.examples.failed, self.first.examples.checked
 
 
-def clusters(failing: Iterable[Verdict]) -> tuple[Cluster, ...]:
+def clusters(
+    failing: Iterable[Verdict], layers: Mapping[str, LayerFacts] | None = None
+) -> tuple[Cluster, ...]:
     """Failing verdicts by cause, worst first, then those in most items.
 
     Two verdicts are put together that fail in the same way (the same exception, wrong numbers, a
@@ -81,14 +84,17 @@ def clusters(failing: Iterable[Verdict]) -> tuple[Cluster, ...]:
 
     Args:
         failing: the verdicts, in the order in which their causes shall stand.
+        layers: what the run tells of each layer.
     """
+    layers = layers or {}
     groups: dict[Key, list[Verdict]] = {}
     for verdict in (each for whole in failing for each in by_cause(whole)):
-        how, needs = manner(verdict), signature(verdict)
+        facts = layers.get(verdict.layer) or unknown(verdict.layer)
+        how, needs = manner(verdict), signature(verdict, facts)
+        # An invalid call breaks one rule for all dimensions.
+        family = facts.stem if verdict.check == "errors" else facts.kin
         # The same exception text is one cause, wherever it comes from.
-        family = "" if how[0] == "exception" else family_of(verdict.layer)
-        if verdict.check == "errors":
-            family = re.sub(r"\d+d$", "", family)  # one rule for all dimensions
+        family = "" if how[0] == "exception" else family.lower()
         groups.setdefault((status(verdict), family, how, () if not family else needs), []).append(
             verdict
         )
@@ -112,12 +118,6 @@ def by_cause(verdict: Verdict) -> tuple[Verdict, ...]:
             for cause in verdict.others
         ),
     )
-
-
-def family_of(layer: str) -> str:
-    """What a layer is, be it a module, a lazy one or a function: `"conv2d"`."""
-    name = layer.removeprefix("functional.").removeprefix("Lazy")
-    return name.replace("_", "").lower()
 
 
 def _absorb(groups: dict[Key, list[Verdict]]) -> None:

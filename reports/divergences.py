@@ -101,7 +101,7 @@ def divergences(run: Run) -> Divergences:
     return Divergences(
         known=tuple(k for k in met if not k.base),
         inherited=tuple(k for k in met if k.base),
-        new=clusters(listed(matrix(run), ("crashed", "hung", "failed"))),
+        new=clusters(listed(matrix(run), ("crashed", "hung", "failed")), run.identity.layers),
         checked=sum(v.examples.checked for v in found),
         failed=sum(v.examples.failed for v in found),
         left_out=sum(v.examples.left_out for v in found),

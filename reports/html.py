@@ -66,7 +66,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
         HTML that needs no other file and no network, and always encodes as UTF-8.
     """
     table = summary.matrix(run)
-    bugs = summary.clusters(summary.listed(table))
+    bugs = summary.clusters(summary.listed(table), run.identity.layers)
     found = summary.divergences(run)
     covered = summary.spaces(run)
     data, left_out = packed(run)

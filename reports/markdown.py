@@ -35,7 +35,7 @@ def markdown(run: Run) -> str:
         _numbers(run, totals),
         "",
         *(f"> {_text(note, 300)}" for note in run.notes[:5]),
-        *_failures(table),
+        *_failures(run, table),
         *_matrix(table),
     ]
     text = "\n".join(lines).encode("utf-8", "backslashreplace").decode() + "\n"
@@ -51,8 +51,8 @@ def _numbers(run: Run, totals: summary.Tally) -> str:
     )
 
 
-def _failures(table: summary.Matrix) -> list[str]:
-    bugs = summary.clusters(summary.listed(table))
+def _failures(run: Run, table: summary.Matrix) -> list[str]:
+    bugs = summary.clusters(summary.listed(table), run.identity.layers)
     if not bugs:
         return []
     lines = [f"### {len(bugs)} likely cause{'s' if len(bugs) > 1 else ''} of failure", ""]

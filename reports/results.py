@@ -11,6 +11,7 @@ from typing import IO, Any
 import msgspec
 
 from conformance.model.case import Verdict
+from conformance.model.layer_facts import LayerFacts
 
 SCHEMA = 3
 """Version of the file format; files of older ones are read as well."""
@@ -43,6 +44,7 @@ class Identity:
         git: commit and whether it has uncommitted changes, where the folder is a checkout.
         started: ISO 8601, UTC.
         numerics: what the backend declares beside IEEE arithmetic, by dtype; bounds follow.
+        layers: what a report says of each layer; empty in files of schema 1 and 2.
     """
 
     schema: int
@@ -68,6 +70,7 @@ class Identity:
     git: Mapping[str, str] | None
     started: str
     numerics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    layers: Mapping[str, LayerFacts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

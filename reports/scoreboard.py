@@ -12,6 +12,7 @@ from conformance.reports.results import Identity, ResultsError, Run
 from conformance.reports.statuses import PARTLY
 
 from conformance.model.case import Verdict
+from conformance.model.layer_facts import LayerFacts
 
 # Runs that differ in one of these drew other cases, or judged them otherwise.
 SAME = ("suite", "profile", "seed", "examples")
@@ -202,8 +203,11 @@ def _filled(column: Column, layers: Sequence[str], space: Sequence[Place]) -> Co
     }
     declined = _not_offered(column, space)
 
+    facts = {name: told for part in column.parts for name, told in part.identity.layers.items()}
+
     def cell(places: Sequence[Place]) -> Cell:
-        return _cell([verdicts.get(p) for p in places], sum(p in declined for p in places))
+        found = [verdicts.get(p) for p in places]
+        return _cell(found, sum(p in declined for p in places), facts)
 
     cells = tuple(cell([p for p in space if p[0] == layer]) for layer in layers)
     return replace(column, cells=cells, total=cell(space))
@@ -228,7 +232,9 @@ def _not_offered(column: Column, space: Sequence[Place]) -> set[Place]:
     return found - set(_asked(column))
 
 
-def _cell(verdicts: Sequence[Verdict | None], not_offered: int) -> Cell:
+def _cell(
+    verdicts: Sequence[Verdict | None], not_offered: int, facts: Mapping[str, LayerFacts]
+) -> Cell:
     found = [verdict for verdict in verdicts if verdict is not None]
     passed = [v for v in found if summary.status(v) == "passed"]
     count = len(verdicts)
@@ -243,8 +249,8 @@ def _cell(verdicts: Sequence[Verdict | None], not_offered: int) -> Cell:
         len(found) + not_offered,
         conforming,
         supported,
-        summary.clusters([v for v in found if summary.status(v) in summary.BAD]),
-        summary.clusters([v for v in found if summary.status(v) == "known"]),
+        summary.clusters([v for v in found if summary.status(v) in summary.BAD], facts),
+        summary.clusters([v for v in found if summary.status(v) == "known"], facts),
         status,
     )
 

@@ -38,8 +38,8 @@ _PADDING = Argument("padding", 0, other=1, per_dimension=True, window=True)
 _DILATION = Argument("dilation", 1, other=2, per_dimension=True, window=True)
 _OUTPUT_PADDING = Argument("output_padding", 0, per_dimension=True, window=True)
 _OUTPUT_SIZE = Argument("output_size", None, keyword=True)
-_SIZES = (Argument("in_channels", plain=1), Argument("out_channels", plain=1))
-_KERNEL = Argument("kernel_size", plain=1, per_dimension=True, window=True)
+_SIZES = (Argument("in_channels", plain=1, size=True), Argument("out_channels", plain=1, size=True))
+_KERNEL = Argument("kernel_size", plain=1, per_dimension=True, size=True, window=True)
 _GROUPS = Argument("groups", 1)
 _BIAS = Argument("bias", True, other=False)
 _MODE = Argument("padding_mode", "zeros")
@@ -174,6 +174,7 @@ def _row(form: str, dims: int, transposed: bool) -> Row:
         shapes=partial(shape[function, transposed], dims),
         formula=(*(_TRANSPOSED_FORMULA if transposed else _FORMULA), *lengths),
         eager=f"{stem}{dims}d" if lazy else None,
+        module=f"{'ConvTranspose' if transposed else 'Conv'}{dims}d" if function else None,
         dims=dims,
         invalid=invalid_cases(valid, invalid.breaks(name)),
         laws=_LAWS if function else (*_LAWS, multilinear.lazy),

@@ -23,10 +23,10 @@ from conformance.strategies import linear as cases
 from conformance.strategies.invalid import linear as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
-_IN = Argument("in_features", plain=1)
-_OUT = Argument("out_features", plain=1)
+_IN = Argument("in_features", plain=1, size=True)
+_OUT = Argument("out_features", plain=1, size=True)
 _BIAS = Argument("bias", True, other=False)
-_PAIR = (Argument("in1_features"), Argument("in2_features"))
+_PAIR = (Argument("in1_features", size=True), Argument("in2_features", size=True))
 _SUMS = (
     multilinear.rows,
     multilinear.additive,
@@ -160,6 +160,7 @@ def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any
         shapes=shapes,
         formula=("y = x A^T + b",),
         eager="Linear" if name.startswith("Lazy") else None,
+        module="Linear" if function else None,
         invalid=invalid_cases(valid, invalid.linear_breaks(name)),
         laws=(*_SUMS, laws.vector if function else multilinear.lazy),
         traits=Traits(wide_sums=True, adds_bias=True),
@@ -183,6 +184,7 @@ def _bilinear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: A
         values=values,
         shapes=shapes,
         formula=("y = x_1^T A x_2 + b",),
+        module="Bilinear" if function else None,
         invalid=invalid_cases(valid, invalid.bilinear_breaks(name)),
         laws=(*_SUMS, laws.swap),
         propagation=chained_sums,

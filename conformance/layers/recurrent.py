@@ -182,7 +182,7 @@ def _cell_workloads(name: str, states: int) -> Iterator[Workload]:
         yield Workload(name, f"batch {batch}, width {width}", arguments, shapes, width == 128)
 
 
-_SIZES = (Argument("input_size"), Argument("hidden_size"))
+_SIZES = (Argument("input_size", size=True), Argument("hidden_size", size=True))
 _NONLINEARITY = Argument("nonlinearity", "tanh")
 _BIAS = Argument("bias", True, other=False)
 

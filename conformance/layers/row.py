@@ -26,6 +26,9 @@ REQUIRED = object()
 
 Arguments = Mapping[str, Any]
 
+ROLES = ("data", "hidden", "weight", "bias", "index", "target", "mask", "statistic")
+"""What an input or a state tensor can be."""
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -38,6 +41,7 @@ class Argument:
         other: a value to try in place of the default, when it is asked what a failure needs; None =
             none is tried.
         per_dimension: it is one number for each spatial dimension, or one for all.
+        size: it says how large a case is, which is seldom what is wrong.
         window: its values decide which output sizes are possible.
         keyword: it is given to the call, not to the constructor: `output_size`.
     """
@@ -47,6 +51,7 @@ class Argument:
     plain: Any = None
     other: Any = None
     per_dimension: bool = False
+    size: bool = False
     window: bool = False
     keyword: bool = False
 
@@ -166,6 +171,8 @@ class Row:
             absent output.
         formula: what the documentation says that it computes, line by line.
         eager: the class that a lazy layer is after its first call; None of any other layer.
+        module: the class whose computation a function does; None of any other layer, and where
+            there is none.
         dims: number of spatial dimensions, which stand last in the input's shape.
         complex: the layer has complex forms.
         invalid: dtype → strategy of invalid cases, None where no call is invalid.
@@ -204,6 +211,7 @@ class Row:
     shapes: Callable[..., tuple[Shape | None, ...]]
     formula: tuple[str, ...]
     eager: str | None = None
+    module: str | None = None
     dims: int = 0
     complex: bool = True
     invalid: Callable[[str], SearchStrategy[Case]] | None = None

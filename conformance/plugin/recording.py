@@ -18,6 +18,7 @@ import pytest
 
 from conformance import __version__
 from conformance.failures import cpu
+from conformance.layers.told import facts_of_layers
 from conformance.model.case import Examples, Verdict
 from conformance.model.finding import Finding
 from conformance.plugin.benchmarks import TIMED
@@ -285,6 +286,7 @@ def _identity(session: Session) -> Identity:
         git=_git(),
         started=_now(),
         numerics=session.plan.numerics,
+        layers=facts_of_layers(item.layer for item in session.items),
     )
 
 

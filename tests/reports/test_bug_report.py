@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from conformance.reports import bug_report, cli, results
-from conformance.reports.formulas import CHECKS, formula, page
+from conformance.reports.asked import CHECKS
 from test_report import run_of, verdict
 
 from conformance.backends import ModuleBackend
@@ -67,7 +67,7 @@ def test_a_report_has_all_its_parts(failed: Verdict) -> None:
     assert str(failed.reproducer).strip() in text
     assert "weight(C_out_j, k) ⋆ input(N_i, k)" in text
     assert "W_out = ⌊(W_in + 2 × padding[1]" in text
-    assert page("Conv2d") in text
+    assert CATALOGUE["Conv2d"].page in text
     assert CHECKS["values"][1] in text
     assert re.search(r"got +-?\d", text)
     assert "nn-conformance replay r.jsonl Conv2d-values-float32-cpu" in text
@@ -180,11 +180,10 @@ def test_a_crash_is_titled_as_one_and_other_checks_say_what_the_script_lacks() -
 
 
 def test_every_layer_has_a_formula_and_every_check_words() -> None:
-    assert all(formula(layer) for layer in CATALOGUE)
+    assert all(row.formula for row in CATALOGUE.values())
     assert set(CHECKS) == set(EVERY_CHECK)
-    assert formula("Conv9d") == ()
-    assert "output_padding" in formula("functional.conv_transpose1d")[-1]
-    assert formula("LazyConv3d") == formula("functional.conv3d")
+    assert "output_padding" in CATALOGUE["functional.conv_transpose1d"].formula[-1]
+    assert CATALOGUE["LazyConv3d"].formula == CATALOGUE["functional.conv3d"].formula
 
 
 def test_formulas_are_those_of_torchs_docstrings() -> None:
@@ -198,7 +197,7 @@ def test_formulas_are_those_of_torchs_docstrings() -> None:
 
     for layer in ("LSTMCell", "GRUCell", "GRU"):
         documented = symbols(str(getattr(torch.nn, layer).__doc__))
-        for line in formula(layer):
+        for line in CATALOGUE[layer].formula:
             assert len(symbols(line)) > 3
             assert symbols(line) in documented, (layer, line)
 

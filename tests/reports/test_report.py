@@ -13,6 +13,8 @@ import pytest
 from conformance.reports import html, results, summary, text
 from conformance.reports import page as pages
 
+from conformance.layers import CATALOGUE
+from conformance.layers.told import facts_of_layers
 from conformance.model.case import STATUSES, Examples, Verdict
 
 DTYPES = ("float32", "bfloat16")
@@ -43,6 +45,7 @@ def identity(items: tuple[str, ...] = (), **changes: Any) -> results.Identity:
         "total": len(items),
         "git": {"commit": "abc123", "dirty": "no"},
         "started": "2026-01-02T03:04:05Z",
+        "layers": facts_of_layers(CATALOGUE),
     }
     return results.Identity(**(given | changes))
 

@@ -33,7 +33,8 @@ WRONG = Finding(
 
 
 def _clusters(*verdicts: Any) -> tuple[summary.Cluster, ...]:
-    return summary.clusters(summary.listed(summary.matrix(run_of(*verdicts))))
+    run = run_of(*verdicts)
+    return summary.clusters(summary.listed(summary.matrix(run)), run.identity.layers)
 
 
 def _wrong(layer: str, check: str, needs: tuple[str, ...] = ("groups",), **facts: Any) -> Any:
@@ -86,7 +87,7 @@ def test_known_failures_of_one_reason_are_one_whatever_the_check() -> None:
             ("errors", "float64", f"{reason}; another"),
         )
     ]
-    assert [(c.title, len(c.members)) for c in summary.clusters(given)] == [
+    assert [(c.title, len(c.members)) for c in summary.clusters(given, identity().layers)] == [
         (reason, 2),
         (f"{reason}; another", 1),
     ]

@@ -1,0 +1,46 @@
+"""What a results file tells of the layers of a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from conformance.layers import CATALOGUE
+from conformance.layers.row import Row
+from conformance.model.layer_facts import LayerFacts
+
+
+_PLAIN = (bool, int, float, str)
+
+
+def facts_of(row: Row) -> LayerFacts:
+    """What a report says of a layer.
+
+    Args:
+        row: its row.
+    """
+    kin = row.eager or row.module or row.name
+    # A state that is given or not is no argument, but as little what is wrong.
+    hidden = (x.name for x in row.inputs if x.role == "hidden")
+    return LayerFacts(
+        row.family,
+        kin,
+        re.sub(rf"{row.dims}d$", "", kin) if row.dims else kin,
+        row.formula,
+        row.page,
+        {
+            k: v
+            for k, v in row.defaults.items()
+            if isinstance(v, (bool, int, float, str, type(None)))
+        },
+        (*(a.name for a in row.arguments if a.size), *hidden, "batch"),
+    )
+
+
+def facts_of_layers(names: Iterable[str]) -> dict[str, LayerFacts]:
+    """What a report says of each of some layers.
+
+    Args:
+        names: of the catalogue.
+    """
+    return {name: facts_of(CATALOGUE[name]) for name in dict.fromkeys(names)}

@@ -1,0 +1,129 @@
+"""Generic code asks the row: no string in its rooms names a layer, an input or an argument."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import conformance.reports
+import pytest
+
+import conformance
+from conformance.layers import CATALOGUE
+from conformance.layers.row import ROLES
+
+ROOT = Path(str(conformance.__file__)).parent
+ROOMS = ("checks", "run", "failures", "timing", "plugin", "isolation", "model")
+FILES = (
+    *(file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))),
+    *sorted(Path(str(conformance.reports.__file__)).parent.rglob("*.py")),
+    ROOT / "backends" / "module.py",
+    ROOT / "backends" / "function.py",
+)
+# Words that name a layer whichever its form is.
+FORMS = ("Lazy", "functional.")
+# Words of the catalogue that are the suite's own, too.
+COMMON = {
+    "input": "of every layer, and of prose",
+    "output": "of every layer, and of prose",
+    "device": "where a call runs",
+    "dtype": "of a call",
+    "training": "the mode of a call",
+}
+# (file, literal): why it stands there.
+ALLOWED = {
+    ("module.py", "functional."): "where torch keeps its functions",
+    ("reproducer.py", "lengths"): "a packed sequence is made by a function of torch's",
+    ("reproducer.py", "batch_first"): "a packed sequence is made by a function of torch's",
+    ("module.py", "lengths"): "a packed sequence is made by a function of torch's",
+    ("module.py", "batch_first"): "a packed sequence is made by a function of torch's",
+    ("peaks.py", "functional.linear"): "what a device can do is measured by torch's own product",
+}
+
+
+def _vocabulary() -> set[str]:
+    words: set[str] = set()
+    for row in CATALOGUE.values():
+        words |= {row.name, row.name.removeprefix("functional."), *row.input_names}
+        words |= {argument.name for argument in row.arguments}
+    return words - set(ROLES) - set(COMMON)
+
+
+def _documentation(tree: ast.AST) -> set[int]:
+    """Docstrings, strings below an assignment, and the names that a module exports."""
+    found: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            found |= {id(x) for x in ast.walk(node.value)}
+        bodies = (getattr(node, name, None) for name in ("body", "orelse"))
+        for body in (x for x in bodies if isinstance(x, list)):
+            found |= {id(x.value) for x in body if isinstance(x, ast.Expr)}
+    return found
+
+
+def literals(source: str) -> Iterator[str]:
+    """The strings of a file that are no documentation."""
+    tree = ast.parse(source)
+    documentation = _documentation(tree)
+    for node in ast.walk(tree):
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and id(node) not in documentation:
+            yield text
+
+
+def named(text: str, words: set[str]) -> set[str]:
+    """The words of the catalogue that a string names: alone, or as the stem of a layer's name.
+
+    Args:
+        text: a string of generic code; prose of several words may name what it likes.
+        words: names of layers, inputs and arguments.
+    """
+    if text in words:
+        return {text}
+    found = {form for form in FORMS if text.startswith(form) and " " not in text}
+    stems = {word for word in words if re.fullmatch(r"[A-Z]\w{3,}", word)}
+    within = {text} if any(len(text) > 3 and text in stem for stem in stems) else set()
+    return found | (within if re.fullmatch(r"[A-Za-z]+", text) and not text.islower() else set())
+
+
+def _hits(file: Path, words: set[str]) -> set[str]:
+    return {
+        hit
+        for text in literals(file.read_text(encoding="utf-8"))
+        for hit in named(text, words)
+        if (file.name, hit) not in ALLOWED
+    }
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_no_string_names_a_layer_an_input_or_an_argument(file: Path) -> None:
+    assert not _hits(file, _vocabulary())
+
+
+def test_the_allow_list_holds_nothing_that_is_gone() -> None:
+    there = {
+        (file.name, hit)
+        for file in FILES
+        for text in literals(file.read_text(encoding="utf-8"))
+        for hit in named(text, _vocabulary())
+    }
+    assert set(ALLOWED) <= there
+
+
+@pytest.mark.parametrize(
+    ("code", "hit"),
+    [
+        ('x = name == "Conv2d"', "Conv2d"),
+        ('x = name.startswith("functional.")', "functional."),
+        ('x = "Cell" in name', "Cell"),
+        ('x = "Transpose" in name', "Transpose"),
+        ('x = arguments.get("num_layers", 1)', "num_layers"),
+        ('x = "h_0" in names', "h_0"),
+    ],
+)
+def test_a_planted_name_is_seen(tmp_path: Path, code: str, hit: str) -> None:
+    file = tmp_path / "planted.py"
+    file.write_text(f'"""Conv2d in a docstring is no hit."""\n{code}\n')
+    assert _hits(file, _vocabulary()) == {hit}
