@@ -24,7 +24,7 @@ from conformance.run.stream import Stream
 from conformance.run.trial import Failure, Inapplicable, Trial
 
 if TYPE_CHECKING:
-    from conformance.run.engine import Engine
+    from conformance.run.engine_like import EngineLike
 
 # Seconds that a failure may take to shrink beyond its item's budget.
 LEAST_SHRINKING = 1.0
@@ -43,7 +43,7 @@ class _Found:
 
 
 def investigate(
-    engine: Engine,
+    engine: EngineLike,
     item: Item,
     numerics: Numerics | None,
     excuses: Excuses,
@@ -99,7 +99,7 @@ class _Investigation:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: EngineLike,
         item: Item,
         numerics: Numerics | None,
         excuses: Excuses,

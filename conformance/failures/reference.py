@@ -15,7 +15,7 @@ from conformance.run.planning import Item
 
 if TYPE_CHECKING:
     from conformance.model.protocols import Backend
-    from conformance.run.engine import Engine
+    from conformance.run.engine_like import EngineLike
 
 TORCH = "torch"
 
@@ -27,7 +27,7 @@ class Reference:
         engine: runs the cases.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EngineLike) -> None:
         self._engine = engine
         self._loaded: dict[str, Backend | None] = {}
 

@@ -16,7 +16,7 @@ from conformance.run.outcomes import Outcome
 from conformance.run.planning import Item
 
 if TYPE_CHECKING:
-    from conformance.run.engine import Engine
+    from conformance.run.engine_like import EngineLike
 
 _NOW = {
     "passed": "passes now",
@@ -26,7 +26,7 @@ _NOW = {
 
 
 def stale_entries(
-    engine: Engine,
+    engine: EngineLike,
     item: Item,
     applies: Mapping[int, Known],
     dead: Collection[int],
@@ -52,7 +52,7 @@ def stale_entries(
     return found
 
 
-def _now(engine: Engine, item: Item, index: int, entry: Known) -> str:
+def _now(engine: EngineLike, item: Item, index: int, entry: Known) -> str:
     """What the pinned case of an entry does in place of failing; empty where it fails."""
     case = entry.pinned(item.dtype, item.device)
     if case is None or entry.by_chance or entry.base or (entry.deadly and not engine.expendable):
@@ -82,7 +82,7 @@ def _checks(item: Item, entry: Known, case: Case) -> list[str]:
     return [item.check, *(name for name in named if name != item.check)]
 
 
-def _tried(engine: Engine, item: Item, index: int, entry: Known, case: Case) -> Outcome:
+def _tried(engine: EngineLike, item: Item, index: int, entry: Known, case: Case) -> Outcome:
     """The outcome of a pinned case, in a copy of the process where it is to end that."""
     if entry.deadly and engine.copies.serve(item):
         copied = engine.copies.run(item, case, ALLOWED[entry.status])

@@ -23,42 +23,19 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
+from conformance.isolation.start import Start
+
 if TYPE_CHECKING:
     from conformance.model.case import Case
     from conformance.run.outcomes import Outcome
     from conformance.run.planning import Item
     from conformance.timing.measure import Bench
-
-
-@dataclass(frozen=True)
-class Start:
-    """The first request.
-
-    Args:
-        backend: as named by the user.
-        examples, seed: of the run.
-        known: files of known failures.
-        base: the backend whose known failures are inherited; empty for none.
-        journal: file to write the current case to.
-        path: the parent's `sys.path`.
-        memory: bytes that the process may fill, None = no limit.
-    """
-
-    backend: str
-    examples: int
-    seed: int
-    known: tuple[str, ...]
-    base: str
-    journal: str
-    path: tuple[str, ...]
-    memory: int | None
 
 
 def main() -> None:

@@ -17,9 +17,9 @@ from typing import IO, Any
 
 import msgspec
 
-from conformance.isolation.child import Start
 from conformance.isolation.journal import WATCHED, Entry, Journal
 from conformance.isolation.limits import Limits
+from conformance.isolation.start import Start
 
 POLL = 0.1
 _NOISE = ("Thread ", "  File ", "Extension modules:")

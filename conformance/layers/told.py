@@ -9,7 +9,6 @@ from conformance.layers import CATALOGUE
 from conformance.layers.row import Row
 from conformance.model.layer_facts import LayerFacts
 
-
 _PLAIN = (bool, int, float, str)
 
 

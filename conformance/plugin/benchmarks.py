@@ -20,7 +20,7 @@ from conformance.plugin.timings import Change, Earlier, table
 from conformance.reports.results import Benchmark, ResultsError, read
 
 if TYPE_CHECKING:
-    from conformance.plugin.session import Session
+    from conformance.plugin.shared import SessionLike
     from conformance.timing.workloads import Timed
 
 TIMED = "conformance-benchmark"
@@ -47,7 +47,7 @@ class Benchmarks:
         pytest.UsageError: if the earlier results cannot be read.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionLike) -> None:
         self.session = session
         self.items = self._planned()
         self.changes: list[Change] = []

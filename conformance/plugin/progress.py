@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.plugin.session import KEY
+from conformance.plugin.shared import KEY
 from conformance.reports.statuses import BAD
 
 if TYPE_CHECKING:
-    from conformance.plugin.session import Session
+    from conformance.plugin.shared import SessionLike
 
 # Seconds between two lines of a log, and between two states of the live line.
 LOGGED = 30.0
@@ -30,7 +30,7 @@ class Progress:
         session: the suite's session on the controller.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionLike) -> None:
         self.session = session
         self.total = len(session.items)
         self.started = self.told = time.monotonic()

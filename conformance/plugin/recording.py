@@ -22,12 +22,12 @@ from conformance.layers.told import facts_of_layers
 from conformance.model.case import Examples, Verdict
 from conformance.model.finding import Finding
 from conformance.plugin.benchmarks import TIMED
-from conformance.plugin.session import KEY, THREADS
+from conformance.plugin.shared import KEY, THREADS
 from conformance.reports import summary
 from conformance.reports.results import SCHEMA, Footer, Identity, Run, Writer, parse
 
 if TYPE_CHECKING:
-    from conformance.plugin.session import Session
+    from conformance.plugin.shared import SessionLike
 
 _ITEM = re.compile(r"::test_layer\[(?P<id>.+)\]$")
 
@@ -39,7 +39,7 @@ class Recorder:
         session: the suite's session on the controller.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionLike) -> None:
         self.session = session
         self.started = time.perf_counter()
         self.verdicts: list[Verdict] = []
@@ -255,7 +255,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _identity(session: Session) -> Identity:
+def _identity(session: SessionLike) -> Identity:
     settings = session.settings
     return Identity(
         schema=SCHEMA,

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from conformance.reports.results import ResultsError, read
 
 if TYPE_CHECKING:
-    from conformance.plugin.session import Session
+    from conformance.plugin.shared import SessionLike
 
 # Files of the whole run; the phase has its own.
 _OWN = ("results", "report", "benchmarks")
 
 
-def serial_phase(session: Session) -> int:
+def serial_phase(session: SessionLike) -> int:
     """Run the benchmarks, and take over what they found.
 
     Args:
@@ -55,7 +55,7 @@ def serial_phase(session: Session) -> int:
     return code
 
 
-def _command(session: Session, results: Path) -> list[str]:
+def _command(session: SessionLike, results: Path) -> list[str]:
     config = session.config
     settings = session.settings
     given = {k: v for k, v in settings.given.items() if k not in _OWN}

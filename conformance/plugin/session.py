@@ -19,23 +19,11 @@ import pytest
 
 from conformance.isolation.isolated import IsolatedEngine
 from conformance.plugin.options import SUITE, known_failures, names_benchmarks, resolve
+from conformance.plugin.shared import KEY, LONG, PLAN, THREADS, UNSAFE_DISTRIBUTIONS
 from conformance.run.cases import MANY
 
 if TYPE_CHECKING:
     from conformance.run.engine import Engine
-
-KEY = "conformance-verdict"
-PLAN = "conformance-plan"
-# One thread a worker: several workers with several threads each get in each other's way.
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# What fills the memory of a run of many examples, and serves no other check: kernels, 1024 of up to
-# 250 KB in oneDNN and as many in torch's own cache; and what glibc keeps of large arrays.
-LONG = {
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
-    "LRU_CACHE_CAPACITY": "32",
-    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
-}
-UNSAFE_DISTRIBUTIONS = ("loadscope", "loadfile", "loadgroup")
 
 
 class Session:

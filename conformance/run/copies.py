@@ -19,7 +19,7 @@ from conformance.run.planning import Item
 
 if TYPE_CHECKING:
     from conformance.model.protocols import Backend
-    from conformance.run.engine import Engine
+    from conformance.run.engine_like import EngineLike
 
 # Runs something in a copy of the process, for so many seconds at most; None where it cannot.
 Copied = Callable[[Callable[[], Outcome], float], Outcome | None]
@@ -44,7 +44,7 @@ class Copies:
         copied: makes a copy; None = there are none.
     """
 
-    def __init__(self, engine: Engine, copied: Copied | None) -> None:
+    def __init__(self, engine: EngineLike, copied: Copied | None) -> None:
         self._engine, self._copied = engine, copied
         self._trusted = False
         self._hanging: tuple[Item | None, float] = (None, 0.0)

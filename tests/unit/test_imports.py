@@ -122,3 +122,45 @@ def test_import_is_light(statement: str, heavy: tuple[str, ...]) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def circles(imports: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of modules that import one another, directly or by way of others.
+
+    Args:
+        imports: module → the modules that it imports, for types as well.
+    """
+    reached = {module: set(direct) for module, direct in imports.items()}
+    for middle in reached:
+        for module, found in reached.items():
+            if middle in found:
+                reached[module] = found | reached[middle]
+    together = {m: sorted(n for n in found if m in reached[n]) for m, found in reached.items()}
+    return sorted({tuple(group): group for group in together.values() if group}.values())
+
+
+def _direct(file: Path, module: str) -> set[str]:
+    found = set(_imports(file, module))
+    # A name that is no module of its own is the package's.
+    return {name for name in found if name in MODULES and name != module} - {
+        name
+        for name in found
+        if any(other.startswith(f"{name}.") for other in found & set(MODULES))
+    }
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    assert circles({module: _direct(file, module) for module, file in MODULES.items()}) == []
+
+
+def test_a_circle_is_seen(tmp_path: Path) -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    file = tmp_path / "law.py"
+    file.write_text(
+        "from typing import TYPE_CHECKING\n\n"
+        "if TYPE_CHECKING:\n    from conformance.run.trial import Trial\n"
+    )
+    planted = {module: _direct(path, module) for module, path in MODULES.items()}
+    planted["conformance.laws.law"] |= _direct(file, "conformance.laws.law")
+    (found,) = circles(planted)
+    assert {"conformance.laws.law", "conformance.run.trial"} <= set(found)

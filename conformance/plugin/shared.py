@@ -1,0 +1,43 @@
+"""What the parts of the plug-in share: names, and the session as they see it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import pytest
+
+    from conformance.plugin.options import Settings
+    from conformance.run.planning import Item
+
+KEY = "conformance-verdict"
+PLAN = "conformance-plan"
+# One thread a worker: several workers with several threads each get in each other's way.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# What fills the memory of a run of many examples, and serves no other check: kernels, 1024 of up to
+# 250 KB in oneDNN and as many in torch's own cache; and what glibc keeps of large arrays.
+LONG = {
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
+    "LRU_CACHE_CAPACITY": "32",
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
+}
+UNSAFE_DISTRIBUTIONS = ("loadscope", "loadfile", "loadgroup")
+
+
+class SessionLike(Protocol):
+    """The suite's part of a pytest session (`conformance.plugin.session.Session`)."""
+
+    config: pytest.Config
+    settings: Settings
+    plan: Any
+    items: tuple[Item, ...]
+    worker: bool
+    recorder: Any
+    benchmarks: Any
+
+    @property
+    def engine(self) -> Any:
+        """What runs the items."""
+
+    def command(self, item: Any) -> str:
+        """The pytest command that runs an item again."""
