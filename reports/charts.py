@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from conformance.reports.space import BROKEN, Argument, Space, Value
+from conformance.reports.space import BROKEN, ArgumentSpace, ArgumentValue, Space
 from conformance.reports.text import cut, visible
 from markupsafe import Markup, escape
 
@@ -115,9 +115,9 @@ def heat_map(space: Space) -> str:
     )
 
 
-def _wide(space: Space) -> Iterable[Argument]:
+def _wide(space: Space) -> Iterable[ArgumentSpace]:
     return (a for a in space.arguments if len(a.values) > 1 and a.name != BROKEN)
 
 
-def _shown(argument: Argument) -> Iterable[Value]:
+def _shown(argument: ArgumentSpace) -> Iterable[ArgumentValue]:
     return argument.values[:SHOWN]

@@ -14,7 +14,7 @@ from conformance.model.case import Verdict
 from conformance.model.layer_facts import LayerFacts, unknown
 
 # Status, family of layers, how it fails, what it needs.
-Key = tuple[str, str, tuple[str, ...], tuple[str, ...]]
+ClusterKey = tuple[str, str, tuple[str, ...], tuple[str, ...]]
 # A wrong answer spoils these checks as well: they hold outputs against the oracle, too.
 FOLLOWING = ("gradients", "laws", "layout", "special", "repeat", "state")
 
@@ -87,7 +87,7 @@ def clusters(
         layers: what the run tells of each layer.
     """
     layers = layers or {}
-    groups: dict[Key, list[Verdict]] = {}
+    groups: dict[ClusterKey, list[Verdict]] = {}
     for verdict in (each for whole in failing for each in by_cause(whole)):
         facts = layers.get(verdict.layer) or unknown(verdict.layer)
         how, needs = manner(verdict), signature(verdict, facts)
@@ -120,7 +120,7 @@ def by_cause(verdict: Verdict) -> tuple[Verdict, ...]:
     )
 
 
-def _absorb(groups: dict[Key, list[Verdict]]) -> None:
+def _absorb(groups: dict[ClusterKey, list[Verdict]]) -> None:
     """Move what follows from wrong values to them.
 
     A check that makes other calls of a case may need less of it, or more.
@@ -139,7 +139,7 @@ def _absorb(groups: dict[Key, list[Verdict]]) -> None:
         groups[key] = members
 
 
-def _cluster(key: Key, members: list[Verdict]) -> Cluster:
+def _cluster(key: ClusterKey, members: list[Verdict]) -> Cluster:
     # Values tell most plainly what is wrong; a short call is a plain one.
     order = sorted(
         members, key=lambda v: (rank(v), v.check not in ("values", "shape"), len(v.call or ""))

@@ -30,7 +30,7 @@ SHOWN = 2000
 
 
 @dataclass(frozen=True)
-class Change:
+class VerdictChange:
     """One item of two runs.
 
     Args:
@@ -82,11 +82,11 @@ class Comparison:
     before: Run
     after: Run
     unlike: tuple[str, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[VerdictChange, ...]
     same: int
     speeds: tuple[Speed, ...]
 
-    def of(self, kind: str) -> tuple[Change, ...]:
+    def of(self, kind: str) -> tuple[VerdictChange, ...]:
         """The changes of a kind."""
         return tuple(change for change in self.changes if change.kind == kind)
 
@@ -168,18 +168,18 @@ def _unlike(before: Identity, after: Identity) -> tuple[str, ...]:
     return tuple(f"{name}: {a} and {b}" for name, a, b in pairs if a != b)
 
 
-def _change(before: Verdict | None, after: Verdict | None) -> Change | None:
+def _change(before: Verdict | None, after: Verdict | None) -> VerdictChange | None:
     if before is None or after is None:
-        return Change("new" if before is None else "gone", before, after)
+        return VerdictChange("new" if before is None else "gone", before, after)
     old, new = status(before), status(after)
     if (old in BAD) != (new in BAD):
-        return Change("broken" if new in BAD else "fixed", before, after)
+        return VerdictChange("broken" if new in BAD else "fixed", before, after)
     if old != new:
-        return Change("changed", before, after)
+        return VerdictChange("changed", before, after)
     a, b = before.margin, after.margin
     if a is None or b is None or math.isnan(a) or math.isnan(b) or max(a, b) < NOTABLE:
         return None
-    return Change("margin", before, after) if max(a, b) > MARGIN * min(a, b) else None
+    return VerdictChange("margin", before, after) if max(a, b) > MARGIN * min(a, b) else None
 
 
 def _speeds(before: Run, after: Run) -> Iterator[Speed]:

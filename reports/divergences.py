@@ -14,7 +14,7 @@ from conformance.model.case import Excuse, Verdict
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownDivergence:
     """One known failure that a run meets.
 
     Args:
@@ -47,8 +47,8 @@ class Divergences:
         thin: verdicts that rest on too few structures.
     """
 
-    known: tuple[Known, ...]
-    inherited: tuple[Known, ...]
+    known: tuple[KnownDivergence, ...]
+    inherited: tuple[KnownDivergence, ...]
     new: tuple[Cluster, ...]
     checked: int
     failed: int
@@ -89,7 +89,7 @@ def divergences(run: Run) -> Divergences:
                 key = (excuse.reason, excuse.link, excuse.base)
                 groups.setdefault(key, []).append((verdict, excuse))
     told = [
-        Known(
+        KnownDivergence(
             *key,
             sum(excuse.excused for _, excuse in held),
             sum(excuse.left_out for _, excuse in held),

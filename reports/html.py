@@ -12,7 +12,7 @@ from conformance.reports import summary
 from conformance.reports.causes import numbers
 from conformance.reports.charts import heat_map, histogram, whisker
 from conformance.reports.data import pack, packed
-from conformance.reports.page import Room, page
+from conformance.reports.page import PlotArea, page
 from conformance.reports.performance import good, rate, share
 from conformance.reports.provenance import provenance
 from conformance.reports.results import Run
@@ -93,7 +93,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
         devices=summary.devices(run),
         provenance=provenance(run),
         linked=set(summary.BAD),
-        long=Room(PAGE).cut,
+        long=PlotArea(PAGE).cut,
         many={"bugs": CLUSTERS, "members": MEMBERS},
         numbers=numbers,
         whisker=whisker,

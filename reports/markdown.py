@@ -42,7 +42,7 @@ def markdown(run: Run) -> str:
     return text if len(text) <= ROOM else f"{text[:ROOM]}\n\n… cut\n"
 
 
-def _numbers(run: Run, totals: summary.Tally) -> str:
+def _numbers(run: Run, totals: summary.Totals) -> str:
     return (
         f"{grouped(totals.checked)} of {grouped(totals.drawn)} examples checked "
         f"({share(totals.checked, totals.drawn)}), {grouped(totals.comparisons)} numbers compared, "
@@ -88,7 +88,7 @@ def _matrix(table: summary.Matrix) -> list[str]:
     return [*lines, "", "</details>"]
 
 
-def _cell(cell: summary.Cell | None) -> str:
+def _cell(cell: summary.MatrixCell | None) -> str:
     if cell is None:
         return ""
     tally = cell.tally

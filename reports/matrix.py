@@ -14,7 +14,7 @@ from conformance.model.case import Verdict
 
 
 @dataclass(frozen=True)
-class Tally:
+class Totals:
     """Sums over some verdicts.
 
     Args:
@@ -55,7 +55,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Cell:
+class MatrixCell:
     """One layer under one check, over all dtypes and devices.
 
     Args:
@@ -66,7 +66,7 @@ class Cell:
 
     layer: str
     check: str
-    tally: Tally
+    tally: Totals
     verdicts: tuple[Verdict, ...]
 
     @property
@@ -76,7 +76,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerRow:
     """One layer under all checks.
 
     Args:
@@ -86,8 +86,8 @@ class Row:
     """
 
     layer: str
-    cells: tuple[Cell | None, ...]
-    tally: Tally
+    cells: tuple[MatrixCell | None, ...]
+    tally: Totals
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Matrix:
     """
 
     checks: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[LayerRow, ...]
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -142,24 +142,26 @@ def matrix(run: Run) -> Matrix:
         for check in checks:
             found = tuple(places.get((layer, check), ()))
             gap = gaps[layer, check]
-            cells.append(Cell(layer, check, tally(found, gap), found) if found or gap else None)
+            cells.append(
+                MatrixCell(layer, check, tally(found, gap), found) if found or gap else None
+            )
         held = [v for cell in cells if cell for v in cell.verdicts]
         lacking = sum(cell.tally.missing for cell in cells if cell)
-        rows.append(Row(layer, tuple(cells), tally(held, lacking)))
+        rows.append(LayerRow(layer, tuple(cells), tally(held, lacking)))
     return Matrix(checks, tuple(rows))
 
 
-def totals(run: Run) -> Tally:
+def totals(run: Run) -> Totals:
     """Sums over the whole run."""
     return tally(verdicts(run), len(missing(run)))
 
 
-def tally(found: Iterable[Verdict], gap: int = 0) -> Tally:
+def tally(found: Iterable[Verdict], gap: int = 0) -> Totals:
     """Sums over verdicts, and a number of items that have none."""
     found = tuple(found)
     number = Counter(status(verdict) for verdict in found)
     met = [margin for verdict in found if (margin := margin_of(verdict)) is not None]
-    return Tally(
+    return Totals(
         status=next((name for name in SEVERITY if number[name]), "missing"),
         statuses={name: number[name] for name in SEVERITY if number[name]},
         missing=gap,

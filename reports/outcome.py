@@ -15,7 +15,7 @@ NOTHING_PASSED = "nothing passed"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """The run in one word and a sentence or two.
 
     Args:
@@ -39,7 +39,7 @@ class Outcome:
         return f"{self.reason} {self.gap}".rstrip()
 
 
-def outcome(run: Run) -> Outcome:
+def outcome(run: Run) -> RunOutcome:
     """The run in one word, and the sentence that explains it."""
     found = counts(run)
     total = sum(found.values())
@@ -69,7 +69,7 @@ def outcome(run: Run) -> Outcome:
             f" This is shard {run.identity.shard}: {len(run.identity.items):d} of the whole run's"
             f" {_items(run.identity.total)}."
         )
-    return Outcome(name, said, gap, lost, _headline(run))
+    return RunOutcome(name, said, gap, lost, _headline(run))
 
 
 def _headline(run: Run) -> str:

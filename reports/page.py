@@ -65,7 +65,7 @@ def page(
     return made.encode("utf-8", "backslashreplace").decode()
 
 
-class Room:
+class PlotArea:
     """Cuts texts, each to its own length and all together to the room of a page.
 
     Args:

@@ -24,7 +24,7 @@ Place = tuple[str, str, str]  # layer, check and dtype: one item of the space
 
 
 @dataclass(frozen=True)
-class Cell:
+class ScoreCell:
     """One layer, or all of them, on one backend.
 
     Args:
@@ -46,7 +46,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Column:
+class BackendColumn:
     """One backend, in one version, on one device.
 
     Args:
@@ -59,8 +59,8 @@ class Column:
     backend: str
     device: str
     parts: tuple[Run, ...]
-    cells: tuple[Cell, ...] = ()
-    total: Cell | None = None
+    cells: tuple[ScoreCell, ...] = ()
+    total: ScoreCell | None = None
 
     @property
     def identity(self) -> Identity:
@@ -98,7 +98,7 @@ class Board:
     checks: tuple[str, ...]
     dtypes: tuple[str, ...]
     items: int
-    columns: tuple[Column, ...]
+    columns: tuple[BackendColumn, ...]
     notes: tuple[str, ...]
 
     @property
@@ -147,7 +147,7 @@ def _comparable(runs: Sequence[Run], names: Sequence[str]) -> None:
                 )
 
 
-def _columns(runs: Sequence[Run]) -> Iterator[Column]:
+def _columns(runs: Sequence[Run]) -> Iterator[BackendColumn]:
     backends: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         who = run.identity
@@ -158,7 +158,7 @@ def _columns(runs: Sequence[Run]) -> Iterator[Column]:
         devices = dict.fromkeys(d for part in parts for d in summary.devices(part))
         for device in devices:
             kept = tuple(part for part in parts if device in summary.devices(part))
-            yield Column(found[0].identity.backend, device, kept)
+            yield BackendColumn(found[0].identity.backend, device, kept)
 
 
 def _merged(runs: Sequence[Run]) -> Iterator[Run]:
@@ -189,12 +189,12 @@ def _places(part: Run, device: str) -> Iterator[Place]:
             yield layer, check, dtype
 
 
-def _asked(column: Column) -> Iterator[Place]:
+def _asked(column: BackendColumn) -> Iterator[Place]:
     for part in column.parts:
         yield from _places(part, column.device)
 
 
-def _filled(column: Column, layers: Sequence[str], space: Sequence[Place]) -> Column:
+def _filled(column: BackendColumn, layers: Sequence[str], space: Sequence[Place]) -> BackendColumn:
     joined = Run(column.identity, tuple(v for part in column.parts for v in part.verdicts))
     verdicts = {
         (v.layer, v.check, v.dtype): v
@@ -205,7 +205,7 @@ def _filled(column: Column, layers: Sequence[str], space: Sequence[Place]) -> Co
 
     facts = {name: told for part in column.parts for name, told in part.identity.layers.items()}
 
-    def cell(places: Sequence[Place]) -> Cell:
+    def cell(places: Sequence[Place]) -> ScoreCell:
         found = [verdicts.get(p) for p in places]
         return _cell(found, sum(p in declined for p in places), facts)
 
@@ -213,7 +213,7 @@ def _filled(column: Column, layers: Sequence[str], space: Sequence[Place]) -> Co
     return replace(column, cells=cells, total=cell(space))
 
 
-def _not_offered(column: Column, space: Sequence[Place]) -> set[Place]:
+def _not_offered(column: BackendColumn, space: Sequence[Place]) -> set[Place]:
     """Items that a whole run left out although they were selected: the dtype is not offered."""
     found: set[Place] = set()
     for part in column.parts:
@@ -234,7 +234,7 @@ def _not_offered(column: Column, space: Sequence[Place]) -> set[Place]:
 
 def _cell(
     verdicts: Sequence[Verdict | None], not_offered: int, facts: Mapping[str, LayerFacts]
-) -> Cell:
+) -> ScoreCell:
     found = [verdict for verdict in verdicts if verdict is not None]
     passed = [v for v in found if summary.status(v) == "passed"]
     count = len(verdicts)
@@ -244,7 +244,7 @@ def _cell(
     status = next((name for name in summary.SEVERITY if name in statuses), "missing")
     if status in ("unsupported", "passed") and "passed" in statuses:
         status = "passed" if conforming == 1 else PARTLY
-    return Cell(
+    return ScoreCell(
         count,
         len(found) + not_offered,
         conforming,
@@ -263,7 +263,7 @@ def _share(verdict: Verdict, *, stopped: bool) -> Fraction:
     return Fraction(checked, whole) if whole > 0 else Fraction(0)
 
 
-def _notes(columns: Sequence[Column]) -> Iterator[str]:
+def _notes(columns: Sequence[BackendColumn]) -> Iterator[str]:
     versions = dict.fromkeys(part.identity.hypothesis for c in columns for part in c.parts)
     if len(versions) > 1:
         yield (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from conformance.reports.page import page
-from conformance.reports.scoreboard import Board, Cell, Column
+from conformance.reports.scoreboard import BackendColumn, Board, ScoreCell
 
 LISTED = 100
 """Failures listed of one backend."""
@@ -60,7 +60,7 @@ def width(share: Fraction) -> str:
     return f"{0 if share == 0 else max(float(share) * 100, 1):.4g}"
 
 
-def _failing(cell: Cell) -> str:
+def _failing(cell: ScoreCell) -> str:
     """How many failures, and how many known ones, in words."""
     parts = []
     if cell.failures:
@@ -70,7 +70,7 @@ def _failing(cell: Cell) -> str:
     return " · ".join(parts)
 
 
-def _headings(columns: Sequence[Column]) -> list[tuple[str, str]]:
+def _headings(columns: Sequence[BackendColumn]) -> list[tuple[str, str]]:
     """Name and what tells a backend from others of its name: version and device."""
     found = []
     for column in columns:
@@ -87,12 +87,12 @@ def _headings(columns: Sequence[Column]) -> list[tuple[str, str]]:
     return found
 
 
-def _facts(column: Column) -> dict[str, str]:
+def _facts(column: BackendColumn) -> dict[str, str]:
     who = column.identity
     return {"torch": who.torch or "not installed", **{str(k): str(v) for k, v in who.info.items()}}
 
 
-def _identity(column: Column) -> list[tuple[str, str]]:
+def _identity(column: BackendColumn) -> list[tuple[str, str]]:
     """What a backend's numbers rest on."""
     who = column.identity
     numerics = [

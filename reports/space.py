@@ -21,7 +21,7 @@ BROKEN = "broken constraint"
 
 
 @dataclass(frozen=True)
-class Value:
+class ArgumentValue:
     """One value of an argument.
 
     Args:
@@ -38,7 +38,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Argument:
+class ArgumentSpace:
     """One argument of a layer, or another fact of its cases.
 
     Args:
@@ -48,7 +48,7 @@ class Argument:
     """
 
     name: str
-    values: tuple[Value, ...]
+    values: tuple[ArgumentValue, ...]
     never: tuple[str, ...]
 
 
@@ -69,7 +69,7 @@ class Space:
     cases: int
     failed: int
     declined: int
-    arguments: tuple[Argument, ...]
+    arguments: tuple[ArgumentSpace, ...]
     pairs: Mapping[tuple[str, str, str, str], tuple[int, int]]
 
     @property
@@ -166,10 +166,10 @@ def _space(
 
 def _argument(
     layer: str, name: str, counts: Mapping[tuple[str, str], int], known: Mapping[str, None]
-) -> Argument:
+) -> ArgumentSpace:
     texts = dict.fromkeys(text for text, _ in counts)
     values = [
-        Value(
+        ArgumentValue(
             text,
             sum(number for (t, _), number in counts.items() if t == text),
             counts.get((text, "f"), 0),
@@ -182,4 +182,4 @@ def _argument(
         possible |= dict.fromkeys(("True", "False"))
     impossible = re.compile(r"\d+-d.*|mixed" if layer.endswith("1d") else r"\d+-d.*")
     never = tuple(t for t in possible if t not in texts and not impossible.fullmatch(t))
-    return Argument(name, tuple(sorted(values, key=lambda v: -v.cases)), never)
+    return ArgumentSpace(name, tuple(sorted(values, key=lambda v: -v.cases)), never)

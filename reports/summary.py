@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from conformance.reports.clusters import Cluster, clusters
-from conformance.reports.divergences import Divergences, Known, divergences
-from conformance.reports.matrix import Cell, Matrix, Tally, listed, matrix, totals
+from conformance.reports.divergences import Divergences, KnownDivergence, divergences
+from conformance.reports.matrix import Matrix, MatrixCell, Totals, listed, matrix, totals
 from conformance.reports.numerics import Margins, margins
 from conformance.reports.outcome import (
     CONFORMANT,
@@ -39,15 +39,15 @@ __all__ = [
     "NOTHING_PASSED",
     "NOT_CONFORMANT",
     "SEVERITY",
-    "Cell",
     "Cluster",
     "Divergences",
-    "Known",
+    "KnownDivergence",
     "Margins",
     "Matrix",
+    "MatrixCell",
     "Reason",
     "Space",
-    "Tally",
+    "Totals",
     "clusters",
     "counts",
     "devices",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from conformance.failures.claims import claims, topic
-from conformance.failures.conditions import Table, said, tightest
+from conformance.failures.conditions import Table, format_rules, tightest
 from conformance.failures.features import features, structure
 from conformance.model.case import Case, Unsupported
 from conformance.model.describe import case_text
@@ -195,14 +195,14 @@ def _line(
     reasons = Counter(answers[k].reason or "" for k in indices)
     found = table.least(chosen, supported, _mentioned(name, table))
     contradictions, witness = _contradictions(indices, answers)
-    least = None if found is None else said(found)
+    least = None if found is None else format_rules(found)
     if least is None and not contradictions and all(map(claims, reasons)):
         least = "what each reason says"
     return Declared(
         name,
         dict(reasons.most_common()),
         least,
-        said([tightest(table.common(chosen))]),
+        format_rules([tightest(table.common(chosen))]),
         contradictions,
         witness,
     )

@@ -17,7 +17,7 @@ _BETWEEN = re.compile(r"\s*(,|;|and|with|&)\s*")
 
 
 @dataclass(frozen=True)
-class Claim:
+class ReasonClaim:
     """That an argument has a value, or lies beyond one.
 
     Args:
@@ -65,13 +65,13 @@ class Claim:
 
 
 @lru_cache(maxsize=4096)
-def claims(reason: str) -> tuple[Claim, ...]:
+def claims(reason: str) -> tuple[ReasonClaim, ...]:
     """What a reason claims; nothing where it says anything else besides, in free words.
 
     Args:
         reason: as the backend gave it.
     """
-    found: list[Claim] = []
+    found: list[ReasonClaim] = []
     rest = reason.strip()
     while rest:
         start = _START.match(rest)
@@ -82,7 +82,7 @@ def claims(reason: str) -> tuple[Claim, ...]:
             return ()
         value, length = literal
         relation = "==" if start["relation"] == "=" else start["relation"]
-        found.append(Claim(start["name"], relation, value))
+        found.append(ReasonClaim(start["name"], relation, value))
         rest = rest[start.end() + length :]
         between = _BETWEEN.match(rest)
         if rest and between is None:

@@ -39,7 +39,7 @@ class Term:
 Conjunction = tuple[Term, ...]
 
 
-def said(rules: Sequence[Conjunction], most: int = 8) -> str:
+def format_rules(rules: Sequence[Conjunction], most: int = 8) -> str:
     """Rules in words; the empty conjunction holds always.
 
     Args:

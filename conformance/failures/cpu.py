@@ -20,7 +20,7 @@ _LEVELS = {
 
 
 @cache
-def facts() -> dict[str, str]:
+def cpu_facts() -> dict[str, str]:
     """What the system says of its first CPU; empty where it says nothing (Linux does)."""
     try:
         first, _, _ = _FACTS.read_text(encoding="utf-8").partition("\n\n")
@@ -30,12 +30,12 @@ def facts() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def features() -> frozenset[str]:
+def cpu_features() -> frozenset[str]:
     """Instruction sets by Linux's names, `"avx512_bf16"`, without those withheld from oneDNN.
 
     None are known on other systems.
     """
-    said = facts()
+    said = cpu_facts()
     found = set((said.get("flags") or said.get("Features") or "").split())
     limit, lower = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), set[str]()
     for feature, levels in _LEVELS.items():
@@ -47,6 +47,6 @@ def features() -> frozenset[str]:
 
 def name() -> str:
     """The CPU's name, and which of oneDNN's instruction sets may be used."""
-    known = facts().get("model name") or platform.processor() or platform.machine()
-    special = ", ".join(feature for feature in _LEVELS if feature in features())
+    known = cpu_facts().get("model name") or platform.processor() or platform.machine()
+    special = ", ".join(feature for feature in _LEVELS if feature in cpu_features())
     return f"{known} ({special})" if special else known

@@ -18,7 +18,7 @@ from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from conformance.failures.cpu import features
+from conformance.failures.cpu import cpu_features
 from conformance.failures.facts import Facts
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
@@ -131,7 +131,7 @@ class Known:
         return (
             all(_named(name, patterns) for name, patterns in pairs)
             and all(_installed(package, wanted) for package, wanted in self.versions.items())
-            and all((name in features()) == there for name, there in self.cpu.items())
+            and all((name in cpu_features()) == there for name, there in self.cpu.items())
         )
 
     def covers(self, case: Case, layouts: Mapping[str, str] | None = None) -> bool:

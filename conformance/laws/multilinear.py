@@ -207,9 +207,9 @@ def function(trial: Trial, generator: Generator) -> Claims:
         yield same(replace(op, layer=eager).run(), trial)
 
 
-@law("lazy", "the lazy layer is the one that is told its input's size")
-def lazy(trial: Trial, generator: Generator) -> Claims:
-    """A lazy layer as an eager one, or the other way round."""
+@law("lazy_equals_eager", "the lazy_equals_eager layer is the one that is told its input's size")
+def lazy_equals_eager(trial: Trial, generator: Generator) -> Claims:
+    """A lazy_equals_eager layer as an eager one, or the other way round."""
     op = Operands.of(trial)
     other = _eager(op) if op.layer.startswith("Lazy") else "Lazy" + op.layer
     # An inferred size of 0 cannot be told from one that is still to be inferred.

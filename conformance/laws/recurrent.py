@@ -19,7 +19,7 @@ from conformance.laws.law import (
     measured,
     same,
 )
-from conformance.laws.recurrent_calls import GATES, Form, Run
+from conformance.laws.recurrent_calls import GATES, Form, RecurrentCall
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
@@ -35,11 +35,11 @@ def after(first: tuple[Move, ...], then: tuple[Move, ...]) -> tuple[Move, ...]:
 
 
 def common(trial: Trial) -> tuple[Move, ...]:
-    """What brings a case's outputs to the form of `Run`."""
+    """What brings a case's outputs to the form of `RecurrentCall`."""
     return Form.of(trial).outputs(len(trial.shapes))
 
 
-def rows_of(run: Run, chosen: np.ndarray) -> Run:
+def rows_of(run: RecurrentCall, chosen: np.ndarray) -> RecurrentCall:
     """Some of the rows, with their states and lengths."""
     lengths = None if run.lengths is None else tuple(run.lengths[row] for row in chosen)
     picked = run.states(lambda h: h.take(chosen, -2))
@@ -49,7 +49,7 @@ def rows_of(run: Run, chosen: np.ndarray) -> Run:
 @law("rows", "each row of a large batch is that row of a small one")
 def rows(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 rows, drawn from the case's."""
-    run = Run.of(trial)
+    run = RecurrentCall.of(trial)
     if not run.batch:
         return
     chosen = generator.integers(run.batch, size=many(generator))
@@ -60,7 +60,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 @law("singles", "a batch is the stack of its rows, each taken alone")
 def singles(trial: Trial, generator: Generator) -> Claims:
     """Every row; a packed one keeps its length."""
-    run = Run.of(trial)
+    run = RecurrentCall.of(trial)
     if not Form.of(trial).batched:
         return
     for row in generator.permutation(run.batch):
@@ -72,7 +72,7 @@ def singles(trial: Trial, generator: Generator) -> Claims:
 @law("unbatched", "an input without a batch dimension is a batch of one")
 def unbatched(trial: Trial, generator: Generator) -> Claims:
     """An unbatched case as a batch, or one row of a batched case without its dimension."""
-    run, form = Run.of(trial), Form.of(trial)
+    run, form = RecurrentCall.of(trial), Form.of(trial)
     if not form.batched:
         yield same(run.run(), trial, wanted_moves=common(trial))
     elif run.batch and run.lengths is None:
@@ -90,7 +90,7 @@ def unbatched(trial: Trial, generator: Generator) -> Claims:
 @law("zeros", "an initial state left out is zero", SUMMED)
 def zeros(trial: Trial, generator: Generator) -> Claims:
     """Zeros given, against nothing given."""
-    run = Run.of(trial)
+    run = RecurrentCall.of(trial)
     sizes = (run.output_size, run.hidden_size)[: len(run.hidden)]
     places = () if run.cell else (run.layers * len(run.directions),)
     given = tuple(np.zeros((*places, run.batch, size)) for size in sizes)
@@ -105,7 +105,7 @@ def zeros(trial: Trial, generator: Generator) -> Claims:
 @law("units", "hidden units may come in any order")
 def units(trial: Trial, generator: Generator) -> Claims:
     """The same order in every layer and direction; of a projection's units another one."""
-    run = Run.of(trial)
+    run = RecurrentCall.of(trial)
     inner = generator.permutation(run.hidden_size)
     outer = generator.permutation(run.projected) if run.projected else inner
     blocks = len(run.directions)
@@ -147,7 +147,7 @@ def in_blocks(array: np.ndarray, blocks: int, order: np.ndarray) -> np.ndarray:
 @law("inputs", "input features may come in any order, beside others of weight zero")
 def inputs(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 features; what has no weight adds exact zeros."""
-    run = Run.of(trial)
+    run = RecurrentCall.of(trial)
     count = run.x.shape[-1]
     width = many(generator)
     places = generator.permutation(width)[:count]
@@ -165,7 +165,7 @@ def inputs(trial: Trial, generator: Generator) -> Claims:
 @law("copies", "layers side by side, not connected with each other, do what each does alone")
 def copies(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 hidden units in copies of the case's, each with its units in an order of its own."""
-    run = Run.of(trial)
+    run = RecurrentCall.of(trial)
     size, gates = run.hidden_size, GATES[run.kind]
     if run.layers > 1 or run.projected:
         return
@@ -196,7 +196,7 @@ def copies(trial: Trial, generator: Generator) -> Claims:
 @law("layer", "a cell is a layer of one step; stepped over time it is the layer", SUMMED)
 def as_layer(trial: Trial, generator: Generator) -> Claims:
     """One to three steps of a cell, each row seeing another input at each step."""
-    run = Run.of(trial)
+    run = RecurrentCall.of(trial)
     if not run.batch:
         return
     steps = [np.roll(run.x, t, 0) for t in range(int(generator.integers(1, 4)))]
@@ -215,7 +215,7 @@ def as_layer(trial: Trial, generator: Generator) -> Claims:
     yield claim(layer, wanted, Side(f"{len(steps)} steps of {trial.text()}", got))
 
 
-def stepped(cell: Run, steps: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+def stepped(cell: RecurrentCall, steps: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
     """A cell called again and again: all its outputs, and its final states.
 
     Args:

@@ -13,12 +13,12 @@ from conformance.laws.law import Move
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
 
-Arrays = Mapping[str, np.ndarray]
+StateArrays = Mapping[str, np.ndarray]
 GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class RecurrentCall:
     """One call, taken apart.
 
     Args:
@@ -36,12 +36,12 @@ class Run:
     layer: str
     x: np.ndarray
     hidden: tuple[np.ndarray | None, ...]
-    state: Arrays
+    state: StateArrays
     arguments: Mapping[str, Any]
     lengths: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, trial: Trial) -> Run:
+    def of(cls, trial: Trial) -> RecurrentCall:
         """Read a case."""
         case = trial.case
         x, *hidden = case.inputs
@@ -79,11 +79,11 @@ class Run:
             replace(case, call=call, inputs=inputs, keywords=keywords, layouts=())
         )
 
-    def having(self, **arguments: Any) -> Run:
+    def having(self, **arguments: Any) -> RecurrentCall:
         """With other arguments."""
         return replace(self, arguments={**self.arguments, **arguments})
 
-    def states(self, change: Callable[[np.ndarray], np.ndarray]) -> Run:
+    def states(self, change: Callable[[np.ndarray], np.ndarray]) -> RecurrentCall:
         """With every given initial state changed."""
         return replace(self, hidden=tuple(None if h is None else change(h) for h in self.hidden))
 
@@ -136,7 +136,7 @@ class Run:
             if name.removesuffix(end) in _NAMES and name.endswith(end)
         }
 
-    def single(self, layer: int, suffix: str, x: np.ndarray) -> Run:
+    def single(self, layer: int, suffix: str, x: np.ndarray) -> RecurrentCall:
         """One layer in one direction as a layer of its own, on its own part of the states.
 
         Args:
@@ -161,7 +161,7 @@ _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 @dataclass(frozen=True)
 class Form:
-    """How a case lays out its arrays; `into(k)` brings output or input k to the form of `Run`.
+    """How a case lays out its arrays; `into(k)` brings output or input k to `RecurrentCall`'s form.
 
     Args:
         cell: a cell's arrays have neither time nor layers.

@@ -22,7 +22,7 @@ from conformance.laws.law import (
     same,
 )
 from conformance.laws.recurrent import common, stepped
-from conformance.laws.recurrent_calls import Form, Run
+from conformance.laws.recurrent_calls import Form, RecurrentCall
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
@@ -44,14 +44,14 @@ def _side(trial: Trial, outputs: Sequence[Rounded]) -> Side:
 
 
 def _whole(trial: Trial) -> Side:
-    """The case's own answer in the form of `Run`."""
+    """The case's own answer in the form of `RecurrentCall`."""
     return _side(trial, moved(measured(trial), common(trial)))
 
 
 @law("batch_first", "batch_first exchanges the first two axes of input and output, nothing else")
 def batch_first(trial: Trial, generator: Generator) -> Claims:
     """The case's arrays the other way round."""
-    run, form = Run.of(trial), Form.of(trial)
+    run, form = RecurrentCall.of(trial), Form.of(trial)
     if not form.batched:
         return
     if form.batch_first:
@@ -65,7 +65,7 @@ def batch_first(trial: Trial, generator: Generator) -> Claims:
 @law("packed", "a packed sequence is the sequence alone, and zeros after it")
 def packed(trial: Trial, generator: Generator) -> Claims:
     """Each packed row alone and cut to its length; a batch that is not packed, at full length."""
-    run = Run.of(trial)
+    run = RecurrentCall.of(trial)
     length = run.x.shape[0]
     if run.lengths is None:
         if Form.of(trial).batched and run.batch:
@@ -86,7 +86,7 @@ def packed(trial: Trial, generator: Generator) -> Claims:
 @law("stacked", "stacked layers are layers one after the other")
 def stacked(trial: Trial, generator: Generator) -> Claims:
     """Each layer, with all its directions, a call of its own."""
-    run = Run.of(trial)
+    run = RecurrentCall.of(trial)
     if run.layers == 1:
         return
     x, finals, texts = run.x, [], []
@@ -99,7 +99,7 @@ def stacked(trial: Trial, generator: Generator) -> Claims:
     yield _pieced(trial.names, " then ".join(texts), [x, *joined], _whole(trial))
 
 
-def _layer(run: Run, layer: int, x: np.ndarray) -> Run:
+def _layer(run: RecurrentCall, layer: int, x: np.ndarray) -> RecurrentCall:
     """One of several layers, with all its directions."""
     parts = [run.single(layer, suffix, x) for suffix in run.directions]
     state: dict[str, np.ndarray] = {}
@@ -114,7 +114,7 @@ def _layer(run: Run, layer: int, x: np.ndarray) -> Run:
 @law("directions", "a bidirectional layer is one layer, and another on the time turned round")
 def directions(trial: Trial, generator: Generator) -> Claims:
     """The first layer; a packed sequence is turned round within its length."""
-    run = Run.of(trial)
+    run = RecurrentCall.of(trial)
     if len(run.directions) == 1:
         return
     if run.layers == 1:
@@ -142,7 +142,7 @@ def _turned(x: np.ndarray, lengths: Sequence[int] | None) -> np.ndarray:
 @law("cell", "a layer is its cell stepped over time", SUMMED)
 def as_cell(trial: Trial, generator: Generator) -> Claims:
     """The first layer forwards."""
-    run = Run.of(trial)
+    run = RecurrentCall.of(trial)
     if run.projected:
         return  # cells have no projection
     if run.layers == len(run.directions) == 1 and run.lengths is None:
@@ -170,7 +170,7 @@ def carried(trial: Trial, generator: Generator) -> Claims:
     The recurrent weights are divided by a power of two until no step makes an error larger: what
     the bound says of the last step is then as sharp as of the first.
     """
-    run = Run.of(trial)
+    run = RecurrentCall.of(trial)
     length = int(generator.integers(20, 40, endpoint=True))
     cut = int(generator.integers(1, length))
     single = run.single(0, "", run.x[generator.integers(len(run.x), size=length)])

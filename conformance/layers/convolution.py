@@ -177,7 +177,7 @@ def _row(form: str, dims: int, transposed: bool) -> Row:
         module=f"{'ConvTranspose' if transposed else 'Conv'}{dims}d" if function else None,
         dims=dims,
         invalid=invalid_cases(valid, invalid.breaks(name)),
-        laws=_LAWS if function else (*_LAWS, multilinear.lazy),
+        laws=_LAWS if function else (*_LAWS, multilinear.lazy_equals_eager),
         state=stateless if function else partial(_state, dims, transposed),
         inferred=partial(_inferred, dims) if lazy else nothing_inferred,
         traits=Traits(

@@ -162,7 +162,7 @@ def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any
         eager="Linear" if name.startswith("Lazy") else None,
         module="Linear" if function else None,
         invalid=invalid_cases(valid, invalid.linear_breaks(name)),
-        laws=(*_SUMS, laws.vector if function else multilinear.lazy),
+        laws=(*_SUMS, laws.vector if function else multilinear.lazy_equals_eager),
         traits=Traits(wide_sums=True, adds_bias=True),
         workloads=_of(name, _linear_workloads()),
         filling=Filling(wide_adjoints=True),

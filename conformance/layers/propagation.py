@@ -20,7 +20,7 @@ from conformance.model.formats import FORMATS
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike
 
-Change = Callable[[np.ndarray], np.ndarray]
+Substitute = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Propagation:
     zero_weights: bool = True
 
 
-def oracle(trial: TrialLike, precision: Precision, change: Change) -> tuple[Rounded, ...]:
+def oracle(trial: TrialLike, precision: Precision, change: Substitute) -> tuple[Rounded, ...]:
     """The oracle on changed inputs and state."""
     with np.errstate(all="ignore"):
         state = {k: exactly(change(x), precision) for k, x in trial.case.call.state.items()}

@@ -15,10 +15,10 @@ import numpy as np
 from conformance.arithmetic.exactness import every
 from conformance.arithmetic.rounded import Rounded, choose, join
 from conformance.oracles.recurrent_cells import (
-    Cell,
     Hidden,
     Shape,
     State,
+    StepFunction,
     Weights,
     gru_step,
     lstm_step,
@@ -39,7 +39,11 @@ def _from_inputs(w: Weights, x: Rounded, suffixes: Sequence[str]) -> list[Rounde
 
 
 def _sequence(
-    step: Cell, from_inputs: Sequence[Rounded], hidden: Hidden, w: Weights, active: np.ndarray
+    step: StepFunction,
+    from_inputs: Sequence[Rounded],
+    hidden: Hidden,
+    w: Weights,
+    active: np.ndarray,
 ) -> tuple[Rounded, Hidden]:
     """One layer over its steps → every output (L, directions, N, size), and the last states.
 
@@ -117,7 +121,7 @@ def started(
 
 
 def _layers(
-    step: Cell,
+    step: StepFunction,
     state: State,
     input: Rounded,
     initial: Sequence[Rounded | None],

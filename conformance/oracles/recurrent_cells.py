@@ -22,7 +22,7 @@ from conformance.arithmetic.rounded import OWN, Rounded, exactly, join, multilin
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 Hidden = tuple[Rounded, ...]
-Cell = Callable[[Rounded, Hidden, "Weights"], Hidden]
+StepFunction = Callable[[Rounded, Hidden, "Weights"], Hidden]
 
 
 class Weights:
@@ -220,7 +220,7 @@ def zeros(shape: Shape, like: Rounded) -> Rounded:
 
 
 def _cell(
-    step: Cell, state: State, input: Rounded, hidden: Sequence[Rounded | None], count: int
+    step: StepFunction, state: State, input: Rounded, hidden: Sequence[Rounded | None], count: int
 ) -> Any:
     """A cell on input (N?, input_size); absent states are zeros."""
     w = Weights(state)

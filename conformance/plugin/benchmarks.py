@@ -16,7 +16,7 @@ import pytest
 
 from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.process import Died
-from conformance.plugin.timings import Change, Earlier, table
+from conformance.plugin.timings import Earlier, TimingChange, table
 from conformance.reports.results import Benchmark, ResultsError, read
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Benchmarks:
     def __init__(self, session: SessionLike) -> None:
         self.session = session
         self.items = self._planned()
-        self.changes: list[Change] = []
+        self.changes: list[TimingChange] = []
         path = session.settings.compare
         try:
             self.earlier = Earlier(() if path is None else read(path).benchmarks)
@@ -172,7 +172,7 @@ class Benchmarks:
         """Look at the machine before it is busy with the run."""
         from conformance.timing import machine
 
-        self.facts = machine.facts()
+        self.facts = machine.machine_facts()
 
     def summarise(self, write: pytest.TerminalReporter) -> None:
         """The table of benchmarks, changes first."""

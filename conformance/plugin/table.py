@@ -34,7 +34,7 @@ def _line(first: str, rest: tuple[str, ...] | list[str], widths: list[int]) -> s
     ).rstrip()
 
 
-def _cell(cell: summary.Cell | None) -> str:
+def _cell(cell: summary.MatrixCell | None) -> str:
     """The glyph of the worst status, how many verdicts have which, the numbers compared.
 
     Where examples failed as listed: how many conform and how many do not. Also the share of

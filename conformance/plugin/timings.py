@@ -11,11 +11,11 @@ import msgspec
 from conformance.reports.results import Benchmark, Run
 
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-Key = tuple[str, str, str, str, str]
+TimingKey = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True)
-class Change:
+class TimingChange:
     """A call's time beside torch's, now and before.
 
     Args:
@@ -63,10 +63,10 @@ class Earlier:
         found = [msgspec.convert(line, Benchmark, strict=False) for line in lines]
         self._lines = {_key(line): line for line in found if _has_ratio(line)}
 
-    def change(self, line: Benchmark) -> Change | None:
+    def change(self, line: Benchmark) -> TimingChange | None:
         """How a line compares with the earlier one; None where one of them has no ratio."""
         before = self._lines.get(_key(line))
-        return None if before is None or not _has_ratio(line) else Change(line, before)
+        return None if before is None or not _has_ratio(line) else TimingChange(line, before)
 
     def slower(self, line: Benchmark, limit: float) -> str:
         """Without an earlier run: what is wrong if the call is slower than torch by more."""
@@ -78,7 +78,7 @@ class Earlier:
         )
 
 
-def table(run: Run, changes: Sequence[Change] = ()) -> Iterator[str]:
+def table(run: Run, changes: Sequence[TimingChange] = ()) -> Iterator[str]:
     """The lines of the terminal's table.
 
     Args:
@@ -101,7 +101,7 @@ def table(run: Run, changes: Sequence[Change] = ()) -> Iterator[str]:
             yield f"note: {facts['note']}"
 
 
-def _row(line: Benchmark, change: Change | None) -> tuple[str, str, str, str, str, str]:
+def _row(line: Benchmark, change: TimingChange | None) -> tuple[str, str, str, str, str, str]:
     call = f"{line.layer} {line.name}, {line.direction}, {line.dtype}, {line.device}"
     if line.status != "timed":
         return call, line.status, "", "", "", ""
@@ -133,7 +133,7 @@ def _rate(value: float | None, peak: float | None) -> str:
     return f"{value / 1e9:.3g}{share}"
 
 
-def _key(line: Benchmark) -> Key:
+def _key(line: Benchmark) -> TimingKey:
     return line.layer, line.name, line.dtype, line.device, line.direction
 
 

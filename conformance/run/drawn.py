@@ -25,12 +25,12 @@ def run_lengths(letters: Sequence[str]) -> str:
 # Neighbouring items are the checks of one layer and dtype, as in `drawing`.
 @lru_cache(maxsize=2)
 def columns(cases: Sequence[Case]) -> dict[str, Column]:
-    """The arguments of cases, and other facts that a failure may hang on, as columns.
+    """The arguments of cases, and other argument_texts that a failure may hang on, as columns.
 
     Args:
         cases: of one layer and dtype.
     """
-    rows = [facts(case) for case in islice(cases, DESCRIBED)]
+    rows = [argument_texts(case) for case in islice(cases, DESCRIBED)]
     names = dict.fromkeys(name for row in rows for name in row)
     found = {}
     for name in names:
@@ -45,7 +45,7 @@ def columns(cases: Sequence[Case]) -> dict[str, Column]:
     return found
 
 
-def facts(case: Case) -> dict[str, str]:
+def argument_texts(case: Case) -> dict[str, str]:
     """The arguments of a case with their defaults, and the form of its inputs, as text."""
     call = case.call
     row = CATALOGUE[call.layer]
@@ -87,7 +87,7 @@ def covering(cases: Sequence[Case], least: int) -> tuple[int, ...]:
     Returns:
         Their places, those that bring the most new values first.
     """
-    pairs = [set(facts(case).items()) for case in cases]
+    pairs = [set(argument_texts(case).items()) for case in cases]
     left, order = set().union(*pairs) if pairs else set(), list[int]()
     while left:
         best = max(range(len(pairs)), key=lambda k: (len(pairs[k] & left), -k))

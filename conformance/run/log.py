@@ -10,7 +10,7 @@ from conformance.model.case import Case, Examples
 from conformance.model.describe import case_text
 from conformance.run.drawn import DESCRIBED, run_lengths
 from conformance.run.trial import Evidence
-from conformance.run.verdicts import facts_of
+from conformance.run.verdicts import evidence_fields
 
 JUDGED = "pfk"
 """The letters of cases in which the check looked at the backend's answer."""
@@ -115,4 +115,4 @@ class Log:
     def facts(self) -> dict[str, object]:
         """What was compared, as fields of a verdict."""
         outcomes = run_lengths(self._letters[: min(self.first, DESCRIBED)])
-        return {**facts_of(self._evidence), "outcomes": outcomes, "worst": self._worst}
+        return {**evidence_fields(self._evidence), "outcomes": outcomes, "worst": self._worst}

@@ -47,7 +47,7 @@ def wrong(
     return make(item, status, examples, **{**facts, "failure": failure, "message": text(failure)})
 
 
-def facts_of(evidence: Evidence) -> dict[str, object]:
+def evidence_fields(evidence: Evidence) -> dict[str, object]:
     """What was compared, as fields of a verdict."""
     return {
         "comparisons": evidence.comparisons,

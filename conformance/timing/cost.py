@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from conformance.timing.operands import Operands
+from conformance.timing.operands import TimedArrays
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "complex64": 8, "complex128": 16}
 
@@ -26,7 +26,7 @@ class Cost:
     bytes: int
 
 
-def cost(operands: Operands) -> Cost:
+def cost(operands: TimedArrays) -> Cost:
     """The work of a call.
 
     Args:

@@ -14,7 +14,7 @@ _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 NOISY = 0.1
 
 
-def facts() -> dict[str, str]:
+def machine_facts() -> dict[str, str]:
     """Frequency governor, cores, and how busy the machine is; what nobody says is left out."""
     found = {"cores": str(os.cpu_count() or "unknown")}
     if hasattr(os, "sched_getaffinity"):

@@ -17,9 +17,9 @@ from conformance.model.protocols import Backend
 from conformance.reports.results import Benchmark
 from conformance.run.trial import Failure, Trial
 from conformance.timing.cost import BYTES, Cost, cost
-from conformance.timing.operands import Operands
+from conformance.timing.operands import TimedArrays
 from conformance.timing.peaks import Peak, measured
-from conformance.timing.rounds import Side, Times, interval, quartiles, timed
+from conformance.timing.rounds import TimedSide, Times, interval, quartiles, timed
 from conformance.timing.verified import Verifier, Void
 from conformance.timing.workloads import WORKLOADS, Timed
 
@@ -62,7 +62,7 @@ class Bench:
     def _measured(self, item: Timed, which: str) -> tuple[Benchmark, tuple[float, ...]]:
         if not offered(self.backend, item.layer, item.dtype, item.device):
             raise Unsupported(f"{item.layer} in {item.dtype} on {item.device} is not offered")
-        job = _Job(self, item, Operands(item, WORKLOADS[item.layer, item.name]))
+        job = _Job(self, item, TimedArrays(item, WORKLOADS[item.layer, item.name]))
         job.verify_sharp()
         if job.late():
             return _untimed(item, "answers come late, and the layer offers no sync()"), ()
@@ -90,7 +90,7 @@ class Bench:
 class _Job:
     """One call, built once on each side."""
 
-    def __init__(self, bench: Bench, item: Timed, operands: Operands) -> None:
+    def __init__(self, bench: Bench, item: Timed, operands: TimedArrays) -> None:
         self.bench, self.item, self.operands = bench, item, operands
         key = hashlib.sha256(f"{bench.seed}/{item.id}".encode()).digest()
         self.generator = np.random.default_rng(int.from_bytes(key[:8], "big"))
@@ -188,7 +188,7 @@ class _Job:
             note=lambda block: self.bench.note("checking", block, 0),
         )
 
-    def _side(self, layer: Any, *, clocked: bool = False) -> Side:
+    def _side(self, layer: Any, *, clocked: bool = False) -> TimedSide:
         def placed(arrays: Any) -> Any:
             return [None if x is None else layer.put(x.copy()) for x in arrays]
 
@@ -203,7 +203,7 @@ class _Job:
 
         call = forward if self.item.direction == "forward" else both
         stopwatch = layer.stopwatch if clocked else None
-        return Side(put, call, getattr(layer, "sync", _nothing), stopwatch)
+        return TimedSide(put, call, getattr(layer, "sync", _nothing), stopwatch)
 
 
 def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""Arrays for a timed call: weights, inputs and cotangents, sharp ones and everyday ones.
+"""ArrayTuple for a timed call: weights, inputs and cotangents, sharp ones and everyday ones.
 
 Sharp operands let the oracle ask for equality: whole numbers, few enough of them in half precision
 that no order of summation rounds (`oracles.rounding`). Everyday ones are normal deviates. The
@@ -23,11 +23,11 @@ from conformance.model.case import Call, Case
 from conformance.model.formats import format_of, round_to
 from conformance.timing.workloads import Timed
 
-Arrays = tuple[np.ndarray, ...]
+ArrayTuple = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
-class Operands:
+class TimedArrays:
     """Makes arrays of one workload.
 
     Args:
@@ -69,11 +69,11 @@ class Operands:
         }
         return Call(t.layer, dict(self.workload.arguments), state, t.dtype, t.device)
 
-    def case(self, call: Call, inputs: Arrays) -> Case:
+    def case(self, call: Call, inputs: ArrayTuple) -> Case:
         """A call with its inputs, as the checks want it."""
         return Case(call, inputs)
 
-    def inputs(self, generator: np.random.Generator, *, sharp: bool = False) -> Arrays:
+    def inputs(self, generator: np.random.Generator, *, sharp: bool = False) -> ArrayTuple:
         """Fresh inputs."""
         shapes = self.workload.inputs
         return tuple(

@@ -35,11 +35,11 @@ MOST_CALLS = 64
 ROUND_BYTES = 4 << 20
 
 Batch = Sequence[Any]
-Run = Callable[[Batch], tuple[float, list[Any]]]
+TimedRun = Callable[[Batch], tuple[float, list[Any]]]
 
 
 @dataclass(frozen=True)
-class Side:
+class TimedSide:
     """What is timed.
 
     Args:
@@ -93,8 +93,8 @@ class Times:
 
 
 def timed(
-    own: Side,
-    reference: Side | None,
+    own: TimedSide,
+    reference: TimedSide | None,
     fresh: Callable[[], Any],
     generator: np.random.Generator,
     *,
@@ -135,7 +135,7 @@ def timed(
 
 
 def _block(
-    times: Times, sides: Sequence[Side], fresh: Callable[[], Any], *, first: bool
+    times: Times, sides: Sequence[TimedSide], fresh: Callable[[], Any], *, first: bool
 ) -> tuple[Any, Any]:
     """Time one block; gives arrays and outputs of the own side's last call."""
     order = [0, 0]
@@ -159,7 +159,7 @@ def _block(
     return last
 
 
-def _warmed(side: Side, fresh: Callable[[], Any]) -> float:
+def _warmed(side: TimedSide, fresh: Callable[[], Any]) -> float:
     """Seconds of one call when warm: the least of three calls after the first."""
     return min(side.run([side.put(fresh())])[0] for _ in range(4))
 

@@ -18,13 +18,13 @@ from conformance.model.protocols import Backend
 from conformance.run.trial import Failure, Trial
 from conformance.timing.cost import cost
 from conformance.timing.float64 import through_torch
-from conformance.timing.operands import Arrays, Operands
+from conformance.timing.operands import ArrayTuple, TimedArrays
 
 # Multiplications and additions of the oracle's sums, its bounds included, that take NumPy about
 # two seconds on one core.
 ORACLE = 4e9
 Cotangents = tuple[np.ndarray | None, ...]
-Expected = tuple[list[Rounded | None], dict[str, Rounded]]
+TimedExpectation = tuple[list[Rounded | None], dict[str, Rounded]]
 
 
 class Void(Exception):  # noqa: N818 - says something of the bound, and is no error
@@ -40,9 +40,9 @@ class Verifier:
         torch: torch itself, for the oracle of large calls; None = NumPy computes them all.
     """
 
-    operands: Operands
+    operands: TimedArrays
     torch: Backend | None
-    _kept: list[tuple[int, Precision, Any, Expected]] = field(default_factory=list)
+    _kept: list[tuple[int, Precision, Any, TimedExpectation]] = field(default_factory=list)
 
     @property
     def by(self) -> str:
@@ -61,7 +61,7 @@ class Verifier:
         backend: Backend,
         layer: Any,
         call: Call,
-        arrays: tuple[Arrays, Cotangents],
+        arrays: tuple[ArrayTuple, Cotangents],
         answer: Any = None,
     ) -> None:
         """Hold an answer against the oracle.
@@ -113,7 +113,7 @@ class Verifier:
         gradients.held(trial, answer, inputs, parameters)
         _says_something([x for x in (*inputs, *parameters.values()) if x is not None])
 
-    def _expected(self, trial: Trial, cotangents: Cotangents) -> Expected:
+    def _expected(self, trial: Trial, cotangents: Cotangents) -> TimedExpectation:
         """The oracle's gradients; torch's answer to the same arrays is held against the same."""
         arrays = trial.case.inputs
         if not self._kept or self._kept[0][:2] != (id(arrays), trial.precision):

@@ -19,8 +19,8 @@ from conformance.backends import FunctionBackend, ModuleBackend, implements
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import CHECKS
 from conformance.checks.support import Answer, conclude, survey
-from conformance.failures.claims import Claim, claims, topic
-from conformance.failures.conditions import Table, said
+from conformance.failures.claims import ReasonClaim, claims, topic
+from conformance.failures.conditions import Table, format_rules
 from conformance.failures.features import features, structure
 from conformance.model.case import Call, Case, Examples, Unsupported, Verdict
 from conformance.run.drawing import draw_cases
@@ -210,17 +210,23 @@ def test_faithful_backend_passes_for_every_family() -> None:
 @pytest.mark.parametrize(
     ("reason", "wanted"),
     [
-        ("padding_mode='circular'", (Claim("padding_mode", "==", "circular"),)),
-        ("stride=(1, 2)", (Claim("stride", "==", (1, 2)),)),
-        ("groups=2, bias=False", (Claim("groups", "==", 2), Claim("bias", "==", False))),
-        ("groups > 1 with dilation>=2", (Claim("groups", ">", 1), Claim("dilation", ">=", 2))),
+        ("padding_mode='circular'", (ReasonClaim("padding_mode", "==", "circular"),)),
+        ("stride=(1, 2)", (ReasonClaim("stride", "==", (1, 2)),)),
+        (
+            "groups=2, bias=False",
+            (ReasonClaim("groups", "==", 2), ReasonClaim("bias", "==", False)),
+        ),
+        (
+            "groups > 1 with dilation>=2",
+            (ReasonClaim("groups", ">", 1), ReasonClaim("dilation", ">=", 2)),
+        ),
         ("padding='same' needs stride 1", ()),
         ("no such kernel", ()),
         ("x=f(1)", ()),
         ("", ()),
     ],
 )
-def test_claims_of_a_reason(reason: str, wanted: tuple[Claim, ...]) -> None:
+def test_claims_of_a_reason(reason: str, wanted: tuple[ReasonClaim, ...]) -> None:
     assert claims(reason) == wanted
     assert topic(reason) == (", ".join(f"{c.name}=…" for c in wanted) or reason)
 
@@ -241,7 +247,7 @@ def test_no_condition_is_made_of_one_case_each() -> None:
     odd = np.array([n % 2 == 1 for n in range(40)])
     assert Table(rows).least(odd, ~odd) is None
     high = np.array([n > 29 for n in range(40)])
-    assert said(Table(rows).least(high, ~high) or ()) == "n ≥ 30"
+    assert format_rules(Table(rows).least(high, ~high) or ()) == "n ≥ 30"
 
 
 def test_structure_is_all_but_the_values() -> None:

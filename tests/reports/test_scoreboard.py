@@ -12,7 +12,7 @@ import pytest
 from conformance.reports import cli, results
 from conformance.reports.clusters import clusters
 from conformance.reports.results import ResultsError, Run
-from conformance.reports.scoreboard import Board, Cell, board
+from conformance.reports.scoreboard import Board, ScoreCell, board
 from conformance.reports.scoreboard_html import percent, render
 from conformance.reports.statuses import PARTLY
 from test_report import Page, identity, run_of, verdict
@@ -34,7 +34,7 @@ def _passed(
     return verdict(layer, check, dtype, "passed", examples=examples)
 
 
-def _cell(found: Board, layer: str, column: int) -> Cell:
+def _cell(found: Board, layer: str, column: int) -> ScoreCell:
     return found.columns[column].cells[found.layers.index(layer)]
 
 

@@ -25,7 +25,7 @@ from conformance.timing import measure, rounds
 from conformance.timing.cost import cost
 from conformance.timing.float64 import through_torch
 from conformance.timing.measure import Bench
-from conformance.timing.operands import Operands
+from conformance.timing.operands import TimedArrays
 from conformance.timing.peaks import Peak
 from conformance.timing.workloads import PASSES, WORKLOADS, Timed, Workload, plan
 
@@ -187,7 +187,7 @@ class _Machine:
         self.generator, self.first = np.random.default_rng(seed), first
         self.now, self.calls = 0.0, 0
 
-    def side(self, seconds: float) -> rounds.Side:
+    def side(self, seconds: float) -> rounds.TimedSide:
         def call(natives: Any) -> Any:
             self.calls += 1
             early = self.first if self.calls % 4 == 1 else 0.0
@@ -197,7 +197,7 @@ class _Machine:
             started = self.now
             return lambda: self.now - started
 
-        return rounds.Side(lambda arrays: arrays, call, lambda: None, stopwatch)
+        return rounds.TimedSide(lambda arrays: arrays, call, lambda: None, stopwatch)
 
     def ratio(self, own: float, reference: float) -> tuple[float, float]:
         times = rounds.timed(
@@ -235,13 +235,13 @@ def test_every_call_has_fresh_inputs_and_neither_side_is_always_first() -> None:
         made.append(len(made))
         return made[-1]
 
-    def side(name: str) -> rounds.Side:
+    def side(name: str) -> rounds.TimedSide:
         def call(natives: int) -> int:
             order.append(name)
             seen[name].append(natives)
             return natives
 
-        return rounds.Side(lambda arrays: arrays, call, lambda: None, lambda: lambda: 1.0)
+        return rounds.TimedSide(lambda arrays: arrays, call, lambda: None, lambda: lambda: 1.0)
 
     generator = np.random.default_rng(0)
     times = rounds.timed(side("own"), side("torch"), fresh, generator, seconds=0, size=0)
@@ -265,7 +265,7 @@ def test_every_call_has_fresh_inputs_and_neither_side_is_always_first() -> None:
 def test_torch_float64_gives_the_oracles_values_and_bounds(layer: str, dtype: str) -> None:
     name = "tiny" if layer == "Linear" else next(w.name for w in WORKLOADS.values()
                                                  if w.layer == layer and w.small)  # fmt: skip
-    operands = Operands(Timed(layer, name, "forward", dtype, "cpu"), WORKLOADS[layer, name])
+    operands = TimedArrays(Timed(layer, name, "forward", dtype, "cpu"), WORKLOADS[layer, name])
     generator = np.random.default_rng(0)
     for sharp in (True, False):
         case = Case(operands.call(generator), operands.inputs(generator, sharp=sharp))
@@ -301,7 +301,7 @@ def test_every_layer_is_timed_in_both_sets() -> None:
 @pytest.mark.parametrize("key", [k for k in WORKLOADS if WORKLOADS[k].small])
 def test_operations_are_counted_as_the_layer_does_them(key: tuple[str, str]) -> None:
     w = WORKLOADS[key]
-    operands = Operands(Timed(*key, "forward", "float32", "cpu"), w)
+    operands = TimedArrays(Timed(*key, "forward", "float32", "cpu"), w)
     assert operands.outputs
     found = cost(operands)
     if w.layer == "Identity":

@@ -318,14 +318,17 @@ def test_a_verdict_on_two_structures_is_thin() -> None:
 
 
 def test_few_structures_reach_each_value_of_each_argument() -> None:
-    from conformance.run.drawn import facts
+    from conformance.run.drawn import argument_texts
 
     for layer in ("Conv2d", "LSTM"):
         whole = draw_cases(layer, "float32", 200, 0)
         few = draw_cases(layer, "float32", 200, 0, values=10)
         assert structures(few) < 40
         assert len(few) >= 200
-        pairs = [{pair for case in some for pair in facts(case).items()} for some in (whole, few)]
+        pairs = [
+            {pair for case in some for pair in argument_texts(case).items()}
+            for some in (whole, few)
+        ]
         assert pairs[0] == pairs[1]
 
 
