@@ -20,7 +20,7 @@ LIKE = ("suite", "profile", "seed", "examples")
 """What two runs must share to be compared."""
 
 MARGIN = 2.0
-"""The factor by which an error ÷ bound must change to be told."""
+"""The factor by which an error ÷ bound must change to be reported."""
 
 NOTABLE = 0.05
 """An error ÷ bound below this is of no interest, however much it changed."""
@@ -109,7 +109,7 @@ _WORDS = {
 
 
 def compare(before: Run, after: Run, *, force: bool = False) -> Comparison:
-    """What became of each item.
+    """Change of each item.
 
     Args:
         before, after: the runs; their backends may differ.

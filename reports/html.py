@@ -25,7 +25,7 @@ PAGE = 16_000_000
 """Characters of messages, calls and reproducers on one page; later ones are cut to `SHORT`."""
 
 CLUSTERS = 100
-"""Bugs that are told in full; of more only the headline is shown."""
+"""Bugs shown with all details; of more only the headline is shown."""
 
 MEMBERS = 40
 """Items of one bug that are listed; the filter shows the others."""

@@ -9,7 +9,7 @@ from conformance.reports.results import Run
 from conformance.reports.text import cut, grouped, ratio, share, visible
 
 CLUSTERS = 20
-"""Bugs that are told."""
+"""Bugs that are listed."""
 
 LAYERS = 200
 """Rows of the table."""

@@ -1,4 +1,4 @@
-"""How long calls took beside torch's."""
+"""Duration of calls, and of torch's."""
 
 from __future__ import annotations
 

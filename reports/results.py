@@ -91,7 +91,7 @@ class Footer:
 
 
 class Benchmark(msgspec.Struct, frozen=True, rename={"direction": "pass"}):
-    """A line of kind "benchmark": how long one call takes, beside torch's own.
+    """A line of kind "benchmark": duration of one call, and of torch's own.
 
     Args:
         layer, dtype, device: what is timed.

@@ -1,4 +1,4 @@
-"""The space that a run covered: what its cases had as arguments, and what came of them."""
+"""The space that a run covered: argument values of its cases, and their outcomes."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _names(parts: Sequence[tuple[dict[str, Column], list[str]]]) -> frozenset[st
 
 
 def outcomes(members: Sequence[Verdict], drawn: Mapping[str, Column]) -> list[str]:
-    """What came of each case over all checks: f, p, d or a blank for nothing.
+    """Outcome of each case over all checks: f, p, d, or a blank for none.
 
     Args:
         members: verdicts on the same cases.

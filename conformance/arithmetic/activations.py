@@ -207,7 +207,7 @@ def relu(x: Rounded) -> Rounded:
 
 
 def blend(z: Rounded, n: Rounded, h: Rounded, rest: np.ndarray | None = None) -> Rounded:
-    """(1 − z)·n + z·h as one operation: z's error acts through h − n only (DESIGN §3.2).
+    """(1 − z)·n + z·h as one operation: z's error acts through h − n only.
 
     The rounding term covers both usual forms, (1 − z)·n + z·h and n + z·(h − n).
 

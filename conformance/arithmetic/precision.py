@@ -52,7 +52,7 @@ class Precision:
         return ULP[name]
 
     def absolute(self, name: str) -> float:
-        """Its largest absolute error beside that."""
+        """Its largest absolute error on top of that."""
         for declared, error in self.absolutes:
             if declared == name:
                 return error

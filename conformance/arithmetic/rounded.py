@@ -438,7 +438,7 @@ def multilinear(
         plus: one more term for every sum (a bias), broadcast against the result.
         terms: at most so many products in each sum.
         wide: the sum is accumulated in float32 in half-precision formats and rounded once
-            (Linear and the forward convolution, DESIGN §3.3); otherwise partial sums may be
+            (Linear and the forward convolution, docs/design.md); otherwise partial sums may be
             stored in the format itself.
         wide_adjoints: likewise for the gradients; None = as the sum itself.
         adjoints: for each operand the function (cotangent, *other operands) → its cotangent,
@@ -474,7 +474,7 @@ def multilinear(
         if any_fine or not inexact:
             quantum = np.minimum(products, plus.least if grain is None else plus.quanta)
         terms += 1
-    # Three real multiplications may do a complex one (DESIGN §3.6).
+    # Three real multiplications may do a complex one (docs/design.md, Exact regime).
     factor = terms + 4 if precision.complex else terms
     least = 0.0 if inexact else float(np.min(quantum, initial=np.inf))
     exact = magnitude == 0

@@ -37,7 +37,7 @@ def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
 
 
 def declared(backend: Backend, dtype: str) -> dict[str, str]:
-    """What a backend declares beside IEEE arithmetic in a dtype, by the fields of `Numerics`.
+    """Declared deviations of a backend from IEEE arithmetic in a dtype, by field.
 
     Args:
         backend: asked.

@@ -1,4 +1,4 @@
-"""`errors`: an invalid call is refused, by an exception that says so."""
+"""`errors`: an invalid call is refused by an exception meant for it."""
 
 from __future__ import annotations
 

@@ -137,10 +137,10 @@ def _attempt(trial: Trial, case: Case, layouts: Layouts) -> Evidence:
             continue
         except Failure as failure:
             layouts, found = fewer, failure
-    told = {
+    shown = {
         name: layout for name, layout in _named(trial.row, layouts).items() if layout != CONTIGUOUS
     }
-    raise Failure(replace(found.finding.within(_told(told)), layouts=told)) from found
+    raise Failure(replace(found.finding.within(_format_layouts(shown)), layouts=shown)) from found
 
 
 def relaid(case: Case) -> tuple[Case, Mapping[str, str]]:
@@ -165,7 +165,7 @@ def _named(row: Row, layouts: Layouts) -> dict[str, str]:
     }
 
 
-def _told(layouts: Mapping[str, str]) -> str:
+def _format_layouts(layouts: Mapping[str, str]) -> str:
     """`with weight channels_last, all else contiguous`."""
     said = [f"{name} {layout}" for name, layout in layouts.items()]
     return f"with {', '.join(said)}, all else contiguous" if said else "with all contiguous"

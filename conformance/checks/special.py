@@ -48,7 +48,7 @@ def check(trial: Trial) -> Evidence:
         try:
             evidence += _held(special)
         except Failure as failure:
-            raise Failure(failure.finding.within(_told(special))) from failure
+            raise Failure(failure.finding.within(_format_specials(special))) from failure
     return evidence
 
 
@@ -182,9 +182,9 @@ def _numbers(kind: str, count: int, dtype: str, generator: np.random.Generator) 
     return np.asarray(signs * {"nan": math.nan, "infinite": math.inf, "zero": 0.0}[kind])
 
 
-def _told(trial: Trial) -> str:
+def _format_specials(trial: Trial) -> str:
     """`with input[0, 1] = nan`, the first few."""
-    said, own = [], format_of(trial.case.call.dtype)
+    parts, own = [], format_of(trial.case.call.dtype)
     inputs = dict(zip(trial.row.input_names, trial.case.inputs, strict=False))
     data = {trial.row.input_names[k] for k in _data(trial)}
     for name, x in (inputs | dict(trial.case.call.state)).items():
@@ -196,11 +196,11 @@ def _told(trial: Trial) -> str:
             odd &= (x != 0) | np.signbit(x)
         for at in np.argwhere(odd)[:4]:
             index = ", ".join(str(int(i)) for i in at)
-            said.append(f"{name}[{index}] = {number_text(x[tuple(at)].item())}")
+            parts.append(f"{name}[{index}] = {number_text(x[tuple(at)].item())}")
     for name, x in (inputs | dict(trial.case.call.state)).items():
         if trial.row.role(name) == "weight" and x is not None and x.size and not x.any():
-            said.insert(0, f"{name} all zeros")
-    return f"with {', '.join(said[:6])}{', …' if len(said) > 6 else ''}"
+            parts.insert(0, f"{name} all zeros")
+    return f"with {', '.join(parts[:6])}{', …' if len(parts) > 6 else ''}"
 
 
 def _signs_of_zero(name: str, got: np.ndarray, wanted: Rounded) -> int:

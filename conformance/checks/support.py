@@ -68,7 +68,7 @@ def _declined(trial: Trial) -> str | None:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one case.
+    """Outcome of one case.
 
     Args:
         case: the case.
@@ -108,7 +108,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What the answers to all cases of an item come to.
+    """Conclusion from the answers to all cases of an item.
 
     Args:
         status: `"passed"`, `"failed"`, `"unsupported"` or `"unchecked"`.

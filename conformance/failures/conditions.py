@@ -187,7 +187,7 @@ class Table:
 
 
 def tightest(terms: Conjunction) -> Conjunction:
-    """The common terms without bounds beside an equality; those that fewest cases meet first."""
+    """The common terms without bounds that an equality implies; rarest terms first."""
     equal = {term.feature for term in terms if term.relation == "="}
     kept = [t for t in terms if t.relation == "=" or t.feature not in equal]
     return tuple(sorted(kept, key=lambda term: int(term.met.sum())))

@@ -1,4 +1,4 @@
-"""What a bug report needs beside the verdict: the known failure that explains it, and its case."""
+"""The known failure that explains a verdict, and its case, for a bug report."""
 
 from __future__ import annotations
 

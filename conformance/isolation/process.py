@@ -169,11 +169,11 @@ class Child:
             _kill(self._process)
         code = self._process.wait()
         entry = self._journal.read()
-        said = self._said()
+        said = self._last_words()
         self.stop()
         return Died(status, (how or ended(code)) + said, entry)
 
-    def _said(self) -> str:
+    def _last_words(self) -> str:
         """The last lines that the process printed, and where it was."""
         self._errors.seek(self._mark)
         text = self._errors.read(1 << 20).decode("utf-8", "replace")

@@ -31,7 +31,7 @@ SUMMED = "equal where every sum of every call is exact, else within the sum of t
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """What one side of a law comes to.
+    """One side of a law.
 
     Args:
         text: the calls that it is made of.

@@ -1,4 +1,4 @@
-"""Facts of a convolution beside its arguments, and its calls with other arguments."""
+"""Derived facts of a convolution, and its calls with other arguments."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ TRANSPOSED: Mapping[str, Callable[[Any], Any]] = {**DERIVED, "windows": _reachin
 
 
 def kernel_of(case: Case) -> dict[str, Any]:
-    """What a function's weight says that a module is told: its kernel's size."""
+    """Kernel size of a function, which its weight shows."""
     weight = case.inputs[1] if len(case.inputs) > 1 else None
     return {} if weight is None else {"kernel_size": weight.shape[2:]}
 

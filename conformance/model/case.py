@@ -173,14 +173,14 @@ class Column:
     cases: str
 
     def texts(self, count: int) -> list[str]:
-        """The value of each of so many cases; `"?"` where it is not told."""
+        """The value of each of so many cases; `"?"` where it is not recorded."""
         places = dict(zip(DIGITS, self.values, strict=False))
         return [places.get(digit, "?") for digit in self.cases[:count].ljust(count)]
 
 
 @dataclass(frozen=True)
 class Need:
-    """What became of a minimal failing case when one of its arguments was changed.
+    """Effect of changing one argument of a minimal failing case.
 
     Args:
         argument: its name.

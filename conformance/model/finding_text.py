@@ -39,7 +39,7 @@ _WORDS: Mapping[str, str] = {
 
 
 def text(finding: Finding, call: str | None = None) -> str:
-    """A finding written out: the calls, what, got, wanted, bound, and what is known beside.
+    """A finding written out: the calls, what, got, wanted, bound, and notes.
 
     Args:
         finding: what is wrong.

@@ -18,7 +18,7 @@ import pytest
 
 from conformance import __version__
 from conformance.failures import cpu
-from conformance.layers.told import facts_of_layers
+from conformance.layers.layer_facts import facts_of_layers
 from conformance.model.case import Examples, Verdict
 from conformance.model.finding import Finding
 from conformance.plugin.benchmarks import TIMED

@@ -1,4 +1,4 @@
-"""A run of the suite within pytest: what runs, what is said, and what is recorded."""
+"""A run of the suite within pytest: plan, engine, header and distribution."""
 
 from __future__ import annotations
 

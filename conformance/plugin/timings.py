@@ -16,7 +16,7 @@ TimingKey = tuple[str, str, str, str, str]
 
 @dataclass(frozen=True)
 class TimingChange:
-    """A call's time beside torch's, now and before.
+    """Time of a call and of torch's, now and before.
 
     Args:
         now, before: its lines, both timed and with ratios.

@@ -1,4 +1,4 @@
-"""What an item's cases had in common, told compactly: their arguments, and what came of each."""
+"""Compact columns of an item's cases: the value of each argument, case by case."""
 
 from __future__ import annotations
 

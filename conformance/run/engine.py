@@ -215,7 +215,7 @@ class Engine:
             )
             for entry, failed, covered in excuses.exceeded()
         ]
-        told = self._told(item, stream, log)
+        told = self._conclusion(item, stream, log)
         examples = log.examples(stopped=left() <= 0)
         facts: dict[str, object] = {
             **log.facts(),
@@ -230,7 +230,7 @@ class Engine:
         verdict = verdicts.conclude(item, examples, facts, excuses.listed())
         return verdict if told is None or verdict.status == "known" else self._with(verdict, told)
 
-    def _told(self, item: Item, stream: Stream, log: Log) -> Conclusion | None:
+    def _conclusion(self, item: Item, stream: Stream, log: Log) -> Conclusion | None:
         """What a check concludes of the answers to all cases together."""
         conclude = EVERY_CHECK[item.check].conclude
         if conclude is None:
@@ -238,7 +238,7 @@ class Engine:
         return conclude([Answer(stream[k], log.reason(k)) for k in log.answered()])
 
     def _with(self, verdict: Verdict, conclusion: Conclusion) -> Verdict:
-        """The verdict that all answers together come to."""
+        """The verdict with the conclusion from all answers."""
         verdict = replace(verdict, status=conclusion.status, message=conclusion.message)
         if conclusion.status in ("failed", "unchecked"):
             verdict = replace(verdict, failure=Finding("declared", says=conclusion.message))

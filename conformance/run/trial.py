@@ -1,4 +1,4 @@
-"""One case on one backend: build, put, call, get, each step's failure told apart."""
+"""One case on one backend: build, put, call, get, with a failure for each step."""
 
 from __future__ import annotations
 

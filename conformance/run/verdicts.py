@@ -1,4 +1,4 @@
-"""What an item's examples come to."""
+"""Verdict of an item from the outcomes of its examples."""
 
 from __future__ import annotations
 
@@ -77,14 +77,16 @@ def conclude(
         message = f"known failure: {'; '.join(map(_reason, explaining))}"
         return make(item, "known", examples, **{**facts, "message": message})
     if examples.checked and facts["comparisons"]:
-        return make(item, "passed", examples, **{**facts, "message": _beside(examples, excuses)})
+        return make(
+            item, "passed", examples, **{**facts, "message": _format_notes(examples, excuses)}
+        )
     if examples.unsupported and not examples.checked:
         reason = max(examples.unsupported, key=lambda r: examples.unsupported[r])
         count = f"{len(examples.unsupported)} reasons, " if len(examples.unsupported) > 1 else ""
         message = f"{count}most often: {reason}"
         return make(item, "unsupported", examples, **{**facts, "message": message})
-    beside = _beside(examples, excuses)
-    failure = Finding("unchecked", NOTHING, f"({beside})" if beside else "")
+    notes = _format_notes(examples, excuses)
+    failure = Finding("unchecked", NOTHING, f"({notes})" if notes else "")
     return wrong(item, "unchecked", examples, failure, **facts)
 
 
@@ -93,7 +95,7 @@ def _reason(excuse: Excuse) -> str:
     return excuse.reason + (f" ({excuse.link})" if excuse.link else "") + inherited
 
 
-def _beside(examples: Examples, excuses: Sequence[Excuse]) -> str | None:
+def _format_notes(examples: Examples, excuses: Sequence[Excuse]) -> str | None:
     """`2 known failures apply, 14 cases left out`; None where there is nothing to say."""
     parts = []
     if count := len([e for e in excuses if not e.base]):

@@ -1,1 +1,1 @@
-"""How long calls take beside torch: timed only where their answers are right."""
+"""Benchmarks: calls timed in turns with torch's, where their answers are right."""

@@ -1,4 +1,4 @@
-"""What timings depend on beside the code, for the record."""
+"""Facts of the machine that timings depend on."""
 
 from __future__ import annotations
 

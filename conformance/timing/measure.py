@@ -1,4 +1,4 @@
-"""One benchmark: build, verify, time beside torch, verify what was timed."""
+"""One benchmark: build, verify, time in turns with torch, verify what was timed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SECONDS = {"small": 0.25, "full": 1.5}
 
 @dataclass
 class Bench:
-    """Times calls of one backend, each beside torch.
+    """Times calls of one backend, each in turns with torch's.
 
     Args:
         backend: the implementation under test.

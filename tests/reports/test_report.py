@@ -14,7 +14,7 @@ from conformance.reports import html, results, summary, text
 from conformance.reports import page as pages
 
 from conformance.layers import CATALOGUE
-from conformance.layers.told import facts_of_layers
+from conformance.layers.layer_facts import facts_of_layers
 from conformance.model.case import STATUSES, Examples, Verdict
 
 DTYPES = ("float32", "bfloat16")

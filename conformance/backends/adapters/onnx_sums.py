@@ -82,7 +82,7 @@ def conv_transpose(
     stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1,
     dilation: Any = 1, padding_mode: str = "zeros", output_size: Sequence[int] | None = None,
 ) -> str:  # fmt: skip
-    """ConvTranspose; output_size is said by output_padding."""
+    """ConvTranspose; output_padding stands for output_size."""
     if padding_mode != "zeros":
         raise Unsupported(f"padding_mode={padding_mode!r}")
     step, pad, spread = (sizes(value, dims) for value in (stride, padding, dilation))
