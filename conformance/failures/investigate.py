@@ -135,7 +135,7 @@ class _Investigation:
 
         round, place = stream.located(index)
         minimal = shrink(
-            item.layer, item.dtype, engine.examples, engine.seed, place, fails,
+            item.layer, item.dtype, stream.examples, engine.seed, place, fails,
             invalid=stream.invalid, values=engine.values, round=round,
         )  # fmt: skip
         case, notes = stream[index], list[str]()

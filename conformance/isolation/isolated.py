@@ -24,7 +24,7 @@ from conformance.run import verdicts
 from conformance.run.budget import Budget
 from conformance.run.cases import MANY
 from conformance.run.drawing import shrink
-from conformance.run.planning import Item
+from conformance.run.planning import Item, examples_of
 from conformance.run.stream import Stream
 from conformance.run.trial import Failure
 
@@ -98,7 +98,7 @@ class IsolatedEngine:
         started = time.perf_counter()
         left = _unlimited if self.budget is None else self.budget.begin()
         if left is None:
-            return verdicts.left_out(item, self.examples)
+            return verdicts.left_out(item, examples_of(item.layer, self.examples))
         verdict = self._run(item, left)
         left()
         return replace(verdict, seconds=round(time.perf_counter() - started, 4))
@@ -226,7 +226,7 @@ class IsolatedEngine:
         return "same" if status == _status(failure) else "differs"
 
     def _stream(self, item: Item) -> Stream:
-        return Stream(item, self.examples, self.seed, self.values)
+        return Stream(item, examples_of(item.layer, self.examples), self.seed, self.values)
 
     def _minimised(
         self, item: Item, case: Case, index: int, first: Failure
@@ -254,9 +254,10 @@ class IsolatedEngine:
             spent = time.monotonic() - started > left
             return None if spent or self._is_known(item, candidate) else probe(item, candidate)
 
-        round, place = self._stream(item).located(index)
+        stream = self._stream(item)
+        round, place = stream.located(index)
         found = shrink(
-            item.layer, item.dtype, self.examples, self.seed, place, fails,
+            item.layer, item.dtype, stream.examples, self.seed, place, fails,
             invalid=invalid, values=self.values, round=round,
         )  # fmt: skip
         self._spent += time.monotonic() - started

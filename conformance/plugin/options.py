@@ -23,6 +23,7 @@ OPTIONS = {
     "device": "comma list of devices, or 'all' (default: cpu, or the first where there is none)",
     "dtype": "comma list of dtypes (default: float32,float64,bfloat16,float16, as far as offered)",
     "layer": "comma list of layers or globs: Conv*, functional.*",
+    "family": "comma list of families of layers: convolution, recurrent, …",
     "check": "comma list of checks; support runs only where it is named",
     "profile": "smoke, standard (default) or thorough",
     "examples": "examples of each item, overriding the profile",
@@ -193,7 +194,7 @@ def resolve(config: pytest.Config) -> Settings:
         pytest.UsageError: naming the option, its value and what was expected.
     """
     from conformance.checks import CHECKS, EVERY_CHECK
-    from conformance.layers import CATALOGUE, COMPLEX, DTYPES
+    from conformance.layers import COMPLEX, DTYPES
     from conformance.run.planning import PROFILES
 
     read = _Reader(config)
@@ -210,9 +211,7 @@ def resolve(config: pytest.Config) -> Settings:
     everything = (*DTYPES, *COMPLEX)
     return Settings(
         backend=given.get("backend", "torch"),
-        layers=read.chosen("layer", list(CATALOGUE), globs=True)
-        if "layer" in given
-        else tuple(CATALOGUE),
+        layers=_layers(read),
         checks=read.chosen("check", list(EVERY_CHECK)) if "check" in given else tuple(CHECKS),
         dtypes=read.chosen("dtype", everything) if "dtype" in given else DTYPES,
         every_dtype="dtype" in given,
@@ -234,6 +233,22 @@ def resolve(config: pytest.Config) -> Settings:
         regression=_ratio(read),
         given=dict(given),
     )
+
+
+def _layers(read: _Reader) -> tuple[str, ...]:
+    """The layers that are named, of the families that are named."""
+    from conformance.layers import CATALOGUE
+
+    layers = tuple(CATALOGUE)
+    if "layer" in read.given:
+        layers = read.chosen("layer", layers, globs=True)
+    if "family" in read.given:
+        every = tuple(dict.fromkeys(row.family for row in CATALOGUE.values()))
+        families = read.chosen("family", every)
+        layers = tuple(name for name in layers if CATALOGUE[name].family in families)
+        if not layers:
+            raise read.error("family", "expected a family of the layers that are named")
+    return layers
 
 
 def _budget(read: _Reader) -> str | None:

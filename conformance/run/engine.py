@@ -30,7 +30,7 @@ from conformance.run.copies import Copied, Copies
 from conformance.run.drawn import columns
 from conformance.run.log import JUDGED, Log
 from conformance.run.outcomes import Outcome, on_device
-from conformance.run.planning import Item
+from conformance.run.planning import Item, examples_of
 from conformance.run.stream import ROUNDS, Stream, needed, structures
 from conformance.run.trial import Accepted, Evidence, Failure, Inapplicable, Trial
 
@@ -91,13 +91,14 @@ class Engine:
 
     def _declined(self, item: Item) -> Verdict:
         reason = f"{item.layer} in {item.dtype} on {item.device} is not offered"
-        examples = Examples(self.examples, 0, {reason: self.examples}, 0)
+        asked = examples_of(item.layer, self.examples)
+        examples = Examples(asked, 0, {reason: asked}, 0)
         return verdicts.make(item, "unsupported", examples, message=reason)
 
     def _checked(self, item: Item, dead: Collection[int], lost: Mapping[int, str]) -> Verdict:
         left = _unlimited if self.budget is None else self.budget.begin()
         if left is None:
-            return verdicts.left_out(item, self.examples)
+            return verdicts.left_out(item, examples_of(item.layer, self.examples))
         try:
             numerics = numerics_of(self.backend, item.dtype)
         except Failure as failure:
@@ -308,7 +309,7 @@ class Engine:
 
     def stream(self, item: Item) -> Stream:
         """The cases of an item, in rounds."""
-        return Stream(item, self.examples, self.seed, self.values)
+        return Stream(item, examples_of(item.layer, self.examples), self.seed, self.values)
 
     def cases(self, item: Item) -> Sequence[Case]:
         """The cases of an item that every backend is asked."""

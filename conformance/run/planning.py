@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,16 @@ from conformance.layers import CATALOGUE
 from conformance.model.protocols import Backend
 
 PROFILES = {"smoke": 40, "standard": 200, "thorough": 4000}
+
+
+def examples_of(layer: str, examples: int) -> int:
+    """How many examples of the profile's a layer needs, one at least.
+
+    Args:
+        layer: a name of the catalogue.
+        examples: of the profile.
+    """
+    return max(1, math.ceil(examples * CATALOGUE[layer].examples))
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,7 @@ def _verdicts(path: Path) -> list[dict[str, Any]]:
         ("backend=plugged:missing", "has no attribute 'missing'"),
         ("backend=plugged:BACKEND:x", "no attribute"),
         ("layer=Conv4d", "no layer 'Conv4d'; nearest: Conv"),
+        ("family=convolutions", "no family 'convolutions'"),
         ("layer=,", "expected a comma list"),
         ("check=value", "no check 'value'; expected one of shape, values"),
         ("dtype=float8", "no dtype 'float8'"),

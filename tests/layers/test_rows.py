@@ -1,0 +1,166 @@
+"""What a row says of a layer is true of torch; a message names the field to change."""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support import LAYERS, cases
+
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.layers import CATALOGUE, UnknownLayerError
+from conformance.layers.row import REQUIRED, ROLES, Row
+from conformance.run.trial import Failure, Trial
+
+# Arguments of torch's that no call of the suite has: where a layer is made, and what is deprecated.
+LEFT_OUT = {"self", "args", "kwargs", "device", "dtype", "size_average", "reduce"}
+
+
+def _torchs(row: Row) -> Any:
+    space = torch.nn.functional if row.function else torch.nn
+    return getattr(space, row.name.removeprefix("functional."))
+
+
+def _signature(row: Row) -> dict[str, Any] | None:
+    """Names and defaults of torch's own signature; None where torch has none to read."""
+    found: dict[str, Any] = {}
+    target = _torchs(row)
+    for function in (
+        [base.__init__ for base in reversed(target.__mro__)]
+        if isinstance(target, type)
+        else [target]
+    ):
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            return None
+        found |= {p.name: p.default for p in parameters if p.name not in LEFT_OUT}
+    return found
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_defaults_are_torchs(layer: str) -> None:
+    row = CATALOGUE[layer]
+    documented = _signature(row)
+    if documented is None:
+        pytest.skip("torch shows no signature")
+    for argument in row.arguments:
+        if argument.keyword or argument.name not in documented:
+            continue
+        theirs = documented[argument.name]
+        if argument.default is REQUIRED:
+            assert theirs is inspect.Parameter.empty, f"arguments: {argument.name} has a default"
+        elif theirs is not inspect.Parameter.empty:
+            assert argument.default == theirs, f"arguments: default of {argument.name}"
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_inputs_have_roles_that_are_known_and_names_that_are_their_own(layer: str) -> None:
+    row = CATALOGUE[layer]
+    assert {x.role for x in row.inputs} <= set(ROLES), "inputs: role"
+    names = [*row.input_names, *(a.name for a in row.arguments)]
+    assert len(set(names)) == len(names), "inputs, arguments: a name twice"
+
+
+def _placed(row: Row) -> bool:
+    """Whether torch's constructor takes device and dtype."""
+    documented: set[str] = set()
+    for base in _torchs(row).__mro__:
+        documented |= set(inspect.signature(base.__init__).parameters)
+    return {"device", "dtype"} <= documented
+
+
+def _aliases(row: Row) -> bool:
+    """Whether an output of torch's is an input in some case, or shares its memory."""
+    shared = []
+    for case in cases(row.name, "float32", 40):
+        trial = Trial(torch_backend, row, case)
+        natives = [x for x in trial.natives if x is not None]
+        with suppress(Failure):  # a known failure
+            outputs = trial.outputs
+            shared += [trial.layer.aliases(y, x) for y in outputs for x in natives]  # type: ignore[attr-defined]
+    assert shared
+    return any(shared)
+
+
+def _differ(one: Trial, other: Trial) -> bool:
+    pairs = zip(one.arrays, other.arrays, strict=True)
+    return any(not np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
+
+
+def _changes(trial: Trial) -> bool:
+    """Whether a call changes the layer's state."""
+    state = trial.layer.state  # type: ignore[attr-defined]
+    before = {name: trial.get(x) for name, x in state().items()}
+    trial.outputs  # noqa: B018
+    after = {name: trial.get(x) for name, x in state().items()}
+    return any(not np.array_equal(after[name], x, equal_nan=True) for name, x in before.items())
+
+
+def _untrue(row: Row) -> set[str]:
+    """The traits of a module that torch does not have as the row says."""
+    wrong = set()
+    if row.traits.placed is not _placed(row):
+        wrong.add("placed")
+    if row.traits.aliases is not _aliases(row):
+        wrong.add("aliases")
+    modes = False
+    for drawn in cases(row.name, "float32", 60):
+        train = Trial(torch_backend, row, replace(drawn, call=replace(drawn.call, training=True)))
+        changed = _changes(train)
+        if row.traits.updates(train.case.call) is not changed:
+            wrong.add("updates")
+        large = sum(x.size for x in train.arrays) > 64
+        again = _differ(train, train.repeated())
+        random = row.traits.random(train.case.call)
+        if (again and not random and not changed) or (random and large and not again):
+            wrong.add("random")
+        evaluated = replace(drawn, call=replace(drawn.call, training=False))
+        modes |= not random and _differ(train, Trial(torch_backend, row, evaluated))
+    if modes and not row.traits.modes:
+        wrong.add("modes")
+    return wrong
+
+
+@pytest.mark.parametrize("layer", [x for x in LAYERS if not CATALOGUE[x].function])
+@pytest.mark.filterwarnings("ignore")
+def test_traits_are_torchs(layer: str) -> None:
+    assert not _untrue(CATALOGUE[layer]), "traits: change these fields of the row"
+
+
+@pytest.mark.parametrize("layer", [x for x in LAYERS if CATALOGUE[x].function])
+def test_functions_give_memory_of_their_own_unless_the_row_says_otherwise(layer: str) -> None:
+    assert CATALOGUE[layer].traits.aliases is _aliases(CATALOGUE[layer]), "traits: aliases"
+
+
+@pytest.mark.parametrize(
+    ("trait", "value"),
+    [
+        ("placed", False),
+        ("aliases", True),
+        ("updates", lambda call: True),
+        ("random", lambda call: True),
+    ],
+)
+def test_a_false_trait_is_seen(trait: str, value: Any) -> None:
+    row = CATALOGUE["Linear"]
+    assert _untrue(replace(row, traits=replace(row.traits, **{trait: value}))) == {trait}
+
+
+def test_an_unknown_layer_raises_and_names_the_nearest() -> None:
+    with pytest.raises(UnknownLayerError, match=r"did you mean .*Conv2d"):
+        CATALOGUE["Conv22d"]
+    assert CATALOGUE.get("MaxPool9d") is None
+
+
+def test_every_row_has_all_that_reports_and_benchmarks_ask_for() -> None:
+    for name, row in CATALOGUE.items():
+        assert row.formula, f"{name}: formula"
+        assert row.workloads, f"{name}: workloads"
+        assert row.flops is not None, f"{name}: flops"
+        assert 0 < row.examples <= 1, f"{name}: examples"
