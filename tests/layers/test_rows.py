@@ -109,19 +109,21 @@ def _untrue(row: Row) -> set[str]:
         wrong.add("placed")
     if row.traits.aliases is not _aliases(row):
         wrong.add("aliases")
-    modes = False
+    modes = asked = drew = False
     for drawn in cases(row.name, "float32", 60):
         train = Trial(torch_backend, row, replace(drawn, call=replace(drawn.call, training=True)))
         changed = _changes(train)
         if row.traits.updates(train.case.call) is not changed:
             wrong.add("updates")
-        large = sum(x.size for x in train.arrays) > 64
         again = _differ(train, train.repeated())
         random = row.traits.random(train.case.call)
-        if (again and not random and not changed) or (random and large and not again):
+        asked, drew = asked or random, drew or (random and again)
+        if again and not random and not changed:
             wrong.add("random")
         evaluated = replace(drawn, call=replace(drawn.call, training=False))
         modes |= not random and _differ(train, Trial(torch_backend, row, evaluated))
+    if asked is not drew:  # of some calls that draw none shows it: p may be 1
+        wrong.add("random")
     if modes and not row.traits.modes:
         wrong.add("modes")
     return wrong
