@@ -14,6 +14,7 @@ from support import LAYERS, cases
 
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, UnknownLayerError
+from conformance.layers.excluded import EXCLUDED
 from conformance.layers.row import REQUIRED, ROLES, Row
 from conformance.run.trial import Failure, Trial
 
@@ -166,3 +167,28 @@ def test_every_row_has_all_that_reports_and_benchmarks_ask_for() -> None:
         assert row.workloads, f"{name}: workloads"
         assert row.flops is not None, f"{name}: flops"
         assert 0 < row.examples <= 1, f"{name}: examples"
+
+
+def _exported() -> set[str]:
+    """Public modules of torch.nn and functions of torch.nn.functional."""
+    space = vars(torch.nn.functional)
+    modules = {
+        name
+        for name, x in vars(torch.nn).items()
+        if isinstance(x, type) and issubclass(x, torch.nn.Module)
+    }
+    functions = {
+        name
+        for name, x in space.items()
+        if callable(x) and not isinstance(x, type) and not inspect.ismodule(x)
+    }
+    return {name for name in modules | functions if not name.startswith("_")}
+
+
+def test_every_public_name_of_torch_has_a_row_or_a_reason() -> None:
+    rows = {name.removeprefix("functional.") for name in CATALOGUE}
+    exported = _exported()
+    assert exported - rows - set(EXCLUDED) == set(), "neither in the catalogue nor in excluded.py"
+    assert rows & set(EXCLUDED) == set(), "in the catalogue: excluded.py names it still"
+    if torch.__version__.startswith("2.13"):
+        assert set(EXCLUDED) <= exported, "excluded.py names what torch does not have"

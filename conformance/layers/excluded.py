@@ -1,0 +1,109 @@
+"""Public names of torch.nn and torch.nn.functional that have no row, each with its reason.
+
+A test holds: what torch exports is in the catalogue or here, and nothing is in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# Family to come → classes, and functions, whose rows are still to be written.
+_TO_COME = {
+    "activation": """
+        ReLU ReLU6 LeakyReLU PReLU RReLU ELU SELU CELU GELU SiLU Mish Sigmoid Tanh
+        Hardtanh Hardswish Hardsigmoid Hardshrink Softshrink Tanhshrink Softplus
+        Softsign LogSigmoid Threshold GLU Softmin Softmax Softmax2d LogSoftmax relu
+        relu_ relu6 leaky_relu leaky_relu_ prelu rrelu rrelu_ elu elu_ selu selu_ celu
+        celu_ gelu silu mish sigmoid tanh hardtanh hardtanh_ hardswish hardsigmoid
+        hardshrink softshrink tanhshrink softplus softsign logsigmoid threshold
+        threshold_ glu softmin softmax log_softmax gumbel_softmax normalize
+    """,
+    "normalization": """
+        BatchNorm1d BatchNorm3d LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d
+        SyncBatchNorm InstanceNorm1d InstanceNorm2d InstanceNorm3d LazyInstanceNorm1d
+        LazyInstanceNorm2d LazyInstanceNorm3d GroupNorm RMSNorm LocalResponseNorm
+        instance_norm group_norm rms_norm local_response_norm
+    """,
+    "loss": """
+        AdaptiveLogSoftmaxWithLoss BCELoss BCEWithLogitsLoss CTCLoss CosineEmbeddingLoss
+        GaussianNLLLoss HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss
+        LinearCrossEntropyLoss MSELoss MarginRankingLoss MultiLabelMarginLoss
+        MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PoissonNLLLoss SmoothL1Loss
+        SoftMarginLoss TripletMarginLoss TripletMarginWithDistanceLoss
+        binary_cross_entropy binary_cross_entropy_with_logits cosine_embedding_loss
+        ctc_loss gaussian_nll_loss hinge_embedding_loss huber_loss kl_div l1_loss
+        linear_cross_entropy margin_ranking_loss mse_loss multi_margin_loss
+        multilabel_margin_loss multilabel_soft_margin_loss nll_loss poisson_nll_loss
+        smooth_l1_loss soft_margin_loss triplet_margin_loss
+        triplet_margin_with_distance_loss
+    """,
+    "embedding": """
+        EmbeddingBag embedding_bag one_hot
+    """,
+    "dropout": """
+        Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout dropout1d
+        dropout2d dropout3d alpha_dropout feature_alpha_dropout
+    """,
+    "distance": """
+        CosineSimilarity PairwiseDistance Flatten Unflatten ChannelShuffle
+        cosine_similarity pairwise_distance pdist channel_shuffle
+    """,
+    "pooling": """
+        AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d
+        AdaptiveMaxPool2d AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d
+        FractionalMaxPool2d FractionalMaxPool3d LPPool1d LPPool2d LPPool3d MaxPool1d
+        MaxPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d adaptive_avg_pool1d
+        adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
+        adaptive_max_pool1d_with_indices adaptive_max_pool2d
+        adaptive_max_pool2d_with_indices adaptive_max_pool3d
+        adaptive_max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d
+        fractional_max_pool2d fractional_max_pool2d_with_indices fractional_max_pool3d
+        fractional_max_pool3d_with_indices lp_pool1d lp_pool2d lp_pool3d max_pool1d
+        max_pool1d_with_indices max_pool2d_with_indices max_pool3d
+        max_pool3d_with_indices max_unpool1d max_unpool2d max_unpool3d
+    """,
+    "padding": """
+        CircularPad1d CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d
+        ConstantPad3d ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d
+        ReplicationPad2d ReplicationPad3d ZeroPad1d ZeroPad2d ZeroPad3d pad
+    """,
+    "fold": """
+        Fold Unfold fold unfold
+    """,
+    "attention": """
+        Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
+        TransformerEncoderLayer
+    """,
+    "vision": """
+        PixelShuffle PixelUnshuffle Upsample UpsamplingBilinear2d UpsamplingNearest2d
+        affine_grid grid_sample interpolate pixel_shuffle pixel_unshuffle
+    """,
+}
+_OTHERWISE = {
+    "has no computation of its own": """
+        DataParallel Module ModuleDict ModuleList ParameterDict ParameterList RNNBase RNNCellBase
+        Sequential
+    """,
+    "is deprecated or legacy, and documented nowhere or as another name of what is here": """
+        CrossMapLRN2d NLLLoss2d native_channel_shuffle Container
+        multi_head_attention_forward upsample upsample_bilinear upsample_nearest
+        conv_tbc
+    """,
+    "needs hardware or formats that no case has": """
+        grouped_mm scaled_grouped_mm scaled_mm
+    """,
+    "is a helper of torch's own code": """
+        assert_int_or_pair boolean_dispatch handle_torch_function has_torch_function
+        has_torch_function_unary has_torch_function_variadic Optional
+    """,
+}
+
+EXCLUDED: Mapping[str, str] = {
+    name: reason
+    for reason, names in (
+        *((f"its family, {family}, is still to be written", x) for family, x in _TO_COME.items()),
+        *_OTHERWISE.items(),
+    )
+    for name in names.split()
+}
+"""Name, without `functional.`, → why it has no row."""
