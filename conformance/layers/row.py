@@ -151,6 +151,10 @@ def _nothing_shown(case: Case) -> Arguments:
     return {}
 
 
+def _as_written(arguments: Arguments) -> Arguments:
+    return {}
+
+
 def nothing_inferred(input: Shape) -> Arguments:
     """What a layer that is not lazy reads from its first input."""
     return {}
@@ -191,6 +195,8 @@ class Row:
             None where it never draws any.
         derived: facts that conditions of known failures can name beside the arguments.
         numbers: arguments that may be a word → the derived fact that says it in numbers.
+        kept_as: all arguments → those that a user reads otherwise than they were written: a stride
+            that was left out is the kernel's size.
         shown: case → arguments that the arrays of a function show, and a module is told.
         refit: (case, new arguments) → the case with its arrays in the shapes that these ask for, or
             None where the call would be invalid; None where no argument changes a shape.
@@ -227,6 +233,7 @@ class Row:
     draws: Callable[[TrialLike, np.random.Generator], Draws] | None = None
     derived: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     numbers: Mapping[str, str] = field(default_factory=dict)
+    kept_as: Callable[[Arguments], Arguments] = _as_written
     shown: Callable[[Case], Arguments] = _nothing_shown
     refit: Callable[[Row, Case, dict[str, Any]], Case | None] | None = None
     workloads: tuple[Workload, ...] = ()
@@ -352,6 +359,7 @@ class Row:
     def attributes(self, arguments: Arguments, input: Shape) -> Arguments:
         """What a user can read from the layer after its first call, by name."""
         facts = {**self.defaults, **arguments, **self.inferred(input)}
+        facts |= self.kept_as(facts)
         return {
             name: self.readable(name, value)
             for name, value in facts.items()
