@@ -7,13 +7,13 @@ the slopes at a kink, they are an ordinary `Rounded`, `between` the two.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import OWN, Rounded, multilinear, traced, unbroadcast
+from conformance.arithmetic.rounded import OWN, Rounded, join, multilinear, traced, unbroadcast
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +64,35 @@ class Choices:
             value = np.where(better, other.value, value)
             error = np.where(better, other.error, error)
         return Rounded(value, error, self.precision)
+
+
+def agreed(x: Rounded | Choices) -> Rounded:
+    """The value that all alternatives have; where they differ nothing is known.
+
+    Args:
+        x: one value for each element, or several.
+    """
+    if isinstance(x, Rounded):
+        return x
+    first = x.alternatives[0]
+    error = first.error
+    for other in x.alternatives[1:]:
+        same = (first.value == other.value) | (np.isnan(first.value) & np.isnan(other.value))
+        error = np.where(same, np.maximum(error, other.error), np.inf)
+    return Rounded(first.value, error, first.precision)
+
+
+def joined(parts: Sequence[Rounded | Choices], axis: int) -> Rounded | Choices:
+    """`numpy.concatenate` of numbers of which any may have several right values.
+
+    Args:
+        parts: one or more.
+        axis: along which they are put side by side.
+    """
+    several = [x.alternatives if isinstance(x, Choices) else (x,) for x in parts]
+    most = max(map(len, several))
+    ways = [join([x[min(k, len(x) - 1)] for x in several], axis) for k in range(most)]
+    return ways[0] if most == 1 else Choices(tuple(ways))
 
 
 def _missed(got: np.ndarray, expected: Rounded) -> np.ndarray:
@@ -173,15 +202,25 @@ def gather(x: Rounded, index: np.ndarray, axis: int) -> Rounded:
     return _copied(x, lambda array: np.take_along_axis(array, index, axis))
 
 
-def take(x: Rounded, index: np.ndarray, axis: int = 0) -> Rounded:
+def take(
+    x: Rounded,
+    index: np.ndarray,
+    axis: int = 0,
+    *,
+    inside: np.ndarray | None = None,
+    fill: float = 0.0,
+) -> Rounded:
     """`numpy.take`: rows of an embedding, say; gradients of a row that is taken often add up.
 
     Args:
         x: what is copied from.
         index: whole numbers of any shape.
         axis: along which they count.
+        inside: where something is copied, of a shape that broadcasts to the result's; None =
+            everywhere.
+        fill: what stands elsewhere: the padding around an input.
     """
-    return _copied(x, lambda array: np.take(array, index, axis=axis))
+    return _copied(x, lambda array: np.take(array, index, axis=axis), inside, fill)
 
 
 def _shared(cotangent: Rounded, all_of_it: np.ndarray, none: np.ndarray) -> Rounded:
@@ -193,22 +232,31 @@ def _shared(cotangent: Rounded, all_of_it: np.ndarray, none: np.ndarray) -> Roun
     return Rounded(value, error, cotangent.precision)
 
 
-def _copied(x: Rounded, move: Callable[[np.ndarray], np.ndarray]) -> Rounded:
+def _copied(
+    x: Rounded,
+    move: Callable[[np.ndarray], np.ndarray],
+    inside: np.ndarray | None = None,
+    fill: float = 0.0,
+) -> Rounded:
     """A selection in which an element may appear several times, or not at all."""
-    result = Rounded(move(x.value), move(x.error), x.precision)
+    value, error = move(x.value), move(x.error)
+    if inside is not None:
+        value, error = np.where(inside, value, fill), np.where(inside, error, 0.0)
+    result = Rounded(value, error, x.precision)
     if x.node is None:
         return result
-    places = move(np.arange(x.value.size).reshape(x.shape))
-    counts = np.bincount(places.reshape(-1), minlength=x.value.size).reshape(x.shape)
+    which = np.broadcast_to(True if inside is None else inside, value.shape)
+    places = move(np.arange(x.value.size).reshape(x.shape))[which]
+    counts = np.bincount(places, minlength=x.value.size).reshape(x.shape)
 
     def back(array: np.ndarray) -> np.ndarray:
         whole = np.zeros(x.value.size, array.dtype)
-        np.add.at(whole, places.reshape(-1), array.reshape(-1))
+        np.add.at(whole, places, array[which])
         return whole.reshape(x.shape)
 
     def grain(cotangent: Rounded) -> np.ndarray:
         least = np.full(x.value.size, np.inf)
-        np.minimum.at(least, places.reshape(-1), cotangent.quanta.reshape(-1))
+        np.minimum.at(least, places, cotangent.quanta[which])
         return least.reshape(x.shape)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:

@@ -182,10 +182,14 @@ def _pulled(
     leaves: Sequence[Rounded],
 ) -> dict[int, Any]:
     """The cotangent of each leaf; where an output has several right values, each one's."""
-    several = max((len(x.alternatives) for x in outputs if isinstance(x, Choices)), default=1)
+    asked = [x for x, c in zip(outputs, cotangents, strict=True) if c is not None]
+    several = max((len(x.alternatives) for x in asked if isinstance(x, Choices)), default=1)
     ways = []
     for k in range(several):
-        chosen = [x.alternatives[k] if isinstance(x, Choices) else x for x in outputs]
+        chosen = [
+            x.alternatives[k % len(x.alternatives)] if isinstance(x, Choices) else x
+            for x in outputs
+        ]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             ways.append(pull_back(chosen, cotangents, leaves))
     if several == 1:

@@ -16,7 +16,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from conformance.arithmetic.rounded import Rounded, join
+from conformance.arithmetic.choices import Choices, joined
+from conformance.arithmetic.rounded import Rounded
 from conformance.checks import values
 from conformance.model.case import Case, Unsupported
 from conformance.model.finding import Finding, differs
@@ -324,14 +325,14 @@ def _two_batches(trial: Trial, varied: Trial) -> tuple[np.ndarray | None, ...] |
     return tuple(inputs) if apart and trial.row.batch_axis(trial.case, 0) is not None else None
 
 
-def _both(trial: Trial, varied: Trial) -> tuple[Rounded, ...]:
+def _both(trial: Trial, varied: Trial) -> tuple[Rounded | Choices, ...]:
     """The oracle's answers to two batches: no row depends on another."""
-    joined = []
+    both = []
     for output, one, two in zip(trial.present, trial.expected, varied.expected, strict=True):
         axis = output.batch_axis(trial.case)
         assert axis is not None
-        joined.append(join([one, two], axis))
-    return tuple(joined)
+        both.append(joined([one, two], axis))
+    return tuple(both)
 
 
 def _recorded(trial: Trial, tally: Tally) -> None:
