@@ -8,10 +8,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from conformance.layers import convolution, linear, recurrent
+from conformance.layers import convolution, linear, pooling, recurrent
 from conformance.layers.row import Row
 
-_FAMILIES = (convolution, recurrent, linear)
+_FAMILIES = (convolution, recurrent, linear, pooling)
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 COMPLEX = ("complex64", "complex128")
