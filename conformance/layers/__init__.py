@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from importlib import import_module
 
-from conformance.layers import convolution, linear, pooling, recurrent
 from conformance.layers.row import Row
 
-_FAMILIES = (convolution, recurrent, linear, pooling)
+_FAMILIES = (
+    "convolution",
+    "recurrent",
+    "linear",
+    "pooling",
+    "loss",
+)
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 COMPLEX = ("complex64", "complex128")
@@ -37,7 +43,7 @@ class _Catalogue(dict[str, Row]):
 
 def _rows() -> Iterator[tuple[str, Row]]:
     for family in _FAMILIES:
-        for row in family.rows():
+        for row in import_module(f"{__name__}.{family}").rows():
             yield row.name, row
 
 

@@ -71,6 +71,8 @@ def _of_chained_sums(trial: TrialLike) -> tuple[Rounded, ...]:
 
 copied = Propagation(_copied)
 """Outputs are elements of the input."""
+computed = Propagation(_copied)
+"""The oracle's own arithmetic says what becomes of NaN and infinities, and what it leaves open."""
 sums = Propagation(_of_sums)
 """Outputs are sums of products of two factors."""
 chained_sums = Propagation(_of_chained_sums)

@@ -1,0 +1,85 @@
+"""CrossEntropyLoss: the module and the function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from conformance.layers.propagation import computed
+from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.state import Shape, StateTensor
+from conformance.model.case import Case
+from conformance.oracles import loss as oracle
+from conformance.strategies import loss as cases
+
+_ARGUMENTS = (
+    Argument("ignore_index", -100, other=-1),
+    Argument("reduction", "mean", other="sum"),
+    Argument("label_smoothing", 0.0, other=0.25),
+)
+_FORMULA = (
+    "l_n = -w_{y_n} log(exp(x_{n,y_n}) / sum_c exp(x_{n,c})) 1{y_n != ignore_index}",
+    "mean: sum_n l_n / sum_n w_{y_n} 1{y_n != ignore_index}",
+    "of probabilities: l_n = -sum_c w_c log(exp(x_{n,c}) / sum_i exp(x_{n,i})) y_{n,c}",
+    "mean: sum_n l_n / N",
+)
+
+
+def _batch(case: Case) -> int | None:
+    first = case.inputs[0]
+    return 0 if first is not None and first.ndim > 1 else None
+
+
+def _losses(case: Case) -> int | None:
+    """The axis of samples in losses that are not reduced."""
+    return _batch(case) if case.call.arguments.get("reduction", "mean") == "none" else None
+
+
+def _weights(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+    """A weight for each class, where the constructor takes one."""
+    shape = (input[oracle.class_axis(input)],) if input else ()
+    return (StateTensor("weight", shape, buffer=True, constraint="positive"),)
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments: no shape changes; an index is a class, or ignored."""
+    x, target = case.inputs[:2]
+    assert x is not None
+    assert target is not None
+    ignored = arguments.get("ignore_index", -100)
+    if target.dtype.kind == "i":
+        count = x.shape[oracle.class_axis(x.shape)]
+        if not (((target >= 0) & (target < count)) | (target == ignored)).all():
+            return None
+    elif ignored >= 0:
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    for name in ("CrossEntropyLoss", "functional.cross_entropy"):
+        function = name.startswith("functional.")
+        inputs = (
+            Input("input", batch_axis=_batch),
+            Input("target", "target", batch_axis=_batch, signed=False),
+        )
+        weight = Input("weight", "weight", optional=True, differentiable=False, signed=False)
+        row = Row(
+            name,
+            "loss",
+            _ARGUMENTS,
+            (*inputs, weight) if function else inputs,
+            (Output("loss", _losses),),
+            cases=partial(cases.cross_entropies, name),
+            values=oracle.cross_entropy if function else oracle.cross_entropy_loss,
+            shapes=oracle.cross_entropy_shape if function else oracle.cross_entropy_loss_shape,
+            formula=_FORMULA,
+            complex=False,
+            propagation=computed,
+            traits=Traits(placed=False),
+            refit=_refit,
+        )
+        yield row if function else replace(row, state=_weights, constructor_tensors=("weight",))

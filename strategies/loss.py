@@ -1,0 +1,143 @@
+"""Cases of the losses: logits with class indices or class probabilities."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.values import seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+from conformance.model.formats import round_to
+
+# Kernels read 8, 16 or 64 classes at a time.
+classes = st.sampled_from((1, 2, 3, 4, 5, 8, 10, 15, 16, 17, 31, 33, 64, 65, 129))
+few_classes = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
+batches = st.sampled_from((1, 2, 3, 4, 5, 8, 16, 17, 0, 33))
+forms = st.sampled_from(("rows", "rows", "rows", "unbatched", "positions", "positions"))
+positions = st.lists(st.sampled_from((1, 2, 3, 4, 0, 7)), min_size=1, max_size=3).map(tuple)
+kinds = st.sampled_from(("indices", "indices", "probabilities"))
+reductions = st.sampled_from(("mean", "sum", "none"))
+smoothings = st.sampled_from((0.0, 0.0, 0.25, 0.1, 0.5, 1.0))
+# What an ignored sample says: the default, a class, an index outside.
+ignorings = st.sampled_from((-100, -100, -1, "class", 255))
+shares = st.sampled_from((0.0, 0.0, 0.25, 0.5, 1.0))
+weighted = st.sampled_from((False, True))
+# `integers` and `saturated` have whole cotangents; `saturated` has margins beyond which e^−x is 0.
+REGIMES = ("integers", "saturated", "normal", "offset", "spread", "tiny")
+regimes = st.sampled_from(REGIMES)
+MARGIN = 1024.0
+
+
+class Numbers:
+    """The arrays of one case.
+
+    Args:
+        regime: one of `REGIMES`.
+        dtype: torch's name of the dtype.
+        seed: of the NumPy generator.
+    """
+
+    def __init__(self, regime: str, dtype: str, seed: int) -> None:
+        self.regime, self.dtype = regime, dtype
+        self.exact = regime in ("integers", "saturated")
+        self.generator = np.random.default_rng(seed)
+
+    def logits(self, shape: tuple[int, ...], axis: int) -> np.ndarray:
+        """Unnormalised logarithms of probabilities."""
+        draw = self.generator
+        if self.regime == "saturated":
+            # One class is ahead of all others by 1024 or more: log softmax is 0, or minus that.
+            values = -MARGIN * draw.integers(1, 3, shape, endpoint=True)
+            first = np.expand_dims(draw.integers(shape[axis], size=_without(shape, axis)), axis)
+            np.put_along_axis(values, first, 0.0, axis)
+            return values
+        if self.regime == "integers":
+            return draw.integers(-3, 3, shape, endpoint=True).astype(np.float64)
+        values = draw.standard_normal(shape)
+        if self.regime == "offset":
+            values = values + 100 * draw.standard_normal()
+        scale = {"spread": 8.0, "tiny": 2.0**-10}.get(self.regime, 1.0)
+        return round_to(values * scale, self.dtype)
+
+    def probabilities(self, shape: tuple[int, ...], axis: int) -> np.ndarray:
+        """Non-negative numbers that add up to 1 along the axis, as nearly as the dtype has them."""
+        if self.exact:
+            # Quarters go to classes, several to the same as it comes.
+            found = np.zeros(shape)
+            for _ in range(4):
+                at = self.generator.integers(shape[axis], size=_without(shape, axis))
+                at = np.expand_dims(at, axis)
+                now = np.take_along_axis(found, at, axis)
+                np.put_along_axis(found, at, now + 0.25, axis)
+            return found
+        drawn = self.generator.exponential(size=shape)
+        return round_to(drawn / drawn.sum(axis=axis, keepdims=True), self.dtype)
+
+    def indices(self, shape: tuple[int, ...], count: int, ignored: int, share: float) -> np.ndarray:
+        """Classes, and the ignored index in a share of the places."""
+        found = self.generator.integers(count, size=shape)
+        return np.asarray(np.where(self.generator.random(shape) < share, ignored, found), np.int64)
+
+    def weights(self, count: int) -> np.ndarray:
+        """A positive weight for each class; in the exact regimes, some may be 0."""
+        if self.exact:
+            return self.generator.choice([1.0, 2.0, 4.0, 0.5, 0.0], count)
+        return round_to(self.generator.uniform(0.25, 4.0, count), self.dtype)
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return (*shape[:axis], *shape[axis + 1 :])
+
+
+def _shape(draw: Draw) -> tuple[int, ...]:
+    """(C), (N, C) or (N, C, d_1, …, d_K)."""
+    form = draw(forms)
+    if form == "unbatched":
+        return (draw(classes),)
+    if form == "rows":
+        return (draw(batches), draw(classes))
+    count, sizes = draw(batches), draw(positions)
+    # Many places of many classes are dear and show nothing new.
+    few = count * math.prod(sizes) > 64
+    return (min(count, 4) if few else count, draw(few_classes), *sizes)
+
+
+@st.composite
+def cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of the cross entropy.
+
+    Args:
+        layer: `"CrossEntropyLoss"` or `"functional.cross_entropy"`.
+        dtype: torch's name of the dtype.
+    """
+    shape = _shape(draw)
+    axis = 0 if len(shape) == 1 else 1
+    kind, has_weight = draw(kinds), draw(weighted)
+    reduction, smoothing = draw(reductions), draw(smoothings)
+    ignoring, share = draw(ignorings), draw(shares)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    numbers = Numbers(regime, dtype, seed)
+    ignored = shape[axis] - 1 if ignoring == "class" else ignoring
+    if kind == "probabilities":
+        ignored = min(ignored, -1)  # of probabilities no index is ignored: none may be named
+    x = numbers.logits(shape, axis)
+    if kind == "probabilities":
+        target = numbers.probabilities(shape, axis)
+    else:
+        target = numbers.indices(_without(shape, axis), shape[axis], ignored, share)
+    weight = numbers.weights(shape[axis]) if has_weight else None
+    values = {"ignore_index": ignored, "reduction": reduction, "label_smoothing": smoothing}
+    defaults = {"ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0}
+    arguments: dict[str, Any] = written.optional(values, defaults)
+    labels = {"profile": kind, "regime": regime}
+    if layer.startswith("functional."):
+        call = Call(layer, arguments, {}, dtype, "cpu")
+        return Case(call, (x, target, weight), labels=labels, seed=seed)
+    state = {} if weight is None else {"weight": weight}
+    return Case(Call(layer, arguments, state, dtype, "cpu"), (x, target), labels=labels, seed=seed)
