@@ -69,7 +69,17 @@ def check(trial: Trial) -> Evidence:
 def _documented(trial: Trial) -> dict[str, StateTensor]:
     row, shape = trial.row, _first_shape(trial)
     arguments = {**trial.case.call.arguments, **row.inferred(shape)}
-    return {tensor.name: tensor for tensor in row.state(arguments, shape)}
+    given = trial.case.call.state
+    return {
+        tensor.name: tensor
+        for tensor in row.state(arguments, shape)
+        if tensor.name in given or tensor.name not in row.constructor_tensors
+    }
+
+
+def _own(trial: Trial) -> dict[str, np.ndarray]:
+    """The state of a layer that nobody loaded anything into, as far as the call tells it."""
+    return trial.row.constructed(trial.case.call.state)
 
 
 def _first_shape(trial: Trial) -> Shape:
@@ -80,7 +90,7 @@ def _first_shape(trial: Trial) -> Shape:
 def _initial(trial: Trial, tally: Tally) -> None:
     """A layer that nobody loaded anything into: names, shapes, values, and its first answer."""
     # A first call that infers sizes must leave the mode, which only train mode shows.
-    new = sibling(trial, state={}, training=trial.row.lazy)
+    new = sibling(trial, state=_own(trial), training=trial.row.lazy)
     layer, wanted = new.layer, _documented(trial)
     named = trial.step("state", layer.state) if hasattr(layer, "state") else {}
     before = _read(trial, layer)
@@ -109,7 +119,7 @@ def _nameless(trial: Trial, tally: Tally, wanted: list[str]) -> None:
 
     A backend may have initial values and show none; what was loaded it shows all the same.
     """
-    new = sibling(trial, state={})
+    new = sibling(trial, state=_own(trial))
     try:
         trial.step("call", new.layer, *new.natives, **new.case.keywords)
     except (Unsupported, Failure):

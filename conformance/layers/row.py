@@ -320,6 +320,10 @@ class Row:
         buffers = {x.name for x in self.state(arguments, shape) if x.buffer}
         return tuple(name for name in case.call.state if name not in buffers)
 
+    def constructed(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The tensors of a state that the constructor takes: no layer can be built without them."""
+        return {name: x for name, x in state.items() if name in self.constructor_tensors}
+
     def kept(self, name: str, arguments: Arguments, input: Shape) -> bool:
         """Whether only the places of a state tensor's elements may change, not their values."""
         given = {**arguments, **self.inferred(input)}

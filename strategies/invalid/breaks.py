@@ -124,12 +124,15 @@ Cases = Callable[[str], st.SearchStrategy[Case]]
 
 
 @st.composite
-def broken_cases(draw: Draw, cases: Cases, breaks: tuple[Break, ...], dtype: str) -> Case:
+def broken_cases(
+    draw: Draw, cases: Cases, breaks: tuple[Break, ...], constructed: tuple[str, ...], dtype: str
+) -> Case:
     """Cases that must be refused, their state empty: what is refused is no state_dict.
 
     Args:
         cases: dtype → strategy of valid cases.
         breaks: ways to break them.
+        constructed: names of state tensors that the constructor takes, which are kept.
         dtype: torch's name of the dtype.
     """
     # Drawn first, and of all breaks, so that it stays the same while the case shrinks.
@@ -140,21 +143,24 @@ def broken_cases(draw: Draw, cases: Cases, breaks: tuple[Break, ...], dtype: str
         case = draw(cases(dtype))
     broken = next(b for b in (*breaks[first:], *breaks[:first]) if b.applies(case))
     labels = {"broken": broken.name, "required": broken.required, "argument": broken.argument}
-    unbroken = replace(case, call=replace(case.call, state={}))
-    case = broken.apply(draw, case)
-    return replace(
-        case,
-        call=replace(case.call, state={}),
-        labels={**case.labels, **labels},
-        unbroken=unbroken,
-    )
+
+    def unloaded(case: Case) -> Case:
+        kept = {name: x for name, x in case.call.state.items() if name in constructed}
+        return replace(case, call=replace(case.call, state=kept))
+
+    unbroken = unloaded(case)
+    case = unloaded(broken.apply(draw, case))
+    return replace(case, labels={**case.labels, **labels}, unbroken=unbroken)
 
 
-def invalid_cases(cases: Cases, breaks: tuple[Break, ...]) -> Cases:
+def invalid_cases(
+    cases: Cases, breaks: tuple[Break, ...], constructed: tuple[str, ...] = ()
+) -> Cases:
     """dtype → strategy of invalid cases.
 
     Args:
         cases: dtype → strategy of valid cases.
         breaks: ways to break them.
+        constructed: names of state tensors that the constructor takes.
     """
-    return partial(broken_cases, cases, breaks)
+    return partial(broken_cases, cases, breaks, constructed)
