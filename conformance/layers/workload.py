@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 Shape = tuple[int, ...]
+Making = Callable[[tuple[Shape, ...], np.random.Generator], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Filling:
             uniformly; None = weights are whole numbers times a power of two, so that sums are
             exact.
         contraction: whether the oracle's sums may be taken by torch in float64 at these sizes.
+        made: input → (shapes of the workload's inputs, random numbers) → its array, where it is not
+            a number like any other: indices of classes.
         wide_adjoints: whether the gradients' sums are accumulated in float32 in half precision.
     """
 
@@ -51,4 +56,5 @@ class Filling:
     factors: int = 2
     scale: Callable[[str, Mapping[str, Any]], float] | None = None
     contraction: bool = True
+    made: Mapping[str, Making] = field(default_factory=dict)
     wide_adjoints: bool = False

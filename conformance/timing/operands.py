@@ -76,8 +76,11 @@ class TimedArrays:
     def inputs(self, generator: np.random.Generator, *, sharp: bool = False) -> ArrayTuple:
         """Fresh inputs."""
         shapes = self.workload.inputs
+        made = self.row.filling.made
         return tuple(
-            self._weight(shape, generator, bias=x.role == "bias")
+            made[x.name](shapes, generator)
+            if x.name in made
+            else self._weight(shape, generator, bias=x.role == "bias")
             if x.role in ("weight", "bias")
             else self._data(shape, generator, sharp)
             for x, shape in zip(self.row.inputs, shapes, strict=False)
@@ -97,7 +100,7 @@ class TimedArrays:
         return (values, *(None for _ in rest))
 
     def _channels(self, output: tuple[int, ...]) -> int:
-        return output[-1 - self.row.dims]
+        return output[-1 - self.row.dims] if output else 1
 
     @property
     def _terms(self) -> int:
