@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
+from conformance.laws import loss as laws
 from conformance.layers.propagation import computed
 from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.state import Shape, StateTensor
+from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case
 from conformance.oracles import loss as oracle
 from conformance.strategies import loss as cases
+from conformance.strategies.invalid import loss as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
 
 _ARGUMENTS = (
     Argument("ignore_index", -100, other=-1),
@@ -35,6 +42,38 @@ def _batch(case: Case) -> int | None:
 def _losses(case: Case) -> int | None:
     """The axis of samples in losses that are not reduced."""
     return _batch(case) if case.call.arguments.get("reduction", "mean") == "none" else None
+
+
+def _classes(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
+    """A class for each sample."""
+    logits, target = shapes[:2]
+    return generator.integers(logits[oracle.class_axis(logits)], size=target)
+
+
+def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """Of each logit: less the maximum, the exponential, the sum, less the logarithm."""
+    return 4 * math.prod(workload.inputs[0])
+
+
+# ImageNet's classes, GPT-2's vocabulary, Cityscapes' pixels.
+_SIZES = (
+    ("64 of 1000", (64, 1000), (64,)),
+    ("512 of 50257", (512, 50257), (512,)),
+    ("2 by 19 by 128 by 256", (2, 19, 128, 256), (2, 128, 256)),
+)
+
+
+def _scale(name: str, arguments: Mapping[str, Any]) -> float:
+    """Of the logits, which are no sums."""
+    return 1.0
+
+
+def _workloads(layer: str) -> tuple[Workload, ...]:
+    found = [
+        Workload(layer, name, {}, (logits, target), small=k == 0)
+        for k, (name, logits, target) in enumerate(_SIZES)
+    ]
+    return tuple(found[:1] if layer.startswith("functional.") else found)
 
 
 def _weights(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
@@ -67,19 +106,26 @@ def rows() -> Iterator[Row]:
             Input("target", "target", batch_axis=_batch, signed=False),
         )
         weight = Input("weight", "weight", optional=True, differentiable=False, signed=False)
+        valid = partial(cases.cross_entropies, name)
+        breaks = invalid.cross_entropy_breaks()
         row = Row(
             name,
             "loss",
             _ARGUMENTS,
             (*inputs, weight) if function else inputs,
             (Output("loss", _losses),),
-            cases=partial(cases.cross_entropies, name),
+            cases=valid,
             values=oracle.cross_entropy if function else oracle.cross_entropy_loss,
             shapes=oracle.cross_entropy_shape if function else oracle.cross_entropy_loss_shape,
             formula=_FORMULA,
             complex=False,
+            invalid=invalid_cases(valid, breaks, () if function else ("weight",)),
+            laws=laws.LAWS,
             propagation=computed,
             traits=Traits(placed=False),
             refit=_refit,
+            workloads=_workloads(name),
+            filling=Filling(contraction=False, scale=_scale, made={"target": _classes}),
+            flops=_flops,
         )
         yield row if function else replace(row, state=_weights, constructor_tensors=("weight",))

@@ -38,6 +38,7 @@ class Break:
         apply: draws and builds the broken case from a valid one.
         required: `DOCUMENTED` or `CUSTOMARY`.
         applies: whether a valid case can be broken so.
+        index: an index is out of its range, which an IndexError says as well.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Break:
     apply: Callable[[Draw, Case], Case]
     required: str = DOCUMENTED
     applies: Callable[[Case], bool] = _always
+    index: bool = False
 
 
 def resized(array: np.ndarray | None, shape: Sequence[int]) -> np.ndarray:
@@ -143,6 +145,8 @@ def broken_cases(
         case = draw(cases(dtype))
     broken = next(b for b in (*breaks[first:], *breaks[:first]) if b.applies(case))
     labels = {"broken": broken.name, "required": broken.required, "argument": broken.argument}
+    if broken.index:
+        labels["index"] = "out of range"
 
     def unloaded(case: Case) -> Case:
         kept = {name: x for name, x in case.call.state.items() if name in constructed}
