@@ -62,11 +62,11 @@ def _relaid(case: Case) -> tuple[Layouts, Case]:
     layouts = _converted(tensors, generator)
     for key, array in tensors.items():
         if key not in layouts:
-            choices = ("contiguous", *possible(array.shape))
+            choices = ("contiguous", *_possible(case, key, array))
             layouts[key] = choices[generator.integers(len(choices))]
     if set(layouts.values()) <= {"contiguous"}:
         key = list(tensors)[generator.integers(len(tensors))]
-        choices = possible(tensors[key].shape)
+        choices = _possible(case, key, tensors[key])
         layouts[key] = choices[generator.integers(len(choices))]
     for key, layout in layouts.items():
         if layout == "expanded":
@@ -74,6 +74,16 @@ def _relaid(case: Case) -> tuple[Layouts, Case]:
     inputs = tuple(tensors.get(k) for k in range(len(case.inputs)))
     state = {name: tensors[name] for name in case.call.state}
     return layouts, replace(case, inputs=inputs, call=replace(case.call, state=state))
+
+
+def _possible(case: Case, key: Key, array: np.ndarray) -> tuple[str, ...]:
+    """The layouts that a tensor can have; one that is written into has an element in each place."""
+    found, row = possible(array.shape), CATALOGUE[case.call.layer]
+    if isinstance(key, str):
+        written = key not in row.parameters(case)
+    else:
+        written = row.inputs[key].updated
+    return tuple(x for x in found if not (written and x == "expanded"))
 
 
 def _converted(tensors: Mapping[Key, np.ndarray], generator: np.random.Generator) -> Layouts:

@@ -88,6 +88,18 @@ class Tally:
             raise Failure(failure.finding.met(what).within(*lines)) from failure
         trial.forget()
 
+    def changed(self, what: str, trial: Trial) -> None:
+        """What a call that was held against the oracle made of the state is what it should.
+
+        Args:
+            what: for the message.
+            trial: the trial.
+        """
+        try:
+            self._answers += values.changed(trial)
+        except Failure as failure:
+            raise Failure(failure.finding.met(what)) from failure
+
 
 # For every case the one with other weights: the oracle's answer to it is kept with it.
 _NEGATED: WeakKeyDictionary[Case, Case] = WeakKeyDictionary()
@@ -183,6 +195,7 @@ def check(trial: Trial) -> Evidence:
         first.near("again after a call of another form")
         guard.untouched("after a call of another form")
     tally.within("built anew", sibling(trial), like=trial)
+    _updated(trial, tally)
     _recorded(trial, tally)
     guard.untouched("after calls that record gradients")
     if trial.case.call.state and hasattr(layer, "load"):
@@ -190,6 +203,17 @@ def check(trial: Trial) -> Evidence:
             load(trial, layer, loaded.case.call.state)
             tally.within("after load of other weights", sibling(trial, layer), like=loaded)
     return tally.evidence
+
+
+def _updated(trial: Trial, tally: Tally) -> None:
+    """A layer that changes its state goes on from where the last call left it."""
+    if not trial.case.call.state or not trial.row.traits.updates(trial.case.call):
+        return
+    now = state_of(trial, trial.layer)
+    if now is not None:
+        call = sibling(trial, trial.layer, state=now)
+        tally.within("with the state of the call before", call)
+        tally.changed("with the state of the call before", call)
 
 
 class _Answer:
@@ -241,11 +265,12 @@ class _Guard:
         self._inputs, self._state = self._read(), state_of(trial, trial.layer)
 
     def _read(self) -> dict[str, np.ndarray]:
-        named = zip(self._trial.row.inputs, self._trial.natives, strict=False)
+        row, call = self._trial.row, self._trial.case.call
+        named = zip(row.inputs, self._trial.natives, strict=False)
         return {
             place.name: self._trial.get(x)
             for place, x in named
-            if x is not None and not place.updated
+            if x is not None and not (place.updated and row.traits.updates(call))
         }
 
     def untouched(self, when: str) -> None:

@@ -97,7 +97,8 @@ def _initial(trial: Trial, tally: Tally) -> None:
     if not named and wanted:
         if hasattr(layer, "state"):
             _nameless(trial, tally, list(wanted))
-        _load_unused(trial, tally, layer)  # a backend without an initialisation of its own
+        # A backend without an initialisation of its own.
+        _load_unused(trial, tally, layer, new.case.call.training)
         return
     tally.equal(NAMES, list(named), list(wanted))
     if trial.row.lazy:
@@ -109,9 +110,10 @@ def _initial(trial: Trial, tally: Tally) -> None:
     found = state_of(trial, layer)
     assert found is not None
     _initial_values(trial, tally, found)
-    tally.within("with its initial state", sibling(trial, layer, state=found))
+    mode = new.case.call.training
+    tally.within("with its initial state", sibling(trial, layer, state=found, training=mode))
     _attributes(trial, tally, layer, before)
-    _load_unused(trial, tally, layer)
+    _load_unused(trial, tally, layer, mode)
 
 
 def _nameless(trial: Trial, tally: Tally, wanted: list[str]) -> None:
@@ -229,11 +231,13 @@ def _attributes(trial: Trial, tally: Tally, layer: Layer, before: Mapping[str, A
         tally.equal(about, found["class"], trial.row.eager)
 
 
-def _load_unused(trial: Trial, tally: Tally, layer: Layer) -> None:
+def _load_unused(trial: Trial, tally: Tally, layer: Layer, training: bool) -> None:
     """A state loaded after build, after a first call or before it, is what a call uses."""
     if trial.case.call.state and hasattr(layer, "load"):
         load(trial, layer, trial.case.call.state)
-        tally.within("after load", sibling(trial, layer), like=trial)
+        alike = training == trial.case.call.training or not trial.row.traits.modes
+        call = sibling(trial, layer, training=training)
+        tally.within("after load", call, like=trial if alike else None)
 
 
 def _loaded_at_build(trial: Trial, tally: Tally) -> None:
@@ -268,9 +272,9 @@ def _loaded_later(trial: Trial, tally: Tally) -> None:
     trial.step("call", layer, *trial.natives, **sibling(trial).case.keywords)
     other = with_other_weights(trial, layer)
     load(trial, layer, other.case.call.state)
-    tally.within("after load of other weights", other)
     if hasattr(layer, "state"):
         tally.same("state() after load", state_of(trial, layer) or {}, other.case.call.state)
+    tally.within("after load of other weights", other)
 
 
 def _modes(trial: Trial, tally: Tally) -> None:
@@ -278,8 +282,10 @@ def _modes(trial: Trial, tally: Tally) -> None:
     new = sibling(trial, training=False)
     if not hasattr(new.layer, "train"):
         return
-    trial.step("train", new.layer.train, True)
     traits = trial.row.traits
+    if traits.modes and not traits.trains(trial.case):
+        return
+    trial.step("train", new.layer.train, True)
     differ = traits.modes or traits.random(replace(trial.case.call, training=True))
     if not differ:
         tally.within("in train mode", sibling(trial, new.layer), like=trial)

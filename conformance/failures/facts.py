@@ -42,6 +42,8 @@ def facts(case: Case) -> dict[str, Any]:
     found: dict[str, Any] = {**row.defaults, **row.shown(case)}
     found |= case.call.arguments
     found |= case.keywords
+    if row.traits.modes:
+        found["training"] = case.call.training
     for name, array in zip(row.input_names, case.inputs, strict=False):
         found.setdefault(name, "absent" if array is None else "given")
         if array is not None:

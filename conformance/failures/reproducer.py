@@ -107,6 +107,8 @@ def _calling(trial: Trial) -> list[str]:
     names = list(trial.row.input_names[: len(trial.case.inputs)])
     imported, target = _target(trial)
     if trial.row.function:
+        given = zip(trial.row.inputs, names, strict=False)
+        names = [f"{name}={name}" if x.by_name else name for x, name in given]
         return [*imported, f"result = {target}({', '.join([*names, *arguments])})"]
     placed = ["device=device", "dtype=dtype"] if trial.row.traits.placed else []
     lines = [

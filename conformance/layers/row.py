@@ -125,7 +125,9 @@ class Traits:
         states: number of hidden states that torch takes, and returns, as one argument.
         random: call → whether it draws random numbers.
         modes: train mode and eval mode differ: the oracle takes `training`.
-        updates: call → whether it changes the layer's state: the oracle returns `Updated`.
+        updates: call → whether it changes the layer's state, or inputs that may be `updated`: the
+            oracle returns `Updated`.
+        trains: case → whether it may be called in train mode, too.
         every_weight_counts: case → whether each output has a product with each of its weights,
             whatever the algorithm.
     """
@@ -139,6 +141,7 @@ class Traits:
     random: Callable[[Call], bool] = _never
     modes: bool = False
     updates: Callable[[Call], bool] = _never
+    trains: Callable[[Case], bool] = _always
     every_weight_counts: Callable[[Case], bool] = _always
 
 

@@ -63,11 +63,22 @@ class TimedArrays:
     def call(self, generator: np.random.Generator) -> Call:
         """The call with fresh weights."""
         t = self.timed
+        row, w = self.row, self.workload
         state = {
-            name: self._weight(shape, generator, bias=name.startswith("bias"), name=name)
+            name: self._state(name, shape, generator)
+            if row.kept(name, w.arguments, w.inputs[0])
+            else self._weight(shape, generator, bias=name.startswith("bias"), name=name)
             for name, shape in self.shapes.items()
         }
         return Call(t.layer, dict(self.workload.arguments), state, t.dtype, t.device)
+
+    def _state(
+        self, name: str, shape: tuple[int, ...], generator: np.random.Generator
+    ) -> np.ndarray:
+        """A tensor that may not hold just any numbers."""
+        w = self.workload
+        found = {x.name: x for x in self.row.state(w.arguments, w.inputs[0])}[name]
+        return np.zeros(shape, np.int64) if found.integer else np.ones(shape)
 
     def case(self, call: Call, inputs: ArrayTuple) -> Case:
         """A call with its inputs, as the checks want it."""
@@ -82,6 +93,8 @@ class TimedArrays:
             if x.name in made
             else self._weight(shape, generator, bias=x.role == "bias")
             if x.role in ("weight", "bias")
+            else np.ones(shape)
+            if not x.signed and x.role == "statistic"
             else self._data(shape, generator, sharp)
             for x, shape in zip(self.row.inputs, shapes, strict=False)
         )

@@ -96,7 +96,8 @@ class Verifier:
             if len(given) != len(trial.shapes):
                 raise Failure(counted("outputs", len(given), len(trial.shapes)))
             trial.outputs = given
-        values.check(trial)
+        # Not the state after it: nobody counts the calls that were timed.
+        values.answers(trial)
         _says_something(trial.expected)
 
     def _gradients(self, trial: Trial, cotangents: Cotangents, answer: Any) -> None:
