@@ -15,6 +15,7 @@ _FAMILIES = (
     "convolution",
     "recurrent",
     "linear",
+    "normalization",
     "pooling",
     "loss",
 )

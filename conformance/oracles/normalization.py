@@ -1,0 +1,276 @@
+"""LayerNorm and BatchNorm: modules and functions.
+
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page. `*_shape` functions take shapes in place of arrays.
+
+Sources: the pages torch.nn.LayerNorm, BatchNorm2d and torch.nn.functional.layer_norm, batch_norm of
+the PyTorch documentation.
+
+In half precision statistics and normalised numbers are those of float32, and one rounding stores
+the result: an offset of 100 leaves bfloat16 no bit of a deviation of 1 that its mean was rounded
+away from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from conformance.arithmetic.elementary import constant, reciprocal_sqrt
+from conformance.arithmetic.reductions import mean, variance
+from conformance.arithmetic.rounded import Rounded, traced
+from conformance.arithmetic.wide import stored, widened
+from conformance.model.case import Updated
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+
+
+def layer_norm(
+    state: State,
+    input: Rounded,
+    *,
+    normalized_shape: int | Sequence[int],
+    eps: float = 1e-5,
+    elementwise_affine: bool = True,
+    bias: bool = True,
+) -> Rounded:
+    """y = (x − E[x])/√(Var[x] + ε)·γ + β over the last dimensions, whose sizes are given."""
+    sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    weight = state["weight"] if elementwise_affine else None
+    shift = state["bias"] if elementwise_affine and bias else None
+    return functional_layer_norm({}, input, weight, shift, normalized_shape=sizes, eps=eps)
+
+
+def functional_layer_norm(
+    state: State,
+    input: Rounded,
+    weight: Rounded | None = None,
+    bias: Rounded | None = None,
+    *,
+    normalized_shape: Sequence[int],
+    eps: float = 1e-5,
+) -> Rounded:
+    """Likewise, γ and β of the shape that is normalised; left out, they are 1 and 0."""
+    x = widened(input)
+    axes = tuple(range(len(x.shape) - len(normalized_shape), len(x.shape)))
+    y = normalised(x, axes, eps).result
+    if weight is not None:
+        y = y * widened(weight)
+    if bias is not None:
+        y = y + widened(bias)
+    return stored(y, input.precision)
+
+
+def batch_norm_2d(
+    state: State,
+    input: Rounded,
+    *,
+    num_features: int,
+    eps: float = 1e-5,
+    momentum: float | None = 0.1,
+    affine: bool = True,
+    track_running_stats: bool = True,
+    bias: bool = True,
+    training: bool = False,
+) -> Rounded | Updated:
+    """y = (x − E[x])/√(Var[x] + ε)·γ + β of every channel, and the running statistics.
+
+    Statistics are the batch's in train mode, and where none are tracked. The running ones, and the
+    number of batches, are kept in train mode; a momentum of None is one over that number.
+    """
+    weight = state["weight"] if affine else None
+    shift = state["bias"] if affine and bias else None
+    tracked = (state["running_mean"], state["running_var"]) if track_running_stats else (None, None)
+    if not (training and track_running_stats):
+        batch = not track_running_stats
+        return functional_batch_norm({}, input, *tracked, weight, shift, training=batch, eps=eps)
+    count = state["num_batches_tracked"].value + 1
+    factor = 1.0 / float(count) if momentum is None else momentum
+    result = functional_batch_norm(
+        {}, input, *tracked, weight, shift, training=True, momentum=factor, eps=eps
+    )
+    assert isinstance(result, Updated)
+    number = Rounded(count, np.zeros(count.shape), input.precision)
+    return Updated(result.outputs, {**result.state, "num_batches_tracked": number})
+
+
+def functional_batch_norm(
+    state: State,
+    input: Rounded,
+    running_mean: Rounded | None,
+    running_var: Rounded | None,
+    weight: Rounded | None = None,
+    bias: Rounded | None = None,
+    *,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Rounded | Updated:
+    """y = (x − μ)/√(v + ε)·γ + β of every channel, the second axis.
+
+    In training μ and v = Σ(x − μ)²/n are the batch's, and the running ones become
+    (1 − momentum)·running + momentum·new, new of the variance being Σ(x − μ)²/(n − 1).
+    """
+    x, precision = widened(input), input.precision
+    gain = None if weight is None else _by_channel(widened(weight), x)
+    shift = None if bias is None else _by_channel(widened(bias), x)
+    if not training:
+        assert running_mean is not None
+        assert running_var is not None
+        centre, spread = (_by_channel(widened(s), x) for s in (running_mean, running_var))
+        inverse = reciprocal_sqrt(spread + constant(eps, x))
+        found = Normalised((x - centre) * inverse, centre, inverse)
+        return stored(_scaled(x, found, gain, shift), precision)
+    axes = (0, *range(2, len(x.shape)))
+    found = normalised(x, axes, eps)
+    y = stored(_scaled(x, found, gain, shift), precision)
+    if running_mean is None or running_var is None:
+        return y
+    count = math.prod(x.shape[axis] for axis in axes)
+    if not count:
+        # A batch of nothing has no statistics: those before are kept.
+        return Updated(y, {"running_mean": running_mean.bare, "running_var": running_var.bare})
+    new = {
+        "running_mean": (running_mean, mean(x.bare, axes, running=True)),
+        "running_var": (running_var, variance(x.bare, axes)),
+    }
+    return Updated(
+        y,
+        {
+            name: stored(_moved(widened(old).bare, now, momentum), precision)
+            for name, (old, now) in new.items()
+        },
+    )
+
+
+def layer_norm_shape(
+    input: Shape,
+    *,
+    normalized_shape: int | Sequence[int],
+    eps: float = 1e-5,
+    elementwise_affine: bool = True,
+    bias: bool = True,
+) -> tuple[Shape, ...]:
+    """(N, *) → the same."""
+    return (input,)
+
+
+def functional_layer_norm_shape(
+    input: Shape,
+    weight: Shape | None = None,
+    bias: Shape | None = None,
+    *,
+    normalized_shape: Sequence[int],
+    eps: float = 1e-5,
+) -> tuple[Shape, ...]:
+    """(N, *) → the same."""
+    return (input,)
+
+
+def batch_norm_2d_shape(
+    input: Shape,
+    *,
+    num_features: int,
+    eps: float = 1e-5,
+    momentum: float | None = 0.1,
+    affine: bool = True,
+    track_running_stats: bool = True,
+    bias: bool = True,
+) -> tuple[Shape, ...]:
+    """(N, C, H, W) → the same."""
+    return (input,)
+
+
+def functional_batch_norm_shape(
+    input: Shape,
+    running_mean: Shape | None = None,
+    running_var: Shape | None = None,
+    weight: Shape | None = None,
+    bias: Shape | None = None,
+    *,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> tuple[Shape, ...]:
+    """(N, C, *) → the same."""
+    return (input,)
+
+
+@dataclass(frozen=True, eq=False)
+class Normalised:
+    """Numbers less their mean over their standard deviation.
+
+    Args:
+        result: (x − μ)/√(v + ε).
+        centre: μ.
+        inverse: 1/√(v + ε).
+    """
+
+    result: Rounded
+    centre: Rounded
+    inverse: Rounded
+
+
+def normalised(x: Rounded, axes: tuple[int, ...], eps: float) -> Normalised:
+    """(x − E[x])/√(Var[x] + ε) along axes, Var[x] = Σ(x − E[x])²/n.
+
+    The gradient is r·(c − mean(c) − x̂·mean(c·x̂)), r = 1/√(Var[x] + ε), which is what all
+    implementations compute; that of the steps one after the other adds up numbers that cancel.
+
+    Args:
+        x: the numbers.
+        axes: along which mean and variance are taken.
+        eps: added to the variance.
+    """
+    numbers = x.bare
+    centre = mean(numbers, axes, keepdims=True, running=True)
+    spread = variance(numbers, axes, correction=0.0, keepdims=True)
+    inverse = reciprocal_sqrt(spread + constant(eps, x))
+    result = (numbers - centre) * inverse
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        c = cotangent.bare
+        along = result.bare * mean(c * result.bare, axes, keepdims=True)
+        return [inverse * (c - mean(c, axes, keepdims=True) - along)]
+
+    return Normalised(traced(result, [x], pull), centre, inverse)
+
+
+def _by_channel(x: Rounded, like: Rounded) -> Rounded:
+    """(C) → (C, 1, …), to stand beside (N, C, …)."""
+    return x.map(lambda array: array.reshape(-1, *(1 for _ in like.shape[2:])))
+
+
+def _scaled(x: Rounded, found: Normalised, gain: Rounded | None, shift: Rounded | None) -> Rounded:
+    """x̂·γ + β, or x·s + (β − μ·s) with s = γ/√(v + ε), which is the same for a whole channel.
+
+    The latter rounds x·s, μ·s and their sum: numbers of the size of (|x| + |μ|)·s, three times at
+    most, and β beside them; s itself may underflow before it is multiplied.
+    """
+    y = found.result
+    y = y if gain is None else y * gain
+    y = y if shift is None else y + shift
+    precision = x.precision
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = x.reach + found.centre.reach
+        slope = found.inverse.reach * (1.0 if gain is None else gain.reach)
+        folded = 3 * precision.unit * size * slope + precision.underflow * size
+        folded = folded + precision.unit * (0.0 if shift is None else shift.reach)
+        error = y.error + folded
+    return y.with_error(np.where(np.isnan(error), np.inf, error))
+
+
+def _moved(old: Rounded, new: Rounded, momentum: float) -> Rounded:
+    """(1 − m)·old + m·new, or old + m·(new − old).
+
+    The latter rounds the difference and its product with m, numbers of up to m·(|old| + |new|); it
+    is exact where the former is.
+    """
+    m = constant(momentum, old)
+    moved = (constant(1.0, old) - m) * old + m * new
+    steps = 2 * old.precision.unit * abs(momentum) * (old.reach + new.reach)
+    return moved.with_error(moved.error + np.where(moved.error > 0, steps, 0.0))

@@ -1,0 +1,249 @@
+"""Cases of LayerNorm and BatchNorm: modules and functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.values import seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+from conformance.model.formats import round_to
+
+EPS = 1e-5
+MOMENTUM = 0.1
+# The plainest first. `offset`: a mean far from 0; `close`: a deviation beside which ε is large;
+# `pairs`: m ± 1.5, whose variance is 9/4, and ε makes it 4; `constant`: one number in each group.
+regimes = st.sampled_from(
+    ("ramp", "integers", "normal", "offset", "close", "pairs", "mixed", "large", "constant")
+)
+epsilons = st.sampled_from((EPS, EPS, 0.1, 1.75, 1e-12))
+# Sizes that are normalised: few numbers, for power; blocks of kernels and their tails.
+sizes = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 64, 0))
+blocks = st.sampled_from((15, 16, 31, 33, 63, 65, 127, 129, 257, 511, 513, 1025))
+ranks = st.sampled_from((1, 1, 2, 3))
+leading_shapes = st.sampled_from(
+    ((1,), (), (2,), (3,), (5,), (2, 3), (2, 1, 3), (0,), (2, 0), (17,), (67,))
+)
+few = st.sampled_from(((1,), (), (2,), (3,)))
+batches = st.sampled_from((1, 2, 3, 4, 5, 0))
+channels = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33))
+lengths = st.sampled_from((1, 2, 3, 4, 5, 7, 9))
+long_lengths = st.sampled_from((1, 16, 17, 31, 65))
+spatial_ranks = st.sampled_from((2, 0, 1, 3))
+momenta = st.sampled_from((MOMENTUM, 0.5, 0.25, 0.0, 1.0))
+module_momenta = st.sampled_from((MOMENTUM, 0.5, None, 0.25, 0.0, 1.0))
+yes_no = st.booleans()
+seldom = st.sampled_from((False, False, False, True))
+# The default first: left out is plainest.
+mostly = st.sampled_from((True, True, True, False))
+affines = st.sampled_from(("none", "both", "both", "weight", "bias"))
+
+# As many steps of a number of the size of the mean as a deviation of 1 has, at most.
+_FAR = {"float32": 10, "float64": 20, "bfloat16": 4, "float16": 6}
+_SPREAD = {"float16": 4, "bfloat16": 12, "float32": 12, "float64": 40}
+# Squares of these, and sums of 2¹⁰ of them, are within the range of what they are computed in.
+_LARGE = {"float16": 6, "bfloat16": 50, "float32": 50, "float64": 400}
+
+
+class Values:
+    """Fills the arrays of one case, every element exactly representable in its dtype.
+
+    Args:
+        regime: one of `regimes`.
+        dtype: torch's name of the dtype.
+        seed: of the NumPy generator.
+    """
+
+    def __init__(self, regime: str, dtype: str, seed: int) -> None:
+        self.regime, self.dtype = regime, dtype
+        self.generator = np.random.default_rng(seed)
+
+    def groups(self, rows: int, count: int) -> np.ndarray:
+        """Numbers of which every row is normalised by itself, (rows, count)."""
+        g, shape, regime = self.generator, (rows, count), self.regime
+        if regime == "ramp":
+            values = np.arange(rows * count).reshape(shape) % 9 + 1.0
+        elif regime == "integers":
+            values = g.integers(-3, 3, shape, endpoint=True).astype(np.float64)
+        elif regime == "pairs":
+            signs = 1.0 - 2.0 * (np.arange(count) % 2)
+            values = 1.5 * signs + g.choice([0.0, 0.0, 16.0, -32.0], (rows, 1))
+        elif regime == "constant":
+            values = np.broadcast_to(g.standard_normal((rows, 1)) * 8.0, shape)
+        else:
+            values = g.standard_normal(shape)
+        if regime == "offset":
+            far = 2.0 ** g.integers(1, _FAR[self.dtype], (rows, 1), endpoint=True)
+            values = values + far * g.choice([-1.0, 1.0], (rows, 1))
+        elif regime == "close":
+            values = values * 2.0 ** g.integers(-9, -5, (rows, 1), endpoint=True)
+        elif regime == "mixed":
+            spread = _SPREAD[self.dtype]
+            values = np.ldexp(values, g.integers(-spread, spread, shape, endpoint=True))
+        elif regime == "large":
+            values = np.ldexp(values, _LARGE[self.dtype])
+        return round_to(values, self.dtype)
+
+    def weight(self, *shape: int) -> np.ndarray:
+        """A factor or a summand of what is normalised, or a running mean."""
+        if self.regime in ("ramp", "integers", "pairs"):
+            low = 1 if self.regime == "ramp" else -3
+            return self.generator.integers(low, 3, shape, endpoint=True).astype(np.float64)
+        return round_to(self.generator.standard_normal(shape), self.dtype)
+
+    def variance(self, *shape: int) -> np.ndarray:
+        """A running variance, which is positive."""
+        if self.regime in ("ramp", "integers", "pairs"):
+            return self.generator.choice([1.0, 2.0, 0.25, 2.25], shape)
+        scale = 2.0**-16 if self.regime == "close" else 1.0
+        return round_to(self.generator.uniform(0.125, 4.0, shape) * scale, self.dtype)
+
+    def parameters(self, which: str, *shape: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Weight and bias.
+
+        Args:
+            which: `"both"`, `"weight"`, `"bias"` or `"none"`.
+            shape: of either.
+        """
+        weight = self.weight(*shape) if which in ("both", "weight") else None
+        return weight, self.weight(*shape) if which in ("both", "bias") else None
+
+
+def _which(affine: bool, bias: bool) -> str:
+    return "none" if not affine else "both" if bias else "weight"
+
+
+def _named(**arrays: np.ndarray | None) -> dict[str, np.ndarray]:
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+@st.composite
+def layer_norms(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of a layer normalisation.
+
+    Args:
+        layer: `"LayerNorm"` or `"functional.layer_norm"`.
+        dtype: torch's name of the dtype.
+    """
+    functional = layer.startswith("functional.")
+    profile = draw(st.sampled_from(("plain", "plain", "plain", "block")))
+    if profile == "block":
+        leading, shape = draw(few), (draw(blocks),)
+    else:
+        rank = draw(ranks)
+        leading, shape = draw(leading_shapes), tuple(draw(sizes) for _ in range(rank))
+        if math.prod(shape) * math.prod(leading) > 6000:
+            shape = shape[:1]
+    eps = draw(epsilons)
+    affine, bias = draw(mostly), draw(mostly)
+    which = draw(affines) if functional else _which(affine, bias)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    eps = 1.75 if regime == "pairs" else eps
+    values = Values(regime, dtype, seed)
+    x = values.groups(math.prod(leading), math.prod(shape)).reshape(*leading, *shape)
+    weight, shift = values.parameters(which, *shape)
+    labels = {"profile": profile, "regime": regime}
+    optional: dict[str, Any] = {"eps": eps}
+    if functional:
+        arguments = {"normalized_shape": shape} | written.optional(optional, {"eps": EPS})
+        call = Call(layer, arguments, {}, dtype, "cpu")
+        return Case(call, (x, weight, shift), labels=labels, seed=seed)
+    optional |= {"elementwise_affine": affine, "bias": bias}
+    defaults = {"eps": EPS, "elementwise_affine": True, "bias": True}
+    size = written.size(shape) if len(shape) == 1 else shape
+    arguments = {"normalized_shape": size} | written.optional(optional, defaults)
+    call = Call(layer, arguments, _named(weight=weight, bias=shift), dtype, "cpu")
+    return Case(call, (x,), labels=labels, seed=seed)
+
+
+def _images(draw: Draw, rank: int, *, several: bool) -> tuple[str, tuple[int, ...]]:
+    """A profile, and the shape of an input of so many spatial dimensions.
+
+    Args:
+        draw: of Hypothesis.
+        rank: number of spatial dimensions.
+        several: a channel must not have one number only.
+    """
+    profile = draw(st.sampled_from(("plain", "plain", "plain", "block")))
+    long = profile == "block"
+    batch, features = draw(batches), draw(channels)
+    spatial = [draw(long_lengths if long and not k else lengths) for k in range(rank)]
+    features = min(features, 3) if long or rank > 2 else features
+    if several and batch * math.prod(spatial) == 1:
+        batch = 2
+    return profile, (batch, features, *spatial)
+
+
+def _by_channel(values: Values, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers (N, C, …), in groups by channel."""
+    batch, features, *spatial = shape
+    groups = values.groups(features, batch * math.prod(spatial))
+    return np.ascontiguousarray(np.moveaxis(groups.reshape(features, batch, *spatial), 0, 1))
+
+
+@st.composite
+def batch_norms_2d(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of BatchNorm2d, in train mode and in eval mode.
+
+    Args:
+        layer: `"BatchNorm2d"`.
+        dtype: torch's name of the dtype.
+    """
+    training, tracked = draw(yes_no), draw(mostly)
+    profile, shape = _images(draw, 2, several=training or not tracked)
+    eps, momentum = draw(epsilons), draw(module_momenta)
+    affine, bias = draw(mostly), draw(mostly)
+    count = draw(st.sampled_from((0, 1, 2, 7)))
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    eps = 1.75 if regime == "pairs" else eps
+    values = Values(regime, dtype, seed)
+    x, features = _by_channel(values, shape), shape[1]
+    weight, shift = values.parameters(_which(affine, bias), features)
+    state = _named(weight=weight, bias=shift)
+    if tracked:
+        state["running_mean"] = values.weight(features)
+        state["running_var"] = values.variance(features)
+        state["num_batches_tracked"] = np.array(count, np.int64)
+    optional = {"eps": eps, "momentum": momentum, "affine": affine, "bias": bias}
+    optional["track_running_stats"] = tracked
+    defaults = {"eps": EPS, "momentum": MOMENTUM, "affine": True, "bias": True}
+    defaults["track_running_stats"] = True
+    arguments = {"num_features": features} | written.optional(optional, defaults)
+    call = Call(layer, arguments, state, dtype, "cpu", training)
+    labels = {"profile": profile, "regime": regime}
+    return Case(call, (x,), labels=labels, seed=seed)
+
+
+@st.composite
+def batch_norms(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of functional.batch_norm, of any number of spatial dimensions.
+
+    Args:
+        layer: `"functional.batch_norm"`.
+        dtype: torch's name of the dtype.
+    """
+    training = draw(yes_no)
+    profile, shape = _images(draw, draw(spatial_ranks), several=training)
+    tracked = not (training and draw(seldom))
+    eps, momentum, which = draw(epsilons), draw(momenta), draw(affines)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    eps = 1.75 if regime == "pairs" else eps
+    values = Values(regime, dtype, seed)
+    x, features = _by_channel(values, shape), shape[1]
+    centre = values.weight(features) if tracked else None
+    spread = values.variance(features) if tracked else None
+    weight, shift = values.parameters(which, features)
+    optional = {"training": training, "momentum": momentum, "eps": eps}
+    defaults = {"training": False, "momentum": MOMENTUM, "eps": EPS}
+    arguments = written.optional(optional, defaults)
+    call = Call(layer, arguments, {}, dtype, "cpu")
+    labels = {"profile": profile, "regime": regime}
+    return Case(call, (x, centre, spread, weight, shift), labels=labels, seed=seed)
