@@ -315,7 +315,8 @@ class Rounded:
                 exact = a.value == 0
                 if precision.bits and precision.usual("divide"):
                     halves = np.frexp(b.size)[0] == 0.5
-                    quantum = quanta(value)
+                    # Not that of the quotient, which may have lost bits of its own in float64.
+                    quantum = quanta(a.value) / b.size
                     fits = (size <= np.ldexp(quantum, precision.bits)) & (size <= precision.largest)
                     exact = exact | (halves & fits & (quantum >= precision.underflow))
                 exact = exact & (room > 0) & np.isfinite(a.value) & np.isfinite(b.value)

@@ -120,7 +120,8 @@ class Norm:
 
     def flat(self) -> np.ndarray:
         """Each row of a layer normalisation."""
-        return self.x.reshape(-1, *self.sizes)
+        before = self.x.shape[: self.x.ndim - len(self.sizes)]
+        return self.x.reshape(math.prod(before), *self.sizes)
 
 
 def _exact(dtype: str, *pairs: tuple[np.ndarray, np.ndarray]) -> bool:
@@ -157,16 +158,15 @@ def permuted(trial: Trial, generator: Generator) -> Claims:
     """Weight and bias in the same order."""
     op = Norm.of(trial)
     order = generator.permutation(math.prod(op.sizes))
-    before = op.x.shape[: op.x.ndim - len(op.sizes)]
 
     def taken(array: np.ndarray) -> np.ndarray:
         leading = array.shape[: array.ndim - len(op.sizes)]
-        return array.reshape(*leading, -1)[..., order].reshape(array.shape)
+        return array.reshape(*leading, len(order))[..., order].reshape(array.shape)
 
     if not op.x.size:
         return
     weight, bias = (None if w is None else taken(w) for w in (op.weight, op.bias))
-    other = replace(op, x=taken(op.x.reshape(*before, *op.sizes)), weight=weight, bias=bias)
+    other = replace(op, x=taken(op.x), weight=weight, bias=bias)
     yield same(other.run(), trial, wanted_moves=taken)
 
 
@@ -267,31 +267,20 @@ def samples(trial: Trial, generator: Generator) -> Claims:
 
 @law("twin", "without weights layer_norm of rows is batch_norm of them as channels", SUMMED)
 def twin(trial: Trial, generator: Generator) -> Claims:
-    """Rows of a layer normalisation as channels, or channels as rows."""
+    """Channels of a batch normalisation as rows."""
     op = Norm.of(trial)
     if not op.batch or not op.x.size:
         return
     bare = replace(op, weight=None, bias=None, centre=None, spread=None, function=True)
-    if op.kind == "layer":
-        count = math.prod(op.sizes)
-        if count == 1:
-            return  # one number has no variance to a batch normalisation
-        x = op.x.reshape(1, -1, count)
-        other = replace(bare, kind="batch", x=x, sizes=())
-    else:
-        x = np.moveaxis(op.x, 1, 0)
-        x = np.ascontiguousarray(x.reshape(x.shape[0], -1))
-        other = replace(bare, kind="layer", x=x, sizes=x.shape[1:])
-    ours, theirs = bare.run(), other.run()
+    apart = np.moveaxis(op.x, 1, 0)
+    x = np.ascontiguousarray(apart.reshape(len(apart), op.x.size // len(apart)))
+    ours, theirs = bare.run(), replace(bare, kind="layer", x=x, sizes=x.shape[1:]).run()
 
     def back(array: np.ndarray) -> np.ndarray:
-        if op.kind == "layer":
-            return array.reshape(op.x.shape)
-        features, batch, *spatial = np.moveaxis(op.x, 1, 0).shape
-        return np.moveaxis(array.reshape(features, batch, *spatial), 0, 1)
+        return np.moveaxis(array.reshape(apart.shape), 0, 1)
 
     yield claim(ours, measured(ours), Side(theirs.text(), moved(measured(theirs), back)))
 
 
-LAYER = (rows, flattened, permuted, shifted, scaled, function, twin)
+LAYER = (rows, flattened, permuted, shifted, scaled, function)
 BATCH = (channels, places, repeated, samples, shifted, scaled, function, twin)

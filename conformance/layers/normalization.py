@@ -182,7 +182,7 @@ def _layer_norm() -> Row:
         "LayerNorm",
         "normalization",
         (
-            Argument("normalized_shape", plain=1),
+            Argument("normalized_shape", plain=1, sequence=True),
             _EPS,
             Argument("elementwise_affine", True, other=False),
             Argument("bias", True, other=False),

@@ -44,6 +44,7 @@ class Argument:
         size: it says how large a case is, which is seldom what is wrong.
         window: its values decide which output sizes are possible.
         keyword: it is given to the call, not to the constructor: `output_size`.
+        sequence: it is kept as a tuple, be it written as one number.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Argument:
     size: bool = False
     window: bool = False
     keyword: bool = False
+    sequence: bool = False
 
 
 def _no_axis(case: Case) -> int | None:
@@ -355,8 +357,10 @@ class Row:
         return self.shapes(*given, **self.written(case))
 
     def readable(self, name: str, value: Any) -> Any:
-        """An attribute in the form in which it is compared: sizes for each spatial dimension."""
+        """An attribute in the form in which it is compared: sizes as tuples."""
         argument = self.argument(name)
+        if argument is not None and argument.sequence:
+            return (value,) if isinstance(value, int) else tuple(value)
         if argument is None or not argument.per_dimension or not self.dims:
             return value
         if isinstance(value, (int, tuple, list)) and not isinstance(value, bool):

@@ -21,7 +21,7 @@ import numpy as np
 
 from conformance.arithmetic.elementary import constant, reciprocal_sqrt
 from conformance.arithmetic.reductions import mean, variance
-from conformance.arithmetic.rounded import Rounded, traced
+from conformance.arithmetic.rounded import Rounded, traced, unbroadcast
 from conformance.arithmetic.wide import stored, widened
 from conformance.model.case import Updated
 
@@ -57,12 +57,12 @@ def functional_layer_norm(
     """Likewise, γ and β of the shape that is normalised; left out, they are 1 and 0."""
     x = widened(input)
     axes = tuple(range(len(x.shape) - len(normalized_shape), len(x.shape)))
-    y = normalised(x, axes, eps).result
-    if weight is not None:
-        y = y * widened(weight)
-    if bias is not None:
-        y = y + widened(bias)
-    return stored(y, input.precision)
+    found = normalised(x, axes, eps)
+    gain, shift = (None if w is None else widened(w) for w in (weight, bias))
+    if x.precision.store:
+        # In half precision float32 leaves room to fold: x·r − μ·r.
+        return stored(_folded(x, found, gain, shift), input.precision)
+    return stored(_scaled(x, found, gain, shift), input.precision)
 
 
 def batch_norm_2d(
@@ -124,10 +124,10 @@ def functional_batch_norm(
         centre, spread = (_by_channel(widened(s), x) for s in (running_mean, running_var))
         inverse = reciprocal_sqrt(spread + constant(eps, x))
         found = Normalised((x - centre) * inverse, centre, inverse)
-        return stored(_scaled(x, found, gain, shift), precision)
+        return stored(_folded(x, found, gain, shift), precision)
     axes = (0, *range(2, len(x.shape)))
     found = normalised(x, axes, eps)
-    y = stored(_scaled(x, found, gain, shift), precision)
+    y = stored(_folded(x, found, gain, shift), precision)
     if running_mean is None or running_var is None:
         return y
     count = math.prod(x.shape[axis] for axis in axes)
@@ -218,8 +218,9 @@ class Normalised:
 def normalised(x: Rounded, axes: tuple[int, ...], eps: float) -> Normalised:
     """(x − E[x])/√(Var[x] + ε) along axes, Var[x] = Σ(x − E[x])²/n.
 
-    The gradient is r·(c − mean(c) − x̂·mean(c·x̂)), r = 1/√(Var[x] + ε), which is what all
-    implementations compute; that of the steps one after the other adds up numbers that cancel.
+    Updates from nothing, or E[x²], square the numbers themselves: where that overflows, nothing is
+    known. The gradient is r·(c − mean(c) − x̂·mean(c·x̂)), r = 1/√(Var[x] + ε); that of the steps
+    one after the other adds up numbers that cancel.
 
     Args:
         x: the numbers.
@@ -231,13 +232,36 @@ def normalised(x: Rounded, axes: tuple[int, ...], eps: float) -> Normalised:
     spread = variance(numbers, axes, correction=0.0, keepdims=True)
     inverse = reciprocal_sqrt(spread + constant(eps, x))
     result = (numbers - centre) * inverse
+    with np.errstate(over="ignore", invalid="ignore"):
+        beyond = ~(np.square(x.reach).sum(axis=axes, keepdims=True) <= x.precision.largest)
+    result = result.with_error(np.where(beyond, np.inf, result.error))
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         c = cotangent.bare
-        along = result.bare * mean(c * result.bare, axes, keepdims=True)
-        return [inverse * (c - mean(c, axes, keepdims=True) - along)]
+        weight = mean(c * result.bare, axes, keepdims=True)
+        found = inverse * (c - mean(c, axes, keepdims=True) - result.bare * weight)
+        apart = _uncentred(numbers, c, axes, centre, inverse, weight)
+        return [found.with_error(found.error + np.where(found.error > 0, apart, 0.0))]
 
     return Normalised(traced(result, [x], pull), centre, inverse)
+
+
+def _uncentred(
+    x: Rounded, c: Rounded, axes: tuple[int, ...], centre: Rounded, inverse: Rounded, weight: Rounded
+) -> np.ndarray:
+    """What r·c + b·x − (b·μ + r·mean(c)) rounds beside, b = r³·(μ·mean(c) − mean(c·x)).
+
+    The sums of b have n terms of the size of c·x and c·μ, and b is multiplied by x − μ in the end;
+    b·x, b·μ and their sums are numbers of the size of b·(|x| + |μ|), b = −r²·mean(c·x̂). That is
+    n·u·κ with κ = (|x| + |μ|)·r, as in the forward pass.
+    """
+    count = math.prod(x.shape[axis] for axis in axes)
+    with np.errstate(over="ignore", invalid="ignore"):
+        r, size = inverse.reach, x.reach + centre.reach
+        terms = (c.reach * size).sum(axis=axes, keepdims=True) / max(count, 1)
+        slope = (count + 3) * r**3 * terms * (np.abs(x.value - centre.value) + centre.error)
+        apart = x.precision.unit * (slope + 3 * r**2 * weight.reach * size)
+    return np.where(np.isnan(apart), np.inf, apart)
 
 
 def _by_channel(x: Rounded, like: Rounded) -> Rounded:
@@ -246,22 +270,41 @@ def _by_channel(x: Rounded, like: Rounded) -> Rounded:
 
 
 def _scaled(x: Rounded, found: Normalised, gain: Rounded | None, shift: Rounded | None) -> Rounded:
-    """x̂·γ + β, or x·s + (β − μ·s) with s = γ/√(v + ε), which is the same for a whole channel.
+    """x̂·γ + β, each where it is given; for the gradient of γ x̂ may be found anew as x·r − μ·r."""
+    y, standard = found.result, found.result.bare
+    if gain is not None:
+        again = standard.with_error(standard.error + _folding(x, found))
+        factor = gain
 
-    The latter rounds x·s, μ·s and their sum: numbers of the size of (|x| + |μ|)·s, three times at
-    most, and β beside them; s itself may underflow before it is multiplied.
+        def pull(cotangent: Rounded) -> list[Rounded | None]:
+            through = cotangent.bare * factor.bare
+            return [through, unbroadcast(cotangent.bare * again, factor.shape)]
+
+        y = traced(standard * gain.bare, [found.result, gain], pull)
+    return y if shift is None else y + shift
+
+
+def _folding(x: Rounded, found: Normalised, gain: Rounded | None = None) -> np.ndarray:
+    """What x·s − μ·s, s = γ/√(v + ε), rounds: numbers of (|x| + |μ|)·s, three times at most.
+
+    The slope s itself may underflow before it is multiplied.
     """
-    y = found.result
-    y = y if gain is None else y * gain
-    y = y if shift is None else y + shift
     precision = x.precision
     with np.errstate(over="ignore", invalid="ignore"):
         size = x.reach + found.centre.reach
         slope = found.inverse.reach * (1.0 if gain is None else gain.reach)
-        folded = 3 * precision.unit * size * slope + precision.underflow * size
-        folded = folded + precision.unit * (0.0 if shift is None else shift.reach)
-        error = y.error + folded
-    return y.with_error(np.where(np.isnan(error), np.inf, error))
+        error = 3 * precision.unit * size * slope + precision.underflow * size
+    return np.where(np.isnan(error), np.inf, error)
+
+
+def _folded(x: Rounded, found: Normalised, gain: Rounded | None, shift: Rounded | None) -> Rounded:
+    """x̂·γ + β, or x·s + (β − μ·s) with s = γ/√(v + ε), which is the same for a whole channel.
+
+    The latter rounds β beside μ·s as well.
+    """
+    y = _scaled(x, found, gain, shift)
+    beside = x.precision.unit * (0.0 if shift is None else shift.reach)
+    return y.with_error(y.error + _folding(x, found, gain) + beside)
 
 
 def _moved(old: Rounded, new: Rounded, momentum: float) -> Rounded:
