@@ -75,6 +75,7 @@ def mean(
     if running and count > 2:
         size = (np.abs(x.value) + x.error).sum(axis=along, keepdims=keepdims) / count
         steps = 2 * (2 + math.log(count)) * (x.precision.unit + OWN) * size
+        steps = steps + count * x.precision.underflow  # of a quotient at each step
         result = result.with_error(result.error + steps)
     return result
 

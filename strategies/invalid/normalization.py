@@ -81,7 +81,8 @@ def layer_norm_breaks(layer: str) -> tuple[Break, ...]:
 
 def _channels(draw: Draw, case: Case) -> Case:
     shape = list(_shape(case))
-    shape[1] = draw(wrong_sizes(shape[1]))
+    # Of no channels there would be nothing to normalise.
+    shape[1] = draw(wrong_sizes(shape[1]).filter(bool))
     return with_inputs(case, {0: shape})
 
 
