@@ -29,6 +29,7 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 _PLACE = re.compile(r"(?P<name>\w+)\[(?P<place>-?\d+)\]")
 _AXIS = re.compile(r"(?P<name>\w+)\.shape\[(?P<axis>-?\d+)\]")
+_FORM = re.compile(r"\w+\.(ndim|size)")
 _LAYOUT = re.compile(r"(?P<name>\w+)\.(?P<what>layout|swapped)")
 
 
@@ -100,6 +101,8 @@ class Facts:
         return found
 
     def _looked_up(self, name: str) -> Any:
+        if _FORM.fullmatch(name):
+            return None  # of an input that is left out
         derived = self.row.derived.get(name, _EVERY_ROW.get(name))
         if derived is not None:
             try:

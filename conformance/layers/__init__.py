@@ -18,6 +18,7 @@ _FAMILIES = (
     "normalization",
     "pooling",
     "loss",
+    "attention",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from conformance.laws import normalization as laws
 from conformance.layers.normalization_propagation import by_channel, by_row
 from conformance.layers.row import REQUIRED, Argument, Input, Output, Row, Traits
 from conformance.layers.sizes import resized, sizes_of
 from conformance.layers.state import Constant, Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
-from conformance.laws import normalization as laws
 from conformance.model.case import Call, Case
 from conformance.oracles import normalization as oracle
 from conformance.strategies import normalization as cases

@@ -1,0 +1,83 @@
+"""functional.scaled_dot_product_attention."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from conformance.layers.attention_propagation import attention
+from conformance.layers.row import Argument, Input, Output, Row
+from conformance.layers.state import Shape
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import Case
+from conformance.oracles import attention as oracle
+from conformance.strategies import attention as cases
+
+_SDPA = "functional.scaled_dot_product_attention"
+
+
+def _batch(case: Case) -> int | None:
+    """The first of two leading dimensions or more: a single one counts heads."""
+    query = case.inputs[0]
+    return 0 if query is not None and query.ndim > 3 else None
+
+
+def _mask_batch(case: Case) -> int | None:
+    """Likewise; a mask may have one for all, or none."""
+    query, mask = case.inputs[0], case.inputs[3]
+    if query is None or mask is None or query.ndim < 4:
+        return None
+    return 0 if mask.ndim == query.ndim and len(mask) == len(query) else None
+
+
+def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    query, key, value = workload.inputs[:3]
+    pairs = math.prod(query[:-1]) * key[-2]
+    return 2 * pairs * (query[-1] + value[-1])
+
+
+# Sizes of GPT-2 and of BERT-base, a head of 64 numbers.
+_HEADS = (
+    ("bert 12 heads, 128", ((1, 12, 128, 64),) * 3, {}),
+    ("gpt2 12 heads, 512, causal", ((1, 12, 512, 64),) * 3, {"is_causal": True}),
+    ("decoding against 1024", ((1, 12, 1, 64), *((1, 12, 1024, 64),) * 2), {}),
+)
+
+
+def _attention() -> Row:
+    return Row(
+        _SDPA,
+        "attention",
+        (
+            Argument("dropout_p", 0.0),
+            Argument("is_causal", False, other=True),
+            Argument("scale", None, other=1.0),
+            Argument("enable_gqa", False),
+        ),
+        (
+            *(Input(name, batch_axis=_batch) for name in ("query", "key", "value")),
+            Input("attn_mask", "mask", optional=True, batch_axis=_mask_batch, signed=False),
+        ),
+        (Output("output", _batch),),
+        cases=partial(cases.attentions, _SDPA),
+        values=oracle.functional_scaled_dot_product_attention,
+        shapes=oracle.functional_scaled_dot_product_attention_shape,
+        formula=(
+            "attn_weight = softmax(query key^T * scale + attn_bias), scale = 1/sqrt(E)",
+            "output = attn_weight value",
+        ),
+        complex=False,
+        propagation=attention,
+        workloads=tuple(
+            Workload(_SDPA, name, arguments, inputs, k == 0)
+            for k, (name, inputs, arguments) in enumerate(_HEADS)
+        ),
+        filling=Filling(contraction=False),
+        flops=_flops,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    yield _attention()

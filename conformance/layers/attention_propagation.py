@@ -1,0 +1,72 @@
+"""What NaN and infinities make of an attention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.rounded import Rounded
+from conformance.layers.propagation import Propagation, finite, oracle
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike
+
+
+def _floats(x: np.ndarray) -> np.ndarray:
+    return x if x.dtype == bool else np.where(np.isneginf(x), x, finite(x))
+
+
+def _of_attention(trial: TrialLike) -> tuple[Rounded, ...]:
+    """Outputs that no NaN and no infinity reaches are as ever; all others by what is certain.
+
+    A NaN among a query makes NaN of its row, one among a key of all rows that attend to it, one
+    among a value of its column in these rows. What is masked may be left out or multiplied by 0;
+    an infinite score may be met with its like: both are undecided.
+    """
+    query, key, value, *rest = trial.case.inputs
+    assert query is not None and key is not None and value is not None
+    mask = rest[0] if rest else None
+    (whole,) = oracle(trial, trial.precision, _floats)
+    plain = whole.alternatives[0] if isinstance(whole, Choices) else whole
+    answer, error = plain.value.copy(), plain.error.copy()
+    shape = (*query.shape[:-1], key.shape[-2])
+    open_ = np.broadcast_to(_allowed(trial, mask, shape), shape)
+    keys, values = (_spread(x, query) for x in (key, value))
+    # Undecided: whatever any special number may reach.
+    reached = ~np.isfinite(query).all(-1, keepdims=True)
+    reached |= (~np.isfinite(keys)).any((-1, -2))[..., np.newaxis, np.newaxis]
+    touched = reached | (~np.isfinite(values)).any(-2)[..., np.newaxis, :]
+    error = np.where(touched, np.inf, error)
+    # Certain: NaN that takes part.
+    lost = np.isnan(query).any(-1, keepdims=True) & open_.any(-1, keepdims=True)
+    lost |= (open_ & np.isnan(keys).any(-1)[..., np.newaxis, :]).any(-1, keepdims=True)
+    gone = open_.astype(float) @ np.isnan(values).astype(float) > 0
+    certain = np.broadcast_to(lost | gone, answer.shape)
+    answer = np.where(certain, np.nan, answer)
+    error = np.where(certain, 0.0, error)
+    if isinstance(whole, Choices):
+        empty = ~open_.any(-1, keepdims=True)
+        error = np.where(empty, np.inf, error)
+    return (Rounded(answer, error, trial.precision),)
+
+
+
+def _allowed(trial: TrialLike, mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    if trial.case.call.arguments.get("is_causal", False):
+        return np.tril(np.ones(shape[-2:], bool))
+    if mask is None:
+        return np.ones((1, 1), bool)
+    return mask if mask.dtype == bool else ~np.isneginf(mask)
+
+
+def _spread(x: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Keys or values for each head of the query."""
+    if query.ndim < 3 or x.shape[-3] == query.shape[-3] or not x.shape[-3]:
+        return x
+    return np.repeat(x, query.shape[-3] // x.shape[-3], axis=-3)
+
+
+attention = Propagation(_of_attention)
+"""Outputs are means of values, weighed by a softmax of scores."""

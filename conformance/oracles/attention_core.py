@@ -1,0 +1,198 @@
+"""softmax(scale·QKᵀ + mask)V with its bound, its gradients, and rows that attend to nothing.
+
+Bounds, of whatever algorithm there is beside the plain one:
+
+- Scores. (√s·q)·(√s·k) rounds each product four times more than s·(q·k): both square roots, and
+  each operand that is multiplied by them. Where √s is a power of two neither rounds.
+- Weights. Algorithms that go over the keys in blocks (FlashAttention) multiply what they have by
+  e^(old maximum − new maximum) at each further block: exponential and product. That the exponents
+  add up monotonically keeps the rounding of their differences below that of s − max.
+- In half precision they store the weights in the dtype, for a product of matrices of that dtype,
+  and so the gradients of the scores in the backward pass (`kept`).
+- Backward pass. D = Σ_j p·∂p, or D = Σ_e o·∂o of the output, which may be found as it was stored;
+  the weights may be made anew, e^(s − ℓ), of a stored ℓ = max + log Σe^(s − max), which is rounded
+  to as many digits as ℓ itself has.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.elementary import constant
+from conformance.arithmetic.reductions import log_sum_exp, softmax, total
+from conformance.arithmetic.rounded import OWN, Rounded, choose, multilinear, traced
+from conformance.arithmetic.wide import kept
+
+BLOCK = 16
+"""Fewest keys that an algorithm takes at once: the least tile of a matrix unit."""
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(…, L, E), (…, S, E) → (…, L, S)."""
+    return np.asarray(a @ b.swapaxes(-1, -2))
+
+
+def _weighed(p: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """(…, L, S), (…, S, E) → (…, L, E)."""
+    return np.asarray(p @ v)
+
+
+def _gathered(p: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """(…, L, S), (…, L, E) → (…, S, E)."""
+    return np.asarray(p.swapaxes(-1, -2) @ c)
+
+
+def scaled_scores(query: Rounded, key: Rounded, scale: float | None) -> Rounded:
+    """scale·QKᵀ; the scale is 1/√E where None is given.
+
+    Args:
+        query: (…, L, E).
+        key: (…, S, E).
+        scale: any number.
+    """
+    width = query.shape[-1]
+    factor = 1 / math.sqrt(width) if scale is None else scale
+    apart = 0.0 if math.frexp(math.sqrt(abs(factor)))[0] in (0.0, 0.5) else 4.0
+
+    def scaled(products: Rounded) -> Rounded:
+        times = products.bare * constant(factor, products)
+        size = products.size if products.magnitude is None else products.magnitude
+        unit = products.precision.unit + OWN
+        more = apart * unit * abs(factor) * size
+        least = 4 * products.precision.underflow * (more > 0)
+        return times.with_error(times.error + more + least)
+
+    result = scaled(multilinear(_dot, query.bare, key.bare, terms=max(width, 1)))
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        c, rows, columns = cotangent.bare, *result.shape[-2:]
+        by_query = multilinear(_weighed, c, key.bare, terms=max(columns, 1))
+        by_key = multilinear(_gathered, c, query.bare, terms=max(rows, 1))
+        pulled = (_either_order(scaled(x), x, factor) for x in (by_query, by_key))
+        return [_known(x) for x in pulled]
+
+    return traced(result, [query, key], pull)
+
+
+def _either_order(scaled: Rounded, products: Rounded, factor: float) -> Rounded:
+    """A sum of products times the scale, or of products one factor of which was scaled before."""
+    size = products.size if products.magnitude is None else products.magnitude
+    unit = products.precision.unit + OWN
+    exact = math.frexp(factor)[0] in (0.0, 0.5, -0.5)
+    more = 0.0 if exact else 2 * unit * abs(factor)
+    return scaled.with_error(scaled.error + more * size)
+
+
+def masked_scores(
+    scores: Rounded, mask: Rounded | None, allowed: np.ndarray
+) -> tuple[Rounded, np.ndarray]:
+    """Scores with what is added to them, −∞ where nothing may be attended to; and empty rows.
+
+    The scores of a row that attends to nothing stay finite: `attended` says what comes of it.
+
+    Args:
+        scores: (…, L, S).
+        mask: what is added, without infinities; None = nothing.
+        allowed: which key takes part for which query; broadcasts against the scores.
+    """
+    open_ = np.broadcast_to(allowed, scores.shape)
+    empty = ~open_.any(axis=-1, keepdims=True)
+    if scores.shape[-1] == 0:
+        empty = np.zeros_like(empty)  # a sum of nothing is 0, and nothing was masked
+    added = scores if mask is None else scores + mask
+    shut = ~open_ & ~empty
+    lowest = Rounded(np.full(added.shape, -np.inf), np.zeros(added.shape), added.precision)
+    return (choose(shut, lowest, added) if shut.any() else added), empty
+
+
+def weights(scores: Rounded) -> Rounded:
+    """softmax along the keys, all of them at once or block by block."""
+    p = softmax(scores.bare, -1)
+    blocks = -(-scores.shape[-1] // BLOCK)
+    unit = p.precision.unit + OWN
+    step = (2 * p.precision.ulp("exp") + 1) * unit
+    more = max(blocks - 1, 0) * step * p.reach
+    return p.with_error(np.where(p.error > 0, p.error + more, 0.0))
+
+
+def attended(
+    scores: Rounded, value: Rounded, empty: np.ndarray, nothing: float
+) -> tuple[Rounded, Rounded]:
+    """The weights, and the values weighed by them.
+
+    Args:
+        scores: (…, L, S), as `masked_scores` gives them.
+        value: (…, S, E).
+        empty: rows (…, L, 1) that attend to nothing.
+        nothing: the weights of such a row: 0, or NaN.
+    """
+    plain = weights(scores)
+    gap = Rounded(np.full(plain.shape, nothing), np.zeros(plain.shape), plain.precision)
+    plain = choose(empty, gap, plain) if empty.any() else plain
+    count = max(scores.shape[-1], 1)
+
+    def softened(cotangent: Rounded, inner: Rounded, p: Rounded) -> Rounded:
+        # p·(∂p − D), or p·∂p − p·D, which rounds the products.
+        centred = p * (cotangent.bare - inner)
+        apart = cotangent.bare * p - p * inner
+        slope = centred.with_error(np.maximum(centred.error, apart.error))
+        return _known(kept(slope))
+
+    def pull_weights(cotangent: Rounded) -> list[Rounded | None]:
+        p = kept(plain)
+        return [softened(cotangent, total(cotangent.bare * p, -1, keepdims=True), p)]
+
+    p, anew = kept(plain), _anew(plain, scores, empty)
+    output = _known(multilinear(_weighed, p.bare, value.bare, terms=count))
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        c = cotangent.bare
+        by_weight = multilinear(_dot, c, value.bare, terms=max(value.shape[-1], 1))
+        by_value = multilinear(_gathered, anew, c, terms=max(scores.shape[-2], 1))
+        inner = total(by_weight.bare * anew, -1, keepdims=True)
+        short = total(c * kept(output), -1, keepdims=True)
+        inner = inner.with_error(np.maximum(inner.error, short.error))
+        return [softened(by_weight, inner, anew), _known(by_value)]
+
+    return (
+        traced(_known(plain), [scores], pull_weights),
+        traced(output, [scores, value], pull),
+    )
+
+
+def _anew(p: Rounded, scores: Rounded, empty: np.ndarray) -> Rounded:
+    """The weights as e^(s − ℓ); what the scores inherit is in the weights' error already."""
+    if not p.shape[-1]:
+        return p
+    exact = Rounded(scores.value, np.zeros(scores.shape), scores.precision)
+    logs = log_sum_exp(exact, -1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        distance = np.where(np.isfinite(scores.value), np.abs(scores.value - logs.value), 0.0)
+    unit = p.precision.unit + OWN
+    # Where ℓ is the maximum exactly, s − ℓ is s − max.
+    certain = (logs.error == 0) | empty
+    off = np.where(certain, 0.0, np.expm1(logs.error + unit * distance))
+    again = 2 * p.precision.ulp("exp") * unit
+    more = np.where(certain, 0.0, (off + again) * p.reach)
+    return kept(p.with_error(np.where(p.size > 0, p.error + more, p.error)))
+
+
+def _known(x: Rounded) -> Rounded:
+    """NaN of an empty row is NaN for certain."""
+    lost = np.isnan(x.value)
+    return x.with_error(np.where(lost, 0.0, x.error)) if lost.any() else x
+
+
+def either(zero: Rounded, missing: Rounded, empty: np.ndarray) -> Rounded | Choices:
+    """0 or NaN for queries that attend to nothing, of which the documentation says nothing.
+
+    The formula gives NaN, kernels that skip masked keys 0.
+
+    Args:
+        zero, missing: the answers with either.
+        empty: rows that attend to nothing.
+    """
+    return Choices((zero, missing)) if empty.any() else zero
