@@ -47,7 +47,7 @@ def check(trial: Trial) -> Evidence:
         # A backend without initial values has gradients all the same; `state` says what it lacks.
         with suppress(Unsupported):
             evidence += _materialised(trial, cotangents, inputs, parameters)
-    return evidence + _recorded_forward(trial)
+    return evidence + _recorded_forward(trial.afresh())
 
 
 def _materialised(

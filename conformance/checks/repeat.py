@@ -76,10 +76,11 @@ class Tally:
         Args:
             what: for the message.
             trial: the trial.
-            like: a trial that must give the same, so that the oracle need not work twice.
+            like: a trial that must give the same, so that the oracle need not work twice; not of a
+                call that changes the layer's state, which is another one each time.
             text: the trial's call, where it is another one than the case's.
         """
-        if like is not None:
+        if like is not None and not _updates(trial):
             trial.expected = like.expected
         try:
             self._answers += values.whole(trial)
@@ -101,6 +102,10 @@ class Tally:
             raise Failure(failure.finding.met(what)) from failure
 
 
+def _updates(trial: Trial) -> bool:
+    return bool(trial.row.traits.updates(trial.case.call))
+
+
 # For every case the one with other weights: the oracle's answer to it is kept with it.
 _NEGATED: WeakKeyDictionary[Case, Case] = WeakKeyDictionary()
 
@@ -115,6 +120,9 @@ def sibling(trial: Trial, layer: Layer | None = None, **changes: Any) -> Trial:
     """
     case = trial.case
     inner = {k: changes.pop(k) for k in ("arguments", "state", "training") if k in changes}
+    if layer is not None and "state" not in inner and case.call.state and _updates(trial):
+        # What the calls before this one have made of it.
+        inner["state"] = state_of(trial, layer) or case.call.state
     if inner:
         changes["call"] = replace(case.call, **inner)
     if case.keywords:
@@ -190,7 +198,6 @@ def check(trial: Trial) -> Evidence:
     other = _of_another_form(trial, varied)
     del varied  # what it was held against may be large
     if other is not None:
-        other.layer = layer
         tally.within("then a call of another form", other, text=other.text())
         first.near("again after a call of another form")
         guard.untouched("after a call of another form")
@@ -223,13 +230,14 @@ class _Answer:
         call.natives = natives
         self._trial, self._tally, self._call = trial, tally, call
         call_ = trial.case.call
-        self._exact = call_.device == "cpu" and not trial.row.traits.random(call_)
+        same = not (trial.row.traits.random(call_) or _updates(trial))
+        self._exact = call_.device == "cpu" and same
         self._arrays = dict(zip(call.names, call.arrays, strict=True))
         self._held: list[tuple[Any, ...]] = [call.outputs]
 
     def _repeated(self) -> Trial:
         once_more = sibling(self._call, self._call.layer)
-        once_more.natives = self._call.natives
+        once_more.natives = _given(self._trial, self._call.natives)
         return once_more
 
     def again(self, what: str) -> None:
@@ -256,6 +264,16 @@ class _Answer:
         self._held = [self._call.outputs]
 
 
+def _given(trial: Trial, natives: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The natives of a call to be made again; those that it writes into are put anew."""
+    if not _updates(trial):
+        return natives
+    anew = Trial(trial.backend, trial.row, trial.case, trial.numerics)
+    anew.layer = trial.layer
+    named = zip(trial.row.inputs, natives, anew.natives, strict=False)
+    return tuple(fresh if place.updated else native for place, native, fresh in named)
+
+
 class _Guard:
     """What no call may touch: inputs, state and keywords."""
 
@@ -270,7 +288,7 @@ class _Guard:
         return {
             place.name: self._trial.get(x)
             for place, x in named
-            if x is not None and not (place.updated and row.traits.updates(call))
+            if x is not None and not (place.updated and _updates(self._trial))
         }
 
     def untouched(self, when: str) -> None:
@@ -329,8 +347,8 @@ def _of_another_form(trial: Trial, varied: Trial) -> Trial | None:
     if not forms:
         return None
     form = forms[case.seed % len(forms)]
-    other = sibling(trial, **form)
-    if form.get("inputs") is batches is not None:
+    other = sibling(trial, trial.layer, **form)
+    if form.get("inputs") is batches is not None and not _updates(trial):
         other.expected = _both(trial, varied)
     return other
 
@@ -368,9 +386,10 @@ def _recorded(trial: Trial, tally: Tally) -> None:
         return
     for _ in range(2):
         call = sibling(trial, layer)
+        call.natives = _given(trial, trial.natives)
         try:
             result = trial.step(
-                "forward_grad", layer.forward_grad, *trial.natives, **call.case.keywords
+                "forward_grad", layer.forward_grad, *call.natives, **call.case.keywords
             )
         except Unsupported:
             return

@@ -301,6 +301,12 @@ class Trial:
         row = self.row if name == self.row.name else CATALOGUE[name]
         return Trial(self.backend, row, case, self.numerics)
 
+    def afresh(self) -> Trial:
+        """The same case as if for the first time, where a call changes what it is given."""
+        if not self.row.traits.updates(self.case.call):
+            return self
+        return Trial(self.backend, self.row, self.case, self.numerics)
+
     def repeated(self) -> Trial:
         """The same case on the same layer again."""
         again = Trial(self.backend, self.row, self.case, self.numerics)
