@@ -283,7 +283,7 @@ class _Guard:
         self._inputs, self._state = self._read(), state_of(trial, trial.layer)
 
     def _read(self) -> dict[str, np.ndarray]:
-        row, call = self._trial.row, self._trial.case.call
+        row = self._trial.row
         named = zip(row.inputs, self._trial.natives, strict=False)
         return {
             place.name: self._trial.get(x)

@@ -6,10 +6,12 @@ The row's `propagation` says what must come out.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from conformance.arithmetic.choices import agreed
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks.values import compare, located
 from conformance.model.case import Case
@@ -26,7 +28,6 @@ _THEMES = (
     ("largest", "all largest", "subnormal", "all subnormal", "half zero"),
 )
 _NO_WEIGHT = 12  # of so many cases of layers that multiply, one has no weight but zeros
-_DATA = ("data", "hidden")
 _PARAMETERS = 4  # of so many, one has NaN or an infinity among its weights or biases
 
 
@@ -59,16 +60,19 @@ def _held(trial: Trial) -> Evidence:
     ):
         evidence += compare(name, got, wanted)
         if trial.row.traits.copies:
-            evidence += Evidence(_signs_of_zero(name, got, wanted))
+            evidence += Evidence(_signs_of_zero(name, got, agreed(wanted)))
     return evidence
 
 
-def _data(trial: Trial) -> list[int]:
-    """Places of the inputs that take all special numbers: not weights, not biases."""
+def _data(trial: Trial) -> list[int | str]:
+    """What takes all special numbers: places of inputs, and names of state tensors."""
+    row, roles = trial.row, trial.row.propagation.roles
+    given = [(k, row.inputs[k].role, x) for k, x in enumerate(trial.case.inputs)]
+    owned = [(name, row.role(name), x) for name, x in trial.case.call.state.items()]
     return [
-        k
-        for k, (place, x) in enumerate(zip(trial.row.inputs, trial.case.inputs, strict=False))
-        if x is not None and x.size and x.dtype.kind == "f" and place.role in _DATA
+        key
+        for key, role, x in (*given, *owned)
+        if x is not None and x.size and x.dtype.kind == "f" and role in roles
     ]
 
 
@@ -88,10 +92,8 @@ def _derived(trial: Trial) -> list[Case]:
         state |= {name: np.where(state[name] == 0, 1.0, state[name]) for name in weights}
     call = replace(case.call, state=state)
     themes = [row[generator.integers(len(row))] for row in _THEMES]
-    cases = [
-        replace(case, call=call, inputs=_put_in(trial, theme, places, generator))
-        for theme in themes
-    ]
+    case = replace(case, call=call)
+    cases = [_put_in(trial, case, theme, places, generator) for theme in themes]
     # A product that is skipped because all weights are zero loses what 0 × ∞ and 0 × NaN are.
     no_weight = propagation.parameters and generator.integers(_NO_WEIGHT) == 0
     cases = [_weightless(trial, case) for case in cases] if no_weight else cases
@@ -143,15 +145,21 @@ def _weightless(trial: Trial, case: Case) -> Case:
 
 
 def _put_in(
-    trial: Trial, theme: str, places: list[int], generator: np.random.Generator
-) -> tuple[np.ndarray | None, ...]:
-    """The inputs with the special numbers of a theme in place of some or all elements."""
-    inputs, dtype = list(trial.case.inputs), trial.case.call.dtype
+    trial: Trial,
+    case: Case,
+    theme: str,
+    places: Sequence[int | str],
+    generator: np.random.Generator,
+) -> Case:
+    """The case with the special numbers of a theme in place of some or all elements."""
+    dtype = case.call.dtype
+    operands: dict[int | str, np.ndarray | None] = dict(enumerate(case.inputs))
+    operands |= dict(case.call.state)
     some = [k for k in places if generator.integers(2)] or [places[generator.integers(len(places))]]
     if theme in ("infinite", "nan beside zeros"):
         some = some[:1]
     for k in places:
-        x = inputs[k]
+        x = operands[k]
         assert x is not None
         flat, size = x.reshape(-1).copy(), x.size
         if theme == "nan beside zeros" and k not in some:
@@ -166,8 +174,10 @@ def _put_in(
             for at in generator.integers(0, size, generator.integers(1, most, endpoint=True)):
                 kind = _KINDS[generator.integers(len(_KINDS))] if theme == "mixed" else theme
                 flat[at] = _numbers(kind.split()[0], 1, dtype, generator)[0]
-        inputs[k] = flat.reshape(x.shape)
-    return tuple(inputs)
+        operands[k] = flat.reshape(x.shape)
+    inputs = tuple(operands[k] for k in range(len(case.inputs)))
+    state = {name: np.asarray(operands[name]) for name in case.call.state}
+    return replace(case, call=replace(case.call, state=state), inputs=inputs)
 
 
 def _numbers(kind: str, count: int, dtype: str, generator: np.random.Generator) -> np.ndarray:
@@ -186,7 +196,7 @@ def _format_specials(trial: Trial) -> str:
     """`with input[0, 1] = nan`, the first few."""
     parts, own = [], format_of(trial.case.call.dtype)
     inputs = dict(zip(trial.row.input_names, trial.case.inputs, strict=False))
-    data = {trial.row.input_names[k] for k in _data(trial)}
+    data = {trial.row.input_names[k] if isinstance(k, int) else k for k in _data(trial)}
     for name, x in (inputs | dict(trial.case.call.state)).items():
         if x is None or x.dtype.kind != "f":
             continue
@@ -205,7 +215,7 @@ def _format_specials(trial: Trial) -> str:
 
 def _signs_of_zero(name: str, got: np.ndarray, wanted: Rounded) -> int:
     """A sum's zero takes its sign from the order of its terms; a copy's does not."""
-    zero = wanted.value == 0
+    zero = (wanted.value == 0) & (wanted.error == 0)
     wrong = zero & (np.signbit(got) != np.signbit(wanted.value))
     if wrong.any():
         raise Failure(_first(Finding("sign", name), got, wanted.value, wrong))

@@ -34,12 +34,14 @@ class Propagation:
         parameters: NaN and infinities are put among weights and biases, too, and all weights are
             made zero.
         zero_weights: a weight may be zero where the data hold an infinity.
+        roles: of the inputs and state tensors that take all special numbers.
     """
 
     expected: Callable[[TrialLike], tuple[Rounded, ...]]
     infinities: int = 3
     parameters: bool = True
     zero_weights: bool = True
+    roles: tuple[str, ...] = ("data", "hidden")
 
 
 def oracle(trial: TrialLike, precision: Precision, change: Substitute) -> tuple[Rounded, ...]:
@@ -73,6 +75,8 @@ copied = Propagation(_copied)
 """Outputs are elements of the input."""
 computed = Propagation(_copied)
 """The oracle's own arithmetic says what becomes of NaN and infinities, and what it leaves open."""
+looked_up = Propagation(_copied, parameters=False, roles=("weight",))
+"""Outputs are elements of a weight."""
 sums = Propagation(_of_sums)
 """Outputs are sums of products of two factors."""
 chained_sums = Propagation(_of_chained_sums)
