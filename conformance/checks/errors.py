@@ -36,8 +36,8 @@ def check(trial: Trial) -> Evidence:
     labels = trial.case.labels
     broken, customary = str(labels.get("broken", "invalid call")), labels.get("required")
     refusals = (*SENSIBLE, *_own(getattr(trial.backend, "refusals", ())))
-    if "index" in labels:
-        refusals += (IndexError,)
+    if "index" in labels or trial.row.role(str(labels.get("argument", ""))) == "index":
+        refusals = (*refusals, IndexError)
     exception = frame = says = ""
     try:
         outcome = f"accepted silently: {_answer(trial, trial.case)}"
