@@ -81,5 +81,3 @@ def _mask_shapes(heads: Sequence[int], rows: int, columns: int) -> list[tuple[in
         found += [(heads[0], *(1 for _ in heads[1:]), 1, columns), (*heads[1:], rows, columns)]
     found.append((columns,))
     return list(dict.fromkeys(tuple(shape) for shape in found))
-
-

@@ -117,7 +117,9 @@ class AttentionFiller:
         q, k = np.zeros(query), np.zeros(key)
         axis = self.generator.integers(query[-1]) if query[-1] else 0
         q[..., axis] = _GAP * self.generator.choice((-1.0, 1.0), query[:-1])
-        k[..., axis] = 2 * _GAP / scale / 4 * self.generator.integers(-1, 1, key[:-1], endpoint=True)
+        k[..., axis] = (
+            2 * _GAP / scale / 4 * self.generator.integers(-1, 1, key[:-1], endpoint=True)
+        )
         return q, k, self._array(value)
 
     def _offset(

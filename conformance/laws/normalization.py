@@ -196,9 +196,7 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
         pairs += [(centre, centre), (spread, spread)]
     if not _exact(dtype, *pairs):
         return
-    other = replace(
-        op, x=op.x * factor, centre=centre, spread=spread, eps=op.eps * factor**2
-    ).run()
+    other = replace(op, x=op.x * factor, centre=centre, spread=spread, eps=op.eps * factor**2).run()
     yield claim(other, measured(other), Side(trial.text(), measured(trial)))
 
 

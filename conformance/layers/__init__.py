@@ -17,6 +17,7 @@ _FAMILIES = (
     "linear",
     "normalization",
     "pooling",
+    "embedding",
     "loss",
     "attention",
 )

@@ -52,7 +52,6 @@ def _of_attention(trial: TrialLike) -> tuple[Rounded, ...]:
     return (Rounded(answer, error, trial.precision),)
 
 
-
 def _allowed(trial: TrialLike, mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
     if trial.case.call.arguments.get("is_causal", False):
         return np.tril(np.ones(shape[-2:], bool))

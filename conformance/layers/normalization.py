@@ -53,7 +53,9 @@ def _layer_norm_state(arguments: Mapping[str, Any], input: Shape) -> tuple[State
     if not arguments.get("elementwise_affine", True):
         return ()
     weight = StateTensor("weight", shape, _ONES)
-    return (weight, StateTensor("bias", shape, _ZEROS)) if arguments.get("bias", True) else (weight,)
+    return (
+        (weight, StateTensor("bias", shape, _ZEROS)) if arguments.get("bias", True) else (weight,)
+    )
 
 
 def _batch_norm_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:

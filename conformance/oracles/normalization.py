@@ -247,7 +247,12 @@ def normalised(x: Rounded, axes: tuple[int, ...], eps: float) -> Normalised:
 
 
 def _uncentred(
-    x: Rounded, c: Rounded, axes: tuple[int, ...], centre: Rounded, inverse: Rounded, weight: Rounded
+    x: Rounded,
+    c: Rounded,
+    axes: tuple[int, ...],
+    centre: Rounded,
+    inverse: Rounded,
+    weight: Rounded,
 ) -> np.ndarray:
     """What r·c + b·x − (b·μ + r·mean(c)) rounds beside, b = r³·(μ·mean(c) − mean(c·x)).
 

@@ -98,9 +98,13 @@ def _windows(
     sizes: Shape, kernel: Size, stride: Size | None, padding: Size, dilation: Size, ceil: bool
 ) -> tuple[Window, ...]:
     """A window for each spatial dimension; a stride left out is the kernel's size."""
-    each = (_each(x, len(sizes)) for x in (kernel, kernel if stride is None else stride,
-                                           padding, dilation))  # fmt: skip
-    return tuple(Window(*numbers, ceil) for numbers in zip(sizes, *each, strict=True))
+    dims = len(sizes)
+    given = (kernel, kernel if stride is None else stride, padding, dilation)
+    kernels, strides, paddings, dilations = (_each(size, dims) for size in given)
+    return tuple(
+        Window(sizes[k], kernels[k], strides[k], paddings[k], dilations[k], ceil)
+        for k in range(dims)
+    )
 
 
 def _each(size: Size, dims: int) -> Shape:

@@ -1,0 +1,116 @@
+"""Embedding: the module and the function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from conformance.layers.propagation import looked_up
+from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.sizes import resized
+from conformance.layers.state import Normal, Shape, StateTensor
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import Call, Case
+from conformance.oracles import embedding as oracle
+from conformance.strategies import embedding as cases
+
+_SIZES = (Argument("num_embeddings", plain=1), Argument("embedding_dim", plain=1))
+_OPTIONS = (
+    Argument("padding_idx", None, other=0),
+    Argument("max_norm", None, other=1.0),
+    Argument("norm_type", 2.0, other=1.0),
+    Argument("scale_grad_by_freq", False, other=True),
+    Argument("sparse", False),
+)
+_FORMULA = (
+    "output[*, :] = weight[input[*], :]",
+    "each embedding vector with norm larger than max_norm is renormalized to have norm max_norm",
+)
+
+
+def _leading(case: Case) -> int | None:
+    """The first axis of the indices counts the batch, if there is one."""
+    first = case.inputs[0]
+    return 0 if first is not None and first.ndim else None
+
+
+def _renormalises(call: Call) -> bool:
+    return call.arguments.get("max_norm") is not None
+
+
+def _state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+    """A weight (num_embeddings, embedding_dim) from N(0, 1), its row `padding_idx` zero."""
+    shape = (arguments["num_embeddings"], arguments["embedding_dim"])
+    return (StateTensor("weight", shape, Normal(arguments.get("padding_idx"))),)
+
+
+def _padding(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A negative index counts from the end."""
+    place, count = arguments["padding_idx"], arguments["num_embeddings"]
+    return {} if place is None or place >= 0 else {"padding_idx": place + count}
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments, its indices within the weight that they ask for."""
+    index, *weights = case.inputs
+    assert index is not None
+    given = case.call.state.get("weight", weights[0] if weights else None)
+    assert given is not None
+    shape = (
+        arguments.get("num_embeddings", given.shape[0]),
+        arguments.get("embedding_dim", given.shape[1]),
+    )
+    place = arguments.get("padding_idx")
+    if place is not None and not -shape[0] <= place < shape[0]:
+        return None
+    weight, index = resized(given, shape), index % shape[0]
+    state = {} if row.function else {"weight": weight}
+    call = replace(case.call, arguments=arguments, state=state)
+    return replace(case, call=call, inputs=(index, weight) if row.function else (index,))
+
+
+def _moved(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """Nothing is computed; a number that is copied counts as one."""
+    return math.prod(outputs[0])
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    index = Input("input", "index", _leading, differentiable=False, signed=False)
+    whole = partial(cases.embeddings, "Embedding")
+    traits = Traits(copies=True, updates=_renormalises)
+    module = Row(
+        "Embedding",
+        "embedding",
+        (*_SIZES, *_OPTIONS),
+        (index,),
+        (Output("output", _leading),),
+        cases=whole,
+        values=oracle.embedding,
+        shapes=oracle.embedding_shape,
+        formula=_FORMULA,
+        complex=False,
+        state=_state,
+        propagation=looked_up,
+        traits=traits,
+        kept_as=_padding,
+        refit=_refit,
+        filling=Filling(contraction=False),
+        flops=_moved,
+    )
+    yield module
+    name = "functional.embedding"
+    yield replace(
+        module,
+        name=name,
+        arguments=_OPTIONS,
+        inputs=(index, Input("weight", "weight", updated=True)),
+        cases=partial(cases.embeddings, name),
+        values=oracle.functional_embedding,
+        shapes=oracle.functional_embedding_shape,
+        state=lambda arguments, input: (),
+        kept_as=lambda arguments: {},
+    )
