@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import loss as laws
-from conformance.layers.propagation import computed
+from conformance.layers.propagation import Propagation
 from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.state import Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case
+from conformance.model.protocols import TrialLike
 from conformance.oracles import loss as oracle
 from conformance.strategies import loss as cases
 from conformance.strategies.invalid import loss as invalid
@@ -82,6 +84,29 @@ def _weights(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, .
     return (StateTensor("weight", shape, buffer=True, constraint="positive"),)
 
 
+def _settled(trial: TrialLike) -> tuple[Rounded, ...]:
+    """The oracle's, and NaN and infinities that no order of a sum of losses ≥ 0 changes."""
+    (whole,) = trial.expected
+    x, *rest = trial.case.inputs
+    assert x is not None
+    if np.isfinite(x).all():
+        return (whole,)
+    precision = trial.precision
+    state = {k: exactly(w, precision) for k, w in trial.case.call.state.items()}
+    others = [None if y is None else exactly(y, precision) for y in rest]
+
+    def stand_in(kept: np.ndarray) -> np.ndarray:
+        logits = exactly(np.where(kept, x, 0.0), precision)
+        (found,) = trial.evaluate(state, [logits, *others])
+        return np.asarray(found.value)
+
+    # 0·∞ of a weight or a probability is left open.
+    lost = np.isnan(stand_in(np.isnan(x) | np.isposinf(x)))
+    endless = np.isposinf(stand_in(~np.isfinite(x)))
+    value = np.where(lost, np.nan, np.where(endless, np.inf, whole.value))
+    return (Rounded(value, np.where(lost | endless, 0.0, whole.error), precision),)
+
+
 def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments: no shape changes; an index is a class, or ignored."""
     x, target = case.inputs[:2]
@@ -121,7 +146,7 @@ def rows() -> Iterator[Row]:
             complex=False,
             invalid=invalid_cases(valid, breaks, () if function else ("weight",)),
             laws=laws.LAWS,
-            propagation=computed,
+            propagation=Propagation(_settled),
             traits=Traits(placed=False),
             refit=_refit,
             workloads=_workloads(name),
