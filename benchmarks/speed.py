@@ -17,13 +17,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-FAMILIES = {
-    "convolutions": "Conv[123]d,LazyConv[123]d,functional.conv[123]d",
-    "transposed": "*ConvTranspose*,functional.conv_transpose*",
-    "linear": "Identity,*Linear,*linear",
-    "recurrent": "RNN,LSTM,GRU",
-    "cells": "*Cell",
-}
 SHARES = ("drawing", "build", "call", "oracle", "comparison")
 # The steps of a trial that are not the layer's own work.
 _BUILD = ("build", "load", "state", "attributes", "train", "the first call")
@@ -129,10 +122,30 @@ def suite(layers: str, dtypes: list[str], examples: int, seed: int, workers: int
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def families() -> dict[str, list[str]]:
+    """Family → names of its layers."""
+    from conformance.layers import CATALOGUE
+
+    found: dict[str, list[str]] = {}
+    for name, row in CATALOGUE.items():
+        found.setdefault(row.family, []).append(name)
+    return found
+
+
+def items(layers: list[str], dtypes: list[str]) -> int:
+    """Number of items that layers have in some dtypes."""
+    from conformance.checks import CHECKS
+    from conformance.layers import CATALOGUE
+
+    rows = [CATALOGUE[name] for name in layers]
+    return len(dtypes) * sum(check.applies(row) for row in rows for check in CHECKS.values())
+
+
 def main() -> None:
     """Measure every family, each in processes of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--family", choices=FAMILIES, action="append")
+    every = families()
+    parser.add_argument("--family", choices=every, action="append")
     parser.add_argument("--dtype", default="float32,float64,bfloat16,float16")
     parser.add_argument("--examples", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
@@ -143,18 +156,23 @@ def main() -> None:
     if options.replay:
         print(json.dumps(replay(options.replay, *facts)))
         return
-    print(f"| family | run, CPU s | replay, CPU s | ρ | {' | '.join(SHARES)} | the rest |")
-    print("|---|" + "---:|" * (len(SHARES) + 4))
-    for family in options.family or FAMILIES:
-        again = [*sys.argv, "--replay", FAMILIES[family]]
+    print(
+        f"| family | items | run, CPU s | CPU s an item | replay, CPU s | ρ "
+        f"| {' | '.join(SHARES)} | the rest |"
+    )
+    print("|---|" + "---:|" * (len(SHARES) + 6))
+    for family in options.family or every:
+        layers, count = ",".join(every[family]), items(every[family], facts[0])
+        again = [*sys.argv, "--replay", layers]
         answer = subprocess.run([sys.executable, *again], capture_output=True, check=True)
         spent: dict[str, float] = json.loads(answer.stdout)
-        whole = suite(FAMILIES[family], *facts, options.workers)
+        whole = suite(layers, *facts, options.workers)
         work = sum(spent.values()) - spent["drawing"]
         shares = [f"{spent[name] / whole:.0%}" for name in SHARES]
         rest = 1 - sum(spent.values()) / whole
         print(
-            f"| {family} | {whole:.1f} | {work:.1f} | {whole / work - 1:.2f} "
+            f"| {family} | {count} | {whole:.1f} | {whole / count:.2f} "
+            f"| {work:.1f} | {whole / work - 1:.2f} "
             f"| {' | '.join(shares)} | {rest:.0%} |",
             flush=True,
         )

@@ -92,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
 
     backends = commands.add_parser("backends", help="the installed backends")
     backends.set_defaults(run=_backends)
+    known = commands.add_parser("known", help="check files of known failures")
+    known.add_argument("files", nargs="+", type=Path, metavar="TOML")
+    known.add_argument(
+        "--rewrite", action="store_true", help="write their pinned cases in the present form"
+    )
+    known.set_defaults(run=_known)
     layers = commands.add_parser("layers", help="the layers of the suite")
     layers.set_defaults(run=_layers)
     return parser
@@ -244,6 +250,19 @@ def _backends(options: argparse.Namespace) -> int:
 
     for name, point in sorted(available().items()):
         print(f"{name}\t{point.value}")
+    return 0
+
+
+def _known(options: argparse.Namespace) -> int:
+    from conformance.failures.known import KnownError
+    from conformance.failures.rewriting import checked
+
+    for path in options.files:
+        try:
+            print(f"{path}: {checked(path, rewrite=options.rewrite)} entries")
+        except KnownError as error:
+            print(f"nn-conformance known: {error}", file=sys.stderr)
+            return 2
     return 0
 
 

@@ -169,11 +169,24 @@ class FunctionLayer:
         outputs = self._run(self._state, inputs, keywords)
         if isinstance(outputs, Updated):
             # State of the layer, or what a function makes of its inputs.
+            self._known_updates(outputs.state)
             self._state |= {k: x for k, x in outputs.state.items() if k in self._state}
             self.updated = dict(outputs.state)
             outputs = outputs.outputs
         self._backend.wait(outputs)
         return outputs
+
+    def _known_updates(self, state: Mapping[str, Any]) -> None:
+        from conformance.layers import CATALOGUE
+
+        row = CATALOGUE.get(self._call.layer)
+        written = () if row is None else tuple(x.name for x in row.inputs if x.updated)
+        unknown = sorted(set(state) - set(self._state) - set(written))
+        if unknown:
+            raise ValueError(
+                f"Updated: no state or input {', '.join(map(repr, unknown))}; "
+                f"expected names among {', '.join(map(repr, (*self._state, *written)))}"
+            )
 
     def _run(
         self, state: Mapping[str, Any], inputs: Sequence[Any], keywords: Mapping[str, Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -52,21 +52,50 @@ def _rich(value: Any) -> Any:
     return value
 
 
-def _encoded(inputs: Sequence[np.ndarray | None]) -> list[Any]:
-    """Inputs as data; one that is the very object of an earlier one is `{"same": its place}`."""
-    found: list[Any] = []
-    for place, x in enumerate(inputs):
-        first = next((k for k in range(place) if inputs[k] is x), place)
-        found.append(None if x is None else encode_array(x) if first == place else {"same": first})
+def _names(layer: str) -> tuple[str, ...]:
+    # Loaded here: reading a results file loads no strategies.
+    from conformance.layers import CATALOGUE
+
+    row = CATALOGUE.get(layer)
+    return () if row is None else row.input_names
+
+
+def _encoded(case: Case) -> dict[str, Any]:
+    """Inputs by name; one that is the very object of an earlier one is `{"same": its name}`."""
+    names, found = _named(case.call.layer, len(case.inputs)), dict[str, Any]()
+    for place, (name, x) in enumerate(zip(names, case.inputs, strict=True)):
+        first = next((k for k in range(place) if case.inputs[k] is x), place)
+        again = None if x is None else {"same": names[first]}
+        found[name] = again if first < place or x is None else encode_array(x)
     return found
 
 
-def _decoded(inputs: Sequence[Any]) -> tuple[np.ndarray | None, ...]:
-    found: list[np.ndarray | None] = []
-    for x in inputs:
+def _named(layer: str, count: int) -> tuple[str, ...]:
+    names = _names(layer)
+    return (*names[:count], *(f"input {k}" for k in range(len(names), count)))
+
+
+def _decoded(inputs: Any, layer: str) -> tuple[np.ndarray | None, ...]:
+    """Inputs in torch's order; files of schema 1 and 2 hold them so, later ones by name."""
+    if not isinstance(inputs, Mapping):
+        return tuple(None if x is None else decode_array(x) for x in inputs)
+    order = [*_names(layer), *(name for name in inputs if name not in _names(layer))]
+    last = max((k for k, name in enumerate(order) if name in inputs), default=-1)
+    found: dict[str, np.ndarray | None] = {}
+    for name in order[: last + 1]:
+        x = inputs.get(name)
         again = x is not None and "same" in x
-        found.append(found[x["same"]] if again else None if x is None else decode_array(x))
-    return tuple(found)
+        found[name] = found[x["same"]] if again else None if x is None else decode_array(x)
+    return tuple(found.values())
+
+
+def _layouts(layouts: Any, layer: str) -> tuple[str, ...]:
+    """Layouts of the inputs in torch's order."""
+    if not isinstance(layouts, Mapping):
+        return tuple(layouts)
+    names = _names(layer)
+    last = max((k for k, name in enumerate(names) if name in layouts), default=-1)
+    return tuple(layouts.get(name, "contiguous") for name in names[: last + 1])
 
 
 def encode_case(case: Case) -> dict[str, Any]:
@@ -83,9 +112,9 @@ def encode_case(case: Case) -> dict[str, Any]:
             "training": call.training,
             "layouts": dict(call.layouts),
         },
-        "inputs": _encoded(case.inputs),
+        "inputs": _encoded(case),
         "keywords": {k: _plain(v) for k, v in case.keywords.items()},
-        "layouts": list(case.layouts),
+        "layouts": dict(zip(_names(call.layer), case.layouts, strict=False)),
         "labels": {k: _plain(v) for k, v in case.labels.items()},
         "seed": case.seed,
         **unbroken,
@@ -105,9 +134,9 @@ def decode_case(data: Mapping[str, Any]) -> Case:
             training=call["training"],
             layouts=call["layouts"],
         ),
-        inputs=_decoded(data["inputs"]),
+        inputs=_decoded(data["inputs"], call["layer"]),
         keywords={k: _rich(v) for k, v in data["keywords"].items()},
-        layouts=tuple(data["layouts"]),
+        layouts=_layouts(data["layouts"], call["layer"]),
         labels={k: _rich(v) for k, v in data["labels"].items()},
         seed=data["seed"],
         unbroken=decode_case(data["unbroken"]) if "unbroken" in data else None,
