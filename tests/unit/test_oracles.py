@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from typing import Any
 
 import brute_force.oracles as brute_force
@@ -24,6 +26,9 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
         case: of any layer.
     """
     call, inputs = case.call, case.inputs
+    own = f"brute_force.{CATALOGUE[call.layer].family}"
+    if importlib.util.find_spec(own) is not None:
+        return tuple(importlib.import_module(own).reference(case))
     name = call.layer.removeprefix("functional.").removeprefix("Lazy")
     arguments = {**call.arguments, **case.keywords}
     state = call.state
@@ -79,6 +84,7 @@ def test_oracle_agrees_with_brute_force(layer: str) -> None:
             assert oracle.shape == brute.shape, case
             bounded = np.isfinite(oracle.error)
             near = np.abs(oracle.value - brute) <= oracle.error
+            near |= np.isnan(oracle.value) & np.isnan(brute)
             assert (near | (oracle.value == brute))[bounded].all(), case
             compared += np.count_nonzero(bounded)
     assert compared > 100
