@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from conformance.laws import attention as laws
 from conformance.layers.attention_propagation import attention
 from conformance.layers.row import Argument, Input, Output, Row
 from conformance.layers.state import Shape
@@ -13,6 +14,8 @@ from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case
 from conformance.oracles import attention as oracle
 from conformance.strategies import attention as cases
+from conformance.strategies.invalid import attention as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
 
 _SDPA = "functional.scaled_dot_product_attention"
 
@@ -68,6 +71,8 @@ def _attention() -> Row:
             "output = attn_weight value",
         ),
         complex=False,
+        invalid=invalid_cases(partial(cases.attentions, _SDPA), invalid.BREAKS),
+        laws=laws.LAWS,
         propagation=attention,
         workloads=tuple(
             Workload(_SDPA, name, arguments, inputs, k == 0)

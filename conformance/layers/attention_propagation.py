@@ -37,6 +37,7 @@ def _of_attention(trial: TrialLike) -> tuple[Rounded, ...]:
     # Undecided: whatever any special number may reach.
     reached = ~np.isfinite(query).all(-1, keepdims=True)
     reached |= (~np.isfinite(keys)).any((-1, -2))[..., np.newaxis, np.newaxis]
+    reached &= bool(key.shape[-2])  # else a sum of nothing
     touched = reached | (~np.isfinite(values)).any(-2)[..., np.newaxis, :]
     error = np.where(touched, np.inf, error)
     # Certain: NaN that takes part.

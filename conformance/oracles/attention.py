@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.choices import Choices, take
-from conformance.arithmetic.rounded import Rounded, choose
+from conformance.arithmetic.rounded import Rounded, traced
 from conformance.arithmetic.wide import stored, widened
 from conformance.oracles.attention_core import attended, either, masked_scores, scaled_scores
 
@@ -37,9 +37,10 @@ def functional_scaled_dot_product_attention(
 ) -> Rounded | Choices:
     """softmax(scale·QKᵀ + mask)V; query (…, Hq, L, E), key (…, H, S, E), value (…, H, S, Ev)."""
     precision = query.precision
-    q, k, v = (widened(x) for x in (query, key, value))
     if enable_gqa:
-        k, v = (_repeated(x, q.shape[-3] // k.shape[-3]) for x in (k, v))
+        # A repetition by itself, as documented: the gradient of each head is stored before the sum.
+        key, value = (_repeated(x, query.shape[-3] // x.shape[-3]) for x in (key, value))
+    q, k, v = (widened(x) for x in (query, key, value))
     scores = scaled_scores(q, k, scale)
     allowed, added = mask_of(attn_mask)
     if is_causal:
@@ -61,8 +62,8 @@ def mask_of(mask: Rounded | None) -> tuple[np.ndarray, Rounded | None]:
     if mask.value.dtype == bool:
         return mask.value, None
     allowed = ~np.isneginf(mask.value)
-    zero = Rounded(np.zeros(mask.shape), np.zeros(mask.shape), mask.precision)
-    return allowed, widened(choose(allowed, mask, zero))
+    finite = Rounded(np.where(allowed, mask.value, 0.0), mask.error, mask.precision)
+    return allowed, widened(traced(finite, [mask], lambda cotangent: [cotangent]))
 
 
 def _repeated(x: Rounded, times: int) -> Rounded:

@@ -72,7 +72,8 @@ def scaled_scores(query: Rounded, key: Rounded, scale: float | None) -> Rounded:
         by_query = multilinear(_weighed, c, key.bare, terms=max(columns, 1))
         by_key = multilinear(_gathered, c, query.bare, terms=max(rows, 1))
         pulled = (_either_order(scaled(x), x, factor) for x in (by_query, by_key))
-        return [_known(x) for x in pulled]
+        missing = np.isnan(c.value) & (c.error == 0)
+        return [_known(x, np.nan if missing.any() else 0.0) for x in pulled]
 
     return traced(result, [query, key], pull)
 
@@ -104,18 +105,31 @@ def masked_scores(
         empty = np.zeros_like(empty)  # a sum of nothing is 0, and nothing was masked
     added = scores if mask is None else scores + mask
     shut = ~open_ & ~empty
-    lowest = Rounded(np.full(added.shape, -np.inf), np.zeros(added.shape), added.precision)
-    return (choose(shut, lowest, added) if shut.any() else added), empty
+    if not shut.any():
+        return added, empty
+    masked = Rounded(
+        np.where(shut, -np.inf, added.value), np.where(shut, 0.0, added.error), added.precision
+    )
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        # Of a row beyond the range not even the gradient 0 of what is masked is certain.
+        none = shut & np.isfinite(cotangent.error)
+        value, error = (np.where(x, 0.0, y) for x, y in zip(
+            (shut, none), (cotangent.value, cotangent.error), strict=True
+        ))
+        return [Rounded(value, error, cotangent.precision)]
+
+    return traced(masked, [added], pull), empty
 
 
 def weights(scores: Rounded) -> Rounded:
     """softmax along the keys, all of them at once or block by block."""
     p = softmax(scores.bare, -1)
-    blocks = -(-scores.shape[-1] // BLOCK)
-    unit = p.precision.unit + OWN
-    step = (2 * p.precision.ulp("exp") + 1) * unit
-    more = max(blocks - 1, 0) * step * p.reach
-    return p.with_error(np.where(p.error > 0, p.error + more, 0.0))
+    further = max(-(-scores.shape[-1] // BLOCK) - 1, 0)
+    step = (2 * p.precision.ulp("exp") + 1) * (p.precision.unit + OWN)
+    more = further * step * p.reach if further else 0.0
+    error = np.where(p.error > 0, p.error + more, p.error)
+    return p.with_error(np.where(np.isnan(error), np.inf, error))
 
 
 def attended(
@@ -139,14 +153,14 @@ def attended(
         centred = p * (cotangent.bare - inner)
         apart = cotangent.bare * p - p * inner
         slope = centred.with_error(np.maximum(centred.error, apart.error))
-        return _known(kept(slope))
+        return _known(kept(slope), nothing)
 
     def pull_weights(cotangent: Rounded) -> list[Rounded | None]:
         p = kept(plain)
         return [softened(cotangent, total(cotangent.bare * p, -1, keepdims=True), p)]
 
     p, anew = kept(plain), _anew(plain, scores, empty)
-    output = _known(multilinear(_weighed, p.bare, value.bare, terms=count))
+    output = _known(multilinear(_weighed, p.bare, value.bare, terms=count), nothing)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         c = cotangent.bare
@@ -155,10 +169,10 @@ def attended(
         inner = total(by_weight.bare * anew, -1, keepdims=True)
         short = total(c * kept(output), -1, keepdims=True)
         inner = inner.with_error(np.maximum(inner.error, short.error))
-        return [softened(by_weight, inner, anew), _known(by_value)]
+        return [softened(by_weight, inner, anew), _known(by_value, nothing)]
 
     return (
-        traced(_known(plain), [scores], pull_weights),
+        traced(_known(plain, nothing), [scores], pull_weights),
         traced(output, [scores, value], pull),
     )
 
@@ -180,10 +194,12 @@ def _anew(p: Rounded, scores: Rounded, empty: np.ndarray) -> Rounded:
     return kept(p.with_error(np.where(p.size > 0, p.error + more, p.error)))
 
 
-def _known(x: Rounded) -> Rounded:
-    """NaN of an empty row is NaN for certain."""
+def _known(x: Rounded, nothing: float) -> Rounded:
+    """NaN of an empty row is NaN for certain; any other is one of numbers beyond the range."""
     lost = np.isnan(x.value)
-    return x.with_error(np.where(lost, 0.0, x.error)) if lost.any() else x
+    if not lost.any():
+        return x
+    return x.with_error(np.where(lost, 0.0 if np.isnan(nothing) else np.inf, x.error))
 
 
 def either(zero: Rounded, missing: Rounded, empty: np.ndarray) -> Rounded | Choices:

@@ -1,0 +1,232 @@
+"""Laws of scaled_dot_product_attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices
+from conformance.laws.law import (
+    Claims,
+    Generator,
+    Side,
+    bounded,
+    claim,
+    law,
+    many,
+    measured,
+    same,
+    times,
+)
+from conformance.model.formats import round_to
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike as Trial
+
+MOST = 2e6
+"""Scores of the largest call."""
+
+
+@dataclass(frozen=True, eq=False)
+class Operands:
+    """A call taken apart.
+
+    Args:
+        trial: the call.
+        query, key, value, mask: its tensors.
+    """
+
+    trial: Trial
+    query: np.ndarray
+    key: np.ndarray
+    value: np.ndarray
+    mask: np.ndarray | None
+
+    @classmethod
+    def of(cls, trial: Trial) -> Operands | None:
+        """None where a row attends to nothing: two answers may be different ones of its several."""
+        query, key, value, *rest = trial.case.inputs
+        assert query is not None and key is not None and value is not None
+        several = any(isinstance(x, Choices) for x in trial.expected)
+        return None if several else cls(trial, query, key, value, rest[0] if rest else None)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Those written out."""
+        return dict(self.trial.case.call.arguments)
+
+    @property
+    def causal(self) -> bool:
+        """Whether a row attends to no later key."""
+        return bool(self.arguments.get("is_causal", False))
+
+    def run(self, **arguments: Any) -> Trial:
+        """The call on other tensors, or with other arguments."""
+        case = self.trial.case
+        call = replace(case.call, arguments={**case.call.arguments, **arguments})
+        inputs = (self.query, self.key, self.value, self.mask)
+        return self.trial.other(replace(case, call=call, inputs=inputs, layouts=()))
+
+    def whole_mask(self) -> np.ndarray | None:
+        """The mask with a row for each query and a column for each key."""
+        if self.mask is None:
+            return None
+        shape = (*self.mask.shape[:-2], self.query.shape[-2], self.key.shape[-2])
+        return np.broadcast_to(self.mask, shape)
+
+
+@law("causal", "is_causal is the mask below the diagonal, from the upper left corner")
+def causal(trial: Trial, generator: Generator) -> Claims:
+    """Of a causal case the mask in its place, True or 0 below the diagonal."""
+    op = Operands.of(trial)
+    if op is None or not op.causal:
+        return
+    lower = np.tril(np.ones((op.query.shape[-2], op.key.shape[-2]), bool))
+    mask = lower if generator.integers(2) else np.where(lower, 0.0, -np.inf)
+    yield same(replace(op, mask=mask).run(is_causal=False), trial)
+
+
+@law("kind", "True is 0 and False is −∞ in a mask of numbers")
+def kind(trial: Trial, generator: Generator) -> Claims:
+    """A mask of the other kind; without one a mask that lets all through."""
+    op = Operands.of(trial)
+    if op is None or op.causal:
+        return
+    if op.mask is None:
+        mask = np.ones((op.query.shape[-2], op.key.shape[-2]), bool)
+        yield same(replace(op, mask=mask).run(), trial)
+    elif op.mask.dtype == bool:
+        yield same(replace(op, mask=np.where(op.mask, 0.0, -np.inf)).run(), trial)
+    elif not np.isin(op.mask, (0.0, -np.inf)).all():
+        return
+    else:
+        yield same(replace(op, mask=op.mask == 0).run(), trial)
+
+
+@law("masked", "a masked key is as good as none")
+def masked(trial: Trial, generator: Generator) -> Claims:
+    """Further keys at the end, which the mask forbids."""
+    op = Operands.of(trial)
+    if op is None or op.causal or not op.key.size or not op.value.size:
+        return
+    count, columns = many(generator, least=1, most=9), op.key.shape[-2]
+    mask = op.whole_mask()
+    mask = np.ones((op.query.shape[-2], columns), bool) if mask is None else mask
+    shut = np.full((*mask.shape[:-1], count), False if mask.dtype == bool else -np.inf)
+    extra = generator.integers(0, columns, count)
+    longer = [np.concatenate([x, x[..., extra, :]], -2) for x in (op.key, op.value)]
+    other = replace(
+        op, key=longer[0], value=longer[1], mask=np.concatenate([mask, shut.astype(mask.dtype)], -1)
+    )
+    yield same(other.run(), trial)
+
+
+@law("keys", "the order of the keys means nothing")
+def keys(trial: Trial, generator: Generator) -> Claims:
+    """Keys, values and columns of the mask in another order."""
+    op = Operands.of(trial)
+    if op is None or op.causal:
+        return
+    order = generator.permutation(op.key.shape[-2])
+    mask = op.whole_mask()
+    other = replace(
+        op,
+        key=op.key[..., order, :],
+        value=op.value[..., order, :],
+        mask=None if mask is None else mask[..., order],
+    )
+    yield same(other.run(), trial)
+
+
+@law("queries", "each of many queries attends for itself")
+def queries(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 queries, drawn from the case's."""
+    op = Operands.of(trial)
+    if op is None or op.causal or not op.query.shape[-2]:
+        return
+    chosen = generator.integers(op.query.shape[-2], size=many(generator))
+    mask = op.whole_mask()
+    other = replace(
+        op,
+        query=op.query[..., chosen, :],
+        mask=None if mask is None else mask[..., chosen, :],
+    )
+    yield same(other.run(), trial, wanted_moves=lambda y: y[..., chosen, :])
+
+
+@law("columns", "each column of the values is weighed for itself")
+def columns(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 columns, drawn from the case's."""
+    op = Operands.of(trial)
+    if op is None or not op.value.shape[-1]:
+        return
+    chosen = generator.integers(op.value.shape[-1], size=many(generator))
+    other = replace(op, value=op.value[..., chosen])
+    yield same(other.run(), trial, wanted_moves=lambda y: y[..., chosen])
+
+
+@law("batch", "each element of a batch attends for itself")
+def batch(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 elements, drawn from the case's."""
+    op = Operands.of(trial)
+    if op is None or op.query.ndim < 4 or not len(op.query):
+        return
+    scores = op.query[0].size // max(op.query.shape[-1], 1) * op.key.shape[-2]
+    if 65 * scores > MOST:
+        return
+    chosen = generator.integers(len(op.query), size=many(generator))
+    mask = op.mask
+    if mask is not None and mask.ndim == op.query.ndim and len(mask) == len(op.query):
+        mask = mask[chosen]
+    other = replace(
+        op, query=op.query[chosen], key=op.key[chosen], value=op.value[chosen], mask=mask
+    )
+    yield same(other.run(), trial, wanted_moves=lambda y: y[chosen])
+
+
+@law("groups", "enable_gqa repeats the heads of keys and values")
+def groups(trial: Trial, generator: Generator) -> Claims:
+    """Each head as often as query heads share it, one after the other."""
+    op = Operands.of(trial)
+    if op is None or not op.arguments.get("enable_gqa", False) or not op.key.shape[-3]:
+        return
+    times_ = op.query.shape[-3] // op.key.shape[-3]
+    key, value = (np.repeat(x, times_, axis=-3) for x in (op.key, op.value))
+    yield same(replace(op, key=key, value=value).run(enable_gqa=False), trial)
+
+
+@law("scale", "a query four times as large is as good as a scale four times as large")
+def scale(trial: Trial, generator: Generator) -> Claims:
+    """The query times 4, the scale a quarter: both roots are exact."""
+    op = Operands.of(trial)
+    if op is None or not op.query.shape[-1]:
+        return
+    query, given = 4 * op.query, op.arguments.get("scale")
+    if not (round_to(query, trial.case.call.dtype) == query).all():
+        return
+    factor = op.query.shape[-1] ** -0.5 if given is None else given
+    yield same(replace(op, query=query).run(scale=factor / 4), trial)
+
+
+@law("values", "twice the values come to twice the output")
+def values(trial: Trial, generator: Generator) -> Claims:
+    """The values times −2 or −½."""
+    op = Operands.of(trial)
+    if op is None:
+        return
+    factor = -2.0 if generator.integers(2) else -0.5
+    value = factor * op.value
+    if not (round_to(value, trial.case.call.dtype) == value).all():
+        return
+    small = np.abs(op.value[op.value != 0]).min(initial=1.0)
+    if small < 2.0**-100 and trial.precision.flushes:
+        return  # what was stored as 0 is not half of anything
+    other = replace(op, value=value).run()
+    wanted = tuple(times(x, factor) for x in measured(trial))
+    side = Side(f"{factor} times that of {trial.text()}", wanted)
+    yield claim(other, bounded(other.answer, wanted), side)
+
+
+LAWS = (causal, kind, masked, keys, queries, columns, batch, groups, scale, values)
