@@ -125,6 +125,8 @@ class Facts:
             return self._layout(layout["name"], layout["what"])
         try:
             tree = ast.parse(name, mode="eval").body
+            if isinstance(tree, ast.Name):
+                return None  # no such fact
             return tuple(np.atleast_1d(self._computed(tree)).tolist())
         except (SyntaxError, KeyError, ValueError, TypeError):
             return None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from conformance.strategies import normalization as cases
 from conformance.strategies.invalid import normalization as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
+if TYPE_CHECKING:
+    from conformance.model.protocols import FactsLike
+
 _FORMULA = "y = (x - E[x]) / sqrt(Var[x] + eps) * gamma + beta"
 _ONES, _ZEROS = Constant(1.0), Constant(0.0)
 _EPS = Argument("eps", 1e-5, other=0.1)
@@ -34,6 +37,10 @@ def _batch_statistics(case: Case) -> bool:
     if call.layer.startswith("functional."):
         return bool(row.get("training", False))
     return call.training or not row.get("track_running_stats", True)
+
+
+def _from_batch(found: FactsLike) -> bool:
+    return _batch_statistics(found.case)
 
 
 def _rows_apart(case: Case) -> int | None:
@@ -264,6 +271,7 @@ def _batch_norm_2d() -> Row:
         },
         propagation=by_channel,
         traits=Traits(modes=True, updates=_updates, trains=_trains),
+        derived={"batch_statistics": _from_batch},
         refit=_refit,
         workloads=tuple(_workloads("BatchNorm2d")),
         filling=_FILLING,
@@ -296,6 +304,7 @@ def _functional_batch_norm() -> Row:
         laws=laws.BATCH,
         propagation=by_channel,
         traits=Traits(updates=_function_updates),
+        derived={"batch_statistics": _from_batch},
         refit=_mode_refit,
         workloads=tuple(_workloads(name)),
         filling=_FILLING,
