@@ -53,8 +53,8 @@ def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
 
     filler = Filler(regime, dtype, seed, width)
     weight = filler.operand(count, width)
-    index = np.random.default_rng((seed, 2)).integers(0, count, shape)
-    index = np.asarray(index, np.int64)
+    drawn = np.random.default_rng((seed, 2)).integers(0, count, math.prod(shape))
+    index = drawn.reshape(shape)
     options: dict[str, Any] = {
         "padding_idx": padding,
         "max_norm": max_norm,

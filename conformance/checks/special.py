@@ -67,11 +67,13 @@ def _held(trial: Trial) -> Evidence:
 def _data(trial: Trial) -> list[int | str]:
     """What takes all special numbers: places of inputs, and names of state tensors."""
     row, roles = trial.row, trial.row.propagation.roles
-    given = [(k, row.inputs[k].role, x) for k, x in enumerate(trial.case.inputs)]
-    owned = [(name, row.role(name), x) for name, x in trial.case.call.state.items()]
+    found: list[tuple[int | str, str, np.ndarray | None]] = [
+        (k, row.inputs[k].role, x) for k, x in enumerate(trial.case.inputs)
+    ]
+    found += [(name, row.role(name), x) for name, x in trial.case.call.state.items()]
     return [
         key
-        for key, role, x in (*given, *owned)
+        for key, role, x in found
         if x is not None and x.size and x.dtype.kind == "f" and role in roles
     ]
 
@@ -153,9 +155,10 @@ def _put_in(
 ) -> Case:
     """The case with the special numbers of a theme in place of some or all elements."""
     dtype = case.call.dtype
-    operands: dict[int | str, np.ndarray | None] = dict(enumerate(case.inputs))
-    operands |= dict(case.call.state)
-    some = [k for k in places if generator.integers(2)] or [places[generator.integers(len(places))]]
+    operands: dict[int | str, np.ndarray | None] = {**dict(enumerate(case.inputs))}
+    operands.update({name: x for name, x in case.call.state.items()})  # noqa: C416 - other keys
+    some = [k for k in places if generator.integers(2)]
+    some = some or [places[int(generator.integers(len(places)))]]
     if theme in ("infinite", "nan beside zeros"):
         some = some[:1]
     for k in places:

@@ -196,9 +196,9 @@ def _comparing(trial: Trial) -> list[str]:
         "    failed |= tuple(got.shape) != shape",
         '    failed |= str(got.dtype) != "torch." + dtype',
         "for got, ways in zip(outputs, wanted):  # several ways: any is right, element by element",
+        "    whole = not (got.is_floating_point() or got.is_complex())",
         "    wide = torch.complex128 if got.is_complex() else torch.float64",
-        "    got = got.cpu().to(wide if got.is_floating_point() or got.is_complex()"
-        " else torch.int64).numpy()",
+        "    got = got.cpu().to(torch.int64 if whole else wide).numpy()",
         "    near = np.zeros(got.shape, bool)",
         "    for value, bound in ways:",
         '        print("got", got, "wanted", value, "bound", bound, sep="\\n")',

@@ -8,14 +8,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from conformance.laws import embedding as laws
 from conformance.layers.propagation import looked_up
-from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.row import Argument, Input, Output, Row, Traits, stateless
 from conformance.layers.sizes import resized
 from conformance.layers.state import Normal, Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case
 from conformance.oracles import embedding as oracle
 from conformance.strategies import embedding as cases
+from conformance.strategies.invalid import embedding as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
 
 _SIZES = (Argument("num_embeddings", plain=1), Argument("embedding_dim", plain=1))
 _OPTIONS = (
@@ -49,8 +52,10 @@ def _state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...
 
 def _padding(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """A negative index counts from the end."""
-    place, count = arguments["padding_idx"], arguments["num_embeddings"]
-    return {} if place is None or place >= 0 else {"padding_idx": place + count}
+    place = arguments["padding_idx"]
+    if place is None or place >= 0:
+        return {}
+    return {"padding_idx": place + arguments["num_embeddings"]}
 
 
 def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
@@ -59,14 +64,12 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     assert index is not None
     given = case.call.state.get("weight", weights[0] if weights else None)
     assert given is not None
-    shape = (
-        arguments.get("num_embeddings", given.shape[0]),
-        arguments.get("embedding_dim", given.shape[1]),
-    )
+    sizes = {"num_embeddings": given.shape[0], "embedding_dim": given.shape[1], **arguments}
+    count, width = sizes["num_embeddings"], sizes["embedding_dim"]
     place = arguments.get("padding_idx")
-    if place is not None and not -shape[0] <= place < shape[0]:
+    if place is not None and not -count <= place < count:
         return None
-    weight, index = resized(given, shape), index % shape[0]
+    weight, index = resized(given, (count, width)), index % count
     state = {} if row.function else {"weight": weight}
     call = replace(case.call, arguments=arguments, state=state)
     return replace(case, call=call, inputs=(index, weight) if row.function else (index,))
@@ -79,7 +82,7 @@ def _moved(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
 
 def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
-    index = Input("input", "index", _leading, differentiable=False, signed=False)
+    index = Input("input", "index", batch_axis=_leading, differentiable=False, signed=False)
     whole = partial(cases.embeddings, "Embedding")
     traits = Traits(copies=True, updates=_renormalises)
     module = Row(
@@ -93,6 +96,8 @@ def rows() -> Iterator[Row]:
         shapes=oracle.embedding_shape,
         formula=_FORMULA,
         complex=False,
+        invalid=invalid_cases(whole, invalid.embedding_breaks("Embedding")),
+        laws=laws.LAWS,
         state=_state,
         propagation=looked_up,
         traits=traits,
@@ -103,14 +108,15 @@ def rows() -> Iterator[Row]:
     )
     yield module
     name = "functional.embedding"
+    valid = partial(cases.embeddings, name)
     yield replace(
         module,
         name=name,
         arguments=_OPTIONS,
         inputs=(index, Input("weight", "weight", updated=True)),
-        cases=partial(cases.embeddings, name),
+        cases=valid,
+        invalid=invalid_cases(valid, invalid.embedding_breaks(name)),
         values=oracle.functional_embedding,
         shapes=oracle.functional_embedding_shape,
-        state=lambda arguments, input: (),
-        kept_as=lambda arguments: {},
+        state=stateless,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.laws import pooling as laws
 from conformance.layers.propagation import Propagation
 from conformance.layers.row import Argument, Input, Output, Row, Traits, batched, per_dimension
 from conformance.layers.sizes import sizes_of
@@ -20,6 +21,8 @@ from conformance.model.protocols import FactsLike as Facts
 from conformance.model.protocols import TrialLike
 from conformance.oracles import pooling as oracle
 from conformance.strategies import pooling as cases
+from conformance.strategies.invalid import pooling as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
 
 _KERNEL = Argument("kernel_size", plain=1, per_dimension=True, window=True)
 _STRIDE = Argument("stride", None, other=2, per_dimension=True, window=True)
@@ -129,6 +132,8 @@ def _max_pool(name: str, arguments: tuple[Argument, ...], dims: int) -> Row:
         formula=(*_SELECTED, _length("H", 0), _length("W", 1)),
         dims=dims,
         complex=False,
+        invalid=invalid_cases(valid, invalid.max_pool_breaks(dims)),
+        laws=laws.LAWS,
         propagation=_SELECTION,
         traits=Traits(placed=False),
         derived={"output_length": _output_length, "windows": _windows},

@@ -1,0 +1,112 @@
+"""Laws of an embedding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.laws.law import Claims, Generator, law, many, same
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike as Trial
+
+EXACT = "equal where no row is renormalised, else within twice the bound"
+
+
+def _operands(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
+    """Indices and weight."""
+    index, *weights = trial.case.inputs
+    weight = trial.case.call.state.get("weight", weights[0] if weights else None)
+    assert index is not None
+    assert weight is not None
+    return index, weight
+
+
+def _calling(
+    trial: Trial, index: np.ndarray, weight: np.ndarray, *, layer: str = "", **changes: Any
+) -> Trial:
+    """The case on other operands, or as another layer; None among the changes leaves out."""
+    call = trial.case.call
+    name = layer or call.layer
+    function = name.startswith("functional.")
+    arguments = {k: v for k, v in call.arguments.items() if k not in _SIZES}
+    arguments = {k: v for k, v in {**arguments, **changes}.items() if v is not None}
+    if not function:
+        arguments |= dict(zip(_SIZES, weight.shape, strict=True))
+    state = {} if function else {"weight": weight}
+    call = replace(call, layer=name, arguments=arguments, state=state, layouts={})
+    inputs = (index, weight) if function else (index,)
+    return trial.other(replace(trial.case, call=call, inputs=inputs, layouts=()))
+
+
+_SIZES = ("num_embeddings", "embedding_dim")
+
+
+@law("rows", "an index means the same among many others", EXACT)
+def rows(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 indices, drawn from the case's, flat."""
+    index, weight = _operands(trial)
+    if not index.size:
+        return
+    chosen = generator.integers(index.size, size=many(generator))
+    other = _calling(trial, index.reshape(-1)[chosen], weight)
+
+    def taken(y: np.ndarray) -> np.ndarray:
+        return y.reshape(index.size, y.shape[-1])[chosen]
+
+    yield same(other, trial, wanted_moves=taken)
+
+
+@law("reshaped", "the shape of the indices means nothing", EXACT)
+def reshaped(trial: Trial, generator: Generator) -> Claims:
+    """All in one row, or an axis more."""
+    index, weight = _operands(trial)
+    flat = index.reshape(-1) if generator.integers(2) else index[np.newaxis]
+    shape = trial.shapes[0]
+    yield same(_calling(trial, flat, weight), trial, got_moves=lambda y: y.reshape(shape))
+
+
+@law("function", "the module is the function of the same backend, with its own weight", EXACT)
+def function(trial: Trial, generator: Generator) -> Claims:
+    """A module as a function, or a function as a module."""
+    module = not trial.row.function
+    other = "functional.embedding" if module else "Embedding"
+    yield same(_calling(trial, *_operands(trial), layer=other), trial)
+
+
+@law("relabelled", "rows of the weight may come in any order, if the indices go with them", EXACT)
+def relabelled(trial: Trial, generator: Generator) -> Claims:
+    """Among 17 to 65 rows, most of which nobody looks up; without a padding_idx."""
+    index, weight = _operands(trial)
+    total = max(len(weight), many(generator))
+    places = generator.permutation(total)[: len(weight)]
+    wide = np.resize(weight, (total, weight.shape[1]))
+    wide[places] = weight
+    yield same(_calling(trial, places[index], wide, padding_idx=None), trial)
+
+
+@law("options", "padding_idx and scale_grad_by_freq are matters of the gradient alone", EXACT)
+def options(trial: Trial, generator: Generator) -> Claims:
+    """Set where the case has none, left out where it has them."""
+    index, weight = _operands(trial)
+    given = trial.case.call.arguments
+    place = int(generator.integers(len(weight))) if given.get("padding_idx") is None else None
+    frequency = not given.get("scale_grad_by_freq", False)
+    other = _calling(trial, index, weight, padding_idx=place, scale_grad_by_freq=frequency)
+    yield same(other, trial)
+
+
+@law("features", "features are looked up each by itself", EXACT)
+def features(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 features, drawn from the case's; not where a norm joins them."""
+    index, weight = _operands(trial)
+    if trial.row.traits.updates(trial.case.call):
+        return
+    chosen = generator.integers(weight.shape[1], size=many(generator))
+    wide = _calling(trial, index, weight[:, chosen])
+    yield same(wide, trial, wanted_moves=lambda y: y[..., chosen])
+
+
+LAWS = (rows, reshaped, function, relabelled, options, features)
