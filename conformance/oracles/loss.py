@@ -113,7 +113,8 @@ def _of_probabilities(
 ) -> Rounded:
     classes = logs.shape[axis]
     if smoothing:
-        target = target * constant(1 - smoothing, target) + constant(smoothing / classes, target)
+        kept, shared = _shares(smoothing, classes, target)
+        target = target * kept + shared
     terms = -(logs * target)
     if weight is not None:
         terms = terms * _along(weight, axis, logs)
@@ -125,7 +126,14 @@ def _of_probabilities(
 
 def _mixed(loss: Rounded, smooth: Rounded, smoothing: float, classes: int) -> Rounded:
     """(1 − ε)·loss + ε/C·smooth."""
-    return loss * constant(1 - smoothing, loss) + smooth * constant(smoothing / classes, smooth)
+    kept, shared = _shares(smoothing, classes, loss)
+    return loss * kept + smooth * shared
+
+
+def _shares(smoothing: float, classes: int, like: Rounded) -> tuple[Rounded, Rounded]:
+    """1 − ε and ε/C, each rounded."""
+    part = constant(smoothing, like)
+    return constant(1.0, like) - part, part / constant(float(classes), like)
 
 
 def _along(weight: Rounded, axis: int, like: Rounded) -> Rounded:
