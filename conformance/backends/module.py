@@ -233,7 +233,8 @@ class ModuleLayer:
                 inputs, named = self._placed(inputs)
                 return self.function(*inputs, **self._call.arguments, **named, **keywords)
             if not self._states:
-                return self.function(*_trimmed(inputs), **keywords)
+                inputs, named = self._placed(inputs)
+                return self.function(*_trimmed(inputs), **named, **keywords)
             if "lengths" in keywords and self._device.type == "meta":
                 raise Unsupported("lengths on device 'meta'")
             batch_first = bool(self._call.arguments.get("batch_first", False))
@@ -242,7 +243,7 @@ class ModuleLayer:
             )
 
     def _placed(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """A function's tensors: those by place, and those that an argument stands before."""
+        """The tensors of a call: those by place, and those that an argument stands before."""
         row = self._row
         if row is None or not any(x.by_name for x in row.inputs):
             return inputs, {}

@@ -45,6 +45,7 @@ class Argument:
         window: its values decide which output sizes are possible.
         keyword: it is given to the call, not to the constructor: `output_size`.
         sequence: it is kept as a tuple, be it written as one number.
+        like: the argument whose value None stands for: `kdim` is `embed_dim` then.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Argument:
     window: bool = False
     keyword: bool = False
     sequence: bool = False
+    like: str = ""
 
 
 def _no_axis(case: Case) -> int | None:
@@ -73,7 +75,7 @@ class Input:
         optional: it may be left out.
         batch_axis: case → the axis that counts the batch; None where the case has none.
         differentiable: it has a gradient, where its dtype can have one.
-        by_name: torch's function takes it by name: an argument that is no tensor stands before it.
+        by_name: torch takes it by name: an argument that is no tensor stands before it.
         signed: any number may stand in place of any of its elements; otherwise its elements may
             change places at most (indices, probabilities, variances).
         updated: the call may write into it.
@@ -371,8 +373,9 @@ class Row:
         """What a user can read from the layer after its first call, by name."""
         facts = {**self.defaults, **arguments, **self.inferred(input)}
         facts |= self.kept_as(facts)
+        likes = {a.name: facts.get(a.like) for a in self.arguments if a.like}
         return {
-            name: self.readable(name, value)
+            name: self.readable(name, likes.get(name) if value is None else value)
             for name, value in facts.items()
             if name != "*" and name not in self.keywords
         }
