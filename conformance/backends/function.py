@@ -21,8 +21,8 @@ def implements(
     The method is called as `f(self, state, *inputs, **arguments_and_keywords)` with native arrays;
     arguments that the call leaves out are not passed, so its own defaults are tested. An argument
     that it does not name is Unsupported, whether or not it takes `**anything`. A parameter `call`
-    is given the `Call`: the layer's name, its dtype, its device, its mode; a function
-    without it never sees a call in train mode that draws random numbers.
+    is given the `Call`: the layer's name, its dtype, its device; a parameter `training` its mode.
+    A function without the latter never sees a call that draws random numbers.
 
     Args:
         layers: names as in `Call.layer`.
@@ -101,7 +101,7 @@ class FunctionBackend:
             raise Unsupported(f"layer {call.layer}")
         attribute, ignores, passes = self._functions[call.layer]
         function = getattr(self, attribute)
-        if _draws(call) and "call" not in inspect.signature(function).parameters:
+        if _draws(call) and "training" not in inspect.signature(function).parameters:
             raise Unsupported("random numbers in train mode")
         differentiable = hasattr(self, "vjp")
         cls = DifferentiableLayer if differentiable else FunctionLayer
@@ -109,7 +109,7 @@ class FunctionBackend:
 
 
 def _draws(call: Call) -> bool:
-    """Whether a call draws random numbers; a function that is not given the call cannot know."""
+    """Whether a call draws random numbers; a function that is not told the mode cannot know."""
     # Loaded here: importing the backends loads no strategies.
     from conformance.layers import CATALOGUE
 
@@ -144,6 +144,8 @@ class FunctionLayer:
         self._arguments = self._known(call.arguments)
         if "call" in self._names:
             self._arguments["call"] = call
+        if "training" in self._names:
+            self._arguments.setdefault("training", call.training)
         self._state: dict[str, Any] = {}
         self.updated: dict[str, Any] = {}
         self.load(call.state, call.layouts)

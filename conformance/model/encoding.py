@@ -84,8 +84,10 @@ def _decoded(inputs: Any, layer: str) -> tuple[np.ndarray | None, ...]:
     found: dict[str, np.ndarray | None] = {}
     for name in order[: last + 1]:
         x = inputs.get(name)
-        again = x is not None and "same" in x
-        found[name] = found[x["same"]] if again else None if x is None else decode_array(x)
+        if x is None:
+            found[name] = None
+        else:
+            found[name] = found[x["same"]] if "same" in x else decode_array(x)
     return tuple(found.values())
 
 

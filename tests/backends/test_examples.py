@@ -90,7 +90,7 @@ def test_numpy_only_example_in_every_check(installed: Path, tmp_path: Path) -> N
         "--conformance-dtype=float32", "--conformance-seed=1",
     )  # fmt: skip
     _passes(result)
-    assert "36 passed, 7 unsupported" in result.stdout, result.stdout
+    assert "37 passed, 7 unsupported" in result.stdout, result.stdout
 
 
 def test_numpy_only_example_does_not_need_torch(installed: Path) -> None:

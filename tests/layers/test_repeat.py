@@ -164,7 +164,7 @@ def test_the_answer_to_two_batches_is_that_of_each(layer: str) -> None:
         trial = Trial(torch_backend, CATALOGUE[layer], case)
         varied = repeat.sibling(trial, inputs=repeat._varied(trial)[1])
         other = repeat._of_another_form(trial, varied)
-        if other is None or "expected" not in other.__dict__:
+        if other is None or "after" not in other.__dict__:
             continue
         met += 1
         asked = Trial(torch_backend, CATALOGUE[layer], other.case).expected

@@ -110,11 +110,16 @@ def _untrue(row: Row) -> set[str]:
         wrong.add("placed")
     if row.traits.aliases is not _aliases(row):
         wrong.add("aliases")
-    modes = asked = drew = False
+    modes = asked = drew = updating = updated = False
     for drawn in cases(row.name, "float32", 60):
         train = Trial(torch_backend, row, replace(drawn, call=replace(drawn.call, training=True)))
-        changed = _changes(train)
-        if row.traits.updates(train.case.call) is not changed:
+        try:
+            changed = _changes(train)
+        except Failure:  # valid in eval mode only
+            continue
+        updating |= row.traits.updates(train.case.call)
+        updated |= changed
+        if changed and not row.traits.updates(train.case.call):
             wrong.add("updates")
         again = _differ(train, train.repeated())
         random = row.traits.random(train.case.call)
@@ -123,6 +128,8 @@ def _untrue(row: Row) -> set[str]:
             wrong.add("random")
         evaluated = replace(drawn, call=replace(drawn.call, training=False))
         modes |= not random and _differ(train, Trial(torch_backend, row, evaluated))
+    if updating is not updated:
+        wrong.add("updates")
     if asked is not drew:  # of some calls that draw none shows it: p may be 1
         wrong.add("random")
     if modes and not row.traits.modes:
@@ -166,7 +173,7 @@ def test_every_row_has_all_that_reports_and_benchmarks_ask_for() -> None:
         assert row.formula, f"{name}: formula"
         assert row.workloads, f"{name}: workloads"
         assert row.flops is not None, f"{name}: flops"
-        assert 0 < row.examples <= 1, f"{name}: examples"
+        assert 0 < row.examples <= 2, f"{name}: examples"
 
 
 def _exported() -> set[str]:

@@ -131,7 +131,9 @@ def sdpa_many_columns_in_tf32(query, key, value, attn_mask=None, **rest):
 @plant("sdpa-infinite-values-cut", SDPA, "special")
 def sdpa_infinite_values_cut(query, key, value, attn_mask=None, **rest):
     """NaN among the values counts as 0."""
-    return _sdpa(query, key, torch.where(value.isnan(), 0 * value.nan_to_num(), value), attn_mask, **rest)
+    return _sdpa(
+        query, key, torch.where(value.isnan(), 0 * value.nan_to_num(), value), attn_mask, **rest
+    )
 
 
 @plant("sdpa-query-scaled-in-place", SDPA, "repeat")

@@ -31,6 +31,8 @@ COMMON = {
     "device": "where a call runs",
     "dtype": "of a call",
     "training": "the mode of a call",
+    "value": "a kind of finding",
+    "query": "a part of an address",
 }
 # (file, literal): why it stands there.
 ALLOWED = {
