@@ -241,7 +241,7 @@ def normalised(x: Rounded, axes: tuple[int, ...], eps: float) -> Normalised:
         weight = mean(c * result.bare, axes, keepdims=True)
         found = inverse * (c - mean(c, axes, keepdims=True) - result.bare * weight)
         apart = _uncentred(numbers, c, axes, centre, inverse, weight)
-        return [found.with_error(found.error + np.where(found.error > 0, apart, 0.0))]
+        return [found.with_error(found.error + apart)]
 
     return Normalised(traced(result, [x], pull), centre, inverse)
 
@@ -258,14 +258,17 @@ def _uncentred(
 
     The sums of b have n terms of the size of c·x and c·μ, and b is multiplied by x − μ in the end;
     b·x, b·μ and their sums are numbers of the size of b·(|x| + |μ|), b = −r²·mean(c·x̂). That is
-    n·u·κ with κ = (|x| + |μ|)·r, as in the forward pass.
+    n·u·κ with κ = (|x| + |μ|)·r, as in the forward pass. Where c is its own mean r·c is rounded
+    before r·mean(c) is taken from it, and they are not 0.
     """
     count = math.prod(x.shape[axis] for axis in axes)
     with np.errstate(over="ignore", invalid="ignore"):
         r, size = inverse.reach, x.reach + centre.reach
         terms = (c.reach * size).sum(axis=axes, keepdims=True) / max(count, 1)
         slope = (count + 3) * r**3 * terms * (np.abs(x.value - centre.value) + centre.error)
-        apart = x.precision.unit * (slope + 3 * r**2 * weight.reach * size)
+        mean_of = c.reach.sum(axis=axes, keepdims=True) / max(count, 1)
+        ends = 2 * r * (c.reach + mean_of)
+        apart = x.precision.unit * (slope + 3 * r**2 * weight.reach * size + ends)
     return np.where(np.isnan(apart), np.inf, apart)
 
 

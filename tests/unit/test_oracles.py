@@ -26,6 +26,10 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     Args:
         case: of any layer.
     """
+    own = f"brute_force.{CATALOGUE[case.call.layer].family}"
+    if importlib.util.find_spec(own) is not None:
+        found: tuple[np.ndarray, ...] = importlib.import_module(own).reference(case)
+        return found
     call, inputs = case.call, case.inputs
     family = f"brute_force.{CATALOGUE[call.layer].family}"
     if importlib.util.find_spec(family) is not None:
