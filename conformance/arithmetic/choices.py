@@ -66,20 +66,26 @@ class Choices:
         return Rounded(value, error, self.precision)
 
 
-def agreed(x: Rounded | Choices) -> Rounded:
-    """The value that all alternatives have; where they differ nothing is known.
+def enclosed(x: Rounded | Choices) -> Rounded:
+    """A number with a bound that holds between any two right values.
+
+    Where the alternatives are no two finite numbers nothing is known.
 
     Args:
         x: one value for each element, or several.
     """
     if isinstance(x, Rounded):
         return x
-    first = x.alternatives[0]
-    error = first.error
-    for other in x.alternatives[1:]:
-        same = (first.value == other.value) | (np.isnan(first.value) & np.isnan(other.value))
-        error = np.where(same, np.maximum(error, other.error), np.inf)
-    return Rounded(first.value, error, first.precision)
+    first, *others = x.alternatives
+    low, high, error = first.value, first.value, first.error
+    missing = np.isnan(first.value)
+    for other in others:
+        low, high = np.minimum(low, other.value), np.maximum(high, other.value)
+        error = np.maximum(error, other.error)
+        missing = missing & np.isnan(other.value)
+    with np.errstate(invalid="ignore"):
+        apart = np.where((low == high) | missing, 0.0, high - low)
+    return Rounded(first.value, error + np.where(np.isnan(apart), np.inf, apart), first.precision)
 
 
 def joined(parts: Sequence[Rounded | Choices], axis: int) -> Rounded | Choices:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from conformance.arithmetic.choices import agreed
+from conformance.arithmetic.choices import enclosed
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks.values import compare, located
 from conformance.model.case import Case
@@ -60,7 +60,7 @@ def _held(trial: Trial) -> Evidence:
     ):
         evidence += compare(name, got, wanted)
         if trial.row.traits.copies:
-            evidence += Evidence(_signs_of_zero(name, got, agreed(wanted)))
+            evidence += Evidence(_signs_of_zero(name, got, enclosed(wanted)))
     return evidence
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
 from conformance.model.case import Unsupported
+from conformance.model.describe import typed
 from conformance.run.trial import Failure, Trial
 
 FOREIGN = "The backend is not torch-shaped: this shows what torch gives in its place."
@@ -104,8 +105,8 @@ def _inputs(trial: Trial) -> list[str]:
 
 def _calling(trial: Trial) -> list[str]:
     call, keywords = trial.case.call, dict(trial.case.keywords)
-    arguments = [repr(value) for value in call.arguments.get("*", ())]
-    arguments += [f"{k}={v!r}" for k, v in call.arguments.items() if k != "*"]
+    arguments = [typed(value) for value in call.arguments.get("*", ())]
+    arguments += [f"{k}={typed(v)}" for k, v in call.arguments.items() if k != "*"]
     names = list(trial.row.input_names[: len(trial.case.inputs)])
     imported, target = _target(trial)
     if trial.row.function:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.arithmetic.choices import Choices, agreed
+from conformance.arithmetic.choices import Choices, enclosed
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly, multilinear
 from conformance.model.case import Numerics
@@ -99,7 +99,7 @@ def measured(trial: Trial) -> tuple[Rounded, ...]:
 def bounded(arrays: Sequence[np.ndarray], like: Sequence[Rounded | Choices]) -> tuple[Rounded, ...]:
     """The backend's numbers with the bounds of others that they must be the same as.
 
-    Of several right values two calls may give different ones: there nothing is asked.
+    Of several right values two calls may give different ones: the bound is as wide as these.
 
     Args:
         arrays: the numbers.
@@ -107,7 +107,7 @@ def bounded(arrays: Sequence[np.ndarray], like: Sequence[Rounded | Choices]) -> 
     """
     return tuple(
         Rounded(array, wanted.error, wanted.precision)
-        for array, wanted in zip(arrays, map(agreed, like), strict=True)
+        for array, wanted in zip(arrays, map(enclosed, like), strict=True)
     )
 
 

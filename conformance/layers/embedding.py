@@ -13,7 +13,7 @@ from conformance.layers.propagation import looked_up
 from conformance.layers.row import Argument, Input, Output, Row, Traits, stateless
 from conformance.layers.sizes import resized
 from conformance.layers.state import Normal, Shape, StateTensor
-from conformance.layers.workload import Filling, Workload
+from conformance.layers.workload import Workload
 from conformance.model.case import Call, Case
 from conformance.oracles import embedding as oracle
 from conformance.strategies import embedding as cases
@@ -103,7 +103,6 @@ def rows() -> Iterator[Row]:
         traits=traits,
         kept_as=_padding,
         refit=_refit,
-        filling=Filling(contraction=False),
         flops=_moved,
     )
     yield module

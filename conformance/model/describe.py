@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case
+
+
+def typed(value: Any) -> str:
+    """An argument's value as a person would type it."""
+    odd = isinstance(value, float) and not math.isfinite(value)
+    return f"float({str(value)!r})" if odd else repr(value)
 
 
 def call_text(call: Call, inputs: tuple[str, ...] = ()) -> str:
@@ -21,9 +28,9 @@ def call_text(call: Call, inputs: tuple[str, ...] = ()) -> str:
     required = row.required if row else ()
     arguments = dict(call.arguments)
     parts = [*inputs]
-    parts += [repr(value) for value in arguments.pop("*", ())]
-    parts += [repr(arguments.pop(name)) for name in required if name in arguments]
-    parts += [f"{name}={value!r}" for name, value in arguments.items()]
+    parts += [typed(value) for value in arguments.pop("*", ())]
+    parts += [typed(arguments.pop(name)) for name in required if name in arguments]
+    parts += [f"{name}={typed(value)}" for name, value in arguments.items()]
     return f"{call.layer}({', '.join(parts)})"
 
 

@@ -36,15 +36,21 @@ def decode_array(data: Mapping[str, Any]) -> np.ndarray:
 
 
 def _plain(value: Any) -> Any:
-    """Argument values as JSON: tuples become {"tuple": […]}, so that a list stays a list."""
+    """Argument values as JSON: tuples become {"tuple": […]}, so that a list stays a list.
+
+    Likewise ∞ and NaN become {"number": "inf"}: a text stays a text.
+    """
     if isinstance(value, tuple):
         return {"tuple": [_plain(v) for v in value]}
     if isinstance(value, list):
         return [_plain(v) for v in value]
-    return _number(value) if isinstance(value, float) else value
+    odd = isinstance(value, float) and not math.isfinite(value)
+    return {"number": str(value)} if odd else value
 
 
 def _rich(value: Any) -> Any:
+    if isinstance(value, Mapping) and "number" in value:
+        return float(value["number"])
     if isinstance(value, Mapping):
         return tuple(_rich(v) for v in value["tuple"])
     if isinstance(value, list):
