@@ -23,6 +23,7 @@ class Workload:
         arguments: of the call; all of them, defaults as well where they are left out.
         inputs: shapes, in torch's order; a functional layer's weight and bias are among them.
         small: belongs to the set that takes seconds; the other set has every call.
+        below: name of an input of whole numbers → they are 0, 1, … below it.
     """
 
     layer: str
@@ -30,6 +31,7 @@ class Workload:
     arguments: Mapping[str, Any]
     inputs: tuple[Shape, ...]
     small: bool = False
+    below: Mapping[str, int] = field(default_factory=dict)
 
 
 def _rows(weight: Shape) -> int:

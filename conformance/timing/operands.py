@@ -86,11 +86,13 @@ class TimedArrays:
 
     def inputs(self, generator: np.random.Generator, *, sharp: bool = False) -> ArrayTuple:
         """Fresh inputs."""
-        shapes = self.workload.inputs
+        shapes, below = self.workload.inputs, self.workload.below
         made = self.row.filling.made
         return tuple(
             made[x.name](shapes, generator)
             if x.name in made
+            else generator.integers(0, below[x.name], shape)
+            if x.name in below
             else self._weight(shape, generator, bias=x.role == "bias")
             if x.role in ("weight", "bias")
             else np.ones(shape)
