@@ -270,7 +270,21 @@ class ModuleLayer:
     def forward_grad(self, *inputs: Any, **keywords: Any) -> Any:
         """The outputs as computed while gradients are recorded."""
         with torch.enable_grad():
-            return self._forward(*self._recording(inputs), **keywords)
+            leaves = self._recording(inputs)
+            given = self._writable(leaves)
+            result = self._forward(*given, **keywords)
+        for leaf, copy, x in zip(leaves, given, inputs, strict=True):
+            if copy is not leaf:
+                x.copy_(copy.detach())
+        return result
+
+    def _writable(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
+        """Copies of what a call in place writes into: torch refuses a leaf of the graph."""
+        row = self._row
+        if row is None or not row.traits.updates(self._call):
+            return tuple(leaves)
+        written = {k for k in row.places("data") if row.inputs[k].updated}
+        return tuple(x.clone() if k in written else x for k, x in enumerate(leaves))
 
     def _recording(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
         """Leaves of their own that record gradients where there are any; one object is one leaf."""
@@ -289,7 +303,7 @@ class ModuleLayer:
         """Gradients of Σ⟨output, cotangent⟩ with respect to the inputs and the parameters."""
         with torch.enable_grad():
             leaves = self._recording(inputs)
-            result = self._forward(*leaves, **keywords)
+            result = self._forward(*self._writable(leaves), **keywords)
             outputs = result if isinstance(result, tuple) else (result,)
             kept = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if c is not None]
             named = {} if self.module is None else dict(self.module.named_parameters())
