@@ -19,6 +19,7 @@ _FAMILIES = (
     "pooling",
     "embedding",
     "loss",
+    "dropout",
     "attention",
 )
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.elementary import constant
-from conformance.arithmetic.rounded import Rounded, traced
+from conformance.arithmetic.rounded import Rounded
 from conformance.arithmetic.wide import stored, widened
+from conformance.model.case import Updated
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -20,33 +21,33 @@ State = Mapping[str, Rounded]
 
 def dropout(
     state: State, input: Rounded, *, p: float = 0.5, inplace: bool = False, training: bool = False
-) -> Rounded | Choices:
-    """In train mode each element is zeroed, or multiplied by 1/(1 − p); in eval mode y = x."""
-    return functional_dropout({}, input, p=p, training=training)
+) -> Rounded | Choices | Updated:
+    """The function's; `training` is the module's mode."""
+    return functional_dropout({}, input, p=p, training=training, inplace=inplace)
 
 
 def functional_dropout(
     state: State, input: Rounded, *, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Rounded | Choices:
-    """The same, with the mode as an argument."""
-    if not training or p == 0:
-        return input
-    nothing = zeroed(input)
-    return nothing if p == 1 else Choices((kept(input, p), nothing))
+) -> Rounded | Choices | Updated:
+    """In training each element is 0, or is multiplied by 1/(1 − p); otherwise y = x."""
+    output = _trained(input, p) if training and p > 0 else input
+    return Updated(output, {"input": output}) if inplace else output
+
+
+def _trained(input: Rounded, p: float) -> Choices:
+    # A mask of zeros that is multiplied makes NaN of what is not finite.
+    zeros = np.zeros(input.shape)
+    masked = np.where(np.isfinite(input.value), 0.0, np.nan)
+    gone = Rounded(zeros, zeros, input.precision), Rounded(masked, zeros, input.precision)
+    return Choices(gone if p == 1 else (kept(input, p), *gone))
 
 
 def kept(input: Rounded, p: float) -> Rounded:
-    """What elements are that are not zeroed: x·1/(1 − p), or x/(1 − p)."""
-    x = widened(input)
-    left = constant(1.0, x) - constant(p, x)
-    return stored(x * (constant(1.0, x) / left), input.precision)
-
-
-def zeroed(input: Rounded) -> Rounded:
-    """0, which does not depend on the input."""
-    zeros = np.zeros(input.shape)
-    result = Rounded(zeros, zeros, input.precision)
-    return traced(result, [input], lambda cotangent: [None])
+    """x·1/(1 − p), the factor stored in the dtype as a mask holds it; x/(1 − p) rounds less."""
+    wide = widened(input)
+    one = constant(1.0, wide)
+    factor = stored(one / (one - constant(p, wide)), input.precision)
+    return input * factor
 
 
 def dropout_shape(input: Shape, *, p: float = 0.5, inplace: bool = False) -> tuple[Shape, ...]:

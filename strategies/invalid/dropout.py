@@ -1,0 +1,21 @@
+"""Ways to break a valid call of dropout."""
+
+from __future__ import annotations
+
+import math
+
+from conformance.strategies.invalid.breaks import Break, argument, negative
+from hypothesis import strategies as st
+
+_above = st.sampled_from((1.5, 2.0, 1.0000001, math.inf))
+_below = st.sampled_from((-0.5, -1e-9, -math.inf)) | negative
+_nan = st.just(math.nan)
+
+
+def dropout_breaks() -> tuple[Break, ...]:
+    """The breaks of the module and of the function."""
+    return (
+        Break("p above 1", "p", argument("p", _above)),
+        Break("p negative", "p", argument("p", _below)),
+        Break("p not a number", "p", argument("p", _nan)),
+    )
