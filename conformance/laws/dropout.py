@@ -15,6 +15,7 @@ from conformance.oracles.dropout import kept
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
 
+_EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02
 EXACT = "always equal: nothing is computed"
 
 
@@ -32,13 +33,18 @@ def _with(trial: Trial, *, training: bool, layer: str | None = None, **arguments
 
 
 def draws(trial: Trial, generator: Generator) -> Draws:
-    """Each element is dropped by itself with probability p, anew in each call.
+    """Each element is dropped by itself with probability p, anew in each call, as its gradient is.
 
-    The probe holds numbers of the case's own p and dtype, none of them 0, whatever its input.
+    The probe has the case's own p and dtype and numbers none of which is 0, whatever its input.
     """
     case = trial.case
     p = float(case.call.arguments.get("p", 0.5))
-    shape = (int(generator.integers(7, 12)), 16, int(generator.integers(15, 20)))
+    large = 4 if generator.integers(_EVERY) == 0 else 1
+    shape = (
+        8 * large + int(generator.integers(4)),
+        16 * large,
+        16 + int(generator.integers(-1, 4)),
+    )
     x = generator.integers(1, 4, shape) * generator.choice([-1.0, 1.0], shape)
     inplace = bool(case.call.arguments.get("inplace", False))
     source = trial.other(replace(case, inputs=(x,), layouts=()))
@@ -49,8 +55,11 @@ def draws(trial: Trial, generator: Generator) -> Draws:
         droppable = np.ones(shape, bool)
         got, again = first.answer[0], second.answer[0]
         yield Masked(what, "output", got, wanted, 0.0, droppable, 1 - p, again=again)
-    yield same(_with(source, training=True, p=0.0), _with(source, training=False))
-    yield same(_with(trial, training=True, p=1.0), _with(_of_zeros(trial), training=False))
+        ones = np.ones(shape)
+        (gradient,) = _with(source, training=True, inplace=inplace).pulled(ones)
+        if gradient is not None:
+            slope = kept(exactly(ones, trial.precision), p)
+            yield Masked(what, "gradient of input", gradient, slope, 0.0, droppable, 1 - p)
 
 
 def _of_zeros(trial: Trial) -> Trial:

@@ -82,6 +82,9 @@ class TrialLike(Protocol):
     def other(self, case: Case) -> TrialLike:
         """A trial of another case on the same backend."""
 
+    def pulled(self, *cotangents: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        """The backend's gradients of the inputs."""
+
     def repeated(self) -> TrialLike:
         """The same case on the same layer again."""
 

@@ -307,6 +307,22 @@ class Trial:
             return self
         return Trial(self.backend, self.row, self.case, self.numerics)
 
+    def pulled(self, *cotangents: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        """The backend's gradients of the inputs.
+
+        Args:
+            cotangents: one for each output.
+
+        Raises:
+            Unsupported: if it offers none.
+        """
+        vjp = getattr(self.layer, "vjp", None)
+        if vjp is None:
+            raise Unsupported("gradients not offered")
+        given = [self.step("put", self.layer.put, c.copy()) for c in cotangents]
+        found, _ = self.step("vjp", vjp, self.natives, given, **self.case.keywords)
+        return tuple(None if x is None else self.get(x) for x in found)
+
     def repeated(self) -> Trial:
         """The same case on the same layer again."""
         again = Trial(self.backend, self.row, self.case, self.numerics)
