@@ -1,4 +1,4 @@
-"""functional.scaled_dot_product_attention."""
+"""MultiheadAttention, functional.scaled_dot_product_attention."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from conformance.laws import attention as laws
+from conformance.layers import multihead_attention
 from conformance.layers.attention_propagation import attention
 from conformance.layers.row import Argument, Input, Output, Row
 from conformance.layers.state import Shape
@@ -85,4 +86,5 @@ def _attention() -> Row:
 
 def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
+    yield multihead_attention.row()
     yield _attention()

@@ -70,3 +70,62 @@ def _spread(x: np.ndarray, query: np.ndarray) -> np.ndarray:
 
 attention = Propagation(_of_attention)
 """Outputs are means of values, weighed by a softmax of scores."""
+
+
+def _of_multihead(trial: TrialLike) -> tuple[Rounded, ...]:
+    """A NaN of a query, key or value reaches every feature of the rows that attend to it.
+
+    All else that is not finite is undecided in the rows that it may reach, and so is what a mask
+    hides.
+    """
+    found = oracle(trial, trial.precision, _floats)
+    x = [y for y in trial.case.inputs[:3] if y is not None]
+    arguments = trial.row.written(trial.case)
+    first = bool(arguments.get("batch_first", False))
+
+    def batch_leads(y: np.ndarray) -> np.ndarray:
+        return y[np.newaxis] if y.ndim == 2 else y if first else y.swapaxes(0, 1)
+
+    query, key, value = map(batch_leads, x)
+    masked = any(y is not None for y in trial.case.inputs[3:])
+    rows = ~np.isfinite(query).all(-1)
+    lost = np.isnan(query).any(-1)
+    answers = []
+    for place, whole in enumerate(found):
+        plain = whole.alternatives[0] if isinstance(whole, Choices) else whole
+        others = (key, value) if place == 0 else (key,)
+        columns = np.any([~np.isfinite(y).all((-1, -2)) for y in others], 0)
+        gone = np.any([np.isnan(y).any((-1, -2)) for y in others], 0)
+        reached, certain = rows | columns[:, np.newaxis], lost | gone[:, np.newaxis]
+        if masked:
+            certain = np.zeros_like(certain)
+        shape = plain.shape
+        if place == 0:
+            spread = [
+                np.broadcast_to(_back(y, query, x[0], first), shape) for y in (reached, certain)
+            ]
+        else:
+            spread = [np.broadcast_to(_weighed(y, shape, x[0].ndim), shape) for y in (reached, certain)]
+        empty = isinstance(whole, Choices)
+        error = np.where(spread[0] | empty, np.inf, plain.error)
+        value_ = np.where(spread[1], np.nan, plain.value)
+        answers.append(Rounded(value_, np.where(spread[1], 0.0, error), trial.precision))
+    return tuple(answers)
+
+
+def _back(y: np.ndarray, query: np.ndarray, given: np.ndarray, first: bool) -> np.ndarray:
+    """(N, L) → (L, N, 1), as the output lies."""
+    if given.ndim == 2:
+        return y[0][:, np.newaxis]
+    return (y if first else y.swapaxes(0, 1))[..., np.newaxis]
+
+
+def _weighed(y: np.ndarray, shape: tuple[int, ...], rank: int) -> np.ndarray:
+    """(N, L) → (N, heads, L, 1), as the weights lie."""
+    if rank == 2:
+        return y[0][:, np.newaxis]
+    return y[:, :, np.newaxis] if len(shape) == 3 else y[:, np.newaxis, :, np.newaxis]
+
+
+multihead = Propagation(_of_multihead, parameters=False)
+"""Outputs and weights of an attention between projections."""
