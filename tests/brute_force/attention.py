@@ -66,4 +66,77 @@ def attention(
 
 def reference(case: Case) -> tuple[Any, ...]:
     """A case's outputs."""
+    if case.call.layer == "MultiheadAttention":
+        return multihead(case)
     return (attention(*case.inputs, **case.call.arguments),)
+
+
+def _linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """x Wᵀ + b of one vector."""
+    total = [0.0] * len(weight) if bias is None else [float(b) for b in bias]
+    for row in range(len(weight)):
+        for column in range(len(x)):
+            total[row] += weight[row, column] * x[column]
+    return np.array(total)
+
+
+def multihead(case: Case) -> tuple[np.ndarray, ...]:
+    """MultiheadAttention, query by query; a query that attends to nothing gets weights of 0."""
+    state, given = case.call.state, {**case.call.arguments, **case.keywords}
+    query, key, value, padding, mask = (*case.inputs, None, None)[:5]
+    embed, heads = given["embed_dim"], given["num_heads"]
+    width, first = embed // heads, given.get("batch_first", False)
+    batched = query.ndim == 3
+    if not batched:
+        query, key, value = (x[np.newaxis] for x in (query, key, value))
+        padding = None if padding is None else padding[np.newaxis]
+    elif not first:
+        query, key, value = (x.swapaxes(0, 1) for x in (query, key, value))
+    matrices = [state.get(f"{name}_proj_weight") for name in "qkv"]
+    if "in_proj_weight" in state:
+        matrices = [state["in_proj_weight"][k * embed : (k + 1) * embed] for k in range(3)]
+    biases: list[Any] = [None] * 3
+    if "in_proj_bias" in state:
+        biases = [state["in_proj_bias"][k * embed : (k + 1) * embed] for k in range(3)]
+    batch, rows, columns = *query.shape[:2], key.shape[1]
+    outputs = np.zeros((batch, rows, embed))
+    extra = bool(given.get("add_bias_kv")) + bool(given.get("add_zero_attn"))
+    weights = np.zeros((batch, heads, rows, columns + extra))
+    for n in range(batch):
+        q = [_linear(x, matrices[0], biases[0]) for x in query[n]]
+        k = [_linear(x, matrices[1], biases[1]) for x in key[n]]
+        v = [_linear(x, matrices[2], biases[2]) for x in value[n]]
+        if given.get("add_bias_kv"):
+            k.append(state["bias_k"][0, 0])
+            v.append(state["bias_v"][0, 0])
+        if given.get("add_zero_attn"):
+            k.append(np.zeros(embed))
+            v.append(np.zeros(embed))
+        for i in range(rows):
+            joined = np.zeros(embed)
+            for h in range(heads):
+                part = slice(h * width, (h + 1) * width)
+                scores = {}
+                for j in range(len(k)):
+                    added: list[Any] = []
+                    if j < columns and padding is not None:
+                        added.append(padding[n, j])
+                    if j < columns and mask is not None:
+                        added.append(mask[i, j] if mask.ndim == 2 else mask[n * heads + h, i, j])
+                    if any(a if a.dtype == bool else a == -math.inf for a in added):
+                        continue
+                    score = sum(a * b for a, b in zip(q[i][part], k[j][part])) / math.sqrt(width)
+                    scores[j] = score + sum(float(a) for a in added if a.dtype != bool)
+                largest = max(scores.values(), default=0.0)
+                total = sum(math.exp(s - largest) for s in scores.values())
+                for j, s in scores.items():
+                    weights[n, h, i, j] = math.exp(s - largest) / total
+                    joined[part] += weights[n, h, i, j] * v[j][part]
+            outputs[n, i] = _linear(joined, state["out_proj.weight"], state.get("out_proj.bias"))
+    if given.get("average_attn_weights", True):
+        weights = sum(weights[:, h] for h in range(heads)) / heads
+    if not batched:
+        outputs, weights = outputs[0], weights[0]
+    elif not first:
+        outputs = outputs.swapaxes(0, 1)
+    return (outputs, weights) if given.get("need_weights", True) else (outputs,)

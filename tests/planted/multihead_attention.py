@@ -1,0 +1,186 @@
+"""MultiheadAttention."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from planted.bug import as_if_contiguous, graft, plant, with_fewer_bits
+
+MHA = "MultiheadAttention"
+
+
+def _axis(module, query):
+    """Which axis counts positions."""
+    return 1 if query.dim() == 3 and module.batch_first else 0
+
+
+@plant("mha-padding-true-takes-part", MHA, "values")
+class MhaPaddingTrueTakesPart(nn.MultiheadAttention):
+    """True in key_padding_mask takes part, as in scaled_dot_product_attention (Keras has it so)."""
+
+    def forward(self, query, key, value, key_padding_mask=None, *rest, **named):
+        if key_padding_mask is not None and key_padding_mask.dtype == torch.bool:
+            key_padding_mask = ~key_padding_mask
+        return super().forward(query, key, value, key_padding_mask, *rest, **named)
+
+
+@plant("mha-first-mask-for-all-heads", MHA, "values")
+class MhaFirstMaskForAllHeads(nn.MultiheadAttention):
+    """Of a mask for each head that of the first head serves all."""
+
+    def forward(self, query, key, value, key_padding_mask=None, attn_mask=None, **named):
+        if attn_mask is not None and attn_mask.dim() == 3:
+            attn_mask = attn_mask[:: self.num_heads].repeat_interleave(self.num_heads, 0)
+        return super().forward(query, key, value, key_padding_mask, attn_mask=attn_mask, **named)
+
+
+@plant("mha-weights-summed", MHA, "values")
+class MhaWeightsSummed(nn.MultiheadAttention):
+    """Weights are added over the heads instead of averaged."""
+
+    def forward(self, query, key, value, *rest, average_attn_weights=True, **named):
+        output, weights = super().forward(
+            query, key, value, *rest, average_attn_weights=average_attn_weights, **named
+        )
+        if weights is None or not average_attn_weights:
+            return output, weights
+        return output, weights * self.num_heads
+
+
+@plant("mha-output-bias-forgotten", MHA, "values")
+class MhaOutputBiasForgotten(nn.MultiheadAttention):
+    """The output projection has no bias where weights are not asked for: a converter lost it."""
+
+    def forward(self, *inputs, need_weights=True, **named):
+        output, weights = super().forward(*inputs, need_weights=need_weights, **named)
+        if self.out_proj.bias is None or need_weights:
+            return output, weights
+        return output - self.out_proj.bias, weights
+
+
+@plant("mha-zero-key-left-out", MHA, "values")
+class MhaZeroKeyLeftOut(nn.MultiheadAttention):
+    """add_zero_attn does nothing where there is a bias for keys and values."""
+
+    def forward(self, *inputs, **named):
+        both = self.add_zero_attn and self.bias_k is not None
+        right = super().forward(*inputs, **named)
+        if not both:
+            return right
+        self.add_zero_attn = False
+        try:
+            wrong = super().forward(*inputs, **named)[0]
+        finally:
+            self.add_zero_attn = True
+        return wrong, right[1]
+
+
+@plant("mha-fast-path-in-tf32", MHA, "values")
+class MhaFastPathInTf32(nn.MultiheadAttention):
+    """float32: self-attention takes a kernel in TF32."""
+
+    def forward(self, query, key, value, *rest, **named):
+        if query is key and key is value and query.dtype == torch.float32:
+            query = key = value = with_fewer_bits(query, 13)
+        return super().forward(query, key, value, *rest, **named)
+
+
+@plant("mha-weights-of-each-head-returned", MHA, "shape")
+class MhaWeightsOfEachHeadReturned(nn.MultiheadAttention):
+    """Weights of a lone head are not averaged: they keep its axis."""
+
+    def forward(self, query, key, value, *rest, average_attn_weights=True, **named):
+        output, weights = super().forward(
+            query, key, value, *rest, average_attn_weights=average_attn_weights, **named
+        )
+        if weights is not None and average_attn_weights and self.num_heads == 1:
+            weights = weights.unsqueeze(-3)
+        return output, weights
+
+
+@plant("mha-weights-always-returned", MHA, "shape")
+class MhaWeightsAlwaysReturned(nn.MultiheadAttention):
+    """Weights come back whether they are asked for or not."""
+
+    def forward(self, *inputs, need_weights=True, **named):
+        return super().forward(*inputs, need_weights=True, **named)
+
+
+@plant("mha-self-attention-key-gradient-lost", MHA, "gradients")
+class MhaSelfAttentionKeyGradientLost(nn.MultiheadAttention):
+    """Of one tensor given three times the gradient as a key is lost."""
+
+    def forward(self, query, key, value, *rest, **named):
+        if query is key and key is value:
+            key = key.detach()
+        return super().forward(query, key, value, *rest, **named)
+
+
+@plant("mha-gradient-of-weights-lost", MHA, "gradients")
+class MhaGradientOfWeightsLost(nn.MultiheadAttention):
+    """Nothing flows back through the weights that are returned."""
+
+    def forward(self, *inputs, **named):
+        output, weights = super().forward(*inputs, **named)
+        return output, weights if weights is None else graft(weights, 0 * output.sum())
+
+
+@plant("mha-value-read-as-contiguous", MHA, "layout")
+class MhaValueReadAsContiguous(nn.MultiheadAttention):
+    """A value that is not contiguous is read as if it were."""
+
+    def forward(self, query, key, value, *rest, **named):
+        return super().forward(query, key, as_if_contiguous(value), *rest, **named)
+
+
+@plant("mha-many-queries-in-tf32", MHA, "laws")
+class MhaManyQueriesInTf32(nn.MultiheadAttention):
+    """float32: more than 17 queries take a kernel in TF32."""
+
+    def forward(self, query, key, value, *rest, **named):
+        if query.dtype == torch.float32 and query.shape[_axis(self, query)] > 17:
+            value = with_fewer_bits(value, 13)
+        return super().forward(query, key, value, *rest, **named)
+
+
+@plant("mha-nan-keys-count-as-zero", MHA, "special")
+class MhaNanKeysCountAsZero(nn.MultiheadAttention):
+    """NaN among the values counts as 0."""
+
+    def forward(self, query, key, value, *rest, **named):
+        clean = torch.where(value.isnan(), torch.zeros_like(value), value)
+        return super().forward(query, key, clean, *rest, **named)
+
+
+@plant("mha-separate-projections-saved", MHA, "state")
+class MhaSeparateProjectionsSaved(nn.MultiheadAttention):
+    """Projections are saved one by one, though all have the same number of features."""
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        packed = destination.pop(prefix + "in_proj_weight", None)
+        if packed is not None:
+            for name, part in zip("qkv", packed.chunk(3), strict=True):
+                destination[f"{prefix}{name}_proj_weight"] = part
+
+
+@plant("mha-mask-inverted-in-place", MHA, "repeat")
+class MhaMaskInvertedInPlace(nn.MultiheadAttention):
+    """The padding mask is inverted in place after the call."""
+
+    def forward(self, query, key, value, key_padding_mask=None, *rest, **named):
+        result = super().forward(query, key, value, key_padding_mask, *rest, **named)
+        if key_padding_mask is not None and key_padding_mask.dtype == torch.bool:
+            key_padding_mask.logical_not_()
+        return result
+
+
+@plant("mha-surplus-mask-columns-ignored", MHA, "errors")
+class MhaSurplusMaskColumnsIgnored(nn.MultiheadAttention):
+    """Columns of attn_mask beyond the keys are ignored."""
+
+    def forward(self, query, key, value, key_padding_mask=None, attn_mask=None, **named):
+        if attn_mask is not None and key.dim() > 1:
+            attn_mask = attn_mask[..., : key.shape[_axis(self, query)]]
+        return super().forward(query, key, value, key_padding_mask, attn_mask=attn_mask, **named)
