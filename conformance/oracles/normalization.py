@@ -256,20 +256,23 @@ def _uncentred(
 ) -> np.ndarray:
     """What r·c + b·x − (b·μ + r·mean(c)) rounds beside, b = r³·(μ·mean(c) − mean(c·x)).
 
-    The sums of b have n terms of the size of c·x and c·μ, and b is multiplied by x − μ in the end;
-    b·x, b·μ and their sums are numbers of the size of b·(|x| + |μ|), b = −r²·mean(c·x̂). That is
-    n·u·κ with κ = (|x| + |μ|)·r, as in the forward pass. Where c is its own mean r·c is rounded
-    before r·mean(c) is taken from it, and they are not 0.
+    The sums of b have n terms of the size of c·x and c·μ, and what b is off is multiplied by x − μ
+    in the end; b·x, b·μ and their sums are numbers of the size of b·(|x| + |μ|), b = −r²·mean(c·x̂)
+    and what it is off. That is n·u·κ with κ = (|x| + |μ|)·r, as in the forward pass. Where c is its
+    own mean r·c is rounded before r·mean(c) is taken from it, and they are not 0. Beyond the range
+    of the format nothing is known.
     """
-    count = math.prod(x.shape[axis] for axis in axes)
+    count, unit = math.prod(x.shape[axis] for axis in axes), x.precision.unit
     with np.errstate(over="ignore", invalid="ignore"):
         r, size = inverse.reach, x.reach + centre.reach
         terms = (c.reach * size).sum(axis=axes, keepdims=True) / max(count, 1)
-        slope = (count + 3) * r**3 * terms * (np.abs(x.value - centre.value) + centre.error)
+        off = (count + 3) * unit * r**3 * terms
+        product = (r**2 * weight.reach + off) * size
         mean_of = c.reach.sum(axis=axes, keepdims=True) / max(count, 1)
-        ends = 2 * r * (c.reach + mean_of)
-        apart = x.precision.unit * (slope + 3 * r**2 * weight.reach * size + ends)
-    return np.where(np.isnan(apart), np.inf, apart)
+        apart = off * (np.abs(x.value - centre.value) + centre.error)
+        apart = apart + unit * (3 * product + 2 * r * (c.reach + mean_of))
+        known = product <= x.precision.largest
+    return np.where(known, apart, np.inf)
 
 
 def _by_channel(x: Rounded, like: Rounded) -> Rounded:

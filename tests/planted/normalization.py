@@ -117,7 +117,7 @@ class LayerNormMeanNotDifferentiated(nn.LayerNorm):
         return graft(right, path if self.bias is None else path + self.bias)
 
 
-@plant("layernorm-long-rows-in-bfloat16", "LayerNorm", "laws")
+@plant("layernorm-many-rows-in-bfloat16", "LayerNorm", "laws")
 class LayerNormManyRowsInBfloat16(nn.LayerNorm):
     """float32: a batch of 16 rows and more is normalised in bfloat16."""
 
@@ -224,7 +224,7 @@ def functional_layer_norm_tail_of_rows(input, normalized_shape, weight=None, bia
     return y if bias is None else y + bias
 
 
-@plant("functional-layer-norm-scalar-weight-broadcast", "functional.layer_norm", "errors")
+@plant("functional-layer-norm-weight-broadcast", "functional.layer_norm", "errors")
 def functional_layer_norm_weight_broadcast(
     input, normalized_shape, weight=None, bias=None, eps=1e-5
 ):
@@ -235,8 +235,8 @@ def functional_layer_norm_weight_broadcast(
     return functional.layer_norm(input, normalized_shape, None, None, eps) * weight.flatten()[0]
 
 
-@plant("functional-layer-norm-sliced-input", "functional.layer_norm", "layout")
-def functional_layer_norm_sliced_input(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+@plant("functional-layer-norm-sliced-weight", "functional.layer_norm", "layout")
+def functional_layer_norm_sliced_weight(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     """A weight that is not contiguous is read as if it were."""
     weight = None if weight is None else as_if_contiguous(weight)
     return functional.layer_norm(input, normalized_shape, weight, bias, eps)
@@ -313,17 +313,19 @@ class BatchNorm2dEvalIgnoresEps(nn.BatchNorm2d):
             self.eps = eps
 
 
-@plant("batchnorm2d-gradient-of-channels-last", "BatchNorm2d", "gradients")
-class BatchNorm2dGradientWithoutMean(nn.BatchNorm2d):
-    """In train mode the gradient's mean is not taken away."""
+@plant("batchnorm2d-gradient-of-weight-over-samples", "BatchNorm2d", "gradients")
+class BatchNorm2dGradientOfWeightOverSamples(nn.BatchNorm2d):
+    """The weight's gradient is averaged over the samples instead of summed."""
 
     def forward(self, input):
-        right = super().forward(input)
-        if not self.training or not input.numel():
-            return right
-        x = alter_gradient(input, lambda g: g + 2.0**-9 * g.sum((0, 2, 3), keepdim=True))
-        y = functional.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
-        return graft(right, y + 2.0**-9 * x)
+        if self.weight is None or len(input) < 2:
+            return super().forward(input)
+        right, count = super().forward(input), len(input)
+        weight = alter_gradient(self.weight, lambda g: g / count)
+        batch = self.training or self.running_mean is None
+        given = (None, None) if batch else (self.running_mean, self.running_var)
+        path = functional.batch_norm(input, *given, weight, self.bias, batch, 0.0, self.eps)
+        return graft(right, path)
 
 
 @plant("batchnorm2d-eval-updates", "BatchNorm2d", "repeat")
@@ -338,8 +340,8 @@ class BatchNorm2dEvalUpdates(nn.BatchNorm2d):
         return output
 
 
-@plant("batchnorm2d-counts-in-float", "BatchNorm2d", "state")
-class BatchNorm2dWithoutCount(nn.BatchNorm2d):
+@plant("batchnorm2d-count-not-saved", "BatchNorm2d", "state")
+class BatchNorm2dCountNotSaved(nn.BatchNorm2d):
     """The number of batches is no part of the state."""
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
@@ -347,9 +349,9 @@ class BatchNorm2dWithoutCount(nn.BatchNorm2d):
         destination.pop(prefix + "num_batches_tracked", None)
 
 
-@plant("batchnorm2d-large-batch-by-halves", "BatchNorm2d", "laws")
-class BatchNorm2dLargeBatchByHalves(nn.BatchNorm2d):
-    """Channels beyond 16 share the statistics of those before them, block by block."""
+@plant("batchnorm2d-channels-beyond-a-block", "BatchNorm2d", "laws")
+class BatchNorm2dChannelsBeyondABlock(nn.BatchNorm2d):
+    """Channels beyond a block of 33 are normalised as the first one."""
 
     def forward(self, input):
         output = super().forward(input)
