@@ -118,7 +118,7 @@ def average(trial: Trial, generator: Generator) -> Claims:
 def copies(trial: Trial, generator: Generator) -> Claims:
     """Copies in place of one object; of equal tensors, one object."""
     op = Operands.of(trial)
-    if op is None or op.query is not op.key and op.key is not op.value:
+    if op is None or (op.query is not op.key and op.key is not op.value):
         return
     yield same(replace(op, key=op.key.copy(), value=op.value.copy()).run(), trial)
 
@@ -150,7 +150,9 @@ def batch_first(trial: Trial, generator: Generator) -> Claims:
     op = Operands.of(trial)
     if op is None or not op.batched:
         return
-    query, key, value = (np.ascontiguousarray(x.swapaxes(0, 1)) for x in (op.query, op.key, op.value))
+    query, key, value = (
+        np.ascontiguousarray(x.swapaxes(0, 1)) for x in (op.query, op.key, op.value)
+    )
     other = replace(op, query=query, key=key, value=value)
     moves = op.both(lambda y: y.swapaxes(0, 1), lambda y: y)
     yield same(other.run({"batch_first": op.batch == 1}), trial, got_moves=moves)
@@ -162,9 +164,7 @@ def batch(trial: Trial, generator: Generator) -> Claims:
     op = Operands.of(trial)
     if op is None or not op.batched or not op.query.size:
         return
-    chosen = generator.integers(
-        op.query.shape[op.batch], size=many(generator, least=5, most=33)
-    )
+    chosen = generator.integers(op.query.shape[op.batch], size=many(generator, least=5, most=33))
     heads, mask = trial.case.call.arguments["num_heads"], op.mask
     if mask is not None and mask.ndim == 3:
         mask = mask.reshape(-1, heads, *mask.shape[1:])[chosen].reshape(-1, *mask.shape[1:])
@@ -217,9 +217,7 @@ def padding(trial: Trial, generator: Generator) -> Claims:
     mask = op.mask
     if mask is not None:
         mask = np.concatenate([mask, np.zeros((*mask.shape[:-1], count), mask.dtype)], -1)
-    other = replace(
-        op, key=key, value=value, padding=np.concatenate([kind, hidden], -1), mask=mask
-    )
+    other = replace(op, key=key, value=value, padding=np.concatenate([kind, hidden], -1), mask=mask)
     yield same(other.run(), trial, got_moves=op.both(lambda y: y, lambda y: y[..., :length]))
 
 

@@ -105,7 +105,9 @@ def _of_multihead(trial: TrialLike) -> tuple[Rounded, ...]:
                 np.broadcast_to(_back(y, query, x[0], first), shape) for y in (reached, certain)
             ]
         else:
-            spread = [np.broadcast_to(_weighed(y, shape, x[0].ndim), shape) for y in (reached, certain)]
+            spread = [
+                np.broadcast_to(_weighed(y, shape, x[0].ndim), shape) for y in (reached, certain)
+            ]
         empty = isinstance(whole, Choices)
         error = np.where(spread[0] | empty, np.inf, plain.error)
         value_ = np.where(spread[1], np.nan, plain.value)

@@ -114,9 +114,10 @@ def masked_scores(
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         # Of a row beyond the range not even the gradient 0 of what is masked is certain.
         none = shut & np.isfinite(cotangent.error)
-        value, error = (np.where(x, 0.0, y) for x, y in zip(
-            (shut, none), (cotangent.value, cotangent.error), strict=True
-        ))
+        value, error = (
+            np.where(x, 0.0, y)
+            for x, y in zip((shut, none), (cotangent.value, cotangent.error), strict=True)
+        )
         return [Rounded(value, error, cotangent.precision)]
 
     return traced(masked, [added], pull), empty
