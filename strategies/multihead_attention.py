@@ -138,7 +138,7 @@ def _state(
         parts[0] = np.zeros_like(parts[0])  # all keys weigh alike
     names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
     packed = sizes == (embed,) * 3
-    state = {"in_proj_weight": np.concatenate(parts)} if packed else dict(zip(names, parts))
+    state = {"in_proj_weight": np.concatenate(parts)} if packed else dict(zip(names, parts, strict=True))
     if chosen["bias"]:
         state["in_proj_bias"] = filler.array(3 * embed)
         if filler.regime == "zero":
