@@ -30,7 +30,7 @@ leading_shapes = st.sampled_from(
     ((1,), (), (2,), (3,), (5,), (2, 3), (2, 1, 3), (0,), (2, 0), (17,), (67,))
 )
 few = st.sampled_from(((1,), (), (2,), (3,)))
-batches = st.sampled_from((1, 2, 3, 4, 5, 0))
+batches = st.sampled_from((1, 2, 3, 4, 5, 1, 2, 3, 2, 0))
 channels = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33))
 lengths = st.sampled_from((1, 2, 3, 4, 5, 7, 9))
 long_lengths = st.sampled_from((1, 16, 17, 31, 65))

@@ -212,7 +212,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
 def channels(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 channels, each one of the case's, in any order."""
     op = Norm.of(trial)
-    if op.x.size > _LARGE:
+    if not op.x.size or op.x.size > _LARGE:
         return
     chosen = generator.integers(op.x.shape[1], size=many(generator))
     tensors = (op.weight, op.bias, op.centre, op.spread)

@@ -12,7 +12,7 @@ import numpy as np
 
 from conformance.laws import normalization as laws
 from conformance.layers.normalization_propagation import by_channel, by_row
-from conformance.layers.row import REQUIRED, Argument, Input, Output, Row, Traits
+from conformance.layers.row import Argument, Input, Output, Row, Traits, stateless
 from conformance.layers.sizes import resized, sizes_of
 from conformance.layers.state import Constant, Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
@@ -175,11 +175,11 @@ def _workloads(name: str) -> Iterator[Workload]:
         elif name == "BatchNorm2d":
             yield Workload(name, title, {"num_features": shape[1]}, (shape,), k == 0)
         elif "ayer" in name:
-            inputs = (shape, shape[-1:], shape[-1:])
-            yield Workload(name, title, {"normalized_shape": shape[-1:]}, inputs, k == 0)
+            rows = (shape, shape[-1:], shape[-1:])
+            yield Workload(name, title, {"normalized_shape": shape[-1:]}, rows, k == 0)
         else:
-            inputs = (shape, *(shape[1:2],) * 4)
-            yield Workload(name, title, {"training": True}, inputs, k == 0)
+            images = (shape, *(shape[1:2],) * 4)
+            yield Workload(name, title, {"training": True}, images, k == 0)
 
 
 _FILLING = Filling(contraction=False, wide_adjoints=True)
@@ -220,7 +220,7 @@ def _functional_layer_norm() -> Row:
     return replace(
         _layer_norm(),
         name=name,
-        arguments=(Argument("normalized_shape", REQUIRED, plain=(1,)), _EPS),
+        arguments=(Argument("normalized_shape", plain=(1,)), _EPS),
         inputs=(
             Input("input", batch_axis=_leading),
             Input("weight", "weight", optional=True, by_name=True),
@@ -230,7 +230,7 @@ def _functional_layer_norm() -> Row:
         values=oracle.functional_layer_norm,
         shapes=oracle.functional_layer_norm_shape,
         invalid=invalid_cases(valid, invalid.layer_norm_breaks(name)),
-        state=Row.__dataclass_fields__["state"].default,
+        state=stateless,
         refit=_shape_refit,
         workloads=tuple(_workloads(name)),
     )

@@ -84,14 +84,17 @@ def batch_norm_2d(
     """
     weight = state["weight"] if affine else None
     shift = state["bias"] if affine and bias else None
-    tracked = (state["running_mean"], state["running_var"]) if track_running_stats else (None, None)
+    centre = state["running_mean"] if track_running_stats else None
+    spread = state["running_var"] if track_running_stats else None
     if not (training and track_running_stats):
         batch = not track_running_stats
-        return functional_batch_norm({}, input, *tracked, weight, shift, training=batch, eps=eps)
+        return functional_batch_norm(
+            {}, input, centre, spread, weight, shift, training=batch, eps=eps
+        )
     count = state["num_batches_tracked"].value + 1
     factor = 1.0 / float(count) if momentum is None else momentum
     result = functional_batch_norm(
-        {}, input, *tracked, weight, shift, training=True, momentum=factor, eps=eps
+        {}, input, centre, spread, weight, shift, training=True, momentum=factor, eps=eps
     )
     assert isinstance(result, Updated)
     number = Rounded(count, np.zeros(count.shape), input.precision)

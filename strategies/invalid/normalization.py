@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from conformance.strategies.invalid.breaks import (
@@ -62,7 +63,7 @@ def _of_another_shape(position: int) -> Break:
     return Break(f"{name} of another shape", name, apply, applies=_given(position))
 
 
-def _given(position: int):  # type: ignore[no-untyped-def]
+def _given(position: int) -> Callable[[Case], bool]:
     return lambda case: case.inputs[position] is not None
 
 

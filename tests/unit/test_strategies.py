@@ -224,8 +224,36 @@ def _linear_facts(case: Case) -> dict[str, Any]:
     return facts
 
 
+def _norm_facts(case: Case) -> dict[str, Any]:
+    """What a case draws from each part of the space of normalisations."""
+    call, given = case.call, case.call.arguments.get
+    functional = call.layer.startswith("functional.")
+    x, *tensors = case.inputs
+    facts: dict[str, Any] = {"empty": x.size == 0, "regime": case.labels["regime"]}
+    facts["eps"] = given("eps", 1e-5)
+    if functional:
+        facts["weight"], facts["bias"] = (w is not None for w in tensors[-2:])
+    else:
+        affine = given("affine", given("elementwise_affine", True))
+        facts |= {"affine": affine, "bias": given("bias", True)}
+    if "layer" in call.layer.lower():
+        sizes = given("normalized_shape")
+        facts["dimensions"] = 1 if isinstance(sizes, int) else len(sizes)
+        facts["leading"] = min(x.ndim - facts["dimensions"], 2)
+        return facts
+    facts["training"] = given("training", False) if functional else call.training
+    facts["momentum"] = given("momentum", 0.1)
+    if functional:
+        facts["ndim"] = x.ndim
+    else:
+        facts["tracked"] = given("track_running_stats", True)
+    return facts
+
+
 def _facts(case: Case) -> dict[str, Any]:
     layer = case.call.layer
+    if CATALOGUE[layer].family == "normalization":
+        return _norm_facts(case)
     if layer in CONVS:
         return _conv_facts(case)
     if layer in RECURRENT:
@@ -251,6 +279,8 @@ IMPOSSIBLE = {
     frozenset({("packed", "unsorted"), ("unbatched", True)}),
     frozenset({("packed", "unsorted"), ("one step", True)}),
     frozenset({("empty", True), ("leading", 0)}),
+    # In these the deviation is 1.5, and ε makes the variance 4.
+    *(frozenset({("regime", "pairs"), ("eps", eps)}) for eps in (1e-5, 0.1, 1e-12)),
     # Padding by reflection or round the edge needs an input at least as long as the padding.
     frozenset({("padding_mode", "reflect"), ("wholly in padding", True), ("size 1", True)}),
     frozenset({("size 1", True), ("kernel", "even"), ("padding", "False")}),
@@ -295,6 +325,12 @@ def test_every_value_and_pair_is_reached_at_the_standard_profile(layer: str) -> 
 def _least_values(layer: str) -> dict[str, set[Any]]:
     """The values that issue and documentation name, whatever the strategies may think."""
     both = {True, False}
+    if CATALOGUE[layer].family == "normalization":
+        usual = {"empty": both, "bias": both, "eps": {1e-5, 0.1, 1.75, 1e-12}}
+        if "layer" in layer.lower():
+            return {**usual, "dimensions": {1, 2, 3}, "leading": {0, 1, 2}}
+        own = {"ndim": {2, 3, 4, 5}} if "functional" in layer else {"tracked": both}
+        return {**usual, **own, "training": both, "momentum": {0.1, 0.5, 0.0, 1.0}}
     if layer in CONVS:
         found: dict[str, set[Any]] = {
             "stride": {"1", "several"},
