@@ -16,9 +16,13 @@ from conformance.model.case import Call, Case
 
 # plain: kernel_size only; full: a window for each dimension; square: one for all of them; thin:
 # the input is shorter than the window; overhang: the last window goes off-bounds, or would; long:
-# a long last dimension and a long kernel; wide: so many channels as kernels take at a time.
+# a long last dimension and a long kernel; wide: so many channels as kernels take at a time;
+# hopping: the input lies between two taps of the last dimension's window.
 profiles = st.sampled_from(
-    (*("plain", "full", "square", "overhang") * 3, *("thin", "thin", "wide", "wide", "long"))
+    (
+        *("plain", "full", "square", "overhang") * 4,
+        *("thin", "thin", "wide", "wide", "long", "long", "hopping"),
+    )
 )
 ONE_WINDOW = ("square", "wide")
 kernels = st.sampled_from((1, 2, 3, 4))
@@ -48,6 +52,7 @@ class Window:
         stride: likewise; None = the kernel's size.
         length: of the input.
         ceil: the last window may go off-bounds.
+        hops: no tap is in the input.
     """
 
     kernel: int = 1
@@ -56,6 +61,7 @@ class Window:
     dilation: int = 1
     length: int = 1
     ceil: bool = False
+    hops: bool = False
 
     @property
     def step(self) -> int:
@@ -65,9 +71,11 @@ class Window:
     def under(self, *, ceil: bool) -> Window:
         """With the mode of all dimensions, in an input that has room for an output."""
         reach = self.dilation * (self.kernel - 1) + 1
-        least = reach - 2 * self.padding - (self.step - 1 if ceil else 0)
+        least = max(reach - 2 * self.padding - (self.step - 1 if ceil else 0), 1)
         # An input as long as a step between taps has a tap in it: no window hops over.
-        return replace(self, ceil=ceil, length=max(self.length, least, self.dilation))
+        return replace(
+            self, ceil=ceil, length=max(self.length, least, 0 if self.hops else self.dilation)
+        )
 
 
 def _window(draw: Draw, profile: str, last: bool) -> Window:
@@ -76,6 +84,9 @@ def _window(draw: Draw, profile: str, last: bool) -> Window:
         kernel = draw(kernels)
         length = kernel * (1 + draw(extras)) + draw(st.integers(0, kernel - 1))
         return Window(kernel, length=length)
+    if profile == "hopping" and last:
+        dilation = draw(st.integers(2, 3))
+        return Window(2, draw(strides), 1, dilation, dilation - 1, hops=True)
     long = profile == "long" and last
     kernel = draw(thin_kernels if profile == "thin" else long_kernels if long else kernels)
     stride = draw(overhanging_strides if profile == "overhang" else strides)

@@ -171,6 +171,8 @@ def indices(trial: Trial, generator: Generator) -> Claims:
     inside = (flat >= 0) & (flat < plane)
     named = np.take_along_axis(x.reshape(*leading, plane), np.where(inside, flat, 0), -1)
     named = np.where(inside, named, np.nan).reshape(values.shape)
+    # Of a window that hops over the input no index is right.
+    named = np.where(values == -np.inf, values, named)
     yield _values(call, values, trial)
     yield _values(call, named, trial)
 

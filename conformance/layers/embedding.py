@@ -13,7 +13,7 @@ from conformance.layers.propagation import looked_up
 from conformance.layers.row import Argument, Input, Output, Row, Traits, stateless
 from conformance.layers.sizes import resized
 from conformance.layers.state import Normal, Shape, StateTensor
-from conformance.layers.workload import Workload
+from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case
 from conformance.oracles import embedding as oracle
 from conformance.strategies import embedding as cases
@@ -80,6 +80,24 @@ def _moved(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return math.prod(outputs[0])
 
 
+# Sizes of BERT-base (J. Devlin et al., 2019), its vocabulary cut to a tenth.
+_WORKLOADS = (("bert positions", (4, 64), (512, 768)), ("bert words", (8, 128), (3052, 768)))
+
+
+def _workloads(layer: str) -> Iterator[Workload]:
+    for k, (name, indices, weight) in enumerate(_WORKLOADS):
+        function = layer.startswith("functional.")
+        arguments = dict(zip(("num_embeddings", "embedding_dim"), weight, strict=True))
+        yield Workload(
+            layer,
+            name,
+            {} if function else arguments,
+            (indices, weight) if function else (indices,),
+            small=k == 0,
+            below={"input": weight[0]},
+        )
+
+
 def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
     index = Input("input", "index", batch_axis=_leading, differentiable=False, signed=False)
@@ -103,6 +121,8 @@ def rows() -> Iterator[Row]:
         traits=traits,
         kept_as=_padding,
         refit=_refit,
+        workloads=tuple(_workloads("Embedding")),
+        filling=Filling(contraction=False),
         flops=_moved,
     )
     yield module
@@ -118,4 +138,5 @@ def rows() -> Iterator[Row]:
         values=oracle.functional_embedding,
         shapes=oracle.functional_embedding_shape,
         state=stateless,
+        workloads=tuple(_workloads(name)),
     )

@@ -124,11 +124,7 @@ def _max_pool(
     planes = input.map(lambda x: x.reshape(*leading, math.prod(w.length for w in windows)))
     # (*, windows, taps); the padding is negative infinity.
     seen = take(planes, places, -1, inside=inside, fill=-np.inf)
-    largest = maximum(seen, -1)
-    # Of a window that hops over the input nothing is documented.
-    empty = np.broadcast_to(~inside.any(axis=-1), largest.shape)
-    largest = largest.with_error(np.where(empty, np.inf, largest.error))
-    values = largest.map(lambda x: x.reshape(shape))
+    values = maximum(seen, -1).map(lambda x: x.reshape(shape))
     return (values, _indices(seen, places, inside, shape)) if indices else (values,)
 
 
@@ -152,7 +148,7 @@ def _indices(
 ) -> Rounded | Choices:
     """The index of a largest element: of several any, since the documentation names none.
 
-    NaN is the largest where there is one.
+    NaN is the largest where there is one. Of a window that hops over the input nothing is known.
     """
     value, error = seen.value, seen.error
     if not value.size:
