@@ -50,6 +50,8 @@ def facts(case: Case) -> dict[str, Any]:
         if array is not None:
             found[f"{name}.ndim"] = array.ndim
             found[f"{name}.size"] = array.size
+    for name in row.constructor_tensors:
+        found[name] = "given" if name in case.call.state else "absent"
     if "broken" in case.labels:
         found["broken"] = case.labels["broken"]
     return found

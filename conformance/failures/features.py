@@ -26,8 +26,9 @@ def features(case: Case) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for name, value in found.items():
         plain |= _spread(name, value, name in row.per_dimension)
+    tensors = {*row.input_names, *row.constructor_tensors}
     for name in {**row.defaults, **found}:
-        if name not in row.required and name not in row.input_names and "." not in name:
+        if name not in row.required and name not in tensors and "." not in name:
             plain[f"{name} written out"] = name in call.arguments or name in case.keywords
     for name, array in zip(row.input_names, case.inputs, strict=False):
         if array is not None:

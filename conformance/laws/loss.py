@@ -62,7 +62,7 @@ class Loss:
     @property
     def classes(self) -> int:
         """How many there are."""
-        return self.x.shape[self.axis]
+        return int(self.x.shape[self.axis])
 
     @property
     def indices(self) -> bool:

@@ -44,6 +44,9 @@ def case_text(case: Case) -> str:
         if array is not None:
             kind = {"i": " int64", "b": " bool"}.get(array.dtype.kind, "")
             shown.append(f"{name} {array.shape}{kind}")
+    if row:
+        given = row.constructed(case.call.state)
+        shown += [f"{name} {array.shape}" for name, array in given.items()]
     shown += [f"{name}={value!r}" for name, value in case.keywords.items()]
     function = row is not None and row.function
     text = call_text(case.call, names[: len(case.inputs)] if function else ())

@@ -35,7 +35,7 @@ def _array(case: Case, place: int) -> np.ndarray:
 
 def _classes(case: Case) -> int:
     shape = _array(case, 0).shape
-    return shape[0 if len(shape) == 1 else 1]
+    return int(shape[0 if len(shape) == 1 else 1])
 
 
 def _of_indices(case: Case) -> bool:
