@@ -78,7 +78,7 @@ def multihead_attentions(draw: Draw, layer: str, dtype: str) -> Case:
 
     def sequence(length: int, size: int) -> np.ndarray:
         shape = (batch, length) if chosen["batch_first"] else (length, batch)
-        return filler.array(*((length,) if batch is None else shape), size)  # type: ignore[arg-type]
+        return filler.array(*((length,) if batch is None else shape), size)
 
     query = sequence(rows, embed)
     key = query if shared == "self" else sequence(columns, kdim)
@@ -138,7 +138,11 @@ def _state(
         parts[0] = np.zeros_like(parts[0])  # all keys weigh alike
     names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
     packed = sizes == (embed,) * 3
-    state = {"in_proj_weight": np.concatenate(parts)} if packed else dict(zip(names, parts, strict=True))
+    state = (
+        {"in_proj_weight": np.concatenate(parts)}
+        if packed
+        else dict(zip(names, parts, strict=False))
+    )
     if chosen["bias"]:
         state["in_proj_bias"] = filler.array(3 * embed)
         if filler.regime == "zero":

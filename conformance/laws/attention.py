@@ -48,7 +48,9 @@ class Operands:
     def of(cls, trial: Trial) -> Operands | None:
         """None where a row attends to nothing: two answers may be different ones of its several."""
         query, key, value, *rest = trial.case.inputs
-        assert query is not None and key is not None and value is not None
+        assert query is not None
+        assert key is not None
+        assert value is not None
         several = any(isinstance(x, Choices) for x in trial.expected)
         return None if several else cls(trial, query, key, value, rest[0] if rest else None)
 

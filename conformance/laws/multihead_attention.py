@@ -43,7 +43,9 @@ class Operands:
         if any(isinstance(x, Choices) for x in trial.expected):
             return None
         query, key, value, padding, mask = (*trial.case.inputs, None, None)[:5]
-        assert query is not None and key is not None and value is not None
+        assert query is not None
+        assert key is not None
+        assert value is not None
         return cls(trial, query, key, value, padding, mask)
 
     @property

@@ -42,7 +42,7 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
 
 
 # Sizes of GPT-2 and of BERT-base, a head of 64 numbers.
-_HEADS = (
+_HEADS: tuple[tuple[str, tuple[Shape, ...], dict[str, bool]], ...] = (
     ("bert 12 heads, 128", ((1, 12, 128, 64),) * 3, {}),
     ("gpt2 12 heads, 512, causal", ((1, 12, 512, 64),) * 3, {"is_causal": True}),
     ("decoding against 1024", ((1, 12, 1, 64), *((1, 12, 1024, 64),) * 2), {}),

@@ -26,7 +26,9 @@ def _of_attention(trial: TrialLike) -> tuple[Rounded, ...]:
     an infinite score may be met with its like: both are undecided.
     """
     query, key, value, *rest = trial.case.inputs
-    assert query is not None and key is not None and value is not None
+    assert query is not None
+    assert key is not None
+    assert value is not None
     mask = rest[0] if rest else None
     (whole,) = oracle(trial, trial.precision, _floats)
     plain = whole.alternatives[0] if isinstance(whole, Choices) else whole
@@ -84,7 +86,7 @@ def _of_multihead(trial: TrialLike) -> tuple[Rounded, ...]:
     first = bool(arguments.get("batch_first", False))
 
     def batch_leads(y: np.ndarray) -> np.ndarray:
-        return y[np.newaxis] if y.ndim == 2 else y if first else y.swapaxes(0, 1)
+        return np.asarray(y[np.newaxis] if y.ndim == 2 else y if first else y.swapaxes(0, 1))
 
     query, key, value = map(batch_leads, x)
     masked = any(y is not None for y in trial.case.inputs[3:])
@@ -118,15 +120,16 @@ def _of_multihead(trial: TrialLike) -> tuple[Rounded, ...]:
 def _back(y: np.ndarray, query: np.ndarray, given: np.ndarray, first: bool) -> np.ndarray:
     """(N, L) → (L, N, 1), as the output lies."""
     if given.ndim == 2:
-        return y[0][:, np.newaxis]
-    return (y if first else y.swapaxes(0, 1))[..., np.newaxis]
+        return np.asarray(y[0][:, np.newaxis])
+    return np.asarray((y if first else y.swapaxes(0, 1))[..., np.newaxis])
 
 
 def _weighed(y: np.ndarray, shape: tuple[int, ...], rank: int) -> np.ndarray:
     """(N, L) → (N, heads, L, 1), as the weights lie."""
     if rank == 2:
-        return y[0][:, np.newaxis]
-    return y[:, :, np.newaxis] if len(shape) == 3 else y[:, np.newaxis, :, np.newaxis]
+        return np.asarray(y[0][:, np.newaxis])
+    axes = (2,) if len(shape) == 3 else (1, 3)
+    return np.expand_dims(y, axes)
 
 
 multihead = Propagation(_of_multihead, parameters=False)

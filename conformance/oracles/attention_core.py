@@ -100,15 +100,17 @@ def masked_scores(
         allowed: which key takes part for which query; broadcasts against the scores.
     """
     open_ = np.broadcast_to(allowed, scores.shape)
-    empty = ~open_.any(axis=-1, keepdims=True)
+    empty = np.asarray(~open_.any(axis=-1, keepdims=True))
     if scores.shape[-1] == 0:
         empty = np.zeros_like(empty)  # a sum of nothing is 0, and nothing was masked
     added = scores if mask is None else scores + mask
     shut = ~open_ & ~empty
     if not shut.any():
         return added, empty
+    # −∞ is added, as documented, or put in place: of ∞ the former makes NaN.
+    certain = shut & np.isfinite(added.error)
     masked = Rounded(
-        np.where(shut, -np.inf, added.value), np.where(shut, 0.0, added.error), added.precision
+        np.where(shut, -np.inf, added.value), np.where(certain, 0.0, added.error), added.precision
     )
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:

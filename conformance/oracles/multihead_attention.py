@@ -91,7 +91,7 @@ def multihead_attention(
 
     def batch_back(x: np.ndarray) -> np.ndarray:
         if not batched:
-            return x[0]
+            return np.asarray(x[0])
         return x if batch_first else np.asarray(x.swapaxes(0, 1))
 
     (zero_output, zero_weights), (lost_output, lost_weights) = found

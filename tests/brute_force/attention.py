@@ -125,7 +125,9 @@ def multihead(case: Case) -> tuple[np.ndarray, ...]:
                         added.append(mask[i, j] if mask.ndim == 2 else mask[n * heads + h, i, j])
                     if any(a if a.dtype == bool else a == -math.inf for a in added):
                         continue
-                    score = sum(a * b for a, b in zip(q[i][part], k[j][part], strict=True)) / math.sqrt(width)
+                    score = sum(
+                        a * b for a, b in zip(q[i][part], k[j][part], strict=False)
+                    ) / math.sqrt(width)
                     scores[j] = score + sum(float(a) for a in added if a.dtype != bool)
                 largest = max(scores.values(), default=0.0)
                 total = sum(math.exp(s - largest) for s in scores.values())

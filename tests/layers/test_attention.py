@@ -1,0 +1,92 @@
+"""Attention: rows that attend to nothing, regimes that leave nothing to round, the causal hint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from support import cases
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import exactly
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.layers import CATALOGUE, DTYPES
+from conformance.oracles.attention import functional_scaled_dot_product_attention as sdpa
+from conformance.run.trial import Trial
+
+SDPA = "functional.scaled_dot_product_attention"
+
+
+def _attended(*arrays: np.ndarray | None, dtype: str = "float32", **arguments: Any) -> Any:
+    precision = Precision.of(dtype)
+    given = [None if x is None else exactly(x, precision) for x in arrays]
+    return sdpa({}, *given, **arguments)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_key_far_ahead_has_all_of_the_weight(dtype: str) -> None:
+    query, key = 64 * np.eye(3), 64 * np.eye(3)
+    value = np.arange(6.0).reshape(3, 2)
+    found = _attended(query, key, value, scale=0.25, dtype=dtype)
+    assert (found.value == value).all()
+    assert not found.doubtful
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_equal_scores_make_an_exact_mean_of_a_power_of_two(dtype: str) -> None:
+    value = np.arange(8.0).reshape(4, 2)
+    found = _attended(np.zeros((1, 3)), np.ones((4, 3)), value, dtype=dtype, scale=1.0)
+    assert (found.value == value.mean(0)).all()
+    assert not found.doubtful
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_only_key_that_takes_part_is_copied(dtype: str) -> None:
+    draw = np.random.default_rng(0)
+    query, key, value = (np.round(8 * draw.standard_normal((4, 3))) / 8 for _ in range(3))
+    found = _attended(query, key, value, np.eye(4, dtype=bool), dtype=dtype)
+    assert (found.value == value).all()
+    assert not found.doubtful
+
+
+@pytest.mark.parametrize("mask", [np.zeros((1, 2), bool), np.full((1, 2), -np.inf)])
+def test_a_row_that_attends_to_nothing_is_0_or_nan(mask: np.ndarray) -> None:
+    found = _attended(np.ones((1, 1)), np.ones((2, 1)), np.ones((2, 1)), mask)
+    assert isinstance(found, Choices)
+    zero, missing = found.alternatives
+    assert zero.value == 0
+    assert zero.error == 0
+    assert np.isnan(missing.value)
+    assert missing.error == 0
+
+
+def test_no_key_at_all_is_a_sum_of_nothing() -> None:
+    found = _attended(np.ones((2, 1)), np.ones((0, 1)), np.ones((0, 3)))
+    assert not isinstance(found, Choices)
+    assert not found.value.any()
+    assert not found.doubtful
+
+
+def test_a_wrong_hint_decides_nothing() -> None:
+    hinted = (c for c in cases("MultiheadAttention") if c.keywords.get("is_causal"))
+    case = next(c for c in hinted if c.inputs[4].shape[0] > 1 and c.inputs[0].size)
+    found = Trial(torch_backend, CATALOGUE["MultiheadAttention"], case).expected[0]
+    inputs = (*case.inputs[:4], case.inputs[4][::-1].copy())
+    other = replace(case, inputs=inputs)
+    wrong = Trial(torch_backend, CATALOGUE["MultiheadAttention"], other).expected[0]
+    assert isinstance(found, Choices) or found.decided.any()
+    alternatives = wrong.alternatives if isinstance(wrong, Choices) else (wrong,)
+    assert not any(x.decided.any() for x in alternatives)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_regimes_without_rounding_are_exact_in_a_good_share(dtype: str) -> None:
+    exact = 0
+    for case in cases(SDPA, dtype):
+        if case.labels["regime"] in ("zero", "saturated"):
+            found = Trial(torch_backend, CATALOGUE[SDPA], case).expected[0]
+            exact += not isinstance(found, Choices) and not found.doubtful
+    assert exact >= 10
