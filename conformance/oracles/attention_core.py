@@ -132,10 +132,11 @@ def weights(scores: Rounded) -> Rounded:
     step = (2 * p.precision.ulp("exp") + 1) * (p.precision.unit + OWN)
     more = further * step * p.reach if further else 0.0
     error = np.where(p.error > 0, p.error + more, p.error)
-    # The only key that takes part has all of the weight: e^(s − s)/e^(s − s).
-    open_ = (p.value != 0) | (p.error != 0)
-    alone = (open_.sum(axis=-1, keepdims=True) == 1) & open_ & np.isfinite(scores.error)
-    error = np.where(alone, 0.0, error)
+    # What is masked weighs 0, and the only key that is not has all: e^(s − s)/e^(s − s).
+    known = np.isfinite(scores.error).all(axis=-1, keepdims=True)
+    hidden = np.isneginf(scores.value) & (scores.error == 0) & known
+    alone = (np.count_nonzero(~hidden, axis=-1, keepdims=True) == 1) & ~hidden & known
+    error = np.where(hidden | alone, 0.0, error)
     return p.with_error(np.where(np.isnan(error), np.inf, error))
 
 
