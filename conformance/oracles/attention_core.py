@@ -66,6 +66,12 @@ def scaled_scores(query: Rounded, key: Rounded, scale: float | None) -> Rounded:
         return times.with_error(times.error + more + least)
 
     result = scaled(multilinear(_dot, query.bare, key.bare, terms=max(width, 1)))
+    # An operand that is scaled before may leave the range.
+    most = query.precision.largest / max(abs(factor), math.sqrt(abs(factor)), 1.0)
+    over = (query.reach > most).any(-1)[..., np.newaxis]
+    over = over | (key.reach > most).any(-1)[..., np.newaxis, :]
+    if over.any():
+        result = result.with_error(np.where(over, np.inf, result.error))
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         c, rows, columns = cotangent.bare, *result.shape[-2:]

@@ -256,7 +256,7 @@ def _attention_facts(case: Case) -> dict[str, Any]:
     mask = masks[-1]
     facts: dict[str, Any] = {
         "mask": "none" if mask is None else mask.dtype.kind,
-        "one key": key.shape[-2] == 1,
+        "several keys": key.shape[-2] > 1,
         "regime": case.labels["regime"],
     }
     argument = {**case.call.arguments, **case.keywords}.get
@@ -377,7 +377,7 @@ def _least_values(layer: str) -> dict[str, set[Any]]:
         more = ("average_attn_weights", "one object", "unbatched", "padded")
         return {"mask": {"none", "b", "f"}} | dict.fromkeys((*names, *more), both)
     if CATALOGUE[layer].family == "attention":
-        names = ("is_causal", "enable_gqa", "scale", "Ev = E", "one key")
+        names = ("is_causal", "enable_gqa", "scale", "Ev = E", "several keys")
         return {"mask": {"none", "b", "f"}, "leading": {0, 1, 2, 3}} | dict.fromkeys(names, both)
     if layer in CONVS:
         found: dict[str, set[Any]] = {
