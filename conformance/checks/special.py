@@ -27,6 +27,8 @@ _THEMES = (
     ("nan", "nan beside zeros", "infinite", "mixed"),
     ("largest", "all largest", "subnormal", "all subnormal", "half zero"),
 )
+# Of rows whose elements are compared: what each is replaced by, and how often.
+_CROWD = ((math.nan, 0.1), (-math.inf, 0.5), (math.inf, 0.1))
 _NO_WEIGHT = 12  # of so many cases of layers that multiply, one has no weight but zeros
 _PARAMETERS = 4  # of so many, one has NaN or an infinity among its weights or biases
 
@@ -93,7 +95,8 @@ def _derived(trial: Trial) -> list[Case]:
         weights = [name for name in state if trial.row.role(name) == "weight"]
         state |= {name: np.where(state[name] == 0, 1.0, state[name]) for name in weights}
     call = replace(case.call, state=state)
-    themes = [row[generator.integers(len(row))] for row in _THEMES]
+    crowd = ("crowd", "crowd") if propagation.crowds else ()
+    themes = [row[generator.integers(len(row))] for row in ((*_THEMES[0], *crowd), *_THEMES[1:])]
     case = replace(case, call=call)
     cases = [_put_in(trial, case, theme, places, generator) for theme in themes]
     # A product that is skipped because all weights are zero loses what 0 × ∞ and 0 × NaN are.
@@ -172,6 +175,11 @@ def _put_in(
         elif theme == "half zero":
             zeros = _numbers("zero", size, dtype, generator)
             flat = np.where(generator.integers(0, 2, size) == 1, zeros, flat)
+        elif theme == "crowd":
+            shares = [share for _, share in _CROWD]
+            which = generator.choice(len(_CROWD) + 1, size, p=[*shares, 1 - sum(shares)])
+            flat = np.where(which < len(_CROWD), np.array([*(x for x, _ in _CROWD), 0.0])[which],
+                            flat)  # fmt: skip
         elif k in some:
             most = trial.row.propagation.infinities if theme == "infinite" else 3
             for at in generator.integers(0, size, generator.integers(1, most, endpoint=True)):

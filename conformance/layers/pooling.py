@@ -52,7 +52,7 @@ def _copied(trial: TrialLike) -> tuple[Any, ...]:
     return trial.expected
 
 
-_SELECTION = Propagation(_copied, infinities=24, parameters=False)
+_SELECTION = Propagation(_copied, parameters=False, crowds=True)
 """Outputs are elements of the input: NaN is the largest, −∞ the smallest."""
 
 

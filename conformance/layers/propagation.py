@@ -35,6 +35,7 @@ class Propagation:
             made zero.
         zero_weights: a weight may be zero where the data hold an infinity.
         roles: of the inputs and state tensors that take all special numbers.
+        crowds: NaN and infinities may be most of the data: elements are compared, not added.
     """
 
     expected: Callable[[TrialLike], tuple[Rounded, ...]]
@@ -42,6 +43,7 @@ class Propagation:
     parameters: bool = True
     zero_weights: bool = True
     roles: tuple[str, ...] = ("data", "hidden")
+    crowds: bool = False
 
 
 def oracle(trial: TrialLike, precision: Precision, change: Substitute) -> tuple[Rounded, ...]:
