@@ -237,7 +237,9 @@ def functional_max_pool2d_nan_beside_infinity(input, kernel_size, *rest, **optio
     result = functional.max_pool2d(input, kernel_size, *rest, **options)
     if not input.isnan().any():
         return result
-    finite = functional.max_pool2d(input.nan_to_num(-torch.inf), kernel_size, *rest, **options)
+    finite = functional.max_pool2d(
+        input.nan_to_num(-torch.inf, torch.inf, -torch.inf), kernel_size, *rest, **options
+    )
     finite = finite[0] if isinstance(finite, tuple) else finite
     return _values(result, lambda y: torch.where(finite == torch.inf, finite, y))
 
