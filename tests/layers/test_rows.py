@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import SAMPLE
 from support import LAYERS, cases
 
 from conformance.backends.adapters.torch import backend as torch_backend
@@ -174,6 +175,11 @@ def test_every_row_has_all_that_reports_and_benchmarks_ask_for() -> None:
         assert row.workloads, f"{name}: workloads"
         assert row.flops is not None, f"{name}: flops"
         assert 0 < row.examples <= 2, f"{name}: examples"
+
+
+def test_the_sample_of_the_tests_has_layers_of_every_family() -> None:
+    assert set(CATALOGUE) >= SAMPLE
+    assert {CATALOGUE[name].family for name in SAMPLE} == {row.family for row in CATALOGUE.values()}
 
 
 def _exported() -> set[str]:

@@ -337,7 +337,7 @@ def _pairs(facts: dict[str, Any]) -> Iterator[frozenset[tuple[str, Any]]]:
 
 
 # Of the first families; the others have tests of their own.
-FAMILIES = ("convolution", "recurrent", "linear")
+FAMILIES = ("convolution", "recurrent", "linear", "normalization", "attention")
 
 
 @pytest.mark.parametrize("layer", [x for x in LAYERS if CATALOGUE[x].family in FAMILIES])
