@@ -84,7 +84,7 @@ def _named(layer: str, count: int) -> tuple[str, ...]:
 def _decoded(inputs: Any, layer: str) -> tuple[np.ndarray | None, ...]:
     """Inputs in torch's order; files of schema 1 and 2 hold them so, later ones by name."""
     if not isinstance(inputs, Mapping):
-        return tuple(None if x is None else decode_array(x) for x in inputs)
+        inputs = dict(zip(_named(layer, len(inputs)), inputs, strict=True))
     order = [*_names(layer), *(name for name in inputs if name not in _names(layer))]
     last = max((k for k, name in enumerate(order) if name in inputs), default=-1)
     found: dict[str, np.ndarray | None] = {}
@@ -93,7 +93,10 @@ def _decoded(inputs: Any, layer: str) -> tuple[np.ndarray | None, ...]:
         if x is None:
             found[name] = None
         else:
-            found[name] = found[x["same"]] if "same" in x else decode_array(x)
+            same = x.get("same")
+            if isinstance(same, int):
+                same = order[same]
+            found[name] = decode_array(x) if same is None else found[same]
     return tuple(found.values())
 
 
