@@ -218,6 +218,8 @@ def _updated(trial: Trial, tally: Tally) -> None:
         return
     now = state_of(trial, trial.layer)
     if now is not None:
+        names = Finding("names", "names in state()", "after calls")
+        tally.equal(names, sorted(now), sorted(trial.case.call.state))
         call = sibling(trial, trial.layer, state=now)
         tally.within("with the state of the call before", call)
         tally.changed("with the state of the call before", call)

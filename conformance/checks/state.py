@@ -298,6 +298,7 @@ def _modes(trial: Trial, tally: Tally) -> None:
     trial.step("train", new.layer.train, False)
     now = state_of(trial, new.layer) if differ else None
     if now is not None:
+        tally.equal(replace(NAMES, when=AFTER), sorted(now), sorted(trial.case.call.state))
         after = sibling(trial, new.layer, training=False, state=now)
         tally.within("in eval mode after train mode", after)
     elif not differ or not trial.case.call.training:
