@@ -132,7 +132,7 @@ class EmbeddingDrawnUniformly(_Embedding):
     """Initial values are uniform, as Keras draws them."""
 
     def reset_parameters(self):
-        nn.init.uniform_(self.weight, -1.75, 1.75)
+        nn.init.uniform_(self.weight, -0.05, 0.05)
         self._fill_padding_idx_with_zero()
 
 
