@@ -68,8 +68,9 @@ def scaled_scores(query: Rounded, key: Rounded, scale: float | None) -> Rounded:
     result = scaled(multilinear(_dot, query.bare, key.bare, terms=max(width, 1)))
     # An operand that is scaled before may leave the range.
     most = query.precision.largest / max(abs(factor), math.sqrt(abs(factor)), 1.0)
-    over = (query.reach > most).any(-1)[..., np.newaxis]
-    over = over | (key.reach > most).any(-1)[..., np.newaxis, :]
+    rows = np.asarray((query.reach > most).any(axis=-1, keepdims=True))
+    columns = np.asarray((key.reach > most).any(axis=-1, keepdims=True))
+    over = rows | columns.swapaxes(-1, -2)
     if over.any():
         result = result.with_error(np.where(over, np.inf, result.error))
 
