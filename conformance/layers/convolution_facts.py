@@ -115,9 +115,9 @@ TRANSPOSED: Mapping[str, Callable[[Any], Any]] = {**DERIVED, "windows": _reachin
 
 
 def kernel_of(case: Case) -> dict[str, Any]:
-    """Kernel size of a function, which its weight shows."""
+    """What a module is told and a function shows: kernel size, and padding with zeros."""
     weight = case.inputs[1] if len(case.inputs) > 1 else None
-    return {} if weight is None else {"kernel_size": weight.shape[2:]}
+    return {} if weight is None else {"kernel_size": weight.shape[2:], "padding_mode": "zeros"}
 
 
 def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:

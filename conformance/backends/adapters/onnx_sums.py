@@ -69,7 +69,10 @@ def conv(
     elif isinstance(padding, str):
         attributes = {"auto_pad": AUTOMATIC[padding]}
     else:
-        attributes = {"pads": sizes(padding, dims) * 2}
+        pads = sizes(padding, dims)
+        if len(pads) != dims:
+            raise ValueError(f"padding={padding!r}: expected {dims} numbers, or one")
+        attributes = {"pads": pads * 2}
     y = graph.add(
         "Conv", x, weight.name, _name(bias), strides=sizes(stride, dims),
         dilations=sizes(dilation, dims), group=groups, **attributes,

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from conformance.backends.adapters.onnx_graph import GraphBackend, Run, operator_of
+from conformance.backends.adapters.onnx_graph import FUNCTIONS, GraphBackend, Run, operator_of
 from conformance.backends.adapters.onnx_nodes import BFLOAT16, Graph, Value, numpy_dtype
 from conformance.model.case import Numerics, Unsupported
 
@@ -77,7 +77,7 @@ class OnnxRuntime(GraphBackend):
     @cache  # noqa: B019 - there is one backend of the class
     def offers(self, layer: str, dtype: str, device: str) -> bool:
         """Whether the layer's operator has a kernel for the dtype, by making a session of it."""
-        if dtype.startswith("complex"):
+        if dtype.startswith("complex") or layer not in FUNCTIONS:
             return False
         operator = operator_of(layer)
         graph = Graph(numpy_dtype(dtype))
