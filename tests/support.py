@@ -180,7 +180,10 @@ class SpoiledLayer:
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         outputs = self._layer(*inputs, **keywords)
         several = isinstance(outputs, tuple)
-        spoiled = tuple(self._spoil(y, inputs) for y in (outputs if several else (outputs,)))
+        spoiled = tuple(
+            None if y is None else self._spoil(y, inputs)
+            for y in (outputs if several else (outputs,))
+        )
         return spoiled if several else spoiled[0]
 
 

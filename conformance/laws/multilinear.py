@@ -207,7 +207,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
         yield same(replace(op, layer=eager).run(), trial)
 
 
-@law("lazy_equals_eager", "the lazy_equals_eager layer is the one that is told its input's size")
+@law("lazy", "the lazy layer is the one that is told its input's size")
 def lazy_equals_eager(trial: Trial, generator: Generator) -> Claims:
     """A lazy_equals_eager layer as an eager one, or the other way round."""
     op = Operands.of(trial)

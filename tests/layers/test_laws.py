@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_a_bug_beyond_the_drawn_sizes_passes_values(bug: planted.Bug) -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
 def test_torch_passes(layer: str, dtype: str) -> None:
-    found = first_failure(torch_backend, layer, "laws", dtype, examples=8)
+    found = first_failure(torch_backend, layer, "laws", dtype, examples=24)
     assert found.passed, found
 
 
@@ -86,7 +87,8 @@ def test_every_law_is_reached_and_torch_obeys_it(
     for case in cases(layer):
         if any(entry.covers(case) for entry in known(layer, "laws", "float32")):
             continue
-        laws.check(_trial(torch_backend, case))
+        with suppress(Inapplicable):
+            laws.check(_trial(torch_backend, case))
         if reached == wanted:
             return
     assert reached == wanted

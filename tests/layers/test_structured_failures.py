@@ -24,6 +24,7 @@ KINDS_OF = {
     "layout": {"value"},
     "special": {"value"},
     "state": {"value", "random", "names", "shape", "attribute"},
+    "random": {"value", "random", "gradient"},
     "repeat": {"value", "bits", "attribute"},
     "errors": {"refusal"},
 }

@@ -26,6 +26,7 @@ def _large() -> tuple[np.ndarray, Rounded]:
     error[1, :100] = np.inf
     got[1, :100] = 7.0
     value[2, :100] = np.nan
+    error[2, :100] = np.inf
     return got, Rounded(value, error, Precision.of("float32", None))
 
 

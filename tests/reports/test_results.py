@@ -302,7 +302,7 @@ def test_a_known_failure_applies_only_on_its_cpu(
     failed: Verdict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = {"model name": "Some CPU", "flags": "fpu avx2 avx512bw avx512_bf16 amx_bf16"}
-    monkeypatch.setattr(cpu, "facts", lambda: said)
+    monkeypatch.setattr(cpu, "cpu_facts", lambda: said)
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     text = _known(failed, when='{ groups = ">1" }', cpu="{ avx512_bf16 = true, amx_bf16 = true }")
     assert cpu.name() == "Some CPU (avx2, avx512bw, avx512_bf16, amx_bf16)"

@@ -32,6 +32,7 @@ COMMON = {
     "dtype": "of a call",
     "training": "the mode of a call",
     "value": "a kind of finding",
+    "p": "the letter of a case that passes",
     "query": "a part of an address",
 }
 # (file, literal): why it stands there.

@@ -60,7 +60,7 @@ def _run(backend: Any, item: Item, known: tuple[Known, ...], examples: int = 200
 def known(monkeypatch: pytest.MonkeyPatch) -> tuple[Known, ...]:
     """torch's known failures as they apply on a CPU with all instructions, none of them stale."""
     flags = "fpu avx2 avx512bw avx512_bf16 avx512_fp16"
-    monkeypatch.setattr(cpu, "facts", lambda: {"flags": flags})
+    monkeypatch.setattr(cpu, "cpu_facts", lambda: {"flags": flags})
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     return tuple(replace(entry, case=None) for entry in shipped("torch"))
 
