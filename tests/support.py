@@ -15,7 +15,7 @@ import pytest
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.backends.registry import devices_of
-from conformance.checks import EVERY_CHECK
+from conformance.checks import EVERY_CHECK, laws
 from conformance.failures.excuses import Excuses
 from conformance.failures.known import shipped
 from conformance.layers import CATALOGUE
@@ -23,7 +23,7 @@ from conformance.model.case import Call, Case, Unsupported, Verdict
 from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
-from conformance.run.trial import Failure, Inapplicable
+from conformance.run.trial import Failure, Inapplicable, Trial
 
 LAYERS = tuple(CATALOGUE)
 
@@ -74,6 +74,28 @@ class Search:
     def said(self) -> str:
         """The failure's message; empty where there is none."""
         return "" if self.failure is None else str(self.failure)
+
+
+def law_findings(backend: Any, layer: str, name: str, examples: int = 200) -> tuple[int, list[str]]:
+    """In how many cases a law of a layer compares something and holds, and what it finds in others.
+
+    Args:
+        backend: whose answers the law is asked about.
+        layer: a name of the catalogue.
+        name: of the law.
+        examples: cases to draw, in float32.
+    """
+    row = CATALOGUE[layer]
+    place, law = next((k, x) for k, x in enumerate(row.laws) if x.name == name)
+    spoken, found = 0, []
+    for case in cases(layer, "float32", examples):
+        try:
+            spoken += laws.held(Trial(backend, row, case), law, place).comparisons > 0
+        except Inapplicable:
+            continue
+        except Failure as failure:
+            found.append(str(failure))
+    return spoken, found
 
 
 def first_failure(

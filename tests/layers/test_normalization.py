@@ -11,17 +11,17 @@ import brute_force.normalization as brute_force
 import numpy as np
 import pytest
 import torch
-from support import cases
+from support import cases, law_findings
 from torch import nn
 from torch.nn import functional
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.checks import laws, repeat, state, values
+from conformance.checks import repeat, state, values
 from conformance.failures.facts import Facts
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
-from conformance.run.trial import Failure, Inapplicable, Trial
+from conformance.run.trial import Failure, Trial
 
 BATCH = ("BatchNorm2d", "functional.batch_norm")
 LAYER = ("LayerNorm", "functional.layer_norm")
@@ -126,21 +126,6 @@ FAKES: list[tuple[str, str, Any]] = [
 ]
 
 
-def _held(backend: Any, layer: str, name: str) -> tuple[int, list[str]]:
-    """How many cases a law says anything of, and what it finds."""
-    found, spoken = [], 0
-    row = CATALOGUE[layer]
-    place, law = next((k, x) for k, x in enumerate(row.laws) if x.name == name)
-    for case in cases(layer, "float32", 60):
-        try:
-            spoken += laws.held(_trial(backend, case), law, place).comparisons > 0
-        except Inapplicable:
-            continue
-        except Failure as failure:
-            found.append(str(failure))
-    return spoken, found
-
-
 @pytest.mark.parametrize(("layer", "name", "fake"), FAKES, ids=lambda x: str(x)[:24])
 def test_every_law_is_seen_failing(layer: str, name: str, fake: Any) -> None:
     word = layer.rpartition(".")[2]
@@ -151,10 +136,10 @@ def test_every_law_is_seen_failing(layer: str, name: str, fake: Any) -> None:
         ),
     }
     setattr(spaces["functional" if "." in layer else "nn"], word, fake)
-    _, found = _held(ModuleBackend("fake", **spaces), layer, name)
+    _, found = law_findings(ModuleBackend("fake", **spaces), layer, name, 60)
     assert found
     assert all(f"law {name!r}" in message for message in found)
-    spoken, found = _held(torch_backend, layer, name)
+    spoken, found = law_findings(torch_backend, layer, name, 60)
     assert spoken >= 5
     assert not found
 
