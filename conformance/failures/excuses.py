@@ -42,12 +42,18 @@ class Excuses:
                 if entry.met_by(found):
                     self._count(entry).covered += 1
 
-    def deadly(self, case: Case) -> Known | None:
-        """The first entry that covers a case and says that it ends the process."""
+    def deadly(self, case: Case, status: str = "") -> Known | None:
+        """The first entry that covers a case and says that it ends the process.
+
+        Args:
+            case: the case.
+            status: how it ends, `"crashed"` or `"hung"`; empty for either.
+        """
         if not any(entry.deadly for entry in self.entries):
             return None
         found = self._of(case)
-        return next((e for e in self.entries if e.deadly and e.met_by(found)), None)
+        fits = (e for e in self.entries if e.deadly and status in ("", e.status))
+        return next((e for e in fits if e.met_by(found)), None)
 
     def explaining(
         self, case: Case, message: str, layouts: Mapping[str, str] | None = None

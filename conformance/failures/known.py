@@ -82,7 +82,8 @@ class Known:
         reason, link: why it fails, and where that is discussed.
         case: the pinned failing case.
         status: `"failed"`, or `"crashed"` or `"hung"` where the backend's process is lost: the
-            cases that such an entry covers run in a copy of the process.
+            cases that such an entry covers run in a copy of the process. A case that may end in
+            both ways needs an entry for each.
         script: a reproducer that needs the backend and NumPy only, nothing of this suite.
         said: a glob that the failure's message matches: `"*IndexError*"`.
         at_most: the largest share of the covered cases that fails; more than this fails the item.

@@ -184,7 +184,7 @@ class Engine:
         outcome = self.copies.deadly(item, case, entry)
         if outcome is None:
             excuses.leave_out(entry)
-        elif outcome.status in ("crashed", "hung") and outcome.status != entry.status:
+        elif outcome.status in ("crashed", "hung") and excuses.deadly(case, outcome.status) is None:
             return self.outcome(item, case, numerics)  # what ends the process is told by its parent
         return outcome
 

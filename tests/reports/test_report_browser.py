@@ -183,6 +183,7 @@ def test_keys(opened: Opener, report: str) -> None:
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "query"
     page.keyboard.type("j")
+    _until(page, "location.hash === '#q=j'")  # else its rows would replace those that have focus
     _ask(page, "")
     page.keyboard.press("Escape")
     seen = []

@@ -168,3 +168,13 @@ def test_another_exception_than_the_entry_says_fails(known: tuple[Known, ...], l
     said = "hx of another rank (argument hx)\n  got    raised {}: 7\n  wanted a refusal"
     assert excuses.explaining(case, said.format("IndexError")) is not None
     assert excuses.explaining(case, said.format("KeyError")) is None
+
+
+def test_a_case_is_known_to_end_only_in_the_ways_that_entries_list() -> None:
+    case = draw_cases("Linear", "float32", 1, 0)[0]
+    hung = Known("Linear", "values", "never returns", status="hung")
+    crashed = replace(hung, status="crashed", reason="divides by zero")
+    both = Excuses((hung, crashed))
+    assert both.deadly(case) is hung
+    assert both.deadly(case, "crashed") is crashed
+    assert Excuses((hung,)).deadly(case, "crashed") is None
