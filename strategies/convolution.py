@@ -26,7 +26,7 @@ from conformance.strategies.windows import (
 )
 from hypothesis import strategies as st
 
-from conformance.model.case import Call, Case
+from conformance.model.case import Call, Case, is_function
 
 # plain: kernel_size only; full: a window for each dimension; square: one for all of them; long: the
 # last dimension is long, the others plain; narrow: the last is strided and as short as it can be,
@@ -133,7 +133,7 @@ def _case(
     b = None if bias is None else filler.addend(bias)
     state: dict[str, np.ndarray] = {}
     inputs: tuple[np.ndarray | None, ...] = (x, w, b)
-    if not layer.startswith("functional."):
+    if not is_function(layer):
         state = {"weight": w} if b is None else {"weight": w, "bias": b}
         inputs = (x,)
     call = Call(layer, arguments, state, filler.dtype, "cpu")
@@ -180,7 +180,7 @@ def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
         dims: number of spatial dimensions.
         dtype: torch's name of the dtype.
     """
-    functional = layer.startswith("functional.")
+    functional = is_function(layer)
     profile = draw(profiles)
     zeros = profile in ZEROS_ONLY
     mode = "zeros" if functional or zeros else draw(padding_modes)
@@ -238,7 +238,7 @@ def transposed_convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Ca
         dims: number of spatial dimensions.
         dtype: torch's name of the dtype.
     """
-    functional = layer.startswith("functional.")
+    functional = is_function(layer)
     profile = draw(profiles)
     sized = draw(yes_no) if not (functional or profile == "plain") else False
     windows = (

@@ -9,7 +9,7 @@ from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Call, Case
+from conformance.model.case import Call, Case, is_function
 
 # Vector code reads 8, 16 or 64 elements at a time, and a tail.
 shapes = st.sampled_from(((1,), (), (2,), (3,), (67,), (129,), (0,), (257,))) | st.lists(
@@ -33,7 +33,7 @@ def dropouts(draw: Draw, layer: str, dtype: str) -> Case:
     training, inplace = draw(modes), draw(yes_no)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    function = layer.startswith("functional.")
+    function = is_function(layer)
     if function:
         training = not training  # the plainest is the default
         training = training if draw(yes_no) else True

@@ -11,7 +11,7 @@ from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Call, Case
+from conformance.model.case import Call, Case, is_function
 
 # plain: two sizes only; full: all arguments; often: few rows, of which each is looked up again and
 # again; wide: as many features as kernels take at a time, and one more or less.
@@ -73,7 +73,7 @@ def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
     }  # fmt: skip
     arguments = written.optional(options, defaults)
     labels = {"profile": profile, "regime": regime}
-    if layer.startswith("functional."):
+    if is_function(layer):
         call = Call(layer, arguments, {}, dtype, "cpu")
         return Case(call, (index, weight), labels=labels, seed=seed)
     required = {"num_embeddings": count, "embedding_dim": width}

@@ -11,7 +11,7 @@ from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Call, Case
+from conformance.model.case import Call, Case, is_function
 
 features = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 64))
 input_features = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 64, 0))
@@ -61,7 +61,7 @@ def linears(draw: Draw, layer: str, dtype: str) -> Case:
         layer: `"Linear"`, `"LazyLinear"` or `"functional.linear"`.
         dtype: torch's name of the dtype.
     """
-    functional = layer.startswith("functional.")
+    functional = is_function(layer)
     leading = draw(leading_shapes)
     in_features = draw(features if layer == "LazyLinear" else input_features)
     out_features = draw(features)
@@ -103,7 +103,7 @@ def bilinears(draw: Draw, layer: str, dtype: str) -> Case:
     w = filler.operand(out, in1, in2)
     b = filler.addend(out) if bias else None
     labels = {"profile": "plain", "regime": regime}
-    if layer.startswith("functional."):
+    if is_function(layer):
         return Case(Call(layer, {}, {}, dtype, "cpu"), (x1, x2, w, b), labels=labels, seed=seed)
     arguments = {"in1_features": in1, "in2_features": in2, "out_features": out}
     arguments |= written.optional({"bias": bias}, {"bias": True})

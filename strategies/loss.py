@@ -11,7 +11,7 @@ from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Call, Case
+from conformance.model.case import Call, Case, is_function
 from conformance.model.formats import round_to
 
 # Kernels read 8, 16 or 64 classes at a time.
@@ -136,7 +136,7 @@ def cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
     defaults = {"ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0}
     arguments: dict[str, Any] = written.optional(values, defaults)
     labels = {"profile": kind, "regime": regime}
-    if layer.startswith("functional."):
+    if is_function(layer):
         call = Call(layer, arguments, {}, dtype, "cpu")
         return Case(call, (x, target, weight), labels=labels, seed=seed)
     state = {} if weight is None else {"weight": weight}

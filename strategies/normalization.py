@@ -11,7 +11,7 @@ from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Call, Case
+from conformance.model.case import Call, Case, is_function
 from conformance.model.formats import round_to
 
 EPS = 1e-5
@@ -130,7 +130,7 @@ def layer_norms(draw: Draw, layer: str, dtype: str) -> Case:
         layer: `"LayerNorm"` or `"functional.layer_norm"`.
         dtype: torch's name of the dtype.
     """
-    functional = layer.startswith("functional.")
+    functional = is_function(layer)
     profile = draw(st.sampled_from(("plain", "plain", "plain", "block")))
     if profile == "block":
         leading, shape = draw(few), (draw(blocks),)

@@ -27,13 +27,13 @@ def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
     if declare is None:
         return None
     try:
-        said = declare(dtype)
+        declared = declare(dtype)
     except Exception as error:
         raise Failure(raised(f"numerics({dtype!r})", error, written(error))) from error
-    if said is not None and not isinstance(said, Numerics):
+    if declared is not None and not isinstance(declared, Numerics):
         expected = "a conformance.Numerics"
-        raise Failure(returned(f"numerics({dtype!r})", repr(said), expected))
-    return said
+        raise Failure(returned(f"numerics({dtype!r})", repr(declared), expected))
+    return declared
 
 
 def declared(backend: Backend, dtype: str) -> dict[str, str]:
@@ -44,14 +44,14 @@ def declared(backend: Backend, dtype: str) -> dict[str, str]:
         dtype: torch's name of the dtype.
     """
     try:
-        said = numerics_of(backend, dtype)
+        declared = numerics_of(backend, dtype)
     except Failure as failure:
         return {"error": str(failure)}
     usual = Numerics()
     return {
-        field.name: str(getattr(said, field.name))
+        field.name: str(getattr(declared, field.name))
         for field in dataclasses.fields(Numerics)
-        if said is not None and getattr(said, field.name) != getattr(usual, field.name)
+        if declared is not None and getattr(declared, field.name) != getattr(usual, field.name)
     }
 
 
@@ -80,14 +80,14 @@ def budget_of(backend: Backend) -> str | None:
     Raises:
         BackendError: if it is no budget.
     """
-    said = getattr(backend, "budget", None)
-    if said is None:
+    declared = getattr(backend, "budget", None)
+    if declared is None:
         return None
     try:
-        parse(str(said), 1, 1)
+        parse(str(declared), 1, 1)
     except ValueError as error:
-        raise BackendError(f"backend {backend.name!r}: budget={said!r}: {error}") from None
-    return str(said)
+        raise BackendError(f"backend {backend.name!r}: budget={declared!r}: {error}") from None
+    return str(declared)
 
 
 def timeout_of(backend: Backend) -> int:

@@ -16,7 +16,7 @@ import torch
 
 from conformance.backends import torch_sequences
 from conformance.backends.torch_layouts import laid_out
-from conformance.model.case import Call, Numerics, Unsupported
+from conformance.model.case import Call, Numerics, Unsupported, is_function
 
 _NO_KERNEL = re.compile(
     r"not implemented for '?\w*(Half|BFloat16|Complex\w+)'?"
@@ -115,7 +115,7 @@ class ModuleBackend:
 
     def build(self, call: Call) -> ModuleLayer:
         """Build the module or look up the function, load the state, set the mode."""
-        if call.layer.startswith("functional."):
+        if is_function(call.layer):
             function = getattr(self.functional, call.layer.removeprefix("functional."), None)
             if function is None:
                 raise Unsupported(f"layer {call.layer}")

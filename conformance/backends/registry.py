@@ -14,7 +14,7 @@ GROUP = "conformance.backends"
 
 
 class BackendError(Exception):
-    """A backend that cannot be found, loaded or used, said so that its author can mend it."""
+    """A backend that cannot be found, loaded or used; the message tells its author what to mend."""
 
 
 def available() -> dict[str, EntryPoint]:
@@ -104,13 +104,13 @@ def devices_of(backend: Backend) -> tuple[str, ...]:
     Raises:
         BackendError: if what it says is no non-empty list of strings.
     """
-    said = _guard(f"backend {backend.name!r}: devices() failed", backend.devices)
-    if isinstance(said, str) or not all(isinstance(d, str) for d in (said or [None])):
+    given = _guard(f"backend {backend.name!r}: devices() failed", backend.devices)
+    if isinstance(given, str) or not all(isinstance(d, str) for d in (given or [None])):
         raise BackendError(
             f"backend {backend.name!r}: expected devices() to return a list of names such as "
-            f"['cpu'], got {said!r}"
+            f"['cpu'], got {given!r}"
         )
-    return tuple(dict.fromkeys(said))
+    return tuple(dict.fromkeys(given))
 
 
 def info_of(backend: Backend) -> dict[str, str]:
@@ -119,10 +119,10 @@ def info_of(backend: Backend) -> dict[str, str]:
     Raises:
         BackendError: if info() fails or returns no mapping.
     """
-    said = _guard(f"backend {backend.name!r}: info() failed", backend.info)
+    given = _guard(f"backend {backend.name!r}: info() failed", backend.info)
     try:
-        return {str(key): str(value) for key, value in dict(said).items()}
+        return {str(key): str(value) for key, value in dict(given).items()}
     except (TypeError, ValueError):
         raise BackendError(
-            f"backend {backend.name!r}: expected info() to return a mapping, got {said!r}"
+            f"backend {backend.name!r}: expected info() to return a mapping, got {given!r}"
         ) from None

@@ -69,8 +69,8 @@ def held(trial: Trial, law: Law, place: int) -> Evidence:
             spoken = True
             evidence += agree(claim)
     except Failure as failure:
-        told = f"law {law.name!r}: {law.statement}"
-        raise Failure(failure.finding.within(told, law=law.name)) from failure
+        context = f"law {law.name!r}: {law.statement}"
+        raise Failure(failure.finding.within(context, law=law.name)) from failure
     if not spoken:
         raise Inapplicable
     return evidence

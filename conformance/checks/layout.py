@@ -177,8 +177,8 @@ def _named(row: Row, layouts: Layouts) -> dict[str, str]:
 
 def _format_layouts(layouts: Mapping[str, str]) -> str:
     """`with weight channels_last, all else contiguous`."""
-    said = [f"{name} {layout}" for name, layout in layouts.items()]
-    return f"with {', '.join(said)}, all else contiguous" if said else "with all contiguous"
+    parts = [f"{name} {layout}" for name, layout in layouts.items()]
+    return f"with {', '.join(parts)}, all else contiguous" if parts else "with all contiguous"
 
 
 def _run(trial: Trial, case: Case) -> Evidence:

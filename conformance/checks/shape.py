@@ -27,8 +27,8 @@ def check(trial: Trial) -> Evidence:
         compared += _same("dtype", name, trial.step("dtype", trial.layer.dtype, native), dtype)
         device = getattr(trial.layer, "device", None)
         if device is not None:
-            said = trial.step("device", device, native)
-            compared += _same("device", name, said, trial.case.call.device)
+            reported = trial.step("device", device, native)
+            compared += _same("device", name, reported, trial.case.call.device)
     return Evidence(compared)
 
 

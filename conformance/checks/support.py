@@ -237,24 +237,24 @@ def _claimed(
     reason: str, cases: Sequence[Case], supported: Sequence[Case]
 ) -> Iterator[tuple[str, Case]]:
     """Where the cases do not bear out what a reason says of their arguments."""
-    said = claims(reason)
-    if not said or not all(claim.about(case) for claim in said for case in cases):
+    stated = claims(reason)
+    if not stated or not all(claim.about(case) for claim in stated for case in cases):
         return
-    lacking = [case for case in cases if not all(claim.may_hold(case) for claim in said)]
+    lacking = [case for case in cases if not all(claim.may_hold(case) for claim in stated)]
     if lacking:
         first = case_text(lacking[0])
         false = f"{len(lacking)} of its {_cases(len(cases))}"
         yield f"{reason!r} is not true of {false}, first {first}", lacking[0]
         return
-    written = [claim.name for claim in said if all(_written(claim.name, case) for case in cases)]
+    written = [claim.name for claim in stated if all(_written(claim.name, case) for case in cases)]
     against = [
         case
         for case in supported
-        if all(claim.holds(case) for claim in said)
+        if all(claim.holds(case) for claim in stated)
         and all(_written(name, case) for name in written)
     ]
     if against:
-        text = " and ".join(str(claim) for claim in said)
+        text = " and ".join(str(claim) for claim in stated)
         yield f"declined although {_cases(len(against))} with {text} were supported", cases[0]
 
 

@@ -83,9 +83,9 @@ def changed(trial: Trial) -> Evidence:
 
 def _after(trial: Trial, name: str) -> np.ndarray:
     """A tensor that the call changed: of the layer's state, or an input that it wrote into."""
-    told = getattr(trial.layer, "updated", None) or {}
-    if name in told:
-        return trial.get(told[name])
+    updates = getattr(trial.layer, "updated", None) or {}
+    if name in updates:
+        return trial.get(updates[name])
     if name in trial.row.input_names:
         return trial.get(trial.natives[trial.row.input_names.index(name)])
     if not hasattr(trial.layer, "state"):

@@ -35,8 +35,8 @@ def cpu_features() -> frozenset[str]:
 
     None are known on other systems.
     """
-    said = cpu_facts()
-    found = set((said.get("flags") or said.get("Features") or "").split())
+    facts = cpu_facts()
+    found = set((facts.get("flags") or facts.get("Features") or "").split())
     limit, lower = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), set[str]()
     for feature, levels in _LEVELS.items():
         lower |= levels

@@ -37,7 +37,7 @@ class Explanation:
     Args:
         verdict: as the results hold it.
         call: the failing call in one line.
-        message: what the check said of it.
+        message: of the check.
         failure: the same, as data; None where nobody wrote it down.
         script: that stands on its own; None where there is none.
         lacking: what the script does not show; empty if it shows the failure.
@@ -82,8 +82,8 @@ def explain(run: Run, id: str, number: int = 1) -> Explanation:
         case = entry.pinned(verdict.dtype, verdict.device)
         if case is not None:
             call = case_text(case)
-            said, failure, made = _run(run, verdict, case, entry)
-            message, script = said or message, script or made
+            answered, failure, made = _run(run, verdict, case, entry)
+            message, script = answered or message, script or made
     lacking = "" if entry and entry.script else _lacking(script or "", verdict)
     return Explanation(verdict, call, message, script, lacking, reason, link, others, failure)
 
@@ -118,8 +118,8 @@ def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
     found = list(applying(known, _item(verdict), run.identity.backend).values())
     if verdict.status == "known":
         reasons = {excuse.reason for excuse in verdict.excuses if excuse.excused}
-        said = verdict.message or ""
-        return [e for e in found if (e.reason in reasons if reasons else e.reason in said)]
+        answered = verdict.message or ""
+        return [e for e in found if (e.reason in reasons if reasons else e.reason in answered)]
     if verdict.case is None:
         return []
     try:
@@ -157,12 +157,12 @@ def _run(
     try:
         try:
             answer = child.ask(request)
-            said = str(answer.get("message", ""))
+            answered = str(answer.get("message", ""))
             failure = msgspec.convert(answer.get("failure"), Finding | None, strict=False)
         except Died as died:
-            said = died.how
+            answered = died.how
         try:
-            asked = {**request, "script": said or entry.reason, "deadly": entry.deadly}
+            asked = {**request, "script": answered or entry.reason, "deadly": entry.deadly}
             script = child.ask(asked).get("script")
         except Died:
             script = None
@@ -170,4 +170,4 @@ def _run(
         return "", None, None
     finally:
         child.stop()
-    return said, failure, None if script is None else str(script)
+    return answered, failure, None if script is None else str(script)

@@ -43,7 +43,7 @@ def needs(
     Args:
         case: the minimal failing case, a valid call.
         tried: runs the check on a case: True if it fails in the same way, False if it passes,
-            None where that cannot be said.
+            None where that is unknown.
 
     Returns:
         What became of each change, and the changes that make the case pass.

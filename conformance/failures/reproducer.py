@@ -24,7 +24,7 @@ def reproducer(trial: Trial, check: str, message: str, *, deadly: bool = False) 
     Args:
         trial: the failing trial.
         check: the check that failed.
-        message: what it said.
+        message: of its failure.
         deadly: the case ends the process: the script only runs it.
     """
     call = trial.case.call

@@ -57,13 +57,13 @@ def _now(engine: EngineLike, item: Item, index: int, entry: Known) -> str:
     case = entry.pinned(item.dtype, item.device)
     if case is None or entry.by_chance or entry.base or (entry.deadly and not engine.expendable):
         return ""
-    said = []
+    results = []
     for check in _checks(item, entry, case):
         outcome = _tried(engine, replace(item, check=check), index, entry, case)
         if outcome.status not in _NOW:
             return ""
-        said.append(_NOW[outcome.status])
-    return said[0] if said else ""
+        results.append(_NOW[outcome.status])
+    return results[0] if results else ""
 
 
 def _checks(item: Item, entry: Known, case: Case) -> list[str]:

@@ -166,8 +166,8 @@ class IsolatedEngine:
             self.child.stop()
             if burdened and "MemoryError" in answer["raised"].splitlines()[-1]:
                 continue
-            said = f"the suite's own code failed:\n{answer['raised']}"
-            return verdicts.wrong(item, "crashed", Examples(), Finding("internal", says=said))
+            message = f"the suite's own code failed:\n{answer['raised']}"
+            return verdicts.wrong(item, "crashed", Examples(), Finding("internal", says=message))
 
     def _before_any_case(self, item: Item, died: Died) -> Verdict:
         """The verdict of an item whose process is lost while no case runs."""
@@ -189,8 +189,8 @@ class IsolatedEngine:
         first: Failure = Lost(died.status, died.how)
         if entry.phase == "shrinking":
             # That case only failed; what was lost is a plainer one, of which nothing is known.
-            said = f"it failed, and while it was shrunk {died.how}"
-            first = Failure(Finding("lost", died.status, says=said))
+            message = f"it failed, and while it was shrunk {died.how}"
+            first = Failure(Finding("lost", died.status, says=message))
         case, failure = self._minimised(item, self._stream(item)[entry.index], entry.index, first)
         case = replace(case, call=replace(case.call, device=item.device))
         text, base = case_text(case), self.bases.get(item.layer, "")

@@ -169,17 +169,17 @@ class Child:
             _kill(self._process)
         code = self._process.wait()
         entry = self._journal.read()
-        said = self._last_words()
+        last_words = self._last_words()
         self.stop()
-        return Died(status, (how or ended(code)) + said, entry)
+        return Died(status, (how or ended(code)) + last_words, entry)
 
     def _last_words(self) -> str:
         """The last lines that the process printed, and where it was."""
         self._errors.seek(self._mark)
         text = self._errors.read(1 << 20).decode("utf-8", "replace")
-        said, _, frames = text.partition("Current thread")
+        printed, _, frames = text.partition("Current thread")
         # What faulthandler wrote: other threads say nothing, the innermost frames most.
-        lines = [s for s in said.splitlines() if s.strip() and not s.startswith(_NOISE)]
+        lines = [s for s in printed.splitlines() if s.strip() and not s.startswith(_NOISE)]
         lines = lines[-8:] + frames.splitlines()[1:4]
         return "".join(f"\n  {line.strip()}" for line in lines)
 

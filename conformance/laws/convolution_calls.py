@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conformance.model.case import is_function
 from conformance.oracles.convolution import output_paddings, paddings, per_dimension
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Operands:
         call, given = trial.case.call, trial.case.inputs
         count = 2 if "ilinear" in call.layer else 1
         inputs = tuple(x for x in given[:count] if x is not None)
-        if call.layer.startswith("functional."):
+        if is_function(call.layer):
             weight, bias = given[count], given[count + 1] if len(given) > count + 1 else None
         else:
             weight, bias = call.state["weight"], call.state.get("bias")
@@ -68,7 +69,7 @@ class Operands:
     def run(self) -> Trial:
         """The call on the same backend."""
         case = self.trial.case
-        functional = self.layer.startswith("functional.")
+        functional = is_function(self.layer)
         arguments = dict(self.arguments) if functional else {**self._sizes(), **self.arguments}
         state: dict[str, np.ndarray] = {}
         inputs: tuple[np.ndarray | None, ...] = self.inputs

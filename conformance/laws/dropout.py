@@ -10,6 +10,7 @@ import numpy as np
 from conformance.arithmetic.rounded import exactly
 from conformance.laws.draws import Draws, Masked
 from conformance.laws.law import Claims, Generator, law, same
+from conformance.model.case import is_function
 from conformance.oracles.dropout import kept
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def _with(trial: Trial, *, training: bool, layer: str | None = None, **arguments
     name = layer or case.call.layer
     given = {k: v for k, v in case.call.arguments.items() if k not in ("training", "inplace")}
     given |= arguments
-    function = name.startswith("functional.")
+    function = is_function(name)
     if function:
         given["training"] = training
     call = replace(case.call, layer=name, arguments=given, training=training and not function)
@@ -71,7 +72,7 @@ def _of_zeros(trial: Trial) -> Trial:
 @law("form", "the module in eval mode and the function without training are one", EXACT)
 def form(trial: Trial, generator: Generator) -> Claims:
     """The other form."""
-    function = trial.case.call.layer.startswith("functional.")
+    function = is_function(trial.case.call.layer)
     other = "Dropout" if function else "functional.dropout"
     yield same(_with(trial, training=False, layer=other), _with(trial, training=False))
 

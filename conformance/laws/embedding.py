@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.laws.law import Claims, Generator, law, many, same
+from conformance.model.case import is_function
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
@@ -30,7 +31,7 @@ def _calling(
     """The case on other operands, or as another layer; None among the changes leaves out."""
     call = trial.case.call
     name = layer or call.layer
-    function = name.startswith("functional.")
+    function = is_function(name)
     arguments = {k: v for k, v in call.arguments.items() if k not in _SIZES}
     arguments = {k: v for k, v in {**arguments, **changes}.items() if v is not None}
     if not function:

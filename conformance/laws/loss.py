@@ -22,6 +22,7 @@ from conformance.laws.law import (
     same,
     times,
 )
+from conformance.model.case import is_function
 from conformance.model.formats import round_to
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Loss:
         name = layer or case.call.layer
         inputs: tuple[np.ndarray | None, ...] = (self.x, self.target)
         state = {} if self.weight is None else {"weight": self.weight}
-        if name.startswith("functional."):
+        if is_function(name):
             inputs, state = (*inputs, self.weight), {}
         call = replace(case.call, layer=name, arguments=self.arguments, state=state, layouts={})
         return self.trial.other(replace(case, call=call, inputs=inputs, layouts=()))

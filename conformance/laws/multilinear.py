@@ -25,6 +25,7 @@ from conformance.laws.law import (
     same,
     times,
 )
+from conformance.model.case import is_function
 from conformance.model.formats import round_to
 
 if TYPE_CHECKING:
@@ -237,4 +238,4 @@ def counterpart(op: Operands) -> str:
     name = _eager(op)
     before, after = ("Transpose", "") if op.transposed else ("Conv", "ConvTranspose")
     other = name.replace(before, after)
-    return _function_of(other) if op.layer.startswith("functional.") else other
+    return _function_of(other) if is_function(op.layer) else other

@@ -11,7 +11,7 @@ from conformance.layers.propagation import copied
 from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.state import Shape
 from conformance.layers.workload import Filling, Workload
-from conformance.model.case import Call, Case
+from conformance.model.case import Call, Case, is_function
 from conformance.oracles import dropout as oracle
 from conformance.strategies import dropout as cases
 from conformance.strategies.invalid import dropout as invalid
@@ -37,7 +37,7 @@ def _writes(call: Call) -> bool:
 
 def _drops(call: Call) -> bool:
     """Whether a module in train mode, or a function in training, has anything to draw."""
-    function = call.layer.startswith("functional.")
+    function = is_function(call.layer)
     training = call.arguments.get("training", True) if function else call.training
     return bool(training) and 0 < call.arguments.get("p", 0.5) < 1
 
@@ -49,7 +49,7 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
 def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
     for name in ("Dropout", "functional.dropout"):
-        function = name.startswith("functional.")
+        function = is_function(name)
         valid = partial(cases.dropouts, name)
         workload = Workload(name, "64 by 768", {}, ((64, 768),), small=True)
         yield Row(

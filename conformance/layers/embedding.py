@@ -14,7 +14,7 @@ from conformance.layers.row import Argument, Input, Output, Row, Traits, statele
 from conformance.layers.sizes import resized
 from conformance.layers.state import Normal, Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
-from conformance.model.case import Call, Case
+from conformance.model.case import Call, Case, is_function
 from conformance.oracles import embedding as oracle
 from conformance.strategies import embedding as cases
 from conformance.strategies.invalid import embedding as invalid
@@ -86,7 +86,7 @@ _WORKLOADS = (("bert positions", (4, 64), (512, 768)), ("bert words", (8, 128), 
 
 def _workloads(layer: str) -> Iterator[Workload]:
     for k, (name, indices, weight) in enumerate(_WORKLOADS):
-        function = layer.startswith("functional.")
+        function = is_function(layer)
         arguments = dict(zip(("num_embeddings", "embedding_dim"), weight, strict=True))
         yield Workload(
             layer,

@@ -17,7 +17,7 @@ from conformance.layers.row import Argument, Input, Output, Row, Traits, batched
 from conformance.layers.sizes import resized
 from conformance.layers.state import Shape, StateTensor, products, uniform, with_bias
 from conformance.layers.workload import Filling, Workload
-from conformance.model.case import Case
+from conformance.model.case import Case, is_function
 from conformance.oracles import linear as oracle
 from conformance.strategies import linear as cases
 from conformance.strategies.invalid import linear as invalid
@@ -148,7 +148,7 @@ def _identity() -> Row:
 
 def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any) -> Row:
     valid = partial(cases.linears, name)
-    function = name.startswith("functional.")
+    function = is_function(name)
     return Row(
         name,
         "linear",
@@ -172,7 +172,7 @@ def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any
 
 def _bilinear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any) -> Row:
     valid = partial(cases.bilinears, name)
-    function = name.startswith("functional.")
+    function = is_function(name)
     pair = tuple(Input(f"input{k + 1}", batch_axis=batched(2, k)) for k in range(2))
     return Row(
         name,

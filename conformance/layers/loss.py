@@ -16,7 +16,7 @@ from conformance.layers.propagation import Propagation
 from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.state import Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
-from conformance.model.case import Case
+from conformance.model.case import Case, is_function
 from conformance.model.protocols import TrialLike
 from conformance.oracles import loss as oracle
 from conformance.strategies import loss as cases
@@ -75,7 +75,7 @@ def _workloads(layer: str) -> tuple[Workload, ...]:
         Workload(layer, name, {}, (logits, target), small=k == 0)
         for k, (name, logits, target) in enumerate(_SIZES)
     ]
-    return tuple(found[:1] if layer.startswith("functional.") else found)
+    return tuple(found[:1] if is_function(layer) else found)
 
 
 def _weights(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
@@ -125,7 +125,7 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
 def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
     for name in ("CrossEntropyLoss", "functional.cross_entropy"):
-        function = name.startswith("functional.")
+        function = is_function(name)
         inputs = (
             Input("input", batch_axis=_batch),
             Input("target", "target", batch_axis=_batch, signed=False),

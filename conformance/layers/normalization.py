@@ -16,7 +16,7 @@ from conformance.layers.row import Argument, Input, Output, Row, Traits, statele
 from conformance.layers.sizes import resized, sizes_of
 from conformance.layers.state import Constant, Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
-from conformance.model.case import Call, Case
+from conformance.model.case import Call, Case, is_function
 from conformance.oracles import normalization as oracle
 from conformance.strategies import normalization as cases
 from conformance.strategies.invalid import normalization as invalid
@@ -34,7 +34,7 @@ _MOMENTUM = Argument("momentum", 0.1, other=0.5)
 def _batch_statistics(case: Case) -> bool:
     """Whether the batch's own mean and variance are taken, so that no row is by itself."""
     call, row = case.call, case.call.arguments
-    if call.layer.startswith("functional."):
+    if is_function(call.layer):
         return bool(row.get("training", False))
     return call.training or not row.get("track_running_stats", True)
 

@@ -12,6 +12,7 @@ import numpy as np
 from conformance.layers.propagation import Propagation, sums
 from conformance.layers.state import Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
+from conformance.model.case import is_function
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -251,7 +252,7 @@ class Row:
     @property
     def function(self) -> bool:
         """Whether it is a function, whose weights are inputs."""
-        return self.name.startswith("functional.")
+        return is_function(self.name)
 
     @property
     def lazy(self) -> bool:

@@ -69,6 +69,11 @@ class Updated:
     state: Mapping[str, Any]
 
 
+def is_function(layer: str) -> bool:
+    """Whether a layer's name is that of a function, whose weights are inputs."""
+    return layer.startswith("functional.")
+
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """One layer to build, as data.

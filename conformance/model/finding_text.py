@@ -8,7 +8,7 @@ from conformance.model.finding import Finding
 
 # Kinds whose name stands before the tensor's.
 _OF = ("shape", "dtype", "device", "sign")
-# Kinds of which all is said by somebody else.
+# Kinds whose text comes from elsewhere: the finding holds it whole.
 _TOLD = ("declared", "stale", "lost", "internal", "other")
 _WORDS: Mapping[str, str] = {
     "value": "wrong values",
@@ -53,8 +53,8 @@ def text(finding: Finding, call: str | None = None) -> str:
 
 def words(finding: Finding) -> str:
     """What kind of failure a finding is, without the numbers of its case."""
-    said = _WORDS.get(finding.kind, finding.kind).format(**vars(finding)).partition("\n")[0]
-    return f"{said}, {finding.during}" if finding.during else said
+    phrase = _WORDS.get(finding.kind, finding.kind).format(**vars(finding)).partition("\n")[0]
+    return f"{phrase}, {finding.during}" if finding.during else phrase
 
 
 def kind_words(finding: Finding) -> str:

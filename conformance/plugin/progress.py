@@ -33,7 +33,7 @@ class Progress:
     def __init__(self, session: SessionLike) -> None:
         self.session = session
         self.total = len(session.items)
-        self.started = self.told = time.monotonic()
+        self.started = self.reported = time.monotonic()
         self._quiet = False
         self._drawn = False
 
@@ -75,9 +75,9 @@ class Progress:
         """Say how far the run is, if it is time to."""
         now, reporter = time.monotonic(), self.terminal
         live = self.live
-        if reporter is None or now - self.told < (DRAWN if live else LOGGED):
+        if reporter is None or now - self.reported < (DRAWN if live else LOGGED):
             return
-        self.told = now
+        self.reported = now
         if live:
             width = max(reporter._tw.fullwidth - 1, 20)
             reporter.write(ERASE + self.line(now)[:width], flush=True)

@@ -185,7 +185,7 @@ class Engine:
         if outcome is None:
             excuses.leave_out(entry)
         elif outcome.status in ("crashed", "hung") and excuses.deadly(case, outcome.status) is None:
-            return self.outcome(item, case, numerics)  # what ends the process is told by its parent
+            return self.outcome(item, case, numerics)  # the parent reports how it ends
         return outcome
 
     def _concluded(
@@ -216,7 +216,7 @@ class Engine:
             )
             for entry, failed, covered in excuses.exceeded()
         ]
-        told = self._conclusion(item, stream, log)
+        conclusion = self._conclusion(item, stream, log)
         examples = log.examples(stopped=left() <= 0)
         facts: dict[str, object] = {
             **log.facts(),
@@ -225,11 +225,15 @@ class Engine:
             "thin": _thin(stream, log, examples),
         }
         if causes:
-            if told is not None:
-                causes = [causes[0].noting(told.message), *causes[1:]]
+            if conclusion is not None:
+                causes = [causes[0].noting(conclusion.message), *causes[1:]]
             return verdicts.failed(item, examples, facts, excuses.listed(), causes)
         verdict = verdicts.conclude(item, examples, facts, excuses.listed())
-        return verdict if told is None or verdict.status == "known" else self._with(verdict, told)
+        return (
+            verdict
+            if conclusion is None or verdict.status == "known"
+            else self._with(verdict, conclusion)
+        )
 
     def _conclusion(self, item: Item, stream: Stream, log: Log) -> Conclusion | None:
         """What a check concludes of the answers to all cases together."""

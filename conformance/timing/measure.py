@@ -66,16 +66,16 @@ class Bench:
         job.verify_sharp()
         if job.late():
             return _untimed(item, "answers come late, and the layer offers no sync()"), ()
-        reference, said = job.reference()
+        reference, remark = job.reference()
         times = job.time(reference, SECONDS[which])
         assert times.sample is not None
         arrays, answer = times.sample
         try:
             job.verify(self.backend, job.layer, arrays, answer)
         except Failure as failure:
-            said = "right before it was timed, wrong in a timed round:"
-            raise Failure(failure.finding.within(said)) from None
-        line = _line(item, times, cost(job.operands), self._peak(item), job.verifier.by, said)
+            remark = "right before it was timed, wrong in a timed round:"
+            raise Failure(failure.finding.within(remark)) from None
+        line = _line(item, times, cost(job.operands), self._peak(item), job.verifier.by, remark)
         return line, tuple(times.own)
 
     def _peak(self, item: Timed) -> Peak | None:
@@ -227,7 +227,7 @@ def _untimed(item: Timed, why: str, message: str = "") -> Benchmark:
 
 
 def _line(
-    item: Timed, times: Times, work: Cost, peak: Peak | None, by: str, said: str
+    item: Timed, times: Times, work: Cost, peak: Peak | None, by: str, remark: str
 ) -> Benchmark:
     seconds, iqr = quartiles(times.own)
     ratio = spread = reference = None
@@ -246,5 +246,5 @@ def _line(
         flops=flops, bytes=moved,
         peak_flops=peak.flops if peak else None,
         peak_bytes=peak.bytes if peak else None,
-        verified=by, message=said or None,
+        verified=by, message=remark or None,
     )  # fmt: skip

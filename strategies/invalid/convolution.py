@@ -17,7 +17,6 @@ from conformance.strategies.invalid.convolution_parts import (
     bad_size,
     broken_by,
     dimension,
-    functional,
     lazy,
     replaced,
     transposed,
@@ -27,7 +26,7 @@ from conformance.strategies.invalid.convolution_windows import window_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Case
+from conformance.model.case import Case, is_function
 
 unknown_modes = st.sampled_from(("constant", "symmetric", "ZEROS", ""))
 other_modes = st.sampled_from(("reflect", "replicate", "circular"))
@@ -141,7 +140,7 @@ def _of_every_layer(layer: str) -> list[Break]:
             broken_by("more input channels than in_channels", "input", _more_channels),
             broken_by("fewer input channels than in_channels", "input", _fewer_channels),
         ]
-    if not (functional(layer) and transposed(layer)):
+    if not (is_function(layer) and transposed(layer)):
         found.append(broken_by("groups do not divide out_channels", "groups", _indivisible_outputs))
     return found
 
@@ -176,7 +175,7 @@ def _of_transposed(layer: str) -> list[Break]:
         broken_by("padding leaves no output", "padding", _small_output),
         broken_by("padding a string", "padding", written("padding", known_paddings)),
     ]
-    if not functional(layer):
+    if not is_function(layer):
         found += [
             broken_by(
                 "padding_mode not zeros", "padding_mode", written("padding_mode", other_modes)
@@ -196,6 +195,6 @@ def breaks(layer: str) -> tuple[Break, ...]:
     return (
         *_of_every_layer(layer),
         *window_breaks(layer),
-        *(_of_functions() if functional(layer) else _of_modules(layer)),
+        *(_of_functions() if is_function(layer) else _of_modules(layer)),
         *(_of_transposed(layer) if transposed(layer) else ()),
     )

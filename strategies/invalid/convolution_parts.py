@@ -11,7 +11,7 @@ from conformance.strategies.invalid.breaks import DOCUMENTED, Break, resized
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Case
+from conformance.model.case import Case, is_function
 
 # What torch takes, with an integer for all dimensions.
 SIZES = ("stride", "padding", "dilation", "output_padding")
@@ -123,7 +123,7 @@ class Convolution:
             parts: changed parts.
         """
         new = replace(self, **parts)
-        call, function = self.case.call, functional(self.case.call.layer)
+        call, function = self.case.call, is_function(self.case.call.layer)
         written = dict(call.arguments)
         for name in ("in_channels", "out_channels", "kernel_size", "groups", *SIZES):
             fixed = function and name in ("in_channels", "out_channels", "kernel_size")
@@ -163,11 +163,6 @@ class Convolution:
             inputs=tuple(inputs),
             keywords=keywords,
         )
-
-
-def functional(layer: str) -> bool:
-    """Whether a layer is one, by its name."""
-    return layer.startswith("functional.")
 
 
 def lazy(layer: str) -> bool:

@@ -10,7 +10,6 @@ from conformance.strategies.invalid.convolution_parts import (
     bad_size,
     broken_by,
     dimension,
-    functional,
     replaced,
     somewhere,
     transposed,
@@ -19,7 +18,7 @@ from conformance.strategies.invalid.convolution_parts import (
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Case
+from conformance.model.case import Case, is_function
 
 unknown_paddings = st.sampled_from(("full", "SAME", "causal", ""))
 zero = st.just(0)
@@ -106,7 +105,7 @@ def _of_tuples(layer: str) -> list[Break]:
     """A number for each dimension is documented; torch lets one number stand for all."""
     sizes: tuple[str, ...] = ("stride", "dilation")
     sizes += ("output_padding",) if transposed(layer) else ()
-    sizes += () if functional(layer) else ("kernel_size",)
+    sizes += () if is_function(layer) else ("kernel_size",)
     both, padding = " or ".join(sizes), ("padding",)
     found = [
         broken_by("size of too many numbers", both, _too_long(sizes)),
@@ -126,13 +125,13 @@ def _of_tuples(layer: str) -> list[Break]:
 
 
 def _of_convolutions(layer: str) -> list[Break]:
-    kernel = "weight" if functional(layer) else "kernel_size"
+    kernel = "weight" if is_function(layer) else "kernel_size"
     found = [
         broken_by("kernel beyond the padded input", kernel, _large_kernel, _not_same),
         broken_by("'same' with a stride", "stride", _strided_same),
         broken_by("unknown padding string", "padding", written("padding", unknown_paddings)),
     ]
-    if not functional(layer):
+    if not is_function(layer):
         reflect, circular = _large_padding("reflect", 0), _large_padding("circular", 1)
         found += [
             broken_by("reflect padding too large", "padding", reflect, _not_same),
@@ -148,14 +147,14 @@ def window_breaks(layer: str) -> list[Break]:
     Args:
         layer: its name in the catalogue.
     """
-    kernel = "weight" if functional(layer) else "kernel_size"
+    kernel = "weight" if is_function(layer) else "kernel_size"
     found = [
         broken_by("stride not positive", "stride", bad_size("stride", not_positive), _not_same),
         broken_by("dilation not positive", "dilation", bad_size("dilation", not_positive)),
         broken_by("negative padding", "padding", _negative_padding, _not_same),
         broken_by("kernel_size zero", kernel, bad_size("kernel_size", zero), _not_same, CUSTOMARY),
     ]
-    if not functional(layer):
+    if not is_function(layer):
         kernels = bad_size("kernel_size", negative)
         found.append(broken_by("kernel_size negative", kernel, kernels, _not_same))
     return found + _of_tuples(layer) + ([] if transposed(layer) else _of_convolutions(layer))

@@ -9,7 +9,7 @@ from conformance.strategies.invalid.breaks import Break, argument, negative, wit
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Case
+from conformance.model.case import Case, is_function
 
 surplus = st.integers(0, 2)
 
@@ -79,7 +79,7 @@ def embedding_breaks(layer: str) -> tuple[Break, ...]:
         Break("padding_idx of no row", "padding_idx", _padding),
         Break("indices that are no whole numbers", "input", _numbers),
     )
-    if layer.startswith("functional."):
+    if is_function(layer):
         return (*found, Break("weight of another rank", "weight", _weight_rank))
     sizes = ("num_embeddings", "embedding_dim")
     return (*found, *map(_negative, sizes))

@@ -17,7 +17,7 @@ from conformance.strategies.invalid.breaks import (
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Case
+from conformance.model.case import Case, is_function
 
 _below = st.sampled_from((-1e-5, -1.0))
 _none_or_negative = st.sampled_from((0.0, -1e-5, -1.0))
@@ -75,7 +75,7 @@ def layer_norm_breaks(layer: str) -> tuple[Break, ...]:
         Break("normalized_shape empty", "normalized_shape", _no_sizes),
         Break("input of another dtype", "input", integer_input()),
     ]
-    if layer.startswith("functional."):
+    if is_function(layer):
         found += [_of_another_shape(1), _of_another_shape(2)]
     return tuple(found)
 
@@ -89,7 +89,7 @@ def _channels(draw: Draw, case: Case) -> Case:
 
 def _known_channels(case: Case) -> bool:
     """Whether there is anything that the number of channels could differ from."""
-    if case.call.layer.startswith("functional."):
+    if is_function(case.call.layer):
         return any(x is not None for x in case.inputs[1:])
     given = case.call.arguments.get
     return bool(given("affine", True) or given("track_running_stats", True))
@@ -97,7 +97,7 @@ def _known_channels(case: Case) -> bool:
 
 def _batch_statistics(case: Case) -> bool:
     given = case.call.arguments.get
-    if case.call.layer.startswith("functional."):
+    if is_function(case.call.layer):
         return bool(given("training", False))
     return case.call.training or not given("track_running_stats", True)
 
@@ -143,7 +143,7 @@ def batch_norm_breaks(layer: str) -> tuple[Break, ...]:
         Break("eps negative", "eps", argument("eps", _below), applies=_evaluates),
         Break("input of another dtype", "input", integer_input()),
     ]
-    if layer.startswith("functional."):
+    if is_function(layer):
         names = ("running_mean", "running_var", "weight", "bias")
         found += [_length(k, name) for k, name in enumerate(names, 1)]
         found.append(

@@ -21,7 +21,7 @@ from conformance.backends.adapters import onnx_recurrent, onnx_sums
 from conformance.backends.adapters.onnx_nodes import Graph, Value, numpy_dtype
 from conformance.backends.numpy_layouts import laid_out
 from conformance.layers import CATALOGUE
-from conformance.model.case import Call, Unsupported
+from conformance.model.case import Call, Unsupported, is_function
 
 Run = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
 
@@ -74,7 +74,7 @@ def model_of(
     ]
     arguments: dict[str, Any] = {}
     if call.layer != "Identity":
-        module = not call.layer.startswith("functional.")
+        module = not is_function(call.layer)
         known = inspect.signature(function).parameters
         for name, value in {**call.arguments, **keywords}.items():
             if "state" not in known and module and name in SHOWN:
@@ -115,7 +115,7 @@ def zeros(call: Call, inputs: Sequence[np.ndarray | None]) -> dict[str, np.ndarr
         Unsupported: if the arguments make none.
     """
     first = inputs[0]
-    if first is None or call.layer.startswith("functional."):
+    if first is None or is_function(call.layer):
         return {}
     arguments = call.arguments
     groups = arguments.get("groups", 1)

@@ -42,8 +42,8 @@ def session(model: onnx.ModelProto) -> Any:
     try:
         return ort.InferenceSession(model.SerializeToString(), options(), providers=PROVIDERS)
     except errors.NotImplemented as error:
-        said = str(error).rpartition(" : ")[2].partition(" with name")[0]
-        raise Unsupported(said) from error
+        reason = str(error).rpartition(" : ")[2].partition(" with name")[0]
+        raise Unsupported(reason) from error
 
 
 class OnnxRuntime(GraphBackend):

@@ -19,7 +19,7 @@ from conformance.backends.adapters.onnx_graph import Run
 from conformance.backends.adapters.onnx_nodes import numpy_dtype
 from conformance.backends.adapters.onnxruntime import OnnxRuntime
 from conformance.backends.module import ModuleBackend, info
-from conformance.model.case import Call, Unsupported
+from conformance.model.case import Call, Unsupported, is_function
 
 _TORCH = ModuleBackend("torch")
 _KEPT = 2048
@@ -101,7 +101,7 @@ class OnnxRuntimeExport(OnnxRuntime):
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
     ) -> Run:
         places = [place for place, x in enumerate(inputs) if x is not None]
-        if not call.state and not call.layer.startswith("functional.") and call.layer != "Identity":
+        if not call.state and not is_function(call.layer) and call.layer != "Identity":
             raise Unsupported("initial state")
         program = _Program(call, places, keywords).eval()
         layer = _TORCH.build(call)

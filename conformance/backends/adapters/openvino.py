@@ -81,11 +81,11 @@ class OpenVino(GraphBackend):
         # x86 multiplies bfloat16 without subnormals, and a bias that is an input of the model is
         # added to a sum that was rounded already.
         brief = max(unit, own) == UNITS["bf16"]
-        said = Numerics(accumulation="bfloat16" if brief else None, flush_to_zero=brief)
+        declared = Numerics(accumulation="bfloat16" if brief else None, flush_to_zero=brief)
         if unit <= own:
-            return said
+            return declared
         # Operands are rounded as they are read.
-        return replace(said, unit_roundoff=unit, operand_roundoff=unit)
+        return replace(declared, unit_roundoff=unit, operand_roundoff=unit)
 
     def prepare(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]

@@ -79,11 +79,11 @@ class CompiledLayer(ModuleLayer):
         try:
             result = super()._forward(*inputs, **keywords)
         except torch._dynamo.exc.Unsupported as error:
-            said = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0]
             # An exception that the traced code raises is the layer's own refusal.
-            if said.startswith("Observed exception"):
+            if reason.startswith("Observed exception"):
                 raise
-            raise Unsupported(f"graph break: {said}") from error
+            raise Unsupported(f"graph break: {reason}") from error
         ran = self._inductor.runs > before
         self._elsewhere = () if ran else ("the whole call, no compiled graph ran",)
         return result
