@@ -22,7 +22,7 @@ SHOWN = 120
 """Characters of it that tell one cause from another."""
 # Kinds that are one cause for each thing that they are about, and those that only words tell.
 _NAMED = ("count", "names", "attribute", "random", "contract", "allowance", "unchecked")
-_TOLD = ("stale", "lost", "internal", "other")
+_VERBATIM = ("stale", "lost", "internal", "other")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def manner(verdict: Verdict) -> tuple[str, ...]:
         return failure.kind, failure.what, failure.exception
     if failure.kind == "exception":
         return failure.kind, failure.exception, _says(verdict)
-    if failure.kind in _TOLD:
+    if failure.kind in _VERBATIM:
         return failure.kind, _says(verdict)
     return failure.kind, failure.what if failure.kind in _NAMED else "", failure.during
 

@@ -27,7 +27,6 @@ one_in_eight = st.integers(0, 7).map(lambda n: n == 7)
 mask_kinds = st.sampled_from(("none", "none", "bool", "float", "causal"))
 scales = st.sampled_from((None, None, None, 1.0, 0.25, 0.5, 2.0, 0.3, -1.0, 0.0))
 groups = st.sampled_from((1, 1, 2, 3))
-yes_no = st.booleans()
 DEFAULTS = {"dropout_p": 0.0, "is_causal": False, "scale": None, "enable_gqa": False}
 
 

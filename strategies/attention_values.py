@@ -59,7 +59,7 @@ class AttentionFiller:
             return self._saturated(*shapes, 1.0 if scale is None else scale)
         if self.regime == "offset":
             return self._offset(*shapes)
-        query, key, value = (self._array(shape) for shape in shapes)
+        query, key, value = (self.array(shape) for shape in shapes)
         if self.regime == "zero":
             query = np.zeros_like(query)
         return query, key, value
@@ -87,11 +87,8 @@ class AttentionFiller:
             numbers = np.zeros(shape)
         return np.where(taking, numbers, -np.inf)
 
-    def array(self, *shape: int) -> np.ndarray:
+    def array(self, shape: tuple[int, ...]) -> np.ndarray:
         """Numbers of the regime."""
-        return self._array(shape)
-
-    def _array(self, shape: tuple[int, ...]) -> np.ndarray:
         draw = self.generator
         if self.regime == "ramp":
             size = int(np.prod(shape))
@@ -120,7 +117,7 @@ class AttentionFiller:
         k[..., axis] = (
             2 * _GAP / scale / 4 * self.generator.integers(-1, 1, key[:-1], endpoint=True)
         )
-        return q, k, self._array(value)
+        return q, k, self.array(value)
 
     def _offset(
         self, query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...]

@@ -78,7 +78,7 @@ def multihead_attentions(draw: Draw, layer: str, dtype: str) -> Case:
 
     def sequence(length: int, size: int) -> np.ndarray:
         shape = (batch, length) if chosen["batch_first"] else (length, batch)
-        return filler.array(*((length,) if batch is None else shape), size)
+        return filler.array((*((length,) if batch is None else shape), size))
 
     query = sequence(rows, embed)
     key = query if shared == "self" else sequence(columns, kdim)
@@ -144,12 +144,12 @@ def _state(
         else dict(zip(names, parts, strict=False))
     )
     if chosen["bias"]:
-        state["in_proj_bias"] = filler.array(3 * embed)
+        state["in_proj_bias"] = filler.array((3 * embed,))
         if filler.regime == "zero":
             state["in_proj_bias"][:embed] = 0.0
     if chosen["add_bias_kv"]:
-        state |= {name: filler.array(1, 1, embed) for name in ("bias_k", "bias_v")}
+        state |= {name: filler.array((1, 1, embed)) for name in ("bias_k", "bias_v")}
     state["out_proj.weight"] = weight(embed, embed)
     if chosen["bias"]:
-        state["out_proj.bias"] = filler.array(embed)
+        state["out_proj.bias"] = filler.array((embed,))
     return state

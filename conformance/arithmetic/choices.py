@@ -121,6 +121,7 @@ def between(low: Rounded, high: Rounded) -> Rounded:
     with np.errstate(invalid="ignore", over="ignore"):
         value = np.where(same, low.value, 0.5 * bottom + 0.5 * top)
         reach = np.maximum(np.abs(bottom), np.abs(top))
+        # An end rounds: 1; so does its distance from the value, up to 2·reach: 2; second order: 1.
         error = np.maximum(top - value, value - bottom) + 4 * OWN * reach
     # The middle of endless numbers is none.
     lost = ~np.isfinite(value) & ~same

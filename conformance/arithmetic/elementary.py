@@ -46,11 +46,6 @@ def known(values: np.ndarray, like: Rounded) -> Rounded:
     return Rounded(values, error, precision)
 
 
-def divide(a: Rounded, b: Rounded) -> Rounded:
-    """The quotient a/b, as the operator has it."""
-    return a / b
-
-
 def exp(x: Rounded) -> Rounded:
     """eˣ; an error p of the operand is a factor e^p.
 
@@ -147,10 +142,8 @@ def reciprocal_sqrt(x: Rounded) -> Rounded:
         value = 1.0 / root
         inherited = value * (x.error / nearest / (root + nearest))  # no product underflows
         inherited = np.where(x.error < x.value, inherited, np.inf)
-    # √ and quotient each round the oracle's own.
-    result = _bounded(
-        "rsqrt", x, value, inherited, np.zeros(x.shape, bool), pole=x.value == 0, own=4.0
-    )
+    # The oracle's own: √ and quotient round by u/(1 + u) at most each, which is 2u together.
+    result = _bounded("rsqrt", x, value, inherited, np.zeros(x.shape, bool), pole=x.value == 0)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         # −c·r³/2; −c·r/(2x) rounds no more.
@@ -274,7 +267,6 @@ def _bounded(
     *,
     pole: np.ndarray | None = None,
     least: float = 0.0,
-    own: float = 2.0,
 ) -> Rounded:
     """A function's result with what it inherits, what it errs itself, and underflow.
 
@@ -286,12 +278,11 @@ def _bounded(
         exact: where it is exact for an exact operand, if the function is as accurate as any.
         pole: where an exact operand gives an infinity.
         least: absolute error beside underflow.
-        own: how many units roundoff of float64 the value is off; NumPy's are within one unit in
-            the last place.
     """
     precision = x.precision
     with np.errstate(all="ignore"):
-        relative = 2.0 * precision.ulp(name) * precision.unit + own * OWN
+        # NumPy's functions are within one unit in the last place, two units roundoff.
+        relative = 2.0 * precision.ulp(name) * precision.unit + 2.0 * OWN
         size = np.abs(value)
         floor = precision.underflow + precision.absolute(name) + least
         error = inherited + (relative * (size + inherited) + floor)

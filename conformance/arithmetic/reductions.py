@@ -192,10 +192,9 @@ def log_softmax(x: Rounded, axis: int) -> Rounded:
     raised, shifted, shift = _raised(x, axis)
     rest = log(total(raised, axis, keepdims=True))
     plain = shifted - rest
-    # Nothing is there to add where the sum is 1 exactly.
-    certain = (rest.value == 0) & (rest.error == 0)
-    size = np.where(certain, 0.0, np.abs(shift + rest.value) + rest.error)
-    error = plain.error + 2 * (x.precision.unit + OWN) * size
+    with np.errstate(invalid="ignore"):
+        apart = x.bare - (Rounded(shift, np.zeros(shift.shape), x.precision) + rest)
+    error = np.maximum(plain.error, apart.error)
     lowest = np.isneginf(x.value) & (x.error == 0) & np.isfinite(rest.error)
     result = _settled(Rounded(plain.value, np.where(lowest, 0.0, error), x.precision), x, axis)
 

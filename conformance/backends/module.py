@@ -16,7 +16,7 @@ import torch
 
 from conformance.backends import torch_sequences
 from conformance.backends.torch_layouts import laid_out
-from conformance.model.case import Call, Numerics, Unsupported, is_function
+from conformance.model.case import Call, Numerics, Unsupported, bare_name, is_function
 
 _NO_KERNEL = re.compile(
     r"not implemented for '?\w*(Half|BFloat16|Complex\w+)'?"
@@ -87,7 +87,7 @@ class ModuleBackend:
         """Whether a layer is torch's own object, called as it is."""
         if type(self) is not ModuleBackend:
             return False
-        name = layer.removeprefix("functional.")
+        name = bare_name(layer)
         ours, theirs = (
             (self.functional, torch.nn.functional) if name != layer else (self.nn, torch.nn)
         )
@@ -116,7 +116,7 @@ class ModuleBackend:
     def build(self, call: Call) -> ModuleLayer:
         """Build the module or look up the function, load the state, set the mode."""
         if is_function(call.layer):
-            function = getattr(self.functional, call.layer.removeprefix("functional."), None)
+            function = getattr(self.functional, bare_name(call.layer), None)
             if function is None:
                 raise Unsupported(f"layer {call.layer}")
             return ModuleLayer(call, None, function)

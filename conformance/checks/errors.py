@@ -34,7 +34,7 @@ def check(trial: Trial) -> Evidence:
             without the broken constraint ends in the same exception.
     """
     labels = trial.case.labels
-    broken, customary = str(labels.get("broken", "invalid call")), labels.get("required")
+    broken, required = str(labels.get("broken", "invalid call")), labels.get("required")
     refusals = (*SENSIBLE, *_own(getattr(trial.backend, "refusals", ())))
     if "index" in labels or trial.row.role(str(labels.get("argument", ""))) == "index":
         refusals = (*refusals, IndexError)
@@ -49,14 +49,14 @@ def check(trial: Trial) -> Evidence:
         kind = type(error).__name__
         if _raises(trial, type(error)):
             raise Inapplicable(f"the unbroken call raises {kind}, too") from error
-        if customary == "customary" and isinstance(error, ACCIDENTAL):
+        if required == "customary" and isinstance(error, ACCIDENTAL):
             return Evidence(1)
         exception, frame, says = kind, innermost(error), written(error) or "no message"
         outcome = f"raised {kind}: {says}"
     else:
         if _accepts(trial, broken):
             raise Accepted(broken)
-        if customary == "customary":
+        if required == "customary":
             raise Inapplicable(outcome)
     wanted = " or ".join(", ".join(kind.__name__ for kind in refusals).rsplit(", ", 1))
     raise Failure(

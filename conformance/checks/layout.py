@@ -125,7 +125,7 @@ def _with(case: Case, layouts: Layouts) -> Case:
 
 def _makes(trial: Trial, case: Case, key: Key, layout: str) -> bool:
     """Whether the backend can lay one tensor out so."""
-    alone = Trial(trial.backend, trial.row, _with(case, {key: layout}), trial.numerics)
+    alone = trial.other(_with(case, {key: layout}))
     try:
         _ = alone.layer if isinstance(key, str) else alone.natives
     except Unsupported:
@@ -183,7 +183,7 @@ def _format_layouts(layouts: Mapping[str, str]) -> str:
 
 def _run(trial: Trial, case: Case) -> Evidence:
     """Hold the outputs against the oracle, without and, where offered, with gradients recorded."""
-    laid = Trial(trial.backend, trial.row, case, trial.numerics)
+    laid = trial.other(case)
     if _same_values(case, trial.case):
         laid.expected = trial.expected  # the oracle need not work twice
     evidence = _compared(laid, laid.outputs, "")

@@ -75,18 +75,21 @@ def _drawn(found: Masked, mask: np.ndarray) -> Evidence:
     for axis in found.groups:
         single = single.take([0], axis)
     assert found.rate is not None
-    if single.size:
-        allowed = math.sqrt(_HOEFFDING / single.size)
-        if abs(single.mean() - found.rate) > allowed:
-            share = f"{single.mean():.4g} of {single.size}"
-            wanted = f"{found.rate:.4g} ± {allowed:.3g}"
-            raise Failure(differs("random", "kept", share, wanted, when=found.what))
+    if not single.size:
+        return Evidence()
+    allowed = math.sqrt(_HOEFFDING / single.size)
+    if abs(single.mean() - found.rate) > allowed:
+        share = f"{single.mean():.4g} of {single.size}"
+        wanted = f"{found.rate:.4g} ± {allowed:.3g}"
+        raise Failure(differs("random", "kept", share, wanted, when=found.what))
     # As many fair draws are alike by a chance that counts for nothing.
     likely = single.size * -math.log2(max(found.rate**2 + (1 - found.rate) ** 2, 0.5)) < 40
-    repeated = () if likely else tuple(_repeated(found, single))
-    for where in repeated:
+    if likely:
+        return Evidence(1)
+    where = next(_repeated(found, single), None)
+    if where is not None:
         raise Failure(Finding("random", "mask", f"{found.what} drops the same elements {where}"))
-    return Evidence(1 + (0 if likely else 1))
+    return Evidence(2)
 
 
 def _repeated(found: Masked, single: np.ndarray) -> Iterator[str]:

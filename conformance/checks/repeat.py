@@ -128,7 +128,7 @@ def sibling(trial: Trial, layer: Layer | None = None, **changes: Any) -> Trial:
     if case.keywords:
         changes.setdefault("keywords", deepcopy(dict(case.keywords)))
     case = replace(case, **changes) if changes else case
-    other = Trial(trial.backend, trial.row, case, trial.numerics)
+    other = trial.other(case)
     if layer is not None:
         other.layer = layer
     return other
@@ -154,7 +154,7 @@ def with_other_weights(trial: Trial, layer: Layer | None = None) -> Trial:
         _NEGATED[trial.case] = case
     other = sibling(trial, layer, state=case.call.state)
     if case.call.state:
-        other.expected = Trial(trial.backend, trial.row, case, trial.numerics).expected
+        other.expected = trial.other(case).expected
     return other
 
 
@@ -270,7 +270,7 @@ def _given(trial: Trial, natives: tuple[Any, ...]) -> tuple[Any, ...]:
     """The natives of a call to be made again; those that it writes into are put anew."""
     if not _updates(trial):
         return natives
-    anew = Trial(trial.backend, trial.row, trial.case, trial.numerics)
+    anew = trial.other(trial.case)
     anew.layer = trial.layer
     named = zip(trial.row.inputs, natives, anew.natives, strict=False)
     return tuple(fresh if place.updated else native for place, native, fresh in named)

@@ -47,7 +47,7 @@ def check(trial: Trial) -> Evidence:
     """
     evidence = Evidence()
     for case in _derived(trial):
-        special = Trial(trial.backend, trial.row, case, trial.numerics)
+        special = trial.other(case)
         try:
             evidence += _held(special)
         except Failure as failure:

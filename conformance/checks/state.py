@@ -1,7 +1,7 @@
 """`state`: what a layer owns, what it does with what is loaded, and what its modes change.
 
-Randomness is tested so that a layer as documented fails a test with a probability of less than
-1e-10: initial values by Massart's inequality (`layers.state`), dropout by Hoeffding's.
+Initial values are tested so that a layer as documented fails with a probability of less than 1e-10,
+by Massart's inequality (`layers.state`).
 """
 
 from __future__ import annotations
@@ -314,5 +314,5 @@ def _mode(trial: Trial, tally: Tally, layer: Layer, training: bool) -> None:
         tally.equal(about, found["training"], training)
 
 
-def _random(what: str, got: str, wanted: str, when: str = "") -> Finding:
-    return differs("random", what, got, wanted, when=when)
+def _random(what: str, got: str, wanted: str) -> Finding:
+    return differs("random", what, got, wanted)

@@ -110,12 +110,13 @@ def _found(run: Run, id: str) -> Verdict:
 
 def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
     """Known failures that cover the failing case, or that a `known` verdict rests on."""
+    base = next((excuse.base for excuse in verdict.excuses if excuse.base), "")
     paths = [Path(p.strip()) for p in run.identity.options.get("known", "").split(",") if p.strip()]
     try:
-        known = read(run.identity.backend, [path for path in paths if path.is_file()])
+        known = read(run.identity.backend, [path for path in paths if path.is_file()], base)
     except KnownError as error:
         raise ExplanationError(str(error)) from None
-    found = list(applying(known, _item(verdict), run.identity.backend).values())
+    found = list(applying(known, _item(verdict), run.identity.backend, base).values())
     if verdict.status == "known":
         reasons = {excuse.reason for excuse in verdict.excuses if excuse.excused}
         answered = verdict.message or ""

@@ -78,7 +78,7 @@ class Known:
             numbers any may meet a condition; under the key `dimension` stand conditions that one
             and the same spatial dimension meets.
         versions: package → specifier; outside them the entry does not apply.
-        cpu: instruction set → whether the CPU has it (`cpu.features`); likewise.
+        cpu: instruction set → whether the CPU has it (`cpu.cpu_features`); likewise.
         reason, link: why it fails, and where that is discussed.
         case: the pinned failing case.
         status: `"failed"`, or `"crashed"` or `"hung"` where the backend's process is lost: the
@@ -130,7 +130,7 @@ class Known:
             (backend, self.backend),
         )
         return (
-            all(_named(name, patterns) for name, patterns in pairs)
+            all(named(name, patterns) for name, patterns in pairs)
             and all(_installed(package, wanted) for package, wanted in self.versions.items())
             and all((name in cpu_features()) == there for name, there in self.cpu.items())
         )
@@ -216,7 +216,7 @@ def shipped(backend: str) -> tuple[Known, ...]:
     Args:
         backend: its name.
     """
-    return tuple(entry for entry in _all_shipped() if _named(backend, entry.backend))
+    return tuple(entry for entry in _all_shipped() if named(backend, entry.backend))
 
 
 @cache
@@ -294,7 +294,7 @@ def _entry(table: Mapping[str, Any], where: str) -> Known:
     if table.get("status", "failed") not in _STATUSES:
         expected = ", ".join(_STATUSES)
         raise KnownError(f"{where}: status={table['status']!r}: expected one of {expected}")
-    if not any(_named(layer, table["layer"]) for layer in CATALOGUE):
+    if not any(named(layer, table["layer"]) for layer in CATALOGUE):
         raise KnownError(f"{where}: layer={table['layer']!r} names no layer of the suite")
     for package, specifier in table.get("versions", {}).items():
         try:
@@ -317,7 +317,7 @@ def _entry(table: Mapping[str, Any], where: str) -> Known:
     return Known(**facts)
 
 
-def _named(name: str, patterns: str) -> bool:
+def named(name: str, patterns: str) -> bool:
     """Whether one of a comma list of globs is the name."""
     return any(fnmatch.fnmatchcase(name, pattern.strip()) for pattern in patterns.split(","))
 
@@ -347,7 +347,7 @@ def meets(value: Any, wanted: Any) -> bool:
     values: Sequence[Any] = value if isinstance(value, (tuple, list)) else [value]
     match = _COMPARISON.match(wanted) if isinstance(wanted, str) else None
     if match is None:
-        globs = isinstance(value, str) and isinstance(wanted, str) and _named(value, wanted)
+        globs = isinstance(value, str) and isinstance(wanted, str) and named(value, wanted)
         return globs or value == wanted or any(v == wanted for v in values)
     try:
         number = json.loads(match[2])

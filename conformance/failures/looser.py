@@ -1,7 +1,7 @@
 """The least looser declaration of `Numerics` that a failure would pass within.
 
-A number beyond its bound is a bug, or comes of an arithmetic that the backend has not declared.
-Which of them, the author knows; how much would have to be declared, a few more tries tell.
+A number beyond its bound is a bug, or comes from arithmetic that the backend has not declared. Only
+the author knows which; a few more runs show how much would have to be declared.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from conformance.model.formats import FORMATS
 # Units in the last place that an activation may err. What is further off is no matter of accuracy:
 # 32 are a fifth of all digits of float32.
 LADDER = (3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32)
-# From the finest on: float32, float16, bfloat16.
 _FUNCTIONS = (("tanh",), ("sigmoid",), ("tanh", "sigmoid"), tuple(ULP))
+# From the finest on: float32, float16, bfloat16.
 COARSER = sorted(set(FORMATS) - {"float64"}, key=lambda name: FORMATS[name].unit)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conformance.checks import EVERY_CHECK
-from conformance.failures.known import Known
+from conformance.failures.known import Known, named
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.run.copies import ALLOWED
@@ -69,17 +68,14 @@ def _now(engine: EngineLike, item: Item, index: int, entry: Known) -> str:
 def _checks(item: Item, entry: Known, case: Case) -> list[str]:
     """The checks that an entry names and that can look at its pinned case, the item's first."""
     row, invalid = CATALOGUE[case.call.layer], "broken" in case.labels
-    patterns = [pattern.strip() for pattern in entry.check.split(",")]
-    named = [
+    checks = [
         name
         for name, check in EVERY_CHECK.items()
-        if check.invalid == invalid
-        and check.applies(row)
-        and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        if check.invalid == invalid and check.applies(row) and named(name, entry.check)
     ]
-    if item.check not in named:
+    if item.check not in checks:
         return []  # pinned in a layer, or by a call, of which this check asks nothing
-    return [item.check, *(name for name in named if name != item.check)]
+    return [item.check, *(name for name in checks if name != item.check)]
 
 
 def _tried(engine: EngineLike, item: Item, index: int, entry: Known, case: Case) -> Outcome:

@@ -223,7 +223,7 @@ def values(trial: Trial, generator: Generator) -> Claims:
     if not (round_to(value, trial.case.call.dtype) == value).all():
         return
     small = np.abs(op.value[op.value != 0]).min(initial=1.0)
-    if small < 2.0**-100 and trial.precision.flushes:
+    if trial.precision.flushes and min(abs(factor), 1.0) * small < trial.precision.normal:
         return  # what was stored as 0 is not half of anything
     other = replace(op, value=value).run()
     wanted = tuple(times(x, factor) for x in measured(trial))

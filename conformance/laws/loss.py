@@ -24,6 +24,7 @@ from conformance.laws.law import (
 )
 from conformance.model.case import is_function
 from conformance.model.formats import round_to
+from conformance.oracles.loss import class_axis
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
@@ -58,7 +59,7 @@ class Loss:
     @property
     def axis(self) -> int:
         """Of the classes."""
-        return 0 if self.x.ndim == 1 else 1
+        return class_axis(self.x.shape)
 
     @property
     def classes(self) -> int:

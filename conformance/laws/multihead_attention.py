@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
-from conformance.arithmetic.rounded import OWN, Rounded
-from conformance.laws.law import Claim, Claims, Generator, Side, law, many, measured, same
+from conformance.arithmetic.reductions import mean
+from conformance.arithmetic.rounded import Rounded
+from conformance.laws.law import Claim, Claims, Generator, Side, law, many, measured, on_host, same
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
@@ -107,18 +108,18 @@ def average(trial: Trial, generator: Generator) -> Claims:
         return
     asked = bool(trial.case.keywords.get("average_attn_weights", True))
     other = op.run(average_attn_weights=not asked)
-    one, many_ = (trial, other) if asked else (other, trial)
-    whole, parts = measured(one)[1], measured(many_)[1]
+    averaged, per_head = (trial, other) if asked else (other, trial)
+    whole, parts = measured(averaged)[1], measured(per_head)[1]
     axis = 1 if op.batched else 0
-    error = parts.error.mean(axis) + 8 * OWN
-    mean = Rounded(parts.value.mean(axis), error, whole.precision)
-    side = Side(f"the mean of those of {many_.text()}", (mean,))
-    yield Claim(one.names[1:], Side(one.text(), (whole,)), side)
+    with np.errstate(invalid="ignore"):
+        averages = mean(on_host(parts), axis)
+    side = Side(f"the mean of those of {per_head.text()}", (averages,))
+    yield Claim(averaged.names[1:], Side(averaged.text(), (whole,)), side)
 
 
 @law("copies", "a tensor given three times is as good as three copies")
 def copies(trial: Trial, generator: Generator) -> Claims:
-    """Copies in place of one object; of equal tensors, one object."""
+    """Where two inputs are one object: key and value as copies."""
     op = Operands.of(trial)
     if op is None or (op.query is not op.key and op.key is not op.value):
         return

@@ -20,6 +20,7 @@ from conformance.laws.law import (
     moved,
     same,
 )
+from conformance.layers.normalization_propagation import uses_batch_statistics
 from conformance.model.case import Call
 from conformance.model.formats import round_to
 
@@ -71,8 +72,7 @@ class Norm:
         if sizes is not None:
             sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
             return cls(trial, "layer", row.function, x, *weights, eps=eps, sizes=sizes)
-        batch = given("training", False) if row.function else call.training
-        batch = batch or not (row.function or given("track_running_stats", True))
+        batch = uses_batch_statistics(case)
         statistics = (tensors.get("running_mean"), tensors.get("running_var"))
         return cls(trial, "batch", row.function, x, *weights, *statistics, eps=eps, batch=batch)
 
@@ -124,10 +124,9 @@ class Norm:
         return self.x.reshape(math.prod(before), *self.sizes)
 
 
-def _exact(dtype: str, *pairs: tuple[np.ndarray, np.ndarray]) -> bool:
-    """Whether numbers are in the dtype, and come back from what they were made of."""
-    return all(np.array_equal(round_to(new, dtype), new) and np.isfinite(new).all()
-               and old.shape == new.shape for old, new in pairs)  # fmt: skip
+def _exact(dtype: str, *arrays: np.ndarray) -> bool:
+    """Whether the dtype has all the numbers."""
+    return all(np.array_equal(round_to(x, dtype), x) and np.isfinite(x).all() for x in arrays)
 
 
 @law("rows", "each row of a large batch is that row of a small one")
@@ -178,7 +177,7 @@ def shifted(trial: Trial, generator: Generator) -> Claims:
         return
     step = float(generator.choice([-1.0, 2.0, -4.0, 16.0]))
     x = op.x + step
-    if not _exact(trial.case.call.dtype, (op.x, x)) or not np.array_equal(x - step, op.x):
+    if not _exact(trial.case.call.dtype, x) or not np.array_equal(x - step, op.x):
         return
     other = replace(op, x=x).run()
     yield claim(other, measured(other), Side(trial.text(), measured(trial)))
@@ -189,14 +188,14 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
     """The running mean by c, the running variance by c²."""
     op, dtype = Norm.of(trial), trial.case.call.dtype
     factor = float(generator.choice([0.5, 2.0, 4.0, 8.0]))
-    pairs = [(op.x, op.x * factor)]
-    centre, spread = op.centre, op.spread
+    x, centre, spread = op.x * factor, op.centre, op.spread
+    pairs = [(op.x, x, factor)]
     if centre is not None and spread is not None:
+        pairs += [(centre, centre * factor, factor), (spread, spread * factor**2, factor**2)]
         centre, spread = centre * factor, spread * factor**2
-        pairs += [(centre, centre), (spread, spread)]
-    if not _exact(dtype, *pairs):
+    if not all(_exact(dtype, new) and np.array_equal(new / by, old) for old, new, by in pairs):
         return
-    other = replace(op, x=op.x * factor, centre=centre, spread=spread, eps=op.eps * factor**2).run()
+    other = replace(op, x=x, centre=centre, spread=spread, eps=op.eps * factor**2).run()
     yield claim(other, measured(other), Side(trial.text(), measured(trial)))
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.laws import normalization as laws
-from conformance.layers.normalization_propagation import by_channel, by_row
+from conformance.layers.normalization_propagation import by_channel, by_row, uses_batch_statistics
 from conformance.layers.row import Argument, Input, Output, Row, Traits, stateless
 from conformance.layers.sizes import resized, sizes_of
 from conformance.layers.state import Constant, Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
-from conformance.model.case import Call, Case, is_function
+from conformance.model.case import Call, Case
 from conformance.oracles import normalization as oracle
 from conformance.strategies import normalization as cases
 from conformance.strategies.invalid import normalization as invalid
@@ -31,20 +31,12 @@ _EPS = Argument("eps", 1e-5, other=0.1)
 _MOMENTUM = Argument("momentum", 0.1, other=0.5)
 
 
-def _batch_statistics(case: Case) -> bool:
-    """Whether the batch's own mean and variance are taken, so that no row is by itself."""
-    call, row = case.call, case.call.arguments
-    if is_function(call.layer):
-        return bool(row.get("training", False))
-    return call.training or not row.get("track_running_stats", True)
-
-
 def _from_batch(found: FactsLike) -> bool:
-    return _batch_statistics(found.case)
+    return uses_batch_statistics(found.case)
 
 
 def _rows_apart(case: Case) -> int | None:
-    return None if _batch_statistics(case) else 0
+    return None if uses_batch_statistics(case) else 0
 
 
 def _leading(case: Case) -> int | None:

@@ -15,6 +15,7 @@ import numpy as np
 from conformance.arithmetic.rounded import Rounded
 from conformance.layers.propagation import Propagation, finite, oracle
 from conformance.layers.sizes import sizes_of
+from conformance.model.case import Case, is_function
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike
@@ -29,15 +30,19 @@ def _row_axes(trial: TrialLike) -> tuple[int, ...] | None:
     return tuple(range(x.ndim - len(sizes), x.ndim))
 
 
+def uses_batch_statistics(case: Case) -> bool:
+    """Whether the batch's own mean and variance are taken, so that no row is by itself."""
+    call, arguments = case.call, case.call.arguments
+    if is_function(call.layer):
+        return bool(arguments.get("training", False))
+    return call.training or not arguments.get("track_running_stats", True)
+
+
 def _channel_axes(trial: TrialLike) -> tuple[int, ...] | None:
     """All but the channels; None where the statistics are given."""
-    x, call = trial.case.inputs[0], trial.case.call
+    x = trial.case.inputs[0]
     assert x is not None
-    if trial.row.function:
-        batch = call.arguments.get("training", False)
-    else:
-        batch = call.training or not call.arguments.get("track_running_stats", True)
-    return (0, *range(2, x.ndim)) if batch else None
+    return (0, *range(2, x.ndim)) if uses_batch_statistics(trial.case) else None
 
 
 def _operand(trial: TrialLike, name: str) -> np.ndarray | None:
@@ -73,8 +78,8 @@ def _expected(trial: TrialLike, axes: tuple[int, ...] | None) -> tuple[Rounded, 
         lost = lost | (odd & (factor == 0))
         endless = np.isinf(x) & np.isfinite(factor) & np.isfinite(shift) & ~lost
         value = np.where(endless, x * np.sign(factor), value)
-        # A factor so small that it vanishes leaves NaN.
-        certain = np.abs(factor) * trial.precision.normal**0.25 > trial.precision.normal**0.5
+        # r = 1/√(v + ε) > √normal/2, since v + ε ≤ largest < 4/normal: γ·r does not vanish.
+        certain = np.abs(factor) >= 2.0 * trial.precision.normal**0.5
         error = np.where(endless, np.where(certain, 0.0, np.inf), error)
     # ∞ as a factor has the sign of what is near 0, or meets itself as x·s + (β − μ·s).
     error = np.where(np.isinf(factor) & ~lost, np.inf, error)

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from conformance.laws import pooling as laws
-from conformance.layers.propagation import Propagation
+from conformance.layers.propagation import copied
 from conformance.layers.row import Argument, Input, Output, Row, Traits, batched, per_dimension
 from conformance.layers.sizes import sizes_of
 from conformance.layers.state import Shape
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case
 from conformance.model.protocols import FactsLike as Facts
-from conformance.model.protocols import TrialLike
 from conformance.oracles import pooling as oracle
 from conformance.strategies import pooling as cases
 from conformance.strategies.invalid import pooling as invalid
@@ -48,11 +47,7 @@ def _int64(case: Case) -> str:
     return "int64"
 
 
-def _copied(trial: TrialLike) -> tuple[Any, ...]:
-    return trial.expected
-
-
-_SELECTION = Propagation(_copied, parameters=False, crowds=True)
+_SELECTION = replace(copied, parameters=False, crowds=True)
 """Outputs are elements of the input: NaN is the largest, −∞ the smallest."""
 
 

@@ -69,9 +69,17 @@ class Updated:
     state: Mapping[str, Any]
 
 
+_FUNCTIONAL = "functional."
+
+
 def is_function(layer: str) -> bool:
     """Whether a layer's name is that of a function, whose weights are inputs."""
-    return layer.startswith("functional.")
+    return layer.startswith(_FUNCTIONAL)
+
+
+def bare_name(layer: str) -> str:
+    """A layer's name within its namespace: `"conv2d"` of `"functional.conv2d"`."""
+    return layer.removeprefix(_FUNCTIONAL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +137,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Examples:
-    """How many examples of an item came to what.
+    """Counts of an item's examples by outcome.
 
     Args:
         drawn: examples drawn.

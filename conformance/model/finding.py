@@ -20,7 +20,7 @@ KINDS = (
     "count",  # of outputs, or of gradients
     "names",  # of state tensors, or of parameters
     "attribute",
-    "presence",  # a gradient where there is none, or the other way round
+    "presence",  # a gradient or an output where there is none, or the other way round
     "memory",  # shared
     "random",  # numbers that do not have the distribution documented
     "contract",  # the backend returned what no layer may

@@ -9,7 +9,7 @@ from conformance.model.finding import Finding
 # Kinds whose name stands before the tensor's.
 _OF = ("shape", "dtype", "device", "sign")
 # Kinds whose text comes from elsewhere: the finding holds it whole.
-_TOLD = ("declared", "stale", "lost", "internal", "other")
+_VERBATIM = ("declared", "stale", "lost", "internal", "other")
 _WORDS: Mapping[str, str] = {
     "value": "wrong values",
     "gradient": "wrong gradient",
@@ -21,7 +21,7 @@ _WORDS: Mapping[str, str] = {
     "count": "wrong number of {what}",
     "names": "wrong {what}",
     "attribute": "wrong {what}",
-    "presence": "wrong gradient: given or left out",
+    "presence": "{what} given or left out",
     "memory": "shared memory",
     "random": "wrong distribution of {what}",
     "contract": "{what} returns something else",
@@ -120,10 +120,10 @@ _HEADS: Mapping[str, Callable[[Finding], str]] = {
     "memory": lambda f: f"{named(f)} shares memory with {f.got}: expected {f.wanted}",
     "support": lambda f: "declines at random, or by the values",
     "allowance": lambda f: f"the known failure {f.what!r} fails too often",
-    **{kind: lambda f: f.says for kind in _TOLD},
+    **{kind: lambda f: f.says for kind in _VERBATIM},
 }
 # Kinds that their first line tells in full.
-_IN_A_LINE = ("exception", "count", "contract", "memory", *_TOLD)
+_IN_A_LINE = ("exception", "count", "contract", "memory", *_VERBATIM)
 
 
 def _head(finding: Finding) -> str:

@@ -3,7 +3,8 @@
 Bounds, of whatever algorithm there is beside the plain one:
 
 - Scores. (√s·q)·(√s·k) rounds each product four times more than s·(q·k): both square roots, and
-  each operand that is multiplied by them. Where √s is a power of two neither rounds.
+  each operand that is multiplied by them. Where √s is a power of two neither rounds. So do the
+  gradients; one operand scaled beforehand, s·∂, rounds each product once, which is less.
 - Weights. Algorithms that go over the keys in blocks (FlashAttention) multiply what they have by
   e^(old maximum − new maximum) at each further block: exponential and product. That the exponents
   add up monotonically keeps the rounding of their differences below that of s − max.
@@ -62,6 +63,7 @@ def scaled_scores(query: Rounded, key: Rounded, scale: float | None) -> Rounded:
         size = products.size if products.magnitude is None else products.magnitude
         unit = products.precision.unit + OWN
         more = apart * unit * abs(factor) * size
+        # A rounding that underflows is off by as much; four of them.
         least = 4 * products.precision.underflow * (more > 0)
         return times.with_error(times.error + more + least)
 
@@ -78,20 +80,11 @@ def scaled_scores(query: Rounded, key: Rounded, scale: float | None) -> Rounded:
         c, rows, columns = cotangent.bare, *result.shape[-2:]
         by_query = multilinear(_weighed, c, key.bare, terms=max(columns, 1))
         by_key = multilinear(_gathered, c, query.bare, terms=max(rows, 1))
-        pulled = (_either_order(scaled(x), x, factor) for x in (by_query, by_key))
+        pulled = (scaled(x) for x in (by_query, by_key))
         missing = np.isnan(c.value) & (c.error == 0)
-        return [_known(x, np.nan if missing.any() else 0.0) for x in pulled]
+        return [settle_nan(x, np.nan if missing.any() else 0.0) for x in pulled]
 
     return traced(result, [query, key], pull)
-
-
-def _either_order(scaled: Rounded, products: Rounded, factor: float) -> Rounded:
-    """A sum of products times the scale, or of products one factor of which was scaled before."""
-    size = products.size if products.magnitude is None else products.magnitude
-    unit = products.precision.unit + OWN
-    exact = math.frexp(factor)[0] in (0.0, 0.5, -0.5)
-    more = 0.0 if exact else 2 * unit * abs(factor)
-    return scaled.with_error(scaled.error + more * size)
 
 
 def masked_scores(
@@ -168,14 +161,14 @@ def attended(
         centred = p * (cotangent.bare - inner)
         apart = cotangent.bare * p - p * inner
         slope = centred.with_error(np.maximum(centred.error, apart.error))
-        return _known(kept(slope), nothing)
+        return settle_nan(kept(slope), nothing)
 
     def pull_weights(cotangent: Rounded) -> list[Rounded | None]:
         p = kept(plain)
         return [softened(cotangent, total(cotangent.bare * p, -1, keepdims=True), p)]
 
     p, anew = kept(plain), _anew(plain, scores, empty)
-    output = _known(multilinear(_weighed, p.bare, value.bare, terms=count), nothing)
+    output = settle_nan(multilinear(_weighed, p.bare, value.bare, terms=count), nothing)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         c = cotangent.bare
@@ -184,10 +177,10 @@ def attended(
         inner = total(by_weight.bare * anew, -1, keepdims=True)
         short = total(c * kept(output), -1, keepdims=True)
         inner = inner.with_error(np.maximum(inner.error, short.error))
-        return [softened(by_weight, inner, anew), _known(by_value, nothing)]
+        return [softened(by_weight, inner, anew), settle_nan(by_value, nothing)]
 
     return (
-        traced(_known(plain, nothing), [scores], pull_weights),
+        traced(settle_nan(plain, nothing), [scores], pull_weights),
         traced(output, [scores, value], pull),
     )
 
@@ -209,7 +202,7 @@ def _anew(p: Rounded, scores: Rounded, empty: np.ndarray) -> Rounded:
     return kept(p.with_error(np.where(p.size > 0, p.error + more, p.error)))
 
 
-def _known(x: Rounded, nothing: float) -> Rounded:
+def settle_nan(x: Rounded, nothing: float) -> Rounded:
     """NaN of an empty row is NaN for certain; any other is one of numbers beyond the range."""
     lost = np.isnan(x.value)
     if not lost.any():

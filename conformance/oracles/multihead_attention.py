@@ -21,7 +21,13 @@ from conformance.arithmetic.rounded import OWN, Rounded, join, traced
 from conformance.arithmetic.wide import kept, stored, widened
 from conformance.model.formats import FORMATS
 from conformance.oracles.attention import mask_of
-from conformance.oracles.attention_core import attended, either, masked_scores, scaled_scores
+from conformance.oracles.attention_core import (
+    attended,
+    either,
+    masked_scores,
+    scaled_scores,
+    settle_nan,
+)
 from conformance.oracles.linear import functional_linear
 
 Shape = tuple[int, ...]
@@ -71,7 +77,7 @@ def multihead_attention(
         extra += 1
     q, k, v = (widened(_heads(x, num_heads)) for x in (q, k, v))
     scores = _stored_scores(scaled_scores(q, k, None), q, k)
-    hinted = attn_mask if attn_mask is None or not is_causal else _stood_for(attn_mask)
+    hinted = attn_mask if attn_mask is None or not is_causal else _gradient_unspecified(attn_mask)
     given = [
         mask_of(place(mask, q.shape[0], num_heads, extra))
         for mask, place in ((hinted, _pairs), (key_padding_mask, _columns))
@@ -211,18 +217,10 @@ def _answer(
     p = stored(p, outer)
     if average:
         p = stored(mean(widened(p), 1), outer)
-    return _settled(output, nothing), _settled(p, nothing)
+    return settle_nan(output, nothing), settle_nan(p, nothing)
 
 
-def _settled(x: Rounded, nothing: float) -> Rounded:
-    """NaN of an empty row is NaN for certain."""
-    lost = np.isnan(x.value)
-    if not lost.any():
-        return x
-    return x.with_error(np.where(lost, 0.0 if np.isnan(nothing) else np.inf, x.error))
-
-
-def _stood_for(mask: Rounded) -> Rounded:
+def _gradient_unspecified(mask: Rounded) -> Rounded:
     """A mask that the hint may stand in for: whether it has a gradient then nobody says."""
     return traced(mask.bare, [mask], lambda cotangent: [_anything(cotangent)])
 

@@ -269,10 +269,13 @@ def _uncentred(
     with np.errstate(over="ignore", invalid="ignore"):
         r, size = inverse.reach, x.reach + centre.reach
         terms = (c.reach * size).sum(axis=axes, keepdims=True) / max(count, 1)
+        # A term of a sum of b: n − 1 additions, the quotient by n, the product, μ as it is stored,
+        # and the difference of the sums.
         off = (count + 3) * unit * r**3 * terms
         product = (r**2 * weight.reach + off) * size
         mean_of = c.reach.sum(axis=axes, keepdims=True) / max(count, 1)
         apart = off * (np.abs(x.value - centre.value) + centre.error)
+        # b·x, b·μ and the sum that takes both in: 3; r·c and r·mean(c) as they are stored: 2.
         apart = apart + unit * (3 * product + 2 * r * (c.reach + mean_of))
         known = product <= x.precision.largest
     return np.where(known, apart, np.inf)

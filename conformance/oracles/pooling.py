@@ -18,6 +18,7 @@ import numpy as np
 from conformance.arithmetic.choices import Choices, take
 from conformance.arithmetic.reductions import maximum
 from conformance.arithmetic.rounded import Rounded
+from conformance.oracles.convolution import per_dimension
 
 Shape = tuple[int, ...]
 Size = int | Sequence[int]
@@ -100,15 +101,11 @@ def _windows(
     """A window for each spatial dimension; a stride left out is the kernel's size."""
     dims = len(sizes)
     given = (kernel, kernel if stride is None else stride, padding, dilation)
-    kernels, strides, paddings, dilations = (_each(size, dims) for size in given)
+    kernels, strides, paddings, dilations = (per_dimension(size, dims) for size in given)
     return tuple(
         Window(sizes[k], kernels[k], strides[k], paddings[k], dilations[k], ceil)
         for k in range(dims)
     )
-
-
-def _each(size: Size, dims: int) -> Shape:
-    return (size,) * dims if isinstance(size, int) else tuple(size)
 
 
 def _max_pool(

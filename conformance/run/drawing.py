@@ -141,7 +141,7 @@ def draw_cases(
     cases = Cases(KEPT if examples <= MANY else KEPT_OF_MANY)
     for place in kept:
         for k in range(each):
-            if invalid or len(cases) < max(examples, len(kept)):
+            if len(cases) < examples:
                 cases.add(varied(drawn[place], k))
     return cases
 

@@ -69,7 +69,7 @@ def argument_texts(case: Case) -> dict[str, str]:
 
 def text_of(value: Any) -> str:
     """An argument's value in few words: a size that is the same in all dimensions is a number."""
-    if isinstance(value, (tuple, list)) and all(isinstance(v, int) for v in value):
+    if isinstance(value, (tuple, list)) and value and all(isinstance(v, int) for v in value):
         same = len(set(value)) == 1
         return str(value[0]) if same else "mixed"
     if isinstance(value, float) and math.isfinite(value):

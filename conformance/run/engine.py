@@ -48,8 +48,8 @@ class Engine:
         known: known failures.
         interrupted: asked before each case; True ends the run as Ctrl-C does.
         budget: time for each item, None = as much as it takes.
-        note: told what comes next, `(phase, index, checked)` of `isolation.journal`; None where
-            the engine does not run in a process that may be lost.
+        note: called with what comes next, `(phase, index, checked)` of `isolation.journal`; None
+            where the engine does not run in a process that may be lost.
         copied: runs something in a copy of this process, for so many seconds at most; None = no
             copies.
     """
@@ -377,7 +377,7 @@ class Engine:
             message: what is wrong with it.
             deadly: it ends the process, and must not be run for the script's sake.
         """
-        trial = Trial(self.backend, CATALOGUE[item.layer], on_device(case, item.device))
+        trial = Trial(self.backend, CATALOGUE[case.call.layer], on_device(case, item.device))
         return reproducer(trial, item.check, message, deadly=deadly)
 
 

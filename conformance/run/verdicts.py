@@ -182,7 +182,17 @@ def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
         failed=verdict.examples.failed + number,
         lost=max(verdict.examples.lost - number, 0),
     )
-    kept = ("comparisons", "margin", "ulps", "ratios", "worst", "outcomes", "drawn", "thin")
+    kept = (
+        "comparisons",
+        "margin",
+        "ulps",
+        "ratios",
+        "worst",
+        "outcomes",
+        "drawn",
+        "accepted",
+        "thin",
+    )
     facts = {name: getattr(verdict, name) for name in kept}
     return failed(item, examples, facts, verdict.excuses, causes)
 

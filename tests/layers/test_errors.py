@@ -31,12 +31,6 @@ LAYERS = tuple(name for name, row in CATALOGUE.items() if row.invalid is not Non
 BUGS = [bug for bug in planted.BUGS if bug.check == "errors"]
 
 
-def breaks(layer: str) -> tuple[Break, ...]:
-    """Those that a layer's invalid cases are drawn from."""
-    found: Any = CATALOGUE[layer].invalid
-    return tuple(found.args[1])
-
-
 def _cases(layer: str) -> tuple[Case, ...]:
     return cases(layer, invalid=True)
 

@@ -55,8 +55,8 @@ def test_each_law_is_seen_failing(name: str) -> None:
     space = SimpleNamespace(cross_entropy=wrong)
     backend = ModuleBackend("wrong", nn=torch.nn, functional=space)
     assert law_findings(backend, NAMES[1], name)[1]
-    spoken, found = law_findings(torch_backend, NAMES[1], name)
-    assert spoken
+    compared, found = law_findings(torch_backend, NAMES[1], name)
+    assert compared
     assert not found
 
 

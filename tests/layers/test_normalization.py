@@ -139,8 +139,8 @@ def test_every_law_is_seen_failing(layer: str, name: str, fake: Any) -> None:
     _, found = law_findings(ModuleBackend("fake", **spaces), layer, name, 60)
     assert found
     assert all(f"law {name!r}" in message for message in found)
-    spoken, found = law_findings(torch_backend, layer, name, 60)
-    assert spoken >= 5
+    compared, found = law_findings(torch_backend, layer, name, 60)
+    assert compared >= 5
     assert not found
 
 

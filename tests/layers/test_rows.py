@@ -25,7 +25,11 @@ LEFT_OUT = {"self", "args", "kwargs", "device", "dtype", "size_average", "reduce
 
 def _torchs(row: Row) -> Any:
     space = torch.nn.functional if row.function else torch.nn
-    return getattr(space, row.name.removeprefix("functional."))
+    name = row.name.removeprefix("functional.")
+    found = getattr(space, name)
+    # torch's boolean_dispatch wraps two functions in one of *args, **kwargs.
+    dispatched = getattr(getattr(found, "__code__", None), "co_name", "") == "fn"
+    return getattr(space, f"_{name}") if dispatched else found
 
 
 def _signature(row: Row) -> dict[str, Any] | None:
@@ -51,9 +55,9 @@ def test_defaults_are_torchs(layer: str) -> None:
     documented = _signature(row)
     if documented is None:
         pytest.skip("torch shows no signature")
-    for argument in row.arguments:
-        if argument.keyword or argument.name not in documented:
-            continue
+    compared = [a for a in row.arguments if not a.keyword and a.name in documented]
+    assert compared or not row.arguments, "arguments: none is in torch's signature"
+    for argument in compared:
         theirs = documented[argument.name]
         if argument.default is REQUIRED:
             assert theirs is inspect.Parameter.empty, f"arguments: {argument.name} has a default"
@@ -170,6 +174,11 @@ def test_functions_give_memory_of_their_own_unless_the_row_says_otherwise(layer:
 def test_a_false_trait_is_seen(trait: str, value: Any) -> None:
     row = CATALOGUE["Linear"]
     assert _untrue(replace(row, traits=replace(row.traits, **{trait: value}))) == {trait}
+
+
+def test_a_missing_train_mode_is_seen() -> None:
+    row = CATALOGUE["BatchNorm2d"]
+    assert _untrue(replace(row, traits=replace(row.traits, modes=False))) == {"modes"}
 
 
 def test_an_unknown_layer_raises_and_names_the_nearest() -> None:

@@ -37,8 +37,7 @@ COMMON = {
 }
 # (file, literal): why it stands there.
 ALLOWED = {
-    ("case.py", "functional."): "the prefix of every function's name: `is_function`",
-    ("module.py", "functional."): "where torch keeps its functions",
+    ("case.py", "functional."): "the prefix of every function's name",
     ("reproducer.py", "lengths"): "a packed sequence is made by a function of torch's",
     ("reproducer.py", "batch_first"): "a packed sequence is made by a function of torch's",
     ("module.py", "lengths"): "a packed sequence is made by a function of torch's",

@@ -410,7 +410,10 @@ def test_the_other_cases_of_an_item_are_judged_after_the_process_is_lost(
     assert shape["status"] == status
     # Shrunk: no plainer case is lost.
     assert shape["call"].startswith("Linear(2, 4")
-    assert shape["examples"]["checked"] > 10 or shape["examples"]["left_out"] > 10
+    checked, left_out = shape["examples"]["checked"], shape["examples"]["left_out"]
+    # Cases that hang use up the patience: the rest is left out, and counted.
+    assert checked > (10 if kind == "crash" else 0)
+    assert checked + left_out > 10
     # What one check lost, the other does not wait for; what else is wrong it tells.
     assert values["status"] == "failed"
     assert "wrong of" in values["message"]
