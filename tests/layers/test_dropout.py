@@ -13,9 +13,11 @@ from torch.nn import functional
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks import random
+from conformance.laws.draws import Masked
 from conformance.laws.dropout import LAWS
 from conformance.layers import DTYPES
 from conformance.oracles.dropout import functional_dropout
@@ -82,3 +84,10 @@ def test_a_rate_five_percent_off_is_noticed() -> None:
 
     backend = ModuleBackend("wrong", nn=SimpleNamespace(Dropout=Dropout))
     assert "kept" in first_failure(backend, "Dropout", "random").said
+
+
+def test_an_empty_mask_compares_nothing() -> None:
+    empty = np.zeros((0, 3))
+    kept = Rounded(empty, empty, Precision.of("float32"))
+    masked = Masked("dropout", "output", empty, kept, 0.0, empty == 0, rate=0.5)
+    assert random._drawn(masked, empty == 0).comparisons == 0

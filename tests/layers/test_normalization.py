@@ -19,8 +19,9 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import repeat, state, values
 from conformance.failures.facts import Facts
+from conformance.laws import normalization as laws
 from conformance.layers import CATALOGUE
-from conformance.model.case import Case
+from conformance.model.case import Call, Case
 from conformance.run.trial import Failure, Trial
 
 BATCH = ("BatchNorm2d", "functional.batch_norm")
@@ -208,3 +209,11 @@ def test_batch_statistics_are_a_fact() -> None:
     }
     assert seen == {(layer, fact) for layer in BATCH for fact in (True, False)}
     assert all(Facts(cases(layer)[0]).get("batch_statistics") is None for layer in LAYER)
+
+
+def test_numbers_that_a_power_of_two_takes_out_of_the_format_are_not_scaled() -> None:
+    small = np.full((2, 2), 2.0**-1074)
+    call = Call("functional.layer_norm", {"normalized_shape": [2]}, {}, "float64", "cpu")
+    trial = _trial(torch_backend, Case(call, (small, None, None)))
+    claims = [list(laws.scaled.claims(trial, np.random.default_rng(k))) for k in range(20)]
+    assert 0 < sum(map(len, claims)) < 20  # times 1/2 they are 0; times 2, 4 and 8 they are not

@@ -15,14 +15,17 @@ from conformance.reports.asked import CHECKS
 from test_report import run_of, verdict
 
 from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import EVERY_CHECK
+from conformance.failures import explanation
 from conformance.failures.explanation import Explanation, ExplanationError, explain
-from conformance.failures.known import KnownError, parse
+from conformance.failures.known import KnownError, named, parse, shipped
 from conformance.failures.reproducer import FOREIGN
 from conformance.layers import CATALOGUE
-from conformance.model.case import Verdict
+from conformance.model.case import Excuse, Verdict
 from conformance.model.encoding import encode_case
 from conformance.model.finding import Finding
+from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 
@@ -97,8 +100,6 @@ def test_a_known_failure_that_does_not_cover_the_case_is_not_named(
 
 def test_the_pinned_case_of_a_known_verdict_is_run(tmp_path: Path) -> None:
     # The backend must be importable in another process: torch's own, on which the case passes.
-    from conformance.run.drawing import draw_cases
-
     case = encode_case(draw_cases("Conv2d", "float32", 1, 0)[0])
     _known_file(tmp_path / "k.toml", case, link="https://example.org/1")
     verdict_ = verdict(
@@ -106,14 +107,36 @@ def test_the_pinned_case_of_a_known_verdict_is_run(tmp_path: Path) -> None:
         message="known failure: no bias in groups", call=None, case=None, reproducer=None,
     )  # fmt: skip
     run = run_of(verdict_, backend="torch", options={"known": str(tmp_path / "k.toml")})
-    explanation = explain(run, verdict_.id)
-    assert explanation.call.startswith("Conv2d(")
-    assert "raise SystemExit(failed)" in str(explanation.script)
-    text = bug_report.render(run, explanation)
+    explained = explain(run, verdict_.id)
+    assert explained.call.startswith("Conv2d(")
+    assert "raise SystemExit(failed)" in str(explained.script)
+    text = bug_report.render(run, explained)
     assert "See also <https://example.org/1>." in text
     assert "no bias in groups" in text
     with pytest.raises(ExplanationError, match="--known 2"):
         explain(run, verdict_.id, 2)
+
+
+def test_a_failure_that_is_known_of_the_base_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explanation, "_run", lambda *_: ("", None, None))
+    entry = next(e for e in shipped("torch") if e.case is not None and e.status == "failed")
+    case = entry.case
+    assert case is not None
+    check = next(name for name in EVERY_CHECK if named(name, entry.check))
+    excuse = Excuse(entry.reason, entry.link, 1, 1, 0, "torch")
+    inherited = verdict(
+        case.call.layer, check, case.call.dtype, "known", call=None, case=None, excuses=(excuse,)
+    )
+    found = explain(run_of(inherited, backend="alike"), inherited.id)
+    assert found.reason == entry.reason
+    assert found.call
+
+
+def test_a_case_that_another_layer_pinned_is_written_as_its_own() -> None:
+    case = draw_cases("Conv2d", "float32", 1, 0)[0]
+    item = Item("functional.conv2d", "values", "float32", "cpu")
+    script = Engine(torch_backend, 1, 0).script(item, case, "wrong", deadly=False)
+    assert "torch.nn.Conv2d(" in script
 
 
 @pytest.mark.parametrize("status", ["passed", "unsupported", "unchecked"])

@@ -19,8 +19,9 @@ from conformance.backends.registry import BackendError
 from conformance.checks import EVERY_CHECK
 from conformance.failures.excuses import Excuses
 from conformance.failures.known import KnownError, parse, read, shipped
-from conformance.model.case import Call, Unsupported, Verdict
+from conformance.model.case import Call, Cause, Unsupported, Verdict
 from conformance.model.encoding import encode_case
+from conformance.run import verdicts
 from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
@@ -380,3 +381,8 @@ def test_shipped_entries_of_torch_are_inherited_by_name() -> None:
     assert len(inherited) == len(own)
     assert all(entry.base == "torch" for entry in inherited)
     assert all(not entry.base for entry in read("torch", base="torch"))
+
+
+def test_calls_accepted_on_purpose_are_counted_though_the_process_was_lost() -> None:
+    others = Verdict("i", "Linear", "errors", "float32", "cpu", "passed", accepted={"scalar": 2})
+    assert verdicts.joined(others, [Cause("lost", status="crashed")]).accepted == {"scalar": 2}
