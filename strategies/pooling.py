@@ -13,6 +13,7 @@ from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
+from conformance.model.formats import format_of
 
 # plain: kernel_size only; full: a window for each dimension; square: one for all of them; thin:
 # the input is shorter than the window; overhang: the last window goes off-bounds, or would; long:
@@ -40,7 +41,7 @@ wide_channels = st.sampled_from((8, 15, 16, 17, 31, 32, 33))
 batches = st.sampled_from((None, 1, 2, 3, 0))
 # Apart: no two elements of a plane are equal, so that one is the largest; the plainest first.
 regimes = st.sampled_from((*REGIMES, "apart", "apart"))
-_DISTINCT = 128  # numbers between two powers of two that every format has
+_DISTINCT = 10  # bits: at most 1 024 numbers between two powers of two
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,17 @@ def _window(draw: Draw, profile: str, last: bool) -> Window:
     return replace(window, length=length - slack if ceil else length + slack)
 
 
-def _apart(shape: tuple[int, ...], planes: int, seed: int) -> np.ndarray:
-    """Different numbers in each plane, all of one sign."""
+def _apart(shape: tuple[int, ...], planes: int, seed: int, dtype: str) -> np.ndarray:
+    """Different numbers in each plane, all of one sign.
+
+    float16 has 15 × 1 024 of 1 and more, bfloat16 127 × 128.
+    """
+    distinct = 2 ** min(format_of(dtype).bits - 1, _DISTINCT)
     generator = np.random.default_rng(seed)
     size = math.prod(shape) // max(planes, 1)
     orders = [generator.permutation(size) for _ in range(planes)]
     order = np.array(orders, int).reshape(planes, size)
-    numbers = np.ldexp(1.0 + order % _DISTINCT / _DISTINCT, order // _DISTINCT)
+    numbers = np.ldexp(1.0 + order % distinct / distinct, order // distinct)
     return np.asarray(numbers * generator.choice([-1.0, 1.0], (planes, 1))).reshape(shape)
 
 
@@ -145,7 +150,7 @@ def max_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     leading = (depth,) if batch is None else (batch, depth)
     shape = (*leading, *(w.length for w in windows))
     if regime == "apart":
-        x = _apart(shape, math.prod(leading), seed)
+        x = _apart(shape, math.prod(leading), seed, dtype)
     else:
         x = Filler(regime, dtype, seed, 1, factors=1).operand(*shape)
     call = Call(layer, required | written.optional(sizes, defaults), {}, dtype, "cpu")

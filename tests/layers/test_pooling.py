@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conformance.strategies import pooling
 from support import cases, law_findings
 from torch import nn
 
@@ -21,6 +22,7 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import values
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
+from conformance.model.formats import round_to
 from conformance.oracles.pooling import Window, max_pool2d
 from conformance.run.trial import Failure
 
@@ -80,6 +82,13 @@ EVERY = {
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_every_corner_is_drawn(layer: str, dtype: str) -> None:
     assert set().union(*map(_facts, cases(layer, dtype))) == EVERY
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_numbers_apart_of_a_large_plane_are_in_the_format(dtype: str) -> None:
+    numbers = pooling._apart((1, 9, 493), 1, 0, dtype)
+    assert (round_to(numbers, dtype) == numbers).all()
+    assert len(np.unique(numbers)) == numbers.size
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
