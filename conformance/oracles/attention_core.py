@@ -7,7 +7,8 @@ Bounds, of whatever algorithm there is beside the plain one:
   gradients; one operand scaled beforehand, s·∂, rounds each product once, which is less.
 - Weights. Algorithms that go over the keys in blocks (FlashAttention) multiply what they have by
   e^(old maximum − new maximum) at each further block: exponential and product. That the exponents
-  add up monotonically keeps the rounding of their differences below that of s − max.
+  add up monotonically keeps the rounding of their differences below that of s − max. Their sums of
+  values are divided at the end: until then each value weighs up to 1, and their sum may overflow.
 - In half precision they store the weights in the dtype, for a product of matrices of that dtype,
   and so the gradients of the scores in the backward pass (`kept`).
 - Backward pass. D = Σ_j p·∂p, or D = Σ_e o·∂o of the output, which may be found as it was stored;
@@ -68,6 +69,7 @@ def scaled_scores(query: Rounded, key: Rounded, scale: float | None) -> Rounded:
         return times.with_error(times.error + more + least)
 
     result = scaled(multilinear(_dot, query.bare, key.bare, terms=max(width, 1)))
+    result = result.with_error(result.error + _lost_before(query, key, factor))
     # An operand that is scaled before may leave the range.
     most = query.precision.largest / max(abs(factor), math.sqrt(abs(factor)), 1.0)
     rows = np.asarray((query.reach > most).any(axis=-1, keepdims=True))
@@ -85,6 +87,21 @@ def scaled_scores(query: Rounded, key: Rounded, scale: float | None) -> Rounded:
         return [settle_nan(x, np.nan if missing.any() else 0.0) for x in pulled]
 
     return traced(result, [query, key], pull)
+
+
+def _lost_before(query: Rounded, key: Rounded, factor: float) -> np.ndarray | float:
+    """What operands that underflow when they are scaled lose, times what they are multiplied by."""
+    root, precision = math.sqrt(abs(factor)), query.precision
+    least = precision.normal / min(root, abs(factor), 1.0) if factor else 0.0
+
+    def lost(x: Rounded) -> np.ndarray:
+        small = (x.size > 0) & (x.size < least)
+        return np.where(small, precision.underflow * max(root, 1.0), 0.0)
+
+    rows, columns = lost(query), lost(key)
+    if not (rows.any() or columns.any()):
+        return 0.0
+    return _dot(rows, key.size) + _dot(query.size, columns)
 
 
 def masked_scores(
@@ -168,7 +185,8 @@ def attended(
         return [softened(cotangent, total(cotangent.bare * p, -1, keepdims=True), p)]
 
     p, anew = kept(plain), _anew(plain, scores, empty)
-    output = settle_nan(multilinear(_weighed, p.bare, value.bare, terms=count), nothing)
+    output = _undivided(multilinear(_weighed, p.bare, value.bare, terms=count), scores, value)
+    output = settle_nan(output, nothing)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         c = cotangent.bare
@@ -183,6 +201,15 @@ def attended(
         traced(settle_nan(plain, nothing), [scores], pull_weights),
         traced(output, [scores, value], pull),
     )
+
+
+def _undivided(output: Rounded, scores: Rounded, value: Rounded) -> Rounded:
+    """Undecided where Σ_j |v_j| of the keys that take part is beyond the range."""
+    takes_part = ~(np.isneginf(scores.value) & (scores.error == 0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        most = _weighed(takes_part.astype(float), value.reach)
+    over = most > value.precision.largest
+    return output.with_error(np.where(over, np.inf, output.error)) if over.any() else output
 
 
 def _anew(p: Rounded, scores: Rounded, empty: np.ndarray) -> Rounded:

@@ -70,6 +70,27 @@ def test_no_key_at_all_is_a_sum_of_nothing() -> None:
     assert not found.doubtful
 
 
+def test_a_sum_of_values_that_is_divided_at_the_end_may_overflow() -> None:
+    huge, large = np.full((2, 1), 3e38), np.array([[3e38], [1e37]])
+    for value, known in ((huge, False), (large, True)):
+        found = _attended(np.ones((1, 1)), np.ones((2, 1)), value)
+        assert np.isfinite(found.error).all() == known
+    hidden = _attended(np.ones((1, 1)), np.ones((2, 1)), huge, np.array([[True, False]]))
+    assert np.isfinite(hidden.error)
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.25])
+def test_an_operand_that_underflows_when_it_is_scaled_is_within_the_bound(scale: float) -> None:
+    query, key = np.full((1, 64), 7e-45, np.float32), np.zeros((2, 64), np.float32)
+    key[0] = 3e38
+    found = _attended(
+        *(x.astype(float) for x in (query, key, np.array([[0.0], [1.0]]))), scale=scale
+    )
+    query *= np.float32(scale)  # as algorithms do that scale the query once
+    score = float((query.astype(float) @ key[0].astype(float))[0])
+    assert abs(1 / (1 + np.exp(score)) - found.value) <= found.error
+
+
 def _decided(found: Any) -> bool:
     """Whether any alternative of an answer has an element that is decided."""
     alternatives = found.alternatives if isinstance(found, Choices) else (found,)
