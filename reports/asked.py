@@ -50,7 +50,7 @@ CHECKS = {
     ),
     "errors": ("an invalid call is not refused", "An invalid call is refused by an exception."),
     "support": (
-        "calls are declined otherwise than said",
+        "calls are declined otherwise than declared",
         "A call is declined, or supported, by its arguments and shapes, and for the reason given.",
     ),
 }

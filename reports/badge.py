@@ -27,14 +27,14 @@ def badge(run: Run) -> str:
     name = summary.outcome(run).name
     totals = summary.totals(run)
     passed = totals.statuses.get("passed", 0)
-    told = {
+    labels = {
         summary.CONFORMANT: f"{share(passed, totals.items)} of {totals.items} passed",
         summary.NOT_CONFORMANT: f"{sum(totals.statuses.get(s, 0) for s in summary.BAD)} failing",
         summary.INCOMPLETE: "incomplete",
         summary.NOTHING_PASSED: "nothing passed",
     }[name]
     left = f"nn-conformance {visible(cut(run.identity.backend, 30))}"
-    return _drawn(left, told, COLOURS[name])
+    return _drawn(left, labels, COLOURS[name])
 
 
 def _drawn(left: str, right: str, colour: str) -> str:

@@ -156,8 +156,8 @@ def _title(subject: Subject) -> str:
     words = "a valid call is accepted, then fails" if accepted else _LOST.get(verdict.status)
     words = words or CHECKS.get(verdict.check, (f"{verdict.check} fails",))[0]
     reason = re.split(r"[;:(]", subject.reason)[0].strip()
-    told = f"{words}: {reason}" if reason else words
-    return f"{verdict.layer} ({verdict.dtype}, {verdict.device}): {told}"
+    headline = f"{words}: {reason}" if reason else words
+    return f"{verdict.layer} ({verdict.dtype}, {verdict.device}): {headline}"
 
 
 def _expected(verdict: Verdict, facts: LayerFacts) -> Iterator[str]:

@@ -45,7 +45,7 @@ class Numbers:
 
 
 def numbers(verdict: Verdict) -> Numbers | None:
-    """Got, wanted and bound of a failure; None where there are none, or nobody wrote them down."""
+    """Got, wanted and bound of a failure; None where there are none, or they were not recorded."""
     failure = verdict.failure
     if failure is None or not (failure.got and failure.wanted):
         return None
@@ -88,8 +88,8 @@ def title(verdict: Verdict) -> str:
         how = f"refused by {failure.exception}" if failure.exception else "not refused"
         return f"invalid call {how}: {failure.what}"
     if failure.exception:
-        said = failure.says.partition("\n")[0]
-        return f"raises {failure.exception}: {said[:LONGEST]}"
+        first_line = failure.says.partition("\n")[0]
+        return f"raises {failure.exception}: {first_line[:LONGEST]}"
     return words(failure)
 
 
@@ -105,8 +105,8 @@ def _says(verdict: Verdict) -> str:
 
 def _first_line(verdict: Verdict) -> str:
     """Files of schema 1 and 2 have a message and no more: its first line after the call."""
-    said = (verdict.message or "").removeprefix(f"{verdict.call}\n")
-    return said.partition("\n")[0][:LONGEST].strip() or status(verdict)
+    first_line = (verdict.message or "").removeprefix(f"{verdict.call}\n")
+    return first_line.partition("\n")[0][:LONGEST].strip() or status(verdict)
 
 
 def signature(verdict: Verdict, facts: LayerFacts) -> tuple[str, ...]:

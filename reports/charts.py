@@ -22,7 +22,7 @@ def histogram(
 ) -> Markup:
     """How many numbers were how large, in powers of 2; the bar on the left stands for exact ones.
 
-    Heights grow with the square root of the numbers, so that a few show beside many.
+    Heights grow with the square root of the numbers, so that a few show next to many.
 
     Args:
         counts: as in `Verdict.ulps` or `Verdict.ratios`.

@@ -93,9 +93,9 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The comparison in a sentence."""
-        said = [f"{len(self.of(kind))} {_WORDS[kind]}" for kind in KINDS if self.of(kind)]
+        counts = [f"{len(self.of(kind))} {_WORDS[kind]}" for kind in KINDS if self.of(kind)]
         rest = f"{self.same} items are as they were"
-        return f"{', '.join(said)}; {rest}." if said else f"Nothing changed: {rest}."
+        return f"{', '.join(counts)}; {rest}." if counts else f"Nothing changed: {rest}."
 
 
 _WORDS = {

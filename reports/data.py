@@ -60,7 +60,7 @@ def _line(verdict: Verdict, left_out: tuple[str, ...]) -> bytes:
     for name in left_out:
         del kept[name]
     if left_out:
-        # Digits beyond these fill the room, and nobody reads them.
+        # Digits beyond these take up room and are not read.
         kept = {name: value for name, value in kept.items() if value not in (None, {}, (), "")}
         kept["seconds"] = round(verdict.seconds, 2)
         if verdict.margin is not None:

@@ -67,12 +67,12 @@ class Divergences:
         if self.inherited:
             parts.append(f"{len(self.inherited)} inherited from {self.inherited[0].base}")
         parts.append(f"{len(self.new)} new")
-        said = f"{conforming} of {self.checked:,d} cases conform; {', '.join(parts)}"
+        summary = f"{conforming} of {self.checked:,d} cases conform; {', '.join(parts)}"
         if self.thin:
             verb = "verdict is" if len(self.thin) == 1 else "verdicts are"
             reasons = sorted({(v.thin or "").rpartition("(")[2].rstrip(")") for v in self.thin})
-            said += f"; {len(self.thin)} {verb} thin ({', '.join(reasons)})"
-        return said
+            summary += f"; {len(self.thin)} {verb} thin ({', '.join(reasons)})"
+        return summary
 
 
 def divergences(run: Run) -> Divergences:
@@ -88,7 +88,7 @@ def divergences(run: Run) -> Divergences:
             if excuse.excused or excuse.left_out:
                 key = (excuse.reason, excuse.link, excuse.base)
                 groups.setdefault(key, []).append((verdict, excuse))
-    told = [
+    reported = [
         KnownDivergence(
             *key,
             sum(excuse.excused for _, excuse in held),
@@ -97,7 +97,7 @@ def divergences(run: Run) -> Divergences:
         )
         for key, held in groups.items()
     ]
-    met = sorted((k for k in told if k.failed), key=lambda k: -k.failed)
+    met = sorted((k for k in reported if k.failed), key=lambda k: -k.failed)
     return Divergences(
         known=tuple(k for k in met if not k.base),
         inherited=tuple(k for k in met if k.base),

@@ -70,7 +70,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
     found = summary.divergences(run)
     covered = summary.spaces(run)
     data, left_out = packed(run)
-    told = {v.id for c in bugs for v in c.members[:MEMBERS]}
+    members_shown = {v.id for c in bugs for v in c.members[:MEMBERS]}
     return page(
         "report.html",
         run=run,
@@ -83,7 +83,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
         bugs=bugs,
         found=found,
         known=(*found.known, *found.inherited),
-        home={v.id: c.id for c in bugs for v in c.members if v.id not in told},
+        home={v.id: c.id for c in bugs for v in c.members if v.id not in members_shown},
         reasons=summary.unsupported(run, table),
         accepted=_accepted(run),
         nearness=_nearness(run, table),

@@ -49,27 +49,27 @@ def outcome(run: Run) -> RunOutcome:
     if bad and (found["passed"] or bad != ["unchecked"]):
         name = NOT_CONFORMANT
         number = _list([f"{found[name]:d} {name}" for name in bad])
-        said = f"Of {_items(total)}, {number}; {_none(found['passed'])} passed."
+        summary = f"Of {_items(total)}, {number}; {_none(found['passed'])} passed."
     elif gap:
         name = INCOMPLETE
-        said = f"{_none(found['passed']).capitalize()} of {_items(total)} passed so far."
+        summary = f"{_none(found['passed']).capitalize()} of {_items(total)} passed so far."
     elif not found["passed"]:
         name = NOTHING_PASSED
         rest = _list([f"{found[name]:d} {name}" for name in SEVERITY if found[name]])
-        said = f"Of {_items(total)} none passed: {rest}." if total else _empty(run)
+        summary = f"Of {_items(total)} none passed: {rest}." if total else _empty(run)
     else:
         name = CONFORMANT
-        said = f"{found['passed']:d} of {_items(total)} passed, none failed."
+        summary = f"{found['passed']:d} of {_items(total)} passed, none failed."
     if found["passed"] and found["unsupported"]:
-        said += f" The backend does not support {found['unsupported']:d}."
+        summary += f" The backend does not support {found['unsupported']:d}."
     if found["known"]:
-        said += f" {found['known']:d} failed in part, as listed among the known failures."
+        summary += f" {found['known']:d} failed in part, as listed among the known failures."
     if run.identity.shard != "1/1":
-        said += (
+        summary += (
             f" This is shard {run.identity.shard}: {len(run.identity.items):d} of the whole run's"
             f" {_items(run.identity.total)}."
         )
-    return RunOutcome(name, said, gap, lost, _headline(run))
+    return RunOutcome(name, summary, gap, lost, _headline(run))
 
 
 def _headline(run: Run) -> str:
@@ -82,16 +82,16 @@ def _headline(run: Run) -> str:
 
 
 def _gap(run: Run, lost: tuple[str, ...]) -> str:
-    said = []
+    gaps = []
     if run.footer is None:
-        said.append("the results have no last line, so the session was cut short or still runs")
+        gaps.append("the results have no last line, so the session was cut short or still runs")
     elif run.footer.verdicts > len(run.verdicts):
-        said.append(f"{run.footer.verdicts - len(run.verdicts):d} verdicts cannot be read")
+        gaps.append(f"{run.footer.verdicts - len(run.verdicts):d} verdicts cannot be read")
     if lost:
         verb = "has" if len(lost) == 1 else "have"
         total = len(set(run.identity.items))
-        said.append(f"{len(lost):d} of {_items(total)} {verb} no verdict")
-    text = "; ".join(said)
+        gaps.append(f"{len(lost):d} of {_items(total)} {verb} no verdict")
+    text = "; ".join(gaps)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 

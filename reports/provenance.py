@@ -85,10 +85,10 @@ def _text(value: Any) -> str:
 
 def _numerics(run: Run) -> list[tuple[str, str]]:
     """What changes the bounds; the whole of a results file of an older suite says nothing."""
-    said = run.identity.numerics.items()
+    deviations = run.identity.numerics.items()
     return [
         (dtype, ", ".join(f"{name} = {value}" for name, value in facts.items()) or "as IEEE 754")
-        for dtype, facts in said
+        for dtype, facts in deviations
     ] or [("numerics", "not recorded")]
 
 

@@ -43,7 +43,7 @@ class Identity:
         total: number of items of the whole run, all shards together.
         git: commit and whether it has uncommitted changes, where the folder is a checkout.
         started: ISO 8601, UTC.
-        numerics: what the backend declares beside IEEE arithmetic, by dtype; bounds follow.
+        numerics: how the backend declares to differ from IEEE arithmetic, by dtype; bounds follow.
         layers: what a report says of each layer; empty in files of schema 1 and 2.
     """
 

@@ -203,7 +203,7 @@ def _filled(column: BackendColumn, layers: Sequence[str], space: Sequence[Place]
     }
     declined = _not_offered(column, space)
 
-    facts = {name: told for part in column.parts for name, told in part.identity.layers.items()}
+    facts = {name: x for part in column.parts for name, x in part.identity.layers.items()}
 
     def cell(places: Sequence[Place]) -> ScoreCell:
         found = [verdicts.get(p) for p in places]

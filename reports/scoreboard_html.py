@@ -82,8 +82,8 @@ def _headings(columns: Sequence[BackendColumn]) -> list[tuple[str, str]]:
             if any(_facts(twin).get(name) != value for twin in twins)
         ]
         version = facts.get(column.backend) or facts.get("version")
-        told = differs[:2] or ([version] if version and not twins else [])
-        found.append((column.backend, " · ".join([*told, column.device])))
+        notes = differs[:2] or ([version] if version and not twins else [])
+        found.append((column.backend, " · ".join([*notes, column.device])))
     return found
 
 
@@ -96,8 +96,8 @@ def _identity(column: BackendColumn) -> list[tuple[str, str]]:
     """What a backend's numbers rest on."""
     who = column.identity
     numerics = [
-        f"{dtype}: " + (", ".join(f"{k} = {v}" for k, v in said.items()) or "as IEEE 754")
-        for dtype, said in column.numerics.items()
+        f"{dtype}: " + (", ".join(f"{k} = {v}" for k, v in deviations.items()) or "as IEEE 754")
+        for dtype, deviations in column.numerics.items()
     ]
     assert column.total is not None
     stopped = [v for p in column.parts for v in p.verdicts if v.examples.stopped]

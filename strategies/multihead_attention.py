@@ -67,7 +67,7 @@ def multihead_attentions(draw: Draw, layer: str, dtype: str) -> Case:
         chosen["vdim"] = chosen["kdim"]
     written = Written(draw(masks))
     padded = draw(one_in_four)
-    said = {
+    given = {
         "need_weights": draw(yes_no),
         "average_attn_weights": draw(yes_no),
         "is_causal": kind == "causal" and draw(yes_no),
@@ -85,7 +85,7 @@ def multihead_attentions(draw: Draw, layer: str, dtype: str) -> Case:
     value = key if shared != "apart" else sequence(columns, vdim)
     padding, mask = _masks(draw, filler, kind, padded, (batch, count, rows, columns))
     arguments = {"embed_dim": embed, "num_heads": count} | written.optional(chosen, DEFAULTS)
-    keywords = written.optional(said, KEYWORDS)
+    keywords = written.optional(given, KEYWORDS)
     state = _state(filler, embed, (kdim, vdim), chosen)
     labels = {"profile": shared, "regime": regime}
     call = Call(layer, arguments, state, dtype, "cpu")

@@ -16,7 +16,7 @@ from conformance.model.formats import round_to
 
 EPS = 1e-5
 MOMENTUM = 0.1
-# The plainest first. `offset`: a mean far from 0; `close`: a deviation beside which ε is large;
+# The plainest first. `offset`: a mean far from 0; `close`: a deviation that is small relative to ε;
 # `pairs`: m ± 1.5, whose variance is 9/4, and ε makes it 4; `constant`: one number in each group.
 regimes = st.sampled_from(
     ("ramp", "integers", "normal", "offset", "close", "pairs", "mixed", "large", "constant")

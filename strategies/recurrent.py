@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
-from conformance.strategies.recurrent_exact import SHARP, sharp_regimes
+from conformance.strategies.recurrent_exact import FILLERS, exact_regimes
 from conformance.strategies.recurrent_weights import Ordinary
 from conformance.strategies.values import SATURATING_REGIMES, seeds
 from conformance.strategies.windows import Draw
@@ -39,10 +39,10 @@ biases = st.sampled_from((True, False))
 
 def _regimes(kind: str, nonlinearity: str, profile: str) -> st.SearchStrategy[str]:
     """The value regimes that a layer can have, the plainest first."""
-    sharp, usual = sharp_regimes(kind, nonlinearity), SATURATING_REGIMES
+    exact, usual = exact_regimes(kind, nonlinearity), SATURATING_REGIMES
     if profile == "long":
-        return st.sampled_from((*sharp, *("gentle",) * 4))
-    return st.sampled_from((*usual[:3], *sharp, *usual[3:]))
+        return st.sampled_from((*exact, *("gentle",) * 4))
+    return st.sampled_from((*usual[:3], *exact, *usual[3:]))
 
 
 @st.composite
@@ -103,7 +103,7 @@ def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
 
     directions = 2 if bidirectional else 1
     output = proj_size or hidden_size
-    filler = SHARP.get(regime, Ordinary)(
+    filler = FILLERS.get(regime, Ordinary)(
         layer, regime, dtype, seed, input_size=input_size, hidden_size=hidden_size,
         recurrent=output, bias=bias, terms=input_size + hidden_size * directions + 2,
     )  # fmt: skip
@@ -155,7 +155,7 @@ def cells(draw: Draw, layer: str, dtype: str) -> Case:
         values["nonlinearity"], defaults["nonlinearity"] = nonlinearity, "tanh"
     arguments: dict[str, Any] = {"input_size": input_size, "hidden_size": hidden_size}
     arguments |= written.optional(values, defaults)
-    filler = SHARP.get(regime, Ordinary)(
+    filler = FILLERS.get(regime, Ordinary)(
         kind, regime, dtype, seed, input_size=input_size, hidden_size=hidden_size,
         recurrent=hidden_size, bias=bias, terms=input_size + hidden_size + 2,
     )  # fmt: skip

@@ -50,7 +50,7 @@ class Saturated(Ordinary):
 
     An LSTM's cell state is an integer, too, but its h = o·tanh(c) is 0 or lies, up to its sign, in
     [0.76, 1]. So a row has one ±2 for h, and where the input is the h of a layer below one for that
-    beside an odd bias of ±1, or ±1 without a bias: odd ± 2h and ±1 ± 2h ± 2h′ are 0.52 or more away
+    with an odd bias of ±1, or ±1 without a bias: odd ± 2h and ±1 ± 2h ± 2h′ are 0.52 or more away
     from 0. Half precision rounds h and what is added up, up to 0.17·U together; U = 4096, of which
     at most 11 come together.
     """
@@ -171,23 +171,23 @@ class Hold(Ordinary):
     c = h
 
 
-SHARP: dict[str, type[Ordinary]] = {
+FILLERS: dict[str, type[Ordinary]] = {
     "gentle": Gentle,
     "zero": Zero,
     "bits": Bits,
-    "relu": Relu,
+    "rectified": Relu,
     "saturated": Saturated,
     "hold": Hold,
 }
 
 
-def sharp_regimes(kind: str, nonlinearity: str) -> tuple[str, ...]:
-    """The sharp regimes of a recurrent layer, the plainest first.
+def exact_regimes(kind: str, nonlinearity: str) -> tuple[str, ...]:
+    """The exact regimes of a recurrent layer, the plainest first.
 
     Args:
         kind: `"RNN"`, `"LSTM"` or `"GRU"`.
         nonlinearity: an RNN's; `"tanh"` for the others.
     """
     if nonlinearity == "relu":
-        return ("relu", "relu")  # its slope at 0 is 0: there zeros would say nothing
+        return ("rectified", "rectified")  # its slope at 0 is 0: there zeros would say nothing
     return ("zero", "bits", "saturated", *(() if kind == "RNN" else ("hold",)))

@@ -94,7 +94,7 @@ def conv_window(
         padding_kind: "number", "same" or "valid".
         padding_mode: decides how long an input must be to be padded.
         strides, paddings: unless plain.
-        extras: outputs beside the first.
+        extras: outputs besides the first.
     """
     kernel = draw(kernels)
     # Drawn whatever the kind of padding: a kind that draws less would count as plainer.
@@ -136,7 +136,7 @@ def transposed_window(
         plain: all but the kernel keep their defaults.
         sized: the output's size is passed to forward.
         strides, paddings: unless plain.
-        extras: inputs beside the first.
+        extras: inputs besides the first.
     """
     kernel = draw(kernels)
     length = 1 + draw(extras)

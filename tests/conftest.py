@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ["pytester"]
 
-SAMPLE = frozenset(
+_SAMPLE = frozenset(
     (
         *("Conv2d", "LazyConv1d", "functional.conv_transpose3d", "ConvTranspose2d"),
         *("LSTM", "RNN", "GRUCell"),
@@ -24,7 +24,19 @@ SAMPLE = frozenset(
         *("MultiheadAttention", "functional.scaled_dot_product_attention"),
     )
 )
-"""Layers of each family and form."""
+"""Layers of each family that has many, and of each form."""
+
+
+def sample() -> set[str]:
+    """Those, and of every other family its first module and its first function."""
+    from conformance.layers import CATALOGUE
+
+    families = {CATALOGUE[name].family for name in _SAMPLE}
+    first: dict[tuple[str, bool], str] = {}
+    for name, row in CATALOGUE.items():
+        if row.family not in families:
+            first.setdefault((row.family, row.function), name)
+    return {*_SAMPLE, *first.values()}
 
 
 def _layer(item: pytest.Item) -> str | None:
@@ -42,7 +54,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     from conformance.layers import CATALOGUE
 
-    left = [x for x in items if (name := _layer(x)) in CATALOGUE and name not in SAMPLE]
+    chosen = sample()
+    left = [x for x in items if (name := _layer(x)) in CATALOGUE and name not in chosen]
     if left:
         config.hook.pytest_deselected(items=left)
         dropped = set(map(id, left))

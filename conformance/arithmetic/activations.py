@@ -178,13 +178,16 @@ def _activated(
         value, error: of the result elsewhere; the latter may be written over.
         ends: beyond which operand which limit is reached.
     """
+    # NumPy makes scalars of results without dimensions.
+    error = np.asarray(error)
     if not x.vague:
         np.copyto(error, 0.0, where=(x.value == 0) & (x.error == 0))
     largest = x.size.max(initial=0.0)
     for threshold, limit in ends:
         if not largest < abs(threshold):
             reached = _reaches(x, threshold)
-            value, error = np.where(reached, limit, value), np.where(reached, 0.0, error)
+            value = np.where(reached, limit, value)
+            error = np.asarray(np.where(reached, 0.0, error))
     if x.doubtful and not x.error.max() < np.inf:
         np.copyto(error, np.inf, where=~np.isfinite(x.error))
     return Rounded(value, error, x.precision)
@@ -196,7 +199,7 @@ def relu(x: Rounded) -> Rounded:
     result = Rounded(np.maximum(x.value, 0.0), error, x.precision)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        # On which side of 0 an uncertain operand lies, nobody knows; at 0 the slope is 0.
+        # On which side of 0 an uncertain operand lies is unknown; at 0 the slope is 0.
         doubtful = np.logical_not(np.abs(x.value) > x.error) & (x.error != 0)
         on = x.value > 0
         error = np.where(on, cotangent.error, 0.0)

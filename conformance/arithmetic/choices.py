@@ -151,7 +151,7 @@ def where_undecided(
         chosen = np.where(over, above.error, below.error)
         other = np.where(over, below.error, above.error)
         error = np.maximum(chosen, np.abs(above.value - below.value) + other)
-    # Of a number that may be NaN nobody knows which branches there are.
+    # Which branches a number that may be NaN takes is unknown.
     error = np.where(np.isfinite(z.error) & ~np.isnan(error), error, np.inf)
     result = Rounded(value, np.where(certain, chosen, error), z.precision)
 

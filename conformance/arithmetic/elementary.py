@@ -277,7 +277,7 @@ def _bounded(
         inherited: how far the operand's error may move it.
         exact: where it is exact for an exact operand, if the function is as accurate as any.
         pole: where an exact operand gives an infinity.
-        least: absolute error beside underflow.
+        least: absolute error in addition to underflow.
     """
     precision = x.precision
     with np.errstate(all="ignore"):

@@ -147,7 +147,7 @@ def _several(named: object) -> bool:
 def compiling(backend: Backend) -> float:
     """Seconds that a check of one case may spend on compiling.
 
-    A check builds up to a dozen layers beside the case's own, each perhaps of a new structure.
+    A check builds up to a dozen layers besides the case's own, each perhaps of a new structure.
 
     Args:
         backend: asked for its `compile_seconds`.

@@ -109,7 +109,7 @@ class FunctionBackend:
 
 
 def _draws(call: Call) -> bool:
-    """Whether a call draws random numbers; a function that is not told the mode cannot know."""
+    """Whether a call draws random numbers; a function without a mode argument cannot know."""
     # Loaded here: importing the backends loads no strategies.
     from conformance.layers import CATALOGUE
 
@@ -125,7 +125,7 @@ class FunctionLayer:
         call: the call.
         function: the implementation, bound.
         ignores: arguments that it need not be given.
-        passes: arguments that it takes beside those it names.
+        passes: arguments that it takes besides those it names.
     """
 
     def __init__(

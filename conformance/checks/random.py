@@ -59,7 +59,7 @@ def _masked(found: Masked) -> Evidence:
         when = f"{found.what}, each to be 0 or the kept value"
         values = array_text(got), array_text(kept.value)
         raise Failure(differs("random", found.name, *values, when=when))
-    # Where the kept value is 0 itself nothing can be told.
+    # Where the kept value is 0 itself nothing can be checked.
     telling = np.abs(kept.value) > found.dropped + kept.error
     if found.rate is None or not telling.all():
         return Evidence(got.size)

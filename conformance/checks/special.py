@@ -24,7 +24,7 @@ _STREAM = 0x73706563  # this check's own random numbers of a case
 _KINDS = ("nan", "infinite", "largest", "subnormal", "zero")
 # Each case is tried with a theme of either row.
 _THEMES = (
-    ("nan", "nan beside zeros", "infinite", "mixed"),
+    ("nan", "nan among zeros", "infinite", "mixed"),
     ("largest", "all largest", "subnormal", "all subnormal", "half zero"),
 )
 # Of rows whose elements are compared: what each is replaced by, and how often.
@@ -162,13 +162,13 @@ def _put_in(
     operands.update({name: x for name, x in case.call.state.items()})  # noqa: C416 - other keys
     some = [k for k in places if generator.integers(2)]
     some = some or [places[int(generator.integers(len(places)))]]
-    if theme in ("infinite", "nan beside zeros"):
+    if theme in ("infinite", "nan among zeros"):
         some = some[:1]
     for k in places:
         x = operands[k]
         assert x is not None
         flat, size = x.reshape(-1).copy(), x.size
-        if theme == "nan beside zeros" and k not in some:
+        if theme == "nan among zeros" and k not in some:
             flat[:] = 0.0
         elif theme.startswith("all "):
             flat = _numbers(theme.removeprefix("all "), size, dtype, generator)

@@ -78,7 +78,7 @@ def _documented(trial: Trial) -> dict[str, StateTensor]:
 
 
 def _own(trial: Trial) -> dict[str, np.ndarray]:
-    """The state of a layer that nobody loaded anything into, as far as the call tells it."""
+    """The initial state of a layer, as far as the call determines it."""
     return trial.row.constructed(trial.case.call.state)
 
 
@@ -88,7 +88,7 @@ def _first_shape(trial: Trial) -> Shape:
 
 
 def _initial(trial: Trial, tally: Tally) -> None:
-    """A layer that nobody loaded anything into: names, shapes, values, and its first answer."""
+    """A layer before any state is loaded: names, shapes, values, and its first answer."""
     # A first call that infers sizes must leave the mode, which only train mode shows.
     new = sibling(trial, state=_own(trial), training=trial.row.lazy)
     layer, wanted = new.layer, _documented(trial)

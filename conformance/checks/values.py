@@ -126,7 +126,7 @@ def compare(
         try:
             return _halves(got, expected)
         except Failure:
-            pass  # the worst of all is to be told
+            pass  # the worst of all is to be reported
     return _compared(got, expected, Finding(kind, name, when))
 
 

@@ -38,7 +38,7 @@ class Explanation:
         verdict: as the results hold it.
         call: the failing call in one line.
         message: of the check.
-        failure: the same, as data; None where nobody wrote it down.
+        failure: the same, as data; None where it was not recorded.
         script: that stands on its own; None where there is none.
         lacking: what the script does not show; empty if it shows the failure.
         reason, link: of the known failure that explains it; empty without one.

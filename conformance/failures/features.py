@@ -1,4 +1,4 @@
-"""What can be said of a case's structure, as named plain values that conditions can compare."""
+"""Features of a case's structure: named plain values that conditions can compare."""
 
 from __future__ import annotations
 

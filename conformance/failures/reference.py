@@ -74,7 +74,7 @@ class Reference:
         return f"{name}: {'same' if alike(outcome, theirs) else 'differs'}"
 
     def base_outcome(self, item: Item, case: Case, seconds: float) -> Outcome | None:
-        """What the base does with a case, in a copy of the process; None where nobody can say.
+        """What the base does with a case, in a copy of the process; None where that is unknown.
 
         Args:
             item, case: what to run.

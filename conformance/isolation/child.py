@@ -203,7 +203,7 @@ def _forked(run: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]
     reads, writes = os.pipe()
     pid = os.fork()
     if pid == 0:
-        # Should this process be gone by then, nobody else would end a copy that hangs.
+        # Should this process be gone by then, nothing else would end a copy that hangs.
         signal.alarm(int(seconds) + 5)
         # What it prints as it dies is not to be taken for its parent's last words.
         faulthandler.disable()

@@ -161,8 +161,8 @@ class IsolatedEngine:
                 verdict = msgspec.convert(answer["verdict"], Verdict, strict=False)
                 verdict = _with_references(verdict, item, lost)
                 return verdicts.joined(verdicts.inheriting(verdict, inherited), causes)
-            # Nobody knows what state that process is in. Memory that earlier items have used up is
-            # not this one's; any other error of ours is told, whenever it comes.
+            # The state of that process is unknown. Memory that earlier items have used up is
+            # not this one's; any other error of ours is reported, whenever it comes.
             self.child.stop()
             if burdened and "MemoryError" in answer["raised"].splitlines()[-1]:
                 continue

@@ -34,7 +34,7 @@ def share_of_memory(workers: int) -> int | None:
 
 
 def _memory() -> int | None:
-    """The machine's memory, or the container's where that is less; None where nobody says."""
+    """The machine's memory, or the container's where that is less; None where unknown."""
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):

@@ -122,7 +122,7 @@ class Child:
         return answer
 
     def grown(self) -> int:
-        """Bytes of memory that the process has taken since it was ready; 0 where nobody says."""
+        """Bytes of memory that the process has taken since it was ready; 0 where unknown."""
         return self._resident() - self._resident_at_first if self.answered else 0
 
     def _resident(self) -> int:

@@ -79,7 +79,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
 
 @law("relabelled", "rows of the weight may come in any order, if the indices go with them", EXACT)
 def relabelled(trial: Trial, generator: Generator) -> Claims:
-    """Among 17 to 65 rows, most of which nobody looks up; without a padding_idx."""
+    """Among 17 to 65 rows, most of which are never looked up; without a padding_idx."""
     index, weight = _operands(trial)
     total = max(len(weight), many(generator))
     places = generator.permutation(total)[: len(weight)]

@@ -152,7 +152,7 @@ def outputs(trial: Trial, generator: Generator) -> Claims:
     yield same(wide, trial, wanted_moves=lambda y: taken(y, op.leading))
 
 
-@law("inputs", "input channels or features may come in any order, beside others of weight zero")
+@law("inputs", "input channels or features may come in any order, among others of weight zero")
 def inputs(trial: Trial, generator: Generator) -> Claims:
     """The order only, or places among 17 to 130; what has no weight adds exact zeros."""
     op = Operands.of(trial)
@@ -208,12 +208,12 @@ def function(trial: Trial, generator: Generator) -> Claims:
         yield same(replace(op, layer=eager).run(), trial)
 
 
-@law("lazy", "the lazy layer is the one that is told its input's size")
+@law("lazy", "the lazy layer equals the one that is given its input's size")
 def lazy_equals_eager(trial: Trial, generator: Generator) -> Claims:
     """A lazy_equals_eager layer as an eager one, or the other way round."""
     op = Operands.of(trial)
     other = _eager(op) if op.layer.startswith("Lazy") else "Lazy" + op.layer
-    # An inferred size of 0 cannot be told from one that is still to be inferred.
+    # An inferred size of 0 cannot be distinguished from one that is still to be inferred.
     if op.weight.size:
         yield same(replace(op, layer=other).run(), trial)
 

@@ -144,7 +144,7 @@ def in_blocks(array: np.ndarray, blocks: int, order: np.ndarray) -> np.ndarray:
     return apart.reshape(*array.shape[:-1], blocks * len(order))
 
 
-@law("inputs", "input features may come in any order, beside others of weight zero")
+@law("inputs", "input features may come in any order, among others of weight zero")
 def inputs(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 features; what has no weight adds exact zeros."""
     run = RecurrentCall.of(trial)

@@ -63,7 +63,7 @@ class RecurrentCall:
         """The call on the same backend.
 
         Args:
-            arguments: written out beside the run's own.
+            arguments: given in addition to the run's own.
         """
         case = self.trial.case
         call = replace(

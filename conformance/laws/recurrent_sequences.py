@@ -126,7 +126,7 @@ def directions(trial: Trial, generator: Generator) -> Claims:
     ahead, back = run.single(0, "", run.x).run(), run.single(0, "_reverse", turned).run()
     output = np.concatenate([ahead.answer[0], _turned(back.answer[0], run.lengths)], -1)
     finals = [np.concatenate(both) for both in zip(ahead.answer[1:], back.answer[1:], strict=True)]
-    text = f"{ahead.text()} beside {back.text()} with time turned round"
+    text = f"{ahead.text()} and {back.text()} with time turned round"
     yield _pieced(trial.names, text, [output, *finals], whole)
 
 
@@ -168,7 +168,7 @@ def carried(trial: Trial, generator: Generator) -> Claims:
     """20 to 40 of the case's steps through the first layer forwards, cut in two anywhere.
 
     The recurrent weights are divided by a power of two until no step makes an error larger: what
-    the bound says of the last step is then as sharp as of the first.
+    the bound says of the last step is then as tight as that of the first.
     """
     run = RecurrentCall.of(trial)
     length = int(generator.integers(20, 40, endpoint=True))

@@ -115,7 +115,7 @@ TRANSPOSED: Mapping[str, Callable[[Any], Any]] = {**DERIVED, "windows": _reachin
 
 
 def kernel_of(case: Case) -> dict[str, Any]:
-    """What a module is told and a function shows: kernel size, and padding with zeros."""
+    """Arguments of a module that a function shows: kernel size, and padding with zeros."""
     weight = case.inputs[1] if len(case.inputs) > 1 else None
     return {} if weight is None else {"kernel_size": weight.shape[2:], "padding_mode": "zeros"}
 

@@ -46,7 +46,7 @@ def _channel_axes(trial: TrialLike) -> tuple[int, ...] | None:
 
 
 def _operand(trial: TrialLike, name: str) -> np.ndarray | None:
-    """A weight or bias, as it stands beside the input."""
+    """A weight or bias, shaped to broadcast against the input."""
     names, case = trial.row.input_names, trial.case
     found = case.call.state.get(name)
     if found is None and name in names and names.index(name) < len(case.inputs):

@@ -201,11 +201,11 @@ class Row:
         traits: see `Traits`.
         draws: (trial, random numbers) → what must hold of the random numbers that a layer draws;
             None where it never draws any.
-        derived: facts that conditions of known failures can name beside the arguments.
+        derived: facts that conditions of known failures can name besides the arguments.
         numbers: arguments that may be a word → the derived fact that says it in numbers.
         kept_as: all arguments → those that a user reads otherwise than they were written: a stride
             that was left out is the kernel's size.
-        shown: case → arguments that the arrays of a function show, and a module is told.
+        shown: case → arguments that the arrays of a function show, and a module is given.
         refit: (case, new arguments) → the case with its arrays in the shapes that these ask for, or
             None where the call would be invalid; None where no argument changes a shape.
         workloads: the calls that are timed.

@@ -287,7 +287,7 @@ def other_causes(causes: Iterable[Cause]) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check said of a layer on a backend, dtype and device.
+    """Result of a check of a layer on a backend, dtype and device.
 
     Args:
         id: `"Conv2d-values-float32-cpu"`.
@@ -313,7 +313,7 @@ class Verdict:
         seconds: wall time of the item.
         reference: what torch does with the minimal failing case: `"torch: same"` or
             `"torch: differs"`; None where nothing fails, or on torch itself.
-        others: further causes of failure beside the one that `message` describes.
+        others: further causes of failure besides the one that `message` describes.
         excuses: the known failures that apply to the item.
         accepted: invalid examples that the backend accepts on purpose, by broken constraint.
         thin: why a verdict rests on too few structures: `"2 of 40 structures (declined)"`.
@@ -378,8 +378,8 @@ class Numerics:
             (`("winograd",)`); not empty = no equality is asked of them.
         ulp: function → its largest error in units in the last place, where it is not that of
             `ULP`: `{"tanh": 7}`.
-        absolute: function → its largest absolute error beside that: rational forms and tables have
-            one whatever the size of the value, and need not end in ±1.
+        absolute: function → its largest absolute error besides: rational forms and tables have one
+            whatever the size of the value, and need not end in ±1.
         operand_roundoff: unit roundoff of inputs and state as they are read, where they are first
             rounded to a coarser dtype.
         stepwise: in bfloat16 and float16 every step of a composite (a softmax, a norm, a loss) is

@@ -1,6 +1,6 @@
 """softmax(scale·QKᵀ + mask)V with its bound, its gradients, and rows that attend to nothing.
 
-Bounds, of whatever algorithm there is beside the plain one:
+Bounds, of whatever other algorithms there are:
 
 - Scores. (√s·q)·(√s·k) rounds each product four times more than s·(q·k): both square roots, and
   each operand that is multiplied by them. Where √s is a power of two neither rounds. So do the
@@ -101,7 +101,7 @@ def _lost_before(query: Rounded, key: Rounded, factor: float) -> np.ndarray | fl
     rows, columns = lost(query), lost(key)
     if not (rows.any() or columns.any()):
         return 0.0
-    return _dot(rows, key.size) + _dot(query.size, columns)
+    return np.asarray(_dot(rows, key.size) + _dot(query.size, columns))
 
 
 def masked_scores(

@@ -141,7 +141,7 @@ def _renormalised(
 ) -> tuple[Rounded, ...]:
     """The weight with each row that is looked up, and has a larger norm, of that norm.
 
-    Once as documented, by max_norm ÷ norm, once with torch's guard beside the norm. What the rows
+    Once as documented, by max_norm ÷ norm, once with torch's guard added to the norm. What the rows
     were before is no part of the gradient.
     """
     rows = widened(weight.bare)

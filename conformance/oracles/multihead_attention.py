@@ -221,7 +221,7 @@ def _answer(
 
 
 def _gradient_unspecified(mask: Rounded) -> Rounded:
-    """A mask that the hint may stand in for: whether it has a gradient then nobody says."""
+    """A mask that the hint may stand in for: whether it then has a gradient is not documented."""
     return traced(mask.bare, [mask], lambda cotangent: [_anything(cotangent)])
 
 

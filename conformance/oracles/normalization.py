@@ -257,7 +257,7 @@ def _uncentred(
     inverse: Rounded,
     weight: Rounded,
 ) -> np.ndarray:
-    """What r·c + b·x − (b·μ + r·mean(c)) rounds beside, b = r³·(μ·mean(c) − mean(c·x)).
+    """What r·c + b·x − (b·μ + r·mean(c)) rounds in addition, b = r³·(μ·mean(c) − mean(c·x)).
 
     The sums of b have n terms of the size of c·x and c·μ, and what b is off is multiplied by x − μ
     in the end; b·x, b·μ and their sums are numbers of the size of b·(|x| + |μ|), b = −r²·mean(c·x̂)
@@ -282,7 +282,7 @@ def _uncentred(
 
 
 def _by_channel(x: Rounded, like: Rounded) -> Rounded:
-    """(C) → (C, 1, …), to stand beside (N, C, …)."""
+    """(C) → (C, 1, …), to broadcast against (N, C, …)."""
     return x.map(lambda array: array.reshape(-1, *(1 for _ in like.shape[2:])))
 
 
@@ -317,11 +317,11 @@ def _folding(x: Rounded, found: Normalised, gain: Rounded | None = None) -> np.n
 def _folded(x: Rounded, found: Normalised, gain: Rounded | None, shift: Rounded | None) -> Rounded:
     """x̂·γ + β, or x·s + (β − μ·s) with s = γ/√(v + ε), which is the same for a whole channel.
 
-    The latter rounds β beside μ·s as well.
+    The latter rounds β with μ·s as well.
     """
     y = _scaled(x, found, gain, shift)
-    beside = x.precision.unit * (0.0 if shift is None else shift.reach)
-    return y.with_error(y.error + _folding(x, found, gain) + beside)
+    offset = x.precision.unit * (0.0 if shift is None else shift.reach)
+    return y.with_error(y.error + _folding(x, found, gain) + offset)
 
 
 def _moved(old: Rounded, new: Rounded, momentum: float) -> Rounded:

@@ -31,16 +31,16 @@ OPTIONS = {
     "shard": "i/N: only the items of shard i of N",
     "budget": "seconds for the whole run, or for each item: 2.5/item; items stop early, and say so "
     "(default: none, or the backend's own)",
-    "known": "comma list of TOML files of known failures, beside those that ship with the backend",
+    "known": "comma list of TOML files of known failures, besides those that ship with the backend",
     "isolation": "process (default): items run in a child process, so that a crash costs one "
     "verdict; none: in pytest's own, for debuggers",
     "timeout": "seconds that one case may take (default: 30, more for a backend that compiles)",
     "memory": "MiB that a child process may fill (default: its share of the machine's memory)",
-    "benchmarks": "small (seconds), full or none (default): time calls beside torch's, each only "
+    "benchmarks": "small (seconds), full or none (default): time calls next to torch's, each only "
     "where its answer is right; the default is small where suite/test_benchmarks.py is named",
     "compare": "earlier results file whose benchmarks to compare with",
-    "regression": "ratio: fail where a call's time beside torch's is larger than this many times "
-    "what it was (--conformance-compare), or than torch's, its whole interval",
+    "regression": "ratio: fail where a call's time relative to torch's is more than this many "
+    "times what it was (--conformance-compare), or than torch's, its whole interval",
     "results": "JSON-lines file to write",
     "report": "HTML file to write",
     "summary": "Markdown file to write, for a CI job's page",

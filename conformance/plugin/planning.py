@@ -24,7 +24,7 @@ class Plan:
         items: of this shard.
         total: number of items of all shards.
         isolated: items run in a child process.
-        numerics: for each dtype what the backend declares beside IEEE arithmetic.
+        numerics: for each dtype how the backend declares to differ from IEEE arithmetic.
         values: cases of one structure.
         budget: as `--conformance-budget` has it, None = no limit.
         timeout: seconds that one case may take.

@@ -222,8 +222,8 @@ def _torch_itself(run: Run) -> Iterator[str]:
     """How to list and report a failure that torch itself shows."""
     for verdict in run.verdicts:
         ours = run.identity.backend == "torch" and verdict.status in ("failed", "crashed", "hung")
-        stale = verdict.failure is not None and verdict.failure.kind == "stale"
-        if (ours and not stale) or verdict.reference == "torch: same":
+        not_torch = verdict.failure is not None and verdict.failure.kind in ("stale", "internal")
+        if (ours and not not_torch) or verdict.reference == "torch: same":
             results = run.identity.options.get("results", "RESULTS")
             yield (
                 f"torch itself is wrong here ({verdict.id}): list it in a file for "

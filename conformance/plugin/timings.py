@@ -47,8 +47,8 @@ class TimingChange:
         if low <= limit:
             return ""
         return (
-            f"{self.ratio:.2f} times as slow beside torch as before (at least {low:.2f}, at most "
-            f"{high:.2f}); allowed {limit:g}"
+            f"{self.ratio:.2f} times as slow as before, relative to torch (at least {low:.2f}, "
+            f"at most {high:.2f}); allowed {limit:g}"
         )
 
 

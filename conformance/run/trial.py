@@ -40,7 +40,7 @@ class Failure(Exception):  # noqa: N818 - what a check finds is no error of the 
     """A check failed on a case.
 
     Args:
-        finding: what is wrong, without the call; a mere text is one that nobody can take apart.
+        finding: what is wrong, without the call; a plain text is kept as it is.
     """
 
     def __init__(self, finding: Finding | str) -> None:

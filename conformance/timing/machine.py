@@ -15,7 +15,7 @@ NOISY = 0.1
 
 
 def machine_facts() -> dict[str, str]:
-    """Frequency governor, cores, and how busy the machine is; what nobody says is left out."""
+    """Frequency governor, cores, and how busy the machine is; what is unknown is left out."""
     found = {"cores": str(os.cpu_count() or "unknown")}
     if hasattr(os, "sched_getaffinity"):
         found["usable cores"] = str(len(os.sched_getaffinity(0)))

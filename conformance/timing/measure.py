@@ -34,7 +34,7 @@ class Bench:
     Args:
         backend: the implementation under test.
         seed: of the run.
-        note: told what comes next, as `Engine` is.
+        note: called with what comes next, as `Engine` is.
     """
 
     backend: Backend
@@ -63,7 +63,7 @@ class Bench:
         if not offered(self.backend, item.layer, item.dtype, item.device):
             raise Unsupported(f"{item.layer} in {item.dtype} on {item.device} is not offered")
         job = _Job(self, item, TimedArrays(item, WORKLOADS[item.layer, item.name]))
-        job.verify_sharp()
+        job.verify_exact_regime()
         if job.late():
             return _untimed(item, "answers come late, and the layer offers no sync()"), ()
         reference, remark = job.reference()
@@ -99,22 +99,22 @@ class _Job:
         self.layer = self._built(bench.backend)
         if item.direction != "forward" and not hasattr(self.layer, "vjp"):
             raise Unsupported("gradients not offered")
-        self.sharp = self._arrays(sharp=True)
+        self.exact_regime = self._arrays(exact_regime=True)
 
     def _built(self, backend: Backend) -> Any:
         self.bench.note("checking", 0, 0)
         case = self.operands.case(self.call, ())
         return Trial(backend, self.operands.row, case).layer
 
-    def _arrays(self, *, sharp: bool = False) -> Any:
-        inputs = self.operands.inputs(self.generator, sharp=sharp)
+    def _arrays(self, *, exact_regime: bool = False) -> Any:
+        inputs = self.operands.inputs(self.generator, exact_regime=exact_regime)
         if self.item.direction == "forward":
             return inputs, ()
-        return inputs, self.operands.cotangents(self.generator, sharp=sharp)
+        return inputs, self.operands.cotangents(self.generator, exact_regime=exact_regime)
 
-    def verify_sharp(self) -> None:
+    def verify_exact_regime(self) -> None:
         """Verify the backend before it is timed, where it can be by equality."""
-        self.verify(self.bench.backend, self.layer, self.sharp)
+        self.verify(self.bench.backend, self.layer, self.exact_regime)
 
     def late(self) -> bool:
         """Whether calls return before their work is done, with nothing to wait for it.
@@ -126,7 +126,7 @@ class _Job:
             return False
         spent: tuple[list[float], ...] = ([], [], [])
         for _ in range(5):
-            natives = [self.layer.put(x.copy()) for x in self.sharp[0]]
+            natives = [self.layer.put(x.copy()) for x in self.exact_regime[0]]
             times = [clock.perf_counter()]
             answer = self.layer(*natives)
             native = answer[0] if isinstance(answer, (tuple, list)) else answer
@@ -162,7 +162,7 @@ class _Job:
             return None, f"torch has no device {self.item.device}"
         try:
             layer = self._built(torch)
-            self.verify(torch, layer, self.sharp)
+            self.verify(torch, layer, self.exact_regime)
         except (Unsupported, Failure, Void) as error:
             return None, f"torch itself: {str(error).splitlines()[0]}"
         return layer, ""
@@ -173,7 +173,7 @@ class _Job:
         # One clock for both sides: the device's only where both offer it.
         clocked = all(hasattr(layer, "stopwatch") for layer in layers)
         sides = [self._side(layer, clocked=clocked) for layer in layers]
-        inputs, cotangents = self.sharp
+        inputs, cotangents = self.exact_regime
         elements = sum(x.size for x in (*inputs, *cotangents) if x is not None)
         trial = Trial(self.bench.backend, self.operands.row, self.operands.case(self.call, ()))
         return trial.step(

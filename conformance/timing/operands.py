@@ -1,4 +1,4 @@
-"""ArrayTuple for a timed call: weights, inputs and cotangents, sharp ones and everyday ones.
+"""ArrayTuple for a timed call: weights, inputs and cotangents, exact ones and everyday ones.
 
 Sharp operands let the oracle ask for equality: whole numbers, few enough of them in half precision
 that no order of summation rounds (`oracles.rounding`). Everyday ones are normal deviates. The
@@ -84,7 +84,7 @@ class TimedArrays:
         """A call with its inputs, as the checks want it."""
         return Case(call, inputs)
 
-    def inputs(self, generator: np.random.Generator, *, sharp: bool = False) -> ArrayTuple:
+    def inputs(self, generator: np.random.Generator, *, exact_regime: bool = False) -> ArrayTuple:
         """Fresh inputs."""
         shapes, below = self.workload.inputs, self.workload.below
         made = self.row.filling.made
@@ -97,16 +97,16 @@ class TimedArrays:
             if x.role in ("weight", "bias")
             else np.ones(shape)
             if not x.signed and x.role == "statistic"
-            else self._data(shape, generator, sharp)
+            else self._data(shape, generator, exact_regime)
             for x, shape in zip(self.row.inputs, shapes, strict=False)
         )
 
     def cotangents(
-        self, generator: np.random.Generator, *, sharp: bool = False
+        self, generator: np.random.Generator, *, exact_regime: bool = False
     ) -> tuple[np.ndarray | None, ...]:
         """Fresh cotangents: of the first output only, which is what is trained on as a rule."""
         first, *rest = self.outputs
-        if not sharp:
+        if not exact_regime:
             values = round_to(generator.standard_normal(first), self.timed.dtype)
         else:
             # Σ over batch and positions of the weight's gradient.
@@ -163,9 +163,9 @@ class TimedArrays:
         return _whole(shape, generator, largest, 1.0) * 2.0**-shift
 
     def _data(
-        self, shape: tuple[int, ...], generator: np.random.Generator, sharp: bool
+        self, shape: tuple[int, ...], generator: np.random.Generator, exact_regime: bool
     ) -> np.ndarray:
-        if not sharp or self.everyday:
+        if not exact_regime or self.everyday:
             drawn = generator.standard_normal(shape, dtype=np.float32)
             return round_to(drawn.astype(np.float64), self.timed.dtype)
         _, largest = self._largest()

@@ -66,7 +66,7 @@ class TimedSide:
             return stop() / len(batch), outputs
         self.sync()
         started = time.perf_counter()
-        # Kept until the end: a lazy framework may drop the work of what nobody holds.
+        # Kept until the end: a lazy framework may drop the work behind a result that is not held.
         for natives in batch:
             outputs.append(call(natives))
         self.sync()
@@ -110,7 +110,7 @@ def timed(
         generator: chooses orders and the sample.
         seconds: to spend, all in all; at least `LEAST_BLOCKS` blocks are run.
         size: bytes of one call's inputs.
-        note: told each block.
+        note: called with each block.
     """
     sides = [own] if reference is None else [own, reference]
     started = time.perf_counter()

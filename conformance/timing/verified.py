@@ -97,7 +97,7 @@ class Verifier:
             if len(given) != len(trial.shapes):
                 raise Failure(counted("outputs", len(given), len(trial.shapes)))
             trial.outputs = given
-        # Not the state after it: nobody counts the calls that were timed.
+        # Not the state after it: the calls that were timed are not counted.
         values.answers(trial)
         _says_something(trial.expected)
 

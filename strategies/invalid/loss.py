@@ -143,7 +143,7 @@ def cross_entropy_breaks() -> tuple[Break, ...]:
         ),
         Break("weight of another length", "weight", _weight_length, applies=of_indices),
         Break(
-            "weight of another length beside probabilities",
+            "weight of another length with probabilities",
             "weight",
             _weight_length,
             required=CUSTOMARY,

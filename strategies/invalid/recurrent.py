@@ -91,7 +91,7 @@ def _bad_hidden_size(values: st.SearchStrategy[int]) -> Callable[[Draw, Case], C
 
 
 def _sizes(layer: str) -> list[Break]:
-    """Sizes that are none; a cell of no features is refused by nobody."""
+    """Sizes that are none; a cell of no features is refused nowhere."""
     wrong = negative if is_cell(layer) else not_positive
     how = "negative" if is_cell(layer) else "not positive"
     inputs = _without_states(argument("input_size", wrong))

@@ -17,6 +17,7 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import errors
 from conformance.failures.known import shipped
 from conformance.layers import CATALOGUE
+from conformance.layers.row import stateless
 from conformance.model.case import Call, Case, Unsupported
 from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case, encode_case
@@ -54,8 +55,9 @@ def _outcome(backend: Any, case: Case) -> Outcome:
     return Engine(backend, 1, 0).outcome(item, case)
 
 
-def test_only_identity_has_no_invalid_call() -> None:
-    assert set(CATALOGUE) - set(LAYERS) == {"Identity"}
+def test_only_what_asks_for_no_size_has_no_invalid_call() -> None:
+    for row in (CATALOGUE[name] for name in set(CATALOGUE) - set(LAYERS)):
+        assert (row.required, len(row.inputs), row.state) == ((), 1, stateless), row.name
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -9,7 +9,7 @@ import numpy as np
 import planted
 import pytest
 import torch
-from conformance.strategies.recurrent_exact import SHARP, sharp_regimes
+from conformance.strategies.recurrent_exact import FILLERS, exact_regimes
 from support import cases, first_failure
 from test_oracles import reference
 
@@ -28,13 +28,13 @@ from conformance.run.planning import Item
 from conformance.run.trial import Failure, Trial, worst
 
 RECURRENT = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
-EXACT = ("zero", "bits", "relu", "saturated", "hold")
+EXACT = ("zero", "bits", "rectified", "saturated", "hold")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 # Bug → the dtype and the regimes that must show it.
-ONLY_SHARP = {
+ONLY_EXACT = {
     "gru-state-in-half-after-sixteen-steps": ("float32", {"gentle", "hold"}),
     "rnn-state-in-half-after-sixteen-steps": ("float32", {"gentle"}),
-    "rnn-long-relu-weights-jammed": ("bfloat16", {"relu"}),
+    "rnn-long-relu-weights-jammed": ("bfloat16", {"rectified"}),
     "lstmcell-float16-logits-clamped-at-eleven": ("float16", {"saturated", "hold"}),
     "grucell-single-update-gate-short-of-one": ("float32", {"saturated", "hold"}),
     "lstm-single-cell-state-in-two-halves": ("float32", {"hold"}),
@@ -50,7 +50,7 @@ def _trial(case: Case) -> Trial:
 def _regimes(layer: str) -> set[str]:
     kind = layer.removesuffix("Cell")
     both = ("tanh", "relu") if kind == "RNN" else ("tanh",)
-    return {regime for how in both for regime in sharp_regimes(kind, how)}
+    return {regime for how in both for regime in exact_regimes(kind, how)}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -81,7 +81,7 @@ def test_every_regime_is_reached_and_its_answers_are_exact(layer: str, dtype: st
 def test_gradients_are_exact_too(layer: str, dtype: str) -> None:
     exact = 0
     for case in cases(layer, dtype):
-        if case.labels["regime"] in ("zero", "relu"):
+        if case.labels["regime"] in ("zero", "rectified"):
             trial = _trial(case)
             inputs, parameters = gradients.expected(trial, gradients._cotangents(trial))
             for gradient in (*inputs, *parameters.values()):
@@ -99,7 +99,7 @@ def test_long_sequences_are_drawn(layer: str) -> None:
         for case in long:
             assert max(case.inputs[0].shape[:2]) >= 18  # type: ignore[union-attr]
             assert case.call.arguments.get("num_layers", 1) == 1
-            assert case.labels["regime"] in SHARP
+            assert case.labels["regime"] in FILLERS
 
 
 # --- saturation ---
@@ -184,10 +184,10 @@ def _bug(name: str) -> tuple[planted.Bug, ModuleBackend]:
     return bug, ModuleBackend(name, nn=SimpleNamespace(**{bug.layer: bug.implementation}))
 
 
-@pytest.mark.parametrize("name", ONLY_SHARP)
-def test_bugs_are_seen_by_sharp_regimes(name: str) -> None:
+@pytest.mark.parametrize("name", ONLY_EXACT)
+def test_bugs_are_seen_by_exact_regimes(name: str) -> None:
     bug, backend = _bug(name)
-    dtype, regimes = ONLY_SHARP[name]
+    dtype, regimes = ONLY_EXACT[name]
     engine, item = Engine(backend, 200, 0), Item(bug.layer, bug.check, dtype, "cpu")
     caught = set()
     for case in cases(bug.layer, dtype):

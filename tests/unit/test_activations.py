@@ -38,6 +38,15 @@ def test_activation_bounds_cover_every_operand_within_its_error(name: str, dtype
     assert (y.error <= 2 * error + 8 * FORMATS[dtype].unit + 1e-4 * (dtype == "float16")).all()
 
 
+@pytest.mark.parametrize("name", ["tanh", "sigmoid"])
+@pytest.mark.parametrize("number", [0.0, 0.5, 200.0])
+def test_a_number_without_dimensions_is_as_one_with(name: str, number: float) -> None:
+    function, precision = getattr(activations, name), Precision.of("float32")
+    alone, row = (function(exactly(np.full(shape, number), precision)) for shape in ((), (1,)))
+    assert alone.shape == ()
+    assert (alone.value, alone.error) == (row.value, row.error)
+
+
 def test_far_tail_of_the_logistic_function_keeps_its_slope() -> None:
     # 1 − σ(52) is 0 in float64: a slope computed from it would make the bound too small.
     x = Rounded(np.array([-52.0]), np.array([1e-3]), Precision.of("float64"))

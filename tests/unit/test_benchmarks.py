@@ -267,9 +267,9 @@ def test_torch_float64_gives_the_oracles_values_and_bounds(layer: str, dtype: st
                                                  if w.layer == layer and w.small)  # fmt: skip
     operands = TimedArrays(Timed(layer, name, "forward", dtype, "cpu"), WORKLOADS[layer, name])
     generator = np.random.default_rng(0)
-    for sharp in (True, False):
-        case = Case(operands.call(generator), operands.inputs(generator, sharp=sharp))
-        cotangents = operands.cotangents(generator, sharp=sharp)
+    for exact_regime in (True, False):
+        case = Case(operands.call(generator), operands.inputs(generator, exact_regime=exact_regime))
+        cotangents = operands.cotangents(generator, exact_regime=exact_regime)
         rows = CATALOGUE[layer], through_torch(CATALOGUE[layer], case.call.arguments, torch_backend)
         results = []
         for row in rows:
@@ -287,7 +287,7 @@ def test_torch_float64_gives_the_oracles_values_and_bounds(layer: str, dtype: st
                 assert np.all(large.error <= plain.error * (1 + 1e-6) + 1e-12)
             else:
                 np.testing.assert_allclose(large.error, plain.error, rtol=1e-6, atol=1e-12)
-            assert not sharp or float(np.mean(plain.error == 0)) > 0.1
+            assert not exact_regime or float(np.mean(plain.error == 0)) > 0.1
 
 
 def test_every_layer_is_timed_in_both_sets() -> None:
@@ -452,7 +452,7 @@ def test_a_regression_fails_the_run_on_a_ratio(bench: Any) -> None:
     earlier = "--conformance-compare=before.jsonl"
     slower = bench("sleeping", here, earlier, "--conformance-regression=2")
     assert slower.ret == pytest.ExitCode.TESTS_FAILED
-    slower.stdout.fnmatch_lines(["*times as slow beside torch as before*"])
+    slower.stdout.fnmatch_lines(["*times as slow as before, relative to torch*"])
     Path("r.jsonl").rename("slow.jsonl")
     # As slow in seconds, but no slower than before: a ratio is what counts.
     same = bench(

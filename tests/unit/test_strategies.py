@@ -427,7 +427,7 @@ def _least_values(layer: str) -> dict[str, set[Any]]:
 @pytest.mark.parametrize("layer", [*RECURRENT, *(f"{name}Cell" for name in RECURRENT)])
 def test_every_regime_of_a_recurrent_layer_is_reached(layer: str) -> None:
     usual = {"ramp", "integers", "full", "normal", "mixed", "large"}
-    sharp = {"RNN": {"zero", "bits", "saturated", "relu"}}
+    sharp = {"RNN": {"zero", "bits", "saturated", "rectified"}}
     own = sharp.get(layer.removesuffix("Cell"), {"zero", "bits", "saturated", "hold"})
     profiles = {"plain", "full", "wide"}
     if layer in RECURRENT:

@@ -21,6 +21,8 @@ from conformance.failures.excuses import Excuses
 from conformance.failures.known import KnownError, parse, read, shipped
 from conformance.model.case import Call, Cause, Unsupported, Verdict
 from conformance.model.encoding import encode_case
+from conformance.model.finding import Finding
+from conformance.plugin.recording import _torch_itself
 from conformance.run import verdicts
 from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
@@ -386,3 +388,12 @@ def test_shipped_entries_of_torch_are_inherited_by_name() -> None:
 def test_calls_accepted_on_purpose_are_counted_though_the_process_was_lost() -> None:
     others = Verdict("i", "Linear", "errors", "float32", "cpu", "passed", accepted={"scalar": 2})
     assert verdicts.joined(others, [Cause("lost", status="crashed")]).accepted == {"scalar": 2}
+
+
+@pytest.mark.parametrize("kind", ["value", "internal", "stale"])
+def test_torch_is_not_blamed_for_the_suites_own_faults(kind: str) -> None:
+    failure = Finding(kind)  # type: ignore[arg-type]
+    verdict = SimpleNamespace(id="x", status="crashed", failure=failure, reference=None)
+    identity = SimpleNamespace(backend="torch", options={})
+    found = list(_torch_itself(SimpleNamespace(identity=identity, verdicts=[verdict])))
+    assert bool(found) == (kind == "value")

@@ -2,7 +2,7 @@
 
 Keras wants channels last and a batch; the adapter moves axes and adds the batch. A convolution pads
 'valid' or 'same' only, recurrent layers have one layer and one direction here, all else is
-Unsupported. Keras infers its input's size where `build` is not told: those are the lazy layers.
+Unsupported. Keras infers its input's size where `build` is given none: those are the lazy layers.
 SimpleRNN and LSTM have one bias where torch has two: it is given their sum.
 """
 

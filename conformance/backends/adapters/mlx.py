@@ -197,7 +197,7 @@ backend = Mlx()
 
 def _loaded(layer: Any, call: Call, state: State) -> Any:
     """The layer with a state, or with its own in the call's dtype."""
-    mx.random.seed(0)  # else the generator remembers all initial values that nobody asked for
+    mx.random.seed(0)  # else the generator remembers all initial values, which are never used
     layer.set_dtype(_DTYPES[call.dtype])
     for name, value in state.items():
         setattr(layer, name, value)
