@@ -20,6 +20,7 @@ _FAMILIES = (
     "embedding",
     "loss",
     "dropout",
+    "activation",
     "attention",
 )
 
