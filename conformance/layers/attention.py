@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from conformance.laws import attention as laws
+from conformance.laws.attention_draws import sdpa_draws
 from conformance.layers import multihead_attention
 from conformance.layers.attention_propagation import attention
-from conformance.layers.row import Argument, Input, Output, Row
+from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.state import Shape
 from conformance.layers.workload import Filling, Workload
-from conformance.model.case import Case
+from conformance.model.case import Call, Case
 from conformance.oracles import attention as oracle
 from conformance.strategies import attention as cases
 from conformance.strategies.invalid import attention as invalid
@@ -49,6 +50,10 @@ _HEADS: tuple[tuple[str, tuple[Shape, ...], dict[str, bool]], ...] = (
 )
 
 
+def _random(call: Call) -> bool:
+    return bool(call.arguments.get("dropout_p", 0.0) > 0)
+
+
 def _attention() -> Row:
     return Row(
         _SDPA,
@@ -75,6 +80,8 @@ def _attention() -> Row:
         invalid=invalid_cases(partial(cases.attentions, _SDPA), invalid.BREAKS),
         laws=laws.LAWS,
         propagation=attention,
+        traits=Traits(random=_random),
+        draws=sdpa_draws,
         workloads=tuple(
             Workload(_SDPA, name, arguments, inputs, k == 0)
             for k, (name, inputs, arguments) in enumerate(_HEADS)

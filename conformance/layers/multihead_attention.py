@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from conformance.laws import multihead_attention as laws
+from conformance.laws.attention_draws import multihead_draws
 from conformance.layers.attention_propagation import multihead
 from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.sizes import resized
@@ -157,6 +158,7 @@ def row() -> Row:
         state=_state,
         propagation=multihead,
         traits=Traits(random=_random),
+        draws=multihead_draws,
         refit=_refit,
         workloads=(
             Workload(NAME, "bert 12 heads, 64", _BERT, ((1, 64, 768),) * 3, small=True),

@@ -151,3 +151,28 @@ def sdpa_surplus_columns_of_the_mask_ignored(query, key, value, attn_mask=None, 
     if attn_mask is not None:
         attn_mask = attn_mask[..., : max(key.shape[-2], 1)]
     return _sdpa(query, key, value, attn_mask, **rest)
+
+
+@plant("sdpa-dropout-p-is-kept", SDPA, "random")
+def sdpa_dropout_p_is_kept(query, key, value, attn_mask=None, dropout_p=0.0, **rest):
+    """dropout_p is the probability that a weight is kept."""
+    p = 1 - dropout_p if dropout_p > 0 else 0.0
+    return _sdpa(query, key, value, attn_mask, p, **rest)
+
+
+@plant("sdpa-dropout-unscaled", SDPA, "random")
+def sdpa_dropout_unscaled(query, key, value, attn_mask=None, dropout_p=0.0, **rest):
+    """Weights that are kept are not multiplied by 1/(1 - dropout_p)."""
+    return _sdpa(query, key, value, attn_mask, dropout_p, **rest) * (1 - dropout_p)
+
+
+@plant("sdpa-dropout-of-the-output", SDPA, "random")
+def sdpa_dropout_of_the_output(query, key, value, attn_mask=None, dropout_p=0.0, **rest):
+    """Elements of the output are dropped in place of weights."""
+    return functional.dropout(_sdpa(query, key, value, attn_mask, **rest), dropout_p)
+
+
+@plant("sdpa-dropout-ignored", SDPA, "random")
+def sdpa_dropout_ignored(query, key, value, attn_mask=None, dropout_p=0.0, **rest):
+    """dropout_p is ignored, as by fused kernels that have none."""
+    return _sdpa(query, key, value, attn_mask, **rest)

@@ -184,3 +184,49 @@ class MhaSurplusMaskColumnsIgnored(nn.MultiheadAttention):
         if attn_mask is not None and key.dim() > 1:
             attn_mask = attn_mask[..., : key.shape[_axis(self, query)]]
         return super().forward(query, key, value, key_padding_mask, attn_mask=attn_mask, **named)
+
+
+@plant("mha-dropout-ignored", MHA, "random")
+class MhaDropoutIgnored(nn.MultiheadAttention):
+    """Nothing is dropped in train mode."""
+
+    def forward(self, *inputs, **named):
+        given, self.dropout = self.dropout, 0.0
+        result = super().forward(*inputs, **named)
+        self.dropout = given
+        return result
+
+
+@plant("mha-dropout-of-the-output", MHA, "random")
+class MhaDropoutOfTheOutput(nn.MultiheadAttention):
+    """Elements of the output are dropped in place of weights."""
+
+    def forward(self, *inputs, **named):
+        given, self.dropout = self.dropout, 0.0
+        output, weights = super().forward(*inputs, **named)
+        self.dropout = given
+        return nn.functional.dropout(output, given, self.training), weights
+
+
+@plant("mha-dropout-halved", MHA, "random")
+class MhaDropoutHalved(nn.MultiheadAttention):
+    """Half as many weights are dropped, with the scale that belongs to all of them."""
+
+    def forward(self, *inputs, **named):
+        given = self.dropout
+        if not self.training or given == 0:
+            return super().forward(*inputs, **named)
+        self.dropout = given / 2
+        output, weights = super().forward(*inputs, **named)
+        self.dropout = given
+        return output * (1 - given / 2) / (1 - given), weights
+
+
+@plant("mha-other-in-train-mode", MHA, "random")
+class MhaOtherInTrainMode(nn.MultiheadAttention):
+    """Without dropout, too, queries are not scaled in train mode."""
+
+    def forward(self, query, *inputs, **named):
+        if self.training and self.dropout == 0:
+            query = query * 2
+        return super().forward(query, *inputs, **named)

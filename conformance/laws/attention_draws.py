@@ -1,0 +1,99 @@
+"""The dropout of attention weights: how often, each by itself, and what is kept.
+
+The values are two identity matrices side by side, so that the output shows the weights twice, each
+time with the same ones dropped: what drops elements of the output instead drops others in either
+half.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.laws.draws import Draws, Masked
+from conformance.laws.law import Generator, same
+from conformance.oracles.dropout import kept
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike as Trial
+
+_EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.04
+_QUERIES, _KEYS, _WIDTH = 8, 16, 4
+_RATES = (0.5, 0.1, 0.75)
+
+
+def sdpa_draws(trial: Trial, generator: Generator) -> Draws:
+    """Each weight is dropped with probability dropout_p, or is multiplied by 1/(1 − dropout_p)."""
+    p, batch = _RATES[generator.integers(3)], _batch(generator)
+    query, key = (
+        generator.integers(-1, 2, (batch, 2, length, _WIDTH)).astype(float)
+        for length in (_QUERIES, _KEYS)
+    )
+    inputs = (query, key, np.broadcast_to(_twice(), (batch, 2, _KEYS, 2 * _KEYS)).copy())
+    first = _with(trial, {"dropout_p": p}, inputs)
+    whole = _with(trial, {}, inputs).expected[0]
+    shape = (batch, 2, _QUERIES, 2, _KEYS)
+    yield _masked(f"with dropout_p={p:g}", first, kept(whole, p), p, shape, (3,))
+
+
+def multihead_draws(trial: Trial, generator: Generator) -> Draws:
+    """In train mode without dropout it is as in eval mode; with it as the function's."""
+    arguments = {**trial.case.call.arguments, "dropout": 0.0}
+    if all(x is None or x.size for x in trial.case.inputs):
+        yield same(_with(trial, arguments, trial.case.inputs, training=True), trial)
+    p, batch, heads = (
+        _RATES[generator.integers(3)],
+        _batch(generator),
+        int(generator.integers(1, 3)),
+    )
+    embed = 2 * _KEYS
+    query, key = (
+        generator.integers(-1, 2, (length, batch, embed)).astype(float)
+        for length in (_QUERIES, _KEYS)
+    )
+    inputs = (query, key, np.broadcast_to(_twice()[:, np.newaxis], key.shape).copy())
+    facts: dict[str, Any] = {
+        "state": {
+            "in_proj_weight": np.tile(np.eye(embed), (3, 1)),
+            "in_proj_bias": np.zeros(3 * embed),
+            "out_proj.weight": np.eye(embed),
+            "out_proj.bias": np.zeros(embed),
+        },
+        "keywords": {"need_weights": bool(generator.integers(2))},
+    }
+    arguments = {"embed_dim": embed, "num_heads": heads, "dropout": p}
+    first = _with(trial, arguments, inputs, training=True, **facts)
+    whole = _with(trial, {**arguments, "dropout": 0.0}, inputs, **facts).expected[0]
+    what = f"in train mode with dropout={p:g} and num_heads={heads}"
+    # A head for each half has weights, and draws, of its own.
+    groups = (2,) if heads == 1 else ()
+    yield _masked(what, first, kept(whole, p), p, (_QUERIES, batch, 2, _KEYS), groups)
+
+
+def _batch(generator: Generator) -> int:
+    return 32 if generator.integers(_EVERY) == 0 else 4
+
+
+def _twice() -> np.ndarray:
+    return np.tile(np.eye(_KEYS), (1, 2))
+
+
+def _with(trial: Trial, arguments: dict[str, Any], inputs: Any, **changes: Any) -> Trial:
+    inner = {name: changes.pop(name) for name in ("state", "training") if name in changes}
+    call = replace(trial.case.call, arguments=arguments, layouts={}, **inner)
+    return trial.other(replace(trial.case, call=call, inputs=inputs, layouts=(), **changes))
+
+
+def _masked(
+    what: str, first: Trial, wanted: Any, p: float, shape: tuple[int, ...], groups: tuple[int, ...]
+) -> Masked:
+    def split(array: np.ndarray) -> np.ndarray:
+        return np.asarray(array.reshape(shape))
+
+    got, again = (split(x.answer[0]) for x in (first, first.repeated()))
+    droppable = np.ones(shape, bool)
+    return Masked(
+        what, first.names[0], got, wanted.map(split), 0.0, droppable, 1 - p, groups, again
+    )
