@@ -11,6 +11,7 @@ from typing import Any
 from conformance.model.protocols import Backend
 
 GROUP = "conformance.backends"
+_LOADED: list[tuple[Backend, str]] = []
 
 
 class BackendError(Exception):
@@ -57,7 +58,14 @@ def load(name: str) -> Backend:
         )
     if inspect.isclass(found) or (inspect.isroutine(found) and not _is_backend(found)):
         found = _guard(f"{where} cannot be created", found)
-    return _checked(found, where)
+    backend = _checked(found, where)
+    _LOADED.append((backend, name))
+    return backend
+
+
+def loaded_as(backend: Backend) -> str | None:
+    """The name by which a backend was loaded; None if it was not."""
+    return next((name for found, name in _LOADED if found is backend), None)
 
 
 def _guard(failure: str, function: Any, *arguments: Any) -> Any:

@@ -10,8 +10,10 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.checks.values import compare
 from conformance.laws.law import Claim, Law
 from conformance.model.case import Unsupported
+from conformance.model.proof import Proof, alike
 from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
+_SHOWN = 64  # wrong elements of which one is looked at again
 _STREAM = 0x6C617773  # this check's own random numbers of a case
 FEW = 3  # laws a case: over all cases every law of the layer gets its turn
 
@@ -92,9 +94,20 @@ def agree(claim: Claim) -> Evidence:
             found = compare(name, got.value, _within_both(got, wanted))
         except Failure as failure:
             calls = f"  one call    {claim.got.text}", f"  the other   {claim.wanted.text}"
-            raise Failure(failure.finding.within(*calls)) from failure
+            proof = _proof(got, wanted) if failure.finding.where is not None else None
+            raise Failure(failure.finding.within(*calls), proof) from failure
         evidence += found
     return evidence
+
+
+def _proof(got: Rounded, wanted: Rounded) -> Proof:
+    """Of several elements: numbers that stand in one place only show what was compared."""
+    bound = _within_both(got, wanted).error
+    with np.errstate(invalid="ignore"):
+        wrong = ~(np.abs(got.value - wanted.value) <= bound) & np.isfinite(bound)
+    places = [tuple(map(int, place)) for place in np.argwhere(wrong)[:_SHOWN]]
+    first, *others = (alike(got.value, wanted.value, p, float(bound[p])) for p in places)
+    return replace(first, others=tuple(others))
 
 
 def _within_both(got: Rounded, wanted: Rounded) -> Rounded:

@@ -150,7 +150,8 @@ def _attempt(trial: Trial, case: Case, layouts: Layouts) -> Evidence:
     shown = {
         name: layout for name, layout in _named(trial.row, layouts).items() if layout != CONTIGUOUS
     }
-    raise Failure(replace(found.finding.within(_format_layouts(shown)), layouts=shown)) from found
+    finding = replace(found.finding.within(_format_layouts(shown)), layouts=shown)
+    raise Failure(finding, case=_with(case, layouts)) from found
 
 
 def relaid(case: Case) -> tuple[Case, Mapping[str, str]]:

@@ -21,6 +21,8 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.checks import values
 from conformance.model.case import Case, Unsupported
 from conformance.model.finding import Finding, differs
+from conformance.model.proof import Proof
+from conformance.model.proof import alike as differing
 from conformance.model.protocols import Layer
 from conformance.run.trial import Evidence, Failure, Trial
 
@@ -65,11 +67,18 @@ class Tally:
                 at = tuple(map(int, np.unravel_index(int(np.argmax(wrong)), array.shape)))
                 pair = differs("bits", name, repr(again[at].item()), repr(array[at].item()))
                 count, size = int(wrong.sum()), array.size
-                raise Failure(replace(pair, during=what, where=at, wrong=count, of=size))
+                found = replace(pair, during=what, where=at, wrong=count, of=size)
+                raise Failure(found, differing(again, array, at, None))
             self.count(array.size)
 
     def within(
-        self, what: str, trial: Trial, like: Trial | None = None, text: str | None = None
+        self,
+        what: str,
+        trial: Trial,
+        like: Trial | None = None,
+        text: str | None = None,
+        *,
+        drawn: bool = False,
     ) -> None:
         """A trial's answer is within the oracle's bound, and no longer needed.
 
@@ -79,6 +88,7 @@ class Tally:
             like: a trial that must give the same, so that the oracle need not work twice; not of a
                 call that changes the layer's state, which is another one each time.
             text: the trial's call, where it is another one than the case's.
+            drawn: its state is one that the layer drew.
         """
         if like is not None and not _updates(trial):
             trial.expected = like.expected
@@ -86,7 +96,8 @@ class Tally:
             self._answers += values.whole(trial)
         except Failure as failure:
             lines = [] if text is None else [text]
-            raise Failure(failure.finding.met(what).within(*lines)) from failure
+            proof = _after_calls(failure, trial, drawn=drawn)
+            raise Failure(failure.finding.met(what).within(*lines), proof) from failure
         trial.forget()
 
     def changed(self, what: str, trial: Trial) -> None:
@@ -99,7 +110,15 @@ class Tally:
         try:
             self._answers += values.changed(trial)
         except Failure as failure:
-            raise Failure(failure.finding.met(what)) from failure
+            raise Failure(failure.finding.met(what), _after_calls(failure, trial)) from failure
+
+
+def _after_calls(failure: Failure, trial: Trial, *, drawn: bool = False) -> Proof | None:
+    """The proof, with the state that the call found where it had been drawn or changed."""
+    state = trial.case.call.state
+    if failure.proof is None or not state or not (drawn or _updates(trial)):
+        return failure.proof
+    return replace(failure.proof, state=state)
 
 
 def _updates(trial: Trial) -> bool:
@@ -122,7 +141,8 @@ def sibling(trial: Trial, layer: Layer | None = None, **changes: Any) -> Trial:
     inner = {k: changes.pop(k) for k in ("arguments", "state", "training") if k in changes}
     if layer is not None and "state" not in inner and case.call.state and _updates(trial):
         # What the calls before this one have made of it.
-        inner["state"] = state_of(trial, layer) or case.call.state
+        # Names that the layer lacks are another finding.
+        inner["state"] = {**case.call.state, **(state_of(trial, layer) or {})}
     if inner:
         changes["call"] = replace(case.call, **inner)
     if case.keywords:

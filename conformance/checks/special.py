@@ -18,6 +18,7 @@ from conformance.model.case import Case
 from conformance.model.describe import number_text
 from conformance.model.finding import Finding
 from conformance.model.formats import format_of
+from conformance.model.proof import Proof
 from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
 _STREAM = 0x73706563  # this check's own random numbers of a case
@@ -51,7 +52,8 @@ def check(trial: Trial) -> Evidence:
         try:
             evidence += _held(special)
         except Failure as failure:
-            raise Failure(failure.finding.within(_format_specials(special))) from failure
+            finding = failure.finding.within(_format_specials(special))
+            raise Failure(finding, case=case) from failure
     return evidence
 
 
@@ -229,7 +231,11 @@ def _signs_of_zero(name: str, got: np.ndarray, wanted: Rounded) -> int:
     zero = (wanted.value == 0) & (wanted.error == 0)
     wrong = zero & (np.signbit(got) != np.signbit(wanted.value))
     if wrong.any():
-        raise Failure(_first(Finding("sign", name), got, wanted.value, wrong))
+        found = _first(Finding("sign", name), got, wanted.value, wrong)
+        where = found.where or ()
+        lines = ("failed = bool(np.signbit(got)) != negative",)
+        negative = bool(np.signbit(wanted.value[where]))
+        raise Failure(found, Proof(lines, {"got": (got, where)}, {"negative": negative}))
     return int(zero.sum())
 
 

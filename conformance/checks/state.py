@@ -30,6 +30,7 @@ from conformance.model.case import Unsupported
 from conformance.model.describe import array_text
 from conformance.model.finding import Finding, differs
 from conformance.model.formats import format_of
+from conformance.model.proof import Proof
 from conformance.model.protocols import Layer
 from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
@@ -111,7 +112,8 @@ def _initial(trial: Trial, tally: Tally) -> None:
     assert found is not None
     _initial_values(trial, tally, found)
     mode = new.case.call.training
-    tally.within("with its initial state", sibling(trial, layer, state=found, training=mode))
+    call = sibling(trial, layer, state=found, training=mode)
+    tally.within("with its initial state", call, drawn=True)
     _attributes(trial, tally, layer, before)
     _load_unused(trial, tally, layer, mode)
 
@@ -164,10 +166,16 @@ def _initial_values(trial: Trial, tally: Tally, found: Arrays) -> None:
             _within_limit(trial, name, array, initial.limit)
         elif isinstance(initial, Constant):
             if not (array == initial.value).all():
-                raise Failure(_random(f"initial {name}", array_text(array), repr(initial.value)))
+                about = _random(f"initial {name}", array_text(array), repr(initial.value))
+                lines = ("failed = not bool((got == wanted).all())",)
+                known = {"wanted": initial.value}
+                raise Failure(about, Proof(lines, {"got": (array, None)}, known))
         elif isinstance(initial, Normal) and _zero_row(array, initial).any():
             row = f"row {initial.zero_row} of initial {name}"
-            raise Failure(_random(row, array_text(_zero_row(array, initial)), "zeros"))
+            about = _random(row, array_text(_zero_row(array, initial)), "zeros")
+            lines = ("failed = bool(got[row].any())",)
+            proof = Proof(lines, {"got": (array, None)}, {"row": initial.zero_row})
+            raise Failure(about, proof)
         if initial is not None:
             tally.count(array.size)
     _distributed(found, documented)
@@ -182,10 +190,15 @@ def _within_limit(trial: Trial, name: str, array: np.ndarray, limit: float) -> N
     # √k and the factor may each have been rounded.
     near = np.abs(array) <= limit * (1 + 4 * format_of(trial.case.call.dtype).unit)
     if not (near & np.isfinite(array)).all():
-        raise Failure(_random(f"initial {name}", array_text(array), f"within ±{limit:.6g}"))
+        about = _random(f"initial {name}", array_text(array), f"within ±{limit:.6g}")
+        lines = ("failed = not bool(((abs(got) <= limit) & np.isfinite(got)).all())",)
+        widest = limit * (1 + 4 * format_of(trial.case.call.dtype).unit)
+        raise Failure(about, Proof(lines, {"got": (array, None)}, {"limit": widest}))
     if array.size >= FEW and np.ptp(array) == 0 and math.isfinite(limit):
         alike = f"{array.size} values that are all {array.flat[0]!r}"
-        raise Failure(_random(f"initial {name}", alike, "values that differ"))
+        about = _random(f"initial {name}", alike, "values that differ")
+        lines = ("failed = bool(np.ptp(got) == 0)",)
+        raise Failure(about, Proof(lines, {"got": (array, None)}))
 
 
 def _distributed(found: Arrays, documented: Mapping[str, StateTensor]) -> None:
@@ -210,7 +223,35 @@ def _distributed(found: Arrays, documented: Mapping[str, StateTensor]) -> None:
             law = f"U(−{initial.limit:.6g}, {initial.limit:.6g})"
         if away > allowed:
             got = f"the distribution of {pooled.size} of them is {away:.3g} away"
-            raise Failure(_random("initial values", got, f"at most {allowed:.3g} away from {law}"))
+            about = _random("initial values", got, f"at most {allowed:.3g} away from {law}")
+            raise Failure(about, _away(found, documented, initial, allowed))
+
+
+def _away(
+    found: Arrays, documented: Mapping[str, StateTensor], initial: Uniform | Normal, allowed: float
+) -> Proof:
+    """How far the empirical distribution of all that is drawn alike is from the documented one."""
+    drawn = [name for name in found if documented[name].initial == initial]
+    got = {f"got{k}": (found[name], None) for k, name in enumerate(drawn, 1)}
+    if isinstance(initial, Uniform):
+        parts = ", ".join(f"{name}.reshape(-1)" for name in got)
+        expected = "np.clip((pooled / limit + 1) / 2, 0, 1)"
+        known: dict[str, Any] = {"limit": initial.limit, "allowed": allowed}
+    else:
+        row = initial.zero_row
+        kept = [n if row is None else f"np.delete({n}, {row}, 0)" for n in got]
+        parts = ", ".join(f"{x}.reshape(-1)" for x in kept)
+        expected = "np.array([0.5 * (1 + math.erf(x / 2**0.5)) for x in pooled])"
+        known = {"allowed": allowed}
+    lines = (
+        "import math",
+        f"pooled = np.sort(np.concatenate([{parts}]))",
+        f"expected, ranks = {expected}, np.arange(pooled.size + 1) / pooled.size",
+        "away = max(np.max(ranks[1:] - expected), np.max(expected - ranks[:-1]))",
+        'print("away", away)',
+        "failed = bool(away > allowed)",
+    )
+    return Proof(lines, got, known)
 
 
 def _read(trial: Trial, layer: Layer) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from conformance.checks.steps import forced
 from conformance.model.case import Unsupported
 from conformance.model.describe import array_text, number_text
 from conformance.model.finding import Finding, differs, number
+from conformance.model.proof import Proof, near
 from conformance.run.trial import Evidence, Failure, Trial
 
 _WIDEST = 64  # 2⁶⁴ units in the last place are no nearer than any more
@@ -117,7 +118,9 @@ def compare(
         Failure: with got, wanted and bound at the worst element.
     """
     if got.shape != expected.shape:
-        raise Failure(differs("shape", name, got.shape, expected.shape, when=when))
+        found = differs("shape", name, got.shape, expected.shape, when=when)
+        lines = ("failed = got.shape != wanted",)
+        raise Failure(found, Proof(lines, {"got": (got, None)}, {"wanted": expected.shape}))
     if isinstance(expected, Choices):
         return _compared(got, expected.nearest(got), Finding(kind, name, when), expected)
     if not expected.doubtful and got.size and np.array_equal(got, expected.value):
@@ -154,14 +157,15 @@ def _compared(
         return Evidence()
     with np.errstate(invalid="ignore", over="ignore"):
         distance = np.asarray(np.abs(got - expected.value))
-        near = np.asarray(distance <= expected.error)
-    if not every(near):
+        within = np.asarray(distance <= expected.error)
+    if not every(within):
         missing = np.isnan(got) & np.isnan(expected.value)
-        wrong = decided & ~(near | (got == expected.value) | missing)
+        wrong = decided & ~(within | (got == expected.value) | missing)
         if some(wrong):
-            raise Failure(_worst(about, got, expected, distance, wrong, choices))
+            worst = _worst(about, got, expected, distance, wrong, choices)
+            raise Failure(worst, _proof(worst, got, choices or expected))
     # What is left is at a finite distance, but for infinities that are the same: NaN.
-    bounded = near & (expected.error > 0)
+    bounded = within & (expected.error > 0)
     if count < decided.size:
         bounded &= decided
     ratios = _chosen(distance, bounded) / _chosen(expected.error, bounded)
@@ -222,6 +226,12 @@ def _ulps(
                 power = str(max(-_WIDEST, min(_WIDEST, lowest + above)))
                 found[power] = found.get(power, 0) + number
     return found
+
+
+def _proof(worst: Finding, got: np.ndarray, expected: Rounded | Choices) -> Proof:
+    ways = expected.alternatives if isinstance(expected, Choices) else (expected,)
+    where = worst.where or ()
+    return near(got, where, [(x.value, x.error) for x in ways])
 
 
 def _worst(

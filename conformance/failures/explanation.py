@@ -12,7 +12,7 @@ import msgspec
 from conformance.checks import EVERY_CHECK
 from conformance.failures.excuses import Excuses
 from conformance.failures.known import Known, KnownError, applying, read
-from conformance.failures.reproducer import FOREIGN, shows_all
+from conformance.failures.reproducer import UNSEEN
 from conformance.isolation.limits import Limits, share_of_memory
 from conformance.isolation.process import Child, ChildError, Died
 from conformance.model.case import Case, Verdict
@@ -84,17 +84,8 @@ def explain(run: Run, id: str, number: int = 1) -> Explanation:
             call = case_text(case)
             answered, failure, made = _run(run, verdict, case, entry)
             message, script = answered or message, script or made
-    lacking = "" if entry and entry.script else _lacking(script or "", verdict)
+    lacking = UNSEEN if script and UNSEEN in script else ""
     return Explanation(verdict, call, message, script, lacking, reason, link, others, failure)
-
-
-def _lacking(script: str, verdict: Verdict) -> str:
-    """What a generated script does not show."""
-    if FOREIGN in script:
-        return "It shows what torch gives for the call that this backend fails on."
-    if verdict.status in ("crashed", "hung") or shows_all(verdict.check):
-        return ""
-    return "It makes the call; what is wrong is more than the outputs that it compares."
 
 
 def _found(run: Run, id: str) -> Verdict:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
+import textwrap
 import time
 from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime
@@ -158,7 +160,11 @@ class Recorder:
             self.trouble.append(f"{what}: {error}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """The table layers × checks, what is missing, and where the files are."""
+        """What did not pass and why, what is missing, and where the files are.
+
+        With `-v` the table layers × checks as well.
+        """
+        from conformance.plugin.brief import brief
         from conformance.plugin.table import table
 
         write = terminalreporter
@@ -173,7 +179,12 @@ class Recorder:
         outcome = summary.outcome(run)
         good = outcome.name == summary.CONFORMANT
         write.section(f"conformance of {self.session.plan.backend}", sep="=")
-        for line in table(run):
+        width = min(shutil.get_terminal_size().columns, 100)
+        if write.config.option.verbose > 0:
+            for line in table(run):
+                write.write_line(line)
+            write.write_line("")
+        for line in brief(run, width):
             write.write_line(line)
         stopped = [verdict.examples for verdict in self.verdicts if verdict.examples.stopped]
         if stopped:
@@ -184,9 +195,10 @@ class Recorder:
         for line in _declared(self.verdicts):
             write.write_line(line)
         write.write_line("")
-        if outcome.headline:
-            write.write_line(outcome.headline, bold=True)
-        write.write_line(outcome.sentence, **{"green" if good else "red": True, "bold": True})
+        colour = {"green" if good else "red": True, "bold": True}
+        for text, markup in ((outcome.headline, {"bold": True}), (outcome.sentence, colour)):
+            for line in textwrap.wrap(text, width, break_on_hyphens=False):
+                write.write_line(line, **markup)
         for line in _torch_itself(run):
             write.write_line(line)
         for line in self.trouble:
@@ -225,11 +237,9 @@ def _torch_itself(run: Run) -> Iterator[str]:
         not_torch = verdict.failure is not None and verdict.failure.kind in ("stale", "internal")
         if (ours and not not_torch) or verdict.reference == "torch: same":
             results = run.identity.options.get("results", "RESULTS")
-            yield (
-                f"torch itself is wrong here ({verdict.id}): list it in a file for "
-                "--conformance-known (CONTRIBUTING.md, Add a backend), and report it: "
-                f"nn-conformance bug-report {results} {verdict.id}"
-            )
+            yield "torch itself is wrong here: list it in a file for --conformance-known"
+            yield "(CONTRIBUTING.md, Add a backend), and report it:"
+            yield f"  nn-conformance bug-report {results} {verdict.id}"
             return
 
 

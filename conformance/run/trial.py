@@ -21,6 +21,7 @@ from conformance.model.describe import case_text, written
 from conformance.model.finding import KINDS, Finding, counted, differs, raised, returned
 from conformance.model.finding_text import text
 from conformance.model.lazy import lazy
+from conformance.model.proof import Proof
 from conformance.model.protocols import Backend, Layer
 
 T = TypeVar("T")
@@ -41,15 +42,26 @@ class Failure(Exception):  # noqa: N818 - what a check finds is no error of the 
 
     Args:
         finding: what is wrong, without the call; a plain text is kept as it is.
+        proof: how it shows in the numbers of the backend; None = as the failure that caused it.
+        case: a case on which the check meets this failure, and does no more; None = the trial's.
     """
 
-    def __init__(self, finding: Finding | str) -> None:
+    def __init__(
+        self, finding: Finding | str, proof: Proof | None = None, case: Case | None = None
+    ) -> None:
         if isinstance(finding, str):
             finding = Finding("other", says=finding)
         if finding.kind not in KINDS:
             raise ValueError(f"no kind of finding: {finding.kind!r}")
         super().__init__(text(finding))
-        self.finding = finding
+        self.finding, self._proof, self.case = finding, proof, case
+
+    @property
+    def proof(self) -> Proof | None:
+        """How it shows in the numbers; None where it does not."""
+        if self._proof is not None or not isinstance(self.__cause__, Failure):
+            return self._proof
+        return self.__cause__.proof
 
     @property
     def layouts(self) -> Mapping[str, str] | None:
@@ -291,8 +303,9 @@ class Trial:
             raise Failure(failure.finding.within(self.text())) from failure
         for name, array, shape in zip(self.names, arrays, self.shapes, strict=True):
             if array.shape != shape:
-                finding = differs("shape", name, array.shape, shape)
-                raise Failure(finding.within(self.text()))
+                finding = differs("shape", name, array.shape, shape).within(self.text())
+                lines = ("failed = got.shape != wanted",)
+                raise Failure(finding, Proof(lines, {"got": (array, None)}, {"wanted": shape}))
         return arrays
 
     def other(self, case: Case) -> Trial:

@@ -38,8 +38,8 @@ COMMON = {
 # (file, literal): why it stands there.
 ALLOWED = {
     ("case.py", "functional."): "the prefix of every function's name",
-    ("reproducer.py", "lengths"): "a packed sequence is made by a function of torch's",
-    ("reproducer.py", "batch_first"): "a packed sequence is made by a function of torch's",
+    ("script_torch.py", "lengths"): "a packed sequence is made by a function of torch's",
+    ("script_torch.py", "batch_first"): "a packed sequence is made by a function of torch's",
     ("module.py", "lengths"): "a packed sequence is made by a function of torch's",
     ("module.py", "batch_first"): "a packed sequence is made by a function of torch's",
     ("peaks.py", "functional.linear"): "what a device can do is measured by torch's own product",

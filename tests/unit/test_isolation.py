@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from support import cases, plug_in
 
 from conformance.backends import ModuleBackend
@@ -371,11 +376,30 @@ def test_copies_that_hang_once_their_process_has_computed_are_not_trusted(check:
     assert verdict.examples.excused == 0
 
 
-def test_a_reproducer_of_a_death_says_when_the_check_makes_more_calls() -> None:
-    trial = Trial(torch_backend, CATALOGUE["Linear"], cases("Linear")[0])
-    said = "The check makes more calls than this"
-    assert said in reproducer(trial, "layout", "it died", deadly=True)
-    assert said not in reproducer(trial, "values", "it died", deadly=True)
+class Mortal(torch.nn.Linear):
+    """Ends the process where gradients are recorded."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Only without gradients."""
+        if torch.is_grad_enabled():
+            os._exit(42)
+        return super().forward(input)
+
+
+@pytest.mark.parametrize(("check", "ended"), [("gradients", 42), ("values", 0)])
+def test_the_script_of_a_death_does_what_the_check_did_until_then(
+    tmp_path: Path, check: str, ended: int
+) -> None:
+    backend = ModuleBackend("mortal", nn=SimpleNamespace(Linear=Mortal))
+    source = reproducer(Trial(backend, CATALOGUE["Linear"], cases("Linear")[0]), check, "it died",
+                        deadly=True)  # fmt: skip
+    script = tmp_path / "script.py"
+    script.write_text(source, encoding="utf-8")
+    path = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1])))
+    done = subprocess.run([sys.executable, script], env={**os.environ, "PYTHONPATH": path},
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == ended, done.stderr
+    assert ("the process is still there" in done.stdout) == (ended == 0)
 
 
 MORTAL = """

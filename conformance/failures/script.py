@@ -1,0 +1,236 @@
+"""A recorded check as a script that exits 1 on the failure and 0 without it."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from conformance.failures.literals import literal, safe
+from conformance.failures.transcript import FACTS, Step, Transcript
+from conformance.model.case import Unsupported
+from conformance.model.finding import Finding
+from conformance.model.proof import Proof
+
+_NEAR = '''
+def near(got, ways):
+    """Whether numbers are one of several right ones, each within its bound."""
+    with np.errstate(all="ignore"):
+        found = [
+            (got == value) | ((got != got) & (value != value)) | (abs(got - value) <= bound)
+            for value, bound in ways
+        ]
+    return np.any(found, axis=0)
+'''
+_FORM = '''
+def form(result):
+    """What there is of a result: None, tensors, and what holds them."""
+    if isinstance(result, dict):
+        return {key: form(part) for key, part in result.items()}
+    if isinstance(result, (tuple, list)):
+        return tuple(map(form, result))
+    return None if result is None else "tensor"
+'''
+_HELPERS = {"near": _NEAR, "form": _FORM}
+_NAMED = re.compile(r"\b[axygsf]\d+\b")
+
+
+class Printer(Protocol):
+    """Writes steps as code."""
+
+    def head(self) -> Sequence[str]:
+        """Imports and what else comes first."""
+
+    def step(self, step: Step) -> Sequence[str]:
+        """The lines of a step that gave what it was asked for, or is to be tried."""
+
+    def helpers(self, source: str) -> Sequence[str]:
+        """Functions that the source uses."""
+
+
+def script(
+    title: Sequence[str],
+    transcript: Transcript,
+    printer: Printer,
+    finding: Finding | None,
+    proof: Proof | str | None,
+) -> str:
+    """The script.
+
+    Args:
+        title: lines of its docstring.
+        transcript: what was done.
+        printer: how that is written.
+        finding: what came of it; None where nothing can be judged: the last step ends the process.
+        proof: how it shows in the numbers; None = every fact and number is as it was; without a
+            finding what the script prints at its end.
+    """
+    steps = [s for s in transcript.steps if not isinstance(s.error, Unsupported)]
+    if finding is not None and finding.kind not in ("random", "names", "contract"):
+        steps = list(_with_what_was_drawn(steps))
+    if proof is not None and not isinstance(proof, str) and proof.state:
+        steps = _with_state(steps, proof.state)
+    if finding is None:
+        judged = [f"print({str(proof)!r})"]
+        kept = [s for s in steps if s.member != "get" or s is steps[-1]]
+    elif finding.kind == "refusal":
+        return _assembled(title, printer, _refused(steps, printer, finding))
+    elif steps and steps[-1].error is not None:
+        return _assembled(title, printer, _raising(steps, printer))
+    else:
+        assert not isinstance(proof, str)
+        judged = _judged(transcript, proof, finding)
+        kept = _used(steps, "\n".join(judged))
+    lines = [line for step in kept for line in _lines(step, printer)]
+    return _assembled(title, printer, [*lines, *judged])
+
+
+def _lines(step: Step, printer: Printer) -> Sequence[str]:
+    """Of a step that raised what the check went on after, too."""
+    lines = printer.step(step)
+    if step.error is None or not lines:
+        return lines
+    return ["with contextlib.suppress(Exception):", *_indented(lines)]
+
+
+def _with_what_was_drawn(steps: Sequence[Step]) -> Iterator[Step]:
+    """A layer built without a state is given the one that it drew."""
+    for step in steps:
+        yield step
+        if step.initial:
+            yield Step("load", step.layer, step.call, (step.initial,))
+
+
+def _with_state(steps: Sequence[Step], state: Mapping[str, np.ndarray]) -> list[Step]:
+    """The last call finds the state that it found, whatever the calls before it made of it."""
+    place = max(k for k, step in enumerate(steps) if step.member == "call")
+    step = steps[place]
+    return [*steps[:place], Step("load", step.layer, step.call, (state,)), *steps[place:]]
+
+
+def _assembled(title: Sequence[str], printer: Printer, body: Sequence[str]) -> str:
+    source = "\n".join(body)
+    ours = [text for call, text in _HELPERS.items() if f"{call}(" in source]
+    helpers = [[text.strip("\n")] for text in (*printer.helpers(source), *ours)]
+    head = [*(["import contextlib", ""] if "contextlib." in source else []), *printer.head()]
+    parts = [['"""' + safe("\n".join(title)), '"""'], head, *helpers, body]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def _used(steps: Sequence[Step], judged: str) -> list[Step]:
+    """Steps up to the last that is looked at; of those that only read, the ones that matter."""
+    wanted = set(_NAMED.findall(judged))
+    last = max((k for k, step in enumerate(steps) if step.name in wanted), default=len(steps) - 1)
+    kept: list[Step] = []
+    for step in reversed(steps[: last + 1]):
+        reads = step.member in ("get", "put", "state", *FACTS)
+        if reads and step.name not in wanted:
+            continue
+        kept.append(step)
+        wanted |= set(_NAMED.findall(literal([step.arguments, dict(step.keywords)])))
+    return kept[::-1]
+
+
+def _judged(transcript: Transcript, proof: Proof | None, finding: Finding) -> list[str]:
+    proofs = () if proof is None else (proof, *proof.others)
+    lines = next(filter(None, (_proved(transcript, each) for each in proofs)), None)
+    if lines is None:
+        lines = _as_it_was(transcript, finding)
+    return [
+        "",
+        *lines,
+        'print("FAILED" if failed else "passed")',
+        "raise SystemExit(1 if failed else 0)",
+    ]
+
+
+def _proved(transcript: Transcript, proof: Proof) -> list[str] | None:
+    """The comparison; None where an array cannot be made of what was read."""
+    lines: list[str] = []
+    places: dict[str, str] = {}
+    for name, (array, where) in proof.got.items():
+        found = transcript.located(array, where, places.get("got"))
+        if found is None and name in proof.given:
+            found = literal(array if where is None else array[where])
+        if found is None:
+            return None
+        places[name] = found
+        lines += [f"{name} = {found}", f'print("{name}", {name})']
+    for name, value in proof.known.items():
+        lines.append(f"{name} = {literal(value)}")
+        if not isinstance(value, np.ndarray) or value.size <= 60:
+            lines.append(f'print("{name}", {name})')
+    return [*lines, *proof.lines]
+
+
+def _as_it_was(transcript: Transcript, finding: Finding) -> list[str]:
+    """Every fact is what it was: with another implementation one of them differs.
+
+    So are the numbers, where it is they that are wrong.
+    """
+    numeric = finding.kind in ("value", "gradient", "bits", "sign", "random", "other")
+    lines = [f"print({line!r})" for line in _numbers(finding)]
+    lines.append("failed = True")
+    for step in transcript.steps:
+        if not step.name or step.error is not None:
+            continue
+        if step.member == "get" and isinstance(step.result, np.ndarray):
+            lines.append(f"failed &= {step.name}.shape == {step.result.shape}")
+            if numeric:
+                known = literal(step.result)
+                lines.append(f"failed &= np.array_equal({step.name}, {known}, equal_nan=True)")
+        elif step.member in FACTS:
+            lines += [f'print("{step.member}", {step.name})']
+            lines += [f"failed &= {step.name} == {literal(step.result)}"]
+    for step in transcript.steps:
+        if step.member in ("call", "vjp", "forward_grad", "state") and step.error is None:
+            lines.append(f"failed &= form({step.name}) == {transcript.forms[step.name]!r}")
+    return lines
+
+
+def _numbers(finding: Finding) -> Iterator[str]:
+    if finding.got or finding.wanted:
+        yield f"got {finding.got}, wanted {finding.wanted}"
+
+
+def _raising(steps: Sequence[Step], printer: Printer) -> list[str]:
+    """The last step raised something."""
+    kept = _used(steps, literal([steps[-1].arguments, dict(steps[-1].keywords)]))
+    before = [line for step in kept if step is not steps[-1] for line in _lines(step, printer)]
+    kind = type(steps[-1].error).__name__
+    return [
+        *before,
+        "try:",
+        *_indented(printer.step(steps[-1])),
+        f"except {'SystemExit' if kind == 'SystemExit' else 'Exception'} as error:",
+        '    print(f"{type(error).__name__}: {error}")',
+        '    print("FAILED")',
+        "    raise SystemExit(1) from None",
+        'print("passed")',
+    ]
+
+
+def _refused(steps: Sequence[Step], printer: Printer, finding: Finding) -> list[str]:
+    """An invalid call: refused, accepted, or ended in an exception that is no refusal."""
+    ends = next((k for k, step in enumerate(steps) if step.error is not None), len(steps) - 1)
+    lines = [line for step in steps[: ends + 1] for line in printer.step(step)]
+    more = ", IndexError)" if "IndexError" in finding.wanted else ")"
+    return [
+        "try:",
+        *_indented(lines),
+        f"except (ValueError, TypeError, RuntimeError{more} as error:",
+        '    print("passed: refused:", error)',
+        "    raise SystemExit(0) from None",
+        "except Exception as error:",
+        '    print(f"FAILED: {type(error).__name__}: {error}; a refusal was expected")',
+        "    raise SystemExit(1) from None",
+        'print("FAILED: accepted, a refusal was expected")',
+        "raise SystemExit(1)",
+    ]
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    return textwrap.indent("\n".join(lines), "    ").splitlines()

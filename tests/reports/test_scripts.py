@@ -1,0 +1,94 @@
+"""Scripts of failures: with the bug they exit 1, with torch's own layer 0."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from conftest import sample
+from planted import BUGS
+from script_rate import fresh, ran, scripts
+from support import cases
+from torch import nn
+
+from conformance.backends import FunctionBackend, ModuleBackend, implements
+from conformance.checks import CHECKS
+from conformance.failures.reproducer import UNSEEN, reproducer
+from conformance.layers import CATALOGUE
+from conformance.run.trial import Failure, Inapplicable, Trial
+
+# What fails in the adapter's own code, which no script has: state_dict lacks a name.
+ODD = {"mha-separate-projections-saved", "batchnorm2d-count-not-saved"}
+# Of each family a bug of each check.
+CHOSEN = {
+    (CATALOGUE[bug.layer].family, bug.check): bug
+    for bug in BUGS
+    if bug.layer in sample() and bug.name not in ODD
+}
+
+
+@pytest.mark.parametrize("bug", CHOSEN.values(), ids=lambda bug: bug.name)
+def test_a_script_shows_the_failure(bug: Any) -> None:
+    space = torch.nn.functional if bug.layer.startswith("functional.") else torch.nn
+    own = getattr(space, bug.layer.rpartition(".")[2])
+    source = scripts(bug, ("float32", "float64", "float16", "bfloat16"), (bug.check,))[bug.check]
+    assert ran(source, bug.implementation)[0] == 1, source
+    assert ran(source, own)[0] == 0, source
+    assert UNSEEN not in source
+
+
+def test_a_script_needs_torch_and_numpy_only() -> None:
+    bug = next(bug for bug in BUGS if bug.name == "linear-square-weight-untransposed")
+    source = scripts(bug)["repeat"]
+    assert set(re.findall(r"^(?:import|from) (\w+)", source, re.M)) == {"numpy", "torch", "planted"}
+    assert fresh(source, bug) == 1
+
+
+class Doubled(FunctionBackend):
+    """A framework of its own, wrong for more than one row."""
+
+    name = "doubled"
+
+    @implements("Linear", ignores=("in_features", "out_features"))
+    def linear(self, state: Any, input: Any, *, bias: bool = True) -> Any:
+        """Twice the product."""
+        y = input @ state["weight"].T + (state["bias"] if bias else 0)
+        return y * 2 if input.ndim > 1 else y
+
+
+def test_the_script_of_another_framework_goes_through_its_adapter() -> None:
+    backend, row = Doubled(), CATALOGUE["Linear"]
+    for check in ("values", "laws", "repeat"):
+        for case in cases("Linear"):
+            trial = Trial(backend, row, case)
+            try:
+                CHECKS[check].run(trial)
+            except Inapplicable:
+                continue
+            except Failure as failure:
+                source = reproducer(trial, check, str(failure))
+                break
+        assert "import torch" not in source
+        source = source.replace("load('doubled')", "given")
+        for given, ends in ((backend, 1), (ModuleBackend("torch"), 0)):
+            with pytest.raises(SystemExit) as exit:
+                exec(compile(source, "script.py", "exec"), {"given": given})
+            assert exit.value.code == ends
+
+
+def test_a_failure_that_does_not_come_again_is_said_to_be_one() -> None:
+    backend = ModuleBackend("sound", nn=SimpleNamespace(Linear=nn.Linear))
+    trial = Trial(backend, CATALOGUE["Linear"], cases("Linear")[0])
+    source = reproducer(trial, "values", "a message")
+    assert UNSEEN in source
+    assert ran(source, nn.Linear)[0] == 0
+
+
+def test_a_backend_may_write_its_own_script() -> None:
+    backend = ModuleBackend("own", nn=SimpleNamespace(Linear=nn.Linear))
+    backend.script = lambda transcript: f"{len(transcript.steps)} steps"  # type: ignore[attr-defined]
+    trial = Trial(backend, CATALOGUE["Linear"], cases("Linear")[0])
+    assert reproducer(trial, "values", "a message") == "4 steps"
