@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
     bug = commands.add_parser("bug-report", help="the text of an issue about a verdict, Markdown")
     bug.add_argument("results", type=Path, metavar="RESULTS")
-    bug.add_argument("id", metavar="ID")
+    bug.add_argument("id", metavar="ID", help="of a verdict, a prefix of it, or a glob")
     bug.add_argument(
         "--known", type=int, default=1, metavar="N",
         help="of several known failures that explain the verdict the Nth",
@@ -78,24 +78,34 @@ def _parser() -> argparse.ArgumentParser:
     summary = commands.add_parser("summary", help="a run as Markdown, for a CI job's page")
     summary.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
     summary.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: stdout")
+    summary.add_argument("--all", action="store_true", help="list every cause of failure")
     summary.set_defaults(run=_summary)
 
     verify = commands.add_parser("verify", help="check schema, completeness and counts")
-    verify.add_argument("results", type=Path, metavar="RESULTS")
+    verify.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
     verify.set_defaults(run=_verify)
 
     replay = commands.add_parser("replay", help="run a verdict's minimal case, without Hypothesis")
     replay.add_argument("results", type=Path, metavar="RESULTS")
-    replay.add_argument("id", metavar="VERDICT_ID")
+    replay.add_argument("id", metavar="ID", help="likewise")
     replay.add_argument("--backend", help="another backend than the one of the results")
     replay.set_defaults(run=_replay)
 
     backends = commands.add_parser("backends", help="the installed backends")
     backends.set_defaults(run=_backends)
-    known = commands.add_parser("known", help="check files of known failures")
-    known.add_argument("files", nargs="+", type=Path, metavar="TOML")
+    known = commands.add_parser(
+        "known", help="check files of known failures, or write one from results"
+    )
+    known.add_argument("files", nargs="+", type=Path, metavar="TOML or RESULTS")
     known.add_argument(
         "--rewrite", action="store_true", help="write their pinned cases in the present form"
+    )
+    known.add_argument(
+        "--write", type=Path, metavar="TOML",
+        help="a file with an entry for each cause of failure in the results; reasons are yours",
+    )  # fmt: skip
+    known.add_argument(
+        "--update", action="store_true", help="keep entries of --write's file that still hold"
     )
     known.set_defaults(run=_known)
     layers = commands.add_parser("layers", help="the layers of the suite")
@@ -189,7 +199,7 @@ def _summary(options: argparse.Namespace) -> int:
     from conformance.reports.merge import merge
     from conformance.reports.results import read
 
-    text = markdown(merge([read(path) for path in options.results]))
+    text = markdown(merge([read(path) for path in options.results]), every=options.all)
     if options.output is None:
         sys.stdout.buffer.write(text.encode())
     else:
@@ -203,11 +213,15 @@ def _write(path: Path, text: str) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    return max([_verified(path) for path in options.results])
+
+
+def _verified(path: Path) -> int:
     from conformance.reports import summary
     from conformance.reports.merge import missing_shards
     from conformance.reports.results import SCHEMA, read
 
-    run = read(options.results)
+    run = read(path)
     faults = list(run.notes)
     if run.identity.schema > SCHEMA:
         faults.append(f"schema {run.identity.schema} is newer than {SCHEMA}, which is read here")
@@ -226,7 +240,7 @@ def _verify(options: argparse.Namespace) -> int:
         faults.append("the last line's counts are not those of the verdicts")
     for fault in faults:
         print(fault)
-    print(f"{options.results}: {'not valid' if faults else 'valid'}, {len(ids)} verdicts")
+    print(f"{path}: {'not valid' if faults else 'valid'}, {len(ids)} verdicts")
     return 1 if faults else 0
 
 
@@ -257,12 +271,28 @@ def _known(options: argparse.Namespace) -> int:
     from conformance.failures.known import KnownError
     from conformance.failures.rewriting import checked
 
+    if options.write is not None:
+        return _write_known(options)
     for path in options.files:
         try:
             print(f"{path}: {checked(path, rewrite=options.rewrite)} entries")
         except KnownError as error:
             print(f"nn-conformance known: {error}", file=sys.stderr)
             return 2
+    return 0
+
+
+def _write_known(options: argparse.Namespace) -> int:
+    from conformance.reports.merge import merge
+    from conformance.reports.results import read
+
+    from conformance.failures.entries import write
+
+    run = merge([read(path) for path in options.files])
+    found = write(run, options.write, update=options.update)
+    for reason in found.stale:
+        print(f"stale, left out: {reason}")
+    print(f"{options.write}: {found.new} new entries, each of which needs a reason")
     return 0
 
 

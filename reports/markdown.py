@@ -18,11 +18,12 @@ ROOM = 200_000
 """Characters: CI services refuse pages beyond a mebibyte."""
 
 
-def markdown(run: Run) -> str:
+def markdown(run: Run, *, every: bool = False) -> str:
     """The verdict, the failures by cause, and layers × checks.
 
     Args:
         run: what to tell.
+        every: list every cause, however long the page becomes.
     """
     outcome, totals = summary.outcome(run), summary.totals(run)
     table = summary.matrix(run)
@@ -35,11 +36,11 @@ def markdown(run: Run) -> str:
         _numbers(run, totals),
         "",
         *(f"> {_text(note, 300)}" for note in run.notes[:5]),
-        *_failures(run, table),
+        *_failures(run, table, len(run.verdicts) + 1 if every else CLUSTERS),
         *_matrix(table),
     ]
     text = "\n".join(lines).encode("utf-8", "backslashreplace").decode() + "\n"
-    return text if len(text) <= ROOM else f"{text[:ROOM]}\n\n… cut\n"
+    return text if every or len(text) <= ROOM else f"{text[:ROOM]}\n\n… cut\n"
 
 
 def _numbers(run: Run, totals: summary.Totals) -> str:
@@ -51,12 +52,12 @@ def _numbers(run: Run, totals: summary.Totals) -> str:
     )
 
 
-def _failures(run: Run, table: summary.Matrix) -> list[str]:
+def _failures(run: Run, table: summary.Matrix, most: int) -> list[str]:
     bugs = summary.clusters(summary.listed(table), run.identity.layers)
     if not bugs:
         return []
     lines = [f"### {len(bugs)} likely cause{'s' if len(bugs) > 1 else ''} of failure", ""]
-    for bug in bugs[:CLUSTERS]:
+    for bug in bugs[:most]:
         layers, first = ", ".join(bug.layers[:4]), bug.first
         needs = f", needs {' and '.join(bug.needs)}" if bug.needs else ""
         count = f"{len(bug.members)} item{'s' if len(bug.members) > 1 else ''}"
@@ -66,8 +67,8 @@ def _failures(run: Run, table: summary.Matrix) -> list[str]:
         )
         if first.call:
             lines.append(f"  {_code(first.call)}")
-    if len(bugs) > CLUSTERS:
-        lines.append(f"- … and {len(bugs) - CLUSTERS} more")
+    if len(bugs) > most:
+        lines.append(f"- … and {len(bugs) - most} more: nn-conformance summary --all")
     return [*lines, ""]
 
 

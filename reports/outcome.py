@@ -53,13 +53,14 @@ def outcome(run: Run) -> RunOutcome:
     elif gap:
         name = INCOMPLETE
         summary = f"{_none(found['passed']).capitalize()} of {_items(total)} passed so far."
-    elif not found["passed"]:
+    elif not found["passed"] and not found["known"]:
         name = NOTHING_PASSED
         rest = _list([f"{found[name]:d} {name}" for name in SEVERITY if found[name]])
         summary = f"Of {_items(total)} none passed: {rest}." if total else _empty(run)
     else:
         name = CONFORMANT
-        summary = f"{found['passed']:d} of {_items(total)} passed, none failed."
+        summary = f"{_none(found['passed'])} of {_items(total)} passed, none failed."
+        summary = summary[0].upper() + summary[1:]
     if found["passed"] and found["unsupported"]:
         summary += f" The backend does not support {found['unsupported']:d}."
     if found["known"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -134,6 +136,10 @@ class Benchmark(msgspec.Struct, frozen=True, rename={"direction": "pass"}):
     message: str | None = None
 
 
+class UnknownVerdictError(ValueError):
+    """An id, a prefix or a glob that names no verdict, or several."""
+
+
 @dataclass(frozen=True)
 class Run:
     """All that a results file says.
@@ -153,6 +159,28 @@ class Run:
     benchmarks: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     timing: tuple[Mapping[str, Any], ...] = ()
+
+    def verdict(self, name: str) -> Verdict:
+        """A verdict by its id, or by a prefix or a glob that no other id matches.
+
+        Args:
+            name: `"Conv2d-values-float32-cpu"`, `"Conv2d-val"`, `"*-laws-bfloat16-*"`.
+
+        Raises:
+            UnknownVerdictError: if it names none, or several.
+        """
+        verdicts = {verdict.id: verdict for verdict in self.verdicts}
+        if name in verdicts:
+            return verdicts[name]
+        found = [id for id in verdicts if id.startswith(name) or fnmatch.fnmatchcase(id, name)]
+        if len(found) == 1:
+            return verdicts[found[0]]
+        if found:
+            several = ", ".join(found[:4]) + (", …" if len(found) > 4 else "")
+            raise UnknownVerdictError(f"{name!r} names {len(found)} verdicts: {several}")
+        near = difflib.get_close_matches(name, verdicts, n=3, cutoff=0.5)
+        hint = f"; nearest: {', '.join(near)}" if near else ""
+        raise UnknownVerdictError(f"no verdict {name!r} in these results{hint}")
 
 
 _KINDS = {"run": Identity, "verdict": Verdict, "footer": Footer}

@@ -84,7 +84,7 @@ def devices(run: Run) -> tuple[str, ...]:
 
 
 def ok(run: Run) -> bool:
-    """Whether the session may exit with 0: nothing bad, and something passed.
+    """Whether the session may exit with 0: nothing bad, and something passed or failed as listed.
 
     An interrupted session has its own exit status, so completeness is no part of this.
 
@@ -92,7 +92,8 @@ def ok(run: Run) -> bool:
         run: verdicts so far; the footer may be missing.
     """
     found = counts(run)
-    return found["passed"] > 0 and not any(found[name] for name in BAD)
+    compared = found["passed"] + found["known"]
+    return compared > 0 and not any(found[name] for name in BAD)
 
 
 def rank(verdict: Verdict) -> int:

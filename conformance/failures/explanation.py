@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case, encode_case
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text
-from conformance.reports.results import Run
+from conformance.reports.results import Run, UnknownVerdictError
 
 TIMEOUT = 60.0
 REPORTABLE = ("failed", "crashed", "hung", "known")
@@ -79,7 +78,7 @@ def explain(run: Run, id: str, number: int = 1) -> Explanation:
     call, message, failure = verdict.call or "", verdict.message or "", verdict.failure
     script = (entry.script if entry else "") or verdict.reproducer
     if entry is not None and verdict.case is None:
-        case = entry.pinned(verdict.dtype, verdict.device)
+        case = entry.pinned(verdict.dtype, verdict.device, verdict.id)
         if case is not None:
             call = case_text(case)
             answered, failure, made = _run(run, verdict, case, entry)
@@ -89,14 +88,13 @@ def explain(run: Run, id: str, number: int = 1) -> Explanation:
 
 
 def _found(run: Run, id: str) -> Verdict:
-    verdicts = {verdict.id: verdict for verdict in run.verdicts}
-    if id not in verdicts:
-        near = difflib.get_close_matches(id, verdicts, n=3, cutoff=0.5)
-        hint = f"; nearest: {', '.join(near)}" if near else ""
-        raise ExplanationError(f"no verdict {id!r} in these results{hint}")
-    if verdicts[id].status not in REPORTABLE:
-        raise ExplanationError(f"{id} is {verdicts[id].status}: there is no bug to report")
-    return verdicts[id]
+    try:
+        found = run.verdict(id)
+    except UnknownVerdictError as error:
+        raise ExplanationError(str(error)) from None
+    if found.status not in REPORTABLE:
+        raise ExplanationError(f"{found.id} is {found.status}: there is no bug to report")
+    return found
 
 
 def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:

@@ -45,6 +45,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "reason": str,
     "link": str,
     "case": str,
+    "cases": dict,
     "status": str,
     "script": str,
     "said": str,
@@ -81,6 +82,7 @@ class Known:
         cpu: instruction set → whether the CPU has it (`cpu.cpu_features`); likewise.
         reason, link: why it fails, and where that is discussed.
         case: the pinned failing case.
+        cases: item → its pinned case, where one case does not fail in all of them.
         status: `"failed"`, or `"crashed"` or `"hung"` where the backend's process is lost: the
             cases that such an entry covers run in a copy of the process. A case that may end in
             both ways needs an entry for each.
@@ -103,6 +105,7 @@ class Known:
     cpu: Mapping[str, bool] = field(default_factory=dict)
     link: str = ""
     case: Case | None = None
+    cases: Mapping[str, Case] = field(default_factory=dict)
     status: str = "failed"
     script: str = ""
     said: str = "*"
@@ -183,11 +186,20 @@ class Known:
         )
         return tail < CHANCE
 
-    def pinned(self, dtype: str, device: str) -> Case | None:
-        """The pinned case in an item's dtype, on its device."""
-        if self.case is None:
-            return None
-        return replace(self.case, call=replace(self.case.call, dtype=dtype, device=device))
+    def pinned(self, dtype: str, device: str, item: str = "") -> Case | None:
+        """The pinned case in an item's dtype, on its device.
+
+        Args:
+            dtype, device: of the item.
+            item: its id.
+        """
+        case = self.cases.get(item, self.case)
+        return None if case is None else on(case, dtype, device)
+
+
+def on(case: Case, dtype: str, device: str) -> Case:
+    """A case in a dtype, on a device."""
+    return replace(case, call=replace(case.call, dtype=dtype, device=device))
 
 
 def parse(text: str, name: str) -> tuple[Known, ...]:
@@ -286,9 +298,12 @@ def _entry(table: Mapping[str, Any], where: str) -> Known:
             kind = _FIELDS[key]
             expected = "a number" if isinstance(kind, tuple) else kind.__name__
             raise KnownError(f"{where}: {key}={value!r}: expected {expected}")
-    for key in ("layer", "check", "reason"):
+    for key in ("layer", "check"):
         if not table.get(key):
             raise KnownError(f"{where}: {key} is missing")
+    if not table.get("reason"):
+        about = f"{table['layer']}, {table['check']}"
+        raise KnownError(f"{where} ({about}): reason is empty: say why it fails")
     if not 0 < table.get("at_most", 1) <= 1:
         raise KnownError(f"{where}: at_most={table['at_most']!r}: expected a share above 0 up to 1")
     if table.get("status", "failed") not in _STATUSES:
@@ -308,13 +323,18 @@ def _entry(table: Mapping[str, Any], where: str) -> Known:
             raise KnownError(f"{where}: cpu.{feature}={there!r}: expected true or false")
     facts = dict(table)
     if "case" in facts:
-        try:
-            facts["case"] = decode_case(json.loads(facts["case"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise KnownError(
-                f"{where}: case is no case as the results file holds it: {error}"
-            ) from error
+        facts["case"] = _case(facts["case"], f"{where}: case")
+    if "cases" in facts:
+        named_cases = facts["cases"].items()
+        facts["cases"] = {id: _case(x, f"{where}: cases.{id}") for id, x in named_cases}
     return Known(**facts)
+
+
+def _case(text: Any, where: str) -> Case:
+    try:
+        return decode_case(json.loads(text))
+    except (ValueError, KeyError, TypeError) as error:
+        raise KnownError(f"{where} is no case as the results file holds it: {error}") from error
 
 
 def named(name: str, patterns: str) -> bool:

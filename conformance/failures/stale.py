@@ -53,7 +53,7 @@ def stale_entries(
 
 def _now(engine: EngineLike, item: Item, index: int, entry: Known) -> str:
     """What the pinned case of an entry does in place of failing; empty where it fails."""
-    case = entry.pinned(item.dtype, item.device)
+    case = entry.pinned(item.dtype, item.device, item.id)
     if case is None or entry.by_chance or entry.base or (entry.deadly and not engine.expendable):
         return ""
     results = []

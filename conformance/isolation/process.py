@@ -214,11 +214,11 @@ def ended(code: int) -> str:
     if code >= 0:
         return f"the process that ran the backend exited with status {code}"
     try:
-        name = f" ({signal.Signals(-code).name})"
+        name = f"{signal.Signals(-code).name} (signal {-code})"
     except ValueError:
-        name = ""
+        name = f"signal {-code}"
     memory = ", perhaps for want of memory" if -code == 9 else ""
-    return f"the process that ran the backend was ended by signal {-code}{name}{memory}"
+    return f"the process that ran the backend was ended by {name}{memory}"
 
 
 def _read(source: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:

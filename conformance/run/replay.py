@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-
 from conformance.checks import EVERY_CHECK
 from conformance.isolation.limits import Limits, share_of_memory
 from conformance.isolation.process import Child, ChildError, Died
 from conformance.layers import CATALOGUE
 from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case
-from conformance.reports.results import Run
+from conformance.reports.results import Run, UnknownVerdictError
 
 TIMEOUT = 60.0
 
@@ -33,12 +31,11 @@ def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
     Raises:
         ReplayError: if there is no such verdict, or it holds no case.
     """
-    verdicts = {verdict.id: verdict for verdict in run.verdicts}
-    if id not in verdicts:
-        near = difflib.get_close_matches(id, verdicts, n=3, cutoff=0.5)
-        hint = f"; nearest: {', '.join(near)}" if near else ""
-        raise ReplayError(f"no verdict {id!r} in these results{hint}")
-    verdict = verdicts[id]
+    try:
+        verdict = run.verdict(id)
+    except UnknownVerdictError as error:
+        raise ReplayError(str(error)) from None
+    id = verdict.id
     if verdict.case is None:
         raise ReplayError(f"{id} is {verdict.status} and holds no case")
     try:

@@ -223,7 +223,14 @@ def test_outcome_not_conformant(status: str) -> None:
     assert [v.layer for v in summary.listed(summary.matrix(run))] == ["B"]
 
 
-@pytest.mark.parametrize("status", ["unsupported", "known", "unchecked"])
+def test_a_run_in_which_all_that_failed_is_known_conforms() -> None:
+    run = run_of(verdict("A", "values", "f", "known"))
+    assert summary.outcome(run).name == summary.CONFORMANT
+    assert summary.outcome(run).sentence.startswith("None of 1 item passed, none failed. 1 failed")
+    assert summary.ok(run)
+
+
+@pytest.mark.parametrize("status", ["unsupported", "unchecked"])
 def test_outcome_nothing_passed(status: str) -> None:
     run = run_of(verdict("A", "values", "f", status))
     assert summary.outcome(run).name == summary.NOTHING_PASSED

@@ -21,6 +21,7 @@ from conformance.reports.results import (
     Identity,
     ResultsError,
     Run,
+    UnknownVerdictError,
     Writer,
     encode_line,
     read,
@@ -119,7 +120,7 @@ def test_replay_runs_the_case_without_hypothesis(failed: Verdict) -> None:
     assert passed
     assert "passed" in text
     with pytest.raises(ReplayError, match=f"nearest: {ITEM.id}"):
-        replay(run, "Conv2d-values-float32")
+        replay(run, "Conv2d-value-float32")
     with pytest.raises(ReplayError, match="holds no case"):
         replay(_run("a"), "a")
 
@@ -298,7 +299,7 @@ def test_a_known_failure_applies_only_on_its_cpu(
     [
         ({"layer": '"Conv9d"'}, "names no layer"),
         ({"cpu": '{ amx_bf16 = "yes" }'}, "expected true or false"),
-        ({"reason": '""'}, "reason is missing"),
+        ({"reason": '""'}, "reason is empty"),
         ({"since": '"2"'}, "no field 'since'"),
         ({"check": "3"}, "check=3: expected str"),
         ({"case": '"{}"'}, "case is no case"),
@@ -332,3 +333,21 @@ def test_summary_is_not_ok_without_a_pass() -> None:
     nothing = replace(_run("a"), verdicts=(replace(_passed("a"), status="unsupported"),))
     assert not summary.ok(nothing)
     assert summary.ok(_run("a"))
+
+
+def test_a_verdict_is_named_by_its_id_a_prefix_or_a_glob(failed: Verdict) -> None:
+    run = Run(_identity(), (failed, replace(failed, id="Conv2d-laws-float32-cpu")))
+    assert run.verdict(failed.id) is failed
+    assert run.verdict("Conv2d-v") is failed
+    assert run.verdict("*-laws-*").id == "Conv2d-laws-float32-cpu"
+    for name, says in (("Conv2d", "names 2 verdicts"), ("Conv3d-values", "no verdict .*nearest")):
+        with pytest.raises(UnknownVerdictError, match=says):
+            run.verdict(name)
+
+
+def test_several_files_are_verified_and_one_bad_one_tells(tmp_path: Path, failed: Verdict) -> None:
+    good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
+    write(good, Run(_identity(items=(failed.id,)), (failed,), Footer({"failed": 1}, 1, 1.0, "now")))
+    write(bad, Run(_identity(items=(failed.id,)), ()))
+    assert cli.main(["verify", str(good)]) == 0
+    assert cli.main(["verify", str(good), str(bad)]) == 1

@@ -155,7 +155,7 @@ def test_what_ends_or_stops_the_process_costs_one_verdict(
     assert found["Conv1d"]["call"] == (
         "Conv1d(2, 2, 1, dilation=2, groups=2) on input (2, 1), float32, cpu"
     )
-    assert "signal 6 (SIGABRT)" in found["Conv1d"]["message"]
+    assert "SIGABRT (signal 6)" in found["Conv1d"]["message"]
     assert "about to abort" in found["Conv1d"]["message"]
     assert "no answer within 3 s" in found["RNNCell"]["message"]
     assert found["RNNCell"]["call"].startswith("RNNCell(1, 1, nonlinearity='relu') on input (1,)")

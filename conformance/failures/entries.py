@@ -1,0 +1,236 @@
+"""A file of known failures from the results of a run: one entry for each likely cause."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from conformance.failures.facts import Facts
+from conformance.failures.known import meets
+from conformance.model.case import Case, Need, Verdict
+from conformance.model.encoding import decode_case
+from conformance.model.finding import Finding
+from conformance.reports import summary
+from conformance.reports.clusters import Cluster
+from conformance.reports.results import Run
+from conformance.run.planning import Item
+from conformance.run.stream import Stream
+
+_ENTRY = re.compile(r"(?m)^(?=\[\[known\]\])")
+# A run-length code of outcomes: 46 passed, one failed.
+_RUN = re.compile(r"(\d+)([a-z])")
+_WORDS = {
+    "value": "*wrong of*", "gradient": "*wrong of*", "bits": "*differ*", "shape": "*shape of*",
+    "dtype": "*dtype of*", "presence": "*wanted*", "sign": "*wrong of*",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is to be written, and what the reader of it should know.
+
+    Args:
+        text: of the file.
+        new: how many entries are new: they have no reason yet.
+        stale: reasons of entries that no failure of the run rests on; they are left out.
+    """
+
+    text: str
+    new: int
+    stale: tuple[str, ...] = ()
+
+
+def written(run: Run, earlier: str = "") -> Written:
+    """The entries of a run's failures, behind those of an earlier file that still hold.
+
+    Args:
+        run: the results.
+        earlier: text of the file that the run was made with, or of an older one.
+    """
+    kept, stale = _kept(run, earlier)
+    bugs = summary.clusters(summary.listed(summary.matrix(run)), run.identity.layers)
+    entries = [_Entry(run, bug) for bug in bugs if bug.status in ("failed", "crashed", "hung")]
+    _widen(run, entries)
+    parts = [*kept, *(entry.text() for entry in entries)]
+    return Written("\n".join(part.strip("\n") + "\n" for part in parts), len(entries), tuple(stale))
+
+
+def _kept(run: Run, earlier: str) -> tuple[list[str], list[str]]:
+    """Text of the earlier entries that hold, or are about other items; reasons of the others."""
+    holds = {excuse.reason for v in run.verdicts for excuse in v.excuses if excuse.excused}
+    layers = {v.layer for v in run.verdicts}
+    kept, stale = list[str](), list[str]()
+    first, *parts = _ENTRY.split(earlier)
+    for part in parts:
+        table = tomllib.loads(part)["known"][0]
+        asked = any(named in layers for named in str(table.get("layer", "")).split(","))
+        reason = str(table.get("reason", ""))
+        if reason and (reason in holds or not asked or table.get("strict") is False):
+            kept.append(part)
+        elif reason:
+            stale.append(reason)
+    return ([first] if first.strip() else []) + kept, stale
+
+
+class _Entry:
+    """One entry to be; its conditions are those needs that all its minimal cases meet."""
+
+    def __init__(self, run: Run, bug: Cluster) -> None:
+        self.run, self.bug = run, bug
+        self.cases = {v.id: decode_case(v.case) for v in bug.members if v.case is not None}
+        wanted = dict(_conditions(bug.first))
+        self.when = {k: w for k, w in wanted.items() if all(self._meets(k, w))}
+
+    def _meets(self, name: str, wanted: Any) -> Iterator[bool]:
+        return (meets(Facts(case).get(name), wanted) for case in self.cases.values())
+
+    def unmet(self, case: Case) -> list[str]:
+        """The conditions that a case does not meet."""
+        found = Facts(case)
+        return [name for name, wanted in self.when.items() if not meets(found.get(name), wanted)]
+
+    @property
+    def said(self) -> str:
+        """A glob that the messages of all members match."""
+        found = {_said(v.failure) for v in self.bug.members}
+        return found.pop() if len(found) == 1 else "*"
+
+    def text(self) -> str:
+        """TOML."""
+        bug, run = self.bug, self.run
+        fields: dict[str, Any] = {"layer": ",".join(bug.layers), "check": ",".join(bug.checks)}
+        if set(bug.dtypes) < set(run.identity.dtypes):
+            fields["dtype"] = ",".join(bug.dtypes)
+        if len(run.identity.devices) > 1:
+            fields["device"] = ",".join(bug.devices)
+        fields["backend"] = run.identity.backend
+        fields |= {"when": self.when} if self.when else {}
+        fields |= {"said": self.said} if self.said != "*" else {}
+        versions = dict(_versions(run.identity.info))
+        fields |= {"versions": versions} if versions else {}
+        fields |= {"status": bug.status} if bug.status != "failed" else {}
+        fields["reason"] = ""
+        lines = [f"# {_comment(bug)}", "[[known]]"]
+        lines += [f"{name} = {_toml(value)}" for name, value in fields.items()]
+        cases = {v.id: v.case for v in bug.members if v.case is not None}
+        if cases:
+            lines.append("[known.cases]")
+        for id, case in cases.items():
+            # As a TOML literal ends at three apostrophes none stands in it.
+            data = json.dumps(case, ensure_ascii=False).replace("'", "\\u0027")
+            lines.append(f"{json.dumps(id)} = '''{data}'''")
+        return "\n".join(lines) + "\n"
+
+
+def _widen(run: Run, entries: Sequence[_Entry]) -> None:
+    """Drop conditions that leave a failing case of an item uncovered: as few as there can be."""
+    for verdict in run.verdicts:
+        ours = [e for e in entries if any(m.id == verdict.id for m in e.bug.members)]
+        if not ours:
+            continue
+        for case in _failing(run, verdict):
+            nearest = min(ours, key=lambda entry: len(entry.unmet(case)))
+            for name in nearest.unmet(case):
+                del nearest.when[name]
+
+
+def _failing(run: Run, verdict: Verdict) -> Iterable[Case]:
+    """The cases of an item that failed, and that nothing explains."""
+    identity = run.identity
+    values = int(identity.options.get("values of each structure", "1"))
+    item = Item(verdict.layer, verdict.check, verdict.dtype, verdict.device)
+    stream = Stream(item, identity.examples, identity.seed, values)
+    index = 0
+    for count, letter in _RUN.findall(verdict.outcomes or ""):
+        if letter == "f":
+            yield from (stream[k] for k in range(index, index + int(count)))
+        index += int(count)
+
+
+def _conditions(verdict: Verdict) -> Iterator[tuple[str, Any]]:
+    """What the minimal case needs, as conditions on facts."""
+    if verdict.check == "errors" and verdict.failure is not None and verdict.failure.what:
+        yield "broken", verdict.failure.what
+        return
+    for need in verdict.needs:
+        if not need.fails:
+            condition = _condition(need)
+            if condition is not None:
+                yield need.argument, condition
+
+
+def _condition(need: Need) -> Any:
+    """`groups`, 2 in place of 1 → `">1"`; a word or a truth value as it is."""
+    value, other = (_value(text) for text in (need.value, need.other))
+    numbers = [x for x in (value if isinstance(value, tuple) else (value,)) if type(x) is int]
+    if type(other) is int and numbers and max(numbers) > other and not need.varied:
+        return f">{other}"
+    return value if isinstance(value, (bool, str)) else None
+
+
+def _value(text: str) -> Any:
+    listed = re.sub(r",?\)$", "]", text.replace("(", "[", 1)) if text.startswith("(") else text
+    try:
+        found = json.loads({"True": "true", "False": "false"}.get(listed, listed))
+    except ValueError:
+        return text.strip("'")
+    return tuple(found) if isinstance(found, list) else found
+
+
+def _said(failure: Finding | None) -> str:
+    if failure is None:
+        return "*"
+    if failure.exception:
+        return f"*{failure.exception}*"
+    if failure.kind == "refusal":
+        return "*accepted silently*"
+    return _WORDS.get(failure.kind, "*")
+
+
+def _versions(info: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Of the packages that a run names and that are installed as it names them."""
+    for name, told in info.items():
+        try:
+            installed = version(name)
+        except PackageNotFoundError:
+            continue
+        if installed == told or installed.split("+")[0] == told.split("+")[0]:
+            yield name, f"=={installed.split('+')[0]}"
+
+
+def _comment(bug: Cluster) -> str:
+    first = bug.first
+    needs = f"; needs {' and '.join(bug.needs)}" if bug.needs else ""
+    return " ".join(f"{bug.title}: {first.call or first.id}{needs}".split())
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items())
+        return f"{{ {inner} }}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def write(run: Run, path: Path, *, update: bool = False) -> Written:
+    """Write the file.
+
+    Args:
+        run: the results.
+        path: of the file.
+        update: entries of the file that still hold stay as they are.
+
+    Raises:
+        FileExistsError: if it is there, and is not to be updated.
+    """
+    if path.exists() and not update:
+        raise FileExistsError(f"{path} is there: --update keeps the reasons of what still holds")
+    earlier = path.read_text(encoding="utf-8") if update and path.exists() else ""
+    found = written(run, earlier)
+    path.write_text(found.text, encoding="utf-8")
+    return found

@@ -1,0 +1,105 @@
+"""Files of known failures written from results: green once reasons are given, blind to nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from buggy import GroupedDilation
+from conformance.reports import cli, results
+from conformance.reports.results import Run
+from test_report import identity
+
+from conformance.backends import ModuleBackend
+from conformance.failures.entries import write, written
+from conformance.failures.known import KnownError, parse
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+from conformance.run.stream import Stream
+
+EXAMPLES = 60
+ITEMS = [Item("Conv2d", check, "float32", "cpu") for check in ("values", "gradients", "laws")]
+
+
+class Worse(GroupedDilation):
+    """A second bug: wrong for a stride of 3 as well."""
+
+    def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
+        output = super()._conv_forward(input, weight, bias)
+        return output + 1 if 3 in self.stride else output
+
+
+def _backend(layer: type) -> ModuleBackend:
+    class Space:
+        Conv2d = layer
+
+    layer.__name__ = "Conv2d"
+    return ModuleBackend("dilated", nn=Space)
+
+
+def _run(layer: type, known: Any = ()) -> Run:
+    engine = Engine(_backend(layer), EXAMPLES, 0, known)
+    found = tuple(engine.run(item) for item in ITEMS)
+    who = replace(identity(tuple(i.id for i in ITEMS)), backend="dilated", examples=EXAMPLES,
+                  seed=0, dtypes=("float32",), options={})  # fmt: skip
+    return Run(who, found)
+
+
+@pytest.fixture(scope="module")
+def failed() -> Run:
+    """A run with one bug."""
+    run = _run(GroupedDilation)
+    assert [v.status for v in run.verdicts] == ["failed"] * 3
+    return run
+
+
+def test_a_written_file_keeps_the_run_red_until_it_has_reasons(failed: Run, tmp_path: Path) -> None:
+    file = tmp_path / "known.toml"
+    found = write(failed, file)
+    assert found.new == file.read_text().count("[[known]]") >= 1
+    with pytest.raises(KnownError, match="reason is empty"):
+        parse(file.read_text(), "known.toml")
+    entries = parse(file.read_text().replace('reason = ""', 'reason = "adds 1"'), "known.toml")
+    assert {name for entry in entries for name in entry.when} >= {"dilation"}
+    assert set(entries[0].cases) <= {item.id for item in ITEMS}
+    again = _run(GroupedDilation, entries)
+    assert [v.status for v in again.verdicts] == ["known"] * 3
+    assert [v.status for v in _run(Worse, entries).verdicts] == ["failed"] * 3
+    assert [v.status for v in _run(torch.nn.Conv2d, entries).verdicts] == ["failed"] * 3  # stale
+
+
+def test_conditions_cover_every_failing_case(failed: Run) -> None:
+    (entry, *_) = parse(written(failed).text.replace('reason = ""', 'reason = "x"'), "k.toml")
+    verdict = failed.verdicts[0]
+    stream, index = Stream(ITEMS[0], EXAMPLES, 0), 0
+    for count, letter in re.findall(r"(\d+)([a-z])", verdict.outcomes or ""):
+        for k in range(index, index + int(count)):
+            assert letter != "f" or entry.covers(stream[k])
+        index += int(count)
+    assert index == EXAMPLES
+
+
+def test_update_keeps_reasons_and_names_what_is_stale(failed: Run) -> None:
+    text = written(failed).text.replace('reason = ""', 'reason = "adds 1"', 1)
+    text = text.replace('reason = ""', 'reason = "adds 1, too"')
+    gone = '[[known]]\nlayer = "Conv2d"\ncheck = "shape"\nreason = "mended"\n'
+    other = '[[known]]\nlayer = "Linear"\ncheck = "*"\nreason = "another run\'s"\n'
+    entries = parse(text, "k.toml")
+    found = written(_run(Worse, entries), f"{text}\n{gone}\n{other}")
+    assert found.stale == ("mended",)
+    assert "adds 1" in found.text
+    assert "another run's" in found.text
+    assert found.new >= 1
+    assert "mended" not in found.text
+
+
+def test_the_command_line_writes_and_does_not_write_over(failed: Run, tmp_path: Path) -> None:
+    source, file = tmp_path / "r.jsonl", tmp_path / "k.toml"
+    results.write(source, failed)
+    assert cli.main(["known", str(source), "--write", str(file)]) == 0
+    assert cli.main(["known", str(source), "--write", str(file)]) == 2
+    assert cli.main(["known", str(source), "--write", str(file), "--update"]) == 0
