@@ -124,7 +124,7 @@ def _changed(
 
 
 def _without(row: Row, case: Case) -> Iterator[Change]:
-    """Left out: keywords, and a hidden state that is given."""
+    """Left out: keywords, hidden states together, and every other input that may be."""
     for name, value in case.keywords.items():
         kept = {key: v for key, v in case.keywords.items() if key != name}
         yield Change(name, value, None, replace(case, keywords=kept))
@@ -132,6 +132,10 @@ def _without(row: Row, case: Case) -> Iterator[Change]:
     if given and case.inputs[given[0]] is not None:
         left = tuple(None if k in given else x for k, x in enumerate(case.inputs))
         yield Change(row.input_names[given[0]], "given", None, replace(case, inputs=left))
+    for k, x in enumerate(case.inputs):
+        if row.inputs[k].optional and k not in given and x is not None:
+            left = tuple(None if place == k else y for place, y in enumerate(case.inputs))
+            yield Change(row.input_names[k], "given", None, replace(case, inputs=left))
 
 
 def _batches(row: Row, case: Case) -> Iterator[Change]:

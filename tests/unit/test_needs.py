@@ -12,6 +12,8 @@ import pytest
 import torch
 from conformance.reports import summary
 from conformance.reports.causes import independent_of, needed
+from planted import BUGS
+from script_rate import backend_of
 from support import cases
 
 from conformance.backends import ModuleBackend
@@ -49,6 +51,12 @@ def test_a_bug_of_two_arguments_needs_both_and_no_other() -> None:
     assert {"bias", "padding"} <= set(independent_of(verdict))
     (cluster,) = summary.clusters([verdict])
     assert set(cluster.needs) == {"groups > 1", "dilation > 1"}
+
+
+def test_a_bug_of_a_mask_needs_the_mask() -> None:
+    bug = next(bug for bug in BUGS if bug.name == "mha-padding-true-takes-part")
+    verdict = _verdict(backend_of(bug), bug.layer)
+    assert set(needed(verdict)) == {"key_padding_mask given"}
 
 
 def _run(*verdicts: Verdict) -> Any:
