@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
-from conformance.checks.values import compare
+from conformance.checks.values import compare, whole
 from conformance.laws.law import Claim, Law
 from conformance.model.case import Unsupported
 from conformance.model.proof import Proof, alike
 from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike
+
+_QUICK = 1 << 14  # elements of a call of which the oracle is asked
 _SHOWN = 64  # wrong elements of which one is looked at again
 _STREAM = 0x6C617773  # this check's own random numbers of a case
 FEW = 3  # laws a case: over all cases every law of the layer gets its turn
@@ -95,9 +101,30 @@ def agree(claim: Claim) -> Evidence:
         except Failure as failure:
             calls = f"  one call    {claim.got.text}", f"  the other   {claim.wanted.text}"
             proof = _proof(got, wanted) if failure.finding.where is not None else None
-            raise Failure(failure.finding.within(*calls), proof) from failure
+            finding = failure.finding.within(*calls).noting(*_by_the_oracle(claim))
+            raise Failure(finding, proof) from failure
         evidence += found
     return evidence
+
+
+def _by_the_oracle(claim: Claim) -> Iterator[str]:
+    """Which of the two calls is wrong, where the oracle can say so in no time."""
+    one, other = (_is_right(side.trial) for side in (claim.got, claim.wanted))
+    words = {True: "right", False: "wrong", None: "not asked"}
+    if one is not None or other is not None:
+        yield f"by the oracle one call is {words[one]}, the other {words[other]}"
+
+
+def _is_right(trial: TrialLike | None) -> bool | None:
+    if trial is None or sum(x.size for x in trial.case.operands) > _QUICK:
+        return None
+    try:
+        whole(cast("Trial", trial))
+    except Failure:
+        return False
+    except (Unsupported, Inapplicable):
+        return None
+    return True
 
 
 def _proof(got: Rounded, wanted: Rounded) -> Proof:

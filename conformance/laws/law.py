@@ -37,10 +37,12 @@ class Side:
     Args:
         text: the calls that it is made of.
         outputs: values of the backend, with the bounds on their errors.
+        trial: the call, where the side is one: the oracle can tell whether it is right.
     """
 
     text: str
     outputs: tuple[Rounded, ...]
+    trial: Trial | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,7 @@ def claim(got: Trial, outputs: tuple[Rounded, ...], wanted: Side) -> Claim:
         outputs: of it.
         wanted: the other side.
     """
-    return Claim(got.names, Side(got.text(), outputs), wanted)
+    return Claim(got.names, Side(got.text(), outputs, got), wanted)
 
 
 def same(
@@ -142,7 +144,7 @@ def same(
     bounds = moved(measured(wanted), wanted_moves)
     moves = _each(got_moves, len(bounds))
     arrays = [move(array) for move, array in zip(moves, got.answer, strict=True)]
-    return claim(got, bounded(arrays, bounds), Side(wanted.text(), bounds))
+    return claim(got, bounded(arrays, bounds), Side(wanted.text(), bounds, wanted))
 
 
 def moved(outputs: Sequence[Rounded], moves: Sequence[Move] | Move | None) -> tuple[Rounded, ...]:

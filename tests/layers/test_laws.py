@@ -11,7 +11,7 @@ import planted
 import pytest
 import torch
 from planted import laws as planted_laws
-from support import LAYERS, cases, first_failure, known
+from support import LAYERS, cases, first_failure, known, law_findings
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -234,3 +234,14 @@ def test_copies_are_made_of_one_row_at_least_where_rows_are_large(
     ones = [compared(case) * rows for case, rows in batched]
     assert sum(ones)
     assert every == ones
+
+
+def test_a_broken_law_says_which_call_is_wrong() -> None:
+    class Linear(nn.Linear):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            output = super().forward(input)
+            return output * 2 + 1 if input.dim() > 1 and len(input) > 16 else output
+
+    backend = ModuleBackend("wrong", nn=SimpleNamespace(Linear=Linear))
+    _, found = law_findings(backend, "Linear", "rows")
+    assert any("by the oracle one call is wrong, the other right" in text for text in found)
