@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance.isolation.scratch import scratch
 from conformance.plugin.options import add_options, wanted
 
 if TYPE_CHECKING:
     from conformance.plugin.session import Session
 
 ACTIVE = "conformance-session"
+_STORAGE = "file://./.benchmarks"  # pytest-benchmark's default
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,7 +26,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Wake up where the suite is asked for."""
     if wanted(config):
+        _keep_tidy(config)
         activate(config)
+
+
+def _keep_tidy(config: pytest.Config) -> None:
+    """pytest-benchmark makes a folder in the working directory though nothing is to be saved."""
+    asked = ("benchmark_save", "benchmark_autosave", "benchmark_compare")
+    saves = any(getattr(config.option, name, None) for name in asked)
+    if getattr(config.option, "benchmark_storage", None) == _STORAGE and not saves:
+        config.option.benchmark_storage = scratch("benchmarks").as_uri()
 
 
 def activate(config: pytest.Config) -> Session:

@@ -10,6 +10,7 @@ import subprocess
 import textwrap
 import time
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,10 +28,12 @@ from conformance.plugin.benchmarks import TIMED
 from conformance.plugin.shared import KEY, THREADS
 from conformance.reports import summary
 from conformance.reports.results import SCHEMA, Footer, Identity, Run, Writer, parse
+from conformance.reports.results import write as write_run
 
 if TYPE_CHECKING:
     from conformance.plugin.shared import SessionLike
 
+_TO_THE_END = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 _ITEM = re.compile(r"::test_layer\[(?P<id>.+)\]$")
 
 
@@ -121,6 +124,10 @@ class Recorder:
         """Close the files; a run in which nothing passed is not conformant."""
         self.session.benchmarks.finish(session)
         done = {verdict.id for verdict in self.verdicts}
+        if session.exitstatus in _TO_THE_END and _chosen_by_pytest(session.config):
+            # `-k`, `--lf` and single ids leave items out: the run is that of the others.
+            items = tuple(id for id in self.identity.items if id in done)
+            self.identity = replace(self.identity, items=items)
         if (self.verdicts or self.benchmarks) and done >= set(self.identity.items):
             self.footer = Footer(
                 counts=summary.counts(self.run()),
@@ -132,6 +139,9 @@ class Recorder:
                 self.writer.write(self.footer)
         if self.writer is not None:
             self.writer.close()
+            path = self.session.settings.results
+            if path is not None and self.footer is not None and _chosen_by_pytest(session.config):
+                write_run(path, self.run())
         if self.verdicts or self.benchmarks:
             self._write_pages()
         finished = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -213,6 +223,13 @@ class Recorder:
             write.write_line(f"report: {settings.report}")
         if settings.summary is not None:
             write.write_line(f"summary: {settings.summary}")
+
+
+def _chosen_by_pytest(config: pytest.Config) -> bool:
+    """Whether pytest's own options leave items out."""
+    option = config.option
+    named = any("::" in argument for argument in config.args)
+    return bool(named or option.keyword or option.markexpr or getattr(option, "lf", False))
 
 
 def _declared(verdicts: Sequence[Verdict]) -> Iterator[str]:

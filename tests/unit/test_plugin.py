@@ -137,6 +137,25 @@ def test_environment_twins_and_their_errors(
     assert "CONFORMANCE_SEED=x: expected an integer" in refused(pytester)
 
 
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_items_left_out_by_pytest_are_not_missing_and_nothing_is_left_behind(
+    suite: Any, pytester: pytest.Pytester, workers: str
+) -> None:
+    before = {path.name for path in pytester.path.iterdir()}
+    result = suite(
+        "--conformance-layer=Linear", "-k", "float32", "--conformance-results=r.jsonl",
+        f"-n{workers}",
+    )  # fmt: skip
+    assert result.ret == 0
+    assert "cut short" not in result.stdout.str()
+    run = read(pytester.path / "r.jsonl")
+    assert run.footer is not None
+    assert set(run.identity.items) == {verdict.id for verdict in run.verdicts}
+    assert len(run.verdicts) == 2
+    left = {path.name for path in pytester.path.iterdir()} - before
+    assert left <= {"r.jsonl", "__pycache__"}
+
+
 def test_header_table_and_files(suite: Any, pytester: pytest.Pytester) -> None:
     result = suite(
         "--conformance-layer=Linear,GRUCell", "--conformance-results=out/r.jsonl",
