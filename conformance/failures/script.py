@@ -29,7 +29,7 @@ _FORM = '''
 def form(result):
     """What there is of a result: None, tensors, and what holds them."""
     if isinstance(result, dict):
-        return {key: form(part) for key, part in result.items()}
+        return [(key, form(part)) for key, part in result.items()]
     if isinstance(result, (tuple, list)):
         return tuple(map(form, result))
     return None if result is None else "tensor"

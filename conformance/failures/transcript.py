@@ -134,8 +134,10 @@ class Transcript:
             for key, part in result.items():
                 self._keep(f"{name}[{key!r}]", part)
         elif result is not None:
-            # An output may be an input, or a gradient a cotangent: it is the newer one.
-            self._names[id(result)] = name
+            # An output may be an input, or a gradient a cotangent: it is the newer one. An output
+            # that is an earlier output is that.
+            if self._names.get(id(result), "")[:1] != name[:1]:
+                self._names[id(result)] = name
             self._alive.append(result)
 
     def _written(self, value: Any) -> Any:
@@ -196,7 +198,7 @@ class Transcript:
 def form(result: Any) -> Any:
     """What there is of a result: None, natives, and what holds them."""
     if isinstance(result, Mapping):
-        return {key: form(part) for key, part in result.items()}
+        return [(key, form(part)) for key, part in result.items()]
     if isinstance(result, (tuple, list)):
         return tuple(map(form, result))
     return None if result is None else "tensor"
