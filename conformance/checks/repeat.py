@@ -97,7 +97,8 @@ class Tally:
         except Failure as failure:
             lines = [] if text is None else [text]
             proof = _after_calls(failure, trial, drawn=drawn)
-            raise Failure(failure.finding.met(what).within(*lines), proof) from failure
+            finding = replace(failure.finding.met(what).within(*lines), drawn=drawn)
+            raise Failure(finding, proof) from failure
         trial.forget()
 
     def changed(self, what: str, trial: Trial) -> None:

@@ -64,6 +64,7 @@ class Finding:
         notes: lines that were found out about it afterwards.
         layouts: the fewest memory layouts with which the case still fails, by operand; None where
             the check does not choose them.
+        drawn: the numbers rest on values that the backend drew, which are others each time.
     """
 
     kind: str
@@ -86,6 +87,7 @@ class Finding:
     context: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     layouts: Mapping[str, str] | None = None
+    drawn: bool = False
 
     def within(self, *lines: str, law: str = "") -> Finding:
         """The finding on calls that a check made of the case's.

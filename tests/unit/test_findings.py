@@ -170,6 +170,10 @@ def test_two_backends_fail_alike_by_their_exceptions_or_all_numbers() -> None:
     assert alike(Outcome.failed(WORST), Outcome.failed(dataclasses.replace(WORST)))
     wrong = dataclasses.replace(WORST, got="7")
     assert not alike(Outcome.failed(WORST), Outcome.failed(wrong))
+    drawn = [dataclasses.replace(x, drawn=True) for x in (WORST, wrong)]
+    assert alike(*map(Outcome.failed, drawn))
+    elsewhere = dataclasses.replace(drawn[0], what="another")
+    assert not alike(Outcome.failed(drawn[0]), Outcome.failed(elsewhere))
 
 
 # --- on the way ---
