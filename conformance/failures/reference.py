@@ -36,7 +36,8 @@ class Reference:
     ) -> Known | None:
         """The known failure that excuses a failing case, be it inherited from the base.
 
-        A strict entry of the base excuses only what the base does as well.
+        A strict entry of the base excuses only what the base does as well, where that does not
+        hang on what each of them draws.
 
         Args:
             item, case: what failed.
@@ -48,7 +49,8 @@ class Reference:
         base = self._engine.base(item.layer)
         if not base:
             return None
-        if entry is not None and entry.by_chance:
+        drawn = outcome.failure is not None and outcome.failure.drawn
+        if entry is not None and (entry.by_chance or drawn):
             return entry
         theirs = self._outcome(base, item, case, outcome)
         if theirs is None or not alike(outcome, theirs):
