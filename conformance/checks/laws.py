@@ -12,7 +12,7 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.checks.values import compare, whole
 from conformance.laws.law import Claim, Law
 from conformance.model.case import Unsupported
-from conformance.model.proof import Proof, alike
+from conformance.model.proof import Proof, unlike
 from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _proof(got: Rounded, wanted: Rounded) -> Proof:
     with np.errstate(invalid="ignore"):
         wrong = ~(np.abs(got.value - wanted.value) <= bound) & np.isfinite(bound)
     places = [tuple(map(int, place)) for place in np.argwhere(wrong)[:_SHOWN]]
-    first, *others = (alike(got.value, wanted.value, p, float(bound[p])) for p in places)
+    first, *others = (unlike(got.value, wanted.value, p, float(bound[p])) for p in places)
     return replace(first, others=tuple(others))
 
 

@@ -21,8 +21,7 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.checks import values
 from conformance.model.case import Case, Unsupported
 from conformance.model.finding import Finding, differs
-from conformance.model.proof import Proof
-from conformance.model.proof import alike as differing
+from conformance.model.proof import Proof, unlike
 from conformance.model.protocols import Layer
 from conformance.run.trial import Evidence, Failure, Trial
 
@@ -68,7 +67,7 @@ class Tally:
                 pair = differs("bits", name, repr(again[at].item()), repr(array[at].item()))
                 count, size = int(wrong.sum()), array.size
                 found = replace(pair, during=what, where=at, wrong=count, of=size)
-                raise Failure(found, differing(again, array, at, None))
+                raise Failure(found, unlike(again, array, at, None))
             self.count(array.size)
 
     def within(

@@ -14,7 +14,7 @@ from conformance.checks.steps import forced
 from conformance.model.case import Unsupported
 from conformance.model.describe import array_text, number_text
 from conformance.model.finding import Finding, differs, number
-from conformance.model.proof import Proof, near
+from conformance.model.proof import Proof, beyond, shaped
 from conformance.run.trial import Evidence, Failure, Trial
 
 _WIDEST = 64  # 2⁶⁴ units in the last place are no nearer than any more
@@ -119,8 +119,7 @@ def compare(
     """
     if got.shape != expected.shape:
         found = differs("shape", name, got.shape, expected.shape, when=when)
-        lines = ("failed = got.shape != wanted",)
-        raise Failure(found, Proof(lines, {"got": (got, None)}, {"wanted": expected.shape}))
+        raise Failure(found, shaped(got, expected.shape))
     if isinstance(expected, Choices):
         return _compared(got, expected.nearest(got), Finding(kind, name, when), expected)
     if not expected.doubtful and got.size and np.array_equal(got, expected.value):
@@ -231,7 +230,7 @@ def _ulps(
 def _proof(worst: Finding, got: np.ndarray, expected: Rounded | Choices) -> Proof:
     ways = expected.alternatives if isinstance(expected, Choices) else (expected,)
     where = worst.where or ()
-    return near(got, where, [(x.value, x.error) for x in ways])
+    return beyond(got, where, [(x.value, x.error) for x in ways])
 
 
 def _worst(

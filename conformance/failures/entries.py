@@ -116,7 +116,7 @@ class _Entry:
         fields |= {"versions": versions} if versions else {}
         fields |= {"status": bug.status} if bug.status != "failed" else {}
         fields["reason"] = ""
-        lines = [f"# {_comment(bug)}", "[[known]]"]
+        lines = ["[[known]]", f"# {_comment(bug)}"]
         lines += [f"{name} = {_toml(value)}" for name, value in fields.items()]
         cases = {v.id: v.case for v in bug.members if v.case is not None}
         if cases:

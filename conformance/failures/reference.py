@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conformance.backends.registry import BackendError, load
+from conformance.failures.facts import Facts
 from conformance.failures.known import Known
 from conformance.model.case import Case
 from conformance.run.copies import ALLOWED
@@ -49,10 +50,12 @@ class Reference:
         base = self._engine.base(item.layer)
         if not base:
             return None
-        drawn = outcome.failure is not None and outcome.failure.drawn
-        if entry is not None and (entry.by_chance or drawn):
+        if entry is not None and (entry.by_chance or outcome.drawn):
             return entry
         theirs = self._outcome(base, item, case, outcome)
+        if entry is not None and theirs is not None and theirs.drawn:
+            # The base got no further than what it drew: there it does what the entry says.
+            return entry if entry.explains(Facts(case), theirs.message) else None
         if theirs is None or not alike(outcome, theirs):
             return None
         if entry is not None:

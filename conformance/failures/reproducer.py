@@ -58,7 +58,7 @@ def reproducer(trial: Trial, check: str, message: str, *, deadly: bool = False) 
     if own is not None:
         return str(own(transcript))
     if failure is None:
-        return script([*title, "", UNSEEN], transcript, _printer(trial), None, "not judged")
+        return script([*title, "", UNSEEN], transcript, _printer(trial), ending="not judged")
     proof = failure.proof
     if proof is not None and proof.whole is not None and trial.row.traits.random(trial.case.call):
         proof = proof.whole
@@ -91,7 +91,7 @@ def _of_the_dying(trial: Trial, check: str, title: Sequence[str]) -> str:
         last = _from_a_copy(trial, check, title, ending)
         if last:
             return last
-    return script(title, planned(trial.case), _printer(trial), None, ending)
+    return script(title, planned(trial.case), _printer(trial), ending=ending)
 
 
 def _from_a_copy(trial: Trial, check: str, title: Sequence[str], ending: str) -> str:
@@ -103,7 +103,7 @@ def _from_a_copy(trial: Trial, check: str, title: Sequence[str], ending: str) ->
             os.close(reading)
 
             def begun(transcript: Transcript) -> None:
-                text = script(title, transcript, _printer(trial), None, ending)
+                text = script(title, transcript, _printer(trial), ending=ending)
                 data = text.encode()
                 os.write(writing, len(data).to_bytes(8, "big") + data)
 

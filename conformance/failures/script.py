@@ -55,8 +55,9 @@ def script(
     title: Sequence[str],
     transcript: Transcript,
     printer: Printer,
-    finding: Finding | None,
-    proof: Proof | str | None,
+    finding: Finding | None = None,
+    proof: Proof | None = None,
+    ending: str = "",
 ) -> str:
     """The script.
 
@@ -65,23 +66,22 @@ def script(
         transcript: what was done.
         printer: how that is written.
         finding: what came of it; None where nothing can be judged: the last step ends the process.
-        proof: how it shows in the numbers; None = every fact and number is as it was; without a
-            finding what the script prints at its end.
+        proof: how it shows in the numbers; None = every fact and number is as it was.
+        ending: what the script prints at its end where there is no finding.
     """
     steps = [s for s in transcript.steps if not isinstance(s.error, Unsupported)]
     if finding is not None and finding.kind not in ("random", "names", "contract"):
         steps = list(_with_what_was_drawn(steps))
-    if proof is not None and not isinstance(proof, str) and proof.state:
+    if proof is not None and proof.state:
         steps = _with_state(steps, proof.state)
     if finding is None:
-        judged = [f"print({str(proof)!r})"]
+        judged = [f"print({ending!r})"]
         kept = [s for s in steps if s.member != "get" or s is steps[-1]]
     elif finding.kind == "refusal":
         return _assembled(title, printer, _refused(steps, printer, finding))
     elif steps and steps[-1].error is not None:
         return _assembled(title, printer, _raising(steps, printer))
     else:
-        assert not isinstance(proof, str)
         judged = _judged(transcript, proof, finding)
         kept = _used(steps, "\n".join(judged))
     lines = [line for step in kept for line in _lines(step, printer)]

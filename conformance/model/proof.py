@@ -36,7 +36,7 @@ class Proof:
     given: tuple[str, ...] = ()
 
 
-def near(got: np.ndarray, where: Index, ways: Sequence[tuple[np.ndarray, np.ndarray]]) -> Proof:
+def beyond(got: np.ndarray, where: Index, ways: Sequence[tuple[np.ndarray, np.ndarray]]) -> Proof:
     """An element that is further from each of its right values than the bound.
 
     Args:
@@ -51,7 +51,7 @@ def near(got: np.ndarray, where: Index, ways: Sequence[tuple[np.ndarray, np.ndar
     return Proof(lines, {"got": (got, where)}, known, whole=whole)
 
 
-def alike(got: np.ndarray, wanted: np.ndarray, where: Index, bound: float | None) -> Proof:
+def unlike(got: np.ndarray, wanted: np.ndarray, where: Index, bound: float | None) -> Proof:
     """An element of one answer that is not that of another.
 
     Args:
@@ -63,3 +63,13 @@ def alike(got: np.ndarray, wanted: np.ndarray, where: Index, bound: float | None
     if bound is None:
         return Proof(("failed = str(got) != str(wanted)",), places, given=("wanted",))
     return Proof(("failed = not near(got, [(wanted, bound)])",), places, {"bound": bound})
+
+
+def shaped(got: np.ndarray, wanted: tuple[int, ...]) -> Proof:
+    """An array of another shape than the documented one.
+
+    Args:
+        got: the array.
+        wanted: the shape.
+    """
+    return Proof(("failed = got.shape != wanted",), {"got": (got, None)}, {"wanted": wanted})

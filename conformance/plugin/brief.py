@@ -11,7 +11,7 @@ from conformance.reports.results import Run
 from conformance.reports.text import cut, visible
 
 CAUSES = 12
-"""Causes that are told; the others are in the report and in `nn-conformance summary`."""
+"""Causes that are shown; the others are in the report and in `nn-conformance summary`."""
 LONGEST = 600
 """Characters of a call, or of a number, that are shown."""
 

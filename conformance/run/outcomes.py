@@ -42,6 +42,11 @@ class Outcome:
         """Memory layouts that the failure needs, where the check chooses them."""
         return None if self.failure is None else self.failure.layouts
 
+    @property
+    def drawn(self) -> bool:
+        """Whether the failure rests on values that the backend drew."""
+        return self.failure is not None and self.failure.drawn
+
     @classmethod
     def failed(cls, failure: Finding) -> Outcome:
         """The outcome of a failure.

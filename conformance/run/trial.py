@@ -21,7 +21,7 @@ from conformance.model.describe import case_text, written
 from conformance.model.finding import KINDS, Finding, counted, differs, raised, returned
 from conformance.model.finding_text import text
 from conformance.model.lazy import lazy
-from conformance.model.proof import Proof
+from conformance.model.proof import Proof, shaped
 from conformance.model.protocols import Backend, Layer
 
 T = TypeVar("T")
@@ -304,8 +304,7 @@ class Trial:
         for name, array, shape in zip(self.names, arrays, self.shapes, strict=True):
             if array.shape != shape:
                 finding = differs("shape", name, array.shape, shape).within(self.text())
-                lines = ("failed = got.shape != wanted",)
-                raise Failure(finding, Proof(lines, {"got": (array, None)}, {"wanted": shape}))
+                raise Failure(finding, shaped(array, shape))
         return arrays
 
     def other(self, case: Case) -> Trial:

@@ -62,6 +62,18 @@ def test_a_look_alike_inherits_what_torch_does(layer: str, check: str) -> None:
     assert "inherited from torch" in str(verdict.message)
 
 
+def test_what_rests_on_values_drawn_is_inherited_and_a_bug_beside_it_is_not() -> None:
+    class Embedding(torch.nn.Embedding):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return super().forward(input) * (1 if self.training else 2)
+
+    known, statuses = read("alike", base="torch"), []
+    for space in (_subclassed(), SimpleNamespace(Embedding=Embedding)):
+        engine = Engine(ModuleBackend("alike", nn=space, base="torch"), 200, 0, known)
+        statuses.append(engine.run(Item("Embedding", "state", "bfloat16", "cpu")).status)
+    assert statuses == ["known", "failed"]
+
+
 def test_a_bug_in_the_items_that_torch_fails_is_the_look_alikes_own() -> None:
     class Conv1d(torch.nn.LazyConv1d):
         def state_dict(self, *arguments: Any, **keywords: Any) -> Any:
