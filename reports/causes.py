@@ -160,7 +160,7 @@ def _phrase(need: Need) -> str:
     if need.other == "None":
         return f"{need.argument} given"
     try:
-        value, other = (json.loads(_listed(text)) for text in (need.value, need.other))
+        value, other = (json.loads(listed(text)) for text in (need.value, need.other))
     except ValueError:
         return f"{need.argument}={need.value}"
     if isinstance(value, bool) or not isinstance(other, int):
@@ -171,6 +171,6 @@ def _phrase(need: Need) -> str:
     return f"{need.argument}={need.value}"
 
 
-def _listed(text: str) -> str:
+def listed(text: str) -> str:
     """A Python tuple as a JSON list."""
     return re.sub(r",?\)$", "]", text.replace("(", "[", 1)) if text.startswith("(") else text

@@ -17,14 +17,14 @@ from conformance.model.case import Case, Need, Verdict
 from conformance.model.encoding import decode_case
 from conformance.model.finding import Finding
 from conformance.reports import summary
+from conformance.reports.causes import listed
 from conformance.reports.clusters import Cluster
 from conformance.reports.results import Run
+from conformance.reports.space import expanded
 from conformance.run.planning import Item
 from conformance.run.stream import Stream
 
 _ENTRY = re.compile(r"(?m)^(?=\[\[known\]\])")
-# A run-length code of outcomes: 46 passed, one failed.
-_RUN = re.compile(r"(\d+)([a-z])")
 _WORDS = {
     "value": "*wrong of*", "gradient": "*wrong of*", "bits": "*differ*", "shape": "*shape of*",
     "dtype": "*dtype of*", "presence": "*wanted*", "sign": "*wrong of*",
@@ -146,11 +146,8 @@ def _failing(run: Run, verdict: Verdict) -> Iterable[Case]:
     values = int(identity.options.get("values of each structure", "1"))
     item = Item(verdict.layer, verdict.check, verdict.dtype, verdict.device)
     stream = Stream(item, identity.examples, identity.seed, values)
-    index = 0
-    for count, letter in _RUN.findall(verdict.outcomes or ""):
-        if letter == "f":
-            yield from (stream[k] for k in range(index, index + int(count)))
-        index += int(count)
+    letters = expanded(verdict.outcomes or "")
+    return (stream[k] for k, letter in enumerate(letters) if letter == "f")
 
 
 def _conditions(verdict: Verdict) -> Iterator[tuple[str, Any]]:
@@ -175,9 +172,8 @@ def _condition(need: Need) -> Any:
 
 
 def _value(text: str) -> Any:
-    listed = re.sub(r",?\)$", "]", text.replace("(", "[", 1)) if text.startswith("(") else text
     try:
-        found = json.loads({"True": "true", "False": "false"}.get(listed, listed))
+        found = json.loads({"True": "true", "False": "false"}.get(text, listed(text)))
     except ValueError:
         return text.strip("'")
     return tuple(found) if isinstance(found, list) else found
@@ -195,12 +191,12 @@ def _said(failure: Finding | None) -> str:
 
 def _versions(info: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Of the packages that a run names and that are installed as it names them."""
-    for name, told in info.items():
+    for name, named in info.items():
         try:
             installed = version(name)
         except PackageNotFoundError:
             continue
-        if installed == told or installed.split("+")[0] == told.split("+")[0]:
+        if installed.split("+")[0] == named.split("+")[0]:
             yield name, f"=={installed.split('+')[0]}"
 
 

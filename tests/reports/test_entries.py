@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from buggy import GroupedDilation
 from conformance.reports import cli, results
 from conformance.reports.results import Run
+from conformance.reports.space import expanded
 from test_report import identity
 
 from conformance.backends import ModuleBackend
@@ -75,12 +75,11 @@ def test_a_written_file_keeps_the_run_red_until_it_has_reasons(failed: Run, tmp_
 def test_conditions_cover_every_failing_case(failed: Run) -> None:
     (entry, *_) = parse(written(failed).text.replace('reason = ""', 'reason = "x"'), "k.toml")
     verdict = failed.verdicts[0]
-    stream, index = Stream(ITEMS[0], EXAMPLES, 0), 0
-    for count, letter in re.findall(r"(\d+)([a-z])", verdict.outcomes or ""):
-        for k in range(index, index + int(count)):
-            assert letter != "f" or entry.covers(stream[k])
-        index += int(count)
-    assert index == EXAMPLES
+    stream, letters = Stream(ITEMS[0], EXAMPLES, 0), expanded(verdict.outcomes or "")
+    failing = [stream[k] for k, letter in enumerate(letters) if letter == "f"]
+    assert len(letters) == EXAMPLES
+    assert failing
+    assert all(entry.covers(case) for case in failing)
 
 
 def test_update_keeps_reasons_and_names_what_is_stale(failed: Run) -> None:
