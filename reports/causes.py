@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 from conformance.reports.statuses import status
 
-from conformance.model.case import Need, Verdict
+from conformance.model.case import Verdict
 from conformance.model.finding_text import bound_text, element, error_text, named, words
 from conformance.model.layer_facts import LayerFacts
 
@@ -122,7 +121,7 @@ def signature(verdict: Verdict, facts: LayerFacts) -> tuple[str, ...]:
         names = {need.argument for need in verdict.needs if not need.fails}
     else:
         names = _unusual(verdict.case, facts)
-    return tuple(sorted(names - set(facts.sizes)))
+    return tuple(sorted(name for name in names - set(facts.sizes) if "." not in name))
 
 
 def _unusual(case: Mapping[str, Any] | None, facts: LayerFacts) -> set[str]:
@@ -144,33 +143,9 @@ def _unusual(case: Mapping[str, Any] | None, facts: LayerFacts) -> set[str]:
 
 def needed(verdict: Verdict) -> tuple[str, ...]:
     """What a failure needs, a phrase each: `"groups > 1"`."""
-    return tuple(_phrase(need) for need in verdict.needs if not need.fails)
+    return tuple(need.words for need in verdict.needs if not need.fails)
 
 
 def independent_of(verdict: Verdict) -> tuple[str, ...]:
     """The arguments that were changed, and the failure stayed."""
     return tuple(dict.fromkeys(need.argument for need in verdict.needs if need.fails))
-
-
-def _phrase(need: Need) -> str:
-    if need.varied:
-        return f"{need.argument}={need.value}"
-    if need.argument == "batch":
-        return {"0": "an empty batch", "1": "a batch"}.get(need.value, "batch > 1")
-    if need.other == "None":
-        return f"{need.argument} given"
-    try:
-        value, other = (json.loads(listed(text)) for text in (need.value, need.other))
-    except ValueError:
-        return f"{need.argument}={need.value}"
-    if isinstance(value, bool) or not isinstance(other, int):
-        return f"{need.argument}={need.value}"
-    values = value if isinstance(value, list) else [value]
-    if all(isinstance(v, (int, float)) for v in values) and max(values, default=0) > other:
-        return f"{need.argument} > {need.other}"
-    return f"{need.argument}={need.value}"
-
-
-def listed(text: str) -> str:
-    """A Python tuple as a JSON list."""
-    return re.sub(r",?\)$", "]", text.replace("(", "[", 1)) if text.startswith("(") else text

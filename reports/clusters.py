@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from conformance.reports.causes import independent_of, manner, needed, signature, title
@@ -13,10 +13,10 @@ from conformance.reports.statuses import SEVERITY, rank, status
 from conformance.model.case import Verdict
 from conformance.model.layer_facts import LayerFacts, unknown
 
-# Status, family of layers, how it fails, what it needs.
-ClusterKey = tuple[str, str, tuple[str, ...], tuple[str, ...]]
+# Status, family of layers, how it fails, whether in a check that follows others.
+GroupKey = tuple[str, str, tuple[str, ...], bool]
 # A wrong answer spoils these checks as well: they hold outputs against the oracle, too.
-FOLLOWING = ("gradients", "laws", "layout", "special", "repeat", "state")
+FOLLOWING = ("gradients", "laws", "layout", "special", "random", "repeat", "state")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class Cluster:
         id: stable between runs: of the layers' family, the kind of failure and what it needs.
         title: what kind of failure it is, in words.
         members: worst first; at least one.
-        needs: what the failure of the first member needs: `("groups > 1", "dilation > 1")`.
+        needs: what the failure needs wherever the check of the first member meets it:
+            `("groups > 1", "dilation > 1")`.
+        one_of: what it needs besides, where several things serve; each is one of them.
         independent: arguments that were changed, and it still failed.
     """
 
@@ -35,6 +37,7 @@ class Cluster:
     title: str
     members: tuple[Verdict, ...]
     needs: tuple[str, ...] = ()
+    one_of: tuple[tuple[str, ...], ...] = ()
     independent: tuple[str, ...] = ()
 
     @property
@@ -68,6 +71,33 @@ class Cluster:
         return _unique(v.device for v in self.members)
 
     @property
+    def needs_words(self) -> str:
+        """What the failure needs, as a clause; empty where the plainest call fails."""
+        choices = "; ".join(" and ".join(rest) for rest in self.one_of)
+        parts = [*self.needs, *([f"one of: {choices}"] if choices else [])]
+        return " and ".join(parts)
+
+    @property
+    def items(self) -> tuple[Verdict, ...]:
+        """The members, each item once."""
+        return tuple({v.id: v for v in reversed(self.members)}.values())[::-1]
+
+    @property
+    def alternatives(self) -> tuple[tuple[str, Verdict, str], ...]:
+        """Each thing of which one is needed, the plainest member that shows it, and its share."""
+        found = dict[str, Verdict]()
+        for verdict in self.members:
+            rest = tuple(term for term in needed(verdict) if term not in self.needs)
+            if verdict.check == self.first.check and rest in self.one_of:
+                found.setdefault(" and ".join(rest), verdict)
+        return tuple((words, v, share_words(v)) for words, v in found.items())
+
+    @property
+    def share(self) -> str:
+        """How many cases of the first member's item have what it needs; empty where unknown."""
+        return share_words(self.first)
+
+    @property
     def examples(self) -> tuple[int, int]:
         """How many examples of the first member failed, and of how many; 0 if not counted."""
         return self.first.examples.failed, self.first.examples.checked
@@ -78,29 +108,67 @@ def clusters(
 ) -> tuple[Cluster, ...]:
     """Failing verdicts by cause, worst first, then those in most items.
 
-    Two verdicts are put together that fail in the same way (the same exception, wrong numbers, a
-    wrong shape, …) on the same layer or its lazy or functional form, and need the same arguments.
-    What other checks say of a layer whose values are wrong under the same arguments goes there.
+    Verdicts are put together that fail in the same way (the same exception, wrong numbers, a
+    wrong shape, …) on the same layer or its lazy or functional form, if they need an argument in
+    common, or one of them needs none: the plainest call fails, so that others fail with it.
+    What other checks say of a layer whose values are wrong goes there, if they need what the wrong
+    values need, or make calls of their own.
 
     Args:
         failing: the verdicts, in the order in which their causes shall stand.
         layers: what the run tells of each layer.
     """
     layers = layers or {}
-    groups: dict[ClusterKey, list[Verdict]] = {}
+    groups: dict[GroupKey, list[_Part]] = {}
     for verdict in (each for whole in failing for each in by_cause(whole)):
         facts = layers.get(verdict.layer) or unknown(verdict.layer)
-        how, needs = manner(verdict), signature(verdict, facts)
+        how, needs = manner(verdict), frozenset(signature(verdict, facts))
         # An invalid call breaks one rule for all dimensions.
         family = facts.stem if verdict.check == "errors" else facts.kin
+        kin = facts.kin.lower()
         # The same exception text is one cause, wherever it comes from.
         family = "" if how[0] == "exception" else family.lower()
-        groups.setdefault((status(verdict), family, how, () if not family else needs), []).append(
-            verdict
-        )
-    _absorb(groups)
-    found = [_cluster(key, members) for key, members in groups.items() if members]
+        if verdict.failure is not None and verdict.failure.layouts:
+            how = (*how, "in a layout")
+        follows = bool(family) and verdict.check in FOLLOWING
+        key = (status(verdict), family, how, follows)
+        _add(groups.setdefault(key, []), _Part(key, kin, [(verdict, needs)]))
+    found = [_cluster(part) for part in _absorbed([x for parts in groups.values() for x in parts])]
     return tuple(sorted(found, key=lambda c: (SEVERITY.index(c.status), -len(c.members))))
+
+
+@dataclass
+class _Part:
+    """Verdicts that fail in one way, each with the arguments that it needs."""
+
+    key: GroupKey
+    kin: str
+    members: list[tuple[Verdict, frozenset[str]]]
+
+    @property
+    def values(self) -> list[tuple[Verdict, frozenset[str]]]:
+        """Those of the check that says most plainly what is wrong."""
+        return [each for each in self.members if each[0].check == "values"]
+
+    def related(self, other: _Part) -> bool:
+        """Whether they need something in common, or one of them needs nothing."""
+        if not self.key[1]:
+            return True
+        return any(
+            mine == theirs
+            or mine & theirs
+            or ((not mine or not theirs) and (not self.key[3] or one.check == another.check))
+            for one, mine in self.members
+            for another, theirs in other.members
+        )
+
+
+def _add(parts: list[_Part], new: _Part) -> None:
+    """Put verdicts to those that they are related to, which may join several of these."""
+    for part in [part for part in parts if part.related(new)]:
+        parts.remove(part)
+        new = replace(new, members=[*part.members, *new.members])
+    parts.append(new)
 
 
 def by_cause(verdict: Verdict) -> tuple[Verdict, ...]:
@@ -109,7 +177,7 @@ def by_cause(verdict: Verdict) -> tuple[Verdict, ...]:
         return (verdict,)
     first = replace(verdict, message=verdict.own_message, others=())
     fields = (
-        "message", "status", "call", "case", "needs", "reproducer", "reference", "failure"
+        "message", "status", "call", "case", "needs", "share", "reproducer", "reference", "failure"
     )  # fmt: skip
     return (
         first,
@@ -120,35 +188,68 @@ def by_cause(verdict: Verdict) -> tuple[Verdict, ...]:
     )
 
 
-def _absorb(groups: dict[ClusterKey, list[Verdict]]) -> None:
-    """Move what follows from wrong values to them.
+def _absorbed(parts: Sequence[_Part]) -> list[_Part]:
+    """The parts, with what follows from wrong values moved to them."""
+    sources = [part for part in parts if part.values]
+    rest = [part for part in parts if not part.values]
+    for part in rest:
+        if not part.key[1] and any(v.check not in FOLLOWING for v, _ in part.members):
+            continue  # an exception that other checks meet, too, comes from elsewhere
+        for verdict, needs in [*part.members]:
+            near = [x for x in sources if x.kin == part.kin and x.key[0] == part.key[0]]
+            followed = [x for x in near if _follows(verdict, needs, x, alone=len(near) == 1)]
+            if followed:
+                followed[0].members.append((verdict, needs))
+                part.members.remove((verdict, needs))
+    return [*sources, *(part for part in rest if part.members)]
 
-    A check that makes other calls of a case may need less of it, or more.
+
+def _follows(verdict: Verdict, needs: frozenset[str], source: _Part, *, alone: bool) -> bool:
+    """Whether what a check says of a layer is likely to come of its wrong values.
+
+    A check that makes other calls of a case may need less of it, or more; a law makes calls of its
+    own, and says itself which of them is wrong.
     """
-    sources = [key for key, held in groups.items() if any(v.check == "values" for v in held)]
-    for key, members in groups.items():
-        for source in sources:
-            theirs, ours = set(source[3]), set(key[3])
-            related = theirs <= ours or (ours and ours <= theirs)
-            if key in sources or key[:2] != source[:2] or not key[1] or not related:
-                continue
-            dtypes = {v.dtype for v in groups[source] if v.check == "values"}
-            moved = [v for v in members if v.check in FOLLOWING and v.dtype in dtypes]
-            groups[source] += moved
-            members = [v for v in members if v not in moved]
-        groups[key] = members
+    failure = verdict.failure
+    wrong = [theirs for each, theirs in source.values if each.dtype == verdict.dtype]
+    if verdict.check not in FOLLOWING or not wrong or failure is None or failure.layouts:
+        return False
+    if failure.exception:
+        return any(theirs and theirs == needs for theirs in wrong)
+    if failure.law and alone:
+        return True
+    return any(theirs <= needs or (needs and needs <= theirs) for theirs in wrong)
 
 
-def _cluster(key: ClusterKey, members: list[Verdict]) -> Cluster:
+def _cluster(part: _Part) -> Cluster:
     # Values tell most plainly what is wrong; a short call is a plain one.
     order = sorted(
-        members, key=lambda v: (rank(v), v.check not in ("values", "shape"), len(v.call or ""))
+        (verdict for verdict, _ in part.members),
+        key=lambda v: (rank(v), v.check not in ("values", "shape"), len(v.call or "")),
     )
-    digest = hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).hexdigest()[:10]
-    name = re.sub(r"[^a-z0-9]+", "-", (key[1] or order[0].layer).lower())[:40]
-    cluster = Cluster(f"bug_{name}_{digest}", title(order[0]), tuple(order))
     first = order[0]
-    return replace(cluster, needs=needed(first), independent=independent_of(first))
+    least = min((needs for _, needs in part.members), key=lambda n: (len(n), sorted(n)))
+    key = (*part.key, () if not part.key[1] else tuple(sorted(least)))
+    digest = hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    name = re.sub(r"[^a-z0-9]+", "-", (part.key[1] or first.layer).lower())[:40]
+    found = [needed(v) for v in order if v.check == first.check and v.needs]
+    common = tuple(term for term in needed(first) if all(term in terms for terms in found))
+    rests = [tuple(term for term in terms if term not in common) for terms in found]
+    # Of two things that serve the one that asks for less says all.
+    least_rests = [x for x in rests if not any(set(other) < set(x) for other in rests)]
+    one_of = () if () in rests else tuple(dict.fromkeys(least_rests))
+    return Cluster(
+        f"bug_{name}_{digest}", title(first), tuple(order), common, one_of, independent_of(first)
+    )
+
+
+def share_words(verdict: Verdict) -> str:
+    """`"18 of 18 failing and 0 of 140 passing cases"`, and what tells them apart besides needs."""
+    share = verdict.share
+    if share is None or not share.terms:
+        return ""
+    further = [term for term in share.terms if term not in needed(verdict)]
+    return f"{f'with {further[0]}: ' if further else ''}{share.words}"
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from conformance.reports.results import Run
 from conformance.reports.statuses import status, verdicts
 from conformance.reports.text import share
 
-from conformance.model.case import Excuse, Verdict
+from conformance.model.case import Verdict
+from conformance.model.cause import Excuse
 
 
 @dataclass(frozen=True)

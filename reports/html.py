@@ -70,7 +70,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
     found = summary.divergences(run)
     covered = summary.spaces(run)
     data, left_out = packed(run)
-    members_shown = {v.id for c in bugs for v in c.members[:MEMBERS]}
+    members_shown = {v.id for c in bugs for v in c.items[:MEMBERS]}
     return page(
         "report.html",
         run=run,
@@ -79,11 +79,11 @@ def render(run: Run, results: str = "RESULTS") -> str:
         matrix=table,
         totals=summary.totals(run),
         counts=summary.counts(run),
-        failures=sum(len(bug.members) for bug in bugs),
+        failures=sum(len(bug.items) for bug in bugs),
         bugs=bugs,
         found=found,
         known=(*found.known, *found.inherited),
-        home={v.id: c.id for c in bugs for v in c.members if v.id not in members_shown},
+        home={v.id: c.id for c in bugs for v in c.items if v.id not in members_shown},
         reasons=summary.unsupported(run, table),
         accepted=_accepted(run),
         nearness=_nearness(run, table),
@@ -123,7 +123,7 @@ def _extra(run: Run, bugs: Iterable[summary.Cluster], covered: Iterable[summary.
     return json.dumps(
         {
             "heat": {visible(space.layer): heat_map(space) for space in covered},
-            "bugs": {bug.id: [places[v.id] for v in bug.members] for bug in bugs},
+            "bugs": {bug.id: [places[v.id] for v in bug.items] for bug in bugs},
             "missing": [visible(item) for item in summary.missing(run)],
         },
         separators=(",", ":"),

@@ -59,8 +59,8 @@ def _failures(run: Run, table: summary.Matrix, most: int) -> list[str]:
     lines = [f"### {len(bugs)} likely cause{'s' if len(bugs) > 1 else ''} of failure", ""]
     for bug in bugs[:most]:
         layers, first = ", ".join(bug.layers[:4]), bug.first
-        needs = f", needs {' and '.join(bug.needs)}" if bug.needs else ""
-        count = f"{len(bug.members)} item{'s' if len(bug.members) > 1 else ''}"
+        needs = f", needs {bug.needs_words}" if bug.needs_words else ""
+        count = f"{len(bug.items)} item{'s' if len(bug.items) > 1 else ''}"
         lines.append(
             f"- {summary.GLYPHS[bug.status]} **{_text(layers)}**: {_text(bug.title, 160)}"
             f"{_text(needs)} ({count})"

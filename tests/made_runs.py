@@ -8,7 +8,8 @@ from dataclasses import replace
 from conformance.reports import results, summary
 from test_report import identity, run_of, verdict
 
-from conformance.model.case import DIGITS, Column, Examples, Need, Verdict
+from conformance.model.case import DIGITS, Column, Examples, Verdict
+from conformance.model.cause import Need
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text
 

@@ -13,17 +13,18 @@ from typing import Any
 
 from conformance.failures.facts import Facts
 from conformance.failures.known import meets
-from conformance.model.case import Case, Need, Verdict
+from conformance.model.case import Case, Verdict
+from conformance.model.cause import Need, listed
 from conformance.model.encoding import decode_case
 from conformance.model.finding import Finding
 from conformance.reports import summary
-from conformance.reports.causes import listed
 from conformance.reports.clusters import Cluster
 from conformance.reports.results import Run
 from conformance.reports.space import expanded
 from conformance.run.planning import Item
 from conformance.run.stream import Stream
 
+_LAYOUT = ".layout"
 _ENTRY = re.compile(r"(?m)^(?=\[\[known\]\])")
 _WORDS = {
     "value": "*wrong of*", "gradient": "*wrong of*", "bits": "*differ*", "shape": "*shape of*",
@@ -55,7 +56,8 @@ def written(run: Run, earlier: str = "") -> Written:
     """
     kept, stale = _kept(run, earlier)
     bugs = summary.clusters(summary.listed(summary.matrix(run)), run.identity.layers)
-    entries = [_Entry(run, bug) for bug in bugs if bug.status in ("failed", "crashed", "hung")]
+    failed = (bug for bug in bugs if bug.status in ("failed", "crashed", "hung"))
+    entries = [entry for bug in failed for entry in _entries(run, bug)]
     _widen(run, entries)
     parts = [*kept, *(entry.text() for entry in entries)]
     return Written("\n".join(part.strip("\n") + "\n" for part in parts), len(entries), tuple(stale))
@@ -78,39 +80,65 @@ def _kept(run: Run, earlier: str) -> tuple[list[str], list[str]]:
     return ([first] if first.strip() else []) + kept, stale
 
 
+def _entries(run: Run, bug: Cluster) -> Iterator[_Entry]:
+    """One entry; checks whose minimal cases do not need what the others need have their own.
+
+    Their conditions are wider, and would excuse more than they have to in the other checks.
+    """
+    checks = {check: [v for v in bug.members if v.check == check] for check in bug.checks}
+    entry = _Entry(run, bug, checks.pop(bug.first.check))
+    rest = list[Verdict]()
+    for members in checks.values():
+        if all(v.case is None or entry.covers(decode_case(v.case)) for v in members):
+            entry.members += members
+        else:
+            rest += members
+    yield entry
+    if rest:
+        yield _Entry(run, bug, rest)
+
+
 class _Entry:
-    """One entry to be; its conditions are those needs that all its minimal cases meet."""
+    """One entry to be: what the minimal cases of its members need, each one way to fail."""
 
-    def __init__(self, run: Run, bug: Cluster) -> None:
-        self.run, self.bug = run, bug
-        self.cases = {v.id: decode_case(v.case) for v in bug.members if v.case is not None}
-        wanted = dict(_conditions(bug.first))
-        self.when = {k: w for k, w in wanted.items() if all(self._meets(k, w))}
+    def __init__(self, run: Run, bug: Cluster, members: list[Verdict]) -> None:
+        self.run, self.bug, self.members = run, bug, members
+        found = [dict(_conditions(verdict)) for verdict in members]
+        self.ways = [way for way in found if not any(_wider(other, way) for other in found)]
 
-    def _meets(self, name: str, wanted: Any) -> Iterator[bool]:
-        return (meets(Facts(case).get(name), wanted) for case in self.cases.values())
+    def covers(self, case: Case) -> bool:
+        """Whether a case meets the conditions."""
+        return not self.unmet(case)[1]
 
-    def unmet(self, case: Case) -> list[str]:
-        """The conditions that a case does not meet."""
+    def unmet(self, case: Case) -> tuple[dict[str, Any], list[str]]:
+        """The conditions that a case is nearest to meet, and those that it does not meet."""
         found = Facts(case)
-        return [name for name, wanted in self.when.items() if not meets(found.get(name), wanted)]
+        unmet = [
+            [name for name, wanted in way.items() if not _met(found, name, wanted)]
+            for way in self.ways
+        ]
+        nearest = min(range(len(unmet)), key=lambda k: len(unmet[k]))
+        return self.ways[nearest], unmet[nearest]
 
     @property
     def said(self) -> str:
         """A glob that the messages of all members match."""
-        found = {_said(v.failure) for v in self.bug.members}
+        found = {_said(v.failure) for v in self.members}
         return found.pop() if len(found) == 1 else "*"
 
     def text(self) -> str:
         """TOML."""
         bug, run = self.bug, self.run
-        fields: dict[str, Any] = {"layer": ",".join(bug.layers), "check": ",".join(bug.checks)}
-        if set(bug.dtypes) < set(run.identity.dtypes):
-            fields["dtype"] = ",".join(bug.dtypes)
-        if len(run.identity.devices) > 1:
-            fields["device"] = ",".join(bug.devices)
+        named = ("layer", "check", "dtype", "device")
+        fields: dict[str, Any] = {name: _names(self.members, name) for name in named}
+        if set(fields["dtype"].split(",")) == set(run.identity.dtypes):
+            del fields["dtype"]
+        if len(run.identity.devices) == 1:
+            del fields["device"]
         fields["backend"] = run.identity.backend
-        fields |= {"when": self.when} if self.when else {}
+        ways = [way for k, way in enumerate(self.ways) if way not in self.ways[:k]]
+        if all(ways):
+            fields["when"] = ways[0] if len(ways) == 1 else ways
         fields |= {"said": self.said} if self.said != "*" else {}
         versions = dict(_versions(run.identity.info))
         fields |= {"versions": versions} if versions else {}
@@ -118,7 +146,7 @@ class _Entry:
         fields["reason"] = ""
         lines = ["[[known]]", f"# {_comment(bug)}"]
         lines += [f"{name} = {_toml(value)}" for name, value in fields.items()]
-        cases = {v.id: v.case for v in bug.members if v.case is not None}
+        cases = {v.id: v.case for v in self.members if v.case is not None}
         if cases:
             lines.append("[known.cases]")
         for id, case in cases.items():
@@ -131,13 +159,27 @@ class _Entry:
 def _widen(run: Run, entries: Sequence[_Entry]) -> None:
     """Drop conditions that leave a failing case of an item uncovered: as few as there can be."""
     for verdict in run.verdicts:
-        ours = [e for e in entries if any(m.id == verdict.id for m in e.bug.members)]
+        ours = [e for e in entries if any(m.id == verdict.id for m in e.members)]
         if not ours:
             continue
         for case in _failing(run, verdict):
-            nearest = min(ours, key=lambda entry: len(entry.unmet(case)))
-            for name in nearest.unmet(case):
-                del nearest.when[name]
+            way, unmet = min((e.unmet(case) for e in ours), key=lambda found: len(found[1]))
+            for name in unmet:
+                del way[name]
+
+
+def _met(found: Facts, name: str, wanted: Any) -> bool:
+    """Whether a case meets a condition; the layouts that a check chose are not recorded."""
+    return name.endswith(_LAYOUT) or meets(found.get(name), wanted)
+
+
+def _wider(way: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether some conditions ask for less than others."""
+    return way != other and all(other.get(name) == wanted for name, wanted in way.items())
+
+
+def _names(members: Sequence[Verdict], field: str) -> str:
+    return ",".join(dict.fromkeys(getattr(v, field) for v in members))
 
 
 def _failing(run: Run, verdict: Verdict) -> Iterable[Case]:
@@ -160,20 +202,37 @@ def _conditions(verdict: Verdict) -> Iterator[tuple[str, Any]]:
             condition = _condition(need)
             if condition is not None:
                 yield need.argument, condition
+    layouts = {} if verdict.failure is None else verdict.failure.layouts or {}
+    for operand, layout in layouts.items():
+        yield f"{operand}{_LAYOUT}", layout
 
 
 def _condition(need: Need) -> Any:
-    """`groups`, 2 in place of 1 → `">1"`; a word or a truth value as it is."""
+    """`groups`, 2 in place of 1 → `">1"`; a word or a truth value as it is; None for no condition.
+
+    One number of several stands for itself: any dimension may meet a condition.
+    """
     value, other = (_value(text) for text in (need.value, need.other))
-    numbers = [x for x in (value if isinstance(value, tuple) else (value,)) if type(x) is int]
-    if type(other) is int and numbers and max(numbers) > other and not need.varied:
-        return f">{other}"
+    if other is None:
+        return "given" if value == "given" else "!=null"
+    numbers = value if isinstance(value, tuple) else (value,)
+    if all(map(_is_number, (*numbers, other))) and numbers:
+        if not need.varied and max(numbers) > other:
+            return f">{other}"
+        if not need.varied and isinstance(other, float) and min(numbers) < other:
+            return f"<{other}"
+        return numbers[0] if len(numbers) == 1 else None
     return value if isinstance(value, (bool, str)) else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _value(text: str) -> Any:
     try:
-        found = json.loads({"True": "true", "False": "false"}.get(text, listed(text)))
+        plain = {"True": "true", "False": "false", "None": "null"}
+        found = json.loads(plain.get(text, listed(text)))
     except ValueError:
         return text.strip("'")
     return tuple(found) if isinstance(found, list) else found
@@ -202,11 +261,13 @@ def _versions(info: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def _comment(bug: Cluster) -> str:
     first = bug.first
-    needs = f"; needs {' and '.join(bug.needs)}" if bug.needs else ""
+    needs = f"; needs {bug.needs_words}" if bug.needs_words else ""
     return " ".join(f"{bug.title}: {first.call or first.id}{needs}".split())
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, Mapping):
         inner = ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items())
         return f"{{ {inner} }}"

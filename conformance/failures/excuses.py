@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from conformance.failures.facts import Facts
 from conformance.failures.known import Known
-from conformance.model.case import Case, Excuse
+from conformance.model.case import Case
+from conformance.model.cause import Excuse
 
 Relaid = Callable[[Case], tuple[Case, Mapping[str, str]]]
 

@@ -29,7 +29,9 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 _PLACE = re.compile(r"(?P<name>\w+)\[(?P<place>-?\d+)\]")
 _AXIS = re.compile(r"(?P<name>\w+)\.shape\[(?P<axis>-?\d+)\]")
+EQUALS = " = "
 _FORM = re.compile(r"\w+\.(ndim|size)")
+_RANGE = re.compile(r"(?P<name>\w+)\.(?P<end>min|max)")
 _LAYOUT = re.compile(r"(?P<name>\w+)\.(?P<what>layout|swapped)")
 
 
@@ -73,10 +75,11 @@ class Facts:
         """A fact by its name, or computed from several; None where the case has no such fact.
 
         Args:
-            name: an argument, `<input>.ndim`, `<input>.size`, `<input>.shape[k]`,
-                `<operand>.layout`, `<operand>.swapped`, a derived fact (of the row), one dimension
-                of an argument (`stride[-1]`), or a sum of these, taken for each dimension, such as
-                `"padding - dilation * (kernel_size - 1)"`.
+            name: an argument, two with ` = ` between them (whether they are the same),
+                `<input>.ndim`, `<input>.size`, `<input>.shape[k]`, `<operand>.max` and `.min` (of
+                its finite numbers), `<operand>.layout`, `<operand>.swapped`, a derived fact (of the
+                row), one dimension of an argument (`stride[-1]`), or a sum of these, taken for each
+                dimension, such as `"padding - dilation * (kernel_size - 1)"`.
         """
         if name in self._found:
             return self._found[name]
@@ -111,7 +114,13 @@ class Facts:
                 return derived(self)
             except (ValueError, TypeError, AssertionError):
                 return None  # an invalid call need not have it
-        axis, layout, place = (form.fullmatch(name) for form in (_AXIS, _LAYOUT, _PLACE))
+        if EQUALS in name:
+            first, second = (self.get(part) for part in name.split(EQUALS, 1))
+            return None if first is None or second is None else bool(first == second)
+        forms = (_AXIS, _LAYOUT, _PLACE, _RANGE)
+        axis, layout, place, span = (form.fullmatch(name) for form in forms)
+        if span is not None:
+            return _extreme(self.operand(span["name"]), span["end"])
         if place is not None:
             values = self.get(place["name"])
             try:
@@ -177,9 +186,23 @@ def own_layouts(case: Case) -> dict[str, str]:
     return {**named, **case.call.layouts}
 
 
+def _extreme(array: np.ndarray | None, end: str) -> float | None:
+    """The largest or the smallest finite number of an array; None where there is none."""
+    if array is None or array.dtype.kind not in "fi":
+        return None
+    finite = array[np.isfinite(array)]
+    return float(finite.max() if end == "max" else finite.min()) if finite.size else None
+
+
 def _empty(found: Facts) -> bool:
     """Whether an operand has no element."""
     return any(not x.size for x in found.case.operands)
 
 
-_EVERY_ROW: Mapping[str, Callable[[Facts], Any]] = {"empty": _empty}
+def _batch(found: Facts) -> int | None:
+    """How many samples the first input has; None where it is none itself, but a single sample."""
+    first, axis = found.case.inputs[0], found.row.batch_axis(found.case, 0)
+    return None if first is None or axis is None else first.shape[axis]
+
+
+_EVERY_ROW: Mapping[str, Callable[[Facts], Any]] = {"batch": _batch, "empty": _empty}

@@ -7,13 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from conformance.failures.changes import Change
+from conformance.failures.common import shared
 from conformance.failures.excuses import Excuses
 from conformance.failures.looser import looser
-from conformance.failures.needs import Change, explains, needs
+from conformance.failures.needs import explains, needs, size_of_number
+from conformance.failures.plainest import plainest, smallest
 from conformance.failures.reproducer import reproducer
 from conformance.layers import CATALOGUE
-from conformance.model.case import Case, Cause, Need, Numerics, Unsupported
-from conformance.model.encoding import encode_case
+from conformance.model.case import Case, Numerics, Unsupported
+from conformance.model.cause import Cause, Need
+from conformance.model.encoding import decode_case, encode_case
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text
 from conformance.run.drawing import shrink
@@ -35,11 +39,13 @@ MOST, MOST_INVALID, LONGEST = 4, 12, 20.0
 
 @dataclass(frozen=True)
 class _Found:
-    """A cause, its minimal failure, and the changes of its case that make it pass."""
+    """A cause, its minimal failure, the changes of its case that make it pass, and its cases."""
 
     cause: Cause
     kind: str
     needed: tuple[Change, ...]
+    number: Change | None = None
+    indices: tuple[int, ...] = ()
 
 
 def investigate(
@@ -86,9 +92,9 @@ def investigate(
             new = investigation.cause(unexplained[0], kind, same)
             explained = [k for k in unexplained if explains(new.needed, stream[k])]
             explained = list(dict.fromkeys([unexplained[0], *explained]))
-            found.append(_counted(new, len(explained)))
+            found.append(replace(new, indices=tuple(explained)))
             unexplained = [k for k in unexplained if k not in explained]
-    causes = [each.cause for each in found]
+    causes = [_counted(each, failures, stream, log) for each in found]
     if rest and causes:
         causes[-1] = causes[-1].noting(f"not shrunk, further failures by kind: {', '.join(rest)}")
     return causes
@@ -147,29 +153,47 @@ class _Investigation:
                 notes = ["note: the same case did not fail again when it was repeated"]
         else:
             case, failure = minimal[0], minimal[1].finding
-        case = on_device(case, item.device)
-        return self._described(case, failure, kind, index, notes, shrunk=minimal is not None)
+        if minimal is None or stream.invalid:
+            case = on_device(case, item.device)
+            return self._described(case, failure, kind, notes, shrunk=minimal is not None)
+
+        def alike(candidate: Case) -> bool:
+            if any(explains(other.needed, candidate) for other in earlier):
+                return False
+            return self._alike(candidate, failure, index) is True
+
+        small = smallest(case, alike)
+        found, needed = needs(small, lambda other: self._alike(other, failure, index))
+        plain = plainest(small, alike)
+        if plain is not case:
+            outcome = self._outcome(plain, index)
+            again = None if outcome is None else outcome.failure
+            case, failure = (case, failure) if again is None else (plain, again)
+        number = size_of_number(case, lambda other: self._alike(other, failure, index))
+        described = self._described(
+            on_device(case, item.device), failure, kind, notes,
+            shrunk=True, needs=found, needed=needed,
+        )  # fmt: skip
+        return replace(described, number=number)
 
     def _described(
         self,
         case: Case,
         failure: Finding,
         kind: str,
-        index: int,
         notes: Sequence[str],
         *,
         shrunk: bool,
+        needs: tuple[Need, ...] = (),
+        needed: tuple[Change, ...] = (),
     ) -> _Found:
         engine, item = self._engine, self._item
         trial = Trial(engine.backend, CATALOGUE[item.layer], case, self._numerics)
-        found: tuple[Need, ...] = ()
-        needed: tuple[Change, ...] = ()
         noted, reference = failure.noting(*notes), None
         if shrunk:
             outcome = Outcome.failed(failure)
             reference = engine.reference.compared(item, case, outcome)
             if not self._stream.invalid:
-                found, needed = needs(case, lambda other: self._alike(other, failure, index))
                 declaration = looser(lambda other: self._passes(case, other), self._numerics)
                 if declaration is not None:
                     noted = noted.noting(f"  {declaration}")
@@ -179,7 +203,7 @@ class _Investigation:
             noted,
             trial.text(),
             case=encode_case(trial.case),
-            needs=found,
+            needs=needs,
             reproducer=reproducer(trial, item.check, text(failure)),
             reference=reference,
         )
@@ -220,5 +244,21 @@ class _Investigation:
             return False
 
 
-def _counted(found: _Found, failed: int) -> _Found:
-    return _Found(replace(found.cause, failed=failed), found.kind, found.needed)
+def _counted(
+    found: _Found, failures: Mapping[str, Sequence[int]], stream: Stream, log: Log
+) -> Cause:
+    """The cause with the number of its cases, and with what these have in common."""
+    cause = replace(found.cause, failed=len(found.indices))
+    if stream.invalid or cause.case is None:
+        return cause
+    others = {k for indices in failures.values() for k in indices} - set(found.indices)
+    needs, share = shared(
+        cause.needs,
+        found.needed,
+        found.number,
+        decode_case(cause.case),
+        [stream[k] for k in found.indices],
+        [stream[k] for k in sorted(others)],
+        [stream[k] for k in log.passing()],
+    )
+    return replace(cause, needs=needs, share=share)

@@ -39,7 +39,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "dtype": str,
     "device": str,
     "backend": str,
-    "when": dict,
+    "when": (dict, list),
     "versions": dict,
     "cpu": dict,
     "reason": str,
@@ -77,7 +77,7 @@ class Known:
             `channels_per_group`, `windows`, `output_length`, `empty`, `broken`, or a sum of
             numbers) → a value, a comma list of globs, or a comparison such as `">1"`. Of several
             numbers any may meet a condition; under the key `dimension` stand conditions that one
-            and the same spatial dimension meets.
+            and the same spatial dimension meets. A list of such tables: one of them is met.
         versions: package → specifier; outside them the entry does not apply.
         cpu: instruction set → whether the CPU has it (`cpu.cpu_features`); likewise.
         reason, link: why it fails, and where that is discussed.
@@ -100,7 +100,7 @@ class Known:
     dtype: str = "*"
     device: str = "*"
     backend: str = "*"
-    when: Mapping[str, Any] = field(default_factory=dict)
+    when: Mapping[str, Any] | Sequence[Mapping[str, Any]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     cpu: Mapping[str, bool] = field(default_factory=dict)
     link: str = ""
@@ -117,6 +117,11 @@ class Known:
     def by_chance(self) -> bool:
         """Whether the failure depends on more than the case."""
         return not self.strict
+
+    @property
+    def alternatives(self) -> Sequence[Mapping[str, Any]]:
+        """The conditions, of which one table is met."""
+        return (self.when,) if isinstance(self.when, Mapping) else self.when
 
     @property
     def deadly(self) -> bool:
@@ -149,11 +154,14 @@ class Known:
 
     def met_by(self, found: Facts) -> bool:
         """Whether the facts of a case meet the conditions."""
-        return all(
-            _in_one_dimension(found, wanted)
-            if name == DIMENSION
-            else meets(found.get(name), wanted)
-            for name, wanted in self.when.items()
+        return any(
+            all(
+                _in_one_dimension(found, wanted)
+                if name == DIMENSION
+                else meets(found.get(name), wanted)
+                for name, wanted in conditions.items()
+            )
+            for conditions in self.alternatives
         )
 
     def explains(self, found: Facts, message: str) -> bool:
@@ -296,8 +304,12 @@ def _entry(table: Mapping[str, Any], where: str) -> Known:
             raise KnownError(f"{where}: no field {key!r}; expected some of {', '.join(_FIELDS)}")
         if not isinstance(value, _FIELDS[key]) or (key == "at_most" and value is True):
             kind = _FIELDS[key]
-            expected = "a number" if isinstance(kind, tuple) else kind.__name__
+            named_kinds = {"at_most": "a number", "when": "a table or a list of tables"}
+            expected = named_kinds.get(key) or getattr(kind, "__name__", "")
             raise KnownError(f"{where}: {key}={value!r}: expected {expected}")
+    when = table.get("when", {})
+    if isinstance(when, list) and not (when and all(isinstance(x, dict) for x in when)):
+        raise KnownError(f"{where}: when={when!r}: expected a table or a list of tables")
     for key in ("layer", "check"):
         if not table.get(key):
             raise KnownError(f"{where}: {key} is missing")

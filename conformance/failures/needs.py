@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from conformance.failures.facts import facts
+from conformance.failures.changes import Change, changed, changes, same
+from conformance.failures.facts import EQUALS, Facts
 from conformance.layers import CATALOGUE
-from conformance.layers.row import Row
-from conformance.model.case import Case, Need
+from conformance.model.case import Case
+from conformance.model.cause import Need
 
-TRIES = 20
-"""Cases that are tried at most for one failure."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """A minimal case with one argument changed.
-
-    Args:
-        argument: its name.
-        value, other: what it is in the minimal case, and here.
-        case: the changed case.
-        varied: see `Need`.
-    """
-
-    argument: str
-    value: Any
-    other: Any
-    case: Case
-    varied: bool = False
+TRIES = 40
+"""Changes that are tried at most for one failure."""
 
 
 def needs(
@@ -49,15 +33,91 @@ def needs(
         What became of each change, and the changes that make the case pass.
     """
     found, needed = list[Need](), list[Change]()
-    for count, change in enumerate(changes(case)):
-        if count == TRIES:
-            break
+    for change in itertools.islice(changes(case), TRIES):
         fails = tried(change.case)
-        if fails is not None:
-            value, other = repr(change.value), repr(change.other)
-            found.append(Need(change.argument, value, other, fails, change.varied))
-            needed += [] if fails else [change]
+        if fails is None:
+            continue
+        least = change if fails else _nearest(case, change, tried)
+        found.append(need_of(least, fails=fails))
+        needed += [] if fails else [least]
+    for change in _relations(case, needed, tried):
+        found = [need for need in found if need.argument not in change.argument.split(EQUALS)]
+        needed = [one for one in needed if one.argument not in change.argument.split(EQUALS)]
+        found.append(need_of(change))
+        needed.append(change)
     return tuple(found), tuple(needed)
+
+
+def size_of_number(case: Case, tried: Callable[[Case], bool | None]) -> Change | None:
+    """How large, or how far below 0, the only number of an input has to be.
+
+    Args:
+        case: the failing case with the plainest numbers.
+        tried: as above.
+    """
+    row = CATALOGUE[case.call.layer]
+    for place, array in enumerate(case.inputs):
+        if array is None or array.dtype.kind != "f" or not row.inputs[place].signed:
+            continue
+        at = np.flatnonzero(array)
+        value = float(array.reshape(-1)[at[0]]) if len(at) == 1 else 0.0
+        if not np.isfinite(value) or abs(value) < 2 or value != np.trunc(value):
+            continue
+        other = value - np.sign(value)
+        nearer = array.copy()
+        nearer.reshape(-1)[at[0]] = other
+        inputs = tuple(nearer if x is array else x for x in case.inputs)
+        changed_case = replace(case, inputs=inputs)
+        if tried(changed_case) is False:
+            end = "max" if value > 0 else "min"
+            return Change(f"{row.input_names[place]}.{end}", value, float(other), changed_case)
+    return None
+
+
+def need_of(change: Change, *, fails: bool = False) -> Need:
+    """What became of a change, as it is recorded."""
+    return Need(change.argument, repr(change.value), repr(change.other), fails, change.varied)
+
+
+def _relations(
+    case: Case, needed: Sequence[Change], tried: Callable[[Case], bool | None]
+) -> Iterator[Change]:
+    """Sizes of which the case needs no more than that they are the same.
+
+    Each of them may neither grow nor shrink, but both may grow together.
+    """
+    row = CATALOGUE[case.call.layer]
+
+    def grown(start: Case, name: str) -> Case | None:
+        size = start.call.arguments[name]
+        change = changed(row, start, name, size, size + 1)
+        return None if change is None else change.case
+
+    sizes = {
+        change.argument: change.value
+        for change in needed
+        if (argument := row.argument(change.argument)) is not None
+        and argument.size
+        and type(change.value) is int
+    }
+    for name, other in itertools.combinations(sizes, 2):
+        if sizes[name] != sizes[other]:
+            continue
+        first, second = grown(case, name), grown(case, other)
+        both = None if first is None else grown(first, other)
+        if first is None or second is None or both is None:
+            continue
+        if tried(first) is False and tried(second) is False and tried(both):
+            yield Change(f"{name}{EQUALS}{other}", True, False, first)
+
+
+def _nearest(case: Case, change: Change, tried: Callable[[Case], bool | None]) -> Change:
+    """The change by one, where that makes the case pass, too: `"> 128"` says more than `"> 1"`."""
+    value, other = change.value, change.other
+    if type(value) is not int or type(other) is not int or value - other < 2:
+        return change
+    closer = changed(CATALOGUE[case.call.layer], case, change.argument, value, value - 1)
+    return closer if closer is not None and tried(closer.case) is False else change
 
 
 def explains(needed: Sequence[Change], case: Case) -> bool:
@@ -65,104 +125,29 @@ def explains(needed: Sequence[Change], case: Case) -> bool:
 
     Args:
         needed: the changes that make the failure's minimal case pass.
-        case: another failing case; what it says nothing of is taken to be there.
+        case: another failing case.
     """
-    if not needed:
-        return True
-    found = facts(case)
-    row, first = CATALOGUE[case.call.layer], case.inputs[0]
-    if first is not None and row.dims:
-        axis = row.batch_axis(case, 0)
-        found["batch"] = None if axis is None else first.shape[axis]
-    return not any(
-        change.argument in found and _same(_given(found[change.argument]), change.other)
-        for change in needed
-    )
+    found = Facts(case)
+    return not any(_lacks(found.get(change.argument), change) for change in needed)
 
 
-def _given(value: Any) -> Any:
-    return None if value == "absent" else value
+def _lacks(value: Any, change: Change) -> bool:
+    """Whether a fact is on the side of a change that passes."""
+    value = None if value == "absent" else value
+    if is_number(change.other) and not change.varied and is_number(change.value):
+        if value is None:
+            return True
+        numbers = value if isinstance(value, (tuple, list)) else (value,)
+        if all(map(is_number, numbers)):
+            if change.value > change.other:
+                return max(numbers, default=change.other) <= change.other
+            if isinstance(change.other, float):
+                return min(numbers, default=change.other) >= change.other
+    if isinstance(change.value, str) and change.value != "given":
+        return value != change.value  # of several words each is another thing
+    return same(value, change.other)
 
 
-def changes(case: Case) -> Iterator[Change]:
-    """The valid cases that differ from one in an argument, or in what belongs to the call."""
-    row, written = CATALOGUE[case.call.layer], case.call.arguments
-    plain, sized = row.defaults, bool(case.keywords)
-    for name, value in written.items():
-        argument = row.argument(name)
-        if argument is None or (sized and argument.window):
-            continue  # only some sizes can come out
-        if name in plain and not _same(value, plain[name]):
-            yield from _changed(row, case, name, value, plain[name])
-        elif argument.plain is not None and not _same(value, argument.plain):
-            yield from _changed(row, case, name, value, argument.plain)
-    yield from _without(row, case)
-    yield from _batches(row, case)
-    words = any(isinstance(written.get(name), str) for name in row.windows)
-    for argument in row.arguments:
-        name = argument.name
-        value = written.get(name, plain.get(name))
-        if argument.other is None or not _same(value, argument.default):
-            continue
-        if argument.window and (words or sized):
-            continue
-        yield from _changed(row, case, name, value, argument.other, varied=True)
-
-
-def _changed(
-    row: Row, case: Case, name: str, value: Any, other: Any, *, varied: bool = False
-) -> Iterator[Change]:
-    arguments = {**case.call.arguments, name: other}
-    if not varied and name in row.defaults:
-        arguments.pop(name)
-    try:
-        fitted = _fitted(row, case, arguments)
-    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
-        return
-    if fitted is not None:
-        yield Change(name, value, other, fitted, varied)
-
-
-def _without(row: Row, case: Case) -> Iterator[Change]:
-    """Left out: keywords, hidden states together, and every other input that may be."""
-    for name, value in case.keywords.items():
-        kept = {key: v for key, v in case.keywords.items() if key != name}
-        yield Change(name, value, None, replace(case, keywords=kept))
-    given = [k for k in row.places("hidden") if k < len(case.inputs)]
-    if given and case.inputs[given[0]] is not None:
-        left = tuple(None if k in given else x for k, x in enumerate(case.inputs))
-        yield Change(row.input_names[given[0]], "given", None, replace(case, inputs=left))
-    for k, x in enumerate(case.inputs):
-        if row.inputs[k].optional and k not in given and x is not None:
-            left = tuple(None if place == k else y for place, y in enumerate(case.inputs))
-            yield Change(row.input_names[k], "given", None, replace(case, inputs=left))
-
-
-def _batches(row: Row, case: Case) -> Iterator[Change]:
-    """A batch of one instead of more or none, and no batch instead of one."""
-    first = case.inputs[0]
-    if first is None or not row.dims or case.keywords or row.batch_axis(case, 0) != 0:
-        return
-    count = len(first)
-    other = None if count == 1 else 1
-    smaller = first[0] if count == 1 else np.resize(first, (1, *first.shape[1:]))
-    inputs = (smaller, *case.inputs[1:])
-    yield Change("batch", count, other, replace(case, inputs=inputs))
-
-
-def _fitted(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments, its arrays in the shapes that these ask for.
-
-    Returns:
-        None where the call would be invalid.
-    """
-    if row.refit is not None:
-        return row.refit(row, case, arguments)
-    return replace(case, call=replace(case.call, arguments=arguments))
-
-
-def _same(value: Any, other: Any) -> bool:
-    """Whether values mean the same, as 1 and (1, 1) do."""
-    if isinstance(value, (tuple, list)) and isinstance(other, int):
-        return all(bool(v == other) for v in value)
-    return bool(value == other)
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, not a truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -16,7 +16,8 @@ from conformance.checks import EVERY_CHECK
 from conformance.failures.excuses import Excuses
 from conformance.failures.known import Known, applying
 from conformance.isolation.process import Child, Died
-from conformance.model.case import Case, Cause, Examples, Excuse, Verdict
+from conformance.model.case import Case, Examples, Verdict
+from conformance.model.cause import Cause, Excuse
 from conformance.model.describe import case_text
 from conformance.model.encoding import encode_case
 from conformance.model.finding import Finding

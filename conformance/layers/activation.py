@@ -11,7 +11,7 @@ from typing import Any
 from conformance.laws import activation as laws
 from conformance.laws.law import Law
 from conformance.layers.propagation import computed
-from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.row import Argument, Input, Output, Row, Traits, every_axis
 from conformance.layers.state import Shape
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case
@@ -92,6 +92,7 @@ def rows() -> Iterator[Row]:
                 # No `invalid`: every shape and every slope is valid.
                 laws=(laws.elements, laws.reshaped, laws.form, *kind.laws),
                 propagation=computed,
+                free=every_axis,
                 traits=Traits(placed=False, aliases=True, updates=_writes),
                 workloads=(Workload(name, "64 by 3072", {}, ((64, 3072),), small=True),),
                 filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from conformance.laws import attention as laws
 from conformance.laws.attention_draws import sdpa_draws
 from conformance.layers import multihead_attention
 from conformance.layers.attention_propagation import attention
-from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.row import Argument, Axes, Input, Output, Row, Traits
 from conformance.layers.state import Shape
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case
@@ -34,6 +36,35 @@ def _mask_batch(case: Case) -> int | None:
     if query is None or mask is None or query.ndim < 4:
         return None
     return 0 if mask.ndim == query.ndim and len(mask) == len(query) else None
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments; None where two masks are asked for, or heads do not match."""
+    query, key = case.inputs[:2]
+    assert query is not None
+    assert key is not None
+    if not arguments.get("enable_gqa", False) and query.shape[:-2] != key.shape[:-2]:
+        return None
+    masked = len(case.inputs) > 3 and case.inputs[3] is not None
+    if masked and arguments.get("is_causal", False):
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _lengths(case: Case) -> tuple[Axes, ...]:
+    """The axes of queries, of keys, and of what each value holds."""
+    query, key, value, *masks = case.inputs
+    assert query is not None
+    assert key is not None
+    assert value is not None
+    queries, keys = [(0, query.ndim - 2)], [(1, key.ndim - 2), (2, value.ndim - 2)]
+    for mask in masks:
+        if mask is not None and mask.ndim > 1 and mask.shape[-2] == query.shape[-2]:
+            queries.append((3, mask.ndim - 2))
+        if mask is not None and mask.ndim and mask.shape[-1] == key.shape[-2]:
+            keys.append((3, mask.ndim - 1))
+    width = ((0, query.ndim - 1), (1, key.ndim - 1))
+    return tuple(queries), tuple(keys), width, ((2, value.ndim - 1),)
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -82,6 +113,8 @@ def _attention() -> Row:
         propagation=attention,
         traits=Traits(random=_random),
         draws=sdpa_draws,
+        refit=_refit,
+        free=_lengths,
         workloads=tuple(
             Workload(_SDPA, name, arguments, inputs, k == 0)
             for k, (name, inputs, arguments) in enumerate(_HEADS)

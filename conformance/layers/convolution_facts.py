@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.layers.row import Row, per_dimension
-from conformance.layers.sizes import resized, sizes_of
+from conformance.layers.sizes import resized
 from conformance.oracles.convolution import paddings
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
         weight = inputs[1]
         before, after = case.call.arguments.get("groups", 1), arguments.get("groups", 1)
         if before != after and weight is not None:
+            if weight.shape[0] % after or weight.shape[1] * before % after:
+                return None
             per_group = weight.shape[1] * before // after
             inputs[1] = resized(weight, (weight.shape[0], per_group, *weight.shape[2:]))
     else:
@@ -153,17 +155,36 @@ def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     return fitted if _valid(row, fitted) else None
 
 
+def _wraps_once(row: Row, case: Case) -> bool:
+    """Whether a padding that takes elements of the input finds enough of them."""
+    first, given = case.inputs[0], case.call.arguments
+    spare = {"reflect": -1, "circular": 0}.get(given.get("padding_mode", "zeros"))
+    if spare is None or first is None:
+        return True
+    padding, kernel, dilation = (
+        given.get(name, plain)
+        for name, plain in (("padding", 0), ("kernel_size", 1), ("dilation", 1))
+    )
+    sizes = (per_dimension(size, row.dims) for size in (kernel, dilation))
+    pairs = zip(paddings(padding, *sizes), first.shape[-row.dims :], strict=True)
+    return all(max(pad) <= length + spare for pad, length in pairs)
+
+
 def _valid(row: Row, case: Case) -> bool:
     """Whether the documentation allows the call, as far as a changed argument can break it."""
-    arguments = case.call.arguments
+    arguments, first = case.call.arguments, case.inputs[0]
     groups = arguments.get("groups", 1)
-    channels = [arguments[n] for n in ("in_channels", "out_channels") if n in arguments]
+    assert first is not None
+    channels = [first.shape[-1 - row.dims]]
+    channels += [arguments[n] for n in ("in_channels", "out_channels") if n in arguments]
     if any(count % groups or count == 0 for count in channels):
         return False
     if "output_padding" in arguments:
-        limits = zip(*(sizes_of(arguments.get(n, 1)) for n in ("stride", "dilation")), strict=False)
-        smallest = min(max(pair) for pair in limits)
-        if max(sizes_of(arguments["output_padding"])) >= smallest:
+        sizes = (arguments.get(name, 1) for name in ("output_padding", "stride", "dilation"))
+        places = zip(*(per_dimension(size, row.dims) for size in sizes), strict=True)
+        if any(more >= max(stride, dilation) for more, stride, dilation in places):
             return False
+    if not _wraps_once(row, case):
+        return False
     (output,) = row.output_shapes(case)
     return output is not None and all(length > 0 for length in output[-row.dims :])

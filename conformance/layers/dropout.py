@@ -8,7 +8,7 @@ from functools import partial
 
 from conformance.laws import dropout as laws
 from conformance.layers.propagation import copied
-from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.row import Argument, Input, Output, Row, Traits, every_axis
 from conformance.layers.state import Shape
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case, is_function
@@ -70,6 +70,7 @@ def rows() -> Iterator[Row]:
                 placed=False, aliases=True, random=_drops, modes=not function, updates=_writes
             ),
             draws=laws.draws,
+            free=every_axis,
             workloads=(workload,),
             filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
             flops=_flops,

@@ -10,7 +10,7 @@ from typing import Any
 
 from conformance.laws import embedding as laws
 from conformance.layers.propagation import looked_up
-from conformance.layers.row import Argument, Input, Output, Row, Traits, stateless
+from conformance.layers.row import Argument, Input, Output, Row, Traits, every_axis, stateless
 from conformance.layers.sizes import resized
 from conformance.layers.state import Normal, Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
@@ -121,6 +121,7 @@ def rows() -> Iterator[Row]:
         traits=traits,
         kept_as=_padding,
         refit=_refit,
+        free=every_axis,
         workloads=tuple(_workloads("Embedding")),
         filling=Filling(contraction=False),
         flops=_moved,

@@ -13,7 +13,7 @@ import numpy as np
 from conformance.laws import linear as laws
 from conformance.laws import multilinear
 from conformance.layers.propagation import chained_sums, copied
-from conformance.layers.row import Argument, Input, Output, Row, Traits, batched
+from conformance.layers.row import Argument, Axes, Input, Output, Row, Traits, batched, every_axis
 from conformance.layers.sizes import resized
 from conformance.layers.state import Shape, StateTensor, products, uniform, with_bias
 from conformance.layers.workload import Filling, Workload
@@ -65,16 +65,37 @@ def _bilinear_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTe
 
 
 def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with its arrays in the shapes that other arguments ask for."""
-    first, state = case.inputs[0], case.call.state
+    """The case with its arrays in the shapes that other arguments ask for.
+
+    A lazy layer's input is as wide as it was.
+    """
+    names = ("in_features", "in1_features", "in2_features")
+    widths = [arguments[name] for name in names if name in arguments]
+    inputs = list(case.inputs)
+    for place, width in enumerate(widths):
+        x = inputs[place]
+        assert x is not None
+        inputs[place] = resized(x, (*x.shape[:-1], width))
+    first, state = inputs[0], case.call.state
     assert first is not None
-    shape = (*first.shape[:-1], arguments.get("in_features", first.shape[-1]))
     source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
-    wanted = row.state_shapes(arguments, shape)
+    wanted = row.state_shapes(arguments, first.shape)
     arrays = {k: resized(state.get(k, source), s) for k, s in wanted.items()}
     layouts = {k: v for k, v in case.call.layouts.items() if k in arrays}
     call = replace(case.call, arguments=arguments, state=arrays, layouts=layouts)
-    return replace(case, call=call, inputs=(resized(first, shape), *case.inputs[1:]))
+    return replace(case, call=call, inputs=tuple(inputs))
+
+
+def _leading(inputs: int, case: Case) -> tuple[Axes, ...]:
+    """Every axis but that of the features.
+
+    Args:
+        inputs: how many have these axes.
+        case: the case.
+    """
+    first = case.inputs[0]
+    axes = 0 if first is None else first.ndim - 1
+    return tuple(tuple((place, axis) for place in range(inputs)) for axis in range(axes))
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -140,6 +161,7 @@ def _identity() -> Row:
         ),
         propagation=copied,
         traits=Traits(placed=False, aliases=True, copies=True),
+        free=every_axis,
         workloads=(Workload("Identity", "64 by 768", {}, ((64, 768),), small=True),),
         filling=Filling(contraction=False),
         flops=lambda workload, weights, outputs: 0,
@@ -166,6 +188,7 @@ def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any
         traits=Traits(wide_sums=True, adds_bias=True),
         workloads=_of(name, _linear_workloads()),
         filling=Filling(wide_adjoints=True),
+        free=partial(_leading, 1),
         flops=_flops,
     )
 
@@ -190,6 +213,7 @@ def _bilinear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: A
         propagation=chained_sums,
         workloads=_of(name, _bilinear_workloads()),
         filling=Filling(factors=3),
+        free=partial(_leading, 2),
         flops=_flops_bilinear,
     )
 

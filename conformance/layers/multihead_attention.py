@@ -13,7 +13,7 @@ import numpy as np
 from conformance.laws import multihead_attention as laws
 from conformance.laws.attention_draws import multihead_draws
 from conformance.layers.attention_propagation import multihead
-from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.row import Argument, Axes, Input, Output, Row, Traits
 from conformance.layers.sizes import resized
 from conformance.layers.state import Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
@@ -73,6 +73,23 @@ def _state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...
     return tuple(StateTensor(name, shape) for name, shape in shapes.items())
 
 
+def _lengths(case: Case) -> tuple[Axes, ...]:
+    """The axes of queries and of keys."""
+    query, key, _, *masks = case.inputs
+    assert query is not None
+    assert key is not None
+    time = int(query.ndim == 3 and case.call.arguments.get("batch_first", False))
+    queries, keys = [(0, time)], [(1, time), (2, time)]
+    for place, mask in enumerate(masks, 3):
+        if mask is not None:
+            keys.append((place, mask.ndim - 1))
+        if mask is not None and place == 4:
+            queries.append((place, mask.ndim - 2))
+    if key is query:
+        return ((*queries, *keys),)
+    return tuple(queries), tuple(keys)
+
+
 def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with its arrays as wide as other arguments ask for."""
     embed, before = arguments["embed_dim"], case.call.arguments
@@ -82,6 +99,8 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     mask = case.inputs[4] if len(case.inputs) > 4 else None
     turned = before.get("batch_first", False) != arguments.get("batch_first", False)
     if heads and mask is not None and mask.ndim == 3:
+        return None
+    if mask is None and case.keywords.get("is_causal", False):
         return None
     sizes = (embed, arguments.get("kdim") or embed, arguments.get("vdim") or embed)
     found: dict[tuple[int, int], np.ndarray] = {}
@@ -160,6 +179,7 @@ def row() -> Row:
         traits=Traits(random=_random),
         draws=multihead_draws,
         refit=_refit,
+        free=_lengths,
         workloads=(
             Workload(NAME, "bert 12 heads, 64", _BERT, ((1, 64, 768),) * 3, small=True),
             Workload(NAME, "bert 12 heads, 128", _BERT, ((4, 128, 768),) * 3),

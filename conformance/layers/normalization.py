@@ -84,6 +84,8 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
         old, new = (sizes_of(a["normalized_shape"]) for a in (case.call.arguments, arguments))
         shape = (*shape[: len(shape) - len(old)], *new)
     else:
+        if len(shape) != row.dims + 2:
+            return None
         shape = (shape[0], arguments["num_features"], *shape[2:])
         batch = case.call.training or not arguments.get("track_running_stats", True)
         if batch and math.prod(shape) == shape[1]:

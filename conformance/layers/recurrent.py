@@ -14,7 +14,7 @@ from conformance.laws import recurrent as laws
 from conformance.laws import recurrent_sequences as sequences
 from conformance.laws.recurrent_dropout import draws
 from conformance.layers.recurrent_propagation import recurrent
-from conformance.layers.row import REQUIRED, Argument, Input, Output, Row, Traits
+from conformance.layers.row import REQUIRED, Argument, Axes, Input, Output, Row, Traits
 from conformance.layers.sizes import resized
 from conformance.layers.state import Shape, StateTensor, uniform
 from conformance.layers.workload import Filling, Workload
@@ -110,6 +110,12 @@ def _several_steps(case: Case) -> bool:
     return bool(first.shape[0 if first.ndim == 2 or _time_first(case, 0) else 1] != 1)
 
 
+def _steps(case: Case) -> tuple[Axes, ...]:
+    """The axis of time."""
+    first = case.inputs[0]
+    return (((0, 0 if first is None or first.ndim == 2 or _time_first(case, 0) else 1),),)
+
+
 def _drops(call: Call) -> bool:
     """Dropout between layers, in train mode."""
     drops = call.arguments.get("dropout", 0.0) > 0 and call.arguments.get("num_layers", 1) > 1
@@ -126,6 +132,8 @@ def _cell_state(gates: int, arguments: Mapping[str, Any], input: Shape) -> tuple
 
 def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with its arrays in the shapes that other arguments ask for."""
+    if arguments.get("proj_size", 0) >= arguments["hidden_size"]:
+        return None
     inputs, state = list(case.inputs), case.call.state
     first = inputs[0]
     assert first is not None
@@ -133,6 +141,7 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     turned = arguments.get("batch_first", False) != case.call.arguments.get("batch_first", False)
     if turned and first.ndim == 3:
         shape[:2] = reversed(shape[:2])
+    shape[-1] = arguments["input_size"]
     inputs[0] = resized(first, tuple(shape))
     source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
     wanted = row.state_shapes(arguments, tuple(shape))
@@ -231,6 +240,7 @@ def _layer(kind: str, states: int, values: Any, step_oracle: Any) -> Row:
         traits=Traits(states=states, random=_drops),
         draws=draws,
         refit=_refit,
+        free=_steps,
         workloads=tuple(_layer_workloads(kind)),
         filling=_FILLING,
         flops=_flops,

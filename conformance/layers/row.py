@@ -163,6 +163,15 @@ def _as_written(arguments: Arguments) -> Arguments:
     return {}
 
 
+Axes = tuple[tuple[int, int], ...]
+"""Axes of inputs that have one size and change together, each as place of the input and axis."""
+
+
+def no_axes(case: Case) -> tuple[Axes, ...]:
+    """The axes of a layer whose inputs have a batch and spatial dimensions, and no others."""
+    return ()
+
+
 def nothing_inferred(input: Shape) -> Arguments:
     """What a layer that is not lazy reads from its first input."""
     return {}
@@ -208,6 +217,8 @@ class Row:
         shown: case → arguments that the arrays of a function show, and a module is given.
         refit: (case, new arguments) → the case with its arrays in the shapes that these ask for, or
             None where the call would be invalid; None where no argument changes a shape.
+        free: case → axes besides those of the batch and of space whose size no argument and no
+            weight decides: the steps of a sequence, every axis of an elementwise layer.
         workloads: the calls that are timed.
         filling: how their arrays are filled.
         flops: (workload, weights' shapes, outputs' shapes) → multiplications and additions of the
@@ -244,6 +255,7 @@ class Row:
     kept_as: Callable[[Arguments], Arguments] = _as_written
     shown: Callable[[Case], Arguments] = _nothing_shown
     refit: Callable[[Row, Case, dict[str, Any]], Case | None] | None = None
+    free: Callable[[Case], tuple[Axes, ...]] = no_axes
     workloads: tuple[Workload, ...] = ()
     filling: Filling = field(default_factory=Filling)
     flops: Callable[[Workload, Sequence[Shape], Sequence[Shape]], int] | None = None
@@ -320,6 +332,19 @@ class Row:
         given = place < len(case.inputs) and case.inputs[place] is not None
         return self.inputs[place].batch_axis(case) if given else None
 
+    def axes(self, case: Case) -> tuple[Axes, ...]:
+        """Axes of the inputs whose sizes may change, those first that are the batch."""
+        if case.keywords:
+            return ()  # lengths and output sizes are about sizes
+        places = range(min(len(self.inputs), len(case.inputs)))
+        axes = ((k, self.batch_axis(case, k)) for k in places)
+        batch = tuple((k, axis) for k, axis in axes if axis is not None)
+        first = case.inputs[0]
+        space = (
+            [((0, first.ndim - k),) for k in range(self.dims, 0, -1)] if first is not None else []
+        )
+        return tuple(dict.fromkeys(group for group in (batch, *space, *self.free(case)) if group))
+
     def parameters(self, case: Case) -> tuple[str, ...]:
         """Names of the state tensors of a case that have gradients."""
         first = case.inputs[0]
@@ -387,6 +412,12 @@ def per_dimension(size: int | Sequence[int], dims: int) -> tuple[int, ...]:
     if isinstance(size, int):
         return (size,) * dims
     return tuple(size) * (dims if len(size) == 1 else 1)
+
+
+def every_axis(case: Case) -> tuple[Axes, ...]:
+    """Every axis of the first input, for an elementwise layer."""
+    first = case.inputs[0]
+    return () if first is None else tuple(((0, axis),) for axis in range(first.ndim))
 
 
 def batched(axes: int, place: int = 0) -> Callable[[Case], int | None]:

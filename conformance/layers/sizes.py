@@ -8,8 +8,13 @@ import numpy as np
 
 
 def resized(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The array's elements, repeated as often as the shape asks for."""
-    return array if array.shape == shape else np.resize(array, shape)
+    """The array's elements, along each axis the first ones, or repeated as the shape asks for."""
+    if array.ndim != len(shape) or not array.size:
+        return array if array.shape == shape else np.resize(array, shape)
+    for axis, size in enumerate(shape):
+        if array.shape[axis] != size:
+            array = np.take(array, np.arange(size) % array.shape[axis], axis)
+    return array
 
 
 def sizes_of(value: Any) -> tuple[int, ...]:

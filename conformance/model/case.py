@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from conformance.model.cause import Cause, Excuse, Need, Share, other_causes
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text
 
@@ -192,100 +193,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Need:
-    """Effect of changing one argument of a minimal failing case.
-
-    Args:
-        argument: its name.
-        value: what the minimal case has, as text.
-        other: what it was changed to.
-        fails: whether the case still failed in the same way.
-        varied: its value was the plainest one, and was exchanged for another; otherwise it was set
-            back to its default or plainest value.
-    """
-
-    argument: str
-    value: str
-    other: str
-    fails: bool
-    varied: bool = False
-
-
-@dataclass(frozen=True)
-class Excuse:
-    """What one known failure explains of an item.
-
-    Args:
-        reason, link: of the known failure.
-        covered: examples that meet its conditions.
-        excused: of these, the ones that failed as it says.
-        left_out: of these, the ones not run because they would end the process.
-        base: name of the backend's base where the failure is inherited from it; else empty.
-    """
-
-    reason: str
-    link: str = ""
-    covered: int = 0
-    excused: int = 0
-    left_out: int = 0
-    base: str = ""
-
-
-@dataclass(frozen=True)
-class Cause:
-    """One way in which an item fails.
-
-    Args:
-        message: why it fails; the call first.
-        call: the minimal failing call as a person would type it.
-        case: the minimal failing case as JSON data.
-        needs: the arguments that the failure needs.
-        reproducer: a standalone script that shows the failure.
-        failed: examples that fail in this way.
-        status: `"failed"`, `"crashed"` or `"hung"`.
-        reference: what torch does with the minimal case: `"torch: same"`, `"torch: differs"`.
-        failure: what is wrong, of which `message` is the text.
-    """
-
-    message: str
-    call: str | None = None
-    case: Mapping[str, Any] | None = None
-    needs: tuple[Need, ...] = ()
-    reproducer: str | None = None
-    failed: int = 0
-    status: str = "failed"
-    reference: str | None = None
-    failure: Finding | None = None
-
-    @classmethod
-    def of(cls, failure: Finding, call: str | None = None, **facts: Any) -> Cause:
-        """A cause whose message says what the failure says.
-
-        Args:
-            failure: what is wrong.
-            call: the minimal failing call.
-            facts: further fields.
-        """
-        return cls(text(failure, call), call, failure=failure, **facts)
-
-    def noting(self, *lines: str) -> Cause:
-        """The cause with more that is known of it."""
-        if self.failure is None:
-            return replace(self, message="\n".join([self.message, *lines]))
-        failure = self.failure.noting(*lines)
-        return replace(self, failure=failure, message=text(failure, self.call))
-
-
-def other_causes(causes: Iterable[Cause]) -> str:
-    """What a verdict's message says of its further causes.
-
-    Args:
-        causes: all but the first.
-    """
-    return "".join(f"\nanother cause: {cause.message}" for cause in causes)
-
-
-@dataclass(frozen=True)
 class Verdict:
     """Result of a check of a layer on a backend, dtype and device.
 
@@ -308,6 +215,7 @@ class Verdict:
         call: the minimal failing call as a person would type it.
         case: the minimal failing case as JSON data (`conformance.model.encoding`).
         needs: which arguments the failure needs to be what they are.
+        share: what its failing cases have in common, and how many cases have that.
         reproducer: a standalone script that shows the failure.
         command: the pytest command that shows it again.
         seconds: wall time of the item.
@@ -339,6 +247,7 @@ class Verdict:
     call: str | None = None
     case: Mapping[str, Any] | None = None
     needs: tuple[Need, ...] = ()
+    share: Share | None = None
     reproducer: str | None = None
     command: str | None = None
     seconds: float = 0.0

@@ -63,7 +63,7 @@ def brief(run: Run, width: int = 80) -> Iterator[str]:
 
 
 def _cause(number: int, bug: Cluster, width: int) -> Iterator[str]:
-    first, items = bug.first, len(bug.members)
+    first, items = bug.first, len(bug.items)
     layers = ", ".join((*bug.layers[:3], *(["…"] if len(bug.layers) > 3 else [])))
     count = "1 item" if items == 1 else f"{items} items"
     yield from _wrapped(f"{number}. {layers}: {bug.title} ({count})", width, "   ")
@@ -75,11 +75,23 @@ def _cause(number: int, bug: Cluster, width: int) -> Iterator[str]:
         parts += [f"bound {numbers.bound}"] if numbers.bound else []
         text = f"   {numbers.what}: {', '.join(map(_one_line, parts))}"
         yield from _wrapped(text, width, "     ")
-    if bug.needs:
-        yield from _wrapped(f"   needs {' and '.join(bug.needs)}", width, "     ")
+    yield from _needs(bug, width)
     if first.reference:
         yield f"   {first.reference}"
     yield f"   {first.id}"
+
+
+def _needs(bug: Cluster, width: int) -> Iterator[str]:
+    """What the failure needs, and how many cases have that."""
+    needs = " and ".join((*bug.needs, *(["one of:"] if bug.one_of else [])))
+    if bug.one_of:
+        yield from _wrapped(f"   needs {needs}", width, "     ")
+        for words, _, share in bug.alternatives:
+            text = f"     {words}{f' ({share})' if share else ''}"
+            yield from _wrapped(text, width, "       ")
+    elif needs or bug.share:
+        text = f"needs {needs}" if needs else "the plainest call fails"
+        yield from _wrapped(f"   {text}{f' ({bug.share})' if bug.share else ''}", width, "     ")
 
 
 def _one_line(text: str) -> str:

@@ -19,7 +19,8 @@ from conformance.failures.reference import Reference
 from conformance.failures.reproducer import reproducer
 from conformance.failures.stale import stale_entries
 from conformance.layers import CATALOGUE
-from conformance.model.case import Case, Cause, Examples, Numerics, Unsupported, Verdict
+from conformance.model.case import Case, Examples, Numerics, Unsupported, Verdict
+from conformance.model.cause import Cause
 from conformance.model.describe import written
 from conformance.model.encoding import encode_case
 from conformance.model.finding import Finding

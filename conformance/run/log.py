@@ -82,6 +82,10 @@ class Log:
         """The cases in which the check looked at the backend's answer."""
         return [index for index, letter in enumerate(self._letters) if letter in JUDGED]
 
+    def passing(self) -> list[int]:
+        """The cases that passed."""
+        return [index for index, letter in enumerate(self._letters) if letter == "p"]
+
     def answered(self) -> list[int]:
         """The cases that passed or were declined."""
         return [index for index, letter in enumerate(self._letters) if letter in "pd"]

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from conformance.failures.known import Known
-from conformance.model.case import Cause, Examples, Excuse, Verdict, other_causes
+from conformance.model.case import Examples, Verdict
+from conformance.model.cause import Cause, Excuse, other_causes
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text
 from conformance.run.planning import Item
@@ -134,7 +135,7 @@ def failed(
         item, first.status, examples, **{
             **facts, "excuses": tuple(excuses), "others": tuple(others),
             "message": first.message + other_causes(others), "failure": first.failure,
-            "call": first.call, "case": first.case, "needs": first.needs,
+            "call": first.call, "case": first.case, "needs": first.needs, "share": first.share,
             "reproducer": first.reproducer, "reference": first.reference,
         }
     )  # fmt: skip
@@ -171,7 +172,7 @@ def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
     item = Item(verdict.layer, verdict.check, verdict.dtype, verdict.device)
     causes = [*lost]
     if verdict.status == "failed":
-        fields = ("call", "case", "needs", "reproducer", "reference", "failure")
+        fields = ("call", "case", "needs", "share", "reproducer", "reference", "failure")
         own = {name: getattr(verdict, name) for name in fields}
         causes += [Cause(verdict.own_message, **own)]
         causes += verdict.others

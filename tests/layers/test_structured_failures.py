@@ -9,7 +9,8 @@ import pytest
 from conformance.reports import summary
 
 from conformance.backends import ModuleBackend
-from conformance.model.case import Verdict, other_causes
+from conformance.model.case import Verdict
+from conformance.model.cause import other_causes
 from conformance.model.finding import KINDS
 from conformance.model.finding_text import text
 from conformance.run.engine import Engine

@@ -201,7 +201,7 @@ class Convtranspose2dBiasOncePerTap(nn.ConvTranspose2d):
     """The bias is added with every tap that reaches an element: once for each overlap."""
 
     def forward(self, input, output_size=None):
-        if self.bias is None:
+        if self.bias is None or input.ndim < 3:
             return super().forward(input, output_size)
         ones = torch.ones_like(input[..., :1, :, :]), torch.ones_like(self.weight[:1, :1])
         taps = transposed(self, ones[0], output_size, weight=ones[1], bias=None, groups=1)

@@ -22,7 +22,8 @@ from conformance.failures.explanation import Explanation, ExplanationError, expl
 from conformance.failures.known import KnownError, named, parse, shipped
 from conformance.failures.reproducer import UNSEEN
 from conformance.layers import CATALOGUE
-from conformance.model.case import Excuse, Verdict
+from conformance.model.case import Verdict
+from conformance.model.cause import Excuse
 from conformance.model.encoding import encode_case
 from conformance.model.finding import Finding
 from conformance.run.drawing import draw_cases

@@ -82,6 +82,35 @@ def test_conditions_cover_every_failing_case(failed: Run) -> None:
     assert all(entry.covers(case) for case in failing)
 
 
+class BiasTwice(torch.nn.Conv2d):
+    """The bias is added again where there are several groups, and where the stride is not 1."""
+
+    def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
+        output = super()._conv_forward(input, weight, bias)
+        twice = bias is not None and (self.groups > 1 or max(self.stride) > 1)
+        return output + bias[:, None, None] if twice else output
+
+
+class BiasTwiceElsewhere(BiasTwice):
+    """A second bug, of a bias as well."""
+
+    def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
+        output = super()._conv_forward(input, weight, bias)
+        plain = bias is not None and self.groups == 1 and max(self.stride) == 1
+        return output + 1 if plain and max(self.dilation) > 1 else output
+
+
+def test_things_that_serve_alike_are_conditions_of_which_one_is_met() -> None:
+    run = _run(BiasTwice)
+    text = written(run).text.replace('reason = ""', 'reason = "adds the bias twice"')
+    entries = parse(text, "known.toml")
+    ways = [set(way) for entry in entries if "values" in entry.check for way in entry.alternatives]
+    assert {"bias", "groups"} in ways
+    assert {"bias", "stride"} in ways
+    assert [v.status for v in _run(BiasTwice, entries).verdicts] == ["known"] * 3
+    assert _run(BiasTwiceElsewhere, entries).verdicts[0].status == "failed"
+
+
 def test_update_keeps_reasons_and_names_what_is_stale(failed: Run) -> None:
     text = written(failed).text.replace('reason = ""', 'reason = "adds 1"', 1)
     text = text.replace('reason = ""', 'reason = "adds 1, too"')

@@ -20,7 +20,7 @@ from support import plug_in
 from test_report import NASTY, Page, identity, mixed, run_of, verdict
 
 from conformance.model import finding_text
-from conformance.model.case import Cause, Need, other_causes
+from conformance.model.cause import Cause, Need, other_causes
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text as prose
 
@@ -75,6 +75,41 @@ def test_other_causes_stay_apart() -> None:
     assert [len(cluster.members) for cluster in found] == [1, 2, 1, 1, 1]
     assert found[0].status == "crashed"
     assert found[1].title == "raises ValueError: expected 3 got 4"
+
+
+def test_things_that_serve_alike_are_one_cause() -> None:
+    """Each makes the same bug show; the cause names what all need, and then each."""
+    (one,) = _clusters(
+        _wrong("ConvTranspose2d", "values", ("bias", "stride")),
+        _wrong("ConvTranspose2d", "values", ("bias", "dilation"), dtype="float64"),
+        _wrong("ConvTranspose2d", "values", ("bias", "dilation", "groups"), dtype="bfloat16"),
+    )
+    assert one.needs == ("bias > 1",)
+    assert one.one_of == (("stride > 1",), ("dilation > 1",))
+    assert [words for words, *_ in one.alternatives] == ["stride > 1", "dilation > 1"]
+    assert one.needs_words == "bias > 1 and one of: stride > 1; dilation > 1"
+
+
+def test_the_plainest_call_that_fails_stands_for_all_others() -> None:
+    plain = replace(_wrong("GRUCell", "values"), needs=(Need("bias", "2", "1", True),))
+    (one,) = _clusters(plain, _wrong("GRUCell", "values", ("bias",), dtype="float64"))
+    assert (one.needs, one.one_of) == ((), ())
+
+
+def test_a_law_of_a_layer_with_one_bug_follows_from_it() -> None:
+    """It makes calls of its own, and the oracle says which is wrong; two bugs leave it open."""
+    law = replace(WRONG, law="scaled")
+    bug = _wrong("Conv2d", "values", ("groups",))
+    other = _wrong("Conv2d", "values", ("stride",), dtype="float64")
+    follower = _wrong("Conv2d", "laws", (), failure=law)
+    assert [len(c.members) for c in _clusters(bug, follower)] == [2]
+    assert len(_clusters(bug, other, follower)) == 3
+
+
+def test_a_layout_that_is_misread_is_a_cause_of_its_own() -> None:
+    layout = replace(WRONG, layouts={"input": "transposed"})
+    found = _clusters(_wrong("Conv2d", "values"), _wrong("Conv2d", "layout", failure=layout))
+    assert len(found) == 2
 
 
 def test_known_failures_of_one_reason_are_one_whatever_the_check() -> None:

@@ -19,7 +19,8 @@ from conformance.checks.values import compare
 from conformance.isolation.child import _in_copy
 from conformance.isolation.limits import Limits
 from conformance.isolation.process import Child
-from conformance.model.case import Cause, Verdict
+from conformance.model.case import Verdict
+from conformance.model.cause import Cause
 from conformance.model.encoding import encode_case
 from conformance.model.finding import (
     KINDS,

@@ -19,7 +19,8 @@ from conformance.backends.registry import BackendError
 from conformance.checks import EVERY_CHECK
 from conformance.failures.excuses import Excuses
 from conformance.failures.known import KnownError, parse, read, shipped
-from conformance.model.case import Call, Cause, Unsupported, Verdict
+from conformance.model.case import Call, Unsupported, Verdict
+from conformance.model.cause import Cause
 from conformance.model.encoding import encode_case
 from conformance.model.finding import Finding
 from conformance.plugin.recording import _torch_itself
