@@ -25,8 +25,9 @@ def implements(
     The method is called as `f(self, state, *inputs, **arguments_and_keywords)` with native arrays;
     arguments that the call leaves out are not passed, so its own defaults are tested. An argument
     that it does not name is Unsupported, whether or not it takes `**anything`. A parameter `call`
-    is given the `Call`: the layer's name, its dtype, its device; a parameter `training` its mode.
-    A function without the latter never sees a call that draws random numbers.
+    is given the `Call`: the layer's name, its dtype, its device; a parameter `training` a module's
+    mode, and of a function the argument, where it is written. Without the latter it never sees a
+    call that draws random numbers in train mode.
 
     Args:
         layers: names as in `Call.layer`.
@@ -120,9 +121,11 @@ def _row(call: Call) -> Row | None:
 
 
 def _draws(call: Call) -> bool:
-    """Whether a call draws random numbers; a function without a mode argument cannot know."""
+    """Whether a call draws random numbers, and only a mode says so."""
     row = _row(call)
-    return row is not None and row.traits.random(call)
+    if row is None or not row.traits.random(call):
+        return False
+    return not row.function or row.argument("training") is not None
 
 
 class FunctionLayer:

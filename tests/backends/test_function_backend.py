@@ -112,6 +112,24 @@ class Functions(FunctionBackend):
     ) -> Any:
         return functional.cross_entropy(input, target, weight, **arguments)
 
+    @implements(
+        "functional.scaled_dot_product_attention", passes=("is_causal", "scale", "enable_gqa")
+    )
+    def attention(
+        self,
+        state: Mapping[str, Any],
+        query: Any,
+        key: Any,
+        value: Any,
+        mask: Any = None,
+        *,
+        dropout_p: float = 0.0,
+        **arguments: Any,
+    ) -> Any:
+        return functional.scaled_dot_product_attention(
+            query, key, value, mask, dropout_p, **arguments
+        )
+
 
 backend = Functions()
 
@@ -126,6 +144,14 @@ backend = Functions()
 @pytest.mark.parametrize("check", ["values", "gradients", "repeat"])
 def test_modes_buffers_and_inputs_without_gradients(layer: str, check: str) -> None:
     found = first_failure(backend, layer, check, examples=60)
+    assert found.passed, found.said
+
+
+@pytest.mark.parametrize(
+    "layer", ["Dropout", "functional.dropout", "functional.scaled_dot_product_attention"]
+)
+def test_random_numbers_are_drawn_where_the_mode_or_an_argument_says_so(layer: str) -> None:
+    found = first_failure(backend, layer, "random", examples=60)
     assert found.passed, found.said
 
 
