@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from conformance.model.case import Call, Unsupported, Updated
+from conformance.model.case import Call, Case, Unsupported, Updated, is_function
+
+if TYPE_CHECKING:
+    from conformance.layers.row import Row
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,8 +25,9 @@ def implements(
     The method is called as `f(self, state, *inputs, **arguments_and_keywords)` with native arrays;
     arguments that the call leaves out are not passed, so its own defaults are tested. An argument
     that it does not name is Unsupported, whether or not it takes `**anything`. A parameter `call`
-    is given the `Call`: the layer's name, its dtype, its device; a parameter `training` its mode.
-    A function without the latter never sees a call that draws random numbers.
+    is given the `Call`: the layer's name, its dtype, its device; a parameter `training` a module's
+    mode, and of a function the argument, where it is written. Without the latter it never sees a
+    call that draws random numbers in train mode.
 
     Args:
         layers: names as in `Call.layer`.
@@ -108,13 +113,19 @@ class FunctionBackend:
         return cls(self, call, function, ignores, passes)
 
 
-def _draws(call: Call) -> bool:
-    """Whether a call draws random numbers; a function without a mode argument cannot know."""
+def _row(call: Call) -> Row | None:
     # Loaded here: importing the backends loads no strategies.
     from conformance.layers import CATALOGUE
 
-    row = CATALOGUE.get(call.layer)
-    return row is not None and row.traits.random(call)
+    return CATALOGUE.get(call.layer)
+
+
+def _draws(call: Call) -> bool:
+    """Whether a call draws random numbers, and only a mode says so."""
+    row = _row(call)
+    if row is None or not row.traits.random(call):
+        return False
+    return not row.function or row.argument("training") is not None
 
 
 class FunctionLayer:
@@ -144,8 +155,9 @@ class FunctionLayer:
         self._arguments = self._known(call.arguments)
         if "call" in self._names:
             self._arguments["call"] = call
-        if "training" in self._names:
-            self._arguments.setdefault("training", call.training)
+        if "training" in self._names and not is_function(call.layer):
+            # Of a function it is an argument like any other, which has a default.
+            self._arguments["training"] = call.training
         self._state: dict[str, Any] = {}
         self.updated: dict[str, Any] = {}
         self.load(call.state, call.layouts)
@@ -179,9 +191,7 @@ class FunctionLayer:
         return outputs
 
     def _known_updates(self, state: Mapping[str, Any]) -> None:
-        from conformance.layers import CATALOGUE
-
-        row = CATALOGUE.get(self._call.layer)
+        row = _row(self._call)
         written = () if row is None else tuple(x.name for x in row.inputs if x.updated)
         unknown = sorted(set(state) - set(self._state) - set(written))
         if unknown:
@@ -220,33 +230,51 @@ class FunctionLayer:
 class DifferentiableLayer(FunctionLayer):
     """A call of a `FunctionBackend` that has a `vjp`."""
 
+    _named: tuple[str, ...] = ()
+
     def vjp(
         self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Gradients of Σ⟨output, cotangent⟩ with respect to the inputs and the state."""
-        places = [
-            k
+        # What is given twice is one primal: its gradient is that of both places.
+        given_once = {
+            id(x): x
             for k, x in enumerate(inputs)
-            if x is not None and not self.dtype(x).startswith(("int", "bool"))
-        ]
-        names = list(self._state)
+            if x is not None
+            and self._has_gradient(k)
+            and not self.dtype(x).startswith(("int", "bool"))
+        }
+        names = self._parameters(inputs)
 
         def fn(*primals: Any) -> tuple[Any, ...]:
-            given = list(inputs)
-            for k, primal in zip(places, primals, strict=False):
-                given[k] = primal
-            state = dict(zip(names, primals[len(places) :], strict=True))
+            leaves = dict(zip(given_once, primals, strict=False))
+            given = [leaves.get(id(x), x) for x in inputs]
+            state = self._state | dict(zip(names, primals[len(given_once) :], strict=True))
             result = self._run(state, given, keywords)
             result = result.outputs if isinstance(result, Updated) else result
             outputs = result if isinstance(result, tuple) else (result,)
             return tuple(y for y, c in zip(outputs, cotangents, strict=True) if c is not None)
 
-        primals = [*(inputs[k] for k in places), *self._state.values()]
+        primals = [*given_once.values(), *(self._state[name] for name in names)]
         kept = [c for c in cotangents if c is not None]
         found = list(self._backend.vjp(fn, primals, kept)) if primals else []  # type: ignore[attr-defined]
         self._backend.wait(found)
-        by_place = dict(zip(places, found, strict=False))
+        gradients = dict(zip(given_once, found, strict=False))
         return (
-            tuple(by_place.get(k) for k in range(len(inputs))),
-            dict(zip(names, found[len(places) :], strict=True)),
+            tuple(None if x is None else gradients.get(id(x)) for x in inputs),
+            dict(zip(names, found[len(given_once) :], strict=True)),
         )
+
+    def _parameters(self, inputs: Sequence[Any]) -> tuple[str, ...]:
+        """Names of the state tensors that have gradients; buffers have none."""
+        if not self._named:  # a lazy layer may have been built without a state
+            row, self._named = _row(self._call), tuple(self._state)
+            if row is not None and self._named:
+                call = replace(self._call, state=self._state)
+                self._named = row.parameters(Case(call, (self.get(inputs[0]),)))
+        return self._named
+
+    def _has_gradient(self, place: int) -> bool:
+        """Running statistics and class weights have none, though they are numbers."""
+        row = _row(self._call)
+        return row is None or place >= len(row.inputs) or row.inputs[place].differentiable

@@ -14,9 +14,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-NAMES = ("torch_shaped", "numpy_only", "own_gradients", "torch_device")
+NAMES = ("torch_shaped", "numpy_only", "own_gradients", "torch_device", "class_based")
 GUIDE = (ROOT / "docs" / "plugin.md").read_text(encoding="utf-8")
-_SECTION = re.compile(r"^## (\([a-d]\))(.*?)(?=^## )", re.DOTALL | re.MULTILINE)
+_SECTION = re.compile(r"^## (\([a-e]\))(.*?)(?=^## )", re.DOTALL | re.MULTILINE)
 SECTIONS = dict(_SECTION.findall(GUIDE))
 
 
@@ -133,6 +133,62 @@ def test_a_wrong_derivative_of_own_gradients_is_found(installed: Path, tmp_path:
     assert "gradient of weight_ih[2, 0]" in result.stdout
 
 
+def test_class_based_example_in_every_check(installed: Path, tmp_path: Path) -> None:
+    result = _suite(
+        installed, tmp_path, "--conformance-backend=class-based", "--conformance-examples=30",
+        "--conformance-layer=Linear,Conv1d,BatchNorm2d,Dropout,GRUCell",
+        "--conformance-dtype=float32,float64", "--conformance-seed=1",
+    )  # fmt: skip
+    _passes(result)
+    # Nothing is declined as a whole: no item is unsupported.
+    assert "92 passed" in result.stdout, result.stdout
+    assert "unsupported" not in result.stdout, result.stdout
+
+
+BIASED = """
+move = class_based.BatchNormalization.move
+class_based.BatchNormalization.move = lambda self, m, v, count: move(self, m, v, 10**9)
+"""
+
+
+@pytest.mark.parametrize(
+    ("layer", "check", "spoiling", "said"),
+    [
+        ("GRUCell", "values", "conformance.swap_gates = lambda array: array", "wrong of"),
+        ("BatchNorm2d", "values", BIASED, "running_var"),
+        (
+            "Linear", "state",
+            "LAYERS['Linear'].tensors['weight'] = conformance.Tensor('kernel', np.transpose)",
+            "weight",
+        ),
+        (
+            "Dropout", "random", "class_based.Dropout.backward = lambda self, g: (g,)",
+            "gradient of input",
+        ),
+    ],
+    ids=["order of gates", "biased running variance", "not transposed back", "no mask backward"],
+)  # fmt: skip
+def test_a_bug_of_class_based_is_found(
+    installed: Path, tmp_path: Path, layer: str, check: str, spoiling: str, said: str
+) -> None:
+    (tmp_path / "spoiled.py").write_text(
+        "import numpy as np\n"
+        "import class_based\n"
+        "from class_based import conformance\n"
+        "from class_based.conformance import LAYERS\n"
+        f"{spoiling}\n"
+        "backend = conformance.backend\n"
+    )
+    result = _suite(
+        installed, tmp_path, "--conformance-backend=spoiled:backend", "--conformance-examples=15",
+        f"--conformance-layer={layer}", "--conformance-dtype=float32",
+        f"--conformance-check={check}",
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "1 failed" in result.stdout, result.stdout
+    assert said in result.stdout, result.stdout
+
+
 def _python_devices() -> bool:
     import torch.utils.backend_registration as registration
 
@@ -197,7 +253,8 @@ def test_guide_from_an_empty_folder(section: str, outcome: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("section", "example"), [("(c)", "own_gradients"), ("(d)", "torch_device")]
+    ("section", "example"),
+    [("(c)", "own_gradients"), ("(d)", "torch_device"), ("(e)", "class_based")],
 )
 def test_guide_shows_the_examples(section: str, example: str) -> None:
     code = (EXAMPLES / example / example / "conformance.py").read_text(encoding="utf-8")

@@ -1,0 +1,192 @@
+"""`FunctionBackend` on torch's functions: modes, buffers, inputs without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support import first_failure
+
+from conformance import Updated
+from conformance.backends import FunctionBackend, implements
+from conformance.checks import CHECKS
+from conformance.layers import CATALOGUE
+from conformance.model.case import Call, Case
+from conformance.run.trial import Trial
+
+functional = torch.nn.functional
+
+
+class Functions(FunctionBackend):
+    """torch's functions, and their gradients."""
+
+    name = "functions"
+
+    def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
+        super().put(array, layout, dtype, device)  # which declines other layouts
+        return torch.tensor(array, dtype=getattr(torch, dtype))
+
+    def get(self, native: Any) -> np.ndarray:
+        return super().get(native.detach().numpy())
+
+    def dtype(self, native: Any) -> str:
+        return str(native.dtype).removeprefix("torch.")
+
+    def vjp(self, fn: Any, primals: Sequence[Any], cotangents: Sequence[Any]) -> Sequence[Any]:
+        leaves = [primal.detach().requires_grad_() for primal in primals]
+        outputs = [y for y in fn(*leaves) if y.requires_grad]
+        if not outputs:
+            return [torch.zeros_like(leaf) for leaf in leaves]
+        return torch.autograd.grad(
+            outputs, leaves, list(cotangents), allow_unused=True, materialize_grads=True
+        )
+
+    @implements("functional.linear")
+    def linear(self, state: Any, input: Any, weight: Any, bias: Any = None) -> Any:
+        return functional.linear(input, weight, bias)
+
+    @implements("Dropout", "functional.dropout")
+    def dropout(
+        self,
+        state: Any,
+        input: Any,
+        *,
+        p: float = 0.5,
+        training: bool = True,
+        inplace: bool = False,
+    ) -> Any:
+        y = functional.dropout(input, p, training).clone()
+        return Updated(y, {"input": y}) if inplace else y
+
+    @implements("BatchNorm2d", ignores=("num_features", "affine", "track_running_stats", "bias"))
+    def batch_norm(
+        self,
+        state: Mapping[str, Any],
+        input: Any,
+        *,
+        training: bool,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+    ) -> Any:
+        changed = {k: x.clone() for k, x in state.items() if x.dim() == 0 or "running" in k}
+        if training and changed:
+            changed["num_batches_tracked"] += 1
+            if momentum is None:
+                momentum = 1 / float(changed["num_batches_tracked"])
+        tensors = (changed.get("running_mean"), changed.get("running_var"))
+        affine = state.get("weight"), state.get("bias")
+        batch = training or not changed
+        y = functional.batch_norm(input, *tensors, *affine, batch, momentum or 0.0, eps)
+        return Updated(y, changed) if changed else y
+
+    @implements("functional.batch_norm", passes=("training", "momentum", "eps"))
+    def functional_batch_norm(
+        self,
+        state: Mapping[str, Any],
+        input: Any,
+        running_mean: Any,
+        running_var: Any,
+        weight: Any = None,
+        bias: Any = None,
+        **arguments: Any,
+    ) -> Any:
+        return functional.batch_norm(input, running_mean, running_var, weight, bias, **arguments)
+
+    @implements("CrossEntropyLoss", passes=("ignore_index", "reduction", "label_smoothing"))
+    def cross_entropy(
+        self, state: Mapping[str, Any], input: Any, target: Any, **arguments: Any
+    ) -> Any:
+        return functional.cross_entropy(input, target, state.get("weight"), **arguments)
+
+    @implements("functional.cross_entropy", passes=("ignore_index", "reduction", "label_smoothing"))
+    def functional_cross_entropy(
+        self,
+        state: Mapping[str, Any],
+        input: Any,
+        target: Any,
+        weight: Any = None,
+        **arguments: Any,
+    ) -> Any:
+        return functional.cross_entropy(input, target, weight, **arguments)
+
+    @implements(
+        "functional.scaled_dot_product_attention", passes=("is_causal", "scale", "enable_gqa")
+    )
+    def attention(
+        self,
+        state: Mapping[str, Any],
+        query: Any,
+        key: Any,
+        value: Any,
+        mask: Any = None,
+        *,
+        dropout_p: float = 0.0,
+        **arguments: Any,
+    ) -> Any:
+        return functional.scaled_dot_product_attention(
+            query, key, value, mask, dropout_p, **arguments
+        )
+
+
+backend = Functions()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "Dropout", "functional.dropout", "BatchNorm2d", "functional.batch_norm",
+        "CrossEntropyLoss", "functional.cross_entropy",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("check", ["values", "gradients", "repeat"])
+def test_modes_buffers_and_inputs_without_gradients(layer: str, check: str) -> None:
+    found = first_failure(backend, layer, check, examples=60)
+    assert found.passed, found.said
+
+
+@pytest.mark.parametrize(
+    "layer", ["Dropout", "functional.dropout", "functional.scaled_dot_product_attention"]
+)
+def test_random_numbers_are_drawn_where_the_mode_or_an_argument_says_so(layer: str) -> None:
+    found = first_failure(backend, layer, "random", examples=60)
+    assert found.passed, found.said
+
+
+def test_what_is_given_twice_has_one_gradient() -> None:
+    x = np.arange(4.0).reshape(2, 2)
+    case = Case(Call("functional.linear", {}, {}, "float32", "cpu"), (x, x, None))
+    evidence = CHECKS["gradients"].run(Trial(backend, CATALOGUE["functional.linear"], case))
+    assert evidence.comparisons
+
+
+class Waiting(Functions):
+    """Remembers what it was to wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[Any] = []
+
+    def wait(self, outputs: Any) -> None:
+        self.waited.append(outputs)
+
+
+def test_outputs_and_gradients_are_waited_for() -> None:
+    waiting = Waiting()
+    layer = waiting.build(Call("functional.linear", {}, {}, "float32", "cpu"))
+    x, weight = layer.put(np.ones((2, 3))), layer.put(np.ones((4, 3)))
+    y = layer(x, weight, None)
+    layer.vjp([x, weight, None], [y])  # type: ignore[attr-defined]
+    after_call, after_vjp = waiting.waited
+    assert after_call is y
+    assert [tuple(gradient.shape) for gradient in after_vjp] == [(2, 3), (4, 3)]
+
+
+def test_of_updated_the_outputs_are_waited_for() -> None:
+    waiting = Waiting()
+    layer = waiting.build(Call("Dropout", {"inplace": True}, {}, "float32", "cpu"))
+    y = layer(layer.put(np.ones(3)))
+    assert len(waiting.waited) == 1
+    assert waiting.waited[0] is y

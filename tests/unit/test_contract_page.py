@@ -1,0 +1,102 @@
+"""`docs/contract.md` says of the contract what the code has; links between pages lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import contract_tables
+import pytest
+from conformance.strategies.layouts import LAYOUTS
+
+from conformance.backends import FunctionBackend
+from conformance.model.case import Call, Numerics
+from conformance.model.protocols import Backend, Layer
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+PAGES = (
+    *("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"),
+    *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
+)
+# Asked of backends of this package only.
+OWN = {"inherits", "copy"}
+_CODE = re.compile(r"```.*?```|`[^`\n]*`(?!\]\()", re.DOTALL)
+_LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)")
+_ASKED = re.compile(r'(?:getattr|hasattr)\(\s*(?:\w+\.)*(?:backend|layer), "([a-z]\w*)"')
+
+
+def _section(heading: str) -> str:
+    found = re.search(rf"^##+ {heading}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    assert found is not None, heading
+    return found[1]
+
+
+def _rows(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def _first_names(text: str) -> set[str]:
+    """What the first column of a section's tables names."""
+    return {name for row in _rows(text) for name in re.findall(r"`@?(\w+)", row[0])}
+
+
+def test_generated_parts_are_current() -> None:
+    stale = "python tests/contract_tables.py writes docs/contract.md"
+    assert contract_tables.written(PAGE) == PAGE, stale
+
+
+def test_every_member_has_a_row() -> None:
+    backend, layer = _first_names(_section("Backend")), _first_names(_section("Layer"))
+    obligatory = {name for name in vars(Layer) if not name.startswith("_")}
+    assert {"name", "info", "devices", "build"} <= backend
+    assert {name for name in vars(Backend) if not name.startswith("_")} <= backend
+    assert obligatory <= layer
+    assert {field.name for field in fields(Call)} <= backend
+    functions = _first_names(_section("`FunctionBackend`"))
+    own = {name for name in vars(FunctionBackend) if not name.startswith("_")}
+    assert own - {"name", "build"} <= functions
+
+
+def test_every_optional_member_that_is_asked_for_has_a_row() -> None:
+    rooms = ("checks", "run", "timing", "plugin", "failures", "backends")
+    sources = [p for room in rooms for p in (ROOT / "conformance" / room).glob("*.py")]
+    asked = {name for p in sources for name in _ASKED.findall(p.read_text(encoding="utf-8"))}
+    assert {"vjp", "forward_grad", "numerics", "accepts", "sync", "updated"} <= asked
+    named = _first_names(_section("Backend")) | _first_names(_section("Layer"))
+    assert asked - OWN <= named
+
+
+def test_every_field_of_numerics_has_its_default() -> None:
+    rows = [row for row in _rows(_section("Numerics")) if len(row) > 1]
+    told = {row[0].strip("`"): row[1].strip("`") for row in rows}
+    for field in fields(Numerics):
+        assert told[field.name] == repr(getattr(Numerics(), field.name)), field.name
+
+
+def test_every_layout_has_a_row_and_a_picture() -> None:
+    section = _section("Layouts")
+    assert _first_names(section) == set(LAYOUTS)
+    for name in LAYOUTS:
+        assert re.search(rf"^  {name} ", section, re.MULTILINE), name
+
+
+def _anchors(text: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(
+        r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE
+    )
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    links = _LINK.findall(_CODE.sub("", page.read_text(encoding="utf-8")))
+    for path, anchor in links:
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        if anchor:
+            assert anchor in _anchors(target.read_text(encoding="utf-8")), f"{path}#{anchor}"

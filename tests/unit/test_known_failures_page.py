@@ -1,0 +1,82 @@
+"""`docs/known-failures.md`: every entry on it is read, says something, and no form is missing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from support import cases
+
+from conformance.checks import EVERY_CHECK
+from conformance.failures import facts, known
+from conformance.layers import CATALOGUE
+
+PAGE = (Path(__file__).parents[2] / "docs" / "known-failures.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+TEXT = "\n".join(BLOCKS)
+ENTRIES = known.parse(TEXT, "the page")
+
+
+def _conditions(wanted: dict[str, object]) -> list[tuple[str, object]]:
+    """Those of one dimension among them."""
+    found = [(k, v) for k, v in wanted.items() if k != known.DIMENSION]
+    inner = wanted.get(known.DIMENSION, {})
+    return [*found, *(inner.items() if isinstance(inner, dict) else ())]
+
+
+CONDITIONS = [pair for entry in ENTRIES for pair in _conditions(dict(entry.when))]
+NAMES = {name for name, _ in CONDITIONS}
+
+
+def test_every_field_has_a_row_and_an_example() -> None:
+    rows = set(re.findall(r"^\| `(\w+)` \|", PAGE.split("## Conditions")[0], re.MULTILINE))
+    accepted = {field.name for field in fields(known.Known)} - {"base"}  # which no file says
+    assert rows == accepted
+    shown = {name for name in accepted if re.search(rf"^\[?(known\.)?{name}\b", TEXT, re.MULTILINE)}
+    assert shown == accepted
+
+
+def test_every_form_of_a_condition_has_an_example() -> None:
+    comparisons = {m[1] for _, w in CONDITIONS if (m := known._COMPARISON.match(str(w)))}
+    assert comparisons == set(known.RELATIONS)
+    assert any(isinstance(wanted, bool) for _, wanted in CONDITIONS)
+    assert any("*" in str(wanted) and "," in str(wanted) for _, wanted in CONDITIONS)
+    forms = (facts._PLACE, facts._AXIS, facts._FORM, facts._LAYOUT)
+    for form in forms:
+        assert any(form.fullmatch(name) for name in NAMES), form.pattern
+    for end in (".ndim", ".size", ".layout", ".swapped"):
+        assert any(name.endswith(end) for name in NAMES)
+    signs = {"Add": "+", "Sub": "-", "Mult": "*", "FloorDiv": "//", "Mod": "%"}
+    for node in facts._ARITHMETIC:
+        assert any(f" {signs[node.__name__]} " in name for name in NAMES), node
+    assert any(known.DIMENSION in entry.when for entry in ENTRIES)
+    assert {wanted for _, wanted in CONDITIONS} >= {"given", "absent"}
+    assert {entry.status for entry in ENTRIES} == set(known._STATUSES)
+
+
+def test_every_derived_fact_has_an_example() -> None:
+    derived = set(chain.from_iterable(row.derived for row in CATALOGUE.values()))
+    assert derived | set(facts._EVERY_ROW) <= NAMES
+    described = set(re.findall(r"`(\w+)`", PAGE))
+    assert derived <= described
+
+
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.when], ids=lambda e: e.reason)
+def test_conditions_on_the_page_are_met_by_cases(entry: known.Known) -> None:
+    layer = entry.layer.split(",")[0]
+    check = EVERY_CHECK[entry.check.split(",")[0]]
+    for case in cases(layer, examples=400, invalid=check.invalid):
+        laid, layouts = (case, None) if check.relaid is None else check.relaid(case)
+        if entry.covers(laid, layouts):
+            return
+    pytest.fail("no case meets the conditions")
+
+
+def test_a_pinned_case_is_one_of_its_layer() -> None:
+    pinned = [(entry, case) for entry in ENTRIES for case in (entry.case, *entry.cases.values())]
+    found = [(entry.layer, case.call.layer) for entry, case in pinned if case is not None]
+    assert found
+    assert all(known.named(layer, names) for names, layer in found)
