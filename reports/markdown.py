@@ -60,7 +60,8 @@ def _failures(run: Run, table: summary.Matrix, most: int) -> list[str]:
     for bug in bugs[:most]:
         layers, first = ", ".join(bug.layers[:4]), bug.first
         needs = f", needs {' and '.join(bug.needs)}" if bug.needs else ""
-        count = f"{len(bug.members)} item{'s' if len(bug.members) > 1 else ''}"
+        items = len({member.id for member in bug.members})
+        count = f"{items} item{'s' if items > 1 else ''}"
         lines.append(
             f"- {summary.GLYPHS[bug.status]} **{_text(layers)}**: {_text(bug.title, 160)}"
             f"{_text(needs)} ({count})"
