@@ -26,7 +26,7 @@ def wanted(environment: Mapping[str, str]) -> bool:
     return environment.get("GITHUB_ACTIONS") == "true"
 
 
-def annotations(run: Run) -> Iterator[str]:
+def annotated(run: Run) -> Iterator[str]:
     """The lines that GitHub makes annotations of; none for a conformant run.
 
     Known failures have none: they are no news. One that has gone stale is a cause like any other.

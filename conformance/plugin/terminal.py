@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.model.case import Verdict
-from conformance.plugin.annotations import annotations, wanted
+from conformance.plugin.annotations import annotated, wanted
 from conformance.plugin.brief import brief
 from conformance.plugin.lines import HEADING, Line, columns, wrapped
 from conformance.plugin.table import table
@@ -53,17 +53,17 @@ class Terminal:
         stats = terminalreporter.stats
         failed = stats.get("failed", [])
         told = self.session.recorder.nodes
-        hidden = [report for report in failed if getattr(report, "nodeid", None) in told]
-        brief_enough = len(hidden) <= 1 or _in_full(terminalreporter.config)
-        if hidden and not brief_enough:
+        others = [report for report in failed if getattr(report, "nodeid", None) not in told]
+        in_full = len(failed) - len(others) <= 1 or _in_full(terminalreporter.config)
+        if not in_full:
             # For as long as pytest would list them: its last line counts them.
-            stats["failed"] = [report for report in failed if report not in hidden]
+            stats["failed"] = others
         try:
             result = yield
         finally:
             if failed:
                 stats["failed"] = failed
-        self._tell(terminalreporter, in_full=brief_enough)
+        self._tell(terminalreporter, in_full=in_full)
         return result
 
     def _tell(self, write: pytest.TerminalReporter, *, in_full: bool) -> None:
@@ -76,7 +76,7 @@ class Terminal:
             self._tell_verdicts(write, run, in_full=in_full)
         self._name_files(write)
         if run.verdicts and wanted(os.environ):
-            for text in annotations(run):
+            for text in annotated(run):
                 write.write_line(text)
 
     def _tell_verdicts(self, write: pytest.TerminalReporter, run: Run, *, in_full: bool) -> None:

@@ -7,11 +7,11 @@ from test_report import run_of, verdict
 
 from conformance.model.case import Need
 from conformance.model.finding import Finding
-from conformance.plugin.annotations import MOST, annotations, wanted
+from conformance.plugin.annotations import MOST, annotated, wanted
 
 
 def test_a_cause_is_one_annotation_whatever_the_number_of_items() -> None:
-    lines = list(annotations(rich()))
+    lines = list(annotated(rich()))
     assert len(lines) == 2
     wrong = next(line for line in lines if "Conv2d" in line)
     title, _, text = wrong.removeprefix("::error title=").partition("::")
@@ -21,14 +21,14 @@ def test_a_cause_is_one_annotation_whatever_the_number_of_items() -> None:
 
 
 def test_github_shows_no_more_than_ten_of_a_step() -> None:
-    lines = list(annotations(large(20_000)))
+    lines = list(annotated(large(20_000)))
     assert len(lines) <= MOST
     needs = [(Need(f"argument{k}", "2", "1", False),) for k in range(MOST + 5)]
     failed = [
         verdict(f"Layer{k}", "values", "float32", "failed", failure=WRONG, needs=need)
         for k, need in enumerate(needs)
     ]
-    lines = list(annotations(run_of(*failed)))
+    lines = list(annotated(run_of(*failed)))
     assert len(lines) == MOST
     assert "6 more causes" in lines[-1]
 
@@ -36,7 +36,7 @@ def test_github_shows_no_more_than_ten_of_a_step() -> None:
 def test_nothing_in_the_text_ends_the_annotation_or_begins_another() -> None:
     text = "100%\r\n::error title=x::y\x1b[31m, z: \u202e"
     given = verdict(text, "values", "float32", "failed", message=text, call=text, reference=text)
-    (line,) = annotations(run_of(given, backend=text))
+    (line,) = annotated(run_of(given, backend=text))
     assert "\n" not in line
     assert "\r" not in line
     assert "\x1b" not in line
@@ -49,18 +49,18 @@ def test_nothing_in_the_text_ends_the_annotation_or_begins_another() -> None:
 def test_what_passes_or_fails_as_listed_has_none_and_what_has_gone_stale_has_one() -> None:
     known = verdict("GRU", "values", "float32", "known", message="known failure: its reason")
     passed = verdict("Linear", "values", "float32", "passed")
-    assert not list(annotations(run_of(known, passed)))
+    assert not list(annotated(run_of(known, passed)))
     stale = Finding("stale", says="a known failure passes now: its reason")
     says = {"failure": stale, "message": stale.says, "call": None}
     gone = verdict("GRU", "laws", "float32", "failed", **says)
-    (line,) = annotations(run_of(known, passed, gone))
+    (line,) = annotated(run_of(known, passed, gone))
     assert line.startswith("::error title=GRU%3A a stale known failure::")
     assert stale.says in line
 
 
 def test_a_run_without_a_failure_that_is_not_conformant_says_why() -> None:
     declined = verdict("Linear", "values", "float32", "unsupported")
-    (line,) = annotations(run_of(declined, backend="mine"))
+    (line,) = annotated(run_of(declined, backend="mine"))
     assert line == "::error title=mine%3A nothing passed::Of 1 item none passed: 1 unsupported."
 
 

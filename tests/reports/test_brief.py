@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from conformance.reports.markdown import markdown
 from conformance.reports.results import Run
 from made_runs import WRONG, large, rich
 from test_report import run_of, verdict
@@ -84,6 +85,7 @@ def test_an_item_of_several_causes_is_counted_once() -> None:
     other = Cause("x", call="Linear(2, 2)", failure=WRONG)
     failed = verdict("Linear", "values", "float32", "failed", failure=WRONG, others=(other,))
     assert "1. Linear: wrong values (1 item)" in _text(run_of(failed))
+    assert "**Linear**: wrong values (1 item)" in markdown(run_of(failed))
 
 
 def test_lines_are_styled_by_what_they_tell() -> None:
