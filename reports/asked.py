@@ -18,7 +18,7 @@ CHECKS = {
             "rounding-error bound."
         ),
     ),
-    "laws": ("two calls that must agree do not", "Calls that the formula makes equal agree."),
+    "laws": ("two calls that must agree differ", "Calls that the formula makes equal agree."),
     "layout": (
         "the answer depends on the memory layout",
         "The answer does not depend on how inputs and weights lie in memory.",

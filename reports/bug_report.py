@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from conformance.reports.asked import CHECKS
+from conformance.reports.causes import independent_of, needed
+from conformance.reports.clusters import by_cause
+from conformance.reports.headline import issue_title, whose
 from conformance.reports.results import Run
 from conformance.reports.text import visible
 
@@ -18,7 +22,10 @@ from conformance.model.layer_facts import LayerFacts, unknown
 TITLE = 160
 MESSAGE = 8000
 SCRIPT = 50_000
-_LOST = {"crashed": "the process dies", "hung": "the call does not return"}
+
+
+class NoCauseError(ValueError):
+    """A cause that a verdict does not have."""
 
 
 class Subject(Protocol):
@@ -42,15 +49,36 @@ class Subject(Protocol):
     def link(self) -> str: ...
 
 
-def render(run: Run, subject: Subject, results: str = "RESULTS") -> str:
+def render(run: Run, subject: Subject, results: str = "RESULTS", cause: int = 1) -> str:
     """The issue's text: title, environment, script, expected, got, how it was found.
 
     Args:
         run: the results that hold the verdict.
         subject: the failure.
         results: name of the results file, for commands.
+        cause: which of the verdict's causes it is: only the first can be replayed.
     """
-    return "\n".join(_lines(run, subject, results)).rstrip() + "\n"
+    return "\n".join(_lines(run, subject, results, cause)).rstrip() + "\n"
+
+
+def of_cause(run: Run, id: str, number: int) -> tuple[Run, int]:
+    """The run in which a verdict has one of its causes only, and how many it has.
+
+    Args:
+        run: the results.
+        id: of the verdict, as `Run.verdict` takes it.
+        number: of the cause, from 1.
+
+    Raises:
+        NoCauseError: if it has fewer.
+    """
+    verdict = run.verdict(id)
+    causes = by_cause(verdict)
+    if not 1 <= number <= len(causes):
+        raise NoCauseError(f"--cause {number}: {verdict.id} has causes 1 to {len(causes)}")
+    one = causes[number - 1]
+    verdicts = tuple(one if each is verdict else each for each in run.verdicts)
+    return replace(run, verdicts=verdicts), len(causes)
 
 
 def fenced(text: str, language: str = "text", limit: int = MESSAGE) -> str:
@@ -91,20 +119,21 @@ def plain(text: str, limit: int = TITLE) -> str:
     """
     text = " ".join(visible(text).split())
     text = f"{text[:limit]}…" if len(text) > limit else text
-    text = re.sub(r"([\\`*{}\[\]<>#|~@&])", r"\\\1", text)
+    text = re.sub(r"([\\`*{}\[\]<#|~@&]|^>)", r"\\\1", text)
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)  # within a word it is no emphasis
 
 
-def _lines(run: Run, subject: Subject, results: str) -> Iterator[str]:
+def _lines(run: Run, subject: Subject, results: str, cause: int) -> Iterator[str]:
     verdict, who = subject.verdict, run.identity
-    yield f"# {plain(_title(subject), 2 * TITLE)}"
+    title = issue_title(verdict, subject.failure, subject.reason)
+    yield f"# {plain(title, 2 * TITLE)}"
     yield ""
     if subject.reason:
         yield from (f"{plain(subject.reason, MESSAGE)}.", "")
     if subject.link:
         yield from (f"See also <{re.sub(r'[^!-;=?-~]', '', visible(subject.link))}>.", "")
-    if whose := _whose(verdict):
-        yield from (whose, "")
+    if told := whose(verdict):
+        yield from (plain(told), "")
     yield from ("## Environment", "")
     facts = {
         "backend": who.backend,
@@ -133,31 +162,9 @@ def _lines(run: Run, subject: Subject, results: str) -> Iterator[str]:
     if subject.call:
         yield from (fenced(subject.call), "")
     yield fenced(_got(subject) or "no message")
+    yield from _hangs_on(verdict)
     yield from ("", "## How it was found", "")
-    yield from _found(run, verdict, results)
-
-
-def _whose(verdict: Verdict) -> str:
-    """Whose bug it is, where the suite compared with another backend."""
-    base = next((e.base for e in verdict.excuses if e.base and e.excused), "")
-    if base:
-        return f"The failure is inherited: {plain(base)} fails alike on the same calls."
-    name, _, answer = (verdict.reference or "").partition(": ")
-    if answer == "same":
-        return f"{plain(name)} does the same with this call: the bug is {plain(name)}'s."
-    if answer == "differs":
-        return f"{plain(name)} answers this call otherwise: the bug is not {plain(name)}'s."
-    return ""
-
-
-def _title(subject: Subject) -> str:
-    verdict = subject.verdict
-    accepted = subject.failure is not None and subject.failure.accepted
-    words = "a valid call is accepted, then fails" if accepted else _LOST.get(verdict.status)
-    words = words or CHECKS.get(verdict.check, (f"{verdict.check} fails",))[0]
-    reason = re.split(r"[;:(]", subject.reason)[0].strip()
-    headline = f"{words}: {reason}" if reason else words
-    return f"{verdict.layer} ({verdict.dtype}, {verdict.device}): {headline}"
+    yield from _found(run, subject, results if cause == 1 else "")
 
 
 def _expected(verdict: Verdict, facts: LayerFacts) -> Iterator[str]:
@@ -171,20 +178,35 @@ def _expected(verdict: Verdict, facts: LayerFacts) -> Iterator[str]:
         yield CHECKS[verdict.check][1]
 
 
+def _hangs_on(verdict: Verdict) -> Iterator[str]:
+    """The arguments that the failure needs, and those that were changed in vain."""
+    if needs := needed(verdict):
+        yield from ("", f"It needs {' and '.join(map(code, needs))}.")
+    if others := independent_of(verdict):
+        yield from ("", f"It stays with other values of {', '.join(map(code, others))}.")
+
+
 def _got(subject: Subject) -> str:
     """The message without the call, which stands above it."""
     return subject.message.removeprefix(f"{subject.call}\n")
 
 
-def _found(run: Run, verdict: Verdict, results: str) -> Iterator[str]:
-    who = run.identity
+def _found(run: Run, subject: Subject, results: str) -> Iterator[str]:
+    who, verdict = run.identity, subject.verdict
+    refusal = subject.failure is not None and subject.failure.kind == "refusal"
+    kind = "invalid" if refusal else "valid"
+    looked = (
+        "looks whether they are refused"
+        if refusal
+        else "compares what comes out with NumPy oracles of the documented formulas"
+    )
     yield (
-        f"By nn-conformance {plain(who.suite)}, check {code(verdict.check)}, which draws valid "
-        f"calls at random (seed {who.seed}, {who.examples} examples) and compares what comes out "
-        "with NumPy oracles of the documented formulas; the call is the plainest that it found."
+        f"By nn-conformance {plain(who.suite)}, check {code(verdict.check)}, which draws {kind} "
+        f"calls at random (seed {who.seed}, {who.examples} examples) and {looked}; the call is "
+        "the plainest that it found."
     )
     if verdict.command:
         yield from ("", fenced(verdict.command, "sh"))
-    if verdict.case is not None:
+    if verdict.case is not None and results:
         replayed = shlex.join(["nn-conformance", "replay", results, verdict.id])
         yield from ("", "The minimal case alone:", "", fenced(replayed, "sh"))

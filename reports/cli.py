@@ -54,6 +54,10 @@ def _parser() -> argparse.ArgumentParser:
         "--known", type=int, default=1, metavar="N",
         help="of several known failures that explain the verdict the Nth",
     )  # fmt: skip
+    bug.add_argument(
+        "--cause", type=int, default=1, metavar="N",
+        help="of a verdict that fails for several causes the Nth",
+    )  # fmt: skip
     bug.set_defaults(run=_bug_report)
 
     merge = commands.add_parser("merge", help="results files of shards to one")
@@ -137,21 +141,29 @@ def _scoreboard(options: argparse.Namespace) -> int:
 
 def _bug_report(options: argparse.Namespace) -> int:
     from conformance.reports import bug_report
-    from conformance.reports.results import read
+    from conformance.reports.results import UnknownVerdictError, read
 
     from conformance.failures.explanation import ExplanationError, explain
 
     run = read(options.results)
     try:
+        run, causes = bug_report.of_cause(run, options.id, options.cause)
         subject = explain(run, options.id, options.known)
-    except ExplanationError as error:
+    except (ExplanationError, UnknownVerdictError, bug_report.NoCauseError) as error:
         print(f"nn-conformance bug-report: {error}", file=sys.stderr)
         return 2
-    print(bug_report.render(run, subject, results=str(options.results)), end="")
+    text = bug_report.render(run, subject, str(options.results), options.cause)
+    print(text, end="")
     if subject.others:
         print(
             f"nn-conformance bug-report: this is known failure {options.known} of "
             f"{subject.others + 1} that explain the verdict; --known N shows another",
+            file=sys.stderr,
+        )
+    if causes > 1:
+        print(
+            f"nn-conformance bug-report: this is cause {options.cause} of {causes} for which the "
+            "verdict fails; --cause N shows another",
             file=sys.stderr,
         )
     return 0

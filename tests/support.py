@@ -167,9 +167,13 @@ def excuses_of(layer: str, check: str, dtype: str) -> Excuses:
     return Excuses(known(layer, check, dtype), EVERY_CHECK[check].relaid)
 
 
+# Variables that change what a session does, or what it prints.
+_ASKING = ("CONFORMANCE_", "PYTEST_", "GITHUB_ACTIONS", "FORCE_COLOR", "NO_COLOR", "PY_COLORS")
+
+
 def plug_in(pytester: Any, monkeypatch: Any, backends: str) -> None:
     """A module `plugged` for sessions of pytest, without the options of this one."""
-    for name in [name for name in os.environ if name.startswith(("CONFORMANCE_", "PYTEST_"))]:
+    for name in [name for name in os.environ if name.startswith(_ASKING)]:
         monkeypatch.delenv(name)
     pytester.makepyfile(plugged=backends)
     # What this session imports conformance from, that one must, too.

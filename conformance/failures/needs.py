@@ -140,11 +140,11 @@ def _lacks(value: Any, change: Change) -> bool:
         numbers = value if isinstance(value, (tuple, list)) else (value,)
         if all(map(is_number, numbers)):
             if change.value > change.other:
-                return max(numbers, default=change.other) <= change.other
+                return bool(max(numbers, default=change.other) <= change.other)
             if isinstance(change.other, float):
-                return min(numbers, default=change.other) >= change.other
+                return bool(min(numbers, default=change.other) >= change.other)
     if isinstance(change.value, str) and change.value != "given":
-        return value != change.value  # of several words each is another thing
+        return bool(value != change.value)  # of several words each is another thing
     return same(value, change.other)
 
 

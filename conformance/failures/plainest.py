@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,9 +87,9 @@ def smaller(case: Case) -> Iterator[Case]:
         plain = row.defaults.get(name, argument.plain)
         least = plain if type(plain) is int else 1
         for other in _smaller(value, least):
-            found = changed(row, case, name, value, other, varied=True)
-            if found is not None:
-                yield found.case
+            change = changed(row, case, name, value, other, varied=True)
+            if change is not None:
+                yield change.case
     for axes in row.axes(case):
         size = _size(case, axes)
         for count in _counts(1, size):
@@ -172,7 +173,7 @@ def _plainer(search: _Search, array: np.ndarray) -> None:
         elif any(takes_at(int(place), n) for n in _plainer_numbers(float(value))):
             continue
         elif value == np.trunc(value):
-            _nearest(float(value), lambda n, k=int(place): takes_at(k, n))
+            _nearest(float(value), partial(takes_at, int(place)))
 
 
 def _plainer_numbers(value: float) -> list[float]:

@@ -16,14 +16,13 @@ import pytest
 
 from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.process import Died
+from conformance.plugin.shared import TIMED
 from conformance.plugin.timings import Earlier, TimingChange, table
 from conformance.reports.results import Benchmark, ResultsError, read
 
 if TYPE_CHECKING:
     from conformance.plugin.shared import SessionLike
     from conformance.timing.workloads import Timed
-
-TIMED = "conformance-benchmark"
 
 
 class _Clock:

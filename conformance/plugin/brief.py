@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from conformance.plugin.lines import HEADING, TIED, Line, styled
+from conformance.plugin.told import message_lines
 from conformance.reports import causes, summary
 from conformance.reports.clusters import Cluster
+from conformance.reports.headline import shortened, whose
 from conformance.reports.results import Run
 from conformance.reports.text import cut, visible
 
 CAUSES = 12
 """Causes that are shown; the others are in the report and in `nn-conformance summary`."""
 LONGEST = 600
-"""Characters of a call, or of a number, that are shown."""
+"""Characters of a call that are shown."""
+NUMBER = 150
+"""Characters of what was got, or wanted, that are shown."""
+LINES = 4
+"""Lines of a message that are shown where there are no numbers."""
 
 
-def brief(run: Run, width: int = 80) -> Iterator[str]:
+def brief(run: Run, width: int = 80) -> Iterator[Line]:
     """What did not pass by layer and check, then the causes of what failed, then the counts.
 
     Args:
@@ -24,82 +30,102 @@ def brief(run: Run, width: int = 80) -> Iterator[str]:
         width: columns of the terminal.
     """
     matrix = summary.matrix(run)
-    passed = 0
-    known: list[str] = []
+    yield from _layers(matrix, width)
+    bugs = summary.clusters(summary.listed(matrix), run.identity.layers)
+    if bugs:
+        yield Line("")
+        text = f"{len(bugs)} likely cause{'s' if len(bugs) > 1 else ''} of failure:"
+        yield from styled(text, width, style=HEADING)
+        for number, bug in enumerate(bugs[:CAUSES], 1):
+            yield from _cause(number, bug, width)
+        if len(bugs) > CAUSES:
+            text = f"… and {len(bugs) - CAUSES} more: nn-conformance summary --all lists them"
+            yield from styled(text, width)
+    yield Line("")
+    counts = summary.counts(run)
+    text = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
+    yield from styled(text, width)
+
+
+def _layers(matrix: summary.Matrix, width: int) -> Iterator[Line]:
+    """A line for each layer of which something is bad, then one for each other outcome."""
+    alike: dict[str, list[str]] = {}
     for row in matrix.rows:
         found: dict[str, list[str]] = {}
         for check, cell in zip(matrix.checks, row.cells, strict=True):
             if cell is not None and cell.tally.status != "passed":
                 found.setdefault(cell.tally.status, []).append(check)
-        if not found:
-            passed += 1
-        elif set(found) == {"known"}:
-            known.append(row.layer)
-        else:
-            parts = (f"{summary.GLYPHS[s]} {s}: {', '.join(x)}" for s, x in found.items())
-            yield from _wrapped(f"{row.layer}  {'; '.join(parts)}", width)
-    glyph = summary.GLYPHS["known"]
-    if known:
-        text = f"{glyph} failed in part, as listed among the known failures: {', '.join(known)}"
-        yield from _wrapped(text, width)
-    if passed:
-        layers = "layer" if passed == 1 else "layers"
-        yield from _wrapped(
-            f"{summary.GLYPHS['passed']} {passed} {layers} passed every check", width
+        tested = sum(cell is not None for cell in row.cells)
+        (one, *more) = found or {"passed": []}
+        if not more and (one in ("passed", "known") or _whole(one, found, tested)):
+            alike.setdefault(one, []).append(row.layer)
+            continue
+        worst = next((s for s in summary.SEVERITY if s in found), "")
+        parts = (
+            f"{summary.GLYPHS[s]} {s}: {'every check' if len(x) == tested > 1 else ', '.join(x)}"
+            for s, x in found.items()
         )
-    bugs = summary.clusters(summary.listed(matrix), run.identity.layers)
-    if bugs:
-        yield ""
-        text = f"{len(bugs)} likely cause{'s' if len(bugs) > 1 else ''} of failure:"
-        yield from _wrapped(text, width)
-        for number, bug in enumerate(bugs[:CAUSES], 1):
-            yield from _cause(number, bug, width)
-        if len(bugs) > CAUSES:
-            yield f"… and {len(bugs) - CAUSES} more"
-    yield ""
-    counts = summary.counts(run)
-    text = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
-    yield from _wrapped(text, width)
+        yield from styled(f"{row.layer}  {'; '.join(parts)}", width, style=worst)
+    for status, words in _ALIKE.items():
+        layers = alike.get(status, [])
+        if layers:
+            many = "layer" if len(layers) == 1 else "layers"
+            told = words.format(layers=f"{len(layers)} {many}")
+            names = "" if status == "passed" else f": {', '.join(layers)}"
+            text = f"{summary.GLYPHS[status]} {told}{names}"
+            yield from styled(text, width, style=status)
 
 
-def _cause(number: int, bug: Cluster, width: int) -> Iterator[str]:
+_ALIKE = {
+    "missing": "{layers} without a verdict",
+    "unsupported": "{layers} not supported",
+    "known": "{layers} failed in part, as listed among the known failures",
+    "passed": "{layers} passed every check",
+}
+"""Outcomes of whole layers, which are told in a line for all of them."""
+
+
+def _whole(status: str, found: dict[str, list[str]], tested: int) -> bool:
+    return status in ("missing", "unsupported") and len(found[status]) == tested
+
+
+def _cause(number: int, bug: Cluster, width: int) -> Iterator[Line]:
     first, items = bug.first, len(bug.items)
     layers = ", ".join((*bug.layers[:3], *(["…"] if len(bug.layers) > 3 else [])))
-    count = "1 item" if items == 1 else f"{items} items"
-    yield from _wrapped(f"{number}. {layers}: {bug.title} ({count})", width, "   ")
+    count = f"{items}{TIED}item{'' if items == 1 else 's'}"
+    title = f"{number}. {layers}: {shortened(_one_line(bug.title), LONGEST)} ({count})"
+    yield from styled(title, width, "   ", style=bug.status)
     if first.call:
-        yield from _wrapped(f"   {_one_line(first.call)}", width, "     ")
+        yield from styled(f"   {_one_line(first.call)}", width, "     ")
     numbers = causes.numbers(first)
     if numbers is not None:
-        parts = [f"got {numbers.got}", f"wanted {numbers.wanted}"]
-        parts += [f"bound {numbers.bound}"] if numbers.bound else []
-        text = f"   {numbers.what}: {', '.join(map(_one_line, parts))}"
-        yield from _wrapped(text, width, "     ")
+        yield from styled(f"   {_one_line(numbers.what)}", width, "     ")
+        facts = {"got": numbers.got, "wanted": numbers.wanted, "bound": numbers.bound}
+        for name, value in facts.items():
+            if value:
+                text = f"     {name:6} {shortened(_one_line(value), NUMBER)}"
+                yield from styled(text, width, " " * 12)
+    else:
+        for text in message_lines(first, LINES, besides=bug.title):
+            yield from styled(f"   {shortened(_one_line(text), NUMBER)}", width, "     ")
     yield from _needs(bug, width)
-    if first.reference:
-        yield f"   {first.reference}"
-    yield f"   {first.id}"
+    if told := whose(first):
+        yield from styled(f"   {told}", width, "     ")
+    yield from styled(f"   {first.id}", width, "     ")
 
 
-def _needs(bug: Cluster, width: int) -> Iterator[str]:
+def _needs(bug: Cluster, width: int) -> Iterator[Line]:
     """What the failure needs, and how many cases have that."""
     needs = " and ".join((*bug.needs, *(["one of:"] if bug.one_of else [])))
     if bug.one_of:
-        yield from _wrapped(f"   needs {needs}", width, "     ")
+        yield from styled(f"   needs {needs}", width, "     ")
         for words, _, share in bug.alternatives:
             text = f"     {words}{f' ({share})' if share else ''}"
-            yield from _wrapped(text, width, "       ")
+            yield from styled(text, width, "       ")
     elif needs or bug.share:
         text = f"needs {needs}" if needs else "the plainest call fails"
-        yield from _wrapped(f"   {text}{f' ({bug.share})' if bug.share else ''}", width, "     ")
+        yield from styled(f"   {text}{f' ({bug.share})' if bug.share else ''}", width, "     ")
 
 
 def _one_line(text: str) -> str:
     return " ".join(visible(cut(text, LONGEST)).split())
-
-
-def _wrapped(text: str, width: int, indent: str = "  ") -> Sequence[str]:
-    return textwrap.wrap(
-        visible(text), width, subsequent_indent=indent, break_on_hyphens=False,
-        break_long_words=True, drop_whitespace=True,
-    ) or [""]  # fmt: skip

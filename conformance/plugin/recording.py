@@ -1,15 +1,13 @@
-"""The controller's side: verdicts into the results file, the report and the terminal."""
+"""The controller's side: verdicts into the results file and the pages made of it."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
-import shutil
 import subprocess
-import textwrap
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -24,8 +22,8 @@ from conformance.failures import cpu
 from conformance.layers.layer_facts import facts_of_layers
 from conformance.model.case import Examples, Verdict
 from conformance.model.finding import Finding
-from conformance.plugin.benchmarks import TIMED
-from conformance.plugin.shared import KEY, THREADS
+from conformance.plugin.shared import KEY, THREADS, TIMED
+from conformance.plugin.told import readable
 from conformance.reports import summary
 from conformance.reports.results import SCHEMA, Footer, Identity, Run, Writer, parse
 from conformance.reports.results import write as write_run
@@ -53,6 +51,7 @@ class Recorder:
         self.writer: Writer | None = None
         self.trouble: list[str] = []
         self.benchmarks: list[dict[str, Any]] = []
+        self.nodes: set[str] = set()
 
     def pytest_sessionstart(self) -> None:
         """Open the results file; its first line says what produces it."""
@@ -66,12 +65,17 @@ class Recorder:
         except OSError as error:
             raise pytest.UsageError(f"--conformance-results={path}: {error.strerror}") from error
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the verdict that travels with a test's report."""
+        """Take the verdict that travels with a test's report, before files are made of that."""
+        carried = report.user_properties
+        # Those of the call are in the report of the teardown as well.
+        report.user_properties = readable(carried)
         if report.when != "call":
             return
-        for key, value in report.user_properties:
+        for key, value in carried:
             if key == KEY:
+                self.nodes.add(report.nodeid)
                 self.record(_verdict(str(value), self.identity))
             elif key == TIMED:
                 self.append(msgspec.json.decode(str(value)))
@@ -169,95 +173,12 @@ class Recorder:
         except OSError as error:
             self.trouble.append(f"{what}: {error}")
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """What did not pass and why, what is missing, and where the files are.
-
-        With `-v` the table layers × checks as well.
-        """
-        from conformance.plugin.brief import brief
-        from conformance.plugin.table import table
-
-        write = terminalreporter
-        settings = self.session.settings
-        if not self.session.items and settings.shard[1] > 1:
-            write.write_line(f"conformance: shard {settings.shard[0]}/{settings.shard[1]} is empty")
-        run = self.run()
-        self.session.benchmarks.summarise(write)
-        if not self.verdicts:
-            self._name_files(write)
-            return
-        outcome = summary.outcome(run)
-        good = outcome.name == summary.CONFORMANT
-        write.section(f"conformance of {self.session.plan.backend}", sep="=")
-        width = min(shutil.get_terminal_size().columns, 100)
-        if write.config.option.verbose > 0:
-            for line in table(run):
-                write.write_line(line)
-            write.write_line("")
-        for line in brief(run, width):
-            write.write_line(line)
-        stopped = [verdict.examples for verdict in self.verdicts if verdict.examples.stopped]
-        if stopped:
-            drawn, all_ = sum(e.drawn for e in stopped), sum(e.drawn + e.stopped for e in stopped)
-            write.write_line(
-                f"{len(stopped)} items stopped by budget, after {drawn} of {all_} examples"
-            )
-        for line in _declared(self.verdicts):
-            write.write_line(line)
-        write.write_line("")
-        colour = {"green" if good else "red": True, "bold": True}
-        for text, markup in ((outcome.headline, {"bold": True}), (outcome.sentence, colour)):
-            for line in textwrap.wrap(text, width, break_on_hyphens=False):
-                write.write_line(line, **markup)
-        for line in _torch_itself(run):
-            write.write_line(line)
-        for line in self.trouble:
-            write.write_line(f"not written: {line}", red=True)
-        self._name_files(write)
-
-    def _name_files(self, write: pytest.TerminalReporter) -> None:
-        settings = self.session.settings
-        if settings.results is not None:
-            write.write_line(f"results: {settings.results}")
-        if settings.report is not None:
-            write.write_line(f"report: {settings.report}")
-        if settings.summary is not None:
-            write.write_line(f"summary: {settings.summary}")
-
 
 def _chosen_by_pytest(config: pytest.Config) -> bool:
     """Whether pytest's own options leave items out."""
     option = config.option
     named = any("::" in argument for argument in config.args)
     return bool(named or option.keyword or option.markexpr or getattr(option, "lf", False))
-
-
-def _declared(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """What the check `support` found to be declared unsupported, layer by layer."""
-    for verdict in verdicts:
-        reasons = verdict.examples.unsupported
-        if verdict.check != "support" or not reasons:
-            continue
-        if verdict.status in summary.BAD:
-            continue  # pytest shows its message
-        if verdict.status == "unsupported":
-            yield f"declared unsupported, all of {verdict.id}: {', '.join(reasons)}"
-            continue
-        yield f"declared unsupported, {verdict.id}"
-        yield from (f"  {line}" for line in (verdict.message or "").splitlines())
-
-
-def _torch_itself(run: Run) -> Iterator[str]:
-    """How to list and report a failure that torch itself shows."""
-    for verdict in run.verdicts:
-        ours = run.identity.backend == "torch" and verdict.status in ("failed", "crashed", "hung")
-        not_torch = verdict.failure is not None and verdict.failure.kind in ("stale", "internal")
-        if (ours and not not_torch) or verdict.reference == "torch: same":
-            results = run.identity.options.get("results", "RESULTS")
-            yield "torch itself is wrong here: list it in a file for --conformance-known"
-            yield "(CONTRIBUTING.md, Add a backend), and report it:"
-            yield f"  nn-conformance bug-report {results} {verdict.id}"
-            return
 
 
 def _verdict(line: str, identity: Identity) -> Verdict:

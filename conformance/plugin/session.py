@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.isolation.isolated import IsolatedEngine
+from conformance.plugin.lines import columns, wrapped
 from conformance.plugin.options import SUITE, known_failures, names_benchmarks, resolve
 from conformance.plugin.shared import KEY, LONG, PLAN, THREADS, UNSAFE_DISTRIBUTIONS
 from conformance.run.cases import MANY
@@ -61,10 +62,12 @@ class Session:
         if not self.worker:
             from conformance.plugin.progress import Progress
             from conformance.plugin.recording import Recorder
+            from conformance.plugin.terminal import Terminal
 
             self.recorder = Recorder(self)
             config.pluginmanager.register(self.recorder, "conformance-recorder")
             config.pluginmanager.register(Progress(self), "conformance-progress")
+            config.pluginmanager.register(Terminal(self), "conformance-terminal")
             self._choose_distribution()
         elif isinstance(self.engine, IsolatedEngine):
             # The child's imports overlap with pytest's collection.
@@ -129,7 +132,7 @@ class Session:
         values = self.plan.values
         dear = f", {values} of each structure" if values > 1 else ""
         limit = f", budget {self.plan.budget} s" if self.plan.budget else ""
-        lines = [
+        told = [
             f"conformance: backend {self.plan.backend} ({facts})",
             (
                 f"conformance: device {', '.join(self.plan.devices)}; profile {s.profile}, "
@@ -140,11 +143,11 @@ class Session:
         import importlib.util
 
         if importlib.util.find_spec("hypothesis_torch") is not None:
-            lines.append(
+            told.append(
                 "conformance: warning: the package hypothesis-torch is installed; its Hypothesis "
                 "entry point doubles the cost of every example"
             )
-        return lines
+        return [line for text in told for line in wrapped(text, columns())]
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """Without benchmarks asked for, their file is none of the suite's."""
@@ -163,6 +166,7 @@ class Session:
             node: the running test.
             item: the `conformance.run.engine.Item`.
         """
+        from conformance.plugin.told import failure_text, properties
         from conformance.reports.results import encode_line
 
         verdict = self.engine.run(item)
@@ -173,8 +177,10 @@ class Session:
         # A string: anything richer may end an xdist session with an internal error.
         node.user_properties.append((KEY, encode_line(verdict).decode("utf-8", "surrogatepass")))
         message = verdict.message or ""
+        if verdict.status != "passed":
+            node.user_properties += properties(verdict)
         if verdict.status in ("failed", "crashed", "hung", "unchecked"):
-            pytest.fail(f"{verdict.status}: {message}\n{verdict.command}", pytrace=False)
+            pytest.fail(failure_text(verdict), pytrace=False)
         if verdict.status == "unsupported":
             pytest.skip(f"unsupported: {message}")
         if verdict.status == "known":

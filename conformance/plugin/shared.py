@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from conformance.run.planning import Item
 
 KEY = "conformance-verdict"
+TIMED = "conformance-benchmark"
+# Properties of a test that carry data from a worker, and tell a person nothing.
+CARRIED = (KEY, TIMED)
 PLAN = "conformance-plan"
 # One thread a worker: several workers with several threads each get in each other's way.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -2,36 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from conformance.plugin.lines import HEADING, Line
 from conformance.reports import summary
+from conformance.reports.matrix import LayerRow
 from conformance.reports.results import Run
 
+GAP = "  "
 
-def table(run: Run) -> Iterator[str]:
-    """The lines of the table.
+
+def table(run: Run, width: int = 80) -> Iterator[Line]:
+    """The lines of the table: as many checks beside each other as there is room for, then the next.
 
     Args:
         run: the verdicts so far.
+        width: columns of the terminal.
     """
     matrix = summary.matrix(run)
-    names = [row.layer for row in matrix.rows]
-    width = max([len("layer"), *map(len, names)])
-    cells = [[_cell(cell) for cell in row.cells] for row in matrix.rows]
-    widths = [
-        max([len(check), *(len(row[k]) for row in cells)]) for k, check in enumerate(matrix.checks)
+    first = _column("layer", [row.layer for row in matrix.rows])
+    columns = [
+        _column(check, [_cell(row.cells[k]) for row in matrix.rows])
+        for k, check in enumerate(matrix.checks)
     ]
-    yield _line("layer".ljust(width), matrix.checks, widths)
-    for name, row in zip(names, cells, strict=True):
-        yield _line(name.ljust(width), row, widths)
-    counts = summary.counts(run)
-    yield ", ".join(f"{number} {status}" for status, number in counts.items() if number)
+    styles = [HEADING, *(_style(row) for row in matrix.rows)]
+    for number, part in enumerate(_parts(columns, width - len(first[0]))):
+        if number:
+            yield Line("")
+        for cells, style in zip(zip(first, *part, strict=True), styles, strict=True):
+            yield Line(GAP.join(cells).rstrip(), style)
 
 
-def _line(first: str, rest: tuple[str, ...] | list[str], widths: list[int]) -> str:
-    return "  ".join(
-        [first, *(cell.ljust(w) for cell, w in zip(rest, widths, strict=True))]
-    ).rstrip()
+def _column(title: str, cells: Sequence[str]) -> Sequence[str]:
+    """A title and its cells, all of one width."""
+    width = max(map(len, (title, *cells)))
+    return [text.ljust(width) for text in (title, *cells)]
+
+
+def _parts(columns: Sequence[Sequence[str]], room: int) -> Iterator[Sequence[Sequence[str]]]:
+    """Columns in parts that fit beside each other; at least one in each."""
+    part: list[Sequence[str]] = []
+    taken = 0
+    for column in columns:
+        wide = len(GAP) + len(column[0])
+        if part and taken + wide > room:
+            yield part
+            part, taken = [], 0
+        part.append(column)
+        taken += wide
+    if part:
+        yield part
+
+
+def _style(row: LayerRow) -> str:
+    found = {cell.tally.status for cell in row.cells if cell is not None}
+    return next((status for status in summary.SEVERITY if status in found), "")
 
 
 def _cell(cell: summary.MatrixCell | None) -> str:

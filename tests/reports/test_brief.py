@@ -2,29 +2,108 @@
 
 from __future__ import annotations
 
-from made_runs import large, rich
+from dataclasses import replace
 
+import pytest
+from conformance.reports.markdown import markdown
+from conformance.reports.results import Run
+from made_runs import WRONG, large, rich
+from test_report import run_of, verdict
+
+from conformance.model.cause import Cause
+from conformance.model.finding import Finding
 from conformance.plugin.brief import CAUSES, brief
+from conformance.plugin.lines import HEADING, Line
+from conformance.plugin.table import table
+
+
+def _text(run: Run, width: int = 80) -> list[str]:
+    return [line.text for line in brief(run, width)]
 
 
 def test_what_did_not_pass_and_why_fits_into_80_columns() -> None:
-    lines = list(brief(rich()))
+    lines = _text(rich())
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
     assert "Conv2d  ✗ failed: values" in text
     assert "✓ 1 layer" not in text  # a check of Linear is missing
     assert "as listed among the known failures: GRU" in text
     assert "2 likely causes of failure:" in text
-    assert "wanted" in text
+    assert "\n     got    9\n     wanted 8\n     bound  0: equality" in text
     assert "Conv2d-values-bfloat16-cpu" in text or "Conv2d-values-float32-cpu" in text
     assert lines[-1].startswith("3 passed, 4 failed")
 
 
 def test_a_run_of_thousands_of_failures_is_told_in_a_screen_or_two() -> None:
-    lines = list(brief(large(20_000, plain=True)))
+    lines = _text(large(20_000, plain=True))
     assert max(map(len, lines)) <= 80
     assert sum(line[:1].isdigit() and ". " in line[:4] for line in lines) <= CAUSES
 
 
-def test_a_narrow_terminal_is_taken_as_it_is() -> None:
-    assert max(map(len, brief(rich(), 40))) <= 40
+@pytest.mark.parametrize("width", [20, 40, 200])
+def test_a_terminal_is_taken_as_wide_as_it_is(width: int) -> None:
+    assert max(map(len, _text(rich(), width))) <= width
+    rows = [line.text for line in table(rich(), 200)]
+    assert max(map(len, rows)) <= 200
+
+
+def test_whose_bug_it_is_stands_in_words_and_a_number_stays_with_its_unit() -> None:
+    facts = {"reference": "torch: same", "failure": WRONG}
+    failed = verdict("Conv2d", "values", "float32", "failed", **facts)
+    lines = _text(run_of(failed))
+    assert "   torch does the same with this call: the bug is torch's." in lines
+    long = Finding("other", says="x" * 50 + " " + "y" * 13)
+    lines = _text(run_of(replace(failed, failure=long)))
+    assert "   (1 item)" in lines
+
+
+def test_layers_that_are_alike_are_told_in_one_line() -> None:
+    verdicts = [
+        verdict(layer, check, "float32", "unsupported")
+        for layer in ("Conv1d", "Conv2d", "LSTM")
+        for check in ("shape", "values", "laws")
+    ]
+    failed = [verdict("GRU", check, "float32", "failed") for check in ("shape", "values")]
+    lines = _text(run_of(*verdicts, *failed, items=("Linear-values-float32-cpu",)))
+    assert "– 3 layers not supported: Conv1d, Conv2d, LSTM" in lines
+    assert "… 1 layer without a verdict: Linear" in lines
+    assert "GRU  ✗ failed: every check" in lines
+
+
+def test_arrays_and_messages_are_shown_in_part() -> None:
+    array = f"[{', '.join(['-0.0'] * 3000)}]"
+    drawn = Finding("random", "output", got=array, wanted=array)
+    declared = Finding("declared", says="\n".join(f"line {k} of it" for k in range(50)))
+    for failure in (drawn, declared):
+        told = verdict("Dropout", "random", "float32", "failed", failure=failure)
+        lines = _text(run_of(replace(told, message=told.own_message)))
+        assert len(lines) < 20
+        assert "-0.0" in "\n".join(lines) or "   line 3 of it" in lines
+
+
+def test_an_item_of_several_causes_is_counted_once() -> None:
+    other = Cause("x", call="Linear(2, 2)", failure=WRONG)
+    failed = verdict("Linear", "values", "float32", "failed", failure=WRONG, others=(other,))
+    assert "1. Linear: wrong values (1 item)" in _text(run_of(failed))
+    assert "**Linear**: wrong values (1 item)" in markdown(run_of(failed))
+
+
+def test_lines_are_styled_by_what_they_tell() -> None:
+    styles = {line.text[:12]: line.style for line in brief(rich())}
+    assert styles["Conv2d  ✗ fa"] == "failed"
+    assert styles["LSTM  ◆ cras"] == "crashed"
+    assert styles["2 likely cau"] == HEADING
+    assert "" in styles.values()
+    assert next(iter(table(rich()))).style == HEADING
+
+
+def test_the_table_has_as_many_checks_beside_each_other_as_there_is_room_for() -> None:
+    run = run_of(
+        *(verdict("Conv1d", check, "float32", "passed") for check in ("shape", "values", "laws"))
+    )
+    wide = list(table(run, 200))
+    assert [line.text.split() for line in wide[:1]] == [["layer", "shape", "values", "laws"]]
+    narrow = list(table(run, 40))
+    assert max(len(line.text) for line in narrow) <= 40
+    assert sum(line.text.startswith("layer ") for line in narrow) == 3
+    assert narrow.count(Line("")) == 2

@@ -12,6 +12,7 @@ import pytest
 import torch
 from conformance.reports import bug_report, cli, results
 from conformance.reports.asked import CHECKS
+from conformance.reports.headline import issue_title
 from test_report import run_of, verdict
 
 from conformance.backends import ModuleBackend
@@ -23,7 +24,7 @@ from conformance.failures.known import KnownError, named, parse, shipped
 from conformance.failures.reproducer import UNSEEN
 from conformance.layers import CATALOGUE
 from conformance.model.case import Verdict
-from conformance.model.cause import Excuse
+from conformance.model.cause import Cause, Excuse, Need
 from conformance.model.encoding import encode_case
 from conformance.model.finding import Finding
 from conformance.run.drawing import draw_cases
@@ -64,7 +65,7 @@ def test_a_report_has_all_its_parts(failed: Verdict) -> None:
     run = run_of(failed, backend="buggy", numerics={"float32": {"flush_to_zero": "True"}})
     text = _report(run)
     heads = [line for line in text.splitlines() if line.startswith("#") and " " in line]
-    assert heads[0] == "# Conv2d (float32, cpu): wrong values"
+    assert heads[0] == "# Conv2d: wrong values with groups > 1 and bias=True (float32, cpu)"
     wanted = ["Environment", "Minimal script", "Expected", "Got", "How it was found"]
     assert [h.removeprefix("## ") for h in heads[1:] if h.startswith("## ")] == wanted
     assert "- numerics declared: `flush_to_zero = True`" in text
@@ -75,6 +76,8 @@ def test_a_report_has_all_its_parts(failed: Verdict) -> None:
     assert CHECKS["values"][1] in text
     assert re.search(r"got +-?\d", text)
     assert "nn-conformance replay r.jsonl Conv2d-values-float32-cpu" in text
+    assert "\nIt needs `groups > 1` and `bias=True`.\n" in text
+    assert "It stays with other values of " in text
     # The call stands alone, and once: the message is shown without it.
     assert text.count(f"\n{failed.call}\n") == 1
 
@@ -158,7 +161,9 @@ def test_command_line_prints_the_report(
     path = tmp_path / "r.jsonl"
     results.write(path, run_of(failed, backend="buggy"))
     assert cli.main(["bug-report", str(path), failed.id]) == 0
-    assert capsys.readouterr().out.startswith("# Conv2d (float32, cpu): wrong values\n")
+    assert capsys.readouterr().out.startswith(
+        "# Conv2d: wrong values with groups > 1 and bias=True (float32, cpu)\n"
+    )
 
 
 HOSTILE = "``` <script>alert(1)</script> ````\n# x\x00\x1b[31mred\x1b[0m\u202e\ud800 @all"
@@ -191,15 +196,117 @@ def test_hostile_text_stays_in_its_place() -> None:
 def test_a_crash_is_titled_as_one_and_other_checks_say_what_the_script_lacks() -> None:
     given = verdict("GRU", "layout", "float32", "crashed")
     text = _report(run_of(given), given.id)
-    assert text.startswith("# GRU (float32, cpu): the process dies\n")
+    assert text.startswith("# GRU: the process dies (float32, cpu)\n")
     assert "z_t ⊙ h_(t−1)" in text
     raised = Finding("exception", "call", exception="ValueError", says="x", accepted=True)
     given = verdict("GRU", "layout", "float32", "failed", failure=raised)
     text = _report(run_of(given), given.id)
-    assert text.startswith("# GRU (float32, cpu): a valid call is accepted, then fails\n")
+    assert text.startswith("# GRU: a valid call raises ValueError: x (float32, cpu)\n")
     assert UNSEEN not in text
     given = verdict("GRU", "values", "float32", "failed", reproducer=f'"""{UNSEEN}"""')
     assert UNSEEN in _report(run_of(given), given.id)
+
+
+NEEDS = (Need("dilation", "2", "1", False), Need("groups", "2", "1", False))
+
+
+@pytest.mark.parametrize(
+    ("check", "failure", "wanted"),
+    [
+        ("values", Finding("value", "output"), "wrong values with dilation > 1 and groups > 1"),
+        ("gradients", Finding("gradient", "gradient of x"), "wrong gradient of x with dilation"),
+        ("values", Finding("value", "running", "after the call"), "wrong running after the call"),
+        ("values", Finding("sign", "output"), "wrong sign of a zero in output with"),
+        ("shape", Finding("shape", "output"), "wrong shape with"),
+        ("laws", Finding("value", "output", law="copies"), "two calls that must agree differ"),
+        ("layout", Finding("value", "output", layouts={}), "wrong values with"),
+        (
+            "layout",
+            Finding("value", "output", layouts={"x": "transposed"}),
+            "the answer depends on the memory layout with",
+        ),
+        ("special", Finding("value", "output"), "wrong values for NaN, infinite, huge or tiny"),
+        ("repeat", Finding("bits", during="the same call again"), "not the same bits"),
+        ("random", Finding("random", "output"), "wrong distribution of output"),
+        (
+            "state",
+            Finding("value", "output", during="with its initial state"),
+            "wrong values (with its initial state) with dilation",
+        ),
+        (
+            "values",
+            Finding("exception", "call", exception="KeyError", says="'x'\nand more"),
+            "a valid call raises KeyError with dilation > 1 and groups > 1: 'x' (float32",
+        ),
+        (
+            "gradients",
+            Finding("exception", "vjp", exception="KeyError", says="y"),
+            "the backward pass of a valid call raises KeyError with",
+        ),
+        ("errors", Finding("refusal", "too few"), "an invalid call is accepted: too few"),
+        (
+            "errors",
+            Finding("refusal", "too few", exception="IndexError"),
+            "an invalid call ends in IndexError: too few",
+        ),
+    ],
+)
+def test_a_title_says_what_is_wrong_and_when(check: str, failure: Finding, wanted: str) -> None:
+    needs = () if failure.kind == "refusal" else NEEDS
+    given = verdict("Conv1d", check, "float32", "failed", failure=failure, needs=needs)
+    title = _report(run_of(given), given.id).splitlines()[0]
+    assert title.startswith(f"# Conv1d: {wanted}")
+    assert title.endswith(" (float32, cpu)")
+
+
+@pytest.mark.parametrize(
+    ("check", "reason", "wanted"),
+    [
+        ("values", "no bias in groups; as of 2.1", "wrong values: no bias in groups"),
+        ("values", "endless loop: with groups", "endless loop: with groups"),
+        ("errors", "a size of (1, 2) is accepted", "a size of (1, 2) is accepted"),
+        ("values", "x" * 30 + " word" * 40, f"wrong values: {'x' * 30}{' word' * 15}…"),
+    ],
+)
+def test_a_known_failure_is_titled_by_its_reason(check: str, reason: str, wanted: str) -> None:
+    given = verdict("Conv1d", check, "float32", "known")
+    assert issue_title(given, None, reason) == f"Conv1d: {wanted} (float32, cpu)"
+
+
+def test_a_death_is_titled_by_its_signal() -> None:
+    lost = Finding("lost", "crashed", says="the process was ended by SIGSEGV (signal 11)")
+    given = verdict("GRU", "values", "float32", "crashed", failure=lost)
+    assert issue_title(given, lost) == "GRU: the process dies of SIGSEGV (float32, cpu)"
+
+
+def test_each_cause_of_a_verdict_can_be_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sign = Finding("sign", "output", got="0", wanted="-0.0")
+    other = Cause("m", call="GRU(3, 3)", failure=sign, reproducer="print('the other')")
+    wrong = Finding("value", "output", got="1", wanted="2")
+    given = verdict("GRU", "values", "float32", "failed", failure=wrong, others=(other,))
+    path = tmp_path / "r.jsonl"
+    results.write(path, run_of(given))
+    assert cli.main(["bug-report", str(path), "GRU-val"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("# GRU: wrong values (float32, cpu)\n")
+    assert "nn-conformance replay" in said.out
+    assert "cause 1 of 2" in said.err
+    assert cli.main(["bug-report", str(path), "GRU-val", "--cause", "2"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("# GRU: wrong sign of a zero in output (float32, cpu)\n")
+    assert "print('the other')" in text
+    assert "\nGRU(3, 3)\n" in text
+    assert "nn-conformance replay" not in text  # that is the first cause's
+    assert cli.main(["bug-report", str(path), "GRU-val", "--cause", "3"]) == 2
+    assert "has causes 1 to 2" in capsys.readouterr().err
+
+
+def test_an_invalid_call_is_not_said_to_be_a_valid_one() -> None:
+    refusal = Finding("refusal", "too few")
+    given = verdict("GRU", "errors", "float32", "failed", failure=refusal)
+    assert "which draws invalid calls" in _report(run_of(given), given.id)
 
 
 def test_every_layer_has_a_formula_and_every_check_words() -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from conformance.reports.results import read
@@ -53,6 +54,11 @@ class Wrong(torch.nn.Linear):
 
 meta, liar, nothing, refusing = Meta("meta"), Liar("liar"), Nothing(), Refusing("refusing")
 dying = ModuleBackend("dying", nn=SimpleNamespace(Linear=Dying, Bilinear=torch.nn.Bilinear))
+class Losing(torch.nn.Linear):
+    def forward(self, input):
+        return torch.nn.functional.linear(input, self.weight)
+
+losing = ModuleBackend("losing", nn=SimpleNamespace(Linear=Losing))
 wrong = ModuleBackend("wrong", nn=SimpleNamespace(Linear=Wrong))
 slow = ModuleBackend("slow", nn=SimpleNamespace(Identity=torch.nn.Identity, Linear=Sleeping))
 class Hostile(ModuleBackend):
@@ -165,7 +171,7 @@ def test_header_table_and_files(suite: Any, pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         [
             "conformance: backend torch (*torch 2.*",
-            "conformance: device cpu; profile smoke, 40 examples an item, seed 5; *",
+            "conformance: device cpu; profile smoke, 40 examples an item, seed 5; hypothesis*",
             "*test_layer[[]GRUCell-shape-float32-cpu[]] PASSED*",
             "layer * shape * values*",
             "Linear*4 passed (*compared)*",
@@ -215,6 +221,89 @@ def test_failure_shows_the_minimal_call_and_how_to_see_it_again(
     again = subprocess.run(command, capture_output=True, text=True, cwd=pytester.path)
     assert again.returncode == 1
     assert str(failed.message).splitlines()[0] in again.stdout
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_junit_holds_message_and_call_and_no_data(
+    suite: Any, pytester: pytest.Pytester, workers: str
+) -> None:
+    suite(
+        "--conformance-backend=plugged:wrong", "--conformance-layer=Linear", workers,
+        "--conformance-dtype=float32", "--junitxml=j.xml", "--conformance-results=r.jsonl",
+    )  # fmt: skip
+    assert len(read(pytester.path / "r.jsonl").verdicts) == 2
+    text = (pytester.path / "j.xml").read_text(encoding="utf-8")
+    assert "conformance-verdict" not in text
+    assert "{&quot;" not in text
+    tests = {case.get("name"): case for case in ElementTree.fromstring(text).iter("testcase")}
+    passed, failed = (
+        tests[f"test_layer[Linear-{check}-float32-cpu]"] for check in ("shape", "values")
+    )
+    assert not list(passed)
+    facts = {p.get("name"): p.get("value") for p in failed.iter("property")}
+    assert str(facts["call"]).startswith("Linear(")
+    assert {"got", "wanted"} <= facts.keys()
+    (failure,) = failed.iter("failure")
+    message = str(failure.get("message"))
+    assert message.startswith(f"Failed: {facts['call']}\n")
+    assert f"  got    {facts['got']}\n  wanted {facts['wanted']}\n" in message
+    assert "--conformance-layer=Linear" in str(failure.text)
+
+
+LOSING = ("--conformance-backend=plugged:losing", "--conformance-layer=Linear", ONE_PROCESS)
+
+
+def test_failures_are_told_by_cause_and_item_by_item_where_that_is_asked_for(
+    suite: Any, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(test_own="def test_own():\n    assert 1 == 2, 'of my own'\n")
+    chosen = (*LOSING, "--conformance-dtype=float32,float64", "test_own.py")
+    told = suite(*chosen)
+    assert told.ret == 1
+    told.stdout.fnmatch_lines(
+        [
+            "*of my own*",
+            "*= conformance of losing =*",
+            "1. Linear: wrong values (2 items)",
+            "   Linear(*, float32, cpu",
+            "     got *",
+            "     wanted *",
+            "   needs bias=True*",
+            "Every item's message in full: -v",
+            "*3 failed, 2 passed*",
+        ]
+    )
+    said = told.stdout.str()
+    assert "FAILED test_own.py::test_own" in said
+    assert "FAILED test_layers" not in said
+    assert "_ test_layer[Linear" not in said
+    assert "\x1b" not in said
+    ours = said.partition("= conformance of losing =")[2].splitlines()
+    assert max(map(len, ours)) <= 80
+    whole = suite(*chosen, "-v").stdout.str()
+    assert "_ test_layer[Linear-values-float32-cpu] _" in whole
+    assert "\nneeds bias=True\n" in whole
+    assert "in full: -v" not in whole
+    alone = suite(*LOSING, "--conformance-dtype=float32").stdout.str()
+    assert "_ test_layer[Linear-values-float32-cpu] _" in alone
+
+
+def test_colour_where_there_is_a_terminal_or_it_is_asked_for(suite: Any) -> None:
+    said = suite(*LOSING, "--color=yes").stdout.str()
+    assert "\x1b[31mLinear  ✗ failed: values\x1b[0m" in said
+    assert "\x1b[1m1 likely cause of failure:\x1b[0m" in said
+    assert "\x1b[31m1. Linear: wrong values (4 items)\x1b[0m" in said
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_github_job_has_an_annotation_a_cause(
+    suite: Any, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    lines = suite(*LOSING, "--color=yes", workers).outlines
+    (told,) = (line for line in lines if "::error" in line)
+    assert told.startswith("::error title=Linear%3A wrong values with bias=True::Linear(")
+    assert "\x1b" not in told
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])

@@ -1,0 +1,161 @@
+"""The end of a run on the terminal: what did not pass and why, what is missing, the files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conformance.model.case import Verdict
+from conformance.plugin.annotations import annotated, wanted
+from conformance.plugin.brief import brief
+from conformance.plugin.lines import HEADING, Line, columns, wrapped
+from conformance.plugin.table import table
+from conformance.reports import summary
+from conformance.reports.results import Run
+
+if TYPE_CHECKING:
+    from conformance.plugin.shared import SessionLike
+
+WIDEST = 100
+"""Columns that prose takes at most; a table takes all."""
+MARKUP: Mapping[str, Mapping[str, bool]] = {
+    "failed": {"red": True},
+    "crashed": {"purple": True, "bold": True},
+    "hung": {"purple": True, "bold": True},
+    "unchecked": {"yellow": True, "bold": True},
+    "known": {"yellow": True},
+    "passed": {"green": True},
+    HEADING: {"bold": True},
+}
+"""What pytest's writer makes of a style, where there is a terminal and colour is wanted."""
+# What `-r` and `--tb` are where nobody gave them.
+_UNASKED = ("fE", "auto")
+
+
+class Terminal:
+    """Tells the run's verdicts after everything that pytest and its plug-ins tell.
+
+    Args:
+        session: the suite's session on the controller.
+    """
+
+    def __init__(self, session: SessionLike) -> None:
+        self.session = session
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter
+    ) -> Generator[None, Any, Any]:
+        """Tell failures by cause in place of item by item; with `-v` both, and the whole table."""
+        stats = terminalreporter.stats
+        failed = stats.get("failed", [])
+        told = self.session.recorder.nodes
+        others = [report for report in failed if getattr(report, "nodeid", None) not in told]
+        in_full = len(failed) - len(others) <= 1 or _in_full(terminalreporter.config)
+        if not in_full:
+            # For as long as pytest would list them: its last line counts them.
+            stats["failed"] = others
+        try:
+            result = yield
+        finally:
+            if failed:
+                stats["failed"] = failed
+        self._tell(terminalreporter, in_full=in_full)
+        return result
+
+    def _tell(self, write: pytest.TerminalReporter, *, in_full: bool) -> None:
+        settings = self.session.settings
+        if not self.session.items and settings.shard[1] > 1:
+            write.write_line(f"conformance: shard {settings.shard[0]}/{settings.shard[1]} is empty")
+        run = self.session.recorder.run()
+        self.session.benchmarks.summarise(write)
+        if run.verdicts:
+            self._tell_verdicts(write, run, in_full=in_full)
+        self._name_files(write)
+        if run.verdicts and wanted(os.environ):
+            for text in annotated(run):
+                write.write_line(text)
+
+    def _tell_verdicts(self, write: pytest.TerminalReporter, run: Run, *, in_full: bool) -> None:
+        outcome = summary.outcome(run)
+        width = min(columns(), WIDEST)
+        write.write_sep("=", f"conformance of {self.session.plan.backend}")
+        if write.config.option.verbose > 0:
+            _write(write, table(run, columns()))
+            write.write_line("")
+        _write(write, brief(run, width))
+        _write(write, _stopped(run.verdicts), width)
+        _write(write, _declared(run.verdicts), width)
+        write.write_line("")
+        style = "passed" if outcome.name == summary.CONFORMANT else "failed"
+        _write(write, [Line(outcome.headline, HEADING)] if outcome.headline else [], width)
+        for text in wrapped(outcome.sentence, width):
+            write.write_line(text, **MARKUP[style], bold=True)
+        _write(write, _torch_itself(run), width)
+        if not in_full:
+            _write(write, [Line("Every item's message in full: -v")], width)
+
+    def _name_files(self, write: pytest.TerminalReporter) -> None:
+        for line in self.session.recorder.trouble:
+            write.write_line(f"not written: {line}", red=True)
+        for name in ("results", "report", "summary"):
+            path = getattr(self.session.settings, name)
+            if path is not None:
+                write.write_line(f"{name}: {path}")
+
+
+def _in_full(config: pytest.Config) -> bool:
+    """Whether pytest's own list of failures is asked for."""
+    option = config.option
+    return option.verbose > 0 or (option.reportchars, option.tbstyle) != _UNASKED
+
+
+def _write(
+    write: pytest.TerminalReporter, lines: Iterator[Line] | Sequence[Line], width: int | None = None
+) -> None:
+    for line in lines:
+        texts = [line.text] if width is None else wrapped(line.text, width)
+        for text in texts:
+            write.write_line(text, **MARKUP.get(line.style, {}))
+
+
+def _stopped(verdicts: Sequence[Verdict]) -> Iterator[Line]:
+    """How many items a budget ended early."""
+    stopped = [verdict.examples for verdict in verdicts if verdict.examples.stopped]
+    if stopped:
+        drawn, all_ = sum(e.drawn for e in stopped), sum(e.drawn + e.stopped for e in stopped)
+        items = "1 item" if len(stopped) == 1 else f"{len(stopped)} items"
+        yield Line(f"{items} stopped by budget, after {drawn} of {all_} examples")
+
+
+def _declared(verdicts: Sequence[Verdict]) -> Iterator[Line]:
+    """What the check `support` found to be declared unsupported, layer by layer."""
+    for verdict in verdicts:
+        reasons = verdict.examples.unsupported
+        if verdict.check != "support" or not reasons:
+            continue
+        if verdict.status in summary.BAD:
+            continue  # it is told among the causes
+        if verdict.status == "unsupported":
+            yield Line(f"declared unsupported, all of {verdict.id}: {', '.join(reasons)}")
+            continue
+        yield Line(f"declared unsupported, {verdict.id}")
+        yield from (Line(f"  {line}") for line in (verdict.message or "").splitlines())
+
+
+def _torch_itself(run: Run) -> Iterator[Line]:
+    """How to list and report a failure that torch itself shows."""
+    for verdict in run.verdicts:
+        ours = run.identity.backend == "torch" and verdict.status in ("failed", "crashed", "hung")
+        not_torch = verdict.failure is not None and verdict.failure.kind in ("stale", "internal")
+        if (ours and not not_torch) or verdict.reference == "torch: same":
+            results = run.identity.options.get("results", "RESULTS")
+            yield Line(
+                "torch itself is wrong here: list it in a file for --conformance-known "
+                "(CONTRIBUTING.md, Add a backend), and report it:"
+            )
+            yield Line(f"  nn-conformance bug-report {results} {verdict.id}")
+            return
