@@ -70,6 +70,8 @@ def manner(verdict: Verdict) -> tuple[str, ...]:
         return failure.kind, failure.what, failure.exception
     if failure.kind == "exception":
         return failure.kind, failure.exception, _says(verdict)
+    if failure.kind == "lost" and failure.frame:
+        return failure.kind, failure.frame, _says(verdict)
     if failure.kind in _VERBATIM:
         return failure.kind, _says(verdict)
     return failure.kind, failure.what if failure.kind in _NAMED else "", failure.during

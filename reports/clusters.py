@@ -126,8 +126,9 @@ def clusters(
         # An invalid call breaks one rule for all dimensions.
         family = facts.stem if verdict.check == "errors" else facts.kin
         kin = facts.kin.lower()
-        # The same exception text is one cause, wherever it comes from.
-        family = "" if how[0] == "exception" else family.lower()
+        # The same exception text is one cause, wherever it comes from; so is the same frame.
+        elsewhere = how[0] == "exception" or (how[0] == "lost" and len(how) > 2)
+        family = "" if elsewhere else family.lower()
         if verdict.failure is not None and verdict.failure.layouts:
             how = (*how, "in a layout")
         follows = bool(family) and verdict.check in FOLLOWING

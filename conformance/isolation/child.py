@@ -22,13 +22,14 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
+from conformance.isolation.journal import STEP
 from conformance.isolation.scratch import scratch
 from conformance.isolation.start import Start
 
@@ -108,6 +109,7 @@ class _Server:
 
         self.error, self._drawn = "", (None, None)
         self.journal = Journal(Path(start.journal))
+        self._step = Path(start.journal).with_name(STEP)
         try:
             backend = load(start.backend)
             known = read(backend.name, [Path(path) for path in start.known], start.base)
@@ -177,7 +179,24 @@ class _Server:
             script = self.engine.script(item, case, request["script"], deadly=request["deadly"])
             return {"script": script}
         self.journal.note("checking")
-        return self._outcome(item, case)
+        with self._noting_steps():
+            return self._outcome(item, case)
+
+    @contextlib.contextmanager
+    def _noting_steps(self) -> Iterator[None]:
+        """Each step is written down before it begins: it may be the last."""
+        from conformance.model.encoding import encode_case
+        from conformance.run.trial import Trial
+
+        def note(step: str, case: Case) -> None:
+            self._step.write_bytes(msgspec.json.encode({"step": step, "case": encode_case(case)}))
+
+        Trial.begun = note
+        try:
+            yield
+        finally:
+            Trial.begun = None
+            self._step.unlink(missing_ok=True)
 
     def _outcome(self, item: Item, case: Case) -> dict[str, Any]:
         numerics = self.engine.numerics(item.dtype)

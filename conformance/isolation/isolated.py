@@ -19,7 +19,7 @@ from conformance.isolation.process import Child, Died
 from conformance.model.case import Case, Examples, Verdict
 from conformance.model.cause import Cause, Excuse
 from conformance.model.describe import case_text
-from conformance.model.encoding import encode_case
+from conformance.model.encoding import decode_case, encode_case
 from conformance.model.finding import Finding
 from conformance.run import verdicts
 from conformance.run.budget import Budget
@@ -47,11 +47,13 @@ class Lost(Failure):
     Args:
         status: `"crashed"` or `"hung"`.
         message: what ended it.
+        died: what is known of where it was.
     """
 
-    def __init__(self, status: str, message: str) -> None:
-        super().__init__(Finding("lost", status, says=message))
-        self.status = status
+    def __init__(self, status: str, message: str, died: Died | None = None) -> None:
+        frame = "" if died is None else died.frame
+        super().__init__(Finding("lost", status, says=message, frame=frame))
+        self.status, self.step = status, None if died is None else died.step
 
 
 @dataclass
@@ -187,7 +189,7 @@ class IsolatedEngine:
     def _investigated(self, item: Item, died: Died) -> Cause | Excuse:
         """The minimal case of what ended the process; an excuse where it ends the base as well."""
         entry = died.entry
-        first: Failure = Lost(died.status, died.how)
+        first: Failure = Lost(died.status, died.how, died)
         if entry.phase == "shrinking":
             # That case only failed; what was lost is a plainer one, of which nothing is known.
             message = f"it failed, and while it was shrunk {died.how}"
@@ -200,8 +202,16 @@ class IsolatedEngine:
             reason = f"{base} is ended alike, not among its known failures"
             return Excuse(reason, "", 1, 1, 0, base)
         notes = [f"{base}: {reference}"] if reference else []
+        finding = failure.finding
+        if isinstance(failure, Lost) and failure.step is not None:
+            step, encoded = failure.step
+            finding = replace(finding, what=step)
+            at_work = case_text(decode_case(encoded))
+            if at_work != text:
+                # A law, for example, makes other calls of the case.
+                text, finding = at_work, finding.within(f"while checking {text}")
         return Cause.of(
-            failure.finding.noting(*notes),
+            finding.noting(*notes),
             text,
             case=encode_case(case),
             reproducer=self._script(item, case, failure),
@@ -274,7 +284,7 @@ class IsolatedEngine:
         try:
             answer = self.child.ask({"item": dataclasses.asdict(item), "case": encode_case(case)})
         except Died as died:
-            return Lost(died.status, died.how)
+            return Lost(died.status, died.how, died)
         return _failure(answer)
 
     def _patience(self, failure: Failure) -> float:

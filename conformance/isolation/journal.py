@@ -10,6 +10,8 @@ from pathlib import Path
 PHASES = ("idle", "drawing", "pinned", "checking", "shrinking")
 # In these the backend runs; the time limit of a case holds.
 WATCHED = ("pinned", "checking", "shrinking")
+STEP = "step"
+"""Name of the file, beside the journal, that holds the step of a case that is at work."""
 _FORM = struct.Struct("<4q")
 
 

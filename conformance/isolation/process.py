@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -17,11 +19,15 @@ from typing import IO, Any
 
 import msgspec
 
-from conformance.isolation.journal import WATCHED, Entry, Journal
+from conformance.isolation.journal import STEP, WATCHED, Entry, Journal
 from conformance.isolation.limits import Limits
 from conformance.isolation.start import Start
 
 POLL = 0.1
+_FRAME = re.compile(r'File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)')
+_SUITE = tuple(
+    f"conformance/{room}/" for room in ("checks", "isolation", "laws", "model", "run", "failures")
+)
 _NOISE = ("Thread ", "  File ", "Extension modules:")
 
 
@@ -36,11 +42,21 @@ class Died(Exception):  # noqa: N818 - what a backend does is no error of the su
         status: `"crashed"` or `"hung"`.
         how: what ended it.
         entry: the last entry of its journal.
+        frame: where it was: `"torch/nn/functional.py:843:max_pool2d"`; empty where unknown.
+        step: the step of the case that it was at, and the case that this was about.
     """
 
-    def __init__(self, status: str, how: str, entry: Entry) -> None:
+    def __init__(
+        self,
+        status: str,
+        how: str,
+        entry: Entry,
+        frame: str = "",
+        step: tuple[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         super().__init__(how)
         self.status, self.how, self.entry = status, how, entry
+        self.frame, self.step = frame, step
 
 
 class Child:
@@ -168,20 +184,34 @@ class Child:
         if status == "hung":
             _kill(self._process)
         code = self._process.wait()
-        entry = self._journal.read()
-        last_words = self._last_words()
+        entry, step = self._journal.read(), self._step()
+        printed, frames = self._last_words()
         self.stop()
-        return Died(status, (how or ended(code)) + last_words, entry)
+        frame = next((f for f in frames if not f.startswith(_SUITE)), "")
+        lines = [*printed, *frames[:3]]
+        says = (how or ended(code)) + "".join(f"\n  {line}" for line in lines)
+        return Died(status, says, entry, frame, step)
 
-    def _last_words(self) -> str:
-        """The last lines that the process printed, and where it was."""
+    def _step(self) -> tuple[str, Mapping[str, Any]] | None:
+        """The step that was at work, if it is one of a single case."""
+        try:
+            found = msgspec.json.decode((Path(self._folder.name) / STEP).read_bytes())
+        except (OSError, msgspec.DecodeError):
+            return None
+        return found["step"], found["case"]
+
+    def _last_words(self) -> tuple[list[str], list[str]]:
+        """The last lines that the process printed, and the frames where it was, innermost first."""
         self._errors.seek(self._mark)
         text = self._errors.read(1 << 20).decode("utf-8", "replace")
-        printed, _, frames = text.partition("Current thread")
-        # What faulthandler wrote: other threads say nothing, the innermost frames most.
-        lines = [s for s in printed.splitlines() if s.strip() and not s.startswith(_NOISE)]
-        lines = lines[-8:] + frames.splitlines()[1:4]
-        return "".join(f"\n  {line.strip()}" for line in lines)
+        # What faulthandler wrote: other threads say nothing.
+        printed, _, stack = text.partition("Current thread")
+        lines = [s.strip() for s in printed.splitlines() if s.strip() and not s.startswith(_NOISE)]
+        frames = (_FRAME.search(line) for line in stack.splitlines()[1:])
+        return lines[-8:], [
+            f"{_from_package(found['file'])}:{found['line']}:{found['name']}"
+            for found in itertools.takewhile(bool, frames)
+        ]
 
     def stop(self) -> None:
         """End the process."""
@@ -199,6 +229,16 @@ class Child:
         self._journal.close()
         self._folder.cleanup()
         self._process, self.answered = None, 0
+
+
+def _from_package(file: str) -> str:
+    """A file's path from its package on, so that it is the same on every machine."""
+    parts = Path(file).parts
+    for folder in ("site-packages", "dist-packages"):
+        if folder in parts:
+            return "/".join(parts[parts.index(folder) + 1 :])
+    own = parts.index("conformance") if "conformance" in parts else max(len(parts) - 2, 0)
+    return "/".join(parts[own:])
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

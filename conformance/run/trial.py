@@ -6,7 +6,7 @@ import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -120,7 +120,13 @@ class Trial:
         row: the layer's row of the catalogue.
         case: the case, its device filled in.
         numerics: what the backend declares for the dtype.
+
+    Attributes:
+        begun: called before each step with its name and the case that it is about, where what comes
+            next may end the process.
     """
+
+    begun: ClassVar[Callable[[str, Case], None] | None] = None
 
     def __init__(
         self, backend: Backend, row: Row, case: Case, numerics: Numerics | None = None
@@ -133,6 +139,8 @@ class Trial:
         Raises:
             Unsupported: if a layer says that what was asked of it ran elsewhere (`fallbacks()`).
         """
+        if Trial.begun is not None:
+            Trial.begun(name, self.case)
         try:
             result = function(*arguments, **keywords)
         except (Unsupported, Failure, Inapplicable):

@@ -93,6 +93,23 @@ class Late(torch.nn.Linear):
 Late.__name__ = Late.__qualname__ = "Linear"
 late = ModuleBackend("late", nn=SimpleNamespace(Linear=Late))
 
+class Second(torch.nn.Linear):
+    def forward(self, input):
+        if input.dim() == 2 and len(input) == 1 and input.numel() > 1 and input.any():
+            if any(torch.equal(row, input[0]) for row in batches):
+                dies()
+        if input.dim() == 2 and len(input) > 1:
+            batches[:] = input
+        return super().forward(input)
+
+batches = []
+
+def dies():
+    os.abort()
+
+Second.__name__ = Second.__qualname__ = "Linear"
+second = ModuleBackend("second", nn=SimpleNamespace(Linear=Second))
+
 for shaped, name in (
     (Abort, "Conv1d"), (Sleep, "RNNCell"), (Hoard, "Linear"), (Leave, "Bilinear"),
     (Forkless, "Bilinear"),
@@ -160,7 +177,7 @@ def test_what_ends_or_stops_the_process_costs_one_verdict(
     assert "no answer within 3 s" in found["RNNCell"]["message"]
     assert found["RNNCell"]["call"].startswith("RNNCell(1, 1, nonlinearity='relu') on input (1,)")
     assert found["Linear"]["call"].startswith(
-        ("Linear(1, 1) on input (0, 0, 1)", "Linear(1, 1) on input (2, 2, 1)")
+        ("Linear(1, 1) on input (0, 0, 1)", "Linear(1, 1) on input (1, 1, 1)")
     )
     assert "memory" in found["Linear"]["message"]
     assert found["Bilinear"]["call"].startswith("Bilinear(1, 1, 1, bias=False) on input1 (1,)")
@@ -419,6 +436,20 @@ Mortal.__name__ = Mortal.__qualname__ = "Linear"
 mortal = ModuleBackend("mortal", nn=SimpleNamespace(Linear=Mortal))
 based = ModuleBackend("based", nn=SimpleNamespace(Linear=Mortal), base="plugged:mortal")
 """
+
+
+def test_a_crash_names_the_call_and_the_frame_that_ended_the_process(suite: Any) -> None:
+    """A law makes calls of its own: here one row at a time, after the batch."""
+    _, verdicts = suite("--conformance-backend=plugged:second", "--conformance-layer=Linear",
+                        "--conformance-check=values,laws")  # fmt: skip
+    assert verdicts["Linear-values-float32-cpu"]["status"] == "passed"
+    laws = verdicts["Linear-laws-float32-cpu"]
+    assert laws["status"] == "crashed"
+    assert "on input (1, " in laws["call"]
+    assert laws["failure"]["context"][0].startswith("while checking Linear(")
+    assert laws["failure"]["frame"].endswith(":dies")
+    assert laws["failure"]["what"] == "call"
+    assert "/site-packages/" not in laws["message"]
 
 
 @pytest.mark.parametrize(("kind", "status"), [("crash", "crashed"), ("hang", "hung")])
