@@ -90,7 +90,8 @@ def title(verdict: Verdict) -> str:
         return f"invalid call {how}: {failure.what}"
     if failure.exception:
         first_line = failure.says.partition("\n")[0]
-        return f"raises {failure.exception}: {first_line[:LONGEST]}"
+        step = f" in {failure.what}" if failure.what == "build" else ""
+        return f"raises {failure.exception}{step}: {first_line[:LONGEST]}"
     return words(failure)
 
 

@@ -223,7 +223,8 @@ def _format_specials(trial: Trial) -> str:
     for name, x in (inputs | dict(trial.case.call.state)).items():
         if trial.row.role(name) == "weight" and x is not None and x.size and not x.any():
             parts.insert(0, f"{name} all zeros")
-    return f"with {', '.join(parts[:6])}{', …' if len(parts) > 6 else ''}"
+    parts = parts[:6] + (["…"] if len(parts) > 6 else [])
+    return f"with {', '.join(parts) or 'plain numbers only'}"
 
 
 def _signs_of_zero(name: str, got: np.ndarray, wanted: Rounded) -> int:

@@ -248,7 +248,7 @@ def _worst(
     found = located(about, got, expected.value, wrong, tuple(map(int, where)))
     if choices is not None:
         several = (number_text(x.value[where].item()) for x in choices.alternatives)
-        found = replace(found, wanted=" or ".join(several))
+        found = replace(found, wanted=" or ".join(dict.fromkeys(several)))
     return replace(
         found,
         bound=number(float(expected.error[where])),
