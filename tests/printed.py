@@ -19,7 +19,7 @@ def missing(message: str, printed: str) -> list[str]:
     facts: dict[str, str] = {}
     for kind, rest in _FACT.findall(message):
         facts.setdefault(kind, _ABRIDGED.sub("", rest))
-    there = [float(x) for x in _NUMBER.findall(printed)]
+    there = [float(x) for x in _NUMBER.findall(printed.replace("−", "-"))]
     every = (x for text in facts.values() for x in _NUMBER.findall(text.replace("−", "-")))
     return [text for text in every if not any(_alike(text, x) for x in there)]
 
@@ -34,6 +34,6 @@ def _alike(text: str, x: float) -> bool:
     wanted = float(text)
     if wanted == x or (wanted != wanted and x != x):
         return True
-    digits = text.lower().partition("e")[0].lstrip("-+0.").replace(".", "")
+    digits = len(text.lower().partition("e")[0].lstrip("-+0.").replace(".", ""))
     # A script prints arrays as NumPy does, to eight digits.
-    return "." in text and f"{wanted:.7g}" == f"{x:.{min(max(len(digits), 1), 7)}g}"
+    return "." in text and abs(wanted - x) <= 0.51 * 10.0 ** (1 - min(digits, 7)) * abs(x)

@@ -61,8 +61,10 @@ def reproducer(trial: Trial, check: str, message: str, *, deadly: bool = False) 
     proof, random = failure.proof, _draws(transcript)
     if proof is not None and proof.whole is not None and random:
         proof = proof.whole
-    # Also where it is not they that are looked at, initial values may come out.
+    # Initial values may come out where it is not they that are looked at; and a layer may draw
+    # where none should: then the numbers are others each time.
     drawn = random or any(step.initial for step in transcript.steps)
+    drawn = drawn or failure.finding.kind == "random" or failure.finding.got not in message
     title = _title(trial, check, str(failure) if drawn else message, drawn=drawn)
     printer = _printer(trial, seed if drawn else None)
     draws = DRAWS if random and not torch_shaped(trial.backend) else 1

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from conformance.failures.judging import judged
 from conformance.failures.literals import literal, safe
-from conformance.failures.locating import located
 from conformance.failures.transcript import FACTS, Step, Transcript
 from conformance.model.case import Unsupported
 from conformance.model.finding import Finding
@@ -39,8 +39,6 @@ _HELPERS = {"near": _NEAR, "form": _FORM}
 _NAMED = re.compile(r"\b[axygsfu]\d+\b")
 # What depends on the values that a layer drew for itself.
 _NUMERIC = ("value", "gradient", "bits", "sign", "exception", "other")
-SHOWN = 60
-"""How many elements of an array a script prints."""
 DRAWS = 20
 """How often a script draws random numbers anew where nothing fixes them."""
 
@@ -93,13 +91,12 @@ def script(
         return _assembled(title, printer, _refused(steps, printer, finding, proof))
     if finding is not None and steps and steps[-1].error is not None:
         return _assembled(title, printer, _raising(steps, printer))
-    judged, proved = [f"print({ending!r})"], False
+    lines, proved = [f"print({ending!r})"], False
     kept = [s for s in steps if s.member != "get" or s is steps[-1]]
     if finding is not None:
-        judged, proved = _judged(transcript, proof, finding)
-        kept = _used(steps, "\n".join(judged))
-    lines = [line for step in kept for line in _lines(step, printer)]
-    lines += judged if finding is None else ["", *judged]
+        found, proved = judged(transcript, proof, finding)
+        lines, kept = ["", *found], _used(steps, "\n".join(found))
+    lines = [*(line for step in kept for line in _lines(step, printer)), *lines]
     if proved and draws > 1:
         lines += ["if failed:", "    break"]
         lines = [f"for _ in range({draws}):  # random numbers are drawn", *_indented(lines)]
@@ -156,68 +153,6 @@ def _used(steps: Sequence[Step], judged: str) -> list[Step]:
         kept.append(step)
         wanted |= set(_NAMED.findall(literal([step.arguments, dict(step.keywords)])))
     return kept[::-1]
-
-
-def _judged(
-    transcript: Transcript, proof: Proof | None, finding: Finding
-) -> tuple[Sequence[str], bool]:
-    """What makes `failed`, and whether that is the proof's own comparison."""
-    proofs = () if proof is None else (proof, *proof.others)
-    lines = next(filter(None, (_proved(transcript, each) for each in proofs)), None)
-    return (_as_it_was(transcript, finding), False) if lines is None else (lines, True)
-
-
-def _proved(transcript: Transcript, proof: Proof) -> list[str] | None:
-    """The comparison; None where an array cannot be made of what was read."""
-    lines: list[str] = []
-    places: dict[str, str] = {}
-    for name, (array, where) in proof.got.items():
-        found = located(transcript.read(), array, where, places.get("got"))
-        if found is None and name in proof.given:
-            found = literal(array if where is None else array[where])
-        if found is None:
-            return None
-        places[name] = found
-        lines += [f"{name} = {found}", _shown(name, array if where is None else None)]
-    for name, value in proof.known.items():
-        lines += [f"{name} = {literal(value)}", _shown(name, value)]
-    return [*lines, *proof.lines]
-
-
-def _shown(name: str, value: Any) -> str:
-    """Its beginning, where it is long."""
-    long = isinstance(value, np.ndarray) and value.size > SHOWN
-    return f'print("{name}", {name}{f".reshape(-1)[:{SHOWN}]" * long})'
-
-
-def _as_it_was(transcript: Transcript, finding: Finding) -> list[str]:
-    """Every fact is what it was: with another implementation one of them differs.
-
-    So are the numbers, where it is they that are wrong.
-    """
-    numeric = finding.kind in ("value", "gradient", "bits", "sign", "random", "other")
-    lines = [f"print({line!r})" for line in _numbers(finding)]
-    lines.append("failed = True")
-    for step in transcript.steps:
-        if not step.name or step.error is not None:
-            continue
-        if step.member == "get" and isinstance(step.result, np.ndarray):
-            lines.append(f"failed &= {step.name}.shape == {step.result.shape}")
-            if numeric:
-                known = literal(step.result)
-                lines.append(f"failed &= np.array_equal({step.name}, {known}, equal_nan=True)")
-        elif step.member in FACTS:
-            lines += [f'print("{step.member}", {step.name})']
-            lines += [f"failed &= {step.name} == {literal(step.result)}"]
-    for step in transcript.steps:
-        if step.native and step.member != "put" and step.error is None:
-            lines.append(f"failed &= form({step.name}) == {transcript.forms[step.name]!r}")
-    return lines
-
-
-def _numbers(finding: Finding) -> Iterator[str]:
-    if finding.got or finding.wanted:
-        yield f"got {finding.got}, wanted {finding.wanted}"
 
 
 def _raising(steps: Sequence[Step], printer: Printer) -> list[str]:

@@ -14,8 +14,8 @@ from conformance.layers import CATALOGUE
 from conformance.run.trial import Trial
 
 BUGS = {bug.name: bug for bug in bugs()}
-# One object that several calls give, state that a call changes, gradients, refusals by exceptions of
-# the framework's own.
+# One object that several calls give, state that a call changes, gradients, refusals by exceptions
+# of the framework's own.
 CHOSEN = (
     ("numpy_only-first-answer-kept", "repeat"),
     ("plain-nothing-remembered", "repeat"),
