@@ -66,7 +66,8 @@ def reproducer(trial: Trial, check: str, message: str, *, deadly: bool = False) 
     drawn = random or any(step.initial for step in transcript.steps)
     drawn = drawn or failure.finding.kind == "random" or failure.finding.got not in message
     title = _title(trial, check, str(failure) if drawn else message, drawn=drawn)
-    printer = _printer(trial, seed if drawn else None)
+    # A bug may draw where nothing says so, and come to the same numbers by chance: always seeded.
+    printer = _printer(trial, seed)
     draws = DRAWS if random and not torch_shaped(trial.backend) else 1
     return script(title, transcript, printer, failure.finding, proof, draws=draws)
 
