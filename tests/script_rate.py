@@ -23,14 +23,18 @@ from typing import Any
 
 import torch
 from planted import BUGS, Bug
-from support import cases, first_failure
+from printed import missing, told
+from support import cases, excuses_of
 
 from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.backends.declared import numerics_of
 from conformance.checks import CHECKS
 from conformance.failures.reproducer import UNSEEN, reproducer
 from conformance.layers import CATALOGUE
+from conformance.model.case import Case, Unsupported
 from conformance.run.outcomes import on_device
-from conformance.run.trial import Trial
+from conformance.run.trial import Failure, Inapplicable, Trial
 
 _IMPORT = re.compile(r"^from \S+ import (\w+)  # the implementation under test$", re.MULTILINE)
 
@@ -48,20 +52,37 @@ def backend_of(bug: Bug) -> ModuleBackend:
 def scripts(
     bug: Bug, dtypes: Sequence[str] = ("float32",), checks: Collection[str] = CHECKS
 ) -> dict[str, str]:
-    """Check → the script of the first case that it fails on."""
+    """Check → the script of the first case that it fails on, and not without the bug."""
     backend, row, found = backend_of(bug), CATALOGUE[bug.layer], {}
     for check, facts in CHECKS.items():
         if check not in checks or not facts.applies(row):
             continue
         for dtype in dtypes:
-            failed = first_failure(backend, bug.layer, check, dtype)
-            if failed.failure is None or failed.index is None:
-                continue
-            case = cases(bug.layer, dtype, 200, 0, invalid=facts.invalid)[failed.index]
-            trial = Trial(backend, row, on_device(case, "cpu"))
-            found[check] = reproducer(trial, check, failed.said)
-            break
+            drawn = cases(bug.layer, dtype, invalid=facts.invalid)
+            excuses = excuses_of(bug.layer, check, dtype)
+            for case in (case for case in drawn if excuses.deadly(case) is None):
+                trial, failure = tried(backend, case, check)
+                if failure is None or excuses.explaining(case, str(failure), failure.layouts):
+                    continue
+                if tried(torch_backend, case, check)[1] is None:
+                    found[check] = reproducer(trial, check, str(failure))
+                    break
+            if check in found:
+                break
     return found
+
+
+def tried(backend: Any, case: Case, check: str) -> tuple[Trial, Failure | None]:
+    """A trial of a case on a backend, and the failure of a check on it."""
+    row, numerics = CATALOGUE[case.call.layer], numerics_of(backend, case.call.dtype)
+    trial = Trial(backend, row, on_device(case, "cpu"), numerics)
+    try:
+        CHECKS[check].run(trial)
+    except (Unsupported, Inapplicable):
+        return trial, None
+    except Failure as failure:
+        return trial, failure
+    return trial, None
 
 
 def ran(source: str, implementation: Any) -> tuple[int | str, str]:
@@ -111,21 +132,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bug", default="*", metavar="GLOB")
     parser.add_argument("--fresh", type=int, default=20, metavar="N", help="one script in N")
+    parser.add_argument("--every", type=int, nargs=2, default=(1, 0), metavar=("N", "K"))
     parser.add_argument("--show", action="store_true", help="print the scripts that do not show it")
     options = parser.parse_args()
     counts: Counter[str] = Counter()
     globs = options.bug.split(",")
-    for bug in BUGS:
+    for bug in BUGS[options.every[1] :: options.every[0]]:
         if not any(fnmatch.fnmatchcase(bug.name, glob) for glob in globs):
             continue
         own = bug.layer.rpartition(".")[2]
         space = torch.nn.functional if bug.layer.startswith("functional.") else torch.nn
         for check, source in scripts(bug).items():
             counts["scripts"] += 1
-            wrong, _ = ran(source, bug.implementation)
+            wrong, printed = ran(source, bug.implementation)
             right, _ = ran(source, getattr(space, own))
             counts[check] += 1
-            odd = UNSEEN in source
+            odd, lacking = UNSEEN in source, missing(told(source), printed)
+            counts["numbers"] += not lacking
+            if wrong == 1 and right == 0 and lacking:
+                print(f"{bug.name} {check}: not printed: {', '.join(lacking)[:300]}")
             if wrong == 1 and right == 0 and not odd:
                 counts["shown"] += 1
                 if counts["shown"] % options.fresh == 0:
@@ -135,6 +160,7 @@ def main() -> None:
             print(f"{bug.name} {check}: with the bug {wrong}, with torch {right}{', unseen' * odd}")
             if options.show:
                 print(source)
+        counts["bugs"] += 1
     print(dict(counts))
 
 

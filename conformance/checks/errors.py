@@ -11,6 +11,7 @@ from conformance.backends.declared import accepted_by
 from conformance.model.case import Case, Unsupported
 from conformance.model.describe import written
 from conformance.model.finding import Finding, innermost
+from conformance.model.proof import Proof
 from conformance.run.trial import Accepted, Evidence, Failure, Inapplicable, Trial
 
 # A call that no documentation forbids is refused by these as well: no class is promised.
@@ -64,7 +65,8 @@ def check(trial: Trial) -> Evidence:
             "refusal", broken, f"(argument {labels.get('argument', 'unknown')})",
             got=outcome, wanted=f"a refusal: {wanted}",
             exception=exception, frame=frame, says=says,
-        )
+        ),
+        Proof((), refusals=(*refusals, *(ACCIDENTAL if required == "customary" else ()))),
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -100,7 +101,8 @@ def agree(claim: Claim) -> Evidence:
             found = compare(name, got.value, _within_both(got, wanted))
         except Failure as failure:
             calls = f"  one call    {claim.got.text}", f"  the other   {claim.wanted.text}"
-            proof = _proof(got, wanted) if failure.finding.where is not None else None
+            shown = failure.finding.where
+            proof = None if shown is None else _proof(got, wanted, shown)
             finding = failure.finding.within(*calls).noting(*_by_the_oracle(claim))
             raise Failure(finding, proof) from failure
         evidence += found
@@ -127,13 +129,15 @@ def _is_right(trial: TrialLike | None) -> bool | None:
     return True
 
 
-def _proof(got: Rounded, wanted: Rounded) -> Proof:
-    """Of several elements: numbers that stand in one place only show what was compared."""
+def _proof(got: Rounded, wanted: Rounded, shown: tuple[int, ...]) -> Proof:
+    """Of the element that is shown, and of others: not all can be found in what was read."""
     bound = _within_both(got, wanted).error
+    a, b = got.value, wanted.value
     with np.errstate(invalid="ignore"):
-        wrong = ~(np.abs(got.value - wanted.value) <= bound) & np.isfinite(bound)
-    places = [tuple(map(int, place)) for place in np.argwhere(wrong)[:_SHOWN]]
-    first, *others = (unlike(got.value, wanted.value, p, float(bound[p])) for p in places)
+        right = (a == b) | ((a != a) & (b != b)) | (np.abs(a - b) <= bound)
+    found = (tuple(map(int, place)) for place in np.argwhere(~right & np.isfinite(bound)))
+    places = dict.fromkeys([shown, *islice(found, _SHOWN)])
+    first, *others = (unlike(a, b, place, float(bound[place])) for place in places)
     return replace(first, others=tuple(others))
 
 

@@ -85,7 +85,8 @@ def _drawn(found: Masked, mask: np.ndarray) -> Evidence:
     if abs(single.mean() - found.rate) > allowed:
         share = f"{single.mean():.4g} of {single.size}"
         wanted = f"{found.rate:.4g} ± {allowed:.3g}"
-        lines = (_MASK, *_SINGLE, "failed = bool(abs(mask.mean() - rate) > allowed)")
+        told = 'print("kept", mask.mean(), "of", mask.size)'
+        lines = (_MASK, *_SINGLE, told, "failed = bool(abs(mask.mean() - rate) > allowed)")
         proof = _of_mask(found, lines, rate=found.rate, allowed=allowed)
         raise Failure(differs("random", "kept", share, wanted, when=found.what), proof)
     # As many fair draws are alike by a chance that counts for nothing.

@@ -224,7 +224,8 @@ def _distributed(found: Arrays, documented: Mapping[str, StateTensor]) -> None:
         if away > allowed:
             got = f"the distribution of {pooled.size} of them is {away:.3g} away"
             about = _random("initial values", got, f"at most {allowed:.3g} away from {law}")
-            raise Failure(about, _away(found, documented, initial, allowed))
+            proof = _away(found, documented, initial, allowed)
+            raise Failure(about, replace(proof, known={**proof.known, "law": law}))
 
 
 def _away(
@@ -248,7 +249,7 @@ def _away(
         f"pooled = np.sort(np.concatenate([{parts}]))",
         f"expected, ranks = {expected}, np.arange(pooled.size + 1) / pooled.size",
         "away = max(np.max(ranks[1:] - expected), np.max(expected - ranks[:-1]))",
-        'print("away", away)',
+        'print("away", away, "of", pooled.size)',
         "failed = bool(away > allowed)",
     )
     return Proof(lines, got, known)

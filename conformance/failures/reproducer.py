@@ -7,13 +7,16 @@ import os
 import select
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from conformance.backends.registry import loaded_as
 from conformance.checks import EVERY_CHECK
-from conformance.failures.script import Printer, script
+from conformance.failures.recording import Recorded
+from conformance.failures.script import DRAWS, Printer, script
 from conformance.failures.script_contract import ContractPrinter
-from conformance.failures.script_torch import TorchPrinter, torch_shaped
+from conformance.failures.script_torch import TorchPrinter, seeded, torch_shaped
 from conformance.failures.transcript import Transcript, planned
+from conformance.layers import CATALOGUE
 from conformance.model.case import Unsupported
 from conformance.run.trial import Failure, Inapplicable, Trial
 
@@ -36,21 +39,16 @@ def reproducer(trial: Trial, check: str, message: str, *, deadly: bool = False) 
         message: of its failure.
         deadly: the case ends the process: it is run in a copy.
     """
-    title = [
-        trial.text(),
-        "",
-        f"Check {check!r} on backend {trial.backend.name}:",
-        *(f"  {line}" for line in message.splitlines()[:12]),
-    ]
     if deadly:
-        return _of_the_dying(trial, check, title)
-    for _ in range(ATTEMPTS):
+        return _of_the_dying(trial, check, _title(trial, check, message))
+    seed = 0
+    for seed in range(ATTEMPTS):
         transcript = Transcript()
-        failure = _recorded(trial, check, transcript)
+        failure = _recorded(trial, check, transcript, seed)
         if failure is not None:
             if failure.case is not None:
                 less = Transcript()
-                alone = _recorded(trial.other(failure.case), check, less)
+                alone = _recorded(trial.other(failure.case), check, less, seed)
                 if alone is not None:
                     transcript, failure = less, alone
             break
@@ -58,29 +56,59 @@ def reproducer(trial: Trial, check: str, message: str, *, deadly: bool = False) 
     if own is not None:
         return str(own(transcript))
     if failure is None:
-        return script([*title, "", UNSEEN], transcript, _printer(trial), ending="not judged")
-    proof = failure.proof
-    if proof is not None and proof.whole is not None and trial.row.traits.random(trial.case.call):
+        title = [*_title(trial, check, message), "", UNSEEN]
+        return script(title, transcript, _printer(trial), ending="not judged")
+    proof, random = failure.proof, _draws(transcript)
+    if proof is not None and proof.whole is not None and random:
         proof = proof.whole
-    return script(title, transcript, _printer(trial), failure.finding, proof)
+    # Initial values may come out where it is not they that are looked at; and a layer may draw
+    # where none should: then the numbers are others each time.
+    drawn = random or any(step.initial for step in transcript.steps)
+    drawn = drawn or failure.finding.kind == "random" or failure.finding.got not in message
+    title = _title(trial, check, str(failure) if drawn else message, drawn=drawn)
+    # A bug may draw where nothing says so, and come to the same numbers by chance: always seeded.
+    printer = _printer(trial, seed)
+    draws = DRAWS if random and not torch_shaped(trial.backend) else 1
+    return script(title, transcript, printer, failure.finding, proof, draws=draws)
 
 
-def _printer(trial: Trial) -> Printer:
+def _draws(transcript: Transcript) -> bool:
+    """Whether a step draws random numbers, initial values apart."""
+    for step in transcript.steps:
+        trains = step.member == "train" and step.arguments[0]
+        call = replace(step.call, training=True) if trains else step.call
+        if CATALOGUE[call.layer].traits.random(call):
+            return True
+    return False
+
+
+def _title(trial: Trial, check: str, message: str, *, drawn: bool = False) -> list[str]:
+    anew = ", with random numbers drawn for this script" * drawn
+    return [
+        trial.text(),
+        "",
+        f"Check {check!r} on backend {trial.backend.name}{anew}:",
+        *(f"  {line}" for line in message.splitlines()[:12]),
+    ]
+
+
+def _printer(trial: Trial, seed: int | None = None) -> Printer:
     if torch_shaped(trial.backend):
-        return TorchPrinter(trial.backend, trial.case.call)
+        return TorchPrinter(trial.backend, trial.case.call, seed)
     return ContractPrinter(loaded_as(trial.backend) or trial.backend.name)
 
 
-def _recorded(trial: Trial, check: str, transcript: Transcript) -> Failure | None:
-    """Run the check once more, each step written down."""
-    backend = transcript.backend(trial.backend)
+def _recorded(trial: Trial, check: str, transcript: Transcript, seed: int = 0) -> Failure | None:
+    """Run the check once more, each step written down; torch draws from a seed."""
+    backend = Recorded(trial.backend, transcript)
     again = Trial(backend, trial.row, trial.case, trial.numerics)
-    try:
-        EVERY_CHECK[check].run(again)
-    except Failure as failure:
-        return failure
-    except (Unsupported, Inapplicable):
-        return None
+    with seeded(trial.backend, seed):
+        try:
+            EVERY_CHECK[check].run(again)
+        except Failure as failure:
+            return failure
+        except (Unsupported, Inapplicable):
+            return None
     return None
 
 

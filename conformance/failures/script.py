@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from conformance.failures.judging import judged
 from conformance.failures.literals import literal, safe
 from conformance.failures.transcript import FACTS, Step, Transcript
 from conformance.model.case import Unsupported
@@ -35,11 +36,21 @@ def form(result):
     return None if result is None else "tensor"
 '''
 _HELPERS = {"near": _NEAR, "form": _FORM}
-_NAMED = re.compile(r"\b[axygsf]\d+\b")
+_NAMED = re.compile(r"\b[axygsfu]\d+\b")
+# What depends on the values that a layer drew for itself.
+_NUMERIC = ("value", "gradient", "bits", "sign", "exception", "other")
+DRAWS = 20
+"""How often a script draws random numbers anew where nothing fixes them."""
 
 
 class Printer(Protocol):
-    """Writes steps as code."""
+    """Writes steps as code.
+
+    Attributes:
+        declined: the exception by which a backend declines a call; empty where there is none.
+    """
+
+    declined: str
 
     def head(self) -> Sequence[str]:
         """Imports and what else comes first."""
@@ -58,6 +69,7 @@ def script(
     finding: Finding | None = None,
     proof: Proof | None = None,
     ending: str = "",
+    draws: int = 1,
 ) -> str:
     """The script.
 
@@ -68,24 +80,30 @@ def script(
         finding: what came of it; None where nothing can be judged: the last step ends the process.
         proof: how it shows in the numbers; None = every fact and number is as it was.
         ending: what the script prints at its end where there is no finding.
+        draws: how often all is done until it fails.
     """
     steps = [s for s in transcript.steps if not isinstance(s.error, Unsupported)]
-    if finding is not None and finding.kind not in ("random", "names", "contract"):
+    if finding is not None and finding.kind in _NUMERIC:
         steps = list(_with_what_was_drawn(steps))
     if proof is not None and proof.state:
         steps = _with_state(steps, proof.state)
-    if finding is None:
-        judged = [f"print({ending!r})"]
-        kept = [s for s in steps if s.member != "get" or s is steps[-1]]
-    elif finding.kind == "refusal":
-        return _assembled(title, printer, _refused(steps, printer, finding))
-    elif steps and steps[-1].error is not None:
+    if finding is not None and finding.kind == "refusal":
+        return _assembled(title, printer, _refused(steps, printer, finding, proof))
+    if finding is not None and steps and steps[-1].error is not None:
         return _assembled(title, printer, _raising(steps, printer))
-    else:
-        judged = _judged(transcript, proof, finding)
-        kept = _used(steps, "\n".join(judged))
-    lines = [line for step in kept for line in _lines(step, printer)]
-    return _assembled(title, printer, [*lines, *judged])
+    lines, proved = [f"print({ending!r})"], False
+    kept = [s for s in steps if s.member != "get" or s is steps[-1]]
+    if finding is not None:
+        found, proved = judged(transcript, proof, finding)
+        lines, kept = ["", *found], _used(steps, "\n".join(found))
+    lines = [*(line for step in kept for line in _lines(step, printer)), *lines]
+    if proved and draws > 1:
+        lines += ["if failed:", "    break"]
+        lines = [f"for _ in range({draws}):  # random numbers are drawn", *_indented(lines)]
+    return _assembled(title, printer, lines + ([] if finding is None else _END))
+
+
+_END = ['print("FAILED" if failed else "passed")', "raise SystemExit(1 if failed else 0)"]
 
 
 def _lines(step: Step, printer: Printer) -> Sequence[str]:
@@ -112,10 +130,13 @@ def _with_state(steps: Sequence[Step], state: Mapping[str, np.ndarray]) -> list[
 
 
 def _assembled(title: Sequence[str], printer: Printer, body: Sequence[str]) -> str:
+    if printer.declined:
+        body = ["with declining():", *_indented(body)]
     source = "\n".join(body)
     ours = [text for call, text in _HELPERS.items() if f"{call}(" in source]
     helpers = [[text.strip("\n")] for text in (*printer.helpers(source), *ours)]
-    head = [*(["import contextlib", ""] if "contextlib." in source else []), *printer.head()]
+    whole = "\n".join([source, *(text for part in helpers for text in part)])
+    head = [*(["import contextlib", ""] if "contextlib." in whole else []), *printer.head()]
     parts = [['"""' + safe("\n".join(title)), '"""'], head, *helpers, body]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
@@ -126,74 +147,12 @@ def _used(steps: Sequence[Step], judged: str) -> list[Step]:
     last = max((k for k, step in enumerate(steps) if step.name in wanted), default=len(steps) - 1)
     kept: list[Step] = []
     for step in reversed(steps[: last + 1]):
-        reads = step.member in ("get", "put", "state", *FACTS)
+        reads = step.member in ("get", "put", "state", "updated", *FACTS)
         if reads and step.name not in wanted:
             continue
         kept.append(step)
         wanted |= set(_NAMED.findall(literal([step.arguments, dict(step.keywords)])))
     return kept[::-1]
-
-
-def _judged(transcript: Transcript, proof: Proof | None, finding: Finding) -> list[str]:
-    proofs = () if proof is None else (proof, *proof.others)
-    lines = next(filter(None, (_proved(transcript, each) for each in proofs)), None)
-    if lines is None:
-        lines = _as_it_was(transcript, finding)
-    return [
-        "",
-        *lines,
-        'print("FAILED" if failed else "passed")',
-        "raise SystemExit(1 if failed else 0)",
-    ]
-
-
-def _proved(transcript: Transcript, proof: Proof) -> list[str] | None:
-    """The comparison; None where an array cannot be made of what was read."""
-    lines: list[str] = []
-    places: dict[str, str] = {}
-    for name, (array, where) in proof.got.items():
-        found = transcript.located(array, where, places.get("got"))
-        if found is None and name in proof.given:
-            found = literal(array if where is None else array[where])
-        if found is None:
-            return None
-        places[name] = found
-        lines += [f"{name} = {found}", f'print("{name}", {name})']
-    for name, value in proof.known.items():
-        lines.append(f"{name} = {literal(value)}")
-        if not isinstance(value, np.ndarray) or value.size <= 60:
-            lines.append(f'print("{name}", {name})')
-    return [*lines, *proof.lines]
-
-
-def _as_it_was(transcript: Transcript, finding: Finding) -> list[str]:
-    """Every fact is what it was: with another implementation one of them differs.
-
-    So are the numbers, where it is they that are wrong.
-    """
-    numeric = finding.kind in ("value", "gradient", "bits", "sign", "random", "other")
-    lines = [f"print({line!r})" for line in _numbers(finding)]
-    lines.append("failed = True")
-    for step in transcript.steps:
-        if not step.name or step.error is not None:
-            continue
-        if step.member == "get" and isinstance(step.result, np.ndarray):
-            lines.append(f"failed &= {step.name}.shape == {step.result.shape}")
-            if numeric:
-                known = literal(step.result)
-                lines.append(f"failed &= np.array_equal({step.name}, {known}, equal_nan=True)")
-        elif step.member in FACTS:
-            lines += [f'print("{step.member}", {step.name})']
-            lines += [f"failed &= {step.name} == {literal(step.result)}"]
-    for step in transcript.steps:
-        if step.member in ("call", "vjp", "forward_grad", "state") and step.error is None:
-            lines.append(f"failed &= form({step.name}) == {transcript.forms[step.name]!r}")
-    return lines
-
-
-def _numbers(finding: Finding) -> Iterator[str]:
-    if finding.got or finding.wanted:
-        yield f"got {finding.got}, wanted {finding.wanted}"
 
 
 def _raising(steps: Sequence[Step], printer: Printer) -> list[str]:
@@ -205,6 +164,7 @@ def _raising(steps: Sequence[Step], printer: Printer) -> list[str]:
         *before,
         "try:",
         *_indented(printer.step(steps[-1])),
+        *_passing_on(printer),
         f"except {'SystemExit' if kind == 'SystemExit' else 'Exception'} as error:",
         '    print(f"{type(error).__name__}: {error}")',
         '    print("FAILED")',
@@ -213,21 +173,33 @@ def _raising(steps: Sequence[Step], printer: Printer) -> list[str]:
     ]
 
 
-def _refused(steps: Sequence[Step], printer: Printer, finding: Finding) -> list[str]:
+def _passing_on(printer: Printer) -> list[str]:
+    return [f"except {printer.declined}:", "    raise"] if printer.declined else []
+
+
+def _refused(
+    steps: Sequence[Step], printer: Printer, finding: Finding, proof: Proof | None
+) -> list[str]:
     """An invalid call: refused, accepted, or ended in an exception that is no refusal."""
     ends = next((k for k, step in enumerate(steps) if step.error is not None), len(steps) - 1)
-    lines = [line for step in steps[: ends + 1] for line in printer.step(step)]
-    more = ", IndexError)" if "IndexError" in finding.wanted else ")"
+    done = steps[: ends + 1]
+    lines = [line for step in done for line in printer.step(step)]
+    kinds = (ValueError, TypeError, RuntimeError) if proof is None else proof.refusals
+    others = [kind for kind in kinds if kind.__module__ != "builtins"]
+    shapes = [f"{step.name}.shape" for step in done if step.member == "get" and not step.error]
+    given = f'"output of shape", {", ".join(shapes)}' if shapes else '""'
     return [
+        *(f"from {kind.__module__} import {kind.__name__}" for kind in others),
         "try:",
         *_indented(lines),
-        f"except (ValueError, TypeError, RuntimeError{more} as error:",
+        *_passing_on(printer),
+        f"except ({', '.join(kind.__name__ for kind in kinds)}) as error:",
         '    print("passed: refused:", error)',
         "    raise SystemExit(0) from None",
         "except Exception as error:",
         '    print(f"FAILED: {type(error).__name__}: {error}; a refusal was expected")',
         "    raise SystemExit(1) from None",
-        'print("FAILED: accepted, a refusal was expected")',
+        f'print("FAILED: accepted, a refusal was expected;", {given})',
         "raise SystemExit(1)",
     ]
 

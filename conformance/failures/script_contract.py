@@ -9,6 +9,17 @@ from conformance.failures.literals import literal
 from conformance.failures.transcript import Step
 from conformance.model.case import Call
 
+_DECLINING = '''
+@contextlib.contextmanager
+def declining():
+    """What a backend declines is no failure."""
+    try:
+        yield
+    except Unsupported as reason:
+        print("declined:", reason)
+        raise SystemExit(0) from None
+'''
+
 
 class ContractPrinter:
     """Writes steps as calls of the contract.
@@ -16,6 +27,8 @@ class ContractPrinter:
     Args:
         backend: its name among the entry points, or `module:attribute`.
     """
+
+    declined = "Unsupported"
 
     def __init__(self, backend: str) -> None:
         self._backend = backend
@@ -25,22 +38,26 @@ class ContractPrinter:
         return [
             "import numpy as np",
             "",
-            "from conformance import Call",
+            "from conformance import Call, Unsupported",
             "from conformance.backends.registry import load",
             "",
             f"backend = load({self._backend!r})",
         ]
 
     def helpers(self, source: str) -> Sequence[str]:
-        """None."""
-        return []
+        """What every script uses."""
+        return [_DECLINING]
 
     def step(self, step: Step) -> Sequence[str]:
         """The lines of one step."""
         layer = f"layer{step.layer}"
         if step.member == "build":
             return [f"{layer} = backend.build({_call(step.call)})"]
+        if step.member == "updated":
+            return [f"{step.name} = {layer}.updated"]
         given = [literal(x) for x in step.arguments]
+        if step.member == "same":
+            return [f"{step.name} = {' is '.join(given)}"]
         given += [f"{name}={literal(x)}" for name, x in step.keywords.items()]
         member = "" if step.member == "call" else f".{step.member}"
         result = f"{step.name} = " if step.name else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -112,10 +113,13 @@ class TorchPrinter:
     Args:
         backend: whose classes and functions are called; None = torch's.
         call: of the case: names the device and the dtype.
+        seed: of the random numbers that are drawn; None = none are.
     """
 
-    def __init__(self, backend: Any, call: Call) -> None:
-        self._backend, self._call = backend, call
+    declined = ""
+
+    def __init__(self, backend: Any, call: Call, seed: int | None = None) -> None:
+        self._backend, self._call, self._seed = backend, call, seed
         self._imports: dict[str, None] = {}
 
     def head(self) -> Sequence[str]:
@@ -127,6 +131,7 @@ class TorchPrinter:
             *self._imports,
             "",
             "torch.set_grad_enabled(False)",
+            *([] if self._seed is None else [f"torch.manual_seed({self._seed})"]),
             f"device, dtype = {call.device!r}, torch.{call.dtype}",
         ]
 
@@ -184,6 +189,9 @@ class TorchPrinter:
         for name, x in state.items():
             yield f"    {name!r}: {self._put(x, layouts.get(name, 'contiguous'))},"
         yield "}, assign=True)" if assign else "})"
+        if assign and step.error is not None:
+            # Its strides say whether a tensor lies as it should: it has to be there.
+            yield f"[{layer}.state_dict()[name].stride() for name in {list(state)}]"
 
     def _put(
         self, given: np.ndarray | Again, layout: str = "contiguous", dtype: str | None = None
@@ -191,6 +199,8 @@ class TorchPrinter:
         x = given.array if isinstance(given, Again) else given
         data = given.text if isinstance(given, Again) else numbers(given)
         kind = {"i": "torch.int64", "b": "torch.bool"}.get(x.dtype.kind)
+        if isinstance(given, Again):
+            kind = f"torch.int64 if {data}.dtype.kind == 'i' else dtype"
         kind = f"torch.{dtype}" if dtype else kind
         plain = f"tensor({data}, {x.shape}{f', {kind}' if kind else ''})"
         if layout == "channels_last":
@@ -282,6 +292,8 @@ class TorchPrinter:
             case "aliases":
                 first, second = (f"{x}.untyped_storage().data_ptr()" for x in given)
                 return f"{first} == {second} != 0"
+            case "same":
+                return " is ".join(given)
         names = [x for x in step.result if x != "class"]
         read = [f"{x!r}: getattr({layer}, {x!r}, None)" for x in names]
         kind = [f'"class": type({layer}).__name__'] if "class" in step.result else []
@@ -296,3 +308,20 @@ def torch_shaped(backend: Any) -> bool:
         return False
     kind, plain = type(backend), module.ModuleBackend
     return kind.wrap is plain.wrap and kind.build is plain.build
+
+
+@contextlib.contextmanager
+def seeded(backend: Any, seed: int) -> Iterator[None]:
+    """Within it a torch-shaped backend draws from a seed, after it as if nothing had been drawn.
+
+    Args:
+        backend: any; of another framework nothing is seeded.
+        seed: for `torch.manual_seed`.
+    """
+    if not torch_shaped(backend):
+        yield
+        return
+    torch = sys.modules["torch"]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield

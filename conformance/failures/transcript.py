@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from conformance.model.case import Call, Case
-from conformance.model.proof import Index
 
-# Members of a layer that are recorded, and what their results are called.
-_NAMES = {
+MEMBERS = {
     "put": "x", "call": "y", "forward_grad": "y", "vjp": "g", "state": "s", "get": "a",
-    "attributes": "f", "shape": "f", "dtype": "f", "device": "f", "aliases": "f",
-    "load": "", "train": "",
+    "attributes": "f", "shape": "f", "dtype": "f", "device": "f", "aliases": "f", "same": "f",
+    "updated": "u", "load": "", "train": "",
 }  # fmt: skip
-FACTS = ("attributes", "shape", "dtype", "device", "aliases")
+"""Members of a layer that are recorded, and what their results are called."""
+FACTS = ("attributes", "shape", "dtype", "device", "aliases", "same")
 """Members whose results are plain values."""
+PLAIN = 2**20
+"""Whole numbers below it may come from anywhere."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class Step:
     """One call of a member of the contract.
 
     Args:
-        member: its name; `"build"` of the backend, any other of a layer.
+        member: its name; `"build"` of the backend, any other of a layer; `"same"` asks of two
+            natives whether they are one object.
         layer: which layer, counted from 1.
         call: of the layer.
         arguments, keywords: as given, natives as `Ref`.
@@ -69,6 +70,11 @@ class Step:
     error: BaseException | None = None
     initial: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def native(self) -> bool:
+        """Whether the result is natives."""
+        return bool(self.name) and self.member != "get" and self.member not in FACTS
+
 
 class Transcript:
     """The steps of one check on one case.
@@ -80,39 +86,33 @@ class Transcript:
     def __init__(self, begun: Callable[[Transcript], None] | None = None) -> None:
         self.steps: list[Step] = []
         self._begun = begun
-        self._names: dict[int, str] = {}
         self._alive: list[Any] = []
         self._counted: dict[str, int] = {}
         self.forms: dict[str, Any] = {}
         self._layers = 0
 
-    def backend(self, inner: Any) -> Any:
-        """A backend that does as another does, each step written down."""
-        return _Recorded(inner, self)
-
-    def built(self, build: Callable[[Call], Any], call: Call) -> Any:
-        """Build a layer, and record what is asked of it."""
+    def built(self, build: Callable[[Call], Any], call: Call) -> tuple[Step, Any]:
+        """Build a layer."""
         self._layers += 1
         step = Step("build", self._layers, call)
         layer = self._run(step, build, (call,), {})
         if not call.state:
             step.initial = _initial(layer)
-        return _RecordedLayer(layer, self, step)
+        return step, layer
 
     def taken(self, step: Step, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
         """Call a member of a layer."""
-        step.arguments = tuple(self._written(x) for x in given)
-        step.keywords = {name: self._written(x) for name, x in named.items()}
-        letter = _NAMES[step.member]
+        letter = MEMBERS[step.member]
         if letter:
             self._counted[letter] = self._counted.get(letter, 0) + 1
             step.name = f"{letter}{self._counted[letter]}"
         result = self._run(step, function, given, named)
-        if step.member == "get" or step.member in FACTS:
-            step.result = result
-        elif step.name:
-            self._keep(step.name, result)
+        if step.native:
+            # In the script all that it gives stays alive.
+            self._alive.append(result)
             self.forms[step.name] = form(result)
+        elif step.name:
+            step.result = result
         return result
 
     def _run(self, step: Step, function: Callable[..., Any], given: Any, named: Any) -> Any:
@@ -125,74 +125,39 @@ class Transcript:
             step.error = error
             raise
 
-    def _keep(self, name: str, result: Any) -> None:
-        """Remember natives by their identity; they stay alive, lest another takes it."""
-        if isinstance(result, (tuple, list)):
-            for place, part in enumerate(result):
-                self._keep(f"{name}[{place}]", part)
-        elif isinstance(result, Mapping):
-            for key, part in result.items():
-                self._keep(f"{name}[{key!r}]", part)
-        elif result is not None:
-            # An output may be an input, or a gradient a cotangent: it is the newer one. An output
-            # that is an earlier output is that.
-            if self._names.get(id(result), "")[:1] != name[:1]:
-                self._names[id(result)] = name
-            self._alive.append(result)
-
-    def _written(self, value: Any) -> Any:
-        if id(value) in self._names:
-            return Ref(self._names[id(value)])
+    def written(self, value: Any) -> Any:
+        """What is given to a step, as it stands in the script."""
+        if isinstance(value, Ref):
+            return Ref(value.text)
         if isinstance(value, (tuple, list)):
-            return type(value)(self._written(x) for x in value)
+            return type(value)(self.written(x) for x in value)
         if isinstance(value, Mapping):
-            return {key: self._written(x) for key, x in value.items()}
+            return {key: self.written(x) for key, x in value.items()}
         if not isinstance(value, np.ndarray):
             return value
         return self._again(value) or value.copy()
 
     def _again(self, array: np.ndarray) -> Again | None:
-        """An array that was read, if it is no plainer one that anybody might give."""
-        if array.dtype.kind not in "fc" or not array.any() or np.array_equal(array, np.rint(array)):
+        """An array that was read, if it is no plainer one, and none that was given before."""
+        if array.dtype.kind not in "fci" or not array.any():
             return None
-        for step in self.read():
-            if step.result.shape == array.shape and np.array_equal(step.result, array):
-                return Again(step.name, array)
-        return None
+        whole = array.dtype.kind == "i" or np.array_equal(array, np.rint(array))
+        if whole and np.abs(array).max() < PLAIN:
+            return None
+        given = (s.arguments[0] for s in self.steps if s.member == "put")
+        if any(isinstance(x, np.ndarray) and _same(x, array) for x in given):
+            return None
+        found = (step.name for step in self.read() if _same(step.result, array))
+        name = next(found, None)
+        return None if name is None else Again(name, array)
 
     def read(self) -> list[Step]:
         """The steps that gave arrays."""
         return [s for s in self.steps if s.member == "get" and isinstance(s.result, np.ndarray)]
 
-    def located(
-        self, array: np.ndarray, where: Index | None, apart: str | None = None
-    ) -> str | None:
-        """An array, or an element of it, in terms of the arrays that were read.
 
-        By the memory that it shares with one of them; an element also by its value, where that
-        stands in one place only.
-
-        Args:
-            array: read, or made of what was read.
-            where: the element; None = all of it.
-            apart: what another array was located as, which this one is not a part of.
-        """
-        read = [s for s in self.read() if not (apart or "").startswith(f"{s.name}[")][::-1]
-        for step in read:
-            if step.result is array:
-                return step.name if where is None else _element(step.name, where)
-            if array.size and step.result.size and np.shares_memory(step.result, array):
-                found = _within(step, array, where)
-                if found is not None:
-                    return found
-        if where is None:
-            return _whole(read, array)
-        places = [
-            _element(step.name, place)
-            for step in read
-            for place in _places(step.result, array[where])
-        ]
-        return places[0] if len(places) == 1 else None
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.dtype == b.dtype and np.array_equal(a, b)
 
 
 def form(result: Any) -> Any:
@@ -214,43 +179,6 @@ def _initial(layer: Any) -> dict[str, np.ndarray]:
         return {}
 
 
-def _element(name: str, where: Index) -> str:
-    return f"{name}[{', '.join(map(str, where)) or '()'}]"
-
-
-def _places(array: np.ndarray, wanted: Any) -> list[Index]:
-    """Where an array holds a number, bit by bit but for NaN."""
-    if array.dtype.kind not in "fciub":
-        return []
-    same = (array == wanted) & (np.signbit(np.real(array)) == np.signbit(np.real(wanted)))
-    if wanted != wanted:
-        same = np.isnan(array)
-    return [tuple(map(int, place)) for place in np.argwhere(same)]
-
-
-def _within(step: Step, array: np.ndarray, where: Index | None) -> str | None:
-    """A view of an array that was read, or an element of the view."""
-    source = step.result
-    if not source.flags.c_contiguous or source.itemsize != array.itemsize:
-        return None
-    if where is None:
-        whole = array.size == source.size and array.flags.c_contiguous
-        return f"{step.name}.reshape({array.shape})" if whole else None
-    moved = sum(i * s for i, s in zip(where, array.strides, strict=True))
-    offset = array.ctypes.data + moved - source.ctypes.data
-    place = np.unravel_index(offset // source.itemsize, source.shape)
-    return _element(step.name, tuple(map(int, place)))
-
-
-def _whole(read: list[Step], array: np.ndarray) -> str | None:
-    """An array of the same numbers in the same order."""
-    for step in read:
-        same = step.result.size == array.size
-        if same and np.array_equal(step.result.reshape(-1), array.reshape(-1), equal_nan=True):
-            return f"{step.name}.reshape({array.shape})"
-    return None
-
-
 def planned(case: Case) -> Transcript:
     """Build, put and call, as every check begins, without doing it."""
     transcript, call = Transcript(), case.call
@@ -266,30 +194,3 @@ def planned(case: Case) -> Transcript:
         transcript.steps.append(Step("put", 1, call, (x, layout), {}, f"x{place + 1}"))
     transcript.steps.append(Step("call", 1, call, tuple(names), dict(case.keywords), "y1"))
     return transcript
-
-
-class _Recorded:
-    def __init__(self, inner: Any, transcript: Transcript) -> None:
-        self._inner, self._transcript = inner, transcript
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def build(self, call: Call) -> Any:
-        return self._transcript.built(self._inner.build, call)
-
-
-class _RecordedLayer:
-    def __init__(self, inner: Any, transcript: Transcript, build: Step) -> None:
-        self._inner, self._transcript, self._build = inner, transcript, build
-
-    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
-        step = Step("call", self._build.layer, self._build.call)
-        return self._transcript.taken(step, self._inner, *inputs, **keywords)
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
-        if name not in _NAMES or not callable(found):
-            return found
-        step = partial(Step, name, self._build.layer, self._build.call)
-        return lambda *given, **named: self._transcript.taken(step(), found, *given, **named)

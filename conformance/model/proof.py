@@ -25,6 +25,7 @@ class Proof:
         whole: the same of whole arrays, for calls that draw random numbers.
         others: the same of further elements that are wrong.
         given: names of `got` that may be what the backend was given, and then are literal.
+        refusals: exceptions that refuse an invalid call.
     """
 
     lines: tuple[str, ...]
@@ -34,6 +35,7 @@ class Proof:
     whole: Proof | None = None
     others: tuple[Proof, ...] = ()
     given: tuple[str, ...] = ()
+    refusals: tuple[type[BaseException], ...] = ()
 
 
 def beyond(got: np.ndarray, where: Index, ways: Sequence[tuple[np.ndarray, np.ndarray]]) -> Proof:
@@ -46,7 +48,9 @@ def beyond(got: np.ndarray, where: Index, ways: Sequence[tuple[np.ndarray, np.nd
     """
     lines = ("failed = not near(got, wanted)",)
     known = {"wanted": [(value[where].item(), float(bound[where])) for value, bound in ways]}
-    every = ("failed = not near(got, wanted).all()",)
+    place = ", ".join(map(str, where)) or "()"
+    shown = f'print("at [{place}]", got[{place}], [value[{place}] for value, _ in wanted])'
+    every = (shown, "failed = not near(got, wanted).all()")
     whole = Proof(every, {"got": (got, None)}, {"wanted": [tuple(way) for way in ways]})
     return Proof(lines, {"got": (got, where)}, known, whole=whole)
 
@@ -72,4 +76,5 @@ def shaped(got: np.ndarray, wanted: tuple[int, ...]) -> Proof:
         got: the array.
         wanted: the shape.
     """
-    return Proof(("failed = got.shape != wanted",), {"got": (got, None)}, {"wanted": wanted})
+    lines = ('print("shape", got.shape)', "failed = got.shape != wanted")
+    return Proof(lines, {"got": (got, None)}, {"wanted": wanted})

@@ -1,0 +1,63 @@
+"""JAX's adapter with bugs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from conformance.backends import implements
+from conformance.backends.adapters.jax import Jax
+
+from . import around
+from .bug import plant, plant_around
+
+FAITHFUL = "conformance.backends.adapters.jax:backend"
+
+
+@plant(FAITHFUL, "GRU")
+class GatesSwapped(Jax):
+    """The update gate comes before the reset gate."""
+
+    @implements("GRU", ignores=("input_size", "hidden_size", "bias"), passes=("batch_first",))
+    def swapped(self, state: Any, x: Any, *states: Any, **given: Any) -> Any:
+        """Of the weights the first and second third change places."""
+
+        def turned(w: Any) -> Any:
+            r, z, n = jnp.split(w, 3)
+            return jnp.concatenate([z, r, n])
+
+        return self.recurrent({name: turned(w) for name, w in state.items()}, x, *states, **given)
+
+
+@plant(FAITHFUL, "Conv2d")
+class DilationForgottenInGroups(Jax):
+    """With groups there is no dilation."""
+
+    @implements(
+        "Conv2d", ignores=("in_channels", "out_channels", "kernel_size", "bias"),
+        passes=("stride", "padding", "padding_mode"),
+    )  # fmt: skip
+    def grouped(
+        self, state: Any, x: Any, *, dilation: Any = 1, groups: int = 1, **given: Any
+    ) -> Any:
+        """Dilated where there are no groups."""
+        return self.conv(state, x, groups=groups, dilation=1 if groups > 1 else dilation, **given)
+
+
+plant_around(
+    __name__, Jax, FAITHFUL,
+    {
+        around.FirstAnswerKept: "Conv1d",
+        around.StateLacksItsLast: "Linear",
+        around.LoadForgotten: "Linear",
+        around.GradientDoubled: "Conv2d",
+        around.GradientsLackOne: "Linear",
+        around.Drifts: "functional.linear",
+        around.DtypeWidened: "LSTM",
+        around.BatchOfOneDropped: "Bilinear",
+        around.NanIsZero: "Linear",
+        around.OddLengthsRaise: "functional.conv1d",
+        around.InvalidGetsZeros: "functional.linear",
+    },
+)  # fmt: skip

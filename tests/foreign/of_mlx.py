@@ -1,0 +1,114 @@
+"""MLX's adapter with bugs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+
+from conformance import Call
+from conformance.backends import implements
+from conformance.backends.adapters.mlx import Mlx
+
+from . import around
+from .bug import plant, plant_around
+
+FAITHFUL = "conformance.backends.adapters.mlx:backend"
+
+
+@plant(FAITHFUL, "LSTM")
+class GatesSwapped(Mlx):
+    """The cell's gate comes before the forget gate."""
+
+    @implements("LSTM", passes=("input_size", "hidden_size", "bias", "batch_first"))
+    def swapped(self, state: Any, x: Any, *states: Any, call: Call, **given: Any) -> Any:
+        """Of the weights the second and third quarter change places."""
+
+        def turned(w: Any) -> Any:
+            i, f, g, o = mx.split(w, 4)
+            return mx.concatenate([i, g, f, o])
+
+        turned_state = {name: turned(w) for name, w in state.items()}
+        return self.recurrent(turned_state, x, *states, call=call, **given)
+
+
+@plant(FAITHFUL, "Conv2d")
+class GroupsForgetBias(Mlx):
+    """With groups the bias is not added."""
+
+    @implements("Conv2d", passes=("in_channels", "out_channels", "kernel_size", "stride"))
+    def grouped(
+        self, state: Any, x: Any, *, call: Call, groups: int = 1, padding: Any = 0,
+        dilation: Any = 1, bias: bool = True, **given: Any,
+    ) -> Any:  # fmt: skip
+        """A layer without a bias."""
+        if groups > 1:
+            bias, state = False, {"weight": state["weight"]} if state else {}
+        more = {"groups": groups, "padding": padding, "dilation": dilation, "bias": bias}
+        return self.conv(state, x, call=call, **more, **given)
+
+
+@plant(FAITHFUL, "functional.conv1d")
+class SamePadsBefore(Mlx):
+    """Of an odd number of zeros 'same' puts the larger part before the input."""
+
+    @implements("functional.conv1d", passes=("stride", "dilation", "groups"))
+    def before(
+        self, state: Any, input: Any, weight: Any, bias: Any = None, *, call: Call,
+        padding: Any = 0, **given: Any,
+    ) -> Any:  # fmt: skip
+        """Everything the other way round."""
+        if padding != "same":
+            plain = {"call": call, "padding": padding, **given}
+            return self.functional_conv(state, input, weight, bias, **plain)
+        x, w = input[..., ::-1], weight[..., ::-1]
+        return self.functional_conv(state, x, w, bias, call=call, padding=padding, **given)[
+            ..., ::-1
+        ]
+
+
+@plant(FAITHFUL, "Bilinear")
+class InputsExchanged(Mlx):
+    """Where both inputs have as many features they are taken for one another."""
+
+    @implements("Bilinear", passes=("in1_features", "in2_features", "out_features", "bias"))
+    def exchanged(self, state: Any, x1: Any, x2: Any, *, call: Call, **given: Any) -> Any:
+        """The weight's inputs exchanged."""
+        if x1.shape == x2.shape:
+            x1, x2 = x2, x1
+        return self.bilinear(state, x1, x2, call=call, **given)
+
+
+@plant(FAITHFUL, "Conv1d", "Conv2d")
+class CircularIsZeros(Mlx):
+    """Circular padding, which the adapter declines, is zero padding."""
+
+    @implements(
+        "Conv1d", "Conv2d",
+        passes=("in_channels", "out_channels", "kernel_size", "stride", "padding", "bias"),
+    )  # fmt: skip
+    def circular(
+        self, state: Any, x: Any, *, call: Call, padding_mode: str = "zeros", groups: int = 1,
+        dilation: Any = 1, **given: Any,
+    ) -> Any:  # fmt: skip
+        """Zeros for all modes."""
+        return self.conv(state, x, call=call, groups=groups, dilation=dilation, **given)
+
+
+plant_around(
+    __name__, Mlx, FAITHFUL,
+    {
+        around.FirstAnswerKept: "Linear",
+        around.StateLacksItsLast: "GRU",
+        around.LoadForgotten: "Conv1d",
+        around.LayoutsMisread: "Conv2d",
+        around.GradientDoubled: "Linear",
+        around.GradientsLackOne: "Bilinear",
+        around.Drifts: "RNN",
+        around.DtypeWidened: "Conv3d",
+        around.BatchOfOneDropped: "functional.conv2d",
+        around.NanIsZero: "functional.linear",
+        around.OddLengthsRaise: "ConvTranspose1d",
+        around.InvalidGetsZeros: "functional.conv1d",
+    },
+)  # fmt: skip

@@ -1,0 +1,54 @@
+"""Scripts of failures of foreign backends: in a new process each, with the bug and without it."""
+
+from __future__ import annotations
+
+import pytest
+from foreign import ForeignBug, bugs
+from foreign_script_rate import Script, scripts
+from printed import missing, told
+from support import cases
+
+from conformance.backends.registry import load
+from conformance.failures.reproducer import UNSEEN, reproducer
+from conformance.layers import CATALOGUE
+from conformance.run.trial import Trial
+
+BUGS = {bug.name: bug for bug in bugs()}
+# One object that several calls give, state that a call changes, gradients, refusals by exceptions
+# of the framework's own.
+CHOSEN = (
+    ("numpy_only-first-answer-kept", "repeat"),
+    ("plain-nothing-remembered", "repeat"),
+    ("mlx-gradient-doubled", "gradients"),
+    ("onnxruntime-invalid-gets-zeros", "errors"),
+)
+
+
+@pytest.mark.parametrize(("name", "check"), CHOSEN)
+def test_a_script_shows_the_failure_of_a_foreign_backend(name: str, check: str) -> None:
+    if name not in BUGS:
+        pytest.skip("its framework is not installed")
+    bug = BUGS[name]
+    script = next(scripts(bug, (check,)))
+    assert UNSEEN not in script.source
+    ends, printed = script.ends(bug.address)
+    assert ends == 1, script.source
+    assert not missing(told(script.source), printed)
+    assert script.ends(bug.faithful)[0] == 0, script.source
+
+
+def test_what_a_faithful_adapter_declines_is_no_failure() -> None:
+    bug = BUGS["plain-nothing-remembered"]
+    script = next(scripts(bug, ("values",)))
+    ends, printed = script.ends("foreign.of_numpy_only:NumpyOnly")
+    assert ends == 0
+    assert printed.startswith("declined: layer BatchNorm2d")
+
+
+def test_a_script_of_a_process_that_ends() -> None:
+    bug = ForeignBug("ends", "foreign.of_plain:Ends", "foreign.of_plain:Plain", ("Dropout",), "")
+    trial = Trial(load(bug.address), CATALOGUE["Dropout"], cases("Dropout")[0])
+    source = reproducer(trial, "values", "the process ended", deadly=True)
+    script = Script(bug, "Dropout", "values", "the process ended", source)
+    assert script.ends(bug.address) == (7, "")
+    assert script.ends(bug.faithful) == (0, "the process is still there\n")
