@@ -62,7 +62,7 @@ def _explained(verdict: Verdict, failure: Finding | None, reason: str) -> str:
 def whose(verdict: Verdict) -> str:
     """Whose bug it is, where the suite compared with another backend; else nothing."""
     base = next((e.base for e in verdict.excuses if e.base and e.excused), "")
-    if base:
+    if base and verdict.status == "known":
         return f"The failure is inherited: {base} fails alike on the same calls."
     name, _, answer = (verdict.reference or "").partition(": ")
     if answer == "same":

@@ -46,6 +46,13 @@ def changes(case: Case) -> Iterator[Change]:
             yield from _some(changed(row, case, name, value, least))
         elif argument.size and type(value) is int:
             yield from _some(changed(row, case, name, value, value + 1, varied=True))
+    if row.traits.modes and row.traits.trains(case):
+        call = replace(case.call, training=not case.call.training)
+        other = _fitted(row, replace(case, call=call), written)
+        if other is not None:
+            yield Change(
+                "training", case.call.training, call.training, other, varied=not case.call.training
+            )
     yield from _without(row, case)
     yield from _batches(row, case)
     yield from _axes(row, case)

@@ -30,7 +30,6 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from conformance.isolation.journal import STEP
-from conformance.isolation.scratch import scratch
 from conformance.isolation.start import Start
 
 if TYPE_CHECKING:
@@ -44,8 +43,6 @@ def main() -> None:
     """Serve until standard input ends."""
     answers = _own_output()
     faulthandler.enable()
-    # What Hypothesis keeps for later it would keep in the working directory.
-    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(scratch("hypothesis")))
     warnings.simplefilter("ignore")
     requests = _read_ahead(sys.stdin.buffer)
     start = msgspec.json.decode(requests.get(), type=Start)

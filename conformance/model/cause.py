@@ -35,6 +35,8 @@ class Need:
     def words(self) -> str:
         """What the case needs, as a phrase: `"groups > 1"`."""
         name = self.argument
+        if name == "training":
+            return "train mode" if self.value == "True" else "eval mode"
         if " = " in name:
             return name
         if name.endswith((".max", ".min")):

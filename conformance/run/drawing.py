@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 import hypothesis
 import numpy as np
-from hypothesis import HealthCheck, Phase
+from hypothesis import HealthCheck, Phase, configuration
 from hypothesis.errors import Flaky
 from hypothesis.internal.conjecture import providers
 
+from conformance.isolation.scratch import scratch
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.run.cases import KEPT, KEPT_OF_MANY, MANY, Cases
 from conformance.run.drawn import covering
 from conformance.run.trial import Failure
+
+_HOME = "__hypothesis_home_directory"
 
 
 class _Provider(providers.HypothesisProvider):
@@ -81,9 +86,24 @@ def _run(
     assert strategy is not None
     test = hypothesis.given(strategy(dtype))(conformance_case)
     test = hypothesis.seed(derived_seed(seed, layer, dtype, round))(settings(test))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _kept_elsewhere():
         warnings.simplefilter("ignore", hypothesis.errors.NonInteractiveExampleWarning)
         test()
+
+
+@contextlib.contextmanager
+def _kept_elsewhere() -> Iterator[None]:
+    """What Hypothesis keeps for later it would keep in the working directory.
+
+    The user's own tests in the same process go on as they were.
+    """
+    before = vars(configuration).get(_HOME)
+    if before is None and "HYPOTHESIS_STORAGE_DIRECTORY" not in os.environ:
+        configuration.set_hypothesis_home_dir(scratch("hypothesis"))
+    try:
+        yield
+    finally:
+        configuration.set_hypothesis_home_dir(before)
 
 
 # Neighbouring items are the checks of one layer and dtype: two streams are enough.

@@ -450,6 +450,8 @@ def test_a_crash_names_the_call_and_the_frame_that_ended_the_process(suite: Any)
     assert laws["failure"]["frame"].endswith(":dies")
     assert laws["failure"]["what"] == "call"
     assert "/site-packages/" not in laws["message"]
+    # The minimal case is sought in pytest's own process.
+    assert not Path(".hypothesis").exists()
 
 
 @pytest.mark.parametrize(("kind", "status"), [("crash", "crashed"), ("hang", "hung")])

@@ -88,6 +88,8 @@ def _long(module: Any, x: Any) -> bool:
         ("Conv1d", lambda m, x: x.shape[-1] > 3, {"input.shape[-1] > 3"}),
         ("LSTM", _long, {"input.shape[-3] > 2"}),
         ("ReLU", lambda m, x: bool((x > 6).any()), {"input.max > 6"}),
+        ("BatchNorm2d", lambda m, x: m.training, {"train mode"}),
+        ("BatchNorm2d", lambda m, x: not m.training, {"eval mode"}),
     ],
 )  # fmt: skip
 def test_needs_are_told_in_words(layer: str, wrong: Any, phrases: set[str]) -> None:
