@@ -95,7 +95,7 @@ class Cluster:
     @property
     def share(self) -> str:
         """How many cases of the first member's item have what it needs; empty where unknown."""
-        return share_words(self.first)
+        return share_words(self.first) if set(needed(self.first)) == set(self.needs) else ""
 
     @property
     def examples(self) -> tuple[int, int]:
@@ -178,7 +178,8 @@ def by_cause(verdict: Verdict) -> tuple[Verdict, ...]:
         return (verdict,)
     first = replace(verdict, message=verdict.own_message, others=())
     fields = (
-        "message", "status", "call", "case", "needs", "share", "reproducer", "reference", "failure"
+        "message", "status", "call", "case", "needs", "share", "excess",
+        "reproducer", "reference", "failure",
     )  # fmt: skip
     return (
         first,

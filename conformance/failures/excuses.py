@@ -57,7 +57,11 @@ class Excuses:
         return next((e for e in fits if e.met_by(found)), None)
 
     def explaining(
-        self, case: Case, message: str, layouts: Mapping[str, str] | None = None
+        self,
+        case: Case,
+        message: str,
+        layouts: Mapping[str, str] | None = None,
+        excess: float | None = None,
     ) -> Known | None:
         """The entry that explains the failure of a case, the backend's own first.
 
@@ -65,6 +69,7 @@ class Excuses:
             case: the case.
             message: what the check says of it.
             layouts: the fewest memory layouts with which it still fails, by operand.
+            excess: largest error ÷ bound.
         """
         if not self.entries:
             return None
@@ -72,7 +77,7 @@ class Excuses:
         if layouts is not None:
             case = case if self._relaid is None else self._relaid(case)[0]
             found = Facts(case, layouts)
-        return next((e for e in self.entries if e.explains(found, message)), None)
+        return next((e for e in self.entries if e.explains(found, message, excess)), None)
 
     def excuse(self, entry: Known) -> None:
         """Count a case whose failure an entry explains."""

@@ -18,7 +18,7 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Numerics, Unsupported
 from conformance.model.cause import Cause, Need
 from conformance.model.encoding import decode_case, encode_case
-from conformance.model.finding import Finding
+from conformance.model.finding import Finding, number_or_none
 from conformance.model.finding_text import text
 from conformance.run.drawing import shrink
 from conformance.run.log import Log
@@ -226,7 +226,9 @@ class _Investigation:
         else:
             outcome = self._engine.outcome(self._item, candidate, self._numerics)
         if outcome.status == "failed":
-            entry = self._excuses.explaining(candidate, outcome.message, outcome.layouts)
+            entry = self._excuses.explaining(
+                candidate, outcome.message, outcome.layouts, outcome.excess
+            )
             if self._engine.reference.inherited(self._item, candidate, outcome, entry) is not None:
                 return None
         return outcome
@@ -279,7 +281,9 @@ def _counted(
     found: _Found, failures: Mapping[str, Sequence[int]], stream: Stream, log: Log
 ) -> Cause:
     """The cause with the number of its cases, and with what these have in common."""
-    cause = replace(found.cause, failed=len(found.indices))
+    excesses = [log.excess(k) for k in found.indices]
+    largest = None if None in excesses else max(filter(None, excesses), default=None)
+    cause = replace(found.cause, failed=len(found.indices), excess=number_or_none(largest))
     if stream.invalid or cause.case is None:
         return cause
     others = {k for indices in failures.values() for k in indices} - set(found.indices)

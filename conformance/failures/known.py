@@ -50,6 +50,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "script": str,
     "said": str,
     "at_most": (float, int),
+    "within": (float, int),
     "strict": bool,
 }
 _STATUSES = ("failed", "crashed", "hung")
@@ -89,6 +90,8 @@ class Known:
         script: a reproducer that needs the backend and NumPy only, nothing of this suite.
         said: a glob that the failure's message matches: `"*IndexError*"`.
         at_most: the largest share of the covered cases that fails; more than this fails the item.
+        within: the largest error ÷ bound that it excuses: a rounding error a little beyond its
+            bound is no licence for a wrong formula.
         strict: the entry is stale where its pinned case passes. False for a failure that depends
             on a CPU, on memory or on chance.
         base: the backend that the entry is inherited from; empty for the backend's own.
@@ -110,6 +113,7 @@ class Known:
     script: str = ""
     said: str = "*"
     at_most: float = 1.0
+    within: float | None = None
     strict: bool = True
     base: str = ""
 
@@ -164,15 +168,17 @@ class Known:
             for conditions in self.alternatives
         )
 
-    def explains(self, found: Facts, message: str) -> bool:
+    def explains(self, found: Facts, message: str, excess: float | None = None) -> bool:
         """Whether the entry covers a case and expects the message of its failure.
 
         Args:
             found: facts of the case.
             message: what the check says of it.
+            excess: largest error ÷ bound; None where the failure is none of numbers.
         """
         matches = self.said == "*" or fnmatch.fnmatchcase(message[:LONGEST], self.said)
-        return matches and self.met_by(found)
+        near = self.within is None or (excess is not None and excess <= self.within)
+        return matches and near and self.met_by(found)
 
     def is_exceeded(self, failed: int, covered: int) -> bool:
         """Whether more cases fail than `at_most` allows.
@@ -302,9 +308,15 @@ def _entry(table: Mapping[str, Any], where: str) -> Known:
     for key, value in table.items():
         if key not in _FIELDS:
             raise KnownError(f"{where}: no field {key!r}; expected some of {', '.join(_FIELDS)}")
-        if not isinstance(value, _FIELDS[key]) or (key == "at_most" and value is True):
+        if not isinstance(value, _FIELDS[key]) or (
+            key in ("at_most", "within") and isinstance(value, bool)
+        ):
             kind = _FIELDS[key]
-            named_kinds = {"at_most": "a number", "when": "a table or a list of tables"}
+            named_kinds = {
+                "at_most": "a number",
+                "within": "a number",
+                "when": "a table or a list of tables",
+            }
             expected = named_kinds.get(key) or getattr(kind, "__name__", "")
             raise KnownError(f"{where}: {key}={value!r}: expected {expected}")
     when = table.get("when", {})
@@ -318,6 +330,9 @@ def _entry(table: Mapping[str, Any], where: str) -> Known:
         raise KnownError(f"{where} ({about}): reason is empty: say why it fails")
     if not 0 < table.get("at_most", 1) <= 1:
         raise KnownError(f"{where}: at_most={table['at_most']!r}: expected a share above 0 up to 1")
+    if table.get("within", 2) <= 1:
+        expected = "an error ÷ bound above 1"
+        raise KnownError(f"{where}: within={table['within']!r}: expected {expected}")
     if table.get("status", "failed") not in _STATUSES:
         expected = ", ".join(_STATUSES)
         raise KnownError(f"{where}: status={table['status']!r}: expected one of {expected}")

@@ -55,7 +55,7 @@ class Reference:
         theirs = self._outcome(base, item, case, outcome)
         if entry is not None and theirs is not None and theirs.drawn:
             # The base got no further than what it drew: there it does what the entry says.
-            return entry if entry.explains(Facts(case), theirs.message) else None
+            return entry if entry.explains(Facts(case), theirs.message, theirs.excess) else None
         if theirs is None or not alike(outcome, theirs):
             return None
         if entry is not None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from conformance.backends.registry import loaded_as
@@ -27,7 +27,14 @@ PATIENCE = 10.0
 """Seconds that a case which ends the process may take in a copy."""
 
 
-def reproducer(trial: Trial, check: str, message: str, *, deadly: bool = False) -> str:
+def reproducer(
+    trial: Trial,
+    check: str,
+    message: str,
+    *,
+    deadly: bool = False,
+    write: Callable[[str], None] | None = None,
+) -> str:
     """A script of the steps of a check; it exits 1 where it meets the failure, else 0.
 
     That of a torch-shaped backend needs torch and NumPy, and the module of a layer that is not
@@ -38,9 +45,10 @@ def reproducer(trial: Trial, check: str, message: str, *, deadly: bool = False) 
         check: the check that failed.
         message: of its failure.
         deadly: the case ends the process: it is run in a copy.
+        write: called with the script so far before each step, where there are no copies.
     """
     if deadly:
-        return _of_the_dying(trial, check, _title(trial, check, message))
+        return _of_the_dying(trial, check, _title(trial, check, message), write)
     seed = 0
     for seed in range(ATTEMPTS):
         transcript = Transcript()
@@ -112,13 +120,18 @@ def _recorded(trial: Trial, check: str, transcript: Transcript, seed: int = 0) -
     return None
 
 
-def _of_the_dying(trial: Trial, check: str, title: Sequence[str]) -> str:
+def _of_the_dying(
+    trial: Trial, check: str, title: Sequence[str], write: Callable[[str], None] | None
+) -> str:
     """The steps up to the one that ends the process, or never ends."""
     ending = "the process is still there"
     if hasattr(os, "fork") and torch_shaped(trial.backend):
         last = _from_a_copy(trial, check, title, ending)
         if last:
             return last
+    elif write is not None:
+        sofar = lambda steps: write(script(title, steps, _printer(trial), ending=ending))  # noqa: E731
+        _recorded(trial, check, Transcript(sofar))
     return script(title, planned(trial.case), _printer(trial), ending=ending)
 
 

@@ -29,7 +29,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from conformance.isolation.journal import STEP
+from conformance.isolation.journal import SCRIPT, STEP
 from conformance.isolation.start import Start
 
 if TYPE_CHECKING:
@@ -173,7 +173,12 @@ class _Server:
         if "fork" in request:
             return _forked(lambda: self._outcome(item, case), request["fork"])
         if "script" in request:
-            script = self.engine.script(item, case, request["script"], deadly=request["deadly"])
+            self.journal.note("checking")
+            script = self.engine.script(
+                item, case, request["script"],
+                deadly=request["deadly"],
+                write=lambda text: _written(self._step.with_name(SCRIPT), text),
+            )  # fmt: skip
             return {"script": script}
         self.journal.note("checking")
         with self._noting_steps():
@@ -198,6 +203,10 @@ class _Server:
     def _outcome(self, item: Item, case: Case) -> dict[str, Any]:
         numerics = self.engine.numerics(item.dtype)
         return dataclasses.asdict(self.engine.outcome(item, case, numerics))
+
+
+def _written(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _in_copy(run: Callable[[], Outcome], seconds: float) -> Outcome | None:

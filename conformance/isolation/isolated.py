@@ -263,7 +263,11 @@ class IsolatedEngine:
             if self.interrupted():
                 raise KeyboardInterrupt
             spent = time.monotonic() - started > left
-            return None if spent or self._is_known(item, candidate) else probe(item, candidate)
+            if spent or self._is_known(item, candidate):
+                return None
+            found = probe(item, candidate)
+            # A plainer case that fails in another way would hide how the process is lost.
+            return found if isinstance(found, Lost) or not isinstance(first, Lost) else None
 
         stream = self._stream(item)
         round, place = stream.located(index)
@@ -337,8 +341,8 @@ class IsolatedEngine:
         }
         try:
             script = self.child.ask(request).get("script")
-        except Died:
-            return None
+        except Died as died:
+            return died.script or None
         return None if script is None else str(script)
 
 

@@ -12,6 +12,8 @@ PHASES = ("idle", "drawing", "pinned", "checking", "shrinking")
 WATCHED = ("pinned", "checking", "shrinking")
 STEP = "step"
 """Name of the file, beside the journal, that holds the step of a case that is at work."""
+SCRIPT = "script"
+"""Name of the file that holds the script of a case up to the step that is at work."""
 _FORM = struct.Struct("<4q")
 
 

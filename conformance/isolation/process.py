@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import msgspec
 
-from conformance.isolation.journal import STEP, WATCHED, Entry, Journal
+from conformance.isolation.journal import SCRIPT, STEP, WATCHED, Entry, Journal
 from conformance.isolation.limits import Limits
 from conformance.isolation.start import Start
 
@@ -44,6 +44,7 @@ class Died(Exception):  # noqa: N818 - what a backend does is no error of the su
         entry: the last entry of its journal.
         frame: where it was: `"torch/nn/functional.py:843:max_pool2d"`; empty where unknown.
         step: the step of the case that it was at, and the case that this was about.
+        script: of a case up to that step, where one was asked for; else empty.
     """
 
     def __init__(
@@ -53,10 +54,11 @@ class Died(Exception):  # noqa: N818 - what a backend does is no error of the su
         entry: Entry,
         frame: str = "",
         step: tuple[str, Mapping[str, Any]] | None = None,
+        script: str = "",
     ) -> None:
         super().__init__(how)
         self.status, self.how, self.entry = status, how, entry
-        self.frame, self.step = frame, step
+        self.frame, self.step, self.script = frame, step, script
 
 
 class Child:
@@ -184,13 +186,13 @@ class Child:
         if status == "hung":
             _kill(self._process)
         code = self._process.wait()
-        entry, step = self._journal.read(), self._step()
+        entry, step, script = self._journal.read(), self._step(), self._script()
         printed, frames = self._last_words()
         self.stop()
         frame = next((f for f in frames if not f.startswith(_SUITE)), "")
         lines = [*printed, *frames[:3]]
         says = (how or ended(code)) + "".join(f"\n  {line}" for line in lines)
-        return Died(status, says, entry, frame, step)
+        return Died(status, says, entry, frame, step, script)
 
     def _step(self) -> tuple[str, Mapping[str, Any]] | None:
         """The step that was at work, if it is one of a single case."""
@@ -199,6 +201,12 @@ class Child:
         except (OSError, msgspec.DecodeError):
             return None
         return found["step"], found["case"]
+
+    def _script(self) -> str:
+        try:
+            return (Path(self._folder.name) / SCRIPT).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return ""
 
     def _last_words(self) -> tuple[list[str], list[str]]:
         """The last lines that the process printed, and the frames where it was, innermost first."""

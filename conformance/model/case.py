@@ -216,6 +216,7 @@ class Verdict:
         case: the minimal failing case as JSON data (`conformance.model.encoding`).
         needs: which arguments the failure needs to be what they are.
         share: what its failing cases have in common, and how many cases have that.
+        excess: largest error ÷ bound among the failing cases of the first cause.
         reproducer: a standalone script that shows the failure.
         command: the pytest command that shows it again.
         seconds: wall time of the item.
@@ -248,6 +249,7 @@ class Verdict:
     case: Mapping[str, Any] | None = None
     needs: tuple[Need, ...] = ()
     share: Share | None = None
+    excess: float | str | None = None
     reproducer: str | None = None
     command: str | None = None
     seconds: float = 0.0

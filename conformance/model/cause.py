@@ -51,7 +51,7 @@ class Need:
             value, other = (json.loads(listed(text)) for text in (self.value, self.other))
         except ValueError:
             return f"{name}={self.value}"
-        if isinstance(value, bool) or not isinstance(other, int):
+        if isinstance(value, bool) or not isinstance(other, (int, float)):
             return f"{name}={self.value}"
         values = value if isinstance(value, list) else [value]
         if all(isinstance(v, (int, float)) for v in values) and max(values, default=0) > other:
@@ -122,6 +122,7 @@ class Cause:
         share: what its failing cases have in common, and how many cases have that.
         reproducer: a standalone script that shows the failure.
         failed: examples that fail in this way.
+        excess: largest error ÷ bound among them; None where they are no failures of numbers.
         status: `"failed"`, `"crashed"` or `"hung"`.
         reference: what torch does with the minimal case: `"torch: same"`, `"torch: differs"`.
         failure: what is wrong, of which `message` is the text.
@@ -134,6 +135,7 @@ class Cause:
     share: Share | None = None
     reproducer: str | None = None
     failed: int = 0
+    excess: float | str | None = None
     status: str = "failed"
     reference: str | None = None
     failure: Finding | None = None

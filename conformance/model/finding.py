@@ -107,6 +107,14 @@ class Finding:
         return replace(self, notes=(*self.notes, *lines))
 
     @property
+    def excess(self) -> float | None:
+        """The error ÷ bound of the element that is shown; None where there are none."""
+        if self.error is None or self.bound is None:
+            return None
+        error, bound = float(self.error), float(self.bound)
+        return error / bound if bound > 0 and not math.isnan(error) else math.inf
+
+    @property
     def manner(self) -> tuple[object, ...]:
         """How it fails, numbers left out: two cases that fail alike have the same."""
         if self.exception:
@@ -118,6 +126,11 @@ class Finding:
 def number(value: float) -> float | str:
     """A number as JSON can hold it."""
     return value if math.isfinite(value) else str(value)
+
+
+def number_or_none(value: float | None) -> float | str | None:
+    """Likewise; None stays None."""
+    return None if value is None else number(value)
 
 
 def differs(kind: str, what: str, got: object, wanted: object, *, when: str = "") -> Finding:

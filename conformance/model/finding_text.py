@@ -132,6 +132,8 @@ def _head(finding: Finding) -> str:
 
 def _facts(finding: Finding) -> Iterator[str]:
     """Got, wanted and bound, a line each."""
+    if finding.kind == "exception" and finding.frame:
+        yield f"  at {finding.frame}"
     if finding.kind in _IN_A_LINE:
         return
     if finding.kind == "support":

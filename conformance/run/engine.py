@@ -139,9 +139,10 @@ class Engine:
             if index in lost:
                 log.lost(index)
                 continue
-            excuses.begin(case)
             self.note("checking", index, log.checked)
             outcome = self._outcome(item, case, numerics, excuses, careful=bool(lost))
+            if outcome is None or outcome.status not in ("unsupported", "invalid"):
+                excuses.begin(case)
             if outcome is None:
                 log.left_out(index)
             elif outcome.status in ("crashed", "hung") and excuses.deadly(case) is None:
@@ -155,9 +156,9 @@ class Engine:
                 if outcome.accepted:
                     log.accepted[outcome.accepted] += 1
             else:
-                entry = excuses.explaining(case, outcome.message, outcome.layouts)
+                entry = excuses.explaining(case, outcome.message, outcome.layouts, outcome.excess)
                 entry = self.reference.inherited(item, case, outcome, entry)
-                log.failed(index, excused=entry is not None)
+                log.failed(index, excess=outcome.excess, excused=entry is not None)
                 if entry is None:
                     failures.setdefault(outcome.kind, []).append(index)
                 else:
@@ -369,17 +370,27 @@ class Engine:
         except Failure as failure:
             return Outcome.failed(failure.finding)
 
-    def script(self, item: Item, case: Case, message: str, *, deadly: bool) -> str:
+    def script(
+        self,
+        item: Item,
+        case: Case,
+        message: str,
+        *,
+        deadly: bool,
+        write: Callable[[str], None] | None = None,
+    ) -> str:
         """The reproducer of a case.
 
         Args:
             item: the check, and the device.
             case: the case.
             message: what is wrong with it.
-            deadly: it ends the process, and must not be run for the script's sake.
+            deadly: it ends the process.
+            write: called with the script so far before each step of a deadly case, where there are
+                no copies of the process to run it in; None = it is not run.
         """
         trial = Trial(self.backend, CATALOGUE[case.call.layer], on_device(case, item.device))
-        return reproducer(trial, item.check, message, deadly=deadly)
+        return reproducer(trial, item.check, message, deadly=deadly, write=write)
 
 
 def _thin(stream: Stream, log: Log, examples: Examples) -> str | None:

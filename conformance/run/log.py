@@ -29,6 +29,7 @@ class Log:
         self.accepted: Counter[str] = Counter()
         self._evidence = Evidence()
         self._reasons: dict[int, str] = {}
+        self._excess: dict[int, float] = {}
         self._letters = ["n"] * len(cases)
         self._worst: str | None = None
         self._since: float | None = None
@@ -45,8 +46,16 @@ class Log:
             self._worst = case_text(case)
         self._mark(index, "p", checked=True)
 
-    def failed(self, index: int, *, excused: bool = False) -> None:
-        """The check fails on a case, perhaps as a known failure says."""
+    def failed(self, index: int, *, excess: float | None = None, excused: bool = False) -> None:
+        """The check fails on a case, perhaps as a known failure says.
+
+        Args:
+            index: of the case.
+            excess: largest error ÷ bound.
+            excused: a known failure explains it.
+        """
+        if excess is not None:
+            self._excess[index] = excess
         self._mark(index, "k" if excused else "f", checked=True)
 
     def declined(self, index: int, reason: str) -> None:
@@ -73,6 +82,10 @@ class Log:
     def reason(self, index: int) -> str | None:
         """Why the backend declined a case; None where it did not."""
         return self._reasons.get(index)
+
+    def excess(self, index: int) -> float | None:
+        """The largest error ÷ bound of a failing case; None where it has none."""
+        return self._excess.get(index)
 
     def letter(self, index: int) -> str:
         """The outcome of a case, a letter of `OUTCOMES`."""

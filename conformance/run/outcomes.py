@@ -43,6 +43,11 @@ class Outcome:
         return None if self.failure is None else self.failure.layouts
 
     @property
+    def excess(self) -> float | None:
+        """The largest error ÷ bound of the failure; None where it is none of numbers."""
+        return None if self.failure is None else self.failure.excess
+
+    @property
     def drawn(self) -> bool:
         """Whether the failure rests on values that the backend drew."""
         return self.failure is not None and self.failure.drawn

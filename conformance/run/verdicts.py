@@ -136,6 +136,7 @@ def failed(
             **facts, "excuses": tuple(excuses), "others": tuple(others),
             "message": first.message + other_causes(others), "failure": first.failure,
             "call": first.call, "case": first.case, "needs": first.needs, "share": first.share,
+            "excess": first.excess,
             "reproducer": first.reproducer, "reference": first.reference,
         }
     )  # fmt: skip
@@ -172,7 +173,7 @@ def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
     item = Item(verdict.layer, verdict.check, verdict.dtype, verdict.device)
     causes = [*lost]
     if verdict.status == "failed":
-        fields = ("call", "case", "needs", "share", "reproducer", "reference", "failure")
+        fields = ("call", "case", "needs", "share", "excess", "reproducer", "reference", "failure")
         own = {name: getattr(verdict, name) for name in fields}
         causes += [Cause(verdict.own_message, **own)]
         causes += verdict.others

@@ -16,7 +16,9 @@ from test_report import identity
 
 from conformance.backends import ModuleBackend
 from conformance.failures.entries import write, written
-from conformance.failures.known import KnownError, parse
+from conformance.failures.facts import Facts
+from conformance.failures.known import KnownError, meets, parse
+from conformance.failures.telling import telling
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 from conformance.run.stream import Stream
@@ -109,6 +111,52 @@ def test_things_that_serve_alike_are_conditions_of_which_one_is_met() -> None:
     assert {"bias", "stride"} in ways
     assert [v.status for v in _run(BiasTwice, entries).verdicts] == ["known"] * 3
     assert _run(BiasTwiceElsewhere, entries).verdicts[0].status == "failed"
+
+
+def test_an_entry_of_a_rounding_error_excuses_no_wrong_formula() -> None:
+    text = """
+[[known]]
+layer = "Conv2d"
+check = "values"
+within = 4
+reason = "rounds once more than it may"
+"""
+    (entry,) = parse(text, "k.toml")
+    case = Stream(ITEMS[0], 1, 0)[0]
+    assert entry.explains(Facts(case), "wrong of", 3.9)
+    assert not entry.explains(Facts(case), "wrong of", 4.1)
+    assert not entry.explains(Facts(case), "wrong of", None)
+    with pytest.raises(KnownError, match="expected an error"):
+        parse(text.replace("4", "0.5"), "k.toml")
+
+
+def test_what_ends_the_process_is_told_from_what_passes() -> None:
+    cases = list(Stream(ITEMS[0], EXAMPLES, 0).cases())
+    dies = [case for case in cases if Facts(case).get("groups") > 1 and Facts(case).get("empty")]
+    lives = [case for case in cases if case not in dies]
+    assert dies
+    ways = list(telling(dies, lives))
+    assert ways
+    assert any(set(way) <= {"groups", "empty"} for way in ways)
+    covered = lambda case: any(  # noqa: E731
+        all(meets(Facts(case).get(name), wanted) for name, wanted in way.items()) for way in ways
+    )
+    assert all(map(covered, dies))
+    assert not any(map(covered, lives))
+
+
+def test_a_complaint_about_an_entry_is_none_of_the_backends_failures(failed: Run) -> None:
+    text = written(failed).text.replace('reason = ""', 'reason = "adds 1"')
+    mended = _run(torch.nn.Conv2d, parse(text, "k.toml"))
+    assert [v.status for v in mended.verdicts] == ["failed"] * 3
+    assert written(mended, text).text.count("[[known]]") == 0
+
+
+def test_a_run_made_without_the_file_keeps_what_shows_in_it(failed: Run) -> None:
+    text = written(failed).text.replace('reason = ""', 'reason = "adds 1"')
+    found = written(failed, text)
+    assert (found.new, found.stale) == (0, ())
+    assert found.text.strip() == text.strip()
 
 
 def test_update_keeps_reasons_and_names_what_is_stale(failed: Run) -> None:
