@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -54,7 +55,8 @@ def load(name: str) -> Backend:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise BackendError(
             f"backend={name!r}: expected one of {', '.join(sorted(points)) or 'no entry points'}, "
-            f"or package.module:attribute{hint}"
+            f"or package.module:attribute{hint}. These are the entry points of {sys.executable}; "
+            f"the package of another backend must be installed there"
         )
     if inspect.isclass(found) or (inspect.isroutine(found) and not _is_backend(found)):
         found = _guard(f"{where} cannot be created", found)

@@ -40,6 +40,8 @@ def shared(
         others: failing cases of other causes.
         passing: the item's passing cases.
     """
+    # Where there is nothing to compare a case says nothing by passing.
+    passing = [case for case in passing if not Facts(case).get("empty")]
     same = [case for case in passing if explains(needed, case)]
     if number is not None and all(explains((number,), case) for case in failing):
         fewer = [case for case in same if explains((number,), case)]

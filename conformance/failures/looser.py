@@ -25,8 +25,8 @@ COARSER = sorted(set(FORMATS) - {"float64"}, key=lambda name: FORMATS[name].unit
 def looser(tried: Callable[[Numerics], bool], declared: Numerics | None) -> str | None:
     """What would have to be declared for a failing case to pass, in words.
 
-    At most a dozen tries: of a kind of declaration the loosest first, the least by bisection where
-    that passes.
+    At most some two dozen tries: of a kind of declaration the loosest first, the least by
+    bisection where that passes.
 
     Args:
         tried: whether the case passes with a declaration, numbers having been compared.
@@ -39,6 +39,7 @@ def looser(tried: Callable[[Numerics], bool], declared: Numerics | None) -> str 
     for changes in _kinds(base):
         found = _least(changes, lambda change: tried(replace(base, **change)))
         if found is not None:
+            found = _fewer(found, base, tried)
             return "within " + " and ".join(f"{name} = {value!r}" for name, value in found.items())
     return None
 
@@ -63,6 +64,20 @@ def _kinds(base: Numerics) -> Iterator[Sequence[Mapping[str, Any]]]:
     for name in COARSER:
         if FORMATS[name].unit > unit:
             yield [{"accumulation": name}]
+
+
+def _fewer(
+    found: Mapping[str, Any], base: Numerics, tried: Callable[[Numerics], bool]
+) -> Mapping[str, Any]:
+    """The declaration without functions that it can do without."""
+    ulp = found.get("ulp", {})
+    if len(ulp) < 3:
+        return found
+    for name in [name for name in ulp if name not in base.ulp]:
+        less = {other: k for other, k in ulp.items() if other != name}
+        if less and tried(replace(base, ulp=less)):
+            ulp = less
+    return {**found, "ulp": ulp}
 
 
 def _least(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import queue
 import re
@@ -215,11 +214,13 @@ class Child:
         # What faulthandler wrote: other threads say nothing.
         printed, _, stack = text.partition("Current thread")
         lines = [s.strip() for s in printed.splitlines() if s.strip() and not s.startswith(_NOISE)]
-        frames = (_FRAME.search(line) for line in stack.splitlines()[1:])
-        return lines[-8:], [
-            f"{_from_package(found['file'])}:{found['line']}:{found['name']}"
-            for found in itertools.takewhile(bool, frames)
-        ]
+        frames = list[str]()
+        for line in stack.splitlines()[1:]:
+            found = _FRAME.search(line)
+            if found is None:
+                break
+            frames.append(f"{_from_package(found['file'])}:{found['line']}:{found['name']}")
+        return lines[-8:], frames
 
     def stop(self) -> None:
         """End the process."""

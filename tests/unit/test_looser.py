@@ -52,9 +52,10 @@ def test_least_accuracy_of_tanh_is_found_in_a_dozen_tries(needed: int) -> None:
         (lambda n: n.stepwise, "within stepwise = True"),
         (lambda n: n.accumulation is not None, "within accumulation = 'float32'"),
         (lambda n: n.accumulation == "bfloat16", "within accumulation = 'bfloat16'"),
+        (lambda n: _ulp(n, "exp") > 3, "within ulp = {'exp': 4}"),
         (
-            lambda n: _ulp(n, "exp") > 3,
-            f"within ulp = {dict.fromkeys(ULP, 4)}",
+            lambda n: _ulp(n, "exp") > 3 and _ulp(n, "log") > 3,
+            "within ulp = {'exp': 4, 'log': 4}",
         ),
         (lambda n: _ulp(n, "tanh") > 40, None),
         (lambda n: False, None),
@@ -63,7 +64,7 @@ def test_least_accuracy_of_tanh_is_found_in_a_dozen_tries(needed: int) -> None:
 def test_each_kind_of_declaration_is_tried(rule: Any, said: str | None) -> None:
     tried = _Tried(rule)
     assert looser(tried, None) == said
-    assert len(tried.asked) <= 12
+    assert len(tried.asked) <= 12 + len(ULP)
 
 
 def test_what_is_declared_stays_and_is_not_proposed_again() -> None:
