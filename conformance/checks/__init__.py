@@ -41,6 +41,7 @@ class Check:
         applies: whether a layer has the property at all.
         relaid: the case as the check lays it out in memory, and the layout of each operand by name;
             None where it does not choose layouts.
+        whole: of a function of single numbers it looks at every number of a half precision.
         conclude: what the answers to all cases come to, where no single case shows it.
     """
 
@@ -48,13 +49,14 @@ class Check:
     invalid: bool = False
     applies: Callable[[Row], bool] = _every_layer
     relaid: Callable[[Case], tuple[Case, Mapping[str, str]]] | None = None
+    whole: bool = False
     conclude: Callable[[Sequence[support.Answer]], support.Conclusion] | None = None
 
 
 CHECKS: dict[str, Check] = {
     "shape": Check(shape.check),
-    "values": Check(values.check),
-    "gradients": Check(gradients.check),
+    "values": Check(values.check, whole=True),
+    "gradients": Check(gradients.check, whole=True),
     "laws": Check(laws.check, applies=lambda row: bool(row.laws)),
     "layout": Check(layout.check, relaid=layout.relaid),
     "special": Check(special.check),

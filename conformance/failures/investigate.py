@@ -155,8 +155,9 @@ class _Investigation:
             if outcome is not None and outcome.status != "failed":
                 notes = ["note: the same case did not fail again when it was repeated"]
         else:
-            case, failure = minimal[0], minimal[1].finding
-        if minimal is None or stream.invalid:
+            case, again = minimal[0], minimal[1].finding
+            failure = again
+        if again is None or stream.invalid:
             case = on_device(case, item.device)
             return self._described(case, failure, kind, notes, shrunk=minimal is not None)
 

@@ -11,7 +11,7 @@ from typing import Any
 from conformance.laws import activation as laws
 from conformance.laws.law import Law
 from conformance.layers.propagation import computed
-from conformance.layers.row import Argument, Input, Output, Row, Traits, every_axis
+from conformance.layers.row import Argument, Input, Output, Row, Traits, every_axis, whole
 from conformance.layers.state import Shape
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case
@@ -93,6 +93,7 @@ def rows() -> Iterator[Row]:
                 laws=(laws.elements, laws.reshaped, laws.form, *kind.laws),
                 propagation=computed,
                 free=every_axis,
+                whole=partial(whole, name),
                 traits=Traits(placed=False, aliases=True, updates=_writes),
                 workloads=(Workload(name, "64 by 3072", {}, ((64, 3072),), small=True),),
                 filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),

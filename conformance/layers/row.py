@@ -12,14 +12,14 @@ import numpy as np
 from conformance.layers.propagation import Propagation, sums
 from conformance.layers.state import Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
-from conformance.model.case import is_function
+from conformance.model.case import Call, Case, is_function
+from conformance.model.formats import every_number
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
     from conformance.laws.draws import Draws
     from conformance.laws.law import Law
-    from conformance.model.case import Call, Case
     from conformance.model.protocols import TrialLike
 
 REQUIRED = object()
@@ -219,6 +219,8 @@ class Row:
             None where the call would be invalid; None where no argument changes a shape.
         free: case → axes besides those of the batch and of space whose size no argument and no
             weight decides: the steps of a sequence, every axis of an elementwise layer.
+        whole: dtype → a case that holds every finite number of a dtype of 16 bits, None for other
+            dtypes; None where an element of the output depends on more than one number.
         workloads: the calls that are timed.
         filling: how their arrays are filled.
         flops: (workload, weights' shapes, outputs' shapes) → multiplications and additions of the
@@ -256,6 +258,7 @@ class Row:
     shown: Callable[[Case], Arguments] = _nothing_shown
     refit: Callable[[Row, Case, dict[str, Any]], Case | None] | None = None
     free: Callable[[Case], tuple[Axes, ...]] = no_axes
+    whole: Callable[[str], Case | None] | None = None
     workloads: tuple[Workload, ...] = ()
     filling: Filling = field(default_factory=Filling)
     flops: Callable[[Workload, Sequence[Shape], Sequence[Shape]], int] | None = None
@@ -418,6 +421,14 @@ def every_axis(case: Case) -> tuple[Axes, ...]:
     """Every axis of the first input, for an elementwise layer."""
     first = case.inputs[0]
     return () if first is None else tuple(((0, axis),) for axis in range(first.ndim))
+
+
+def whole(layer: str, dtype: str) -> Case | None:
+    """Every finite number of a dtype of 16 bits, for an elementwise layer with its defaults."""
+    if dtype not in ("float16", "bfloat16"):
+        return None
+    call = Call(layer, {}, {}, dtype, "cpu")
+    return Case(call, (every_number(dtype),), labels={"profile": "every number"})
 
 
 def batched(axes: int, place: int = 0) -> Callable[[Case], int | None]:

@@ -75,3 +75,18 @@ def round_to(values: np.ndarray, dtype: str) -> np.ndarray:
             np.abs(rounded) > FORMATS["bfloat16"].largest, np.inf * np.sign(values), rounded
         )
         return np.where(np.isfinite(values), rounded, values)
+
+
+def every_number(dtype: str) -> np.ndarray:
+    """All finite numbers of a format of 16 bits, both zeros among them, as float64.
+
+    Args:
+        dtype: `"float16"` or `"bfloat16"`.
+    """
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    if dtype == "float16":
+        numbers = bits.view(np.float16).astype(np.float64)
+    else:
+        # A bfloat16 is the upper half of a float32.
+        numbers = (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return numbers[np.isfinite(numbers)]

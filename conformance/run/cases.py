@@ -66,3 +66,30 @@ class Cases(Sequence[Case]):
         found = pickle.loads(self._file.read(size))
         assert isinstance(found, Case)
         return found
+
+
+class Ending(Sequence[Case]):
+    """Cases of which the last is another one.
+
+    Args:
+        cases: at least one.
+        last: in place of the last.
+    """
+
+    def __init__(self, cases: Sequence[Case], last: Case) -> None:
+        self._cases, self._last = cases, last
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    @overload
+    def __getitem__(self, index: int) -> Case: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Case, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Case | tuple[Case, ...]:
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            return tuple(self[k] for k in places)
+        return self._last if places == len(self) - 1 else self._cases[places]

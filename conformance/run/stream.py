@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from conformance.checks import EVERY_CHECK
 from conformance.failures.features import structure
+from conformance.layers import CATALOGUE
 from conformance.model.case import Case
+from conformance.run.cases import Ending
 from conformance.run.drawing import draw_cases
 from conformance.run.drawn import covering
 from conformance.run.planning import Item
 
 ROUNDS = 10
 """A backend that declines cases is asked at most so many times those of the profile."""
+
+
+ENOUGH = 10
+"""Of so many cases one is given up for that which holds every number."""
+
+
+# Its oracle's answer is kept with the object, and asked for by two checks in turn.
+@lru_cache(maxsize=2)
+def _whole(layer: str, dtype: str) -> Case | None:
+    make = CATALOGUE[layer].whole
+    return None if make is None else make(dtype)
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,20 @@ class Stream:
         return EVERY_CHECK[self.item.check].invalid
 
     def cases(self, round: int = 0) -> Sequence[Case]:
-        """The cases of a round; those of round 0 are the same for every backend."""
+        """The cases of a round; those of round 0 are the same for every backend.
+
+        The last of them is the one that holds every number, where the layer has one.
+        """
+        drawn = self._drawn(round)
+        whole = None if round or self.invalid or len(drawn) < ENOUGH else self._whole()
+        return drawn if whole is None else Ending(drawn, whole)
+
+    def _whole(self) -> Case | None:
+        if not EVERY_CHECK[self.item.check].whole:
+            return None
+        return _whole(self.item.layer, self.item.dtype)
+
+    def _drawn(self, round: int) -> Sequence[Case]:
         return draw_cases(
             self.item.layer, self.item.dtype, self.examples, self.seed,
             invalid=self.invalid, values=self.values, round=round,

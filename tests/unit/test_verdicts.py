@@ -21,9 +21,9 @@ from conformance.failures.excuses import Excuses
 from conformance.failures.known import KnownError, parse, read, shipped
 from conformance.model.case import Call, Unsupported, Verdict
 from conformance.model.cause import Cause
-from conformance.model.encoding import encode_case
+from conformance.model.encoding import decode_case, encode_case
 from conformance.model.finding import Finding
-from conformance.plugin.recording import _torch_itself
+from conformance.plugin.terminal import _torch_itself
 from conformance.run import verdicts
 from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
@@ -410,3 +410,26 @@ def test_torch_is_not_blamed_for_the_suites_own_faults(kind: str) -> None:
     identity = SimpleNamespace(backend="torch", options={})
     found = list(_torch_itself(SimpleNamespace(identity=identity, verdicts=[verdict])))
     assert bool(found) == (kind == "value")
+
+
+class AtOneNumber(torch.nn.SiLU):
+    """Wrong at a single number of bfloat16 that hardly any case draws."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return torch.where(input == -17.375, 1.0, super().forward(input))
+
+
+@pytest.mark.parametrize("check", ["values", "gradients"])
+def test_every_number_of_a_half_precision_is_looked_at(check: str) -> None:
+    """The failing one is found among 65 280, and told alone."""
+    AtOneNumber.__name__ = AtOneNumber.__qualname__ = "SiLU"
+    backend = ModuleBackend("one number", nn=SimpleNamespace(SiLU=AtOneNumber))
+    verdict = Engine(backend, 20, 0).run(Item("SiLU", check, "bfloat16", "cpu"))
+    assert verdict.status == "failed"
+    assert verdict.comparisons > 65_000 or verdict.examples.failed == 1
+    case = decode_case(verdict.case)
+    assert case.inputs[0] is not None
+    assert case.inputs[0].tolist() == [-17.375]
+    faithful = Engine(torch_backend, 20, 0).run(Item("SiLU", check, "bfloat16", "cpu"))
+    assert faithful.status == "passed"
+    assert faithful.comparisons > 65_000
