@@ -10,6 +10,7 @@ from typing import Any
 from conformance.reports.statuses import status
 
 from conformance.model.case import Verdict
+from conformance.model.finding import IN_TRAIN_MODE
 from conformance.model.finding_text import bound_text, element, error_text, named, words
 from conformance.model.layer_facts import LayerFacts
 
@@ -124,6 +125,9 @@ def signature(verdict: Verdict, facts: LayerFacts) -> tuple[str, ...]:
         names = {need.argument for need in verdict.needs if not need.fails}
     else:
         names = _unusual(verdict.case, facts)
+    failure = verdict.failure
+    if failure is not None and (failure.kind == "random" or failure.during == IN_TRAIN_MODE):
+        names.add("training")  # the check sets it
     return tuple(sorted(name for name in names - set(facts.sizes) if "." not in name))
 
 

@@ -220,7 +220,7 @@ def _follows(verdict: Verdict, needs: frozenset[str], source: _Part, *, alone: b
         return any(theirs and theirs == needs for theirs in wrong)
     if failure.law and alone:
         return True
-    return any(theirs <= needs or (needs and needs <= theirs) for theirs in wrong)
+    return any(theirs <= needs or theirs & needs for theirs in wrong)
 
 
 def _cluster(part: _Part) -> Cluster:

@@ -28,7 +28,7 @@ from conformance.layers.state import (
 )
 from conformance.model.case import Unsupported
 from conformance.model.describe import array_text
-from conformance.model.finding import Finding, differs
+from conformance.model.finding import IN_TRAIN_MODE, Finding, differs
 from conformance.model.formats import format_of
 from conformance.model.proof import Proof
 from conformance.model.protocols import Layer
@@ -330,10 +330,10 @@ def _modes(trial: Trial, tally: Tally) -> None:
     trial.step("train", new.layer.train, True)
     differ = traits.modes or traits.random(replace(trial.case.call, training=True))
     if not differ:
-        tally.within("in train mode", sibling(trial, new.layer), like=trial)
+        tally.within(IN_TRAIN_MODE, sibling(trial, new.layer), like=trial)
         tally.within("built in train mode", sibling(trial, training=True), like=trial)
     elif traits.modes:
-        tally.within("in train mode", sibling(trial, new.layer, training=True))
+        tally.within(IN_TRAIN_MODE, sibling(trial, new.layer, training=True))
     else:
         trial.step("call", new.layer, *new.natives, **new.case.keywords)
     _mode(trial, tally, new.layer, True)

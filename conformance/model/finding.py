@@ -35,6 +35,8 @@ KINDS = (
     "internal",  # the suite's own code failed
     "other",  # whatever a check of somebody else's says
 )
+IN_TRAIN_MODE = "in train mode"
+"""What is said of a part of a check that puts a layer into train mode itself."""
 # Modules of the suite that belong to backends.
 _BACKENDS = "conformance.backends"
 
