@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -179,3 +180,22 @@ def test_the_command_line_writes_and_does_not_write_over(failed: Run, tmp_path: 
     assert cli.main(["known", str(source), "--write", str(file)]) == 0
     assert cli.main(["known", str(source), "--write", str(file)]) == 2
     assert cli.main(["known", str(source), "--write", str(file), "--update"]) == 0
+
+
+def test_an_entry_of_what_draws_is_never_stale() -> None:
+    """Its pinned case passes where nothing is dropped."""
+
+    class Unscaled(torch.nn.Dropout):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return super().forward(input) * (1 - self.p) if self.training else input
+
+    Unscaled.__name__ = Unscaled.__qualname__ = "Dropout"
+    item = Item("Dropout", "values", "float32", "cpu")
+    space = SimpleNamespace(Dropout=Unscaled)
+    verdict = Engine(ModuleBackend("dropping", nn=space), EXAMPLES, 0).run(item)
+    assert verdict.status == "failed"
+    who = replace(identity((item.id,)), backend="dropping", examples=EXAMPLES, seed=0,
+                  dtypes=("float32",), options={})  # fmt: skip
+    text = written(Run(who, (verdict,))).text.replace('reason = ""', 'reason = "is not scaled"')
+    (entry,) = parse(text, "k.toml")
+    assert not entry.strict
