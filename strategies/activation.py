@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,17 +12,124 @@ from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Call, Case
-from conformance.model.formats import round_to
+from conformance.model.case import Call, Case, is_function
+from conformance.model.formats import FORMATS, round_to
 
 # Vector code reads 8, 16 or 64 elements at a time, and a tail.
 vectors = st.sampled_from(((1,), (), (2,), (3,), (67,), (129,), (0,), (257,)))
 blocks = st.lists(st.integers(0, 5), min_size=2, max_size=4).map(tuple)
 # around: magnitudes at which a sigmoid bends, saturates, and vanishes in each format.
-profiles = st.sampled_from(("vector", "block", "around"))
-slopes = st.sampled_from((0.01, 0.01, 0.5, 0.2, 0.0, 1.0, 3.0, -0.5))
+# kinks: where a function changes, exactly and one number of the dtype away.
+# tails: every magnitude of the dtype, the smallest and the largest number among them.
+profiles = st.sampled_from(("vector", "block", "around", "kinks", "tails"))
 yes_no = st.booleans()
+# Mostly in training, where there is anything to see of a slope that is drawn.
+modes = st.sampled_from((False, True, True))
 _AROUND = (0.0, 1.0, 4.0, 16.0, 40.0, 90.0, 110.0, 710.0, 750.0)
+
+
+def _no_kinks(values: Mapping[str, Any]) -> tuple[float, ...]:
+    return ()
+
+
+def _always(values: Mapping[str, Any]) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """The arguments of one activation.
+
+    Args:
+        defaults: torch's, in its order; an argument without one is not here.
+        groups: names of arguments that are drawn together → their values, the plainest first.
+        kinks: values of the arguments → where the function changes, besides 0.
+        inplace: it takes `inplace`.
+        reversible: values of the arguments → whether torch differentiates in place, which it does
+            from the result, and refuses where that is ambiguous.
+    """
+
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    groups: Mapping[tuple[str, ...], tuple[Any, ...]] = field(default_factory=dict)
+    kinks: Callable[[Mapping[str, Any]], tuple[float, ...]] = _no_kinks
+    inplace: bool = False
+    reversible: Callable[[Mapping[str, Any]], bool] = _always
+
+
+def _one(name: str, default: Any, *values: Any, inplace: bool = False, **others: Any) -> _Kind:
+    """One argument, its default often."""
+    values = (default, default, *values)
+    return _Kind({name: default}, {(name,): tuple((v,) for v in values)}, inplace=inplace, **others)
+
+
+def _positive(name: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda values: bool(values[name] >= 0)
+
+
+def _both_sides(name: str) -> Callable[[Mapping[str, Any]], tuple[float, ...]]:
+    return lambda values: (-values[name], values[name])
+
+
+_PLAIN, _INPLACE = _Kind(), _Kind(inplace=True)
+_THREES = _Kind(kinks=lambda values: (-3.0, 3.0, -1.5), inplace=True)
+_KINDS: Mapping[str, _Kind] = {
+    "relu": _INPLACE,
+    "relu6": _Kind(kinks=lambda values: (6.0,), inplace=True),
+    "leakyrelu": _one(
+        "negative_slope", 0.01, 0.5, 0.2, 0.0, 1.0, 3.0, -0.5, inplace=True,
+        reversible=_positive("negative_slope"),
+    ),
+    "rrelu": _Kind(
+        {"lower": 1 / 8, "upper": 1 / 3},
+        {("lower", "upper"): (
+            (1 / 8, 1 / 3), (1 / 8, 1 / 3), (0.25, 0.75), (0.1, 0.1), (0.0, 1.0), (-0.5, 0.5),
+        )},
+        inplace=True,
+        reversible=_positive("lower"),
+    ),
+    "threshold": _Kind(
+        {},
+        {("threshold", "value"): (
+            (0.0, 0.0), (1.0, -2.0), (0.1, 20.0), (-1.0, 0.3), (0.5, 0.5), (2.0, 1.0),
+        )},
+        kinks=lambda values: (values["threshold"],),
+        inplace=True,
+    ),
+    "hardtanh": _Kind(
+        {"min_val": -1.0, "max_val": 1.0},
+        {("min_val", "max_val"): (
+            (-1.0, 1.0), (-1.0, 1.0), (0.0, 6.0), (-0.3, 0.7), (-2.0, 0.5), (1.0, 3.0),
+            (-3.0, -1.0),
+        )},
+        kinks=lambda values: (values["min_val"], values["max_val"]),
+        inplace=True,
+    ),
+    "hardshrink": _one("lambd", 0.5, 1.0, 0.1, 0.0, 2.0, kinks=_both_sides("lambd")),
+    "softshrink": _one("lambd", 0.5, 1.0, 0.1, 0.0, 2.0, kinks=_both_sides("lambd")),
+    "hardsigmoid": _THREES,
+    "hardswish": _THREES,
+    "elu": _one(
+        "alpha", 1.0, 0.5, 2.0, 1.7, 0.1, 0.0, -0.5, inplace=True, reversible=_positive("alpha")
+    ),
+    "selu": _INPLACE,
+    "celu": _one("alpha", 1.0, 0.5, 2.0, 1.7, 0.1, inplace=True),
+    "gelu": _one("approximate", "none", "tanh", "tanh"),
+    "silu": _INPLACE,
+    "mish": _INPLACE,
+    "sigmoid": _PLAIN,
+    "tanh": _PLAIN,
+    "softplus": _Kind(
+        {"beta": 1.0, "threshold": 20.0},
+        {
+            ("beta",): ((1.0,), (1.0,), (2.0,), (0.5,), (2.5,), (0.1,), (-0.5,)),
+            ("threshold",): ((20.0,), (20.0,), (1.0,), (5.0,), (0.5,), (30.0,)),
+        },
+        kinks=lambda values: (values["threshold"] / values["beta"],),
+    ),
+    "logsigmoid": _PLAIN,
+    "softsign": _PLAIN,
+    "tanhshrink": _PLAIN,
+}  # fmt: skip
 
 
 @st.composite
@@ -31,21 +140,96 @@ def activations(draw: Draw, layer: str, dtype: str) -> Case:
         layer: the name of its row.
         dtype: torch's name of the dtype.
     """
+    name = layer.rpartition(".")[2].replace("_", "").lower()
+    kind = _KINDS[name]
     profile = draw(profiles)
     shape = draw(blocks if profile == "block" else vectors)
     values: dict[str, Any] = {}
-    if layer in ("LeakyReLU", "functional.leaky_relu"):
-        values["negative_slope"] = draw(slopes)
-    # torch differentiates in place from the result, and refuses that of a negative slope.
-    values["inplace"] = draw(yes_no) and values.get("negative_slope", 0.0) >= 0
-    defaults = {"negative_slope": 0.01, "inplace": False}
-    arguments = Written(draw(masks)).optional(values, defaults)
+    for names, choices in kind.groups.items():
+        values |= zip(names, draw(st.sampled_from(choices)), strict=True)
+    kinks = (0.0, *kind.kinks(values))
+    defaults, training = dict(kind.defaults), False
+    if name == "rrelu":
+        training = draw(modes)
+        if is_function(layer):
+            values["training"], defaults["training"], training = training, False, False
+    if kind.inplace:
+        values["inplace"] = draw(yes_no) and kind.reversible(values)
+        defaults["inplace"] = False
+    written = Written(draw(masks))
+    arguments = {k: v for k, v in values.items() if k not in defaults}
+    arguments |= written.optional({k: values[k] for k in defaults}, defaults)
     regime, seed = draw(regimes), draw(seeds)
-    if profile == "around":
-        generator = np.random.default_rng(seed)
-        size = generator.choice(_AROUND, shape) + generator.standard_normal(shape)
-        x = round_to(np.asarray(size * generator.choice([-1.0, 1.0], shape)), dtype)
-    else:
-        x = Filler(regime, dtype, seed, 1, factors=1).operand(*shape)
+    x = _input(profile, regime, shape, kinks, dtype, seed)
     labels = {"profile": profile, "regime": regime}
-    return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)
+    call = Call(layer, arguments, {}, dtype, "cpu", training=training)
+    return Case(call, (x,), labels=labels, seed=seed)
+
+
+# The weight of each channel, or one for all: (), (1,), or as many as there are.
+weights = st.sampled_from(("one", "each", "each", "number"))
+
+
+@st.composite
+def prelus(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of PReLU: a slope for each channel or one for all.
+
+    Args:
+        layer: `"PReLU"` or `"functional.prelu"`.
+        dtype: torch's name of the dtype.
+    """
+    profile, kind, init = draw(profiles), draw(weights), draw(st.sampled_from((0.25, 0.25, 0.5)))
+    shape = draw(blocks if profile == "block" or kind == "each" else vectors)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    channels = shape[1] if kind == "each" else 1
+    filler = Filler(regime, dtype, seed, max(int(np.prod(shape)), 1))
+    slopes = filler.operand(channels)
+    x = filler.operand(*shape) * np.random.default_rng(seed).choice([-1.0, 1.0], shape)
+    if profile in ("around", "kinks", "tails"):
+        # Beside it a weight that is no larger than usual.
+        x = _input(profile, regime, shape, (0.0,), dtype, seed)
+        slopes = Filler("normal", dtype, seed, 1).operand(channels)
+    labels = {"profile": profile, "regime": regime}
+    if is_function(layer):
+        weight = slopes.reshape(()) if kind == "number" and channels == 1 else slopes
+        return Case(Call(layer, {}, {}, dtype, "cpu"), (x, weight), labels=labels, seed=seed)
+    arguments = written.optional(
+        {"num_parameters": channels, "init": init}, {"num_parameters": 1, "init": 0.25}
+    )
+    call = Call(layer, arguments, {"weight": slopes}, dtype, "cpu")
+    return Case(call, (np.asarray(x),), labels=labels, seed=seed)
+
+
+def _input(
+    profile: str,
+    regime: str,
+    shape: tuple[int, ...],
+    kinks: tuple[float, ...],
+    dtype: str,
+    seed: int,
+) -> np.ndarray:
+    """The numbers of a profile."""
+    if profile not in ("around", "kinks", "tails"):
+        return Filler(regime, dtype, seed, 1, factors=1).operand(*shape)
+    generator, form = np.random.default_rng(seed), FORMATS[dtype]
+    sign = generator.choice([-1.0, 1.0], shape)
+    if profile == "around":
+        size = generator.choice(_AROUND, shape) + generator.standard_normal(shape)
+        return round_to(np.asarray(size * sign), dtype)
+    if profile == "tails":
+        ends = np.log2(form.tiny), np.log2(form.largest)
+        size = np.minimum(np.exp2(generator.uniform(*ends, shape)), form.largest)
+        ends = generator.choice([form.largest, form.largest / 4, form.normal, form.tiny], shape)
+        size = np.where(generator.integers(8, size=shape) == 0, ends, size)
+        return round_to(np.asarray(size * sign), dtype)
+    at = round_to(generator.choice(kinks, shape), dtype)
+    steps = generator.choice([-4.0, -2.0, -1.0, 0.0, 0.0, 1.0, 2.0, 4.0], shape)
+    # Two units roundoff are the distance to the next number, or to that after it.
+    away = np.where(at == 0, form.normal, 2 * form.unit * np.abs(at))
+    near = at + steps * away
+    # Some of them well between two kinks.
+    between = at + generator.standard_normal(shape)
+    return round_to(
+        np.asarray(np.where(generator.integers(4, size=shape) == 0, between, near)), dtype
+    )

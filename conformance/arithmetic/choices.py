@@ -114,9 +114,11 @@ def between(low: Rounded, high: Rounded) -> Rounded:
     """Any number from one to another: a subdifferential, say, as its middle ± half its width.
 
     Args:
-        low, high: the ends, each with its error; where they are equal it is that number.
+        low, high: the ends, in either order, each with its error; where they are equal it is that
+            number.
     """
-    bottom, top = low.value - low.error, high.value + high.error
+    bottom = np.minimum(low.value - low.error, high.value - high.error)
+    top = np.maximum(low.value + low.error, high.value + high.error)
     same = (low.value == high.value) & (low.error == high.error)
     with np.errstate(invalid="ignore", over="ignore"):
         value = np.where(same, low.value, 0.5 * bottom + 0.5 * top)

@@ -46,6 +46,17 @@ def known(values: np.ndarray, like: Rounded) -> Rounded:
     return Rounded(values, error, precision)
 
 
+def irrational(value: float, like: Rounded) -> Rounded:
+    """A constant that no format has, rounded to the working format at least once.
+
+    Args:
+        value: its nearest float64.
+        like: a number of the working precision.
+    """
+    rounded = constant(value, like)
+    return rounded.with_error(np.maximum(rounded.error, OWN * abs(value)))
+
+
 def exp(x: Rounded) -> Rounded:
     """eˣ; an error p of the operand is a factor e^p.
 

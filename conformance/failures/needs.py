@@ -116,7 +116,10 @@ def _nearest(case: Case, change: Change, tried: Callable[[Case], bool | None]) -
     value, other = change.value, change.other
     if type(value) is not int or type(other) is not int or value - other < 2:
         return change
-    closer = changed(CATALOGUE[case.call.layer], case, change.argument, value, value - 1)
+    row = CATALOGUE[case.call.layer]
+    if row.argument(change.argument) is None:
+        return change  # a fact of the arrays, which cannot be written
+    closer = changed(row, case, change.argument, value, value - 1)
     return closer if closer is not None and tried(closer.case) is False else change
 
 

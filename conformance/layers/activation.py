@@ -1,61 +1,39 @@
-"""ReLU, LeakyReLU and SiLU: the modules and the functions."""
+"""Activations, element by element: the modules and the functions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from conformance.laws import activation as laws
-from conformance.laws.law import Law
+from conformance.laws import activation_slopes as slopes
+from conformance.layers.activation_kinds import KINDS, Kind
 from conformance.layers.propagation import computed
-from conformance.layers.row import Argument, Input, Output, Row, Traits, every_axis, whole
-from conformance.layers.state import Shape
+from conformance.layers.row import (
+    REQUIRED,
+    Argument,
+    Axes,
+    Input,
+    Output,
+    Row,
+    Traits,
+    every_axis,
+    stateless,
+    whole,
+)
+from conformance.layers.sizes import resized
+from conformance.layers.state import Constant, Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
-from conformance.model.case import Call, Case
+from conformance.model.case import Call, Case, is_function
 from conformance.oracles import activation as oracle
 from conformance.strategies import activation as cases
-
-_INPLACE = Argument("inplace", False, other=True)
-_SLOPE = Argument("negative_slope", 0.01, other=0.5)
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """What the module and the function of one activation share.
-
-    Args:
-        oracle: of both.
-        formula: as documented.
-        arguments: of both, in torch's order.
-        laws: further ones.
-        operations: floating-point operations of an element.
-    """
-
-    oracle: Callable[..., Any]
-    formula: str
-    arguments: tuple[Argument, ...]
-    laws: tuple[Law, ...]
-    operations: int
-
-
-_KINDS = {
-    ("ReLU", "functional.relu"): _Kind(
-        oracle.relu, "ReLU(x) = max(0, x)", (_INPLACE,), (laws.doubled,), 1
-    ),
-    ("LeakyReLU", "functional.leaky_relu"): _Kind(
-        oracle.leaky_relu,
-        "LeakyReLU(x) = max(0, x) + negative_slope * min(0, x)",
-        (_SLOPE, _INPLACE),
-        (laws.doubled, laws.slope_zero),
-        2,
-    ),
-    ("SiLU", "functional.silu"): _Kind(
-        oracle.silu, "silu(x) = x * sigmoid(x)", (_INPLACE,), (laws.reflected,), 4
-    ),
-}
+from conformance.strategies.invalid import activation as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
 
 
 def _first(case: Case) -> int | None:
@@ -73,29 +51,117 @@ def _flops(
     return operations * math.prod(outputs[0])
 
 
+def _draws(call: Call) -> bool:
+    """Whether there is more than one slope to draw from."""
+    training = call.training or call.arguments.get("training", False)
+    return bool(training) and call.arguments.get("lower", 1 / 8) < call.arguments.get(
+        "upper", 1 / 3
+    )
+
+
+def _ends_refit(
+    ends: tuple[str, str], row: Row, case: Case, arguments: dict[str, Any]
+) -> Case | None:
+    """No array depends on an argument, but one end may not pass the other."""
+    low, high = (arguments.get(name, row.defaults[name]) for name in ends)
+    return replace(case, call=replace(case.call, arguments=arguments)) if low < high else None
+
+
+def _elementwise(name: str, kind: Kind) -> Row:
+    breaks = invalid.activation_breaks(name)
+    valid = partial(cases.activations, name)
+    takes = {argument.name for argument in kind.arguments}
+    modes = "training" in takes and not is_function(name)
+    inplace = "inplace" in takes
+    traits = Traits(placed=False, aliases=inplace, updates=_writes, modes=modes)
+    return Row(
+        name,
+        "activation",
+        tuple(a for a in kind.arguments if not (modes and a.name == "training")),
+        (Input("input", batch_axis=_first, updated=inplace),),
+        (Output("output", _first),),
+        cases=valid,
+        values=kind.oracle,
+        shapes=oracle.shape,
+        formula=(kind.formula,),
+        complex=False,
+        # None where every shape and every argument is valid.
+        invalid=invalid_cases(valid, breaks) if breaks else None,
+        laws=(laws.elements, laws.reshaped, laws.form, *kind.laws),
+        propagation=computed,
+        refit=None if kind.ends is None else partial(_ends_refit, kind.ends),
+        free=every_axis,
+        whole=partial(whole, name, _plain(kind)),
+        traits=replace(traits, random=_draws) if "training" in takes else traits,
+        draws=slopes.draws if "training" in takes else None,
+        workloads=(Workload(name, "64 by 3072", _plain(kind), ((64, 3072),), small=True),),
+        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+        flops=partial(_flops, kind.operations),
+        examples=kind.examples,
+    )
+
+
+def _plain(kind: Kind) -> Mapping[str, Any]:
+    return {a.name: a.plain for a in kind.arguments if a.default is REQUIRED}
+
+
+def _slope_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+    """A slope for each channel, or one for all."""
+    initial = Constant(arguments.get("init", 0.25))
+    return (StateTensor("weight", (arguments.get("num_parameters", 1),), initial),)
+
+
+def _slope_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """As many channels as slopes."""
+    x, count = case.inputs[0], arguments.get("num_parameters", 1)
+    assert x is not None
+    if count != 1:
+        if x.ndim < 2 or not x.size:
+            return None
+        x = resized(x, (x.shape[0], count, *x.shape[2:]))
+    weight = resized(case.call.state.get("weight", np.full(1, 0.25)), (count,))
+    state = {"weight": weight} if case.call.state else {}
+    return replace(case, call=replace(case.call, arguments=arguments, state=state), inputs=(x,))
+
+
+def _unslanted(case: Case) -> tuple[Axes, ...]:
+    """Every axis but that of the channels."""
+    return tuple(group for group in every_axis(case) if group != ((0, 1),))
+
+
+def _with_slopes(name: str) -> Row:
+    function = is_function(name)
+    valid = partial(cases.prelus, name)
+    shapes: tuple[Shape, ...] = ((64, 256, 7, 7), (256,)) if function else ((64, 256, 7, 7),)
+    given = {} if function else {"num_parameters": 256}
+    weight = (Input("weight", "weight"),) if function else ()
+    return Row(
+        name,
+        "activation",
+        ()
+        if function
+        else (Argument("num_parameters", 1, other=2), Argument("init", 0.25, other=0.5)),
+        (Input("input", batch_axis=_first), *weight),
+        (Output("output", _first),),
+        cases=valid,
+        values=oracle.functional_prelu if function else oracle.prelu,
+        shapes=oracle.prelu_shape,
+        formula=("PReLU(x) = max(0, x) + a min(0, x)",),
+        complex=False,
+        invalid=invalid_cases(valid, invalid.activation_breaks(name)),
+        laws=slopes.PRELU,
+        state=stateless if function else _slope_state,
+        propagation=computed,
+        refit=None if function else _slope_refit,
+        free=_unslanted,
+        workloads=(Workload(name, "64 by 256 by 7 by 7", given, shapes, small=True),),
+        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+        flops=partial(_flops, 2),
+    )
+
+
 def rows() -> Iterator[Row]:
-    """The rows, in the order of torch's documentation: modules, then functions."""
+    """The rows, the modules first."""
     for place in range(2):
-        for names, kind in _KINDS.items():
-            name = names[place]
-            yield Row(
-                name,
-                "activation",
-                kind.arguments,
-                (Input("input", batch_axis=_first, updated=True),),
-                (Output("output", _first),),
-                cases=partial(cases.activations, name),
-                values=kind.oracle,
-                shapes=oracle.shape,
-                formula=(kind.formula,),
-                complex=False,
-                # No `invalid`: every shape and every slope is valid.
-                laws=(laws.elements, laws.reshaped, laws.form, *kind.laws),
-                propagation=computed,
-                free=every_axis,
-                whole=partial(whole, name),
-                traits=Traits(placed=False, aliases=True, updates=_writes),
-                workloads=(Workload(name, "64 by 3072", {}, ((64, 3072),), small=True),),
-                filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
-                flops=partial(_flops, kind.operations),
-            )
+        yield from (_elementwise(names[place], kind) for names, kind in KINDS.items())
+        yield _with_slopes(("PReLU", "functional.prelu")[place])

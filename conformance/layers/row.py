@@ -423,11 +423,17 @@ def every_axis(case: Case) -> tuple[Axes, ...]:
     return () if first is None else tuple(((0, axis),) for axis in range(first.ndim))
 
 
-def whole(layer: str, dtype: str) -> Case | None:
-    """Every finite number of a dtype of 16 bits, for an elementwise layer with its defaults."""
+def whole(layer: str, arguments: Arguments, dtype: str) -> Case | None:
+    """Every finite number of a dtype of 16 bits, for an elementwise layer without a state.
+
+    Args:
+        layer: its name.
+        arguments: those that have no default, as plain as they get.
+        dtype: torch's name of the dtype.
+    """
     if dtype not in ("float16", "bfloat16"):
         return None
-    call = Call(layer, {}, {}, dtype, "cpu")
+    call = Call(layer, arguments, {}, dtype, "cpu")
     return Case(call, (every_number(dtype),), labels={"profile": "every number"})
 
 

@@ -1,73 +1,236 @@
-"""ReLU, LeakyReLU and SiLU, modules and functions.
+"""Activations that are straight lines between kinks, modules and functions.
 
-Sources: the pages torch.nn.ReLU, LeakyReLU and SiLU of the PyTorch documentation.
+Sources: the pages torch.nn.ReLU, ReLU6, LeakyReLU, PReLU, RReLU, Threshold, Hardtanh, Hardshrink,
+Softshrink, Hardsigmoid and Hardswish of the PyTorch documentation.
 
 At a kink the documentation says nothing of the derivative: any number from the slope on one side to
-that on the other is right.
+that on the other is right. What it says of NaN is what the printed formula makes of it, where all
+usual forms of it agree: of a comparison that NaN fails they do not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from conformance.arithmetic.activations import sigmoid
 from conformance.arithmetic.choices import between
-from conformance.arithmetic.elementary import constant
-from conformance.arithmetic.rounded import Rounded, choose, traced
+from conformance.arithmetic.elementary import constant, irrational
+from conformance.arithmetic.pieces import Piece, itself, level, pieces
+from conformance.arithmetic.rounded import OWN, Rounded, choose, traced, unbroadcast
 from conformance.arithmetic.wide import stored, widened
 from conformance.model.case import Updated
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
-Slope = Callable[[Rounded], Rounded]
 
 
 def relu(state: State, input: Rounded, *, inplace: bool = False) -> Rounded | Updated:
     """ReLU(x) = max(0, x)."""
-    return _returned(_kinked(input, lambda x: constant(0.0, x)), input, inplace)
+    return returned(pieces(input, (0.0,), (level(0.0), itself)), input, inplace=inplace)
+
+
+def relu6(state: State, input: Rounded, *, inplace: bool = False) -> Rounded | Updated:
+    """ReLU6(x) = min(max(0, x), 6)."""
+    return hardtanh(state, input, min_val=0.0, max_val=6.0, inplace=inplace)
 
 
 def leaky_relu(
     state: State, input: Rounded, *, negative_slope: float = 0.01, inplace: bool = False
 ) -> Rounded | Updated:
     """LeakyReLU(x) = max(0, x) + negative_slope · min(0, x)."""
+    functions = (lambda x: x * constant(negative_slope, x), itself)
+    return _piecewise(input, (0.0,), functions, inplace=inplace)
+
+
+def prelu(state: State, input: Rounded, *, num_parameters: int = 1, init: float = 0.25) -> Rounded:
+    """PReLU(x) = max(0, x) + a · min(0, x)."""
+    return functional_prelu({}, input, state["weight"])
+
+
+def functional_prelu(state: State, input: Rounded, weight: Rounded) -> Rounded:
+    """prelu(x) = max(0, x) + weight · min(0, x), a weight for each channel or one for all."""
+    shape = _by_channel(weight.shape, input.shape)
+    a = widened(weight).map(lambda array: array.reshape(shape))
     x = widened(input)
-    y = _kinked(x, lambda x: x * constant(negative_slope, x))
-    return _returned(stored(y, input.precision), input, inplace)
-
-
-def silu(state: State, input: Rounded, *, inplace: bool = False) -> Rounded | Updated:
-    """silu(x) = x · σ(x)."""
-    x = widened(input)
-    return _returned(stored(x * sigmoid(x), input.precision), input, inplace)
-
-
-def _kinked(x: Rounded, below: Slope) -> Rounded:
-    """x where it is positive, `below(x)` where it is negative, 0 at 0, NaN where x is NaN."""
-    positive, zero, missing = x.value > 0, x.value == 0, np.isnan(x.value)
+    positive, zero = ~(x.value <= 0), x.value == 0
 
     def sided(x: Rounded) -> Rounded:
-        return choose(positive | zero | missing, x.bare, below(x.bare))
+        return choose(positive | zero, x.bare, x.bare * a.bare)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        one, other = cotangent.bare, below(cotangent.bare)
-        ordered = one.value <= other.value
-        either = between(choose(ordered, one, other), choose(ordered, other, one))
-        return [choose(zero, either, sided(cotangent))]
+        one, other = cotangent.bare, cotangent.bare * a.bare
+        by_input = choose(zero, between(one, other), choose(positive, one, other))
+        # The gradient of the weight is one of x's shape, stored before it is added up.
+        nothing = level(0.0)(x)
+        product = stored(choose(positive, nothing, cotangent.bare * x.bare), input.precision)
+        by_weight = Rounded(product.value, product.error, x.precision)
+        return [by_input, unbroadcast(by_weight, a.shape)]
 
-    return traced(sided(x), [x], pull)
+    y = stored(traced(sided(x), [x, a], pull), input.precision)
+    # The formula multiplies 0 by an endless slope, which is NaN; a comparison does not.
+    endless, lost = ~np.isfinite(a.value), np.isnan(y.value) & np.isinf(x.value)
+    differs = (endless & (x.value >= 0)) | (lost & ~np.isnan(a.value))
+    settled = (endless | ~np.isfinite(x.value)) & ~np.isfinite(y.value)
+    return y.with_error(np.where(differs, np.inf, np.where(settled, 0.0, y.error)))
 
 
-def _returned(y: Rounded, x: Rounded, inplace: bool) -> Rounded | Updated:
-    """What NaN and infinities give is certain, but ∞ · 0: by the formula NaN, in the limit 0."""
+def rrelu(
+    state: State,
+    input: Rounded,
+    *,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    inplace: bool = False,
+    training: bool = False,
+) -> Rounded | Updated:
+    """RReLU(x) = x where x ≥ 0, else a·x; a is drawn from U(lower, upper) in training.
+
+    Otherwise it is (lower + upper)/2.
+    """
+
+    def end(value: float, x: Rounded) -> Rounded:
+        """What is drawn is a tensor: each slope is a number of the dtype."""
+        slope = constant(value, input)
+        return Rounded(slope.value, slope.error, x.precision)
+
+    def drawn(x: Rounded) -> Rounded:
+        def pull(cotangent: Rounded) -> list[Rounded | None]:
+            c = cotangent.bare
+            return [between(c * end(lower, x), c * end(upper, x))]
+
+        return traced(between(x.bare * end(lower, x), x.bare * end(upper, x)), [x], pull)
+
+    def mean(x: Rounded) -> Rounded:
+        slope = (constant(lower, x) + constant(upper, x)) * constant(0.5, x)
+        return x * slope
+
+    negative = drawn if training else mean
+    return _piecewise(input, (0.0,), (negative, itself), inplace=inplace)
+
+
+def threshold(
+    state: State, input: Rounded, *, threshold: float, value: float, inplace: bool = False
+) -> Rounded | Updated:
+    """y = x where x > threshold, else value."""
+    functions = (level(value), itself)
+    return _piecewise(input, (threshold,), functions, inplace=inplace, compared=True)
+
+
+def hardtanh(
+    state: State,
+    input: Rounded,
+    *,
+    min_val: float = -1.0,
+    max_val: float = 1.0,
+    inplace: bool = False,
+) -> Rounded | Updated:
+    """HardTanh(x) = max_val where x > max_val, min_val where x < min_val, else x."""
+    functions = (level(min_val), itself, level(max_val))
+    return _piecewise(input, (min_val, max_val), functions, inplace=inplace)
+
+
+def hardshrink(state: State, input: Rounded, *, lambd: float = 0.5) -> Rounded | Updated:
+    """HardShrink(x) = x where x > λ or x < −λ, else 0."""
+    functions = (itself, level(0.0), itself)
+    return _piecewise(input, (-lambd, lambd), functions, above=(-lambd,), compared=True)
+
+
+def softshrink(state: State, input: Rounded, *, lambd: float = 0.5) -> Rounded | Updated:
+    """SoftShrinkage(x) = x − λ where x > λ, x + λ where x < −λ, else 0."""
+    functions = (
+        lambda x: x + constant(lambd, x),
+        level(0.0),
+        lambda x: x + constant(-lambd, x),
+    )
+    return _piecewise(input, (-lambd, lambd), functions, above=(-lambd,), compared=True)
+
+
+def hardsigmoid(state: State, input: Rounded, *, inplace: bool = False) -> Rounded | Updated:
+    """Hardsigmoid(x) = 0 where x ≤ −3, 1 where x ≥ 3, else x/6 + 1/2."""
+
+    def middle(x: Rounded) -> Rounded:
+        # (x + 3)/6 is usual as well; a product with 1/6 rounds once more than the quotient.
+        sixth = irrational(1 / 6, x)
+        one, other = x * sixth + constant(0.5, x), (x.bare + constant(3.0, x)) * sixth
+        return one.with_error(np.maximum(one.error, other.error))
+
+    functions = (level(0.0), middle, level(1.0))
+    return _piecewise(input, (-3.0, 3.0), functions, above=(3.0,), inplace=inplace)
+
+
+def hardswish(state: State, input: Rounded, *, inplace: bool = False) -> Rounded | Updated:
+    """Hardswish(x) = 0 where x ≤ −3, x where x ≥ 3, else x·(x + 3)/6.
+
+    In x·ReLU6(x + 3)/6, which is usual as well and the same, product and quotient round
+    where x ≥ 3, too.
+    """
+
+    def middle(x: Rounded) -> Rounded:
+        return x * (x + constant(3.0, x)) * irrational(1 / 6, x)
+
+    def above(x: Rounded) -> Rounded:
+        # A product with 1/6, rounded, is a rounding more.
+        rounded = 3 * (x.precision.unit + OWN) * x.size
+        return x.with_error(x.error + np.where(np.isfinite(rounded), rounded, 0.0))
+
+    functions = (level(0.0), middle, above)
+    return _piecewise(input, (-3.0, 3.0), functions, above=(3.0,), inplace=inplace)
+
+
+def _piecewise(
+    input: Rounded,
+    edges: Sequence[float],
+    functions: Sequence[Piece],
+    *,
+    above: Sequence[float] = (),
+    inplace: bool = False,
+    compared: bool = False,
+) -> Rounded | Updated:
+    """See `pieces`.
+
+    Args:
+        compared: NaN, which is neither above an edge nor below, is what stands between by the
+            formula, and NaN by other forms of it.
+    """
+    y = pieces(widened(input), edges, functions, above=above)
+    either = np.isnan(input.value) if compared else None
+    return returned(stored(y, input.precision), input, either, inplace=inplace)
+
+
+def _by_channel(weight: Shape, input: Shape) -> Shape:
+    """The weight's shape that broadcasts against the input: channels are its second axis."""
+    if not weight or weight == (1,):
+        return (1,) * len(input)
+    return (1, weight[0], *(1 for _ in input[2:]))
+
+
+def returned(
+    y: Rounded, x: Rounded, either: np.ndarray | None = None, *, inplace: bool = False
+) -> Rounded | Updated:
+    """What NaN and infinities give is certain, but ∞ · 0: by the formula NaN, in the limit 0.
+
+    Args:
+        y: the output.
+        x: the input.
+        either: where the usual forms of the formula differ; None = nowhere else.
+        inplace: the output is written into the input.
+    """
+    endless = ~np.isfinite(x.value)
+    settled = endless & ~np.isfinite(y.value)
     undefined = np.isnan(y.value) & ~np.isnan(x.value)
-    extreme = np.where(undefined, np.inf, 0.0)
-    y = y.with_error(np.where(np.isfinite(x.value), y.error, extreme))
+    if either is not None:
+        undefined = undefined | either
+    error = np.where(settled, 0.0, y.error)
+    y = y.with_error(np.where(undefined & endless, np.inf, error))
     return Updated(y, {"input": y}) if inplace else y
 
 
 def shape(input: Shape, **arguments: object) -> tuple[Shape, ...]:
     """(*) → (*)."""
+    return (input,)
+
+
+def prelu_shape(input: Shape, weight: Shape = (), **arguments: object) -> tuple[Shape, ...]:
+    """(*) → (*), whatever the slopes."""
     return (input,)

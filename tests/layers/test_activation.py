@@ -19,9 +19,13 @@ from conformance.arithmetic.rounded import exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, DTYPES
-from conformance.oracles.activation import leaky_relu, relu, silu
+from conformance.layers.row import Row
+from conformance.model.formats import FORMATS
+from conformance.oracles.activation import leaky_relu, relu
+from conformance.oracles.smooth_activation import silu
 
 MODULES = ("ReLU", "LeakyReLU", "SiLU")
+ROWS = [row for row in CATALOGUE.values() if row.family == "activation"]
 
 
 def _slopes(function: Callable[..., Any], *numbers: float) -> Any:
@@ -70,15 +74,16 @@ def test_both_signs_zero_and_saturated_numbers_are_drawn(layer: str) -> None:
         assert {0.01, 0.0, 1.0, 3.0, -0.5} <= set(given)
 
 
-def _space(change: Callable[[str, torch.Tensor, torch.Tensor, Any], torch.Tensor]) -> Any:
-    """A backend whose answers are changed: by the layer, its input, its output, its slope."""
+def _space(change: Callable[..., torch.Tensor]) -> Any:
+    """A backend whose answers are changed: by the layer, its input, its output, its arguments."""
 
     def function(name: str) -> Any:
-        def wrong(input: Any, *arguments: Any, inplace: bool = False, **keywords: Any) -> Any:
-            slope = keywords.get("negative_slope", arguments[0] if arguments else 0.01)
+        right = getattr(functional, name)
+
+        def wrong(input: Any, *arguments: Any, **keywords: Any) -> Any:
             before = input.clone()
-            y = getattr(functional, name)(input, *arguments, inplace=inplace, **keywords)
-            return change(f"functional.{name}", before, y, slope)
+            y = right(input, *arguments, **keywords)
+            return change(f"functional.{name}", before, y, {**keywords, "*": arguments})
 
         return wrong
 
@@ -87,34 +92,78 @@ def _space(change: Callable[[str, torch.Tensor, torch.Tensor, Any], torch.Tensor
 
         def forward(self: Any, input: Any) -> Any:
             before = input.clone()
-            y = base.forward(self, input)
-            return change(name, before, y, getattr(self, "negative_slope", 0.01))
+            return change(name, before, base.forward(self, input), vars(self))
 
         return type(name, (base,), {"forward": forward})
 
+    modules = {row.name: module(row.name) for row in ROWS if not row.function}
+    names = [row.name.removeprefix("functional.") for row in ROWS if row.function]
     return ModuleBackend(
         "wrong",
-        nn=SimpleNamespace(**{name: module(name) for name in MODULES}),
-        functional=SimpleNamespace(**{n: function(n) for n in ("relu", "leaky_relu", "silu")}),
+        nn=SimpleNamespace(**modules),
+        functional=SimpleNamespace(**{name: function(name) for name in names}),
     )
 
 
-# Law → where it no longer holds, by layer, input, output, slope.
+def _of(*names: str) -> Callable[..., torch.Tensor]:
+    """Wrong in one of the layers of a law only."""
+
+    def change(name: str, x: torch.Tensor, y: torch.Tensor, arguments: Any) -> torch.Tensor:
+        short = name.removeprefix("functional.").replace("_", "").lower()
+        return 2 * y + 1 if short in names else y
+
+    return change
+
+
+def _more(name: str, x: torch.Tensor, y: torch.Tensor, arguments: Any) -> torch.Tensor:
+    return y + 1
+
+
+# Law → where it no longer holds, by layer, input, output, arguments.
 FAKES: dict[str, Callable[..., Any]] = {
-    "elements": lambda name, x, y, slope: y * 2 if x.numel() > 1024 else y,
-    "reshaped": lambda name, x, y, slope: y * 2 if x.dim() == 1 else y,
-    "form": lambda name, x, y, slope: y * 2 if name in MODULES else y,
-    "doubled": lambda name, x, y, slope: y + 1,
-    "slope_zero": lambda name, x, y, slope: y + 1 if slope == 0 else y,
-    "reflected": lambda name, x, y, slope: y * 2,
+    "elements": lambda name, x, y, arguments: y * 2 if x.numel() > 1024 else y,
+    "reshaped": lambda name, x, y, arguments: y * 2 + 1 if x.dim() == 1 else y,
+    "rows": lambda name, x, y, arguments: y * 2 if x.dim() > 1 and len(x) > 16 else y,
+    "form": lambda name, x, y, arguments: y if name.startswith("functional.") else y * 2,
+    "doubled": _more,
+    "slope_zero": _of("leakyrelu"),
+    "mean_slope": _of("rrelu"),
+    "one_slope": _of("prelu"),
+    "clipped": _of("relu6"),
+    "six": _of("relu6"),
+    "stretched_range": _more,
+    "threshold_zero": _of("threshold"),
+    "nothing_shrunk": _more,
+    "odd": _more,
+    "reflected": lambda name, x, y, arguments: y * 2,
+    "complement": _more,
+    "alpha_one": _of("celu"),
+    "alpha_twice": _more,
+    "alpha_and_operand": _more,
+    "scaled_unit": _of("selu"),
+    "by_sigmoid": _of("mish"),
+    "beta_twice": _more,
+    "rest_of_tanh": _more,
 }
 
 
 @pytest.mark.parametrize(
-    ("layer", "law"), [(n, law.name) for n in MODULES for law in CATALOGUE[n].laws]
+    ("layer", "law"), [(row.name, law.name) for row in ROWS for law in row.laws]
 )
 def test_each_law_is_seen_failing(layer: str, law: str) -> None:
     assert law_findings(_space(FAKES[law]), layer, law)[1]
     compared, found = law_findings(torch_backend, layer, law)
     assert compared
     assert not found
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_argument_and_the_numbers_around_each_kink_are_drawn(row: Row) -> None:
+    drawn = cases(row.name, "float32")
+    for argument in row.arguments:
+        given = {c.call.arguments.get(argument.name, argument.default) for c in drawn}
+        assert len(given) > 1, argument.name
+    numbers = np.concatenate([c.operands[0].reshape(-1) for c in drawn])
+    size = np.abs(numbers[numbers != 0])
+    assert size.min() < 2.0**-126
+    assert size.max() == FORMATS["float32"].largest

@@ -1,0 +1,160 @@
+"""Softplus, the exponential linear units, Mish and GELU, in arithmetic that carries its own bound.
+
+Where a function has reached a limit in every format, far from where its formula would leave the
+range, it is that limit (`pieces`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from conformance.arithmetic.activations import sigmoid, tanh
+from conformance.arithmetic.elementary import constant, erf, exp, expm1, irrational, known, square
+from conformance.arithmetic.pieces import itself, level, pieces
+from conformance.arithmetic.rounded import OWN, Rounded, traced
+from conformance.arithmetic.wide import kept
+from conformance.model.formats import FORMATS
+from conformance.oracles.saturation import ERF_ONE, SIGMOID_ZERO
+
+# eˣ is 0 in every format below −746, and so is x·eˣ below −800.
+_VANISHED = 800.0
+# erf and e^(−x²/2) have reached their limits, and those of the other form, e^(−2z), at z = 450.
+_GAUSS_ENDS = 40.0
+_CUBIC_ENDS = 24.0
+# Abramowitz and Stegun, Handbook of Mathematical Functions (1964), 7.1.26, the polynomial that
+# kernels in float32 take erf from: off by 1.5e-7, which is 2.5 u; its exponential within 2 ULP
+# (4 u), one more rounding of 1 − …, and five steps of Horner's scheme on numbers around 1: 12 u.
+_POLYNOMIAL = 12 * FORMATS["float32"].unit
+
+
+def softplus(x: Rounded) -> Rounded:
+    """log(1 + eˣ), with all digits on either side; its derivative is σ(x).
+
+    An error of eˣ as large as k·eˣ comes through the logarithm as k·σ(x). The sum is that of
+    x + log(1 + e⁻ˣ).
+    """
+    precision = x.precision
+    with np.errstate(all="ignore"):
+        value = np.maximum(x.value, 0.0) + np.log1p(np.exp(-x.size))
+        slope = np.where(x.value < 0, np.exp(x.value), 1.0) / (1.0 + np.exp(-x.size))
+        inherited = np.where(x.error == 0, 0.0, _sigmoid(x.value + x.error) * x.error)
+        by_exp = 2.0 * precision.ulp("exp") * precision.unit
+        by_log = (2.0 * precision.ulp("log1p") + 1.0) * precision.unit
+        absolute = precision.absolute("exp") + precision.absolute("log1p")
+        error = inherited + by_exp * slope + (by_log + 6 * OWN) * (value + inherited)
+        # The exponential may be 0 where it is next to the smallest normal number.
+        error += math.sqrt(2.0) * precision.normal + precision.underflow + absolute
+        error = np.where(value + error <= precision.largest, error, np.inf)
+        if precision.usual("exp") and precision.usual("log1p"):
+            error = np.where(x.value + x.error <= SIGMOID_ZERO, 0.0, error)
+        error = np.where((x.error == 0) & ~np.isfinite(x.value), 0.0, error)
+    result = Rounded(value, error, precision)
+    return traced(result, [x], lambda cotangent: [cotangent * _logistic(x)])
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    decay = np.exp(-np.abs(x))
+    return np.asarray(np.where(x < 0, decay, 1.0) / (1.0 + decay))
+
+
+def _logistic(x: Rounded) -> Rounded:
+    """σ(x), its exponential as the forward pass may have kept it: e/(1 + e), or 1 less that.
+
+    An error of e as large as k·e comes as k·σ(1 − σ).
+    """
+    result = sigmoid(x.bare)
+    if not x.precision.store:
+        return result
+    unit = FORMATS[x.precision.store].unit
+    least = FORMATS[x.precision.store].tiny
+    moved = unit * result.value * _sigmoid(-x.value) * (1 + unit) + least
+    gone = (result.error == 0) & (result.value == 0)
+    return result.with_error(np.where(gone, 0.0, result.error + moved))
+
+
+def exponential_unit(
+    x: Rounded, alpha: float, *, scale: float = 1.0, divided: bool = False
+) -> Rounded:
+    """scale·α·(eᶻ − 1), z = x or x/α.
+
+    Its derivative is that of the operand, scale·α·eᶻ, or of the result y, y + scale·α, whose error
+    is y's; where z = x/α it is divided by α.
+
+    Args:
+        x: the operand.
+        alpha: what the exponential is multiplied by.
+        scale: of the whole; if it is not 1, neither constant has few digits.
+        divided: the operand is divided by α.
+    """
+    factor = constant(alpha, x)
+    if scale != 1:
+        factor = irrational(scale, x) * irrational(alpha, x)
+    z, inverse = x.bare, constant(1.0, x)
+    if divided:
+        # A product with 1/α rounds once more than the quotient.
+        inverse = inverse / constant(alpha, x)
+        z = z * inverse
+    result = factor * expm1(z)
+    if scale != 1:
+        # scale·(α·(eᶻ − 1)) rounds once more than (scale·α)·(eᶻ − 1).
+        result = result.with_error(result.error + x.precision.unit * result.size)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        by_operand = factor * exp(z)
+        by_result = kept(result) + factor
+        if divided:
+            by_operand, by_result = by_operand * inverse, by_result * inverse
+        error = np.maximum(by_operand.error, by_result.error)
+        return [cotangent * by_operand.with_error(error)]
+
+    return traced(result, [x], pull)
+
+
+def mish(x: Rounded) -> Rounded:
+    """x·tanh(log(1 + eˣ))."""
+    return pieces(x, (-_VANISHED, _VANISHED), (level(0.0), lambda x: x * tanh(softplus(x)), itself))
+
+
+def gelu(x: Rounded) -> Rounded:
+    """x·½·(1 + erf(x/√2)): the sum cancels where x is negative, as the formula does."""
+    return pieces(x, (-_GAUSS_ENDS, _GAUSS_ENDS), (level(0.0), _gelu, itself))
+
+
+def _gelu(x: Rounded) -> Rounded:
+    z = x * irrational(math.sqrt(0.5), x)
+    result = erf(z.bare)
+    limit = z.size >= ERF_ONE
+    if x.precision.dtype != "float64":
+        polynomial = np.where(limit | (x.value == 0), 0.0, _POLYNOMIAL)
+        result = result.with_error(result.error + polynomial)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        # A kernel that cuts erf off where it has reached its limit does so with its derivative.
+        slope = irrational(2.0 / math.sqrt(math.pi), x) * exp(-square(z.bare))
+        error = np.where(limit, np.maximum(slope.error, slope.size), slope.error)
+        return [cotangent * slope.with_error(error)]
+
+    return _half(x) * (constant(1.0, x) + traced(result, [z], pull))
+
+
+def gelu_by_tanh(x: Rounded) -> Rounded:
+    """x·½·(1 + tanh(√(2/π)·(x + 0.044715·x³)))."""
+    return pieces(x, (-_CUBIC_ENDS, _CUBIC_ENDS), (level(0.0), _gelu_by_tanh, itself))
+
+
+def _gelu_by_tanh(x: Rounded) -> Rounded:
+    cube = x * x * x
+    z = irrational(math.sqrt(2 / math.pi), x) * (x + constant(0.044715, x) * cube)
+    t = tanh(z)
+    # Where tanh has reached a limit 1 - |t| is 0, or what it is in truth: x·σ(2z) has it.
+    with np.errstate(over="ignore"):
+        rest = 2.0 / (1.0 + np.exp(2.0 * np.maximum(z.size - z.error, 0.0)))
+        rest *= 1.0 + 2.0 * x.precision.ulp("sigmoid") * (x.precision.unit + OWN)
+    seen = (t.error == 0) & (z.value != 0) & (64 * rest >= x.precision.underflow / 2)
+    return _half(x) * (constant(1.0, x) + t.with_error(np.where(seen, rest, t.error)))
+
+
+def _half(x: Rounded) -> Rounded:
+    return x * known(np.array(0.5), x)

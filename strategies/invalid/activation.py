@@ -1,0 +1,78 @@
+"""Ways to break a valid call of an activation."""
+
+from __future__ import annotations
+
+from conformance.strategies.invalid.breaks import (
+    CUSTOMARY,
+    Break,
+    argument,
+    negative,
+    surplus,
+    with_arguments,
+    with_inputs,
+    wrong_sizes,
+)
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Case, is_function
+
+_negative = st.sampled_from((-0.5, -1e-6, -2.0))
+_no_forms = st.sampled_from(("erf", "Tanh", "", "sigmoid"))
+
+
+def _exchanged(low: str, high: str) -> Break:
+    """The lower end above the upper one."""
+
+    def apply(draw: Draw, case: Case) -> Case:
+        end = float(draw(st.integers(-2, 2)))
+        return with_arguments(case, **{low: end + draw(surplus), high: end})
+
+    return Break(f"{low} above {high}", low, apply)
+
+
+def _channels(case: Case) -> bool:
+    x = case.inputs[0]
+    return x is not None and x.ndim > 1 and x.size > 0
+
+
+def _another_number(draw: Draw, case: Case) -> Case:
+    """As many slopes as there are no channels; one would do for any."""
+    x = case.inputs[0]
+    assert x is not None
+    size = draw(wrong_sizes(x.shape[1]).filter(lambda size: size != 1))
+    if is_function(case.call.layer):
+        return with_inputs(case, {1: (size,)})
+    return with_arguments(case, num_parameters=size)
+
+
+def _dimensions(draw: Draw, case: Case) -> Case:
+    weight = case.inputs[1]
+    assert weight is not None
+    return with_inputs(case, {1: (1, weight.size)})
+
+
+_TWO_DIMENSIONS = Break("weight of two dimensions", "weight", _dimensions)
+_NEGATIVE_NUMBER = Break(
+    "num_parameters negative", "num_parameters", argument("num_parameters", negative), CUSTOMARY
+)
+_BREAKS = {
+    "gelu": (Break("no such form", "approximate", argument("approximate", _no_forms)),),
+    "hardtanh": (_exchanged("min_val", "max_val"),),
+    "rrelu": (_exchanged("lower", "upper"),),
+    "softshrink": (Break("lambd negative", "lambd", argument("lambd", _negative)),),
+    "celu": (Break("alpha zero", "alpha", argument("alpha", st.just(0.0))),),
+}
+
+
+def activation_breaks(layer: str) -> tuple[Break, ...]:
+    """The breaks of one activation; none where every call is valid.
+
+    Args:
+        layer: the name of its row.
+    """
+    name = layer.rpartition(".")[2].replace("_", "").lower()
+    if name == "prelu":
+        each = Break("no slope for each channel", "weight", _another_number, applies=_channels)
+        return (each, _TWO_DIMENSIONS if is_function(layer) else _NEGATIVE_NUMBER)
+    return _BREAKS.get(name, ())

@@ -1,0 +1,84 @@
+"""Bugs of the frame around a kernel that is applied element by element, planted in each activation.
+
+Generators of such kernels share one frame, so that a mistake in it is one of every activation; a
+suite must see it in each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from planted.bug import as_if_contiguous, plant
+
+_NAMES = (
+    "relu6", "prelu", "rrelu", "threshold", "hardtanh", "hardshrink", "softshrink", "hardsigmoid",
+    "hardswish", "elu", "selu", "celu", "mish", "sigmoid", "tanh", "softplus", "logsigmoid",
+    "softsign", "tanhshrink",
+)  # fmt: skip
+# A comparison decides what NaN is: the documentation leaves it open.
+_COMPARED = ("threshold", "hardshrink", "softshrink")
+
+
+def _strided_input(right: Callable[..., Tensor], input: Tensor, *others: Any, **given: Any) -> Any:
+    """An input that is not contiguous is read as if it were."""
+    in_place = given.get("inplace", False)
+    return right(input if in_place else as_if_contiguous(input), *others, **given)
+
+
+def _last_block(right: Callable[..., Tensor], input: Tensor, *others: Any, **given: Any) -> Any:
+    """Of more than 1024 elements the last is not computed: blocks of a grid, and no guard."""
+    output = right(input, *others, **given)
+    if input.numel() <= 1024 or given.get("inplace", False):
+        return output
+    last = torch.zeros(input.numel(), dtype=torch.bool)
+    last[-1] = True
+    return torch.where(last.reshape(input.shape), 7.0, output)
+
+
+def _number(right: Callable[..., Tensor], input: Tensor, *others: Any, **given: Any) -> Any:
+    """A tensor without dimensions comes back with one."""
+    output = right(input, *others, **given)
+    return output.reshape(1) if input.dim() == 0 else output
+
+
+def _nan(right: Callable[..., Tensor], input: Tensor, *others: Any, **given: Any) -> Any:
+    """NaN comes out as 0: fmax and fmin lose it."""
+    output = right(input, *others, **given)
+    return torch.where(output.isnan() & input.isnan(), 0.0, output)
+
+
+def _infinity(right: Callable[..., Tensor], input: Tensor, *others: Any, **given: Any) -> Any:
+    """An infinity is clamped to the largest number of the dtype."""
+    output = right(input, *others, **given)
+    largest = torch.finfo(input.dtype).max
+    return output if given.get("inplace", False) else output.clamp(-largest, largest)
+
+
+_FRAMES = (
+    ("strided-input", "layout", _strided_input),
+    ("last-block", "laws", _last_block),
+    ("of-a-number-is-a-vector", "shape", _number),
+    ("nan-is-zero", "special", _nan),
+)
+
+
+def _within(frame: Callable[..., Any], name: str) -> Callable[..., Any]:
+    right = getattr(functional, name)
+
+    def wrong(input: Tensor, *others: Any, **given: Any) -> Any:
+        return frame(right, input, *others, **given)
+
+    wrong.__doc__ = frame.__doc__
+    return wrong
+
+
+for _name in _NAMES:
+    for _title, _check, _frame in _FRAMES:
+        if _check == "special" and _name in _COMPARED:
+            _title, _frame = "infinity-is-largest", _infinity
+        plant(f"{_name}-{_title}", f"functional.{_name}", _check)(_within(_frame, _name))
