@@ -42,10 +42,6 @@ _TO_COME = {
     "embedding": """
         EmbeddingBag embedding_bag one_hot
     """,
-    "dropout": """
-        Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout dropout1d
-        dropout2d dropout3d alpha_dropout feature_alpha_dropout
-    """,
     "distance": """
         CosineSimilarity PairwiseDistance Flatten Unflatten ChannelShuffle
         cosine_similarity pairwise_distance pdist channel_shuffle
