@@ -39,9 +39,6 @@ _TO_COME = {
         smooth_l1_loss soft_margin_loss triplet_margin_loss
         triplet_margin_with_distance_loss
     """,
-    "embedding": """
-        EmbeddingBag embedding_bag one_hot
-    """,
     "distance": """
         CosineSimilarity PairwiseDistance Flatten Unflatten ChannelShuffle
         cosine_similarity pairwise_distance pdist channel_shuffle
