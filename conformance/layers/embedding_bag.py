@@ -195,7 +195,7 @@ def _as_many(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     (tensor,) = case.inputs
     assert tensor is not None
     given = arguments.get("num_classes", -1)
-    if given == -1 and not tensor.size:
+    if given < 1 and (given != -1 or not tensor.size):
         return None
     call = replace(case.call, arguments=arguments)
     return replace(case, call=call, inputs=(tensor if given == -1 else tensor % given,))

@@ -39,9 +39,8 @@ _TO_COME = {
         smooth_l1_loss soft_margin_loss triplet_margin_loss
         triplet_margin_with_distance_loss
     """,
-    "distance": """
-        CosineSimilarity PairwiseDistance Flatten Unflatten ChannelShuffle
-        cosine_similarity pairwise_distance pdist channel_shuffle
+    "reshaping": """
+        Flatten Unflatten ChannelShuffle channel_shuffle
     """,
     "pooling": """
         AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d
