@@ -34,6 +34,7 @@ COMMON = {
     "value": "a kind of finding",
     "p": "the letter of a case that passes",
     "query": "a part of an address",
+    "tensor": "what scripts and transcripts call any",
 }
 # (file, literal): why it stands there.
 ALLOWED = {
