@@ -1,4 +1,4 @@
-"""Cases of dropout: any shape, either mode."""
+"""Cases of dropout: any shape that the layer takes, either mode."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Call, Case, is_function
+from conformance.model.case import Call, Case, bare_name, is_function
 
 # Vector code reads 8, 16 or 64 elements at a time, and a tail.
 shapes = st.sampled_from(((1,), (), (2,), (3,), (67,), (129,), (0,), (257,))) | st.lists(
@@ -17,8 +17,25 @@ shapes = st.sampled_from(((1,), (), (2,), (3,), (67,), (129,), (0,), (257,))) | 
 ).map(tuple)
 probabilities = st.sampled_from((0.5, 0.5, 0.1, 1 / 3, 0.75, 0.0, 1.0, 0.9))
 yes_no = st.booleans()
+# Of layers that drop channels: how many axes the input has. Dropout2d takes three for (N, C, L).
+_RANKS = {
+    "dropout1d": (3, 2),
+    "dropout2d": (4, 3),
+    "dropout3d": (5, 4),
+    "featurealphadropout": (5, 4),
+}
+_LENGTHS = st.sampled_from((1, 2, 3, 1, 5, 0, 4))
+_ALPHA = ("alpha_dropout", "feature_alpha_dropout")
 # Mostly in training, which is what there is to see.
 modes = st.sampled_from((False, True, True))
+
+
+def _shapes_of(layer: str) -> st.SearchStrategy[tuple[int, ...]]:
+    """Shapes of a layer's input."""
+    ranks = _RANKS.get(bare_name(layer).lower().replace("_", ""))
+    if ranks is None:
+        return shapes
+    return st.one_of(*(st.tuples(*[_LENGTHS] * rank) for rank in ranks))
 
 
 @st.composite
@@ -26,20 +43,21 @@ def dropouts(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of dropout.
 
     Args:
-        layer: `"Dropout"` or `"functional.dropout"`.
+        layer: `"Dropout"`, `"functional.dropout"`, or another name of the family.
         dtype: torch's name of the dtype.
     """
-    shape, p = draw(shapes), draw(probabilities)
+    shape, p = draw(_shapes_of(layer)), draw(probabilities)
     training, inplace = draw(modes), draw(yes_no)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     function = is_function(layer)
-    if function:
+    trains = bare_name(layer) not in _ALPHA
+    if function and trains:
         training = not training  # the plainest is the default
         training = training if draw(yes_no) else True
     x = Filler(regime, dtype, seed, 1, factors=1).operand(*shape)
     values: dict[str, Any] = {"p": p}
-    defaults: dict[str, Any] = {"p": 0.5, "training": True, "inplace": False}
+    defaults: dict[str, Any] = {"p": 0.5, "training": trains, "inplace": False}
     if function:
         values["training"] = training
     values["inplace"] = inplace

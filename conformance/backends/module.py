@@ -252,12 +252,14 @@ class ModuleLayer:
         return tuple(native for x, native in pairs if not x.by_name), by_name
 
     def get(self, native: Any) -> np.ndarray:
-        """Tensor to host as float64, complex128 or int64."""
+        """Tensor to host as float64, complex128 or int64; a sparse one (a gradient) as dense."""
         if not isinstance(native, torch.Tensor):
             raise TypeError(f"expected a torch.Tensor, got {type(native).__name__}: {native!r:.80}")
         if native.is_meta:
             raise Unsupported("values on device 'meta'")
         tensor = native.detach().to("cpu")
+        if tensor.layout == torch.sparse_coo:
+            tensor = tensor.to_dense()
         if tensor.is_complex():
             wide = torch.complex128
         else:

@@ -31,6 +31,11 @@ def _has_state(row: Row) -> bool:
     return not row.function
 
 
+def _takes_numbers(row: Row) -> bool:
+    """Whether any operand is no whole number: an index is never NaN or infinite."""
+    return not row.function or any(x.role != "index" for x in row.inputs)
+
+
 @dataclass(frozen=True)
 class Check:
     """One property of a layer.
@@ -59,7 +64,7 @@ CHECKS: dict[str, Check] = {
     "gradients": Check(gradients.check, whole=True),
     "laws": Check(laws.check, applies=lambda row: bool(row.laws)),
     "layout": Check(layout.check, relaid=layout.relaid),
-    "special": Check(special.check),
+    "special": Check(special.check, applies=_takes_numbers),
     "state": Check(state.check, applies=_has_state),
     "random": Check(random.check, applies=lambda row: row.draws is not None),
     "repeat": Check(repeat.check),

@@ -40,14 +40,25 @@ def check(trial: Trial) -> Evidence:
     inputs, parameters = expected(trial, cotangents)
     evidence = Evidence()
     for again in ("", "of a second call"):
-        natives = _put(trial, cotangents)
-        result = trial.step("vjp", vjp, trial.natives, natives, **trial.case.keywords)
-        evidence += held(trial, result, inputs, parameters, again)
+        subject = _as_before(trial) if again else trial
+        natives = _put(subject, cotangents)
+        result = subject.step("vjp", vjp, subject.natives, natives, **trial.case.keywords)
+        evidence += held(subject, result, inputs, parameters, again)
     if trial.row.lazy and hasattr(trial.layer, "load"):
         # A backend without initial values has gradients all the same; `state` says what it lacks.
         with suppress(Unsupported):
             evidence += _materialised(trial, cotangents, inputs, parameters)
     return evidence + _recorded_forward(trial.afresh())
+
+
+def _as_before(trial: Trial) -> Trial:
+    """The same layer with what its call may have changed, state and inputs, as it was."""
+    if not trial.row.traits.updates(trial.case.call):
+        return trial
+    state = {name: array.copy() for name, array in trial.case.call.state.items()}
+    if state and hasattr(trial.layer, "load"):
+        trial.step("load", trial.layer.load, state, dict(trial.case.call.layouts))
+    return trial.repeated()
 
 
 def _materialised(

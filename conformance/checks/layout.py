@@ -77,10 +77,13 @@ def _relaid(case: Case) -> tuple[Layouts, Case]:
 
 
 def _possible(case: Case, key: Key, array: np.ndarray) -> tuple[str, ...]:
-    """The layouts that a tensor can have; one that is written into has an element in each place."""
+    """The layouts that a tensor can have; one that is written into has an element in each place.
+
+    One whose elements are fixed has no repeated ones either.
+    """
     found, row = possible(array.shape), CATALOGUE[case.call.layer]
     if isinstance(key, int):
-        written = row.inputs[key].updated
+        written = row.inputs[key].updated or row.inputs[key].fixed
     else:
         written = key not in row.parameters(case) or row.traits.updates(case.call)
     return tuple(x for x in found if not (written and x == "expanded"))

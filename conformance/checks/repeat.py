@@ -328,7 +328,8 @@ class _Guard:
 def _varied(trial: Trial) -> tuple[str, tuple[np.ndarray | None, ...]]:
     """The inputs with every sign of one of them changed, and its name; the seed says which."""
     inputs = [None if x is None else x.copy() for x in trial.case.inputs]
-    given = [k for k, x in enumerate(inputs) if x is not None]
+    rows = trial.row.inputs
+    given = [k for k, x in enumerate(inputs) if x is not None and not rows[k].fixed]
     index = given[trial.case.seed % len(given)]
     chosen = trial.case.inputs[index]
     assert chosen is not None

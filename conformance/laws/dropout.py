@@ -1,23 +1,63 @@
-"""What dropout drops, how often, and when it does nothing."""
+"""What dropout drops, how often, what together, and when it does nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import OWN, Rounded, exactly
 from conformance.laws.draws import Draws, Masked
 from conformance.laws.law import Claims, Generator, law, same
 from conformance.model.case import is_function
-from conformance.oracles.dropout import kept
+from conformance.oracles.dropout import alpha_dropped, alpha_kept, alpha_scale, kept
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
 
-_EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02
+_EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02, of channels 0.04
 EXACT = "always equal: nothing is computed"
+
+# Module → function.
+FORMS = {
+    "Dropout": "functional.dropout",
+    "Dropout1d": "functional.dropout1d",
+    "Dropout2d": "functional.dropout2d",
+    "Dropout3d": "functional.dropout3d",
+    "AlphaDropout": "functional.alpha_dropout",
+    "FeatureAlphaDropout": "functional.feature_alpha_dropout",
+}
+_MODULES = {function: module for module, function in FORMS.items()}
+_ALPHA = ("AlphaDropout", "FeatureAlphaDropout")
+# Input without a batch, by its number of axes; all others of channels have one.
+_UNBATCHED = {"Dropout1d": 2, "Dropout3d": 4, "FeatureAlphaDropout": 4}
+_BY_ELEMENT = ("Dropout", "AlphaDropout")
+# The function's page knows of samples and their channels, and of no input without a batch.
+_BATCHED = ("functional.feature_alpha_dropout",)
+
+
+def batched(layer: str, axes: int) -> bool:
+    """Whether the first of so many axes counts the batch.
+
+    Args:
+        layer: a name of the family.
+        axes: of the input.
+    """
+    return layer in _BATCHED or axes != _UNBATCHED.get(_MODULES.get(layer, layer))
+
+
+def shared(layer: str, axes: int) -> tuple[int, ...]:
+    """The axes along which all elements are dropped together: those after the channel's.
+
+    Args:
+        layer: a name of the family.
+        axes: of the input.
+    """
+    if _MODULES.get(layer, layer) in _BY_ELEMENT:
+        return ()
+    return tuple(range(1 + batched(layer, axes), axes))
 
 
 def _with(trial: Trial, *, training: bool, layer: str | None = None, **arguments: Any) -> Trial:
@@ -33,34 +73,75 @@ def _with(trial: Trial, *, training: bool, layer: str | None = None, **arguments
     return trial.other(replace(case, call=call, layouts=()))
 
 
-def draws(trial: Trial, generator: Generator) -> Draws:
-    """Each element is dropped by itself with probability p, anew in each call, as its gradient is.
+def _probe(trial: Trial, generator: Generator) -> np.ndarray:
+    """Numbers none of which is 0: as many draws as tell a rate, along as many axes as the case."""
+    layer, (given,) = trial.case.call.layer, trial.case.inputs
+    assert given is not None
+    large = generator.integers(_EVERY) == 0
+    together = shared(layer, given.ndim)
+    if together:
+        space = generator.integers(2, 4, len(together)).tolist()
+        one, many = (128, 8192) if large else (8, 128)
+        first = [one + int(generator.integers(4)), 64 if large else 16]
+        alone = [many + int(generator.integers(4))]
+        shape = [*(first if batched(layer, given.ndim) else alone), *space]
+    else:
+        more = 4 if large else 1
+        odd = 16 + int(generator.integers(-1, 4))
+        shape = [8 * more + int(generator.integers(4)), 16 * more, odd]
+    return np.asarray(generator.integers(1, 4, shape) * generator.choice([-1.0, 1.0], shape))
 
-    The probe has the case's own p and dtype and numbers none of which is 0, whatever its input.
+
+def draws(trial: Trial, generator: Generator) -> Draws:
+    """Each element, or channel, is dropped by itself with probability p, anew in each call.
+
+    So is its gradient. The probe has the case's own p and dtype and numbers none of which is 0,
+    whatever its input.
     """
     case = trial.case
     p = float(case.call.arguments.get("p", 0.5))
-    large = 4 if generator.integers(_EVERY) == 0 else 1
-    shape = (
-        8 * large + int(generator.integers(4)),
-        16 * large,
-        16 + int(generator.integers(-1, 4)),
-    )
-    x = generator.integers(1, 4, shape) * generator.choice([-1.0, 1.0], shape)
+    x = _probe(trial, generator)
+    if not 0 < p < 1:
+        return
     inplace = bool(case.call.arguments.get("inplace", False))
     source = trial.other(replace(case, inputs=(x,), layouts=()))
     first, second = (_with(source, training=True, inplace=inplace) for _ in range(2))
-    what = f"in training with p={p:g}"
-    if 0 < p < 1:
-        wanted = kept(exactly(x, trial.precision), p)
-        droppable = np.ones(shape, bool)
-        got, again = first.answer[0], second.answer[0]
-        yield Masked(what, "output", got, wanted, 0.0, droppable, 1 - p, again=again)
-        ones = np.ones(shape)
-        (gradient,) = _with(source, training=True, inplace=inplace).pulled(ones)
-        if gradient is not None:
-            slope = kept(exactly(ones, trial.precision), p)
-            yield Masked(what, "gradient of input", gradient, slope, 0.0, droppable, 1 - p)
+    answers = first.answer[0], second.answer[0]
+    (gradient,) = _with(source, training=True, inplace=inplace).pulled(np.ones(x.shape))
+    yield from _held(trial, x, p, answers, gradient)
+
+
+def _held(
+    trial: Trial,
+    x: np.ndarray,
+    p: float,
+    answers: tuple[np.ndarray, np.ndarray],
+    gradient: np.ndarray | None,
+) -> Iterator[Masked]:
+    layer, what = trial.case.call.layer, f"in training with p={p:g}"
+    droppable, groups = np.ones(x.shape, bool), shared(layer, x.ndim)
+    input, ones = (exactly(array, trial.precision) for array in (x, np.ones(x.shape)))
+    got, again = answers
+    if _MODULES.get(layer, layer) in _ALPHA:
+        gone = alpha_dropped(input, p)
+        wanted, slope = alpha_kept(input, p), alpha_scale(input, p)
+        low = float(gone.value)
+        # The differences round here, and those of what is dropped do not: they are near 0.
+        own = 2 * OWN * (wanted.reach + abs(low))
+        wanted = Rounded(wanted.value - low, wanted.error + own, wanted.precision)
+        slopes = Rounded(ones.value * slope.value, ones.value * slope.error, slope.precision)
+        text = f"{what}, {-low:.6g} added"
+        yield Masked(
+            text, "output", got - low, wanted, float(gone.error), droppable, 1 - p, groups,
+            again - low,
+        )  # fmt: skip
+    else:
+        wanted, slopes = kept(input, p), kept(ones, p)
+        yield Masked(what, "output", got, wanted, 0.0, droppable, 1 - p, groups, again)
+    if gradient is not None:
+        yield Masked(
+            what, "gradient of input", gradient, slopes, 0.0, droppable, 1 - p, groups
+        )  # fmt: skip
 
 
 def _of_zeros(trial: Trial) -> Trial:
@@ -72,8 +153,8 @@ def _of_zeros(trial: Trial) -> Trial:
 @law("form", "the module in eval mode and the function without training are one", EXACT)
 def form(trial: Trial, generator: Generator) -> Claims:
     """The other form."""
-    function = is_function(trial.case.call.layer)
-    other = "Dropout" if function else "functional.dropout"
+    layer = trial.case.call.layer
+    other = {**FORMS, **_MODULES}[layer]
     yield same(_with(trial, training=False, layer=other), _with(trial, training=False))
 
 

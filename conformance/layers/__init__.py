@@ -22,6 +22,7 @@ _FAMILIES = (
     "dropout",
     "activation",
     "attention",
+    "distance",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")

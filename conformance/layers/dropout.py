@@ -1,9 +1,10 @@
-"""Dropout: the module and the function."""
+"""Dropout of elements and of channels, plain and alpha: modules and functions."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from conformance.laws import dropout as laws
@@ -18,60 +19,107 @@ from conformance.strategies.invalid import dropout as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 _P = Argument("p", 0.5, other=0.1)
-_TRAINING = Argument("training", True, other=False)
 _INPLACE = Argument("inplace", False, other=True)
-_FORMULA = (
+_PLAIN = (
     "in training y = x m / (1 - p), m = 0 with probability p and 1 otherwise",
     "otherwise y = x",
+)
+_ALPHA = (
+    "in training y = a (x m - 1.7580993 (1 - m)) + b, m = 0 with probability p and 1 otherwise,",
+    "a = ((1 - p) (1 + p 1.7580993^2))^(-1/2), b = 1.7580993 p a",
+    "otherwise y = x",
+)
+_CHANNELS = ("one m for each channel of each sample",)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A module and the function of its name.
+
+    Args:
+        module: its name.
+        shape: of the timed call.
+        alpha: dropped elements are shifted.
+        channels: they are dropped by channels.
+    """
+
+    module: str
+    shape: Shape
+    alpha: bool = False
+    channels: bool = False
+
+
+_KINDS = (
+    _Kind("Dropout", (64, 768)),
+    _Kind("Dropout1d", (16, 64, 128), channels=True),
+    _Kind("Dropout2d", (8, 32, 28, 28), channels=True),
+    _Kind("Dropout3d", (4, 16, 8, 14, 14), channels=True),
+    _Kind("AlphaDropout", (64, 768), alpha=True),
+    _Kind("FeatureAlphaDropout", (4, 16, 8, 14, 14), alpha=True, channels=True),
 )
 
 
 def _first(case: Case) -> int | None:
     x = case.inputs[0]
-    return 0 if x is not None and x.ndim else None
+    return 0 if x is not None and x.ndim and laws.batched(case.call.layer, x.ndim) else None
 
 
 def _writes(call: Call) -> bool:
     return bool(call.arguments.get("inplace", False))
 
 
-def _drops(call: Call) -> bool:
+def _drops(trains: bool, call: Call) -> bool:
     """Whether a module in train mode, or a function in training, has anything to draw."""
     function = is_function(call.layer)
-    training = call.arguments.get("training", True) if function else call.training
+    training = call.arguments.get("training", trains) if function else call.training
     return bool(training) and 0 < call.arguments.get("p", 0.5) < 1
 
 
-def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    return math.prod(outputs[0])
+def _flops(
+    each: int, workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]
+) -> int:
+    return each * math.prod(outputs[0])
+
+
+def _row(kind: _Kind, name: str) -> Row:
+    function = is_function(name)
+    trains = not kind.alpha  # the default of `training`
+    training = Argument("training", trains, other=not trains)
+    prefix = ("functional_" if function else "") + ("alpha_" if kind.alpha else "")
+    shapes = prefix if function else ""
+    valid = partial(cases.dropouts, name)
+    text = " by ".join(map(str, kind.shape))
+    return Row(
+        name,
+        "dropout",
+        (_P, training, _INPLACE) if function else (_P, _INPLACE),
+        (Input("input", batch_axis=_first, updated=True),),
+        (Output("output", _first),),
+        cases=valid,
+        values=getattr(oracle, f"{prefix}dropout"),
+        shapes=getattr(oracle, f"{shapes}dropout_shape"),
+        formula=(_ALPHA if kind.alpha else _PLAIN) + (_CHANNELS if kind.channels else ()),
+        complex=False,
+        invalid=invalid_cases(valid, invalid.dropout_breaks(name)),
+        laws=laws.LAWS,
+        propagation=copied,
+        traits=Traits(
+            placed=False,
+            aliases=True,
+            random=partial(_drops, trains),
+            modes=not function,
+            updates=_writes,
+        ),
+        draws=laws.draws,
+        free=every_axis,
+        workloads=(Workload(name, text, {}, (kind.shape,), small=True),),
+        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+        flops=partial(_flops, 2 if kind.alpha else 1),
+    )
 
 
 def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
-    for name in ("Dropout", "functional.dropout"):
-        function = is_function(name)
-        valid = partial(cases.dropouts, name)
-        workload = Workload(name, "64 by 768", {}, ((64, 768),), small=True)
-        yield Row(
-            name,
-            "dropout",
-            (_P, _TRAINING, _INPLACE) if function else (_P, _INPLACE),
-            (Input("input", batch_axis=_first, updated=True),),
-            (Output("output", _first),),
-            cases=valid,
-            values=oracle.functional_dropout if function else oracle.dropout,
-            shapes=oracle.functional_dropout_shape if function else oracle.dropout_shape,
-            formula=_FORMULA,
-            complex=False,
-            invalid=invalid_cases(valid, invalid.dropout_breaks()),
-            laws=laws.LAWS,
-            propagation=copied,
-            traits=Traits(
-                placed=False, aliases=True, random=_drops, modes=not function, updates=_writes
-            ),
-            draws=laws.draws,
-            free=every_axis,
-            workloads=(workload,),
-            filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
-            flops=_flops,
-        )
+    for kind in _KINDS:
+        yield _row(kind, kind.module)
+        yield _row(kind, laws.FORMS[kind.module])

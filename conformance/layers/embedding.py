@@ -1,4 +1,4 @@
-"""Embedding: the module and the function."""
+"""Embedding: the module and the function; bags and one-hot rows are in `embedding_bag.py`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import embedding as laws
+from conformance.layers import embedding_bag
 from conformance.layers.propagation import looked_up
 from conformance.layers.row import Argument, Input, Output, Row, Traits, every_axis, stateless
 from conformance.layers.sizes import resized
@@ -141,3 +142,4 @@ def rows() -> Iterator[Row]:
         state=stateless,
         workloads=tuple(_workloads(name)),
     )
+    yield from embedding_bag.rows()

@@ -34,16 +34,8 @@ _TO_COME = {
         smooth_l1_loss soft_margin_loss triplet_margin_loss
         triplet_margin_with_distance_loss
     """,
-    "embedding": """
-        EmbeddingBag embedding_bag one_hot
-    """,
-    "dropout": """
-        Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout dropout1d
-        dropout2d dropout3d alpha_dropout feature_alpha_dropout
-    """,
-    "distance": """
-        CosineSimilarity PairwiseDistance Flatten Unflatten ChannelShuffle
-        cosine_similarity pairwise_distance pdist channel_shuffle
+    "reshaping": """
+        Flatten Unflatten ChannelShuffle channel_shuffle
     """,
     "pooling": """
         AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d

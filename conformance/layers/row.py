@@ -80,6 +80,7 @@ class Input:
         signed: any number may stand in place of any of its elements; otherwise its elements may
             change places at most (indices, probabilities, variances).
         updated: the call may write into it.
+        fixed: no element may be another, nor in another place: offsets, which never decrease.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Input:
     by_name: bool = False
     signed: bool = True
     updated: bool = False
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,8 @@ class Row:
         kept_as: all arguments → those that a user reads otherwise than they were written: a stride
             that was left out is the kernel's size.
         shown: case → arguments that the arrays of a function show, and a module is given.
+        counted: case → arguments that its numbers tell, and a shape depends on: as many classes as
+            the largest one needs.
         refit: (case, new arguments) → the case with its arrays in the shapes that these ask for, or
             None where the call would be invalid; None where no argument changes a shape.
         free: case → axes besides those of the batch and of space whose size no argument and no
@@ -256,6 +260,7 @@ class Row:
     numbers: Mapping[str, str] = field(default_factory=dict)
     kept_as: Callable[[Arguments], Arguments] = _as_written
     shown: Callable[[Case], Arguments] = _nothing_shown
+    counted: Callable[[Case], Arguments] = _nothing_shown
     refit: Callable[[Row, Case, dict[str, Any]], Case | None] | None = None
     free: Callable[[Case], tuple[Axes, ...]] = no_axes
     whole: Callable[[str], Case | None] | None = None
@@ -385,7 +390,7 @@ class Row:
         given = [None if x is None else x.shape for x in case.inputs]
         while given and given[-1] is None:
             given.pop()
-        return self.shapes(*given, **self.written(case))
+        return self.shapes(*given, **{**self.written(case), **self.counted(case)})
 
     def readable(self, name: str, value: Any) -> Any:
         """An attribute in the form in which it is compared: sizes as tuples."""

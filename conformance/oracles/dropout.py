@@ -1,6 +1,11 @@
-"""Dropout, module and function.
+"""Dropout, of single elements and of whole channels, and alpha dropout, which shifts as well.
 
-Sources: the pages torch.nn.Dropout and torch.nn.functional.dropout of the PyTorch documentation.
+Which elements share a draw is no matter of the oracle: each is kept or dropped (`laws/dropout.py`).
+
+Sources: the pages torch.nn.Dropout, Dropout1d, Dropout2d, Dropout3d, AlphaDropout,
+FeatureAlphaDropout and torch.nn.functional.dropout … feature_alpha_dropout of the PyTorch
+documentation; for alpha dropout's numbers, which the page leaves to the paper: G. Klambauer et al.,
+*Self-Normalizing Neural Networks*, 2017, section "Regularization".
 """
 
 from __future__ import annotations
@@ -10,13 +15,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
-from conformance.arithmetic.elementary import constant
+from conformance.arithmetic.elementary import constant, sqrt
 from conformance.arithmetic.rounded import Rounded
 from conformance.arithmetic.wide import stored, widened
 from conformance.model.case import Updated
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
+
+ALPHA = 1.0507009873554804934193349852946 * 1.6732632423543772848170429916717
+"""λα of SELU: it goes to −λα, which is what stands for a dropped number."""
 
 
 def dropout(
@@ -34,12 +42,38 @@ def functional_dropout(
     return Updated(output, {"input": output}) if inplace else output
 
 
+def alpha_dropout(
+    state: State, input: Rounded, *, p: float = 0.5, inplace: bool = False, training: bool = False
+) -> Rounded | Choices | Updated:
+    """The function's; `training` is the module's mode."""
+    return functional_alpha_dropout({}, input, p=p, training=training, inplace=inplace)
+
+
+def functional_alpha_dropout(
+    state: State, input: Rounded, *, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Rounded | Choices | Updated:
+    """In training each element is −λα or kept, then scaled and shifted; otherwise y = x."""
+    output = _alpha_trained(input, p) if training and p > 0 else input
+    return Updated(output, {"input": output}) if inplace else output
+
+
 def _trained(input: Rounded, p: float) -> Choices:
-    # A mask of zeros that is multiplied makes NaN of what is not finite.
-    zeros = np.zeros(input.shape)
-    masked = np.where(np.isfinite(input.value), 0.0, np.nan)
-    gone = Rounded(zeros, zeros, input.precision), Rounded(masked, zeros, input.precision)
+    gone = _gone(input, Rounded(np.zeros(()), np.zeros(()), input.precision))
     return Choices(gone if p == 1 else (kept(input, p), *gone))
+
+
+def _alpha_trained(input: Rounded, p: float) -> Choices:
+    if p == 1:
+        return _trained(input, p)  # a·(−λα) + b goes to 0 with p to 1
+    return Choices((alpha_kept(input, p), *_gone(input, alpha_dropped(input, p))))
+
+
+def _gone(input: Rounded, instead: Rounded) -> tuple[Rounded, Rounded]:
+    """What stands for each dropped element; a mask that is multiplied makes NaN of ±∞ and NaN."""
+    value, error = (np.broadcast_to(x, input.shape) for x in (instead.value, instead.error))
+    finite = np.isfinite(input.value)
+    masked = np.where(finite, value, np.nan), np.where(finite, error, 0.0)
+    return Rounded(value, error, input.precision), Rounded(*masked, input.precision)
 
 
 def kept(input: Rounded, p: float) -> Rounded:
@@ -50,6 +84,39 @@ def kept(input: Rounded, p: float) -> Rounded:
     return input * factor
 
 
+def alpha_kept(input: Rounded, p: float) -> Rounded:
+    """a·x + b; torch stores the factor, the product and the shift, each in the dtype."""
+    scale, _, shift = _affine(input, p)
+    return input * scale + shift
+
+
+def alpha_dropped(like: Rounded, p: float) -> Rounded:
+    """b − a·λα, the two of which are stored in the dtype before they are added.
+
+    Args:
+        like: a number of the same precision.
+        p: probability of dropping.
+    """
+    _, depth, shift = _affine(like, p)
+    return shift - depth
+
+
+def alpha_scale(like: Rounded, p: float) -> Rounded:
+    """a, as it is stored: the slope of what is kept."""
+    return _affine(like, p)[0]
+
+
+def _affine(input: Rounded, p: float) -> tuple[Rounded, Rounded, Rounded]:
+    """a = ((1 − p)(1 + p(λα)²))^−½, a·λα and b = p·a·λα: mean 0 and variance 1 stay."""
+    wide = widened(input.bare)
+    one, rate, alpha = (constant(x, wide) for x in (1.0, p, ALPHA))
+    scale = one / sqrt((one - rate) * (one + rate * (alpha * alpha)))
+    depth = alpha * scale
+    parts = (scale, depth, depth * rate)
+    scale, depth, shift = (stored(x.bare, input.precision).bare for x in parts)
+    return scale, depth, shift
+
+
 def dropout_shape(input: Shape, *, p: float = 0.5, inplace: bool = False) -> tuple[Shape, ...]:
     """(*) → (*)."""
     return (input,)
@@ -57,6 +124,13 @@ def dropout_shape(input: Shape, *, p: float = 0.5, inplace: bool = False) -> tup
 
 def functional_dropout_shape(
     input: Shape, *, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> tuple[Shape, ...]:
+    """(*) → (*)."""
+    return (input,)
+
+
+def functional_alpha_dropout_shape(
+    input: Shape, *, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> tuple[Shape, ...]:
     """(*) → (*)."""
     return (input,)

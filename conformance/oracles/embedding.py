@@ -81,11 +81,11 @@ def functional_embedding(
 ) -> Rounded | Updated:
     """The rows of the weight that the input names; with `max_norm` they are renormalised first."""
     index = input.value.astype(np.int64)
-    scale = _gradient_scale(index, weight, padding_idx, by_frequency=scale_grad_by_freq)
+    scale = gradient_scale(index, weight, padding_idx, by_frequency=scale_grad_by_freq)
     if max_norm is None:
-        return _looked_up(weight, index, scale)
-    ways = _renormalised(weight, index, max_norm, norm_type)
-    rows = Choices(tuple(_looked_up(way, index, scale) for way in ways))
+        return looked_up(weight, index, scale)
+    ways = renormalised(weight, index, max_norm, norm_type)
+    rows = Choices(tuple(looked_up(way, index, scale) for way in ways))
     return Updated(rows, {"weight": Choices(ways)})
 
 
@@ -103,7 +103,7 @@ def functional_embedding_shape(
     return ((*input, weight[-1]),)
 
 
-def _gradient_scale(
+def gradient_scale(
     index: np.ndarray, weight: Rounded, padding_idx: int | None, *, by_frequency: bool
 ) -> Rounded:
     """What the cotangent of each looked-up row is multiplied by: (*, 1).
@@ -119,7 +119,7 @@ def _gradient_scale(
     return known(factors[index][..., np.newaxis], weight)
 
 
-def _looked_up(weight: Rounded, index: np.ndarray, scale: Rounded) -> Rounded:
+def looked_up(weight: Rounded, index: np.ndarray, scale: Rounded) -> Rounded:
     """Rows, copied; gradients of a row that is looked up often are added up in the dtype.
 
     In half precision torch adds them up in it, and so does every scatter by atomic additions.
@@ -136,7 +136,7 @@ def _looked_up(weight: Rounded, index: np.ndarray, scale: Rounded) -> Rounded:
     return traced(Rounded(rows.value, rows.error, rows.precision), [rows], pull)
 
 
-def _renormalised(
+def renormalised(
     weight: Rounded, index: np.ndarray, max_norm: float, norm_type: float
 ) -> tuple[Rounded, ...]:
     """The weight with each row that is looked up, and has a larger norm, of that norm.

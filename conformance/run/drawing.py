@@ -196,7 +196,7 @@ def varied(case: Case, variant: int) -> Case:
     found: dict[int, np.ndarray] = {}
     for place, x in zip(row.inputs, case.inputs, strict=False):
         if x is not None and id(x) not in found:
-            found[id(x)] = moved(x, place.signed)
+            found[id(x)] = x if place.fixed else moved(x, place.signed)
     inputs = tuple(None if x is None else found[id(x)] for x in case.inputs)
     return replace(case, call=replace(case.call, state=state), inputs=inputs)
 

@@ -1,12 +1,16 @@
-"""Dropout element by element, by a mask of its own."""
+"""Dropout element by element or channel by channel, by a mask of its own."""
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
 
+from brute_force.oracles import _positions
 from conformance.model.case import Case
+
+_SCALE, _ALPHA = 1.0507009873554805, 1.6732632423543772  # of SELU
 
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
@@ -14,15 +18,31 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     (x,) = case.inputs
     assert x is not None
     arguments = dict(case.call.arguments)
+    name = case.call.layer.removeprefix("functional.").replace("_", "").lower()
+    alpha = "alpha" in name
     function = case.call.layer.startswith("functional.")
-    training = arguments.get("training", True) if function else case.call.training
+    training = arguments.get("training", not alpha) if function else case.call.training
     p, coin = arguments.get("p", 0.5), random.Random(case.seed)
-    found = []
-    for number in x.reshape(-1).tolist():
+    found = np.empty(x.shape)
+    masks: dict[tuple[int, ...], bool] = {}
+    for at in _positions(x.shape):
+        number = float(x[at])
+        key = at if name in ("dropout", "alphadropout") else at[:2]
+        dropped = masks.setdefault(key, coin.random() < p or p == 1)
         if not training:
-            found.append(number)
-        elif coin.random() < p or p == 1:
-            found.append(0.0)
+            found[at] = number
+        elif alpha:
+            found[at] = _shifted(None if dropped else number, p)
         else:
-            found.append(number / (1 - p))
-    return (np.array(found).reshape(x.shape),)
+            found[at] = 0.0 if dropped else number / (1 - p)
+    return (found,)
+
+
+def _shifted(number: float | None, p: float) -> float:
+    """Alpha dropout of a number that is kept, or of None, which is dropped."""
+    if p == 1:
+        return 0.0
+    low = -_SCALE * _ALPHA
+    a = 1 / math.sqrt((1 - p) * (1 + p * low * low))
+    b = -a * p * low
+    return a * (low if number is None else number) + b

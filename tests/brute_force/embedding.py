@@ -6,12 +6,15 @@ import math
 
 import numpy as np
 
+from brute_force import embedding_bag
 from brute_force.oracles import _positions
 from conformance.model.case import Case
 
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """A case's output."""
+    if not case.call.layer.endswith(("Embedding", ".embedding")):
+        return embedding_bag.reference(case)
     weight = case.call.state["weight"] if case.call.state else case.inputs[1]
     arguments = case.call.arguments
     norm = arguments.get("max_norm"), arguments.get("norm_type", 2.0)

@@ -1,4 +1,4 @@
-"""Dropout: each law is seen failing, and what is drawn has the documented rate."""
+"""Dropout of every kind: laws seen failing, rates and channels as documented, alpha's numbers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,19 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import random
 from conformance.laws.draws import Masked
-from conformance.laws.dropout import LAWS
+from conformance.laws.dropout import FORMS, LAWS, shared
 from conformance.layers import DTYPES
-from conformance.oracles.dropout import functional_dropout
+from conformance.oracles.dropout import (
+    alpha_dropped,
+    alpha_kept,
+    alpha_scale,
+    functional_alpha_dropout,
+    functional_dropout,
+)
 
 NAMES = ("Dropout", "functional.dropout")
+EVERY = (*FORMS, *FORMS.values())
+FUNCTIONS = tuple(FORMS.values())
 
 # Law → (p, training) → the factor of torch's output with which it no longer holds.
 BROKEN: dict[str, Any] = {
@@ -33,33 +41,82 @@ BROKEN: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize("layer", FUNCTIONS)
 @pytest.mark.parametrize("name", [law.name for law in LAWS])
-def test_each_law_is_seen_failing(name: str) -> None:
-    factor = BROKEN[name]
+def test_each_law_is_seen_failing(layer: str, name: str) -> None:
+    factor, called = BROKEN[name], layer.removeprefix("functional.")
+    right = getattr(functional, called)
+    trains = "alpha" not in layer
 
-    def wrong(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-        return functional.dropout(input, p, training, inplace) * factor(p, training)
+    def wrong(input: Any, p: float = 0.5, training: bool = trains, inplace: bool = False) -> Any:
+        # A zero times anything is 0: what is left with p = 1 is NaN.
+        return right(input, p, training, inplace) * factor(p, training)
 
-    space = SimpleNamespace(dropout=wrong)
+    space = SimpleNamespace(**{called: wrong})
     backend = ModuleBackend("wrong", nn=torch.nn, functional=space)
-    assert law_findings(backend, NAMES[1], name)[1]
-    compared, found = law_findings(torch_backend, NAMES[1], name)
+    assert law_findings(backend, layer, name)[1]
+    compared, found = law_findings(torch_backend, layer, name)
     assert compared
     assert not found
 
 
-@pytest.mark.parametrize("layer", NAMES)
+@pytest.mark.parametrize("layer", EVERY)
 def test_every_form_of_a_call_is_drawn(layer: str) -> None:
-    seen = set()
+    seen, axes = set(), set()
+    function, trains = layer.startswith("functional."), "alpha" not in layer
     for dtype in DTYPES:
         for case in cases(layer, dtype):
             argument = case.call.arguments.get
-            training = case.call.training or (
-                layer.startswith("functional.") and argument("training", True)
-            )
+            training = case.call.training or (function and argument("training", trains))
             seen.add((argument("p", 0.5), training, argument("inplace", False)))
+            axes.add(case.inputs[0].ndim)
     wanted = {(p, training, False) for p in (0.5, 0.1, 0.0, 1.0) for training in (True, False)}
     assert seen >= wanted | {(0.5, True, True), (0.5, False, True)}
+    of_channels = {rank: shared(layer, rank) for rank in axes if shared(layer, rank)}
+    assert of_channels == CHANNELS.get(layer.removeprefix("functional."), {})
+
+
+# Layer → axes of the input → those that one draw decides about, as the pages say.
+CHANNELS: dict[str, Any] = {
+    "Dropout1d": {2: (1,), 3: (2,)},
+    "Dropout2d": {3: (2,), 4: (2, 3)},
+    "Dropout3d": {4: (1, 2, 3), 5: (2, 3, 4)},
+    "FeatureAlphaDropout": {4: (1, 2, 3), 5: (2, 3, 4)},
+    "feature_alpha_dropout": {4: (2, 3), 5: (2, 3, 4)},
+}
+CHANNELS |= {name.lower(): CHANNELS[name] for name in ("Dropout1d", "Dropout2d", "Dropout3d")}
+
+
+@pytest.mark.parametrize("p", [0.1, 1 / 3, 0.5, 0.75, 0.9])
+def test_alpha_dropout_keeps_mean_and_variance(p: float) -> None:
+    """Of ±1, whose mean is 0 and variance 1, by the oracle's own two branches."""
+    x = exactly(np.array([1.0, -1.0]), Precision.of("float64"))
+    kept, gone = alpha_kept(x, p).value, float(alpha_dropped(x, p).value)
+    mean = (1 - p) * kept.mean() + p * gone
+    variance = (1 - p) * (kept**2).mean() + p * gone**2 - mean**2
+    assert abs(mean) < 1e-15
+    assert abs(variance - 1) < 1e-14
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_alpha_dropout_is_within_a_few_roundings(dtype: str) -> None:
+    """The bound of what is kept is that of three roundings and of how the factor is computed."""
+    precision = Precision.of(dtype)
+    x = exactly(np.array([1.0]), precision)
+    for p in (0.1, 0.5, 0.9):
+        kept, scale = alpha_kept(x, p), alpha_scale(x, p)
+        assert 0 < float(kept.error[0]) < 20 * precision.unit * float(kept.value[0])
+        assert 0 < float(scale.error) < 12 * precision.unit * float(scale.value)
+        low = alpha_dropped(x, p)
+        assert float(low.error) < 20 * precision.unit * (abs(float(low.value)) + 4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nothing_is_left_of_alpha_dropout_with_p_one(dtype: str) -> None:
+    x = exactly(np.array([1.0, -3.0]), Precision.of(dtype))
+    found = functional_alpha_dropout({}, x, p=1.0, training=True)
+    assert isinstance(found, Choices)
+    assert not any(y.value.any() or y.error.any() for y in found.alternatives)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -74,16 +131,19 @@ def test_powers_of_two_are_exact(dtype: str) -> None:
         assert not any(y.value.any() or y.error.any() for y in gone)
 
 
-def test_a_rate_five_percent_off_is_noticed() -> None:
-    class Dropout(torch.nn.Dropout):
+@pytest.mark.parametrize(("layer", "share"), [("Dropout", 0.05), ("Dropout2d", 0.1)])
+def test_a_rate_a_little_off_is_noticed(layer: str, share: float) -> None:
+    class Wrong(getattr(torch.nn, layer)):  # type: ignore[misc]
         def forward(self, input: torch.Tensor) -> torch.Tensor:
             output = super().forward(input)
             if not self.training or self.p in (0, 1) or self.inplace:
                 return output
-            return output * (torch.rand_like(output) > 0.05)
+            axes = 2 if shared(layer, input.dim()) else input.dim()
+            single = torch.rand(*output.shape[:axes], *[1] * (output.dim() - axes))
+            return output * (single > share)
 
-    backend = ModuleBackend("wrong", nn=SimpleNamespace(Dropout=Dropout))
-    assert "kept" in first_failure(backend, "Dropout", "random").said
+    backend = ModuleBackend("wrong", nn=SimpleNamespace(**{layer: Wrong}))
+    assert "kept" in first_failure(backend, layer, "random").said
 
 
 def test_an_empty_mask_compares_nothing() -> None:

@@ -36,6 +36,7 @@ COMMON = {
     "query": "a part of an address",
     "sigmoid": "an elementary function of `Numerics.ulp`",
     "tanh": "an elementary function of `Numerics.ulp`",
+    "tensor": "what scripts and transcripts call any",
 }
 # (file, literal): why it stands there.
 ALLOWED = {

@@ -65,7 +65,8 @@ def test_every_element_is_representable(layer: str, dtype: str) -> None:
                 hidden = np.isneginf(array.real) & (roles.get(name) == "mask")
                 assert (np.isfinite(array) | hidden).all()
                 numbers += array.size
-    assert numbers > 200
+    whole = row.function and all(x.role == "index" for x in row.inputs)
+    assert whole or numbers > 200
 
 
 @pytest.mark.parametrize("layer", LAYERS)

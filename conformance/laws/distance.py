@@ -1,0 +1,200 @@
+"""Laws of cosine similarity, and of distances."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.arithmetic.rounded import exactly
+from conformance.laws.law import (
+    Claims,
+    Generator,
+    Side,
+    claim,
+    law,
+    many,
+    measured,
+    same,
+)
+from conformance.model.case import is_function
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike as Trial
+
+BOTH = "equal where nothing rounds, else within twice the bound"
+_FORMS = {
+    "CosineSimilarity": "functional.cosine_similarity",
+    "PairwiseDistance": "functional.pairwise_distance",
+}
+_OTHER = {**_FORMS, **{function: module for module, function in _FORMS.items()}}
+
+
+def _vectors(trial: Trial) -> list[np.ndarray]:
+    found = [x for x in trial.case.inputs if x is not None]
+    assert len(found) == len(trial.case.inputs)
+    return found
+
+
+def _calling(trial: Trial, *inputs: np.ndarray, layer: str = "", **changes: Any) -> Trial:
+    """The case on other vectors, or as another layer; changes are of its arguments."""
+    call = trial.case.call
+    arguments = {**call.arguments, **changes}
+    call = replace(call, layer=layer or call.layer, arguments=arguments, layouts={})
+    return trial.other(replace(trial.case, call=call, inputs=inputs, layouts=()))
+
+
+def _alike(trial: Trial) -> bool:
+    """Whether both operands have one shape, and something in it."""
+    first, second = _vectors(trial)
+    return first.shape == second.shape and first.size > 0
+
+
+@law("function", "the module is the function of the same backend", BOTH)
+def function(trial: Trial, generator: Generator) -> Claims:
+    """A module as a function, or a function as a module, where both take the shapes."""
+    if not is_function(trial.case.call.layer) or _alike(trial):
+        layer = _OTHER[trial.case.call.layer]
+        yield same(_calling(trial, *_vectors(trial), layer=layer), trial)
+
+
+@law("order", "components may come in any order", BOTH)
+def order(trial: Trial, generator: Generator) -> Claims:
+    """Of all vectors the same other order."""
+    if not _alike(trial):
+        return
+    axis = trial.case.call.arguments.get("dim", 1) if "dim" in trial.row.defaults else -1
+    first, second = _vectors(trial)
+    chosen = generator.permutation(first.shape[axis])
+    yield same(_calling(trial, first.take(chosen, axis), second.take(chosen, axis)), trial)
+
+
+@law("rows", "a pair means the same among many others", BOTH)
+def rows(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 pairs, drawn from the case's."""
+    batch = trial.row.batch_axis(trial.case, 0)
+    if batch is None or not _alike(trial):
+        return
+    first, second = _vectors(trial)
+    chosen = generator.integers(len(first), size=many(generator))
+    yield same(
+        _calling(trial, first[chosen], second[chosen]), trial, wanted_moves=lambda y: y[chosen]
+    )
+
+
+@law("swapped", "neither vector is the first", BOTH)
+def swapped(trial: Trial, generator: Generator) -> Claims:
+    """The second and the first."""
+    first, second = _vectors(trial)
+    yield same(_calling(trial, second, first), trial)
+
+
+@law("axis", "dim is the name of an axis", BOTH)
+def axis(trial: Trial, generator: Generator) -> Claims:
+    """Its axis last; or counted from the other end."""
+    if not _alike(trial):
+        return
+    first, second = _vectors(trial)
+    dim = trial.case.call.arguments.get("dim", 1)
+    if generator.integers(2):
+        other = dim - first.ndim if dim >= 0 else dim + first.ndim
+        yield same(_calling(trial, first, second, dim=other), trial)
+    else:
+        moved = (np.moveaxis(x, dim, -1) for x in (first, second))
+        yield same(_calling(trial, *moved, dim=-1), trial)
+
+
+@law("itself", "a vector is as similar to itself as can be", "within the bound of the call")
+def itself(trial: Trial, generator: Generator) -> Claims:
+    """1, of vectors so long that eps means nothing and so short that no square overflows."""
+    first, _ = _vectors(trial)
+    arguments = trial.case.call.arguments
+    dim, eps = arguments.get("dim", 1), arguments.get("eps", 1e-8)
+    if first.ndim <= (dim if dim >= 0 else -dim - 1):
+        return
+    with np.errstate(over="ignore", under="ignore"):
+        length = np.sqrt((first**2).sum(dim))
+    if not first.size or (length <= max(2 * eps, 1e-6)).any() or (length > 1e4).any():
+        return
+    other = _calling(trial, first, first)
+    ones = exactly(np.ones(other.shapes[0]), trial.precision)
+    yield claim(other, measured(other), Side("1", (ones,)))
+
+
+SIMILARITY = (function, order, rows, swapped, axis, itself)
+
+
+@law("mirrored", "without eps neither vector is the first", BOTH)
+def mirrored(trial: Trial, generator: Generator) -> Claims:
+    """The second and the first, both with eps = 0."""
+    first, second = _vectors(trial)
+    wanted = _calling(trial, first, second, eps=0.0)
+    yield same(_calling(trial, second, first, eps=0.0), wanted)
+
+
+@law("kept", "keepdim is a matter of the shape alone", BOTH)
+def kept(trial: Trial, generator: Generator) -> Claims:
+    """With the axis and without it."""
+    keepdim = bool(trial.case.call.arguments.get("keepdim", False))
+    other = _calling(trial, *_vectors(trial), keepdim=not keepdim)
+    shape = trial.shapes[0]
+    yield same(other, trial, got_moves=lambda y: y.reshape(shape))
+
+
+@law("zeros", "components that are equal add nothing without eps", BOTH)
+def zeros(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 more, both with eps = 0; of a negative p they are all that counts."""
+    if trial.case.call.arguments.get("p", 2.0) < 0:
+        return
+    first, second = _vectors(trial)
+    more = np.ones((*first.shape[:-1], many(generator)))
+    longer = (np.concatenate([x, more], -1) for x in (first, second))
+    wanted = _calling(trial, first, second, eps=0.0)
+    yield same(_calling(trial, *longer, eps=0.0), wanted)
+
+
+DISTANCE = (function, order, rows, mirrored, kept, zeros)
+
+
+@law("renamed", "rows may come in any order", BOTH)
+def renamed(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 rows, drawn from the case's, some of them twice: 0 apart."""
+    (x,) = _vectors(trial)
+    if len(x) < 2:
+        return
+    chosen = generator.integers(len(x), size=many(generator))
+    first, second = np.triu_indices(len(chosen), 1)
+
+    def taken(y: np.ndarray) -> np.ndarray:
+        square = np.zeros((len(x), len(x)))
+        square[np.triu_indices(len(x), 1)] = y
+        return (square + square.T)[chosen[first], chosen[second]]
+
+    yield same(_calling(trial, x[chosen]), trial, wanted_moves=taken)
+
+
+@law("pairwise", "each is the distance of two rows by pairwise_distance without eps", BOTH)
+def pairwise(trial: Trial, generator: Generator) -> Claims:
+    """Another function of the same backend; p = 0 is no norm of it."""
+    (x,) = _vectors(trial)
+    p = trial.case.call.arguments.get("p", 2.0)
+    if not p or len(x) < 2 or not x.shape[1]:
+        return
+    first, second = np.triu_indices(len(x), 1)
+    call = replace(
+        trial.case.call, layer=_FORMS["PairwiseDistance"], arguments={"p": p, "eps": 0.0}
+    )
+    other = replace(trial.case, call=call, inputs=(x[first], x[second]), layouts=())
+    yield same(trial.other(other), trial)
+
+
+@law("columns", "columns may come in any order, and equal ones add nothing", BOTH)
+def columns(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 columns of ones among the case's."""
+    (x,) = _vectors(trial)
+    wide = np.concatenate([x, np.ones((len(x), many(generator)))], 1)
+    yield same(_calling(trial, wide[:, generator.permutation(wide.shape[1])]), trial)
+
+
+PAIRS = (renamed, pairwise, columns)

@@ -1,0 +1,165 @@
+"""CosineSimilarity, PairwiseDistance, and their functions; pdist."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from conformance.laws import distance as laws
+from conformance.layers.propagation import computed
+from conformance.layers.row import Argument, Axes, Input, Output, Row, Traits, every_axis
+from conformance.layers.state import Shape
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import Case
+from conformance.oracles import distance as oracle
+from conformance.strategies import distance as cases
+from conformance.strategies.invalid import distance as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+_COSINE = (Argument("dim", 1, other=0), Argument("eps", 1e-8, other=1e-6))
+_DISTANCE = (
+    Argument("p", 2.0, other=1.0),
+    Argument("eps", 1e-6, other=0.0),
+    Argument("keepdim", False, other=True),
+)
+
+
+def _same_shape(case: Case) -> bool:
+    first, second = case.inputs
+    return first is not None and second is not None and first.shape == second.shape
+
+
+def _pairs(case: Case) -> int | None:
+    """The first axis of matrices counts the pairs; of cosine similarity if `dim` is another one."""
+    first = case.inputs[0]
+    if first is None or first.ndim < 2 or not _same_shape(case):
+        return None
+    dim = case.call.arguments.get("dim", 1)
+    return None if dim in (0, -first.ndim) else 0
+
+
+def _axes(case: Case) -> tuple[Axes, ...]:
+    """Every axis, of both, where they have one shape."""
+    first = case.inputs[0]
+    if first is None or not _same_shape(case):
+        return ()
+    return tuple(((0, axis), (1, axis)) for axis in range(first.ndim))
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments, if both operands are as long along `dim`."""
+    dim = arguments.get("dim", 1)
+    first, second = case.inputs
+    assert first is not None
+    assert second is not None
+    rank = max(first.ndim, second.ndim)
+    if not -rank <= dim < rank:
+        return None
+    if first.shape != second.shape:
+        if first.ndim != second.ndim and dim >= 0:
+            dim -= rank  # counted in the common shape
+        if first.shape[dim] != second.shape[dim]:
+            return None
+    elif not first.shape[dim]:
+        return None  # nothing to be similar
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _with_components(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments; the norms of no numbers are not all defined."""
+    first = case.inputs[0]
+    if first is None or not first.shape[-1]:
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _flops(
+    each: int, workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]
+) -> int:
+    return each * math.prod(workload.inputs[0])
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    name = "CosineSimilarity"
+    valid = partial(cases.similarities, name)
+    inputs = tuple(Input(x, batch_axis=_pairs) for x in ("x1", "x2"))
+    shared: dict[str, Any] = {
+        "complex": False,
+        "propagation": computed,
+        "traits": Traits(placed=False),
+        "filling": Filling(contraction=False, scale=lambda name, arguments: 1.0),
+    }
+    cosine = Row(
+        name,
+        "distance",
+        _COSINE,
+        inputs,
+        (Output("output", _pairs),),
+        cases=valid,
+        values=oracle.cosine_similarity,
+        shapes=oracle.cosine_similarity_shape,
+        formula=("similarity = x1 x2 / max(|x1| |x2|, eps)",),
+        invalid=invalid_cases(valid, invalid.cosine_breaks()),
+        laws=laws.SIMILARITY,
+        refit=_refit,
+        free=_axes,
+        workloads=_timed(name, ((512, 256), (512, 256))),
+        flops=partial(_flops, 6),
+        **shared,
+    )
+    yield cosine
+    name = "functional.cosine_similarity"
+    valid = partial(cases.similarities, name)
+    yield replace(
+        cosine,
+        name=name,
+        cases=valid,
+        values=oracle.functional_cosine_similarity,
+        formula=("similarity = x1 x2 / (max(|x1|, eps) max(|x2|, eps))",),
+        invalid=invalid_cases(valid, invalid.cosine_breaks()),
+        workloads=_timed(name, ((512, 256), (512, 256))),
+    )
+    for name in ("PairwiseDistance", "functional.pairwise_distance"):
+        valid = partial(cases.distances, name)
+        yield replace(
+            cosine,
+            name=name,
+            arguments=_DISTANCE,
+            cases=valid,
+            values=oracle.pairwise_distance,
+            shapes=oracle.pairwise_distance_shape,
+            formula=("dist(x1, x2) = |x1 - x2 + eps|_p, |x|_p = (sum |x_i|^p)^(1/p)",),
+            invalid=invalid_cases(valid, invalid.distance_breaks()),
+            laws=laws.DISTANCE,
+            refit=_with_components,
+            workloads=_timed(name, ((512, 256), (512, 256))),
+            flops=partial(_flops, 4),
+        )
+    name = "functional.pdist"
+    valid = partial(cases.pairs, name)
+    yield Row(
+        name,
+        "distance",
+        (Argument("p", 2.0, other=1.0),),
+        (Input("input"),),
+        (Output("output"),),
+        cases=valid,
+        values=oracle.pdist,
+        shapes=oracle.pdist_shape,
+        formula=("|input[i] - input[j]|_p of all i < j, |x|_p = (sum |x_i|^p)^(1/p)",),
+        invalid=invalid_cases(valid, invalid.pdist_breaks()),
+        laws=laws.PAIRS,
+        free=every_axis,
+        workloads=_timed(name, ((128, 64),)),
+        flops=lambda workload, weights, outputs: 3 * outputs[0][0] * workload.inputs[0][1],
+        **shared,
+    )
+
+
+def _timed(name: str, shapes: tuple[Shape, ...]) -> tuple[Workload, ...]:
+    text = " by ".join(map(str, shapes[0]))
+    return (Workload(name, text, {}, shapes, small=True),)

@@ -1,0 +1,72 @@
+"""Cosine similarity and distances as plain loops, from the documentation alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from brute_force.oracles import _positions
+from conformance.model.case import Case
+
+
+def reference(case: Case) -> tuple[np.ndarray, ...]:
+    """A case's output."""
+    name, given = case.call.layer, case.call.arguments
+    if name == "functional.pdist":
+        return (pdist(case.inputs[0], given.get("p", 2.0)),)
+    x1, x2 = case.inputs
+    if "osine" in name:
+        return (similarity(x1, x2, given.get("dim", 1), given.get("eps", 1e-8)),)
+    p, eps = given.get("p", 2.0), given.get("eps", 1e-6)
+    return (distance(x1, x2, p, eps, given.get("keepdim", False)),)
+
+
+def similarity(x1: np.ndarray, x2: np.ndarray, dim: int, eps: float) -> np.ndarray:
+    """By the function's page: each norm is at least eps."""
+    shape = np.broadcast_shapes(x1.shape, x2.shape)
+    x1, x2 = np.broadcast_to(x1, shape), np.broadcast_to(x2, shape)
+    dim %= len(shape)
+    rest = shape[:dim] + shape[dim + 1 :]
+    found = np.zeros(rest)
+    for at in _positions(rest):
+        places = [(*at[:dim], k, *at[dim:]) for k in range(shape[dim])]
+        first, second = ([float(x[place]) for place in places] for x in (x1, x2))
+        lengths = [max(_norm(x, 2.0), eps) for x in (first, second)]
+        if min(lengths) == 0:
+            found[at] = math.nan
+            continue
+        units = ([a / lengths[0] for a in first], [b / lengths[1] for b in second])
+        found[at] = math.fsum(a * b for a, b in zip(*units, strict=True))
+    return found
+
+
+def distance(x1: np.ndarray, x2: np.ndarray, p: float, eps: float, keepdim: bool) -> np.ndarray:
+    """The norm of x1 − x2 + eps along the last axis."""
+    rest = x1.shape[:-1]
+    found = np.zeros(rest)
+    for at in _positions(rest):
+        apart = [float(a) - float(b) + eps for a, b in zip(x1[at], x2[at], strict=True)]
+        found[at] = _norm(apart, p)
+    return found[..., np.newaxis] if keepdim else found
+
+
+def pdist(x: np.ndarray, p: float) -> np.ndarray:
+    """Of each pair of rows."""
+    found = []
+    for i in range(len(x)):
+        for j in range(i + 1, len(x)):
+            apart = [float(a) - float(b) for a, b in zip(x[i], x[j], strict=True)]
+            found.append(float(sum(a != 0 for a in apart)) if p == 0 else _norm(apart, p))
+    return np.array(found, float)
+
+
+def _norm(x: list[float], p: float) -> float:
+    sizes = [abs(a) for a in x]
+    if not sizes:
+        return 0.0
+    if p == math.inf:
+        return max(sizes)
+    if p < 0 and min(sizes) == 0:
+        return 0.0  # 1/(1/0 + …)
+    return math.fsum(a**p for a in sizes) ** (1 / p)
