@@ -35,6 +35,7 @@ channels = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33))
 lengths = st.sampled_from((1, 2, 3, 4, 5, 7, 9))
 long_lengths = st.sampled_from((1, 16, 17, 31, 65))
 spatial_ranks = st.sampled_from((2, 0, 1, 3))
+flat_ranks = st.sampled_from((1, 0, 1))
 momenta = st.sampled_from((MOMENTUM, 0.5, 0.25, 0.0, 1.0))
 module_momenta = st.sampled_from((MOMENTUM, 0.5, None, 0.25, 0.0, 1.0))
 yes_no = st.booleans()
@@ -188,15 +189,17 @@ def _by_channel(values: Values, shape: tuple[int, ...]) -> np.ndarray:
 
 
 @st.composite
-def batch_norms_2d(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of BatchNorm2d, in train mode and in eval mode.
+def batch_modules(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of a batch normalisation's module, in train mode and in eval mode.
 
     Args:
-        layer: `"BatchNorm2d"`.
+        layer: `"BatchNorm1d"`, `"LazyBatchNorm3d"`, …
         dtype: torch's name of the dtype.
     """
     training, tracked = draw(yes_no), draw(mostly)
-    profile, shape = _images(draw, 2, several=training or not tracked)
+    rank = int(layer[-2])
+    rank = draw(flat_ranks) if rank == 1 else rank
+    profile, shape = _images(draw, rank, several=training or not tracked)
     eps, momentum = draw(epsilons), draw(module_momenta)
     affine, bias = draw(mostly), draw(mostly)
     count = draw(st.sampled_from((0, 1, 2, 7)))
@@ -215,7 +218,8 @@ def batch_norms_2d(draw: Draw, layer: str, dtype: str) -> Case:
     optional["track_running_stats"] = tracked
     defaults = {"eps": EPS, "momentum": MOMENTUM, "affine": True, "bias": True}
     defaults["track_running_stats"] = True
-    arguments = {"num_features": features} | written.optional(optional, defaults)
+    required = {} if layer.startswith("Lazy") else {"num_features": features}
+    arguments = required | written.optional(optional, defaults)
     call = Call(layer, arguments, state, dtype, "cpu", training)
     labels = {"profile": profile, "regime": regime}
     return Case(call, (x,), labels=labels, seed=seed)

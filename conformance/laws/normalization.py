@@ -18,7 +18,9 @@ from conformance.laws.law import (
     many,
     measured,
     moved,
+    on_host,
     same,
+    times,
 )
 from conformance.layers.normalization_propagation import uses_batch_statistics
 from conformance.model.case import Call
@@ -27,7 +29,6 @@ from conformance.model.formats import round_to
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
 
-_MODULE = {"layer": "LayerNorm", "batch": "BatchNorm2d"}
 _LARGE = 1 << 16  # numbers of a case that is not made larger
 
 
@@ -45,6 +46,7 @@ class Norm:
         eps: written out or not.
         sizes: of a layer normalisation: what is normalised.
         batch: of a batch normalisation: the statistics are the batch's.
+        lazy: the module infers its number of channels.
     """
 
     trial: Trial
@@ -58,6 +60,7 @@ class Norm:
     eps: float = 1e-5
     sizes: tuple[int, ...] = ()
     batch: bool = True
+    lazy: bool = False
 
     @classmethod
     def of(cls, trial: Trial) -> Norm:
@@ -74,13 +77,25 @@ class Norm:
             return cls(trial, "layer", row.function, x, *weights, eps=eps, sizes=sizes)
         batch = uses_batch_statistics(case)
         statistics = (tensors.get("running_mean"), tensors.get("running_var"))
-        return cls(trial, "batch", row.function, x, *weights, *statistics, eps=eps, batch=batch)
+        return cls(
+            trial, "batch", row.function, x, *weights, *statistics, eps=eps, batch=batch,
+            lazy=row.lazy,
+        )  # fmt: skip
 
     @property
     def module(self) -> bool:
         """Whether a module can do the same."""
         whole = self.bias is None or self.weight is not None
-        return whole and (self.kind == "layer" or self.x.ndim == 4)
+        return whole and (self.kind == "layer" or 2 <= self.x.ndim <= 5)
+
+    @property
+    def name(self) -> str:
+        """Of the function, or of the module for so many dimensions."""
+        if self.function:
+            return f"functional.{self.kind}_norm"
+        if self.kind == "layer":
+            return "LayerNorm"
+        return f"{'Lazy' * self.lazy}BatchNorm{max(self.x.ndim - 2, 1)}d"
 
     def run(self) -> Trial:
         """The call on the same backend."""
@@ -100,7 +115,8 @@ class Norm:
             arguments["elementwise_affine"] = affine
         else:
             arguments |= {"affine": affine, "track_running_stats": tracked}
-            arguments["num_features"] = self.x.shape[1]
+            if not self.lazy:
+                arguments["num_features"] = self.x.shape[1]
             state |= {"running_mean": self.centre, "running_var": self.spread}
             state["num_batches_tracked"] = np.array(0, np.int64) if tracked else None
         return self._trial(arguments, state, (self.x,))
@@ -111,11 +127,10 @@ class Norm:
         state: dict[str, np.ndarray | None],
         inputs: tuple[np.ndarray | None, ...],
     ) -> Trial:
-        case, name = self.trial.case, _MODULE[self.kind]
-        name = f"functional.{self.kind}_norm" if self.function else name
+        case = self.trial.case
         arrays = {k: x for k, x in state.items() if x is not None}
         training = self.kind == "batch" and self.batch and not self.function
-        call = Call(name, arguments, arrays, case.call.dtype, case.call.device, training)
+        call = Call(self.name, arguments, arrays, case.call.dtype, case.call.device, training)
         return self.trial.other(replace(case, call=call, inputs=inputs, layouts=()))
 
     def flat(self) -> np.ndarray:
@@ -279,5 +294,28 @@ def twin(trial: Trial, generator: Generator) -> Claims:
     yield claim(ours, measured(ours), Side(theirs.text(), moved(measured(theirs), back)))
 
 
+@law("affine", "with given statistics even steps have results in even steps", SUMMED)
+def affine(trial: Trial, generator: Generator) -> Claims:
+    """f(x) + f(x + 2h) = 2·f(x + h), h a power of two."""
+    op = Norm.of(trial)
+    step = float(generator.choice([-1.0, 0.5, 2.0, 16.0]))
+    x, beyond = op.x + step, op.x + 2 * step
+    if op.batch or not _exact(trial.case.call.dtype, x, beyond):
+        return
+    if not (np.array_equal(x - step, op.x) and np.array_equal(beyond - step, x)):
+        return
+    middle, last = replace(op, x=x).run(), replace(op, x=beyond).run()
+    (y,), (z,), (first,) = measured(middle), measured(last), measured(trial)
+    ends = on_host(first) + on_host(z)
+    yield claim(middle, (times(on_host(y), 2.0),), Side(f"{trial.text()}, {last.text()}", (ends,)))
+
+
+@law("lazy", "the lazy layer equals the one that is given its input's number of channels")
+def lazy(trial: Trial, generator: Generator) -> Claims:
+    """A lazy layer as an eager one, or the other way round."""
+    op = Norm.of(trial)
+    yield same(replace(op, lazy=not op.lazy).run(), trial)
+
+
 LAYER = (rows, flattened, permuted, shifted, scaled, function)
-BATCH = (channels, places, repeated, samples, shifted, scaled, function, twin)
+BATCH = (channels, places, repeated, samples, shifted, scaled, affine, function, twin)

@@ -3,8 +3,8 @@
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
 those of the documentation page. `*_shape` functions take shapes in place of arrays.
 
-Sources: the pages torch.nn.LayerNorm, BatchNorm2d and torch.nn.functional.layer_norm, batch_norm of
-the PyTorch documentation.
+Sources: the pages torch.nn.LayerNorm, BatchNorm1d to BatchNorm3d, LazyBatchNorm1d to LazyBatchNorm3d
+and torch.nn.functional.layer_norm, batch_norm of the PyTorch documentation.
 
 In half precision statistics and normalised numbers are those of float32, and one rounding stores
 the result: an offset of 100 leaves bfloat16 no bit of a deviation of 1 that its mean was rounded
@@ -65,11 +65,11 @@ def functional_layer_norm(
     return stored(_scaled(x, found, gain, shift), input.precision)
 
 
-def batch_norm_2d(
+def batch_norm(
     state: State,
     input: Rounded,
     *,
-    num_features: int,
+    num_features: int | None = None,
     eps: float = 1e-5,
     momentum: float | None = 0.1,
     affine: bool = True,
@@ -80,7 +80,8 @@ def batch_norm_2d(
     """y = (x − E[x])/√(Var[x] + ε)·γ + β of every channel, and the running statistics.
 
     Statistics are the batch's in train mode, and where none are tracked. The running ones, and the
-    number of batches, are kept in train mode; a momentum of None is one over that number.
+    number of batches, are kept in train mode; a momentum of None is one over that number. A lazy
+    layer has the num_features of its input.
     """
     weight = state["weight"] if affine else None
     shift = state["bias"] if affine and bias else None
@@ -174,17 +175,17 @@ def functional_layer_norm_shape(
     return (input,)
 
 
-def batch_norm_2d_shape(
+def batch_norm_shape(
     input: Shape,
     *,
-    num_features: int,
+    num_features: int | None = None,
     eps: float = 1e-5,
     momentum: float | None = 0.1,
     affine: bool = True,
     track_running_stats: bool = True,
     bias: bool = True,
 ) -> tuple[Shape, ...]:
-    """(N, C, H, W) → the same."""
+    """(N, C, *) → the same."""
     return (input,)
 
 

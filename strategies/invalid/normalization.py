@@ -103,8 +103,10 @@ def _batch_statistics(case: Case) -> bool:
 
 
 def _ranks(draw: Draw, case: Case) -> Case:
-    batch, features, height, width = _shape(case)
-    others = ((batch, features, height), (batch, features), (1, batch, features, height, width))
+    shape, dims = _shape(case), int(case.call.layer[-2])
+    shorter = [shape[:rank] for rank in (2, 3, 4) if rank < dims + 2]
+    others = [shape[1:2]] if dims == 1 else shorter
+    others.append((1, *shape, *(1,) * (dims + 2 - len(shape))))
     return with_inputs(case, {0: draw(st.sampled_from(others))})
 
 
@@ -129,10 +131,12 @@ def _evaluates(case: Case) -> bool:
     return not _batch_statistics(case)
 
 
+_OTHER_CHANNELS = Break("another number of channels", "input", _channels, applies=_known_channels)
+
+
 def batch_norm_breaks(layer: str) -> tuple[Break, ...]:
-    """The breaks of `"BatchNorm2d"` or `"functional.batch_norm"`."""
+    """The breaks of `"BatchNorm2d"`, `"LazyBatchNorm1d"`, … or `"functional.batch_norm"`."""
     found = [
-        Break("another number of channels", "input", _channels, applies=_known_channels),
         Break("one number a channel in training", "input", _one_number, applies=_batch_statistics),
         Break(
             "eps not positive in training",
@@ -144,6 +148,7 @@ def batch_norm_breaks(layer: str) -> tuple[Break, ...]:
         Break("input of another dtype", "input", integer_input()),
     ]
     if is_function(layer):
+        found.insert(0, _OTHER_CHANNELS)
         names = ("running_mean", "running_var", "weight", "bias")
         found += [_length(k, name) for k, name in enumerate(names, 1)]
         found.append(
@@ -151,4 +156,4 @@ def batch_norm_breaks(layer: str) -> tuple[Break, ...]:
         )
         return tuple(found)
     found.append(Break("input of another rank", "input", _ranks))
-    return tuple(found)
+    return tuple(found if layer.startswith("Lazy") else [_OTHER_CHANNELS, *found])
