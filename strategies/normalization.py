@@ -115,11 +115,13 @@ class Values:
         return weight, self.weight(*shape) if which in ("both", "bias") else None
 
 
-def _which(affine: bool, bias: bool) -> str:
+def which_of(affine: bool, bias: bool) -> str:
+    """What a module has, for `Values.parameters`."""
     return "none" if not affine else "both" if bias else "weight"
 
 
-def _named(**arrays: np.ndarray | None) -> dict[str, np.ndarray]:
+def named(**arrays: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Those that there are, by name."""
     return {name: array for name, array in arrays.items() if array is not None}
 
 
@@ -142,7 +144,7 @@ def layer_norms(draw: Draw, layer: str, dtype: str) -> Case:
             shape = shape[:1]
     eps = draw(epsilons)
     affine, bias = draw(mostly), draw(mostly)
-    which = draw(affines) if functional else _which(affine, bias)
+    which = draw(affines) if functional else which_of(affine, bias)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     eps = 1.75 if regime == "pairs" else eps
@@ -159,7 +161,7 @@ def layer_norms(draw: Draw, layer: str, dtype: str) -> Case:
     defaults = {"eps": EPS, "elementwise_affine": True, "bias": True}
     size = written.size(shape) if len(shape) == 1 else shape
     arguments = {"normalized_shape": size} | written.optional(optional, defaults)
-    call = Call(layer, arguments, _named(weight=weight, bias=shift), dtype, "cpu")
+    call = Call(layer, arguments, named(weight=weight, bias=shift), dtype, "cpu")
     return Case(call, (x,), labels=labels, seed=seed)
 
 
@@ -208,8 +210,8 @@ def batch_modules(draw: Draw, layer: str, dtype: str) -> Case:
     eps = 1.75 if regime == "pairs" else eps
     values = Values(regime, dtype, seed)
     x, features = _by_channel(values, shape), shape[1]
-    weight, shift = values.parameters(_which(affine, bias), features)
-    state = _named(weight=weight, bias=shift)
+    weight, shift = values.parameters(which_of(affine, bias), features)
+    state = named(weight=weight, bias=shift)
     if tracked:
         state["running_mean"] = values.weight(features)
         state["running_var"] = values.variance(features)

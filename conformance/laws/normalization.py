@@ -29,7 +29,7 @@ from conformance.model.formats import round_to
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
 
-_LARGE = 1 << 16  # numbers of a case that is not made larger
+LARGE = 1 << 16  # numbers of a case that is not made larger
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +139,7 @@ class Norm:
         return self.x.reshape(math.prod(before), *self.sizes)
 
 
-def _exact(dtype: str, *arrays: np.ndarray) -> bool:
+def exact(dtype: str, *arrays: np.ndarray) -> bool:
     """Whether the dtype has all the numbers."""
     return all(np.array_equal(round_to(x, dtype), x) and np.isfinite(x).all() for x in arrays)
 
@@ -149,7 +149,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 rows, drawn from the case's."""
     op = Norm.of(trial)
     flat = op.flat()
-    if not op.x.size or op.x.size > _LARGE:
+    if not op.x.size or op.x.size > LARGE:
         return
     chosen = generator.integers(len(flat), size=many(generator))
     large = replace(op, x=flat[chosen]).run()
@@ -192,7 +192,7 @@ def shifted(trial: Trial, generator: Generator) -> Claims:
         return
     step = float(generator.choice([-1.0, 2.0, -4.0, 16.0]))
     x = op.x + step
-    if not _exact(trial.case.call.dtype, x) or not np.array_equal(x - step, op.x):
+    if not exact(trial.case.call.dtype, x) or not np.array_equal(x - step, op.x):
         return
     other = replace(op, x=x).run()
     yield claim(other, measured(other), Side(trial.text(), measured(trial)))
@@ -208,7 +208,7 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
     if centre is not None and spread is not None:
         pairs += [(centre, centre * factor, factor), (spread, spread * factor**2, factor**2)]
         centre, spread = centre * factor, spread * factor**2
-    if not all(_exact(dtype, new) and np.array_equal(new / by, old) for old, new, by in pairs):
+    if not all(exact(dtype, new) and np.array_equal(new / by, old) for old, new, by in pairs):
         return
     other = replace(op, x=x, centre=centre, spread=spread, eps=op.eps * factor**2).run()
     yield claim(other, measured(other), Side(trial.text(), measured(trial)))
@@ -226,7 +226,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
 def channels(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 channels, each one of the case's, in any order."""
     op = Norm.of(trial)
-    if not op.x.size or op.x.size > _LARGE:
+    if not op.x.size or op.x.size > LARGE:
         return
     chosen = generator.integers(op.x.shape[1], size=many(generator))
     tensors = (op.weight, op.bias, op.centre, op.spread)
@@ -254,7 +254,7 @@ def places(trial: Trial, generator: Generator) -> Claims:
 def repeated(trial: Trial, generator: Generator) -> Claims:
     """Two to nine times."""
     op = Norm.of(trial)
-    if not op.batch or not op.x.size or op.x.size > _LARGE:
+    if not op.batch or not op.x.size or op.x.size > LARGE:
         return
     times = int(generator.integers(2, 9, endpoint=True))
 
@@ -269,7 +269,7 @@ def repeated(trial: Trial, generator: Generator) -> Claims:
 def samples(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 samples, drawn from the case's; one alone."""
     op = Norm.of(trial)
-    if op.batch or not op.x.size or op.x.size > _LARGE:
+    if op.batch or not op.x.size or op.x.size > LARGE:
         return
     for count in (many(generator), 1):
         chosen = generator.integers(len(op.x), size=count)
@@ -300,7 +300,7 @@ def affine(trial: Trial, generator: Generator) -> Claims:
     op = Norm.of(trial)
     step = float(generator.choice([-1.0, 0.5, 2.0, 16.0]))
     x, beyond = op.x + step, op.x + 2 * step
-    if op.batch or not _exact(trial.case.call.dtype, x, beyond):
+    if op.batch or not exact(trial.case.call.dtype, x, beyond):
         return
     if not (np.array_equal(x - step, op.x) and np.array_equal(beyond - step, x)):
         return

@@ -21,9 +21,7 @@ _TO_COME = {
         threshold_ glu softmin softmax log_softmax gumbel_softmax normalize
     """,
     "normalization": """
-        SyncBatchNorm InstanceNorm1d InstanceNorm2d InstanceNorm3d LazyInstanceNorm1d
-        LazyInstanceNorm2d LazyInstanceNorm3d GroupNorm RMSNorm LocalResponseNorm
-        instance_norm group_norm rms_norm local_response_norm
+        SyncBatchNorm
     """,
     "loss": """
         AdaptiveLogSoftmaxWithLoss BCELoss BCEWithLogitsLoss CTCLoss CosineEmbeddingLoss

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from conformance.laws import normalization as laws
+from conformance.layers import normalization_groups as groups
 from conformance.layers import normalization_parts as parts
 from conformance.layers.normalization_propagation import by_channel, by_row
 from conformance.layers.row import Argument, Input, Output, Row, Traits, no_axes, stateless
@@ -181,6 +182,9 @@ def rows() -> Iterator[Row]:
         yield _batch_norm(dims)
     for dims in (1, 2, 3):
         yield _batch_norm(dims, lazy=True)
+    yield from groups.instance_rows()
     yield _layer_norm()
+    yield from groups.module_rows()
     yield _functional_batch_norm()
     yield _functional_layer_norm()
+    yield from groups.function_rows()
