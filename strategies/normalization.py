@@ -199,8 +199,9 @@ def batch_modules(draw: Draw, layer: str, dtype: str) -> Case:
         dtype: torch's name of the dtype.
     """
     training, tracked = draw(yes_no), draw(mostly)
-    rank = int(layer[-2])
-    rank = draw(flat_ranks) if rank == 1 else rank
+    digit = layer[-2]
+    rank = int(digit) if digit.isdigit() else draw(spatial_ranks)
+    rank = draw(flat_ranks) if digit == "1" else rank
     profile, shape = _images(draw, rank, several=training or not tracked)
     eps, momentum = draw(epsilons), draw(module_momenta)
     affine, bias = draw(mostly), draw(mostly)

@@ -47,6 +47,7 @@ class Norm:
         sizes: of a layer normalisation: what is normalised.
         batch: of a batch normalisation: the statistics are the batch's.
         lazy: the module infers its number of channels.
+        shared: the module is the one whose statistics several processes share.
     """
 
     trial: Trial
@@ -61,6 +62,7 @@ class Norm:
     sizes: tuple[int, ...] = ()
     batch: bool = True
     lazy: bool = False
+    shared: bool = False
 
     @classmethod
     def of(cls, trial: Trial) -> Norm:
@@ -79,7 +81,7 @@ class Norm:
         statistics = (tensors.get("running_mean"), tensors.get("running_var"))
         return cls(
             trial, "batch", row.function, x, *weights, *statistics, eps=eps, batch=batch,
-            lazy=row.lazy,
+            lazy=row.lazy, shared=row.name.startswith("Sync"),
         )  # fmt: skip
 
     @property
@@ -95,6 +97,8 @@ class Norm:
             return f"functional.{self.kind}_norm"
         if self.kind == "layer":
             return "LayerNorm"
+        if self.shared:
+            return "SyncBatchNorm"
         return f"{'Lazy' * self.lazy}BatchNorm{max(self.x.ndim - 2, 1)}d"
 
     def run(self) -> Trial:
@@ -315,6 +319,12 @@ def lazy(trial: Trial, generator: Generator) -> Claims:
     """A lazy layer as an eager one, or the other way round."""
     op = Norm.of(trial)
     yield same(replace(op, lazy=not op.lazy).run(), trial)
+
+
+@law("alone", "on one process SyncBatchNorm is BatchNorm")
+def alone(trial: Trial, generator: Generator) -> Claims:
+    """That of so many dimensions."""
+    yield same(replace(Norm.of(trial), shared=False).run(), trial)
 
 
 LAYER = (rows, flattened, permuted, shifted, scaled, function)

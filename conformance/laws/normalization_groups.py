@@ -191,7 +191,9 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
     dtype = trial.case.call.dtype
     if eps is None or not all(exact(dtype, x) for x in new.values()):
         return
-    if all(np.array_equal(x / by[k], tensors[k]) for k, x in new.items()):
+    if all(
+        np.array_equal(x / by[k], old) for k, x in new.items() if (old := tensors[k]) is not None
+    ):
         other = _again(trial, {"eps": eps * factor**2}, **new)
         yield claim(other, measured(other), Side(trial.text(), measured(trial)))
 
@@ -356,8 +358,8 @@ def permuted(trial: Trial, generator: Generator) -> Claims:
         return array.reshape(*leading, len(order))[..., order].reshape(array.shape)
 
     if x.size:
-        weights = {} if weight is None else {"weight": taken(weight)}
-        yield same(_again(trial, input=taken(x), **weights), trial, wanted_moves=taken)
+        ordered = None if weight is None else taken(weight)
+        yield same(_again(trial, input=taken(x), weight=ordered), trial, wanted_moves=taken)
 
 
 @law("response", "the module is the function of the same backend")

@@ -20,9 +20,6 @@ _TO_COME = {
         hardshrink softshrink tanhshrink softplus softsign logsigmoid threshold
         threshold_ glu softmin softmax log_softmax gumbel_softmax normalize
     """,
-    "normalization": """
-        SyncBatchNorm
-    """,
     "loss": """
         AdaptiveLogSoftmaxWithLoss BCELoss BCEWithLogitsLoss CTCLoss CosineEmbeddingLoss
         GaussianNLLLoss HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss

@@ -140,6 +140,23 @@ def _batch_norm(dims: int, *, lazy: bool = False) -> Row:
     )
 
 
+def _shared_batch_norm() -> Row:
+    """On one process it is a batch normalisation of any number of dimensions."""
+    name = "SyncBatchNorm"
+    valid = partial(cases.batch_modules, name)
+    return replace(
+        _batch_norm(2),
+        name=name,
+        cases=valid,
+        dims=0,
+        free=parts.length,
+        invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
+        laws=(*laws.BATCH, laws.alone),
+        workloads=tuple(_batch_workloads(name, 2, lazy=False)),
+        examples=1.0,
+    )
+
+
 def _functional_batch_norm() -> Row:
     name = "functional.batch_norm"
     valid = partial(cases.batch_norms, name)
@@ -182,6 +199,7 @@ def rows() -> Iterator[Row]:
         yield _batch_norm(dims)
     for dims in (1, 2, 3):
         yield _batch_norm(dims, lazy=True)
+    yield _shared_batch_norm()
     yield from groups.instance_rows()
     yield _layer_norm()
     yield from groups.module_rows()

@@ -100,7 +100,7 @@ def with_state(row: Row, case: Case, arguments: dict[str, Any], shape: Shape) ->
     """The case with an input of a shape, and the state that its new arguments ask for."""
     first, state = case.inputs[0], case.call.state
     assert first is not None
-    if first.size == 0 and math.prod(shape):
+    if first.size == 0 and 0 not in shape:
         return None
     wanted = {x.name: x for x in row.state({**arguments, **row.inferred(shape)}, shape)}
     source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
@@ -130,7 +130,7 @@ def channel_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | Non
     first = case.inputs[0]
     assert first is not None
     shape = first.shape
-    if len(shape) != row.dims + 2 and (row.dims or len(shape) not in (2, 3)):
+    if row.dims and len(shape) != row.dims + 2:
         return None
     shape = (shape[0], arguments.get("num_features", shape[1]), *shape[2:])
     batch = case.call.training or not arguments.get("track_running_stats", True)

@@ -248,7 +248,20 @@ def local_response_norm(
     scaled = scaled.with_error(scaled.error + np.where(scaled.error > 0, more, 0.0))
     base = scaled + constant(k, x)
     # a/(…)^β, or a·(…)^−β.
-    return stored(x / power(base, beta, nonnegative=True), input.precision)
+    return stored(_divided(x, power(base, beta, nonnegative=True)), input.precision)
+
+
+def _divided(a: Rounded, b: Rounded) -> Rounded:
+    """a/b, whose derivative by b is −(c·q)/b, or −c·(q/b): q/b may underflow before c meets it."""
+    quotient = a.bare / b.bare
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        c = cotangent.bare
+        by_divisor = -((c * quotient) / b.bare)
+        lost = np.where(by_divisor.error > 0, a.precision.underflow * c.reach, 0.0)
+        return [c / b.bare, by_divisor.with_error(by_divisor.error + lost)]
+
+    return traced(quotient, [a, b], pull)
 
 
 def instance_norm_shape(input: Shape, **arguments: Any) -> tuple[Shape, ...]:

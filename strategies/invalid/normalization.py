@@ -103,7 +103,10 @@ def _batch_statistics(case: Case) -> bool:
 
 
 def _ranks(draw: Draw, case: Case) -> Case:
-    shape, dims = shape_of(case), int(case.call.layer[-2])
+    shape, digit = shape_of(case), case.call.layer[-2]
+    if not digit.isdigit():  # any number of them but none
+        return with_inputs(case, {0: shape[1:2]})
+    dims = int(digit)
     shorter = [shape[:rank] for rank in (2, 3, 4) if rank < dims + 2]
     others = [shape[1:2]] if dims == 1 else shorter
     others.append((1, *shape, *(1,) * (dims + 2 - len(shape))))

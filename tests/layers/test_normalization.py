@@ -124,6 +124,14 @@ class LazyOfSizes(nn.LazyBatchNorm1d):
     cls_to_become = None
 
 
+class SharedOfSizes(nn.SyncBatchNorm):
+    """A thousandth of the numbers is added."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """The answer."""
+        return super().forward(input) + 1e-3 * input
+
+
 FAKES: list[tuple[str, str, Any]] = [
     ("LayerNorm", "rows", LayerOfRowsTogether),
     ("LayerNorm", "flattened", LayerOfOneDimension),
@@ -141,6 +149,7 @@ FAKES: list[tuple[str, str, Any]] = [
     ("functional.batch_norm", "twin", batch_of_sizes),
     ("functional.batch_norm", "affine", batch_curved),
     ("LazyBatchNorm1d", "lazy", LazyOfSizes),
+    ("SyncBatchNorm", "alone", SharedOfSizes),
 ]
 
 

@@ -264,3 +264,87 @@ class LazyBatchNorm3dEpsForgotten(nn.LazyBatchNorm3d):
 
     def __init__(self, eps=1e-5, *args, **kwargs):
         super().__init__(1e-5, *args, **kwargs)
+
+
+@plant("syncbatchnorm-count-of-processes", "SyncBatchNorm", "values")
+class SyncBatchNormCountOfProcesses(nn.SyncBatchNorm):
+    """The running variance is that of the processes' means put together, the biased one."""
+
+    def forward(self, input):
+        tracked = self.training and self.running_var is not None and input.numel()
+        if not tracked or self.momentum is None:
+            return super().forward(input)
+        kept, count = self.running_var * (1 - self.momentum), input.numel() // input.shape[1]
+        output = super().forward(input)
+        with torch.no_grad():
+            self.running_var.copy_(kept + (self.running_var - kept) * (count - 1) / count)
+        return output
+
+
+@plant("syncbatchnorm-one-pass-variance", "SyncBatchNorm", "values")
+class SyncBatchNormOnePassVariance(nn.SyncBatchNorm):
+    """float32: sums and sums of squares are gathered, and E[x²] − E[x]² cancels."""
+
+    def forward(self, input):
+        right = super().forward(input)
+        if input.dtype != torch.float32 or not _by_batch(self, input):
+            return right
+        x, axes = input.detach(), _axes(input)
+        mean = x.mean(axes, keepdim=True)
+        variance = ((x * x).mean(axes, keepdim=True) - mean * mean).clamp(min=0)
+        return graft(_scaled(self, (x - mean) / (variance + self.eps).sqrt()), right)
+
+
+@plant("syncbatchnorm-gradient-of-one-process", "SyncBatchNorm", "gradients")
+class SyncBatchNormGradientOfOneProcess(nn.SyncBatchNorm):
+    """The statistics are taken for constants in the backward pass."""
+
+    def forward(self, input):
+        right = super().forward(input)
+        if not _by_batch(self, input):
+            return right
+        variance, mean = torch.var_mean(input.detach(), _axes(input), correction=0, keepdim=True)
+        return graft(right, _scaled(self, (input - mean) / (variance + self.eps).sqrt()))
+
+
+@plant("syncbatchnorm-weight-gradient-averaged", "SyncBatchNorm", "gradients")
+class SyncBatchNormWeightGradientAveraged(nn.SyncBatchNorm):
+    """The weight's gradient is averaged over the samples as if they were processes."""
+
+    def forward(self, input):
+        right = super().forward(input)
+        if self.weight is None or len(input) < 2:
+            return right
+        weight = alter_gradient(self.weight, lambda g: g / len(input))
+        batch = self.training or self.running_mean is None
+        given = (None, None) if batch else (self.running_mean, self.running_var)
+        path = functional.batch_norm(input, *given, weight, self.bias, batch, 0.0, self.eps)
+        return graft(right, path)
+
+
+@plant("syncbatchnorm-synchronises-in-eval", "SyncBatchNorm", "values")
+class SyncBatchNormSynchronisesInEval(nn.SyncBatchNorm):
+    """Eval mode takes the batch's statistics where there are several numbers."""
+
+    def forward(self, input):
+        if self.training or self.running_mean is None or input.numel() <= input.shape[1]:
+            return super().forward(input)
+        return functional.batch_norm(input, None, None, self.weight, self.bias, True, 0.0, self.eps)
+
+
+@plant("syncbatchnorm-vectors", "SyncBatchNorm", "errors")
+class SyncBatchNormVectors(nn.SyncBatchNorm):
+    """An input of one dimension is taken for one sample."""
+
+    def forward(self, input):
+        if input.dim() == 1:
+            return input.clone()
+        return super().forward(input)
+
+
+@plant("syncbatchnorm-channels-last-read-as-rows", "SyncBatchNorm", "layout")
+class SyncBatchNormChannelsLastReadAsRows(nn.SyncBatchNorm):
+    """An input that is not contiguous is read as if it were."""
+
+    def forward(self, input):
+        return super().forward(as_if_contiguous(input))
