@@ -35,6 +35,7 @@ channels = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33))
 lengths = st.sampled_from((1, 2, 3, 4, 5, 7, 9))
 long_lengths = st.sampled_from((1, 16, 17, 31, 65))
 spatial_ranks = st.sampled_from((2, 0, 1, 3))
+flat_ranks = st.sampled_from((1, 0, 1))
 momenta = st.sampled_from((MOMENTUM, 0.5, 0.25, 0.0, 1.0))
 module_momenta = st.sampled_from((MOMENTUM, 0.5, None, 0.25, 0.0, 1.0))
 yes_no = st.booleans()
@@ -114,11 +115,13 @@ class Values:
         return weight, self.weight(*shape) if which in ("both", "bias") else None
 
 
-def _which(affine: bool, bias: bool) -> str:
+def which_of(affine: bool, bias: bool) -> str:
+    """What a module has, for `Values.parameters`."""
     return "none" if not affine else "both" if bias else "weight"
 
 
-def _named(**arrays: np.ndarray | None) -> dict[str, np.ndarray]:
+def named(**arrays: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Those that there are, by name."""
     return {name: array for name, array in arrays.items() if array is not None}
 
 
@@ -141,7 +144,7 @@ def layer_norms(draw: Draw, layer: str, dtype: str) -> Case:
             shape = shape[:1]
     eps = draw(epsilons)
     affine, bias = draw(mostly), draw(mostly)
-    which = draw(affines) if functional else _which(affine, bias)
+    which = draw(affines) if functional else which_of(affine, bias)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     eps = 1.75 if regime == "pairs" else eps
@@ -158,7 +161,7 @@ def layer_norms(draw: Draw, layer: str, dtype: str) -> Case:
     defaults = {"eps": EPS, "elementwise_affine": True, "bias": True}
     size = written.size(shape) if len(shape) == 1 else shape
     arguments = {"normalized_shape": size} | written.optional(optional, defaults)
-    call = Call(layer, arguments, _named(weight=weight, bias=shift), dtype, "cpu")
+    call = Call(layer, arguments, named(weight=weight, bias=shift), dtype, "cpu")
     return Case(call, (x,), labels=labels, seed=seed)
 
 
@@ -188,15 +191,18 @@ def _by_channel(values: Values, shape: tuple[int, ...]) -> np.ndarray:
 
 
 @st.composite
-def batch_norms_2d(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of BatchNorm2d, in train mode and in eval mode.
+def batch_modules(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of a batch normalisation's module, in train mode and in eval mode.
 
     Args:
-        layer: `"BatchNorm2d"`.
+        layer: `"BatchNorm1d"`, `"LazyBatchNorm3d"`, …
         dtype: torch's name of the dtype.
     """
     training, tracked = draw(yes_no), draw(mostly)
-    profile, shape = _images(draw, 2, several=training or not tracked)
+    digit = layer[-2]
+    rank = int(digit) if digit.isdigit() else draw(spatial_ranks)
+    rank = draw(flat_ranks) if digit == "1" else rank
+    profile, shape = _images(draw, rank, several=training or not tracked)
     eps, momentum = draw(epsilons), draw(module_momenta)
     affine, bias = draw(mostly), draw(mostly)
     count = draw(st.sampled_from((0, 1, 2, 7)))
@@ -205,8 +211,8 @@ def batch_norms_2d(draw: Draw, layer: str, dtype: str) -> Case:
     eps = 1.75 if regime == "pairs" else eps
     values = Values(regime, dtype, seed)
     x, features = _by_channel(values, shape), shape[1]
-    weight, shift = values.parameters(_which(affine, bias), features)
-    state = _named(weight=weight, bias=shift)
+    weight, shift = values.parameters(which_of(affine, bias), features)
+    state = named(weight=weight, bias=shift)
     if tracked:
         state["running_mean"] = values.weight(features)
         state["running_var"] = values.variance(features)
@@ -215,7 +221,8 @@ def batch_norms_2d(draw: Draw, layer: str, dtype: str) -> Case:
     optional["track_running_stats"] = tracked
     defaults = {"eps": EPS, "momentum": MOMENTUM, "affine": True, "bias": True}
     defaults["track_running_stats"] = True
-    arguments = {"num_features": features} | written.optional(optional, defaults)
+    required = {} if layer.startswith("Lazy") else {"num_features": features}
+    arguments = required | written.optional(optional, defaults)
     call = Call(layer, arguments, state, dtype, "cpu", training)
     labels = {"profile": profile, "regime": regime}
     return Case(call, (x,), labels=labels, seed=seed)

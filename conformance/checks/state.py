@@ -90,8 +90,9 @@ def _first_shape(trial: Trial) -> Shape:
 
 def _initial(trial: Trial, tally: Tally) -> None:
     """A layer before any state is loaded: names, shapes, values, and its first answer."""
-    # A first call that infers sizes must leave the mode, which only train mode shows.
-    new = sibling(trial, state=_own(trial), training=trial.row.lazy)
+    # A first call that infers sizes must leave the mode, and in train mode it may change the state.
+    modal = trial.row.traits.modes
+    new = sibling(trial, state=_own(trial), training=trial.row.lazy and not modal)
     layer, wanted = new.layer, _documented(trial)
     named = trial.step("state", layer.state) if hasattr(layer, "state") else {}
     before = _read(trial, layer)
@@ -104,7 +105,7 @@ def _initial(trial: Trial, tally: Tally) -> None:
     tally.equal(NAMES, list(named), list(wanted))
     if trial.row.lazy:
         _first_call(trial, layer)
-        _mode(trial, tally, layer, True)
+        _mode(trial, tally, layer, not modal)
     for name, native in trial.step("state", layer.state).items():  # type: ignore[attr-defined]
         about = Finding("shape", name, "in state()")
         tally.equal(about, _shape(trial, layer, native), wanted[name].shape)
@@ -137,7 +138,7 @@ def _first_call(trial: Trial, layer: Layer) -> None:
     (x,) = trial.case.inputs
     assert x is not None
     dims = trial.row.dims
-    if trial.case.seed % 2:
+    if trial.case.seed % 2 and not trial.row.traits.batched:
         batched = x.ndim > dims + 1
         if not batched:
             x = x[np.newaxis]
@@ -146,7 +147,8 @@ def _first_call(trial: Trial, layer: Layer) -> None:
     changes: dict[str, Any] = {"inputs": (x,)}
     if x.shape != _first_shape(trial):
         changes |= {"keywords": {}, "layouts": ()}
-    first = sibling(trial, layer, **changes)
+    # The layer has no state yet that could be read.
+    first = sibling(trial, layer, state=trial.case.call.state, **changes)
     trial.step("the first call", layer, *first.natives, **first.case.keywords)
 
 

@@ -18,7 +18,9 @@ from conformance.laws.law import (
     many,
     measured,
     moved,
+    on_host,
     same,
+    times,
 )
 from conformance.layers.normalization_propagation import uses_batch_statistics
 from conformance.model.case import Call
@@ -27,8 +29,7 @@ from conformance.model.formats import round_to
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
 
-_MODULE = {"layer": "LayerNorm", "batch": "BatchNorm2d"}
-_LARGE = 1 << 16  # numbers of a case that is not made larger
+LARGE = 1 << 16  # numbers of a case that is not made larger
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,8 @@ class Norm:
         eps: written out or not.
         sizes: of a layer normalisation: what is normalised.
         batch: of a batch normalisation: the statistics are the batch's.
+        lazy: the module infers its number of channels.
+        shared: the module is the one whose statistics several processes share.
     """
 
     trial: Trial
@@ -58,6 +61,8 @@ class Norm:
     eps: float = 1e-5
     sizes: tuple[int, ...] = ()
     batch: bool = True
+    lazy: bool = False
+    shared: bool = False
 
     @classmethod
     def of(cls, trial: Trial) -> Norm:
@@ -74,13 +79,27 @@ class Norm:
             return cls(trial, "layer", row.function, x, *weights, eps=eps, sizes=sizes)
         batch = uses_batch_statistics(case)
         statistics = (tensors.get("running_mean"), tensors.get("running_var"))
-        return cls(trial, "batch", row.function, x, *weights, *statistics, eps=eps, batch=batch)
+        return cls(
+            trial, "batch", row.function, x, *weights, *statistics, eps=eps, batch=batch,
+            lazy=row.lazy, shared=row.name.startswith("Sync"),
+        )  # fmt: skip
 
     @property
     def module(self) -> bool:
         """Whether a module can do the same."""
         whole = self.bias is None or self.weight is not None
-        return whole and (self.kind == "layer" or self.x.ndim == 4)
+        return whole and (self.kind == "layer" or 2 <= self.x.ndim <= 5)
+
+    @property
+    def name(self) -> str:
+        """Of the function, or of the module for so many dimensions."""
+        if self.function:
+            return f"functional.{self.kind}_norm"
+        if self.kind == "layer":
+            return "LayerNorm"
+        if self.shared:
+            return "SyncBatchNorm"
+        return f"{'Lazy' * self.lazy}BatchNorm{max(self.x.ndim - 2, 1)}d"
 
     def run(self) -> Trial:
         """The call on the same backend."""
@@ -100,7 +119,8 @@ class Norm:
             arguments["elementwise_affine"] = affine
         else:
             arguments |= {"affine": affine, "track_running_stats": tracked}
-            arguments["num_features"] = self.x.shape[1]
+            if not self.lazy:
+                arguments["num_features"] = self.x.shape[1]
             state |= {"running_mean": self.centre, "running_var": self.spread}
             state["num_batches_tracked"] = np.array(0, np.int64) if tracked else None
         return self._trial(arguments, state, (self.x,))
@@ -111,11 +131,10 @@ class Norm:
         state: dict[str, np.ndarray | None],
         inputs: tuple[np.ndarray | None, ...],
     ) -> Trial:
-        case, name = self.trial.case, _MODULE[self.kind]
-        name = f"functional.{self.kind}_norm" if self.function else name
+        case = self.trial.case
         arrays = {k: x for k, x in state.items() if x is not None}
         training = self.kind == "batch" and self.batch and not self.function
-        call = Call(name, arguments, arrays, case.call.dtype, case.call.device, training)
+        call = Call(self.name, arguments, arrays, case.call.dtype, case.call.device, training)
         return self.trial.other(replace(case, call=call, inputs=inputs, layouts=()))
 
     def flat(self) -> np.ndarray:
@@ -124,7 +143,7 @@ class Norm:
         return self.x.reshape(math.prod(before), *self.sizes)
 
 
-def _exact(dtype: str, *arrays: np.ndarray) -> bool:
+def exact(dtype: str, *arrays: np.ndarray) -> bool:
     """Whether the dtype has all the numbers."""
     return all(np.array_equal(round_to(x, dtype), x) and np.isfinite(x).all() for x in arrays)
 
@@ -134,7 +153,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 rows, drawn from the case's."""
     op = Norm.of(trial)
     flat = op.flat()
-    if not op.x.size or op.x.size > _LARGE:
+    if not op.x.size or op.x.size > LARGE:
         return
     chosen = generator.integers(len(flat), size=many(generator))
     large = replace(op, x=flat[chosen]).run()
@@ -177,7 +196,7 @@ def shifted(trial: Trial, generator: Generator) -> Claims:
         return
     step = float(generator.choice([-1.0, 2.0, -4.0, 16.0]))
     x = op.x + step
-    if not _exact(trial.case.call.dtype, x) or not np.array_equal(x - step, op.x):
+    if not exact(trial.case.call.dtype, x) or not np.array_equal(x - step, op.x):
         return
     other = replace(op, x=x).run()
     yield claim(other, measured(other), Side(trial.text(), measured(trial)))
@@ -193,7 +212,7 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
     if centre is not None and spread is not None:
         pairs += [(centre, centre * factor, factor), (spread, spread * factor**2, factor**2)]
         centre, spread = centre * factor, spread * factor**2
-    if not all(_exact(dtype, new) and np.array_equal(new / by, old) for old, new, by in pairs):
+    if not all(exact(dtype, new) and np.array_equal(new / by, old) for old, new, by in pairs):
         return
     other = replace(op, x=x, centre=centre, spread=spread, eps=op.eps * factor**2).run()
     yield claim(other, measured(other), Side(trial.text(), measured(trial)))
@@ -211,7 +230,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
 def channels(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 channels, each one of the case's, in any order."""
     op = Norm.of(trial)
-    if not op.x.size or op.x.size > _LARGE:
+    if not op.x.size or op.x.size > LARGE:
         return
     chosen = generator.integers(op.x.shape[1], size=many(generator))
     tensors = (op.weight, op.bias, op.centre, op.spread)
@@ -239,7 +258,7 @@ def places(trial: Trial, generator: Generator) -> Claims:
 def repeated(trial: Trial, generator: Generator) -> Claims:
     """Two to nine times."""
     op = Norm.of(trial)
-    if not op.batch or not op.x.size or op.x.size > _LARGE:
+    if not op.batch or not op.x.size or op.x.size > LARGE:
         return
     times = int(generator.integers(2, 9, endpoint=True))
 
@@ -254,7 +273,7 @@ def repeated(trial: Trial, generator: Generator) -> Claims:
 def samples(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 samples, drawn from the case's; one alone."""
     op = Norm.of(trial)
-    if op.batch or not op.x.size or op.x.size > _LARGE:
+    if op.batch or not op.x.size or op.x.size > LARGE:
         return
     for count in (many(generator), 1):
         chosen = generator.integers(len(op.x), size=count)
@@ -279,5 +298,34 @@ def twin(trial: Trial, generator: Generator) -> Claims:
     yield claim(ours, measured(ours), Side(theirs.text(), moved(measured(theirs), back)))
 
 
+@law("affine", "with given statistics even steps have results in even steps", SUMMED)
+def affine(trial: Trial, generator: Generator) -> Claims:
+    """f(x) + f(x + 2h) = 2·f(x + h), h a power of two."""
+    op = Norm.of(trial)
+    step = float(generator.choice([-1.0, 0.5, 2.0, 16.0]))
+    x, beyond = op.x + step, op.x + 2 * step
+    if op.batch or not exact(trial.case.call.dtype, x, beyond):
+        return
+    if not (np.array_equal(x - step, op.x) and np.array_equal(beyond - step, x)):
+        return
+    middle, last = replace(op, x=x).run(), replace(op, x=beyond).run()
+    (y,), (z,), (first,) = measured(middle), measured(last), measured(trial)
+    ends = on_host(first) + on_host(z)
+    yield claim(middle, (times(on_host(y), 2.0),), Side(f"{trial.text()}, {last.text()}", (ends,)))
+
+
+@law("lazy", "the lazy layer equals the one that is given its input's number of channels")
+def lazy(trial: Trial, generator: Generator) -> Claims:
+    """A lazy layer as an eager one, or the other way round."""
+    op = Norm.of(trial)
+    yield same(replace(op, lazy=not op.lazy).run(), trial)
+
+
+@law("alone", "on one process SyncBatchNorm is BatchNorm")
+def alone(trial: Trial, generator: Generator) -> Claims:
+    """That of so many dimensions."""
+    yield same(replace(Norm.of(trial), shared=False).run(), trial)
+
+
 LAYER = (rows, flattened, permuted, shifted, scaled, function)
-BATCH = (channels, places, repeated, samples, shifted, scaled, function, twin)
+BATCH = (channels, places, repeated, samples, shifted, scaled, affine, function, twin)

@@ -15,12 +15,6 @@ _TO_COME = {
         GLU Softmin Softmax Softmax2d LogSoftmax relu_ leaky_relu_ rrelu_ elu_ selu_ celu_
         hardtanh_ threshold_ glu softmin softmax log_softmax gumbel_softmax normalize
     """,
-    "normalization": """
-        BatchNorm1d BatchNorm3d LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d
-        SyncBatchNorm InstanceNorm1d InstanceNorm2d InstanceNorm3d LazyInstanceNorm1d
-        LazyInstanceNorm2d LazyInstanceNorm3d GroupNorm RMSNorm LocalResponseNorm
-        instance_norm group_norm rms_norm local_response_norm
-    """,
     "loss": """
         AdaptiveLogSoftmaxWithLoss BCELoss BCEWithLogitsLoss CTCLoss CosineEmbeddingLoss
         GaussianNLLLoss HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss

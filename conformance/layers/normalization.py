@@ -1,182 +1,46 @@
-"""LayerNorm and BatchNorm: modules and functions."""
+"""Batch and layer normalisations: modules, lazy modules and functions."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from conformance.laws import normalization as laws
-from conformance.layers.normalization_propagation import by_channel, by_row, uses_batch_statistics
-from conformance.layers.row import Argument, Input, Output, Row, Traits, stateless
-from conformance.layers.sizes import resized, sizes_of
-from conformance.layers.state import Constant, Shape, StateTensor
-from conformance.layers.workload import Filling, Workload
-from conformance.model.case import Call, Case
+from conformance.layers import normalization_groups as groups
+from conformance.layers import normalization_parts as parts
+from conformance.layers.normalization_propagation import by_channel, by_row
+from conformance.layers.row import Argument, Input, Output, Row, Traits, no_axes, stateless
+from conformance.layers.row import nothing_inferred as nothing
+from conformance.layers.workload import Workload
 from conformance.oracles import normalization as oracle
 from conformance.strategies import normalization as cases
 from conformance.strategies.invalid import normalization as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
-if TYPE_CHECKING:
-    from conformance.model.protocols import FactsLike
-
-_FORMULA = "y = (x - E[x]) / sqrt(Var[x] + eps) * gamma + beta"
-_ONES, _ZEROS = Constant(1.0), Constant(0.0)
-_EPS = Argument("eps", 1e-5, other=0.1)
-_MOMENTUM = Argument("momentum", 0.1, other=0.5)
-
-
-def _from_batch(found: FactsLike) -> bool:
-    return uses_batch_statistics(found.case)
+# Sequences and volumes of the sizes of ResNet-50's first images.
+_SHAPES = {
+    1: ((8, 64, 3136),),
+    2: tuple(shape for _, shape in parts.IMAGES),
+    3: ((2, 64, 8, 28, 28),),
+}
+_TITLES = {1: ("sequence 64",), 2: tuple(title for title, _ in parts.IMAGES), 3: ("video 64",)}
 
 
-def _rows_apart(case: Case) -> int | None:
-    return None if uses_batch_statistics(case) else 0
-
-
-def _leading(case: Case) -> int | None:
-    """The first axis, if it is not normalised."""
-    x = case.inputs[0]
-    sizes = sizes_of(case.call.arguments["normalized_shape"])
-    return 0 if x is not None and x.ndim > len(sizes) else None
-
-
-def _layer_norm_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    """Weight and bias of the shape that is normalised."""
-    shape = sizes_of(arguments["normalized_shape"])
-    if not arguments.get("elementwise_affine", True):
-        return ()
-    weight = StateTensor("weight", shape, _ONES)
-    return (
-        (weight, StateTensor("bias", shape, _ZEROS)) if arguments.get("bias", True) else (weight,)
-    )
-
-
-def _batch_norm_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    """Weight and bias of each channel, the running statistics, and how many batches they are of."""
-    shape, found = (arguments["num_features"],), list[StateTensor]()
-    if arguments.get("affine", True):
-        found.append(StateTensor("weight", shape, _ONES))
-        if arguments.get("bias", True):
-            found.append(StateTensor("bias", shape, _ZEROS))
-    if arguments.get("track_running_stats", True):
-        found += [
-            StateTensor("running_mean", shape, _ZEROS, buffer=True),
-            StateTensor("running_var", shape, _ONES, buffer=True, constraint="positive"),
-            StateTensor(
-                "num_batches_tracked", (), _ZEROS, buffer=True, integer=True, constraint="count"
-            ),
-        ]
-    return tuple(found)
-
-
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with the state that other arguments ask for, and an input of other sizes."""
-    first, state = case.inputs[0], case.call.state
-    assert first is not None
-    shape = first.shape
-    if row.argument("normalized_shape") is not None:
-        old, new = (sizes_of(a["normalized_shape"]) for a in (case.call.arguments, arguments))
-        shape = (*shape[: len(shape) - len(old)], *new)
-    else:
-        if len(shape) != row.dims + 2:
-            return None
-        shape = (shape[0], arguments["num_features"], *shape[2:])
-        batch = case.call.training or not arguments.get("track_running_stats", True)
-        if batch and math.prod(shape) == shape[1]:
-            return None  # one number has no variance
-    if first.size == 0 and math.prod(shape):
-        return None
-    wanted = {x.name: x for x in row.state(arguments, shape)}
-    source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
-    arrays: dict[str, np.ndarray] = {}
-    for name, tensor in wanted.items():
-        if name in state:
-            arrays[name] = resized(state[name], tensor.shape)
-        elif tensor.constraint == "any":
-            arrays[name] = resized(source, tensor.shape)
-        else:
-            arrays[name] = np.zeros((), np.int64) if tensor.integer else np.ones(tensor.shape)
-    layouts = {k: v for k, v in case.call.layouts.items() if k in arrays}
-    call = replace(case.call, arguments=arguments, state=arrays, layouts=layouts)
-    return replace(case, call=call, inputs=(resized(first, shape),))
-
-
-def _shape_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """A function's tensors in the sizes of another normalized_shape."""
-    old, new = (sizes_of(a["normalized_shape"]) for a in (case.call.arguments, arguments))
-    x, *weights = case.inputs
-    assert x is not None
-    if x.size == 0:
-        return None
-    inputs = (
-        resized(x, (*x.shape[: x.ndim - len(old)], *new)),
-        *(None if w is None else resized(w, new) for w in weights),
-    )
-    return replace(case, call=replace(case.call, arguments=arguments), inputs=inputs)
-
-
-def _mode_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """A function's tensors serve either mode, but for what one of them needs."""
-    x, centre = case.inputs[:2]
-    assert x is not None
-    if arguments.get("training", False):
-        if x.size == x.shape[1]:
-            return None
-    elif centre is None:
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
-
-
-def _trains(case: Case) -> bool:
-    """One number a channel has no variance: torch refuses it."""
-    x = case.inputs[0]
-    return x is not None and x.size != x.shape[1]
-
-
-def _updates(call: Call) -> bool:
-    return call.training and bool(call.arguments.get("track_running_stats", True))
-
-
-def _function_updates(call: Call) -> bool:
-    return bool(call.arguments.get("training", False))
-
-
-def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Two passes for the statistics, x̂ and its scaling."""
-    return 7 * math.prod(outputs[0])
-
-
-def _scaling_flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """x·s + t: the statistics are there."""
-    return 2 * math.prod(outputs[0])
-
-
-# Sizes of BERT-base after J. Devlin et al. (2019) and ResNet-50 after K. He et al. (2015).
-_ROWS = (("bert 768", (4, 128, 768)), ("gpt 4096", (1, 64, 4096)))
-_IMAGES = (("resnet 64", (8, 64, 56, 56)), ("resnet 512", (8, 512, 7, 7)))
-
-
-def _workloads(name: str) -> Iterator[Workload]:
-    for k, (title, shape) in enumerate(_ROWS if "ayer" in name else _IMAGES):
+def _row_workloads(name: str) -> Iterator[Workload]:
+    for k, (title, shape) in enumerate(parts.ROWS):
         if name == "LayerNorm":
             yield Workload(name, title, {"normalized_shape": shape[-1]}, (shape,), k == 0)
-        elif name == "BatchNorm2d":
-            yield Workload(name, title, {"num_features": shape[1]}, (shape,), k == 0)
-        elif "ayer" in name:
+        else:
             rows = (shape, shape[-1:], shape[-1:])
             yield Workload(name, title, {"normalized_shape": shape[-1:]}, rows, k == 0)
-        else:
-            images = (shape, *(shape[1:2],) * 4)
-            yield Workload(name, title, {"training": True}, images, k == 0)
 
 
-_FILLING = Filling(contraction=False, wide_adjoints=True)
+def _batch_workloads(name: str, dims: int, lazy: bool) -> Iterator[Workload]:
+    for k, (title, shape) in enumerate(zip(_TITLES[dims], _SHAPES[dims], strict=True)):
+        arguments = {} if lazy else {"num_features": shape[1]}
+        if not (lazy and k):
+            yield Workload(name, title, arguments, (shape,), k == 0)
 
 
 def _layer_norm() -> Row:
@@ -186,25 +50,25 @@ def _layer_norm() -> Row:
         "normalization",
         (
             Argument("normalized_shape", plain=1, sequence=True),
-            _EPS,
+            parts.EPS,
             Argument("elementwise_affine", True, other=False),
-            Argument("bias", True, other=False),
+            parts.BIAS,
         ),
-        (Input("input", batch_axis=_leading),),
-        (Output("output", _leading),),
+        (Input("input", batch_axis=parts.leading),),
+        (Output("output", parts.leading),),
         cases=valid,
         values=oracle.layer_norm,
         shapes=oracle.layer_norm_shape,
-        formula=(_FORMULA, "Var[x]: the biased estimator"),
+        formula=(parts.FORMULA, "Var[x]: the biased estimator"),
         complex=False,
         invalid=invalid_cases(valid, invalid.layer_norm_breaks("LayerNorm")),
         laws=laws.LAYER,
-        state=_layer_norm_state,
+        state=parts.row_state,
         propagation=by_row,
-        refit=_refit,
-        workloads=tuple(_workloads("LayerNorm")),
-        filling=_FILLING,
-        flops=_flops,
+        refit=parts.row_refit,
+        workloads=tuple(_row_workloads("LayerNorm")),
+        filling=parts.FILLING,
+        flops=parts.flops,
     )
 
 
@@ -214,9 +78,9 @@ def _functional_layer_norm() -> Row:
     return replace(
         _layer_norm(),
         name=name,
-        arguments=(Argument("normalized_shape", plain=(1,)), _EPS),
+        arguments=(Argument("normalized_shape", plain=(1,)), parts.EPS),
         inputs=(
-            Input("input", batch_axis=_leading),
+            Input("input", batch_axis=parts.leading),
             Input("weight", "weight", optional=True, by_name=True),
             Input("bias", "bias", optional=True, by_name=True),
         ),
@@ -225,52 +89,71 @@ def _functional_layer_norm() -> Row:
         shapes=oracle.functional_layer_norm_shape,
         invalid=invalid_cases(valid, invalid.layer_norm_breaks(name)),
         state=stateless,
-        refit=_shape_refit,
-        workloads=tuple(_workloads(name)),
+        refit=parts.shape_refit,
+        workloads=tuple(_row_workloads(name)),
     )
 
 
-def _batch_norm_2d() -> Row:
-    valid = partial(cases.batch_norms_2d, "BatchNorm2d")
+def _batch_norm(dims: int, *, lazy: bool = False) -> Row:
+    eager = f"BatchNorm{dims}d"
+    name = f"Lazy{eager}" if lazy else eager
+    valid = partial(cases.batch_modules, name)
     return Row(
-        "BatchNorm2d",
+        name,
         "normalization",
         (
-            Argument("num_features", plain=1),
-            _EPS,
-            _MOMENTUM,
+            *(() if lazy else (parts.FEATURES,)),
+            parts.EPS,
+            parts.MOMENTUM,
             Argument("affine", True, other=False),
             Argument("track_running_stats", True, other=False),
-            Argument("bias", True, other=False),
+            parts.BIAS,
         ),
-        (Input("input", batch_axis=_rows_apart),),
-        (Output("output", _rows_apart),),
+        (Input("input", batch_axis=parts.rows_apart),),
+        (Output("output", parts.rows_apart),),
         cases=valid,
-        values=oracle.batch_norm_2d,
-        shapes=oracle.batch_norm_2d_shape,
+        values=oracle.batch_norm,
+        shapes=oracle.batch_norm_shape,
         formula=(
-            _FORMULA,
+            parts.FORMULA,
             "x_new = (1 - momentum) * x + momentum * x_t",
             "running_var: the unbiased estimator",
         ),
-        dims=2,
+        eager=eager if lazy else None,
+        # The length may be missing: of an input of one dimension it is no axis that stands last.
+        dims=0 if dims == 1 else dims,
+        free=parts.length if dims == 1 else no_axes,
         complex=False,
-        invalid=invalid_cases(valid, invalid.batch_norm_breaks("BatchNorm2d")),
-        laws=laws.BATCH,
-        state=_batch_norm_state,
-        state_roles={
-            "running_mean": "statistic",
-            "running_var": "statistic",
-            "num_batches_tracked": "statistic",
-        },
+        invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
+        laws=(*laws.BATCH, laws.lazy),
+        state=partial(parts.channel_state, True),
+        state_roles=parts.STATISTICS,
+        inferred=parts.inferred_features if lazy else nothing,
         propagation=by_channel,
-        traits=Traits(modes=True, updates=_updates, trains=_trains),
-        derived={"batch_statistics": _from_batch},
-        refit=_refit,
-        workloads=tuple(_workloads("BatchNorm2d")),
-        filling=_FILLING,
-        flops=_scaling_flops,
-        examples=1.5,
+        traits=Traits(modes=True, updates=parts.updates, trains=parts.trains, batched=True),
+        derived={"batch_statistics": parts.from_batch},
+        refit=parts.channel_refit,
+        workloads=tuple(_batch_workloads(name, dims, lazy)),
+        filling=parts.FILLING,
+        flops=parts.scaling_flops,
+        examples=1.0 if lazy else 1.5,
+    )
+
+
+def _shared_batch_norm() -> Row:
+    """On one process it is a batch normalisation of any number of dimensions."""
+    name = "SyncBatchNorm"
+    valid = partial(cases.batch_modules, name)
+    return replace(
+        _batch_norm(2),
+        name=name,
+        cases=valid,
+        dims=0,
+        free=parts.length,
+        invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
+        laws=(*laws.BATCH, laws.alone),
+        workloads=tuple(_batch_workloads(name, 2, lazy=False)),
+        examples=1.0,
     )
 
 
@@ -280,36 +163,46 @@ def _functional_batch_norm() -> Row:
     return Row(
         name,
         "normalization",
-        (Argument("training", False, other=True), _MOMENTUM, _EPS),
+        (Argument("training", False, other=True), parts.MOMENTUM, parts.EPS),
         (
-            Input("input", batch_axis=_rows_apart),
+            Input("input", batch_axis=parts.rows_apart),
             Input("running_mean", "statistic", differentiable=False, updated=True),
             Input("running_var", "statistic", differentiable=False, signed=False, updated=True),
             Input("weight", "weight", optional=True),
             Input("bias", "bias", optional=True),
         ),
-        (Output("output", _rows_apart),),
+        (Output("output", parts.rows_apart),),
         cases=valid,
         values=oracle.functional_batch_norm,
         shapes=oracle.functional_batch_norm_shape,
-        formula=(_FORMULA, "x_new = (1 - momentum) * x + momentum * x_t"),
+        formula=(parts.FORMULA, "x_new = (1 - momentum) * x + momentum * x_t"),
         complex=False,
         invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
         laws=laws.BATCH,
         propagation=by_channel,
-        traits=Traits(updates=_function_updates),
-        derived={"batch_statistics": _from_batch},
-        refit=_mode_refit,
-        workloads=tuple(_workloads(name)),
-        filling=_FILLING,
-        flops=_flops,
+        traits=Traits(updates=parts.function_updates),
+        derived={"batch_statistics": parts.from_batch},
+        refit=parts.mode_refit,
+        workloads=tuple(
+            Workload(name, title, {"training": True}, (shape, *(shape[1:2],) * 4), k == 0)
+            for k, (title, shape) in enumerate(parts.IMAGES)
+        ),
+        filling=parts.FILLING,
+        flops=parts.flops,
         examples=1.5,
     )
 
 
 def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
-    yield _batch_norm_2d()
+    for dims in (1, 2, 3):
+        yield _batch_norm(dims)
+    for dims in (1, 2, 3):
+        yield _batch_norm(dims, lazy=True)
+    yield _shared_batch_norm()
+    yield from groups.instance_rows()
     yield _layer_norm()
+    yield from groups.module_rows()
     yield _functional_batch_norm()
     yield _functional_layer_norm()
+    yield from groups.function_rows()

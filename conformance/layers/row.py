@@ -135,6 +135,7 @@ class Traits:
         updates: call → whether it changes the layer's state, or inputs that may be `updated`: the
             oracle returns `Updated`.
         trains: case → whether it may be called in train mode, too.
+        batched: its inputs always have a batch axis, whether or not their rows are apart.
         every_weight_counts: case → whether each output has a product with each of its weights,
             whatever the algorithm.
     """
@@ -149,6 +150,7 @@ class Traits:
     modes: bool = False
     updates: Callable[[Call], bool] = _never
     trains: Callable[[Case], bool] = _always
+    batched: bool = False
     every_weight_counts: Callable[[Case], bool] = _always
 
 

@@ -3,8 +3,8 @@
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
 those of the documentation page. `*_shape` functions take shapes in place of arrays.
 
-Sources: the pages torch.nn.LayerNorm, BatchNorm2d and torch.nn.functional.layer_norm, batch_norm of
-the PyTorch documentation.
+Sources: the pages torch.nn.LayerNorm, BatchNorm1d to BatchNorm3d, LazyBatchNorm1d to
+LazyBatchNorm3d and torch.nn.functional.layer_norm, batch_norm of the PyTorch documentation.
 
 In half precision statistics and normalised numbers are those of float32, and one rounding stores
 the result: an offset of 100 leaves bfloat16 no bit of a deviation of 1 that its mean was rounded
@@ -61,15 +61,15 @@ def functional_layer_norm(
     gain, shift = (None if w is None else widened(w) for w in (weight, bias))
     if x.precision.store:
         # In half precision float32 leaves room to fold: x·r − μ·r.
-        return stored(_folded(x, found, gain, shift), input.precision)
+        return stored(folded(x, found, gain, shift), input.precision)
     return stored(_scaled(x, found, gain, shift), input.precision)
 
 
-def batch_norm_2d(
+def batch_norm(
     state: State,
     input: Rounded,
     *,
-    num_features: int,
+    num_features: int | None = None,
     eps: float = 1e-5,
     momentum: float | None = 0.1,
     affine: bool = True,
@@ -80,7 +80,8 @@ def batch_norm_2d(
     """y = (x − E[x])/√(Var[x] + ε)·γ + β of every channel, and the running statistics.
 
     Statistics are the batch's in train mode, and where none are tracked. The running ones, and the
-    number of batches, are kept in train mode; a momentum of None is one over that number.
+    number of batches, are kept in train mode; a momentum of None is one over that number. A lazy
+    layer has the num_features of its input.
     """
     weight = state["weight"] if affine else None
     shift = state["bias"] if affine and bias else None
@@ -119,18 +120,18 @@ def functional_batch_norm(
     (1 − momentum)·running + momentum·new, new of the variance being Σ(x − μ)²/(n − 1).
     """
     x, precision = widened(input), input.precision
-    gain = None if weight is None else _by_channel(widened(weight), x)
-    shift = None if bias is None else _by_channel(widened(bias), x)
+    gain = None if weight is None else by_channel(widened(weight), x)
+    shift = None if bias is None else by_channel(widened(bias), x)
     if not training:
         assert running_mean is not None
         assert running_var is not None
-        centre, spread = (_by_channel(widened(s), x) for s in (running_mean, running_var))
+        centre, spread = (by_channel(widened(s), x) for s in (running_mean, running_var))
         inverse = reciprocal_sqrt(spread + constant(eps, x))
         found = Normalised((x - centre) * inverse, centre, inverse)
-        return stored(_folded(x, found, gain, shift), precision)
+        return stored(folded(x, found, gain, shift), precision)
     axes = (0, *range(2, len(x.shape)))
     found = normalised(x, axes, eps)
-    y = stored(_folded(x, found, gain, shift), precision)
+    y = stored(folded(x, found, gain, shift), precision)
     if running_mean is None or running_var is None:
         return y
     count = math.prod(x.shape[axis] for axis in axes)
@@ -144,7 +145,7 @@ def functional_batch_norm(
     return Updated(
         y,
         {
-            name: stored(_moved(widened(old).bare, now, momentum), precision)
+            name: stored(moved(widened(old).bare, now, momentum), precision)
             for name, (old, now) in new.items()
         },
     )
@@ -174,17 +175,17 @@ def functional_layer_norm_shape(
     return (input,)
 
 
-def batch_norm_2d_shape(
+def batch_norm_shape(
     input: Shape,
     *,
-    num_features: int,
+    num_features: int | None = None,
     eps: float = 1e-5,
     momentum: float | None = 0.1,
     affine: bool = True,
     track_running_stats: bool = True,
     bias: bool = True,
 ) -> tuple[Shape, ...]:
-    """(N, C, H, W) → the same."""
+    """(N, C, *) → the same."""
     return (input,)
 
 
@@ -281,7 +282,7 @@ def _uncentred(
     return np.where(known, apart, np.inf)
 
 
-def _by_channel(x: Rounded, like: Rounded) -> Rounded:
+def by_channel(x: Rounded, like: Rounded) -> Rounded:
     """(C) → (C, 1, …), to broadcast against (N, C, …)."""
     return x.map(lambda array: array.reshape(-1, *(1 for _ in like.shape[2:])))
 
@@ -314,7 +315,7 @@ def _folding(x: Rounded, found: Normalised, gain: Rounded | None = None) -> np.n
     return np.where(np.isnan(error), np.inf, error)
 
 
-def _folded(x: Rounded, found: Normalised, gain: Rounded | None, shift: Rounded | None) -> Rounded:
+def folded(x: Rounded, found: Normalised, gain: Rounded | None, shift: Rounded | None) -> Rounded:
     """x̂·γ + β, or x·s + (β − μ·s) with s = γ/√(v + ε), which is the same for a whole channel.
 
     The latter rounds β with μ·s as well.
@@ -324,7 +325,7 @@ def _folded(x: Rounded, found: Normalised, gain: Rounded | None, shift: Rounded 
     return y.with_error(y.error + _folding(x, found, gain) + offset)
 
 
-def _moved(old: Rounded, new: Rounded, momentum: float) -> Rounded:
+def moved(old: Rounded, new: Rounded, momentum: float) -> Rounded:
     """(1 − m)·old + m·new, or old + m·(new − old).
 
     The latter rounds the difference and its product with m, numbers of up to m·(|old| + |new|); it

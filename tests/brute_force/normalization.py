@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 
+import brute_force.normalization_groups as groups
 from conformance.model.case import Case
 
 
@@ -97,6 +98,9 @@ def answer(case: Case) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
     Args:
         case: of any layer of the family.
     """
+    found = groups.answer(case)
+    if found is not None:
+        return found
     call, given = case.call, dict(case.call.arguments)
     x, *tensors = case.inputs
     assert x is not None

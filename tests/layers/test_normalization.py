@@ -109,6 +109,29 @@ def batch_of_sizes(input: Any, *rest: Any, **named: Any) -> Any:
     return functional.batch_norm(input, *rest, **named) + 1e-3 * input
 
 
+def batch_curved(input: Any, *rest: Any, **named: Any) -> Any:
+    """A thousandth of the squares is added."""
+    return functional.batch_norm(input, *rest, **named) + 1e-3 * input.square()
+
+
+class LazyOfSizes(nn.LazyBatchNorm1d):
+    """A thousandth of the numbers is added as long as the first call has not been."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """The answer."""
+        return super().forward(input) + 1e-3 * input
+
+    cls_to_become = None
+
+
+class SharedOfSizes(nn.SyncBatchNorm):
+    """A thousandth of the numbers is added."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """The answer."""
+        return super().forward(input) + 1e-3 * input
+
+
 FAKES: list[tuple[str, str, Any]] = [
     ("LayerNorm", "rows", LayerOfRowsTogether),
     ("LayerNorm", "flattened", LayerOfOneDimension),
@@ -124,16 +147,21 @@ FAKES: list[tuple[str, str, Any]] = [
     ("functional.batch_norm", "scaled", batch_of_sizes),
     ("functional.batch_norm", "function", batch_of_sizes),
     ("functional.batch_norm", "twin", batch_of_sizes),
+    ("functional.batch_norm", "affine", batch_curved),
+    ("LazyBatchNorm1d", "lazy", LazyOfSizes),
+    ("SyncBatchNorm", "alone", SharedOfSizes),
 ]
 
 
 @pytest.mark.parametrize(("layer", "name", "fake"), FAKES, ids=lambda x: str(x)[:24])
 def test_every_law_is_seen_failing(layer: str, name: str, fake: Any) -> None:
     word = layer.rpartition(".")[2]
+    family = [row.name for row in CATALOGUE.values() if row.family == "normalization"]
+    words = [x.removeprefix("functional.") for x in family]
     spaces = {
-        "nn": SimpleNamespace(LayerNorm=nn.LayerNorm, BatchNorm2d=nn.BatchNorm2d),
+        "nn": SimpleNamespace(**{x: getattr(nn, x) for x in words if hasattr(nn, x)}),
         "functional": SimpleNamespace(
-            layer_norm=functional.layer_norm, batch_norm=functional.batch_norm
+            **{x: getattr(functional, x) for x in words if hasattr(functional, x)}
         ),
     }
     setattr(spaces["functional" if "." in layer else "nn"], word, fake)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -74,7 +75,9 @@ def test_first_case_is_the_plainest(layer: str) -> None:
     case = cases(layer)[0]
     optional = set(case.call.arguments) - set(CATALOGUE[layer].required)
     assert not optional, case_text(case)
-    assert all(x is None or x.size <= 1 for x in case.inputs)
+    # What is normalised by itself has two numbers at least.
+    least = 2 if re.search("instance|group", layer.lower()) else 1
+    assert all(x is None or x.size <= least for x in case.inputs)
 
 
 def test_failing_cases_shrink_to_the_plainest_call() -> None:
@@ -235,23 +238,36 @@ def _norm_facts(case: Case) -> dict[str, Any]:
     functional = call.layer.startswith("functional.")
     x, *tensors = case.inputs
     facts: dict[str, Any] = {"empty": x.size == 0, "regime": case.labels["regime"]}
-    facts["eps"] = given("eps", 1e-5)
+    defaults = CATALOGUE[call.layer].defaults
+    if "size" in call.arguments:
+        facts |= {name: given(name, defaults[name]) for name in ("alpha", "beta", "k")}
+        return facts | {"even": given("size") % 2 == 0, "ndim": x.ndim}
+    facts["eps"] = given("eps", defaults["eps"])
     if functional:
-        facts["weight"], facts["bias"] = (w is not None for w in tensors[-2:])
+        names = CATALOGUE[call.layer].input_names[1:]
+        there = dict(zip(names, (w is not None for w in tensors), strict=True))
+        facts |= {name: there[name] for name in ("weight", "bias") if name in there}
     else:
-        affine = given("affine", given("elementwise_affine", True))
-        facts |= {"affine": affine, "bias": given("bias", True)}
-    if "layer" in call.layer.lower():
+        affine = defaults.get("affine", True)
+        facts["affine"] = given("affine", given("elementwise_affine", affine))
+        if "bias" in defaults:
+            facts["bias"] = given("bias", True)
+    if "num_groups" in call.arguments:
+        count = given("num_groups")
+        whole = "one" if count == 1 else "channels" if count == x.shape[1] else "some"
+        return facts | {"groups": whole, "ndim": x.ndim}
+    if "normalized_shape" in call.arguments:
         sizes = given("normalized_shape")
         facts["dimensions"] = 1 if isinstance(sizes, int) else len(sizes)
         facts["leading"] = min(x.ndim - facts["dimensions"], 2)
         return facts
-    facts["training"] = given("training", False) if functional else call.training
+    own = given("use_input_stats", defaults.get("use_input_stats", given("training", False)))
+    facts["training"] = own if functional else call.training
     facts["momentum"] = given("momentum", 0.1)
     if functional:
         facts["ndim"] = x.ndim
     else:
-        facts["tracked"] = given("track_running_stats", True)
+        facts["tracked"] = given("track_running_stats", defaults["track_running_stats"])
     return facts
 
 
@@ -325,7 +341,7 @@ IMPOSSIBLE = {
     frozenset({("packed", "unsorted"), ("one step", True)}),
     frozenset({("empty", True), ("leading", 0)}),
     # In these the deviation is 1.5, and ε makes the variance 4.
-    *(frozenset({("regime", "pairs"), ("eps", eps)}) for eps in (1e-5, 0.1, 1e-12)),
+    *(frozenset({("regime", "pairs"), ("eps", eps)}) for eps in (None, 1e-5, 0.1, 1e-12)),
     # Padding by reflection or round the edge needs an input at least as long as the padding.
     frozenset({("padding_mode", "reflect"), ("wholly in padding", True), ("size 1", True)}),
     frozenset({("size 1", True), ("kernel", "even"), ("padding", "False")}),
@@ -372,9 +388,17 @@ def _least_values(layer: str) -> dict[str, set[Any]]:
     both = {True, False}
     if CATALOGUE[layer].family == "normalization":
         usual = {"empty": both, "bias": both, "eps": {1e-5, 0.1, 1.75, 1e-12}}
+        rows = {"dimensions": {1, 2, 3}, "leading": {0, 1, 2}}
+        if "response" in layer.lower():
+            return {"empty": both, "even": both, "ndim": {3, 4, 5}, "beta": {0.75, 1.0}}
+        if "rms" in layer.lower():
+            return {"empty": both, "eps": {None, 1e-5, 0.1, 1.75, 1e-12}, **rows}
         if "layer" in layer.lower():
-            return {**usual, "dimensions": {1, 2, 3}, "leading": {0, 1, 2}}
-        own = {"ndim": {2, 3, 4, 5}} if "functional" in layer else {"tracked": both}
+            return {**usual, **rows}
+        if "group" in layer.lower():
+            return {**usual, "groups": {"one", "some", "channels"}, "ndim": {2, 3, 4, 5}}
+        ranks = {3, 4, 5} if "instance" in layer else {2, 3, 4, 5}
+        own = {"ndim": ranks} if "functional" in layer else {"tracked": both}
         return {**usual, **own, "training": both, "momentum": {0.1, 0.5, 0.0, 1.0}}
     if layer == "MultiheadAttention":
         names = ("add_bias_kv", "add_zero_attn", "batch_first", "bias", "need_weights")
