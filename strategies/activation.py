@@ -218,8 +218,8 @@ def _input(
         size = generator.choice(_AROUND, shape) + generator.standard_normal(shape)
         return round_to(np.asarray(size * sign), dtype)
     if profile == "tails":
-        ends = np.log2(form.tiny), np.log2(form.largest)
-        size = np.minimum(np.exp2(generator.uniform(*ends, shape)), form.largest)
+        powers = np.log2(form.tiny), np.log2(form.largest)
+        size = np.minimum(np.exp2(generator.uniform(*powers, shape)), form.largest)
         ends = generator.choice([form.largest, form.largest / 4, form.normal, form.tiny], shape)
         size = np.where(generator.integers(8, size=shape) == 0, ends, size)
         return round_to(np.asarray(size * sign), dtype)

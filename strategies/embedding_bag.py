@@ -112,7 +112,7 @@ def one_hots(draw: Draw, layer: str, dtype: str) -> Case:
     if not math.prod(shape) and asked in (-1, None):
         asked = 3  # of nothing there is no largest class
     below = 9 if asked in (-1, None) else asked
-    tensor = np.random.default_rng((seed, 2)).integers(0, below, shape)
+    tensor = np.asarray(np.random.default_rng((seed, 2)).integers(0, below, shape))
     arguments = {} if asked is None else {"num_classes": asked}
     labels = {"profile": "inferred" if asked in (-1, None) else "given", "regime": "integers"}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (tensor,), labels=labels, seed=seed)

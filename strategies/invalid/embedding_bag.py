@@ -87,7 +87,7 @@ def _offsets(places: _Places, change: Callable[[Draw, np.ndarray, int], np.ndarr
 
 def _late(draw: Draw, offsets: np.ndarray, size: int) -> np.ndarray:
     offsets[0] = 1
-    return np.maximum(offsets, 1)
+    return np.asarray(np.maximum(offsets, 1))
 
 
 def _far(draw: Draw, offsets: np.ndarray, size: int) -> np.ndarray:
