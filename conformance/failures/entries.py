@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from conformance.checks import EVERY_CHECK
 from conformance.failures.entry import BROKEN, Entry
 from conformance.failures.facts import Facts
 from conformance.failures.known import Known, named, parse
@@ -120,8 +121,10 @@ def _entries(run: Run, bug: Cluster, old: Sequence[Known]) -> Iterator[Entry]:
         checks.setdefault(verdict.check, []).append(verdict)
     entry = Entry(run, bug, checks.pop(members[0].check))
     rest = list[Verdict]()
-    for found in checks.values():
-        if all(v.case is None or entry.covers(decode_case(v.case)) for v in found):
+    for check, found in checks.items():
+        # What an invalid call needs is the constraint that it breaks.
+        alike = EVERY_CHECK[check].invalid == EVERY_CHECK[members[0].check].invalid
+        if alike and all(v.case is None or entry.covers(decode_case(v.case)) for v in found):
             entry.members += found
         else:
             rest += found

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from conformance.checks import EVERY_CHECK
 from conformance.failures.facts import Facts
 from conformance.failures.known import meets
 from conformance.failures.telling import cases_of, telling
@@ -80,6 +81,14 @@ class Entry:
         largest = max(float(x) for x in found if x is not None)
         return 2 ** math.ceil(math.log2(2 * largest)) if 1 < largest <= ROUNDING else None
 
+    def _checks_lost(self) -> list[str]:
+        """The checks that meet the end of the process, be it another one that tells of it."""
+        layers = {v.layer for v in self.members}
+        invalid = EVERY_CHECK[self.members[0].check].invalid
+        met = [v.check for v in self.run.verdicts if v.layer in layers and v.examples.lost]
+        found = (*(v.check for v in self.members), *met)
+        return list(dict.fromkeys(c for c in found if EVERY_CHECK[c].invalid == invalid))
+
     @property
     def _draws(self) -> bool:
         """Whether a pinned case draws random numbers: now and then it passes."""
@@ -92,6 +101,8 @@ class Entry:
         bug, run = self.bug, self.run
         named = ("layer", "check", "dtype", "device")
         fields: dict[str, Any] = {name: _names(self.members, name) for name in named}
+        if status(self.members[0]) != "failed":
+            fields["check"] = ",".join(self._checks_lost())
         if set(fields["dtype"].split(",")) == set(run.identity.dtypes):
             del fields["dtype"]
         if len(run.identity.devices) == 1:
