@@ -173,16 +173,18 @@ class _Server:
         if "fork" in request:
             return _forked(lambda: self._outcome(item, case), request["fork"])
         if "script" in request:
-            self.journal.note("checking")
             script = self.engine.script(
-                item, case, request["script"],
-                deadly=request["deadly"],
-                write=lambda text: _written(self._step.with_name(SCRIPT), text),
-            )  # fmt: skip
+                item, case, request["script"], deadly=request["deadly"], write=self._write
+            )
             return {"script": script}
         self.journal.note("checking")
         with self._noting_steps():
             return self._outcome(item, case)
+
+    def _write(self, script: str) -> None:
+        """A script up to the step that comes next, which may be the last, or never end."""
+        self._step.with_name(SCRIPT).write_text(script, encoding="utf-8")
+        self.journal.note("checking")
 
     @contextlib.contextmanager
     def _noting_steps(self) -> Iterator[None]:
@@ -203,10 +205,6 @@ class _Server:
     def _outcome(self, item: Item, case: Case) -> dict[str, Any]:
         numerics = self.engine.numerics(item.dtype)
         return dataclasses.asdict(self.engine.outcome(item, case, numerics))
-
-
-def _written(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _in_copy(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
