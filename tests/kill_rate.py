@@ -91,7 +91,8 @@ def attempt(bug: planted.Bug, check: str, dtype: str, examples: int, seed: int) 
             continue
         except Failure as failure:
             message = str(failure)
-            if excuses.explaining(case, message, failure.layouts) is not None:
+            excess = failure.finding.excess
+            if excuses.explaining(case, message, failure.layouts, excess) is not None:
                 torch_too += 1
                 continue
         seconds = _clock() - started

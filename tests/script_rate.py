@@ -62,7 +62,10 @@ def scripts(
             excuses = excuses_of(bug.layer, check, dtype)
             for case in (case for case in drawn if excuses.deadly(case) is None):
                 trial, failure = tried(backend, case, check)
-                if failure is None or excuses.explaining(case, str(failure), failure.layouts):
+                if failure is None:
+                    continue
+                excess = failure.finding.excess
+                if excuses.explaining(case, str(failure), failure.layouts, excess):
                     continue
                 if tried(torch_backend, case, check)[1] is None:
                     found[check] = reproducer(trial, check, str(failure))

@@ -122,7 +122,8 @@ def first_failure(
         except Inapplicable:
             found["beside"] += 1
         except Failure as failure:
-            if excuses.explaining(case, str(failure), failure.layouts) is None:
+            excess = failure.finding.excess
+            if excuses.explaining(case, str(failure), failure.layouts, excess) is None:
                 return Search(**found, failure=failure, index=index)
             found["known"] += 1
         else:

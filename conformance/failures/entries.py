@@ -49,7 +49,7 @@ def written(run: Run, earlier: str = "") -> Written:
     kept, stale, old = _kept(run, earlier)
     bugs = summary.clusters(summary.listed(summary.matrix(run)), run.identity.layers)
     entries = [entry for bug in bugs for entry in _entries(run, bug, old)]
-    _widen(run, entries)
+    _widen(run, entries, old)
     parts = [*kept, *(entry.text() for entry in entries)]
     return Written("\n".join(part.strip("\n") + "\n" for part in parts), len(entries), tuple(stale))
 
@@ -133,13 +133,22 @@ def _entries(run: Run, bug: Cluster, old: Sequence[Known]) -> Iterator[Entry]:
         yield Entry(run, bug, rest)
 
 
-def _widen(run: Run, entries: Sequence[Entry]) -> None:
-    """Drop conditions that leave a failing case of an item uncovered: as few as there can be."""
+def _widen(run: Run, entries: Sequence[Entry], old: Sequence[Known]) -> None:
+    """Drop conditions that leave a failing case of an item uncovered: as few as there can be.
+
+    What an entry that stays covers is left to it, and an entry of what ends the process is not
+    asked: cases that only fail are none of its.
+    """
+    failing = [entry for entry in entries if entry.status == "failed"]
     for verdict in run.verdicts:
-        ours = [e for e in entries if any(m.id == verdict.id for m in e.members)]
+        ours = [e for e in failing if any(m.id == verdict.id for m in e.members)]
         if not ours:
             continue
+        item = {name: getattr(verdict, name) for name in ("layer", "check", "dtype", "device")}
+        theirs = [e for e in old if e.applies(**item, backend=run.identity.backend)]
         for case in cases_of(run, verdict, "f"):
+            if any(entry.covers(case) for entry in theirs):
+                continue
             nearest = min(ours, key=lambda entry: len(entry.unmet(case)[1]))
             way, unmet = nearest.unmet(case)
             if BROKEN in unmet:

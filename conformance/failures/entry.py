@@ -11,6 +11,7 @@ from typing import Any
 from conformance.checks import EVERY_CHECK
 from conformance.failures.facts import Facts
 from conformance.failures.known import meets
+from conformance.failures.needs import is_number
 from conformance.failures.telling import cases_of, telling
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Verdict
@@ -43,8 +44,9 @@ class Entry:
 
     def __init__(self, run: Run, bug: Cluster, members: list[Verdict]) -> None:
         self.run, self.bug, self.members = run, bug, members
+        self.status = status(members[0])
         found = [dict(_conditions(verdict)) for verdict in members]
-        if status(members[0]) != "failed" and not any(BROKEN in way for way in found):
+        if self.status != "failed" and not any(BROKEN in way for way in found):
             found = list(_ways_to_die(run, members))
         self.ways = [way for way in found if not any(_wider(other, way) for other in found)]
 
@@ -101,7 +103,7 @@ class Entry:
         bug, run = self.bug, self.run
         named = ("layer", "check", "dtype", "device")
         fields: dict[str, Any] = {name: _names(self.members, name) for name in named}
-        if status(self.members[0]) != "failed":
+        if self.status != "failed":
             fields["check"] = ",".join(self._checks_lost())
         if set(fields["dtype"].split(",")) == set(run.identity.dtypes):
             del fields["dtype"]
@@ -115,7 +117,7 @@ class Entry:
         fields |= {"within": self.within} if self.within else {}
         versions = dict(_versions(run.identity.info))
         fields |= {"versions": versions} if versions else {}
-        fields |= {"status": bug.status} if bug.status != "failed" else {}
+        fields |= {"status": self.status} if self.status != "failed" else {}
         fields |= {"strict": False} if self._draws else {}
         fields["reason"] = ""
         lines = ["[[known]]", f"# {_comment(bug)}"]
@@ -177,17 +179,13 @@ def _condition(need: Need) -> Any:
     if other is None:
         return "given" if value == "given" else "!=null"
     numbers = value if isinstance(value, tuple) else (value,)
-    if all(map(_is_number, (*numbers, other))) and numbers:
+    if all(map(is_number, (*numbers, other))) and numbers:
         if not need.varied and max(numbers) > other:
             return f">{other}"
         if not need.varied and isinstance(other, float) and min(numbers) < other:
             return f"<{other}"
         return numbers[0] if len(numbers) == 1 else None
     return value if isinstance(value, (bool, str)) else None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _value(text: str) -> Any:

@@ -239,7 +239,7 @@ class _Investigation:
         outcome = self._outcome(candidate, index)
         if outcome is None or outcome.status in ("unsupported", "invalid"):
             return None
-        # A draw may hide what is wrong: each time with a chance of a half at most.
+        # A draw may hide what is wrong.
         draws = CATALOGUE[candidate.call.layer].traits.random(candidate.call)
         for _ in range(DRAWS if draws else 0):
             if outcome is None or outcome.failure is not None:

@@ -33,13 +33,15 @@ RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
+_NUMBER, _CONDITIONS = (float, int), (dict, list)
+_EXPECTED: dict[Any, str] = {_NUMBER: "a number", _CONDITIONS: "a table or a list of tables"}
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "layer": str,
     "check": str,
     "dtype": str,
     "device": str,
     "backend": str,
-    "when": (dict, list),
+    "when": _CONDITIONS,
     "versions": dict,
     "cpu": dict,
     "reason": str,
@@ -49,8 +51,8 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "status": str,
     "script": str,
     "said": str,
-    "at_most": (float, int),
-    "within": (float, int),
+    "at_most": _NUMBER,
+    "within": _NUMBER,
     "strict": bool,
 }
 _STATUSES = ("failed", "crashed", "hung")
@@ -308,16 +310,9 @@ def _entry(table: Mapping[str, Any], where: str) -> Known:
     for key, value in table.items():
         if key not in _FIELDS:
             raise KnownError(f"{where}: no field {key!r}; expected some of {', '.join(_FIELDS)}")
-        if not isinstance(value, _FIELDS[key]) or (
-            key in ("at_most", "within") and isinstance(value, bool)
-        ):
-            kind = _FIELDS[key]
-            named_kinds = {
-                "at_most": "a number",
-                "within": "a number",
-                "when": "a table or a list of tables",
-            }
-            expected = named_kinds.get(key) or getattr(kind, "__name__", "")
+        kind = _FIELDS[key]
+        if not isinstance(value, kind) or (kind is _NUMBER and isinstance(value, bool)):
+            expected = _EXPECTED.get(kind) or getattr(kind, "__name__", "")
             raise KnownError(f"{where}: {key}={value!r}: expected {expected}")
     when = table.get("when", {})
     if isinstance(when, list) and not (when and all(isinstance(x, dict) for x in when)):

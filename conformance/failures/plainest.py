@@ -24,7 +24,9 @@ SECONDS = 1.0
 WALL = 4.0
 """How many times as long it may take by the clock, on a machine that is busy."""
 LONG = 8
-_ELEMENTS = 48  # of an array that are made plainer one by one
+"""Places of an axis from which on it is halved first."""
+ELEMENTS = 48
+"""Elements of an array that are made plainer one by one."""
 _INTEGERS = (0.0, 1.0, -1.0, 2.0, -2.0)
 
 
@@ -173,7 +175,7 @@ def _plainer(search: _Search, array: np.ndarray) -> None:
             if array.reshape(-1)[start : start + part].any():
                 takes_at(slice(start, start + part), 0.0)
         part //= 2
-    for place in np.flatnonzero(array)[:_ELEMENTS]:
+    for place in np.flatnonzero(array)[:ELEMENTS]:
         value = array.reshape(-1)[place]
         if array.dtype.kind == "c":
             takes_at(int(place), 1.0)

@@ -173,6 +173,7 @@ class _Server:
         if "fork" in request:
             return _forked(lambda: self._outcome(item, case), request["fork"])
         if "script" in request:
+            self._step.with_name(SCRIPT).unlink(missing_ok=True)
             script = self.engine.script(
                 item, case, request["script"], deadly=request["deadly"], write=self._write
             )

@@ -24,9 +24,6 @@ from conformance.isolation.start import Start
 
 POLL = 0.1
 _FRAME = re.compile(r'File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)')
-_SUITE = tuple(
-    f"conformance/{room}/" for room in ("checks", "isolation", "laws", "model", "run", "failures")
-)
 _NOISE = ("Thread ", "  File ", "Extension modules:")
 
 
@@ -188,7 +185,7 @@ class Child:
         entry, step, script = self._journal.read(), self._step(), self._script()
         printed, frames = self._last_words()
         self.stop()
-        frame = next((f for f in frames if not f.startswith(_SUITE)), "")
+        frame = next((f for f in frames if not _is_own(f)), "")
         lines = [*printed, *frames[:3]]
         says = (how or ended(code)) + "".join(f"\n  {line}" for line in lines)
         return Died(status, says, entry, frame, step, script)
@@ -238,6 +235,11 @@ class Child:
         self._journal.close()
         self._folder.cleanup()
         self._process, self.answered = None, 0
+
+
+def _is_own(frame: str) -> bool:
+    """Whether a frame is of the suite; the modules of its backends count as theirs."""
+    return frame.startswith("conformance/") and not frame.startswith("conformance/backends/")
 
 
 def _from_package(file: str) -> str:

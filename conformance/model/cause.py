@@ -40,7 +40,8 @@ class Need:
         if " = " in name:
             return name
         if name.endswith((".max", ".min")):
-            return f"{name} {'>' if name.endswith('x') else '<'} {float(self.other):g}"
+            relation = ">" if name.endswith(".max") else "<"
+            return f"{name} {relation} {float(self.other):g}"
         if self.varied:
             return f"{name}={self.value}"
         if name == "batch":

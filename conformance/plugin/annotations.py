@@ -61,7 +61,7 @@ def _lines(bug: Cluster) -> Iterator[str]:
         yield from message_lines(first, LINES, besides=headline(bug))
     if told := whose(first):
         yield told
-    count = len({member.id for member in bug.members})
+    count = len(bug.items)
     yield first.id if count == 1 else f"{first.id} and {count - 1} more"
     if first.command:
         yield first.command

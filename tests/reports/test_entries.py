@@ -131,6 +131,40 @@ reason = "rounds once more than it may"
         parse(text.replace("4", "0.5"), "k.toml")
 
 
+@pytest.mark.parametrize(("wrong", "status"), [(2.0**-20, "known"), (1.0, "failed")])
+def test_a_run_excuses_errors_within_a_known_share_of_the_bound(wrong: float, status: str) -> None:
+    """An error of 16 units is 2 to 6 bounds of a SiLU; that of a wrong formula is a million."""
+
+    class SiLU(torch.nn.SiLU):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            # Where a sigmoid is 1 equality is due.
+            return super().forward(input) * torch.where(input.abs() < 4, 1 + wrong, 1.0)
+
+    text = """
+[[known]]
+layer = "SiLU"
+check = "values"
+within = 16
+strict = false
+reason = "rounds 16 units away"
+"""
+    backend = ModuleBackend("coarse", nn=SimpleNamespace(SiLU=SiLU))
+    item = Item("SiLU", "values", "float32", "cpu")
+    assert Engine(backend, EXAMPLES, 0).run(item).status == "failed"
+    assert Engine(backend, EXAMPLES, 0, parse(text, "k.toml")).run(item).status == status
+
+
+def test_what_an_entry_that_stays_covers_widens_no_new_one(failed: Run) -> None:
+    """The run is made without the file: both bugs are in it, and only one is new."""
+    text = written(failed).text.replace('reason = ""', 'reason = "adds 1"')
+    found = written(_run(Worse), text)
+    new = found.text.removeprefix(text).replace('reason = ""', 'reason = "another"')
+    (*old, entry) = parse(found.text.replace('reason = ""', 'reason = "another"'), "k.toml")
+    assert old
+    assert entry.reason == "another"
+    assert all("stride" in way for way in entry.alternatives), new
+
+
 def test_what_ends_the_process_is_told_from_what_passes() -> None:
     cases = list(Stream(ITEMS[0], EXAMPLES, 0).cases())
     dies = [case for case in cases if Facts(case).get("groups") > 1 and Facts(case).get("empty")]
