@@ -20,7 +20,11 @@ LINE = 110
 LABEL = 20
 """Characters of a reason's first words that are no sentence of their own: `"endless loop: …"`."""
 # Steps of a trial, and the tensors that every layer gives.
-_STEPS = {"call": "a valid call", "vjp": "the backward pass of a valid call"}
+_STEPS = {
+    "call": "a valid call",
+    "vjp": "the backward pass of a valid call",
+    "vjp_of": "the backward pass of a valid call, of some gradients alone",
+}
 _ANSWER = "output"
 _LOST = {"crashed": "the process dies", "hung": "the call does not return"}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 LAYOUTS = ("contiguous", "channels_last", "transposed", "sliced", "offset", "expanded")
 
 
@@ -20,3 +22,16 @@ def possible(shape: Sequence[int]) -> tuple[str, ...]:
     found += ["transposed"] if long > 1 else []
     found += ["sliced", "expanded"] if long else []
     return (*found, "offset")
+
+
+def constant(array: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    """The first element along some axes, repeated: such an array can be `expanded`.
+
+    Args:
+        array: any.
+        axes: of it.
+    """
+    first = array
+    for axis in axes:
+        first = first.take([0], axis)
+    return np.ascontiguousarray(np.broadcast_to(first, array.shape))

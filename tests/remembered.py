@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
-from conformance.checks import gradients
+from conformance.checks import cotangents
 from conformance.run.trial import Trial
 
 Function = Callable[..., Any]
@@ -57,9 +57,9 @@ class Memory:
         return remembering
 
     def install(self) -> None:
-        """Let every trial in this process, and `gradients`, ask here first."""
+        """Let every trial in this process, and the gradients ask here first."""
         Trial.evaluate = self.keeping(Trial.evaluate)  # type: ignore[method-assign]
-        gradients.expected = self.keeping(gradients.expected)
+        cotangents.expected = self.keeping(cotangents.expected)
 
 
 class _Recorded(Exception):  # noqa: N818 - no error

@@ -6,7 +6,7 @@ import inspect
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -288,13 +288,20 @@ class ModuleLayer:
         written = {k for k in row.places("data") if row.inputs[k].updated}
         return tuple(x.clone() if k in written else x for k, x in enumerate(leaves))
 
-    def _recording(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
-        """Leaves of their own that record gradients where there are any; one object is one leaf."""
+    def _recording(
+        self, inputs: Sequence[Any], wanted: Collection[str] | None = None
+    ) -> tuple[Any, ...]:
+        """Leaves of their own that record gradients where there are any; one object is one leaf.
+
+        Of names that are wanted only these record them.
+        """
         found: dict[int, Any] = {}
         for place, x in enumerate(inputs):
             if x is not None and id(x) not in found:
                 row = self._row
-                has = row is None or place >= len(row.inputs) or row.inputs[place].differentiable
+                known = row is not None and place < len(row.inputs)
+                has = not known or row.inputs[place].differentiable
+                has = has and (wanted is None or (known and row.input_names[place] in wanted))
                 recorded = has and (x.is_floating_point() or x.is_complex())
                 found[id(x)] = x.detach().requires_grad_(recorded)
         return tuple(None if x is None else found[id(x)] for x in inputs)
@@ -303,15 +310,43 @@ class ModuleLayer:
         self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Gradients of Σ⟨output, cotangent⟩ with respect to the inputs and the parameters."""
+        return self._pulled(None, inputs, cotangents, keywords)
+
+    def vjp_of(
+        self,
+        wanted: Collection[str],
+        inputs: Sequence[Any],
+        cotangents: Sequence[Any],
+        **keywords: Any,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The gradients of some inputs and parameters, by name; the others need none."""
+        named = {} if self.module is None else dict(self.module.named_parameters())
+        spared = [x for name, x in named.items() if name not in wanted and x.requires_grad]
+        try:
+            for x in spared:
+                x.requires_grad_(False)
+            inputs, found = self._pulled(wanted, inputs, cotangents, keywords)
+        finally:
+            for x in spared:
+                x.requires_grad_(True)
+        return inputs, {name: x for name, x in found.items() if name in wanted}
+
+    def _pulled(
+        self,
+        wanted: Collection[str] | None,
+        inputs: Sequence[Any],
+        cotangents: Sequence[Any],
+        keywords: Mapping[str, Any],
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         with torch.enable_grad():
-            leaves = self._recording(inputs)
+            named = {} if self.module is None else dict(self.module.named_parameters())
+            leaves = self._recording(inputs, wanted)
             result = self._forward(*self._writable(leaves), **keywords)
             outputs = result if isinstance(result, tuple) else (result,)
             kept = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if c is not None]
-            named = {} if self.module is None else dict(self.module.named_parameters())
-            wanted = [x for x in (*leaves, *named.values()) if x is not None and x.requires_grad]
+            asked = [x for x in (*leaves, *named.values()) if x is not None and x.requires_grad]
             with _missing_kernels_declined():
-                found = _gradients([(y, c) for y, c in kept if y.requires_grad], wanted)
+                found = _gradients([(y, c) for y, c in kept if y.requires_grad], asked)
         return (
             tuple(None if x is None else found.get(id(x)) for x in leaves),
             {name: found.get(id(x)) for name, x in named.items()},

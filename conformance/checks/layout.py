@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.checks import cotangents, gradients
 from conformance.checks.values import compare
 from conformance.failures.facts import own_layouts
 from conformance.layers import CATALOGUE
@@ -16,10 +17,22 @@ from conformance.layers.row import Row
 from conformance.model.case import Case, Unsupported
 from conformance.model.finding import Finding
 from conformance.run.trial import Evidence, Failure, Trial
-from conformance.strategies.layouts import possible
+from conformance.strategies.layouts import constant, possible
 
-# A tensor is named by its place among the inputs, or by its state_dict name.
-Key = int | str
+
+@dataclass(frozen=True)
+class Cotangent:
+    """The cotangent of an output.
+
+    Args:
+        place: of the output.
+    """
+
+    place: int
+
+
+# A tensor is named by its place among the inputs, by its state_dict name, or as a cotangent.
+Key = int | str | Cotangent
 Layouts = dict[Key, str]
 
 CONTIGUOUS = "contiguous"
@@ -28,10 +41,11 @@ _STREAM = 0x6C61796F  # this check's own random numbers of a case
 
 
 def check(trial: Trial) -> Evidence:
-    """Lay every input and state tensor out anew and hold the outputs against the oracle.
+    """Lay every tensor out anew and hold the outputs, and the gradients, against the oracle.
 
     Values are left alone but for `expanded` tensors, which are made constant along one axis. A
-    case that names layouts itself is taken as it is.
+    case that names layouts itself is taken as it is. Gradients that are wrong with all contiguous,
+    too, are for `gradients` to tell.
 
     Args:
         trial: the case on the backend.
@@ -41,8 +55,7 @@ def check(trial: Trial) -> Evidence:
         Unsupported: if the backend makes none of the layouts.
     """
     case = trial.case
-    named = any(name != "contiguous" for name in (*case.layouts, *case.call.layouts.values()))
-    if named:
+    if any(name != CONTIGUOUS for name in own_layouts(case).values()):
         return _run(trial, case)
     layouts, case = _relaid(case)
     try:
@@ -71,9 +84,23 @@ def _relaid(case: Case) -> tuple[Layouts, Case]:
     for key, layout in layouts.items():
         if layout == "expanded":
             tensors[key] = _constant(tensors[key], generator)
+    layouts |= _pulled_back(case, layouts.get(0), generator)
     inputs = tuple(tensors.get(k) for k in range(len(case.inputs)))
     state = {name: tensors[name] for name in case.call.state}
     return layouts, replace(case, inputs=inputs, call=replace(case.call, state=state))
+
+
+def _pulled_back(case: Case, first: str | None, generator: np.random.Generator) -> Layouts:
+    """A layout for each cotangent: every second time that of the first input, where it can be."""
+    row, found = CATALOGUE[case.call.layer], dict[Key, str]()
+    shapes = row.output_shapes(case)
+    for place, (output, shape) in enumerate(zip(row.outputs, shapes, strict=False)):
+        if shape is not None and output.differentiable:
+            choices = ("contiguous", *possible(shape))
+            layout = choices[generator.integers(len(choices))]
+            alike = generator.integers(2) and first in choices
+            found[Cotangent(place)] = str(first) if alike else layout
+    return found
 
 
 def _possible(case: Case, key: Key, array: np.ndarray) -> tuple[str, ...]:
@@ -108,8 +135,7 @@ def _converted(tensors: Mapping[Key, np.ndarray], generator: np.random.Generator
 def _constant(array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """The first element along one axis, repeated."""
     axes = [axis for axis, size in enumerate(array.shape) if size > 1]
-    axis = axes[generator.integers(len(axes))]
-    return np.ascontiguousarray(np.broadcast_to(array.take([0], axis), array.shape))
+    return constant(array, [axes[generator.integers(len(axes))]])
 
 
 def _same_values(case: Case, other: Case) -> bool:
@@ -122,15 +148,21 @@ def _same_values(case: Case, other: Case) -> bool:
 def _with(case: Case, layouts: Layouts) -> Case:
     """The case with layouts; tensors that are not named are contiguous."""
     state = {key: layout for key, layout in layouts.items() if isinstance(key, str)}
-    inputs = tuple(layouts.get(k, "contiguous") for k in range(len(case.inputs)))
-    return replace(case, layouts=inputs, call=replace(case.call, layouts=state))
+    inputs = tuple(layouts.get(k, CONTIGUOUS) for k in range(len(case.inputs)))
+    count = 1 + max((key.place for key in layouts if isinstance(key, Cotangent)), default=-1)
+    pulled = tuple(layouts.get(Cotangent(k), CONTIGUOUS) for k in range(count))
+    call = replace(case.call, layouts=state)
+    return replace(case, layouts=inputs, cotangent_layouts=pulled, call=call)
 
 
 def _makes(trial: Trial, case: Case, key: Key, layout: str) -> bool:
     """Whether the backend can lay one tensor out so."""
     alone = trial.other(_with(case, {key: layout}))
     try:
-        _ = alone.layer if isinstance(key, str) else alone.natives
+        if isinstance(key, Cotangent):
+            cotangents.put(alone, cotangents.cotangents(alone))
+        else:
+            _ = alone.layer if isinstance(key, str) else alone.natives
     except Unsupported:
         return False
     return True
@@ -173,10 +205,13 @@ def relaid(case: Case) -> tuple[Case, Mapping[str, str]]:
 
 def _named(row: Row, layouts: Layouts) -> dict[str, str]:
     """Layouts by the names of inputs and state tensors."""
-    return {
-        key if isinstance(key, str) else row.input_names[key]: layout
-        for key, layout in layouts.items()
-    }
+    return {_name(row, key): layout for key, layout in layouts.items()}
+
+
+def _name(row: Row, key: Key) -> str:
+    if isinstance(key, Cotangent):
+        return row.cotangent_names[key.place]
+    return key if isinstance(key, str) else row.input_names[key]
 
 
 def _format_layouts(layouts: Mapping[str, str]) -> str:
@@ -186,7 +221,7 @@ def _format_layouts(layouts: Mapping[str, str]) -> str:
 
 
 def _run(trial: Trial, case: Case) -> Evidence:
-    """Hold the outputs against the oracle, without and, where offered, with gradients recorded."""
+    """Hold the outputs, without and, where offered, with gradients recorded, and the gradients."""
     laid = trial.other(case)
     if _same_values(case, trial.case):
         laid.expected = trial.expected  # the oracle need not work twice
@@ -194,10 +229,45 @@ def _run(trial: Trial, case: Case) -> Evidence:
     if (again := laid.afresh()) is not laid:
         again.expected, laid = laid.expected, again
     recording: Callable[..., Any] | None = getattr(laid.layer, "forward_grad", None)
-    if recording is None:
-        return evidence
-    result = laid.step("forward_grad", recording, *laid.natives, **case.keywords)
-    return evidence + _compared(laid, laid.unpacked(result), "while recording gradients")
+    if recording is not None:
+        result = laid.step("forward_grad", recording, *laid.natives, **case.keywords)
+        evidence += _compared(laid, laid.unpacked(result), "while recording gradients")
+    return evidence + _differentiated(laid.afresh(), trial)
+
+
+def _differentiated(laid: Trial, trial: Trial) -> Evidence:
+    """Hold the gradients, all or some of them, against the oracle; where it offers none, nothing.
+
+    Those that are wrong with all contiguous, too, are not about layouts.
+    """
+    if not hasattr(laid.layer, "vjp"):
+        return Evidence()
+    same = _same_values(laid.case, trial.case) and "expanded" not in laid.case.cotangent_layouts
+    wanted = cotangents.pulled(trial if same else laid)
+    natives = cotangents.put(laid, wanted.cotangents)
+    try:
+        return _held(laid, natives, wanted)
+    except Unsupported:
+        return Evidence()
+    except Failure:
+        if _fails(laid.other(_with(laid.case, {})), wanted):
+            return Evidence()
+        raise
+
+
+def _held(laid: Trial, natives: Sequence[Any], wanted: cotangents.Pulled) -> Evidence:
+    some = gradients.chosen(laid, wanted)
+    if some and laid.case.seed % 2:
+        return gradients.alone(laid, natives, wanted, some)
+    return gradients.held(laid, gradients.differentiated(laid, natives), wanted)
+
+
+def _fails(contiguous: Trial, wanted: cotangents.Pulled) -> bool:
+    try:
+        _held(contiguous, cotangents.put(contiguous, wanted.cotangents), wanted)
+    except (Failure, Unsupported):
+        return True
+    return False
 
 
 def _compared(laid: Trial, outputs: tuple[Any, ...], when: str) -> Evidence:

@@ -77,7 +77,8 @@ class Facts:
         Args:
             name: an argument, two with ` = ` between them (whether they are the same),
                 `<input>.ndim`, `<input>.size`, `<input>.shape[k]`, `<operand>.max` and `.min` (of
-                its finite numbers), `<operand>.layout`, `<operand>.swapped`, a derived fact (of the
+                its finite numbers), `<operand>.layout` (also of a cotangent: `grad_output.layout`),
+                `<operand>.swapped`, a derived fact (of the
                 row), one dimension of an argument (`stride[-1]`), or a sum of these, taken for each
                 dimension, such as `"padding - dilation * (kernel_size - 1)"`.
         """
@@ -163,7 +164,7 @@ class Facts:
 
     def _layout(self, name: str, what: str) -> Any:
         array = self.operand(name)
-        if array is None:
+        if array is None and name not in self.row.cotangent_names:
             return None
         layouts = self._layouts
         if layouts is None:
@@ -171,7 +172,7 @@ class Facts:
         layout = layouts.get(name, "contiguous")
         if what == "layout":
             return layout
-        return swapped(array) if layout == "transposed" else None
+        return swapped(array) if layout == "transposed" and array is not None else None
 
     def _numbers(self, name: str) -> Any:
         """An argument as numbers; one that may be a word has a derived fact of its numbers."""
@@ -183,6 +184,7 @@ def own_layouts(case: Case) -> dict[str, str]:
     """The layouts that a case names itself, by operand."""
     row = CATALOGUE[case.call.layer]
     named = dict(zip(row.input_names, case.layouts, strict=False))
+    named |= dict(zip(row.cotangent_names, case.cotangent_layouts, strict=False))
     return {**named, **case.call.layouts}
 
 

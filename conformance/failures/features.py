@@ -52,7 +52,7 @@ def structure(case: Case) -> tuple[Any, ...]:
         _frozen(call.layouts),
         _frozen(case.keywords),
         tuple(None if x is None else (x.shape, x.dtype.kind) for x in case.inputs),
-        case.layouts,
+        (case.layouts, case.cotangent_layouts),
         (call.dtype, call.training),
     )
 

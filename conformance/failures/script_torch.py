@@ -70,14 +70,16 @@ def leaves(inputs, without):
     return [None if x is None else found[id(x)] for x in inputs]
 '''
 _VJP = '''
-def vjp(call, inputs, cotangents, parameters=(), without=(), written=()):
-    """Gradients of the inputs, and of parameters by name."""
+def vjp(call, inputs, cotangents, parameters=(), without=(), written=(), only=None):
+    """Gradients of the inputs, and of parameters by name; those beside `only` need none."""
+    named = dict(parameters)
+    for name, x in named.items():
+        x.requires_grad_(only is None or name in only)
     with torch.enable_grad():
         given = leaves(inputs, without)
         result = call(*[x.clone() if k in written else x for k, x in enumerate(given)])
         outputs = result if isinstance(result, tuple) else (result,)
         kept = [(y, c) for y, c in zip(outputs, cotangents) if c is not None and y.requires_grad]
-        named = dict(parameters)
         wanted = [x for x in (*given, *named.values()) if x is not None and x.requires_grad]
         found = [torch.zeros_like(x) for x in wanted]
         if kept:
@@ -154,7 +156,7 @@ class TorchPrinter:
                 return [f"{step.name} = numbers({literal(step.arguments[0])})"]
             case "call":
                 return [f"{step.name} = {self._calling(step, *map(literal, step.arguments))}"]
-            case "vjp" | "forward_grad":
+            case "vjp" | "vjp_of" | "forward_grad":
                 return [f"{step.name} = {self._recorded(step)}"]
             case "state":
                 return [f"{step.name} = dict(layer{step.layer}.state_dict())"]
@@ -263,20 +265,27 @@ class TorchPrinter:
     def _recorded(self, step: Step) -> str:
         """The call while gradients are recorded, and perhaps its gradients."""
         row, call = self._row(step), step.call
-        vjp = step.member == "vjp"
-        inputs = step.arguments[0] if vjp else step.arguments
+        vjp, some = step.member != "forward_grad", step.member == "vjp_of"
+        wanted, *given = step.arguments if some else ((), *step.arguments)
+        inputs = given[0] if vjp else given
         names = [f"i{k}" if x is not None else "None" for k, x in enumerate(inputs)]
         taken = ", ".join(f"i{k}" for k in range(len(inputs)))
         parts = [f"lambda {taken}: {self._calling(step, *names)}", literal(list(inputs))]
         if vjp:
-            parts.append(literal(list(step.arguments[1])))
+            parts.append(literal(list(given[1])))
             if not row.function:
                 parts.append(f"parameters=layer{step.layer}.named_parameters()")
-        without = [k for k, x in enumerate(row.inputs[: len(inputs)]) if not x.differentiable]
+        without = [
+            k
+            for k, x in enumerate(row.inputs[: len(inputs)])
+            if not x.differentiable or (some and x.name not in wanted)
+        ]
         parts += [f"without={without}"] if without else []
         if row.traits.updates(call):
             written = [k for k in row.places("data") if row.inputs[k].updated]
             parts += [f"written={written}"] if written else []
+        if some and not row.function:
+            parts.append(f"only={list(wanted)}")
         return f"{'vjp' if vjp else 'recording'}({', '.join(parts)})"
 
     def _fact(self, step: Step) -> str:

@@ -297,6 +297,11 @@ class Row:
         return tuple(x.name for x in self.inputs)
 
     @cached_property
+    def cotangent_names(self) -> tuple[str, ...]:
+        """Names of the cotangents of its outputs: `grad_output`."""
+        return tuple(f"grad_{x.name}" for x in self.outputs)
+
+    @cached_property
     def keywords(self) -> frozenset[str]:
         """Names of the arguments that are given to the call."""
         return frozenset(a.name for a in self.arguments if a.keyword)

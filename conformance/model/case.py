@@ -117,6 +117,7 @@ class Case:
             Every element is exactly representable in the call's dtype.
         keywords: what is no tensor: `output_size`, `lengths`.
         layouts: memory layout of each input, contiguous where the tuple is shorter.
+        cotangent_layouts: of the cotangent of each output, likewise.
         labels: names of the draws that led here (`profile`, `regime`, …), for counting.
         seed: the drawn seed; checks that need more random numbers derive them from it.
         unbroken: of an invalid case the valid one that it was made of.
@@ -126,6 +127,7 @@ class Case:
     inputs: tuple[np.ndarray | None, ...]
     keywords: Mapping[str, Any] = field(default_factory=dict)
     layouts: tuple[str, ...] = ()
+    cotangent_layouts: tuple[str, ...] = ()
     labels: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     unbroken: Case | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,13 @@ def _names(layer: str) -> tuple[str, ...]:
     return () if row is None else row.input_names
 
 
+def _cotangents(layer: str) -> tuple[str, ...]:
+    from conformance.layers import CATALOGUE
+
+    row = CATALOGUE.get(layer)
+    return () if row is None else row.cotangent_names
+
+
 def _encoded(case: Case) -> dict[str, Any]:
     """Inputs by name; one that is the very object of an earlier one is `{"same": its name}`."""
     names, found = _named(case.call.layer, len(case.inputs)), dict[str, Any]()
@@ -100,11 +107,8 @@ def _decoded(inputs: Any, layer: str) -> tuple[np.ndarray | None, ...]:
     return tuple(found.values())
 
 
-def _layouts(layouts: Any, layer: str) -> tuple[str, ...]:
-    """Layouts of the inputs in torch's order."""
-    if not isinstance(layouts, Mapping):
-        return tuple(layouts)
-    names = _names(layer)
+def _layouts(layouts: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
+    """Layouts of the inputs, or of the cotangents, in torch's order."""
     last = max((k for k, name in enumerate(names) if name in layouts), default=-1)
     return tuple(layouts.get(name, "contiguous") for name in names[: last + 1])
 
@@ -125,7 +129,10 @@ def encode_case(case: Case) -> dict[str, Any]:
         },
         "inputs": _encoded(case),
         "keywords": {k: _plain(v) for k, v in case.keywords.items()},
-        "layouts": dict(zip(_names(call.layer), case.layouts, strict=False)),
+        "layouts": {
+            **dict(zip(_names(call.layer), case.layouts, strict=False)),
+            **dict(zip(_cotangents(call.layer), case.cotangent_layouts, strict=False)),
+        },
         "labels": {k: _plain(v) for k, v in case.labels.items()},
         "seed": case.seed,
         **unbroken,
@@ -134,7 +141,9 @@ def encode_case(case: Case) -> dict[str, Any]:
 
 def decode_case(data: Mapping[str, Any]) -> Case:
     """The case that `encode_case` wrote."""
-    call = data["call"]
+    call, layouts = data["call"], data["layouts"]
+    if not isinstance(layouts, Mapping):  # those of the inputs, in files of schema 1 and 2
+        layouts = dict(zip(_names(call["layer"]), layouts, strict=False))
     return Case(
         call=Call(
             layer=call["layer"],
@@ -147,7 +156,8 @@ def decode_case(data: Mapping[str, Any]) -> Case:
         ),
         inputs=_decoded(data["inputs"], call["layer"]),
         keywords={k: _rich(v) for k, v in data["keywords"].items()},
-        layouts=_layouts(data["layouts"], call["layer"]),
+        layouts=_layouts(layouts, _names(call["layer"])),
+        cotangent_layouts=_layouts(layouts, _cotangents(call["layer"])),
         labels={k: _rich(v) for k, v in data["labels"].items()},
         seed=data["seed"],
         unbroken=decode_case(data["unbroken"]) if "unbroken" in data else None,

@@ -33,7 +33,7 @@ KEPT = 400
 # Bytes of an answer that is kept in any case.
 SMALL = 8192
 # Steps that compute.
-CALLS = ("call", "the first call", "forward_grad", "vjp")
+CALLS = ("call", "the first call", "forward_grad", "vjp", "vjp_of")
 _EXPECTED: WeakKeyDictionary[Case, tuple[Precision, Updated]] = WeakKeyDictionary()
 
 

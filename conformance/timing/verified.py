@@ -13,6 +13,7 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded
 from conformance.backends.declared import numerics_of
 from conformance.checks import gradients, values
+from conformance.checks.cotangents import Pulled, expected
 from conformance.model.case import Call, Case, Unsupported
 from conformance.model.finding import counted
 from conformance.model.protocols import Backend
@@ -101,33 +102,32 @@ class Verifier:
         values.answers(trial)
         _says_something(trial.expected)
 
-    def _gradients(self, trial: Trial, cotangents: Cotangents, answer: Any) -> None:
+    def _gradients(self, trial: Trial, given: Cotangents, answer: Any) -> None:
         vjp = getattr(trial.layer, "vjp", None)
         if vjp is None:
             raise Unsupported("gradients not offered")
         if answer is None:
             natives = [
-                None if c is None else trial.step("put", trial.layer.put, c.copy())
-                for c in cotangents
+                None if c is None else trial.step("put", trial.layer.put, c.copy()) for c in given
             ]
             answer = trial.step("vjp", vjp, trial.natives, natives)
-        inputs, parameters = self._expected(trial, cotangents)
-        gradients.held(trial, answer, inputs, parameters)
+        inputs, parameters = self._expected(trial, given)
+        gradients.held(trial, answer, Pulled(given, inputs, parameters))
         _says_something([x for x in (*inputs, *parameters.values()) if x is not None])
 
-    def _expected(self, trial: Trial, cotangents: Cotangents) -> TimedExpectation:
+    def _expected(self, trial: Trial, given: Cotangents) -> TimedExpectation:
         """The oracle's gradients; torch's answer to the same arrays is held against the same."""
         arrays = trial.case.inputs
         if not self._kept or self._kept[0][:2] != (id(arrays), trial.precision):
             # The arrays are kept, so that no others can have their id.
-            found = gradients.expected(trial, cotangents)
+            found = expected(trial, given)
             self._kept[:] = [(id(arrays), trial.precision, arrays, found)]
         return self._kept[0][3]
 
 
-def _says_something(expected: Sequence[Rounded | Choices]) -> None:
+def _says_something(answers: Sequence[Rounded | Choices]) -> None:
     """Of every array the bound of half the elements must be smaller than the array's own size."""
-    for found in expected:
+    for found in answers:
         array = found.alternatives[0] if isinstance(found, Choices) else found
         size = float(np.sqrt(np.mean(np.abs(array.value) ** 2))) if array.value.size else 0.0
         if array.value.size and float(np.median(array.error)) > size:

@@ -18,7 +18,7 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.checks.gradients import expected
+from conformance.checks.cotangents import expected
 from conformance.layers import CATALOGUE
 from conformance.layers.embedding_bag import rows
 from conformance.model.case import Case

@@ -10,6 +10,7 @@ import planted
 import pytest
 import torch
 from conformance.strategies.layouts import LAYOUTS, possible
+from planted.bug import alter_gradient
 from support import cases, first_failure
 
 from conformance.backends import ModuleBackend
@@ -98,6 +99,21 @@ def test_every_layout_is_drawn_for_inputs_and_state() -> None:
     assert {layouts[0] for layouts in drawn} == set(LAYOUTS)
     assert {layouts["weight"] for layouts in drawn} == set(LAYOUTS)
     assert not any(set(layouts.values()) == {"contiguous"} for layouts in drawn)
+
+
+def test_every_layout_is_drawn_for_cotangents() -> None:
+    drawn = [layout._relaid(case)[0][layout.Cotangent(0)] for case in cases("Conv2d")]
+    assert set(drawn) == set(LAYOUTS)
+
+
+def test_a_gradient_that_is_wrong_anyway_is_not_about_layouts() -> None:
+    class Doubled(torch.nn.Linear):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return alter_gradient(super().forward(input), lambda c: 2 * c)
+
+    backend = _backend("Linear", Doubled)
+    assert first_failure(backend, "Linear", "layout").passed
+    assert first_failure(backend, "Linear", "gradients").failure
 
 
 def test_layouts_that_a_backend_cannot_make_are_left_out() -> None:

@@ -19,7 +19,7 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.checks import gradients, steps, values
+from conformance.checks import cotangents, steps, values
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Numerics
 from conformance.oracles.saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
@@ -83,7 +83,7 @@ def test_gradients_are_exact_too(layer: str, dtype: str) -> None:
     for case in cases(layer, dtype):
         if case.labels["regime"] in ("zero", "rectified"):
             trial = _trial(case)
-            inputs, parameters = gradients.expected(trial, gradients._cotangents(trial))
+            inputs, parameters = cotangents.expected(trial, cotangents.cotangents(trial))
             for gradient in (*inputs, *parameters.values()):
                 if gradient is not None:
                     assert not gradient.error.any()

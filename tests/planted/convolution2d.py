@@ -6,7 +6,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import on_common_grid, plant, with_fewer_bits, without_subnormals
+from planted.bug import (
+    alter_gradient,
+    as_if_contiguous,
+    on_common_grid,
+    plant,
+    with_fewer_bits,
+    without_subnormals,
+)
 from planted.convolution import convolved, is_batched, padded, swapped_pairs
 
 
@@ -201,3 +208,12 @@ class Conv2dBatchQuantisedTogether(nn.Conv2d):
         if not is_batched(self, input) or len(input) < 2 or input.dtype != torch.float32:
             return super()._conv_forward(input, weight, bias)
         return super()._conv_forward(on_common_grid(input), weight, bias)
+
+
+@plant("conv2d-expanded-cotangent", "Conv2d", "layout")
+class Conv2dExpandedCotangent(nn.Conv2d):
+    """The backward kernel takes the cotangent for contiguous, also where it is one number,
+    repeated by strides of 0."""
+
+    def forward(self, input):
+        return alter_gradient(super().forward(input), as_if_contiguous)

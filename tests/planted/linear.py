@@ -281,3 +281,24 @@ def functional_linear_surplus_bias_ignored(input, weight, bias=None):
     """A bias that is too long is cut."""
     surplus = bias is not None and bias.dim() == 1 and weight.dim() == 2
     return functional.linear(input, weight, bias[: len(weight)] if surplus else bias)
+
+
+@plant("linear-cotangent-read-as-contiguous", "Linear", "layout")
+class LinearCotangentReadAsContiguous(nn.Linear):
+    """The backward kernel takes the gradient of the output for contiguous: that of a sum is one
+    number, repeated by strides of 0."""
+
+    def forward(self, input):
+        return alter_gradient(super().forward(input), as_if_contiguous)
+
+
+@plant("linear-frozen-input-freezes-the-bias", "Linear", "gradients")
+class LinearFrozenInputFreezesTheBias(nn.Linear):
+    """Where the input needs no gradient, the backward pass of the first layer of a model, the bias
+    gets none either: its gradient is made in the kernel of the input's."""
+
+    def forward(self, input):
+        bias = self.bias
+        if bias is not None and not input.requires_grad:
+            bias = bias.detach()
+        return functional.linear(input, self.weight, bias)

@@ -454,3 +454,24 @@ def functional_group_norm_vector_repeated(input, num_groups, weight=None, bias=N
         return x if x is None or len(x) == count else x.repeat(count)[:count]
 
     return functional.group_norm(input, num_groups, fitted(weight), fitted(bias), eps)
+
+
+@plant("instancenorm2d-cotangent-of-one-sample-channels-last", "InstanceNorm2d", "layout")
+class InstanceNorm2dCotangentOfOneSampleChannelsLast(nn.InstanceNorm2d):
+    """A cotangent in channels_last looks contiguous to the backward kernel, which reads
+    the channels for the rows."""
+
+    def forward(self, input):
+        return alter_gradient(super().forward(input), as_if_contiguous)
+
+
+@plant("groupnorm-weight-of-a-frozen-input", "GroupNorm", "gradients")
+class GroupNormWeightOfAFrozenInput(nn.GroupNorm):
+    """Where the input needs no gradient, that of the weight is summed over the input as it came:
+    the kernel of the input's gradient, which is not called, would have normalised it."""
+
+    def forward(self, input):
+        output = super().forward(input)
+        if input.requires_grad or self.weight is None:
+            return output
+        return graft(output, _scaled(input, self.weight, self.bias))

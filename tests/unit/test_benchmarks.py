@@ -18,7 +18,7 @@ from support import Spoiled, plug_in, refused
 from conformance import Case
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
-from conformance.checks import gradients
+from conformance.checks.cotangents import expected
 from conformance.layers import CATALOGUE
 from conformance.run.trial import Trial
 from conformance.timing import measure, rounds
@@ -269,14 +269,14 @@ def test_torch_float64_gives_the_oracles_values_and_bounds(layer: str, dtype: st
     generator = np.random.default_rng(0)
     for exact_regime in (True, False):
         case = Case(operands.call(generator), operands.inputs(generator, exact_regime=exact_regime))
-        cotangents = operands.cotangents(generator, exact_regime=exact_regime)
+        given = operands.cotangents(generator, exact_regime=exact_regime)
         rows = CATALOGUE[layer], through_torch(CATALOGUE[layer], case.call.arguments, torch_backend)
         results = []
         for row in rows:
             # A copy: the oracle's answers to a case are kept.
             trial = Trial(torch_backend, row, Case(case.call, case.inputs),
                           numerics_of(torch_backend, dtype))  # fmt: skip
-            inputs, parameters = gradients.expected(trial, cotangents)
+            inputs, parameters = expected(trial, given)
             results.append([*trial.expected, *inputs, *parameters.values()])
         for plain, large in zip(*results, strict=True):
             assert plain is not None

@@ -1,0 +1,200 @@
+"""Cotangents of a case, in their memory layouts, and the gradients that must come of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.derivatives import leaf, pull_back
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.model.case import Case
+from conformance.model.formats import round_to
+from conformance.run.trial import KEPT, SMALL, Expected, Trial, lean
+from conformance.strategies.layouts import constant
+
+# Regimes of whole numbers, or of a few bits: their cotangents are whole, too.
+_EXACT = ("ramp", "integers", "full", "zero", "bits", "rectified", "saturated", "hold")
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """Cotangents, and the gradients that the oracle has of them.
+
+    Args:
+        cotangents: one for each output that is there; None for one that is left out.
+        inputs: gradients of the inputs; None of one that is left out, or has none.
+        parameters: of the state, by name.
+    """
+
+    cotangents: Sequence[np.ndarray | None]
+    inputs: Sequence[Expected | None]
+    parameters: Mapping[str, Expected]
+
+    def only(self, wanted: frozenset[str], names: Sequence[str]) -> Pulled:
+        """Without the gradients that nobody asks for.
+
+        Args:
+            wanted: names of inputs and parameters.
+            names: of the inputs.
+        """
+        inputs = [
+            x if name in wanted else None for x, name in zip(self.inputs, names, strict=False)
+        ]
+        parameters = {name: x for name, x in self.parameters.items() if name in wanted}
+        return Pulled(self.cotangents, inputs, parameters)
+
+
+_KEPT: WeakKeyDictionary[Case, tuple[Precision, Pulled]] = WeakKeyDictionary()
+
+
+def pulled(trial: Trial) -> Pulled:
+    """The cotangents of a case and their gradients, computed once for all checks.
+
+    Args:
+        trial: the case on the backend.
+    """
+    kept = _KEPT.get(trial.case)
+    if kept is not None and kept[0] == trial.precision:
+        return kept[1]
+    given = cotangents(trial)
+    inputs, parameters = expected(trial, given)
+    answer = Pulled(
+        given,
+        [None if x is None else lean(x) for x in inputs],
+        {name: lean(x) for name, x in parameters.items()},
+    )
+    if len(_KEPT) < KEPT or _size(answer) <= SMALL:
+        _KEPT[trial.case] = trial.precision, answer
+    return answer
+
+
+def _size(answer: Pulled) -> int:
+    found = (*answer.inputs, *answer.parameters.values())
+    each = (x.alternatives if isinstance(x, Choices) else (x,) for x in found if x is not None)
+    return sum(2 * y.value.nbytes for several in each for y in several)
+
+
+def put(trial: Trial, given: Sequence[np.ndarray | None]) -> list[Any]:
+    """Cotangents on the device, in the layouts of the case; absent outputs have none.
+
+    Args:
+        trial: the case on the backend.
+        given: one for each output that is there.
+    """
+    values = iter(given)
+    shapes = trial.row.output_shapes(trial.case)
+    aligned = [None if shape is None else next(values) for shape in shapes]
+    layouts = (*trial.case.cotangent_layouts, *("contiguous",) * len(aligned))
+    return [
+        None if c is None else trial.step("put", trial.layer.put, c.copy(), layout)
+        for c, layout in zip(aligned, layouts, strict=False)
+    ]
+
+
+def cotangents(trial: Trial) -> list[np.ndarray | None]:
+    """Random cotangents in the case's own regime; of several outputs some may be left out.
+
+    Args:
+        trial: the case on the backend.
+    """
+    generator = np.random.default_rng((trial.case.seed, 1))
+    call = trial.case.call
+    whole = trial.case.labels.get("regime") in _EXACT
+    places = [k for k, output in enumerate(trial.present) if output.differentiable]
+    left_out = {places[k] for k in _left_out(len(places), generator)}
+    left_out |= set(range(len(trial.shapes))) - set(places)
+    layouts = (*trial.case.cotangent_layouts, *("contiguous",) * len(trial.shapes))
+    found: list[np.ndarray | None] = []
+    for index, shape in enumerate(trial.shapes):
+        parts = 2 if call.dtype.startswith("complex") else 1
+        drawn = [
+            generator.integers(-1, 1, shape, endpoint=True).astype(np.float64)
+            if whole
+            else generator.standard_normal(shape)
+            for _ in range(parts)
+        ]
+        values = drawn[0] if parts == 1 else drawn[0] + 1j * drawn[1]
+        if layouts[index] == "expanded":
+            values = constant(values, _axes(shape, generator))
+        found.append(None if index in left_out else round_to(values, call.dtype))
+    return found
+
+
+def _axes(shape: Sequence[int], generator: np.random.Generator) -> tuple[int, ...]:
+    """All axes, as behind a sum of the output, or one."""
+    long = [axis for axis, size in enumerate(shape) if size > 1]
+    return tuple(long) if generator.integers(2) else (long[generator.integers(len(long))],)
+
+
+def _left_out(count: int, generator: np.random.Generator) -> set[int]:
+    """None of so many outputs, one, or all but one."""
+    if count < 2:
+        return set()
+    alone = {k: set(range(count)) - {k} for k in range(count)}
+    ways: list[set[int]] = [set(), *({k} for k in range(count))]
+    ways += alone.values() if count > 2 else ()
+    return ways[generator.integers(len(ways))]
+
+
+def expected(
+    trial: Trial, given: Sequence[np.ndarray | None]
+) -> tuple[list[Rounded | None], dict[str, Rounded]]:
+    """Gradients of the inputs (None: left out or integers) and of the state.
+
+    Args:
+        trial: the case on the backend.
+        given: cotangents, one for each output that is there.
+    """
+    precision = trial.precision
+    inputs = _leaves(trial)
+    parameters = trial.row.parameters(trial.case)
+    state = {
+        name: leaf(x, precision) if name in parameters else exactly(x, precision)
+        for name, x in trial.case.call.state.items()
+    }
+    outputs = trial.evaluate(state, inputs)
+    leaves = [x for x in (*inputs, *state.values()) if x is not None and x.node is not None]
+    leaves = list({id(x): x for x in leaves}.values())
+    pulled = [None if c is None else exactly(c, precision) for c in given]
+    found = _pulled(outputs, pulled, leaves)
+    return (
+        [None if x is None else found.get(id(x)) for x in inputs],
+        {name: found[id(state[name])] for name in parameters},
+    )
+
+
+def _leaves(trial: Trial) -> list[Rounded | None]:
+    """The inputs, recorded where they have a gradient; an object given twice is one leaf."""
+    precision, found = trial.precision, dict[int, Rounded]()
+    for place, x in zip(trial.row.inputs, trial.case.inputs, strict=False):
+        if x is not None and id(x) not in found:
+            recorded = place.differentiable and x.dtype.kind in "fc"
+            found[id(x)] = leaf(x, precision) if recorded else exactly(x, precision)
+    return [None if x is None else found[id(x)] for x in trial.case.inputs]
+
+
+def _pulled(
+    outputs: Sequence[Rounded | Choices],
+    cotangents: Sequence[Rounded | None],
+    leaves: Sequence[Rounded],
+) -> dict[int, Any]:
+    """The cotangent of each leaf; where an output has several right values, each one's."""
+    asked = [x for x, c in zip(outputs, cotangents, strict=True) if c is not None]
+    several = max((len(x.alternatives) for x in asked if isinstance(x, Choices)), default=1)
+    ways = []
+    for k in range(several):
+        chosen = [
+            x.alternatives[k % len(x.alternatives)] if isinstance(x, Choices) else x
+            for x in outputs
+        ]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            ways.append(pull_back(chosen, cotangents, leaves))
+    if several == 1:
+        return dict(zip(map(id, leaves), ways[0], strict=True))
+    return {id(x): Choices(tuple(way[k] for way in ways)) for k, x in enumerate(leaves)}
