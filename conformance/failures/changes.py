@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from conformance.layers import CATALOGUE
-from conformance.layers.row import Axes, Row
+from conformance.layers.axes import Axes
+from conformance.layers.row import Row
 from conformance.model.case import Case
 
 

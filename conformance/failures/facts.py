@@ -17,7 +17,7 @@ import numpy as np
 
 from conformance.backends.numpy_layouts import swapped
 from conformance.layers import CATALOGUE
-from conformance.layers.row import per_dimension
+from conformance.layers.sizes import per_dimension
 from conformance.model.case import Case
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {

@@ -16,7 +16,7 @@ import numpy as np
 
 from conformance.failures.changes import changed, resized
 from conformance.layers import CATALOGUE
-from conformance.layers.row import Axes
+from conformance.layers.axes import Axes
 from conformance.model.case import Case
 
 SECONDS = 1.0

@@ -21,7 +21,7 @@ from conformance.laws.law import (
     measured,
     same,
 )
-from conformance.layers.row import per_dimension
+from conformance.layers.sizes import per_dimension
 from conformance.model.formats import round_to
 
 if TYPE_CHECKING:

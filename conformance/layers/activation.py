@@ -13,19 +13,10 @@ import numpy as np
 from conformance.laws import activation as laws
 from conformance.laws import activation_slopes as slopes
 from conformance.layers.activation_kinds import KINDS, Kind
+from conformance.layers.axes import Axes
+from conformance.layers.elementwise import every_axis, whole
 from conformance.layers.propagation import computed
-from conformance.layers.row import (
-    REQUIRED,
-    Argument,
-    Axes,
-    Input,
-    Output,
-    Row,
-    Traits,
-    every_axis,
-    stateless,
-    whole,
-)
+from conformance.layers.row import REQUIRED, Argument, Input, Output, Row, Traits, stateless
 from conformance.layers.sizes import resized
 from conformance.layers.state import Constant, Shape, StateTensor
 from conformance.layers.workload import Filling, Workload

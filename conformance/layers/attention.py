@@ -12,7 +12,8 @@ from conformance.laws import attention as laws
 from conformance.laws.attention_draws import sdpa_draws
 from conformance.layers import multihead_attention
 from conformance.layers.attention_propagation import attention
-from conformance.layers.row import Argument, Axes, Input, Output, Row, Traits
+from conformance.layers.axes import Axes
+from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.state import Shape
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case

@@ -12,19 +12,11 @@ import numpy as np
 from conformance.laws import convolution as laws
 from conformance.laws import multilinear
 from conformance.laws.law import Law
+from conformance.layers.axes import batched
 from conformance.layers.convolution_facts import DERIVED, TRANSPOSED, kernel_of, refit
 from conformance.layers.convolution_workloads import flops, flops_transposed, workloads
-from conformance.layers.row import (
-    Argument,
-    Input,
-    Output,
-    Row,
-    Traits,
-    batched,
-    nothing_inferred,
-    per_dimension,
-    stateless,
-)
+from conformance.layers.row import Argument, Input, Output, Row, Traits, nothing_inferred, stateless
+from conformance.layers.sizes import per_dimension
 from conformance.layers.state import Shape, StateTensor, products, uniform, with_bias
 from conformance.layers.workload import Filling
 from conformance.model.case import Case

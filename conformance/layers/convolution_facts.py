@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.layers.row import Row, per_dimension
-from conformance.layers.sizes import resized
+from conformance.layers.row import Row
+from conformance.layers.sizes import per_dimension, resized
 from conformance.oracles.convolution import paddings
 
 if TYPE_CHECKING:

@@ -9,8 +9,10 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import distance as laws
+from conformance.layers.axes import Axes
+from conformance.layers.elementwise import every_axis
 from conformance.layers.propagation import computed
-from conformance.layers.row import Argument, Axes, Input, Output, Row, Traits, every_axis
+from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.state import Shape
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from conformance.laws import dropout as laws
+from conformance.layers.elementwise import every_axis
 from conformance.layers.propagation import copied
-from conformance.layers.row import Argument, Input, Output, Row, Traits, every_axis
+from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.state import Shape
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case, is_function

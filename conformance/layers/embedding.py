@@ -10,8 +10,9 @@ from typing import Any
 
 from conformance.laws import embedding as laws
 from conformance.layers import embedding_bag
+from conformance.layers.elementwise import every_axis
 from conformance.layers.propagation import looked_up
-from conformance.layers.row import Argument, Input, Output, Row, Traits, every_axis, stateless
+from conformance.layers.row import Argument, Input, Output, Row, Traits, stateless
 from conformance.layers.sizes import resized
 from conformance.layers.state import Normal, Shape, StateTensor
 from conformance.layers.workload import Filling, Workload

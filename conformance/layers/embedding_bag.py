@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from conformance.laws import embedding_bag as laws
+from conformance.layers.axes import Axes
+from conformance.layers.elementwise import every_axis
 from conformance.layers.propagation import Propagation, looked_up
-from conformance.layers.row import Argument, Axes, Input, Output, Row, Traits, every_axis, stateless
+from conformance.layers.row import Argument, Input, Output, Row, Traits, stateless
 from conformance.layers.sizes import resized
 from conformance.layers.state import Normal, Shape, StateTensor
 from conformance.layers.workload import Filling, Workload

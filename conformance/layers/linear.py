@@ -12,8 +12,10 @@ import numpy as np
 
 from conformance.laws import linear as laws
 from conformance.laws import multilinear
+from conformance.layers.axes import Axes, batched
+from conformance.layers.elementwise import every_axis
 from conformance.layers.propagation import chained_sums, copied
-from conformance.layers.row import Argument, Axes, Input, Output, Row, Traits, batched, every_axis
+from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.sizes import resized
 from conformance.layers.state import Shape, StateTensor, products, uniform, with_bias
 from conformance.layers.workload import Filling, Workload

@@ -13,7 +13,8 @@ import numpy as np
 from conformance.laws import multihead_attention as laws
 from conformance.laws.attention_draws import multihead_draws
 from conformance.layers.attention_propagation import multihead
-from conformance.layers.row import Argument, Axes, Input, Output, Row, Traits
+from conformance.layers.axes import Axes
+from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.sizes import resized
 from conformance.layers.state import Shape, StateTensor
 from conformance.layers.workload import Filling, Workload

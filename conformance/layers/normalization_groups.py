@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING, Any
 from conformance.laws import normalization_groups as laws
 from conformance.layers import normalization_parts as parts
 from conformance.layers import normalization_propagation as propagation
-from conformance.layers.row import (
-    Argument,
-    Axes,
-    Input,
-    Output,
-    Row,
-    Traits,
-    nothing_inferred,
-    stateless,
-)
+from conformance.layers.axes import Axes
+from conformance.layers.row import Argument, Input, Output, Row, Traits, nothing_inferred, stateless
 from conformance.layers.sizes import resized
 from conformance.layers.state import Shape, StateTensor
 from conformance.layers.workload import Workload

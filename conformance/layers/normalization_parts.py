@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conformance.layers.axes import Axes
 from conformance.layers.normalization_propagation import uses_batch_statistics
-from conformance.layers.row import Argument, Axes, Row
+from conformance.layers.row import Argument, Row
 from conformance.layers.sizes import resized, sizes_of
 from conformance.layers.state import Constant, Shape, StateTensor
 from conformance.layers.workload import Filling, Workload

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from conformance.laws import pooling as laws
+from conformance.layers.axes import batched
 from conformance.layers.propagation import copied
-from conformance.layers.row import Argument, Input, Output, Row, Traits, batched, per_dimension
-from conformance.layers.sizes import sizes_of
+from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.sizes import per_dimension, sizes_of
 from conformance.layers.state import Shape
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case

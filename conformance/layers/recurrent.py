@@ -13,8 +13,9 @@ import numpy as np
 from conformance.laws import recurrent as laws
 from conformance.laws import recurrent_sequences as sequences
 from conformance.laws.recurrent_dropout import draws
+from conformance.layers.axes import Axes
 from conformance.layers.recurrent_propagation import recurrent
-from conformance.layers.row import REQUIRED, Argument, Axes, Input, Output, Row, Traits
+from conformance.layers.row import REQUIRED, Argument, Input, Output, Row, Traits
 from conformance.layers.sizes import resized
 from conformance.layers.state import Shape, StateTensor, uniform
 from conformance.layers.workload import Filling, Workload

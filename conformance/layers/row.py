@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conformance.layers.axes import Axes, no_axes, no_axis
 from conformance.layers.propagation import Propagation, sums
+from conformance.layers.sizes import per_dimension
 from conformance.layers.state import Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case, is_function
-from conformance.model.formats import every_number
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -61,10 +62,6 @@ class Argument:
     like: str = ""
 
 
-def _no_axis(case: Case) -> int | None:
-    return None
-
-
 @dataclass(frozen=True)
 class Input:
     """One tensor that the documented signature names.
@@ -86,7 +83,7 @@ class Input:
     name: str
     role: str = "data"
     optional: bool = False
-    batch_axis: Callable[[Case], int | None] = _no_axis
+    batch_axis: Callable[[Case], int | None] = no_axis
     differentiable: bool = True
     by_name: bool = False
     signed: bool = True
@@ -106,7 +103,7 @@ class Output:
     """
 
     name: str
-    batch_axis: Callable[[Case], int | None] = _no_axis
+    batch_axis: Callable[[Case], int | None] = no_axis
     dtype: Callable[[Case], str] | None = None
     differentiable: bool = True
 
@@ -165,15 +162,6 @@ def _nothing_shown(case: Case) -> Arguments:
 
 def _as_written(arguments: Arguments) -> Arguments:
     return {}
-
-
-Axes = tuple[tuple[int, int], ...]
-"""Axes of inputs that have one size and change together, each as place of the input and axis."""
-
-
-def no_axes(case: Case) -> tuple[Axes, ...]:
-    """The axes of a layer whose inputs have a batch and spatial dimensions, and no others."""
-    return ()
 
 
 def nothing_inferred(input: Shape) -> Arguments:
@@ -420,45 +408,3 @@ class Row:
             for name, value in facts.items()
             if name != "*" and name not in self.keywords
         }
-
-
-def per_dimension(size: int | Sequence[int], dims: int) -> tuple[int, ...]:
-    """One number for every spatial dimension: an int stands for all of them."""
-    if isinstance(size, int):
-        return (size,) * dims
-    return tuple(size) * (dims if len(size) == 1 else 1)
-
-
-def every_axis(case: Case) -> tuple[Axes, ...]:
-    """Every axis of the first input, for an elementwise layer."""
-    first = case.inputs[0]
-    return () if first is None else tuple(((0, axis),) for axis in range(first.ndim))
-
-
-def whole(layer: str, arguments: Arguments, dtype: str) -> Case | None:
-    """Every finite number of a dtype of 16 bits, for an elementwise layer without a state.
-
-    Args:
-        layer: its name.
-        arguments: those that have no default, as plain as they get.
-        dtype: torch's name of the dtype.
-    """
-    if dtype not in ("float16", "bfloat16"):
-        return None
-    call = Call(layer, arguments, {}, dtype, "cpu")
-    return Case(call, (every_number(dtype),), labels={"profile": "every number"})
-
-
-def batched(axes: int, place: int = 0) -> Callable[[Case], int | None]:
-    """The first axis of an input counts the batch, if the input has one more axis than a sample.
-
-    Args:
-        axes: of a batched input.
-        place: of the input.
-    """
-
-    def axis(case: Case) -> int | None:
-        x: np.ndarray | None = case.inputs[place] if place < len(case.inputs) else None
-        return 0 if x is not None and x.ndim == axes else None
-
-    return axis

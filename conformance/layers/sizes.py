@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,3 +21,10 @@ def resized(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def sizes_of(value: Any) -> tuple[int, ...]:
     """A size as a tuple, be it one number or several."""
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def per_dimension(size: int | Sequence[int], dims: int) -> tuple[int, ...]:
+    """One number for every spatial dimension: an int stands for all of them."""
+    if isinstance(size, int):
+        return (size,) * dims
+    return tuple(size) * (dims if len(size) == 1 else 1)

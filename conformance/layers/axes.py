@@ -1,0 +1,37 @@
+"""Which axes of a case count its batch, and which change their size together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from conformance.model.case import Case
+
+Axes = tuple[tuple[int, int], ...]
+"""Axes of inputs that have one size and change together, each as place of the input and axis."""
+
+
+def no_axes(case: Case) -> tuple[Axes, ...]:
+    """The axes of a layer whose inputs have a batch and spatial dimensions, and no others."""
+    return ()
+
+
+def no_axis(case: Case) -> int | None:
+    """The batch axis of what has none."""
+    return None
+
+
+def batched(axes: int, place: int = 0) -> Callable[[Case], int | None]:
+    """The first axis of an input counts the batch, if the input has one more axis than a sample.
+
+    Args:
+        axes: of a batched input.
+        place: of the input.
+    """
+
+    def axis(case: Case) -> int | None:
+        x: np.ndarray | None = case.inputs[place] if place < len(case.inputs) else None
+        return 0 if x is not None and x.ndim == axes else None
+
+    return axis
