@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from conformance.reports import exhaustive_cli
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -22,9 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     from conformance.reports.results import ResultsError
 
+    from conformance.backends.registry import BackendError
+
     try:
         return int(options.run(options))
-    except (ResultsError, OSError) as error:
+    except (ResultsError, BackendError, exhaustive_cli.UsageError, OSError) as error:
         print(f"nn-conformance {options.command}: {error}", file=sys.stderr)
         return 2
 
@@ -112,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         "--update", action="store_true", help="keep entries of --write's file that still hold"
     )
     known.set_defaults(run=_known)
+    exhaustive_cli.add(commands)
     layers = commands.add_parser("layers", help="the layers of the suite")
     layers.set_defaults(run=_layers)
     return parser

@@ -22,7 +22,7 @@ LONGEST = 50_000
 SURELY_TOO_MANY = 10_000
 """Verdicts of which the histograms never fit."""
 
-HISTOGRAMS = ("ulps", "ratios", "outcomes", "drawn", "worst")
+HISTOGRAMS = ("ulps", "ratios", "outcomes", "drawn", "worst", "farthest")
 EVIDENCE = ("case", "reproducer", "needs", "command", "failure")
 
 

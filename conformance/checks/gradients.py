@@ -11,7 +11,7 @@ import numpy as np
 
 from conformance.checks import cotangents
 from conformance.checks.cotangents import Pulled
-from conformance.checks.values import compare
+from conformance.checks.values import compare, nearness
 from conformance.model.case import Unsupported
 from conformance.model.finding import counted, differs, returned
 from conformance.run.trial import Evidence, Expected, Failure, Trial
@@ -179,7 +179,9 @@ def _compared(trial: Trial, name: str, got: Any, wanted: Expected | None, again:
     if got is None:
         array = f"an array of shape {wanted.shape}"
         raise Failure(differs("presence", name, "None", array, when=again))
-    return compare(name, trial.get(got), wanted, when=again, kind="gradient")
+    array = trial.get(got)
+    evidence = compare(name, array, wanted, when=again, kind="gradient")
+    return evidence + nearness(trial, name, array, wanted)
 
 
 def _recorded_forward(trial: Trial) -> Evidence:

@@ -13,6 +13,7 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.checks.steps import forced
 from conformance.model.case import Unsupported
 from conformance.model.describe import array_text, number_text
+from conformance.model.farthest import farthest
 from conformance.model.finding import Finding, differs, number
 from conformance.model.proof import Proof, beyond, shaped
 from conformance.run.trial import Evidence, Failure, Trial
@@ -63,7 +64,23 @@ def whole(trial: Trial) -> Evidence:
     evidence = Evidence()
     for name, got, expected in zip(trial.names, trial.arrays, trial.expected, strict=True):
         evidence += compare(name, got, expected)
+        evidence += nearness(trial, name, got, expected)
     return evidence
+
+
+def nearness(trial: Trial, name: str, got: np.ndarray, expected: Rounded | Choices) -> Evidence:
+    """Of a layer that computes each element from one number, the largest error, and where.
+
+    Args:
+        trial: the case on the backend.
+        name: of the array.
+        got, expected: answers within their bounds, in the shape of the first input.
+    """
+    at = trial.case.inputs[0]
+    if trial.row.whole is None or at is None or isinstance(expected, Choices):
+        return Evidence()
+    wanted = np.where(expected.decided, expected.value, np.nan)
+    return Evidence(farthest=farthest(at, got, wanted, trial.case.call.dtype, name))
 
 
 def changed(trial: Trial) -> Evidence:

@@ -1,4 +1,4 @@
-"""Laws of activations that bend: exponential units, Mish, Softplus, Tanhshrink."""
+"""Laws of activations that bend: exponential units, Mish, Softplus, Tanhshrink, GELU's tail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import OWN, Rounded, exactly
+from conformance.arithmetic.wide import widened
 from conformance.laws.activation import by_layer, doubles, given, input_of, of_input, twice
 from conformance.laws.law import (
     SUMMED,
@@ -92,3 +93,29 @@ def rest_of_tanh(trial: Trial, generator: Generator) -> Claims:
     exact = on_host(exactly(input_of(trial), trial.precision))
     text = f"{trial.text()} plus {tanh.text()}"
     yield Claim(trial.names, Side(text, (on_host(y) + on_host(z),)), Side("x", (exact,)))
+
+
+_MILLS = "always within Mills' ratio, and the rounding of its exponential"
+
+
+@law("tail", "far below 0, -f(x) is from φ(x)·x²/(1 + x²) to φ(x), the normal density", _MILLS)
+def tail(trial: Trial, generator: Generator) -> Claims:
+    """Where x·Φ(x) is small the bound of `values` is that of 1 + erf(x/√2), which cancels.
+
+    One case of eight asks, of numbers down to where φ is next to the smallest normal number.
+    """
+    if given(trial, "approximate") != "none" or generator.integers(8):
+        return
+    precision = trial.precision
+    x = -np.arange(12, 151) / 4.0
+    density = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+    x, density = (numbers[density >= 64 * precision.normal] for numbers in (x, density))
+    ratio = x * x / (1 + x * x)
+    # The square's rounding comes as x²/2 times as much; what else the product has is 8 roundings.
+    unit = widened(exactly(x, precision)).precision.unit + OWN
+    rounding = (x * x + 8) * unit + precision.unit
+    error = density * ((1 - ratio) / 2 + rounding)
+    wanted = Rounded(-density * (1 + ratio) / 2, error, on_host(exactly(x, precision)).precision)
+    other = of_input(trial, x)
+    got = on_host(exactly(other.answer[0], precision))
+    yield Claim(other.names, Side(other.text(), (got,), other), Side("Mills' ratio", (wanted,)))

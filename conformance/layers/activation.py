@@ -82,7 +82,7 @@ def _elementwise(name: str, kind: Kind) -> Row:
         propagation=computed,
         refit=None if kind.ends is None else partial(_ends_refit, kind.ends),
         free=every_axis,
-        whole=partial(whole, name, _plain(kind)),
+        whole=partial(whole, name, kind.arguments),
         traits=replace(traits, random=_draws) if "training" in takes else traits,
         draws=slopes.draws if "training" in takes else None,
         workloads=(Workload(name, "64 by 3072", _plain(kind), ((64, 3072),), small=True),),

@@ -134,7 +134,7 @@ KINDS = {
         smooth.gelu,
         "GELU(x) = x Phi(x), or 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))",
         (Argument("approximate", "none", other="tanh"),),
-        (laws.reflected,),
+        (laws.reflected, curves.tail),
         8,
         examples=1.0,
     ),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from conformance.layers.axes import Axes
+from conformance.layers.row import REQUIRED, Argument
 from conformance.model.case import Call, Case
 from conformance.model.formats import every_number
 
@@ -16,15 +16,19 @@ def every_axis(case: Case) -> tuple[Axes, ...]:
     return () if first is None else tuple(((0, axis),) for axis in range(first.ndim))
 
 
-def whole(layer: str, arguments: Mapping[str, Any], dtype: str) -> Case | None:
+def whole(layer: str, arguments: Sequence[Argument], dtype: str) -> tuple[Case, ...]:
     """Every finite number of a dtype of 16 bits, for an elementwise layer without a state.
 
     Args:
         layer: its name.
-        arguments: those that have no default, as plain as they get.
+        arguments: its arguments. Those without a default are as plain as they get; one that is a
+            word names another function, which has a case of its own.
         dtype: torch's name of the dtype.
     """
     if dtype not in ("float16", "bfloat16"):
-        return None
-    call = Call(layer, arguments, {}, dtype, "cpu")
-    return Case(call, (every_number(dtype),), labels={"profile": "every number"})
+        return ()
+    plain = {a.name: a.plain for a in arguments if a.default is REQUIRED}
+    words = [{a.name: a.other} for a in arguments if isinstance(a.other, str)]
+    numbers, labels = every_number(dtype), {"profile": "every number"}
+    calls = [Call(layer, {**plain, **word}, {}, dtype, "cpu") for word in ({}, *words)]
+    return tuple(Case(call, (numbers,), labels=labels) for call in calls)

@@ -213,8 +213,8 @@ class Row:
             None where the call would be invalid; None where no argument changes a shape.
         free: case → axes besides those of the batch and of space whose size no argument and no
             weight decides: the steps of a sequence, every axis of an elementwise layer.
-        whole: dtype → a case that holds every finite number of a dtype of 16 bits, None for other
-            dtypes; None where an element of the output depends on more than one number.
+        whole: dtype → cases that hold every finite number of a dtype of 16 bits each, none for
+            other dtypes; None where an element of the output depends on more than one number.
         workloads: the calls that are timed.
         filling: how their arrays are filled.
         flops: (workload, weights' shapes, outputs' shapes) → multiplications and additions of the
@@ -253,7 +253,7 @@ class Row:
     counted: Callable[[Case], Arguments] = _nothing_shown
     refit: Callable[[Row, Case, dict[str, Any]], Case | None] | None = None
     free: Callable[[Case], tuple[Axes, ...]] = no_axes
-    whole: Callable[[str], Case | None] | None = None
+    whole: Callable[[str], Sequence[Case]] | None = None
     workloads: tuple[Workload, ...] = ()
     filling: Filling = field(default_factory=Filling)
     flops: Callable[[Workload, Sequence[Shape], Sequence[Shape]], int] | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from conformance.model.cause import Cause, Excuse, Need, Share, other_causes
+from conformance.model.farthest import Farthest
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text
 
@@ -210,6 +211,8 @@ class Verdict:
         ratios: how many errors were how large a part of their bound, in powers of 2: `"-1"` stands
             for a half to the whole of it; `"exact"` for no error.
         worst: the call that met the margin.
+        farthest: of a function of single numbers, the passing answer with the largest error, and
+            the number that it is met at.
         outcomes: what came of each case, in their order, run-length encoded: `"40p3f157p"`; see
             `OUTCOMES`.
         drawn: the arguments of the cases, on the first of the run's items that have them.
@@ -244,6 +247,7 @@ class Verdict:
     ulps: Mapping[str, int] = field(default_factory=dict)
     ratios: Mapping[str, int] = field(default_factory=dict)
     worst: str | None = None
+    farthest: Farthest | None = None
     outcomes: str = ""
     drawn: Mapping[str, Column] | None = None
     message: str | None = None

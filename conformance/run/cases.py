@@ -69,14 +69,14 @@ class Cases(Sequence[Case]):
 
 
 class Ending(Sequence[Case]):
-    """Cases of which the last is another one.
+    """Cases of which the last are other ones.
 
     Args:
-        cases: at least one.
+        cases: at least as many.
         last: in place of the last.
     """
 
-    def __init__(self, cases: Sequence[Case], last: Case) -> None:
+    def __init__(self, cases: Sequence[Case], last: Sequence[Case]) -> None:
         self._cases, self._last = cases, last
 
     def __len__(self) -> int:
@@ -92,4 +92,5 @@ class Ending(Sequence[Case]):
         places = range(len(self))[index]
         if isinstance(places, range):
             return tuple(self[k] for k in places)
-        return self._last if places == len(self) - 1 else self._cases[places]
+        kept = len(self) - len(self._last)
+        return self._cases[places] if places < kept else self._last[places - kept]

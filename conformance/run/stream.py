@@ -20,14 +20,14 @@ ROUNDS = 10
 
 
 ENOUGH = 10
-"""Of so many cases one is given up for that which holds every number."""
+"""Of so many cases some are given up for those that hold every number."""
 
 
 # Its oracle's answer is kept with the object, and asked for by two checks in turn.
 @lru_cache(maxsize=2)
-def _whole(layer: str, dtype: str) -> Case | None:
+def _whole(layer: str, dtype: str) -> Sequence[Case]:
     make = CATALOGUE[layer].whole
-    return None if make is None else make(dtype)
+    return () if make is None else make(dtype)
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,15 @@ class Stream:
     def cases(self, round: int = 0) -> Sequence[Case]:
         """The cases of a round; those of round 0 are the same for every backend.
 
-        The last of them is the one that holds every number, where the layer has one.
+        The last of them are those that hold every number, where the layer has them.
         """
         drawn = self._drawn(round)
-        whole = None if round or self.invalid or len(drawn) < ENOUGH else self._whole()
-        return drawn if whole is None else Ending(drawn, whole)
+        whole = () if round or self.invalid or len(drawn) < ENOUGH else self._whole()
+        return Ending(drawn, whole) if whole else drawn
 
-    def _whole(self) -> Case | None:
+    def _whole(self) -> Sequence[Case]:
         if not EVERY_CHECK[self.item.check].whole:
-            return None
+            return ()
         return _whole(self.item.layer, self.item.dtype)
 
     def _drawn(self, round: int) -> Sequence[Case]:

@@ -18,6 +18,7 @@ from conformance.layers import CATALOGUE
 from conformance.layers.row import Output, Row
 from conformance.model.case import Case, Numerics, Unsupported, Updated
 from conformance.model.describe import case_text, written
+from conformance.model.farthest import Farthest, farther
 from conformance.model.finding import KINDS, Finding, counted, differs, raised, returned
 from conformance.model.finding_text import text
 from conformance.model.lazy import lazy
@@ -95,12 +96,14 @@ class Evidence:
         ulps: how many numbers were how far from the oracle's: `"0"` stands for less than 2 units
             in the last place and at least 1, `"-1"` for half of that, …, `"exact"` for none.
         ratios: likewise of error ÷ bound: `"-1"` stands for a half to the whole of the bound.
+        farthest: of a function of single numbers, the answer with the largest error.
     """
 
     comparisons: int = 0
     margin: float | None = None
     ulps: Mapping[str, int] = field(default_factory=dict)
     ratios: Mapping[str, int] = field(default_factory=dict)
+    farthest: Farthest | None = None
 
     def __add__(self, other: Evidence) -> Evidence:
         """Both together."""
@@ -109,6 +112,7 @@ class Evidence:
             worst(self.margin, other.margin),
             _counted(self.ulps, other.ulps),
             _counted(self.ratios, other.ratios),
+            farther(self.farthest, other.farthest),
         )
 
 

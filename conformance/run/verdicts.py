@@ -55,6 +55,7 @@ def evidence_fields(evidence: Evidence) -> dict[str, object]:
         "margin": evidence.margin,
         "ulps": dict(evidence.ulps),
         "ratios": dict(evidence.ratios),
+        "farthest": evidence.farthest,
     }
 
 
@@ -190,6 +191,7 @@ def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
         "ulps",
         "ratios",
         "worst",
+        "farthest",
         "outcomes",
         "drawn",
         "accepted",

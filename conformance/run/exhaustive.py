@@ -1,0 +1,164 @@
+"""Every number of a dtype through a function of single numbers, in parts that add up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.rounded import Rounded
+from conformance.backends.declared import numerics_of
+from conformance.checks import cotangents
+from conformance.layers import CATALOGUE
+from conformance.model.case import Case, Unsupported
+from conformance.model.describe import call_text
+from conformance.model.farthest import Farthest, farther, farthest
+from conformance.model.protocols import Backend
+from conformance.run.trial import Failure, Trial
+
+BLOCK = 1 << 18
+"""Numbers that go through in one call."""
+
+BITS = {"float16": 16, "bfloat16": 16, "float32": 32}
+PASSES = ("forward", "derivative")
+
+
+@dataclass(frozen=True)
+class Covered:
+    """What came of so many numbers.
+
+    Args:
+        numbers: that the function was given.
+        compared: of them, those whose answer has a bound.
+        wrong: of these, those whose answer is beyond it.
+        ratio, ratio_at: largest error ÷ bound of those within, and the number that it is met at.
+        farthest: the answer with the largest error, within its bound or not.
+        failed: why a part could not be computed.
+    """
+
+    numbers: int = 0
+    compared: int = 0
+    wrong: int = 0
+    ratio: float = 0.0
+    ratio_at: float | None = None
+    farthest: Farthest | None = None
+    failed: str | None = None
+
+    def __add__(self, other: Covered) -> Covered:
+        """Both together."""
+        further = other if other.ratio > self.ratio else self
+        return Covered(
+            self.numbers + other.numbers,
+            self.compared + other.compared,
+            self.wrong + other.wrong,
+            further.ratio,
+            further.ratio_at,
+            farther(self.farthest, other.farthest),
+            self.failed or other.failed,
+        )
+
+
+def functions(globs: Sequence[str]) -> Iterator[Case]:
+    """A case of each function of single numbers, to be filled with others.
+
+    Args:
+        globs: of layers' names.
+    """
+    for name, row in CATALOGUE.items():
+        if row.whole is not None and any(fnmatch(name, glob) for glob in globs):
+            yield from row.whole("float16")
+
+
+def named(case: Case) -> str:
+    """The function of a case: `GELU(approximate='tanh')`."""
+    return call_text(case.call)
+
+
+def blocks(dtype: str, part: int, parts: int) -> Iterator[np.ndarray]:
+    """The finite numbers of a part of a dtype, in the order of their bits, as float64.
+
+    Args:
+        dtype: one of `BITS`.
+        part: counted from 1.
+        parts: how many there are.
+    """
+    count = 1 << BITS[dtype]
+    start, stop = count * (part - 1) // parts, count * part // parts
+    for first in range(start, stop, BLOCK):
+        bits = np.arange(first, min(first + BLOCK, stop), dtype=np.uint64)
+        if dtype == "float16":
+            numbers = bits.astype(np.uint16).view(np.float16).astype(np.float64)
+        else:
+            # A bfloat16 is the upper half of a float32.
+            shift = np.uint64(16 if dtype == "bfloat16" else 0)
+            with np.errstate(invalid="ignore"):  # a signalling NaN
+                numbers = (bits << shift).astype(np.uint32).view(np.float32).astype(np.float64)
+        finite = numbers[np.isfinite(numbers)]
+        if finite.size:
+            yield finite
+
+
+def covered(
+    backend: Backend, case: Case, dtype: str, direction: str, part: int = 1, parts: int = 1
+) -> Covered:
+    """Hold a part of a dtype's numbers against the oracle.
+
+    Args:
+        backend: the implementation.
+        case: of the function; its numbers are others.
+        dtype: one of `BITS`.
+        direction: one of `PASSES`.
+        part, parts: which part, counted from 1, of how many.
+
+    Raises:
+        Unsupported: if the backend declines the function, or the dtype.
+    """
+    row, numerics = CATALOGUE[case.call.layer], numerics_of(backend, dtype)
+    call = replace(case.call, dtype=dtype, device=backend.devices()[0])
+    found = Covered()
+    for numbers in blocks(dtype, part, parts):
+        trial = Trial(backend, row, Case(call, (numbers,)), numerics)
+        try:
+            got, wanted = _answers(trial, direction)
+        except Failure as failure:
+            found += Covered(failed=str(failure).splitlines()[0])
+            continue
+        found += _held(numbers, got, wanted, dtype)
+    return found
+
+
+def _answers(trial: Trial, direction: str) -> tuple[np.ndarray, Rounded | Choices]:
+    if direction == "forward":
+        return trial.answer[0], trial.expected[0]
+    if not hasattr(trial.layer, "vjp"):
+        raise Unsupported("gradients not offered")
+    ones = np.ones(trial.shapes[0])
+    (wanted, *_), _ = cotangents.expected(trial, [ones])
+    (got, *_) = trial.pulled(ones)
+    assert got is not None
+    assert wanted is not None
+    return got, wanted
+
+
+def _held(at: np.ndarray, got: np.ndarray, wanted: Rounded | Choices, dtype: str) -> Covered:
+    if isinstance(wanted, Choices):
+        wanted = wanted.nearest(got)
+    decided = np.broadcast_to(wanted.decided, got.shape)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        distance = np.abs(got - wanted.value)
+        alike = (got == wanted.value) | (np.isnan(got) & np.isnan(wanted.value))
+        right = alike | (distance <= wanted.error)
+        ratios = np.where(decided & right & (wanted.error > 0), distance / wanted.error, 0.0)
+    place = int(np.argmax(ratios))
+    right_value = np.where(decided, wanted.value, np.nan)
+    return Covered(
+        at.size,
+        int(decided.sum()),
+        int((decided & ~right).sum()),
+        float(ratios[place]),
+        float(at[place]),
+        farthest(at, got, right_value, dtype),
+    )

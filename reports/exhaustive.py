@@ -1,0 +1,96 @@
+"""Lines of exhaustive runs, added up to a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import msgspec
+
+from conformance.run.exhaustive import Covered
+
+
+class Line(msgspec.Struct, frozen=True):
+    """What came of a part of a dtype's numbers.
+
+    Args:
+        backend, function, dtype, direction: what was asked.
+        part, parts: which part, counted from 1, of how many.
+        covered: what came of it; None where the backend declines.
+        declined: why.
+        seconds: wall time.
+    """
+
+    backend: str
+    function: str
+    dtype: str
+    direction: str
+    part: int
+    parts: int
+    covered: Covered | None = None
+    declined: str = ""
+    seconds: float = 0.0
+
+
+def read(paths: Iterable[Path]) -> list[Line]:
+    """The lines of files.
+
+    Args:
+        paths: as `nn-conformance exhaustive` writes them.
+    """
+    lines = (line for path in paths for line in path.read_bytes().splitlines())
+    return [msgspec.json.decode(line, type=Line) for line in lines if line.strip()]
+
+
+def table(lines: Sequence[Line]) -> str:
+    """A table in Markdown: a row for each function and direction, a column for each dtype.
+
+    Args:
+        lines: of one or several backends; a part that was written twice counts once.
+    """
+    parts: dict[tuple[str, str, str, str], dict[tuple[int, int], Line]] = {}
+    for line in lines:
+        key = (line.backend, line.function, line.direction, line.dtype)
+        parts.setdefault(key, {})[line.part, line.parts] = line
+    backends = list(dict.fromkeys(key[0] for key in parts))
+    texts = []
+    for backend in backends:
+        mine = {key[1:]: found for key, found in parts.items() if key[0] == backend}
+        dtypes = list(dict.fromkeys(key[2] for key in mine))
+        head = f"| {backend} | | {' | '.join(dtypes)} |"
+        rows = [head, "|---|---|" + "---|" * len(dtypes)]
+        for function, direction in dict.fromkeys(key[:2] for key in mine):
+            cells = (_cell(mine.get((function, direction, dtype), {})) for dtype in dtypes)
+            rows.append(f"| `{function}` | {direction} | {' | '.join(cells)} |")
+        texts.append("\n".join(rows))
+    return "\n\n".join(texts) + "\n"
+
+
+def _cell(parts: dict[tuple[int, int], Line]) -> str:
+    """`1.43 ulp at 0.5, 0.31 of the bound`; what is wrong in bold."""
+    if not parts:
+        return ""
+    declined = next((line.declined for line in parts.values() if line.covered is None), None)
+    if declined is not None:
+        return f"declined: {declined}"
+    found = sum((line.covered for line in parts.values() if line.covered), Covered())
+    share = sum(Fraction(1, count) for _, count in parts)
+    texts = []
+    if found.failed:
+        texts.append(f"**{found.failed}**")
+    if found.wrong:
+        texts.append(f"**{found.wrong:,} of {found.compared:,} beyond the bound**")
+    if found.farthest is not None:
+        texts.append(f"{_short(found.farthest.ulps)} ulp at {found.farthest.at:.9g}")
+    if found.ratio:
+        texts.append(f"{found.ratio:.2f} of the bound")
+    elif found.compared and not found.wrong:
+        texts.append("equal")
+    if share != 1:
+        texts.append(f"{share} of all numbers")
+    return "; ".join(texts)
+
+
+def _short(ulps: float) -> str:
+    return f"{ulps:.2f}" if ulps < 1000 else f"{ulps:.1e}"
