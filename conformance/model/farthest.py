@@ -57,7 +57,8 @@ def unit_in_the_last_place(numbers: np.ndarray, dtype: str) -> np.ndarray:
     """
     form = format_of(dtype)
     _, exponent = np.frexp(np.where(np.isfinite(numbers), numbers, 0.0))
-    return np.maximum(np.ldexp(form.unit, exponent), form.tiny)
+    units = np.where(numbers == 0, 0.0, np.ldexp(form.unit, exponent))
+    return np.asarray(np.maximum(units, form.tiny))
 
 
 def farther(a: Farthest | None, b: Farthest | None) -> Farthest | None:

@@ -88,5 +88,6 @@ def every_number(dtype: str) -> np.ndarray:
         numbers = bits.view(np.float16).astype(np.float64)
     else:
         # A bfloat16 is the upper half of a float32.
-        numbers = (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            numbers = (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     return numbers[np.isfinite(numbers)]
