@@ -23,6 +23,7 @@ LABEL = 20
 _STEPS = {
     "call": "a valid call",
     "vjp": "the backward pass of a valid call",
+    "value_and_vjp": "the forward and backward pass of a valid call",
     "vjp_of": "the backward pass of a valid call, of some gradients alone",
 }
 _ANSWER = "output"

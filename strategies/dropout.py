@@ -15,7 +15,7 @@ from conformance.model.case import Call, Case, bare_name, is_function
 shapes = st.sampled_from(((1,), (), (2,), (3,), (67,), (129,), (0,), (257,))) | st.lists(
     st.integers(0, 5), min_size=2, max_size=4
 ).map(tuple)
-probabilities = st.sampled_from((0.5, 0.5, 0.1, 1 / 3, 0.75, 0.0, 1.0, 0.9))
+probabilities = st.sampled_from((0.5, 0.5, 0.1, 1 / 3, 0.75, 0.0, 1.0, 0.9, 0.003))
 yes_no = st.booleans()
 # Of layers that drop channels: how many axes the input has. Dropout2d takes three for (N, C, L).
 _RANKS = {

@@ -310,6 +310,12 @@ class ModuleLayer:
         self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Gradients of Σ⟨output, cotangent⟩ with respect to the inputs and the parameters."""
+        return self._pulled(None, inputs, cotangents, keywords)[1:]
+
+    def value_and_vjp(
+        self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
+    ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        """The outputs, and the gradients that are theirs: of one call."""
         return self._pulled(None, inputs, cotangents, keywords)
 
     def vjp_of(
@@ -325,7 +331,7 @@ class ModuleLayer:
         try:
             for x in spared:
                 x.requires_grad_(False)
-            inputs, found = self._pulled(wanted, inputs, cotangents, keywords)
+            _, inputs, found = self._pulled(wanted, inputs, cotangents, keywords)
         finally:
             for x in spared:
                 x.requires_grad_(True)
@@ -337,7 +343,7 @@ class ModuleLayer:
         inputs: Sequence[Any],
         cotangents: Sequence[Any],
         keywords: Mapping[str, Any],
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         with torch.enable_grad():
             named = {} if self.module is None else dict(self.module.named_parameters())
             leaves = self._recording(inputs, wanted)
@@ -348,6 +354,7 @@ class ModuleLayer:
             with _missing_kernels_declined():
                 found = _gradients([(y, c) for y, c in kept if y.requires_grad], asked)
         return (
+            result,
             tuple(None if x is None else found.get(id(x)) for x in leaves),
             {name: found.get(id(x)) for name, x in named.items()},
         )

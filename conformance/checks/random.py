@@ -1,6 +1,8 @@
 """`random`: layers that draw random numbers: masks, rates, scale, and when they draw none.
 
-A layer as documented fails a test of a rate with a probability of less than 1e-10 (Hoeffding).
+A layer as documented fails one test of a rate with a probability of less than 1e-10: that of a
+mean of n draws as far from the rate r as m is at most e^(-n·KL(m, r)) on either side (Chernoff). Of
+pairs of neighbours, no draw in two of them, the rate is that of two that are alike.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from conformance.model.proof import Proof
 from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
 
 _STREAM = 0x72616E64  # this check's own random numbers of a case
-_HOEFFDING = math.log(2 / 1e-10) / 2
+_UNLIKELY = math.log(2 / 1e-10)
 
 
 def check(trial: Trial) -> Evidence:
@@ -81,14 +83,16 @@ def _drawn(found: Masked, mask: np.ndarray) -> Evidence:
     assert found.rate is not None
     if not single.size:
         return Evidence()
-    allowed = math.sqrt(_HOEFFDING / single.size)
-    if abs(single.mean() - found.rate) > allowed:
-        share = f"{single.mean():.4g} of {single.size}"
-        wanted = f"{found.rate:.4g} ± {allowed:.3g}"
+    low, high = likely_means(found.rate, single.size)
+    if not low <= single.mean() <= high:
+        share = f"{single.mean():.6g} of {single.size}"
+        wanted = f"{found.rate:.4g}: from {low:.6g} to {high:.6g}"
         told = 'print("kept", mask.mean(), "of", mask.size)'
-        lines = (_MASK, *_SINGLE, told, "failed = bool(abs(mask.mean() - rate) > allowed)")
-        proof = _of_mask(found, lines, rate=found.rate, allowed=allowed)
+        lines = (_MASK, *_SINGLE, told, "failed = not low <= mask.mean() <= high")
+        proof = _of_mask(found, lines, low=low, high=high)
         raise Failure(differs("random", "kept", share, wanted, when=found.what), proof)
+    _independent(found, single)
+    _together(found, mask)
     # As many fair draws are alike by a chance that counts for nothing.
     likely = single.size * -math.log2(max(found.rate**2 + (1 - found.rate) ** 2, 0.5)) < 40
     if likely:
@@ -99,6 +103,71 @@ def _drawn(found: Masked, mask: np.ndarray) -> Evidence:
         about = Finding("random", "mask", f"{found.what} drops the same elements {text}")
         raise Failure(about, proof)
     return Evidence(2)
+
+
+def likely_means(rate: float, count: int) -> tuple[float, float]:
+    """Between which numbers the mean of so many draws lies, but for a chance of 1e-10.
+
+    Args:
+        rate: probability that a draw is 1.
+        count: of draws.
+    """
+
+    def unlikely(mean: float) -> bool:
+        terms = ((mean, rate), (1 - mean, 1 - rate))
+        return count * sum(m * math.log(m / r) for m, r in terms if m) > _UNLIKELY
+
+    ends = []
+    for end in (0.0, 1.0):
+        inner, outer = rate, end
+        if unlikely(outer):
+            for _ in range(60):
+                middle = (inner + outer) / 2
+                inner, outer = (inner, middle) if unlikely(middle) else (middle, outer)
+        ends.append(outer)
+    return ends[0], ends[1]
+
+
+def _independent(found: Masked, single: np.ndarray) -> None:
+    """Neighbours along each axis are as often alike as two draws are."""
+    assert found.rate is not None
+    alike = found.rate**2 + (1 - found.rate) ** 2
+    for axis in range(single.ndim):
+        half = single.shape[axis] // 2
+        first, second = (single.take(np.arange(half) * 2 + k, axis) for k in (0, 1))
+        if not first.size:
+            continue
+        share = float((first == second).mean())
+        low, high = likely_means(alike, first.size)
+        if not low <= share <= high:
+            lines = (
+                _MASK, *_SINGLE, "half = mask.shape[along] // 2",
+                "a, b = (mask.take(np.arange(half) * 2 + k, along) for k in (0, 1))",
+                'print("neighbours alike", (a == b).mean(), "of", a.size)',
+                "failed = not low <= (a == b).mean() <= high",
+            )  # fmt: skip
+            got = f"{share:.6g} of {first.size}"
+            wanted = f"{alike:.4g}: from {low:.6g} to {high:.6g}"
+            when = f"{found.what}, along axis {axis}"
+            proof = _of_mask(found, lines, along=axis, low=low, high=high)
+            about = differs("random", "neighbours that are both kept or both dropped", got, wanted,
+                            when=when)  # fmt: skip
+            raise Failure(about, proof)
+
+
+def _together(found: Masked, mask: np.ndarray) -> None:
+    """What the same call gives is kept and dropped in the same places."""
+    if found.alike is None:
+        return
+    numbers, dropped = found.alike
+    other = np.abs(numbers) > dropped
+    if not np.array_equal(mask, other):
+        wrong = int((mask != other).sum())
+        lines = ("failed = not np.array_equal(abs(got) > dropped, abs(alike) > least)",)
+        proof = _of_mask(found, lines, least=dropped)
+        proof = replace(proof, got={**proof.got, "alike": (numbers, None)})
+        when = f"{found.what} has another mask than the output at {wrong} of {mask.size} elements"
+        raise Failure(Finding("random", found.name, when), proof)
 
 
 _MASK = "mask = abs(got) > dropped"

@@ -70,8 +70,11 @@ def leaves(inputs, without):
     return [None if x is None else found[id(x)] for x in inputs]
 '''
 _VJP = '''
-def vjp(call, inputs, cotangents, parameters=(), without=(), written=(), only=None):
-    """Gradients of the inputs, and of parameters by name; those beside `only` need none."""
+def vjp(call, inputs, cotangents, parameters=(), without=(), written=(), only=None, value=False):
+    """Gradients of the inputs, and of parameters by name; those beside `only` need none.
+
+    Before them the outputs, if the value is asked for.
+    """
     named = dict(parameters)
     for name, x in named.items():
         x.requires_grad_(only is None or name in only)
@@ -88,7 +91,7 @@ def vjp(call, inputs, cotangents, parameters=(), without=(), written=(), only=No
                 allow_unused=True, materialize_grads=True,
             )
     by = {id(x): gradient for x, gradient in zip(wanted, found)}
-    return (
+    return (*[result][: int(value)],
         tuple(None if x is None else by.get(id(x)) for x in given),
         {name: by.get(id(x)) for name, x in named.items()},
     )
@@ -156,7 +159,7 @@ class TorchPrinter:
                 return [f"{step.name} = numbers({literal(step.arguments[0])})"]
             case "call":
                 return [f"{step.name} = {self._calling(step, *map(literal, step.arguments))}"]
-            case "vjp" | "vjp_of" | "forward_grad":
+            case "vjp" | "vjp_of" | "value_and_vjp" | "forward_grad":
                 return [f"{step.name} = {self._recorded(step)}"]
             case "state":
                 return [f"{step.name} = dict(layer{step.layer}.state_dict())"]
@@ -286,6 +289,7 @@ class TorchPrinter:
             parts += [f"written={written}"] if written else []
         if some and not row.function:
             parts.append(f"only={list(wanted)}")
+        parts += ["value=True"] if step.member == "value_and_vjp" else []
         return f"{'vjp' if vjp else 'recording'}({', '.join(parts)})"
 
     def _fact(self, step: Step) -> str:

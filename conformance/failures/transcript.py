@@ -11,9 +11,9 @@ import numpy as np
 from conformance.model.case import Call, Case
 
 MEMBERS = {
-    "put": "x", "call": "y", "forward_grad": "y", "vjp": "g", "vjp_of": "g", "state": "s",
-    "get": "a", "attributes": "f", "shape": "f", "dtype": "f", "device": "f", "aliases": "f",
-    "same": "f", "updated": "u", "load": "", "train": "",
+    "put": "x", "call": "y", "forward_grad": "y", "vjp": "g", "vjp_of": "g",
+    "value_and_vjp": "g", "state": "s", "get": "a", "attributes": "f", "shape": "f", "dtype": "f",
+    "device": "f", "aliases": "f", "same": "f", "updated": "u", "load": "", "train": "",
 }  # fmt: skip
 """Members of a layer that are recorded, and what their results are called."""
 FACTS = ("attributes", "shape", "dtype", "device", "aliases", "same")

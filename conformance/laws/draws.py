@@ -25,6 +25,9 @@ class Masked:
         rate: probability that an element is kept; None where the output hangs on several draws.
         groups: axes along which all elements share one draw.
         again: the backend's numbers of a second call, which must draw anew; None = not asked.
+        alike: numbers of the same call that are kept and dropped together with these, as an output
+            and its gradient are, and the largest size of those that count as dropped; None = not
+            asked.
     """
 
     what: str
@@ -36,6 +39,7 @@ class Masked:
     rate: float | None = None
     groups: tuple[int, ...] = ()
     again: np.ndarray | None = None
+    alike: tuple[np.ndarray, float] | None = None
 
 
 Draws = Iterator[Claim | Masked]

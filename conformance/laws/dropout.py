@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
 
 _EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02, of channels 0.04
+_MANY = 64  # of so many cases one has a probe of 2²⁰ draws, which tells 0.1 from 25/256
 EXACT = "always equal: nothing is computed"
 
 # Module → function.
@@ -77,16 +78,18 @@ def _probe(trial: Trial, generator: Generator) -> np.ndarray:
     """Numbers none of which is 0: as many draws as tell a rate, along as many axes as the case."""
     layer, (given,) = trial.case.call.layer, trial.case.inputs
     assert given is not None
-    large = generator.integers(_EVERY) == 0
+    large, huge = generator.integers(_EVERY) == 0, generator.integers(_MANY) == 0
     together = shared(layer, given.ndim)
     if together:
         space = generator.integers(2, 4, len(together)).tolist()
         one, many = (128, 8192) if large else (8, 128)
-        first = [one + int(generator.integers(4)), 64 if large else 16]
+        one, many = (4096, 2**20) if huge else (one, many)
+        wide = 256 if huge else 64 if large else 16
+        first = [one + int(generator.integers(4)), wide]
         alone = [many + int(generator.integers(4))]
         shape = [*(first if batched(layer, given.ndim) else alone), *space]
     else:
-        more = 4 if large else 1
+        more = 32 if huge else 4 if large else 1
         odd = 16 + int(generator.integers(-1, 4))
         shape = [8 * more + int(generator.integers(4)), 16 * more, odd]
     return np.asarray(generator.integers(1, 4, shape) * generator.choice([-1.0, 1.0], shape))
@@ -105,10 +108,10 @@ def draws(trial: Trial, generator: Generator) -> Draws:
         return
     inplace = bool(case.call.arguments.get("inplace", False))
     source = trial.other(replace(case, inputs=(x,), layouts=()))
-    first, second = (_with(source, training=True, inplace=inplace) for _ in range(2))
+    first, second, third = (_with(source, training=True, inplace=inplace) for _ in range(3))
     answers = first.answer[0], second.answer[0]
-    (gradient,) = _with(source, training=True, inplace=inplace).pulled(np.ones(x.shape))
-    yield from _held(trial, x, p, answers, gradient)
+    made, (gradient,) = third.together(np.ones(x.shape))
+    yield from _held(trial, x, p, answers, gradient, None if made is None else made[0])
 
 
 def _held(
@@ -117,6 +120,7 @@ def _held(
     p: float,
     answers: tuple[np.ndarray, np.ndarray],
     gradient: np.ndarray | None,
+    made: np.ndarray | None,
 ) -> Iterator[Masked]:
     layer, what = trial.case.call.layer, f"in training with p={p:g}"
     droppable, groups = np.ones(x.shape, bool), shared(layer, x.ndim)
@@ -131,16 +135,18 @@ def _held(
         wanted = Rounded(wanted.value - low, wanted.error + own, wanted.precision)
         slopes = Rounded(ones.value * slope.value, ones.value * slope.error, slope.precision)
         text = f"{what}, {-low:.6g} added"
+        alike = None if made is None else (made - low, float(gone.error))
         yield Masked(
             text, "output", got - low, wanted, float(gone.error), droppable, 1 - p, groups,
             again - low,
         )  # fmt: skip
     else:
         wanted, slopes = kept(input, p), kept(ones, p)
+        alike = None if made is None else (made, 0.0)
         yield Masked(what, "output", got, wanted, 0.0, droppable, 1 - p, groups, again)
     if gradient is not None:
         yield Masked(
-            what, "gradient of input", gradient, slopes, 0.0, droppable, 1 - p, groups
+            what, "gradient of input", gradient, slopes, 0.0, droppable, 1 - p, groups, None, alike
         )  # fmt: skip
 
 

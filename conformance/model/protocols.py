@@ -85,6 +85,11 @@ class TrialLike(Protocol):
     def pulled(self, *cotangents: np.ndarray) -> tuple[np.ndarray | None, ...]:
         """The backend's gradients of the inputs."""
 
+    def together(
+        self, *cotangents: np.ndarray
+    ) -> tuple[tuple[np.ndarray, ...] | None, tuple[np.ndarray | None, ...]]:
+        """The outputs and the inputs' gradients of one call; None for outputs that it has not."""
+
     def repeated(self) -> TrialLike:
         """The same case on the same layer again."""
 

@@ -34,7 +34,7 @@ KEPT = 400
 # Bytes of an answer that is kept in any case.
 SMALL = 8192
 # Steps that compute.
-CALLS = ("call", "the first call", "forward_grad", "vjp", "vjp_of")
+CALLS = ("call", "the first call", "forward_grad", "vjp", "vjp_of", "value_and_vjp")
 _EXPECTED: WeakKeyDictionary[Case, tuple[Precision, Updated]] = WeakKeyDictionary()
 
 
@@ -346,6 +346,26 @@ class Trial:
         given = [self.step("put", self.layer.put, c.copy()) for c in cotangents]
         found, _ = self.step("vjp", vjp, self.natives, given, **self.case.keywords)
         return tuple(None if x is None else self.get(x) for x in found)
+
+    def together(
+        self, *cotangents: np.ndarray
+    ) -> tuple[tuple[np.ndarray, ...] | None, tuple[np.ndarray | None, ...]]:
+        """The outputs and the inputs' gradients of one call; None for outputs that it has not.
+
+        Args:
+            cotangents: one for each output.
+
+        Raises:
+            Unsupported: if the backend offers no gradients.
+        """
+        both = getattr(self.layer, "value_and_vjp", None)
+        if both is None:
+            return None, self.pulled(*cotangents)
+        given = [self.step("put", self.layer.put, c.copy()) for c in cotangents]
+        natives, keywords = self.natives, self.case.keywords
+        outputs, found, _ = self.step("value_and_vjp", both, natives, given, **keywords)
+        read = tuple(self.get(x) for x in self.unpacked(outputs))
+        return read, tuple(None if x is None else self.get(x) for x in found)
 
     def repeated(self) -> Trial:
         """The same case on the same layer again."""
