@@ -11,7 +11,7 @@ from planted.bug import alter_gradient, graft, plant, reroute
 # Running statistics
 
 
-@plant("batchnorm2d-variance-corrected-by-the-batch-alone", "BatchNorm2d", "state")
+@plant("batchnorm2d-variance-corrected-by-the-batch-alone", "BatchNorm2d", "values")
 class BatchNorm2dVarianceCorrectedByBatch(nn.BatchNorm2d):
     """Bessel's correction of the running variance counts samples, not samples times pixels.
 
@@ -32,7 +32,7 @@ class BatchNorm2dVarianceCorrectedByBatch(nn.BatchNorm2d):
         return result
 
 
-@plant("batchnorm1d-cumulative-average-one-call-behind", "BatchNorm1d", "state")
+@plant("batchnorm1d-cumulative-average-one-call-behind", "BatchNorm1d", "values")
 class BatchNorm1dCumulativeAverageBehind(nn.BatchNorm1d):
     """With `momentum=None` the rate is one over the calls before this one, at least 1.
 
@@ -52,7 +52,7 @@ class BatchNorm1dCumulativeAverageBehind(nn.BatchNorm1d):
             self.momentum = None
 
 
-@plant("batchnorm1d-momentum-zero-is-a-tenth", "BatchNorm1d", "state")
+@plant("batchnorm1d-momentum-zero-is-a-tenth", "BatchNorm1d", "values")
 class BatchNorm1dMomentumZeroIsTenth(nn.BatchNorm1d):
     """`momentum or 0.1`: who asks for 0, to keep the statistics as they are, gets a tenth."""
 
@@ -86,7 +86,7 @@ class BatchNorm3dFoldedScaleGoesStale(nn.BatchNorm3d):
         )
 
 
-@plant("instancenorm1d-statistics-moved-sample-by-sample", "InstanceNorm1d", "state")
+@plant("instancenorm1d-statistics-moved-sample-by-sample", "InstanceNorm1d", "values")
 class InstanceNorm1dMovedSampleBySample(nn.InstanceNorm1d):
     """The running statistics move once for each sample of a batch, not once for their mean.
 
@@ -108,7 +108,7 @@ class InstanceNorm1dMovedSampleBySample(nn.InstanceNorm1d):
         return result
 
 
-@plant("syncbatchnorm-counts-each-batch-twice", "SyncBatchNorm", "state")
+@plant("syncbatchnorm-counts-each-batch-twice", "SyncBatchNorm", "values")
 class SyncBatchNormCountsTwice(nn.SyncBatchNorm):
     """Falling back to one process, the counter of batches is raised a second time.
 
