@@ -210,19 +210,6 @@ class LogSigmoidGradientAsOneMinus(nn.LogSigmoid):
         return _with_gradient(result, input, slope)
 
 
-@plant("softsign-gradient-from-the-result", "Softsign", "gradients")
-class SoftsignGradientFromResult(nn.Softsign):
-    """Backward is (1 - |y|)**2 of the rounded result: at 1e4 off by a part in 1000, 0 at 1e8.
-
-    Ports save y for backward, not x.
-    """
-
-    # Differs: the gradient at 1e6. Agrees: at 1 to rounding.
-    def forward(self, input: Tensor) -> Tensor:
-        result = super().forward(input)
-        return _with_gradient(result, input, (1 - result.detach().abs()) ** 2)
-
-
 # Plain ones
 
 
