@@ -82,6 +82,7 @@ def _probe(trial: Trial, generator: Generator) -> np.ndarray:
     together = shared(layer, given.ndim)
     if together:
         space = generator.integers(2, 4, len(together)).tolist()
+        space = [1] * len(together) if huge else space
         one, many = (128, 8192) if large else (8, 128)
         one, many = (4096, 2**20) if huge else (one, many)
         wide = 256 if huge else 64 if large else 16
@@ -89,7 +90,7 @@ def _probe(trial: Trial, generator: Generator) -> np.ndarray:
         alone = [many + int(generator.integers(4))]
         shape = [*(first if batched(layer, given.ndim) else alone), *space]
     else:
-        more = 32 if huge else 4 if large else 1
+        more = 22 if huge else 4 if large else 1
         odd = 16 + int(generator.integers(-1, 4))
         shape = [8 * more + int(generator.integers(4)), 16 * more, odd]
     return np.asarray(generator.integers(1, 4, shape) * generator.choice([-1.0, 1.0], shape))

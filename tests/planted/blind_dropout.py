@@ -159,7 +159,7 @@ class Dropout3dGradientNotScaled(nn.Dropout3d):
         return super().forward(input)
 
 
-@plant("dropout1d-gradient-of-another-mask", "functional.dropout1d", "gradients")
+@plant("dropout1d-gradient-of-another-mask", "functional.dropout1d", "random")
 def dropout1d_gradient_of_another_mask(input, p=0.5, training=True, inplace=False):
     """Backward draws its mask anew, as when a seed is replayed from a counter that moved on."""
     # Differs: the gradient in training. Agrees: in evaluation.
