@@ -40,9 +40,7 @@ class Activations(FunctionBackend):
         return nn.GELU(approximate)(x)
 
     @implements("Softplus")
-    def softplus(
-        self, state: State, x: Any, *, beta: float = 1.0, threshold: float = 20.0
-    ) -> Any:
+    def softplus(self, state: State, x: Any, *, beta: float = 1.0, threshold: float = 20.0) -> Any:
         """`nn.Softplus`, which has no arguments and no threshold."""
         only(beta=(beta, 1.0), threshold=(threshold, 20.0))
         return nn.Softplus()(x)
