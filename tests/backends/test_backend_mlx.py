@@ -22,7 +22,8 @@ _status = partial(status, adapter.backend)
     "layer",
     [
         "Conv1d", "functional.conv2d", "LSTM", "GRU", "RNN", "Bilinear", "ReLU", "functional.tanh",
-        "functional.gelu", "Softshrink", "LayerNorm", "functional.rms_norm", "Embedding", "Dropout3d",
+        "functional.gelu", "Softshrink", "LayerNorm", "functional.rms_norm", "Embedding",
+        "Dropout3d",
     ],
 )  # fmt: skip
 def test_values_pass(layer: str) -> None:

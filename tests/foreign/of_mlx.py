@@ -8,9 +8,9 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from conformance import Call
-from conformance.model.case import Updated
 from conformance.backends import implements
 from conformance.backends.adapters.mlx import Mlx
+from conformance.model.case import Updated
 
 from . import around
 from .bug import plant, plant_around

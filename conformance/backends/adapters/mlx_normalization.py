@@ -11,7 +11,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from conformance.backends.adapters.mlx_parts import DTYPES, State, channels_last, loaded, only
+from conformance.backends.adapters.mlx_parts import State, channels_last, loaded, only
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported, Updated
 
