@@ -62,7 +62,9 @@ class FunctionBackend:
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        functions = dict(cls._functions)
+        functions: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {}
+        for base in reversed(cls.__mro__[1:]):
+            functions |= vars(base).get("_functions", {})  # of each part that it is made of
         for attribute, value in vars(cls).items():
             layers, ignores, passes = getattr(value, "__conformance__", ((), (), ()))
             functions |= dict.fromkeys(layers, (attribute, ignores, passes))

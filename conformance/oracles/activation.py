@@ -170,9 +170,12 @@ def hardswish(state: State, input: Rounded, *, inplace: bool = False) -> Rounded
         return x * (x + constant(3.0, x)) * irrational(1 / 6, x)
 
     def above(x: Rounded) -> Rounded:
-        # A product with 1/6, rounded, is a rounding more.
-        rounded = 3 * (x.precision.unit + OWN) * x.size
-        return x.with_error(x.error + np.where(np.isfinite(rounded), rounded, 0.0))
+        # A product with 1/6, rounded, is a rounding more; the gradient goes the same way.
+        def rounded(x: Rounded) -> Rounded:
+            error = 3 * (x.precision.unit + OWN) * x.size
+            return x.with_error(x.error + np.where(np.isfinite(error), error, 0.0))
+
+        return traced(rounded(x.bare), [x], lambda cotangent: [rounded(cotangent)])
 
     functions = (level(0.0), middle, above)
     return _piecewise(input, (-3.0, 3.0), functions, above=(3.0,), inplace=inplace)

@@ -18,7 +18,14 @@ from conformance.backends.adapters import mlx as adapter
 _status = partial(status, adapter.backend)
 
 
-@pytest.mark.parametrize("layer", ["Conv1d", "functional.conv2d", "LSTM", "GRU", "RNN", "Bilinear"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "Conv1d", "functional.conv2d", "LSTM", "GRU", "RNN", "Bilinear", "ReLU", "functional.tanh",
+        "functional.gelu", "Softshrink", "LayerNorm", "functional.rms_norm", "Embedding",
+        "Dropout3d",
+    ],
+)  # fmt: skip
 def test_values_pass(layer: str) -> None:
     assert _status(layer) == "passed"
 
@@ -32,6 +39,10 @@ def test_values_pass(layer: str) -> None:
         ("Linear", "values", "float32"),
         ("functional.linear", "errors", "float32"),
         ("LSTM", "errors", "float16"),
+        ("LeakyReLU", "values", "float32"),
+        ("functional.celu", "gradients", "float32"),
+        ("GroupNorm", "shape", "float32"),
+        ("Embedding", "errors", "float32"),
     ],
 )
 def test_its_bugs_are_known(layer: str, check: str, dtype: str) -> None:
@@ -75,6 +86,41 @@ def test_a_dropped_dilation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_it_lacks_is_declined(layer: str, arguments: dict[str, Any], reason: str) -> None:
     given = {"in_channels": 2, "out_channels": 2, "kernel_size": 1, **arguments}
     assert_declined(adapter.backend, layer, given, (1, 2) + (3,) * int(layer[-2]), reason)
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments", "shape", "reason"),
+    [
+        ("ReLU", {"inplace": True}, (2,), "inplace=True"),
+        ("functional.softplus", {"beta": 2.0}, (2,), "beta=2.0"),
+        ("BatchNorm1d", {"num_features": 3, "momentum": None}, (2, 3), "momentum=None"),
+        ("InstanceNorm1d", {"num_features": 3, "track_running_stats": True}, (2, 3, 4),
+         "track_running_stats=True"),
+        ("LayerNorm", {"normalized_shape": (2, 3)}, (2, 3), "normalized_shape of several axes"),
+        ("RMSNorm", {"normalized_shape": 3}, (2, 3), "eps=None"),
+        ("Dropout2d", {}, (2, 3, 4), "an input of 3 axes"),
+        ("Softmax", {"dim": 0}, (2, 3), "dim=0, not the last"),
+    ],
+)  # fmt: skip
+def test_what_other_families_lack_is_declined(
+    layer: str, arguments: dict[str, Any], shape: tuple[int, ...], reason: str
+) -> None:
+    assert_declined(adapter.backend, layer, arguments, shape, reason)
+
+
+def test_running_statistics_are_updated() -> None:
+    state = {
+        name: np.full(2, value)
+        for name, value in {"running_mean": 0.0, "running_var": 1.0, "weight": 1.0}.items()
+    }
+    state |= {"bias": np.zeros(2), "num_batches_tracked": np.array(3)}
+    call = Call("BatchNorm1d", {"num_features": 2}, state, "float32", "cpu", training=True)
+    layer = adapter.backend.build(call)
+    layer(layer.put(np.array([[0.0, 10.0], [2.0, 30.0]])))
+    after = {name: layer.get(x) for name, x in layer.state().items()}
+    np.testing.assert_allclose(after["running_mean"], [0.1, 2.0], rtol=1e-6)
+    np.testing.assert_allclose(after["running_var"], [1.1, 20.9], rtol=1e-6)  # unbiased: 2 and 200
+    assert after["num_batches_tracked"] == 4
 
 
 @pytest.mark.parametrize("layer", ["functional.conv1d", "functional.conv_transpose1d"])

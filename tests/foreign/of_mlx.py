@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 
 from conformance import Call
 from conformance.backends import implements
 from conformance.backends.adapters.mlx import Mlx
+from conformance.model.case import Updated
 
 from . import around
 from .bug import plant, plant_around
@@ -93,6 +95,63 @@ class CircularIsZeros(Mlx):
     ) -> Any:  # fmt: skip
         """Zeros for all modes."""
         return self.conv(state, x, call=call, groups=groups, dilation=dilation, **given)
+
+
+@plant(FAITHFUL, "BatchNorm1d", "BatchNorm2d")
+class RunningVarianceBiased(Mlx):
+    """The running variance is the biased one, as MLX had it before 0.32."""
+
+    @implements(
+        "BatchNorm1d", "BatchNorm2d",
+        passes=("num_features", "eps", "momentum", "affine", "track_running_stats", "bias"),
+    )  # fmt: skip
+    def biased(
+        self, state: Any, x: Any, *, call: Call, training: bool, momentum: float = 0.1, **given: Any
+    ) -> Any:
+        """The step towards the batch's variance is shortened by (n − 1)/n."""
+        more = {"call": call, "training": training, "momentum": momentum, **given}
+        found = self.batch_norm(state, x, **more)
+        if not isinstance(found, Updated) or not state:
+            return found
+        n, kept = x.size // x.shape[1], (1 - momentum) * state["running_var"]
+        step = (found.state["running_var"] - kept) * ((n - 1) / n)
+        return Updated(found.outputs, {**found.state, "running_var": kept + step})
+
+
+@plant(FAITHFUL, "functional.gelu")
+class FastGelu(Mlx):
+    """The approximation by tanh is the fast one, x·σ(1.702·x)."""
+
+    @implements("functional.gelu")
+    def fast(self, state: Any, input: Any, *, approximate: str = "none") -> Any:
+        """`nn.gelu_fast_approx`."""
+        if approximate == "tanh":
+            return nn.gelu_fast_approx(input)
+        return self.functional_gelu(state, input, approximate=approximate)
+
+
+@plant(FAITHFUL, "PReLU")
+class SlopesOfLastAxis(Mlx):
+    """Where the last axis is as long as that of the channels, the slopes are of the last axis."""
+
+    @implements("PReLU", passes=("num_parameters", "init"))
+    def last(self, state: Any, x: Any, *, call: Call, **given: Any) -> Any:
+        """Channels stay where they are."""
+        if state and x.ndim > 2 and x.shape[-1] == x.shape[1] == len(state["weight"]):
+            return nn.prelu(x, state["weight"])
+        return self.prelu(state, x, call=call, **given)
+
+
+@plant(FAITHFUL, "Dropout3d")
+class ElementsDropped(Mlx):
+    """Single numbers are dropped, not whole channels."""
+
+    @implements("Dropout3d", passes=("p", "inplace"))
+    def elements(self, state: Any, x: Any, *, call: Call, training: bool, **given: Any) -> Any:
+        """`nn.Dropout`."""
+        if given.get("p", 0.5) == 1 or given.get("inplace"):
+            return self.dropout(state, x, call=call, training=training, **given)
+        return nn.Dropout(given.get("p", 0.5)).train(training)(x)
 
 
 plant_around(
