@@ -63,7 +63,8 @@ def similarities(draw: Draw, layer: str, dtype: str) -> Case:
         other = 0 if axis else rank - 1
         x2 = x2.take(range(min(1, shape[other])), other)
         if is_function(layer) and other == 0 and shape[0] and written.bit():
-            x2, dim = x2[0], axis - rank
+            x2 = x2[0]
+            x1, x2 = (x2, x1) if written.bit() else (x1, x2)
     arguments = written.optional({"dim": dim, "eps": eps}, {"dim": 1, "eps": 1e-8})
     labels = {"profile": relation, "regime": regime}
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (x1, x2), labels=labels, seed=seed)

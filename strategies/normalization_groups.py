@@ -15,7 +15,6 @@ from conformance.strategies.normalization import (
     batches,
     blocks,
     channels,
-    epsilons,
     few,
     leading_shapes,
     lengths,
@@ -23,6 +22,7 @@ from conformance.strategies.normalization import (
     momenta,
     mostly,
     named,
+    own_epsilons,
     ranks,
     regimes,
     seldom,
@@ -41,7 +41,7 @@ profiles = st.sampled_from(("plain", "plain", "plain", "block"))
 space_ranks = st.sampled_from((1, 2, 3, 1, 2))
 group_counts = st.sampled_from((1, 2, 3, 4, 5, 8))
 group_sizes = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
-optional_epsilons = st.sampled_from((None, None, EPS, 0.1, 1.75, 1e-12))
+optional_epsilons = st.sampled_from((None, None, EPS, 0.1, 1.75, 1e-12, 0.0))
 # Half precision has no kernel for more than one dimension.
 mostly_one = st.sampled_from((1, 1, 2, 1, 3))
 windows = st.sampled_from((1, 2, 3, 4, 5, 7, 12, 71))
@@ -80,7 +80,7 @@ def instance_modules(draw: Draw, layer: str, dtype: str) -> Case:
     if (training or not tracked) and math.prod(spatial) == 1:
         spatial[-1] = 2
     features = min(features, 3) if profile == "block" or dims > 2 else features
-    eps, momentum = draw(epsilons), draw(momenta)
+    eps, momentum = draw(own_epsilons), draw(momenta)
     count = draw(st.sampled_from((0, 1, 7)))
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
@@ -120,7 +120,7 @@ def instance_norms(draw: Draw, layer: str, dtype: str) -> Case:
     if own and math.prod(spatial) == 1:
         spatial[-1] = 2
     features = min(features, 3) if profile == "block" or rank > 2 else features
-    eps, momentum, which = draw(epsilons), draw(momenta), draw(affines)
+    eps, momentum, which = draw(own_epsilons), draw(momenta), draw(affines)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     eps = 1.75 if regime == "pairs" else eps
@@ -153,7 +153,7 @@ def group_norms(draw: Draw, layer: str, dtype: str) -> Case:
     if batch * size * math.prod(spatial) == 1:
         size = 2  # torch refuses one number a group, unless there are several samples
     features = groups * size
-    eps, affine, bias = draw(epsilons), draw(mostly), draw(mostly)
+    eps, affine, bias = draw(own_epsilons), draw(mostly), draw(mostly)
     which = draw(affines) if functional else which_of(affine, bias)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
