@@ -117,10 +117,22 @@ def held(
 
 def _put(trial: Trial, cotangents: Sequence[np.ndarray | None]) -> list[Any]:
     """Cotangents on the device, one for each output; absent outputs have none."""
-    given = iter(cotangents)
+    given = iter(zip(cotangents, _dtypes(trial), strict=True))
     shapes = trial.row.output_shapes(trial.case)
-    aligned = [None if shape is None else next(given) for shape in shapes]
-    return [None if c is None else trial.step("put", trial.layer.put, c.copy()) for c in aligned]
+    aligned = [(None, "") if shape is None else next(given) for shape in shapes]
+    own, put = trial.case.call.dtype, trial.layer.put
+    found: list[Any] = []
+    for c, dtype in aligned:
+        # An output of another dtype than the call's has its cotangent in that.
+        other = {} if dtype == own else {"dtype": dtype}
+        found.append(None if c is None else trial.step("put", put, c.copy(), **other))
+    return found
+
+
+def _dtypes(trial: Trial) -> list[str]:
+    """torch's names of the dtypes of the outputs that are there."""
+    own, case = trial.case.call.dtype, trial.case
+    return [own if output.dtype is None else output.dtype(case) for output in trial.present]
 
 
 def _cotangents(trial: Trial) -> list[np.ndarray | None]:
@@ -132,6 +144,7 @@ def _cotangents(trial: Trial) -> list[np.ndarray | None]:
     left_out = {places[k] for k in _left_out(len(places), generator)}
     left_out |= set(range(len(trial.shapes))) - set(places)
     cotangents: list[np.ndarray | None] = []
+    dtypes = _dtypes(trial)
     for index, shape in enumerate(trial.shapes):
         parts = 2 if call.dtype.startswith("complex") else 1
         drawn = [
@@ -141,7 +154,7 @@ def _cotangents(trial: Trial) -> list[np.ndarray | None]:
             for _ in range(parts)
         ]
         values = drawn[0] if parts == 1 else drawn[0] + 1j * drawn[1]
-        cotangents.append(None if index in left_out else round_to(values, call.dtype))
+        cotangents.append(None if index in left_out else round_to(values, dtypes[index]))
     return cotangents
 
 
@@ -169,7 +182,10 @@ def expected(
     outputs = trial.evaluate(state, inputs)
     leaves = [x for x in (*inputs, *state.values()) if x is not None and x.node is not None]
     leaves = list({id(x): x for x in leaves}.values())
-    pulled = [None if c is None else exactly(c, precision) for c in cotangents]
+    pulled = [
+        None if c is None else exactly(c, x.precision)
+        for x, c in zip(outputs, cotangents, strict=True)
+    ]
     found = _pulled(outputs, pulled, leaves)
     return (
         [None if x is None else found.get(id(x)) for x in inputs],

@@ -81,7 +81,7 @@ def _drawn(found: Masked, mask: np.ndarray) -> Evidence:
     assert found.rate is not None
     if not single.size:
         return Evidence()
-    allowed = math.sqrt(_HOEFFDING / single.size)
+    allowed = math.sqrt(_HOEFFDING / single.size) + found.slack
     if abs(single.mean() - found.rate) > allowed:
         share = f"{single.mean():.4g} of {single.size}"
         wanted = f"{found.rate:.4g} ± {allowed:.3g}"

@@ -25,6 +25,7 @@ class Masked:
         rate: probability that an element is kept; None where the output hangs on several draws.
         groups: axes along which all elements share one draw.
         again: the backend's numbers of a second call, which must draw anew; None = not asked.
+        slack: by how much roundings may move the rate.
     """
 
     what: str
@@ -36,6 +37,7 @@ class Masked:
     rate: float | None = None
     groups: tuple[int, ...] = ()
     again: np.ndarray | None = None
+    slack: float = 0.0
 
 
 Draws = Iterator[Claim | Masked]
