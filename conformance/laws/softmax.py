@@ -15,6 +15,7 @@ from conformance.laws.law import (
     Claim,
     Claims,
     Generator,
+    Move,
     Side,
     claim,
     law,
@@ -23,7 +24,7 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.model.case import Case, is_function
+from conformance.model.case import Case
 from conformance.oracles.softmax import axis_of, whole_error
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def slices(trial: Trial, generator: Generator) -> Claims:
         yield same(back, trial, got_moves=np.transpose, wanted_moves=moved)
 
 
-def _slices(trial: Trial, generator: Generator) -> Any:
+def _slices(trial: Trial, generator: Generator) -> tuple[np.ndarray, Move] | None:
     """Rows that are slices of the input, and how those of an output are found."""
     x, axis = input_of(trial), axis_of_case(trial.case)
     if not (x.ndim and x.size):

@@ -88,7 +88,7 @@ class _Probe:
 
     def of(self, array: np.ndarray, place: int) -> np.ndarray:
         """What is drawn of one class, for all slices."""
-        return array.take(place, self.axis)
+        return np.asarray(array.take(place, self.axis))
 
 
 def _probe(trial: Trial, logits: np.ndarray, size: int) -> _Probe:
@@ -159,8 +159,9 @@ def _slack(precision: Any, tau: float) -> float:
 
     In units of L each of the two classes has an exponential number u, its logarithm u·|g|, the sum
     and the quotient u·|l + g| each, and the sample τ·6u at the thresholds here, the gradient 7τu.
-    As |l| ≤ 1, |threshold| ≤ 2 and so one |g| is at most the other's + 3, that is u(15 + 6|g| + 14τ)
-    on either side of the threshold; the mean of |g| is about 1, the density of g at most 1/e.
+    As |l| ≤ 1, |threshold| ≤ 2, and so one |g| is at most the other's + 3, that is
+    u(15 + 6|g| + 14τ) on either side of the threshold; the mean of |g| is about 1, the density of
+    g at most 1/e.
     """
     return float(2 / math.e * precision.unit * (21 + 14 * min(tau, 2.0)))
 

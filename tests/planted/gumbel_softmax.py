@@ -126,10 +126,8 @@ def gumbel_softmax_hard_gradient_passed(logits, tau=1, hard=False, eps=1e-10, di
 @plant("gumbel-softmax-gradient-without-tau", LAYER, "random")
 def gumbel_softmax_gradient_without_tau(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     """The gradient is not divided by tau."""
-    output = functional.gumbel_softmax(
-        alter_gradient(logits, lambda g: g * tau), tau, hard, dim=dim
-    )
-    return output
+    scaled = alter_gradient(logits, lambda g: g * tau)
+    return functional.gumbel_softmax(scaled, tau, hard, dim=dim)
 
 
 @plant("gumbel-softmax-masked-class", LAYER, "laws")
