@@ -84,6 +84,46 @@ def stored(x: Rounded, precision: Precision) -> Rounded:
     return traced(result, [x], lambda cotangent: [_retyped(cotangent, inner)])
 
 
+def converted(x: Rounded, dtype: str | None) -> Rounded:
+    """An operand as a call casts it to another dtype before it computes anything.
+
+    The cast rounds to nearest; where it goes by way of float32 it may round twice. The gradient
+    comes back in the operand's dtype.
+
+    Args:
+        x: of any shape.
+        dtype: torch's name of the other dtype; None = it stays as it is.
+    """
+    outer = x.precision
+    if dtype is None or dtype == outer.dtype:
+        return x
+    read = x.flushed if outer.flushes else x
+    inner = replace(
+        Precision.of(dtype),
+        ulps=outer.ulps,
+        absolutes=outer.absolutes,
+        saturates=outer.saturates,
+        stepwise=outer.stepwise,
+    )
+    if FORMATS[dtype].bits >= FORMATS[outer.dtype].bits and dtype != "float16":
+        result = Rounded(read.value, read.error, inner)
+    else:
+        form = FORMATS[dtype]
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = round_to(read.value, dtype)
+            other = round_to(round_to(read.value, "float32"), dtype)
+            twice = np.where(value == other, 0.0, np.abs(value - other))
+            moved = read.error + 2 * form.unit * read.reach + form.tiny
+        twice = np.where(np.isnan(value), 0.0, twice)
+        result = Rounded(value, np.where(read.error > 0, moved, twice), inner)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        error = _store_error(cotangent, outer.dtype, outer.underflow)
+        return [Rounded(cotangent.value, error, outer)]
+
+    return traced(result, [x], pull)
+
+
 def kept(x: Rounded) -> Rounded:
     """A result as the backward pass may find it: as it was computed or as it was stored.
 

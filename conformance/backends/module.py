@@ -204,6 +204,12 @@ class ModuleLayer:
 
         self._row = CATALOGUE.get(call.layer)
         self._states = 0 if self._row is None else self._row.traits.states
+        self.arguments: dict[str, Any] = dict(call.arguments)
+        for name in self.arguments.keys() & (
+            frozenset() if self._row is None else self._row.dtypes
+        ):
+            named = self.arguments[name]
+            self.arguments[name] = None if named is None else getattr(torch, named)
 
     def put(
         self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None
@@ -231,7 +237,7 @@ class ModuleLayer:
         with _missing_kernels_declined():
             if self.module is None:
                 inputs, named = self._placed(inputs)
-                return self.function(*inputs, **self._call.arguments, **named, **keywords)
+                return self.function(*inputs, **self.arguments, **named, **keywords)
             if not self._states:
                 inputs, named = self._placed(inputs)
                 return self.function(*_trimmed(inputs), **named, **keywords)

@@ -87,14 +87,25 @@ def put(trial: Trial, given: Sequence[np.ndarray | None]) -> list[Any]:
         trial: the case on the backend.
         given: one for each output that is there.
     """
-    values = iter(given)
+    values = iter(zip(given, _dtypes(trial), strict=True))
     shapes = trial.row.output_shapes(trial.case)
-    aligned = [None if shape is None else next(values) for shape in shapes]
+    aligned = [(None, "") if shape is None else next(values) for shape in shapes]
     layouts = (*trial.case.cotangent_layouts, *("contiguous",) * len(aligned))
-    return [
-        None if c is None else trial.step("put", trial.layer.put, c.copy(), layout)
-        for c, layout in zip(aligned, layouts, strict=False)
-    ]
+    own, found = trial.case.call.dtype, list[Any]()
+    for (c, dtype), layout in zip(aligned, layouts, strict=False):
+        # An output of another dtype than the call's has its cotangent in that.
+        other = {} if dtype == own else {"dtype": dtype}
+        natively = (
+            None if c is None else trial.step("put", trial.layer.put, c.copy(), layout, **other)
+        )
+        found.append(natively)
+    return found
+
+
+def _dtypes(trial: Trial) -> list[str]:
+    """torch's names of the dtypes of the outputs that are there."""
+    own, case = trial.case.call.dtype, trial.case
+    return [own if output.dtype is None else output.dtype(case) for output in trial.present]
 
 
 def cotangents(trial: Trial) -> list[np.ndarray | None]:
@@ -111,6 +122,7 @@ def cotangents(trial: Trial) -> list[np.ndarray | None]:
     left_out |= set(range(len(trial.shapes))) - set(places)
     layouts = (*trial.case.cotangent_layouts, *("contiguous",) * len(trial.shapes))
     found: list[np.ndarray | None] = []
+    dtypes = _dtypes(trial)
     for index, shape in enumerate(trial.shapes):
         parts = 2 if call.dtype.startswith("complex") else 1
         drawn = [
@@ -122,7 +134,7 @@ def cotangents(trial: Trial) -> list[np.ndarray | None]:
         values = drawn[0] if parts == 1 else drawn[0] + 1j * drawn[1]
         if layouts[index] == "expanded":
             values = constant(values, _axes(shape, generator))
-        found.append(None if index in left_out else round_to(values, call.dtype))
+        found.append(None if index in left_out else round_to(values, dtypes[index]))
     return found
 
 
@@ -161,7 +173,9 @@ def expected(
     outputs = trial.evaluate(state, inputs)
     leaves = [x for x in (*inputs, *state.values()) if x is not None and x.node is not None]
     leaves = list({id(x): x for x in leaves}.values())
-    pulled = [None if c is None else exactly(c, precision) for c in given]
+    pulled = [
+        None if c is None else exactly(c, x.precision) for x, c in zip(outputs, given, strict=True)
+    ]
     found = _pulled(outputs, pulled, leaves)
     return (
         [None if x is None else found.get(id(x)) for x in inputs],

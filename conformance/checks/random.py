@@ -83,7 +83,7 @@ def _drawn(found: Masked, mask: np.ndarray) -> Evidence:
     assert found.rate is not None
     if not single.size:
         return Evidence()
-    low, high = likely_means(found.rate, single.size)
+    low, high = _allowed(found.rate, single.size, found.slack)
     if not low <= single.mean() <= high:
         share = f"{single.mean():.6g} of {single.size}"
         wanted = f"{found.rate:.4g}: from {low:.6g} to {high:.6g}"
@@ -114,8 +114,10 @@ def likely_means(rate: float, count: int) -> tuple[float, float]:
     """
 
     def unlikely(mean: float) -> bool:
-        terms = ((mean, rate), (1 - mean, 1 - rate))
-        return count * sum(m * math.log(m / r) for m, r in terms if m) > _UNLIKELY
+        terms = [(m, r) for m, r in ((mean, rate), (1 - mean, 1 - rate)) if m]
+        if any(not r for _, r in terms):
+            return True
+        return count * sum(m * math.log(m / r) for m, r in terms) > _UNLIKELY
 
     ends = []
     for end in (0.0, 1.0):
@@ -128,6 +130,12 @@ def likely_means(rate: float, count: int) -> tuple[float, float]:
     return ends[0], ends[1]
 
 
+def _allowed(rate: float, count: int, slack: float) -> tuple[float, float]:
+    """Between which numbers a mean lies whose rate roundings may have moved."""
+    least, most = max(rate - slack, 0.0), min(rate + slack, 1.0)
+    return likely_means(least, count)[0], likely_means(most, count)[1]
+
+
 def _independent(found: Masked, single: np.ndarray) -> None:
     """Neighbours along each axis are as often alike as two draws are."""
     assert found.rate is not None
@@ -138,7 +146,8 @@ def _independent(found: Masked, single: np.ndarray) -> None:
         if not first.size:
             continue
         share = float((first == second).mean())
-        low, high = likely_means(alike, first.size)
+        # Its derivative by the rate is 2·(2·rate − 1), 2 at most.
+        low, high = _allowed(alike, first.size, 2 * found.slack)
         if not low <= share <= high:
             lines = (
                 _MASK, *_SINGLE, "half = mask.shape[along] // 2",

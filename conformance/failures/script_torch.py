@@ -248,7 +248,7 @@ class TorchPrinter:
         if row.function:
             extra = {k: v for k, v in call.arguments.items() if k != "*"}
             given += [typed(v) for v in call.arguments.get("*", ())]
-            given += [f"{k}={typed(v)}" for k, v in (extra | named).items()]
+            given += [f"{k}={typed(v, dtype=k in row.dtypes)}" for k, v in (extra | named).items()]
             return f"{self._target(call)}({', '.join(given)})"
         layer = f"layer{step.layer}"
         if not row.traits.states:

@@ -28,6 +28,7 @@ class Masked:
         alike: numbers of the same call that are kept and dropped together with these, as an output
             and its gradient are, and the largest size of those that count as dropped; None = not
             asked.
+        slack: by how much roundings may move the rate.
     """
 
     what: str
@@ -40,6 +41,7 @@ class Masked:
     groups: tuple[int, ...] = ()
     again: np.ndarray | None = None
     alike: tuple[np.ndarray, float] | None = None
+    slack: float = 0.0
 
 
 Draws = Iterator[Claim | Masked]

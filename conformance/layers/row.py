@@ -48,6 +48,7 @@ class Argument:
         keyword: it is given to the call, not to the constructor: `output_size`.
         sequence: it is kept as a tuple, be it written as one number.
         like: the argument whose value None stands for: `kdim` is `embed_dim` then.
+        names_dtype: its value is torch's name of a dtype, which torch is given as that dtype.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Argument:
     keyword: bool = False
     sequence: bool = False
     like: str = ""
+    names_dtype: bool = False
 
 
 @dataclass(frozen=True)
@@ -293,6 +295,11 @@ class Row:
     def keywords(self) -> frozenset[str]:
         """Names of the arguments that are given to the call."""
         return frozenset(a.name for a in self.arguments if a.keyword)
+
+    @cached_property
+    def dtypes(self) -> frozenset[str]:
+        """Names of the arguments that name a dtype."""
+        return frozenset(a.name for a in self.arguments if a.names_dtype)
 
     @cached_property
     def windows(self) -> frozenset[str]:

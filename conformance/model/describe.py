@@ -11,8 +11,15 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case
 
 
-def typed(value: Any) -> str:
-    """An argument's value as a person would type it."""
+def typed(value: Any, *, dtype: bool = False) -> str:
+    """An argument's value as a person would type it.
+
+    Args:
+        value: of the argument.
+        dtype: it is torch's name of a dtype.
+    """
+    if dtype and value is not None:
+        return f"torch.{value}"
     odd = isinstance(value, float) and not math.isfinite(value)
     return f"float({str(value)!r})" if odd else repr(value)
 
@@ -26,11 +33,12 @@ def call_text(call: Call, inputs: tuple[str, ...] = ()) -> str:
     """
     row = CATALOGUE.get(call.layer)
     required = row.required if row else ()
+    dtypes = row.dtypes if row else frozenset()
     arguments = dict(call.arguments)
     parts = [*inputs]
     parts += [typed(value) for value in arguments.pop("*", ())]
     parts += [typed(arguments.pop(name)) for name in required if name in arguments]
-    parts += [f"{name}={typed(value)}" for name, value in arguments.items()]
+    parts += [f"{k}={typed(v, dtype=k in dtypes)}" for k, v in arguments.items()]
     return f"{call.layer}({', '.join(parts)})"
 
 

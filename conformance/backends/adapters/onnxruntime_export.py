@@ -49,7 +49,7 @@ class _Program(torch.nn.Module):
             inputs[place] = tensor
         (module,) = self._module
         if module is None:
-            return self._layer.function(*inputs, **self._call.arguments)
+            return self._layer.function(*inputs, **self._layer.arguments)
         states = dict(zip(self._names, tensors[len(self._places) :], strict=True))
         first, *hidden = inputs
         given: tuple[Any, ...] = (first,)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -98,7 +99,12 @@ class ExportBackend(ModuleBackend):
     def build(self, call: Call) -> ModuleLayer:
         """The module or function, to be exported at its first call."""
         layer = super().build(call)
-        module = _Function(layer.function) if layer.module is None else layer.module
+        # A program's inputs are tensors and numbers: a dtype is a part of it.
+        fixed = {k: x for k, x in layer.arguments.items() if isinstance(x, torch.dtype)}
+        for name in fixed:
+            del layer.arguments[name]
+        function = partial(layer.function, **fixed)
+        module = _Function(function) if layer.module is None else layer.module
         layer.function = _Exported(call, module, self._programs)
         # A program has none; those of the module tell whether it happened to be exported.
         layer.attributes = dict  # type: ignore[method-assign]

@@ -1,0 +1,219 @@
+"""Laws of softmax, softmin and log_softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.arithmetic.elementary import exp
+from conformance.arithmetic.rounded import OWN, Rounded
+from conformance.laws.law import (
+    SUMMED,
+    Claim,
+    Claims,
+    Generator,
+    Move,
+    Side,
+    claim,
+    law,
+    many,
+    measured,
+    on_host,
+    same,
+)
+from conformance.model.case import Case
+from conformance.oracles.softmax import axis_of, whole_error
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike as Trial
+
+BOTH = "equal where nothing rounds, else within twice the bound"
+_FORMS = {
+    "Softmin": "functional.softmin",
+    "Softmax": "functional.softmax",
+    "LogSoftmax": "functional.log_softmax",
+}
+_OTHER = {**_FORMS, **{function: module for module, function in _FORMS.items()}}
+_GRID, _REACH = 8.0, 8.0  # eighths up to 8: 7 bits, and 8 of them with a shift
+
+
+def axis_of_case(case: Case) -> int:
+    """The axis along which the softmax of a case is, from 0; of a single number 0.
+
+    Args:
+        case: of any layer of the family.
+    """
+    x, layer = case.inputs[0], case.call.layer
+    assert x is not None
+    if layer == "Softmax2d":
+        return x.ndim - 3
+    missing = -1 if "gumbel" in layer else None
+    return axis_of(case.call.arguments.get("dim", missing), x.ndim)
+
+
+def input_of(trial: Trial) -> np.ndarray:
+    """The input of the case."""
+    x = trial.case.inputs[0]
+    assert x is not None
+    return x
+
+
+def of_input(trial: Trial, x: np.ndarray, layer: str = "", **changes: Any) -> Trial:
+    """The case on another input, or as another layer; changes are of its arguments."""
+    call = trial.case.call
+    arguments = {**call.arguments, **changes}
+    call = replace(call, layer=layer or call.layer, arguments=arguments)
+    return trial.other(replace(trial.case, call=call, inputs=(x,), layouts=()))
+
+
+def plain(trial: Trial) -> np.ndarray:
+    """The input's numbers as eighths from −8 to 8: sums of them with such are exact."""
+    return np.clip(np.round(input_of(trial) * _GRID) / _GRID, -_REACH, _REACH)
+
+
+@law("form", "the module and the function are one", BOTH)
+def form(trial: Trial, generator: Generator) -> Claims:
+    """The other form, where both can be called so: a module casts nothing."""
+    if trial.case.call.arguments.get("dtype") is None:
+        call = trial.case.call
+        given = {name: x for name, x in call.arguments.items() if name != "dtype"}
+        call = replace(call, layer=_OTHER[call.layer], arguments=given)
+        yield same(trial.other(replace(trial.case, call=call, layouts=())), trial)
+
+
+@law("shift", "a number added to a whole slice cancels", SUMMED)
+def shift(trial: Trial, generator: Generator) -> Claims:
+    """Another number for each slice, so that no sum rounds."""
+    x, axis = plain(trial), axis_of_case(trial.case)
+    if x.ndim and x.size:
+        sizes = [1 if place == axis else size for place, size in enumerate(x.shape)]
+        shifts = generator.choice([1.0, -1.0, 2.0, -4.0, 8.0, -8.0], sizes)
+        first, other = of_input(trial, x), of_input(trial, x + shifts)
+        yield claim(other, measured(other), Side(first.text(), measured(first), first))
+
+
+@law("order", "numbers of a slice may come in any order", BOTH)
+def order(trial: Trial, generator: Generator) -> Claims:
+    """Of all slices the same other order."""
+    x, axis = input_of(trial), axis_of_case(trial.case)
+    if x.ndim:
+        chosen = generator.permutation(x.shape[axis])
+        yield same(
+            of_input(trial, x.take(chosen, axis)),
+            trial,
+            wanted_moves=lambda y: y.take(chosen, axis),
+        )
+
+
+@law("slices", "a slice means the same among many others", BOTH)
+def slices(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 slices, drawn from the case's: along the last axis, or along another."""
+    found = _slices(trial, generator)
+    if found is None:
+        return
+    rows, moved = found
+    if trial.case.call.layer == "Softmax2d":
+        turned = bool(generator.integers(2))
+        images = rows.T[:, :, np.newaxis] if turned else rows[..., np.newaxis, np.newaxis]
+        yield same(
+            of_input(trial, images),
+            trial,
+            got_moves=lambda y: y[..., 0].T if turned else y[..., 0, 0],
+            wanted_moves=moved,
+        )
+    elif generator.integers(2):
+        yield same(of_input(trial, rows, dim=1), trial, wanted_moves=moved)
+    else:
+        back = of_input(trial, np.ascontiguousarray(rows.T), dim=-2)
+        yield same(back, trial, got_moves=np.transpose, wanted_moves=moved)
+
+
+def _slices(trial: Trial, generator: Generator) -> tuple[np.ndarray, Move] | None:
+    """Rows that are slices of the input, and how those of an output are found."""
+    x, axis = input_of(trial), axis_of_case(trial.case)
+    if not (x.ndim and x.size):
+        return None
+    count = x.size // x.shape[axis]
+    chosen = generator.integers(count, size=many(generator))
+
+    def moved(y: np.ndarray) -> np.ndarray:
+        return np.moveaxis(y, axis, -1).reshape(count, -1)[chosen]
+
+    return moved(x), moved
+
+
+@law("axis", "dim is the name of an axis", BOTH)
+def axis(trial: Trial, generator: Generator) -> Claims:
+    """Counted from either end, or moved to the end."""
+    x, place = input_of(trial), axis_of_case(trial.case)
+    if generator.integers(2) or not x.ndim:
+        other = place - max(x.ndim, 1) if generator.integers(2) else place
+        yield same(of_input(trial, x, dim=other), trial)
+    else:
+        last = of_input(trial, np.ascontiguousarray(np.moveaxis(x, place, -1)), dim=-1)
+        yield same(last, trial, got_moves=lambda y: np.moveaxis(y, -1, place))
+
+
+@law("mirrored", "softmin(x) = softmax(-x)", BOTH)
+def mirrored(trial: Trial, generator: Generator) -> Claims:
+    """The other of the two on the input with its sign changed."""
+    name = trial.case.call.layer
+    ends = ("max", "min") if name.endswith("max") else ("min", "max")
+    other = of_input(trial, -input_of(trial), name.replace(*ends))
+    yield same(other, trial)
+
+
+@law("whole", "each slice adds up to 1", "within what the sum and the quotients round")
+def whole(trial: Trial, generator: Generator) -> Claims:
+    """Numbers that no sum of exponentials is lost by."""
+    yield from adds_up(of_input(trial, plain(trial)))
+
+
+def adds_up(trial: Trial) -> Iterator[Claim]:
+    """That each slice of an answer adds up to 1; of no numbers it says nothing."""
+    x, along = input_of(trial), axis_of_case(trial.case)
+    if not x.size:
+        return
+    (got,) = trial.answer
+    (like,) = trial.expected
+    if not x.ndim:
+        got = got.reshape(1)
+    count = got.shape[along]
+    added = got.sum(along)
+    ones = np.ones(added.shape)
+    error = ones * (whole_error(count, like) + count * OWN)
+    first = Rounded(added, np.zeros(added.shape), like.precision)
+    wanted = Side("1", (Rounded(ones, error, like.precision),))
+    yield Claim(trial.names, Side(f"sums of {trial.text()}", (first,)), wanted)
+
+
+@law("logarithm", "exp(log_softmax(x)) = softmax(x)", SUMMED)
+def logarithm(trial: Trial, generator: Generator) -> Claims:
+    """Where the softmax vanishes the logarithm tells nothing, but does no harm."""
+    name = trial.case.call.layer.replace("log_s", "s").replace("LogS", "S")
+    other = of_input(trial, input_of(trial), name)
+    raised = tuple(exp(on_host(y)) for y in measured(trial))
+    one = Side(f"exp of {trial.text()}", raised, trial)
+    yield Claim(trial.names, one, Side(other.text(), measured(other), other))
+
+
+@law("cast", "a dtype that the input has changes nothing", BOTH)
+def cast(trial: Trial, generator: Generator) -> Claims:
+    """The input's own dtype, and none."""
+    call = trial.case.call
+    if call.arguments.get("dtype") in (None, call.dtype):
+        own = of_input(trial, input_of(trial), dtype=call.dtype)
+        yield same(own, of_input(trial, input_of(trial), dtype=None))
+
+
+@law("channels", "it is Softmax along the third axis from the end", BOTH)
+def channels(trial: Trial, generator: Generator) -> Claims:
+    """The general layer on the same input."""
+    yield same(of_input(trial, input_of(trial), "Softmax", dim=-3), trial)
+
+
+EVERY = (form, shift, order, slices, axis)
+OF_CHANNELS = (shift, order, slices, channels, whole)

@@ -1,0 +1,192 @@
+"""Softmin, Softmax, Softmax2d, LogSoftmax, their functions, and gumbel_softmax."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from conformance.laws import softmax as laws
+from conformance.laws import softmax_draws as draws
+from conformance.layers.propagation import computed
+from conformance.layers.row import Argument, Input, Output, Row, Traits, every_axis
+from conformance.layers.state import Shape
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import Case, is_function
+from conformance.model.protocols import FactsLike
+from conformance.oracles import softmax as oracle
+from conformance.strategies import softmax as cases
+from conformance.strategies.invalid import softmax as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+_DIM = Argument("dim", None, other=0)
+_DTYPE = Argument("dtype", None, other="float64", names_dtype=True)
+_GUMBEL = (
+    Argument("tau", 1.0, other=0.5),
+    Argument("hard", False, other=True),
+    Argument("eps", 1e-10, other=0.5),
+    Argument("dim", -1, other=0),
+)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a module and its function share.
+
+    Args:
+        values: the oracle.
+        formula: as documented.
+        laws: those of the family, and its own.
+    """
+
+    values: Callable[..., Any]
+    formula: str
+    laws: tuple[Any, ...]
+
+
+_SOFTMAX = "Softmax(x_i) = exp(x_i) / sum_j exp(x_j)"
+_KINDS = {
+    ("Softmin", "functional.softmin"): _Kind(
+        oracle.softmin, "Softmin(x_i) = exp(-x_i) / sum_j exp(-x_j)", (laws.mirrored, laws.whole)
+    ),
+    ("Softmax", "functional.softmax"): _Kind(oracle.softmax, _SOFTMAX, (laws.mirrored, laws.whole)),
+    ("LogSoftmax", "functional.log_softmax"): _Kind(
+        oracle.log_softmax,
+        "LogSoftmax(x_i) = log(exp(x_i) / sum_j exp(x_j))",
+        (laws.logarithm,),
+    ),
+}
+
+
+def _samples(case: Case) -> int | None:
+    """The first axis counts samples where the softmax is along another one."""
+    x = case.inputs[0]
+    return 0 if x is not None and x.ndim and laws.axis_of_case(case) else None
+
+
+def _along_last(found: FactsLike) -> bool:
+    """Whether the axis is the last one, which kernels treat apart."""
+    x = found.case.inputs[0]
+    return x is not None and laws.axis_of_case(found.case) == max(x.ndim - 1, 0)
+
+
+def _dtype(case: Case) -> str:
+    """That in which it is computed and which the output has."""
+    return str(case.call.arguments.get("dtype") or case.call.dtype)
+
+
+_DERIVED: Mapping[str, Callable[[FactsLike], Any]] = {
+    "along_last": _along_last,
+    "working_dtype": lambda found: _dtype(found.case),
+}
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments, if its array has such an axis: no shape changes."""
+    x, dim = case.inputs[0], arguments.get("dim", row.defaults["dim"])
+    assert x is not None
+    axes = max(x.ndim, 1)
+    if dim is not None and not -axes <= dim < axes:
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """Of each number: less the maximum, the exponential, the sum, the quotient."""
+    return 4 * math.prod(outputs[0])
+
+
+def _timed(
+    name: str, text: str, shape: Shape, given: Mapping[str, Any], *, small: bool = True
+) -> Workload:
+    return Workload(name, text, given, (shape,), small=small)
+
+
+def _row(name: str, kind: _Kind) -> Row:
+    function = is_function(name)
+    valid = partial(cases.softmaxes, name)
+    last = {"dim": -1}
+    return Row(
+        name,
+        "softmax",
+        (_DIM, _DTYPE) if function else (_DIM,),
+        (Input("input", batch_axis=_samples),),
+        (Output("output", _samples, dtype=_dtype if function else None),),
+        cases=valid,
+        values=kind.values,
+        shapes=oracle.shape,
+        formula=(kind.formula,),
+        complex=False,
+        invalid=invalid_cases(valid, invalid.softmax_breaks(name)),
+        laws=(*laws.EVERY, *kind.laws, *((laws.cast,) if function else ())),
+        propagation=computed,
+        traits=Traits(placed=False),
+        derived=_DERIVED,
+        refit=_refit,
+        free=every_axis,
+        workloads=(
+            _timed(name, "96 by 128 by 128", (96, 128, 128), last),
+            _timed(name, "64 by 1000", (64, 1000), last, small=False),
+        ),
+        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+        flops=_flops,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    for names, kind in _KINDS.items():
+        yield from (_row(name, kind) for name in names)
+        if names[0] == "Softmax":
+            yield _of_channels(names[0], kind)
+    yield _drawn()
+
+
+def _of_channels(like: str, kind: _Kind) -> Row:
+    name = "Softmax2d"
+    valid = partial(cases.of_channels, name)
+    return replace(
+        _row(like, kind),
+        name=name,
+        arguments=(),
+        cases=valid,
+        values=oracle.softmax2d,
+        formula=(_SOFTMAX, "at each place over the channels of (N, C, H, W) or (C, H, W)"),
+        invalid=invalid_cases(valid, invalid.softmax_breaks(name)),
+        laws=laws.OF_CHANNELS,
+        refit=None,
+        workloads=(_timed(name, "8 by 21 by 64 by 64", (8, 21, 64, 64), {}),),
+    )
+
+
+def _drawn() -> Row:
+    name = "functional.gumbel_softmax"
+    valid = partial(cases.gumbel_softmaxes, name)
+    return Row(
+        name,
+        "softmax",
+        _GUMBEL,
+        (Input("logits", batch_axis=_samples),),
+        (Output("output", _samples),),
+        cases=valid,
+        values=oracle.gumbel_softmax,
+        shapes=oracle.gumbel_shape,
+        formula=(
+            "y = softmax((logits + g) / tau), g = -log(-log(u)), u ~ U(0, 1)",
+            "hard: 1 at the largest y, 0 elsewhere, with the gradient of y",
+        ),
+        complex=False,
+        invalid=invalid_cases(valid, invalid.softmax_breaks(name)),
+        laws=draws.LAWS,
+        propagation=computed,
+        traits=Traits(placed=False, random=lambda call: True),
+        draws=draws.draws,
+        derived=_DERIVED,
+        refit=_refit,
+        free=every_axis,
+        workloads=(_timed(name, "512 by 64", (512, 64), {}),),
+        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+        flops=_flops,
+    )

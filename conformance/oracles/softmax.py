@@ -1,0 +1,175 @@
+"""Softmin, Softmax, Softmax2d, LogSoftmax, and the functions; what Gumbel-softmax may draw.
+
+Sources: the pages torch.nn.Softmin, Softmax, Softmax2d, LogSoftmax and torch.nn.functional.softmin,
+softmax, log_softmax, gumbel_softmax of the PyTorch documentation. What a `dim` of None means, which
+is deprecated, the pages do not say: 0 of a tensor with 0, 1 or 3 dimensions and 1 of others is what
+torch has always done, and what the deprecation is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from conformance.arithmetic import reductions
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.rounded import OWN, Rounded, traced
+from conformance.arithmetic.wide import converted, stored, wide, widened
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+
+_NOISE = {"float64": 750.0}
+"""No Gumbel number is as far from 0: −log(−log u) of the u next to 0 and to 1 in the format."""
+_LEAST_NOISE = 128.0
+
+
+def softmax(
+    state: State, input: Rounded, *, dim: int | None = None, dtype: str | None = None
+) -> Rounded:
+    """Softmax(xᵢ) = exp(xᵢ)/Σⱼ exp(xⱼ) along an axis, of the input cast to `dtype`."""
+    return _along(reductions.softmax, input, dim, dtype)
+
+
+def softmin(
+    state: State, input: Rounded, *, dim: int | None = None, dtype: str | None = None
+) -> Rounded:
+    """Softmin(xᵢ) = exp(−xᵢ)/Σⱼ exp(−xⱼ)."""
+    return softmax(state, -input, dim=dim, dtype=dtype)
+
+
+def softmax2d(state: State, input: Rounded) -> Rounded:
+    """Softmax over the channels at each place of (N, C, H, W) or (C, H, W)."""
+    return softmax(state, input, dim=-3)
+
+
+def log_softmax(
+    state: State, input: Rounded, *, dim: int | None = None, dtype: str | None = None
+) -> Rounded:
+    """LogSoftmax(xᵢ) = log(exp(xᵢ)/Σⱼ exp(xⱼ))."""
+    return _along(reductions.log_softmax, input, dim, dtype)
+
+
+def gumbel_softmax(
+    state: State,
+    logits: Rounded,
+    *,
+    tau: float = 1.0,
+    hard: bool = False,
+    eps: float = 1e-10,
+    dim: int = -1,
+) -> Rounded | Choices:
+    """softmax((logits + g)/τ) of Gumbel numbers g; hard: 1 at the largest and 0 elsewhere.
+
+    Any number from 0 to 1 may be drawn; `laws/softmax_draws.py` says how often. The gradient, of
+    hard samples, too, is p(c − Σ c p)/τ: that is p(1 − p)/τ times the difference of c and a mean of
+    the others' c.
+    """
+    axis, single = dim % max(logits.value.ndim, 1), _sized(logits)
+    x, precision = single.value, logits.precision
+    count = x.shape[axis]
+    open_ = _overflows(single, tau, axis)
+    lost = _undefined(x, axis)
+    never = np.isneginf(x)
+    certain = np.broadcast_to(((~never).sum(axis, keepdims=True) == 1), x.shape)
+
+    def answer(value: np.ndarray, error: np.ndarray) -> Rounded:
+        value = np.where(never, 0.0, np.where(certain, 1.0, value))
+        error = np.where(never | certain, 0.0, error)
+        value, error = np.where(lost, np.nan, value), np.where(lost, 0.0, error)
+        # Of what is NaN the largest is none: samples of NaN, or with a 1 somewhere.
+        unsaid = open_ | lost if hard else open_
+        found = Rounded(value, np.where(unsaid, np.inf, error), precision)
+        found = traced(found, [single], lambda cotangent: [_slopes(cotangent, tau, axis, count)])
+        return found.map(lambda array: array.reshape(logits.shape))
+
+    nothing, half = np.zeros(x.shape), np.full(x.shape, 0.5)
+    if hard:
+        return Choices((answer(nothing, nothing), answer(nothing + 1.0, nothing)))
+    return answer(half, half)
+
+
+def whole_error(count: int, like: Rounded) -> float:
+    """How far from 1 the sum of so many numbers of a softmax may be, whatever its operands.
+
+    The numbers eᵢ/Σe have the eᵢ in common that they were computed from. What rounds is the sum,
+    (n − 1)u, and each quotient, or the reciprocal and a product: 2u, and once more as it is stored.
+
+    Args:
+        count: of the numbers.
+        like: any number of the same precision.
+    """
+    inner, outer = wide(like.precision), like.precision
+    relative = (count + 1) * inner.unit + (outer.unit if inner != outer else 0.0)
+    return 1.01 * relative + count * (outer.underflow + OWN)
+
+
+def axis_of(dim: int | None, axes: int) -> int:
+    """The axis that is meant, from 0.
+
+    Args:
+        dim: counted from either end; None = the deprecated choice.
+        axes: of the input.
+    """
+    if dim is None:
+        return 0 if axes in (0, 1, 3) else 1
+    return dim % max(axes, 1)
+
+
+def _along(
+    function: Callable[[Rounded, int], Rounded],
+    input: Rounded,
+    dim: int | None,
+    dtype: str | None,
+) -> Rounded:
+    axis = axis_of(dim, input.value.ndim)
+    x = _sized(converted(input, dtype))
+    y = stored(function(widened(x), axis), x.precision)
+    return y.map(lambda array: array.reshape(input.shape))
+
+
+def _sized(x: Rounded) -> Rounded:
+    """A single number as a vector of one."""
+    return x if x.shape else x.map(lambda array: array.reshape(1))
+
+
+def _undefined(x: np.ndarray, axis: int) -> np.ndarray:
+    """Where a row has NaN or ∞, or nothing but −∞: its softmax is NaN."""
+    largest = x.max(axis, keepdims=True, initial=-np.inf)
+    return np.broadcast_to(~np.isfinite(largest), x.shape)
+
+
+def _overflows(x: Rounded, tau: float, axis: int) -> np.ndarray:
+    """Where a row may have a number that the quotient by τ makes infinite."""
+    noise = _NOISE.get(x.precision.dtype, _LEAST_NOISE)
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = np.where(np.isfinite(x.value), x.size + noise, 0.0) / tau
+    most = size.max(axis, keepdims=True, initial=0.0)
+    return np.broadcast_to(most > x.precision.largest / 2, x.shape)
+
+
+def _slopes(cotangent: Rounded, tau: float, axis: int, count: int) -> Rounded:
+    """Anything up to ¼·(max c − min c)/τ, and what p(c − Σ c p)/τ rounds; of one class, 0."""
+    c, precision = cotangent, cotangent.precision
+    if count < 2:
+        return Rounded(np.zeros(c.shape), np.zeros(c.shape), precision)
+    high, low = (
+        extreme(axis, keepdims=True)
+        for extreme in ((c.value + c.error).max, (-(c.value - c.error)).max)
+    )
+    size = c.reach.max(axis, keepdims=True)
+    # Σ c p: n + 1; the difference, p's own error twice, the product, the quotient, storing: 6.
+    rounded = (count + 8) * (precision.unit + OWN) * size + 4 * precision.underflow
+    error = np.broadcast_to((0.25 * (high + low) + rounded) / tau, c.shape)
+    return Rounded(np.zeros(c.shape), error, precision)
+
+
+def shape(input: Shape, *, dim: int | None = None, dtype: str | None = None) -> tuple[Shape, ...]:
+    """(*) → (*)."""
+    return (input,)
+
+
+def gumbel_shape(logits: Shape, **arguments: object) -> tuple[Shape, ...]:
+    """(*) → (*)."""
+    return (logits,)

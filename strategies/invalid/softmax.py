@@ -1,0 +1,48 @@
+"""Ways to break a valid call of softmax and its kin."""
+
+from __future__ import annotations
+
+from conformance.strategies.invalid.breaks import (
+    CUSTOMARY,
+    Break,
+    argument,
+    integer_input,
+    with_arguments,
+    with_inputs,
+)
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Case
+
+_beyond = st.integers(0, 2)
+_negative = st.sampled_from((-1.0, -0.5, -10.0))
+_no_images = st.sampled_from(((3,), (2, 3), (1, 2, 2, 1, 2), ()))
+
+
+def _dim(draw: Draw, case: Case) -> Case:
+    x = case.inputs[0]
+    assert x is not None
+    axes, more = max(x.ndim, 1), draw(_beyond)
+    return with_arguments(case, dim=draw(st.sampled_from((axes + more, -axes - 1 - more))))
+
+
+def _axes(draw: Draw, case: Case) -> Case:
+    return with_inputs(case, {0: draw(_no_images)})
+
+
+def _kept(case: Case) -> bool:
+    """Whether the numbers are computed with as they are."""
+    return case.call.arguments.get("dtype") is None
+
+
+def softmax_breaks(layer: str) -> tuple[Break, ...]:
+    """The breaks of a layer of the family."""
+    whole = Break("input of whole numbers", "input", integer_input(), CUSTOMARY, applies=_kept)
+    if layer == "Softmax2d":
+        return (Break("no image", "input", _axes), whole)
+    found = (Break("no such dim", "dim", _dim, index=True),)
+    if layer == "functional.gumbel_softmax":
+        # The page asks for one that is not negative; nothing refuses another.
+        return (*found, Break("tau negative", "tau", argument("tau", _negative), CUSTOMARY))
+    return (*found, whole)
