@@ -23,6 +23,7 @@ _FAMILIES = (
     "activation",
     "attention",
     "distance",
+    "reshaping",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")

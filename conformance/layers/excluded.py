@@ -28,9 +28,6 @@ _TO_COME = {
         smooth_l1_loss soft_margin_loss triplet_margin_loss
         triplet_margin_with_distance_loss
     """,
-    "reshaping": """
-        Flatten Unflatten ChannelShuffle channel_shuffle
-    """,
     "pooling": """
         AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d
         AdaptiveMaxPool2d AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d
@@ -68,7 +65,7 @@ _OTHERWISE = {
         Sequential
     """,
     "is deprecated or legacy, and documented nowhere or as another name of what is here": """
-        CrossMapLRN2d NLLLoss2d native_channel_shuffle Container
+        CrossMapLRN2d NLLLoss2d Container
         multi_head_attention_forward upsample upsample_bilinear upsample_nearest
         conv_tbc
     """,
