@@ -24,6 +24,7 @@ _FAMILIES = (
     "attention",
     "distance",
     "reshaping",
+    "glu",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
