@@ -15,6 +15,8 @@ from conformance.arithmetic.wide import kept, stored, widened
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
+# A gate of it is a normal number in every format.
+_CERTAIN = -8.0
 
 
 def glu(state: State, input: Rounded, *, dim: int = -1) -> Rounded:
@@ -26,7 +28,8 @@ def glu(state: State, input: Rounded, *, dim: int = -1) -> Rounded:
         places = range(first, first + half)
         return x.map(lambda array: array.take(places, axis=dim))
 
-    return stored(_gated(part(0), part(half)), input.precision)
+    a, b = part(0), part(half)
+    return _settled(stored(_gated(a, b), input.precision), a.value, b.value)
 
 
 def glu_shape(input: Shape, *, dim: int = -1) -> tuple[Shape, ...]:
@@ -35,23 +38,38 @@ def glu_shape(input: Shape, *, dim: int = -1) -> tuple[Shape, ...]:
     return ((*input[:at], input[at] // 2, *input[at + 1 :]),)
 
 
+def _settled(y: Rounded, a: np.ndarray, b: np.ndarray) -> Rounded:
+    """NaN and infinities are what they are in every form of the product.
+
+    Of an infinite number and a gate that is next to 0 either may come first.
+    """
+    lost = np.isnan(a) | np.isnan(b) | (np.isinf(a) & np.isneginf(b))
+    endless = np.isinf(a) & (b > _CERTAIN)
+    if not (lost.any() or endless.any()):
+        return y
+    value = np.where(lost, np.nan, np.where(endless, a, y.value))
+    error = np.where(lost | endless, 0.0, y.error)
+    return traced(Rounded(value, error, y.precision), [y], lambda cotangent: [cotangent])
+
+
 def _gated(a: Rounded, b: Rounded) -> Rounded:
-    """a·σ(b), whose derivative by b is (c·a)·σ', or (c·σ')·a: c·σ' may vanish before a meets it.
+    """a·σ(b), whose derivative by b is (c·a)·σ', (c·σ')·a or (a·σ')·c: any may vanish on the way.
 
     Of half precision the backward pass may find the gates as they were computed, or stored.
     """
     gate, factor = sigmoid(b), a.bare
-    product = factor * gate.bare
+    gated = factor * gate.bare
     node = gate.node
     if node is None:
-        return product
+        return gated
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        c = cotangent.bare
-        (together,), (slope,) = node.pull(c * factor), node.pull(c)
-        assert together is not None
-        assert slope is not None
-        error = np.maximum(together.error, (slope * factor).error)
-        return [c * kept(gate), together.with_error(error)]
+        c, error = cotangent.bare, np.zeros(b.shape)
+        for first, last in ((c * factor, None), (c, factor), (factor, c)):
+            (slope,) = node.pull(first)
+            assert slope is not None
+            product = slope if last is None else slope * last
+            error = np.maximum(error, product.error)
+        return [c * kept(gate), Rounded(product.value, error, product.precision)]
 
-    return traced(product, [a, b], pull)
+    return traced(gated, [a, b], pull)
