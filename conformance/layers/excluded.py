@@ -13,7 +13,7 @@ from conformance.layers import CATALOGUE
 _TO_COME = {
     "activation": """
         Softmin Softmax Softmax2d LogSoftmax relu_ leaky_relu_ rrelu_ elu_ selu_ celu_
-        hardtanh_ threshold_ softmin softmax log_softmax gumbel_softmax normalize
+        hardtanh_ threshold_ softmin softmax log_softmax gumbel_softmax
     """,
     "loss": """
         AdaptiveLogSoftmaxWithLoss BCELoss BCEWithLogitsLoss CTCLoss CosineEmbeddingLoss
