@@ -65,7 +65,7 @@ _OTHERWISE = {
         Sequential
     """,
     "is deprecated or legacy, and documented nowhere or as another name of what is here": """
-        CrossMapLRN2d NLLLoss2d Container
+        NLLLoss2d Container
         multi_head_attention_forward upsample upsample_bilinear upsample_nearest
         conv_tbc
     """,
