@@ -110,7 +110,8 @@ def product(trial: Trial, generator: Generator) -> Claims:
     first, second = _halves(trial)
     gates = _calling(trial, second, "functional.sigmoid")
     (gate,) = measured(gates)
-    both = on_host(exactly(first, trial.precision)) * on_host(gate)
+    with np.errstate(all="ignore"):
+        both = on_host(exactly(first, trial.precision)) * on_host(gate)
     yield claim(trial, measured(trial), Side(f"a · {gates.text()}", (both,)))
 
 

@@ -261,18 +261,27 @@ def _cross_map(module, input, **changes):
     if input.dim() != 4:
         raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead.")
     channels = torch.arange(input.shape[1])
-    apart, reach = channels[:, None] - channels, given["size"] // 2
-    near = ((apart <= reach + given.get("behind", 0)) & (-apart <= reach)).to(input.dtype)
+    apart = (channels[:, None] - channels).abs()
+    near = (apart >= given.get("least", 0)) & (apart <= given["size"] // 2)
+    near = near.to(input.dtype)
     squares = torch.einsum("cd,ndhw->nchw", near, input * input)
     return input / (squares * (given["alpha"] / given["size"]) + given["k"]) ** given["beta"]
 
 
-@plant("crossmaplrn2d-late-subtraction", "CrossMapLRN2d", "values")
-class CrossMapLRN2dLateSubtraction(nn.CrossMapLRN2d):
-    """A running sum drops channels a step too late: torch's own bug (PyTorch #1938)."""
+@plant("crossmaplrn2d-neighbours-only", "CrossMapLRN2d", "values")
+class CrossMapLRN2dNeighboursOnly(nn.CrossMapLRN2d):
+    """The channel itself is not among those that are added up."""
 
     def forward(self, input):
-        return _cross_map(self, input, behind=1)
+        return _cross_map(self, input, least=1)
+
+
+@plant("crossmaplrn2d-as-if-contiguous", "CrossMapLRN2d", "layout")
+class CrossMapLRN2dAsIfContiguous(nn.CrossMapLRN2d):
+    """An image that is not contiguous is read as if it were."""
+
+    def forward(self, input):
+        return _cross_map(self, as_if_contiguous(input))
 
 
 @plant("crossmaplrn2d-alpha-whole", "CrossMapLRN2d", "values")

@@ -46,6 +46,9 @@ EXCEPTED = {
     # Where the shape stays as it is, so does all else.
     ("Flatten", "echo"),
     ("Unflatten", "echo"),
+    # Half of the numbers has another shape than all of them.
+    ("GLU", "echo"),
+    ("functional.glu", "echo"),
 }
 
 
