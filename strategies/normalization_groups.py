@@ -48,6 +48,7 @@ windows = st.sampled_from((1, 2, 3, 4, 5, 7, 12, 71))
 alphas = st.sampled_from((1e-4, 1.0, 0.25, 2.0))
 betas = st.sampled_from((0.75, 0.5, 1.0, 2.0))
 constants = st.sampled_from((1.0, 2.0, 0.5))
+odd_windows = st.sampled_from((1, 3, 5, 7, 9, 13, 71))
 
 
 def _spatial(draw: Draw, rank: int, profile: str) -> list[int]:
@@ -234,6 +235,28 @@ def response_norms(draw: Draw, layer: str, dtype: str) -> Case:
     regime, seed = draw(regimes), draw(seeds)
     values = Values(regime, dtype, seed)
     x = _instances(values, (batch, features, *spatial))
+    defaults = {"alpha": 1e-4, "beta": 0.75, "k": 1.0}
+    call = Call(layer, {"size": size} | written.optional(optional, defaults), {}, dtype, "cpu")
+    return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)
+
+
+@st.composite
+def cross_maps(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of CrossMapLRN2d: windows of an odd number of channels, of which alone it is known.
+
+    Args:
+        layer: `"CrossMapLRN2d"`.
+        dtype: torch's name of the dtype.
+    """
+    profile, batch, features = draw(profiles), draw(batches), draw(channels)
+    height, width = _spatial(draw, 2, "plain")
+    size = draw(odd_windows)
+    # Often a window that holds all channels from every one of them.
+    size = max(size, 2 * features - 1) if draw(yes_no) else size
+    optional = {"alpha": draw(alphas), "beta": draw(betas), "k": draw(constants)}
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    x = _instances(Values(regime, dtype, seed), (batch, features, height, width))
     defaults = {"alpha": 1e-4, "beta": 0.75, "k": 1.0}
     call = Call(layer, {"size": size} | written.optional(optional, defaults), {}, dtype, "cpu")
     return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)

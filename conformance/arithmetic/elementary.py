@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from conformance.arithmetic.exactness import some
-from conformance.arithmetic.rounded import OWN, Rounded, traced
+from conformance.arithmetic.rounded import OWN, Rounded, traced, unbroadcast
 from conformance.arithmetic.wide import kept
 from conformance.model.formats import round_to
 from conformance.oracles.saturation import ERF_ONE, SIGMOID_ZERO
@@ -232,6 +232,26 @@ def power(x: Rounded, exponent: float, *, nonnegative: bool = False) -> Rounded:
         return [cotangent * (constant(exponent, x) * slope)]
 
     return traced(result, [given], pull)
+
+
+def ratio(a: Rounded, b: Rounded) -> Rounded:
+    """a/b as `/` has it, but for its derivative by b, −(c·q)/b or −c·(q/b).
+
+    q/b may leave the range, at either end, before c meets it.
+
+    Args:
+        a: what is divided.
+        b: the divisor, of a shape that broadcasts to that of a.
+    """
+    quotient = a.bare / b.bare
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        c = cotangent.bare
+        first, last = (c * quotient) / b.bare, c * (quotient / b.bare)
+        by_divisor = -first.with_error(np.maximum(first.error, last.error))
+        return [c / b.bare, unbroadcast(by_divisor, b.shape)]
+
+    return traced(quotient, [a, b], pull)
 
 
 def square(x: Rounded) -> Rounded:

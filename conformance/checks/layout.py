@@ -313,8 +313,9 @@ def _own_memory(laid: Trial, about: Finding, output: Any) -> Evidence:
         return Evidence()
     aliases = getattr(laid.layer, "aliases", None)
     count = 0
-    for place, native in zip(laid.row.input_names, laid.natives, strict=False):
-        if native is None:
+    named = zip(laid.row.input_names, laid.natives, laid.case.inputs, strict=False)
+    for place, native, x in named:
+        if native is None or x is None or not x.size:
             continue
         shared = native is output
         if not shared and aliases is not None:

@@ -369,6 +369,20 @@ def response_function(trial: Trial, generator: Generator) -> Claims:
     yield same(_called(trial, name, _given(trial), trial.case.inputs), trial)
 
 
+@law("response", "of images and odd windows it is LocalResponseNorm", SUMMED)
+def cross_map(trial: Trial, generator: Generator) -> Claims:
+    """The documented layer of the same backend."""
+    other = _called(trial, "LocalResponseNorm", _given(trial), trial.case.inputs)
+    yield claim(trial, measured(trial), Side(other.text(), measured(other)))
+
+
+@law("mirrored", "the window looks as far ahead as back")
+def mirrored(trial: Trial, generator: Generator) -> Claims:
+    """The channels from the last to the first."""
+    other = _again(trial, input=np.ascontiguousarray(_input(trial)[:, ::-1]))
+    yield same(other, trial, got_moves=lambda y: y[:, ::-1])
+
+
 @law("rescaled", "f(c·x; α/c²) = c·f(x; α), c a power of two", SUMMED)
 def rescaled(trial: Trial, generator: Generator) -> Claims:
     """The sum of squares grows by c²."""
@@ -395,3 +409,4 @@ INSTANCE = (samples, places, channels, shifted, scaled, affine, instance_functio
 GROUP = (samples, places, groups, shifted, scaled, group_function, layer)
 SQUARE = (rows, permuted, negated, scaled, square_function, balanced)
 RESPONSE = (samples, places, negated, rescaled, response_function, surrounded)
+CROSS_MAP = (samples, places, negated, rescaled, cross_map, mirrored)

@@ -24,6 +24,8 @@ _FAMILIES = (
     "attention",
     "distance",
     "softmax",
+    "reshaping",
+    "glu",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")

@@ -1,24 +1,29 @@
-"""CosineSimilarity, PairwiseDistance, and their functions; pdist."""
+"""CosineSimilarity, PairwiseDistance, and their functions; pdist; normalize."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from conformance.laws import distance as laws
+from conformance.laws import normalize as unit_laws
 from conformance.layers.axes import Axes
 from conformance.layers.elementwise import every_axis
 from conformance.layers.propagation import computed
 from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.sizes import sizes_of
 from conformance.layers.state import Shape
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case
 from conformance.oracles import distance as oracle
+from conformance.oracles import normalize as unit_oracle
 from conformance.strategies import distance as cases
+from conformance.strategies import normalize as unit_cases
 from conformance.strategies.invalid import distance as invalid
+from conformance.strategies.invalid import normalize as unit_invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 _COSINE = (Argument("dim", 1, other=0), Argument("eps", 1e-8, other=1e-6))
@@ -76,6 +81,40 @@ def _with_components(row: Row, case: Case, arguments: dict[str, Any]) -> Case | 
     if first is None or not first.shape[-1]:
         return None
     return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _vector_axes(case: Case, arguments: Mapping[str, Any]) -> list[int] | None:
+    """The axes of a vector; None where the input does not have them, or one is there twice."""
+    x, axes = case.inputs[0], sizes_of(arguments.get("dim", 1))
+    if x is None or not all(-x.ndim <= axis < x.ndim for axis in axes):
+        return None
+    found = [axis % x.ndim for axis in axes]
+    return found if len(set(found)) == len(found) else None
+
+
+def _vectors(case: Case) -> int | None:
+    """The first axis counts them, unless it is one of theirs."""
+    axes = _vector_axes(case, case.call.arguments)
+    return None if axes is None or 0 in axes else 0
+
+
+def _unit_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other axes or another norm, of which that of p = ∞ needs a number."""
+    x, axes = case.inputs[0], _vector_axes(case, arguments)
+    if x is None or axes is None:
+        return None
+    if arguments.get("p", 2.0) == math.inf and not all(x.shape[axis] for axis in axes):
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _unit_free(case: Case) -> tuple[Axes, ...]:
+    """Every axis, but for the vectors of which there is a largest number."""
+    axes = _vector_axes(case, case.call.arguments)
+    endless = case.call.arguments.get("p", 2.0) == math.inf
+    if axes is None or not endless:
+        return every_axis(case)
+    return tuple(group for group in every_axis(case) if group[0][1] not in axes)
 
 
 def _flops(
@@ -158,6 +197,30 @@ def rows() -> Iterator[Row]:
         free=every_axis,
         workloads=_timed(name, ((128, 64),)),
         flops=lambda workload, weights, outputs: 3 * outputs[0][0] * workload.inputs[0][1],
+        **shared,
+    )
+    name = "functional.normalize"
+    valid = partial(unit_cases.units, name)
+    yield Row(
+        name,
+        "distance",
+        (
+            Argument("p", 2.0, other=1.0),
+            Argument("dim", 1, other=0),
+            Argument("eps", 1e-12, other=1e-6),
+        ),
+        (Input("input", batch_axis=_vectors),),
+        (Output("output", _vectors),),
+        cases=valid,
+        values=unit_oracle.normalize,
+        shapes=unit_oracle.normalize_shape,
+        formula=("v = v / max(|v|_p, eps)",),
+        invalid=invalid_cases(valid, unit_invalid.unit_breaks()),
+        laws=unit_laws.UNIT,
+        refit=_unit_refit,
+        free=_unit_free,
+        workloads=_timed(name, ((512, 256),)),
+        flops=partial(_flops, 3),
         **shared,
     )
 

@@ -322,6 +322,29 @@ def _local_response_norm(name: str) -> Row:
     )
 
 
+def _odd_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with another window, of an odd number of channels: of others nothing is known."""
+    odd = arguments["size"] % 2
+    return replace(case, call=replace(case.call, arguments=arguments)) if odd else None
+
+
+def _cross_map_lrn() -> Row:
+    """Undocumented, and refused of any input but images."""
+    name = "CrossMapLRN2d"
+    row = _local_response_norm("LocalResponseNorm")
+    valid = partial(cases.cross_maps, name)
+    return replace(
+        row,
+        name=name,
+        cases=valid,
+        values=oracle.cross_map_lrn,
+        invalid=invalid_cases(valid, invalid.cross_map_breaks()),
+        laws=laws.CROSS_MAP,
+        refit=_odd_refit,
+        workloads=(Workload(name, "alexnet 96", {"size": 5}, ((8, 96, 27, 27),), small=True),),
+    )
+
+
 def instance_rows() -> Iterator[Row]:
     """InstanceNorm1d to 3d, then their lazy forms."""
     for lazy in (False, True):
@@ -334,6 +357,7 @@ def module_rows() -> Iterator[Row]:
     yield _group_norm()
     yield _rms_norm("RMSNorm")
     yield _local_response_norm("LocalResponseNorm")
+    yield _cross_map_lrn()
 
 
 def function_rows() -> Iterator[Row]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from conformance.laws import softmax as laws
 from conformance.laws import softmax_draws as draws
+from conformance.layers.elementwise import every_axis
 from conformance.layers.propagation import computed
-from conformance.layers.row import Argument, Input, Output, Row, Traits, every_axis
+from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.state import Shape
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case, is_function

@@ -153,6 +153,10 @@ def _pulled(x: Rounded, length: Rounded, p: float, cotangent: Rounded) -> Rounde
             other = x * power(absolute(x), p - 2, nonnegative=True)
             slope = slope.with_error(np.maximum(slope.error, other.error))
         found = slope * (cotangent.bare / power(length, p - 1, nonnegative=True))
+        if p < 1:
+            # (c·slope)·‖x‖¹⁻ᵖ: the product may leave the range before the norm meets it.
+            other = (slope * cotangent.bare) * power(length, 1 - p, nonnegative=True)
+            found = found.with_error(np.maximum(found.error, other.error))
     value, error = found.value, found.error
     nothing = np.broadcast_to((length.value == 0) & (length.error == 0), x.shape)
     if p >= 1:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arithmetic.elementary import constant, power, reciprocal_sqrt, square
+from conformance.arithmetic.elementary import constant, power, ratio, reciprocal_sqrt, square
 from conformance.arithmetic.reductions import mean, variance
 from conformance.arithmetic.rounded import Rounded, multilinear, traced
 from conformance.arithmetic.wide import stored, widened
@@ -223,6 +223,33 @@ def local_response_norm(
     even.
     """
     x = widened(input)
+    base = _of_neighbours(x, size, alpha, k)
+    # a/(…)^β, or a·(…)^−β.
+    return stored(ratio(x, power(base, beta, nonnegative=True)), input.precision)
+
+
+def cross_map_lrn(
+    state: State,
+    input: Rounded,
+    *,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+) -> Rounded:
+    """Likewise: torch documents nothing of it, and of an odd n it is the same normalisation.
+
+    Of an even n its own code adds up n − 1 channels and divides by n, which nothing says. It is a
+    chain of operations, each of which is stored, partial sums among them: so it is here.
+    """
+    base = _of_neighbours(input, size, alpha, k)
+    divided = ratio(input, power(base, beta, nonnegative=True))
+    times = input * power(base, -beta, nonnegative=True)
+    return divided.with_error(np.maximum(divided.error, times.error))
+
+
+def _of_neighbours(x: Rounded, size: int, alpha: float, k: float) -> Rounded:
+    """k + α/n·Σa² of the n channels around each one."""
     below, above = size // 2, (size - 1) // 2
 
     def within(array: np.ndarray, before: int = below, after: int = above) -> np.ndarray:
@@ -246,22 +273,7 @@ def local_response_norm(
     scaled = scaled * constant(alpha / size, x)
     more = 2 * x.precision.unit * scaled.reach
     scaled = scaled.with_error(scaled.error + np.where(scaled.error > 0, more, 0.0))
-    base = scaled + constant(k, x)
-    # a/(…)^β, or a·(…)^−β.
-    return stored(_divided(x, power(base, beta, nonnegative=True)), input.precision)
-
-
-def _divided(a: Rounded, b: Rounded) -> Rounded:
-    """a/b, whose derivative by b is −(c·q)/b, or −c·(q/b): q/b may underflow before c meets it."""
-    quotient = a.bare / b.bare
-
-    def pull(cotangent: Rounded) -> list[Rounded | None]:
-        c = cotangent.bare
-        by_divisor = -((c * quotient) / b.bare)
-        lost = np.where(by_divisor.error > 0, a.precision.underflow * c.reach, 0.0)
-        return [c / b.bare, by_divisor.with_error(by_divisor.error + lost)]
-
-    return traced(quotient, [a, b], pull)
+    return scaled + constant(k, x)
 
 
 def instance_norm_shape(input: Shape, **arguments: Any) -> tuple[Shape, ...]:

@@ -177,3 +177,17 @@ def response_norm_breaks(layer: str) -> tuple[Break, ...]:
             applies=_holds_numbers,
         ),
     )
+
+
+def _no_image(draw: Draw, case: Case) -> Case:
+    shape = shape_of(case)
+    others = (shape[1:], shape[:2], (*shape, 1), shape[:3])
+    return with_inputs(case, {0: draw(st.sampled_from(others))})
+
+
+def cross_map_breaks() -> tuple[Break, ...]:
+    """The breaks of `"CrossMapLRN2d"`."""
+    return (
+        Break("no image", "input", _no_image),
+        Break("no channels in a window", "size", argument("size", st.just(0)), CUSTOMARY),
+    )

@@ -15,6 +15,10 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     name, given = case.call.layer, case.call.arguments
     if name == "functional.pdist":
         return (pdist(case.inputs[0], given.get("p", 2.0)),)
+    if name == "functional.normalize":
+        dim = given.get("dim", 1)
+        axes = (dim,) if isinstance(dim, int) else dim
+        return (unit(case.inputs[0], given.get("p", 2.0), axes, given.get("eps", 1e-12)),)
     x1, x2 = case.inputs
     if "osine" in name:
         return (similarity(x1, x2, given.get("dim", 1), given.get("eps", 1e-8)),)
@@ -49,6 +53,22 @@ def distance(x1: np.ndarray, x2: np.ndarray, p: float, eps: float, keepdim: bool
         apart = [float(a) - float(b) + eps for a, b in zip(x1[at], x2[at], strict=True)]
         found[at] = _norm(apart, p)
     return found[..., np.newaxis] if keepdim else found
+
+
+def unit(x: np.ndarray, p: float, axes: tuple[int, ...], eps: float) -> np.ndarray:
+    """Every vector over its norm, or over eps where that is larger."""
+    axes, found = tuple(axis % x.ndim for axis in axes), np.zeros(x.shape)
+    vectors: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    for at in _positions(x.shape):
+        which = tuple(k for axis, k in enumerate(at) if axis not in axes)
+        vectors.setdefault(which, []).append(at)
+    for places in vectors.values():
+        numbers = [float(x[at]) for at in places]
+        length = float(sum(a != 0 for a in numbers)) if p == 0 else _norm(numbers, p)
+        for at, number in zip(places, numbers, strict=True):
+            divisor = max(length, eps)
+            found[at] = number / divisor if divisor else math.nan
+    return found
 
 
 def pdist(x: np.ndarray, p: float) -> np.ndarray:

@@ -118,7 +118,7 @@ def answer(case: Case) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]] |
     assert x is not None
     function = call.layer.startswith("functional.")
     eps = given.get("eps", 1e-5)
-    if name in ("LocalResponseNorm", "local_response_norm"):
+    if name in ("LocalResponseNorm", "local_response_norm", "CrossMapLRN2d"):
         return (local_response_norm(x, **given),), {}
     if name in ("RMSNorm", "rms_norm"):
         sizes = given["normalized_shape"]

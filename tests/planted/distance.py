@@ -232,3 +232,79 @@ def functional_pdist_of_stacks(input, p=2.0):
     if input.dim() == 3:
         return torch.stack([functional.pdist(x, p) for x in input])
     return functional.pdist(input, p)
+
+
+@plant("functional-normalize-eps-added", "functional.normalize", "values")
+def functional_normalize_eps_added(input, p=2.0, dim=1, eps=1e-12):
+    """eps is added to the norm instead of being its least value."""
+    output = functional.normalize(input, p, dim, eps)
+    if not input.numel():
+        return output
+    length = input.norm(p, dim, keepdim=True)
+    return output * (length.clamp_min(eps) / (length + eps)).nan_to_num(1.0)
+
+
+@plant("functional-normalize-eps-under-the-root", "functional.normalize", "values")
+def functional_normalize_eps_under_the_root(input, p=2.0, dim=1, eps=1e-12):
+    """The square of the norm is at least eps, as TensorFlow's l2_normalize has it."""
+    return functional.normalize(input, p, dim, eps**0.5 if p == 2 else eps)
+
+
+@plant("functional-normalize-last-axis", "functional.normalize", "values")
+def functional_normalize_last_axis(input, p=2.0, dim=-1, eps=1e-12):
+    """The last axis unless dim is written out, as JAX and MLX count."""
+    if input.dim() == 1 and dim == -1:
+        raise IndexError("Dimension out of range")
+    return functional.normalize(input, p, dim, eps)
+
+
+@plant("functional-normalize-first-of-several", "functional.normalize", "values")
+def functional_normalize_first_of_several(input, p=2.0, dim=1, eps=1e-12):
+    """Of several axes each is normalised by itself, one after the other."""
+    if isinstance(dim, int):
+        return functional.normalize(input, p, dim, eps)
+    output = functional.normalize(input, p, dim, eps)
+    for axis in dim if output.numel() else ():
+        input = functional.normalize(input, p, axis, eps)
+    return input if output.numel() else output
+
+
+@plant("functional-normalize-norm-not-differentiated", "functional.normalize", "gradients")
+def functional_normalize_norm_not_differentiated(input, p=2.0, dim=1, eps=1e-12):
+    """The norm is taken for a constant when it is differentiated."""
+    output = functional.normalize(input, p, dim, eps)
+    if not input.numel():
+        return output
+    length = input.detach().norm(p, dim, keepdim=True).clamp_min(eps)
+    return graft(output, input / length)
+
+
+@plant("functional-normalize-zeros-stay", "functional.normalize", "gradients")
+def functional_normalize_zeros_stay(input, p=2.0, dim=1, eps=1e-12):
+    """A vector of zeros has no gradient, where it is that of a division by eps."""
+    output = functional.normalize(input, p, dim, eps)
+    if not input.numel():
+        return output
+    some = (input != 0).any(dim, keepdim=True) if isinstance(dim, int) else True
+    return output if some is True else torch.where(some, output, output.detach())
+
+
+@plant("functional-normalize-nan-is-zero", "functional.normalize", "special")
+def functional_normalize_nan_is_zero(input, p=2.0, dim=1, eps=1e-12):
+    """What is NaN becomes 0."""
+    return functional.normalize(input, p, dim, eps).nan_to_num(0.0)
+
+
+@plant("functional-normalize-order-taken-for-two", "functional.normalize", "values")
+def functional_normalize_order_taken_for_two(input, p=2.0, dim=1, eps=1e-12):
+    """p between 1 and 2 is taken for 2."""
+    return functional.normalize(input, 2.0 if 1 < p < 2 else p, dim, eps)
+
+
+@plant("functional-normalize-many-rows", "functional.normalize", "laws")
+def functional_normalize_many_rows(input, p=2.0, dim=1, eps=1e-12):
+    """The last of 17 rows or more is left as it was."""
+    output = functional.normalize(input, p, dim, eps)
+    if input.dim() != 2 or not 16 < len(input) < 66 or dim not in (1, -1):
+        return output
+    return torch.cat([output[:-1], input[-1:]])

@@ -250,3 +250,71 @@ def functional_local_response_norm_matrix(input, size, alpha=1e-4, beta=0.75, k=
     if input.dim() == 2:
         return functional.local_response_norm(input[..., None], size, alpha, beta, k)[..., 0]
     return functional.local_response_norm(input, size, alpha, beta, k)
+
+
+def _cross_map(module, input, **changes):
+    """CrossMapLRN2d as it should be: torch's own is wrong from a few channels on.
+
+    Hence these bugs are planted in LocalResponseNorm's arithmetic, which the layer shares.
+    """
+    given = {name: getattr(module, name) for name in ("size", "alpha", "beta", "k")} | changes
+    if input.dim() != 4:
+        raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead.")
+    channels = torch.arange(input.shape[1])
+    apart = (channels[:, None] - channels).abs()
+    near = (apart >= given.get("least", 0)) & (apart <= given["size"] // 2)
+    near = near.to(input.dtype)
+    squares = torch.einsum("cd,ndhw->nchw", near, input * input)
+    return input / (squares * (given["alpha"] / given["size"]) + given["k"]) ** given["beta"]
+
+
+@plant("crossmaplrn2d-neighbours-only", "CrossMapLRN2d", "values")
+class CrossMapLRN2dNeighboursOnly(nn.CrossMapLRN2d):
+    """The channel itself is not among those that are added up."""
+
+    def forward(self, input):
+        return _cross_map(self, input, least=1)
+
+
+@plant("crossmaplrn2d-as-if-contiguous", "CrossMapLRN2d", "layout")
+class CrossMapLRN2dAsIfContiguous(nn.CrossMapLRN2d):
+    """An image that is not contiguous is read as if it were."""
+
+    def forward(self, input):
+        return _cross_map(self, as_if_contiguous(input))
+
+
+@plant("crossmaplrn2d-alpha-whole", "CrossMapLRN2d", "values")
+class CrossMapLRN2dAlphaWhole(nn.CrossMapLRN2d):
+    """alpha is not divided by the size, as in TensorFlow."""
+
+    def forward(self, input):
+        return _cross_map(self, input, alpha=self.alpha * self.size)
+
+
+@plant("crossmaplrn2d-k-is-one", "CrossMapLRN2d", "values")
+class CrossMapLRN2dKIsOne(nn.CrossMapLRN2d):
+    """k is always 1, as in Caffe's first version."""
+
+    def forward(self, input):
+        return _cross_map(self, input, k=1.0)
+
+
+@plant("crossmaplrn2d-scale-not-differentiated", "CrossMapLRN2d", "gradients")
+class CrossMapLRN2dScaleNotDifferentiated(nn.CrossMapLRN2d):
+    """The scale is taken for a constant when it is differentiated."""
+
+    def forward(self, input):
+        right = _cross_map(self, input)
+        scale = (right / input.where(input != 0, torch.ones_like(input))).detach()
+        return graft(right, input * scale)
+
+
+@plant("crossmaplrn2d-sequences", "CrossMapLRN2d", "errors")
+class CrossMapLRN2dSequences(nn.CrossMapLRN2d):
+    """Inputs of any rank are taken, as by LocalResponseNorm."""
+
+    def forward(self, input):
+        if input.dim() != 4:
+            return input.clone()
+        return _cross_map(self, input)

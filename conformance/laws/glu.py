@@ -1,0 +1,118 @@
+"""Laws of the gated linear unit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.arithmetic.rounded import exactly
+from conformance.laws.law import (
+    SUMMED,
+    Claim,
+    Claims,
+    Generator,
+    Side,
+    claim,
+    law,
+    many,
+    measured,
+    on_host,
+    same,
+)
+from conformance.model.case import is_function
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike as Trial
+
+
+def _dim(trial: Trial) -> int:
+    return int(trial.case.call.arguments.get("dim", -1))
+
+
+def _halves(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
+    """What is gated, and the gates."""
+    (x,) = trial.case.inputs
+    assert x is not None
+    first, second = np.split(x, 2, _dim(trial))
+    return first, second
+
+
+def _calling(trial: Trial, x: np.ndarray, layer: str = "", **arguments: Any) -> Trial:
+    """A call on another array, of another layer if it is named, with these arguments alone."""
+    call = replace(trial.case.call, layer=layer or trial.case.call.layer, arguments=arguments)
+    return trial.other(replace(trial.case, call=call, inputs=(x,), layouts=()))
+
+
+def _of_halves(trial: Trial, first: np.ndarray, second: np.ndarray) -> Trial:
+    return _calling(trial, np.concatenate([first, second], _dim(trial)), dim=_dim(trial))
+
+
+@law("form", "the module and the function are one")
+def form(trial: Trial, generator: Generator) -> Claims:
+    """The other form."""
+    other = "GLU" if is_function(trial.case.call.layer) else "functional.glu"
+    (x,) = trial.case.inputs
+    assert x is not None
+    yield same(_calling(trial, x, other, dim=_dim(trial)), trial)
+
+
+@law("axis", "the axis may be counted from either end")
+def axis(trial: Trial, generator: Generator) -> Claims:
+    """The other way."""
+    (x,), dim = trial.case.inputs, _dim(trial)
+    assert x is not None
+    yield same(_calling(trial, x, dim=dim - x.ndim if dim >= 0 else dim + x.ndim), trial)
+
+
+@law("pairs", "each number and its gate among thousands are what they are among few")
+def pairs(trial: Trial, generator: Generator) -> Claims:
+    """Several blocks of vector code and a tail, drawn from the case's, in one row or in columns."""
+    first, second = (half.reshape(-1) for half in _halves(trial))
+    if not first.size:
+        return
+    chosen = generator.integers(first.size, size=many(generator, least=1025, most=4097))
+    columns = int(generator.integers(2))
+    shape = (-1, 1) if columns else (-1,)
+    x = np.concatenate([first[chosen].reshape(shape), second[chosen].reshape(shape)], -1)
+    other = _calling(trial, x, dim=-1)
+    yield same(
+        other,
+        trial,
+        got_moves=lambda y: y.reshape(-1),
+        wanted_moves=lambda y: y.reshape(-1)[chosen],
+    )
+
+
+@law("open", "gates that are open let everything through", "equal: a gate at its limit is 1")
+def opened(trial: Trial, generator: Generator) -> Claims:
+    """Gates of 200."""
+    first, second = _halves(trial)
+    other = _of_halves(trial, first, np.full(second.shape, 200.0))
+    yield claim(other, measured(other), Side("a", (exactly(first, trial.precision),)))
+
+
+@law("complement", "a gate and its opposite let through everything together", SUMMED)
+def complement(trial: Trial, generator: Generator) -> Claims:
+    """The gates with their sign changed, and the sum."""
+    first, second = _halves(trial)
+    other = _of_halves(trial, first, -second)
+    (y,), (z,) = map(measured, (trial, other))
+    calls = f"{trial.text()} plus {other.text()}"
+    exact = on_host(exactly(first, trial.precision))
+    yield Claim(trial.names, Side(calls, (on_host(y) + on_host(z),)), Side("a", (exact,)))
+
+
+@law("sigmoid", "it is a product with sigmoid of the same backend", SUMMED)
+def product(trial: Trial, generator: Generator) -> Claims:
+    """a times the sigmoid of b."""
+    first, second = _halves(trial)
+    gates = _calling(trial, second, "functional.sigmoid")
+    (gate,) = measured(gates)
+    with np.errstate(all="ignore"):
+        both = on_host(exactly(first, trial.precision)) * on_host(gate)
+    yield claim(trial, measured(trial), Side(f"a · {gates.text()}", (both,)))
+
+
+LAWS = (form, axis, pairs, opened, complement, product)

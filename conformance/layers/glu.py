@@ -1,0 +1,75 @@
+"""GLU and its function: half of the numbers, each times the sigmoid of one of the other half.
+
+They are no family of elementwise functions: the axis that is halved is what can go wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from conformance.laws import glu as laws
+from conformance.layers.axes import Axes
+from conformance.layers.elementwise import every_axis
+from conformance.layers.propagation import computed
+from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import Case
+from conformance.oracles import glu as oracle
+from conformance.strategies import glu as cases
+from conformance.strategies.invalid import glu as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+
+def _halved(case: Case) -> int:
+    x = case.inputs[0]
+    assert x is not None
+    return int(case.call.arguments.get("dim", -1)) % x.ndim
+
+
+def _samples(case: Case) -> int | None:
+    """The first axis counts the batch, unless it is the one that is halved."""
+    return 0 if _halved(case) else None
+
+
+def _others(case: Case) -> tuple[Axes, ...]:
+    """Every axis but that which is halved."""
+    return tuple(group for group in every_axis(case) if group != ((0, _halved(case)),))
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with another axis, if it is even."""
+    x, dim = case.inputs[0], arguments.get("dim", -1)
+    if x is None or not -x.ndim <= dim < x.ndim or x.shape[dim] % 2:
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def rows() -> Iterator[Row]:
+    """The module and the function."""
+    for name in ("GLU", "functional.glu"):
+        valid = partial(cases.gated, name)
+        yield Row(
+            name,
+            "glu",
+            (Argument("dim", -1, other=0),),
+            (Input("input", batch_axis=_samples),),
+            (Output("output", _samples),),
+            cases=valid,
+            values=oracle.glu,
+            shapes=oracle.glu_shape,
+            formula=("GLU(a, b) = a * sigmoid(b)",),
+            complex=False,
+            invalid=invalid_cases(valid, invalid.gated_breaks()),
+            laws=laws.LAWS,
+            propagation=computed,
+            traits=Traits(placed=False),
+            refit=_refit,
+            free=_others,
+            workloads=(Workload(name, "64 by 3072", {}, ((64, 3072),), small=True),),
+            filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+            flops=lambda workload, weights, outputs: 4 * math.prod(outputs[0]),
+        )

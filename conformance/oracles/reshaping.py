@@ -1,0 +1,63 @@
+"""Flatten, Unflatten and the shuffle of channels: nothing is computed, elements change places.
+
+Sources: the pages torch.nn.Flatten, Unflatten, ChannelShuffle, torch.flatten and torch.unflatten,
+and the documentation of torch.nn.functional.channel_shuffle and native_channel_shuffle. These two
+write (*, C, H, W) where the page of the module, to which they refer, writes (N, C, *): of four axes
+that is the same, and of other numbers of axes the page of the module is followed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from conformance.arithmetic.rounded import Rounded
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+
+
+def flatten(state: State, input: Rounded, *, start_dim: int = 1, end_dim: int = -1) -> Rounded:
+    """The axes from `start_dim` to `end_dim` become one; the order of the elements stays."""
+    (shape,) = flatten_shape(input.shape, start_dim=start_dim, end_dim=end_dim)
+    return input.map(lambda array: array.reshape(shape))
+
+
+def flatten_shape(input: Shape, *, start_dim: int = 1, end_dim: int = -1) -> tuple[Shape, ...]:
+    """(*, S_start, …, S_end, *) → (*, ∏ S_i, *); a number becomes a row of one."""
+    rank = max(len(input), 1)
+    start, end = start_dim % rank, end_dim % rank
+    return ((*input[:start], math.prod(input[start : end + 1]), *input[end + 1 :]),)
+
+
+def unflatten(
+    state: State, input: Rounded, *, dim: int, unflattened_size: Sequence[int]
+) -> Rounded:
+    """The axis `dim` becomes several; the order of the elements stays."""
+    (shape,) = unflatten_shape(input.shape, dim=dim, unflattened_size=unflattened_size)
+    return input.map(lambda array: array.reshape(shape))
+
+
+def unflatten_shape(input: Shape, *, dim: int, unflattened_size: Sequence[int]) -> tuple[
+    Shape, ...
+]:  # fmt: skip
+    """(*, S_dim, *) → (*, U_1, …, U_n, *); an U of −1 is what the others leave of S_dim."""
+    at = dim % len(input)
+    known = math.prod(size for size in unflattened_size if size != -1)
+    sizes = (input[at] // known if size == -1 else size for size in unflattened_size)
+    return ((*input[:at], *sizes, *input[at + 1 :]),)
+
+
+def channel_shuffle(state: State, input: Rounded, *, groups: int) -> Rounded:
+    """(N, C, *) is read as (N, g, C/g, *), and the two axes between N and * change places.
+
+    The page's example of 4 channels in 2 groups: 1, 2, 3, 4 become 1, 3, 2, 4.
+    """
+    batch, channels, *rest = input.shape
+    apart = (batch, groups, channels // groups, *rest)
+    return input.map(lambda array: array.reshape(apart).swapaxes(1, 2).reshape(input.shape))
+
+
+def channel_shuffle_shape(input: Shape, *, groups: int) -> tuple[Shape, ...]:
+    """(N, C, *) → the same."""
+    return (input,)

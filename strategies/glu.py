@@ -1,0 +1,52 @@
+"""Cases of the gated linear unit: an axis of an even length, wherever it stands."""
+
+from __future__ import annotations
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+from conformance.model.formats import round_to
+
+# plain: a regime for all numbers; gates: half of them where a sigmoid bends, saturates, vanishes.
+profiles = st.sampled_from(("plain", "plain", "gates"))
+_RANKS = st.sampled_from((1, 2, 3, 4))
+# Half of the axis: a vector, several, and a tail.
+_HALVES = st.sampled_from((1, 2, 3, 4, 8, 17, 33, 67))
+_LENGTHS = st.sampled_from((1, 2, 3, 4, 5))
+_EMPTY = st.integers(0, 11)
+_GATES = (0.0, 1.0, 4.0, 16.0, 40.0, 90.0, 110.0, 710.0, 750.0)
+yes_no = st.booleans()
+
+
+@st.composite
+def gated(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of GLU.
+
+    Args:
+        layer: `"GLU"` or `"functional.glu"`.
+        dtype: torch's name of the dtype.
+    """
+    profile, rank, half = draw(profiles), draw(_RANKS), draw(_HALVES)
+    at = rank - 1 if not draw(yes_no) else draw(st.integers(0, rank - 1))
+    shape = [draw(_LENGTHS) for _ in range(rank)]
+    shape[at] = 2 * half
+    if draw(_EMPTY) == 11:
+        shape[draw(st.integers(0, rank - 1))] = 0
+    # Counted from the end, as the default is.
+    dim = at if draw(yes_no) else at - rank
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    x = Filler(regime, dtype, seed, 1, factors=2).operand(*shape)
+    if profile == "gates":
+        generator = np.random.default_rng(seed)
+        size = generator.choice(_GATES, shape) + generator.standard_normal(shape)
+        gates = round_to(np.asarray(size * generator.choice([-1.0, 1.0], shape)), dtype)
+        second = np.arange(shape[at]) >= shape[at] // 2
+        x = np.where(second.reshape(-1, *(1 for _ in shape[at + 1 :])), gates, x)
+    arguments = written.optional({"dim": dim}, {"dim": -1})
+    labels = {"profile": profile, "regime": regime}
+    return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)

@@ -1,0 +1,120 @@
+"""Ways to break a valid call of Flatten, Unflatten or the shuffle of channels."""
+
+from __future__ import annotations
+
+import math
+
+from conformance.strategies.invalid.breaks import (
+    CUSTOMARY,
+    Break,
+    argument,
+    not_positive,
+    with_arguments,
+    with_inputs,
+)
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Case
+
+_beyond = st.integers(0, 2)
+
+
+def _shape(case: Case) -> tuple[int, ...]:
+    x = case.inputs[0]
+    assert x is not None
+    return x.shape
+
+
+def no_axis(name: str) -> Break:
+    """An argument that names an axis which the input does not have.
+
+    Args:
+        name: of the argument.
+    """
+
+    def apply(draw: Draw, case: Case) -> Case:
+        axes, more = max(len(_shape(case)), 1), draw(_beyond)
+        wrong = draw(st.sampled_from((axes + more, -axes - 1 - more)))
+        return with_arguments(case, **{name: wrong})
+
+    return Break(f"no such {name}", name, apply, index=True)
+
+
+def _ends_exchanged(draw: Draw, case: Case) -> Case:
+    last = len(_shape(case)) - 1
+    end = draw(st.integers(0, last - 1))
+    return with_arguments(case, start_dim=draw(st.integers(end + 1, last)), end_dim=end)
+
+
+def flatten_breaks() -> tuple[Break, ...]:
+    """The breaks of Flatten."""
+    return (
+        no_axis("start_dim"),
+        no_axis("end_dim"),
+        Break(
+            "start_dim after end_dim",
+            "start_dim",
+            _ends_exchanged,
+            applies=lambda case: len(_shape(case)) > 1,
+        ),
+    )
+
+
+def _other_product(draw: Draw, case: Case) -> Case:
+    dim, length = case.call.arguments["dim"], draw(st.sampled_from((1, 2, 6)))
+    shape = list(_shape(case))
+    shape[dim] = length
+    # Neither 4 and 5, nor 4 and what is left, make any of the lengths.
+    sizes = draw(st.sampled_from(((4, 5), (4, -1), (4,), (-1, 4), (5, 4, 1))))
+    return with_arguments(with_inputs(case, {0: shape}), unflattened_size=sizes)
+
+
+def _of_nothing(draw: Draw, case: Case) -> Case:
+    """An axis of 0 may be 0 times anything."""
+    shape = list(_shape(case))
+    shape[case.call.arguments["dim"]] = 0
+    return with_arguments(with_inputs(case, {0: shape}), unflattened_size=(0, -1))
+
+
+def _sizes(*several: object) -> st.SearchStrategy[object]:
+    return st.sampled_from(several)
+
+
+def unflatten_breaks() -> tuple[Break, ...]:
+    """The breaks of Unflatten."""
+    name = "unflattened_size"
+    return (
+        no_axis("dim"),
+        Break("sizes of another product", name, _other_product),
+        Break("two sizes to be inferred", name, argument(name, _sizes((-1, -1), (-1, 1, -1)))),
+        Break("a size negative", name, argument(name, _sizes((-2, -1), (-1, -3), (-2,)))),
+        Break("no sizes", name, argument(name, st.just(()))),
+        Break("a size that is no whole number", name, argument(name, _sizes((1.0, -1), ("1", -1)))),
+        Break("sizes that are one number", name, argument(name, _sizes(1, -1))),
+        Break("a size inferred beside 0", name, _of_nothing),
+    )
+
+
+def _indivisible(draw: Draw, case: Case) -> Case:
+    channels = _shape(case)[1]
+    wrong = [n for n in range(2, channels + 3) if channels % n]
+    return with_arguments(case, groups=draw(st.sampled_from(wrong)))
+
+
+def _two_axes(draw: Draw, case: Case) -> Case:
+    return with_inputs(case, {0: _shape(case)[: draw(st.sampled_from((2, 1)))]})
+
+
+def shuffle_breaks() -> tuple[Break, ...]:
+    """The breaks of the shuffle of channels."""
+    return (
+        Break(
+            "groups do not divide the channels",
+            "groups",
+            _indivisible,
+            applies=lambda case: math.prod(_shape(case)[1:2]) > 0,
+        ),
+        Break("groups not positive", "groups", argument("groups", not_positive)),
+        Break("fewer than three axes", "input", _two_axes, CUSTOMARY),
+    )

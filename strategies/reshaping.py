@@ -1,0 +1,109 @@
+"""Cases of Flatten, Unflatten and the shuffle of channels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+
+# Flatten's default begins at the second axis; a number has none.
+_RANKS = st.sampled_from((2, 3, 4, 1, 5, 0))
+_SOME_RANKS = st.sampled_from((1, 2, 3, 4))
+_CHANNEL_RANKS = st.sampled_from((4, 4, 3, 5))
+lengths = st.sampled_from((1, 2, 3, 4, 5))
+# 17 and 65: beyond a vector, beyond a block.
+_PARTS = st.sampled_from((1, 2, 3, 4, 5, 17))
+_PARTITIONS = st.lists(_PARTS, min_size=1, max_size=4)
+_GROUPS = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
+_BATCHES = st.sampled_from((1, 2, 3, 4))
+_SPACES = st.sampled_from((1, 2, 3, 5))
+yes_no = st.booleans()
+_SELDOM = st.sampled_from((False, False, False, True))
+_EMPTY = st.integers(0, 7)
+
+
+def _sizes(draw: Draw, sizes: list[int]) -> list[int]:
+    """The sizes, one of which is 0 in one case of eight: of nothing little can be seen."""
+    if sizes and draw(_EMPTY) == 7:
+        sizes[draw(st.integers(0, len(sizes) - 1))] = 0
+    return sizes
+
+
+def _case(
+    draw: Draw, layer: str, dtype: str, shape: tuple[int, ...], arguments: dict[str, Any]
+) -> Case:
+    """A case of the shape, in floating point or in whole numbers."""
+    integer, regime, seed = draw(_SELDOM), draw(regimes), draw(seeds)
+    x = Filler(regime, dtype, seed, 1, factors=1).operand(*shape)
+    if integer:
+        x = np.asarray(np.random.default_rng(seed).integers(-(2**62), 2**62, shape))
+    labels = {"profile": "integer" if integer else "plain", "regime": regime}
+    return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)
+
+
+@st.composite
+def flattens(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of Flatten: any range of axes, each end counted from either side.
+
+    Args:
+        layer: `"Flatten"`.
+        dtype: torch's name of the dtype.
+    """
+    rank = draw(_RANKS)
+    shape, axes = tuple(_sizes(draw, [draw(lengths) for _ in range(rank)])), max(rank, 1)
+    first, last = min(1, axes - 1), axes - 1
+    if draw(yes_no):
+        first = draw(st.integers(0, last))
+    if draw(yes_no):
+        last = draw(st.integers(first, last))
+    start = first - axes if draw(yes_no) else first
+    end = last if draw(yes_no) else last - axes
+    written = Written(draw(masks))
+    arguments = written.optional(
+        {"start_dim": start, "end_dim": end}, {"start_dim": 1, "end_dim": -1}
+    )
+    return _case(draw, layer, dtype, shape, arguments)
+
+
+@st.composite
+def unflattens(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of Unflatten: an axis in one to four parts, of which one may be left to be inferred.
+
+    Args:
+        layer: `"Unflatten"`.
+        dtype: torch's name of the dtype.
+    """
+    rank, parts = draw(_SOME_RANKS), list(draw(_PARTITIONS))
+    at = draw(st.integers(0, rank - 1))
+    shape, parts = [draw(lengths) for _ in range(rank)], _sizes(draw, parts)
+    if math.prod(parts) > 1000:
+        parts = [min(part, 3) for part in parts]
+    shape[at] = math.prod(parts)
+    sizes, which = list(parts), draw(st.integers(0, 2 * len(parts) - 1)) - len(parts)
+    if which >= 0 and math.prod((*parts[:which], *parts[which + 1 :])):
+        sizes[which] = -1
+    dim = at - rank if draw(yes_no) else at
+    listed = draw(_SELDOM)
+    arguments = {"dim": dim, "unflattened_size": list(sizes) if listed else tuple(sizes)}
+    return _case(draw, layer, dtype, tuple(shape), arguments)
+
+
+@st.composite
+def shuffles(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of the shuffle of channels: an image, a sequence or a volume.
+
+    Args:
+        layer: `"ChannelShuffle"` or a function of the same.
+        dtype: torch's name of the dtype.
+    """
+    rank, groups, size = draw(_CHANNEL_RANKS), draw(_GROUPS), draw(_PARTS)
+    space = [draw(_SPACES) for _ in range(rank - 2)]
+    batch, size, *space = _sizes(draw, [draw(_BATCHES), size, *space])
+    return _case(draw, layer, dtype, (batch, groups * size, *space), {"groups": groups})
