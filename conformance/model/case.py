@@ -47,8 +47,8 @@ log 0.58, log1p 0.72, tanh 0.63, sigmoid 2.32; other libraries of the kind promi
 vector forms of them up to 2.
 """
 STORED = {
-    "batch_statistics": "a batch's or an instance's mean, variance and 1/√(variance + eps)",
-    "saved_statistics": "likewise of a layer or a group, for the backward pass only",
+    "batch_statistics": "a batch's or instance's mean, Σ(x − mean)², variance, 1/√(variance + eps)",
+    "saved_statistics": "mean and 1/√(variance + eps) of a layer or group, for the backward pass",
     "weight_gradients": "partial sums of a norm's gradients of weight and bias",
     "neighbours": "each step of a normalisation by neighbouring channels",
     "row_norm": "the norm of an embedding's row, and max_norm divided by it",

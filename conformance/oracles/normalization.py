@@ -230,7 +230,14 @@ def observed(x: Rounded, axes: tuple[int, ...]) -> tuple[Rounded, Rounded]:
     if middle is not centre:
         # As in `_inverse`; n/(n − 1) is at most 2.
         spread = spread.with_error(spread.error + 2.0 * np.square(middle.error))
-    return middle, noted(spread, "batch_statistics")
+    return middle, _noted_variance(spread, "batch_statistics")
+
+
+def _noted_variance(spread: Rounded, kept: str) -> Rounded:
+    """A batch's variance may be stored, and before that Σ(x − μ)²; no backward pass asks for it."""
+    if kept != "batch_statistics":
+        return spread
+    return noted(noted(spread, kept), kept)
 
 
 def normalised(
@@ -246,8 +253,8 @@ def normalised(
         x: the numbers.
         axes: along which mean and variance are taken.
         eps: added to the variance.
-        kept: the name by which a backend says that it stores μ, Var[x] and r: from the start, or
-            for the backward pass.
+        kept: the name by which a backend says that it stores μ and r: of a batch from the start
+            and Var[x], too, else for the backward pass.
     """
     numbers = x.bare
     centre = mean(numbers, axes, keepdims=True, running=True)
@@ -279,7 +286,7 @@ def _inverse(centre: Rounded, spread: Rounded, eps: float, kept: str) -> Rounded
     About a mean m that was stored Σ(x − m)²/n is v + (m − μ)²: r becomes r/√(1 + (m − μ)²·r²), at
     most that much less.
     """
-    found = reciprocal_sqrt(noted(spread, kept) + constant(eps, spread))
+    found = reciprocal_sqrt(_noted_variance(spread, kept) + constant(eps, spread))
     middle = noted(centre, kept)
     if middle is not centre:
         with np.errstate(over="ignore", invalid="ignore"):
