@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from conformance.run.exhaustive import Covered
+from conformance.model.covered import Covered
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -6,9 +6,10 @@ import argparse
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import msgspec
-from conformance.reports.exhaustive import Line, read, table
+if TYPE_CHECKING:
+    from conformance.reports.exhaustive import Line
 
 
 class UsageError(Exception):
@@ -47,6 +48,9 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         1 if an answer is beyond its bound, or could not be had.
     """
+    import msgspec
+    from conformance.reports.exhaustive import read, table
+
     if options.table:
         options.table.write_text(table(read(options.lines)), encoding="utf-8")
         return 0
@@ -75,6 +79,8 @@ def _part(text: str) -> tuple[int, int]:
 
 
 def _lines(options: argparse.Namespace) -> Iterator[Line]:
+    from conformance.reports.exhaustive import Line
+
     from conformance.backends.registry import load
     from conformance.model.case import Unsupported
     from conformance.run.exhaustive import BITS, PASSES, covered, functions, named

@@ -14,7 +14,7 @@ import numpy as np
 from conformance.backends import numpy_layouts
 from conformance.layers import CATALOGUE
 from conformance.layers.row import Input, Row
-from conformance.model.case import ULP
+from conformance.model.case import STORED, ULP
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "contract.md"
 # Roles that a name does not tell.
@@ -108,8 +108,14 @@ def functions() -> str:
     return f"| {names} |\n|{'---|' * len(ULP)}\n| {errors} |"
 
 
+def stored() -> str:
+    """The results within a composite that a backend may store in half precision."""
+    lines = [f"| `{name}` | {meaning} |" for name, meaning in STORED.items()]
+    return "\n".join(["| name | what is stored |", "|---|---|", *lines])
+
+
 PARTS: dict[str, Callable[[], str]] = {
-    "inputs": inputs, "layouts": layouts, "functions": functions
+    "inputs": inputs, "layouts": layouts, "functions": functions, "stored": stored
 }  # fmt: skip
 
 

@@ -32,6 +32,7 @@ import conformance
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
+from conformance.backends.module import STORES
 from conformance.checks import CHECKS
 from conformance.failures.excuses import Excuses
 from conformance.layers import CATALOGUE
@@ -51,7 +52,7 @@ def backend_of(bug: planted.Bug) -> ModuleBackend:
     """A backend that has the look-alike and nothing else."""
     space = SimpleNamespace(**{bug.layer.rpartition(".")[2]: bug.implementation})
     functional = bug.layer.startswith("functional.")
-    return ModuleBackend(bug.name, **{"functional" if functional else "nn": space})
+    return ModuleBackend(bug.name, stored=STORES, **{"functional" if functional else "nn": space})
 
 
 # All streams of one layer at five seeds; bugs are taken layer by layer.

@@ -25,6 +25,7 @@ class Precision:
         complex: whether the dtype is complex.
         saturates: tanh and the logistic function reach their limits exactly (`saturation`).
         stepwise: every step of a composite is stored in the dtype (`wide`).
+        stored: names of the results within a composite that are stored in the dtype (`noted`).
         store: of a composite that is computed wide: the dtype its result is stored in; else empty.
     """
 
@@ -42,6 +43,7 @@ class Precision:
     complex: bool = False
     saturates: bool = True
     stepwise: bool = False
+    stored: frozenset[str] = frozenset()
     store: str = ""
 
     def ulp(self, name: str) -> float:
@@ -117,4 +119,5 @@ class Precision:
             ),
             # Where the unit roundoff is declared, it is that of every operation.
             stepwise=numerics.stepwise or bool(numerics.unit_roundoff),
+            stored=frozenset(numerics.stored),
         )

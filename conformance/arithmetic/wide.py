@@ -9,6 +9,11 @@ one of 8 bits lets a wrong constant pass), so an oracle asks for it, unless the 
     x = widened(x)                # from here on float32, or the dtype itself where that is wider
     y = softmax(x, axis=-1)
     return stored(y, precision)   # precision: that of the operands; rounds once
+
+Between the two are kernels that compute in float32 but for a result or two: a backend names those
+by `Numerics(stored=("batch_statistics",))`, and the oracle asks for them by `noted(x, "…")`, or by
+`stepwise(x, "…")` where all steps of a part are stored. Both keep the range of float32: that a
+stored result overflows is no matter of rounding.
 """
 
 from __future__ import annotations
@@ -68,6 +73,50 @@ def widened(x: Rounded) -> Rounded:
     read = x.flushed if outer.flushes else x
     result = Rounded(read.value, read.error, inner)
     return traced(result, [x], lambda cotangent: [stored(cotangent, outer)])
+
+
+def noted(x: Rounded, name: str) -> Rounded:
+    """A result within a composite, which a backend may have said that it stores.
+
+    Args:
+        x: computed wide.
+        name: of `STORED`.
+    """
+    if not declared(x.precision, name):
+        return x
+    outer = FORMATS[x.precision.store]
+    least = outer.normal if x.precision.flushes else outer.tiny
+    error = x.error + ((outer.unit + OWN) * x.reach + least)
+    same = (x.error == 0) & (round_to(x.value, x.precision.store) == x.value)
+    result = Rounded(x.value, np.where(same, x.error, error), x.precision)
+    return traced(result, [x], lambda cotangent: [cotangent])
+
+
+def stepwise(x: Rounded, name: str) -> Rounded:
+    """An operand, from here on with every step stored where a backend says so.
+
+    Args:
+        x: as it was `widened`.
+        name: of `STORED`.
+    """
+    inner = x.precision
+    if not declared(inner, name):
+        return x
+    outer = FORMATS[inner.store]
+    underflow = outer.normal if inner.flushes else outer.tiny
+    coarse = replace(inner, unit=outer.unit, underflow=underflow, bits=0)
+    result = Rounded(x.value, x.error, coarse)
+    return traced(result, [x], lambda cotangent: [_retyped(cotangent, inner)])
+
+
+def declared(precision: Precision, name: str) -> bool:
+    """Whether a result within a composite that is computed wide may be stored in between.
+
+    Args:
+        precision: that of the composite.
+        name: of `STORED`.
+    """
+    return bool(precision.store) and name in precision.stored
 
 
 def stored(x: Rounded, precision: Precision) -> Rounded:

@@ -10,10 +10,10 @@ import numpy as np
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.exactness import every, some
 from conformance.arithmetic.rounded import Rounded
+from conformance.arithmetic.ulps import farthest
 from conformance.checks.steps import forced
 from conformance.model.case import Unsupported
 from conformance.model.describe import array_text, number_text
-from conformance.model.farthest import farthest
 from conformance.model.finding import Finding, differs, number
 from conformance.model.proof import Proof, beyond, shaped
 from conformance.run.trial import Evidence, Failure, Trial

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from conformance.model.case import ULP, Numerics
+from conformance.model.case import STORED, ULP, Numerics
 from conformance.model.formats import FORMATS
 
 # Units in the last place that an activation may err. What is further off is no matter of accuracy:
@@ -57,6 +57,8 @@ def _kinds(base: Numerics) -> Iterator[Sequence[Mapping[str, Any]]]:
         ]
     if not base.flush_to_zero:
         yield [{"flush_to_zero": True}]
+    if set(STORED) - set(base.stored):
+        yield [{"stored": tuple(STORED)}]
     if not base.stepwise:
         yield [{"stepwise": True}]
     # A sum in a wider format than is declared, or than the dtype, only makes the bound smaller.
@@ -69,7 +71,14 @@ def _kinds(base: Numerics) -> Iterator[Sequence[Mapping[str, Any]]]:
 def _fewer(
     found: Mapping[str, Any], base: Numerics, tried: Callable[[Numerics], bool]
 ) -> Mapping[str, Any]:
-    """The declaration without functions that it can do without."""
+    """The declaration without functions and stored results that it can do without."""
+    if "stored" in found:
+        names: tuple[str, ...] = found["stored"]
+        for name in [name for name in names if name not in base.stored]:
+            without = tuple(other for other in names if other != name)
+            if tried(replace(base, stored=without)):
+                names = without
+        return {**found, "stored": names}
     ulp = found.get("ulp", {})
     if len(ulp) < 3:
         return found

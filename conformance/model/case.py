@@ -47,6 +47,15 @@ Measured on torch 2.13 in float32 and float64, on millions of points: exp 0.71, 
 log 0.58, log1p 0.72, tanh 0.63, sigmoid 2.32; other libraries of the kind promise no more than 1,
 vector forms of them up to 2.
 """
+STORED = {
+    "batch_statistics": "a batch's or instance's mean, Σ(x − mean)², variance, 1/√(variance + eps)",
+    "saved_statistics": "mean and 1/√(variance + eps) of a layer or group, for the backward pass",
+    "weight_gradients": "partial sums of a norm's gradients of weight and bias",
+    "neighbours": "each step of a normalisation by neighbouring channels",
+    "row_norm": "the norm of an embedding's row, and max_norm divided by it",
+    "bag_sum": "the sum of a bag before it is divided, and the reciprocal of the bag's size",
+}
+"""Results within a composite that a backend may store in half precision, each by a name."""
 
 
 class Unsupported(Exception):  # noqa: N818 - the contract's name
@@ -301,9 +310,11 @@ class Numerics:
             rounded to a coarser dtype.
         stepwise: in bfloat16 and float16 every step of a composite (a softmax, a norm, a loss) is
             stored in the dtype; False = computed in float32 and stored once.
+        stored: names of the single results (`STORED`) that are stored in bfloat16 and float16 in
+            the midst of a composite that otherwise is computed in float32.
 
     Raises:
-        ValueError: for a function that `ULP` does not have.
+        ValueError: for a function that `ULP` does not have, a result that `STORED` has not.
     """
 
     unit_roundoff: float | None = None
@@ -314,8 +325,10 @@ class Numerics:
     absolute: Mapping[str, float] = field(default_factory=dict)
     operand_roundoff: float = 0.0
     stepwise: bool = False
+    stored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in (*self.ulp, *self.absolute):
-            if name not in ULP:
-                raise ValueError(f"{name!r}: expected one of {', '.join(ULP)}")
+        for names, have in (((*self.ulp, *self.absolute), ULP), (self.stored, STORED)):
+            for name in names:
+                if name not in have:
+                    raise ValueError(f"{name!r}: expected one of {', '.join(have)}")

@@ -18,7 +18,7 @@ from conformance.arithmetic.choices import Choices, take, where_undecided
 from conformance.arithmetic.elementary import absolute, constant, known, power, sqrt, square
 from conformance.arithmetic.reductions import maximum, total
 from conformance.arithmetic.rounded import Rounded, choose, moved_cotangent, traced
-from conformance.arithmetic.wide import stored, widened
+from conformance.arithmetic.wide import noted, stored, widened
 from conformance.model.case import Updated
 
 Shape = tuple[int, ...]
@@ -145,12 +145,13 @@ def renormalised(
     were before is no part of the gradient.
     """
     rows = widened(weight.bare)
-    norm = _norm(rows, norm_type)
+    norm = noted(_norm(rows, norm_type), "row_norm")
     occurs = np.zeros(weight.shape, bool)
     occurs[index.reshape(-1)] = True
     ways = []
     for divisor in (norm, norm + constant(GUARD, rows)):
-        shorter = stored(rows * (constant(max_norm, rows) / divisor), weight.precision)
+        factor = noted(constant(max_norm, rows) / divisor, "row_norm")
+        shorter = stored(rows * factor, weight.precision)
         kept = where_undecided(norm, max_norm, above=shorter, below=weight.bare)
         changed = choose(occurs, kept, weight.bare)
         changed = Rounded(changed.value, changed.error, weight.precision)

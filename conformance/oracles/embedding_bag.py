@@ -22,7 +22,7 @@ from conformance.arithmetic.rounded import (
     multilinear,
     traced,
 )
-from conformance.arithmetic.wide import stored, widened
+from conformance.arithmetic.wide import declared, noted, stored, widened
 from conformance.model.case import Updated
 from conformance.oracles.embedding import gradient_scale, looked_up, renormalised
 
@@ -113,7 +113,7 @@ def functional_embedding_bag(
         rows = looked_up(table, flat[kept], scale[kept])
         found = _summed(widened(rows), factors and widened(factors), bag[kept], count)
         if mode == "mean":
-            found = _averaged(found, np.bincount(bag[kept], minlength=count))
+            found = _averaged(noted(found, "bag_sum"), np.bincount(bag[kept], minlength=count))
         return stored(_settled(found, rows, factors, bag[kept], count), table.precision)
 
     if max_norm is None:
@@ -203,7 +203,9 @@ def _summed(rows: Rounded, factors: Rounded | None, bag: np.ndarray, count: int)
 def _averaged(summed: Rounded, sizes: np.ndarray) -> Rounded:
     """Sums over sizes, or times their reciprocals, which round as well; by 1 and 0 as they are."""
     divisors = np.maximum(sizes, 1)[:, np.newaxis].astype(float)
-    quotient = summed.bare / known(divisors, summed)
+    quotient = summed.bare * noted(known(1.0 / divisors, summed), "bag_sum")
+    if not declared(summed.precision, "bag_sum"):
+        quotient = summed.bare / known(divisors, summed)
     more = (summed.precision.unit + OWN) * quotient.reach
     twice = (np.frexp(divisors)[0] != 0.5) & (quotient.error > 0)
     quotient = quotient.with_error(quotient.error + np.where(twice, more, 0.0))

@@ -8,22 +8,23 @@ LazyBatchNorm3d and torch.nn.functional.layer_norm, batch_norm of the PyTorch do
 
 In half precision statistics and normalised numbers are those of float32, and one rounding stores
 the result: an offset of 100 leaves bfloat16 no bit of a deviation of 1 that its mean was rounded
-away from.
+away from. A backend that stores its statistics says so, and the oracle notes them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from conformance.arithmetic.elementary import constant, reciprocal_sqrt
 from conformance.arithmetic.reductions import mean, variance
 from conformance.arithmetic.rounded import Rounded, traced, unbroadcast
-from conformance.arithmetic.wide import stored, widened
+from conformance.arithmetic.wide import declared, noted, stepwise, stored, widened
 from conformance.model.case import Updated
+from conformance.model.formats import FORMATS
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -58,7 +59,7 @@ def functional_layer_norm(
     x = widened(input)
     axes = tuple(range(len(x.shape) - len(normalized_shape), len(x.shape)))
     found = normalised(x, axes, eps)
-    gain, shift = (None if w is None else widened(w) for w in (weight, bias))
+    gain, shift = (None if w is None else copied(widened(w), x.shape) for w in (weight, bias))
     if x.precision.store:
         # In half precision float32 leaves room to fold: x·r − μ·r.
         return stored(folded(x, found, gain, shift), input.precision)
@@ -125,12 +126,10 @@ def functional_batch_norm(
     if not training:
         assert running_mean is not None
         assert running_var is not None
-        centre, spread = (by_channel(widened(s), x) for s in (running_mean, running_var))
-        inverse = reciprocal_sqrt(spread + constant(eps, x))
-        found = Normalised((x - centre) * inverse, centre, inverse)
+        found = standardised(x, running_mean, running_var, eps)
         return stored(folded(x, found, gain, shift), precision)
     axes = (0, *range(2, len(x.shape)))
-    found = normalised(x, axes, eps)
+    found = normalised(x, axes, eps, "batch_statistics")
     y = stored(folded(x, found, gain, shift), precision)
     if running_mean is None or running_var is None:
         return y
@@ -138,16 +137,11 @@ def functional_batch_norm(
     if not count:
         # A batch of nothing has no statistics: those before are kept.
         return Updated(y, {"running_mean": running_mean.bare, "running_var": running_var.bare})
-    new = {
-        "running_mean": (running_mean, mean(x.bare, axes, running=True)),
-        "running_var": (running_var, variance(x.bare, axes)),
-    }
+    new = {"running_mean": running_mean, "running_var": running_var}
+    seen = dict(zip(new, observed(x, axes), strict=True))
     return Updated(
         y,
-        {
-            name: stored(moved(widened(old).bare, now, momentum), precision)
-            for name, (old, now) in new.items()
-        },
+        {name: stored(moved(old, seen[name], momentum), precision) for name, old in new.items()},
     )
 
 
@@ -212,14 +206,43 @@ class Normalised:
         result: (x − μ)/√(v + ε).
         centre: μ.
         inverse: 1/√(v + ε).
+        again: the result as the backward pass finds it anew.
     """
 
     result: Rounded
     centre: Rounded
     inverse: Rounded
+    again: Rounded
 
 
-def normalised(x: Rounded, axes: tuple[int, ...], eps: float) -> Normalised:
+def standardised(x: Rounded, mean: Rounded, variance: Rounded, eps: float) -> Normalised:
+    """(x − μ)/√(v + ε) of every channel by running statistics."""
+    centre, spread = (by_channel(widened(s), x) for s in (mean, variance))
+    inverse = reciprocal_sqrt(spread + constant(eps, x))
+    result = (x - centre) * inverse
+    return Normalised(result, centre, inverse, result.bare)
+
+
+def observed(x: Rounded, axes: tuple[int, ...]) -> tuple[Rounded, Rounded]:
+    """What running statistics take in: the mean along axes, and Σ(x − μ)²/(n − 1)."""
+    centre, spread = mean(x.bare, axes, running=True), variance(x.bare, axes)
+    middle = noted(centre, "batch_statistics")
+    if middle is not centre:
+        # As in `_inverse`; n/(n − 1) is at most 2.
+        spread = spread.with_error(spread.error + 2.0 * np.square(middle.error))
+    return middle, _noted_variance(spread, "batch_statistics")
+
+
+def _noted_variance(spread: Rounded, kept: str) -> Rounded:
+    """A batch's variance may be stored, and before that Σ(x − μ)²; no backward pass asks for it."""
+    if kept != "batch_statistics":
+        return spread
+    return noted(noted(spread, kept), kept)
+
+
+def normalised(
+    x: Rounded, axes: tuple[int, ...], eps: float, kept: str = "saved_statistics"
+) -> Normalised:
     """(x − E[x])/√(Var[x] + ε) along axes, Var[x] = Σ(x − E[x])²/n.
 
     Updates from nothing, or E[x²], square the numbers themselves: where that overflows, nothing is
@@ -230,11 +253,18 @@ def normalised(x: Rounded, axes: tuple[int, ...], eps: float) -> Normalised:
         x: the numbers.
         axes: along which mean and variance are taken.
         eps: added to the variance.
+        kept: the name by which a backend says that it stores μ and r: of a batch from the start
+            and Var[x], too, else for the backward pass.
     """
     numbers = x.bare
     centre = mean(numbers, axes, keepdims=True, running=True)
     spread = variance(numbers, axes, correction=0.0, keepdims=True)
-    inverse = reciprocal_sqrt(spread + constant(eps, x))
+    middle, slope = noted(centre, kept), _inverse(centre, spread, eps, kept)
+    again = (numbers - middle) * slope
+    if kept == "batch_statistics":
+        centre, inverse = middle, slope
+    else:
+        inverse = reciprocal_sqrt(spread + constant(eps, x))
     result = (numbers - centre) * inverse
     with np.errstate(over="ignore", invalid="ignore"):
         beyond = ~(np.square(x.reach).sum(axis=axes, keepdims=True) <= x.precision.largest)
@@ -242,12 +272,27 @@ def normalised(x: Rounded, axes: tuple[int, ...], eps: float) -> Normalised:
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         c = cotangent.bare
-        weight = mean(c * result.bare, axes, keepdims=True)
-        found = inverse * (c - mean(c, axes, keepdims=True) - result.bare * weight)
-        apart = _uncentred(numbers, c, axes, centre, inverse, weight)
+        weight = mean(c * again.bare, axes, keepdims=True)
+        found = slope * (c - mean(c, axes, keepdims=True) - again.bare * weight)
+        apart = _uncentred(numbers, c, axes, middle, slope, weight)
         return [found.with_error(found.error + apart)]
 
-    return Normalised(traced(result, [x], pull), centre, inverse)
+    return Normalised(traced(result, [x], pull), centre, inverse, again)
+
+
+def _inverse(centre: Rounded, spread: Rounded, eps: float, kept: str) -> Rounded:
+    """1/√(v + ε), where μ, v and itself may be stored.
+
+    About a mean m that was stored Σ(x − m)²/n is v + (m − μ)²: r becomes r/√(1 + (m − μ)²·r²), at
+    most that much less.
+    """
+    found = reciprocal_sqrt(_noted_variance(spread, kept) + constant(eps, spread))
+    middle = noted(centre, kept)
+    if middle is not centre:
+        with np.errstate(over="ignore", invalid="ignore"):
+            less = 1.0 - 1.0 / np.sqrt(1.0 + np.square(middle.error * found.reach))
+            found = found.with_error(found.error + less * found.reach)
+    return noted(found, kept)
 
 
 def _uncentred(
@@ -287,11 +332,32 @@ def by_channel(x: Rounded, like: Rounded) -> Rounded:
     return x.map(lambda array: array.reshape(-1, *(1 for _ in like.shape[2:])))
 
 
+def copied(weight: Rounded, shape: Shape) -> Rounded:
+    """A weight once for each of the numbers that meet it, where their gradients' sum is stored.
+
+    Args:
+        weight: broadcast to the shape.
+        shape: n copies of the weight, whose gradients are stored at each of the n steps of a sum.
+    """
+    inner = weight.precision
+    if not declared(inner, "weight_gradients") or weight.shape == shape:
+        return weight
+    coarse = replace(inner, sum_unit=FORMATS[inner.store].unit, bits=0)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        apart = Rounded(cotangent.value, cotangent.error, coarse)
+        whole = unbroadcast(apart, weight.shape)
+        return [Rounded(whole.value, whole.error, inner)]
+
+    value, error = (np.broadcast_to(a, shape).copy() for a in (weight.value, weight.error))
+    return traced(Rounded(value, error, inner), [weight], pull)
+
+
 def _scaled(x: Rounded, found: Normalised, gain: Rounded | None, shift: Rounded | None) -> Rounded:
     """x̂·γ + β, each where it is given; for the gradient of γ x̂ may be found anew as x·r − μ·r."""
     y, standard = found.result, found.result.bare
     if gain is not None:
-        again = standard.with_error(standard.error + _folding(x, found))
+        again = found.again.with_error(found.again.error + _folding(x, found))
         factor = gain
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
@@ -330,7 +396,13 @@ def moved(old: Rounded, new: Rounded, momentum: float) -> Rounded:
 
     The latter rounds the difference and its product with m, numbers of up to m·(|old| + |new|); it
     is exact where the former is.
+
+    Args:
+        old: a running statistic as it was given.
+        new: what is observed, computed wide.
+        momentum: m.
     """
+    old, new = (stepwise(x.bare, "batch_statistics") for x in (widened(old), new))
     m = constant(momentum, old)
     moved = (constant(1.0, old) - m) * old + m * new
     steps = 2 * old.precision.unit * abs(momentum) * (old.reach + new.reach)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.elementary import constant, power, ratio, reciprocal_sqrt, square
-from conformance.arithmetic.reductions import mean, variance
+from conformance.arithmetic.reductions import mean
 from conformance.arithmetic.rounded import Rounded, multilinear, traced
-from conformance.arithmetic.wide import stored, widened
+from conformance.arithmetic.wide import stepwise, stored, widened
 from conformance.model.case import Updated
 from conformance.model.formats import FORMATS
 from conformance.oracles.normalization import (
@@ -23,10 +23,12 @@ from conformance.oracles.normalization import (
     Shape,
     State,
     by_channel,
+    copied,
     folded,
-    functional_batch_norm,
     moved,
     normalised,
+    observed,
+    standardised,
 )
 
 
@@ -90,26 +92,29 @@ def functional_instance_norm(
     That of their means, and of their unbiased variances Σ(x − μ)²/(n − 1): each sample moves the
     running ones by itself, and the mean of these is kept, or the mean moves them.
     """
-    if not use_input_stats:
-        return functional_batch_norm({}, input, running_mean, running_var, weight, bias, eps=eps)
     x, precision = widened(input), input.precision
     axes = tuple(range(2, len(x.shape)))
-    gain, shift = (None if w is None else by_channel(widened(w), x) for w in (weight, bias))
-    y = stored(folded(x, normalised(x, axes, eps), gain, shift), precision)
+    copies = (*x.shape[:2], *(1 for _ in axes))
+    gain, shift = (
+        None if w is None else copied(by_channel(widened(w), x), copies) for w in (weight, bias)
+    )
+    if not use_input_stats:
+        assert running_mean is not None
+        assert running_var is not None
+        found = standardised(x, running_mean, running_var, eps)
+        return stored(folded(x, found, gain, shift), precision)
+    found = normalised(x, axes, eps, "batch_statistics")
+    y = stored(folded(x, found, gain, shift), precision)
     if running_mean is None or running_var is None:
         return y
     if not math.prod(x.shape):
         # No sample, no observation: the statistics before are kept.
         return Updated(y, {"running_mean": running_mean.bare, "running_var": running_var.bare})
-    new = {
-        "running_mean": (running_mean, mean(x.bare, axes, running=True)),
-        "running_var": (running_var, variance(x.bare, axes)),
-    }
     kept = {}
-    for name, (before, observed) in new.items():
-        old = widened(before).bare
-        each = mean(moved(old, observed, momentum), 0)
-        together = moved(old, mean(observed, 0), momentum)
+    statistics = {"running_mean": running_mean, "running_var": running_var}
+    for (name, before), new in zip(statistics.items(), observed(x, axes), strict=True):
+        each = mean(moved(before, new, momentum), 0)
+        together = moved(before, mean(new, 0), momentum)
         kept[name] = stored(each.with_error(np.maximum(each.error, together.error)), precision)
     return Updated(y, kept)
 
@@ -151,6 +156,7 @@ def functional_group_norm(
         found.result.map(lambda array: array.reshape(shape)),
         found.centre.map(spread),
         found.inverse.map(spread),
+        found.again.map(lambda array: array.reshape(shape)),
     )
     gain, shift = (None if w is None else by_channel(widened(w), x) for w in (weight, bias))
     return stored(folded(x, apart, gain, shift), input.precision)
@@ -222,7 +228,7 @@ def local_response_norm(
     The page calls n the number of channels that are added up; its formula has one more where n is
     even.
     """
-    x = widened(input)
+    x = stepwise(widened(input), "neighbours")
     base = _of_neighbours(x, size, alpha, k)
     # a/(…)^β, or a·(…)^−β.
     return stored(ratio(x, power(base, beta, nonnegative=True)), input.precision)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatch
 
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
+from conformance.arithmetic.ulps import farthest
 from conformance.backends.declared import numerics_of
 from conformance.checks import cotangents
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
+from conformance.model.covered import Covered
 from conformance.model.describe import call_text
-from conformance.model.farthest import Farthest, farther, farthest
 from conformance.model.protocols import Backend
 from conformance.run.trial import Failure, Trial
 
@@ -24,41 +25,6 @@ BLOCK = 1 << 18
 
 BITS = {"float16": 16, "bfloat16": 16, "float32": 32}
 PASSES = ("forward", "derivative")
-
-
-@dataclass(frozen=True)
-class Covered:
-    """What came of so many numbers.
-
-    Args:
-        numbers: that the function was given.
-        compared: of them, those whose answer has a bound.
-        wrong: of these, those whose answer is beyond it.
-        ratio, ratio_at: largest error ÷ bound of those within, and the number that it is met at.
-        farthest: the answer with the largest error, within its bound or not.
-        failed: why a part could not be computed.
-    """
-
-    numbers: int = 0
-    compared: int = 0
-    wrong: int = 0
-    ratio: float = 0.0
-    ratio_at: float | None = None
-    farthest: Farthest | None = None
-    failed: str | None = None
-
-    def __add__(self, other: Covered) -> Covered:
-        """Both together."""
-        further = other if other.ratio > self.ratio else self
-        return Covered(
-            self.numbers + other.numbers,
-            self.compared + other.compared,
-            self.wrong + other.wrong,
-            further.ratio,
-            further.ratio_at,
-            farther(self.farthest, other.farthest),
-            self.failed or other.failed,
-        )
 
 
 def functions(globs: Sequence[str]) -> Iterator[Case]:

@@ -11,11 +11,13 @@ import torch
 from conformance.reports.cli import main
 from conformance.reports.exhaustive import Line, table
 
+from conformance.arithmetic.ulps import farthest, unit_in_the_last_place
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.model.farthest import Farthest, farthest, unit_in_the_last_place
+from conformance.model.covered import Covered
+from conformance.model.farthest import Farthest
 from conformance.model.formats import every_number
-from conformance.run.exhaustive import Covered, blocks, covered, functions, named
+from conformance.run.exhaustive import blocks, covered, functions, named
 
 
 def _wrong_at_one(input: torch.Tensor) -> torch.Tensor:

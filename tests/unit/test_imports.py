@@ -81,7 +81,7 @@ def _forbidden(module: str) -> tuple[str, ...]:
         rules += ["conformance.strategies", "conformance.backends", "conformance.checks"]
     if _starts(module, "conformance.strategies"):
         rules += ["conformance.oracles", "conformance.backends", "conformance.checks"]
-    if _starts(module, "conformance.reports") and module != "conformance.reports.cli":
+    if _starts(module, "conformance.reports") and not module.endswith("cli"):
         rules += ["conformance.run.engine", "conformance.run.trial", "conformance.backends"]
         rules += ["conformance.strategies", "conformance.oracles", "hypothesis"]
     return tuple(rules)

@@ -12,7 +12,7 @@ import torch
 
 from conformance.backends import ModuleBackend
 from conformance.failures.looser import LADDER, looser
-from conformance.model.case import ULP, Call, Case, Numerics
+from conformance.model.case import STORED, ULP, Call, Case, Numerics
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 from conformance.run.trial import Failure
@@ -49,6 +49,7 @@ def test_least_accuracy_of_tanh_is_found_in_a_dozen_tries(needed: int) -> None:
             "within ulp = {'tanh': 7, 'sigmoid': 7}",
         ),
         (lambda n: n.flush_to_zero, "within flush_to_zero = True"),
+        (lambda n: "row_norm" in n.stored, "within stored = ('row_norm',)"),
         (lambda n: n.stepwise, "within stepwise = True"),
         (lambda n: n.accumulation is not None, "within accumulation = 'float32'"),
         (lambda n: n.accumulation == "bfloat16", "within accumulation = 'bfloat16'"),
@@ -77,7 +78,11 @@ def test_what_is_declared_stays_and_is_not_proposed_again() -> None:
     assert {n.accumulation for n in tried.asked} == {"float16", "bfloat16"}
     assert looser(lambda n: _ulp(n, "tanh") > 7.5, declared) == "within ulp = {'tanh': 8}"
     everything = replace(
-        declared, ulp=dict.fromkeys(ULP, 99.0), accumulation="bfloat16", stepwise=True
+        declared,
+        ulp=dict.fromkeys(ULP, 99.0),
+        accumulation="bfloat16",
+        stepwise=True,
+        stored=tuple(STORED),
     )
     assert looser(lambda n: True, everything) is None
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from conformance.backends.module import ModuleBackend
+from conformance.backends.module import STORES, ModuleBackend
 
-backend = ModuleBackend("torch")
+backend = ModuleBackend("torch", stored=STORES)

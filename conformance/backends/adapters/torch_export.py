@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from conformance.backends.module import ModuleBackend, ModuleLayer
+from conformance.backends.module import STORES, ModuleBackend, ModuleLayer
 from conformance.model.case import Call, Unsupported
 
 KEPT = 200
@@ -89,7 +89,7 @@ class ExportBackend(ModuleBackend):
     compile_seconds, budget = 0.1, "700"
 
     def __init__(self, name: str) -> None:
-        super().__init__(name)
+        super().__init__(name, stored=STORES)
         self._programs: OrderedDict[Any, Any] = OrderedDict()
 
     def info(self) -> Mapping[str, str]:

@@ -1,0 +1,100 @@
+"""How near torch comes to its bounds, layer by layer: `docs/peaks.md` from results files.
+
+    python tests/peaks_table.py results-*.jsonl
+
+A bound four times as wide as the largest error that was seen is too wide, or has a reason: a layer
+without one in `REASONS` is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).parent.parent / "docs" / "peaks.md"
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+CHECKS = ("values", "gradients")
+NEAR = 0.25
+"""The least share of a bound that torch's errors should reach."""
+
+REASONS: Mapping[str, str] = {}
+"""Layers, as a glob, whose bound is wider → why it must be."""
+
+HEAD = """# How near torch comes to its bounds
+
+Written by `tests/peaks_table.py` from results of torch: the largest error ÷ bound of all elements
+in the cases that passed. 1 is as near as can be; 0 means that nothing may round, and nothing did;
+– that nothing was compared. Where no number of a layer reaches ¼ the last column says why its bound
+is wider.
+"""
+
+Peaks = dict[str, dict[tuple[str, str], float]]
+
+
+def peaks(lines: Iterable[str]) -> Peaks:
+    """The largest error ÷ bound by layer, then by check and dtype.
+
+    Args:
+        lines: of results files.
+    """
+    found: Peaks = defaultdict(dict)
+    for line in lines:
+        verdict: dict[str, Any] = json.loads(line)
+        if verdict.get("kind") != "verdict" or not verdict["comparisons"]:
+            continue
+        place = verdict["check"], verdict["dtype"]
+        if place[0] in CHECKS and verdict["margin"] is not None:
+            row = found[verdict["layer"]]
+            row[place] = max(row.get(place, 0.0), verdict["margin"])
+    return dict(found)
+
+
+def reason(layer: str, row: Mapping[tuple[str, str], float]) -> str:
+    """Why a layer's bound is wider than four times its largest error; empty where it is not.
+
+    Raises:
+        KeyError: where none is known.
+    """
+    largest = max(row.values(), default=0.0)
+    if largest == 0 or largest >= NEAR:
+        return "" if largest else "copies: nothing rounds"
+    for pattern, why in REASONS.items():
+        if fnmatchcase(layer, pattern):
+            return why
+    raise KeyError(f"{layer}: no reason for a bound of {1 / largest:.0f} times its errors")
+
+
+def table(found: Peaks) -> str:
+    """The page's table.
+
+    Args:
+        found: from `peaks`.
+    """
+    columns = [(check, dtype) for check in CHECKS for dtype in DTYPES]
+    lines = [
+        "| layer | " + " | ".join(f"{c} {d}" for c, d in columns) + " | why wider |",
+        "|---|" + "---|" * (len(columns) + 1),
+    ]
+    for layer, row in found.items():
+        numbers = (f"{row[place]:.2f}" if place in row else "–" for place in columns)
+        lines.append(f"| {layer} | " + " | ".join(numbers) + f" | {reason(layer, row)} |")
+    return "\n".join(lines)
+
+
+def main(paths: list[str]) -> None:
+    """Write the page.
+
+    Args:
+        paths: of results files.
+    """
+    lines = (line for path in paths for line in Path(path).read_text("utf-8").splitlines())
+    PAGE.write_text(f"{HEAD}\n{table(peaks(lines))}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
