@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from conformance.oracles import embedding_bag as oracle
 from conformance.strategies import embedding_bag as cases
 from conformance.strategies.invalid import embedding_bag as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import FactsLike as Facts
 
 _SIZES = (Argument("num_embeddings", plain=1), Argument("embedding_dim", plain=1))
 _OPTIONS = (
@@ -106,6 +109,18 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     return replace(case, call=call, inputs=(index, *((weight,) if row.function else ()), *rest))
 
 
+def _counts_differ(found: Facts) -> bool:
+    """Whether, for some i, the i-th row named occurs more or less often than the i-th index.
+
+    Both in ascending order; torch takes the count of the one for that of the other.
+    """
+    index = found.case.inputs[0]
+    assert index is not None
+    named, counts = np.unique(index, return_counts=True)
+    others = np.sort(index, axis=None)[: len(named)]
+    return bool((counts != counts[np.searchsorted(named, others)]).any())
+
+
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
     """One addition for each number that is looked up."""
     return math.prod(workload.inputs[0]) * outputs[0][-1]
@@ -156,6 +171,7 @@ def rows() -> Iterator[Row]:
         laws=laws.LAWS,
         state=_state,
         propagation=_PROPAGATION,
+        derived={"counts_differ": _counts_differ},
         traits=Traits(updates=_renormalises),
         kept_as=_padding,
         refit=_refit,

@@ -232,21 +232,6 @@ class HardswishGradientClamped(nn.Hardswish):
         return graft(result, super().forward(reroute(input, input, lambda g: g * wrong)))
 
 
-@plant("relu6-gradient-at-six", "ReLU6", "gradients")
-class Relu6GradientAtSix(nn.ReLU6):
-    """At 6 itself the gradient passes; torch stops it.
-
-    After another ReLU6 all saturated entries are 6 exactly, and their gradient is 1 for 0.
-    """
-
-    # Differs: the gradient at 6.0. Agrees: at 5 and 7.
-    def forward(self, input: Tensor) -> Tensor:
-        result = super().forward(input)
-        if self.inplace:
-            return result
-        return graft(result, torch.where(input == 6, input, super().forward(input)))
-
-
 @plant("prelu-slopes-along-the-last-axis", "PReLU", "values")
 class PreluSlopesAlongLastAxis(nn.PReLU):
     """Slopes go along the last axis if that has as many elements: a guess at channels-last.
@@ -273,16 +258,6 @@ class RreluOneSlopePerCall(nn.RReLU):
             return super().forward(input)
         slope = torch.empty(1, dtype=torch.float64).uniform_(self.lower, self.upper).item()
         return torch.where(input >= 0, input, input * slope)
-
-
-@plant("softshrink-nan-becomes-zero", "Softshrink", "special")
-class SoftshrinkNanBecomesZero(nn.Softshrink):
-    """Two comparisons and else 0: NaN is neither, and diverged training looks sane."""
-
-    # Differs: at NaN. Agrees: at numbers.
-    def forward(self, input: Tensor) -> Tensor:
-        result = super().forward(input)
-        return torch.where(input.isnan(), 0.0, result)
 
 
 @plant("hardshrink-lambda-itself-passes", "functional.hardshrink", "values")
