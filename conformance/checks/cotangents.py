@@ -14,7 +14,7 @@ from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.model.case import Case
-from conformance.model.formats import round_to
+from conformance.model.formats import FORMATS, REAL, round_to
 from conformance.run.trial import KEPT, SMALL, Expected, Trial, lean
 from conformance.strategies.layouts import constant
 
@@ -117,12 +117,14 @@ def cotangents(trial: Trial) -> list[np.ndarray | None]:
     generator = np.random.default_rng((trial.case.seed, 1))
     call = trial.case.call
     whole = trial.case.labels.get("regime") in _EXACT
-    places = [k for k, output in enumerate(trial.present) if output.differentiable]
+    dtypes = _dtypes(trial)
+    # Whole numbers have no gradient.
+    numbers = [dtype in FORMATS or dtype in REAL for dtype in dtypes]
+    places = [k for k, x in enumerate(trial.present) if x.differentiable and numbers[k]]
     left_out = {places[k] for k in _left_out(len(places), generator)}
     left_out |= set(range(len(trial.shapes))) - set(places)
     layouts = (*trial.case.cotangent_layouts, *("contiguous",) * len(trial.shapes))
     found: list[np.ndarray | None] = []
-    dtypes = _dtypes(trial)
     for index, shape in enumerate(trial.shapes):
         parts = 2 if call.dtype.startswith("complex") else 1
         drawn = [
