@@ -148,6 +148,7 @@ def _with_slopes(name: str) -> Row:
         workloads=(Workload(name, "64 by 256 by 7 by 7", given, shapes, small=True),),
         filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
         flops=partial(_flops, 2),
+        examples=0.4,
     )
 
 

@@ -150,6 +150,7 @@ def rows() -> Iterator[Row]:
         free=_axes,
         workloads=_timed(name, ((512, 256), (512, 256))),
         flops=partial(_flops, 6),
+        examples=0.5,
         **shared,
     )
     yield cosine
@@ -179,6 +180,7 @@ def rows() -> Iterator[Row]:
             refit=_with_components,
             workloads=_timed(name, ((512, 256), (512, 256))),
             flops=partial(_flops, 4),
+            examples=0.5,
         )
     name = "functional.pdist"
     valid = partial(cases.pairs, name)
@@ -197,6 +199,7 @@ def rows() -> Iterator[Row]:
         free=every_axis,
         workloads=_timed(name, ((128, 64),)),
         flops=lambda workload, weights, outputs: 3 * outputs[0][0] * workload.inputs[0][1],
+        examples=0.4,
         **shared,
     )
     name = "functional.normalize"
@@ -221,6 +224,7 @@ def rows() -> Iterator[Row]:
         free=_unit_free,
         workloads=_timed(name, ((512, 256),)),
         flops=partial(_flops, 3),
+        examples=0.45,
         **shared,
     )
 

@@ -142,5 +142,6 @@ def rows() -> Iterator[Row]:
         shapes=oracle.functional_embedding_shape,
         state=stateless,
         workloads=tuple(_workloads(name)),
+        examples=0.5,
     )
     yield from embedding_bag.rows()

@@ -72,4 +72,5 @@ def rows() -> Iterator[Row]:
             workloads=(Workload(name, "64 by 3072", {}, ((64, 3072),), small=True),),
             filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
             flops=lambda workload, weights, outputs: 4 * math.prod(outputs[0]),
+            examples=0.4,
         )

@@ -130,6 +130,7 @@ def _instance_norm(dims: int, *, lazy: bool = False) -> Row:
         workloads=(Workload(name, f"{dims} dimensions", sizes, (shape,), small=True),),
         filling=parts.FILLING,
         flops=parts.flops,
+        examples=0.3 if lazy else 0.5,
     )
 
 
@@ -171,6 +172,7 @@ def _functional_instance_norm() -> Row:
         ),
         filling=parts.FILLING,
         flops=parts.flops,
+        examples=0.5,
     )  # fmt: skip
 
 
@@ -233,6 +235,7 @@ def _group_norm() -> Row:
         ),
         filling=parts.FILLING,
         flops=parts.flops,
+        examples=0.75,
     )
 
 
@@ -250,6 +253,7 @@ def _functional_group_norm() -> Row:
         invalid=invalid_cases(valid, invalid.group_norm_breaks(name)),
         state=stateless,
         workloads=(Workload(name, "resnet 64 in 32", {"num_groups": 32}, inputs, small=True),),
+        examples=0.5,
     )
 
 
@@ -285,6 +289,7 @@ def _rms_norm(name: str) -> Row:
         ),
         filling=parts.FILLING,
         flops=parts.flops,
+        examples=0.6,
     )
 
 
@@ -319,6 +324,7 @@ def _local_response_norm(name: str) -> Row:
         workloads=(Workload(name, "alexnet 96", {"size": 5}, ((8, 96, 27, 27),), small=True),),
         filling=parts.FILLING,
         flops=parts.flops,
+        examples=0.4,
     )
 
 

@@ -134,6 +134,7 @@ def rows() -> Iterator[Row]:
         workloads=(Workload("Flatten", "vgg 512", {}, ((8, 512, 7, 7),), small=True),),
         filling=Filling(contraction=False),
         flops=lambda workload, weights, outputs: 0,
+        examples=0.25,
     )
     yield flatten
     samples = partial(_samples, "dim")

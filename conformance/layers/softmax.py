@@ -133,6 +133,7 @@ def _row(name: str, kind: _Kind) -> Row:
         ),
         filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
         flops=_flops,
+        examples=0.45,
     )
 
 
@@ -190,4 +191,5 @@ def _drawn() -> Row:
         workloads=(_timed(name, "512 by 64", (512, 64), {}),),
         filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
         flops=_flops,
+        examples=0.5,
     )
