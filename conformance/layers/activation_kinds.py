@@ -39,12 +39,12 @@ class Kind:
     laws: tuple[Law, ...]
     operations: int = 4
     ends: tuple[str, str] | None = None
-    examples: float = 0.25
+    examples: float = 0.2
 
 
 KINDS = {
     ("ReLU", "functional.relu"): Kind(
-        oracle.relu, "ReLU(x) = max(0, x)", (_INPLACE,), (laws.doubled,), 1, examples=0.5
+        oracle.relu, "ReLU(x) = max(0, x)", (_INPLACE,), (laws.doubled,), 1, examples=0.4
     ),
     ("ReLU6", "functional.relu6"): Kind(
         oracle.relu6, "ReLU6(x) = min(max(0, x), 6)", (_INPLACE,), (laws.clipped,), 2
@@ -55,7 +55,7 @@ KINDS = {
         (Argument("negative_slope", 0.01, other=0.5), _INPLACE),
         (laws.doubled, laws.slope_zero),
         2,
-        examples=0.5,
+        examples=0.4,
     ),
     ("RReLU", "functional.rrelu"): Kind(
         oracle.rrelu,
@@ -136,10 +136,10 @@ KINDS = {
         (Argument("approximate", "none", other="tanh"),),
         (laws.reflected, curves.tail),
         8,
-        examples=0.5,
+        examples=0.4,
     ),
     ("SiLU", "functional.silu"): Kind(
-        smooth.silu, "silu(x) = x * sigmoid(x)", (_INPLACE,), (laws.reflected,), examples=0.5
+        smooth.silu, "silu(x) = x * sigmoid(x)", (_INPLACE,), (laws.reflected,), examples=0.4
     ),
     ("Mish", "functional.mish"): Kind(
         smooth.mish, "Mish(x) = x tanh(softplus(x))", (_INPLACE,), (curves.by_sigmoid,), 6

@@ -127,6 +127,7 @@ def rows() -> Iterator[Row]:
         workloads=tuple(_workloads("Embedding")),
         filling=Filling(contraction=False),
         flops=_moved,
+        examples=0.5,
     )
     yield module
     name = "functional.embedding"

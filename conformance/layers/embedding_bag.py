@@ -179,7 +179,7 @@ def rows() -> Iterator[Row]:
         workloads=tuple(_workloads("EmbeddingBag")),
         filling=Filling(contraction=False),
         flops=_flops,
-        examples=0.75,
+        examples=0.5,
     )
     yield module
     name = "functional.embedding_bag"

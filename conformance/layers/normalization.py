@@ -70,6 +70,7 @@ def _layer_norm() -> Row:
         workloads=tuple(_row_workloads("LayerNorm")),
         filling=parts.FILLING,
         flops=parts.flops,
+        examples=0.7,
     )
 
 
@@ -138,7 +139,7 @@ def _batch_norm(dims: int, *, lazy: bool = False) -> Row:
         filling=parts.FILLING,
         flops=parts.scaling_flops,
         # A lazy form computes what its class does: its cases are for what it infers.
-        examples=0.35 if lazy else 0.75,
+        examples=0.3 if lazy else 0.5,
     )
 
 
@@ -191,7 +192,7 @@ def _functional_batch_norm() -> Row:
         ),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.75,
+        examples=0.55,
     )
 
 

@@ -130,7 +130,7 @@ def _instance_norm(dims: int, *, lazy: bool = False) -> Row:
         workloads=(Workload(name, f"{dims} dimensions", sizes, (shape,), small=True),),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.3 if lazy else 0.5,
+        examples=0.25 if lazy else 0.4,
     )
 
 
@@ -172,7 +172,7 @@ def _functional_instance_norm() -> Row:
         ),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.5,
+        examples=0.45,
     )  # fmt: skip
 
 
@@ -235,7 +235,7 @@ def _group_norm() -> Row:
         ),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.75,
+        examples=0.6,
     )
 
 
@@ -253,7 +253,7 @@ def _functional_group_norm() -> Row:
         invalid=invalid_cases(valid, invalid.group_norm_breaks(name)),
         state=stateless,
         workloads=(Workload(name, "resnet 64 in 32", {"num_groups": 32}, inputs, small=True),),
-        examples=0.5,
+        examples=0.45,
     )
 
 

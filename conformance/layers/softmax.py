@@ -133,7 +133,7 @@ def _row(name: str, kind: _Kind) -> Row:
         ),
         filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
         flops=_flops,
-        examples=0.45,
+        examples=0.4,
     )
 
 

@@ -37,7 +37,7 @@ def _other_length(axis: int | None) -> Break:
         place: int = case.call.arguments.get("dim", 1) if axis is None else axis
         x = case.inputs[0]
         assert x is not None
-        return place if place < 0 else place - x.ndim
+        return place if place < 0 else place - _rank(case)
 
     def apply(draw: Draw, case: Case) -> Case:
         # What is of length 1 is broadcast.
