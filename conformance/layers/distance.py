@@ -199,7 +199,7 @@ def rows() -> Iterator[Row]:
         free=every_axis,
         workloads=_timed(name, ((128, 64),)),
         flops=lambda workload, weights, outputs: 3 * outputs[0][0] * workload.inputs[0][1],
-        examples=0.4,
+        examples=0.3,
         **shared,
     )
     name = "functional.normalize"

@@ -116,7 +116,7 @@ def _row(kind: _Kind, name: str) -> Row:
         workloads=(Workload(name, text, {}, (kind.shape,), small=True),),
         filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
         flops=partial(_flops, 2 if kind.alpha else 1),
-        examples=0.35,
+        examples=0.3,
     )
 
 

@@ -139,7 +139,7 @@ def _batch_norm(dims: int, *, lazy: bool = False) -> Row:
         filling=parts.FILLING,
         flops=parts.scaling_flops,
         # A lazy form computes what its class does: its cases are for what it infers.
-        examples=0.3 if lazy else 0.5,
+        examples=0.3 if lazy else 0.45,
     )
 
 

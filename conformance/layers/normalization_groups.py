@@ -130,7 +130,7 @@ def _instance_norm(dims: int, *, lazy: bool = False) -> Row:
         workloads=(Workload(name, f"{dims} dimensions", sizes, (shape,), small=True),),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.25 if lazy else 0.4,
+        examples=0.25 if lazy else 0.35,
     )
 
 
@@ -235,7 +235,7 @@ def _group_norm() -> Row:
         ),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.6,
+        examples=0.5,
     )
 
 
@@ -289,7 +289,7 @@ def _rms_norm(name: str) -> Row:
         ),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.6,
+        examples=0.5,
     )
 
 

@@ -1,4 +1,4 @@
-"""MLX's activations and softmax: the modules and the functions of `mlx.nn`.
+"""MLX's activations: the modules and the functions of `mlx.nn`.
 
 MLX's functions are compiled for each dtype, layout and scalar argument, on Linux by g++.
 An array of MLX does not change: nothing is done in place.
@@ -20,7 +20,7 @@ _GELUS = {"none": nn.gelu, "tanh": nn.gelu_approx}
 
 
 class Activations(FunctionBackend):
-    """The part of MLX's adapter for functions of single numbers, and for softmax."""
+    """The part of MLX's adapter for functions of single numbers."""
 
     @implements(
         "ReLU", "ReLU6", "LeakyReLU", "Hardtanh", "Hardshrink", "Softshrink", "Hardswish", "ELU",
@@ -85,22 +85,6 @@ class Activations(FunctionBackend):
     def functional_prelu(self, state: State, input: Any, weight: Any) -> Any:
         """`nn.prelu`, likewise by channel."""
         return _by_channel(lambda x: nn.prelu(x, weight), input, weight.size)
-
-    @implements("Softmin", "Softmax", "LogSoftmax")
-    def softmax(self, state: State, x: Any, *, call: Call, dim: int | None = None) -> Any:
-        """`nn.Softmax` and so on, of the last axis only."""
-        if dim is None or dim % max(x.ndim, 1) != x.ndim - 1:
-            raise Unsupported(f"dim={dim!r}, not the last")
-        return getattr(nn, call.layer)()(x)
-
-    @implements("functional.softmin", "functional.softmax", "functional.log_softmax")
-    def functional_softmax(
-        self, state: State, input: Any, *, call: Call, dim: int | None = None, dtype: Any = None
-    ) -> Any:
-        """`nn.softmax` and so on."""
-        if dim is None or dtype is not None:
-            raise Unsupported("dim=None" if dim is None else f"dtype={dtype!r}")
-        return getattr(nn, bare_name(call.layer))(input, axis=dim)
 
 
 def _by_channel(function: Any, x: Any, slopes: int) -> Any:
