@@ -7,16 +7,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from conformance.checks import cotangents
 from conformance.checks.cotangents import Pulled
 from conformance.checks.values import compare, nearness
+from conformance.failures.facts import asked_alone
 from conformance.model.case import Unsupported
 from conformance.model.finding import counted, differs, returned
 from conformance.run.trial import Evidence, Expected, Failure, Trial
-
-_STREAM = 0x736F6D65  # the choice of the gradients that are asked for alone
 
 
 def check(trial: Trial) -> Evidence:
@@ -38,7 +35,7 @@ def check(trial: Trial) -> Evidence:
         subject = _as_before(trial) if again else trial
         natives = cotangents.put(subject, wanted.cotangents)
         evidence += held(subject, differentiated(subject, natives), wanted, again)
-    if some := chosen(trial, wanted):
+    if (some := asked_alone(trial.case)) and hasattr(trial.layer, "vjp_of"):
         subject = _as_before(trial)
         evidence += alone(subject, cotangents.put(subject, wanted.cotangents), wanted, some)
     if trial.row.lazy and hasattr(trial.layer, "load"):
@@ -57,29 +54,6 @@ def differentiated(trial: Trial, natives: Sequence[Any]) -> Any:
     """
     vjp = trial.layer.vjp  # type: ignore[attr-defined]
     return trial.step("vjp", vjp, trial.natives, natives, **trial.case.keywords)
-
-
-def chosen(trial: Trial, wanted: Pulled) -> frozenset[str]:
-    """Some of the inputs and parameters that have a gradient, by name; none where one is all.
-
-    Args:
-        trial: the case on the backend.
-        wanted: all gradients.
-    """
-    if not hasattr(trial.layer, "vjp_of"):
-        return frozenset()
-    named: dict[int, list[str]] = {}
-    for name, x, gradient in zip(
-        trial.row.input_names, trial.case.inputs, wanted.inputs, strict=False
-    ):
-        if gradient is not None:
-            named.setdefault(id(x), []).append(name)  # one object is one leaf
-    leaves = [*named.values(), *([name] for name in wanted.parameters)]
-    if len(leaves) < 2:
-        return frozenset()
-    generator = np.random.default_rng((trial.case.seed, _STREAM))
-    order = generator.permutation(len(leaves))[: generator.integers(1, len(leaves))]
-    return frozenset(name for k in order for name in leaves[k])
 
 
 def alone(trial: Trial, natives: Sequence[Any], wanted: Pulled, some: frozenset[str]) -> Evidence:

@@ -32,6 +32,8 @@ _AXIS = re.compile(r"(?P<name>\w+)\.shape\[(?P<axis>-?\d+)\]")
 EQUALS = " = "
 _FORM = re.compile(r"\w+\.(ndim|size)")
 _RANGE = re.compile(r"(?P<name>\w+)\.(?P<end>min|max)")
+_ASKED = re.compile(r"(?P<name>\w+)\.asked")
+_STREAM = 0x736F6D65  # the choice of the gradients that are asked for alone
 _LAYOUT = re.compile(r"(?P<name>\w+)\.(?P<what>layout|swapped)")
 
 
@@ -78,7 +80,8 @@ class Facts:
             name: an argument, two with ` = ` between them (whether they are the same),
                 `<input>.ndim`, `<input>.size`, `<input>.shape[k]`, `<operand>.max` and `.min` (of
                 its finite numbers), `<operand>.layout` (also of a cotangent: `grad_output.layout`),
-                `<operand>.swapped`, a derived fact (of the
+                `<operand>.swapped`, `<operand>.asked` (whether `layout` asks for its gradient), a
+                derived fact (of the
                 row), one dimension of an argument (`stride[-1]`), or a sum of these, taken for each
                 dimension, such as `"padding - dilation * (kernel_size - 1)"`.
         """
@@ -118,8 +121,11 @@ class Facts:
         if EQUALS in name:
             first, second = (self.get(part) for part in name.split(EQUALS, 1))
             return None if first is None or second is None else bool(first == second)
-        forms = (_AXIS, _LAYOUT, _PLACE, _RANGE)
-        axis, layout, place, span = (form.fullmatch(name) for form in forms)
+        forms = (_AXIS, _LAYOUT, _PLACE, _RANGE, _ASKED)
+        axis, layout, place, span, asked = (form.fullmatch(name) for form in forms)
+        if asked is not None:
+            some = asked_alone(self.case) if self.case.seed % 2 else frozenset()
+            return not some or asked["name"] in some
         if span is not None:
             return _extreme(self.operand(span["name"]), span["end"])
         if place is not None:
@@ -178,6 +184,27 @@ class Facts:
         """An argument as numbers; one that may be a word has a derived fact of its numbers."""
         value = self.get(name)
         return self.get(self.row.numbers[name]) if isinstance(value, str) else value
+
+
+def asked_alone(case: Case) -> frozenset[str]:
+    """Some of the inputs and parameters that have a gradient, by name; none where one is all.
+
+    `gradients` asks for these alone, after all; `layout` does so in place of all where the seed is
+    odd.
+
+    Args:
+        case: the case.
+    """
+    row, named = CATALOGUE[case.call.layer], dict[int, list[str]]()
+    for place, x in zip(row.inputs, case.inputs, strict=False):
+        if x is not None and place.differentiable and x.dtype.kind in "fc":
+            named.setdefault(id(x), []).append(place.name)  # one object is one leaf
+    leaves = [*named.values(), *([name] for name in row.parameters(case))]
+    if len(leaves) < 2:
+        return frozenset()
+    generator = np.random.default_rng((case.seed, _STREAM))
+    order = generator.permutation(len(leaves))[: generator.integers(1, len(leaves))]
+    return frozenset(name for k in order for name in leaves[k])
 
 
 def own_layouts(case: Case) -> dict[str, str]:

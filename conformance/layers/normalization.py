@@ -70,7 +70,7 @@ def _layer_norm() -> Row:
         workloads=tuple(_row_workloads("LayerNorm")),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.7,
+        examples=1.0,
     )
 
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from conformance.laws import normalization_groups as laws
 from conformance.layers import normalization_parts as parts
 from conformance.layers import normalization_propagation as propagation
@@ -199,6 +201,17 @@ def _group_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None
     return replace(case, call=replace(case.call, arguments=arguments), inputs=inputs)
 
 
+def _offset(found: FactsLike) -> int | None:
+    """How many of its deviations the mean of a group is from 0, of the group farthest from it."""
+    x, groups = found.case.inputs[0], found.get("num_groups")
+    if x is None or not x.size or not isinstance(groups, int) or not 0 < groups <= x.shape[1]:
+        return None
+    rows = x.reshape(len(x), groups, -1)
+    with np.errstate(all="ignore"):
+        ratios = np.abs(rows.mean(-1)) / rows.std(-1)
+    return int(np.nan_to_num(ratios, nan=0.0, posinf=2.0**62).max())
+
+
 def _group_norm() -> Row:
     valid = partial(cases.group_norms, "GroupNorm")
     return Row(
@@ -222,6 +235,7 @@ def _group_norm() -> Row:
         laws=laws.GROUP,
         state=_group_state,
         propagation=propagation.by_group,
+        derived={"offset": _offset},
         refit=_group_refit,
         free=parts.length,
         workloads=(

@@ -99,7 +99,6 @@ def test_what_it_lacks_is_declined(layer: str, arguments: dict[str, Any], reason
         ("LayerNorm", {"normalized_shape": (2, 3)}, (2, 3), "normalized_shape of several axes"),
         ("RMSNorm", {"normalized_shape": 3}, (2, 3), "eps=None"),
         ("Dropout2d", {}, (2, 3, 4), "an input of 3 axes"),
-        ("Softmax", {"dim": 0}, (2, 3), "dim=0, not the last"),
     ],
 )  # fmt: skip
 def test_what_other_families_lack_is_declined(

@@ -103,7 +103,7 @@ def dropout_scaled_by_the_kept(input, p=0.5, training=True, inplace=False):
     return torch.where(mask != 0, input * (input.numel() / mask.sum().clamp_min(1)), input * 0)
 
 
-@plant("dropout-mode-of-the-first-call", "Dropout", "random")
+@plant("dropout-mode-of-the-first-call", "Dropout", "state")
 class DropoutModeOfFirstCall(nn.Dropout):
     """The first call's mode is compiled in: `eval()` afterwards changes nothing, nor `train()`."""
 

@@ -45,7 +45,7 @@ class EmbeddingFrequencyWithinSample(nn.Embedding):
         return alter_gradient(result, lambda gradient: gradient * factor)
 
 
-@plant("embedding-max-norm-on-every-row", "Embedding", "state")
+@plant("embedding-max-norm-on-every-row", "Embedding", "values")
 class EmbeddingMaxNormOnEveryRow(nn.Embedding):
     """`max_norm` shrinks the whole table at each call, not the rows looked up alone."""
 

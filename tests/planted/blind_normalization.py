@@ -148,7 +148,7 @@ class LayerNormFastVariance(nn.LayerNorm):
         return graft(torch.where(far & fast.isfinite(), fast.to(input.dtype), result), result)
 
 
-@plant("layernorm-small-eps-lost-in-half", "LayerNorm", "values")
+@plant("layernorm-small-eps-lost-in-half", "LayerNorm", "layout")
 class LayerNormSmallEpsLostInHalf(nn.LayerNorm):
     """`eps` becomes a float16 number: below 3e-8 it is 0, as in exports to ONNX (torch #86580).
 
