@@ -25,7 +25,8 @@ def farthest(
     if not ulps.size or ulps.max() < 0:
         return None
     where = np.unravel_index(int(np.argmax(ulps)), ulps.shape)
-    return Farthest(*(float(x[where]) for x in (ulps, at, got, wanted)), what)
+    error, number, answer, right = (float(x[where]) for x in (ulps, at, got, wanted))
+    return Farthest(error, number, answer, right, what)
 
 
 def unit_in_the_last_place(numbers: np.ndarray, dtype: str) -> np.ndarray:

@@ -321,10 +321,9 @@ class ModuleLayer:
         found: dict[int, Any] = {}
         for place, x in enumerate(inputs):
             if x is not None and id(x) not in found:
-                row = self._row
-                known = row is not None and place < len(row.inputs)
-                has = not known or row.inputs[place].differentiable
-                has = has and (wanted is None or (known and row.input_names[place] in wanted))
+                known = () if self._row is None else self._row.inputs[place : place + 1]
+                has = all(one.differentiable for one in known)
+                has = has and (wanted is None or any(one.name in wanted for one in known))
                 recorded = has and (x.is_floating_point() or x.is_complex())
                 found[id(x)] = x.detach().requires_grad_(recorded)
         return tuple(None if x is None else found[id(x)] for x in inputs)

@@ -153,9 +153,9 @@ def _compared(trial: Trial, name: str, got: Any, wanted: Expected | None, again:
     if got is None:
         array = f"an array of shape {wanted.shape}"
         raise Failure(differs("presence", name, "None", array, when=again))
-    array = trial.get(got)
-    evidence = compare(name, array, wanted, when=again, kind="gradient")
-    return evidence + nearness(trial, name, array, wanted)
+    numbers = trial.get(got)
+    evidence = compare(name, numbers, wanted, when=again, kind="gradient")
+    return evidence + nearness(trial, name, numbers, wanted)
 
 
 def _recorded_forward(trial: Trial) -> Evidence:
