@@ -36,8 +36,8 @@ REASONS: Sequence[tuple[str, str, str]] = (
 
 HEAD = """# How near torch comes to its bounds
 
-Written by `tests/peaks_table.py` from results of torch at the standard profile: the largest error ÷
-bound of all elements in the cases that passed; of gradients together with the outputs while they are
+Written by `tests/peaks_table.py` from results of torch at the standard profile: the largest error
+÷ bound of all elements in the cases that passed; of gradients with the outputs while they are
 recorded. 1 is as near as can be; 0 means that nothing rounded otherwise than in the oracle; – that
 nothing was compared with a bound. Where a number is below ¼ the last column says why the bound is
 wider than four times the largest error.
