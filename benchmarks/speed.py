@@ -66,7 +66,7 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
 
     from conformance.backends.adapters.torch import backend
     from conformance.backends.declared import numerics_of
-    from conformance.checks import CHECKS, gradients
+    from conformance.checks import CHECKS, cotangents
     from conformance.failures.known import shipped
     from conformance.layers import CATALOGUE
     from conformance.run.drawing import draw_cases
@@ -78,7 +78,7 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
         lambda trial, name, *rest: "build" if name in _BUILD else "call", Trial.step
     )
     Trial.evaluate = clock.timing(lambda *_: "oracle", Trial.evaluate)  # type: ignore[method-assign]
-    gradients.expected = clock.timing(lambda *_: "oracle", gradients.expected)
+    cotangents.expected = clock.timing(lambda *_: "oracle", cotangents.expected)
     draw = clock.timing(lambda *_: "drawing", draw_cases)
     known = shipped("torch")
 

@@ -160,7 +160,9 @@ def _makes(trial: Trial, case: Case, key: Key, layout: str) -> bool:
     alone = trial.other(_with(case, {key: layout}))
     try:
         if isinstance(key, Cotangent):
-            cotangents.put(alone, cotangents.cotangents(alone))
+            if not hasattr(alone.layer, "vjp"):
+                return False
+            return cotangents.put(alone, cotangents.cotangents(alone))[key.place] is not None
         else:
             _ = alone.layer if isinstance(key, str) else alone.natives
     except Unsupported:

@@ -91,17 +91,18 @@ def _drawn(found: Masked, mask: np.ndarray) -> Evidence:
         lines = (_MASK, *_SINGLE, told, "failed = not low <= mask.mean() <= high")
         proof = _of_mask(found, lines, low=low, high=high)
         raise Failure(differs("random", "kept", share, wanted, when=found.what), proof)
-    _independent(found, single)
     _together(found, mask)
     # As many fair draws are alike by a chance that counts for nothing.
     likely = single.size * -math.log2(max(found.rate**2 + (1 - found.rate) ** 2, 0.5)) < 40
     if likely:
+        _independent(found, single)
         return Evidence(1)
     where = next(_repeated(found, single), None)
     if where is not None:
         text, proof = where
         about = Finding("random", "mask", f"{found.what} drops the same elements {text}")
         raise Failure(about, proof)
+    _independent(found, single)
     return Evidence(2)
 
 

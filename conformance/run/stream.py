@@ -19,7 +19,7 @@ ROUNDS = 10
 """A backend that declines cases is asked at most so many times those of the profile."""
 
 
-ENOUGH = 10
+ENOUGH = 5
 """Of so many cases some are given up for those that hold every number."""
 
 
