@@ -82,7 +82,7 @@ class ModuleBackend:
             Its known failures are then inherited. A layer that is torch's own object has base
             torch without saying so.
         stored: names of the results within a composite that half precision stores, as `Numerics`
-            has them: `STORES` where torch's own kernels are called.
+            has them: `STORES` where torch's own kernels are called, as by a base of `"torch"`.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class ModuleBackend:
         if nn is None and functional is None:
             nn, functional = torch.nn, torch.nn.functional
         self.name, self.nn, self.functional, self.base = name, nn, functional, base
-        self.stored = stored
+        self.stored = STORES if base == "torch" and not stored else stored
         pin_precision()
 
     def inherits(self, layer: str) -> bool:

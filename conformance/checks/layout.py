@@ -163,8 +163,7 @@ def _makes(trial: Trial, case: Case, key: Key, layout: str) -> bool:
             if not hasattr(alone.layer, "vjp"):
                 return False
             return cotangents.put(alone, cotangents.cotangents(alone))[key.place] is not None
-        else:
-            _ = alone.layer if isinstance(key, str) else alone.natives
+        _ = alone.layer if isinstance(key, str) else alone.natives
     except Unsupported:
         return False
     return True

@@ -135,7 +135,7 @@ def test_a_wrong_derivative_of_own_gradients_is_found(installed: Path, tmp_path:
 
 def test_class_based_example_in_every_check(installed: Path, tmp_path: Path) -> None:
     result = _suite(
-        installed, tmp_path, "--conformance-backend=class-based", "--conformance-examples=30",
+        installed, tmp_path, "--conformance-backend=class-based", "--conformance-examples=60",
         "--conformance-layer=Linear,Conv1d,BatchNorm2d,Dropout,GRUCell",
         "--conformance-dtype=float32,float64", "--conformance-seed=1",
     )  # fmt: skip

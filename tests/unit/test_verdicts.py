@@ -63,7 +63,7 @@ def test_a_look_alike_inherits_what_torch_does(layer: str, check: str) -> None:
     assert "inherited from torch" in str(verdict.message)
 
 
-def test_what_rests_on_values_drawn_is_inherited_and_a_bug_beside_it_is_not() -> None:
+def test_a_look_alike_rounds_as_its_base_and_a_bug_beside_it_is_noticed() -> None:
     class Embedding(torch.nn.Embedding):
         def forward(self, input: torch.Tensor) -> torch.Tensor:
             return super().forward(input) * (1 if self.training else 2)
@@ -72,7 +72,8 @@ def test_what_rests_on_values_drawn_is_inherited_and_a_bug_beside_it_is_not() ->
     for space in (_subclassed(), SimpleNamespace(Embedding=Embedding)):
         engine = Engine(ModuleBackend("alike", nn=space, base="torch"), 200, 0, known)
         statuses.append(engine.run(Item("Embedding", "state", "bfloat16", "cpu")).status)
-    assert statuses == ["known", "failed"]
+    # max_norm is stored in half precision, which torch declares.
+    assert statuses == ["passed", "failed"]
 
 
 def test_a_bug_in_the_items_that_torch_fails_is_the_look_alikes_own() -> None:
