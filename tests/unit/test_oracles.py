@@ -80,7 +80,10 @@ def test_oracle_agrees_with_brute_force(layer: str) -> None:
         if max(x.size for x in arrays) > TINY or case.labels["regime"] in ("large", "subnormal"):
             continue
         expected = Trial(torch_backend, CATALOGUE[layer], case).expected
-        brutes = reference(case)
+        try:
+            brutes = reference(case)
+        except ZeroDivisionError:  # eps = 0, and numbers that are all alike
+            continue
         assert len(expected) == len(brutes)
         for choices, brute in zip(expected, brutes, strict=True):
             # Of several right values brute force gives one.
