@@ -18,6 +18,7 @@ from conformance.model.formats import FORMATS, REAL, round_to
 from conformance.run.trial import KEPT, SMALL, Expected, Trial, lean
 from conformance.strategies.layouts import constant
 
+_EVERY, _STREAM = 8, 0x73756D  # of so many cases one has constant cotangents
 # Regimes of whole numbers, or of a few bits: their cotangents are whole, too.
 _EXACT = ("ramp", "integers", "full", "zero", "bits", "rectified", "saturated", "hold")
 
@@ -95,10 +96,8 @@ def put(trial: Trial, given: Sequence[np.ndarray | None]) -> list[Any]:
     for (c, dtype), layout in zip(aligned, layouts, strict=False):
         # An output of another dtype than the call's has its cotangent in that.
         other = {} if dtype == own else {"dtype": dtype}
-        natively = (
-            None if c is None else trial.step("put", trial.layer.put, c.copy(), layout, **other)
-        )
-        found.append(natively)
+        put = trial.layer.put
+        found.append(None if c is None else trial.step("put", put, c.copy(), layout, **other))
     return found
 
 
@@ -110,6 +109,8 @@ def _dtypes(trial: Trial) -> list[str]:
 
 def cotangents(trial: Trial) -> list[np.ndarray | None]:
     """Random cotangents in the case's own regime; of several outputs some may be left out.
+
+    In one case of eight each is constant, as behind a sum.
 
     Args:
         trial: the case on the backend.
@@ -124,6 +125,7 @@ def cotangents(trial: Trial) -> list[np.ndarray | None]:
     left_out = {places[k] for k in _left_out(len(places), generator)}
     left_out |= set(range(len(trial.shapes))) - set(places)
     layouts = (*trial.case.cotangent_layouts, *("contiguous",) * len(trial.shapes))
+    summed = np.random.default_rng((trial.case.seed, _STREAM)).integers(_EVERY) == 0
     found: list[np.ndarray | None] = []
     for index, shape in enumerate(trial.shapes):
         parts = 2 if call.dtype.startswith("complex") else 1
@@ -136,6 +138,8 @@ def cotangents(trial: Trial) -> list[np.ndarray | None]:
         values = drawn[0] if parts == 1 else drawn[0] + 1j * drawn[1]
         if layouts[index] == "expanded":
             values = constant(values, _axes(shape, generator))
+        elif summed and shape and values.size:
+            values = constant(values, range(len(shape)))
         found.append(None if index in left_out else round_to(values, dtypes[index]))
     return found
 

@@ -81,9 +81,8 @@ class Facts:
                 `<input>.ndim`, `<input>.size`, `<input>.shape[k]`, `<operand>.max` and `.min` (of
                 its finite numbers), `<operand>.layout` (also of a cotangent: `grad_output.layout`),
                 `<operand>.swapped`, `<operand>.asked` (whether `layout` asks for its gradient), a
-                derived fact (of the
-                row), one dimension of an argument (`stride[-1]`), or a sum of these, taken for each
-                dimension, such as `"padding - dilation * (kernel_size - 1)"`.
+                derived fact (of the row), one dimension of an argument (`stride[-1]`), or a sum of
+                these, taken for each dimension: `"padding - dilation * (kernel_size - 1)"`.
         """
         if name in self._found:
             return self._found[name]
@@ -124,7 +123,7 @@ class Facts:
         forms = (_AXIS, _LAYOUT, _PLACE, _RANGE, _ASKED)
         axis, layout, place, span, asked = (form.fullmatch(name) for form in forms)
         if asked is not None:
-            some = asked_alone(self.case) if self.case.seed % 2 else frozenset()
+            some = asked_laid_out(self.case)
             return not some or asked["name"] in some
         if span is not None:
             return _extreme(self.operand(span["name"]), span["end"])
@@ -187,10 +186,7 @@ class Facts:
 
 
 def asked_alone(case: Case) -> frozenset[str]:
-    """Some of the inputs and parameters that have a gradient, by name; none where one is all.
-
-    `gradients` asks for these alone, after all; `layout` does so in place of all where the seed is
-    odd.
+    """Names of those whose gradients are asked for without the others; none where one is all.
 
     Args:
         case: the case.
@@ -205,6 +201,15 @@ def asked_alone(case: Case) -> frozenset[str]:
     generator = np.random.default_rng((case.seed, _STREAM))
     order = generator.permutation(len(leaves))[: generator.integers(1, len(leaves))]
     return frozenset(name for k in order for name in leaves[k])
+
+
+def asked_laid_out(case: Case) -> frozenset[str]:
+    """Those that `layout` asks for, in every second case; none where it asks for all.
+
+    Args:
+        case: the case.
+    """
+    return asked_alone(case) if case.seed % 2 else frozenset()
 
 
 def own_layouts(case: Case) -> dict[str, str]:

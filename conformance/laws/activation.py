@@ -16,6 +16,7 @@ from conformance.laws.law import (
     Generator,
     Side,
     claim,
+    input_of,
     law,
     many,
     measured,
@@ -60,13 +61,6 @@ _FUNCTION = {
 }
 _OTHER = _FUNCTION | {function: module for module, function in _FUNCTION.items()}
 EQUAL = "always equal: nothing is rounded"
-
-
-def input_of(trial: Trial) -> np.ndarray:
-    """The input of the case."""
-    x = trial.case.inputs[0]
-    assert x is not None
-    return x
 
 
 def of_input(trial: Trial, x: np.ndarray, **arguments: Any) -> Trial:

@@ -111,9 +111,10 @@ def tail(trial: Trial, generator: Generator) -> Claims:
     density = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
     x, density = (numbers[density >= 64 * precision.normal] for numbers in (x, density))
     ratio = x * x / (1 + x * x)
-    # The square's rounding comes as x²/2 times as much; what else the product has is 8 roundings.
+    # z = x/√2, the constant rounded, errs by 2u, which erfc z, or e^(−z²), has 2z² = x² times. The
+    # function itself, x and ½ beside it are 8 roundings at most, and the result is stored.
     unit = widened(exactly(x, precision)).precision.unit + OWN
-    rounding = (x * x + 8) * unit + precision.unit
+    rounding = (2 * x * x + 8) * unit + precision.unit
     error = density * ((1 - ratio) / 2 + rounding)
     wanted = Rounded(-density * (1 + ratio) / 2, error, on_host(exactly(x, precision)).precision)
     other = of_input(trial, x)

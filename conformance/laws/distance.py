@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from conformance.laws.law import (
     Claims,
     Generator,
     Side,
+    called,
     claim,
     law,
     many,
@@ -37,14 +38,6 @@ def _vectors(trial: Trial) -> list[np.ndarray]:
     return found
 
 
-def _calling(trial: Trial, *inputs: np.ndarray, layer: str = "", **changes: Any) -> Trial:
-    """The case on other vectors, or as another layer; changes are of its arguments."""
-    call = trial.case.call
-    arguments = {**call.arguments, **changes}
-    call = replace(call, layer=layer or call.layer, arguments=arguments, layouts={})
-    return trial.other(replace(trial.case, call=call, inputs=inputs, layouts=()))
-
-
 def _alike(trial: Trial) -> bool:
     """Whether both operands have one shape, and something in it."""
     first, second = _vectors(trial)
@@ -56,7 +49,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
     """A module as a function, or a function as a module, where both take the shapes."""
     if not is_function(trial.case.call.layer) or _alike(trial):
         layer = _OTHER[trial.case.call.layer]
-        yield same(_calling(trial, *_vectors(trial), layer=layer), trial)
+        yield same(called(trial, *_vectors(trial), layer=layer), trial)
 
 
 @law("order", "components may come in any order", BOTH)
@@ -67,7 +60,7 @@ def order(trial: Trial, generator: Generator) -> Claims:
     axis = trial.case.call.arguments.get("dim", 1) if "dim" in trial.row.defaults else -1
     first, second = _vectors(trial)
     chosen = generator.permutation(first.shape[axis])
-    yield same(_calling(trial, first.take(chosen, axis), second.take(chosen, axis)), trial)
+    yield same(called(trial, first.take(chosen, axis), second.take(chosen, axis)), trial)
 
 
 @law("rows", "a pair means the same among many others", BOTH)
@@ -79,7 +72,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
     first, second = _vectors(trial)
     chosen = generator.integers(len(first), size=many(generator))
     yield same(
-        _calling(trial, first[chosen], second[chosen]), trial, wanted_moves=lambda y: y[chosen]
+        called(trial, first[chosen], second[chosen]), trial, wanted_moves=lambda y: y[chosen]
     )
 
 
@@ -87,7 +80,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 def swapped(trial: Trial, generator: Generator) -> Claims:
     """The second and the first."""
     first, second = _vectors(trial)
-    yield same(_calling(trial, second, first), trial)
+    yield same(called(trial, second, first), trial)
 
 
 @law("axis", "dim is the name of an axis", BOTH)
@@ -99,10 +92,10 @@ def axis(trial: Trial, generator: Generator) -> Claims:
     dim = trial.case.call.arguments.get("dim", 1)
     if generator.integers(2):
         other = dim - first.ndim if dim >= 0 else dim + first.ndim
-        yield same(_calling(trial, first, second, dim=other), trial)
+        yield same(called(trial, first, second, dim=other), trial)
     else:
         moved = (np.moveaxis(x, dim, -1) for x in (first, second))
-        yield same(_calling(trial, *moved, dim=-1), trial)
+        yield same(called(trial, *moved, dim=-1), trial)
 
 
 @law("itself", "a vector is as similar to itself as can be", "within the bound of the call")
@@ -117,7 +110,7 @@ def itself(trial: Trial, generator: Generator) -> Claims:
         length = np.sqrt((first**2).sum(dim))
     if not first.size or (length <= max(2 * eps, 1e-6)).any() or (length > 1e4).any():
         return
-    other = _calling(trial, first, first)
+    other = called(trial, first, first)
     ones = exactly(np.ones(other.shapes[0]), trial.precision)
     yield claim(other, measured(other), Side("1", (ones,)))
 
@@ -129,15 +122,15 @@ SIMILARITY = (function, order, rows, swapped, axis, itself)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
     """The second and the first, both with eps = 0."""
     first, second = _vectors(trial)
-    wanted = _calling(trial, first, second, eps=0.0)
-    yield same(_calling(trial, second, first, eps=0.0), wanted)
+    wanted = called(trial, first, second, eps=0.0)
+    yield same(called(trial, second, first, eps=0.0), wanted)
 
 
 @law("kept", "keepdim is a matter of the shape alone", BOTH)
 def kept(trial: Trial, generator: Generator) -> Claims:
     """With the axis and without it."""
     keepdim = bool(trial.case.call.arguments.get("keepdim", False))
-    other = _calling(trial, *_vectors(trial), keepdim=not keepdim)
+    other = called(trial, *_vectors(trial), keepdim=not keepdim)
     shape = trial.shapes[0]
     yield same(other, trial, got_moves=lambda y: y.reshape(shape))
 
@@ -150,8 +143,8 @@ def zeros(trial: Trial, generator: Generator) -> Claims:
     first, second = _vectors(trial)
     more = np.ones((*first.shape[:-1], many(generator)))
     longer = (np.concatenate([x, more], -1) for x in (first, second))
-    wanted = _calling(trial, first, second, eps=0.0)
-    yield same(_calling(trial, *longer, eps=0.0), wanted)
+    wanted = called(trial, first, second, eps=0.0)
+    yield same(called(trial, *longer, eps=0.0), wanted)
 
 
 DISTANCE = (function, order, rows, mirrored, kept, zeros)
@@ -171,7 +164,7 @@ def renamed(trial: Trial, generator: Generator) -> Claims:
         square[np.triu_indices(len(x), 1)] = y
         return (square + square.T)[chosen[first], chosen[second]]
 
-    yield same(_calling(trial, x[chosen]), trial, wanted_moves=taken)
+    yield same(called(trial, x[chosen]), trial, wanted_moves=taken)
 
 
 @law("pairwise", "each is the distance of two rows by pairwise_distance without eps", BOTH)
@@ -194,7 +187,7 @@ def columns(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 columns of ones among the case's."""
     (x,) = _vectors(trial)
     wide = np.concatenate([x, np.ones((len(x), many(generator)))], 1)
-    yield same(_calling(trial, wide[:, generator.permutation(wide.shape[1])]), trial)
+    yield same(called(trial, wide[:, generator.permutation(wide.shape[1])]), trial)
 
 
 PAIRS = (renamed, pairwise, columns)

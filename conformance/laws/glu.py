@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +13,9 @@ from conformance.laws.law import (
     Claims,
     Generator,
     Side,
+    called,
     claim,
+    input_of,
     law,
     many,
     measured,
@@ -33,37 +34,26 @@ def _dim(trial: Trial) -> int:
 
 def _halves(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
     """What is gated, and the gates."""
-    (x,) = trial.case.inputs
-    assert x is not None
-    first, second = np.split(x, 2, _dim(trial))
+    first, second = np.split(input_of(trial), 2, _dim(trial))
     return first, second
 
 
-def _calling(trial: Trial, x: np.ndarray, layer: str = "", **arguments: Any) -> Trial:
-    """A call on another array, of another layer if it is named, with these arguments alone."""
-    call = replace(trial.case.call, layer=layer or trial.case.call.layer, arguments=arguments)
-    return trial.other(replace(trial.case, call=call, inputs=(x,), layouts=()))
-
-
 def _of_halves(trial: Trial, first: np.ndarray, second: np.ndarray) -> Trial:
-    return _calling(trial, np.concatenate([first, second], _dim(trial)), dim=_dim(trial))
+    return called(trial, np.concatenate([first, second], _dim(trial)))
 
 
 @law("form", "the module and the function are one")
 def form(trial: Trial, generator: Generator) -> Claims:
     """The other form."""
     other = "GLU" if is_function(trial.case.call.layer) else "functional.glu"
-    (x,) = trial.case.inputs
-    assert x is not None
-    yield same(_calling(trial, x, other, dim=_dim(trial)), trial)
+    yield same(called(trial, input_of(trial), layer=other), trial)
 
 
 @law("axis", "the axis may be counted from either end")
 def axis(trial: Trial, generator: Generator) -> Claims:
     """The other way."""
-    (x,), dim = trial.case.inputs, _dim(trial)
-    assert x is not None
-    yield same(_calling(trial, x, dim=dim - x.ndim if dim >= 0 else dim + x.ndim), trial)
+    x, dim = input_of(trial), _dim(trial)
+    yield same(called(trial, x, dim=dim - x.ndim if dim >= 0 else dim + x.ndim), trial)
 
 
 @law("pairs", "each number and its gate among thousands are what they are among few")
@@ -76,7 +66,7 @@ def pairs(trial: Trial, generator: Generator) -> Claims:
     columns = int(generator.integers(2))
     shape = (-1, 1) if columns else (-1,)
     x = np.concatenate([first[chosen].reshape(shape), second[chosen].reshape(shape)], -1)
-    other = _calling(trial, x, dim=-1)
+    other = called(trial, x, dim=-1)
     yield same(
         other,
         trial,
@@ -108,7 +98,7 @@ def complement(trial: Trial, generator: Generator) -> Claims:
 def product(trial: Trial, generator: Generator) -> Claims:
     """a times the sigmoid of b."""
     first, second = _halves(trial)
-    gates = _calling(trial, second, "functional.sigmoid")
+    gates = called(trial, second, layer="functional.sigmoid", arguments={})
     (gate,) = measured(gates)
     with np.errstate(all="ignore"):
         both = on_host(exactly(first, trial.precision)) * on_host(gate)

@@ -9,9 +9,9 @@ own rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -91,6 +91,35 @@ def law(
         return Law(name, statement, exact, claims)
 
     return made
+
+
+def input_of(trial: Trial) -> np.ndarray:
+    """The first input of the case."""
+    x = trial.case.inputs[0]
+    assert x is not None
+    return x
+
+
+def called(
+    trial: Trial,
+    *inputs: np.ndarray,
+    layer: str = "",
+    arguments: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Trial:
+    """The case on other inputs, or as another layer; all lies contiguously.
+
+    Args:
+        trial: the case.
+        inputs: in place of the case's.
+        layer: another layer that takes them.
+        arguments: in place of the case's; None = the case's.
+        changes: of the arguments.
+    """
+    call = trial.case.call
+    given = {**(call.arguments if arguments is None else arguments), **changes}
+    call = replace(call, layer=layer or call.layer, arguments=given, layouts={})
+    return trial.other(replace(trial.case, call=call, inputs=inputs, layouts=()))
 
 
 def measured(trial: Trial) -> tuple[Rounded, ...]:

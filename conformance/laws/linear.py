@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.laws.convolution_calls import Operands
-from conformance.laws.law import Claims, Generator, law, many, same
+from conformance.laws.law import (
+    Claims,
+    Generator,
+    input_of,
+    law,
+    many,
+    same,
+)
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
@@ -64,16 +71,10 @@ def _identity(trial: Trial, x: np.ndarray, **changes: Any) -> Trial:
     return trial.other(replace(case, call=replace(case.call, **changes), inputs=(x,), layouts=()))
 
 
-def _input(trial: Trial) -> np.ndarray:
-    (x,) = trial.case.inputs
-    assert x is not None
-    return x
-
-
 @law("rows", "each row of a large batch is that row of a small one", EXACT)
 def identity_rows(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 rows, drawn from the case's."""
-    x = _input(trial)
+    x = input_of(trial)
     if not x.ndim or not len(x):
         return
     chosen = generator.integers(len(x), size=many(generator))
@@ -84,13 +85,13 @@ def identity_rows(trial: Trial, generator: Generator) -> Claims:
 def identity_arguments(trial: Trial, generator: Generator) -> Claims:
     """Without the case's arguments; of a case without any, with some."""
     arguments = {} if trial.case.call.arguments else {"*": (54, None), "unused_argument1": 0.1}
-    yield same(_identity(trial, _input(trial), arguments=arguments), trial)
+    yield same(_identity(trial, input_of(trial), arguments=arguments), trial)
 
 
 @law("reshaped", "shape means nothing", EXACT)
 def identity_reshaped(trial: Trial, generator: Generator) -> Claims:
     """All elements in one row, or an axis more."""
-    x = _input(trial)
+    x = input_of(trial)
     flat = x.reshape(-1) if generator.integers(2) else x[np.newaxis]
     yield same(_identity(trial, flat), trial, got_moves=lambda y: y.reshape(x.shape))
 

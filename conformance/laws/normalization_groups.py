@@ -17,6 +17,7 @@ from conformance.laws.law import (
     Side,
     bounded,
     claim,
+    input_of,
     law,
     many,
     measured,
@@ -41,12 +42,6 @@ def _tensors(trial: Trial) -> Tensors:
     """All tensors of a case by name, be they inputs or state."""
     case, names = trial.case, trial.row.input_names
     return dict(zip(names, case.inputs, strict=False)) | dict(case.call.state)
-
-
-def _input(trial: Trial) -> np.ndarray:
-    x = trial.case.inputs[0]
-    assert x is not None
-    return x
 
 
 def _given(trial: Trial) -> dict[str, Any]:
@@ -85,7 +80,7 @@ def _called(
 
 def _batched(trial: Trial) -> np.ndarray:
     """The input, a sample by itself as a batch of one."""
-    x = _input(trial)
+    x = input_of(trial)
     alone = bool(trial.row.dims) and x.ndim == trial.row.dims + 1
     return x[np.newaxis] if alone else x
 
@@ -102,7 +97,7 @@ def _sizes(trial: Trial) -> tuple[int, ...]:
 
 
 def _small(trial: Trial) -> bool:
-    return 0 < _input(trial).size <= LARGE
+    return 0 < input_of(trial).size <= LARGE
 
 
 @law("samples", "each sample of a large batch is that of a small one")
@@ -115,7 +110,7 @@ def samples(trial: Trial, generator: Generator) -> Claims:
         chosen = generator.integers(len(x), size=count)
         # GroupNorm refuses one number a group of one sample only.
         if x[:1].size * count > _given(trial).get("num_groups", 0):
-            alone = x.ndim > _input(trial).ndim
+            alone = x.ndim > input_of(trial).ndim
             other = _again(trial, input=x[chosen])
             yield same(
                 other,
@@ -135,7 +130,7 @@ def places(trial: Trial, generator: Generator) -> Claims:
         return flat[..., order].reshape(array.shape)
 
     if x.size:
-        yield same(_again(trial, input=taken(_input(trial))), trial, wanted_moves=taken)
+        yield same(_again(trial, input=taken(input_of(trial))), trial, wanted_moves=taken)
 
 
 @law("channels", "channels are normalised each by itself")
@@ -145,17 +140,17 @@ def channels(trial: Trial, generator: Generator) -> Claims:
     if not _small(trial):
         return
     chosen = generator.integers(x.shape[1], size=many(generator))
-    axis = _input(trial).ndim - x.ndim + 1
+    axis = input_of(trial).ndim - x.ndim + 1
     taken = {k: w[chosen] for k in (*_WEIGHTS, *_STATISTICS) if (w := tensors.get(k)) is not None}
     sizes = {"num_features": len(chosen)} if "num_features" in _given(trial) else {}
-    wide = _again(trial, sizes, input=np.take(_input(trial), chosen, axis), **taken)
+    wide = _again(trial, sizes, input=np.take(input_of(trial), chosen, axis), **taken)
     yield same(wide, trial, wanted_moves=lambda y: np.take(y, chosen, axis))
 
 
 @law("groups", "groups are normalised each by itself")
 def groups(trial: Trial, generator: Generator) -> Claims:
     """17 to 33 groups, each one of the case's, in any order."""
-    x, tensors, count = _input(trial), _tensors(trial), _given(trial)["num_groups"]
+    x, tensors, count = input_of(trial), _tensors(trial), _given(trial)["num_groups"]
     if not _small(trial):
         return
     size = x.shape[1] // count
@@ -173,7 +168,7 @@ def groups(trial: Trial, generator: Generator) -> Claims:
 def shifted(trial: Trial, generator: Generator) -> Claims:
     """A power of two, where no sum rounds."""
     step = float(generator.choice([-1.0, 2.0, -4.0, 16.0]))
-    old = _input(trial)
+    old = input_of(trial)
     x = old + step
     if not _own(trial) or not exact(trial.case.call.dtype, x) or not np.array_equal(x - step, old):
         return
@@ -201,7 +196,7 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
 @law("affine", "with given statistics even steps have results in even steps", SUMMED)
 def affine(trial: Trial, generator: Generator) -> Claims:
     """f(x) + f(x + 2h) = 2·f(x + h), h a power of two."""
-    step, old = float(generator.choice([-1.0, 0.5, 2.0, 16.0])), _input(trial)
+    step, old = float(generator.choice([-1.0, 0.5, 2.0, 16.0])), input_of(trial)
     x, beyond = old + step, old + 2 * step
     if _own(trial) or not exact(trial.case.call.dtype, x, beyond):
         return
@@ -217,7 +212,7 @@ def affine(trial: Trial, generator: Generator) -> Claims:
 def negated(trial: Trial, generator: Generator) -> Claims:
     """No mean is taken away, nothing is added."""
     (wanted,) = measured(trial)
-    other = _again(trial, input=-_input(trial))
+    other = _again(trial, input=-input_of(trial))
     bound = Rounded(-wanted.value, wanted.error, wanted.precision)
     yield claim(other, bounded(other.answer, (bound,)), Side(trial.text(), (bound,)))
 
@@ -231,7 +226,7 @@ def instance_function(trial: Trial, generator: Generator) -> Claims:
         inputs = (x, *(tensors.get(name) for name in names))
         arguments = {"use_input_stats": _own(trial), "eps": given["eps"]}
         other = _called(trial, "functional.instance_norm", arguments, inputs)
-        yield same(other, trial, got_moves=lambda y: y.reshape(_input(trial).shape))
+        yield same(other, trial, got_moves=lambda y: y.reshape(input_of(trial).shape))
         return
     if tensors["bias"] is not None and tensors["weight"] is None:
         return  # no module has it
@@ -271,7 +266,7 @@ def grouped(trial: Trial, generator: Generator) -> Claims:
     arguments = {"num_groups": x.shape[1], "eps": _given(trial)["eps"]}
     inputs = (x, tensors.get("weight"), tensors.get("bias"))
     other = _called(trial, "functional.group_norm", arguments, inputs)
-    shape = _input(trial).shape
+    shape = input_of(trial).shape
     outputs = moved(measured(other), lambda y: y.reshape(shape))
     yield claim(other, outputs, Side(trial.text(), measured(trial)))
 
@@ -279,7 +274,7 @@ def grouped(trial: Trial, generator: Generator) -> Claims:
 @law("group", "the module is the function of the same backend, with its own tensors")
 def group_function(trial: Trial, generator: Generator) -> Claims:
     """A module as a function, or a function as a module."""
-    tensors, given, x = _tensors(trial), _given(trial), _input(trial)
+    tensors, given, x = _tensors(trial), _given(trial), input_of(trial)
     weight, bias = (tensors.get(name) for name in _WEIGHTS)
     arguments = {"num_groups": given["num_groups"], "eps": given["eps"]}
     if not trial.row.function:
@@ -294,7 +289,7 @@ def group_function(trial: Trial, generator: Generator) -> Claims:
 @law("layer", "without weights one group is layer_norm of the whole sample", SUMMED)
 def layer(trial: Trial, generator: Generator) -> Claims:
     """The groups as rows."""
-    x, given = _input(trial), _given(trial)
+    x, given = input_of(trial), _given(trial)
     if not x.size:
         return
     size = math.prod(x.shape[1:]) // given["num_groups"]
@@ -310,7 +305,7 @@ def layer(trial: Trial, generator: Generator) -> Claims:
 @law("rms", "the module is the function of the same backend, with its own tensors")
 def square_function(trial: Trial, generator: Generator) -> Claims:
     """A module as a function, or a function as a module."""
-    given, x, weight = _given(trial), _input(trial), _tensors(trial).get("weight")
+    given, x, weight = _given(trial), input_of(trial), _tensors(trial).get("weight")
     sizes = _sizes(trial)
     arguments = {"normalized_shape": sizes, "eps": given["eps"]}
     if not trial.row.function:
@@ -323,7 +318,7 @@ def square_function(trial: Trial, generator: Generator) -> Claims:
 @law("balanced", "of rows whose mean is 0 rms_norm is layer_norm", SUMMED)
 def balanced(trial: Trial, generator: Generator) -> Claims:
     """Each row and its opposite in one, with the weight twice."""
-    given, x = _given(trial), _input(trial)
+    given, x = _given(trial), input_of(trial)
     sizes = _sizes(trial)
     if not x.size or given["eps"] is None:
         return
@@ -340,7 +335,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 rows, drawn from the case's."""
     if not _small(trial):
         return
-    x, sizes = _input(trial), _sizes(trial)
+    x, sizes = input_of(trial), _sizes(trial)
     flat = x.reshape(-1, *sizes)
     chosen = generator.integers(len(flat), size=many(generator))
     large = _again(trial, input=flat[chosen])
@@ -350,7 +345,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
 @law("permuted", "the numbers of a row may come in any order")
 def permuted(trial: Trial, generator: Generator) -> Claims:
     """The weight in the same order."""
-    x, sizes, weight = _input(trial), _sizes(trial), _tensors(trial).get("weight")
+    x, sizes, weight = input_of(trial), _sizes(trial), _tensors(trial).get("weight")
     order = generator.permutation(math.prod(sizes))
 
     def taken(array: np.ndarray) -> np.ndarray:
@@ -379,14 +374,14 @@ def cross_map(trial: Trial, generator: Generator) -> Claims:
 @law("mirrored", "the window looks as far ahead as back")
 def mirrored(trial: Trial, generator: Generator) -> Claims:
     """The channels from the last to the first."""
-    other = _again(trial, input=np.ascontiguousarray(_input(trial)[:, ::-1]))
+    other = _again(trial, input=np.ascontiguousarray(input_of(trial)[:, ::-1]))
     yield same(other, trial, got_moves=lambda y: y[:, ::-1])
 
 
 @law("rescaled", "f(c·x; α/c²) = c·f(x; α), c a power of two", SUMMED)
 def rescaled(trial: Trial, generator: Generator) -> Claims:
     """The sum of squares grows by c²."""
-    factor, old = float(generator.choice([0.5, 2.0, 4.0])), _input(trial)
+    factor, old = float(generator.choice([0.5, 2.0, 4.0])), input_of(trial)
     x = old * factor
     if not exact(trial.case.call.dtype, x) or not np.array_equal(x / factor, old):
         return
@@ -398,7 +393,7 @@ def rescaled(trial: Trial, generator: Generator) -> Claims:
 @law("surrounded", "channels of zeros around those of the input change nothing")
 def surrounded(trial: Trial, generator: Generator) -> Claims:
     """One to four on either side."""
-    x = _input(trial)
+    x = input_of(trial)
     before, after = (int(n) for n in generator.integers(1, 4, size=2, endpoint=True))
     pads = [(0, 0), (before, after), *((0, 0) for _ in x.shape[2:])]
     wide = _again(trial, input=np.pad(x, pads))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,9 @@ from conformance.laws.law import (
     Claims,
     Generator,
     Side,
+    called,
     claim,
+    input_of,
     law,
     many,
     measured,
@@ -26,64 +27,51 @@ if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
 
 
-def _input(trial: Trial) -> np.ndarray:
-    (x,) = trial.case.inputs
-    assert x is not None
-    return x
-
-
 def _axes(trial: Trial) -> tuple[int, ...]:
     """The axes of a vector, counted from the front."""
-    dim, rank = trial.case.call.arguments.get("dim", 1), _input(trial).ndim
+    dim, rank = trial.case.call.arguments.get("dim", 1), input_of(trial).ndim
     return tuple(axis % rank for axis in ((dim,) if isinstance(dim, int) else dim))
-
-
-def _calling(trial: Trial, x: np.ndarray, **changes: Any) -> Trial:
-    """The case on another array; changes are of its arguments."""
-    call = trial.case.call
-    call = replace(call, arguments={**call.arguments, **changes})
-    return trial.other(replace(trial.case, call=call, inputs=(x,), layouts=()))
 
 
 @law("names", "an axis may be counted from either end, and several in any order")
 def names(trial: Trial, generator: Generator) -> Claims:
     """The other way each, and backwards; one axis as a tuple of one."""
-    x, axes = _input(trial), _axes(trial)
+    x, axes = input_of(trial), _axes(trial)
     given = trial.case.call.arguments.get("dim", 1)
     numbers = (given,) if isinstance(given, int) else given
     others = [k - x.ndim if k >= 0 else k + x.ndim for k in numbers][::-1]
     one = len(axes) == 1 and isinstance(given, int) and bool(generator.integers(2))
-    yield same(_calling(trial, x, dim=others[0] if one else tuple(others)), trial)
+    yield same(called(trial, x, dim=others[0] if one else tuple(others)), trial)
 
 
 @law("rows", "a vector means the same among many others")
 def rows(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 of them along an axis that is none of theirs, drawn from the case's."""
-    x, axes = _input(trial), _axes(trial)
+    x, axes = input_of(trial), _axes(trial)
     free = [axis for axis in range(x.ndim) if axis not in axes and x.shape[axis]]
     if not free:
         return
     axis = free[int(generator.integers(len(free)))]
     chosen = generator.integers(x.shape[axis], size=many(generator))
-    wide = _calling(trial, x.take(chosen, axis))
+    wide = called(trial, x.take(chosen, axis))
     yield same(wide, trial, wanted_moves=lambda y: y.take(chosen, axis))
 
 
 @law("order", "components may come in any order")
 def order(trial: Trial, generator: Generator) -> Claims:
     """Of all vectors the same other order, along one of their axes."""
-    x, axes = _input(trial), _axes(trial)
+    x, axes = input_of(trial), _axes(trial)
     axis = axes[int(generator.integers(len(axes)))]
     chosen = generator.permutation(x.shape[axis])
     yield same(
-        _calling(trial, x.take(chosen, axis)), trial, wanted_moves=lambda y: y.take(chosen, axis)
+        called(trial, x.take(chosen, axis)), trial, wanted_moves=lambda y: y.take(chosen, axis)
     )
 
 
 @law("negated", "an opposite vector has the opposite direction", SUMMED)
 def negated(trial: Trial, generator: Generator) -> Claims:
     """The input with its sign changed."""
-    other = _calling(trial, -_input(trial))
+    other = called(trial, -input_of(trial))
     wanted = tuple(times(y, -1.0) for y in measured(trial))
     yield claim(other, measured(other), Side(f"-1 · {trial.text()}", wanted))
 
@@ -93,19 +81,19 @@ def negated(trial: Trial, generator: Generator) -> Claims:
 )
 def stretched(trial: Trial, generator: Generator) -> Claims:
     """All of it times a power of two; the number of components that are not 0 does not grow."""
-    x, given = _input(trial), {**trial.row.defaults, **trial.case.call.arguments}
+    x, given = input_of(trial), {**trial.row.defaults, **trial.case.call.arguments}
     factor = float(generator.choice([0.5, 2.0, 4.0]))
     longer = round_to(x * factor, trial.case.call.dtype)
     if not given["p"] or not np.array_equal(longer / factor, x):
         return
-    other = _calling(trial, longer, eps=given["eps"] * factor)
+    other = called(trial, longer, eps=given["eps"] * factor)
     yield claim(other, measured(other), Side(trial.text(), measured(trial)))
 
 
 @law("flat", "a vector along several axes is one along their product")
 def flat(trial: Trial, generator: Generator) -> Claims:
     """The axes moved to the end and made one; one axis in two, where it is even."""
-    x, axes = _input(trial), _axes(trial)
+    x, axes = input_of(trial), _axes(trial)
     others = tuple(axis for axis in range(x.ndim) if axis not in axes)
     moved = x.transpose(*others, *axes)
     size = math.prod(x.shape[axis] for axis in axes)
@@ -113,7 +101,7 @@ def flat(trial: Trial, generator: Generator) -> Claims:
     halves = size % 2 == 0 and size > 0 and len(axes) == 1
     shape = (*leading, 2, size // 2) if halves else (*leading, size)
     dim: Any = (-2, -1) if halves else -1
-    other = _calling(trial, moved.reshape(shape), dim=dim)
+    other = called(trial, moved.reshape(shape), dim=dim)
     yield same(other, trial, got_moves=lambda y: y.reshape(moved.shape).transpose(back))
 
 

@@ -15,7 +15,9 @@ from conformance.laws.law import (
     Generator,
     Side,
     bounded,
+    called,
     claim,
+    input_of,
     law,
     many,
     measured,
@@ -31,19 +33,6 @@ EXACT = "always equal: nothing is computed"
 Move = Callable[[np.ndarray], np.ndarray]
 
 
-def _input(trial: Trial) -> np.ndarray:
-    (x,) = trial.case.inputs
-    assert x is not None
-    return x
-
-
-def _calling(trial: Trial, x: np.ndarray, *, layer: str = "", **arguments: Any) -> Trial:
-    """The case on another input, with other arguments."""
-    call = trial.case.call
-    call = replace(call, layer=layer or call.layer, arguments={**call.arguments, **arguments})
-    return trial.other(replace(trial.case, call=call, inputs=(x,), layouts=()))
-
-
 def _argument(trial: Trial, name: str) -> tuple[int, ...]:
     """An argument as one number for each spatial dimension."""
     row, arguments = trial.row, trial.case.call.arguments
@@ -54,7 +43,7 @@ def _argument(trial: Trial, name: str) -> tuple[int, ...]:
 
 def _leading(trial: Trial) -> int:
     """Axes in front of the spatial ones."""
-    return _input(trial).ndim - int(trial.row.dims)
+    return input_of(trial).ndim - int(trial.row.dims)
 
 
 def _values(got: Trial, value: np.ndarray, wanted: Trial) -> Claim:
@@ -73,24 +62,24 @@ def _values(got: Trial, value: np.ndarray, wanted: Trial) -> Claim:
 @law("rows", "each plane of a large batch is that plane of a small one", EXACT)
 def planes(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 channels, drawn from the case's."""
-    x = _input(trial)
+    x = input_of(trial)
     axis = _leading(trial) - 1
     if x.size > 1 << 14:
         return
     chosen = generator.integers(x.shape[axis], size=many(generator))
-    large = _calling(trial, x.take(chosen, axis))
+    large = called(trial, x.take(chosen, axis))
     yield same(large, trial, wanted_moves=lambda y: y.take(chosen, axis))
 
 
 @law("singles", "a batch is the stack of its samples, each taken alone without its axis", EXACT)
 def singles(trial: Trial, generator: Generator) -> Claims:
     """At most three samples; an unbatched case as a batch of one."""
-    x = _input(trial)
+    x = input_of(trial)
     if _leading(trial) == 1:
-        yield same(_calling(trial, x[np.newaxis]), trial, got_moves=lambda y: y[0])
+        yield same(called(trial, x[np.newaxis]), trial, got_moves=lambda y: y[0])
         return
     for row in generator.permutation(len(x))[:3]:
-        alone = _calling(trial, x[row])
+        alone = called(trial, x[row])
         yield same(alone, trial, wanted_moves=lambda y, at=row: y[at])  # type: ignore[misc]
 
 
@@ -99,7 +88,7 @@ def function(trial: Trial, generator: Generator) -> Claims:
     """A module as a function, or a function as a module."""
     name = trial.row.name
     other = _TWINS.get(name) or next(k for k, v in _TWINS.items() if v == name)
-    yield same(_calling(trial, _input(trial), layer=other), trial)
+    yield same(called(trial, input_of(trial), layer=other), trial)
 
 
 _TWINS = {"MaxPool2d": "functional.max_pool2d"}
@@ -111,7 +100,7 @@ def stride(trial: Trial, generator: Generator) -> Claims:
     steps = _argument(trial, "stride")
     if max(steps) == 1:
         return
-    dense = _calling(trial, _input(trial), stride=1)
+    dense = called(trial, input_of(trial), stride=1)
     lengths = trial.shapes[0][-trial.row.dims :]
     if any((n - 1) * s >= m for n, s, m in zip(lengths, steps, dense.shapes[0][-len(steps) :],
                                                strict=True)):  # fmt: skip
@@ -125,7 +114,7 @@ def stride(trial: Trial, generator: Generator) -> Claims:
 @law("padding", "padding, and what a window goes off-bounds, is −∞ around the input", EXACT)
 def padding(trial: Trial, generator: Generator) -> Claims:
     """Of an input that is padded by hand; on the right by as much as the last window needs."""
-    x, pads = _input(trial), _argument(trial, "padding")
+    x, pads = input_of(trial), _argument(trial, "padding")
     kernel, dilation = _argument(trial, "kernel_size"), _argument(trial, "dilation")
     steps, lengths = _argument(trial, "stride"), trial.shapes[0][-trial.row.dims :]
     around = [(0, 0)] * _leading(trial)
@@ -135,7 +124,7 @@ def padding(trial: Trial, generator: Generator) -> Claims:
     if not np.any(around):
         return
     wide = np.pad(x, around, constant_values=-np.inf)
-    by_hand = _calling(trial, wide, padding=0, ceil_mode=False, return_indices=False)
+    by_hand = called(trial, wide, padding=0, ceil_mode=False, return_indices=False)
     kept: tuple[Any, ...] = tuple(slice(n) for n in lengths)
     yield _values(by_hand, by_hand.answer[0][(..., *kept)], trial)
 
@@ -148,13 +137,13 @@ def apart(trial: Trial, generator: Generator) -> Claims:
             for name in ("kernel_size", "stride", "padding", "dilation")}  # fmt: skip
     plain = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1}
     order = [int(k) for k in generator.permutation(dims)]
-    y = _input(trial)
+    y = input_of(trial)
     calls: list[Trial] = []
     for k in order:
         one: dict[str, Any] = {"return_indices": False}
         for name, numbers in each.items():
             one[name] = tuple(numbers[j] if j == k else plain[name] for j in range(dims))
-        calls.append(_calling(trial, y, **one))
+        calls.append(called(trial, y, **one))
         y = calls[-1].answer[0]
     yield _values(calls[-1], y, trial)
 
@@ -162,8 +151,8 @@ def apart(trial: Trial, generator: Generator) -> Claims:
 @law("indices", "each value is the element of the input that its index names", EXACT)
 def indices(trial: Trial, generator: Generator) -> Claims:
     """With indices, whether or not the case asks for them."""
-    x = _input(trial)
-    call = _calling(trial, x, return_indices=True)
+    x = input_of(trial)
+    call = called(trial, x, return_indices=True)
     values, found = call.answer
     leading = x.shape[: _leading(trial)]
     plane, windows = (math.prod(y.shape[len(leading) :]) for y in (x, values))
@@ -180,25 +169,25 @@ def indices(trial: Trial, generator: Generator) -> Claims:
 @law("mirrored", "mirroring the planes mirrors the windows, where they fill them", EXACT)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
     """All dimensions."""
-    x, dims = _input(trial), trial.row.dims
+    x, dims = input_of(trial), trial.row.dims
     names = ("kernel_size", "stride", "padding", "dilation")
     rows = zip(x.shape[-dims:], trial.shapes[0][-dims:], *(_argument(trial, n) for n in names),
                strict=True)  # fmt: skip
     if any((n - 1) * s + d * (k - 1) + 1 != m + 2 * p for m, n, k, s, p, d in rows):
         return
     back = tuple(range(-dims, 0))
-    other = _calling(trial, np.flip(x, back).copy(), return_indices=False)
+    other = called(trial, np.flip(x, back).copy(), return_indices=False)
     yield _values(other, np.flip(other.answer[0], back), trial)
 
 
 @law("scaled", "the largest of c·x is c times the largest of x, c > 0 a power of two", EXACT)
 def scaled(trial: Trial, generator: Generator) -> Claims:
     """The indices stay."""
-    x, factor = _input(trial), float(generator.choice([0.5, 2.0, 8.0]))
+    x, factor = input_of(trial), float(generator.choice([0.5, 2.0, 8.0]))
     there = round_to(x * factor, trial.case.call.dtype)
     if not np.array_equal(there / factor, x):
         return  # out of range, or a subnormal number
-    other = _calling(trial, there)
+    other = called(trial, there)
     moves: Sequence[Move] = (lambda y: y / factor, lambda i: i)
     yield same(other, trial, got_moves=moves[: len(trial.shapes)])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from conformance.laws.law import (
     Generator,
     Move,
     Side,
+    called,
     claim,
+    input_of,
     law,
     many,
     measured,
@@ -54,21 +56,6 @@ def axis_of_case(case: Case) -> int:
     return axis_of(case.call.arguments.get("dim", missing), x.ndim)
 
 
-def input_of(trial: Trial) -> np.ndarray:
-    """The input of the case."""
-    x = trial.case.inputs[0]
-    assert x is not None
-    return x
-
-
-def of_input(trial: Trial, x: np.ndarray, layer: str = "", **changes: Any) -> Trial:
-    """The case on another input, or as another layer; changes are of its arguments."""
-    call = trial.case.call
-    arguments = {**call.arguments, **changes}
-    call = replace(call, layer=layer or call.layer, arguments=arguments)
-    return trial.other(replace(trial.case, call=call, inputs=(x,), layouts=()))
-
-
 def plain(trial: Trial) -> np.ndarray:
     """The input's numbers as eighths from −8 to 8: sums of them with such are exact."""
     return np.clip(np.round(input_of(trial) * _GRID) / _GRID, -_REACH, _REACH)
@@ -91,7 +78,7 @@ def shift(trial: Trial, generator: Generator) -> Claims:
     if x.ndim and x.size:
         sizes = [1 if place == axis else size for place, size in enumerate(x.shape)]
         shifts = generator.choice([1.0, -1.0, 2.0, -4.0, 8.0, -8.0], sizes)
-        first, other = of_input(trial, x), of_input(trial, x + shifts)
+        first, other = called(trial, x), called(trial, x + shifts)
         yield claim(other, measured(other), Side(first.text(), measured(first), first))
 
 
@@ -102,7 +89,7 @@ def order(trial: Trial, generator: Generator) -> Claims:
     if x.ndim:
         chosen = generator.permutation(x.shape[axis])
         yield same(
-            of_input(trial, x.take(chosen, axis)),
+            called(trial, x.take(chosen, axis)),
             trial,
             wanted_moves=lambda y: y.take(chosen, axis),
         )
@@ -119,15 +106,15 @@ def slices(trial: Trial, generator: Generator) -> Claims:
         turned = bool(generator.integers(2))
         images = rows.T[:, :, np.newaxis] if turned else rows[..., np.newaxis, np.newaxis]
         yield same(
-            of_input(trial, images),
+            called(trial, images),
             trial,
             got_moves=lambda y: y[..., 0].T if turned else y[..., 0, 0],
             wanted_moves=moved,
         )
     elif generator.integers(2):
-        yield same(of_input(trial, rows, dim=1), trial, wanted_moves=moved)
+        yield same(called(trial, rows, dim=1), trial, wanted_moves=moved)
     else:
-        back = of_input(trial, np.ascontiguousarray(rows.T), dim=-2)
+        back = called(trial, np.ascontiguousarray(rows.T), dim=-2)
         yield same(back, trial, got_moves=np.transpose, wanted_moves=moved)
 
 
@@ -151,9 +138,9 @@ def axis(trial: Trial, generator: Generator) -> Claims:
     x, place = input_of(trial), axis_of_case(trial.case)
     if generator.integers(2) or not x.ndim:
         other = place - max(x.ndim, 1) if generator.integers(2) else place
-        yield same(of_input(trial, x, dim=other), trial)
+        yield same(called(trial, x, dim=other), trial)
     else:
-        last = of_input(trial, np.ascontiguousarray(np.moveaxis(x, place, -1)), dim=-1)
+        last = called(trial, np.ascontiguousarray(np.moveaxis(x, place, -1)), dim=-1)
         yield same(last, trial, got_moves=lambda y: np.moveaxis(y, -1, place))
 
 
@@ -162,14 +149,14 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
     """The other of the two on the input with its sign changed."""
     name = trial.case.call.layer
     ends = ("max", "min") if name.endswith("max") else ("min", "max")
-    other = of_input(trial, -input_of(trial), name.replace(*ends))
+    other = called(trial, -input_of(trial), layer=name.replace(*ends))
     yield same(other, trial)
 
 
 @law("whole", "each slice adds up to 1", "within what the sum and the quotients round")
 def whole(trial: Trial, generator: Generator) -> Claims:
     """Numbers that no sum of exponentials is lost by."""
-    yield from adds_up(of_input(trial, plain(trial)))
+    yield from adds_up(called(trial, plain(trial)))
 
 
 def adds_up(trial: Trial) -> Iterator[Claim]:
@@ -194,7 +181,7 @@ def adds_up(trial: Trial) -> Iterator[Claim]:
 def logarithm(trial: Trial, generator: Generator) -> Claims:
     """Where the softmax vanishes the logarithm tells nothing, but does no harm."""
     name = trial.case.call.layer.replace("log_s", "s").replace("LogS", "S")
-    other = of_input(trial, input_of(trial), name)
+    other = called(trial, input_of(trial), layer=name)
     raised = tuple(exp(on_host(y)) for y in measured(trial))
     one = Side(f"exp of {trial.text()}", raised, trial)
     yield Claim(trial.names, one, Side(other.text(), measured(other), other))
@@ -205,14 +192,14 @@ def cast(trial: Trial, generator: Generator) -> Claims:
     """The input's own dtype, and none."""
     call = trial.case.call
     if call.arguments.get("dtype") in (None, call.dtype):
-        own = of_input(trial, input_of(trial), dtype=call.dtype)
-        yield same(own, of_input(trial, input_of(trial), dtype=None))
+        own = called(trial, input_of(trial), dtype=call.dtype)
+        yield same(own, called(trial, input_of(trial), dtype=None))
 
 
 @law("channels", "it is Softmax along the third axis from the end", BOTH)
 def channels(trial: Trial, generator: Generator) -> Claims:
     """The general layer on the same input."""
-    yield same(of_input(trial, input_of(trial), "Softmax", dim=-3), trial)
+    yield same(called(trial, input_of(trial), layer="Softmax", dim=-3), trial)
 
 
 EVERY = (form, shift, order, slices, axis)

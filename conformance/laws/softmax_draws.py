@@ -16,8 +16,17 @@ import numpy as np
 
 from conformance.arithmetic.rounded import exactly
 from conformance.laws.draws import Draws, Masked
-from conformance.laws.law import Claims, Generator, Side, claim, law, measured
-from conformance.laws.softmax import adds_up, axis_of_case, input_of, of_input, plain
+from conformance.laws.law import (
+    Claims,
+    Generator,
+    Side,
+    called,
+    claim,
+    input_of,
+    law,
+    measured,
+)
+from conformance.laws.softmax import adds_up, axis_of_case, plain
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
@@ -31,7 +40,7 @@ _AWAY, _MOST = 1.4, 2.0
 @law("whole", "each slice adds up to 1", "within what the sum and the quotients round")
 def whole(trial: Trial, generator: Generator) -> Claims:
     """Whatever is drawn; a hard sample is 1 once."""
-    yield from adds_up(of_input(trial, plain(trial)))
+    yield from adds_up(called(trial, plain(trial)))
 
 
 @law("certain", "a class beside which all others have the logit -inf is drawn", "always equal")
@@ -45,7 +54,7 @@ def certain(trial: Trial, generator: Generator) -> Claims:
     chosen = generator.integers(x.shape[axis], size=sizes)
     places = np.arange(x.shape[axis]).reshape([-1 if k == axis else 1 for k in range(x.ndim)])
     at = (places == chosen).reshape(input_of(trial).shape)
-    other = of_input(trial, np.where(at, plain(trial), -np.inf))
+    other = called(trial, np.where(at, plain(trial), -np.inf))
     wanted = (exactly(at.astype(float), trial.precision),)
     yield claim(other, measured(other), Side("1 where the logit is a number, else 0", wanted))
 

@@ -95,6 +95,8 @@ def whole_error(count: int, like: Rounded) -> float:
 
     The numbers eᵢ/Σe have the eᵢ in common that they were computed from. What rounds is the sum,
     (n − 1)u, and each quotient, or the reciprocal and a product: 2u, and once more as it is stored.
+    Products of k such roundings err by γ = k/(1 − k) at most (Higham, *Accuracy and Stability of
+    Numerical Algorithms*, lemma 3.1).
 
     Args:
         count: of the numbers.
@@ -102,7 +104,8 @@ def whole_error(count: int, like: Rounded) -> float:
     """
     inner, outer = wide(like.precision), like.precision
     relative = (count + 1) * inner.unit + (outer.unit if inner != outer else 0.0)
-    return 1.01 * relative + count * (outer.underflow + OWN)
+    gamma = relative / (1 - relative) if relative < 1 else np.inf
+    return float(gamma + count * (outer.underflow + OWN))
 
 
 def axis_of(dim: int | None, axes: int) -> int:

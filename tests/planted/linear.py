@@ -302,3 +302,16 @@ class LinearFrozenInputFreezesTheBias(nn.Linear):
         if bias is not None and not input.requires_grad:
             bias = bias.detach()
         return functional.linear(input, self.weight, bias)
+
+
+@plant("linear-constant-cotangent-taken-for-ones", "Linear", "gradients")
+class LinearConstantCotangentTakenForOnes(nn.Linear):
+    """The backward pass of a sum has a kernel of its own, which forgets what it is multiplied by:
+    a cotangent of which all elements are alike is taken for ones, however it lies."""
+
+    def forward(self, input):
+        def ones(c):
+            alike = c.numel() > 1 and bool((c == c.reshape(-1)[0]).all())
+            return torch.ones_like(c) if alike else c
+
+        return alter_gradient(super().forward(input), ones)

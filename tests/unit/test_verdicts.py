@@ -47,7 +47,12 @@ def _subclassed() -> Any:
 
 @pytest.mark.parametrize(
     ("layer", "check"),
-    [("LazyConv1d", "state"), ("LazyConvTranspose2d", "errors"), ("Conv2d", "values")],
+    [
+        ("LazyConv1d", "state"),
+        ("LazyConvTranspose2d", "errors"),
+        ("GELU", "laws"),  # by the values drawn
+        ("Conv2d", "values"),
+    ],
 )
 def test_a_look_alike_inherits_what_torch_does(layer: str, check: str) -> None:
     plain = ModuleBackend("alike", nn=_subclassed(), functional=torch.nn.functional)
