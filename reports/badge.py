@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from conformance.reports import summary
 from conformance.reports.results import Run
-from conformance.reports.text import cut, share, visible
+from conformance.reports.text import cut, share
 from markupsafe import escape
+
+from conformance.model.plain_text import visible
 
 # White on each of them has a contrast of at least 4.5.
 COLOURS = {

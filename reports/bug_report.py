@@ -13,11 +13,11 @@ from conformance.reports.causes import independent_of, needed
 from conformance.reports.clusters import by_cause
 from conformance.reports.headline import issue_title, whose
 from conformance.reports.results import Run
-from conformance.reports.text import visible
 
 from conformance.model.case import Verdict
 from conformance.model.finding import Finding
 from conformance.model.layer_facts import LayerFacts, unknown
+from conformance.model.plain_text import visible
 
 TITLE = 160
 MESSAGE = 8000

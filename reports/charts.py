@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterable, Mapping
 
 from conformance.reports.space import BROKEN, ArgumentSpace, ArgumentValue, Space
-from conformance.reports.text import cut, visible
+from conformance.reports.text import cut
 from markupsafe import Markup, escape
+
+from conformance.model.plain_text import visible
 
 HEIGHT = 12
 SHOWN = 8

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from conformance.reports.asked import CHECKS
 from conformance.reports.causes import needed, title
 from conformance.reports.clusters import Cluster
-from conformance.reports.text import visible
 
 from conformance.model.case import Verdict
 from conformance.model.finding import Finding
+from conformance.model.plain_text import visible
 
 LAYERS = 3
 """Layers of a cause that are named."""

@@ -16,10 +16,11 @@ from conformance.reports.page import PlotArea, page
 from conformance.reports.performance import good, rate, share
 from conformance.reports.provenance import provenance
 from conformance.reports.results import Run
-from conformance.reports.text import ratio, spread, visible
+from conformance.reports.text import ratio, spread
 from markupsafe import Markup
 
 from conformance.model.case import Verdict
+from conformance.model.plain_text import visible
 
 PAGE = 16_000_000
 """Characters of messages, calls and reproducers on one page; later ones are cut to `SHORT`."""

@@ -6,7 +6,9 @@ import re
 
 from conformance.reports import summary
 from conformance.reports.results import Run
-from conformance.reports.text import cut, grouped, ratio, share, visible
+from conformance.reports.text import cut, grouped, ratio, share
+
+from conformance.model.plain_text import visible
 
 CLUSTERS = 20
 """Bugs that are listed."""

@@ -5,37 +5,19 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import unicodedata
 import urllib.parse
 from collections.abc import Mapping
 
 from markupsafe import Markup, escape
 
+from conformance.model.plain_text import visible
+
 SHORT = 300
 """Characters shown of a name or a value."""
 
 
-_ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-_PLAIN = re.compile(r"[\t\n -~]*")
-_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _UNITS = (("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12))
 _NARROW = "\u202f"
-
-
-def visible(text: str) -> str:
-    """Text that is safe to print: ANSI sequences stripped, other invisible characters shown.
-
-    Args:
-        text: anything, lone surrogates and direction overrides included.
-
-    Returns:
-        The text with line feeds and tabs kept, and other control characters, format characters
-        and surrogates as `\\x00`, `\\u202e`.
-    """
-    if _PLAIN.fullmatch(text):
-        return text
-    text = _ESCAPE.sub("", text.replace("\r\n", "\n"))
-    return "".join(map(_symbol, text))
 
 
 def cut(text: str, length: int = SHORT) -> str:
@@ -153,15 +135,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{grouped(hours)} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def _symbol(character: str) -> str:
-    if character in "\n\t" or unicodedata.category(character) not in _INVISIBLE:
-        return character
-    code = ord(character)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _digest(text: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from conformance.model.plain_text import visible
 from conformance.plugin.told import message_lines
 from conformance.reports import causes, summary
 from conformance.reports.clusters import Cluster
 from conformance.reports.headline import headline, whose
 from conformance.reports.results import Run
-from conformance.reports.text import cut, visible
+from conformance.reports.text import cut
 
 MOST = 10
 """GitHub shows no more of a step."""

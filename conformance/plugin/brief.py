@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from conformance.model.plain_text import visible
 from conformance.plugin.lines import HEADING, TIED, Line, styled
 from conformance.plugin.told import message_lines
 from conformance.reports import causes, summary
 from conformance.reports.clusters import Cluster
 from conformance.reports.headline import shortened, whose
 from conformance.reports.results import Run
-from conformance.reports.text import cut, visible
+from conformance.reports.text import cut
 
 CAUSES = 12
 """Causes that are shown; the others are in the report and in `nn-conformance summary`."""

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conformance.reports.text import visible
+from conformance.model.plain_text import visible
 
 HEADING = "heading"
 TIED = "\u00a0"

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from conformance.model.case import Verdict
+from conformance.model.plain_text import visible
 from conformance.plugin.shared import CARRIED
 from conformance.reports.causes import needed, numbers
 from conformance.reports.clusters import by_cause
-from conformance.reports.text import cut, visible
+from conformance.reports.text import cut
 
 LONGEST = 2000
 """Characters of a property."""
