@@ -69,8 +69,9 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
     from conformance.checks import CHECKS, cotangents
     from conformance.failures.known import shipped
     from conformance.layers import CATALOGUE
+    from conformance.model.failure import Failure, Inapplicable
     from conformance.run.drawing import draw_cases
-    from conformance.run.trial import Failure, Inapplicable, Trial, Unsupported
+    from conformance.run.trial import Trial, Unsupported
 
     warnings.simplefilter("ignore")
     clock = Clock()

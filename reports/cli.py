@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     from conformance.reports.results import ResultsError
 
-    from conformance.backends.registry import BackendError
+    from conformance.backends.door import BackendError
 
     try:
         return int(options.run(options))

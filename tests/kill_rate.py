@@ -37,10 +37,10 @@ from conformance.checks import CHECKS
 from conformance.failures.excuses import Excuses
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
+from conformance.model.failure import Failure, Inapplicable
 from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
-from conformance.run.trial import Failure, Inapplicable
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 Attempt = tuple[str, str]  # a check and a default dtype

@@ -33,8 +33,9 @@ from conformance.checks import CHECKS
 from conformance.failures.reproducer import UNSEEN, reproducer
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
+from conformance.model.failure import Failure, Inapplicable
 from conformance.run.outcomes import on_device
-from conformance.run.trial import Failure, Inapplicable, Trial
+from conformance.run.trial import Trial
 
 _IMPORT = re.compile(r"^from \S+ import (\w+)  # the implementation under test$", re.MULTILINE)
 

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.declared import numerics_of
-from conformance.backends.registry import devices_of
+from conformance.backends.declared import devices_of, numerics_of
 from conformance.checks import EVERY_CHECK, laws
 from conformance.failures.excuses import Excuses
 from conformance.failures.known import shipped
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Unsupported, Verdict
+from conformance.model.failure import Failure, Inapplicable
 from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
-from conformance.run.trial import Failure, Inapplicable, Trial
+from conformance.run.trial import Trial
 
 LAYERS = tuple(CATALOGUE)
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
-import inspect
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
+from conformance.backends.door import BackendError, guarded, member, told
+from conformance.backends.door import call as ask
+from conformance.model.foreign import shown, type_name
 from conformance.model.protocols import Backend
 
 GROUP = "conformance.backends"
+_ROUTINES = (FunctionType, BuiltinFunctionType, MethodType, functools.partial)
 _LOADED: list[tuple[Backend, str]] = []
-
-
-class BackendError(Exception):
-    """A backend that cannot be found, loaded or used; the message tells its author what to mend."""
 
 
 def available() -> dict[str, EntryPoint]:
@@ -46,10 +47,9 @@ def load(name: str) -> Backend:
         where = f"backend {name!r}"
         found = _guard(f"{where} fails to import", importlib.import_module, module)
         for part in attribute.split("."):
-            try:
-                found = getattr(found, part)
-            except AttributeError:
-                raise BackendError(f"{where}: {found!r} has no attribute {part!r}") from None
+            holder, found = found, _guard(f"{where}: reading {part!r} fails", member, found, part)
+            if found is None:
+                raise BackendError(f"{where}: {shown(holder)} has no attribute {part!r}")
     else:
         near = difflib.get_close_matches(name, points)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -58,7 +58,8 @@ def load(name: str) -> Backend:
             f"or package.module:attribute{hint}. These are the entry points of {sys.executable}; "
             f"the package of another backend must be installed there"
         )
-    if inspect.isclass(found) or (inspect.isroutine(found) and not _is_backend(found)):
+    kind = type(found)
+    if issubclass(kind, type) or (kind in _ROUTINES and not _is_backend(found)):
         found = _guard(f"{where} cannot be created", found)
     backend = _checked(found, where)
     _LOADED.append((backend, name))
@@ -73,9 +74,9 @@ def loaded_as(backend: Backend) -> str | None:
 def _guard(failure: str, function: Any, *arguments: Any) -> Any:
     """Call foreign code; whatever it raises becomes a BackendError."""
     try:
-        return function(*arguments)
-    except (Exception, SystemExit) as error:
-        raise BackendError(f"{failure}: {type(error).__name__}: {error}") from error
+        return ask(function, *arguments)
+    except Exception as error:
+        raise BackendError(f"{failure}: {told(error)}") from error
 
 
 def _named_extra(name: str, point: EntryPoint, error: BackendError) -> BackendError:
@@ -91,48 +92,26 @@ def _named_extra(name: str, point: EntryPoint, error: BackendError) -> BackendEr
 
 
 def _is_backend(found: Any) -> bool:
-    return all(hasattr(found, member) for member in ("name", "info", "devices", "build"))
+    return not _lacking(found)
+
+
+def _lacking(found: Any) -> list[str]:
+    """Members that a backend must have and this has not; one that cannot be read is there."""
+    missing = []
+    for name in ("name", "info", "devices", "build"):
+        try:
+            if member(found, name) is None:
+                missing.append(name)
+        except Exception:
+            continue
+    return missing
 
 
 def _checked(found: Any, where: str) -> Backend:
-    missing = [m for m in ("name", "info", "devices", "build") if not hasattr(found, m)]
-    if missing:
-        raise BackendError(
-            f"{where} is no backend: {type(found).__name__} has no {', '.join(missing)}"
-        )
-    if not isinstance(found.name, str) or not found.name:
-        raise BackendError(f"{where}: expected name to be a string, got {found.name!r}")
-    for member in ("info", "devices", "build"):
-        if not callable(getattr(found, member)):
-            raise BackendError(f"{where}: expected {member} to be a method")
-    return found  # type: ignore[no-any-return]
-
-
-def devices_of(backend: Backend) -> tuple[str, ...]:
-    """The devices that a backend offers.
-
-    Raises:
-        BackendError: if what it says is no non-empty list of strings.
-    """
-    given = _guard(f"backend {backend.name!r}: devices() failed", backend.devices)
-    if isinstance(given, str) or not all(isinstance(d, str) for d in (given or [None])):
-        raise BackendError(
-            f"backend {backend.name!r}: expected devices() to return a list of names such as "
-            f"['cpu'], got {given!r}"
-        )
-    return tuple(dict.fromkeys(given))
-
-
-def info_of(backend: Backend) -> dict[str, str]:
-    """What a backend says of itself, as strings.
-
-    Raises:
-        BackendError: if info() fails or returns no mapping.
-    """
-    given = _guard(f"backend {backend.name!r}: info() failed", backend.info)
-    try:
-        return {str(key): str(value) for key, value in dict(given).items()}
-    except (TypeError, ValueError):
-        raise BackendError(
-            f"backend {backend.name!r}: expected info() to return a mapping, got {given!r}"
-        ) from None
+    if missing := _lacking(found):
+        raise BackendError(f"{where} is no backend: {type_name(found)} has no {', '.join(missing)}")
+    backend: Backend = guarded(found, where)
+    for name in ("info", "devices", "build"):
+        if not callable(backend.read(name)):  # type: ignore[attr-defined]
+            raise BackendError(f"{where}: expected {name} to be a method")
+    return backend

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from conformance.backends.declared import accepted_by
+from conformance.backends.declared import accepted_by, refused_by
+from conformance.backends.door import original
 from conformance.model.case import Case, Unsupported
-from conformance.model.describe import written
+from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.finding import Finding, innermost
+from conformance.model.foreign import type_name, written
 from conformance.model.proof import Proof
-from conformance.run.trial import Accepted, Evidence, Failure, Inapplicable, Trial
+from conformance.run.trial import Evidence, Trial
 
 # A call that no documentation forbids is refused by these as well: no class is promised.
 ACCIDENTAL = (IndexError, AssertionError, ZeroDivisionError)
@@ -36,23 +37,24 @@ def check(trial: Trial) -> Evidence:
     """
     labels = trial.case.labels
     broken, required = str(labels.get("broken", "invalid call")), labels.get("required")
-    refusals = (*SENSIBLE, *_own(getattr(trial.backend, "refusals", ())))
+    refusals = (*SENSIBLE, *refused_by(trial.backend))
     if "index" in labels or trial.row.role(str(labels.get("argument", ""))) == "index":
         refusals = (*refusals, IndexError)
     exception = frame = says = ""
     try:
         outcome = f"accepted silently: {_answer(trial, trial.case)}"
-    except Unsupported:
+    except (Unsupported, Failure):
         raise
     except refusals:
         return Evidence(1)
-    except (Exception, SystemExit) as error:
-        kind = type(error).__name__
-        if _raises(trial, type(error)):
+    except Exception as error:
+        met = original(error)
+        kind = type_name(met)
+        if _raises(trial, type(met)):
             raise Inapplicable(f"the unbroken call raises {kind}, too") from error
-        if required == "customary" and isinstance(error, ACCIDENTAL):
+        if required == "customary" and isinstance(met, ACCIDENTAL):
             return Evidence(1)
-        exception, frame, says = kind, innermost(error), written(error) or "no message"
+        exception, frame, says = kind, innermost(met), written(met) or "no message"
         outcome = f"raised {kind}: {says}"
     else:
         if _accepts(trial, broken):
@@ -78,8 +80,8 @@ def _raises(trial: Trial, kind: type[BaseException]) -> bool:
     device = trial.case.call.device
     try:
         _answer(trial, replace(unbroken, call=replace(unbroken.call, device=device)))
-    except (Exception, SystemExit) as error:
-        return type(error) is kind
+    except Exception as error:
+        return type(original(error)) is kind
     return False
 
 
@@ -88,19 +90,13 @@ def _accepts(trial: Trial, broken: str) -> bool:
     return any(fnmatch.fnmatchcase(broken, glob) for glob in accepted_by(trial.backend))
 
 
-def _own(named: Any) -> tuple[Any, ...]:
-    """What a backend names, one or several."""
-    several = isinstance(named, Iterable) and not isinstance(named, str)
-    return tuple(named) if several else (named,)
-
-
 def _answer(trial: Trial, case: Case) -> str:
     """The outputs' shapes; whatever the backend raises on the way to them is passed on."""
     state = trial.row.constructed(case.call.state)
     layer = trial.backend.build(replace(case.call, state=state))
     inputs = [None if array is None else layer.put(array.copy()) for array in case.inputs]
     result = layer(*inputs, **case.keywords)
-    outputs = result if isinstance(result, (tuple, list)) else (result,)
+    outputs = result if type(result) is tuple else (result,)
     return "output of shape " + ", ".join(_shape(layer, native) for native in outputs)
 
 

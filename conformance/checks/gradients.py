@@ -12,8 +12,9 @@ from conformance.checks.cotangents import Pulled
 from conformance.checks.values import compare, nearness
 from conformance.failures.facts import asked_alone
 from conformance.model.case import Unsupported
+from conformance.model.failure import Failure
 from conformance.model.finding import counted, differs, returned
-from conformance.run.trial import Evidence, Expected, Failure, Trial
+from conformance.run.trial import Evidence, Expected, Trial
 
 
 def check(trial: Trial) -> Evidence:

@@ -13,8 +13,9 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.checks.values import compare, whole
 from conformance.laws.law import Claim, Law
 from conformance.model.case import Unsupported
+from conformance.model.failure import Failure, Inapplicable
 from conformance.model.proof import Proof, unlike
-from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
+from conformance.run.trial import Evidence, Trial
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike

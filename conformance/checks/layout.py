@@ -15,8 +15,9 @@ from conformance.failures.facts import asked_laid_out, own_layouts
 from conformance.layers import CATALOGUE
 from conformance.layers.row import Row
 from conformance.model.case import Case, Unsupported
+from conformance.model.failure import Failure
 from conformance.model.finding import Finding
-from conformance.run.trial import Evidence, Failure, Trial
+from conformance.run.trial import Evidence, Trial
 from conformance.strategies.layouts import constant, possible
 
 

@@ -19,9 +19,10 @@ from conformance.checks.laws import agree
 from conformance.laws.draws import Masked
 from conformance.model.case import Unsupported
 from conformance.model.describe import array_text
+from conformance.model.failure import Failure, Inapplicable
 from conformance.model.finding import Finding, differs
 from conformance.model.proof import Proof
-from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
+from conformance.run.trial import Evidence, Trial
 
 _STREAM = 0x72616E64  # this check's own random numbers of a case
 _UNLIKELY = math.log(2 / 1e-10)

@@ -20,10 +20,11 @@ from conformance.arithmetic.choices import Choices, joined
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks import values
 from conformance.model.case import Case, Unsupported
+from conformance.model.failure import Failure
 from conformance.model.finding import Finding, differs
 from conformance.model.proof import Proof, unlike
 from conformance.model.protocols import Layer
-from conformance.run.trial import Evidence, Failure, Trial
+from conformance.run.trial import Evidence, Trial
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -28,11 +28,12 @@ from conformance.layers.state import (
 )
 from conformance.model.case import Unsupported
 from conformance.model.describe import array_text
+from conformance.model.failure import Failure, Inapplicable
 from conformance.model.finding import IN_TRAIN_MODE, Finding, differs
 from conformance.model.formats import format_of
 from conformance.model.proof import Proof
 from conformance.model.protocols import Layer
-from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
+from conformance.run.trial import Evidence, Trial
 
 NAMES = Finding("names", "names in state()")
 AFTER = "after a call"

@@ -13,9 +13,10 @@ from conformance.failures.conditions import Table, format_rules, tightest
 from conformance.failures.features import features, structure
 from conformance.model.case import Case, Unsupported
 from conformance.model.describe import case_text
+from conformance.model.failure import Failure
 from conformance.model.finding import Finding
 from conformance.run.drawing import varied
-from conformance.run.trial import Evidence, Failure, Trial
+from conformance.run.trial import Evidence, Trial
 
 NOWHERE = "none; arguments, dimensions and sizes do not tell them from supported cases"
 SHOWN = 6  # reasons of one topic that are listed

@@ -18,6 +18,7 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Numerics, Unsupported
 from conformance.model.cause import Cause, Need
 from conformance.model.encoding import decode_case, encode_case
+from conformance.model.failure import Failure, Inapplicable
 from conformance.model.finding import Finding, number_or_none
 from conformance.model.finding_text import text
 from conformance.run.drawing import shrink
@@ -25,7 +26,7 @@ from conformance.run.log import Log
 from conformance.run.outcomes import Outcome, on_device
 from conformance.run.planning import Item
 from conformance.run.stream import Stream
-from conformance.run.trial import Failure, Inapplicable, Trial
+from conformance.run.trial import Trial
 
 if TYPE_CHECKING:
     from conformance.run.engine_like import EngineLike

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from conformance.backends.door import Admitted
 from conformance.failures.transcript import MEMBERS, Ref, Step, Transcript
 from conformance.model.case import Call
 
@@ -25,7 +26,7 @@ class Native(Ref):
     value: Any
 
 
-class Recorded:
+class Recorded(Admitted):
     """A backend, recorded.
 
     Args:

@@ -6,7 +6,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from conformance.backends.registry import BackendError, load
+from conformance.backends.declared import devices_of
+from conformance.backends.door import BackendError
+from conformance.backends.registry import load
 from conformance.failures.facts import Facts
 from conformance.failures.known import Known
 from conformance.model.case import Case
@@ -94,7 +96,7 @@ class Reference:
         backend = self._backend(name)
         if backend is None:
             return None
-        item = replace(item, device=item.device if item.device in backend.devices() else "cpu")
+        item = replace(item, device=item.device if item.device in devices_of(backend) else "cpu")
         # A backend's failure may be the end of the process on its base.
         if self._engine.copies.serve(item):
             allowed = ALLOWED["hung" if outcome.status == "hung" else "crashed"]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from conformance.backends.door import BackendError, inner
 from conformance.backends.registry import loaded_as
 from conformance.checks import EVERY_CHECK
 from conformance.failures.recording import Recorded
@@ -18,11 +19,16 @@ from conformance.failures.script_torch import TorchPrinter, seeded, torch_shaped
 from conformance.failures.transcript import Transcript, planned
 from conformance.layers import CATALOGUE
 from conformance.model.case import Unsupported
-from conformance.run.trial import Failure, Inapplicable, Trial
+from conformance.model.failure import Failure, Inapplicable
+from conformance.model.foreign import exact_text
+from conformance.model.plain_text import bounded
+from conformance.run.trial import Trial
 
 UNSEEN = "The check passed when it was recorded: the script does what it did, and judges nothing."
 ATTEMPTS = 5
 """How often the check is run until it fails again: initial values are drawn anew each time."""
+LONGEST = 100_000
+"""Characters of a script that a backend writes."""
 PATIENCE = 10.0
 """Seconds that a case which ends the process may take in a copy."""
 
@@ -60,9 +66,9 @@ def reproducer(
                 if alone is not None:
                     transcript, failure = less, alone
             break
-    own = getattr(trial.backend, "script", None)
+    own = trial.backend.read("script")  # type: ignore[attr-defined]
     if own is not None:
-        return str(own(transcript))
+        return _of_its_own(trial, transcript)
     if failure is None:
         title = [*_title(trial, check, message), "", UNSEEN]
         return script(title, transcript, _printer(trial), ending="not judged")
@@ -78,6 +84,15 @@ def reproducer(
     printer = _printer(trial, seed)
     draws = DRAWS if random and not torch_shaped(trial.backend) else 1
     return script(title, transcript, printer, failure.finding, proof, draws=draws)
+
+
+def _of_its_own(trial: Trial, transcript: Transcript) -> str:
+    """The script that a backend writes, or a comment that says what is wrong with it."""
+    try:
+        text = exact_text(trial.backend.ask("script", transcript))  # type: ignore[attr-defined]
+    except BackendError as error:
+        return f"# {error}".replace("\n", "\n# ")
+    return "# script() returned no text" if text is None else bounded(text, LONGEST)
 
 
 def _draws(transcript: Transcript) -> bool:
@@ -102,7 +117,7 @@ def _title(trial: Trial, check: str, message: str, *, drawn: bool = False) -> li
 
 def _printer(trial: Trial, seed: int | None = None) -> Printer:
     if torch_shaped(trial.backend):
-        return TorchPrinter(trial.backend, trial.case.call, seed)
+        return TorchPrinter(inner(trial.backend), trial.case.call, seed)
     return ContractPrinter(loaded_as(trial.backend) or trial.backend.name)
 
 

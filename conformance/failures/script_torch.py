@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.backends.door import inner
 from conformance.backends.numpy_layouts import repeated, room, swapped
 from conformance.failures.literals import literal, numbers
 from conformance.failures.transcript import Again, Step
@@ -317,9 +318,10 @@ def torch_shaped(backend: Any) -> bool:
     """Whether the backend's layers are torch modules and functions, called as they are."""
     # Of a backend that is not, nothing may have imported torch.
     module = sys.modules.get("conformance.backends.module")
-    if module is None or not isinstance(backend, module.ModuleBackend):
+    kind = type(inner(backend))
+    if module is None or not issubclass(kind, module.ModuleBackend):
         return False
-    kind, plain = type(backend), module.ModuleBackend
+    plain = module.ModuleBackend
     return kind.wrap is plain.wrap and kind.build is plain.build
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.backends.door import original
 from conformance.model.case import Call, Case
 
 MEMBERS = {
@@ -121,8 +122,8 @@ class Transcript:
             self._begun(self)
         try:
             return function(*given, **named)
-        except (Exception, SystemExit) as error:
-            step.error = error
+        except Exception as error:
+            step.error = original(error)
             raise
 
     def written(self, value: Any) -> Any:

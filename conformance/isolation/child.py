@@ -1,10 +1,10 @@
 """The spawned process: reads requests on standard input, runs them, answers on standard output.
 
-Started as `python -m conformance.isolation.child`. One JSON object a line: first `Start`, answered
-`{}` or `{"error": …}`; then `{"item": …, "seconds": …}` runs an item within a budget (null: in as
-much time as it takes), `{"item": …, "case": …}` one case of it, with `"fork"` in a copy of this
-process, which has run nothing yet and stays as it is, with `"base"` on the backend's base;
-`{"benchmark": …, "set": …}` times a call.
+Started as `python -P -m conformance.isolation.child`. One JSON object a line, each with the `id`
+that its `Answer` bears: first `Start`, answered `{}` or `{"error": …}`; then `{"item": …,
+"seconds": …}` runs an item within a budget (null: in as much time as it takes), `{"item": …,
+"case": …}` one case of it, with `"fork"` in a copy of this process, which has run nothing yet and
+stays as it is, with `"base"` on the backend's base; `{"benchmark": …, "set": …}` times a call.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import gc
 import os
 import queue
 import select
+import shutil
 import signal
 import sys
 import threading
@@ -30,7 +31,7 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from conformance.isolation.journal import SCRIPT, STEP
-from conformance.isolation.start import Start
+from conformance.isolation.start import COPY, Start
 
 if TYPE_CHECKING:
     from conformance.model.case import Case
@@ -41,37 +42,68 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Serve until standard input ends."""
-    answers = _own_output()
+    answer = _Answers()
     faulthandler.enable()
     warnings.simplefilter("ignore")
     requests = _read_ahead(sys.stdin.buffer)
     start = msgspec.json.decode(requests.get(), type=Start)
+    _read_ahead.folder = Path(start.journal).parent
     sys.path[:] = list(start.path)
     _limit(start.memory)
     serve = _Server(start)
-    answers.write(msgspec.json.encode({"error": serve.error} if serve.error else {}) + b"\n")
+    answer(start.id, msgspec.json.encode({"error": serve.error} if serve.error else {}))
     while True:
-        answers.write(serve.answer(msgspec.json.decode(requests.get())) + b"\n")
+        request = msgspec.json.decode(requests.get())
+        answer(request["id"], serve.answer(request))
 
 
-def _own_output() -> IO[bytes]:
+class _Answers:
     """The pipe to the parent; whatever else is printed, by native code too, goes to stderr."""
-    answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
-    return answers
+
+    def __init__(self) -> None:
+        self._pipe = os.fdopen(os.dup(1), "wb", buffering=0)
+        self._process = os.getpid()
+        os.dup2(2, 1)
+
+    def __call__(self, id: str, answer: bytes) -> None:
+        """Answer one request; a copy that the backend made of this process answers nothing."""
+        if os.getpid() != self._process:
+            os._exit(COPY)
+        self._pipe.write(b'{"id":%b,"answer":%b}\n' % (msgspec.json.encode(id), answer))
 
 
-def _read_ahead(source: IO[bytes]) -> queue.SimpleQueue[bytes]:
-    """Lines of standard input; its end means that the parent is gone, even in mid-case."""
-    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+class _ReadAhead:
+    """Lines of standard input; its end means that the parent is gone, even in mid-case.
 
-    def read() -> None:
-        for line in source:
-            lines.put(line)
+    Attributes:
+        folder: of this process, which nobody else would remove then.
+    """
+
+    folder: Path | None = None
+
+    def __call__(self, source: IO[bytes]) -> queue.SimpleQueue[bytes]:
+        """Begin to read."""
+        lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+        def read() -> None:
+            with contextlib.suppress(OSError, ValueError):
+                for line in source:
+                    lines.put(line)
+            self._end()
+
+        threading.Thread(target=read, daemon=True).start()
+        return lines
+
+    def _end(self) -> None:
+        """End this process, and those that the backend has left in its group."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if hasattr(os, "killpg") and os.getpgid(0) == os.getpid():
+            os.killpg(0, signal.SIGKILL)
         os._exit(0)
 
-    threading.Thread(target=read, daemon=True).start()
-    return lines
+
+_read_ahead = _ReadAhead()
 
 
 def _limit(memory: int | None) -> None:
@@ -99,7 +131,8 @@ class _Server:
     """
 
     def __init__(self, start: Start) -> None:
-        from conformance.backends.registry import BackendError, load
+        from conformance.backends.door import BackendError
+        from conformance.backends.registry import load
         from conformance.failures.known import KnownError, read
         from conformance.isolation.journal import Journal
         from conformance.run.engine import Engine
@@ -135,7 +168,7 @@ class _Server:
             self.engine.budget = None if seconds is None else Budget(seconds)
             lost = {int(index): str(met) for index, met in request["lost"].items()}
             return msgspec.json.encode({"verdict": self.engine.run(item, request["dead"], lost)})
-        except Exception:
+        except BaseException:
             return msgspec.json.encode({"raised": traceback.format_exc()})
         finally:
             self._tidy(request.get("item", {}))
@@ -230,13 +263,17 @@ def _forked(run: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]
     reads, writes = os.pipe()
     pid = os.fork()
     if pid == 0:
+        own = os.getpid()
         # Should this process be gone by then, nothing else would end a copy that hangs.
         signal.alarm(int(seconds) + 5)
         # What it prints as it dies is not to be taken for its parent's last words.
         faulthandler.disable()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
-            os.write(writes, msgspec.json.encode(run()))
+            answer = msgspec.json.encode(run())
+            # The backend may have made a copy of this one.
+            if os.getpid() == own:
+                os.write(writes, answer)
         finally:
             os._exit(0)
     os.close(writes)

@@ -15,11 +15,12 @@ from conformance.backends.declared import TIMEOUT
 from conformance.checks import EVERY_CHECK
 from conformance.failures.excuses import Excuses
 from conformance.failures.known import Known, applying
-from conformance.isolation.process import Child, Died
+from conformance.isolation.process import Child, ChildError, Died
 from conformance.model.case import Case, Examples, Verdict
 from conformance.model.cause import Cause, Excuse
 from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case, encode_case
+from conformance.model.failure import Failure
 from conformance.model.finding import Finding
 from conformance.run import verdicts
 from conformance.run.budget import Budget
@@ -27,7 +28,6 @@ from conformance.run.cases import MANY
 from conformance.run.drawing import shrink
 from conformance.run.planning import Item, examples_of
 from conformance.run.stream import Stream
-from conformance.run.trial import Failure
 
 # Each probe that ends the process costs a new one: importing a framework takes seconds.
 SHRINKING_ITEM = 40.0
@@ -92,9 +92,6 @@ class IsolatedEngine:
 
         Args:
             item: what to check.
-
-        Raises:
-            ChildError: if no child can be started.
         """
         if self.interrupted():
             raise KeyboardInterrupt
@@ -102,7 +99,11 @@ class IsolatedEngine:
         left = _unlimited if self.budget is None else self.budget.begin()
         if left is None:
             return verdicts.left_out(item, examples_of(item.layer, self.examples))
-        verdict = self._run(item, left)
+        try:
+            verdict = self._run(item, left)
+        except ChildError as error:
+            finding = Finding("lost", "crashed", says=str(error))
+            verdict = verdicts.wrong(item, "crashed", Examples(), finding)
         left()
         return replace(verdict, seconds=round(time.perf_counter() - started, 4))
 
@@ -162,6 +163,8 @@ class IsolatedEngine:
                 continue
             if "verdict" in answer:
                 verdict = msgspec.convert(answer["verdict"], Verdict, strict=False)
+                if verdict.id != item.id:
+                    return self._of_another(item, verdict.id)
                 verdict = _with_references(verdict, item, lost)
                 return verdicts.joined(verdicts.inheriting(verdict, inherited), causes)
             # The state of that process is unknown. Memory that earlier items have used up is
@@ -171,6 +174,12 @@ class IsolatedEngine:
                 continue
             message = f"the suite's own code failed:\n{answer['raised']}"
             return verdicts.wrong(item, "crashed", Examples(), Finding("internal", says=message))
+
+    def _of_another(self, item: Item, id: str) -> Verdict:
+        """The verdict of an item to which the process answered with that of another."""
+        self.child.stop()
+        failure = Finding("lost", "crashed", says=f"the process answered with a verdict of {id}")
+        return verdicts.wrong(item, "crashed", Examples(), failure)
 
     def _before_any_case(self, item: Item, died: Died) -> Verdict:
         """The verdict of an item whose process is lost while no case runs."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import queue
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -20,9 +21,16 @@ import msgspec
 
 from conformance.isolation.journal import SCRIPT, STEP, WATCHED, Entry, Journal
 from conformance.isolation.limits import Limits
-from conformance.isolation.start import Start
+from conformance.isolation.start import Answer, Start
 
 POLL = 0.1
+STARTS = 10
+"""How many times as long as a case the start may take: frameworks load in seconds."""
+IDLE = 120.0
+"""Seconds that a process may be busy beside the backend: it loads the base, or waits for copies."""
+FORGED = (
+    "the process that ran the backend wrote what it was not asked for where only the suite writes"
+)
 _FRAME = re.compile(r'File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)')
 _NOISE = ("Thread ", "  File ", "Extension modules:")
 
@@ -94,7 +102,8 @@ class Child:
         self._journal = Journal(folder / "journal")
         self._errors = (folder / "stderr").open("a+b")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "conformance.isolation.child"],
+            # -P: nothing in the working directory goes before the library's modules.
+            [sys.executable, "-P", "-m", "conformance.isolation.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -109,7 +118,8 @@ class Child:
         self._reader.start()
         self._ready, self._mark = False, 0
         facts = (str(folder / "journal"), tuple(sys.path), self.limits.memory)
-        self._send(Start(*self._facts, *facts))
+        self._asked = _token()
+        self._send(Start(*self._facts, *facts, self._asked))
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request and wait for its answer.
@@ -124,13 +134,18 @@ class Child:
         if self._process is None:
             self.start()
         if not self._ready:
-            problem = self._answer(None).get("error")
+            try:
+                problem = self._answer(STARTS * self.limits.seconds).get("error")
+            except Died as died:
+                raise ChildError(f"the backend's process did not start: {died.how}") from died
             if problem:
+                self.stop()
                 raise ChildError(problem)
             self._ready = True
             self._resident_at_first = self._resident()
         self._mark = os.fstat(self._errors.fileno()).st_size
-        self._send(request)
+        self._asked = _token()
+        self._send({**request, "id": self._asked})
         answer = self._answer(self.limits.seconds)
         self.answered += 1
         return answer
@@ -155,7 +170,11 @@ class Child:
             self._process.stdin.write(msgspec.json.encode(request) + b"\n")
             self._process.stdin.flush()
 
-    def _answer(self, seconds: float | None) -> dict[str, Any]:
+    def _answer(self, seconds: float) -> dict[str, Any]:
+        """The answer to what was asked last, within seconds of the backend's without a sign of it.
+
+        A process that does nothing at all has more: it may be loading, or copies of it at work.
+        """
         seen, since = self._journal.read(), time.monotonic()
         while True:
             try:
@@ -166,16 +185,19 @@ class Child:
                 entry = self._journal.read()
                 if entry.count != seen.count:
                     seen, since = entry, time.monotonic()
-                elif (
-                    seconds is not None
-                    and entry.phase in WATCHED
-                    and time.monotonic() - since > seconds
-                ):
-                    raise self._died("hung", f"no answer within {seconds:g} s") from None
+                limit = seconds if entry.phase in WATCHED or not self._ready else seconds + IDLE
+                if entry.phase != "drawing" and time.monotonic() - since > limit:
+                    raise self._died("hung", f"no answer within {limit:g} s") from None
                 continue
             if line is None:
                 raise self._died("crashed", "")
-            return msgspec.json.decode(line, type=dict[str, Any])
+            try:
+                answer = msgspec.json.decode(line, type=Answer)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                answer = Answer("", {})
+            if answer.id != self._asked:
+                raise self._died("crashed", FORGED)
+            return answer.answer
 
     def _died(self, status: str, how: str) -> Died:
         assert self._process is not None
@@ -235,6 +257,11 @@ class Child:
         self._journal.close()
         self._folder.cleanup()
         self._process, self.answered = None, 0
+
+
+def _token() -> str:
+    """What nobody guesses: an answer that bears it is one to this request."""
+    return secrets.token_hex(8)
 
 
 def _is_own(frame: str) -> bool:

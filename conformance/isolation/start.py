@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+COPY = 70
+"""Exit status of a copy that the backend made, where it comes back to the suite."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,7 @@ class Start:
         journal: file to write the current case to.
         path: the parent's `sys.path`.
         memory: bytes that the process may fill, None = no limit.
+        id: of the request; its answer bears it.
     """
 
     backend: str
@@ -27,3 +32,17 @@ class Start:
     journal: str
     path: tuple[str, ...]
     memory: int | None
+    id: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one request.
+
+    Args:
+        id: of the request.
+        answer: what is asked for.
+    """
+
+    id: str
+    answer: dict[str, Any]

@@ -8,7 +8,7 @@ import numpy as np
 
 from conformance.arithmetic.rounded import OWN, Rounded, exactly
 from conformance.arithmetic.wide import widened
-from conformance.laws.activation import by_layer, doubles, given, input_of, of_input, twice
+from conformance.laws.activation import by_layer, doubles, given, of_input, twice
 from conformance.laws.law import (
     SUMMED,
     Claim,
@@ -16,6 +16,7 @@ from conformance.laws.law import (
     Generator,
     Side,
     claim,
+    input_of,
     law,
     measured,
     on_host,

@@ -290,6 +290,12 @@ class Verdict:
         return replace(noted, message=noted.own_message + other_causes(self.others))
 
 
+COARSEST = 0.25
+"""Unit roundoff of a number of two bits: if coarser, any answer would be right."""
+MANY_ULPS = 1e6
+"""Units in the last place: more is no approximation of a function."""
+
+
 @dataclass(frozen=True)
 class Numerics:
     """What a backend says of its arithmetic in one dtype; the error bound is derived from it.
@@ -314,7 +320,8 @@ class Numerics:
             the midst of a composite that otherwise is computed in float32.
 
     Raises:
-        ValueError: for a function that `ULP` does not have, a result that `STORED` has not.
+        ValueError: for a function that `ULP` does not have, a result that `STORED` has not, or a
+            number with which any answer, or none, would be right.
     """
 
     unit_roundoff: float | None = None
@@ -332,3 +339,11 @@ class Numerics:
             for name in names:
                 if name not in have:
                     raise ValueError(f"{name!r}: expected one of {', '.join(have)}")
+        roundoffs = {"unit_roundoff": self.unit_roundoff or 0.0}
+        roundoffs["operand_roundoff"] = self.operand_roundoff
+        limited = [(roundoffs, COARSEST), (self.ulp, MANY_ULPS), (self.absolute, 1.0)]
+        for numbers, most in limited:
+            for name, number in numbers.items():
+                # NaN, too, is not within.
+                if not 0 <= number <= most:
+                    raise ValueError(f"{name}={number!r}: expected a number from 0 to {most:g}")

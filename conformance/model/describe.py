@@ -75,8 +75,3 @@ def number_text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return "-0.0" if str(value) == "-0.0" else str(int(value))
     return repr(value)
-
-
-def written(error: BaseException) -> str:
-    """What an exception says, as text that can be written down: lone surrogates escaped."""
-    return str(error).strip().encode("utf-8", "backslashreplace").decode()

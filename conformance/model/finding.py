@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from conformance.model.foreign import type_name
+
 # What a finding can be.
 KINDS = (
     "value",  # numbers beyond their bound, or not NaN where they must be
@@ -173,7 +175,7 @@ def raised(step: str, error: BaseException, says: str, *, accepted: bool = False
         accepted: see `Finding`.
     """
     return Finding(
-        "exception", step, exception=type(error).__name__, frame=innermost(error),
+        "exception", step, exception=type_name(error), frame=innermost(error),
         says=says or "no message", accepted=accepted,
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ class Layer(Protocol):
         """Natives to one native or a tuple of them, recording no gradient; None = left out."""
 
     def get(self, native: Any) -> np.ndarray:
-        """Native to host, exact, a fresh array; Unsupported where the device holds no values."""
+        """Native to host, exact, no subclass; Unsupported where the device holds no values."""
 
     def dtype(self, native: Any) -> str:
         """torch's name of the native's dtype, without the prefix."""

@@ -15,7 +15,6 @@ import pytest
 
 if TYPE_CHECKING:
     from conformance.failures.known import Known
-    from conformance.model.protocols import Backend
 
 OPTIONS = {
     "backend": "implementation under test: entry-point name, or package.module:attribute "
@@ -308,34 +307,6 @@ def _file(read: _Reader, name: str) -> Path | None:
     if path.is_dir():
         raise read.error(name, "expected a file, this is a folder")
     return path
-
-
-def devices(backend: Backend, asked: Sequence[str]) -> tuple[str, ...]:
-    """The devices to run on.
-
-    Args:
-        backend: asked what it offers.
-        asked: names; `all` stands for every device, `cuda` for every `cuda:i`; none for the CPU,
-            or for the backend's first device where it does not offer that.
-
-    Raises:
-        pytest.UsageError: for a device that is not there, naming those that are.
-    """
-    from conformance.backends.registry import devices_of
-
-    offered = devices_of(backend)
-    if not asked:
-        return ("cpu",) if "cpu" in offered else offered[:1]
-    found: list[str] = []
-    for name in asked:
-        matches = [d for d in offered if name in ("all", d) or d.startswith(f"{name}:")]
-        if not matches:
-            raise pytest.UsageError(
-                f"--conformance-device={name}: no such device; backend {backend.name!r} offers "
-                f"{', '.join(offered) or 'none'}"
-            )
-        found += matches
-    return tuple(dict.fromkeys(found))
 
 
 def known_failures(backend: str, paths: Sequence[Path], base: str = "") -> tuple[Known, ...]:

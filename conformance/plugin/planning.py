@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from conformance.plugin.options import Settings, devices
+from conformance.plugin.options import Settings
 from conformance.run.planning import Item
 
 
@@ -59,7 +59,7 @@ class Plan:
 
 
 def make_plan(settings: Settings) -> Plan:
-    """Ask the backend what it offers.
+    """Ask the backend what it offers, in a process of its own.
 
     Args:
         settings: what the user asks for.
@@ -67,52 +67,28 @@ def make_plan(settings: Settings) -> Plan:
     Raises:
         pytest.UsageError: if the backend cannot be used, or lacks a device.
     """
-    from conformance.backends.declared import (
-        accepted_by,
-        base_of,
-        budget_of,
-        declared,
-        timeout_of,
-        values_per_structure,
-    )
-    from conformance.backends.registry import BackendError, info_of, load
-    from conformance.run.planning import in_rounds, plan
+    from conformance.backends.declared import TIMEOUT
+    from conformance.backends.door import BackendError
+    from conformance.isolation.offer import Asked
+    from conformance.isolation.planner import offered_by
+    from conformance.isolation.process import STARTS
 
+    asked = Asked(
+        settings.backend, settings.layers, settings.checks, settings.dtypes, settings.every_dtype,
+        settings.devices, settings.budget,
+    )  # fmt: skip
     try:
-        backend = load(settings.backend)
-        info = info_of(backend)
-        chosen = devices(backend, settings.devices)
-        items = plan(
-            backend,
-            layers=settings.layers,
-            checks=settings.checks,
-            dtypes=settings.dtypes,
-            devices=chosen,
-            every_dtype=settings.every_dtype,
-        )
-        budget = settings.budget or budget_of(backend)
-        items = items if budget is None else in_rounds(items)
+        offer = offered_by(asked, STARTS * (settings.timeout or TIMEOUT))
     except BackendError as error:
         raise pytest.UsageError(str(error)) from None
+    index, count = settings.shard
+    kept = tuple(item for item in offer.items if shard_of(item.id, count) == index)
     isolated = settings.isolated
     if isolated is None:
-        isolated = getattr(backend, "isolate", "process") != "none"
-    index, count = settings.shard
-    kept = tuple(item for item in items if shard_of(item.id, count) == index)
-    dtypes = dict.fromkeys(item.dtype for item in items)
-    numerics = {dtype: declared(backend, dtype) for dtype in dtypes}
-    values = values_per_structure(backend)
-    layers = dict.fromkeys(item.layer for item in items)
-    try:
-        bases = {layer: base for layer in layers if (base := base_of(backend, layer))}
-        for base in {*bases.values()} - {"torch"}:
-            load(base)
-        accepted_by(backend)
-    except BackendError as error:
-        raise pytest.UsageError(str(error)) from None
+        isolated = offer.isolation == "process"
     return Plan(
-        backend.name, info, chosen, kept, len(items), isolated, numerics, values,
-        budget, settings.timeout or timeout_of(backend), bases,
+        offer.backend, offer.info, offer.devices, kept, len(offer.items), isolated, offer.numerics,
+        offer.values, offer.budget, settings.timeout or offer.timeout, offer.bases,
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from conformance.failures import cpu
 from conformance.layers.layer_facts import facts_of_layers
 from conformance.model.case import Examples, Verdict
 from conformance.model.finding import Finding
+from conformance.model.plain_text import bounded
 from conformance.plugin.shared import KEY, THREADS, TIMED
 from conformance.plugin.told import readable
 from conformance.reports import summary
@@ -73,6 +74,9 @@ class Recorder:
         report.user_properties = readable(carried)
         if report.when != "call":
             return
+        match = _ITEM.search(report.nodeid)
+        if match is not None and all(key != KEY for key, _ in carried):
+            self._without_verdict(match["id"], report)
         for key, value in carried:
             if key == KEY:
                 self.nodes.add(report.nodeid)
@@ -95,6 +99,20 @@ class Recorder:
                     Verdict(
                         item.id, item.layer, item.check, item.dtype, item.device, "crashed",
                         Examples(), message=died, failure=failure, command=command,
+                    )
+                )  # fmt: skip
+
+    def _without_verdict(self, id: str, report: pytest.TestReport) -> None:
+        """An item that ended without one: that is no pass, whatever pytest made of it."""
+        says = bounded(f"the suite's own code failed:\n{report.longreprtext or report.outcome}")
+        for item in self.session.items:
+            if item.id == id:
+                finding = Finding("internal", says=says)
+                self.record(
+                    Verdict(
+                        item.id, item.layer, item.check, item.dtype, item.device, "crashed",
+                        Examples(), message=says, failure=finding,
+                        command=self.session.command(item),
                     )
                 )  # fmt: skip
 

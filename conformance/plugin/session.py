@@ -5,19 +5,17 @@ from __future__ import annotations
 import gc
 import os
 import shlex
-import signal
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from conformance.isolation.isolated import IsolatedEngine
+from conformance.isolation.start import COPY
+from conformance.plugin.interrupts import MARKER, Interrupted
 from conformance.plugin.lines import columns, wrapped
 from conformance.plugin.options import SUITE, known_failures, names_benchmarks, resolve
 from conformance.plugin.shared import KEY, LONG, PLAN, THREADS, UNSAFE_DISTRIBUTIONS
@@ -43,7 +41,7 @@ class Session:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         from conformance.plugin.planning import Plan, make_plan
 
-        self.config = config
+        self.config, self._process = config, os.getpid()
         self.settings = resolve(config)
         if self.settings.examples > MANY:
             for name, value in LONG.items():
@@ -56,6 +54,7 @@ class Session:
         alone = all(names_benchmarks(str(argument)) for argument in config.args)
         self.items = () if alone and config.args else self.plan.items
         self.known = known_failures(self.plan.backend, self.settings.known, self.plan.base)
+        self.interrupted = Interrupted(getattr(config, "workerinput", {}).get(MARKER))
         from conformance.plugin.benchmarks import Benchmarks
 
         self.benchmarks = Benchmarks(self)
@@ -76,6 +75,7 @@ class Session:
     @cached_property
     def engine(self) -> Engine | IsolatedEngine:
         """What runs the items: in a child process, or in this one."""
+        from conformance.backends.door import Pressed
         from conformance.backends.registry import load
         from conformance.isolation.limits import Limits, share_of_memory
         from conformance.isolation.process import Child
@@ -87,10 +87,10 @@ class Session:
         given = self.plan.budget
         budget = None if given is None else parse(given, len(self.items), workers)
         if not self.plan.isolated:
-            backend = load(s.backend)
-            return Engine(backend, s.examples, s.seed, self.known, interrupts(), budget=budget)
+            backend, Pressed.asked = load(s.backend), self.interrupted
+            return Engine(backend, s.examples, s.seed, self.known, self.interrupted, budget=budget)
         limits = Limits(self.plan.timeout, s.memory or share_of_memory(workers))
-        pressed = interrupts()
+        pressed = self.interrupted
         child = Child(s.backend, s.examples, s.seed, s.known, limits, pressed, self.plan.base)
         return IsolatedEngine(
             child, name, s.examples, s.seed, self.known, pressed, self.plan.values, budget,
@@ -101,9 +101,11 @@ class Session:
     def pytest_configure_node(self, node: Any) -> None:
         """Hand the plan on to a worker of xdist."""
         node.workerinput[PLAN] = self.plan.encode()
+        node.workerinput[MARKER] = str(self.interrupted.marker)
 
     def pytest_unconfigure(self) -> None:
         """End the child process."""
+        self.interrupted.forget()
         engine = self.__dict__.get("engine")
         if isinstance(engine, IsolatedEngine):
             engine.close()
@@ -170,6 +172,8 @@ class Session:
         from conformance.reports.results import encode_line
 
         verdict = self.engine.run(item)
+        if os.getpid() != self._process:
+            os._exit(COPY)  # a copy that the backend made of pytest itself
         if verdict.status != "passed":
             verdict = replace(verdict, command=self.command(item))
         if item not in self._telling:
@@ -210,22 +214,3 @@ class Session:
         }
         options = [f"--conformance-{name}={value}" for name, value in facts.items()]
         return shlex.join(["pytest", "--pyargs", "conformance.suite", *options])
-
-
-def interrupts() -> Callable[[], bool]:
-    """Whether Ctrl-C was pressed, also where its exception got lost.
-
-    Python drops a KeyboardInterrupt that happens to be raised in a garbage collection callback, and
-    Hypothesis has one: the run would go on.
-    """
-    pressed: list[int] = []
-    if threading.current_thread() is threading.main_thread():
-        before = signal.getsignal(signal.SIGINT)
-
-        def remember(number: int, frame: FrameType | None) -> None:
-            pressed.append(number)
-            if callable(before):
-                before(number, frame)
-
-        signal.signal(signal.SIGINT, remember)
-    return lambda: bool(pressed)

@@ -19,9 +19,9 @@ from hypothesis.internal.conjecture import providers
 from conformance.isolation.scratch import scratch
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
+from conformance.model.failure import Failure
 from conformance.run.cases import KEPT, KEPT_OF_MANY, MANY, Cases
 from conformance.run.drawn import covering
-from conformance.run.trial import Failure
 
 _HOME = "__hypothesis_home_directory"
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from conformance.backends.declared import base_of, numerics_of, offered, values_per_structure
+from conformance.backends.door import BackendError, guarded
 from conformance.checks import EVERY_CHECK
 from conformance.checks.support import Answer, Conclusion
 from conformance.failures.excuses import Excuses
@@ -21,9 +22,10 @@ from conformance.failures.stale import stale_entries
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Examples, Numerics, Unsupported, Verdict
 from conformance.model.cause import Cause
-from conformance.model.describe import written
 from conformance.model.encoding import encode_case
+from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.finding import Finding
+from conformance.model.foreign import written
 from conformance.model.protocols import Backend
 from conformance.run import verdicts
 from conformance.run.budget import Budget
@@ -33,7 +35,7 @@ from conformance.run.log import JUDGED, Log
 from conformance.run.outcomes import Outcome, on_device
 from conformance.run.planning import Item, examples_of
 from conformance.run.stream import ROUNDS, Stream, needed, structures
-from conformance.run.trial import Accepted, Evidence, Failure, Inapplicable, Trial
+from conformance.run.trial import Evidence, Trial
 
 # Seconds that a failing item may take to look at its other cases.
 SURVEYING = 10.0
@@ -66,7 +68,8 @@ class Engine:
         budget: Budget | None = None,
         copied: Copied | None = None,
     ) -> None:
-        self.backend, self.examples, self.seed = backend, examples, seed
+        self.backend: Backend = guarded(backend)
+        self.examples, self.seed = examples, seed
         self.known, self.interrupted = tuple(known), interrupted
         self.budget, self.values = budget, values_per_structure(backend)
         self.expendable, self.note = note is not None, note or _nothing
@@ -84,10 +87,15 @@ class Engine:
             lost: cases that have ended the process, by their index, with the item that met each.
         """
         started = time.perf_counter()
-        if not offered(self.backend, item.layer, item.dtype, item.device):
-            verdict = self._declined(item)
-        else:
-            verdict = self._checked(item, dead, lost or {})
+        try:
+            if not offered(self.backend, item.layer, item.dtype, item.device):
+                verdict = self._declined(item)
+            else:
+                verdict = self._checked(item, dead, lost or {})
+        except BackendError as error:
+            # It says of itself now what it did not before the run.
+            finding = Finding("other", says=str(error))
+            verdict = verdicts.wrong(item, "failed", Examples(), finding)
         return replace(verdict, seconds=round(time.perf_counter() - started, 4))
 
     def _declined(self, item: Item) -> Verdict:

@@ -11,14 +11,15 @@ import numpy as np
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
 from conformance.arithmetic.ulps import farthest
-from conformance.backends.declared import numerics_of
+from conformance.backends.declared import devices_of, numerics_of
 from conformance.checks import cotangents
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
 from conformance.model.covered import Covered
 from conformance.model.describe import call_text
+from conformance.model.failure import Failure
 from conformance.model.protocols import Backend
-from conformance.run.trial import Failure, Trial
+from conformance.run.trial import Trial
 
 BLOCK = 1 << 18
 """Numbers that go through in one call."""
@@ -83,7 +84,7 @@ def covered(
         Unsupported: if the backend declines the function, or the dtype.
     """
     row, numerics = CATALOGUE[case.call.layer], numerics_of(backend, dtype)
-    call = replace(case.call, dtype=dtype, device=backend.devices()[0])
+    call = replace(case.call, dtype=dtype, device=devices_of(backend)[0])
     found = Covered()
     for numbers in blocks(dtype, part, parts):
         trial = Trial(backend, row, Case(call, (numbers,)), numerics)

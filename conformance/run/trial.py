@@ -14,15 +14,17 @@ import numpy as np
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.backends.door import guarded, original
 from conformance.layers import CATALOGUE
 from conformance.layers.row import Output, Row
 from conformance.model.case import Case, Numerics, Unsupported, Updated
-from conformance.model.describe import case_text, written
+from conformance.model.describe import case_text
+from conformance.model.failure import Failure
 from conformance.model.farthest import Farthest, farther
-from conformance.model.finding import KINDS, Finding, counted, differs, raised, returned
-from conformance.model.finding_text import text
+from conformance.model.finding import counted, differs, raised
+from conformance.model.foreign import written
 from conformance.model.lazy import lazy
-from conformance.model.proof import Proof, shaped
+from conformance.model.proof import shaped
 from conformance.model.protocols import Backend, Layer
 
 T = TypeVar("T")
@@ -33,57 +35,7 @@ Expected = Rounded | Choices
 KEPT = 400
 # Bytes of an answer that is kept in any case.
 SMALL = 8192
-# Steps that compute.
-CALLS = ("call", "the first call", "forward_grad", "vjp", "vjp_of", "value_and_vjp")
 _EXPECTED: WeakKeyDictionary[Case, tuple[Precision, Updated]] = WeakKeyDictionary()
-
-
-class Failure(Exception):  # noqa: N818 - what a check finds is no error of the suite
-    """A check failed on a case.
-
-    Args:
-        finding: what is wrong, without the call; a plain text is kept as it is.
-        proof: how it shows in the numbers of the backend; None = as the failure that caused it.
-        case: a case on which the check meets this failure, and does no more; None = the trial's.
-    """
-
-    def __init__(
-        self, finding: Finding | str, proof: Proof | None = None, case: Case | None = None
-    ) -> None:
-        if isinstance(finding, str):
-            finding = Finding("other", says=finding)
-        if finding.kind not in KINDS:
-            raise ValueError(f"no kind of finding: {finding.kind!r}")
-        super().__init__(text(finding))
-        self.finding, self._proof, self.case = finding, proof, case
-
-    @property
-    def proof(self) -> Proof | None:
-        """How it shows in the numbers; None where it does not."""
-        if self._proof is not None or not isinstance(self.__cause__, Failure):
-            return self._proof
-        return self.__cause__.proof
-
-    @property
-    def layouts(self) -> Mapping[str, str] | None:
-        """The fewest memory layouts with which the case still fails."""
-        return self.finding.layouts
-
-
-class Inapplicable(Exception):  # noqa: N818 - no error
-    """A check has nothing to say about a case; it is counted as `invalid`."""
-
-
-class Accepted(Inapplicable):
-    """A backend accepts an invalid call on purpose.
-
-    Args:
-        broken: the broken constraint.
-    """
-
-    def __init__(self, broken: str) -> None:
-        super().__init__(f"accepted on purpose: {broken}")
-        self.broken = broken
 
 
 @dataclass(frozen=True)
@@ -135,7 +87,8 @@ class Trial:
     def __init__(
         self, backend: Backend, row: Row, case: Case, numerics: Numerics | None = None
     ) -> None:
-        self.backend, self.row, self.case, self.numerics = backend, row, case, numerics
+        self.backend: Backend = guarded(backend)
+        self.row, self.case, self.numerics = row, case, numerics
 
     def step(self, name: str, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
         """Call the backend; whatever it raises, but Unsupported, is a failure of the named step.
@@ -146,29 +99,22 @@ class Trial:
         if Trial.begun is not None:
             Trial.begun(name, self.case)
         try:
-            result = function(*arguments, **keywords)
-        except (Unsupported, Failure, Inapplicable):
+            return function(*arguments, **keywords)
+        except (Unsupported, Failure):
             raise
-        except (Exception, SystemExit) as error:
-            finding = raised(name, error, written(error), accepted=name != "build")
+        except Exception as error:
+            met = original(error)
+            finding = raised(name, met, written(met), accepted=name != "build")
             # What the call had filled the memory with would stay as long as the failure does.
-            traceback.clear_frames(error.__traceback__)
+            traceback.clear_frames(met.__traceback__)
             raise Failure(finding) from error
-        if name in CALLS:
-            _refuse_fallbacks(getattr(function, "__self__", function))
-        return result
 
     @lazy
     def layer(self) -> Layer:
         """The built layer."""
         call = self.case.call
         state = {name: array.copy() for name, array in call.state.items()}
-        layer = self.step("build", self.backend.build, replace(call, state=state))
-        missing = [name for name in ("put", "get", "dtype") if not hasattr(layer, name)]
-        if missing or not callable(layer):
-            expected = "a Layer, callable and with put, get and dtype; missing "
-            expected += ", ".join(missing) or "__call__"
-            raise Failure(returned("build", type(layer).__name__, expected))
+        layer: Layer = self.step("build", self.backend.build, replace(call, state=state))
         return layer
 
     @lazy
@@ -200,7 +146,7 @@ class Trial:
         Raises:
             Failure: if there are too many or too few, or one is absent that must be there.
         """
-        outputs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
+        outputs = result if type(result) is tuple else (result,)
         documented = self.row.output_shapes(self.case)
         if len(outputs) != len(documented):
             raise Failure(counted("outputs", len(outputs), len(documented)))
@@ -213,11 +159,7 @@ class Trial:
 
     def get(self, native: Any) -> np.ndarray:
         """A native on the host, as float64, complex128 or int64."""
-        array = self.step("get", self.layer.get, native)
-        if not isinstance(array, np.ndarray):
-            raise Failure(returned("get", type(array).__name__, "a numpy.ndarray"))
-        if array.dtype.kind not in "fciub":
-            raise Failure(returned("get", f"an array of dtype {array.dtype}", "numbers"))
+        array: np.ndarray = self.step("get", self.layer.get, native)
         return array
 
     @lazy
@@ -401,14 +343,6 @@ def _counted(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:
     for power, count in b.items():
         both[power] = both.get(power, 0) + count
     return both
-
-
-def _refuse_fallbacks(layer: Any) -> None:
-    """What another implementation computed is no answer of this one."""
-    fallbacks = getattr(layer, "fallbacks", None)
-    ran = tuple(fallbacks()) if fallbacks is not None else ()
-    if ran:
-        raise Unsupported(f"fell back: {', '.join(map(str, ran))}")
 
 
 def worst(a: float | None, b: float | None) -> float | None:

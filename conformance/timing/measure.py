@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from conformance.backends import registry
-from conformance.backends.declared import offered
+from conformance.backends.declared import devices_of, offered
+from conformance.backends.door import BackendError, call, itself
 from conformance.model.case import Unsupported
+from conformance.model.failure import Failure
 from conformance.model.protocols import Backend
 from conformance.reports.results import Benchmark
-from conformance.run.trial import Failure, Trial
+from conformance.run.trial import Trial
 from conformance.timing.cost import BYTES, Cost, cost
 from conformance.timing.operands import TimedArrays
 from conformance.timing.peaks import Peak, measured
@@ -172,12 +174,13 @@ class _Job:
         layers = [self.layer] if reference is None else [self.layer, reference]
         # One clock for both sides: the device's only where both offer it.
         clocked = all(hasattr(layer, "stopwatch") for layer in layers)
-        sides = [self._side(layer, clocked=clocked) for layer in layers]
+        sides = [self._side(layer, clocked=clocked, timed=True) for layer in layers]
         inputs, cotangents = self.exact_regime
         elements = sum(x.size for x in (*inputs, *cotangents) if x is not None)
         trial = Trial(self.bench.backend, self.operands.row, self.operands.case(self.call, ()))
-        return trial.step(
+        times: Times = trial.step(
             "a timed round",
+            call,
             timed,
             sides[0],
             sides[1] if len(sides) > 1 else None,
@@ -187,8 +190,12 @@ class _Job:
             size=elements * BYTES[self.item.dtype],
             note=lambda block: self.bench.note("checking", block, 0),
         )
+        return times
 
-    def _side(self, layer: Any, *, clocked: bool = False) -> TimedSide:
+    def _side(self, layer: Any, *, clocked: bool = False, timed: bool = False) -> TimedSide:
+        # What the door costs is none of the call's time.
+        own = itself(layer) if timed else layer
+
         def placed(arrays: Any) -> Any:
             return [None if x is None else layer.put(x.copy()) for x in arrays]
 
@@ -196,10 +203,10 @@ class _Job:
             return placed(arrays[0]), placed(arrays[1])
 
         def forward(natives: Any) -> Any:
-            return layer(*natives[0])
+            return own(*natives[0])
 
         def both(natives: Any) -> Any:
-            return layer.vjp(*natives)
+            return own.vjp(*natives)
 
         call = forward if self.item.direction == "forward" else both
         stopwatch = layer.stopwatch if clocked else None
@@ -214,8 +221,8 @@ def _torch(device: str) -> Backend | None:
     """torch itself, None where it lacks the device."""
     try:
         torch = registry.load("torch")
-        return torch if device in registry.devices_of(torch) else None
-    except registry.BackendError:
+        return torch if device in devices_of(torch) else None
+    except BackendError:
         return None
 
 

@@ -12,9 +12,9 @@ import torch
 from support import cases, verdict
 
 from conformance.backends.adapters import torch_export, torch_meta
-from conformance.backends.declared import budget_of, timeout_of, values_per_structure
-from conformance.backends.registry import BackendError, devices_of
-from conformance.plugin.options import devices
+from conformance.backends.declared import budget_of, devices_of, timeout_of, values_per_structure
+from conformance.backends.door import BackendError
+from conformance.isolation.offer import chosen_devices as devices
 from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
 from conformance.run.planning import Item

@@ -15,7 +15,7 @@ import conformance
 from conformance import Backend, Call, Layer, Unsupported
 from conformance.backends import FunctionBackend, ModuleBackend, implements, registry
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.registry import BackendError
+from conformance.backends.door import BackendError
 from conformance.failures.known import shipped
 from conformance.model.case import Verdict
 from conformance.run.engine import Engine
@@ -232,21 +232,25 @@ class _Twice:
         return self._layer(*inputs, **keywords)[:2]
 
 
-def test_get_that_hands_out_one_buffer_is_caught() -> None:
+def test_get_may_hand_out_one_buffer_since_the_suite_copies_it_at_once() -> None:
     class Aliasing(FunctionBackend):
         name = "aliasing"
+        buffer = np.zeros(1 << 20)
 
         def get(self, native: Any) -> np.ndarray:
-            return native  # type: ignore[no-any-return]
+            self.buffer[:] = np.nan
+            found = self.buffer[: native.size].reshape(native.shape)
+            found[...] = native
+            return found
 
         @implements("Linear", ignores=("in_features", "out_features", "bias"))
         def linear(self, state: Any, input: Any) -> Any:
             y = input @ state["weight"].T
             return y + state["bias"] if "bias" in state else y
 
-    verdict = _verdict(Aliasing(), check="shape")
-    assert verdict.status == "failed"
-    assert "expected a fresh array" in str(verdict.message)
+    for check in ("shape", "values", "repeat"):
+        verdict = _verdict(Aliasing(), check=check)
+        assert verdict.status == "passed", verdict.message
 
 
 def test_a_backend_that_overwrites_its_inputs_does_not_harm_the_cases() -> None:
@@ -274,9 +278,27 @@ def test_unsupported_everywhere_is_no_pass_and_keeps_its_reasons() -> None:
 
 
 def test_a_check_that_compared_nothing_is_unchecked() -> None:
-    backend = Spoiled("silent", lambda y, inputs: y)
-    backend.numerics = lambda dtype: conformance.Numerics(unit_roundoff=float("inf"))  # type: ignore[method-assign]
-    assert _verdict(backend, "functional.bilinear").status == "unchecked"
+    def empty(y: Any, inputs: Any) -> Any:
+        if y.numel():
+            raise Unsupported("numbers")
+        return y
+
+    assert _verdict(Spoiled("silent", empty), "functional.bilinear").status == "unchecked"
+
+
+@pytest.mark.parametrize(
+    "odd", [{"unit_roundoff": np.inf}, {"unit_roundoff": np.nan}, {"ulp": {"tanh": 1e9}}]
+)
+def test_numerics_with_which_any_answer_would_be_right_are_refused(odd: Any) -> None:
+    with pytest.raises(ValueError, match="expected a number from 0 to"):
+        conformance.Numerics(**odd)
+    backend, written = Spoiled("silent", lambda y, inputs: y), conformance.Numerics()
+    for name, value in odd.items():
+        object.__setattr__(written, name, value)
+    backend.numerics = lambda dtype: written  # type: ignore[method-assign]
+    verdict = _verdict(backend)
+    assert verdict.status == "failed"
+    assert "expected sound numbers" in str(verdict.message)
 
 
 def test_numerics_must_be_numerics() -> None:

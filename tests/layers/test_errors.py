@@ -21,12 +21,13 @@ from conformance.layers.row import stateless
 from conformance.model.case import Call, Case, Unsupported
 from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case, encode_case
+from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.formats import round_to
 from conformance.run.drawing import shrink
 from conformance.run.engine import Engine
 from conformance.run.outcomes import Outcome
 from conformance.run.planning import Item
-from conformance.run.trial import Accepted, Evidence, Failure, Inapplicable, Trial
+from conformance.run.trial import Evidence, Trial
 
 LAYERS = tuple(name for name, row in CATALOGUE.items() if row.invalid is not None)
 BUGS = [bug for bug in planted.BUGS if bug.check == "errors"]

@@ -23,7 +23,8 @@ from conformance.laws import convolution
 from conformance.laws.law import Law
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
-from conformance.run.trial import Failure, Inapplicable, Trial
+from conformance.model.failure import Failure, Inapplicable
+from conformance.run.trial import Trial
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "laws"]
 LARGE = [bug for bug in BUGS if bug.implementation.__module__ == planted_laws.__name__]

@@ -22,7 +22,8 @@ from conformance.failures.facts import Facts
 from conformance.laws import normalization as laws
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case
-from conformance.run.trial import Failure, Trial
+from conformance.model.failure import Failure
+from conformance.run.trial import Trial
 
 BATCH = ("BatchNorm2d", "functional.batch_norm")
 LAYER = ("LayerNorm", "functional.layer_norm")

@@ -22,9 +22,9 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import values
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
+from conformance.model.failure import Failure
 from conformance.model.formats import round_to
 from conformance.oracles.pooling import Window, max_pool2d
-from conformance.run.trial import Failure
 
 LAYERS = ("MaxPool2d", "functional.max_pool2d")
 FLOAT32 = Precision.of("float32")

@@ -22,10 +22,11 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import cotangents, steps, values
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Numerics
+from conformance.model.failure import Failure
 from conformance.oracles.saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
-from conformance.run.trial import Failure, Trial, worst
+from conformance.run.trial import Trial, worst
 
 RECURRENT = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
 EXACT = ("zero", "bits", "rectified", "saturated", "hold")

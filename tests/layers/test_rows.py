@@ -17,7 +17,8 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, UnknownLayerError
 from conformance.layers.excluded import EXCLUDED
 from conformance.layers.row import REQUIRED, ROLES, Row
-from conformance.run.trial import Failure, Trial
+from conformance.model.failure import Failure
+from conformance.run.trial import Trial
 
 # Arguments of torch's that no call of the suite has: where a layer is made, and what is deprecated.
 LEFT_OUT = {"self", "args", "kwargs", "device", "dtype", "size_average", "reduce"}

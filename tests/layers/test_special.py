@@ -19,7 +19,8 @@ from conformance.backends.declared import numerics_of
 from conformance.checks import special
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Numerics
-from conformance.run.trial import Evidence, Failure, Inapplicable, Trial
+from conformance.model.failure import Failure, Inapplicable
+from conformance.run.trial import Evidence, Trial
 
 NAN, INF = float("nan"), float("inf")
 BUGS = [bug for bug in planted.BUGS if bug.check == "special"]

@@ -26,7 +26,8 @@ from conformance.layers.state import (
     distance,
 )
 from conformance.model.case import Case, Unsupported
-from conformance.run.trial import Failure, Trial
+from conformance.model.failure import Failure
+from conformance.run.trial import Trial
 
 MODULES = [layer for layer in LAYERS if not layer.startswith("functional.")]
 BUGS = [

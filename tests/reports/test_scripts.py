@@ -19,7 +19,8 @@ from conformance.backends import FunctionBackend, ModuleBackend, implements
 from conformance.checks import CHECKS
 from conformance.failures.reproducer import UNSEEN, reproducer
 from conformance.layers import CATALOGUE
-from conformance.run.trial import Failure, Inapplicable, Trial
+from conformance.model.failure import Failure, Inapplicable
+from conformance.run.trial import Trial
 
 # Of each family a bug of each check.
 CHOSEN = {(CATALOGUE[bug.layer].family, bug.check): bug for bug in BUGS if bug.layer in sample()}

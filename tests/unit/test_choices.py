@@ -16,7 +16,7 @@ from conformance.arithmetic.elementary import exp, log1p
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.checks.values import compare
-from conformance.run.trial import Failure
+from conformance.model.failure import Failure
 
 SINGLE = Precision.of("float32")
 

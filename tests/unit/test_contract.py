@@ -19,7 +19,8 @@ from conformance.failures.rewriting import rewritten
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case
 from conformance.model.encoding import decode_case, encode_case
-from conformance.run.trial import Failure, Trial
+from conformance.model.failure import Failure
+from conformance.run.trial import Trial
 
 
 def _trial(backend: Any, layer: str, case: Case) -> Trial:

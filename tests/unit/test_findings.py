@@ -22,6 +22,7 @@ from conformance.isolation.process import Child
 from conformance.model.case import Verdict
 from conformance.model.cause import Cause
 from conformance.model.encoding import encode_case
+from conformance.model.failure import Failure
 from conformance.model.finding import (
     KINDS,
     Finding,
@@ -36,7 +37,6 @@ from conformance.model.finding_text import kind_words, text, words
 from conformance.run.engine import Engine
 from conformance.run.outcomes import Outcome, alike
 from conformance.run.planning import Item
-from conformance.run.trial import Failure
 
 ITEM = Item("Conv2d", "values", "float32", "cpu")
 WORST = Finding(

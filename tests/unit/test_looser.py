@@ -13,9 +13,9 @@ import torch
 from conformance.backends import ModuleBackend
 from conformance.failures.looser import LADDER, looser
 from conformance.model.case import STORED, ULP, Call, Case, Numerics
+from conformance.model.failure import Failure
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
-from conformance.run.trial import Failure
 
 
 def _ulp(numerics: Numerics, name: str) -> float:

@@ -20,12 +20,13 @@ from conformance.isolation.process import Child
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.model.encoding import encode_case
+from conformance.model.failure import Failure, Inapplicable
 from conformance.run import drawing
 from conformance.run import trial as trials
 from conformance.run.cases import KEPT, KEPT_OF_MANY, MANY, Cases
 from conformance.run.drawing import draw_cases
 from conformance.run.planning import Item
-from conformance.run.trial import Failure, Inapplicable, Trial
+from conformance.run.trial import Trial
 
 HOARDER = """
 import numpy as np

@@ -22,10 +22,11 @@ from conformance.layers import CATALOGUE, COMPLEX, DTYPES
 from conformance.model.case import Case, bare_name, is_function
 from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case, encode_case
+from conformance.model.failure import Failure
 from conformance.model.formats import round_to
 from conformance.oracles.convolution import paddings, per_dimension
 from conformance.run.drawing import draw_cases, shrink
-from conformance.run.trial import Failure, Trial
+from conformance.run.trial import Trial
 
 CONVS = tuple(name for name in LAYERS if "conv" in name.lower())
 RECURRENT = ("RNN", "LSTM", "GRU")

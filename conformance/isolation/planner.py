@@ -1,0 +1,106 @@
+"""The process in which a backend is first loaded and asked what it offers; it answers and ends.
+
+Started as `python -P -m conformance.isolation.planner`. Whatever the import does, raise, hang, exit
+or crash, thus ends this process and not pytest.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import replace
+from typing import IO
+
+import msgspec
+
+from conformance.backends.door import BackendError
+from conformance.isolation.offer import Asked, Offer, offer
+from conformance.isolation.process import ended
+from conformance.model.plain_text import bounded
+
+WORDS = 600
+"""Characters that the process printed last, in a message."""
+
+
+def offered_by(asked: Asked, seconds: float) -> Offer:
+    """Load a backend in a process of its own and ask it there.
+
+    Args:
+        asked: by the user.
+        seconds: that this may take.
+
+    Raises:
+        BackendError: if it cannot be used, whatever it does instead.
+    """
+    asked = replace(asked, path=tuple(sys.path), id=secrets.token_hex(8))
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "conformance.isolation.planner"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            # A Ctrl-C is for pytest.
+            start_new_session=True,
+        )
+        try:
+            answer, _ = process.communicate(msgspec.json.encode(asked), seconds)
+            how = f"{ended(process.returncode)}, while it was loaded and asked what it offers"
+        except subprocess.TimeoutExpired:
+            answer, how = b"", f"it did not say what it offers within {seconds:g} s"
+        finally:
+            _end(process)
+        found = _decoded(answer)
+        if found is None or found.id != asked.id:
+            raise BackendError(f"backend {asked.backend!r}: {how}{_last_words(said)}")
+    if found.problem:
+        raise BackendError(found.problem)
+    return found
+
+
+def _decoded(answer: bytes) -> Offer | None:
+    try:
+        return msgspec.json.decode(answer, type=Offer)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _last_words(said: IO[bytes]) -> str:
+    """What the process printed last, each line of it indented."""
+    said.seek(max(said.seek(0, os.SEEK_END) - WORDS, 0))
+    lines = bounded(said.read(WORDS).decode("utf-8", "replace")).strip().splitlines()
+    return "".join(f"\n  {line}" for line in lines[-8:])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process, and those that the backend has left in its group."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
+
+
+def main() -> None:
+    """Answer one question."""
+    # Whatever else is printed, by native code too, goes to stderr.
+    pipe, own = os.fdopen(os.dup(1), "wb", buffering=0), os.getpid()
+    os.dup2(2, 1)
+    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
+    sys.path[:] = list(asked.path)
+    try:
+        found = offer(asked)
+    except BackendError as error:
+        found = Offer(asked.id, str(error) or "no message")
+    if os.getpid() == own:
+        pipe.write(msgspec.json.encode(found))
+    # Nothing that the backend has registered for the end, and no thread of its, is waited for.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

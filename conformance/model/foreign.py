@@ -1,0 +1,74 @@
+"""What can be said of an object of the backend's without trusting it: nothing here raises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conformance.model.plain_text import bounded
+
+SHOWN = 120
+"""Characters of a value in a message."""
+
+
+def type_name(value: Any) -> str:
+    """The name of a value's type, whatever `__class__` or a metaclass says.
+
+    Args:
+        value: any object.
+    """
+    return bounded(type.__dict__["__name__"].__get__(type(value)), SHOWN)
+
+
+def written(error: BaseException) -> str:
+    """What an exception says: printable, of bounded length; how it fails to, where it does.
+
+    Args:
+        error: any exception.
+    """
+    try:
+        text = str.__str__(str(error))
+    except BaseException as another:
+        return f"its __str__ raises {type_name(another)}"
+    return bounded(text.strip())
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: what `repr` gives, else its type.
+
+    Args:
+        value: any object.
+    """
+    try:
+        return bounded(str.__str__(repr(value)), SHOWN)
+    except BaseException as error:
+        return f"a {type_name(value)} whose __repr__ raises {type_name(error)}"
+
+
+def of_type(value: Any, *types: type) -> bool:
+    """Whether a value's type is one of some, or a subclass: not what `__class__` says.
+
+    Args:
+        value: any object.
+        types: builtin ones.
+    """
+    return issubclass(type(value), types)
+
+
+def exact_text(value: Any) -> str | None:
+    """A string as one of the builtin type itself; None for anything else.
+
+    Args:
+        value: any object.
+    """
+    return str.__str__(value) if of_type(value, str) else None
+
+
+def elements(value: Any) -> tuple[Any, ...] | None:
+    """The elements of a tuple or list, as the builtin type gives them; None for anything else.
+
+    Args:
+        value: any object.
+    """
+    if of_type(value, tuple):
+        return tuple(tuple.__iter__(value))
+    return tuple(list.__iter__(value)) if of_type(value, list) else None

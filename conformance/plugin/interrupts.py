@@ -1,0 +1,54 @@
+"""Whether the user wants the run to end."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+MARKER = "conformance-interrupted"
+"""Name under which a worker is handed the file that says so."""
+
+
+class Interrupted:
+    """Whether Ctrl-C was pressed, also where its exception got lost.
+
+    Python drops a KeyboardInterrupt that happens to be raised in a garbage collection callback, and
+    Hypothesis has one: the run would go on. A terminal sends the signal to pytest and to all
+    workers of xdist; what a worker alone is sent, by a backend for example, ends nothing.
+
+    Args:
+        marker: on a worker the file that pytest makes where it is interrupted, else None.
+    """
+
+    def __init__(self, marker: str | None = None) -> None:
+        self._pressed = False
+        self._worker = marker is not None
+        name = f"conformance-interrupted-{uuid.uuid4().hex}"
+        self.marker = Path(marker or Path(tempfile.gettempdir()) / name)
+        self._before: Any = None
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._remember)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self._pressed = True
+        if self._worker:
+            return
+        self.marker.touch()
+        before: Callable[[int, FrameType | None], Any] | Any = self._before
+        if callable(before):
+            before(number, frame)
+
+    def __call__(self) -> bool:
+        """Whether the run is to end."""
+        return self._pressed and (not self._worker or self.marker.exists())
+
+    def forget(self) -> None:
+        """Remove what told the workers."""
+        if not self._worker:
+            self.marker.unlink(missing_ok=True)
