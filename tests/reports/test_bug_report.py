@@ -333,7 +333,8 @@ def test_formulas_are_those_of_torchs_docstrings() -> None:
 
 
 def test_script_is_a_field_of_known_failures() -> None:
-    text = '[[known]]\nlayer = "Conv2d"\ncheck = "values"\nreason = "r"\nscript = "x = 1"\n'
+    text = '[[known]]\nlayer = "Conv2d"\ncheck = "values"\nreason = "r"\nstrict = false\n'
+    text += 'script = "x = 1"\n'
     assert parse(text, "k")[0].script == "x = 1"
     with pytest.raises(KnownError, match="script=3"):
         parse(text.replace('"x = 1"', "3"), "k")

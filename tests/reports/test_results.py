@@ -213,7 +213,9 @@ def _conv2d(**arguments: Any) -> Case:
 
 def _known(failed: Verdict | None, **facts: Any) -> str:
     entry = {"layer": '"Conv2d"', "check": '"values"', "reason": '"bias lost"', **facts}
-    if failed is not None:
+    if failed is None:
+        entry["strict"] = "false"
+    else:
         entry.setdefault("case", f"'{json.dumps(failed.case)}'")
     return "[[known]]\n" + "\n".join(f"{k} = {v}" for k, v in entry.items() if v is not None)
 
