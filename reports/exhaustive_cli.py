@@ -51,8 +51,10 @@ def run(options: argparse.Namespace) -> int:
     import msgspec
     from conformance.reports.exhaustive import read, table
 
+    from conformance.model.files import write_whole
+
     if options.table:
-        options.table.write_text(table(read(options.lines)), encoding="utf-8")
+        write_whole(options.table, table(read(options.lines)))
         return 0
     wrong = False
     with options.lines[0].open("ab") as out:
@@ -65,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _chosen(text: str, known: tuple[str, ...], name: str) -> tuple[str, ...]:
-    found = tuple(text.split(","))
+    found = tuple(part.strip() for part in text.split(","))
     if unknown := [x for x in found if x not in known]:
         raise UsageError(f"{name}={unknown[0]!r}: expected one of {', '.join(known)}")
     return found
@@ -73,7 +75,10 @@ def _chosen(text: str, known: tuple[str, ...], name: str) -> tuple[str, ...]:
 
 def _part(text: str) -> tuple[int, int]:
     part, slash, parts = text.partition("/")
-    if not (slash and part.isdigit() and parts.isdigit() and 0 < int(part) <= int(parts)):
+    digits = len(part) < 10 and len(parts) < 10 and (part + parts).isascii()
+    if not (slash and digits and part.isdigit() and parts.isdigit()) or not (
+        0 < int(part) <= int(parts)
+    ):
         raise UsageError(f"--part={text!r}: expected K/N with K from 1 to N, such as 1/16")
     return int(part), int(parts)
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from conformance.checks import EVERY_CHECK
 from conformance.failures.entry import BROKEN, Entry
 from conformance.failures.facts import Facts
-from conformance.failures.known import Known, named, parse
+from conformance.failures.known import MOST, Known, named, parse
 from conformance.failures.telling import cases_of
 from conformance.model.case import Verdict
 from conformance.model.encoding import decode_case
+from conformance.model.files import read_text, write_whole
 from conformance.reports import summary
 from conformance.reports.clusters import Cluster, by_cause
 from conformance.reports.results import Run
@@ -69,10 +70,10 @@ def _kept(run: Run, earlier: str) -> tuple[list[str], list[str], list[Known]]:
     kept, stale, old = list[str](), list[str](), list[Known]()
     first, *parts = _ENTRY.split(earlier)
     for part in parts:
-        reason = str(tomllib.loads(part)["known"][0].get("reason", ""))
-        if not reason:
+        if not _reason(part):
             continue  # nobody has vouched for it
         (entry,) = parse(part, "the earlier file")
+        reason = entry.reason
         asked = any(named(layer, entry.layer) for layer in layers)
         shows = any(_explains(entry, run, cause) for cause in causes)
         if reason in holds or shows or not asked or entry.by_chance:
@@ -81,6 +82,14 @@ def _kept(run: Run, earlier: str) -> tuple[list[str], list[str], list[Known]]:
         else:
             stale.append(reason)
     return ([first] if first.strip() else []) + kept, stale, old
+
+
+def _reason(part: str) -> str:
+    """The reason of an entry; a text that is no entry is left to be refused."""
+    try:
+        return str(tomllib.loads(part)["known"][0].get("reason", ""))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return "none can be read"
 
 
 def _writable(cause: Verdict) -> bool:
@@ -172,7 +181,7 @@ def write(run: Run, path: Path, *, update: bool = False) -> Written:
     """
     if path.exists() and not update:
         raise FileExistsError(f"{path} is there: --update keeps the reasons of what still holds")
-    earlier = path.read_text(encoding="utf-8") if update and path.exists() else ""
+    earlier = read_text(path, MOST) if update and path.exists() else ""
     found = written(run, earlier)
-    path.write_text(found.text, encoding="utf-8")
+    write_whole(path, found.text)
     return found

@@ -24,6 +24,7 @@ from conformance.model.files import FileError, read_text
 from conformance.model.plain_text import bounded
 
 __all__ = [
+    "MOST",
     "Known",
     "KnownError",
     "applying",
