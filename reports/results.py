@@ -25,6 +25,10 @@ MOST = 8 << 30
 """Bytes of a file that is read."""
 LINE = 64 << 20
 """Bytes of a line."""
+LONG = 1 << 20
+"""Bytes of a line beyond which its texts are cut."""
+TEXT = 50_000
+"""Characters that are kept of a text of such a line."""
 NOTES = 100
 """Lines that cannot be read of which each is named."""
 
@@ -206,7 +210,22 @@ def encode_line(record: Identity | Verdict | Footer) -> bytes:
     data = {"kind": kind, **msgspec.to_builtins(record)}
     if isinstance(record, Verdict) and record.examples.supported is not None:
         data["supported"] = round(record.examples.supported, 4)
-    return msgspec.json.encode(data) + b"\n"
+    line = msgspec.json.encode(data) + b"\n"
+    if len(line) > LONG and isinstance(record, Verdict):
+        line = msgspec.json.encode(_cut(data)) + b"\n"
+    return line
+
+
+_DATA = ("case", "drawn", "outcomes")
+
+
+def _cut(data: Any) -> Any:
+    """A verdict's data with its texts cut, all but those that are data."""
+    if isinstance(data, str):
+        return data if len(data) <= TEXT else bounded(data, TEXT)
+    if isinstance(data, dict):
+        return {k: v if k in _DATA else _cut(v) for k, v in data.items()}
+    return [_cut(v) for v in data] if isinstance(data, (list, tuple)) else data
 
 
 class Writer:
