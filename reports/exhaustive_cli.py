@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from conformance.model.files import kind_of, write_whole
+from conformance.model.plain_text import bounded
 
 if TYPE_CHECKING:
     from conformance.reports.exhaustive import Line
@@ -51,19 +55,29 @@ def run(options: argparse.Namespace) -> int:
     import msgspec
     from conformance.reports.exhaustive import read, table
 
-    from conformance.model.files import write_whole
-
     if options.table:
         write_whole(options.table, table(read(options.lines)))
         return 0
+    _must_be_file(options.lines[0])
     wrong = False
     with options.lines[0].open("ab") as out:
         for line in _lines(options):
             out.write(msgspec.json.encode(line) + b"\n")
             out.flush()
-            print(_told(line), flush=True)
+            print(bounded(_told(line)), flush=True)
             wrong |= line.covered is not None and bool(line.covered.wrong or line.covered.failed)
     return 1 if wrong else 0
+
+
+def _must_be_file(path: Path) -> None:
+    """A pipe without a reader would be waited for."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    kind = kind_of(mode)
+    if kind and not stat.S_ISCHR(mode):
+        raise UsageError(f"{path} is {kind}, expected a file to append lines to")
 
 
 def _chosen(text: str, known: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from conformance.reports.statuses import GLYPHS, status
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from conformance.model.plain_text import visible
+
 MESSAGE = 20_000
 """Characters shown of a message or a minimal call."""
 
@@ -109,7 +111,7 @@ def _source(name: str) -> str:
 def _finalize(value: Any) -> Any:
     """Whatever a template prints is cut and made visible, unless it is markup already."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return text.visible(text.cut(value, 2 * SCRIPT))
+        return visible(text.cut(value, 2 * SCRIPT))
     return value
 
 

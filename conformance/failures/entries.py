@@ -11,11 +11,13 @@ from pathlib import Path
 from conformance.checks import EVERY_CHECK
 from conformance.failures.entry import BROKEN, Entry
 from conformance.failures.facts import Facts
-from conformance.failures.known import MOST, Known, named, parse
+from conformance.failures.known import MOST, Known, KnownError, named, parse
 from conformance.failures.telling import cases_of
+from conformance.layers import CATALOGUE
 from conformance.model.case import Verdict
-from conformance.model.encoding import decode_case
+from conformance.model.encoding import CaseError, decode_case
 from conformance.model.files import read_text, write_whole
+from conformance.model.plain_text import bounded
 from conformance.reports import summary
 from conformance.reports.clusters import Cluster, by_cause
 from conformance.reports.results import Run
@@ -46,7 +48,13 @@ def written(run: Run, earlier: str = "") -> Written:
     Args:
         run: the results.
         earlier: text of the file that the run was made with, or of an older one.
+
+    Raises:
+        KnownError: for a failure of no layer or check of the suite, for a case that is none, and
+            for an earlier file that is none.
     """
+    for verdict in run.verdicts:
+        _must_be_readable(verdict)
     kept, stale, old = _kept(run, earlier)
     bugs = summary.clusters(summary.listed(summary.matrix(run)), run.identity.layers)
     entries = [entry for bug in bugs for entry in _entries(run, bug, old)]
@@ -90,6 +98,23 @@ def _reason(part: str) -> str:
         return str(tomllib.loads(part)["known"][0].get("reason", ""))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return "none can be read"
+
+
+def _must_be_readable(verdict: Verdict) -> None:
+    """An entry needs a layer, a check and cases that this version of the suite knows."""
+    if not _writable(verdict):
+        return
+    if verdict.layer not in CATALOGUE or verdict.check not in EVERY_CHECK:
+        name = bounded(verdict.id, 200)
+        raise KnownError(f"{name}: this version of the suite has no such layer or check")
+    for data in (verdict.case, *(cause.case for cause in verdict.others)):
+        try:
+            case = None if data is None else decode_case(data)
+        except CaseError as error:
+            raise KnownError(f"{verdict.id}: its case cannot be read: {error}") from None
+        if case is not None and case.call.layer != verdict.layer:
+            layer = bounded(case.call.layer, 200)
+            raise KnownError(f"{verdict.id}: its case is a call of {layer}")
 
 
 def _writable(cause: Verdict) -> bool:
