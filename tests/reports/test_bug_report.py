@@ -58,6 +58,7 @@ def _known_file(path: Path, case: Any, **fields: str) -> None:
     if case is not None:
         entry["case"] = json.dumps(case)
     lines = [f"{name} = {json.dumps(value)}" for name, value in entry.items()]
+    lines += ["strict = false"] if case is None else []
     path.write_text("\n".join(["[[known]]", *lines, 'when = { groups = ">1" }']) + "\n")
 
 
