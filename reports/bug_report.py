@@ -97,6 +97,16 @@ def fenced(text: str, language: str = "text", limit: int = MESSAGE) -> str:
     return f"{fence}{language}\n{text}\n{fence}"
 
 
+def chosen(run: Run) -> list[str]:
+    """The option by which a user names the backend of a run, where that is no installed one's name.
+
+    Args:
+        run: the results, of which no import is taken.
+    """
+    name = run.identity.options.get("backend", "")
+    return [f"--backend={visible(name)}"] if ":" in name else []
+
+
 def code(text: str) -> str:
     """Text as a code span that nothing in it can end.
 
@@ -208,5 +218,5 @@ def _found(run: Run, subject: Subject, results: str) -> Iterator[str]:
     if verdict.command:
         yield from ("", fenced(verdict.command, "sh"))
     if verdict.case is not None and results:
-        replayed = shlex.join(["nn-conformance", "replay", results, verdict.id])
+        replayed = shlex.join(["nn-conformance", "replay", results, verdict.id, *chosen(run)])
         yield from ("", "The minimal case alone:", "", fenced(replayed, "sh"))

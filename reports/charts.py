@@ -69,11 +69,13 @@ def whisker(ratio: float, low: float | None, high: float | None) -> Markup:
         return 50 + 50 * math.log(min(max(value, 1 / WIDEST), WIDEST)) / math.log(WIDEST)
 
     ends = [value for value in (low, high) if value is not None and value > 0]
-    line = f'<path class="bar" d="M{place(min(ends)):.1f} 5H{place(max(ends)):.1f}"/>'
+    line = ""
+    if ends:
+        line = f'<path class="bar" d="M{place(min(ends)):.1f} 5H{place(max(ends)):.1f}"/>'
     return Markup(
         '<svg class="whisker" viewBox="0 0 100 10" aria-hidden="true">'
         '<path class="axis" d="M0 5h100M50 0v10"/>'
-        f"{line if ends else ''}"
+        f"{line}"
         f'<circle class="dot" cx="{place(ratio):.1f}" cy="5" r="3"/></svg>'
     )
 

@@ -7,8 +7,21 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from conformance.reports import exhaustive_cli
+
+from conformance.model.files import FileError, clash, write_whole
+from conformance.model.plain_text import bounded, visible
+
+if TYPE_CHECKING:
+    from conformance.reports.results import Run
+
+    from conformance.model.case import Verdict
+
+
+FAULTS = 200
+"""Faults of a file that are listed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,17 +33,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, 1 where a verdict or a file is bad, 2 for a usage error.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     from conformance.reports.results import ResultsError
 
     from conformance.backends.door import BackendError
 
     try:
+        _keep_apart(options)
         return int(options.run(options))
-    except (ResultsError, BackendError, exhaustive_cli.UsageError, OSError) as error:
-        print(f"nn-conformance {options.command}: {error}", file=sys.stderr)
-        return 2
+    except (ResultsError, BackendError, exhaustive_cli.UsageError) as error:
+        return _refused(options, str(error))
+    except OSError as error:
+        return _refused(options, str(error))
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        # The files were read line by line against the schema; what is left is said, not shown.
+        told = f"{type(error).__name__}: {error}"
+        return _refused(options, f"the files hold what this command cannot use: {told}")
+
+
+def _refused(options: argparse.Namespace, problem: str) -> int:
+    """Say why nothing comes of a command."""
+    _say(f"nn-conformance {options.command}: {bounded(problem)}", sys.stderr)
+    return 2
+
+
+def _say(text: str, file: TextIO | None = None) -> None:
+    """Print text, some of which a file says."""
+    out = file or sys.stdout
+    shown = visible(text)
+    print(shown.encode(out.encoding or "utf-8", "backslashreplace").decode(
+        out.encoding or "utf-8", "replace"), file=out)  # fmt: skip
+
+
+def _keep_apart(options: argparse.Namespace) -> None:
+    """No file is written over one that the command reads.
+
+    Raises:
+        OSError: naming both.
+    """
+    given = vars(options)
+    outputs = [given[name] for name in ("output", "write", "table") if given.get(name)]
+    places = ("results", "before", "after", "files", "lines")
+    inputs = [path for name in places if given.get(name) for path in _listed(given[name])]
+    found = clash(outputs, inputs)
+    if found is not None:
+        raise FileError(f"{found[0]} is read and written: expected another file to write")
+
+
+def _listed(paths: Path | list[Path]) -> list[Path]:
+    return paths if isinstance(paths, list) else [paths]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,6 +112,10 @@ def _parser() -> argparse.ArgumentParser:
     bug.add_argument(
         "--cause", type=int, default=1, metavar="N",
         help="of a verdict that fails for several causes the Nth",
+    )  # fmt: skip
+    bug.add_argument(
+        "--backend", help="that the pinned case of a known failure is run on (default: the one of "
+        "the results, if it is installed)",
     )  # fmt: skip
     bug.set_defaults(run=_bug_report)
 
@@ -96,7 +151,10 @@ def _parser() -> argparse.ArgumentParser:
     replay = commands.add_parser("replay", help="run a verdict's minimal case, without Hypothesis")
     replay.add_argument("results", type=Path, metavar="RESULTS")
     replay.add_argument("id", metavar="ID", help="likewise")
-    replay.add_argument("--backend", help="another backend than the one of the results")
+    replay.add_argument(
+        "--backend",
+        help="another backend than the one of the results; needed where that is no entry point",
+    )
     replay.set_defaults(run=_replay)
 
     backends = commands.add_parser("backends", help="the installed backends")
@@ -129,7 +187,7 @@ def _render(options: argparse.Namespace) -> int:
 
     run = merge([read(path) for path in options.results])
     _write(options.output, html.render(run, results=str(options.results[0])))
-    print(options.output)
+    _say(str(options.output))
     return 0
 
 
@@ -140,7 +198,7 @@ def _scoreboard(options: argparse.Namespace) -> int:
 
     found = board([read(path) for path in options.results], [str(p) for p in options.results])
     _write(options.output, render(found))
-    print(options.output)
+    _say(str(options.output))
     return 0
 
 
@@ -153,12 +211,11 @@ def _bug_report(options: argparse.Namespace) -> int:
     run = read(options.results)
     try:
         run, causes = bug_report.of_cause(run, options.id, options.cause)
-        subject = explain(run, options.id, options.known)
+        subject = explain(run, options.id, options.known, options.backend)
     except (ExplanationError, UnknownVerdictError, bug_report.NoCauseError) as error:
-        print(f"nn-conformance bug-report: {error}", file=sys.stderr)
-        return 2
+        return _refused(options, str(error))
     text = bug_report.render(run, subject, str(options.results), options.cause)
-    print(text, end="")
+    _say(text.removesuffix("\n"))
     if subject.others:
         print(
             f"nn-conformance bug-report: this is known failure {options.known} of "
@@ -183,12 +240,12 @@ def _merge(options: argparse.Namespace) -> int:
     write(options.output, run)
     lost = missing_shards(run)
     if lost:
-        print(f"incomplete: shards missing: {', '.join(lost)}", file=sys.stderr)
+        _say(f"incomplete: shards missing: {', '.join(lost)}", sys.stderr)
         return 1
     outcome = summary.outcome(run)
     if outcome.headline:
-        print(outcome.headline)
-    print(outcome.sentence)
+        _say(outcome.headline)
+    _say(outcome.sentence)
     return 0 if summary.ok(run) and not outcome.missing and run.footer is not None else 1
 
 
@@ -198,8 +255,22 @@ def _compare(options: argparse.Namespace) -> int:
 
     found = compare(read(options.before), read(options.after), force=options.force)
     _write(options.output, render(found, (str(options.before), str(options.after))))
-    print(found.sentence)
-    return 1 if found.of("broken") else 0
+    _say(found.sentence)
+    lacking = max(_lacking(options, run) for run in (found.before, found.after))
+    return 1 if found.of("broken") else lacking
+
+
+def _lacking(options: argparse.Namespace, run: Run) -> int:
+    """1 where a run is not whole, which is said: what nobody ran is not green."""
+    from conformance.reports import summary
+
+    outcome = summary.outcome(run)
+    empty = not run.verdicts and not run.benchmarks
+    gap = outcome.gap or ("The run holds no verdict." if empty else "")
+    if gap:
+        who = bounded(run.identity.backend, 80)
+        _say(f"nn-conformance {options.command}: {who}: incomplete: {gap}", sys.stderr)
+    return 1 if gap else 0
 
 
 def _badge(options: argparse.Namespace) -> int:
@@ -207,8 +278,9 @@ def _badge(options: argparse.Namespace) -> int:
     from conformance.reports.merge import merge
     from conformance.reports.results import read
 
-    _write(options.output, badge(merge([read(path) for path in options.results])))
-    return 0
+    run = merge([read(path) for path in options.results])
+    _write(options.output, badge(run))
+    return _lacking(options, run)
 
 
 def _summary(options: argparse.Namespace) -> int:
@@ -216,17 +288,17 @@ def _summary(options: argparse.Namespace) -> int:
     from conformance.reports.merge import merge
     from conformance.reports.results import read
 
-    text = markdown(merge([read(path) for path in options.results]), every=options.all)
+    run = merge([read(path) for path in options.results])
+    text = markdown(run, every=options.all)
     if options.output is None:
         sys.stdout.buffer.write(text.encode())
     else:
         _write(options.output, text)
-    return 0
+    return _lacking(options, run)
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -234,7 +306,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _verified(path: Path) -> int:
-    from conformance.reports import summary
+    from conformance.reports import summary, valid
     from conformance.reports.merge import missing_shards
     from conformance.reports.results import SCHEMA, read
 
@@ -242,6 +314,8 @@ def _verified(path: Path) -> int:
     faults = list(run.notes)
     if run.identity.schema > SCHEMA:
         faults.append(f"schema {run.identity.schema} is newer than {SCHEMA}, which is read here")
+    faults += valid.faults(run)
+    faults += filter(None, map(_case_fault, run.verdicts))
     ids = [verdict.id for verdict in run.verdicts]
     times = sorted(Counter(ids).items())
     faults += [f"{id}: more than one verdict" for id, number in times if number > 1]
@@ -255,10 +329,26 @@ def _verified(path: Path) -> int:
         k: v for k, v in summary.counts(run).items() if v
     }:
         faults.append("the last line's counts are not those of the verdicts")
-    for fault in faults:
-        print(fault)
-    print(f"{path}: {'not valid' if faults else 'valid'}, {len(ids)} verdicts")
+    for fault in faults[:FAULTS]:
+        _say(bounded(fault, 500))
+    if len(faults) > FAULTS:
+        print(f"… and {len(faults) - FAULTS:,} more")
+    _say(f"{path}: {'not valid' if faults else 'valid'}, {len(ids)} verdicts")
     return 1 if faults else 0
+
+
+def _case_fault(verdict: Verdict) -> str:
+    """What is wrong with a verdict's minimal case; empty where nothing is."""
+    from conformance.model.encoding import CaseError, decode_case
+
+    if verdict.case is None:
+        return ""
+    try:
+        case = decode_case(verdict.case)
+    except CaseError as error:
+        return f"{verdict.id}: its case cannot be read: {error}"
+    same = case.call.layer == verdict.layer
+    return "" if same else f"{verdict.id}: its case is a call of {case.call.layer}"
 
 
 def _replay(options: argparse.Namespace) -> int:
@@ -270,9 +360,8 @@ def _replay(options: argparse.Namespace) -> int:
     try:
         passed, text = replay(run, options.id, options.backend)
     except ReplayError as error:
-        print(f"nn-conformance replay: {error}", file=sys.stderr)
-        return 2
-    print(text)
+        return _refused(options, str(error))
+    _say(text)
     return 0 if passed else 1
 
 
@@ -292,10 +381,9 @@ def _known(options: argparse.Namespace) -> int:
         return _write_known(options)
     for path in options.files:
         try:
-            print(f"{path}: {checked(path, rewrite=options.rewrite)} entries")
+            _say(f"{path}: {checked(path, rewrite=options.rewrite)} entries")
         except KnownError as error:
-            print(f"nn-conformance known: {error}", file=sys.stderr)
-            return 2
+            return _refused(options, str(error))
     return 0
 
 
@@ -304,12 +392,16 @@ def _write_known(options: argparse.Namespace) -> int:
     from conformance.reports.results import read
 
     from conformance.failures.entries import write
+    from conformance.failures.known import KnownError
 
     run = merge([read(path) for path in options.files])
-    found = write(run, options.write, update=options.update)
+    try:
+        found = write(run, options.write, update=options.update)
+    except KnownError as error:
+        return _refused(options, str(error))
     for reason in found.stale:
-        print(f"stale, left out: {reason}")
-    print(f"{options.write}: {found.new} new entries, each of which needs a reason")
+        _say(f"stale, left out: {bounded(reason, 500)}")
+    _say(f"{options.write}: {found.new} new entries, each of which needs a reason")
     return 0
 
 

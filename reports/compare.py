@@ -16,7 +16,7 @@ from conformance.model.case import Verdict
 KINDS = ("broken", "fixed", "new", "gone", "changed", "margin")
 """What can have become of an item, in the order of the page."""
 
-LIKE = ("suite", "profile", "seed", "examples")
+LIKE = ("suite", "profile", "seed", "examples", "shard")
 """What two runs must share to be compared."""
 
 MARGIN = 2.0
@@ -116,7 +116,7 @@ def compare(before: Run, after: Run, *, force: bool = False) -> Comparison:
         force: compare runs of other seeds, profiles or suite versions as well.
 
     Raises:
-        ResultsError: if the runs are not alike, naming what differs.
+        ResultsError: if the runs are not alike, naming what differs, or have no item in common.
     """
     unlike = _unlike(before.identity, after.identity)
     if unlike and not force:
@@ -126,10 +126,16 @@ def compare(before: Run, after: Run, *, force: bool = False) -> Comparison:
         )
     old = {verdict.id: verdict for verdict in verdicts(before)}
     new = {verdict.id: verdict for verdict in verdicts(after)}
+    timed = [*_speeds(before, after)]
+    if not old.keys() & new.keys() and not timed:
+        raise ResultsError(
+            f"nothing to compare: of {len(old)} verdicts of A and {len(new)} of B none is about "
+            "the same item"
+        )
     every = dict.fromkeys((*old, *new))
     changes = [c for id in every if (c := _change(old.get(id), new.get(id))) is not None]
     changes.sort(key=lambda change: KINDS.index(change.kind))
-    speeds = sorted(_speeds(before, after), key=lambda speed: -speed.factor)
+    speeds = sorted(timed, key=lambda speed: -speed.factor)
     return Comparison(
         before, after, unlike, tuple(changes), len(every) - len(changes), tuple(speeds)
     )

@@ -7,8 +7,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import msgspec
+from conformance.reports.results import LINE, MOST, ResultsError
 
 from conformance.model.covered import Covered
+from conformance.model.files import open_file
+from conformance.model.plain_text import bounded
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -38,9 +41,27 @@ def read(paths: Iterable[Path]) -> list[Line]:
 
     Args:
         paths: as `nn-conformance exhaustive` writes them.
+
+    Raises:
+        ResultsError: for a line that is none, naming it.
     """
-    lines = (line for path in paths for line in path.read_bytes().splitlines())
-    return [msgspec.json.decode(line, type=Line) for line in lines if line.strip()]
+    found = list[Line]()
+    for path in paths:
+        with open_file(path, MOST) as file:
+            for number, line in enumerate(iter(lambda: file.readline(LINE + 1), b""), 1):
+                if line.strip():
+                    found.append(_line(line, f"{path}, line {number}"))
+    return found
+
+
+def _line(text: bytes, where: str) -> Line:
+    try:
+        line = msgspec.json.decode(text, type=Line)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ResultsError(f"{where}: {bounded(str(error), 300)}") from None
+    if not 1 <= line.part <= line.parts:
+        raise ResultsError(f"{where}: part {line.part} of {line.parts}")
+    return line
 
 
 def table(lines: Sequence[Line]) -> str:

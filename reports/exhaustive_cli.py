@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from conformance.model.files import kind_of, write_whole
+from conformance.model.plain_text import bounded
 
 if TYPE_CHECKING:
     from conformance.reports.exhaustive import Line
@@ -52,20 +56,32 @@ def run(options: argparse.Namespace) -> int:
     from conformance.reports.exhaustive import read, table
 
     if options.table:
-        options.table.write_text(table(read(options.lines)), encoding="utf-8")
+        write_whole(options.table, table(read(options.lines)))
         return 0
+    _must_be_file(options.lines[0])
     wrong = False
     with options.lines[0].open("ab") as out:
         for line in _lines(options):
             out.write(msgspec.json.encode(line) + b"\n")
             out.flush()
-            print(_told(line), flush=True)
+            print(bounded(_told(line)), flush=True)
             wrong |= line.covered is not None and bool(line.covered.wrong or line.covered.failed)
     return 1 if wrong else 0
 
 
+def _must_be_file(path: Path) -> None:
+    """A pipe without a reader would be waited for."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    kind = kind_of(mode)
+    if kind and not stat.S_ISCHR(mode):
+        raise UsageError(f"{path} is {kind}, expected a file to append lines to")
+
+
 def _chosen(text: str, known: tuple[str, ...], name: str) -> tuple[str, ...]:
-    found = tuple(text.split(","))
+    found = tuple(part.strip() for part in text.split(","))
     if unknown := [x for x in found if x not in known]:
         raise UsageError(f"{name}={unknown[0]!r}: expected one of {', '.join(known)}")
     return found
@@ -73,7 +89,10 @@ def _chosen(text: str, known: tuple[str, ...], name: str) -> tuple[str, ...]:
 
 def _part(text: str) -> tuple[int, int]:
     part, slash, parts = text.partition("/")
-    if not (slash and part.isdigit() and parts.isdigit() and 0 < int(part) <= int(parts)):
+    digits = len(part) < 10 and len(parts) < 10 and (part + parts).isascii()
+    if not (slash and digits and part.isdigit() and parts.isdigit()) or not (
+        0 < int(part) <= int(parts)
+    ):
         raise UsageError(f"--part={text!r}: expected K/N with K from 1 to N, such as 1/16")
     return int(part), int(parts)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from conformance.reports import summary
+from conformance.reports.bug_report import chosen
 from conformance.reports.causes import numbers
 from conformance.reports.charts import heat_map, histogram, whisker
 from conformance.reports.data import pack, packed
@@ -71,6 +72,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
     found = summary.divergences(run)
     covered = summary.spaces(run)
     data, left_out = packed(run)
+    replayed = shlex.join([*chosen(run), results])
     members_shown = {v.id for c in bugs for v in c.items[:MEMBERS]}
     return page(
         "report.html",
@@ -101,12 +103,12 @@ def render(run: Run, results: str = "RESULTS") -> str:
         good=good,
         rate=rate,
         share=share,
-        replay=lambda item: f"nn-conformance replay {shlex.quote(results)} {shlex.quote(item)}",
+        replay=lambda item: f"nn-conformance replay {replayed} {shlex.quote(item)}",
         data=Markup(data),
         extra=Markup(pack(_extra(run, bugs, covered))),
         left_out=left_out,
         results=results,
-        quoted=shlex.quote(results),
+        quoted=replayed,
     )
 
 

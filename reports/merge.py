@@ -8,6 +8,8 @@ from dataclasses import replace
 from conformance.reports import summary
 from conformance.reports.results import Footer, ResultsError, Run
 
+from conformance.model.shards import absent, parts
+
 # Runs that differ in one of these are not parts of the same run.
 _SAME = ("schema", "suite", "backend", "info", "torch", "profile", "seed", "examples", "total")
 
@@ -54,17 +56,11 @@ def merge(runs: Sequence[Run]) -> Run:
     return replace(joined, footer=footer)
 
 
-def _parts(shard: str) -> tuple[set[int], int]:
-    """`"1,3/4"` → {1, 3} and 4."""
-    indices, _, count = shard.partition("/")
-    return {int(index) for index in indices.split(",")}, int(count)
-
-
 def _shards(runs: Sequence[Run]) -> str:
     present: set[int] = set()
     counts = set()
     for run in runs:
-        indices, count = _parts(run.identity.shard)
+        indices, count = parts(run.identity.shard)
         present |= indices
         counts.add(count)
     if len(counts) > 1:
@@ -77,6 +73,5 @@ def _shards(runs: Sequence[Run]) -> str:
 
 
 def missing_shards(run: Run) -> tuple[str, ...]:
-    """The shards that a merged run lacks: `("2/4",)`."""
-    present, count = _parts(run.identity.shard)
-    return tuple(f"{i}/{count}" for i in range(1, count + 1) if i not in present)
+    """The shards that a merged run lacks: `("2/4",)`; of very many the first, and a number."""
+    return absent(*parts(run.identity.shard))

@@ -44,7 +44,7 @@ def benchmarks(run: Run) -> tuple[Benchmark, ...]:
     found = []
     for line in run.benchmarks:
         try:
-            found.append(msgspec.convert(line, Benchmark, strict=False))
+            found.append(msgspec.convert(line, Benchmark))
         except msgspec.ValidationError:
             continue  # the reader has noted it
     return tuple(found)

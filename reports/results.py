@@ -5,18 +5,32 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import msgspec
+from conformance.reports import valid
 
 from conformance.model.case import Verdict
+from conformance.model.files import open_file, write_whole
 from conformance.model.layer_facts import LayerFacts
+from conformance.model.plain_text import bounded
 
 SCHEMA = 3
 """Version of the file format; files of older ones are read as well."""
+MOST = 8 << 30
+"""Bytes of a file that is read."""
+LINE = 64 << 20
+"""Bytes of a line."""
+LONG = 1 << 20
+"""Bytes of a line beyond which its texts are cut."""
+TEXT = 50_000
+"""Characters that are kept of a text of such a line."""
+NOTES = 100
+"""Lines that cannot be read of which each is named."""
 
 # What an identity says where an older version of the suite did not write it.
 _UNKNOWN: Mapping[str, Any] = {
@@ -92,6 +106,10 @@ class Footer:
     finished: str
 
 
+Number = Annotated[float, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Benchmark(msgspec.Struct, frozen=True, rename={"direction": "pass"}):
     """A line of kind "benchmark": duration of one call, and of torch's own.
 
@@ -119,19 +137,19 @@ class Benchmark(msgspec.Struct, frozen=True, rename={"direction": "pass"}):
     device: str = ""
     direction: str = "forward"
     status: str = "timed"
-    seconds: float | None = None
-    iqr: float | None = None
-    ratio: float | None = None
-    ratio_low: float | None = None
-    ratio_high: float | None = None
-    torch_seconds: float | None = None
-    spread: float | None = None
-    rounds: int | None = None
-    calls: int | None = None
-    flops: float | None = None
-    bytes: float | None = None
-    peak_flops: float | None = None
-    peak_bytes: float | None = None
+    seconds: Number | None = None
+    iqr: Number | None = None
+    ratio: Number | None = None
+    ratio_low: Number | None = None
+    ratio_high: Number | None = None
+    torch_seconds: Number | None = None
+    spread: Number | None = None
+    rounds: Count | None = None
+    calls: Count | None = None
+    flops: Number | None = None
+    bytes: Number | None = None
+    peak_flops: Number | None = None
+    peak_bytes: Number | None = None
     verified: str | None = None
     message: str | None = None
 
@@ -192,7 +210,22 @@ def encode_line(record: Identity | Verdict | Footer) -> bytes:
     data = {"kind": kind, **msgspec.to_builtins(record)}
     if isinstance(record, Verdict) and record.examples.supported is not None:
         data["supported"] = round(record.examples.supported, 4)
-    return msgspec.json.encode(data) + b"\n"
+    line = msgspec.json.encode(data) + b"\n"
+    if len(line) > LONG and isinstance(record, Verdict):
+        line = msgspec.json.encode(_cut(data)) + b"\n"
+    return line
+
+
+_DATA = ("case", "drawn", "outcomes")
+
+
+def _cut(data: Any) -> Any:
+    """A verdict's data with its texts cut, all but those that are data."""
+    if isinstance(data, str):
+        return data if len(data) <= TEXT else bounded(data, TEXT)
+    if isinstance(data, dict):
+        return {k: v if k in _DATA else _cut(v) for k, v in data.items()}
+    return [_cut(v) for v in data] if isinstance(data, (list, tuple)) else data
 
 
 class Writer:
@@ -204,7 +237,17 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._file: IO[bytes] = path.open("wb")
+
+    def problem(self) -> str:
+        """What became of the file meanwhile; empty where it is still at its path."""
+        mine = os.fstat(self._file.fileno())
+        try:
+            there = os.stat(self._path)
+        except OSError as error:
+            return f"gone during the run ({error.strerror})"
+        return "" if os.path.samestat(mine, there) else "replaced during the run by another file"
 
     def write(self, record: Identity | Verdict | Footer) -> None:
         """Append one record."""
@@ -218,7 +261,8 @@ class Writer:
     def close(self) -> None:
         """Close the file."""
         if not self._file.closed:
-            os.fsync(self._file.fileno())
+            if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+                os.fsync(self._file.fileno())
             self._file.close()
 
 
@@ -226,18 +270,14 @@ def write(path: Path, run: Run) -> None:
     """Write a whole run to a results file.
 
     Args:
-        path: the file; it is overwritten, its folder is made.
+        path: the file; it is replaced at once, its folder is made.
         run: the run; benchmark lines are kept as they stand.
     """
-    writer = Writer(path)
-    writer.write(run.identity)
-    for verdict in run.verdicts:
-        writer.write(verdict)
-    for line in (*run.benchmarks, *run.timing):
-        writer.append(msgspec.json.encode(line) + b"\n")
+    lines = [encode_line(run.identity), *map(encode_line, run.verdicts)]
+    lines += [msgspec.json.encode(line) + b"\n" for line in (*run.benchmarks, *run.timing)]
     if run.footer is not None:
-        writer.write(run.footer)
-    writer.close()
+        lines.append(encode_line(run.footer))
+    write_whole(path, b"".join(lines))
 
 
 class ResultsError(ValueError):
@@ -254,40 +294,90 @@ def parse(lines: Iterable[bytes], name: str = "results") -> Run:
     Raises:
         ResultsError: if no line holds the run's identity.
     """
-    identity: Identity | None = None
-    verdicts: list[Verdict] = []
-    footer: Footer | None = None
-    benchmarks: list[Mapping[str, Any]] = []
-    timing: list[Mapping[str, Any]] = []
+    records = _Records()
     notes: list[str] = []
+    unread = 0
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            data = msgspec.json.decode(line, type=dict[str, Any])
-            kind = data.get("kind")
-            if kind == "run":
-                identity = msgspec.convert({**_UNKNOWN, **data}, Identity, strict=False)
-            elif kind == "verdict":
-                verdicts.append(msgspec.convert(data, Verdict, strict=False))
-            elif kind == "footer":
-                footer = msgspec.convert(data, Footer, strict=False)
-            elif kind == "benchmark":
-                msgspec.convert(data, Benchmark, strict=False)
-                benchmarks.append(data)
-            elif kind == "timing":
-                timing.append(data)
-            else:
-                notes.append(f"{name}, line {number}: unknown kind {kind!r}")
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            notes.append(f"{name}, line {number}: {error}")
-    if identity is None:
+            records.take(line)
+        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+            deep = isinstance(error, RecursionError)
+            reason = "nested too deep" if deep else bounded(str(error), 300)
+            unread += 1
+            if unread <= NOTES:
+                notes.append(f"{name}, line {number}: {reason}")
+    if unread > NOTES:
+        notes.append(f"{name}: {unread - NOTES:,} further lines that cannot be read")
+    if records.identity is None:
         reason = "; ".join(notes[:3]) or "no line of kind 'run'"
         raise ResultsError(f"{name} is not a results file of nn-conformance: {reason}")
-    return Run(identity, tuple(verdicts), footer, tuple(benchmarks), tuple(notes), tuple(timing))
+    return Run(
+        records.identity,
+        tuple(records.verdicts),
+        records.footer,
+        tuple(records.benchmarks),
+        tuple(notes),
+        tuple(records.timing),
+    )
+
+
+class _Records:
+    """What the lines of a results file say, each held against the schema."""
+
+    def __init__(self) -> None:
+        self.identity: Identity | None = None
+        self.verdicts: list[Verdict] = []
+        self.footer: Footer | None = None
+        self.benchmarks: list[Mapping[str, Any]] = []
+        self.timing: list[Mapping[str, Any]] = []
+
+    def take(self, line: bytes) -> None:
+        """Take a line.
+
+        Raises:
+            ValueError: if it is none that may stand there, saying why.
+        """
+        if len(line) > LINE:
+            raise ValueError(f"more than {LINE:,} bytes")
+        data = msgspec.json.decode(line, type=dict[str, Any])
+        kind = data.get("kind")
+        _refuse(valid.depth_fault(data))
+        if kind == "run":
+            _refuse("a second first line" if self.identity is not None else "")
+            identity = msgspec.convert({**_UNKNOWN, **data}, Identity)
+            _refuse(valid.identity_fault(identity))
+            self.identity = identity
+        elif kind == "verdict":
+            verdict = msgspec.convert(data, Verdict)
+            _refuse(valid.verdict_fault(verdict))
+            _refuse("a verdict after the last line" if self.footer is not None else "")
+            self.verdicts.append(verdict)
+        elif kind == "footer":
+            _refuse("a second last line" if self.footer is not None else "")
+            footer = msgspec.convert(data, Footer)
+            _refuse(valid.footer_fault(footer))
+            self.footer = footer
+        elif kind == "benchmark":
+            msgspec.convert(data, Benchmark)
+            self.benchmarks.append(data)
+        elif kind == "timing":
+            self.timing.append(data)
+        else:
+            raise ValueError(f"unknown kind {bounded(repr(kind), 80)}")
+
+
+def _refuse(fault: str) -> None:
+    if fault:
+        raise ValueError(fault)
 
 
 def read(path: Path) -> Run:
-    """Read a results file from disk; see `parse`."""
-    with path.open("rb") as file:
-        return parse(file, str(path))
+    """Read a results file from disk; see `parse`.
+
+    Args:
+        path: of a regular file: a pipe or a device is refused.
+    """
+    with open_file(path, MOST) as file:
+        return parse(iter(lambda: file.readline(LINE + 1), b""), str(path))

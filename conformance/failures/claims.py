@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from conformance.failures.facts import facts
-from conformance.failures.known import RELATIONS, meets
+from conformance.failures.meeting import RELATIONS, meets
 from conformance.model.case import Case
 
 _START = re.compile(r"(?P<name>[A-Za-z_][\w.]*)\s*(?P<relation>==|!=|>=|<=|=|>|<)\s*")

@@ -11,10 +11,13 @@ from pathlib import Path
 from conformance.checks import EVERY_CHECK
 from conformance.failures.entry import BROKEN, Entry
 from conformance.failures.facts import Facts
-from conformance.failures.known import Known, named, parse
+from conformance.failures.known import MOST, Known, KnownError, named, parse
 from conformance.failures.telling import cases_of
+from conformance.layers import CATALOGUE
 from conformance.model.case import Verdict
-from conformance.model.encoding import decode_case
+from conformance.model.encoding import CaseError, decode_case
+from conformance.model.files import read_text, write_whole
+from conformance.model.plain_text import bounded
 from conformance.reports import summary
 from conformance.reports.clusters import Cluster, by_cause
 from conformance.reports.results import Run
@@ -45,7 +48,13 @@ def written(run: Run, earlier: str = "") -> Written:
     Args:
         run: the results.
         earlier: text of the file that the run was made with, or of an older one.
+
+    Raises:
+        KnownError: for a failure of no layer or check of the suite, for a case that is none, and
+            for an earlier file that is none.
     """
+    for verdict in run.verdicts:
+        _must_be_readable(verdict)
     kept, stale, old = _kept(run, earlier)
     bugs = summary.clusters(summary.listed(summary.matrix(run)), run.identity.layers)
     entries = [entry for bug in bugs for entry in _entries(run, bug, old)]
@@ -69,10 +78,10 @@ def _kept(run: Run, earlier: str) -> tuple[list[str], list[str], list[Known]]:
     kept, stale, old = list[str](), list[str](), list[Known]()
     first, *parts = _ENTRY.split(earlier)
     for part in parts:
-        reason = str(tomllib.loads(part)["known"][0].get("reason", ""))
-        if not reason:
+        if not _reason(part):
             continue  # nobody has vouched for it
         (entry,) = parse(part, "the earlier file")
+        reason = entry.reason
         asked = any(named(layer, entry.layer) for layer in layers)
         shows = any(_explains(entry, run, cause) for cause in causes)
         if reason in holds or shows or not asked or entry.by_chance:
@@ -81,6 +90,31 @@ def _kept(run: Run, earlier: str) -> tuple[list[str], list[str], list[Known]]:
         else:
             stale.append(reason)
     return ([first] if first.strip() else []) + kept, stale, old
+
+
+def _reason(part: str) -> str:
+    """The reason of an entry; a text that is no entry is left to be refused."""
+    try:
+        return str(tomllib.loads(part)["known"][0].get("reason", ""))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return "none can be read"
+
+
+def _must_be_readable(verdict: Verdict) -> None:
+    """An entry needs a layer, a check and cases that this version of the suite knows."""
+    if not _writable(verdict):
+        return
+    if verdict.layer not in CATALOGUE or verdict.check not in EVERY_CHECK:
+        name = bounded(verdict.id, 200)
+        raise KnownError(f"{name}: this version of the suite has no such layer or check")
+    for data in (verdict.case, *(cause.case for cause in verdict.others)):
+        try:
+            case = None if data is None else decode_case(data)
+        except CaseError as error:
+            raise KnownError(f"{verdict.id}: its case cannot be read: {error}") from None
+        if case is not None and case.call.layer != verdict.layer:
+            layer = bounded(case.call.layer, 200)
+            raise KnownError(f"{verdict.id}: its case is a call of {layer}")
 
 
 def _writable(cause: Verdict) -> bool:
@@ -172,7 +206,7 @@ def write(run: Run, path: Path, *, update: bool = False) -> Written:
     """
     if path.exists() and not update:
         raise FileExistsError(f"{path} is there: --update keeps the reasons of what still holds")
-    earlier = path.read_text(encoding="utf-8") if update and path.exists() else ""
+    earlier = read_text(path, MOST) if update and path.exists() else ""
     found = written(run, earlier)
-    path.write_text(found.text, encoding="utf-8")
+    write_whole(path, found.text)
     return found

@@ -10,7 +10,7 @@ from typing import Any
 
 from conformance.checks import EVERY_CHECK
 from conformance.failures.facts import Facts
-from conformance.failures.known import meets
+from conformance.failures.meeting import meets
 from conformance.failures.needs import is_number
 from conformance.failures.telling import cases_of, telling
 from conformance.layers import CATALOGUE
@@ -118,11 +118,11 @@ class Entry:
         versions = dict(_versions(run.identity.info))
         fields |= {"versions": versions} if versions else {}
         fields |= {"status": self.status} if self.status != "failed" else {}
-        fields |= {"strict": False} if self._draws else {}
+        cases = {v.id: v.case for v in self.members if v.case is not None}
+        fields |= {"strict": False} if self._draws or not cases else {}
         fields["reason"] = ""
         lines = ["[[known]]", f"# {_comment(bug)}"]
         lines += [f"{name} = {_toml(value)}" for name, value in fields.items()]
-        cases = {v.id: v.case for v in self.members if v.case is not None}
         if cases:
             lines.append("[known.cases]")
         for id, case in cases.items():

@@ -20,6 +20,7 @@ from conformance.model.encoding import decode_case, encode_case
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text
 from conformance.reports.results import Run, UnknownVerdictError
+from conformance.run.replay import ReplayError, installed_backend
 
 TIMEOUT = 60.0
 REPORTABLE = ("failed", "crashed", "hung", "known")
@@ -55,7 +56,7 @@ class Explanation:
     failure: Finding | None = None
 
 
-def explain(run: Run, id: str, number: int = 1) -> Explanation:
+def explain(run: Run, id: str, number: int = 1, backend: str | None = None) -> Explanation:
     """Look a verdict up, and the known failure that explains it.
 
     A known failure has a pinned case in place of the verdict's: it is run, in a process of its own.
@@ -64,6 +65,8 @@ def explain(run: Run, id: str, number: int = 1) -> Explanation:
         run: the results.
         id: of the verdict.
         number: which of several known failures, from 1.
+        backend: that the pinned case is run on, as on the command line; None = the one that the
+            results were made with, if that is installed; else the case is not run.
 
     Raises:
         ExplanationError: if there is no such verdict, or nothing is wrong with it.
@@ -81,7 +84,7 @@ def explain(run: Run, id: str, number: int = 1) -> Explanation:
         case = entry.pinned(verdict.dtype, verdict.device, verdict.id)
         if case is not None:
             call = case_text(case)
-            answered, failure, made = _run(run, verdict, case, entry)
+            answered, failure, made = _run(run, verdict, case, entry, backend)
             message, script = answered or message, script or made
     lacking = UNSEEN if script and UNSEEN in script else ""
     return Explanation(verdict, call, message, script, lacking, reason, link, others, failure)
@@ -102,7 +105,7 @@ def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
     base = next((excuse.base for excuse in verdict.excuses if excuse.base), "")
     paths = [Path(p.strip()) for p in run.identity.options.get("known", "").split(",") if p.strip()]
     try:
-        known = read(run.identity.backend, [path for path in paths if path.is_file()], base)
+        known = read(run.identity.backend, [path for path in paths if _is_file(path)], base)
     except KnownError as error:
         raise ExplanationError(str(error)) from None
     found = list(applying(known, _item(verdict), run.identity.backend, base).values())
@@ -129,12 +132,20 @@ def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
         return []
 
 
+def _is_file(path: Path) -> bool:
+    """Whether it is there; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _item(verdict: Verdict) -> dict[str, str]:
     return {name: getattr(verdict, name) for name in ("layer", "check", "dtype", "device")}
 
 
 def _run(
-    run: Run, verdict: Verdict, case: Case, entry: Known
+    run: Run, verdict: Verdict, case: Case, entry: Known, backend: str | None
 ) -> tuple[str, Finding | None, str | None]:
     """What the check says of a pinned case, the same as data, and a script of it.
 
@@ -142,7 +153,10 @@ def _run(
         Nothing in their places where it cannot be run.
     """
     failure: Finding | None = None
-    name = run.identity.options.get("backend", run.identity.backend)
+    try:
+        name = backend or installed_backend(run)
+    except ReplayError:
+        return "", None, None
     child = Child(name, 1, 0, (), Limits(TIMEOUT, share_of_memory(1)))
     request = {"item": _item(verdict), "case": encode_case(case)}
     try:

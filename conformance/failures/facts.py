@@ -20,21 +20,21 @@ from conformance.layers import CATALOGUE
 from conformance.layers.sizes import per_dimension
 from conformance.model.case import Case
 
-_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+SIGNS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
-_PLACE = re.compile(r"(?P<name>\w+)\[(?P<place>-?\d+)\]")
-_AXIS = re.compile(r"(?P<name>\w+)\.shape\[(?P<axis>-?\d+)\]")
+PLACE = re.compile(r"(?P<name>\w+)\[(?P<place>-?\d+)\]")
+AXIS = re.compile(r"(?P<name>\w+)\.shape\[(?P<axis>-?\d+)\]")
 EQUALS = " = "
-_FORM = re.compile(r"\w+\.(ndim|size)")
-_RANGE = re.compile(r"(?P<name>\w+)\.(?P<end>min|max)")
-_ASKED = re.compile(r"(?P<name>\w+)\.asked")
+FORM = re.compile(r"\w+\.(ndim|size)")
+RANGE = re.compile(r"(?P<name>\w+)\.(?P<end>min|max)")
+ASKED = re.compile(r"(?P<name>\w+)\.asked")
 _STREAM = 0x736F6D65  # the choice of the gradients that are asked for alone
-_LAYOUT = re.compile(r"(?P<name>\w+)\.(?P<what>layout|swapped)")
+LAYOUT = re.compile(r"(?P<name>\w+)\.(?P<what>layout|swapped)")
 
 
 def facts(case: Case) -> dict[str, Any]:
@@ -109,9 +109,9 @@ class Facts:
         return found
 
     def _looked_up(self, name: str) -> Any:
-        if _FORM.fullmatch(name):
+        if FORM.fullmatch(name):
             return None  # of an input that is left out
-        derived = self.row.derived.get(name, _EVERY_ROW.get(name))
+        derived = self.row.derived.get(name, EVERY_ROW.get(name))
         if derived is not None:
             try:
                 return derived(self)
@@ -120,7 +120,7 @@ class Facts:
         if EQUALS in name:
             first, second = (self.get(part) for part in name.split(EQUALS, 1))
             return None if first is None or second is None else bool(first == second)
-        forms = (_AXIS, _LAYOUT, _PLACE, _RANGE, _ASKED)
+        forms = (AXIS, LAYOUT, PLACE, RANGE, ASKED)
         axis, layout, place, span, asked = (form.fullmatch(name) for form in forms)
         if asked is not None:
             some = asked_laid_out(self.case)
@@ -151,7 +151,7 @@ class Facts:
     def _computed(self, node: ast.expr) -> Any:
         if isinstance(node, ast.BinOp):
             left, right = self._computed(node.left), self._computed(node.right)
-            return _ARITHMETIC[type(node.op)](left, right)
+            return SIGNS[type(node.op)](left, right)
         if isinstance(node, ast.Constant):
             return np.asarray(node.value, np.int64)
         name = ast.unparse(node)
@@ -239,4 +239,4 @@ def _batch(found: Facts) -> int | None:
     return None if first is None or axis is None else first.shape[axis]
 
 
-_EVERY_ROW: Mapping[str, Callable[[Facts], Any]] = {"batch": _batch, "empty": _empty}
+EVERY_ROW: Mapping[str, Callable[[Facts], Any]] = {"batch": _batch, "empty": _empty}

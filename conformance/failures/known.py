@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import math
-import operator
-import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -16,56 +13,35 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 
 from conformance.failures.cpu import cpu_features
 from conformance.failures.facts import Facts
-from conformance.layers import CATALOGUE
+from conformance.failures.meeting import meets, named
+from conformance.failures.strict import DIMENSION, KnownError, held
 from conformance.model.case import Case
-from conformance.model.encoding import decode_case
+from conformance.model.files import FileError, read_text
+from conformance.model.plain_text import bounded
 
-_COMPARISON = re.compile(r"^(==|!=|>=|<=|>|<)\s*(.+)$")
-RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-_NUMBER, _CONDITIONS = (float, int), (dict, list)
-_EXPECTED: dict[Any, str] = {_NUMBER: "a number", _CONDITIONS: "a table or a list of tables"}
-_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "layer": str,
-    "check": str,
-    "dtype": str,
-    "device": str,
-    "backend": str,
-    "when": _CONDITIONS,
-    "versions": dict,
-    "cpu": dict,
-    "reason": str,
-    "link": str,
-    "case": str,
-    "cases": dict,
-    "status": str,
-    "script": str,
-    "said": str,
-    "at_most": _NUMBER,
-    "within": _NUMBER,
-    "strict": bool,
-}
-_STATUSES = ("failed", "crashed", "hung")
-DIMENSION = "dimension"
-"""The key of conditions that one and the same spatial dimension meets."""
+__all__ = [
+    "MOST",
+    "Known",
+    "KnownError",
+    "applying",
+    "named",
+    "on",
+    "parse",
+    "read",
+    "shipped",
+]
+
+MOST = 64 << 20
+"""Bytes of a file of known failures."""
+
 LONGEST = 5000
 """Characters of a message that `said` is matched with."""
 CHANCE = 1e-6
 """A run of a thousand items shows a false excess of `at_most` once in a thousand runs."""
-
-
-class KnownError(ValueError):
-    """A file of known failures that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -229,10 +205,17 @@ def parse(text: str, name: str) -> tuple[Known, ...]:
         KnownError: naming the entry and what is wrong with it.
     """
     try:
-        tables = tomllib.loads(text).get("known", [])
-    except tomllib.TOMLDecodeError as error:
-        raise KnownError(f"{name}: {error}") from None
-    return tuple(_entry(table, f"{name}, entry {k}") for k, table in enumerate(tables, 1))
+        found = tomllib.loads(text)
+    except RecursionError:
+        raise KnownError(f"{name}: tables within tables, too deep") from None
+    except ValueError as error:  # of a number with too many digits, no TOMLDecodeError
+        raise KnownError(f"{name}: {bounded(str(error))}") from None
+    other = next((key for key in found if key != "known"), None)
+    tables = found.get("known", [])
+    if other is not None or not isinstance(tables, list):
+        shown = bounded(repr(other or "known"), 200)
+        raise KnownError(f"{name}: {shown} at the top: expected tables [[known]] and nothing else")
+    return tuple(Known(**held(table, f"{name}, entry {k}")) for k, table in enumerate(tables, 1))
 
 
 def shipped(backend: str) -> tuple[Known, ...]:
@@ -275,9 +258,13 @@ def read(backend: str, paths: Sequence[Path] = (), base: str = "") -> tuple[Know
     entries = list(shipped(backend))
     for path in paths:
         try:
-            entries += parse(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise KnownError(f"{path}: {error}") from None
+            entries += parse(read_text(path, MOST), str(path))
+        except FileError as error:
+            raise KnownError(f"{error}") from None
+        except (OSError, ValueError) as error:
+            if isinstance(error, KnownError):
+                raise
+            raise KnownError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     if base and base != backend:
         own = set(map(id, entries))
         entries += [
@@ -306,64 +293,6 @@ def applying(
     }
 
 
-def _entry(table: Mapping[str, Any], where: str) -> Known:
-    for key, value in table.items():
-        if key not in _FIELDS:
-            raise KnownError(f"{where}: no field {key!r}; expected some of {', '.join(_FIELDS)}")
-        kind = _FIELDS[key]
-        if not isinstance(value, kind) or (kind is _NUMBER and isinstance(value, bool)):
-            expected = _EXPECTED.get(kind) or getattr(kind, "__name__", "")
-            raise KnownError(f"{where}: {key}={value!r}: expected {expected}")
-    when = table.get("when", {})
-    if isinstance(when, list) and not (when and all(isinstance(x, dict) for x in when)):
-        raise KnownError(f"{where}: when={when!r}: expected a table or a list of tables")
-    for key in ("layer", "check"):
-        if not table.get(key):
-            raise KnownError(f"{where}: {key} is missing")
-    if not table.get("reason"):
-        about = f"{table['layer']}, {table['check']}"
-        raise KnownError(f"{where} ({about}): reason is empty: say why it fails")
-    if not 0 < table.get("at_most", 1) <= 1:
-        raise KnownError(f"{where}: at_most={table['at_most']!r}: expected a share above 0 up to 1")
-    if table.get("within", 2) <= 1:
-        expected = "an error ÷ bound above 1"
-        raise KnownError(f"{where}: within={table['within']!r}: expected {expected}")
-    if table.get("status", "failed") not in _STATUSES:
-        expected = ", ".join(_STATUSES)
-        raise KnownError(f"{where}: status={table['status']!r}: expected one of {expected}")
-    if not any(named(layer, table["layer"]) for layer in CATALOGUE):
-        raise KnownError(f"{where}: layer={table['layer']!r} names no layer of the suite")
-    for package, specifier in table.get("versions", {}).items():
-        try:
-            SpecifierSet(str(specifier))
-        except InvalidSpecifier:
-            raise KnownError(
-                f"{where}: versions.{package}={specifier!r}: expected a specifier such as '>=2.13'"
-            ) from None
-    for feature, there in table.get("cpu", {}).items():
-        if not isinstance(there, bool):
-            raise KnownError(f"{where}: cpu.{feature}={there!r}: expected true or false")
-    facts = dict(table)
-    if "case" in facts:
-        facts["case"] = _case(facts["case"], f"{where}: case")
-    if "cases" in facts:
-        named_cases = facts["cases"].items()
-        facts["cases"] = {id: _case(x, f"{where}: cases.{id}") for id, x in named_cases}
-    return Known(**facts)
-
-
-def _case(text: Any, where: str) -> Case:
-    try:
-        return decode_case(json.loads(text))
-    except (ValueError, KeyError, TypeError) as error:
-        raise KnownError(f"{where} is no case as the results file holds it: {error}") from error
-
-
-def named(name: str, patterns: str) -> bool:
-    """Whether one of a comma list of globs is the name."""
-    return any(fnmatch.fnmatchcase(name, pattern.strip()) for pattern in patterns.split(","))
-
-
 def _installed(package: str, specifier: str) -> bool:
     try:
         return SpecifierSet(specifier).contains(version(package), prereleases=True)
@@ -377,22 +306,3 @@ def _in_one_dimension(found: Facts, conditions: Mapping[str, Any]) -> bool:
         all(meets(place[name], wanted) for name, wanted in conditions.items())
         for place in found.dimensions(conditions)
     )
-
-
-def meets(value: Any, wanted: Any) -> bool:
-    """Whether a fact meets a condition: a value, a comma list of globs or a comparison.
-
-    Args:
-        value: the fact; of several numbers any may meet it.
-        wanted: as in `Known.when`.
-    """
-    values: Sequence[Any] = value if isinstance(value, (tuple, list)) else [value]
-    match = _COMPARISON.match(wanted) if isinstance(wanted, str) else None
-    if match is None:
-        globs = isinstance(value, str) and isinstance(wanted, str) and named(value, wanted)
-        return globs or value == wanted or any(v == wanted for v in values)
-    try:
-        number = json.loads(match[2])
-        return any(v is not None and RELATIONS[match[1]](v, number) for v in values)
-    except (ValueError, TypeError):
-        return False

@@ -6,8 +6,9 @@ import json
 import re
 from pathlib import Path
 
-from conformance.failures.known import parse
+from conformance.failures.known import MOST, KnownError, parse
 from conformance.model.encoding import decode_case, encode_case
+from conformance.model.files import read_text, write_whole
 
 _PINNED = re.compile(r"^case = '''(.*)'''$", re.MULTILINE)
 
@@ -39,9 +40,12 @@ def checked(path: Path, *, rewrite: bool = False) -> int:
     Raises:
         KnownError: if it is no file of known failures.
     """
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = read_text(path, MOST)
+    except OSError as error:
+        raise KnownError(str(error)) from None
     entries = parse(text, path.name)
     new = rewritten(text) if rewrite else text
     if new != text:
-        path.write_text(new, encoding="utf-8")
+        write_whole(path, new)
     return len(entries)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conformance.failures.facts import Facts
-from conformance.failures.known import meets
+from conformance.failures.meeting import meets
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Verdict
 from conformance.reports.results import Run

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from conformance.backends import declared
 from conformance.backends.door import BackendError
 from conformance.backends.registry import load
+from conformance.model.plain_text import bounded
 from conformance.model.protocols import Backend
 from conformance.run.planning import Item, in_rounds, plan
 
@@ -129,8 +130,8 @@ def chosen_devices(backend: Backend, asked: Sequence[str]) -> tuple[str, ...]:
         matches = [d for d in offered if name in ("all", d) or d.startswith(f"{name}:")]
         if not matches:
             raise BackendError(
-                f"--conformance-device={name}: no such device; backend {backend.name!r} offers "
-                f"{', '.join(offered) or 'none'}"
+                f"--conformance-device={bounded(name)}: no such device; backend "
+                f"{backend.name!r} offers {', '.join(offered) or 'none'}"
             )
         found += matches
     return tuple(dict.fromkeys(found))

@@ -9,6 +9,15 @@ from typing import Any
 import numpy as np
 
 from conformance.model.case import Call, Case
+from conformance.model.plain_text import bounded
+
+_DTYPES = ("float64", "complex128", "int64", "bool", "float32", "float16", "int32", "int16", "int8")
+_DEEPEST = 8
+_FAULTS = (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError)
+
+
+class CaseError(ValueError):
+    """Data that is no case."""
 
 
 def _number(value: float) -> float | str:
@@ -24,15 +33,30 @@ def encode_array(array: np.ndarray) -> dict[str, Any]:
 
 
 def decode_array(data: Mapping[str, Any]) -> np.ndarray:
-    """The array that `encode_array` wrote."""
-    dtype = np.dtype(data["dtype"])
+    """The array that `encode_array` wrote.
+
+    Raises:
+        CaseError: if it is no such array.
+    """
+    name, shape, elements = data["dtype"], data["shape"], data["data"]
+    if name not in _DTYPES:
+        raise CaseError(f"dtype {bounded(repr(name), 80)}: expected one of {', '.join(_DTYPES)}")
+    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+        raise CaseError(f"shape {bounded(repr(shape), 80)}: expected a list of sizes")
+    dtype = np.dtype(name)
+    kind: tuple[type, ...] = {"b": (bool,), "i": (int,)}.get(dtype.kind, (float, int, str))
+    if not isinstance(elements, list) or not all(type(v) in kind for v in elements):
+        raise CaseError(f"data of dtype {name}: expected a list of such numbers")
+    expected = math.prod(shape) * (2 if dtype.kind == "c" else 1)
+    if len(elements) != expected:
+        raise CaseError(f"{len(elements)} numbers of shape {shape}: expected {expected}")
     if dtype.kind == "c":
-        flat = np.array([float(v) for v in data["data"]], dtype=np.float64).view(dtype)
+        flat = np.array([float(v) for v in elements], dtype=np.float64).view(dtype)
     elif dtype.kind == "f":
-        flat = np.array([float(v) for v in data["data"]], dtype=dtype)
+        flat = np.array([float(v) for v in elements], dtype=dtype)
     else:
-        flat = np.array(data["data"], dtype=dtype)
-    return np.asarray(flat.reshape(data["shape"]))
+        flat = np.array(elements, dtype=dtype)
+    return np.asarray(flat.reshape(shape))
 
 
 def _plain(value: Any) -> Any:
@@ -48,13 +72,15 @@ def _plain(value: Any) -> Any:
     return {"number": str(value)} if odd else value
 
 
-def _rich(value: Any) -> Any:
+def _rich(value: Any, depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise CaseError("values within values, too deep")
     if isinstance(value, Mapping) and "number" in value:
         return float(value["number"])
     if isinstance(value, Mapping):
-        return tuple(_rich(v) for v in value["tuple"])
+        return tuple(_rich(v, depth + 1) for v in value["tuple"])
     if isinstance(value, list):
-        return [_rich(v) for v in value]
+        return [_rich(v, depth + 1) for v in value]
     return value
 
 
@@ -139,26 +165,61 @@ def encode_case(case: Case) -> dict[str, Any]:
     }
 
 
-def decode_case(data: Mapping[str, Any]) -> Case:
-    """The case that `encode_case` wrote."""
-    call, layouts = data["call"], data["layouts"]
+def decode_case(data: Any) -> Case:
+    """The case that `encode_case` wrote.
+
+    Args:
+        data: what a file has in its place.
+
+    Raises:
+        CaseError: if it is no case, saying why.
+    """
+    try:
+        return _decoded_case(data, 0)
+    except KeyError as error:
+        raise CaseError(f"{bounded(str(error), 80)} is missing") from error
+    except _FAULTS as error:
+        raise CaseError(f"{type(error).__name__}: {bounded(str(error), 200)}") from error
+
+
+def _decoded_case(data: Any, depth: int) -> Case:
+    if depth > 1:
+        raise CaseError("unbroken: expected a valid case, which has none")
+    data = _typed(data, Mapping, "a case")
+    call, layouts = _typed(data["call"], Mapping, "call"), data["layouts"]
+    layer = _typed(call["layer"], str, "layer")
     if not isinstance(layouts, Mapping):  # those of the inputs, in files of schema 1 and 2
-        layouts = dict(zip(_names(call["layer"]), layouts, strict=False))
+        layouts = dict(zip(_names(layer), layouts, strict=False))
+    for kept in (layouts, call["layouts"]):
+        for name, layout in _typed(kept, Mapping, "layouts").items():
+            _typed(layout, str, f"layout of {name}")
     return Case(
         call=Call(
-            layer=call["layer"],
+            layer=layer,
             arguments={k: _rich(v) for k, v in call["arguments"].items()},
             state={k: decode_array(v) for k, v in call["state"].items()},
-            dtype=call["dtype"],
-            device=call["device"],
-            training=call["training"],
+            dtype=_typed(call["dtype"], str, "dtype"),
+            device=_typed(call["device"], str, "device"),
+            training=_typed(call["training"], bool, "training"),
             layouts=call["layouts"],
         ),
-        inputs=_decoded(data["inputs"], call["layer"]),
+        inputs=_decoded(data["inputs"], layer),
         keywords={k: _rich(v) for k, v in data["keywords"].items()},
-        layouts=_layouts(layouts, _names(call["layer"])),
-        cotangent_layouts=_layouts(layouts, _cotangents(call["layer"])),
+        layouts=_layouts(layouts, _names(layer)),
+        cotangent_layouts=_layouts(layouts, _cotangents(layer)),
         labels={k: _rich(v) for k, v in data["labels"].items()},
-        seed=data["seed"],
-        unbroken=decode_case(data["unbroken"]) if "unbroken" in data else None,
+        seed=_seed(data["seed"]),
+        unbroken=_decoded_case(data["unbroken"], depth + 1) if "unbroken" in data else None,
     )
+
+
+def _typed(value: Any, kind: Any, what: str) -> Any:
+    if not isinstance(value, kind):
+        raise CaseError(f"{what} is {bounded(repr(value), 80)}, expected {kind.__name__.lower()}")
+    return value
+
+
+def _seed(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise CaseError(f"seed is {bounded(repr(value), 80)}, expected a whole number")
+    return value

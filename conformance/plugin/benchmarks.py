@@ -53,12 +53,12 @@ class Benchmarks:
         path = session.settings.compare
         try:
             self.earlier = Earlier(() if path is None else read(path).benchmarks)
-        except ResultsError as error:
+        except (ResultsError, OSError) as error:
             raise pytest.UsageError(f"--conformance-compare={path}: {error}") from None
         self._bench: Any = None
 
     def _planned(self) -> tuple[Timed, ...]:
-        from conformance.plugin.planning import shard_of
+        from conformance.model.shards import shard_of
         from conformance.timing.workloads import plan
 
         settings = self.session.settings

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
-import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from conformance.model.shards import MOST as MOST_SHARDS
+from conformance.model.shards import parts
+from conformance.plugin.values import (
+    MOST,
+    OUTPUTS,
+    Reader,
+    input_file,
+    keep_apart,
+    output,
+    twin,
+)
 
 if TYPE_CHECKING:
     from conformance.failures.known import Known
@@ -44,6 +53,8 @@ OPTIONS = {
     "report": "HTML file to write",
     "summary": "Markdown file to write, for a CI job's page",
 }
+LEAST_MEMORY = 512
+"""MiB within which a backend can be imported and run its plainest cases."""
 SUITE = Path(__file__).resolve().parent.parent / "suite"
 
 
@@ -57,11 +68,6 @@ def add_options(parser: pytest.Parser) -> None:
             metavar=name.upper(),
             help=f"{meaning}; environment: {twin(name)}",
         )
-
-
-def twin(name: str) -> str:
-    """The environment variable of an option."""
-    return f"CONFORMANCE_{name.upper()}"
 
 
 def wanted(config: pytest.Config) -> bool:
@@ -129,63 +135,6 @@ class Settings:
     given: Mapping[str, str]
 
 
-class _Reader:
-    """Options of one run, with the name under which each was given."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.given: dict[str, str] = {}
-        self.source: dict[str, str] = {}
-        for name in OPTIONS:
-            value = getattr(config.option, f"conformance_{name}", None)
-            if value is not None:
-                self.given[name], self.source[name] = value, f"--conformance-{name}"
-            elif os.environ.get(twin(name)):
-                self.given[name], self.source[name] = os.environ[twin(name)], twin(name)
-
-    def error(self, name: str, problem: str) -> pytest.UsageError:
-        """A usage error that shows the option as it was given."""
-        return pytest.UsageError(f"{self.source[name]}={self.given[name]}: {problem}")
-
-    def listed(self, name: str) -> list[str]:
-        """A comma list."""
-        entries = [entry.strip() for entry in self.given[name].split(",") if entry.strip()]
-        if not entries:
-            raise self.error(name, "expected a comma list with at least one entry")
-        return entries
-
-    def integer(self, name: str, default: int, least: int | None = None) -> int:
-        """A whole number."""
-        if name not in self.given:
-            return default
-        try:
-            value = int(self.given[name])
-        except ValueError:
-            raise self.error(name, "expected an integer") from None
-        if least is not None and value < least:
-            raise self.error(name, f"expected an integer of at least {least}")
-        return value
-
-    def chosen(self, name: str, known: Sequence[str], *, globs: bool = False) -> tuple[str, ...]:
-        """Entries of a comma list that are all known, in the order of the known ones."""
-        found: set[str] = set()
-        for entry in self.listed(name):
-            matches = [k for k in known if fnmatch.fnmatchcase(k, entry)] if globs else []
-            matches = matches or [k for k in known if k == entry]
-            if not matches:
-                raise self.error(name, f"no {name} {entry!r}; {_nearest(entry, known)}")
-            found |= set(matches)
-        return tuple(k for k in known if k in found)
-
-
-def _nearest(entry: str, known: Iterable[str]) -> str:
-    names = list(known)
-    folded = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(entry.strip("*").lower(), folded, n=4, cutoff=0.5)
-    if len(names) > 12 and near:
-        return f"nearest: {', '.join(folded[n] for n in near)}"
-    return f"expected one of {', '.join(names)}"
-
-
 def resolve(config: pytest.Config) -> Settings:
     """Read and check the options.
 
@@ -196,18 +145,13 @@ def resolve(config: pytest.Config) -> Settings:
     from conformance.layers import COMPLEX, DTYPES
     from conformance.run.planning import PROFILES
 
-    read = _Reader(config)
+    read = Reader(config, OPTIONS)
     given = read.given
-    profile = given.get("profile", "standard")
-    if profile not in PROFILES:
-        raise read.error("profile", f"expected one of {', '.join(PROFILES)}")
-    shard = (1, 1)
-    if "shard" in given:
-        match = re.fullmatch(r"(\d+)/(\d+)", given["shard"].strip())
-        shard = (int(match[1]), int(match[2])) if match else (0, 0)
-        if not 1 <= shard[0] <= shard[1]:
-            raise read.error("shard", "expected i/N with 1 ≤ i ≤ N, such as 2/8")
+    profile = read.one_of("profile", list(PROFILES)) if "profile" in given else "standard"
     everything = (*DTYPES, *COMPLEX)
+    results, report, summary = (output(read, name) for name in OUTPUTS)
+    known, earlier = _known(read), _earlier(read)
+    keep_apart(read, known, earlier)
     return Settings(
         backend=given.get("backend", "torch"),
         layers=_layers(read),
@@ -216,25 +160,25 @@ def resolve(config: pytest.Config) -> Settings:
         every_dtype="dtype" in given,
         devices=tuple(read.listed("device")) if "device" in given else (),
         profile=profile,
-        examples=read.integer("examples", PROFILES[profile], least=1),
+        examples=read.integer("examples", PROFILES[profile], least=1, most=10_000_000),
         seed=read.integer("seed", 0),
-        shard=shard,
+        shard=_shard(read),
         budget=_budget(read),
-        known=tuple(Path(p).absolute() for p in read.listed("known")) if "known" in given else (),
+        known=known,
         isolated=_isolated(read),
-        timeout=read.integer("timeout", 0, least=1) or None,
-        memory=read.integer("memory", 0, least=1) << 20 if "memory" in given else None,
-        results=_file(read, "results"),
-        report=_file(read, "report"),
-        summary=_file(read, "summary"),
+        timeout=read.integer("timeout", 0, least=1, most=10_000_000) or None,
+        memory=_memory(read),
+        results=results,
+        report=report,
+        summary=summary,
         benchmarks=_benchmarks(read, config),
-        compare=_earlier(read),
+        compare=earlier,
         regression=_ratio(read),
         given=dict(given),
     )
 
 
-def _layers(read: _Reader) -> tuple[str, ...]:
+def _layers(read: Reader) -> tuple[str, ...]:
     """The layers that are named, of the families that are named."""
     from conformance.layers import CATALOGUE
 
@@ -250,21 +194,50 @@ def _layers(read: _Reader) -> tuple[str, ...]:
     return layers
 
 
-def _budget(read: _Reader) -> str | None:
+def _budget(read: Reader) -> str | None:
     from conformance.run.budget import parse
 
-    if "budget" in read.given:
-        try:
-            parse(read.given["budget"], 1, 1)
-        except ValueError as error:
-            raise read.error("budget", str(error)) from None
-    return read.given.get("budget")
+    given = read.given.get("budget")
+    if given is None:
+        return None
+    try:
+        parse(given, 1, 1)
+    except ValueError as error:
+        raise read.error("budget", str(error)) from None
+    if not given.isascii() or len(given.strip().partition(".")[0]) > len("1000000000/item"):
+        raise read.error("budget", "expected seconds in digits, no more than 1000000000")
+    return given
 
 
-def _isolated(read: _Reader) -> bool | None:
+def _shard(read: Reader) -> tuple[int, int]:
+    if "shard" not in read.given:
+        return 1, 1
+    text = read.given["shard"].strip()
+    try:
+        (index,), count = parts(text)
+    except ValueError:
+        expected = f"expected i/N with 1 ≤ i ≤ N ≤ {MOST_SHARDS}, such as 2/8"
+        raise read.error("shard", expected) from None
+    return index, count
+
+
+def _memory(read: Reader) -> int | None:
+    if "memory" not in read.given:
+        return None
+    value = read.integer("memory", 0, most=MOST >> 20)
+    if value < LEAST_MEMORY:
+        raise read.error(
+            "memory",
+            f"expected MiB, at least {LEAST_MEMORY}: importing NumPy, the suite and a backend such "
+            "as torch fills some hundred before the first case",
+        )
+    return value << 20
+
+
+def _isolated(read: Reader) -> bool | None:
     if "isolation" not in read.given:
         return None
-    return read.chosen("isolation", ["process", "none"]) == ("process",)
+    return read.one_of("isolation", ["process", "none"]) == "process"
 
 
 def names_benchmarks(argument: str) -> bool:
@@ -272,41 +245,33 @@ def names_benchmarks(argument: str) -> bool:
     return re.search(r"(^|[./\\])test_benchmarks(\.py)?(::|$)", argument) is not None
 
 
-def _benchmarks(read: _Reader, config: pytest.Config) -> str:
+def _benchmarks(read: Reader, config: pytest.Config) -> str:
     if "benchmarks" not in read.given:
         return "small" if any(names_benchmarks(str(a)) for a in config.args) else "none"
-    (which, *more) = read.chosen("benchmarks", ["none", "small", "full"])
-    if more:
-        raise read.error("benchmarks", "expected one of none, small, full")
-    return which
+    return read.one_of("benchmarks", ["none", "small", "full"])
 
 
-def _earlier(read: _Reader) -> Path | None:
-    path = _file(read, "compare")
-    if path is not None and not path.is_file():
-        raise read.error("compare", "no such file")
-    return path
+def _earlier(read: Reader) -> Path | None:
+    if "compare" not in read.given:
+        return None
+    return input_file(read, "compare", read.given["compare"])
 
 
-def _ratio(read: _Reader) -> float | None:
+def _known(read: Reader) -> tuple[Path, ...]:
+    if "known" not in read.given:
+        return ()
+    return tuple(input_file(read, "known", entry) for entry in read.listed("known"))
+
+
+def _ratio(read: Reader) -> float | None:
     if "regression" not in read.given:
         return None
-    try:
-        value = float(read.given["regression"])
-    except ValueError:
-        value = 0.0
+    text = read.given["regression"].strip()
+    number = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,30})?", text)
+    value = float(text) if number else 0.0
     if not 1 <= value < float("inf"):
         raise read.error("regression", "expected a ratio of at least 1, such as 1.25")
     return value
-
-
-def _file(read: _Reader, name: str) -> Path | None:
-    if name not in read.given:
-        return None
-    path = Path(read.given[name]).absolute()
-    if path.is_dir():
-        raise read.error(name, "expected a file, this is a folder")
-    return path
 
 
 def known_failures(backend: str, paths: Sequence[Path], base: str = "") -> tuple[Known, ...]:

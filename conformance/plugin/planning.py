@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 import pytest
 
+from conformance.model.shards import shard_of
 from conformance.plugin.options import Settings
 from conformance.run.planning import Item
 
@@ -90,9 +90,3 @@ def make_plan(settings: Settings) -> Plan:
         offer.backend, offer.info, offer.devices, kept, len(offer.items), isolated, offer.numerics,
         offer.values, offer.budget, settings.timeout or offer.timeout, offer.bases,
     )  # fmt: skip
-
-
-def shard_of(id: str, count: int) -> int:
-    """The shard of an item or a benchmark, from 1."""
-    digest = hashlib.sha256(id.encode()).digest()
-    return int.from_bytes(digest[:8], "big") % count + 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
 import subprocess
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -21,12 +22,13 @@ from conformance import __version__
 from conformance.failures import cpu
 from conformance.layers.layer_facts import facts_of_layers
 from conformance.model.case import Examples, Verdict
+from conformance.model.files import write_whole
 from conformance.model.finding import Finding
 from conformance.model.plain_text import bounded
 from conformance.plugin.shared import KEY, THREADS, TIMED
 from conformance.plugin.told import readable
 from conformance.reports import summary
-from conformance.reports.results import SCHEMA, Footer, Identity, Run, Writer, parse
+from conformance.reports.results import SCHEMA, Footer, Identity, Run, Writer, encode_line, parse
 from conformance.reports.results import write as write_run
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Recorder:
         self.identity = _identity(session)
         self.writer: Writer | None = None
         self.trouble: list[str] = []
+        self.written: dict[str, Path] = {}
         self.benchmarks: list[dict[str, Any]] = []
         self.nodes: set[str] = set()
 
@@ -64,7 +67,8 @@ class Recorder:
             self.writer = Writer(path)
             self.writer.write(self.identity)
         except OSError as error:
-            raise pytest.UsageError(f"--conformance-results={path}: {error.strerror}") from error
+            reason = error.strerror or error
+            raise pytest.UsageError(f"--conformance-results={path}: {reason}") from error
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -80,9 +84,18 @@ class Recorder:
         for key, value in carried:
             if key == KEY:
                 self.nodes.add(report.nodeid)
-                self.record(_verdict(str(value), self.identity))
+                self._take(str(value))
             elif key == TIMED:
                 self.append(msgspec.json.decode(str(value)))
+
+    def _take(self, line: str) -> None:
+        """Record a worker's verdict; what is none is told of, and its item is missing."""
+        try:
+            verdict = _verdict(line, self.identity)
+        except ValueError as error:
+            self.trouble.append(f"verdict: {bounded(str(error), 500)}")
+        else:
+            self.record(verdict)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:
@@ -119,18 +132,48 @@ class Recorder:
     def record(self, verdict: Verdict) -> None:
         """Keep a verdict and write it out at once."""
         self.verdicts.append(verdict)
-        if self.writer is not None:
-            try:
-                self.writer.write(verdict)
-            except OSError as error:
-                self.trouble.append(f"results: {error}")
-                self.writer = None
+        self._put(encode_line(verdict))
 
     def append(self, line: dict[str, Any]) -> None:
         """Keep a line about benchmarks and write it out at once."""
         self.benchmarks.append(line)
-        if self.writer is not None:
-            self.writer.append(msgspec.json.encode(line) + b"\n")
+        self._put(msgspec.json.encode(line) + b"\n")
+
+    def _put(self, line: bytes) -> None:
+        """Write a line out; after one that cannot be written none is."""
+        if self.writer is None:
+            return
+        try:
+            self.writer.append(line)
+        except OSError as error:
+            self._lose(str(error))
+
+    def _lose(self, problem: str) -> None:
+        """The results file is none any more: say so, and write no more of it."""
+        self.trouble.append(f"results: {problem}")
+        writer, self.writer = self.writer, None
+        if writer is not None:
+            with contextlib.suppress(OSError):
+                writer.close()
+
+    def _close(self) -> None:
+        """Close the results file, if it still is where it was."""
+        path, writer = self.session.settings.results, self.writer
+        if writer is None or path is None:
+            return
+        try:
+            gone = writer.problem()
+            if gone:
+                self._lose(f"{path}: {gone}")
+                return
+            if self.footer is not None:
+                writer.write(self.footer)
+            writer.close()
+            if self.footer is not None and _chosen_by_pytest(self.session.config):
+                write_run(path, self.run())
+            self.written["results"] = path
+        except OSError as error:
+            self._lose(f"{path}: {error.strerror or error}")
 
     def run(self) -> Run:
         """All that is known so far."""
@@ -149,7 +192,9 @@ class Recorder:
         if session.exitstatus in _TO_THE_END and _chosen_by_pytest(session.config):
             # `-k`, `--lf` and single ids leave items out: the run is that of the others.
             items = tuple(id for id in self.identity.items if id in done)
-            self.identity = replace(self.identity, items=items)
+            whole = self.identity.shard == "1/1"
+            total = len(items) if whole else self.identity.total
+            self.identity = replace(self.identity, items=items, total=total)
         if (self.verdicts or self.benchmarks) and done >= set(self.identity.items):
             self.footer = Footer(
                 counts=summary.counts(self.run()),
@@ -157,15 +202,15 @@ class Recorder:
                 seconds=round(time.perf_counter() - self.started, 3),
                 finished=_now(),
             )
-            if self.writer is not None:
-                self.writer.write(self.footer)
-        if self.writer is not None:
-            self.writer.close()
-            path = self.session.settings.results
-            if path is not None and self.footer is not None and _chosen_by_pytest(session.config):
-                write_run(path, self.run())
+        self._close()
         if self.verdicts or self.benchmarks:
             self._write_pages()
+        if self.trouble and session.exitstatus in (
+            *_TO_THE_END,
+            pytest.ExitCode.NO_TESTS_COLLECTED,
+        ):
+            # Whoever asked for a file and has none must not take the run for good.
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         finished = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         if self.verdicts and session.exitstatus in finished and not summary.ok(self.run()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -178,18 +223,19 @@ class Recorder:
             from conformance.reports import html
 
             name = str(settings.results) if settings.results else "RESULTS"
-            self._write("report", settings.report, html.render(self.run(), results=name))
+            self._write("report", settings.report, lambda: html.render(self.run(), results=name))
         if settings.summary is not None:
             from conformance.reports.markdown import markdown
 
-            self._write("summary", settings.summary, markdown(self.run()))
+            self._write("summary", settings.summary, lambda: markdown(self.run()))
 
-    def _write(self, what: str, path: Path, text: str) -> None:
+    def _write(self, what: str, path: Path, text: Callable[[], str]) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, text())
         except OSError as error:
-            self.trouble.append(f"{what}: {error}")
+            self.trouble.append(f"{what}: {path}: {error.strerror or error}")
+        else:
+            self.written[what] = path
 
 
 def _chosen_by_pytest(config: pytest.Config) -> bool:
@@ -201,8 +247,6 @@ def _chosen_by_pytest(config: pytest.Config) -> bool:
 
 def _verdict(line: str, identity: Identity) -> Verdict:
     """A worker's line as a verdict."""
-    from conformance.reports.results import encode_line
-
     run = parse([encode_line(identity), line.encode("utf-8", "surrogatepass")])
     if not run.verdicts:
         raise ValueError(f"not a verdict: {run.notes}")
@@ -248,7 +292,7 @@ def _identity(session: SessionLike) -> Identity:
             **({} if session.plan.budget is None else {"budget": session.plan.budget}),
         },
         items=tuple(item.id for item in session.items),
-        total=session.plan.total,
+        total=session.plan.total if session.items or session.plan.items == () else 0,
         git=_git(),
         started=_now(),
         numerics=session.plan.numerics,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.model.case import Verdict
+from conformance.model.plain_text import visible
 from conformance.plugin.annotations import annotated, wanted
 from conformance.plugin.brief import brief
 from conformance.plugin.lines import HEADING, Line, columns, wrapped
@@ -100,11 +101,9 @@ class Terminal:
 
     def _name_files(self, write: pytest.TerminalReporter) -> None:
         for line in self.session.recorder.trouble:
-            write.write_line(f"not written: {line}", red=True)
-        for name in ("results", "report", "summary"):
-            path = getattr(self.session.settings, name)
-            if path is not None:
-                write.write_line(f"{name}: {path}")
+            write.write_line(f"not written: {visible(line)}", red=True, bold=True)
+        for name, path in self.session.recorder.written.items():
+            write.write_line(f"{name}: {path}")
 
 
 def _in_full(config: pytest.Config) -> bool:

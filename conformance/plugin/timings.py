@@ -60,7 +60,7 @@ class Earlier:
     """
 
     def __init__(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        found = [msgspec.convert(line, Benchmark, strict=False) for line in lines]
+        found = [msgspec.convert(line, Benchmark) for line in lines]
         self._lines = {_key(line): line for line in found if _has_ratio(line)}
 
     def change(self, line: Benchmark) -> TimingChange | None:
@@ -85,7 +85,7 @@ def table(run: Run, changes: Sequence[TimingChange] = ()) -> Iterator[str]:
         run: its benchmarks and timing.
         changes: against an earlier run.
     """
-    lines = [msgspec.convert(line, Benchmark, strict=False) for line in run.benchmarks]
+    lines = [msgspec.convert(line, Benchmark) for line in run.benchmarks]
     before = {_key(change.now): change for change in changes}
     rows = [("call", "median", "÷ torch (95 %)", "GFLOP/s", "GB/s", "÷ earlier" if before else "")]
     rows += [_row(line, before.get(_key(line))) for line in lines]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from conformance.model.case import Verdict
-from conformance.model.plain_text import visible
+from conformance.model.plain_text import bounded, visible
 from conformance.plugin.shared import CARRIED
 from conformance.reports.causes import needed, numbers
 from conformance.reports.clusters import by_cause
@@ -14,6 +14,8 @@ from conformance.reports.text import cut
 
 LONGEST = 2000
 """Characters of a property."""
+FAILURE = 20_000
+"""Characters that are shown of a failure: what a backend raises may be long."""
 
 
 def failure_text(verdict: Verdict) -> str:
@@ -24,7 +26,7 @@ def failure_text(verdict: Verdict) -> str:
     """
     told = "\nanother cause: ".join("\n".join(_lines(each)) for each in by_cause(verdict))
     status = "" if verdict.status == "failed" else f"{verdict.status}: "
-    return f"{status}{told}\n{verdict.command}"
+    return f"{bounded(f'{status}{told}', FAILURE)}\n{visible(verdict.command or '')}"
 
 
 def properties(verdict: Verdict) -> Iterator[tuple[str, str]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from conformance.backends.registry import GROUP, available
 from conformance.checks import EVERY_CHECK
 from conformance.isolation.limits import Limits, share_of_memory
 from conformance.isolation.process import Child, ChildError, Died
 from conformance.layers import CATALOGUE
 from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case
+from conformance.model.plain_text import bounded
 from conformance.reports.results import Run, UnknownVerdictError
 
 TIMEOUT = 60.0
@@ -17,19 +19,42 @@ class ReplayError(ValueError):
     """A verdict that cannot be replayed."""
 
 
+def installed_backend(run: Run) -> str:
+    """The backend that a run was made with, by the name of its entry point.
+
+    What else a file names is not imported: it would run whatever the file says.
+
+    Args:
+        run: the results.
+
+    Raises:
+        ReplayError: if it is no entry point here.
+    """
+    name = run.identity.options.get("backend", run.identity.backend)
+    if name in available():
+        return name
+    shown = bounded(name, 200)
+    raise ReplayError(
+        f"the results name the backend {shown!r}, which is no installed entry point of {GROUP}; "
+        "what a results file names is not imported: expected --backend=NAME, or "
+        "--backend=package.module:attribute of your own choice"
+    )
+
+
 def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
     """Run a verdict's case.
 
     Args:
         run: the results.
         id: of the verdict.
-        backend: as on the command line; None = the one that the results were made with.
+        backend: as on the command line; None = the one that the results were made with, if that
+            is installed.
 
     Returns:
         Whether the check passes now, and what to print.
 
     Raises:
-        ReplayError: if there is no such verdict, or it holds no case.
+        ReplayError: if there is no such verdict, it holds no case, or its backend is not installed.
     """
     try:
         verdict = run.verdict(id)
@@ -41,10 +66,10 @@ def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
     try:
         case = decode_case(verdict.case)
     except (KeyError, TypeError, ValueError) as error:
-        raise ReplayError(f"{id}: its case cannot be read: {error!r}") from error
+        raise ReplayError(f"{id}: its case cannot be read: {bounded(str(error))}") from error
     if case.call.layer not in CATALOGUE or verdict.check not in EVERY_CHECK:
         raise ReplayError(f"{id}: this version of the suite has no such layer or check")
-    name = backend or run.identity.options.get("backend", run.identity.backend)
+    name = backend or installed_backend(run)
     child = Child(name, 1, 0, (), Limits(TIMEOUT, share_of_memory(1)))
     item = {"layer": case.call.layer, "check": verdict.check, "dtype": case.call.dtype}
     item["device"] = case.call.device
@@ -58,7 +83,8 @@ def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
     finally:
         child.stop()
     if "raised" in outcome:
-        raise ReplayError(f"{id}: the suite's own code failed:\n{outcome['raised']}")
+        (*_, last) = str(outcome["raised"]).strip().splitlines() or [""]
+        raise ReplayError(f"{id}: its case cannot be run: {bounded(last, 500)}")
     if outcome["status"] == "passed":
         return True, f"{text}\npassed, {outcome['evidence']['comparisons']} numbers compared"
     if outcome["status"] == "invalid":

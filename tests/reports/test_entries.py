@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +19,10 @@ from test_report import identity
 from conformance.backends import ModuleBackend
 from conformance.failures.entries import write, written
 from conformance.failures.facts import Facts
-from conformance.failures.known import KnownError, meets, parse
+from conformance.failures.known import KnownError, parse
+from conformance.failures.meeting import meets
 from conformance.failures.telling import telling
+from conformance.model.encoding import encode_case
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 from conformance.run.stream import Stream
@@ -120,6 +123,7 @@ def test_an_entry_of_a_rounding_error_excuses_no_wrong_formula() -> None:
 layer = "Conv2d"
 check = "values"
 within = 4
+strict = false
 reason = "rounds once more than it may"
 """
     (entry,) = parse(text, "k.toml")
@@ -198,7 +202,8 @@ def test_update_keeps_reasons_and_names_what_is_stale(failed: Run) -> None:
     text = written(failed).text.replace('reason = ""', 'reason = "adds 1"', 1)
     text = text.replace('reason = ""', 'reason = "adds 1, too"')
     gone = '[[known]]\nlayer = "Conv2d"\ncheck = "shape"\nreason = "mended"\n'
-    other = '[[known]]\nlayer = "Linear"\ncheck = "*"\nreason = "another run\'s"\n'
+    gone += f"case = '{json.dumps(encode_case(Stream(ITEMS[0], 1, 0)[0]))}'\n"
+    other = '[[known]]\nlayer = "Linear"\ncheck = "*"\nreason = "another run\'s"\nstrict = false\n'
     entries = parse(text, "k.toml")
     found = written(_run(Worse, entries), f"{text}\n{gone}\n{other}")
     assert found.stale == ("mended",)

@@ -217,10 +217,17 @@ def test_a_comparison_tells_what_became_of_each_item() -> None:
     assert len(page.ids) == len(set(page.ids))
 
 
+def whole(run: results.Run) -> results.Run:
+    """The run with a verdict for each of its items, and a last line."""
+    items = tuple(v.id for v in run.verdicts)
+    footer = results.Footer(summary.counts(run), len(items), 1.0, "2026-01-01T00:00:01+00:00")
+    return replace(run, identity=replace(run.identity, items=items), footer=footer)
+
+
 @pytest.mark.parametrize("field", ["suite", "seed", "profile"])
 def test_unlike_runs_are_compared_only_by_force(field: str, tmp_path: Path) -> None:
     odd: Any = 9 if field == "seed" else "odd"
-    run = rich()
+    run = whole(rich())
     other = replace(run, identity=replace(run.identity, **{field: odd}))
     with pytest.raises(results.ResultsError, match=f"unlike runs: {field}: "):
         compare.compare(run, other)
@@ -266,7 +273,7 @@ def test_the_markdown_holds_verdict_failures_and_matrix() -> None:
 
 def test_command_line_writes_badge_and_summary(tmp_path: Path, capfdbinary: Any) -> None:
     path = tmp_path / "r.jsonl"
-    results.write(path, rich())
+    results.write(path, whole(rich()))
     assert cli.main(["badge", str(path), "-o", str(tmp_path / "deep" / "b.svg")]) == 0
     assert cli.main(["summary", str(path), "-o", str(tmp_path / "s.md")]) == 0
     assert cli.main(["summary", str(path)]) == 0

@@ -38,6 +38,7 @@ from conformance.failures.excuses import Excuses
 from conformance.failures.known import Known, KnownError, parse, shipped
 from conformance.model.case import Call, Case, Examples, Verdict
 from conformance.model.encoding import encode_case
+from conformance.model.shards import shard_of
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 from conformance.run.replay import ReplayError, replay
@@ -74,7 +75,9 @@ def _identity(**facts: Any) -> Identity:
 
 
 def _passed(id: str) -> Verdict:
-    return Verdict(id, "Linear", "values", "float32", "cpu", "passed", Examples(1, 1), 3, 0.5)
+    return Verdict(
+        id, id.split("-")[0], "values", "float32", "cpu", "passed", Examples(1, 1), 3, 0.5
+    )
 
 
 def _run(*ids: str, shard: str = "1/1", **facts: Any) -> Run:
@@ -113,7 +116,9 @@ def test_reproducer_runs_alone_and_shows_the_failure(failed: Verdict, tmp_path: 
 
 def test_replay_runs_the_case_without_hypothesis(failed: Verdict) -> None:
     run = Run(_identity(items=(ITEM.id,), options={"backend": "test_results:buggy"}), (failed,))
-    passed, text = replay(run, ITEM.id)
+    with pytest.raises(ReplayError, match="what a results file names is not imported"):
+        replay(run, ITEM.id)
+    passed, text = replay(run, ITEM.id, "test_results:buggy")
     assert not passed
     assert "got " in text
     passed, text = replay(run, ITEM.id, "torch")
@@ -174,25 +179,29 @@ def _write(path: Path, run: Run) -> str:
 
 
 def test_command_line(tmp_path: Path, failed: Verdict, capsys: pytest.CaptureFixture[str]) -> None:
-    good = _write(tmp_path / "good.jsonl", _run("a", "b"))
+    ids = [f"{layer}-values-float32-cpu" for layer in ("Linear", "Conv1d", "Conv2d", "GRU")]
+    one, two = (next(id for id in ids if shard_of(id, 2) == k) for k in (1, 2))
+    good = _write(tmp_path / "good.jsonl", _run(one, two))
     assert cli.main(["verify", good]) == 0
     assert cli.main(["render", good, "-o", str(tmp_path / "r.html")]) == 0
     assert "<table" in (tmp_path / "r.html").read_text(encoding="utf-8")
     shards = [
         _write(tmp_path / f"{i}.jsonl", _run(id, shard=f"{i}/2", total=2))
-        for i, id in ((1, "a"), (2, "b"))
+        for i, id in ((1, one), (2, two))
     ]
     merged = str(tmp_path / "m.jsonl")
     assert cli.main(["merge", shards[0], "-o", merged]) == 1
     assert "shards missing: 2/2" in capsys.readouterr().err
     assert cli.main(["merge", *shards, "-o", merged]) == 0
     assert cli.main(["verify", merged]) == 0
-    short = _write(tmp_path / "short.jsonl", replace(_run("a", "b"), footer=None))
+    short = _write(tmp_path / "short.jsonl", replace(_run(one, two), footer=None))
     assert cli.main(["verify", short]) == 1
     assert "cut short" in capsys.readouterr().out
     bad = Run(_identity(items=(ITEM.id,), options={"backend": "test_results:buggy"}), (failed,))
     path = _write(tmp_path / "bad.jsonl", bad)
-    assert cli.main(["replay", path, ITEM.id]) == 1
+    assert cli.main(["replay", path, ITEM.id]) == 2
+    assert "which is no installed entry point of conformance.backends" in capsys.readouterr().err
+    assert cli.main(["replay", path, ITEM.id, "--backend=test_results:buggy"]) == 1
     assert cli.main(["replay", path, ITEM.id, "--backend=torch"]) == 0
     assert cli.main(["replay", path, "nothing"]) == 2
     assert cli.main(["verify", str(tmp_path / "missing.jsonl")]) == 2
@@ -213,7 +222,9 @@ def _conv2d(**arguments: Any) -> Case:
 
 def _known(failed: Verdict | None, **facts: Any) -> str:
     entry = {"layer": '"Conv2d"', "check": '"values"', "reason": '"bias lost"', **facts}
-    if failed is not None:
+    if failed is None:
+        entry["strict"] = "false"
+    else:
         entry.setdefault("case", f"'{json.dumps(failed.case)}'")
     return "[[known]]\n" + "\n".join(f"{k} = {v}" for k, v in entry.items() if v is not None)
 

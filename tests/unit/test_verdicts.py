@@ -97,8 +97,8 @@ def test_a_bug_in_the_items_that_torch_fails_is_the_look_alikes_own() -> None:
 
 
 def test_a_strict_entry_of_the_base_excuses_nothing_that_the_base_does_right() -> None:
-    entry = parse('[[known]]\nlayer = "Conv2d"\ncheck = "values"\nreason = "all"\n', "here")[0]
-    inherited = (replace(entry, backend="*", base="torch"),)
+    (entry,) = parse(UNPINNED, "here")
+    inherited = (replace(entry, backend="*", base="torch", strict=True),)
 
     class Wrong(Spoiled):
         base = "torch"
@@ -132,6 +132,7 @@ def test_a_base_or_accepts_of_another_kind_is_a_clear_error() -> None:
 # --- known: failed, and covered ---
 
 ENTRY = '[[known]]\nlayer = "Conv2d"\ncheck = "values"\nreason = "wrong"\n'
+UNPINNED = f"{ENTRY}strict = false\n"
 
 
 def _grouped_wrong(call: Call, y: Any) -> Any:
@@ -167,7 +168,7 @@ class Wrong:
 
 def test_known_needs_a_case_that_fails_as_the_entry_says() -> None:
     backend = Wrong(_grouped_wrong)
-    covering = parse(f'{ENTRY}when = {{ groups = ">1" }}\n', "here")
+    covering = parse(f'{UNPINNED}when = {{ groups = ">1" }}\n', "here")
     verdict = _run(backend, "Conv2d", "values", covering)
     (excuse,) = verdict.excuses
     assert verdict.status == "known"
@@ -176,14 +177,14 @@ def test_known_needs_a_case_that_fails_as_the_entry_says() -> None:
     assert "k" in verdict.outcomes
     assert _run(torch_backend, "Conv2d", "values", covering).status == "passed"
     for more in ('said = "*no such words*"\n', "at_most = 0.01\n"):
-        entry = parse(f'{ENTRY}{more}when = {{ groups = ">1" }}\n', "here")
+        entry = parse(f'{UNPINNED}{more}when = {{ groups = ">1" }}\n', "here")
         assert _run(backend, "Conv2d", "values", entry).status == "failed"
-    said = parse(f'{ENTRY}said = "*bound*"\nwhen = {{ groups = ">1" }}\n', "here")
+    said = parse(f'{UNPINNED}said = "*bound*"\nwhen = {{ groups = ">1" }}\n', "here")
     assert _run(backend, "Conv2d", "values", said).status == "known"
 
 
 def test_at_most_allows_for_chance() -> None:
-    (entry,) = parse(f"{ENTRY}at_most = 0.1\n", "here")
+    (entry,) = parse(f"{UNPINNED}at_most = 0.1\n", "here")
     assert not entry.is_exceeded(10, 100)
     assert not entry.is_exceeded(20, 100)
     assert entry.is_exceeded(40, 100)
@@ -195,13 +196,13 @@ def test_at_most_allows_for_chance() -> None:
     [
         ("at_most = 0.0", "a share above 0 up to 1"),
         ("at_most = 'some'", "expected a number"),
-        ("strict = 'no'", "expected bool"),
+        ("link = 3", "expected str"),
         ("said = 3", "expected str"),
     ],
 )
 def test_a_bad_field_is_named(line: str, message: str) -> None:
     with pytest.raises(KnownError, match=f"here, entry 1.*{message}"):
-        parse(f"{ENTRY}{line}\n", "here")
+        parse(f"{UNPINNED}{line}\n", "here")
 
 
 def test_an_entry_that_is_not_strict_is_never_stale() -> None:

@@ -1,0 +1,92 @@
+"""Temporary folders of runs that were killed: whose owner is gone are removed by a later run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+PREFIX = "conformance-"
+"""Of the names of the suite's temporary folders."""
+OWNER = "owner"
+"""The file in each that says which process it belongs to."""
+_OWNER = re.compile(r"(?P<pid>[0-9]{1,10}) (?P<started>[0-9]{1,20}|-) (?P<host>[^\n]{1,256})\n")
+
+
+def claim(folder: Path) -> None:
+    """Note in a temporary folder that it belongs to this process.
+
+    Args:
+        folder: made by this process.
+    """
+    pid = os.getpid()
+    text = f"{pid} {_started(pid) or '-'} {_host()}\n"
+    (folder / OWNER).write_text(text, encoding="utf-8")
+
+
+def clear(temporary: Path | None = None) -> int:
+    """Remove the folders of this user's whose process is gone; all others stay.
+
+    Args:
+        temporary: where temporary folders are; None = where this process makes its own.
+
+    Returns:
+        How many were removed.
+    """
+    removed = 0
+    where = Path(tempfile.gettempdir()) if temporary is None else temporary
+    with contextlib.suppress(OSError):
+        for folder in where.glob(f"{PREFIX}*"):
+            with contextlib.suppress(OSError):
+                if _is_abandoned(folder):
+                    shutil.rmtree(folder)
+                    removed += 1
+    return removed
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Whether it is a folder of this user's, and of a process of this machine that has ended."""
+    found = folder.lstat()  # a link leads elsewhere
+    if not stat.S_ISDIR(found.st_mode) or not hasattr(os, "getuid") or found.st_uid != os.getuid():
+        return False
+    note = (folder / OWNER).lstat()
+    if not stat.S_ISREG(note.st_mode) or note.st_size > 400:
+        return False
+    text = (folder / OWNER).read_text(encoding="utf-8", errors="replace")
+    match = _OWNER.fullmatch(text)
+    if match is None or match["host"] != _host():
+        return False
+    pid = int(match["pid"])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    now = _started(pid)  # another process may have the number meanwhile
+    return bool(now) and match["started"] not in ("-", now)
+
+
+def _started(pid: int) -> str:
+    """When a process was started, in ticks since the machine was; empty where unknown."""
+    try:
+        # The name, in brackets, may hold anything.
+        _, _, facts = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
+        return facts.split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _host() -> str:
+    """The machine and its boot, whose process numbers these are: a folder may be shared."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        boot = "-"
+    with contextlib.suppress(OSError):
+        boot += f" {os.readlink('/proc/self/ns/pid')}"
+    return f"{os.uname().nodename} {boot}" if hasattr(os, "uname") else boot

@@ -1,0 +1,50 @@
+"""Which shard an item belongs to, and shards by name: `"2/8"`, `"1,3/4"`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection
+
+MOST = 10**9
+"""Shards that a run can have."""
+_FORM = re.compile(r"([0-9]{1,10}(?:,[0-9]{1,10})*)/([0-9]{1,10})")
+
+
+def shard_of(id: str, count: int) -> int:
+    """The shard of an item or a benchmark, from 1."""
+    digest = hashlib.sha256(id.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") % count + 1
+
+
+def parts(shard: str) -> tuple[frozenset[int], int]:
+    """The shards that a name says are there, and of how many.
+
+    Args:
+        shard: `"1,3/4"` → {1, 3} and 4.
+
+    Raises:
+        ValueError: for any other text.
+    """
+    match = _FORM.fullmatch(shard)
+    if match is not None:
+        present, count = frozenset(map(int, match[1].split(","))), int(match[2])
+        if min(present) >= 1 and max(present) <= count <= MOST:
+            return present, count
+    raise ValueError(f"expected i/N with 1 ≤ i ≤ N ≤ {MOST:,}, such as 2/8")
+
+
+def absent(present: Collection[int], count: int, most: int = 20) -> tuple[str, ...]:
+    """Names of the shards that are not there, the last of them a number of those not named.
+
+    Args:
+        present: the shards that are there.
+        count: how many there are to be.
+        most: how many are named.
+    """
+    lost = count - len(present)
+    named = list[str]()
+    for k in range(1, min(count, len(present) + most) + 1):
+        if k not in present and len(named) < most:
+            named.append(f"{k}/{count}")
+    return (*named, *([f"{lost - most:,} more"] if lost > most else []))

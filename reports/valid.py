@@ -1,0 +1,186 @@
+"""What a results file may say: bounds on its records when read, and how they must agree."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from conformance.model.case import STATUSES, Verdict
+from conformance.model.plain_text import bounded
+from conformance.model.shards import parts, shard_of
+
+DEEPEST = 32
+"""How deep a line's data may be nested."""
+MOST = 10**15
+"""The largest count."""
+LONGEST = 1000
+"""Characters of an id, or of another name."""
+
+
+class IdentityLike(Protocol):
+    """The first line; see `conformance.reports.results.Identity`."""
+
+    @property
+    def shard(self) -> str: ...
+    @property
+    def items(self) -> tuple[str, ...]: ...
+    @property
+    def total(self) -> int: ...
+
+
+class FooterLike(Protocol):
+    """The last line; see `conformance.reports.results.Footer`."""
+
+    @property
+    def counts(self) -> Mapping[str, int]: ...
+    @property
+    def verdicts(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+class RunLike(Protocol):
+    """All lines; see `conformance.reports.results.Run`."""
+
+    @property
+    def identity(self) -> IdentityLike: ...
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]: ...
+
+
+_OUTCOMES = re.compile(r"([0-9]{1,6}[a-z])*")
+_PLACE = re.compile(r"exact|-?[0-9]{1,5}")
+
+
+def depth_fault(data: Any) -> str:
+    """What is wrong with how deep data is nested; empty where it is not too deep."""
+    level, depth = [data], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            return f"nested deeper than {DEEPEST} levels"
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+    return ""
+
+
+def identity_fault(identity: IdentityLike) -> str:
+    """What is wrong with the first line; empty where nothing is."""
+    try:
+        parts(identity.shard)
+    except ValueError as error:
+        return f"shard {_shown(identity.shard)}: {error}"
+    for name in ("schema", "examples", "total"):
+        if not 0 <= getattr(identity, name) <= MOST:
+            return f"{name} is {getattr(identity, name)}, expected a count"
+    return _names_fault("items", identity.items)
+
+
+def verdict_fault(verdict: Verdict) -> str:
+    """What is wrong with a verdict as such; empty where nothing is."""
+    names = [getattr(verdict, name) for name in ("id", "layer", "check", "dtype", "device")]
+    wrong = _names_fault("a name", [*names, verdict.status])
+    examples = verdict.examples
+    counts = {name: getattr(examples, name) for name in _COUNTS}
+    counts |= {f"unsupported: {k}": n for k, n in examples.unsupported.items()}
+    counts |= {f"accepted: {k}": n for k, n in verdict.accepted.items()}
+    counts |= {"comparisons": verdict.comparisons}
+    for field in ("ulps", "ratios"):
+        for place, number in getattr(verdict, field).items():
+            if not _PLACE.fullmatch(place):
+                return f"{field} has {_shown(place)}, expected 'exact' or a whole number"
+            counts[f"{field} {place}"] = number
+    for name, number in counts.items():
+        if not 0 <= number <= MOST:
+            return f"{_shown(name)} is {number}, expected a count"
+    for name in ("seconds", "margin"):
+        value = getattr(verdict, name)
+        if value is not None and not value >= 0:
+            return f"{name} is {value}, expected a number of at least 0"
+    if not _OUTCOMES.fullmatch(verdict.outcomes):
+        return f"outcomes {_shown(verdict.outcomes)}: expected such as '40p3f157p'"
+    for what, value in _excesses(verdict):
+        if not _is_number(value):
+            return f"{what} is {_shown(str(value))}, expected a number"
+    return wrong
+
+
+def footer_fault(footer: FooterLike) -> str:
+    """What is wrong with the last line; empty where nothing is."""
+    for name, number in {**footer.counts, "verdicts": footer.verdicts}.items():
+        if not 0 <= number <= MOST:
+            return f"{_shown(name)} is {number}, expected a count"
+    return "" if footer.seconds >= 0 else f"seconds is {footer.seconds}, expected at least 0"
+
+
+def faults(run: RunLike) -> Iterator[str]:
+    """Where the records of a run do not agree, each in a line.
+
+    Args:
+        run: each record valid as such.
+    """
+    who = run.identity
+    present, count = parts(who.shard)
+    for id, number in sorted(Counter(who.items).items()):
+        if number > 1:
+            yield f"{_plain(id)}: {number} times among the items of the first line"
+        if count > 1 and shard_of(id, count) not in present:
+            yield f"{_plain(id)}: of shard {shard_of(id, count)}/{count}, this is {who.shard}"
+    if len(set(who.items)) > who.total or (count == len(present) and len(who.items) != who.total):
+        yield f"the first line has {len(who.items)} items, and a total of {who.total}"
+    items = set(who.items)
+    for verdict in run.verdicts:
+        named = f"{verdict.layer}-{verdict.check}-{verdict.dtype}-{verdict.device}"
+        if verdict.id != named:
+            yield f"{_plain(verdict.id)}: its verdict is about {_plain(named)}"
+        if verdict.id not in items:
+            yield f"{_plain(verdict.id)}: a verdict of no item of the first line"
+        if verdict.status not in STATUSES:
+            yield f"{_plain(verdict.id)}: no status {_shown(verdict.status)}"
+        examples = verdict.examples
+        if not examples.excused <= examples.failed:
+            yield (
+                f"{_plain(verdict.id)}: {examples.excused} examples excused of "
+                f"{examples.failed} that failed"
+            )
+
+
+_COUNTS = (
+    "drawn", "checked", "invalid", "stopped", "failed", "excused", "left_out", "lost"
+)  # fmt: skip
+
+
+def _names_fault(what: str, names: Any) -> str:
+    long = next((name for name in names if not 0 < len(name) <= LONGEST), None)
+    expected = f"expected 1 to {LONGEST} characters"
+    return "" if long is None else f"{what} has {len(long)} characters, {expected}"
+
+
+def _excesses(verdict: Verdict) -> Iterator[tuple[str, Any]]:
+    """Numbers that may be text, where JSON has no such number."""
+    yield "excess", verdict.excess
+    findings = [verdict.failure, *(cause.failure for cause in verdict.others)]
+    for finding in findings:
+        if finding is not None:
+            yield "bound", finding.bound
+            yield "error", finding.error
+    for cause in verdict.others:
+        yield "excess", cause.excess
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, str) or value in ("inf", "-inf", "nan")
+
+
+def _plain(text: str) -> str:
+    return bounded(text, 200)
+
+
+def _shown(text: str) -> str:
+    return repr(bounded(text, 80))

@@ -1,0 +1,395 @@
+"""Malformed and inconsistent results files: refused or told of, without a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conformance.reports import cli, results
+from test_report import identity, run_of, verdict
+from test_report_parts import whole
+
+from conformance.model.case import Examples
+from conformance.model.shards import absent, parts, shard_of
+
+IDS = [f"{layer}-values-float32-cpu" for layer in ("Linear", "Conv1d", "Conv2d", "GRU", "RNN")]
+Lines = list[dict[str, Any]]
+
+
+def _run() -> results.Run:
+    verdicts = [verdict(id.split("-")[0], "values", "float32", "passed") for id in IDS]
+    run = whole(run_of(*verdicts))
+    return replace(run, identity=replace(run.identity, total=len(IDS)))
+
+
+def _lines() -> Lines:
+    run = _run()
+    assert run.footer is not None
+    every = [run.identity, *run.verdicts, run.footer]
+    return [json.loads(results.encode_line(record)) for record in every]
+
+
+def _written(path: Path, lines: Lines) -> str:
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    return str(path)
+
+
+def _shard(lines: Lines) -> None:
+    lines[0]["shard"] = "2/2"
+
+
+def _whole(lines: Lines) -> None:
+    lines[0]["total"] = 9
+
+
+def _many(lines: Lines) -> None:
+    lines[0]["total"] = 2
+
+
+def _negative(lines: Lines) -> None:
+    lines[1]["examples"]["drawn"] = -3
+
+
+def _other_layer(lines: Lines) -> None:
+    lines[1]["layer"] = "GRUCell"
+
+
+def _other_device(lines: Lines) -> None:
+    lines[1]["device"] = "cuda:0"
+
+
+def _two_headers(lines: Lines) -> None:
+    lines.insert(1, lines[0])
+
+
+def _two_footers(lines: Lines) -> None:
+    lines.append(lines[-1])
+
+
+def _twice(lines: Lines) -> None:
+    lines.insert(2, lines[1])
+    lines[-1]["verdicts"] += 1
+
+
+def _no_item(lines: Lines) -> None:
+    lines[0]["items"] = lines[0]["items"][:-1]
+    lines[0]["total"] -= 1
+
+
+def _counts(lines: Lines) -> None:
+    lines[-1]["counts"] = {"passed": 4, "failed": 1}
+
+
+def _status(lines: Lines) -> None:
+    lines[1]["status"] = "splendid"
+
+
+def _excused(lines: Lines) -> None:
+    lines[1]["examples"] = {"drawn": 9, "checked": 9, "failed": 1, "excused": 4}
+
+
+def _late(lines: Lines) -> None:
+    lines.append(lines.pop(1))
+
+
+def _item_twice(lines: Lines) -> None:
+    lines[0]["items"].append(lines[0]["items"][0])
+    lines[0]["total"] += 1
+
+
+INCONSISTENT: list[tuple[Callable[[Lines], None], str]] = [
+    (_shard, "of shard 1/2, this is 2/2"),
+    (_whole, "has 5 items, and a total of 9"),
+    (_many, "has 5 items, and a total of 2"),
+    (_negative, "'drawn' is -3, expected a count"),
+    (_other_layer, "its verdict is about GRUCell-values-float32-cpu"),
+    (_other_device, "its verdict is about Linear-values-float32-cuda:0"),
+    (_two_headers, "a second first line"),
+    (_two_footers, "a second last line"),
+    (_twice, "more than one verdict"),
+    (_no_item, "a verdict of no item"),
+    (_counts, "counts are not those of the verdicts"),
+    (_status, "no status 'splendid'"),
+    (_excused, "4 examples excused of 1 that failed"),
+    (_late, "a verdict after the last line"),
+    (_item_twice, "2 times among the items"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), INCONSISTENT, ids=lambda x: getattr(x, "__name__", ""))
+def test_what_does_not_agree_is_not_valid(
+    change: Callable[[Lines], None], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["verify", _written(tmp_path / "good.jsonl", _lines())]) == 0
+    lines = _lines()
+    change(lines)
+    assert cli.main(["verify", _written(tmp_path / "bad.jsonl", lines)]) == 1
+    out = capsys.readouterr().out
+    assert said in out
+    assert "not valid" in out
+
+
+def _set(*places: Any) -> Callable[[Lines], None]:
+    """Puts the last one in the place that those before it lead to."""
+
+    def change(lines: Lines) -> None:
+        inner: Any = lines
+        *way, last, value = places
+        for place in way:
+            inner = inner[place]
+        inner[last] = value
+
+    return change
+
+
+def _deep(depth: int) -> Any:
+    found: Any = 1
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+CASE = {
+    "call": {"layer": "Linear", "arguments": {}, "state": {}, "dtype": "float32",
+             "device": "cpu", "training": False, "layouts": {}},
+    "inputs": {}, "keywords": {}, "layouts": {}, "labels": {}, "seed": 0,
+}  # fmt: skip
+_TIMED = {"kind": "benchmark", "layer": "Linear", "name": "wide", "dtype": "float32"}
+
+
+def _benchmark(**fields: Any) -> Callable[[Lines], None]:
+    return lambda lines: lines.insert(2, {**_TIMED, **fields})
+
+
+def _failing(**fields: Any) -> Callable[[Lines], None]:
+    def change(lines: Lines) -> None:
+        lines[1] |= {"status": "failed", "message": "m", "call": "Linear(1, 1)", **fields}
+
+    return change
+
+
+MALFORMED: dict[str, Callable[[Lines], None]] = {
+    "shard-x": _set(0, "shard", "x"),
+    "shard-a-b": _set(0, "shard", "a/b"),
+    "shard-0": _set(0, "shard", "0/0"),
+    "shard-digits": _set(0, "shard", "1/" + "9" * 5000),
+    "shard-huge": _set(0, "shard", "1/1000000000"),
+    "shard-unicode": _set(0, "shard", "١/٢"),
+    "items-number": _set(0, "items", 3),
+    "items-numbers": _set(0, "items", [1, 2]),
+    "items-empty-id": _set(0, "items", [""]),
+    "items-long-id": _set(0, "items", ["x" * 100_000]),
+    "info-deep": _set(0, "info", {"a": _deep(5)}),
+    "options-number": _set(0, "options", {"backend": 3}),
+    "seed-text": _set(0, "seed", "zero"),
+    "total-negative": _set(0, "total", -1),
+    "schema-future": _set(0, "schema", 99),
+    "layers-list": _set(0, "layers", [1]),
+    "ulps-words": _set(1, "ulps", {"far": 1}),
+    "ulps-texts": _set(1, "ulps", {"1": "many"}),
+    "ulps-list": _set(1, "ulps", [1]),
+    "ulps-digits": _set(1, "ulps", {"9" * 5000: 1}),
+    "ratios-negative": _set(1, "ratios", {"1": -5}),
+    "margin-text": _set(1, "margin", "small"),
+    "margin-negative": _set(1, "margin", -1.0),
+    "outcomes-number": _set(1, "outcomes", 7),
+    "outcomes-huge": _set(1, "outcomes", "999999999999p"),
+    "drawn-odd": _set(1, "drawn", {"a": {"values": 1, "cases": 2}}),
+    "status-long": _set(1, "status", "x" * 100_000),
+    "needs-odd": _failing(needs=[{"argument": "groups"}]),
+    "excess-word": _failing(excess="a lot"),
+    "bound-word": _failing(failure={"kind": "value", "bound": "tight", "error": "big"}),
+    "kind-unknown": _failing(failure={"kind": "splendid", "what": "output"}),
+    "others-deep": _failing(others=[{"message": "m", "case": {"a": _deep(200)}}]),
+    "case-deep": _failing(case={"call": _deep(100)}),
+    "case-deeper": _failing(case={"call": _deep(900)}),
+    "case-empty": _failing(case={}),
+    "case-number": _failing(case=3),
+    "case-arguments": _failing(case=CASE),
+    "case-nested-arguments": _failing(
+        case={**CASE, "call": {**CASE["call"], "arguments": {"in_features": {"tuple": [{"a": 1}]}}}}
+    ),
+    "case-layer": _failing(case={**CASE, "call": {**CASE["call"], "layer": "Nope"}}),
+    "case-object": _failing(
+        case={**CASE, "inputs": {"input": {"shape": [1], "dtype": "object", "data": [{}]}}}
+    ),
+    "case-shape": _failing(
+        case={**CASE, "inputs": {"input": {"shape": [10**12], "dtype": "float64", "data": [1]}}}
+    ),
+    "case-same": _failing(case={**CASE, "inputs": {"input": {"same": "input"}}}),
+    "check-unknown": _failing(check="nope", case=CASE),
+    "benchmark-text": _benchmark(seconds="fast"),
+    "benchmark-negative": _benchmark(seconds=-1.0, ratio=-2.0),
+    "benchmark-zero": _benchmark(seconds=0, ratio=0, ratio_low=0, ratio_high=0, torch_seconds=0),
+    "benchmark-huge": _benchmark(seconds=1e308, ratio=1e308, flops=1e308, bytes=1e308),
+    "benchmark-list": _benchmark(rounds=[1]),
+    "timing-odd": lambda lines: lines.insert(2, {"kind": "timing", "machine": [1, 2]}),
+    "footer-text": _set(-1, "verdicts", "all"),
+    "footer-negative": _set(-1, "counts", {"passed": -5}),
+    "kind-list": _set(1, "kind", ["verdict"]),
+    "no-header": lambda lines: lines.__delitem__(0),
+}
+
+
+VALID = ("benchmark-zero", "benchmark-huge", "timing-odd")
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_no_command_ends_in_a_traceback_or_in_minutes(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = _lines()
+    MALFORMED[name](lines)
+    bad, good = _written(tmp_path / "bad.jsonl", lines), str(tmp_path / "good.jsonl")
+    _written(Path(good), _lines())
+    started = time.monotonic()
+    for number, command in enumerate(
+        (
+            ["verify", bad],
+            ["render", bad, "-o", "OUT"],
+            ["merge", bad, bad, "-o", "OUT"],
+            ["scoreboard", bad, good, "-o", "OUT"],
+            ["compare", good, bad, "-o", "OUT", "--force"],
+            ["badge", bad, "-o", "OUT"],
+            ["summary", bad],
+            ["bug-report", bad, IDS[0]],
+            ["known", bad, "--write", "OUT"],
+        )
+    ):
+        out = str(tmp_path / f"out{number}")
+        code = cli.main([out if word == "OUT" else word for word in command])
+        assert code in ((1, 2) if command[0] == "verify" and name not in VALID else (0, 1, 2))
+        said = capsys.readouterr()
+        assert "cannot use" not in said.err, (command, said.err)
+        assert len(said.err) < 5000
+        assert command[0] in ("summary", "bug-report") or len(said.out) < 20_000
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("command", ["verify", "summary"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "missing", "long"])
+def test_what_is_no_file_is_refused_at_once(
+    kind: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / ("x" * 300 if kind == "long" else "r.jsonl")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    assert cli.main([command, str(path)]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_bytes_that_are_no_text_are_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    for content in (b"", b"\0" * 1000, b"\xff\xfe\n" * 500, b"[" * 100_000, b'{"kind":"run"'):
+        path.write_bytes(content)
+        assert cli.main(["verify", str(path)]) == 2
+
+
+def test_a_file_that_nobody_could_read_line_by_line_names_some_lines_only() -> None:
+    run = results.parse([results.encode_line(identity(())), *[b"nonsense"] * 1000], "r")
+    assert len(run.notes) == results.NOTES + 1
+    assert run.notes[-1] == "r: 900 further lines that cannot be read"
+
+
+def test_an_output_is_written_over_no_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.jsonl"
+    text = Path(_written(path, _lines())).read_text()
+    link, hard = tmp_path / "link", tmp_path / "hard"
+    link.symlink_to(path)
+    os.link(path, hard)
+    for out in (path, link, hard, tmp_path / "." / "r.jsonl"):
+        for command in ("render", "scoreboard", "merge", "badge", "summary"):
+            assert cli.main([command, str(path), "-o", str(out)]) == 2
+            assert "is read and written" in capsys.readouterr().err
+        assert cli.main(["compare", str(path), str(path), "-o", str(out)]) == 2
+        assert cli.main(["known", str(path), "--write", str(out), "--update"]) == 2
+        assert cli.main(["exhaustive", str(path), "--table", str(out)]) == 2
+    assert path.read_text() == text
+
+
+def test_an_output_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    path, out = tmp_path / "r.jsonl", tmp_path / "out.html"
+    _written(path, _lines())
+    assert cli.main(["render", str(path), "-o", "/dev/full"]) == 2
+    assert cli.main(["render", str(path), "-o", "/dev/null"]) == 0
+    assert cli.main(["render", str(path), "-o", str(path / "below" / "a.html")]) == 2
+    assert cli.main(["render", str(path), "-o", str(tmp_path / ("x" * 300))]) == 2
+    os.mkfifo(tmp_path / "pipe")
+    assert cli.main(["render", str(path), "-o", str(tmp_path / "pipe")]) == 2
+    assert cli.main(["render", str(path), "-o", str(tmp_path)]) == 2
+    assert cli.main(["render", str(path), "-o", str(out)]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.html", "pipe", "r.jsonl"]
+
+
+def test_nothing_that_can_be_compared_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    halves = []
+    for k in (1, 2):
+        kept = tuple(v for v in _run().verdicts if shard_of(v.id, 2) == k)
+        run = whole(run_of(*kept))
+        run = replace(run, identity=replace(run.identity, shard=f"{k}/2", total=len(IDS)))
+        results.write(tmp_path / f"{k}.jsonl", run)
+        halves.append(str(tmp_path / f"{k}.jsonl"))
+    command = ["compare", *halves, "-o", str(tmp_path / "c.html")]
+    assert cli.main(command) == 2
+    assert "shard: 1/2 and 2/2" in capsys.readouterr().err
+    assert cli.main([*command, "--force"]) == 2
+    assert "nothing to compare" in capsys.readouterr().err
+
+
+def test_a_run_that_was_cut_short_is_green_nowhere(tmp_path: Path) -> None:
+    good, cut = tmp_path / "good.jsonl", tmp_path / "cut.jsonl"
+    _written(good, _lines())
+    for lines in (_lines()[:1], _lines()[:3], [{**_lines()[0], "items": []}, _lines()[-1]]):
+        _written(cut, lines)
+        out = str(tmp_path / "out")
+        assert cli.main(["verify", str(cut)]) == 1
+        assert cli.main(["badge", str(cut), "-o", out]) == 1
+        assert cli.main(["summary", str(cut), "-o", out]) == 1
+        assert cli.main(["compare", str(good), str(cut), "-o", out]) > 0
+        assert cli.main(["compare", str(cut), str(good), "-o", out]) > 0
+
+
+def test_what_a_file_says_is_shown_without_control_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = "\x1b[31mred\x1b]0;title\x07 \x00 \u202e"
+    lines = _lines()
+    lines[1] |= {"id": odd, "status": "failed", "message": odd * 100, "call": odd}
+    lines[1]["reproducer"] = f"print({odd!r})\n{odd}"
+    path = _written(tmp_path / "r.jsonl", lines)
+    for command in (["verify", path], ["summary", path], ["bug-report", path, "*title*"]):
+        cli.main(command)
+        said = capsys.readouterr()
+        assert not set("\x1b\x00\x07\u202e") & set(said.out + said.err)
+
+
+def test_shards_by_name() -> None:
+    assert parts("1,3/4") == ({1, 3}, 4)
+    assert absent({1, 3}, 4) == ("2/4", "4/4")
+    assert absent({1}, 10**9)[-1] == "999,999,979 more"
+    for text in ("x", "a/b", "0/1", "3/2", "1/", "", "1/1/1", "1/" + "9" * 5000, "-1/2"):
+        with pytest.raises(ValueError, match="expected i/N"):
+            parts(text)
+
+
+def test_counts_that_are_left_out_are_those_of_old_files() -> None:
+    run = run_of(verdict("Linear", "values", "float32", "passed", examples=Examples(3, 3)))
+    line = json.loads(results.encode_line(run.verdicts[0]))
+    del line["examples"]["lost"], line["outcomes"]
+    read = results.parse([results.encode_line(run.identity), json.dumps(line).encode()], "old")
+    assert read.verdicts[0].examples == Examples(3, 3)
+    assert read.notes == ()

@@ -1,0 +1,185 @@
+"""Files of known failures are strict: what excuses nothing, or everything, is refused by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import cases
+
+from conformance.failures import known
+from conformance.failures.facts import facts
+from conformance.failures.nameable import kinds
+from conformance.layers import CATALOGUE
+from conformance.model.encoding import encode_case
+
+LOOSE = '[[known]]\nlayer = "{layer}"\ncheck = "{check}"\nreason = "r"\nstrict = false\n'
+PINNED = json.dumps(encode_case(cases("Linear")[0]))
+
+
+def _entry(line: str, layer: str = "Conv2d", check: str = "values") -> str:
+    return f"{LOOSE.format(layer=layer, check=check)}{line}\n"
+
+
+FIELDS = [
+    ('dtype = "float31"', "dtype='float31': expected some of float32"),
+    ('dtype = "float32,"', "dtype='float32,': expected some of"),
+    ('device = "cpu;rm"', "device='cpu;rm': expected names such as"),
+    ('device = ""', "device='': expected names"),
+    ('backend = "mine,"', "expected names of backends"),
+    ('said = ""', "said='': expected a glob"),
+    ("within = nan", "within=nan: expected an error"),
+    ("within = inf", "within=inf: expected an error"),
+    ("at_most = nan", "at_most=nan: expected a share"),
+    ("at_most = true", "at_most=True: expected a number"),
+    ('status = "Failed"', "status='Failed': expected some of failed"),
+    ("versions = { torch = 2 }", "versions.torch=2: expected a specifier"),
+    ('versions = { torch = "" }', "versions.torch='': expected a specifier"),
+    ('versions = { "no package" = ">1" }', "expected the name of a package"),
+    ('cpu = { "AVX 512" = true }', "expected an instruction set"),
+    ('when = "groups"', "expected a table or a list of tables"),
+    ("when = []", "none of them empty"),
+    ("when = [{}]", "none of them empty"),
+    ('when = { nonsense = ">1" }', "'nonsense' = … }: no such fact; expected a fact of Conv2d"),
+    ('when = { nonsense = "!=1" }', "no such fact"),
+    ('when = { hidden_size = ">1" }', "no such fact"),
+    ('when = { "state.layout" = "sliced" }', "no such fact"),
+    ('when = { "input.layuot" = "sliced" }', "no such fact"),
+    ('when = { "input.layout" = "sideways" }', "expected one of channels_last"),
+    ('when = { "-stride" = ">1" }', "no such fact"),
+    ('when = { "stride + nonsense" = ">1" }', "no such fact"),
+    ('when = { "stride ** 2" = ">1" }', "no such fact"),
+    ('when = { "stride[2]" = ">1" }', "no such fact"),
+    ('when = { "groups = nonsense" = true }', "no such fact"),
+    ('when = { groups = ">banana" }', "expected a comparison with a number"),
+    ('when = { groups = ">" }', "expected a comparison"),
+    ('when = { groups = "=>1" }', "expected a comparison"),
+    ('when = { groups = "==[1]" }', "expected a comparison"),
+    ('when = { groups = "==null" }', "nothing else holds of null"),
+    ('when = { groups = ">NaN" }', "expected a comparison"),
+    ('when = { groups = ">true" }', "a number after >"),
+    ("when = { groups = [1, 2] }", "a list is no value"),
+    ("when = { groups = { a = 1 } }", "a list is no value"),
+    ("when = { groups = nan }", "expected a number"),
+    ("when = { groups = true }", "expected a number or a word"),
+    ('when = { groups = "" }', "none of them empty"),
+    ('when = { bias = "yes" }', "expected true or false"),
+    ("when = { bias = 1 }", "expected true or false"),
+    ('when = { "input.ndim" = "many" }', "expected a number"),
+    ('when = { empty = ">1" }', "expected true or false"),
+    ("when = { dimension = {} }", "expected a table of conditions"),
+    ("when = { dimension = 1 }", "expected a table of conditions"),
+    ('when = { dimension = { nonsense = ">1" } }', "no such fact"),
+    ("cases = { nonsense = '{}' }", "expected an item that the entry is about"),
+    ("cases = { 'Linear-values-float32-cpu' = '{}' }", "expected an item that the entry is about"),
+    ("case = '[[[[]]]]'", "case is no case"),
+    (f"case = '{'[' * 100_000}'", "case is no case"),
+    (f"case = '{PINNED}'", "is a call of 'Linear', expected one of Conv2d"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), FIELDS, ids=[line[:40] for line, _ in FIELDS])
+def test_a_field_of_nonsense_is_named_with_what_was_expected(line: str, message: str) -> None:
+    with pytest.raises(known.KnownError) as found:
+        known.parse(_entry(line), "here")
+    said = str(found.value)
+    assert said.startswith("here, entry 1")
+    assert message in said
+    assert len(said) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (_entry("", check="nope"), "check='nope': expected some of shape"),
+        (_entry("", check="values,"), "check='values,': expected some of"),
+        (_entry("", check="random", layer="Identity"), "expected checks that Identity has"),
+        (_entry("", layer="Conv2d,Conv9d"), "'Conv9d' names no layer"),
+        (_entry("", layer="*"), "without a case excuses whatever fails"),
+        (_entry("").replace("strict = false\n", ""), "no case: expected a failing one"),
+        (_entry("cases = {}").replace("strict = false\n", ""), "no case: expected a failing one"),
+        (_entry("").replace('"r"', '" "'), "reason is empty"),
+    ],
+)
+def test_an_entry_that_is_never_stale_says_so(text: str, message: str) -> None:
+    with pytest.raises(known.KnownError, match="here, entry 1") as found:
+        known.parse(text, "here")
+    assert message in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "known = 3",
+        "known = [3]",
+        "[known]\nlayer = 'Conv2d'",
+        "known = [[]]",
+        "version = 1\n",
+        "[[know]]\nlayer = 'Conv2d'",
+        "a = " + "[" * 100_000,
+        "a = " + "9" * 5000,
+        "[[known]",
+    ],
+)
+def test_a_file_that_holds_no_entries_is_refused(text: str) -> None:
+    with pytest.raises(known.KnownError, match=r"^here"):
+        known.parse(text, "here")
+
+
+def test_an_empty_file_has_no_entries() -> None:
+    assert known.parse("# none yet\n", "here") == ()
+
+
+def _text(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe[[known]]")
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+def _zero(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _missing(path: Path) -> None:
+    return None
+
+
+def _huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+@pytest.mark.parametrize("make", [_text, _folder, _pipe, _socket, _zero, _missing, _huge])
+def test_what_is_no_text_file_is_refused_at_once(make: Any, tmp_path: Path) -> None:
+    path = tmp_path / "k.toml"
+    make(path)
+    with pytest.raises(known.KnownError, match=r"k\.toml"):
+        known.read("none", [path])
+
+
+LAYERS = [name for name in CATALOGUE if name != "Identity"]  # whose arguments may be any
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_fact_of_a_case_can_be_named(layer: str) -> None:
+    for case in cases(layer, examples=12):
+        found = facts(case)
+        assert {name for name in found if not kinds(name, (layer,))} == set()
+        for name in case.call.state:
+            # One with a dot in it has no facts.
+            assert "." in name or kinds(f"{name}.layout", (layer,)), name

@@ -1,0 +1,68 @@
+"""Temporary folders of killed runs are removed, and nobody else's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conformance.isolation import leftovers
+
+CLAIM = "import sys, pathlib; from conformance.isolation import leftovers as x; "
+
+
+def _of_a_dead_process(folder: Path) -> Path:
+    folder.mkdir()
+    script = f"{CLAIM}x.claim(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", script, str(folder)], check=True)
+    (folder / "journal").write_bytes(b"x")
+    return folder
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    gone = _of_a_dead_process(tmp_path / "conformance-gone")
+    mine = tmp_path / "conformance-mine"
+    mine.mkdir()
+    leftovers.claim(mine)
+    assert leftovers.clear(tmp_path) == 1
+    assert not gone.exists()
+    assert mine.exists()
+
+
+def test_a_number_that_another_process_has_meanwhile_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "conformance-old"
+    folder.mkdir()
+    leftovers.claim(folder)
+    pid, started, rest = (folder / leftovers.OWNER).read_text().split(" ", 2)
+    (folder / leftovers.OWNER).write_text(f"{pid} {int(started) - 1} {rest}")
+    assert leftovers.clear(tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    "odd", ["", "1", "x - h\n", "99999999999999 1 h\n", "4000000 1 elsewhere\n"]
+)
+def test_what_is_not_the_suites_stays(odd: str, tmp_path: Path) -> None:
+    (tmp_path / "conformance-empty").mkdir()
+    (tmp_path / "conformance-file").touch()
+    target = _of_a_dead_process(tmp_path / "elsewhere")
+    (tmp_path / "conformance-link").symlink_to(target)
+    folder = tmp_path / "conformance-odd"
+    folder.mkdir()
+    (folder / leftovers.OWNER).write_text(odd)
+    other = _of_a_dead_process(tmp_path / "other-name")
+    linked = tmp_path / "conformance-linked"
+    linked.mkdir()
+    (linked / leftovers.OWNER).symlink_to(other / leftovers.OWNER)
+    before = sorted(tmp_path.iterdir())
+    assert leftovers.clear(tmp_path) == 0
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
+def test_another_users_folder_stays(tmp_path: Path) -> None:
+    folder = _of_a_dead_process(tmp_path / "conformance-theirs")
+    os.chown(folder, 65534, 65534)
+    assert leftovers.clear(tmp_path) == 0

@@ -1,0 +1,101 @@
+"""Files that are lost or cannot be written: the run says so and is not green."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conformance.reports.results import read
+from support import plug_in
+
+BACKENDS = """
+import os, shutil
+from types import SimpleNamespace
+import torch
+from conformance.backends import ModuleBackend
+
+def _once(act):
+    class Linear(torch.nn.Linear):
+        def forward(self, input):
+            if os.path.exists("out"):
+                act()
+            return super().forward(input)
+    return ModuleBackend("plain", nn=SimpleNamespace(Linear=Linear))
+
+def _replace():
+    os.unlink("out/r.jsonl")
+    with open("out/r.jsonl", "w") as file:
+        file.write("somebody else's")
+    os.rename("out", "kept")
+    os.mkdir("out2")
+
+removing = _once(lambda: shutil.rmtree("out"))
+unlinking = _once(lambda: os.path.exists("out/r.jsonl") and os.unlink("out/r.jsonl"))
+replacing = _once(lambda: os.path.exists("out/r.jsonl") and os.replace("other", "out/r.jsonl")
+                  if os.path.exists("other") else None)
+blocking = _once(lambda: os.path.exists("out/page") or open("out/page", "w").close())
+plain = _once(lambda: None)
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
+    plug_in(pytester, monkeypatch, BACKENDS)
+
+    def run(backend: str, *options: str) -> pytest.RunResult:
+        return pytester.runpytest_subprocess(
+            "--pyargs", "conformance.suite", "-p", "no:cacheprovider",
+            "--conformance-isolation=none", "--conformance-examples=3",
+            "--conformance-layer=Linear", "--conformance-check=shape,values",
+            "--conformance-dtype=float32", f"--conformance-backend=plugged:{backend}", *options,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        ("removing", "gone during the run"),
+        ("unlinking", "gone during the run"),
+        ("replacing", "replaced during the run by another file"),
+    ],
+)
+def test_results_that_are_lost_during_the_run_are_no_success(
+    suite: Any, pytester: pytest.Pytester, backend: str, said: str
+) -> None:
+    (pytester.path / "out").mkdir()
+    (pytester.path / "other").write_text("somebody else's")
+    result = suite(backend, "--conformance-results=out/r.jsonl", "--conformance-report=p.html")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"not written: results: *r.jsonl: {said}*", "report: *p.html"])
+    result.stdout.no_fnmatch_line("results: *")
+    if backend == "replacing":
+        assert (pytester.path / "out" / "r.jsonl").read_text() == "somebody else's"
+
+
+@pytest.mark.parametrize("option", ["report", "summary"])
+def test_a_page_that_cannot_be_written_is_no_success(
+    suite: Any, pytester: pytest.Pytester, option: str
+) -> None:
+    (pytester.path / "out").mkdir()
+    for backend, path in (("plain", "/dev/full"), ("blocking", "out/page/p.html")):
+        result = suite(backend, f"--conformance-{option}={path}", "--conformance-results=r.jsonl")
+        assert result.ret == pytest.ExitCode.TESTS_FAILED, path
+        result.stdout.fnmatch_lines([f"not written: {option}: *{path}: *", "results: *r.jsonl"])
+        result.stdout.no_fnmatch_line(f"{option}: *")
+    run = read(pytester.path / "r.jsonl")
+    assert run.footer is not None
+
+
+def test_a_full_disk_is_a_usage_error_at_once(suite: Any) -> None:
+    result = suite("plain", "--conformance-results=/dev/full")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--conformance-results=/dev/full: No space left on device" in result.stderr.str()
+
+
+def test_what_is_always_empty_can_be_written_to(suite: Any) -> None:
+    result = suite("plain", "--conformance-results=/dev/null", "--conformance-report=/dev/null")
+    assert result.ret == 0
+    assert Path("/dev/null").is_char_device()
