@@ -141,15 +141,29 @@ sys.exit(code)
 CHANGED = "AN INPUT WAS CHANGED"
 
 
-def conformance(*arguments: str, prepare: str = "") -> tuple[str, ...]:
+_MAIN = """
+limit = 4
+def run(arguments):
+    from conformance.reports.cli import main
+    while "then" in arguments:
+        main(arguments[:arguments.index("then")])
+        del arguments[:arguments.index("then") + 1]
+    code = main(arguments)
+    if shown:
+        print(open(shown, encoding="utf-8").read())
+    return code
+"""
+
+
+def conformance(*arguments: str, prepare: str = "", shown: str = "") -> tuple[str, ...]:
     """`nn-conformance …`; it tells of files that are there, and were changed.
 
     Args:
-        arguments: of the command line.
+        arguments: of the command line; `"then"` stands between several.
         prepare: Python to run before: what the table of files cannot say, a FIFO, a huge file.
+        shown: a file that is printed at the end.
     """
-    run = "limit = 4\ndef run(arguments):\n    from conformance.reports.cli import main\n"
-    return ("-P", "-c", f"{prepare}\n{run}    return main(arguments)\n{_WATCH}", *arguments)
+    return ("-P", "-c", f"{prepare}\nshown = {shown!r}\n{_MAIN}{_WATCH}", *arguments)
 
 
 SMALL = (
