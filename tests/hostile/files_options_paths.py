@@ -50,14 +50,14 @@ EARLIER: dict[str, str] = {
 def _path(option: str, name: str, path: str) -> Entry:
     line = suite(f"--conformance-{option}={path}", prepare=PREPARE)
     due = Due(USAGE, (f"--conformance-{option}",), never=CHANGED, longest=9000)
-    return Entry(f"{option}-to-{name}", 18, FILES, line, due, 40)
+    return Entry(f"option-{option}-to-{name}", 18, FILES, line, due, 40)
 
 
 def _full(option: str) -> Entry:
     """What cannot be written is told, is no success, and is not printed as written."""
     line = suite(f"--conformance-{option}=/dev/full", prepare=PREPARE)
     due = Due((1, 2, 3, USAGE), ("/dev/full",), never=rf"(?m)^{option}: /dev/full$")
-    return Entry(f"{option}-to-a-full-disk", 12, FILES, line, due, 40)
+    return Entry(f"option-{option}-to-a-full-disk", 12, FILES, line, due, 40)
 
 
 ENTRIES = (

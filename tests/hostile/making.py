@@ -185,6 +185,6 @@ def suite(*arguments: str, prepare: str = "") -> tuple[str, ...]:
     usual = SMALL if named else (*SMALL, BACKEND)
     given = {argument.partition("=")[0] for argument in arguments}
     kept = [x for x in usual if x.partition("=")[0] not in given or not x.startswith("--conf")]
-    run = "limit = 16\ndef run(arguments):\n    import os, pytest, sys\n"
+    run = "limit = 6\ndef run(arguments):\n    import os, pytest, sys\n"
     run += "    sys.path[0] = os.getcwd()\n    return int(pytest.main(arguments))\n"
     return ("-c", f"{prepare}\n{run}{_WATCH}", *kept, *arguments)
