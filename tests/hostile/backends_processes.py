@@ -24,17 +24,11 @@ LOST = r"(failed|crashed|hung)"
 # What ends the process in a call: how, what the message names.
 ENDS: dict[str, tuple[int, str, str]] = {
     "exits-at-once": (11, "os._exit(0)", "exit"),
-    "exits-at-once-with-one": (0, "os._exit(1)", "exit"),
     "aborts": (0, "os.abort()", "SIGABRT|abort"),
-    "kills-itself": (0, "os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL|kill"),
-    "terminates-itself": (0, "os.kill(os.getpid(), signal.SIGTERM)", "SIGTERM|terminat"),
-    "hangs-up": (0, "os.kill(os.getpid(), signal.SIGHUP)", "SIGHUP|hang"),
     "interrupts-itself": (13, "os.kill(os.getpid(), signal.SIGINT); time.sleep(1)",
                           "SIGINT|KeyboardInterrupt"),
-    "reads-address-zero": (0, "ctypes.string_at(0)", "SIGSEGV|segment"),
     "reads-address-zero-without-faulthandler": (
         0, "faulthandler.disable(); ctypes.string_at(0)", "SIGSEGV|segment"),
-    "sets-an-alarm": (0, "signal.alarm(1); time.sleep(5)", "SIGALRM|alarm"),
     "takes-the-group-with-it": (13, "os.killpg(os.getpgid(0), signal.SIGINT); time.sleep(1)",
                                 "SIGINT|KeyboardInterrupt"),
     "overflows-the-stack": (0, "f = lambda n: f(n + 1); sys.setrecursionlimit(10**9); f(0)",
@@ -56,8 +50,6 @@ FORGERS = {
 }
 # Faithful whatever else they do.
 ODD = {
-    "closes-what-it-can": "for fd in range(3, 20):\n    try: os.fstat(fd)\n    except OSError: os.close(os.dup(0))",
-    "prints": "print('x' * 200); sys.stderr.write('y' * 200)",
     "prints-by-the-descriptor": "os.write(1, b'{\"verdict\": {}}\\n'); os.write(2, b'{}\\n')",
     "changes-the-directory": "os.chdir('/')",
     "clears-the-environment": "os.environ.clear()",
@@ -68,22 +60,10 @@ ODD = {
     "leaves-a-process": "if os.fork() == 0:\n    time.sleep(0.5); os._exit(0)",
     "raises-at-exit": "atexit.register(lambda: 1 / 0)",
     "hangs-at-exit": "atexit.register(time.sleep, 600)",
-    "turns-the-collector-off": "gc.disable(); gc.freeze()",
     "raises-when-collected": "type('D', (), {'__del__': lambda self: 1 / 0})()",
     "exits-when-collected": "type('D', (), {'__del__': lambda self: sys.exit(0)})()",
-    "takes-the-alarm": "signal.signal(signal.SIGALRM, lambda *a: None); signal.setitimer(0, 0.05, 0.05)",
-    "takes-the-interrupt": "signal.signal(signal.SIGINT, lambda *a: None)",
+    "takes-the-alarm": "signal.signal(14, lambda *a: None); signal.setitimer(0, 0.05, 0.05)",
     "closes-its-streams": "sys.stdout.close(); sys.stdin = None",
-}
-HANGS = {
-    "call": "def __call__(self, x):\n    time.sleep(1000)\n",
-    "call-that-spins": "def __call__(self, x):\n    while True: pass\n",
-    "call-that-ignores-signals": "def __call__(self, x):\n"
-    "    for s in (2, 14, 15): signal.signal(s, signal.SIG_IGN)\n    while True: time.sleep(1)\n",
-    "call-that-never-gives-the-lock": "def __call__(self, x):\n    ctypes.PyDLL(None).sleep(1000)\n",
-    "get": "def get(self, native):\n    time.sleep(1000)\n",
-    "put": "def put(self, *arguments):\n    time.sleep(1000)\n",
-    "end": "def __del__(self):\n    time.sleep(1000)\n",
 }
 
 
@@ -93,9 +73,19 @@ def called(line: str, then: str = "return super().__call__(x)") -> str:
     return f"def __call__(self, x):\n{first}    {then}\n"
 
 
+HANGS = {
+    "call": "def __call__(self, x):\n    time.sleep(1000)\n",
+    "call-that-ignores-signals": "def __call__(self, x):\n"
+    "    for s in (2, 14, 15): signal.signal(s, signal.SIG_IGN)\n    while True: time.sleep(1)\n",
+    "call-that-never-gives-the-lock": called("ctypes.PyDLL(None).sleep(1000)"),
+    "get": "def get(self, native):\n    time.sleep(1000)\n",
+    "end": "def __del__(self):\n    time.sleep(1000)\n",
+}
+
+
 def of(name: str, point: int, layer: str, due: Due, *more: str, seconds: float = 90) -> Entry:
     """An entry of a layer, with its run's options."""
-    run = command("ReLU", "values,shape", "--conformance-timeout=3", *more)
+    run = command("ReLU", "values", "--conformance-timeout=3", "--conformance-examples=3", *more)
     return made(name, point, source(layer, before=BEFORE), due, run=run, seconds=seconds)
 
 
@@ -103,6 +93,8 @@ def _ends() -> list[Entry]:
     found = []
     for kind, (point, line, says) in ENDS.items():
         due = judged({"ReLU-values-*": fault("failed|crashed|hung", says)}, others="", longest=9000)
+        if "group" in kind:  # which may be pytest's: a session that says that it was interrupted
+            due = Due((1, 2), longest=9000)
         found.append(of(f"call-{kind}", point, called(line), due))
     return found
 
@@ -110,7 +102,7 @@ def _ends() -> list[Entry]:
 def _hangs() -> list[Entry]:
     found = []
     for kind, layer in HANGS.items():
-        verdict = judged({"ReLU-values-*": "hung: "}, others="hung")
+        verdict = judged({"ReLU-values-*": "hung: "}, others="")
         # What hangs when it is collected may do so between items.
         due = Due((0, 1)) if kind == "end" else verdict
         found.append(of(f"hangs-in-{kind}", 0, layer, due, "--conformance-timeout=1", seconds=240))
@@ -140,7 +132,7 @@ ENTRIES = (
       for kind, (point, line) in FORGERS.items()),
     *(of(f"call-{kind}", 0, called(line), well(longest=60_000)) for kind, line in ODD.items()),
     *_hangs(),
-    # Without its pipes a process is lost, and that is said; whatever it was, it is no pass of a run.
+    # Without its pipes a process is lost, and that is said.
     of("call-closes-its-pipes", 0, OPEN, Due(1, verdicts={"ReLU-values-*": f"{LOST}: "})),
     of("call-closes-its-streams-by-descriptor", 0, called(STREAMS), Due((0, 1))),
     of("call-deletes-the-folder", 12,
