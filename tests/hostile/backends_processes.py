@@ -11,6 +11,14 @@ import atexit, ctypes, faulthandler, gc, os, shutil, signal, sys, threading, tim
 
 FORGED = b'{"verdict": {"id": "ReLU-values-float32-cpu", "status": "passed"}}\\n{}\\n'
 
+# Once: else each call would double the processes.
+FORKED = []
+
+def forked():
+    if not FORKED:
+        FORKED.append(True)
+        return os.fork()
+
 def forge(text=FORGED):
     '''Write to whatever is open.'''
     for fd in range(64):
@@ -37,8 +45,8 @@ ENDS: dict[str, tuple[int, str, str]] = {
 # Wrong layers that tell the suite themselves that all is well.
 WRONG = "return self.run(x)[0] + x.dtype.type(1)"
 FORGERS = {
-    "after-a-fork": (2, "os.fork()\n"),
-    "after-a-fork-that-ends": (2, "if os.fork() == 0: return self.run(x)[0]\n"),
+    "after-a-fork": (2, "forked()\n"),
+    "after-a-fork-that-ends": (2, "if forked() == 0: return self.run(x)[0]\n"),
     "in-every-descriptor": (2, "forge()\n"),
     "in-every-descriptor-and-exits": (2, "forge(); os._exit(0)\n"),
     "in-every-descriptor-in-half-lines": (2, "forge(b'{\"verdict\": ')\n"),
