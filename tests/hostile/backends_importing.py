@@ -7,7 +7,7 @@ from hostile.faithful import command, made, source, usage, well
 
 SHORT = command("ReLU", "values,shape", "--conformance-timeout=2")
 BEFORE = """
-import contextlib, gc, locale, os, random, shutil, signal, sys, threading, time, warnings
+import contextlib, gc, os, random, shutil, signal, sys, threading, time, warnings
 
 # The suite's child has no pytest.
 CHILD = "_pytest.config" not in sys.modules
@@ -35,10 +35,8 @@ REFUSED: dict[str, tuple[int, str, str]] = {
 }
 # Faithful all the same: what such a module changes is no business of the suite's.
 CHANGES = {
-    "path": "sys.path[:] = []",
     "directory": "os.chdir('/')",
     "environment": "os.environ.clear()",
-    "thread-counts": "os.environ.update(OMP_NUM_THREADS='many', MKL_NUM_THREADS='-1')",
     "signal-handlers": "for s in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD): "
     "signal.signal(s, signal.SIG_IGN)",
     "child-handler": "signal.signal(signal.SIGCHLD, lambda *a: os.waitpid(-1, os.WNOHANG))",
@@ -46,11 +44,9 @@ CHANGES = {
     "floating-point-errors": "np.seterr(all='raise')",
     "printing": "np.set_printoptions(precision=1, threshold=1, formatter={'all': lambda x: 1 / 0})",
     "collector": "gc.disable(); gc.set_threshold(1); gc.callbacks.append(lambda *a: 1 / 0)",
-    "locale": "with contextlib.suppress(locale.Error): locale.setlocale(locale.LC_ALL, 'C')",
     "hooks": "sys.excepthook = sys.unraisablehook = threading.excepthook = lambda *a: 1 / 0",
     "hypothesis": "import hypothesis as h; h.settings.register_profile('x', max_examples=1); "
     "h.settings.load_profile('x')",
-    "time": "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
     "errors-of-threads": "threading.Thread(target=lambda: sys.exit(3)).start()",
 }
 PRINTING = {

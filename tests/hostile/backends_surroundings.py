@@ -9,10 +9,9 @@ from hostile.faithful import FAITHFUL, command, source, well
 SCRIPT = ("{bin}/pytest", *command()[2:])
 TRAP = "open('{folder}/ran', 'a').write('ran')\nraise RuntimeError('executed')\n"
 SILENT = "open('{folder}/ran', 'a').write('ran')\n"
-NAMES = ("queue", "json", "conformance", "numpy", "signal", "msgspec", "hypothesis", "select",
-         "faulthandler", "ctypes", "torch", "sitecustomize", "usercustomize")  # fmt: skip
+NAMES = ("queue", "json", "conformance", "numpy", "msgspec", "torch", "signal")
 # Fails where the trap was sprung.
-SPRUNG = "import os\nos.path.exists('{folder}/ran') and exit('the file was executed')"
+SPRUNG = "os.path.exists('{folder}/ran') and exit('the file was executed')"
 
 
 def trap(name: str, files: dict[str, str], run: tuple[str, ...] = SCRIPT) -> Entry:
@@ -26,8 +25,9 @@ def checked(name: str, module: str) -> Entry:
     """An entry of a module that would run unseen: whether it ran is looked at afterwards."""
     words = repr([*SCRIPT[1:]])
     program = (
-        f"import subprocess, sys\nwords = {words}\n"
-        "code = subprocess.call([sys.executable, '{bin}/pytest', *words])\n"
+        f"import os, subprocess, sys\nwords = {words}\n"
+        "script = os.path.join(os.path.dirname(sys.executable), 'pytest')\n"
+        "code = subprocess.call([sys.executable, script, *words])\n"
         f"{SPRUNG}\nsys.exit(code)\n"
     )
     files = {f"{module}.py": SILENT, "lib/start.py": program}

@@ -9,6 +9,7 @@ import argparse
 import fnmatch
 import importlib
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -59,17 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         and fnmatch.fnmatchcase(entry.name, options.only)
         and options.point in (None, entry.point)
     ]
-    started, outcomes = time.perf_counter(), []
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for found in pool.map(lambda pair: attempt(*pair, options.python), chosen):
-            outcomes.append(found)
-            for deviation in found.deviations:
-                print(f"{found.name}: {' | '.join(deviation.splitlines())}", flush=True)
     for path in filter(None, (options.output, options.table)):
         path.parent.mkdir(parents=True, exist_ok=True)
-    if options.output:
-        lines = [json.dumps(asdict(found)) for found in outcomes]
-        options.output.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    started, outcomes = time.perf_counter(), []
+    with (
+        ThreadPoolExecutor(options.jobs) as pool,
+        open(options.output or os.devnull, "w", encoding="utf-8") as file,
+    ):
+        for found in pool.map(lambda pair: attempt(*pair, options.python), chosen):
+            outcomes.append(found)
+            print(json.dumps(asdict(found)), file=file, flush=True)
+            for deviation in found.deviations:
+                print(f"{found.name}: {' | '.join(deviation.splitlines())}", flush=True)
     if options.table:
         before = () if options.before is None else options.before.read_text().splitlines()
         earlier = [json.loads(line) for line in before]
