@@ -66,7 +66,7 @@ def attempt(theme: str, entry: Entry, python: str) -> Outcome:
         scratch.mkdir()
         mark, started = uuid.uuid4().hex, time.perf_counter()
         process = subprocess.Popen(
-            [python, *(_filled(word, folder, python) for word in entry.command)],
+            [python, *(_filled(word, folder) for word in entry.command)],
             cwd=folder, env=_environment(folder, scratch, mark), stdin=subprocess.DEVNULL,
             stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
@@ -92,9 +92,9 @@ def attempt(theme: str, entry: Entry, python: str) -> Outcome:
     )
 
 
-def _filled(text: str, folder: Path, python: str) -> str:
-    """`{folder}` is the entry's folder, `{bin}` the interpreter's."""
-    return text.replace("{folder}", str(folder)).replace("{bin}", str(Path(python).parent))
+def _filled(text: str, folder: Path) -> str:
+    """`{folder}` is the entry's folder."""
+    return text.replace("{folder}", str(folder))
 
 
 def _write(entry: Entry, folder: Path) -> None:
@@ -102,7 +102,7 @@ def _write(entry: Entry, folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, str):
-            content = content.replace("{folder}", str(folder)).encode("utf-8", "surrogatepass")
+            content = _filled(content, folder).encode("utf-8", "surrogatepass")
         path.write_bytes(content)
 
 

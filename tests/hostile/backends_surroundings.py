@@ -5,8 +5,10 @@ from __future__ import annotations
 from hostile.entry import Due, Entry
 from hostile.faithful import FAITHFUL, command, source, well
 
-# Run by pytest's console script, which does not put the current directory on the path.
-SCRIPT = ("{bin}/pytest", *command()[2:])
+# As pytest's console script, which does not put the current directory on the path.
+CONSOLE = "import sys\nfrom pytest import console_main\nsys.exit(console_main())\n"
+SCRIPT = ("bin/pytest", *command()[2:])
+BACKEND = {"lib/faithful.py": FAITHFUL, "lib/hostile_backend.py": source(), "bin/pytest": CONSOLE}
 TRAP = "open('{folder}/ran', 'a').write('ran')\nraise RuntimeError('executed')\n"
 SILENT = "open('{folder}/ran', 'a').write('ran')\n"
 NAMES = ("queue", "json", "conformance", "numpy", "msgspec", "torch", "signal")
@@ -16,9 +18,8 @@ SPRUNG = "os.path.exists('{folder}/ran') and exit('the file was executed')"
 
 def trap(name: str, files: dict[str, str], run: tuple[str, ...] = SCRIPT) -> Entry:
     """An entry of files in the current directory, the backend being elsewhere."""
-    backend = {"lib/faithful.py": FAITHFUL, "lib/hostile_backend.py": source()}
     never = "executed|No module named|cannot import"
-    return Entry(name, 5, backend | files, run, well(never=never))
+    return Entry(name, 5, BACKEND | files, run, well(never=never))
 
 
 def checked(name: str, module: str) -> Entry:
@@ -26,8 +27,7 @@ def checked(name: str, module: str) -> Entry:
     words = repr([*SCRIPT[1:]])
     program = (
         f"import os, subprocess, sys\nwords = {words}\n"
-        "script = os.path.join(os.path.dirname(sys.executable), 'pytest')\n"
-        "code = subprocess.call([sys.executable, script, *words])\n"
+        "code = subprocess.call([sys.executable, 'bin/pytest', *words])\n"
         f"{SPRUNG}\nsys.exit(code)\n"
     )
     files = {f"{module}.py": SILENT, "lib/start.py": program}
@@ -43,7 +43,7 @@ ENTRIES = (
     trap("current-directory-has-a-module-of-python",
          {"encodings/__init__.py": TRAP, "runpy.py": TRAP, "importlib/__init__.py": TRAP}),
     Entry("current-directory-has-a-configuration-of-pytest", 0,
-          {"lib/faithful.py": FAITHFUL, "lib/hostile_backend.py": source(),
+          BACKEND | {
            "pytest.ini": "[pytest]\nfilterwarnings = error\nxfail_strict = true\n"
                          "python_functions = nothing_*\npython_files = nothing_*.py\n"},
           SCRIPT, Due((0, 4, 5))),
