@@ -39,6 +39,7 @@ def endless():
     while True:
         yield np.zeros(1)
 """
+EXPECTED = "expected|wanted"
 VALUES = command("ReLU", "values")
 # Returned in place of an array: y is the right one.
 NO_ARRAY: dict[str, tuple[int, str]] = {
@@ -96,7 +97,7 @@ MORE: dict[str, dict[str, str]] = {
 
 def _gets() -> list[Entry]:
     get = "def get(self, native):\n    y = super().get(native)\n    {}\n"
-    due = judged({"ReLU-values-*": fault("failed", "get", "expected|numpy")}, others="")
+    due = judged({"ReLU-values-*": fault("failed", "get", EXPECTED)}, others="")
     found = [
         made(
             f"get-returns-{kind}", point, source(get.format(f"return {value}"), before=BEFORE), due
@@ -181,12 +182,12 @@ ENTRIES = (
     made("get-returns-a-broadcast-of-petabytes", 0, source(HUGE),
          judged({"ReLU-values-*": fault("failed", "shape|get")}, others="failed")),
     made("call-of-no-layer", 0, source(backend="def build(self, call):\n    return 3\n"),
-         judged({"ReLU-values-*": fault("failed", "build", "int", "expected")}, others="failed")),
+         judged({"ReLU-values-*": fault("failed", "build", "int", EXPECTED)}, others="failed")),
     made("build-returns-none", 0, source(backend="def build(self, call):\n    return None\n"),
-         judged({"ReLU-values-*": fault("failed", "build", "None", "expected")}, others="failed")),
+         judged({"ReLU-values-*": fault("failed", "build", "None", EXPECTED)}, others="failed")),
     made("build-returns-what-has-no-truth", 10,
          source(backend="def build(self, call):\n    return Truth()\n", before=BEFORE),
-         judged({"ReLU-values-*": fault("failed", "build", "expected")}, others="failed")),
+         judged({"ReLU-values-*": fault("failed", "build", EXPECTED)}, others="failed")),
     made("build-returns-a-class", 0, source(backend="def build(self, call):\n    return Layer\n"),
          judged({"ReLU-values-*": "failed: "}, others="failed")),
 )  # fmt: skip
