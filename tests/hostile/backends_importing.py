@@ -21,7 +21,6 @@ class Unprintable(Exception):
 REFUSED: dict[str, tuple[int, str, str]] = {
     "base-exception": (7, "raise BaseException('boom')", "BaseException.*boom"),
     "interrupt": (7, "raise KeyboardInterrupt", "KeyboardInterrupt"),
-    "generator-exit": (7, "raise GeneratorExit", "GeneratorExit"),
     "exit": (11, "sys.exit(0)", "SystemExit"),
     "skip": (7, "import pytest; pytest.skip('no', allow_module_level=True)", "Skipped|skip"),
     "exit-of-pytest": (7, "import pytest; pytest.exit('fine', 0)", "Exit|exit|fine"),
@@ -107,11 +106,8 @@ FACTORIES = {
     "raises-base-exception": ("def make(): raise BaseException('boom')", ("BaseException", "boom")),
     "raises-an-interrupt": ("def make(): raise KeyboardInterrupt", ("KeyboardInterrupt",)),
     "raises-what-has-no-text": ("def make(): raise Unprintable", ("Unprintable",)),
-    "returns-none": ("def make(): return None", ("None",)),
     "returns-its-class": ("def make(): return Backend", ()),
-    "needs-an-argument": ("def make(x): return Backend()", ("TypeError",)),
     "is-a-coroutine": ("async def make(): return Backend()", ("coroutine",)),
-    "is-a-generator": ("def make(): yield Backend()", ("generator",)),
     "is-a-class-whose-metaclass-raises": (
         (
             "class Meta(type):\n    def __call__(cls): raise KeyboardInterrupt\n"
@@ -159,12 +155,9 @@ ENTRIES = (
     *(named(f"factory-{kind}", "hostile_backend:make", "make", *says, text=text)
       for kind, (text, says) in FACTORIES.items()),
     named("backend-without-attribute", "hostile_backend:", "hostile_backend:"),
-    named("backend-without-module", ":backend", ":backend"),
     named("backend-that-is-missing", "hostile_backend:missing", "missing"),
     named("backend-relative", ".hostile_backend:backend", "hostile_backend"),
-    named("backend-of-no-module", "no_such_module:backend", "no_such_module"),
     named("backend-with-nul", "hostile_backend\udc80:backend", "hostile_backend"),
-    named("backend-that-is-a-module", "hostile_backend:np", "np"),
     named("backend-that-is-text", "hostile_backend:backend.name", "backend.name"),
     named("backend-that-is-a-built-in", "os:getcwd", "getcwd"),
 )  # fmt: skip

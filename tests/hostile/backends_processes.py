@@ -32,7 +32,6 @@ LOST = r"(failed|crashed|hung)"
 # What ends the process in a call: how, what the message names.
 ENDS: dict[str, tuple[int, str, str]] = {
     "exits-at-once": (11, "os._exit(0)", "exit"),
-    "aborts": (0, "os.abort()", "SIGABRT|abort"),
     "interrupts-itself": (13, "os.kill(os.getpid(), signal.SIGINT); time.sleep(1)",
                           "SIGINT|KeyboardInterrupt"),
     "reads-address-zero-without-faulthandler": (
@@ -59,16 +58,10 @@ FORGERS = {
 # Faithful whatever else they do.
 ODD = {
     "prints-by-the-descriptor": "os.write(1, b'{\"verdict\": {}}\\n'); os.write(2, b'{}\\n')",
-    "changes-the-directory": "os.chdir('/')",
-    "clears-the-environment": "os.environ.clear()",
     "ignores-signals": "for s in (1, 2, 3, 13, 14, 15, 17): signal.signal(s, signal.SIG_IGN)",
     "raises-in-a-thread": "t = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()",
-    "exits-in-a-thread": "t = threading.Thread(target=sys.exit); t.start(); t.join()",
     "leaves-a-thread": "threading.Thread(target=time.sleep, args=(600,)).start()",
-    "leaves-a-process": "if os.fork() == 0:\n    time.sleep(0.5); os._exit(0)",
-    "raises-at-exit": "atexit.register(lambda: 1 / 0)",
     "hangs-at-exit": "atexit.register(time.sleep, 600)",
-    "raises-when-collected": "type('D', (), {'__del__': lambda self: 1 / 0})()",
     "exits-when-collected": "type('D', (), {'__del__': lambda self: sys.exit(0)})()",
     "takes-the-alarm": "signal.signal(14, lambda *a: None); signal.setitimer(0, 0.05, 0.05)",
     "closes-its-streams": "sys.stdout.close(); sys.stdin = None",
@@ -82,11 +75,9 @@ def called(line: str, then: str = "return super().__call__(x)") -> str:
 
 
 HANGS = {
-    "call": "def __call__(self, x):\n    time.sleep(1000)\n",
     "call-that-ignores-signals": "def __call__(self, x):\n"
     "    for s in (2, 14, 15): signal.signal(s, signal.SIG_IGN)\n    while True: time.sleep(1)\n",
     "call-that-never-gives-the-lock": called("ctypes.PyDLL(None).sleep(1000)"),
-    "get": "def get(self, native):\n    time.sleep(1000)\n",
     "end": "def __del__(self):\n    time.sleep(1000)\n",
 }
 
