@@ -16,12 +16,14 @@ NUMBERS = {
 }  # fmt: skip
 WORDS = {
     "isolate": {"a-number": "3", "a-word": "'perhaps'", "object-without-truth": "Truth()"},
-    "base": {"unknown": "'no-such-backend'", "itself-as-text-that-lies": "Text('torch')"},
+    "base": {"unknown": "'no-such-backend'",
+             "itself-as-text-that-lies": "Text('torch')"},
     "accepts": {"of-numbers": "(1, 2)", "object-without-truth": "Truth()"},
     "refusals": {"a-word": "'ValueError'", "of-instances": "(ValueError('x'),)",
                  "of-classes-that-are-no-exceptions": "(int, str)", "a-number": "3",
                  "object-without-truth": "Truth()"},
-    "budget": {"nan": "float('nan')", "a-list": "[1]", "huge": "'9' * 100_000", "object-without-truth": "Truth()"},
+    "budget": {"nan": "float('nan')", "a-list": "[1]", "huge": "'9' * 100_000",
+               "object-without-truth": "Truth()"},
     "offers": {"no-method": "False", "a-word": "'ReLU'"},
     "numerics": {"no-method": "Numerics()"},
 }  # fmt: skip
