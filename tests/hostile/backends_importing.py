@@ -7,7 +7,7 @@ from hostile.faithful import command, made, source, usage, well
 
 SHORT = command("ReLU", "values,shape", "--conformance-timeout=2")
 BEFORE = """
-import contextlib, gc, os, random, shutil, signal, sys, threading, time, warnings
+import contextlib, gc, os, random, signal, sys, threading, time, warnings
 
 # The suite's child has no pytest.
 CHILD = "_pytest.config" not in sys.modules
@@ -143,8 +143,6 @@ ENTRIES = (
     *(module(f"import-{kind}", 11, line, Due((1, 2, 3, USAGE, *codes)))
       for kind, (line, codes) in ENDS.items()),
     module("import-hangs", 8, "time.sleep(1000)", usage("import"), run=SHORT, seconds=40),
-    module("import-deletes-the-folder", 12, "shutil.rmtree(os.getcwd())",
-           Due((1, 2, 3, USAGE), ("r.jsonl|folder|director",))),
     module("import-starts-a-thread-that-prints", 0,
            "threading.Thread(target=lambda: [print('x' * 50) or time.sleep(0.05) "
            "for _ in range(100)], daemon=True).start()", well(longest=100_000)),
