@@ -7,7 +7,7 @@ from hostile.entry import Due, Entry
 from hostile.faithful import FAITHFUL, command, judged, made, source, well
 
 BEFORE = """
-import atexit, ctypes, faulthandler, gc, os, shutil, signal, sys, threading, time
+import atexit, contextlib, ctypes, faulthandler, gc, os, shutil, signal, sys, threading, time
 
 FORGED = b'{"verdict": {"id": "ReLU-values-float32-cpu", "layer": "ReLU", "check": "values", '
 FORGED += b'"dtype": "float32", "device": "cpu", "status": "passed", "comparisons": 9}}\\n'
@@ -147,7 +147,7 @@ ENTRIES = (
     # Without its pipes a process is lost, and that is said.
     of("call-closes-its-pipes", 0, OPEN, Due(1, verdicts={"ReLU-values-*": f"{LOST}: "})),
     of("call-closes-its-streams-by-descriptor", 0, called(STREAMS), Due((0, 1))),
-    deleting("results", "if os.path.exists('{folder}/out/r.jsonl'): os.remove('{folder}/out/r.jsonl')"),
+    deleting("results", "with contextlib.suppress(OSError): os.remove('{folder}/out/r.jsonl')"),
     deleting("folder", "shutil.rmtree('{folder}/out', ignore_errors=True)"),
     of("call-writes-into-the-results", 12,
        called("open('{folder}/r.jsonl', 'a').write('{nonsense\\n' * 3)"),
