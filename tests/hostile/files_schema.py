@@ -127,7 +127,7 @@ def _times(name: str, field: str, value: Any) -> list[Entry]:
         "render": conformance("render", BAD, "-o", "out.html"),
         "compare": conformance("compare", "good.jsonl", BAD, "-o", "out.html"),
     }
-    return entries + [
+    return entries + [  # what is shown is the odd number, or its line's fault
         Entry(f"{command}-benchmark-{name}", 16, files, line, Due((0, 1, 2), never=CHANGED), 20)
         for command, line in shown.items()
     ]

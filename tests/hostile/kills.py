@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import re
 import signal
@@ -22,56 +21,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-BACKEND = """import time
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from hostile.processes import command, marked, parent, send  # noqa: E402
+from hostile.slow_run import BACKEND, COMMAND, ITEMS, environment  # noqa: E402
 
-import numpy as np
-from conformance.backends import FunctionBackend, implements
-
-
-class Slow(FunctionBackend):
-    name = "slow"
-
-    def offers(self, layer, dtype, device):
-        return dtype in ("float32", "float64")
-
-    def put(self, array, layout, dtype, device):
-        time.sleep(0.003)
-        return super().put(array, layout, dtype, device)
-
-    @implements("ReLU", ignores=("inplace",))
-    def relu(self, state, input):
-        return np.maximum(input, 0)
-
-    @implements("ReLU6", ignores=("inplace",))
-    def relu6(self, state, input):
-        return np.clip(input, 0, 6)
-
-    @implements("Softsign")
-    def softsign(self, state, input):
-        return input / (1 + abs(input))
-
-    @implements("Identity")
-    def identity(self, state, input):
-        return input.copy()
-
-    @implements("Hardtanh", ignores=("inplace",))
-    def hardtanh(self, state, input, min_val=-1, max_val=1):
-        return np.clip(input, min_val, max_val)
-
-
-backend = Slow()
-"""
-COMMAND = (
-    "-m", "pytest", "-v", "-p", "no:cacheprovider", "--pyargs", "conformance.suite",
-    "--conformance-backend=slow:backend", "--conformance-check=shape,values,repeat",
-    "--conformance-layer=ReLU,ReLU6,Softsign,Identity,Hardtanh", "--conformance-examples=5",
-    "--conformance-dtype=float32,float64", "--conformance-results=r.jsonl",
-)  # fmt: skip
 RENDER = "import sys; from conformance.reports.cli import main; sys.exit(main(sys.argv[1:]))"
-MARK = "NN_CONFORMANCE_KILLS"
 DONE = re.compile(r"PASSED|FAILED|SKIPPED|XFAIL|ERROR")
 ID = re.compile(r"test_layer\[([^\]\s]+)\]")
-ITEMS = 30
 ENDING = 20.0  # seconds in which a run whose controller was killed must end
 GOING_ON = 120.0  # seconds in which a run that lost a worker or a child must end
 AFTER = 5.0  # seconds in which processes and temporary folders must be gone
@@ -118,7 +75,7 @@ def attempt(kill: Kill, python: str) -> Kill:
         with (folder / "output").open("wb") as output:
             process = subprocess.Popen(
                 [python, *COMMAND, *(("-n", str(kill.workers)) if kill.workers else ())],
-                cwd=folder, env=_environment(folder, mark), stdin=subprocess.DEVNULL,
+                cwd=folder, env=environment(folder, mark), stdin=subprocess.DEVNULL,
                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         try:
@@ -126,20 +83,11 @@ def attempt(kill: Kill, python: str) -> Kill:
             kill.deviations += _killed(kill, process, mark)
             kill.deviations += _left(folder / "tmp", mark)
         finally:
-            for pid in _marked(mark):
-                _signal(pid, signal.SIGKILL)
+            for pid in marked(mark):
+                send(pid, signal.SIGKILL)
             process.wait()
         kill.deviations += _readable(kill, folder, process.returncode, python)
     return kill
-
-
-def _environment(folder: Path, mark: str) -> dict[str, str]:
-    ours = ("CONFORMANCE_", "PYTEST_", "PYTHON", "TOX_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return kept | {
-        "PYTHONPATH": str(folder), "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1",
-        "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200", MARK: mark,
-    }  # fmt: skip
 
 
 def _killed(kill: Kill, process: subprocess.Popen[bytes], mark: str) -> Iterator[str]:
@@ -147,7 +95,7 @@ def _killed(kill: Kill, process: subprocess.Popen[bytes], mark: str) -> Iterator
     while process.poll() is None and not kill.hit:
         pids = _targets(target, process.pid, mark)
         if pids:
-            kill.hit = all(_signal(pid, how) for pid in pids)
+            kill.hit = all(send(pid, how) for pid in pids)
         else:
             time.sleep(0.02)
     limit = ENDING if target in ("group", "controller") and kill.number >= 0 else GOING_ON
@@ -163,62 +111,28 @@ def _targets(target: str, controller: int, mark: str) -> list[int]:
         return [controller]
     if target == "group":
         return [-controller]
-    parents = {pid: _parent(pid) for pid in _marked(mark)}
-    commands = {pid: _command(pid) for pid in parents}
+    parents = {pid: parent(pid) for pid in marked(mark)}
+    commands = {pid: command(pid) for pid in parents}
     workers = [pid for pid in parents if "execnet" in commands[pid]]
     if target == "worker":
         return sorted(workers)[-1:]
     owners = workers or [controller]
     # multiprocessing's and execnet's helpers are none of the suite's children.
-    owned = [pid for pid, parent in parents.items() if parent in owners and pid not in workers]
+    owned = [pid for pid, above in parents.items() if above in owners and pid not in workers]
     return [pid for pid in owned if "conformance" in commands[pid]][:1]
-
-
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, IndexError):
-        return 0
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def _signal(pid: int, how: signal.Signals) -> bool:
-    try:
-        os.kill(pid, how)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _marked(mark: str) -> Iterator[int]:
-    """Living processes of a run, whatever group they are in."""
-    wanted = f"{MARK}={mark}".encode()
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            state = (path / "stat").read_text().rpartition(")")[2].split()[0]
-            if wanted in (path / "environ").read_bytes() and state != "Z":
-                yield int(path.name)
-        except OSError:
-            continue
 
 
 def _left(scratch: Path, mark: str) -> Iterator[str]:
     """Processes and temporary folders that are left."""
     until = time.monotonic() + AFTER
     while True:
-        pids = list(_marked(mark))
+        pids = list(marked(mark))
         folders = sorted(path.name for path in scratch.glob("conformance-*"))
         if time.monotonic() > until or not (pids or folders):
             break
         time.sleep(0.1)
     if pids:
-        yield f"{len(pids)} processes are left: {_command(pids[0])[:80]!r}"
+        yield f"{len(pids)} processes are left: {command(pids[0])[:80]!r}"
     if folders:
         yield f"left among temporary files: {', '.join(folders)}"
 
