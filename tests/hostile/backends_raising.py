@@ -77,7 +77,7 @@ MEMBERS: dict[str, tuple[str, str, str]] = {
     "get": ("ReLU", "values", "self, native"),
     "dtype": ("ReLU", "shape", "self, native"),
     "device": ("ReLU", "shape", "self, native"),
-    "aliases": ("ReLU", "layout", "self, a, b"),
+    "aliases": ("Linear", "layout", "self, a, b"),
     "fallbacks": ("ReLU", "values", "self"),
     "vjp": ("Linear", "gradients", "self, inputs, cotangents"),
     "vjp_of": ("Linear", "gradients", "self, wanted, inputs, cotangents"),
