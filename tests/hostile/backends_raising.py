@@ -120,16 +120,14 @@ def _members() -> list[Entry]:
 def _unreadable() -> list[Entry]:
     """Members that raise when they are read, before they are called."""
     found = []
-    for member in ("put", "get", "dtype", "vjp", "fallbacks", "state", "updated", "aliases"):
-        layer, check, _ = MEMBERS.get(member, ("ReLU", "values", ""))
+    for member in ("put", "get", "dtype", "vjp", "fallbacks", "state", "aliases"):
+        layer, check, _ = MEMBERS[member]
         exception = "KeyboardInterrupt()" if member in ("get", "vjp") else "RuntimeError('boom')"
         body = f"@property\ndef {member}(self):\n    raise {exception}\n"
-        if member == "updated":
-            body = "updated = property(lambda self: 1 / 0, lambda self, x: None)\n"
-        shown = "ZeroDivisionError" if member == "updated" else exception.partition("(")[0]
+        shown = exception.partition("(")[0]
         due = judged({f"{layer}-{check}-*": fault("failed|crashed", member, shown)}, others="")
         text = source(body, before=BEFORE)
-        run = command("ReLU", "repeat") if member == "updated" else command(layer, check)
+        run = command(layer, check)
         found.append(made(f"{member}-of-a-layer-cannot-be-read", 10, text, due, run=run))
     return found
 
@@ -178,9 +176,12 @@ ENTRIES = (
          judged({"*-values-*": fault("failed|crashed", "call", "SystemExit")}, others="failed"),
          run=command("ReLU,Linear", "values,shape", "-n2")),
     made("refusal-of-an-invalid-call-by-inapplicable", 3,
-         source("def __init__(self, call):\n    super().__init__(call)\n"
-                "def __call__(self, x):\n    if not self.tensors: raise Inapplicable('x')\n"
-                "    return super().__call__(x)\n", before=BEFORE),
+         source("""
+             def __call__(self, x):
+                 if x.ndim == 0 or x.shape[-1] != self.call.arguments["in_features"]:
+                     raise Inapplicable("x")
+                 return super().__call__(x)
+         """, before=BEFORE),
          judged({"Linear-errors-*": fault("failed", "Inapplicable")}),
-         run=command("Linear", "errors")),
+         run=command("Linear", "errors", "--conformance-examples=20")),
 )  # fmt: skip
