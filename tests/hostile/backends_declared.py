@@ -12,7 +12,7 @@ BADLY = {"base-exception": "timeout", "interrupt": "budget", "exit": "isolate", 
          "unprintable": "compile_seconds", "generator-exit": "accepts"}  # fmt: skip
 NUMBERS = {
     "negative": "-1", "nan": "float('nan')", "infinite": "float('inf')", "a-word": "'soon'",
-    "huge": "10 ** 400", "an-array": "np.ones(3)", "object-without-truth": "Truth()",
+    "huge": "10 ** 400", "object-without-truth": "Truth()",
 }  # fmt: skip
 WORDS = {
     "isolate": {"a-number": "3", "a-word": "'perhaps'", "object-without-truth": "Truth()"},

@@ -12,6 +12,7 @@ FAITHFUL = '''
 import numpy as np
 
 from conformance import Unsupported
+from conformance.backends.numpy_layouts import laid_out
 
 ARGUMENTS = {
     "ReLU": ("inplace",),
@@ -33,14 +34,10 @@ class Layer:
             raise ValueError(f"no such layer: {call.arguments}")
         self.call, self.training, self.updated = call, call.training, {}
         self.tensors = {}
-        self.load(call.state)
+        self.load(call.state, call.layouts)
 
     def put(self, array, layout="contiguous", dtype=None):
-        if layout == "transposed" and array.ndim > 1:
-            return np.asfortranarray(array.astype(dtype or self.native(array)))
-        if layout != "contiguous":
-            raise Unsupported(f"layout={layout!r}")
-        return np.array(array, dtype or self.native(array))
+        return laid_out(np.array(array, dtype or self.native(array)), layout)
 
     def native(self, array):
         return self.call.dtype if array.dtype.kind == "f" else array.dtype
@@ -85,7 +82,10 @@ class Layer:
         return dict(self.tensors)
 
     def load(self, state, layouts=None):
-        self.tensors = {name: self.put(array) for name, array in state.items()}
+        self.tensors = {
+            name: self.put(array, (layouts or {}).get(name, "contiguous"))
+            for name, array in state.items()
+        }
 
     def train(self, mode):
         self.training = mode
