@@ -5,19 +5,15 @@ from __future__ import annotations
 from hostile.entry import USAGE, Due, Entry
 from hostile.making import TINY, suite
 
-FILES = {"tiny.py": TINY, "broken.py": "backend = 1 / 0\n", "pi.py": "backend = 3.14\n"}
+FILES = {"tiny.py": TINY}
 LONG = "9" * 5000
 WRONG: dict[str, dict[str, str]] = {
     "backend": {
         "empty": "",
         "blank": " ",
         "unknown": "nope",
-        "without-attribute": "tiny:",
         "without-module": ":backend",
         "no-such-attribute": "tiny:nope",
-        "no-such-module": "nope:x",
-        "that-does-not-import": "broken:backend",
-        "a-number": "pi:backend",
         "a-path": "./tiny.py:b",
         "300-characters": "n" * 300,
         "two": "tiny:backend,torch",
@@ -27,9 +23,7 @@ WRONG: dict[str, dict[str, str]] = {
     "device": {
         "unknown": "cuda:99",
         "upper-case": "CPU",
-        "glob": "*",
-        "all-and-unknown": "all,nope",
-        "semicolon": "cpu;cuda",
+        "one-unknown": "cpu,nope",
         "5000-digits": f"cuda:{LONG}",
     },
     "dtype": {"odd": "float32\u001b[31m"},
@@ -123,8 +117,14 @@ REFUSED: dict[str, dict[str, str]] = {
 
 
 def _wrong(option: str, name: str, value: str) -> Entry:
-    shown = [value] if 0 < len(value) < 30 and value.isascii() and value.isprintable() else []
-    says = (f"--conformance-{option}", *(_literal(text) for text in shown))
+    shown = (
+        [value.split(",")[-1]]
+        if 0 < len(value) < 30 and value.isascii() and value.isprintable()
+        else []
+    )
+    # A backend is found by name, for which the command line has an option of its own.
+    named = option if option == "backend" else f"--conformance-{option}"
+    says = (named, *(_literal(text) for text in shown))
     line = suite(f"--conformance-{option}={value}")
     # What is typed may be shown once; pytest's own usage line is short.
     due = Due(USAGE, says, longest=9000)
@@ -154,7 +154,7 @@ ENTRIES = (
     *(_wrong(option, name, value)
       for option, values in WRONG.items() for name, value in values.items()),
     *(_twin(option, value) for option, value in {
-        "examples": "0", "shard": "2/1", "check": "nope", "backend": "nope:x", "memory": "1",
+        "examples": "0", "shard": "2/1", "check": "nope", "memory": "1",
         "results": "tiny.py/x.jsonl"}.items()),
     _runs("shard-one-of-a-thousand-million", (0, 5), "--conformance-shard=1/1000000000"),
     _runs("shard-last-of-a-thousand-million", (0, 5), "--conformance-shard=999999999/1000000000"),
