@@ -32,6 +32,7 @@ ID = re.compile(r"test_layer\[([^\]\s]+)\]")
 ENDING = 20.0  # seconds in which a run whose controller was killed must end
 GOING_ON = 120.0  # seconds in which a run that lost a worker or a child must end
 AFTER = 5.0  # seconds in which processes and temporary folders must be gone
+LONGEST = 20.0  # seconds for which they are watched
 KINDS: dict[str, tuple[str, signal.Signals]] = {
     "SIGKILL of the group": ("group", signal.SIGKILL),
     "SIGKILL of the controller": ("controller", signal.SIGKILL),
@@ -123,18 +124,20 @@ def _targets(target: str, controller: int, mark: str) -> list[int]:
 
 
 def _left(scratch: Path, mark: str) -> Iterator[str]:
-    """Processes and temporary folders that are left."""
-    until = time.monotonic() + AFTER
-    while True:
+    """Processes and temporary folders that are left, and for how long."""
+    started, seconds, found = time.monotonic(), 0.0, ""
+    while seconds < LONGEST:
         pids = list(marked(mark))
         folders = sorted(path.name for path in scratch.glob("conformance-*"))
-        if time.monotonic() > until or not (pids or folders):
+        if not (pids or folders):
             break
+        if seconds < AFTER:
+            found = ", ".join([*(repr(command(pid)[:60]) for pid in pids), *folders])
         time.sleep(0.1)
-    if pids:
-        yield f"{len(pids)} processes are left: {command(pids[0])[:80]!r}"
-    if folders:
-        yield f"left among temporary files: {', '.join(folders)}"
+        seconds = time.monotonic() - started
+    if seconds > AFTER:
+        ended = f"for {seconds:.1f} s" if seconds < LONGEST else "for good"
+        yield f"left behind {ended}: {found}"
 
 
 def _readable(kill: Kill, folder: Path, code: int, python: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ def parent(pid: int) -> int:
 def command(pid: int) -> str:
     """A process's command line, empty where it has ended."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
     except OSError:
         return ""
 
