@@ -1,0 +1,154 @@
+"""Runs an entry in an empty folder, in processes of which none goes on."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostile.deviations import deviations
+from hostile.entry import Entry
+
+MARK = "NN_CONFORMANCE_HOSTILE"
+"""The environment variable by which an entry's processes are found."""
+KEPT = re.compile(r"nn-conformance-\d+|pytest-of-.*")
+"""What may be left among temporary files: caches that the next run uses."""
+RESULTS = "r.jsonl"
+GRACE = 3.0
+"""Seconds in which processes may end after the one that was started."""
+READ = 200_000_000
+"""Bytes of the output that are looked at."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an entry.
+
+    Args:
+        theme: the module that it stands in.
+        name, point: of the entry.
+        deviations: from the outcome due.
+        code: exit status, None where it was killed.
+        seconds: that it took.
+        tail: of the output.
+    """
+
+    theme: str
+    name: str
+    point: int
+    deviations: tuple[str, ...]
+    code: int | None
+    seconds: float
+    tail: str
+
+
+def attempt(theme: str, entry: Entry, python: str) -> Outcome:
+    """Run an entry.
+
+    Args:
+        theme, entry: what is tried.
+        python: the interpreter.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="hostile-", ignore_cleanup_errors=True) as name,
+        tempfile.TemporaryFile() as output,
+    ):
+        folder = Path(name).resolve()
+        _write(entry, folder)
+        scratch = folder / "tmp"
+        scratch.mkdir()
+        mark, started = uuid.uuid4().hex, time.perf_counter()
+        process = subprocess.Popen(
+            [python, *(_filled(word, folder) for word in entry.command)],
+            cwd=folder, env=_environment(folder, scratch, mark), stdin=subprocess.DEVNULL,
+            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        found = []
+        try:
+            code: int | None = process.wait(entry.seconds)
+        except subprocess.TimeoutExpired:
+            code = None
+            found.append(f"took more than {entry.seconds:g} s")
+        seconds = time.perf_counter() - started
+        found += _ended(mark, patient=code is not None)
+        process.wait()
+        output.seek(0)
+        text = output.read(READ).decode("utf-8", "replace")
+        if code is not None:
+            found += deviations(entry.due, code, text, folder / RESULTS)
+        kept = [path.name for path in scratch.glob("*") if not KEPT.fullmatch(path.name)]
+        left = sorted(kept) if code is not None else []
+        if left:
+            found.append(f"left behind: {', '.join(left)}")
+    return Outcome(
+        theme, entry.name, entry.point, tuple(found), code, round(seconds, 2), text[-1500:]
+    )
+
+
+def _filled(text: str, folder: Path) -> str:
+    """`{folder}` is the entry's folder."""
+    return text.replace("{folder}", str(folder))
+
+
+def _write(entry: Entry, folder: Path) -> None:
+    for name, content in entry.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str):
+            content = _filled(content, folder).encode("utf-8", "surrogatepass")
+        path.write_bytes(content)
+
+
+def _environment(folder: Path, scratch: Path, mark: str) -> dict[str, str]:
+    """That of this process without the suite's and pytest's settings."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CONFORMANCE_", "PYTEST_", "PYTHON", "TOX_"))
+    }
+    # What must not be on the path besides the current directory stands in a folder `lib`.
+    path = folder / "lib" if (folder / "lib").is_dir() else folder
+    return kept | {
+        "PYTHONPATH": str(path), "TMPDIR": str(scratch), "OMP_NUM_THREADS": "1",
+        "COLUMNS": "100", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1", MARK: mark,
+    }  # fmt: skip
+
+
+def _ended(mark: str, *, patient: bool) -> Iterator[str]:
+    """End what is left of an entry's processes, and tell of what was left by itself."""
+    until = time.monotonic() + (GRACE if patient else 0.0)
+    while (left := list(_marked(mark))) and time.monotonic() < until:
+        time.sleep(0.1)
+    if left and patient:
+        yield f"{len(left)} processes go on"
+    for _ in range(20):
+        for pid in _marked(mark):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.02)
+        if not any(True for _ in _marked(mark)):
+            return
+
+
+def _marked(mark: str) -> Iterator[int]:
+    """Living processes that were started by an entry, whatever group they are in."""
+    wanted = f"{MARK}={mark}".encode()
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted in (path / "environ").read_bytes() and _lives(path):
+                yield int(path.name)
+        except OSError:
+            continue
+
+
+def _lives(path: Path) -> bool:
+    return (path / "stat").read_text().rpartition(")")[2].split()[0] != "Z"

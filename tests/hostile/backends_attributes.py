@@ -1,0 +1,156 @@
+"""`name`, `info`, `devices`, `build`: what every backend has, raising, lying and never ending."""
+
+from __future__ import annotations
+
+from hostile.entry import USAGE, Due, Entry
+from hostile.faithful import command, made, source, usage, well
+
+SHORT = command("ReLU", "values,shape", "--conformance-timeout=2")
+RAISED = {
+    "exception": ("RuntimeError('boom')", "RuntimeError"),
+    "base-exception": ("BaseException('boom')", "BaseException"),
+    "interrupt": ("KeyboardInterrupt()", "KeyboardInterrupt"),
+    "exit": ("SystemExit(0)", "SystemExit"),
+    "generator-exit": ("GeneratorExit()", "GeneratorExit"),
+    "unprintable": ("Unprintable()", "Unprintable"),
+    "skip": ("pytest.skip.Exception('skipped')", "Skipped|skip"),
+    "usage-of-pytest": ("pytest.exit.Exception('left', 0)", "Exit|exit"),
+}
+INFO = ("exception", "base-exception", "interrupt", "exit", "unprintable", "skip")
+DEVICES = ("base-exception", "generator-exit", "unprintable", "usage-of-pytest")
+BEFORE = """
+import pytest, time
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+    __repr__ = __str__
+
+class Text(str):
+    def __str__(self):
+        raise ValueError("no text")
+    __repr__ = __format__ = __len__ = __eq__ = __hash__ = encode = __str__
+
+class Truth:
+    def __bool__(self):
+        raise ValueError("no truth")
+    __len__ = __iter__ = __eq__ = __str__ = __repr__ = __bool__
+    __hash__ = None
+
+class Meta(type):
+    def __instancecheck__(cls, x): raise ValueError("no instance")
+    def __getattribute__(cls, name): raise ValueError("no attribute")
+    def __repr__(cls): raise ValueError("no text")
+
+def endless():
+    while True:
+        yield "cpu"
+"""
+
+
+def method(member: str, result: str) -> str:
+    """A method that returns something."""
+    return f"def {member}(self):\n    return {result}\n"
+
+
+def raising(member: str, exception: str, *, attribute: bool) -> str:
+    """A member that raises when it is read, or when it is called."""
+    return f"{'@property' if attribute else ''}\ndef {member}(self):\n    raise {exception}\n"
+
+
+def of(name: str, point: int, backend: str, due: Due, **more: object) -> Entry:
+    """An entry of a class body."""
+    return made(name, point, source(backend=backend, before=BEFORE), due, **more)
+
+
+def _raising() -> list[Entry]:
+    found = []
+    for member in ("name", "info", "devices", "build"):
+        text = raising(member, "RuntimeError('boom')", attribute=True)
+        due = usage(rf"\b{member}\b", "RuntimeError", "boom")
+        found.append(of(f"{member}-cannot-be-read", 7, text, due))
+    for member, kinds in (("info", INFO), ("devices", DEVICES)):
+        for kind in kinds:
+            exception, shown = RAISED[kind]
+            text = raising(member, exception, attribute=False)
+            due = usage(rf"\b{member}\b", shown)
+            found.append(of(f"{member}-raises-{kind}", 7, text, due))
+    for kind in ("base-exception", "interrupt", "skip", "unprintable"):
+        text = raising("name", RAISED[kind][0], attribute=True)
+        found.append(of(f"name-raises-{kind}", 7, text, usage(r"\bname\b", RAISED[kind][1])))
+    return found
+
+
+def _wrong() -> list[Entry]:
+    names = {"none": "None", "a-number": "3", "object-without-truth": "Truth()"}
+    devices = {
+        "none": "None", "a-word": "'cpu'", "empty": "()", "a-number": "3",
+        "of-bytes": "(b'cpu',)", "object-without-truth": "Truth()",
+    }  # fmt: skip
+    info = {
+        "text": "'numpy 2'",
+        "object-without-truth": "Truth()",
+        "its-class": "Meta('X', (), {})",
+    }
+    wanted = {"name": names, "devices": devices, "info": info}
+    found = []
+    for member, values in wanted.items():
+        for kind, value in values.items():
+            text = f"name = {value}\n" if member == "name" else method(member, value)
+            due = usage(rf"\b{member}\b", "expected")
+            found.append(of(f"{member}-is-{kind}", 7, text, due))
+    build = usage(r"\bbuild\b", "expected")
+    found.append(of("build-is-no-method", 0, "build = 3\n", build))
+    return found
+
+
+# Odd, but strings and mappings: refused as such, or shown escaped and cut.
+EITHER: dict[str, tuple[int, str]] = {
+    "name-with-escapes": (19, "name = 'hostile\\x1b[31m\\x07'\n"),
+    "name-with-nul": (19, "name = 'hostile\\x00'\n"),
+    "name-that-turns-about": (19, "name = 'hostile\\u202eelif'\n"),
+    "name-with-surrogates": (7, "name = 'hostile\\ud800'\n"),
+    "name-of-ten-million": (19, "name = 'hostile' * 1_500_000\n"),
+    "name-of-a-lying-class": (7, "name = Text('hostile')\n"),
+    "info-of-a-lying-class": (7, method("info", "{Text('hostile'): Text('hostile')}")),
+    "info-with-escapes": (19, method("info", "{'a\\x1b[2J': 'b\\x00\\u202e'}")),
+    "info-with-surrogates": (7, method("info", "{'a\\udfff': 'b\\ud800'}")),
+    "info-of-ten-million": (19, method("info", "{'hostile': 'x' * 10_000_000}")),
+    "info-of-a-million-facts": (19, method("info", "{str(n): 'x' for n in range(1_000_000)}")),
+    "info-with-a-value-without-text": (10, method("info", "{'a': Truth()}")),
+    "devices-with-surrogates": (7, method("devices", "('cpu', 'cpu\\ud800')")),
+    "devices-with-escapes": (19, method("devices", "('cpu', '\\x1b[31m')")),
+    "devices-of-a-lying-class": (7, method("devices", "(Text('cpu'),)")),
+    "devices-by-the-hundred-thousand": (
+        0,
+        method("devices", "('cpu', *(f'cpu:{n}' for n in range(100_000)))"),
+    ),
+    "devices-of-ten-million": (19, method("devices", "('cpu', 'x' * 10_000_000)")),
+}
+HANGING: dict[str, tuple[str, str]] = {
+    "info-hangs": ("info", "def info(self):\n    time.sleep(1000)\n"),
+    "devices-hangs": ("devices", "def devices(self):\n    time.sleep(1000)\n"),
+    "name-hangs": ("name", "@property\ndef name(self):\n    time.sleep(1000)\n"),
+    "devices-never-end": ("devices", method("devices", "endless()")),
+    "info-never-ends": ("info", method("info", "((word, n) for n, word in enumerate(endless()))")),
+}
+COUNTED = (
+    "n = 0\n@property\ndef name(self):\n    type(self).n += 1\n    return f'hostile {self.n}'\n"
+)
+
+ENTRIES = (
+    *_raising(),
+    *_wrong(),
+    *(
+        of(name, point, text, Due((0, USAGE), ("hostile",), longest=4000, others="passed"))
+        for name, (point, text) in EITHER.items()
+    ),
+    *(
+        of(name, 7, text, usage(rf"\b{member}\b"), run=SHORT, seconds=30)
+        for name, (member, text) in HANGING.items()
+    ),
+    of("name-of-several-lines", 19, "name = 'hostile\\n\\nPASSED\\n'\n",
+       Due((0, USAGE), ("hostile",), never="(?m)^PASSED", others="passed")),
+    of("name-that-changes", 0, COUNTED, Due((0, USAGE), ("hostile",), others="passed")),
+    of("devices-as-a-list-class", 0, method("devices", "type('L', (list,), {})(['cpu'])"), well()),
+)  # fmt: skip

@@ -1,0 +1,141 @@
+"""Optional members of a backend: `numerics`, `offers`, `timeout` and the like."""
+
+from __future__ import annotations
+
+from hostile.backends_attributes import BEFORE, RAISED, SHORT, of, raising
+from hostile.entry import USAGE, Due, Entry
+from hostile.faithful import command, judged, made, source, usage, well
+
+ATTRIBUTES = ("isolate", "compile_seconds", "budget", "timeout", "base", "accepts", "refusals")
+METHODS = ("numerics", "offers", "inherits")
+BADLY = {"base-exception": "timeout", "interrupt": "budget", "exit": "isolate", "skip": "base",
+         "unprintable": "compile_seconds", "generator-exit": "accepts"}  # fmt: skip
+NUMBERS = {
+    "negative": "-1", "nan": "float('nan')", "infinite": "float('inf')", "a-word": "'soon'",
+    "huge": "10 ** 400", "object-without-truth": "Truth()",
+}  # fmt: skip
+WORDS = {
+    "isolate": {"a-number": "3", "a-word": "'perhaps'", "object-without-truth": "Truth()"},
+    "base": {"unknown": "'no-such-backend'",
+             "itself-as-text-that-lies": "Text('torch')"},
+    "accepts": {"of-numbers": "(1, 2)", "object-without-truth": "Truth()"},
+    "refusals": {"a-word": "'ValueError'", "of-instances": "(ValueError('x'),)",
+                 "of-classes-that-are-no-exceptions": "(int, str)", "a-number": "3",
+                 "object-without-truth": "Truth()"},
+    "budget": {"nan": "float('nan')", "a-list": "[1]", "huge": "'9' * 100_000",
+               "object-without-truth": "Truth()"},
+    "offers": {"no-method": "False", "a-word": "'ReLU'"},
+    "numerics": {"no-method": "Numerics()"},
+}  # fmt: skip
+# Of a declaration that shows only when it is asked for: a usage error, or failures that name it.
+LATE = (1, USAGE)
+
+
+def _raising() -> list[Entry]:
+    found = []
+    for member in (*ATTRIBUTES, *METHODS):
+        text = raising(member, "RuntimeError('boom')", attribute=True)
+        due = usage(rf"\b{member}\b", "RuntimeError", "boom")
+        found.append(of(f"{member}-cannot-be-read", 7, text, due))
+    for kind, member in BADLY.items():
+        exception, shown = RAISED[kind]
+        text = raising(member, exception, attribute=True)
+        found.append(of(f"{member}-raises-{kind}", 7, text, usage(rf"\b{member}\b", shown)))
+    return found
+
+
+def _numbers() -> list[Entry]:
+    found = []
+    for member in ("timeout", "compile_seconds"):
+        for kind, value in NUMBERS.items():
+            due = usage(rf"\b{member}\b", "expected")
+            found.append(of(f"{member}-is-{kind}", 7, f"{member} = {value}\n", due))
+    return found
+
+
+def _words() -> list[Entry]:
+    return [
+        of(f"{member}-is-{kind}", 7, f"{member} = {value}\n",
+           usage(rf"\b{member}\b", "expected|no-such-backend"))
+        for member, values in WORDS.items()
+        for kind, value in values.items()
+    ]  # fmt: skip
+
+
+def called(member: str, line: str) -> str:
+    """A method of any arguments."""
+    return f"def {member}(self, *arguments):\n    {line}\n"
+
+
+CALLED: dict[str, tuple[int, str, str, int | tuple[int, ...]]] = {
+    "offers-raises": (7, "offers", "raise RuntimeError('boom')", USAGE),
+    "offers-raises-an-interrupt": (7, "offers", "raise KeyboardInterrupt", USAGE),
+    "offers-raises-a-skip": (7, "offers", "pytest.skip('no')", USAGE),
+    "offers-returns-what-has-no-truth": (7, "offers", "return Truth()", USAGE),
+    "offers-returns-an-array": (7, "offers", "return np.ones(3)", USAGE),
+    "inherits-raises": (7, "inherits", "raise RuntimeError('boom')", USAGE),
+    "inherits-returns-what-has-no-truth": (7, "inherits", "return Truth()", USAGE),
+    "numerics-raises": (10, "numerics", "raise RuntimeError('boom')", LATE),
+    "numerics-raises-base-exception": (7, "numerics", "raise BaseException('boom')", LATE),
+    "numerics-raises-an-interrupt": (7, "numerics", "raise KeyboardInterrupt", LATE),
+    "numerics-raises-an-exit": (7, "numerics", "raise SystemExit(0)", LATE),
+    "numerics-raises-what-has-no-text": (7, "numerics", "raise Unprintable", LATE),
+    "numerics-returns-a-mapping": (10, "numerics", "return {'ulp': 3}", LATE),
+    "numerics-returns-what-has-no-text": (10, "numerics", "return Truth()", LATE),
+    "numerics-with-nan": (0, "numerics", "return Numerics(unit_roundoff=float('nan'))", LATE),
+    "numerics-with-infinity": (0, "numerics", "return Numerics(unit_roundoff=float('inf'))", LATE),
+    "numerics-with-a-negative-roundoff": (0, "numerics", "return Numerics(unit_roundoff=-1)", LATE),
+    "numerics-with-a-word-for-ulp": (0, "numerics", "return Numerics(ulp='tanh')", LATE),
+    "numerics-with-infinite-ulp": (0, "numerics", "return Numerics(ulp={'tanh': 1e999})", LATE),
+    "numerics-with-nan-for-absolute": (
+        0, "numerics", "return Numerics(absolute={'erf': float('nan')})", LATE,
+    ),
+    "numerics-in-a-dtype-that-is-none": (
+        0, "numerics", "return Numerics(accumulation='float31')", LATE,
+    ),
+    "numerics-with-unhashable-names": (0, "numerics", "return Numerics(inexact=([],))", LATE),
+}  # fmt: skip
+HANGING = {
+    "offers-hangs": called("offers", "time.sleep(1000)"),
+    "numerics-hangs": called("numerics", "time.sleep(1000)"),
+    "timeout-hangs": "@property\ndef timeout(self):\n    time.sleep(1000)\n",
+}
+# A class that says it is a Numerics and holds what none can hold.
+LIAR = """
+class Lenient(Numerics):
+    def __post_init__(self): pass
+    def __getattribute__(self, name):
+        if name in ("unit_roundoff", "operand_roundoff"): return float("inf")
+        return super().__getattribute__(name)
+"""
+
+ENTRIES = (
+    *_raising(),
+    *_numbers(),
+    *_words(),
+    *(
+        of(name, point, called(member, line), usage(rf"\b{member}\b", code=code))
+        for name, (point, member, line, code) in CALLED.items()
+    ),
+    *(
+        of(name, 7, text, Due(LATE, (name.partition("-")[0],), longest=4000), run=SHORT, seconds=45)
+        for name, text in HANGING.items()
+    ),
+    made("numerics-of-a-lying-class-with-a-wrong-layer", 1,
+         source("def __call__(self, x):\n    return self.run(x)[0] * x.dtype.type(1.5)",
+                called("numerics", "return Lenient()"), before=BEFORE + LIAR),
+         Due(LATE, ("numerics|failed",))),
+    of("accepts-everything-is-its-right", 0, "accepts = ('*',)\n", well()),
+    of("refusals-of-one-class", 0, "refusals = (ArithmeticError,)\n", well()),
+    of("timeout-as-a-float", 0, "timeout = 30.5\n", well()),
+    of("optional-members-that-are-none", 0,
+       "base = budget = numerics = offers = None\n", Due((0, USAGE), ("hostile",))),
+    of("offers-nothing", 0, called("offers", "return False"), Due((0, 1, 4, 5), ("hostile|ReLU",)),
+       run=command("ReLU")),
+    of("offers-changes-its-mind", 0,
+       "asked = 0\n" + called("offers", "type(self).asked += 1; return self.asked % 2 == 1"),
+       Due((0, 1, 4, 5))),
+    made("compile-seconds-and-a-wrong-layer", 0,
+         source("def __call__(self, x):\n    return x.copy()", "compile_seconds = 0.3\n"),
+         judged({"ReLU-values-*": "failed: "})),
+)  # fmt: skip

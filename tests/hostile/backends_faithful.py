@@ -1,0 +1,23 @@
+"""The faithful backend itself: what every other entry differs from."""
+
+from __future__ import annotations
+
+from hostile.entry import Due
+from hostile.faithful import command, judged, made, source, well
+
+WRONG = "def __call__(self, x):\n    return self.run(x)[0] + x.dtype.type(1)\n"
+CHECKS = "values,shape,gradients,layout,special,state,random,repeat,errors,laws"
+
+ENTRIES = (
+    made("faithful", 0, source(), well()),
+    made(
+        "faithful-in-every-check", 0, source(),
+        Due(0, verdicts={"*-values-*": "passed: ", "*-gradients-*": "passed: "}),
+        run=command("ReLU,Linear,Dropout", CHECKS),
+    ),
+    made("faithful-in-this-process", 0, source(), well(),
+         run=command("ReLU", "values,shape", "--conformance-isolation=none")),
+    made("faithful-on-two-workers", 0, source(), well(),
+         run=command("ReLU,Linear", "values,shape", "-n2")),
+    made("plainly-wrong", 0, source(WRONG), judged({"ReLU-values-*": "failed: "})),
+)  # fmt: skip

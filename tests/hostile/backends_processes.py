@@ -1,0 +1,177 @@
+"""Backends that end, copy or hang their process, and write where they should not."""
+
+from __future__ import annotations
+
+from hostile.backends_raising import fault
+from hostile.entry import Due, Entry
+from hostile.faithful import FAITHFUL, command, judged, made, source, well
+
+BEFORE = """
+import atexit, contextlib, ctypes, faulthandler, gc, os, shutil, signal, sys, threading, time
+
+FORGED = b'{"verdict": {"id": "ReLU-values-float32-cpu", "layer": "ReLU", "check": "values", '
+FORGED += b'"dtype": "float32", "device": "cpu", "status": "passed", "comparisons": 9}}\\n'
+
+# Once: else each call would double the processes.
+FORKED = []
+
+def forked():
+    if not FORKED:
+        FORKED.append(True)
+        return os.fork()
+
+def forge(text=FORGED):
+    '''Write to whatever is open.'''
+    for fd in range(64):
+        try:
+            os.set_blocking(fd, False)
+            os.write(fd, text)
+        except OSError:
+            pass
+"""
+LOST = r"(failed|crashed|hung)"
+# What ends the process in a call: how, what the message names.
+ENDS: dict[str, tuple[int, str, str]] = {
+    "exits-at-once": (11, "os._exit(0)", "exit"),
+    "interrupts-itself": (13, "os.kill(os.getpid(), signal.SIGINT); time.sleep(1)",
+                          "SIGINT|KeyboardInterrupt"),
+    "reads-address-zero-without-faulthandler": (
+        0, "faulthandler.disable(); ctypes.string_at(0)", "SIGSEGV|segment"),
+    "takes-the-group-with-it": (13, "os.killpg(os.getpgid(0), signal.SIGINT); time.sleep(1)",
+                                "SIGINT|KeyboardInterrupt"),
+}  # fmt: skip
+# Wrong layers that tell the suite themselves that all is well.
+WRONG = "return self.run(x)[0] + x.dtype.type(1)"
+FORGERS = {
+    "after-a-fork": (2, "forked()\n"),
+    "after-a-fork-that-ends": (2, "if forked() == 0: return self.run(x)[0]\n"),
+    "in-every-descriptor": (2, "forge()\n"),
+    "in-every-descriptor-and-exits": (2, "forge(); os._exit(0)\n"),
+    "in-every-descriptor-in-half-lines": (2, "forge(b'{\"verdict\": ')\n"),
+    "in-every-descriptor-as-bytes": (2, "forge(b'\\xff\\x00' * 1000 + b'\\n')\n"),
+    "in-every-descriptor-at-length": (2, "forge(b'x' * 1_000_000)\n"),
+    "in-every-descriptor-as-deep-lists": (2, "forge(b'[' * 100_000 + b'\\n')\n"),
+    "in-every-descriptor-as-an-error": (2, 'forge(b\'{"raised": ""}\\n{"error": ""}\\n\')\n'),
+    "as-empty-lines": (2, "forge(b'\\n' * 100)\n"),
+}
+# Faithful whatever else they do.
+ODD = {
+    "prints-by-the-descriptor": "os.write(1, b'{\"verdict\": {}}\\n'); os.write(2, b'{}\\n')",
+    "ignores-signals": "for s in (1, 2, 3, 13, 14, 15, 17): signal.signal(s, signal.SIG_IGN)",
+    "raises-in-a-thread": "t = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()",
+    "leaves-a-thread": "threading.Thread(target=time.sleep, args=(600,)).start()",
+    "hangs-at-exit": "atexit.register(time.sleep, 600)",
+    "exits-when-collected": "type('D', (), {'__del__': lambda self: sys.exit(0)})()",
+    "takes-the-alarm": "signal.signal(14, lambda *a: None); signal.setitimer(0, 0.05, 0.05)",
+    "closes-its-streams": "sys.stdout.close(); sys.stdin = None",
+}
+
+
+def called(line: str, then: str = "return super().__call__(x)") -> str:
+    """A call that does something first."""
+    first = "".join(f"    {part}\n" for part in line.splitlines())
+    return f"def __call__(self, x):\n{first}    {then}\n"
+
+
+HANGS = {
+    "call-that-ignores-signals": "def __call__(self, x):\n"
+    "    for s in (2, 14, 15): signal.signal(s, signal.SIG_IGN)\n    while True: time.sleep(1)\n",
+    "call-that-never-gives-the-lock": called("ctypes.PyDLL(None).sleep(1000)"),
+    "end": "def __del__(self):\n    time.sleep(1000)\n",
+}
+
+
+def of(name: str, point: int, layer: str, due: Due, *more: str, seconds: float = 90) -> Entry:
+    """An entry of a layer, with its run's options."""
+    run = command("ReLU", "values", "--conformance-timeout=3", "--conformance-examples=3", *more)
+    return made(name, point, source(layer, before=BEFORE), due, run=run, seconds=seconds)
+
+
+def _ends() -> list[Entry]:
+    found = []
+    for kind, (point, line, says) in ENDS.items():
+        due = judged({"ReLU-values-*": fault("failed|crashed|hung", says)}, others="", longest=9000)
+        if "group" in kind:  # which may be pytest's: a session that says that it was interrupted
+            due = Due((1, 2), longest=9000)
+        found.append(of(f"call-{kind}", point, called(line), due))
+    return found
+
+
+def _hangs() -> list[Entry]:
+    found = []
+    for kind, layer in HANGS.items():
+        verdict = judged({"ReLU-values-*": "hung: "}, others="")
+        # What hangs when it is collected may do so between items.
+        due = Due((0, 1)) if kind == "end" else verdict
+        found.append(of(f"hangs-in-{kind}", 0, layer, due, "--conformance-timeout=1", seconds=240))
+    return found
+
+
+OPEN = """
+def __call__(self, x):
+    for fd in range(3, 20):
+        try: os.close(fd)
+        except OSError: pass
+    return super().__call__(x)
+"""
+STREAMS = "os.close(0); os.close(1); os.close(2)"
+ONE_ROTTEN = """
+def __call__(self, x):
+    if self.call.layer == "Linear":
+        {line}
+    return super().__call__(x)
+"""
+# Green without results is neither.
+START = f"""
+import os, subprocess, sys
+os.mkdir("out")
+code = subprocess.call([sys.executable, *{[*command()]!r}, "--conformance-results=out/r.jsonl"])
+sys.exit(code or (0 if os.path.exists("out/r.jsonl") else 7))
+"""
+
+
+def deleting(what: str, line: str) -> Entry:
+    """An entry of a call that deletes where the results are written."""
+    text = source(called(line), before=BEFORE)
+    files = {"faithful.py": FAITHFUL, "start.py": START, "hostile_backend.py": text}
+    return Entry(f"call-deletes-the-{what}", 12, files, ("start.py",), Due((0, 1, 2, 3)))
+
+
+ENTRIES = (
+    *_ends(),
+    *(of(f"wrong-layer-forges-verdicts-{kind}", point, called(line, WRONG),
+         Due(1, verdicts={"ReLU-values-*": f"{LOST}: "}))
+      for kind, (point, line) in FORGERS.items()),
+    *(of(f"call-{kind}", 0, called(line), well(longest=60_000)) for kind, line in ODD.items()),
+    *_hangs(),
+    # Without its pipes a process is lost, and that is said.
+    of("call-closes-its-pipes", 0, OPEN, Due(1, verdicts={"ReLU-values-*": f"{LOST}: "})),
+    of("call-closes-its-streams-by-descriptor", 0, called(STREAMS), Due((0, 1))),
+    deleting("results", "with contextlib.suppress(OSError): os.remove('{folder}/out/r.jsonl')"),
+    deleting("folder", "shutil.rmtree('{folder}/out', ignore_errors=True)"),
+    of("call-writes-into-the-results", 12,
+       called("open('{folder}/r.jsonl', 'a').write('{nonsense\\n' * 3)"),
+       Due((0, 1), verdicts={"*": "passed: "})),
+    of("call-kills-its-parent", 0, called("os.kill(os.getppid(), signal.SIGKILL); time.sleep(1)"),
+       Due((-9, 1))),
+    of("call-fills-the-memory", 0,
+       "KEPT = []\n" + called("while True: self.KEPT.append(np.zeros(1 << 26))"),
+       judged({"ReLU-values-*": fault("failed|crashed", "MemoryError|SIGKILL|memory")}, others=""),
+       "--conformance-memory=3000"),
+    made("one-layer-of-two-aborts", 0,
+         source(ONE_ROTTEN.format(line="os.abort()"), before=BEFORE),
+         judged({"Linear-values-*": "crashed: "}),
+         run=command("ReLU,Linear", "values"), seconds=150),
+    made("one-layer-of-two-aborts-on-two-workers", 0,
+         source(ONE_ROTTEN.format(line="os.abort()"), before=BEFORE),
+         judged({"Linear-values-*": "crashed: "}),
+         run=command("ReLU,Linear", "values", "-n2"), seconds=150),
+    made("one-layer-of-two-interrupts-a-worker", 13,
+         source(ONE_ROTTEN.format(line="os.kill(os.getppid(), signal.SIGINT); time.sleep(1)"),
+                before=BEFORE),
+         Due((0, 1, 2)), run=command("ReLU,Linear", "values,shape", "-n2")),
+    made("one-layer-of-two-kills-a-worker", 13,
+         source(ONE_ROTTEN.format(line="os.kill(os.getppid(), signal.SIGKILL); time.sleep(1)"),
+                before=BEFORE),
+         Due((1, 2, 3)), run=command("ReLU,Linear", "values,shape", "-n2")),
+)  # fmt: skip

@@ -1,0 +1,192 @@
+"""What members of a layer return: refused by one verdict that says what was got and expected."""
+
+from __future__ import annotations
+
+from hostile.backends_raising import MEMBERS, fault
+from hostile.entry import Due, Entry
+from hostile.faithful import command, judged, made, source, well
+
+BEFORE = """
+import tempfile
+from collections import namedtuple
+
+class Truth:
+    def __bool__(self):
+        raise ValueError("no truth")
+    __len__ = __iter__ = __eq__ = __str__ = __repr__ = __bool__
+    __hash__ = None
+
+class Plain(np.ndarray):
+    pass
+
+class Tuple(tuple):
+    '''Another number of outputs each time.'''
+    def __len__(self): return 1
+    def __iter__(self): return iter(())
+
+class Claimed:
+    '''Says that it is a tuple.'''
+    __class__ = tuple
+
+class Native:
+    '''No one else's business.'''
+    def __init__(self, array): object.__setattr__(self, "array", array)
+    def no(self, *arguments): raise RuntimeError("natives are opaque")
+    __bool__ = __len__ = __iter__ = __eq__ = __str__ = __repr__ = __getitem__ = __array__ = no
+    __add__ = __float__ = __hash__ = __copy__ = __deepcopy__ = __reduce_ex__ = no
+
+def endless():
+    while True:
+        yield np.zeros(1)
+"""
+EXPECTED = "expected|wanted"
+VALUES = command("ReLU", "values")
+# Returned in place of an array: y is the right one.
+NO_ARRAY: dict[str, tuple[int, str]] = {
+    "none": (0, "None"),
+    "a-list": (0, "y.tolist()"),
+    "text": (0, "'array'"),
+    "objects": (0, "y.astype(object)"),
+    "records": (0, "np.zeros(y.shape, [('a', float)])"),
+    "endless": (0, "endless()"),
+    "what-has-no-truth": (10, "Truth()"),
+}
+# The right numbers, held in an odd way.
+ODD = {
+    "read-only": "y.flags.writeable = False; return y",
+    "big-endian": "return y.astype('>f8') if y.dtype.kind == 'f' else y.astype('>i8')",
+    "with-negative-strides": "return np.ascontiguousarray(y[::-1])[::-1] if y.ndim else y",
+    "unaligned": "m = bytearray(y.nbytes + 1); z = np.frombuffer(m, y.dtype, y.size, 1)"
+    ".reshape(y.shape) if y.size else y; z[...] = y; return z",
+    "expanded-where-alike": "return np.broadcast_to(y.flat[0], y.shape) if y.size and "
+    "(y == y.flat[0]).all() else y",
+    "that-is-cut-out": "z = np.full((*y.shape, 3), np.nan); z[..., 1] = y; return z[..., 1]",
+}
+# Right numbers in a class of array: taken for its base array, or refused by name.
+CLASSES = {
+    "a-subclass": "return y.view(Plain)",
+    "masked-nowhere": "return np.ma.masked_array(y)",
+    "a-memory-map": "f = tempfile.TemporaryFile(); z = np.memmap(f, y.dtype, 'w+', shape=y.shape) "
+    "if y.size else y; z[...] = y; return z",
+    "single-precision": "return y.astype('f4')",
+    "complex": "return y.astype(complex)",
+}
+CALLS = {
+    "none": "None", "two": "(y, y)", "a-lying-tuple": "Tuple((y,))",
+    "what-claims-to-be-a-tuple": "Claimed()",
+    "a-generator": "(x for x in [y])", "none-of-one": "(None,)",
+    "many": "(y,) * 1_000_000", "its-own-layer": "self", "what-has-no-truth": "Truth()",
+}  # fmt: skip
+# Member: what it returns by kind, beside None and what has no truth.
+MORE: dict[str, dict[str, str]] = {
+    "dtype": {"escapes": "'float32\\x1b'",
+              "ten-megabytes": "'x' * 10_000_000", "surrogates": "'\\ud800'"},
+    "device": {"escapes": "'cpu\\x1b[2J'", "ten-megabytes": "'x' * 10_000_000"},
+    "aliases": {"an-array": "np.ones(2, bool)"},
+    "fallbacks": {"a-number": "3", "endless": "endless()", "megabytes": "('x\\x1b',) * 1_000_000"},
+    "vjp": {"none": "None", "too-many": "(inputs * 2, {})", "endless": "(endless(), {})",
+            "a-list-of-names": "(inputs, ['weight'])", "no-names": "(inputs, {3: 4})"},
+    "state": {"none": "None", "a-list": "['weight']", "numbers": "{1: 2}", "endless": "endless()",
+              "other-names": "{'nonsense\\x1b': np.zeros(1, 'f4')}",
+              "natives-that-are-none": "dict.fromkeys(self.tensors)"},
+    "attributes": {"what-has-no-text": "{'in_features': Truth()}"},
+    "value_and_vjp": {"too-many": "(inputs * 2, inputs * 2, {})"},
+}  # fmt: skip
+
+
+def _gets() -> list[Entry]:
+    get = "def get(self, native):\n    y = super().get(native)\n    {}\n"
+    due = judged({"ReLU-values-*": fault("failed", "get", EXPECTED)}, others="")
+    found = [
+        made(
+            f"get-returns-{kind}", point, source(get.format(f"return {value}"), before=BEFORE), due
+        )
+        for kind, (point, value) in NO_ARRAY.items()
+    ]
+    for kind, line in ODD.items():
+        found.append(made(f"get-returns-arrays-{kind}", 0,
+                          source(get.format(line), before=BEFORE), well()))  # fmt: skip
+    either = Due((0, 1), verdicts={"ReLU-values-*": "(passed: |failed: .*(get|shape))"})
+    for kind, line in CLASSES.items():
+        point = 10 if kind.startswith("masked") else 0
+        text = source(get.format(line), before=BEFORE)
+        found.append(made(f"get-returns-{kind}-array", point, text, either))
+    return found
+
+
+def _calls() -> list[Entry]:
+    call = "def __call__(self, x):\n    y = self.run(x)[0]\n    return {}\n"
+    due = judged({"ReLU-values-*": "failed: .*(output|call|get)"}, others="failed", longest=8000)
+    return [
+        made(f"call-returns-{kind}", 0, source(call.format(value), before=BEFORE), due, run=VALUES)
+        for kind, value in CALLS.items()
+    ]
+
+
+def _members() -> list[Entry]:
+    found = []
+    for member, values in MORE.items():
+        layer, check, arguments = MEMBERS[member]
+        for kind, value in ({"what-has-no-truth": "Truth()"} | values).items():
+            text = source(f"def {member}({arguments}):\n    return {value}\n", before=BEFORE)
+            status = "unsupported|failed|hung" if member == "fallbacks" else "failed|crashed|hung"
+            says = f"{member}|gradient|names|fell"
+            due = Due(
+                (0, 1) if member == "fallbacks" else 1, longest=8000,
+                verdicts={f"{layer}-{check}-*": fault(status, says)},
+            )  # fmt: skip
+            point = 10 if "truth" in kind else 0
+            run = command(layer, check, "--conformance-timeout=3")
+            found.append(made(f"{member}-of-a-layer-returns-{kind}", point, text, due, run=run))
+    return found
+
+
+OPAQUE = """
+    def put(self, array, layout="contiguous", dtype=None):
+        return Native(super().put(array, layout, dtype))
+
+    def __call__(self, x):
+        return Native(self.run(x.array)[0])
+
+    def get(self, native):
+        return super().get(native.array)
+
+    def dtype(self, native):
+        return super().dtype(native.array)
+
+    def shape(self, native):
+        return native.array.shape
+
+    def aliases(self, a, b):
+        return super().aliases(a.array, b.array)
+
+    def load(self, state, layouts=None):
+        pass
+"""
+NAMED = "def __call__(self, x):\n    return namedtuple('Out', 'y')(self.run(x)[0])\n"
+HUGE = """
+    def get(self, native):
+        return np.broadcast_to(np.float64(0), (10**6, 10**6, 10**3))
+"""
+
+ENTRIES = (
+    *_gets(),
+    *_calls(),
+    *_members(),
+    made("natives-that-are-opaque", 0, source(OPAQUE, before=BEFORE), well(),
+         run=command("ReLU", "values,shape,repeat,special")),
+    made("outputs-as-a-named-tuple", 0, source(NAMED, before=BEFORE), well()),
+    made("outputs-as-a-list", 0, source("def __call__(self, x):\n    return [self.run(x)[0]]\n"),
+         well()),
+    made("get-returns-a-broadcast-of-petabytes", 0, source(HUGE),
+         judged({"ReLU-values-*": fault("failed", "shape|get")}, others="failed")),
+    made("call-of-no-layer", 0, source(backend="def build(self, call):\n    return 3\n"),
+         judged({"ReLU-values-*": fault("failed", "build", "int", EXPECTED)}, others="failed")),
+    made("build-returns-none", 0, source(backend="def build(self, call):\n    return None\n"),
+         judged({"ReLU-values-*": fault("failed", "build", "None", EXPECTED)}, others="failed")),
+    made("build-returns-what-has-no-truth", 10,
+         source(backend="def build(self, call):\n    return Truth()\n", before=BEFORE),
+         judged({"ReLU-values-*": fault("failed", "build", EXPECTED)}, others="failed")),
+    made("build-returns-a-class", 0, source(backend="def build(self, call):\n    return Layer\n"),
+         judged({"ReLU-values-*": "failed: "}, others="failed")),
+)  # fmt: skip

@@ -1,0 +1,50 @@
+"""Files in the current directory by the names of what the suite imports, and pytest's own files."""
+
+from __future__ import annotations
+
+from hostile.entry import Due, Entry
+from hostile.faithful import FAITHFUL, command, source, well
+
+# As pytest's console script, which does not put the current directory on the path.
+CONSOLE = "import sys\nfrom pytest import console_main\nsys.exit(console_main())\n"
+SCRIPT = ("bin/pytest", *command()[2:])
+BACKEND = {"lib/faithful.py": FAITHFUL, "lib/hostile_backend.py": source(), "bin/pytest": CONSOLE}
+TRAP = "open('{folder}/ran', 'a').write('ran')\nraise RuntimeError('executed')\n"
+SILENT = "open('{folder}/ran', 'a').write('ran')\n"
+NAMES = ("queue", "json", "conformance", "numpy", "msgspec", "torch", "signal")
+# Fails where the trap was sprung.
+SPRUNG = "os.path.exists('{folder}/ran') and exit('the file was executed')"
+
+
+def trap(name: str, files: dict[str, str], run: tuple[str, ...] = SCRIPT) -> Entry:
+    """An entry of files in the current directory, the backend being elsewhere."""
+    never = "executed|No module named|cannot import"
+    return Entry(name, 5, BACKEND | files, run, well(never=never))
+
+
+def checked(name: str, module: str) -> Entry:
+    """An entry of a module that would run unseen: whether it ran is looked at afterwards."""
+    words = repr([*SCRIPT[1:]])
+    program = (
+        f"import os, subprocess, sys\nwords = {words}\n"
+        "code = subprocess.call([sys.executable, 'bin/pytest', *words])\n"
+        f"{SPRUNG}\nsys.exit(code)\n"
+    )
+    files = {f"{module}.py": SILENT, "lib/start.py": program}
+    return trap(name, files, ("lib/start.py",))
+
+
+ENTRIES = (
+    *(trap(f"current-directory-has-{name}", {f"{name}.py": TRAP}) for name in NAMES),
+    checked("current-directory-has-a-silent-queue", "queue"),
+    checked("current-directory-has-a-silent-conformance", "conformance"),
+    trap("current-directory-has-a-package-conformance",
+         {"conformance/__init__.py": TRAP, "conformance/isolation/child.py": TRAP}),
+    trap("current-directory-has-a-module-of-python",
+         {"encodings/__init__.py": TRAP, "runpy.py": TRAP, "importlib/__init__.py": TRAP}),
+    Entry("current-directory-has-a-configuration-of-pytest", 0,
+          BACKEND | {
+           "pytest.ini": "[pytest]\nfilterwarnings = error\nxfail_strict = true\n"
+                         "python_functions = nothing_*\npython_files = nothing_*.py\n"},
+          SCRIPT, Due((0, 4, 5))),
+)  # fmt: skip

@@ -1,0 +1,91 @@
+"""Options of the pytest plug-in that name files: inputs that are none, outputs over inputs."""
+
+from __future__ import annotations
+
+from hostile.entry import USAGE, Due, Entry
+from hostile.files_known_fields import toml
+from hostile.making import CHANGED, TINY, VALID, results, suite
+
+FILES = {"tiny.py": TINY, "k.toml": toml(), "earlier.jsonl": VALID}
+WRITTEN = ("results", "report", "summary")
+PATHS = {
+    "empty": "",
+    "blank": " ",
+    "a-folder": "folder",
+    "under-a-file": "tiny.py/out",
+    "300-characters": "n" * 300,
+    "a-folder-of-300-characters": f"{'n' * 300}/out",
+    "in-proc": "/proc/none/out",
+    "a-fifo": "fifo",
+    "a-slash-at-the-end": "new/",
+    "5000-characters": "/".join(["n" * 200] * 25),
+}
+PREPARE = "import os\nos.mkdir('folder')\nos.mkfifo('fifo')\nos.symlink('k.toml', 'link')\n"
+SAME: dict[str, tuple[str, ...]] = {
+    "results-and-report": ("--conformance-results=out", "--conformance-report=out"),
+    "results-and-summary": ("--conformance-results=out", "--conformance-summary=out"),
+    "report-and-summary": ("--conformance-report=out", "--conformance-summary=out"),
+    "spelt-otherwise": ("--conformance-results=out", "--conformance-report=./x/../out"),
+    "results-and-known": ("--conformance-results=k.toml", "--conformance-known=k.toml"),
+    "report-and-known-through-a-link": ("--conformance-report=link", "--conformance-known=k.toml"),
+    "results-and-compare": (
+        "--conformance-results=earlier.jsonl", "--conformance-compare=earlier.jsonl",
+    ),
+    "summary-and-compare": (
+        "--conformance-summary=earlier.jsonl", "--conformance-compare=./earlier.jsonl",
+    ),
+}  # fmt: skip
+EARLIER: dict[str, str] = {
+    "missing": "",
+    "a-folder": "import os; os.mkdir('c.jsonl')",
+    "a-fifo": "import os; os.mkfifo('c.jsonl')",
+    "zeros": "import os; os.symlink('/dev/zero', 'c.jsonl')",
+    "empty": "open('c.jsonl', 'w').close()",
+    "no-results": "open('c.jsonl', 'w').write('so it goes\\n')",
+    "deep-brackets": "open('c.jsonl', 'w').write('[' * 100_000)",
+    "shard-x": "open('c.jsonl', 'w').write(open('x.jsonl').read())",
+}
+
+
+def _path(option: str, name: str, path: str) -> Entry:
+    line = suite(f"--conformance-{option}={path}", prepare=PREPARE)
+    due = Due(USAGE, (f"--conformance-{option}",), never=CHANGED, longest=9000)
+    return Entry(f"option-{option}-to-{name}", 18, FILES, line, due, 40)
+
+
+def _full(option: str) -> Entry:
+    """What cannot be written is told, is no success, and is not printed as written."""
+    line = suite(f"--conformance-{option}=/dev/full", prepare=PREPARE)
+    due = Due((1, 2, 3, USAGE), ("/dev/full",), never=rf"(?m)^{option}: /dev/full$")
+    return Entry(f"option-{option}-to-a-full-disk", 12, FILES, line, due, 40)
+
+
+ENTRIES = (
+    *(_path("results", name, path) for name, path in PATHS.items()),
+    *(_path(option, name, PATHS[name]) for option in WRITTEN[1:]
+      for name in ("empty", "a-folder", "under-a-file", "300-characters", "in-proc", "a-fifo")),
+    *(_full(option) for option in WRITTEN),
+    *(
+        Entry(f"the-same-path-for-{name}", 17, FILES, suite(*options, prepare=PREPARE),
+              Due(USAGE, ("--conformance-(results|report|summary)",), CHANGED, longest=4000), 40)
+        for name, options in SAME.items()
+    ),
+    *(
+        Entry(f"option-compare-{name}", 16, {"tiny.py": TINY,
+              "x.jsonl": results(header={"shard": "x"})},
+              suite("--conformance-compare=c.jsonl", prepare=prepare),
+              Due(USAGE, ("--conformance-compare", r"c\.jsonl"), longest=4000), 20)
+        for name, prepare in EARLIER.items()
+    ),
+    *(
+        Entry(f"option-known-{name}", 18, FILES, suite(f"--conformance-known={path}"),
+              Due(USAGE, ("--conformance-known",), longest=4000), 40)
+        for name, path in {"empty": "", "comma": ",", "one-of-two-missing": "k.toml,no.toml",
+                           "300-characters": "n" * 300}.items()
+    ),
+    Entry(
+        "results-over-other-results", 17, FILES,
+        suite("--conformance-results=earlier.jsonl", "--conformance-examples=0"),
+        Due(USAGE, ("--conformance-examples",), CHANGED), 40,
+    ),
+)  # fmt: skip

@@ -1,0 +1,116 @@
+"""Results files that are no text, no JSON, no file, or not all there."""
+
+from __future__ import annotations
+
+from hostile.entry import Due, Entry
+from hostile.making import CHANGED, FAILED, FOOTER, HEADER, PASSED, VALID, conformance, lines
+
+BAD = "bad.jsonl"
+COMMANDS = {
+    "render": ("render", BAD, "-o", "out.html"),
+    "scoreboard": ("scoreboard", BAD, "-o", "out.html"),
+    "bug-report": ("bug-report", BAD, "ReLU-values-float32-cpu"),
+    "merge": ("merge", "good.jsonl", BAD, "-o", "out.jsonl"),
+    "compare": ("compare", "good.jsonl", BAD, "-o", "out.html"),
+    "badge": ("badge", BAD, "-o", "out.svg"),
+    "summary": ("summary", BAD),
+    "verify": ("verify", BAD),
+    "replay": ("replay", BAD, "ReLU-values-float32-cpu"),
+    "known": ("known", BAD, "--write", "out.toml"),
+    "exhaustive": ("exhaustive", BAD, "--table", "out.md"),
+}
+"""Each command that reads results, with a bad file."""
+UNREADABLE: dict[str, tuple[str | bytes, str]] = {
+    "empty": ("", ""),
+    "binary": (bytes(range(256)) * 40, ""),
+    "no-json": ("so it goes\n" * 3, "line 1"),
+    "an-array": ("[1, 2, 3]\n", "line 1"),
+    "a-number": ("12345\n", "line 1"),
+    "deep-brackets": ("[" * 100_000 + "]" * 100_000 + "\n", "line 1"),
+    "deep-tables": ('{"a":' * 100_000 + "1" + "}" * 100_000 + "\n", "line 1"),
+    "utf-16": (VALID.encode("utf-16"), ""),
+    "no-header": (lines(PASSED, FAILED, FOOTER), ""),
+    "html": ("<!DOCTYPE html>\n<html><body>404</body></html>\n", "line 1"),
+}
+"""Files of which nothing can be read, and what the message says besides their name."""
+SPECIAL = {
+    "a-folder": "import os; os.mkdir('bad.jsonl')",
+    "a-fifo": "import os; os.mkfifo('bad.jsonl')",
+    "zeros": "import os; os.symlink('/dev/zero', 'bad.jsonl')",
+    "a-loop": "import os; os.symlink('bad.jsonl', 'bad.jsonl')",
+    "a-socket": "import socket; socket.socket(socket.AF_UNIX).bind('bad.jsonl')",
+    "missing": "",
+}
+"""What is no file at all, by how to make it."""
+NOTHING_NEW = r"a new file: \./out|" + CHANGED
+"""After an error no output has come to be."""
+
+
+def _entry(kind: str, command: str, files: dict, says: tuple[str, ...], prepare: str = "") -> Entry:
+    codes = (1, 2) if command == "verify" else 2
+    return Entry(
+        f"{command}-{kind}",
+        16,
+        {"good.jsonl": VALID, **files},
+        conformance(*COMMANDS[command], prepare=prepare),
+        Due(codes, (r"bad\.jsonl", *says), never=NOTHING_NEW),
+        seconds=10,
+    )
+
+
+def _unreadable() -> list[Entry]:
+    """Every kind with some commands, every command with some kinds."""
+    whole = ("empty", "deep-brackets")
+    found = []
+    for kind, (content, says) in UNREADABLE.items():
+        commands = COMMANDS if kind in whole else ("verify", "merge")
+        for command in commands:
+            if (kind, command) == ("empty", "exhaustive"):
+                continue  # no lines add up to an empty table
+            found.append(_entry(kind, command, {BAD: content}, (says,) if says else ()))
+    for kind, prepare in SPECIAL.items():
+        commands = COMMANDS if kind in ("a-fifo",) else ("verify", "render")
+        found += [_entry(kind, command, {}, (), prepare) for command in commands]
+    return found
+
+
+def _partly(name: str, content: str | bytes, code: int | tuple[int, ...], *says: str) -> Entry:
+    """A file that can be read in part, held against the schema."""
+    due = Due(code, says, never=CHANGED)
+    return Entry(f"verify-{name}", 15, {BAD: content}, conformance("verify", BAD), due, 20)
+
+
+def _read_all_the_same() -> list[Entry]:
+    """A run that was cut short is readable, and said to be incomplete."""
+    cut = VALID[: VALID.index('"kind": "footer"') + 30]
+    found = []
+    for command in ("render", "summary", "badge", "compare", "scoreboard", "bug-report"):
+        ends = 0
+        due = Due(ends, () if command != "summary" else ("(?i)incomplete|cut short",), CHANGED)
+        files = {"good.jsonl": VALID, BAD: cut}
+        command_line = conformance(*COMMANDS[command])
+        found.append(Entry(f"{command}-cut-short", 0, files, command_line, due, 20))
+    half = conformance("merge", BAD, "-o", "out.jsonl")
+    due = Due(1, ("(?i)incomplete|cut short|last line",), CHANGED)
+    return [*found, Entry("merge-cut-short", 0, {BAD: cut}, half, due, 20)]
+
+
+ENTRIES = (
+    *_unreadable(),
+    *_read_all_the_same(),
+    _partly("valid", VALID, 0, ": valid"),
+    _partly("crlf", VALID.replace("\n", "\r\n"), 0, ": valid"),
+    _partly("no-end-of-line", VALID.rstrip("\n"), 0, ": valid"),
+    _partly("blank-lines", VALID.replace("\n", "\n\n"), 0, ": valid"),
+    _partly("byte-order-mark", "\ufeff" + VALID, (0, 1, 2), "valid|line 1"),
+    _partly("bad-utf-8", VALID.encode().replace(b"ReLU-s", b"Re\xff\xfeU-s"), (1, 2), "line [12]"),
+    _partly("nul-bytes", VALID.encode().replace(b'"tiny"', b'"ti\0ny"'), (1, 2), "line 1"),
+    _partly("nul-lines", VALID + "\0" * 4096, 1, "line 5"),
+    _partly("truncated", VALID[:-40], 1, "line 4"),
+    _partly("cut-in-the-middle", lines(HEADER, '{"kind": "verd', FAILED, FOOTER), 1, "line 2"),
+    _partly("two-on-a-line", VALID.replace("}\n{", "}{", 2), (1, 2), "line [12]"),
+    _partly("text-between", lines(HEADER, PASSED, "Aborted", FAILED, FOOTER), 1, "line 3"),
+    _partly("unknown-kind", lines(HEADER, PASSED, FAILED, {"kind": "ad"}, FOOTER), 1, "line 4.*ad"),
+    _partly("kind-is-a-list", lines(HEADER, PASSED, FAILED, {"kind": [1]}, FOOTER), 1, "line 4"),
+    _partly("no-kind", lines(HEADER, PASSED, FAILED, {"id": "x"}, FOOTER), 1, "line 4"),
+)  # fmt: skip

@@ -1,0 +1,101 @@
+"""Commands that join or hold together several files, and names of verdicts that are none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hostile.entry import Due, Entry
+from hostile.making import (
+    CHANGED,
+    FAILED,
+    FOOTER,
+    HEADER,
+    PASSED,
+    TIMED,
+    VALID,
+    changed,
+    conformance,
+    lines,
+    results,
+)
+
+FIRST = lines(
+    changed(HEADER, shard="1/2", items=HEADER["items"][:1]),
+    PASSED,
+    {**FOOTER, "verdicts": 1, "counts": {"passed": 1}},
+)
+SECOND = lines(
+    changed(HEADER, shard="2/2", items=HEADER["items"][1:]),
+    FAILED,
+    {**FOOTER, "verdicts": 1, "counts": {"failed": 1}},
+)
+PAIR = ("a.jsonl", "b.jsonl")
+NEW = CHANGED + r"|a new file: \./out"
+
+
+def _two(
+    name: str, command: str, a: str, b: str, code: int | tuple[int, ...], *says: str, **due: Any
+) -> Entry:
+    files = dict(zip(PAIR, (a, b), strict=True))
+    line = conformance(command, *PAIR, "-o", "out.html")
+    return Entry(f"{command}-{name}", 17, files, line, Due(code, says, **due), 20)
+
+
+def _unlike(name: str, field: str, value: Any) -> list[Entry]:
+    """Files that are no parts of one run, and no earlier and later run either, where it counts."""
+    other = results(header={field: value})
+    return [_two(name, "merge", VALID, other, 2, field, never=NEW)]
+
+
+def _named(command: str, name: str, *more: str, says: str = "", point: int = 0) -> Entry:
+    due = Due(2, (says,) if says else ())
+    line = conformance(command, "b.jsonl", *more)
+    return Entry(f"{command}-{name}", point, {"b.jsonl": VALID}, line, due, 20)
+
+
+NAMES = {
+    "unknown-id": ("Conv2d-values-float32-cpu", "Conv2d"),
+    "an-id-of-several": ("ReLU-*", "2 verdicts"),
+    "empty-id": ("", ""),
+    "id-of-5000-characters": ("R" * 5000, "RRR"),
+    "id-of-escapes": ("\x1b[31mReLU\x07", "ReLU"),
+    "id-of-other-direction": ("\u202eReLU", "ReLU"),
+    "id-of-brackets": ("[" * 3000, ""),
+}
+ENTRIES = (
+    _two("shards", "merge", FIRST, SECOND, 1, "1 failed"),
+    _two("a-run-with-itself", "merge", VALID, VALID, 1, "1 failed"),
+    _two("a-shard-alone", "merge", FIRST, FIRST, 1, "2/2"),
+    _two("shards-of-other-numbers", "merge", FIRST, results(header={"shard": "1/3"}), 2, "shard"),
+    _two("shard-x", "merge", FIRST, results(header={"shard": "x"}), 2, "shard", never=NEW),
+    _two("shard-huge", "merge", FIRST, results(header={"shard": "1/1000000000"}), 2, "shard"),
+    _two("shards-that-overlap", "merge", FIRST, VALID, (1, 2), "shard|1 failed"),
+    *_unlike("another-backend", "backend", "other"),
+    *_unlike("another-seed", "seed", 5),
+    *_unlike("another-total", "total", 9),
+    *_unlike("another-torch", "torch", None),
+    _two("two-answers", "merge", VALID, results(failed={"status": "passed"}), (1, 2), "values"),
+    _two("shards-of-other-items", "compare", FIRST, SECOND, 2, "shard|items", never=NEW),
+    _two("a-shard-and-the-whole", "compare", FIRST, VALID, 2, "shard|items", never=NEW),
+    _two("shard-x", "compare", VALID, results(header={"shard": "x"}), 2, "shard", never=NEW),
+    _two("another-seed", "compare", VALID, results(header={"seed": 7}), 2, "seed", never=NEW),
+    _two("another-profile", "compare", VALID, results(header={"profile": "x"}), 2, "profile"),
+    _two("nothing-in-common", "compare", VALID, lines(
+        changed(HEADER, items=["GELU-values-float32-cpu"], total=1),
+        changed(PASSED, id="GELU-values-float32-cpu", layer="GELU", check="values"),
+        {**FOOTER, "verdicts": 1, "counts": {"passed": 1}}), (1, 2), "(?i)item|common|nothing"),
+    _two("a-header-alone", "compare", VALID, lines(HEADER), (1, 2), "(?i)incomplete|verdict|cut"),
+    _two("timed-and-not-timed", "compare", lines(HEADER, PASSED, FAILED, TIMED, FOOTER), lines(
+        HEADER, PASSED, FAILED, changed(TIMED, status="not timed", seconds=None), FOOTER), 0),
+    _two("shard-x", "scoreboard", VALID, results(header={"shard": "x"}), 2, "shard", never=NEW),
+    _two("the-same-twice", "scoreboard", VALID, VALID, (0, 2)),
+    *(_named(command, name, text, says=says)
+      for name, (text, says) in NAMES.items() for command in ("bug-report", "replay")),
+    _named("bug-report", "cause-0", "ReLU-values", "--cause", "0", says="cause"),
+    _named("bug-report", "cause-99", "ReLU-values", "--cause", "99", says="cause"),
+    _named("bug-report", "cause-negative", "ReLU-values", "--cause", "-1", says="cause"),
+    _named("bug-report", "cause-a-word", "ReLU-values", "--cause", "x", says="cause"),
+    _named("bug-report", "known-0", "ReLU-values", "--known", "0", says="known"),
+    _named("bug-report", "known-negative", "ReLU-values", "--known", "-3", says="known"),
+    _named("bug-report", "known-99", "ReLU-values", "--known", "99", says="known"),
+)  # fmt: skip

@@ -1,0 +1,232 @@
+"""Runs that are killed at random moments: what they leave is readable, and nothing else is left.
+
+Run by hand or by `tox -e hostile`. The exit status is 1 if any run deviates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from hostile.processes import command, marked, parent, send  # noqa: E402
+from hostile.slow_run import BACKEND, COMMAND, ITEMS, environment  # noqa: E402
+
+RENDER = "import sys; from conformance.reports.cli import main; sys.exit(main(sys.argv[1:]))"
+DONE = re.compile(r"PASSED|FAILED|SKIPPED|XFAIL|ERROR")
+ID = re.compile(r"test_layer\[([^\]\s]+)\]")
+ENDING = 20.0  # seconds in which a run whose controller was killed must end
+GOING_ON = 120.0  # seconds in which a run that lost a worker or a child must end
+AFTER = 5.0  # seconds in which processes and temporary folders must be gone
+LONGEST = 20.0  # seconds for which they are watched
+KINDS: dict[str, tuple[str, signal.Signals]] = {
+    "SIGKILL of the group": ("group", signal.SIGKILL),
+    "SIGKILL of the controller": ("controller", signal.SIGKILL),
+    "SIGTERM of the controller": ("controller", signal.SIGTERM),
+    "SIGINT of the controller": ("controller", signal.SIGINT),
+    "SIGKILL of a child": ("child", signal.SIGKILL),
+    "SIGKILL of a worker": ("worker", signal.SIGKILL),
+    "SIGINT of a worker": ("worker", signal.SIGINT),
+}
+
+
+@dataclass
+class Kill:
+    """One run that is killed.
+
+    Args:
+        number: of the kill, from 0.
+        kind: of `KINDS`.
+        workers: of xdist, 0 = without.
+        moment: seconds from the start.
+        hit: whether there was what to kill.
+        lost: verdicts that pytest had reported, and the results lack.
+        deviations: from what is due.
+    """
+
+    number: int
+    kind: str
+    workers: int
+    moment: float
+    hit: bool = False
+    lost: int = 0
+    deviations: list[str] = field(default_factory=list)
+
+
+def attempt(kill: Kill, python: str) -> Kill:
+    """Run, kill, and look at what is left."""
+    with tempfile.TemporaryDirectory(prefix="kills-", ignore_cleanup_errors=True) as name:
+        folder, mark = Path(name), uuid.uuid4().hex
+        (folder / "slow.py").write_text(BACKEND)
+        (folder / "tmp").mkdir()
+        with (folder / "output").open("wb") as output:
+            process = subprocess.Popen(
+                [python, *COMMAND, *(("-n", str(kill.workers)) if kill.workers else ())],
+                cwd=folder, env=environment(folder, mark), stdin=subprocess.DEVNULL,
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        try:
+            time.sleep(kill.moment)
+            kill.deviations += _killed(kill, process, mark)
+            kill.deviations += _left(folder / "tmp", mark)
+        finally:
+            for pid in marked(mark):
+                send(pid, signal.SIGKILL)
+            process.wait()
+        kill.deviations += _readable(kill, folder, process.returncode, python)
+    return kill
+
+
+def _killed(kill: Kill, process: subprocess.Popen[bytes], mark: str) -> Iterator[str]:
+    target, how = KINDS[kill.kind]
+    while process.poll() is None and not kill.hit:
+        pids = _targets(target, process.pid, mark)
+        if pids:
+            kill.hit = all(send(pid, how) for pid in pids)
+        else:
+            time.sleep(0.02)
+    limit = ENDING if target in ("group", "controller") and kill.number >= 0 else GOING_ON
+    try:
+        process.wait(limit)
+    except subprocess.TimeoutExpired:
+        yield f"goes on for {limit:g} s"
+
+
+def _targets(target: str, controller: int, mark: str) -> list[int]:
+    """What is to be killed; none while there is none."""
+    if target == "controller":
+        return [controller]
+    if target == "group":
+        return [-controller]
+    parents = {pid: parent(pid) for pid in marked(mark)}
+    commands = {pid: command(pid) for pid in parents}
+    workers = [pid for pid in parents if "execnet" in commands[pid]]
+    if target == "worker":
+        return sorted(workers)[-1:]
+    owners = workers or [controller]
+    # multiprocessing's and execnet's helpers are none of the suite's children.
+    owned = [pid for pid, above in parents.items() if above in owners and pid not in workers]
+    return [pid for pid in owned if "conformance" in commands[pid]][:1]
+
+
+def _left(scratch: Path, mark: str) -> Iterator[str]:
+    """Processes and temporary folders that are left, and for how long."""
+    started, seconds, found = time.monotonic(), 0.0, ""
+    while seconds < LONGEST:
+        pids = list(marked(mark))
+        folders = sorted(path.name for path in scratch.glob("conformance-*"))
+        if not (pids or folders):
+            break
+        if seconds < AFTER:
+            found = ", ".join([*(repr(command(pid)[:60]) for pid in pids), *folders])
+        time.sleep(0.1)
+        seconds = time.monotonic() - started
+    if seconds > AFTER:
+        ended = f"for {seconds:.1f} s" if seconds < LONGEST else "for good"
+        yield f"left behind {ended}: {found}"
+
+
+def _readable(kill: Kill, folder: Path, code: int, python: str) -> Iterator[str]:
+    """Results hold what pytest had reported but for one verdict, and make a page."""
+    output = (folder / "output").read_text(errors="replace")
+    found = (ID.search(line) for line in output.splitlines() if DONE.search(line))
+    reported = {match[1] for match in found if match}
+    path, written = folder / "r.jsonl", set()
+    if path.exists():
+        for line in path.read_bytes().splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue  # the last line may be torn
+            if record["kind"] == "verdict":
+                written.add(record["id"])
+        shown = subprocess.run(
+            [python, "-P", "-c", RENDER, "render", "r.jsonl", "-o", "r.html"],
+            cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        if shown.returncode or not (folder / "r.html").exists():
+            yield f"render: exit status {shown.returncode}: {shown.stderr[-200:]}"
+    kill.lost = len(reported - written)
+    if kill.lost > 1:
+        yield f"{kill.lost} verdicts are lost"
+    if "INTERNALERROR" in output:
+        yield "INTERNALERROR"
+    if KINDS[kill.kind][0] in ("worker", "child"):
+        if len(written) < ITEMS - 1:
+            yield f"{ITEMS - len(written)} items have no verdict"
+        if code != 1 and (code or len(written) < ITEMS):
+            yield f"exit status {code}, due is 1"
+    elif kill.hit and code == 0 and len(written) < ITEMS:
+        yield "exit status 0 without all verdicts"
+
+
+def _lasts(workers: int, python: str) -> float:
+    """Seconds that a run takes here and now."""
+    started = time.monotonic()
+    never = Kill(-1, "SIGKILL of the controller", workers, moment=0.0, hit=True)
+    attempt(never, python)
+    return time.monotonic() - started
+
+
+def plan(count: int, seed: int, lasts: Mapping[int, float]) -> list[Kill]:
+    """So many kills, half with two workers, half without, of each kind alike many.
+
+    Args:
+        count, seed: of the kills.
+        lasts: seconds of a run, by workers.
+    """
+    generator = random.Random(seed)
+    kills = []
+    for number in range(count):
+        workers = 0 if number % 2 else 2
+        kinds = [kind for kind, (target, _) in KINDS.items() if workers or target != "worker"]
+        moment = generator.uniform(0.0, lasts[workers])
+        kills.append(Kill(number, kinds[number // 2 % len(kinds)], workers, moment))
+    return kills
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Kill runs and print a table by kind of kill."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter that is tried")
+    options = parser.parse_args(arguments)
+    kills: dict[tuple[str, int], list[Kill]] = defaultdict(list)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        times = pool.map(lambda workers: _lasts(workers, options.python), (0, 2))
+        lasts = dict(zip((0, 2), times, strict=True))
+        print(f"a run lasts {lasts[0]:.1f} s, with two workers {lasts[2]:.1f} s", flush=True)
+        planned = plan(options.count, options.seed, lasts)
+        for kill in pool.map(lambda kill: attempt(kill, options.python), planned):
+            kills[kill.kind, kill.workers].append(kill)
+            for deviation in kill.deviations:
+                where = f"{kill.number}, {kill.kind}, -n{kill.workers}, {kill.moment:.2f} s"
+                print(f"{where}: {deviation}", flush=True)
+    print("| kill | workers | tried | hit | lost a verdict | as due |\n|---|---|---|---|---|---|")
+    for (kind, workers), found in sorted(kills.items()):
+        counts = [len(found), sum(k.hit for k in found), sum(k.lost > 0 for k in found)]
+        due = sum(not k.deviations for k in found)
+        print(f"| {kind} | {workers} | {' | '.join(map(str, counts))} | {due} |")
+    due = sum(not kill.deviations for found in kills.values() for kill in found)
+    print(f"{due} of {options.count} as due")
+    return 0 if due == options.count else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""What entries about files and options are made of: a valid run, changes of it, and commands."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+GONE = object()
+"""In place of a value: the field is left out."""
+
+CASE = {
+    "call": {"layer": "ReLU", "arguments": {}, "state": {}, "dtype": "float32", "device": "cpu",
+             "training": False, "layouts": {}},
+    "inputs": {"input": {"shape": [1], "dtype": "float64", "data": [1.0]}},
+    "keywords": {}, "layouts": {}, "labels": {"profile": "vector", "regime": "ramp"}, "seed": 0,
+}  # fmt: skip
+HEADER = {
+    "kind": "run", "schema": 3, "suite": "0.1.0", "backend": "tiny", "info": {"tiny": "1.0"},
+    "torch": "2.13.0+cpu", "numpy": "2.4.6", "hypothesis": "6.170.17", "python": "3.11.7",
+    "os": "Linux", "cpu": "x86-64", "threads": {"OMP_NUM_THREADS": "1"}, "devices": ["cpu"],
+    "dtypes": ["float32"], "profile": "standard", "seed": 0, "examples": 5, "shard": "1/1",
+    "options": {"backend": "tiny:backend"},
+    "items": ["ReLU-shape-float32-cpu", "ReLU-values-float32-cpu"], "total": 2, "git": None,
+    "started": "2026-01-01T00:00:00+00:00", "numerics": {"float32": {}},
+    "layers": {"ReLU": {"family": "activation", "kin": "ReLU", "stem": "ReLU",
+                        "formula": ["ReLU(x) = max(0, x)"], "page": "", "sizes": ["batch"],
+                        "defaults": {"inplace": False}}},
+}  # fmt: skip
+EXAMPLES = {"drawn": 2, "checked": 2, "unsupported": {}, "invalid": 0, "stopped": 0, "failed": 0,
+            "excused": 0, "left_out": 0, "lost": 0}  # fmt: skip
+PASSED = {
+    "kind": "verdict", "id": "ReLU-shape-float32-cpu", "layer": "ReLU", "check": "shape",
+    "dtype": "float32", "device": "cpu", "status": "passed", "examples": EXAMPLES,
+    "comparisons": 6, "margin": None, "ulps": {}, "ratios": {}, "worst": None, "outcomes": "2p",
+    "drawn": {"inplace": {"values": ["False", "True"], "cases": "01"}}, "message": None,
+    "call": None, "case": None, "needs": [], "seconds": 1.5, "others": [], "excuses": [],
+    "accepted": {}, "supported": 1.0,
+}  # fmt: skip
+FAILED = {
+    **PASSED, "id": "ReLU-values-float32-cpu", "check": "values", "status": "failed",
+    "examples": {**EXAMPLES, "failed": 1}, "comparisons": 1, "outcomes": "1f1p", "drawn": None,
+    "message": "ReLU() on input (1,), float32, cpu\noutput[0] is 0, wanted 1",
+    "call": "ReLU() on input (1,), float32, cpu", "case": CASE, "excess": "inf",
+    "needs": [{"argument": "inplace", "value": "False", "other": "True", "fails": True,
+               "varied": True}],
+    "share": {"terms": [], "failing": 1, "of_failing": 1, "passing": 0, "of_passing": 0},
+}  # fmt: skip
+FOOTER = {
+    "kind": "footer", "verdicts": 2, "seconds": 4.5, "finished": "2026-01-01T00:01:00+00:00",
+    "counts": {"passed": 1, "failed": 1, "crashed": 0, "hung": 0, "unsupported": 0, "known": 0,
+               "unchecked": 0},
+}  # fmt: skip
+TIMED = {
+    "kind": "benchmark", "layer": "ReLU", "name": "wide", "dtype": "float32", "device": "cpu",
+    "pass": "forward", "status": "timed", "seconds": 1.5e-5, "iqr": 1e-6, "ratio": 1.25,
+    "ratio_low": 1.1, "ratio_high": 1.4, "torch_seconds": 1.2e-5, "spread": 0.01, "rounds": 7,
+    "calls": 100,
+}  # fmt: skip
+TINY = """import numpy as np
+from conformance.backends import FunctionBackend, implements
+
+
+class Tiny(FunctionBackend):
+    name = "tiny"
+
+    def offers(self, layer, dtype, device):
+        return layer == "ReLU" and dtype == "float32"
+
+    @implements("ReLU", ignores=("inplace",))
+    def relu(self, state, input):
+        return np.maximum(input, 0)
+
+
+backend = Tiny()
+"""
+"""A right backend of one layer."""
+
+
+def changed(record: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A record with other fields; `examples__drawn=-1` reaches into a table.
+
+    Args:
+        record: one of the above.
+        changes: new values by name; `GONE` leaves a field out.
+    """
+    made = copy.deepcopy(record)
+    for name, value in changes.items():
+        *path, last = name.split("__")
+        place = made
+        for step in path:
+            place = place[int(step) if isinstance(place, list) else step]
+        if value is GONE:
+            del place[last]
+        else:
+            place[int(last) if isinstance(place, list) else last] = value
+    return made
+
+
+def lines(*records: dict[str, Any] | str) -> str:
+    """A results file; a string stands for a line as it is."""
+    return "".join(
+        (record if isinstance(record, str) else json.dumps(record, ensure_ascii=False)) + "\n"
+        for record in records
+    )
+
+
+def results(**changes: dict[str, Any]) -> str:
+    """The valid run with changes of its records.
+
+    Args:
+        changes: of `header`, `passed`, `failed`, `footer`, each as `changed` takes them.
+    """
+    records = {"header": HEADER, "passed": PASSED, "failed": FAILED, "footer": FOOTER}
+    return lines(*(changed(records[name], **changes.get(name, {})) for name in records))
+
+
+VALID = results()
+_WATCH = """
+import hashlib, os, resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (limit << 30, limit << 30))
+def seen():
+    there = (os.path.join(a, f) for a, _, files in os.walk(".") for f in files)
+    return {f: hashlib.md5(open(f, "rb").read()).digest() for f in there
+            if os.path.isfile(f) and "__pycache__" not in f}
+before = seen()
+code = 1
+try:
+    code = run(sys.argv[1:])
+except SystemExit as end:
+    code = end.code
+finally:
+    after = seen()
+    for name, content in before.items():
+        if after.get(name) != content:
+            print("AN INPUT WAS CHANGED:", name)
+    for name in sorted(after.keys() - before.keys()):
+        print("a new file:", name)
+sys.exit(code)
+"""
+CHANGED = "AN INPUT WAS CHANGED"
+
+
+_MAIN = """
+limit = 4
+def run(arguments):
+    from conformance.reports.cli import main
+    while "then" in arguments:
+        main(arguments[:arguments.index("then")])
+        del arguments[:arguments.index("then") + 1]
+    code = main(arguments)
+    if shown:
+        print(open(shown, encoding="utf-8").read())
+    return code
+"""
+
+
+def conformance(*arguments: str, prepare: str = "", shown: str = "") -> tuple[str, ...]:
+    """`nn-conformance …`; it tells of files that are there, and were changed.
+
+    Args:
+        arguments: of the command line; `"then"` stands between several.
+        prepare: Python to run before: what the table of files cannot say, a FIFO, a huge file.
+        shown: a file that is printed at the end.
+    """
+    return ("-P", "-c", f"{prepare}\nshown = {shown!r}\n{_MAIN}{_WATCH}", *arguments)
+
+
+SMALL = (
+    "-p", "no:cacheprovider", "--pyargs", "conformance.suite",
+    "--conformance-layer=ReLU", "--conformance-check=values", "--conformance-dtype=float32",
+    "--conformance-examples=5",
+)  # fmt: skip
+BACKEND = "--conformance-backend=tiny:backend"
+
+
+def suite(*arguments: str, prepare: str = "") -> tuple[str, ...]:
+    """A run of pytest with one item on the tiny backend, watched likewise.
+
+    Args:
+        arguments: further options, in place of the usual ones of their names.
+        prepare: as of `conformance`.
+    """
+    named = any(argument.startswith("--conformance-backend") for argument in arguments)
+    usual = SMALL if named else (*SMALL, BACKEND)
+    given = {argument.partition("=")[0] for argument in arguments}
+    kept = [x for x in usual if x.partition("=")[0] not in given or not x.startswith("--conf")]
+    run = "limit = 6\ndef run(arguments):\n    import os, pytest, sys\n"
+    run += "    sys.path[0] = os.getcwd()\n    return int(pytest.main(arguments))\n"
+    return ("-c", f"{prepare}\n{run}{_WATCH}", *kept, *arguments)

@@ -1,0 +1,48 @@
+"""The processes of a run, found by a mark in their environment, whatever group they are in."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+MARK = "NN_CONFORMANCE_KILLS"
+"""The environment variable of the mark."""
+
+
+def parent(pid: int) -> int:
+    """A process's parent, 0 where it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
+def command(pid: int) -> str:
+    """A process's command line, empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def send(pid: int, how: signal.Signals) -> bool:
+    """Whether a process, or a group with a negative id, was there to be sent a signal."""
+    try:
+        os.kill(pid, how)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def marked(mark: str) -> Iterator[int]:
+    """Living processes of a run."""
+    wanted = f"{MARK}={mark}".encode()
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (path / "stat").read_text().rpartition(")")[2].split()[0]
+            if wanted in (path / "environ").read_bytes() and state != "Z":
+                yield int(path.name)
+        except OSError:
+            continue

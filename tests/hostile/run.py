@@ -1,0 +1,85 @@
+"""Every entry of the hostile catalogue, each in an empty folder, held against the outcome due.
+
+Run by hand or by `tox -e hostile`. The exit status is 1 if any entry deviates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import importlib
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from hostile.attempt import attempt  # noqa: E402
+from hostile.entry import Entry  # noqa: E402
+from hostile.table import render  # noqa: E402
+
+
+def catalogue() -> dict[str, tuple[Entry, ...]]:
+    """The entries by theme.
+
+    Raises:
+        ValueError: if two have the same name.
+    """
+    paths = sorted([*HERE.glob("backends_*.py"), *HERE.glob("files_*.py")])
+    themes = {p.stem: importlib.import_module(f"hostile.{p.stem}").ENTRIES for p in paths}
+    count = Counter(entry.name for entries in themes.values() for entry in entries)
+    twice = [name for name, number in count.items() if number > 1]
+    if twice:
+        raise ValueError(f"names of several entries: {', '.join(twice)}")
+    return themes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run entries and print what deviates."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=2, help="entries at once")
+    parser.add_argument("--only", default="*", help="a glob of names")
+    parser.add_argument("--theme", default="*", help="a glob of themes: backends_*")
+    parser.add_argument("--point", type=int, help="of the list of what was tried at first")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter that is tried")
+    parser.add_argument("--output", type=Path, help="JSON lines to write")
+    parser.add_argument("--table", type=Path, help="Markdown to write")
+    parser.add_argument("--before", type=Path, help="earlier JSON lines, for the table")
+    options = parser.parse_args(arguments)
+    chosen = [
+        (theme, entry)
+        for theme, entries in catalogue().items()
+        for entry in entries
+        if fnmatch.fnmatchcase(theme, options.theme)
+        and fnmatch.fnmatchcase(entry.name, options.only)
+        and options.point in (None, entry.point)
+    ]
+    for path in filter(None, (options.output, options.table)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    started, outcomes = time.perf_counter(), []
+    with (
+        ThreadPoolExecutor(options.jobs) as pool,
+        open(options.output or os.devnull, "w", encoding="utf-8") as file,
+    ):
+        for found in pool.map(lambda pair: attempt(*pair, options.python), chosen):
+            outcomes.append(found)
+            print(json.dumps(asdict(found)), file=file, flush=True)
+            for deviation in found.deviations:
+                print(f"{found.name}: {' | '.join(deviation.splitlines())}", flush=True)
+    if options.table:
+        before = () if options.before is None else options.before.read_text().splitlines()
+        earlier = [json.loads(line) for line in before]
+        options.table.write_text(render([asdict(x) for x in outcomes], earlier), encoding="utf-8")
+    due = sum(not found.deviations for found in outcomes)
+    print(f"tried {len(outcomes)}, as due {due}, seconds {time.perf_counter() - started:.0f}")
+    return 0 if due == len(outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

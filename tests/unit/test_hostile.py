@@ -1,0 +1,79 @@
+"""The hostile catalogue's own judge: what deviates is told, what is as due is not."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from hostile.attempt import attempt
+from hostile.deviations import deviations
+from hostile.entry import Due, Entry
+from hostile.run import catalogue
+
+VERDICT = {"kind": "verdict", "id": "ReLU-values-float32-cpu", "status": "failed"}
+
+
+def results(path, *verdicts, items=("ReLU-values-float32-cpu",)):
+    """A results file of verdicts."""
+    lines = [{"kind": "run", "items": list(items)}, *(VERDICT | x for x in verdicts)]
+    path.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("due", "code", "output", "told"),
+    [
+        (Due(4, ("name",)), 4, "name: expected", ()),
+        (Due((0, 4)), 1, "", ("exit status 1, due is 0 or 4",)),
+        (Due(4, ("name",)), 4, "nothing", ("output lacks 'name'",)),
+        (Due(4), 4, "INTERNALERROR> x", ("output has 'INTERNALERROR'",)),
+        (Due(4, never="secret"), 4, "a secret", ("output has 'secret'",)),
+        (Due(4), 4, "red \x1b[31m", ("output has an unprintable '\\x1b'",)),
+        (Due(4), 4, "turned \u202e", ("output has an unprintable '\\u202e'",)),
+        (Due(4, longest=10), 4, "x" * 11, ("output of 11 characters, due are 10 at most",)),
+        (Due(1, others="failed"), 1, "", ("no results",)),
+    ],
+)
+def test_outputs_are_held_against_what_is_due(tmp_path, due, code, output, told):
+    assert tuple(deviations(due, code, output, tmp_path / "r.jsonl")) == told
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "told"),
+    [
+        ([{"message": "get returned None"}], ()),
+        ([{"message": "call raised"}], ("no verdict of", "is failed, due is passed")),
+        ([{"message": "get returned None"}] * 2, ("verdicts of",)),
+        ([], ("verdicts of", "no verdict of")),
+    ],
+)
+def test_verdicts_are_held_against_what_is_due(tmp_path, verdicts, told):
+    due = Due(1, verdicts={"ReLU-values-*": "failed: get returned"}, others="passed")
+    path = results(tmp_path / "r.jsonl", *verdicts)
+    found = list(deviations(due, 1, "", path))
+    assert len(found) == len(told)
+    assert all(part in text for part, text in zip(told, found, strict=True))
+
+
+PROGRAMS = {
+    "print('fine')": (),
+    "import time; time.sleep(60)": ("took more than 2 s",),
+    "import os, tempfile; tempfile.mkdtemp(prefix='mine')": ("left behind: mine",),
+    "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; "
+    "time.sleep(60)'], start_new_session=True)": ("1 processes go on",),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=["fine", "slow", "litter", "orphan"])
+def test_nothing_of_an_entry_goes_on(program):
+    entry = Entry("x", 0, {"x.py": program}, ("x.py",), Due(0), seconds=2)
+    found = attempt("theme", entry, sys.executable)
+    assert len(found.deviations) == len(PROGRAMS[program])
+    for text, start in zip(found.deviations, PROGRAMS[program], strict=True):
+        assert text.startswith(start)
+
+
+def test_the_catalogue_has_as_many_as_promised():
+    themes = catalogue()
+    assert sum(len(v) for k, v in themes.items() if k.startswith("backends_")) >= 150
