@@ -89,8 +89,8 @@ PLAIN, WORSE = "RuntimeError('boom')", ("KeyboardInterrupt()", "Unprintable()", 
 
 
 def fault(status: str, *parts: str) -> str:
-    """A pattern of a message in which parts follow each other."""
-    return rf"({status}): " + "".join(rf"(?=.*({part}))" for part in parts)
+    """A pattern of a message that begins with the failing call and has these parts."""
+    return rf"({status}): \w+\(" + "".join(rf"(?=.*({part}))" for part in parts)
 
 
 def calling(name: str, point: int, exception: str, shown: str) -> Entry:

@@ -45,9 +45,7 @@ VALUES = command("ReLU", "values")
 NO_ARRAY: dict[str, tuple[int, str]] = {
     "none": (0, "None"),
     "a-list": (0, "y.tolist()"),
-    "text": (0, "'array'"),
     "objects": (0, "y.astype(object)"),
-    "records": (0, "np.zeros(y.shape, [('a', float)])"),
     "endless": (0, "endless()"),
     "what-has-no-truth": (10, "Truth()"),
 }
@@ -72,10 +70,10 @@ CLASSES = {
     "complex": "return y.astype(complex)",
 }
 CALLS = {
-    "none": "None", "two": "(y, y)", "a-lying-tuple": "Tuple((y,))",
+    "two": "(y, y)", "a-lying-tuple": "Tuple((y,))",
     "what-claims-to-be-a-tuple": "Claimed()",
-    "a-generator": "(x for x in [y])", "none-of-one": "(None,)",
-    "many": "(y,) * 1_000_000", "its-own-layer": "self", "what-has-no-truth": "Truth()",
+    "a-generator": "(x for x in [y])",
+    "many": "(y,) * 1_000_000", "what-has-no-truth": "Truth()",
 }  # fmt: skip
 # Member: what it returns by kind, beside None and what has no truth.
 MORE: dict[str, dict[str, str]] = {
