@@ -19,6 +19,7 @@ from typing import IO, Any
 
 import msgspec
 
+from conformance.isolation import leftovers
 from conformance.isolation.journal import SCRIPT, STEP, WATCHED, Entry, Journal
 from conformance.isolation.limits import Limits
 from conformance.isolation.start import Answer, Start
@@ -99,6 +100,7 @@ class Child:
         """Start the process, without waiting until it is ready."""
         self._folder = tempfile.TemporaryDirectory(prefix="conformance-")
         folder = Path(self._folder.name)
+        leftovers.claim(folder)
         self._journal = Journal(folder / "journal")
         self._errors = (folder / "stderr").open("a+b")
         self._process = subprocess.Popen(

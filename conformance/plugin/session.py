@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance.isolation import leftovers
 from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.start import COPY
+from conformance.model.plain_text import bounded
 from conformance.plugin.interrupts import MARKER, Interrupted
 from conformance.plugin.lines import columns, wrapped
 from conformance.plugin.options import SUITE, known_failures, names_benchmarks, resolve
@@ -68,6 +70,7 @@ class Session:
             config.pluginmanager.register(Progress(self), "conformance-progress")
             config.pluginmanager.register(Terminal(self), "conformance-terminal")
             self._choose_distribution()
+            leftovers.clear()
         elif isinstance(self.engine, IsolatedEngine):
             # The child's imports overlap with pytest's collection.
             self.engine.child.start()
@@ -180,7 +183,7 @@ class Session:
             verdict = replace(verdict, drawn=None)
         # A string: anything richer may end an xdist session with an internal error.
         node.user_properties.append((KEY, encode_line(verdict).decode("utf-8", "surrogatepass")))
-        message = verdict.message or ""
+        message = bounded(verdict.message or "")
         if verdict.status != "passed":
             node.user_properties += properties(verdict)
         if verdict.status in ("failed", "crashed", "hung", "unchecked"):
