@@ -98,7 +98,7 @@ CALLED: dict[str, tuple[int, str, str, int | tuple[int, ...]]] = {
 HANGING = {
     "offers-hangs": called("offers", "time.sleep(1000)"),
     "numerics-hangs": called("numerics", "time.sleep(1000)"),
-    "timeout-hangs": "@property\ndef timeout(self):\n    time.sleep(1000)\n",
+    "compile_seconds-hangs": "@property\ndef compile_seconds(self):\n    time.sleep(1000)\n",
 }
 # A class that says it is a Numerics and holds what none can hold.
 LIAR = """
