@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import math
-from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from conformance.backends.door import NAME, guarded
 from conformance.model.case import Numerics
 from conformance.model.failure import Failure
 from conformance.model.finding import returned
-from conformance.model.foreign import elements, exact_text, of_type, shown
+from conformance.model.foreign import elements, exact_text, is_mapping, of_type, shown
 from conformance.model.plain_text import bounded
 from conformance.model.protocols import Backend
 from conformance.run.budget import parse
@@ -91,10 +91,10 @@ def info_of(backend: Backend) -> dict[str, str]:
     door = guarded(backend)
     given = door.ask("info")
     what = f"a mapping of up to {FACTS} facts, strings by name"
-    if not isinstance(given, Mapping):
+    if not is_mapping(given):
         raise door.expected("info()", what, given)
     try:
-        pairs = [(key, given[key]) for key in given][: FACTS + 1]
+        pairs = [(key, given[key]) for key in islice(given, FACTS + 1)]
         facts = {bounded(str(key), NAME): bounded(str(value)) for key, value in pairs}
     except BaseException as error:
         raise door.expected("info()", what, given) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from conformance.model.finding import raised, returned
 from conformance.model.foreign import (
     elements,
     exact_text,
+    is_mapping,
     of_type,
     shown,
     type_name,
@@ -28,6 +30,8 @@ from conformance.model.foreign import (
 
 NAME = 100
 """Characters that the name of a backend, a device or a dtype may have."""
+MANY = 10_000
+"""Things by name of which a layer has fewer."""
 _NAMED = "a mapping by name"
 _PAIR = "a pair: the inputs' gradients, and a mapping of the parameters' by name"
 
@@ -51,6 +55,16 @@ class Foreign(Exception):  # noqa: N818 - it carries what is no error of the sui
 def not_interrupted() -> bool:
     """Nobody has pressed Ctrl-C."""
     return False
+
+
+class Asking:
+    """What of the backend is asked for now, where somebody has to know in case it never answers.
+
+    Attributes:
+        told: called with the member's name before it is read or called.
+    """
+
+    told: Callable[[str], None] | None = None
 
 
 class Pressed:
@@ -161,12 +175,14 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _mapping(what: str, value: Any, expected: str = _NAMED) -> dict[str, Any]:
+    if not is_mapping(value):
+        raise Failure(returned(what, shown(value), expected))
     try:
-        pairs = call(lambda: [(key, value[key]) for key in value])
+        pairs = call(lambda: [(key, value[key]) for key in islice(value, MANY)])
     except Exception as error:
         raise Failure(returned(what, f"a {type_name(value)}", expected)) from error
     names = [exact_text(key) for key, _ in pairs]
-    if not isinstance(value, Mapping) or any(name is None for name in names):
+    if len(names) == MANY or any(name is None for name in names):
         raise Failure(returned(what, shown(value), expected))
     return {str(name): part for name, (_, part) in zip(names, pairs, strict=True)}
 
@@ -271,8 +287,11 @@ def _refuse_fallbacks(layer: Any) -> None:
     if fallbacks is None:
         return
     ran = call(fallbacks)
-    names = call(tuple, ran) if not of_type(ran, str) and hasattr(type(ran), "__iter__") else None
-    if names is None:
+    try:
+        names = () if of_type(ran, str) else call(lambda: tuple(islice(ran, MANY)))
+    except Exception as error:
+        raise Failure(returned("fallbacks", shown(ran), "names of operations")) from error
+    if of_type(ran, str):
         raise Failure(returned("fallbacks", shown(ran), "names of operations"))
     if names:
         told = (exact_text(name) or shown(name) for name in names[:10])
@@ -382,6 +401,8 @@ class GuardedBackend(Admitted):
         Raises:
             BackendError: if reading it raises.
         """
+        if Asking.told is not None:
+            Asking.told(name)
         try:
             return member(self.inner, name)
         except Exception as error:

@@ -109,7 +109,10 @@ def _lacking(found: Any) -> list[str]:
 
 def _checked(found: Any, where: str) -> Backend:
     if missing := _lacking(found):
-        raise BackendError(f"{where} is no backend: {type_name(found)} has no {', '.join(missing)}")
+        raise BackendError(
+            f"{where} is no backend: expected name, info, devices and build, "
+            f"{type_name(found)} has no {', '.join(missing)}"
+        )
     backend: Backend = guarded(found, where)
     for name in ("info", "devices", "build"):
         if not callable(backend.read(name)):  # type: ignore[attr-defined]

@@ -88,6 +88,8 @@ def offer(asked: Asked) -> Offer:
         every_dtype=asked.every_dtype,
     )  # fmt: skip
     budget = asked.budget or declared.budget_of(backend)
+    for item in items[:1]:  # asked of all only where the user names no dtype
+        declared.offered(backend, item.layer, item.dtype, item.device)
     layers = dict.fromkeys(item.layer for item in items)
     used = dict.fromkeys(item.dtype for item in items)
     bases = {layer: base for layer in layers if (base := declared.base_of(backend, layer))}

@@ -18,7 +18,7 @@ from typing import IO
 
 import msgspec
 
-from conformance.backends.door import BackendError
+from conformance.backends.door import Asking, BackendError
 from conformance.isolation.offer import Asked, Offer, offer
 from conformance.isolation.process import ended
 from conformance.model.plain_text import bounded
@@ -50,16 +50,26 @@ def offered_by(asked: Asked, seconds: float) -> Offer:
         try:
             answer, _ = process.communicate(msgspec.json.encode(asked), seconds)
             how = f"{ended(process.returncode)}, while it was loaded and asked what it offers"
-        except subprocess.TimeoutExpired:
-            answer, how = b"", f"it did not say what it offers within {seconds:g} s"
+        except subprocess.TimeoutExpired as expired:
+            what = _asking(expired.stdout or b"")
+            answer, how = b"", f"{what} within {seconds:g} s: expected an answer"
         finally:
             _end(process)
-        found = _decoded(answer)
+        found = _decoded(answer.rpartition(b"\n")[2])
         if found is None or found.id != asked.id:
             raise BackendError(f"backend {asked.backend!r}: {how}{_last_words(said)}")
     if found.problem:
         raise BackendError(found.problem)
     return found
+
+
+def _asking(output: bytes) -> str:
+    """What the process had not done when its time was over."""
+    asked = [line for line in output.splitlines() if line]
+    if not asked:
+        return "it was not imported"
+    name = asked[-1].decode("ascii", "replace")
+    return f"it did not answer when it was asked for {bounded(name, WORDS)}"
 
 
 def _decoded(answer: bytes) -> Offer | None:
@@ -92,6 +102,14 @@ def main() -> None:
     os.dup2(2, 1)
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
     sys.path[:] = list(asked.path)
+    seen: set[str] = set()
+
+    def told(name: str) -> None:
+        if name not in seen:  # what hangs does so at first
+            seen.add(name)
+            pipe.write(name.encode() + b"\n")
+
+    Asking.told = told
     try:
         found = offer(asked)
     except BackendError as error:

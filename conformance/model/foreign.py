@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from conformance.model.plain_text import bounded
@@ -52,6 +53,18 @@ def of_type(value: Any, *types: type) -> bool:
         types: builtin ones.
     """
     return issubclass(type(value), types)
+
+
+def is_mapping(value: Any) -> bool:
+    """Whether a value is a mapping; False where asking raises.
+
+    Args:
+        value: any object.
+    """
+    try:
+        return isinstance(value, Mapping)
+    except BaseException:
+        return False
 
 
 def exact_text(value: Any) -> str | None:
