@@ -134,6 +134,8 @@ def member(value: Any, name: str) -> Any:
     Raises:
         Exception: what reading it raises, an AttributeError too where its type defines it.
     """
+    if Asking.told is not None:
+        Asking.told(name)
     try:
         return call(getattr, value, name)
     except AttributeError:
@@ -401,8 +403,6 @@ class GuardedBackend(Admitted):
         Raises:
             BackendError: if reading it raises.
         """
-        if Asking.told is not None:
-            Asking.told(name)
         try:
             return member(self.inner, name)
         except Exception as error:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from conformance.backends import declared
-from conformance.backends.door import BackendError
+from conformance.backends.door import BackendError, guarded
 from conformance.backends.registry import load
 from conformance.model.plain_text import bounded
 from conformance.model.protocols import Backend
@@ -94,7 +94,10 @@ def offer(asked: Asked) -> Offer:
     used = dict.fromkeys(item.dtype for item in items)
     bases = {layer: base for layer in layers if (base := declared.base_of(backend, layer))}
     for base in {*bases.values()} - {"torch"}:
-        load(base)
+        try:
+            load(base)
+        except BackendError as error:
+            raise guarded(backend).error(f"base={base!r}: {error}") from None
     declared.accepted_by(backend)
     declared.refused_by(backend)
     return Offer(

@@ -1,0 +1,241 @@
+"""One door: what a backend says and returns reaches the suite bounded, plain, and as its own."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+
+import conformance
+from conformance.backends import FunctionBackend, declared, implements
+from conformance.backends.door import BackendError, guarded
+from conformance.model.case import Verdict
+from conformance.model.failure import Failure, Inapplicable
+from conformance.model.foreign import shown, type_name, written
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+
+ROOT = Path(conformance.__file__).parent
+LISTED = {
+    # Loads backends by name, and families of layers.
+    "import_module": {"backends/registry.py", "layers/__init__.py"},
+    # Asks whether a backend is one that the suite brings.
+    "inner": {"failures/script_torch.py", "failures/reproducer.py"},
+    # Takes the time of calls without the door's.
+    "itself": {"timing/measure.py"},
+}
+
+
+class Faithful(FunctionBackend):
+    name = "faithful"
+
+    @implements("ReLU")
+    def relu(self, state: Any, input: Any) -> Any:
+        return np.maximum(input, 0)
+
+
+def _verdict(backend: Any, check: str = "values") -> Verdict:
+    return Engine(backend, 20, 0).run(Item("ReLU", check, "float32", "cpu"))
+
+
+def test_the_faithful_backend_passes() -> None:
+    assert _verdict(Faithful()).status == "passed"
+
+
+# --- nothing else touches a backend ---
+
+
+def _sources() -> list[tuple[str, ast.Module]]:
+    own = [path for path in ROOT.rglob("*.py") if path.parent.name != "adapters"]
+    found = [(path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())) for path in own]
+    assert len(found) > 100
+    return found
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_what_goes_past_the_door_is_listed(name: str) -> None:
+    using = {
+        file
+        for file, tree in _sources()
+        for node in ast.walk(tree)
+        if (
+            isinstance(node, ast.ImportFrom)
+            and (node.module == "conformance.backends.door" or name == "import_module")
+            and any(alias.name == name for alias in node.names)
+        )
+        or (isinstance(node, ast.Attribute) and node.attr == name == "import_module")
+    }
+    assert using - {"backends/door.py"} == LISTED[name]
+
+
+def test_no_file_reads_a_member_of_a_backend_by_name() -> None:
+    # The last one is given torch's, or one that is shaped like it.
+    behind = ("backends/module.py", "backends/function.py", "backends/door.py")
+    behind += ("failures/script_torch.py",)
+    for file, tree in _sources():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call) or file in behind:
+                continue
+            if isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr"):
+                asked = ast.unparse(node.args[0])
+                assert not asked.endswith("backend"), f"{file}:{node.lineno}: {asked}"
+
+
+# --- what comes through it ---
+
+
+class Lying(np.ndarray):
+    """An array that agrees with everything."""
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+        return True
+
+    def __array_function__(self, function: Any, *rest: Any) -> Any:
+        return True
+
+
+def _returning(change: Any) -> Any:
+    class Odd(Faithful):
+        name = "odd"
+
+        def get(self, native: Any) -> Any:
+            return change(super().get(native))
+
+    return Odd()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda a: (a + 1).view(Lying), "a subclass, Lying"),
+        (lambda a: np.ma.masked_array(a + 1, mask=True), "a subclass, MaskedArray"),
+        (lambda a: np.asmatrix(a.reshape(-1) + 1), "a subclass, matrix"),
+        (lambda a: list(a.reshape(-1)), "get returned list"),
+        (lambda a: a.astype(object), "dtype object"),
+    ],
+)
+def test_what_is_no_plain_array_is_no_answer(change: Any, says: str) -> None:
+    verdict = _verdict(_returning(change))
+    assert verdict.status == "failed"
+    assert says in str(verdict.message)
+
+
+@pytest.mark.parametrize("layout", [lambda a: a.astype(">f8"), lambda a: np.array(a, order="F")])
+def test_a_plain_array_lies_in_memory_as_it_likes(layout: Any) -> None:
+    assert _verdict(_returning(layout)).status == "passed"
+
+
+def test_what_changes_after_it_was_returned_does_not_change_the_answer() -> None:
+    kept: list[np.ndarray] = []
+
+    def late(array: np.ndarray) -> np.ndarray:
+        for earlier in kept:
+            earlier[...] = 0
+        kept.append(array)
+        return array
+
+    assert _verdict(_returning(late)).status == "passed"
+
+
+class Says(str):
+    """A string that is every string."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+
+def test_a_name_that_equals_all_names_is_the_one_it_has() -> None:
+    class Odd(Faithful):
+        def dtype(self, native: Any) -> str:
+            return Says("float16")
+
+    verdict = _verdict(Odd(), "shape")
+    assert verdict.status == "failed"
+    assert "float16" in str(verdict.message)
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (Inapplicable("skip me"), "call raised Inapplicable: skip me"),
+        (Failure("none of yours"), "call raised Failure"),
+        (KeyboardInterrupt(), "call raised KeyboardInterrupt"),
+        (GeneratorExit(), "call raised GeneratorExit"),
+        (SystemExit(0), "call raised SystemExit"),
+        (pytest.skip.Exception("skip me"), "call raised Skipped"),
+        (hypothesis.errors.UnsatisfiedAssumption(), "call raised UnsatisfiedAssumption"),
+        (MuteError(), "its __str__ raises RuntimeError"),
+        (RuntimeError("\x1b[31m\u202e\ud800" + "x" * 10_000_000), r"\u202e\ud800xxx"),
+    ],
+)
+def test_what_a_call_raises_is_the_backends(error: BaseException, says: str) -> None:
+    class Odd(Faithful):
+        @implements("ReLU")
+        def relu(self, state: Any, input: Any) -> Any:
+            raise error
+
+    verdict = _verdict(Odd())
+    assert verdict.status == "failed"
+    assert says in str(verdict.message)
+    assert len(str(verdict.message)) < 10_000
+    assert str(verdict.message).replace("\n", "").isprintable()
+
+
+# --- what it says of itself ---
+
+
+@pytest.mark.parametrize(
+    ("asked", "member", "value"),
+    [
+        (declared.timeout_of, "timeout", -1),
+        (declared.timeout_of, "timeout", float("nan")),
+        (declared.timeout_of, "timeout", "30"),
+        (declared.compile_seconds_of, "compile_seconds", float("inf")),
+        (declared.budget_of, "budget", "soon"),
+        (declared.isolation_of, "isolate", "perhaps"),
+        (declared.accepted_by, "accepts", "*"),
+        (declared.refused_by, "refusals", "ValueError"),
+        (declared.refused_by, "refusals", (Exception,)),
+    ],
+)
+def test_a_member_that_is_not_what_it_may_be_is_a_clear_error(
+    asked: Any, member: str, value: Any
+) -> None:
+    odd = SimpleNamespace(name="odd", **{member: value})
+    with pytest.raises(BackendError, match=rf"backend 'odd'.*{member}"):
+        asked(odd)
+
+
+@pytest.mark.parametrize("name", [None, 3, "", "a" * 1000, "two\nlines", "\ud800", " spaced"])
+def test_a_name_is_a_short_line(name: Any) -> None:
+    with pytest.raises(BackendError, match="expected name to be a printable string"):
+        guarded(SimpleNamespace(name=name))
+
+
+def test_nothing_that_can_be_said_of_an_object_raises() -> None:
+    class Meta(type):
+        def __getattribute__(cls, name: str) -> Any:
+            raise ValueError(name)
+
+    class Odd(metaclass=Meta):
+        def __repr__(self) -> str:
+            raise MuteError
+
+    assert type_name(Odd()) == "Odd"
+    assert shown(Odd()) == "a Odd whose __repr__ raises MuteError"
+    assert written(MuteError()) == "its __str__ raises RuntimeError"
