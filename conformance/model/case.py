@@ -290,6 +290,8 @@ class Verdict:
         return replace(noted, message=noted.own_message + other_causes(self.others))
 
 
+SUMMED_IN = ("float64", "float32", "bfloat16", "float16")
+"""Dtypes in which a sum may be accumulated."""
 COARSEST = 0.25
 """Unit roundoff of a number of two bits: if coarser, any answer would be right."""
 MANY_ULPS = 1e6
@@ -320,8 +322,8 @@ class Numerics:
             the midst of a composite that otherwise is computed in float32.
 
     Raises:
-        ValueError: for a function that `ULP` does not have, a result that `STORED` has not, or a
-            number with which any answer, or none, would be right.
+        ValueError: for a dtype that is none, a function that `ULP` does not have, a result that
+            `STORED` has not, or a number with which any answer, or none, would be right.
     """
 
     unit_roundoff: float | None = None
@@ -335,6 +337,12 @@ class Numerics:
     stored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.accumulation is not None and self.accumulation not in SUMMED_IN:
+            raise ValueError(
+                f"accumulation={self.accumulation!r}: expected one of {', '.join(SUMMED_IN)}"
+            )
+        if not all(isinstance(name, str) for name in self.inexact):
+            raise ValueError(f"inexact={self.inexact!r}: expected names of algorithms")
         for names, have in (((*self.ulp, *self.absolute), ULP), (self.stored, STORED)):
             for name in names:
                 if name not in have:

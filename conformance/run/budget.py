@@ -14,7 +14,9 @@ GRACE = 0.1
 # Without it one dear layer leaves nothing for the rest; were all of the share kept, a second dear
 # layer would be left out for the first.
 KEPT = 0.5
-_FORM = re.compile(r"(?P<seconds>\d+(\.\d+)?)(?P<item>/item)?")
+_FORM = re.compile(r"(?P<seconds>\d+(\.\d+)?)(?P<item>/item)?", re.ASCII)
+LONGEST = 1e8
+"""Seconds: three years, within which a run may be said to end."""
 
 
 @dataclass
@@ -70,7 +72,7 @@ def parse(text: str, items: int, workers: int) -> Budget:
         ValueError: for any other text.
     """
     match = _FORM.fullmatch(text.strip())
-    if match is None or float(match["seconds"]) == 0:
+    if match is None or not 0 < float(match["seconds"]) <= LONGEST:
         raise ValueError("expected seconds of the whole run, such as 600, or of each, 2.5/item")
     seconds = float(match["seconds"])
     if match["item"]:

@@ -17,7 +17,7 @@ NUMBERS = {
 WORDS = {
     "isolate": {"a-number": "3", "a-word": "'perhaps'", "object-without-truth": "Truth()"},
     "base": {"unknown": "'no-such-backend'",
-             "itself-as-text-that-lies": "Text('torch')"},
+             "text-that-lies": "Text('no-such-backend')"},
     "accepts": {"of-numbers": "(1, 2)", "object-without-truth": "Truth()"},
     "refusals": {"a-word": "'ValueError'", "of-instances": "(ValueError('x'),)",
                  "of-classes-that-are-no-exceptions": "(int, str)", "a-number": "3",

@@ -208,7 +208,7 @@ def test_what_a_call_raises_is_the_backends(error: BaseException, says: str) -> 
         (declared.compile_seconds_of, "compile_seconds", float("inf")),
         (declared.budget_of, "budget", "soon"),
         (declared.isolation_of, "isolate", "perhaps"),
-        (declared.accepted_by, "accepts", "*"),
+        (declared.accepted_by, "accepts", ("",)),
         (declared.refused_by, "refusals", "ValueError"),
         (declared.refused_by, "refusals", (Exception,)),
     ],
