@@ -30,6 +30,8 @@ from conformance.model.foreign import (
 
 NAME = 100
 """Characters that the name of a backend, a device or a dtype may have."""
+TOLD = 1000
+"""Characters of an exception in a usage error."""
 MANY = 10_000
 """Things by name of which a layer has fewer."""
 _NAMED = "a mapping by name"
@@ -115,7 +117,7 @@ def told(error: BaseException) -> str:
         error: as it came through the door.
     """
     met = original(error)
-    return f"{type_name(met)}: {written(met) or 'no message'}"
+    return f"{type_name(met)}: {written(met, TOLD) or 'no message'}"
 
 
 def _defines(value: Any, name: str) -> bool:

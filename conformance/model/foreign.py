@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from conformance.model.plain_text import bounded
+from conformance.model.plain_text import MOST, bounded
 
 SHOWN = 120
 """Characters of a value in a message."""
@@ -20,17 +20,18 @@ def type_name(value: Any) -> str:
     return bounded(type.__dict__["__name__"].__get__(type(value)), SHOWN)
 
 
-def written(error: BaseException) -> str:
+def written(error: BaseException, most: int = MOST) -> str:
     """What an exception says: printable, of bounded length; how it fails to, where it does.
 
     Args:
         error: any exception.
+        most: characters that are kept.
     """
     try:
         text = str.__str__(str(error))
     except BaseException as another:
         return f"its __str__ raises {type_name(another)}"
-    return bounded(text.strip())
+    return bounded(text.strip(), most)
 
 
 def shown(value: Any) -> str:
