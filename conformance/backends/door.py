@@ -200,15 +200,17 @@ def _attributes(value: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A value of builtin types as those give it; another as it is."""
+    """A value of builtin types as those give it; what is shown of another."""
     found = elements(value)
     if found is not None:
         parts = map(_plain, found)
         return tuple(parts) if of_type(value, tuple) else list(parts)
     if of_type(value, str):
         return str.__str__(value)
-    if type(value) in (bool, type(None)) or not of_type(value, int, float):
+    if type(value) in (bool, type(None), complex):
         return value
+    if not of_type(value, int, float):
+        return shown(value)
     return int.__int__(value) if of_type(value, int) else float.__float__(value)
 
 

@@ -61,6 +61,8 @@ def load(name: str) -> Backend:
     kind = type(found)
     if issubclass(kind, type) or (kind in _ROUTINES and not _is_backend(found)):
         found = _guard(f"{where} cannot be created", found)
+        if issubclass(type(found), type):
+            raise BackendError(f"{where}: expected it to return a backend, got {shown(found)}")
     backend = _checked(found, where)
     _LOADED.append((backend, name))
     return backend

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 def main() -> None:
     """Serve until standard input ends."""
     answer = _Answers()
+    # A Ctrl-C is for pytest.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     warnings.simplefilter("ignore")
     requests = _read_ahead(sys.stdin.buffer)

@@ -100,6 +100,7 @@ def main() -> None:
     # Whatever else is printed, by native code too, goes to stderr.
     pipe, own = os.fdopen(os.dup(1), "wb", buffering=0), os.getpid()
     os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
     sys.path[:] = list(asked.path)
     last = [""]

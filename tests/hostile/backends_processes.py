@@ -33,12 +33,8 @@ LOST = r"(failed|crashed|hung)"
 # What ends the process in a call: how, what the message names.
 ENDS: dict[str, tuple[int, str, str]] = {
     "exits-at-once": (11, "os._exit(0)", "exit"),
-    "interrupts-itself": (13, "os.kill(os.getpid(), signal.SIGINT); time.sleep(1)",
-                          "SIGINT|KeyboardInterrupt"),
     "reads-address-zero-without-faulthandler": (
         0, "faulthandler.disable(); ctypes.string_at(0)", "SIGSEGV|segment"),
-    "takes-the-group-with-it": (13, "os.killpg(os.getpgid(0), signal.SIGINT); time.sleep(1)",
-                                "SIGINT|KeyboardInterrupt"),
 }  # fmt: skip
 # Wrong layers that tell the suite themselves that all is well.
 WRONG = "return self.run(x)[0] + x.dtype.type(1)"
@@ -55,6 +51,8 @@ FORGERS = {
 }
 # Faithful whatever else they do.
 ODD = {
+    "interrupts-itself": "os.kill(os.getpid(), signal.SIGINT)",
+    "interrupts-its-group": "os.killpg(os.getpgid(0), signal.SIGINT)",
     "prints-by-the-descriptor": "os.write(1, b'{\"verdict\": {}}\\n'); os.write(2, b'{}\\n')",
     "ignores-signals": "for s in (1, 2, 3, 13, 14, 15, 17): signal.signal(s, signal.SIG_IGN)",
     "leaves-a-thread": "threading.Thread(target=time.sleep, args=(600,)).start()",
