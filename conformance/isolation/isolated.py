@@ -15,7 +15,7 @@ from conformance.backends.declared import TIMEOUT
 from conformance.checks import EVERY_CHECK
 from conformance.failures.excuses import Excuses
 from conformance.failures.known import Known, applying
-from conformance.isolation.process import Child, ChildError, Died
+from conformance.isolation.process import Child, ChildError, Died, Forged
 from conformance.model.case import Case, Examples, Verdict
 from conformance.model.cause import Cause, Excuse
 from conformance.model.describe import case_text
@@ -101,7 +101,7 @@ class IsolatedEngine:
             return verdicts.left_out(item, examples_of(item.layer, self.examples))
         try:
             verdict = self._run(item, left)
-        except ChildError as error:
+        except (ChildError, Forged) as error:
             finding = Finding("lost", "crashed", says=str(error))
             verdict = verdicts.wrong(item, "crashed", Examples(), finding)
         left()
@@ -145,6 +145,8 @@ class IsolatedEngine:
             }
             try:
                 answer = self.child.ask(request)
+            except Forged:
+                raise
             except Died as died:
                 if died.entry.phase == "pinned":
                     # The known failure still is one; the rest of the item has yet to run.
@@ -296,6 +298,8 @@ class IsolatedEngine:
         """One case in the child: how it failed or was lost, None where it did not."""
         try:
             answer = self.child.ask({"item": dataclasses.asdict(item), "case": encode_case(case)})
+        except Forged:
+            raise
         except Died as died:
             return Lost(died.status, died.how, died)
         return _failure(answer)

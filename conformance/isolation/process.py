@@ -23,8 +23,11 @@ from conformance.isolation import leftovers
 from conformance.isolation.journal import SCRIPT, STEP, WATCHED, Entry, Journal
 from conformance.isolation.limits import Limits
 from conformance.isolation.start import Answer, Start
+from conformance.model.plain_text import bounded
 
 POLL = 0.1
+WORDS = 200
+"""Characters of a line that the process printed last."""
 STARTS = 10
 """How many times as long as a case the start may take: frameworks load in seconds."""
 IDLE = 120.0
@@ -64,6 +67,10 @@ class Died(Exception):  # noqa: N818 - what a backend does is no error of the su
         super().__init__(how)
         self.status, self.how, self.entry = status, how, entry
         self.frame, self.step, self.script = frame, step, script
+
+
+class Forged(Died):
+    """Something else than the suite answered: no case, and no answer since, is to be believed."""
 
 
 class Child:
@@ -198,13 +205,14 @@ class Child:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 answer = Answer("", {})
             if answer.id != self._asked:
-                raise self._died("crashed", FORGED)
+                died = self._died("crashed", FORGED)
+                raise Forged(died.status, died.how, died.entry)
             return answer.answer
 
     def _died(self, status: str, how: str) -> Died:
         assert self._process is not None
-        if status == "hung":
-            _kill(self._process)
+        if how:
+            _kill(self._process)  # it is still there
         code = self._process.wait()
         entry, step, script = self._journal.read(), self._step(), self._script()
         printed, frames = self._last_words()
@@ -241,7 +249,7 @@ class Child:
             if found is None:
                 break
             frames.append(f"{_from_package(found['file'])}:{found['line']}:{found['name']}")
-        return lines[-8:], frames
+        return [bounded(line, WORDS) for line in lines[-8:]], frames
 
     def stop(self) -> None:
         """End the process."""

@@ -7,7 +7,7 @@ from hostile.faithful import command, judged, made, source
 
 BEFORE = """
 import sys, pytest, hypothesis, hypothesis.errors
-from conformance.run.trial import Accepted, Failure, Inapplicable
+from conformance.model.failure import Accepted, Failure, Inapplicable
 
 class Unprintable(Exception):
     def __str__(self):
