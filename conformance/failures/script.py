@@ -14,6 +14,7 @@ from conformance.failures.literals import literal, safe
 from conformance.failures.transcript import FACTS, Step, Transcript
 from conformance.model.case import Unsupported
 from conformance.model.finding import Finding
+from conformance.model.foreign import of_type
 from conformance.model.proof import Proof
 
 _NEAR = '''
@@ -159,13 +160,13 @@ def _raising(steps: Sequence[Step], printer: Printer) -> list[str]:
     """The last step raised something."""
     kept = _used(steps, literal([steps[-1].arguments, dict(steps[-1].keywords)]))
     before = [line for step in kept if step is not steps[-1] for line in _lines(step, printer)]
-    kind = type(steps[-1].error).__name__
+    kind = "Exception" if of_type(steps[-1].error, Exception) else "BaseException"
     return [
         *before,
         "try:",
         *_indented(printer.step(steps[-1])),
         *_passing_on(printer),
-        f"except {'SystemExit' if kind == 'SystemExit' else 'Exception'} as error:",
+        f"except {kind} as error:",
         '    print(f"{type(error).__name__}: {error}")',
         '    print("FAILED")',
         "    raise SystemExit(1) from None",
