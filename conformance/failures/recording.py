@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from conformance.backends.door import Admitted
 from conformance.failures.transcript import MEMBERS, Ref, Step, Transcript
 from conformance.model.case import Call
+from conformance.model.foreign import of_type
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +78,10 @@ class _Layer:
 
 def _named(name: str, result: Any) -> Any:
     """Natives as the script calls them."""
-    if isinstance(result, (tuple, list)):
+    if of_type(result, tuple, list):
         parts = (_named(f"{name}[{place}]", part) for place, part in enumerate(result))
-        return tuple(parts) if isinstance(result, tuple) else list(parts)
-    if isinstance(result, Mapping):
+        return tuple(parts) if of_type(result, tuple) else list(parts)
+    if of_type(result, dict):
         return {key: _named(f"{name}[{key!r}]", part) for key, part in result.items()}
     return None if result is None else Native(name, result)
 

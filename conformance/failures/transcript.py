@@ -10,6 +10,7 @@ import numpy as np
 
 from conformance.backends.door import original
 from conformance.model.case import Call, Case
+from conformance.model.foreign import of_type
 
 MEMBERS = {
     "put": "x", "call": "y", "forward_grad": "y", "vjp": "g", "vjp_of": "g",
@@ -130,7 +131,7 @@ class Transcript:
         """What is given to a step, as it stands in the script."""
         if isinstance(value, Ref):
             return Ref(value.text)
-        if isinstance(value, (tuple, list)):
+        if type(value) in (tuple, list):
             return type(value)(self.written(x) for x in value)
         if isinstance(value, Mapping):
             return {key: self.written(x) for key, x in value.items()}
@@ -163,9 +164,9 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 
 def form(result: Any) -> Any:
     """What there is of a result: None, natives, and what holds them."""
-    if isinstance(result, Mapping):
+    if of_type(result, dict):
         return [(key, form(part)) for key, part in result.items()]
-    if isinstance(result, (tuple, list)):
+    if of_type(result, tuple, list):
         return tuple(map(form, result))
     return None if result is None else "tensor"
 
