@@ -150,7 +150,7 @@ def rows() -> Iterator[Row]:
         free=_axes,
         workloads=_timed(name, ((512, 256), (512, 256))),
         flops=partial(_flops, 6),
-        examples=0.5,
+        examples=0.4,
         **shared,
     )
     yield cosine
@@ -180,7 +180,7 @@ def rows() -> Iterator[Row]:
             refit=_with_components,
             workloads=_timed(name, ((512, 256), (512, 256))),
             flops=partial(_flops, 4),
-            examples=0.5,
+            examples=0.4,
         )
     name = "functional.pdist"
     valid = partial(cases.pairs, name)
@@ -199,7 +199,7 @@ def rows() -> Iterator[Row]:
         free=every_axis,
         workloads=_timed(name, ((128, 64),)),
         flops=lambda workload, weights, outputs: 3 * outputs[0][0] * workload.inputs[0][1],
-        examples=0.3,
+        examples=0.2,
         **shared,
     )
     name = "functional.normalize"
@@ -224,7 +224,7 @@ def rows() -> Iterator[Row]:
         free=_unit_free,
         workloads=_timed(name, ((512, 256),)),
         flops=partial(_flops, 3),
-        examples=0.45,
+        examples=0.4,
         **shared,
     )
 

@@ -127,7 +127,7 @@ def rows() -> Iterator[Row]:
         workloads=tuple(_workloads("Embedding")),
         filling=Filling(contraction=False),
         flops=_moved,
-        examples=0.5,
+        examples=0.4,
     )
     yield module
     name = "functional.embedding"
@@ -143,6 +143,6 @@ def rows() -> Iterator[Row]:
         shapes=oracle.functional_embedding_shape,
         state=stateless,
         workloads=tuple(_workloads(name)),
-        examples=0.5,
+        examples=0.4,
     )
     yield from embedding_bag.rows()

@@ -179,7 +179,7 @@ def rows() -> Iterator[Row]:
         workloads=tuple(_workloads("EmbeddingBag")),
         filling=Filling(contraction=False),
         flops=_flops,
-        examples=0.5,
+        examples=0.4,
     )
     yield module
     name = "functional.embedding_bag"
@@ -197,7 +197,7 @@ def rows() -> Iterator[Row]:
         shapes=oracle.functional_embedding_bag_shape,
         state=stateless,
         workloads=tuple(_workloads(name)),
-        examples=0.5,
+        examples=0.4,
     )  # fmt: skip
     yield _one_hot()
 

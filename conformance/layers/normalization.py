@@ -70,7 +70,7 @@ def _layer_norm() -> Row:
         workloads=tuple(_row_workloads("LayerNorm")),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=1.0,
+        examples=0.75,
     )
 
 
@@ -139,7 +139,7 @@ def _batch_norm(dims: int, *, lazy: bool = False) -> Row:
         filling=parts.FILLING,
         flops=parts.scaling_flops,
         # A lazy form computes what its class does: its cases are for what it infers.
-        examples=0.3 if lazy else 0.45,
+        examples=0.2 if lazy else 0.4,
     )
 
 
@@ -156,7 +156,7 @@ def _shared_batch_norm() -> Row:
         invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
         laws=(*laws.BATCH, laws.alone),
         workloads=tuple(_batch_workloads(name, 2, lazy=False)),
-        examples=0.4,
+        examples=0.3,
     )
 
 
@@ -192,7 +192,7 @@ def _functional_batch_norm() -> Row:
         ),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.55,
+        examples=0.45,
     )
 
 

@@ -132,7 +132,7 @@ def _instance_norm(dims: int, *, lazy: bool = False) -> Row:
         workloads=(Workload(name, f"{dims} dimensions", sizes, (shape,), small=True),),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.25 if lazy else 0.35,
+        examples=0.2 if lazy else 0.3,
     )
 
 
@@ -174,7 +174,7 @@ def _functional_instance_norm() -> Row:
         ),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.45,
+        examples=0.35,
     )  # fmt: skip
 
 
@@ -249,7 +249,7 @@ def _group_norm() -> Row:
         ),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.5,
+        examples=0.4,
     )
 
 
@@ -267,7 +267,7 @@ def _functional_group_norm() -> Row:
         invalid=invalid_cases(valid, invalid.group_norm_breaks(name)),
         state=stateless,
         workloads=(Workload(name, "resnet 64 in 32", {"num_groups": 32}, inputs, small=True),),
-        examples=0.45,
+        examples=0.35,
     )
 
 
@@ -303,7 +303,7 @@ def _rms_norm(name: str) -> Row:
         ),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.5,
+        examples=0.4,
     )
 
 
