@@ -469,7 +469,7 @@ def test_a_regression_fails_the_run_on_a_ratio(bench: Any) -> None:
     ("option", "message"),
     [
         ("benchmarks=big", "expected one of none, small, full"),
-        ("compare=missing.jsonl", "no such file"),
+        ("compare=missing.jsonl", "No such file"),
         ("regression=0.9", "expected a ratio of at least 1"),
         ("regression=fast", "expected a ratio"),
     ],

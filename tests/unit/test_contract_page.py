@@ -24,7 +24,10 @@ PAGES = (
 OWN = {"inherits", "copy"}
 _CODE = re.compile(r"```.*?```|`[^`\n]*`(?!\]\()", re.DOTALL)
 _LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)")
-_ASKED = re.compile(r'(?:getattr|hasattr)\(\s*(?:\w+\.)*(?:backend|layer), "([a-z]\w*)"')
+_ASKED = re.compile(
+    r"(?:getattr\(|hasattr\(|read\(|ask\(|_seconds\(|_truth\()\s*"
+    r'(?:(?:\w+\.)*(?:backend|layer|door), )?"([a-z]\w*)"'
+)
 
 
 def _section(heading: str) -> str:
