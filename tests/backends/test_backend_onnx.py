@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support import assert_declined, status
 
+from conformance.backends.door import inner
 from conformance.backends.registry import load
 from conformance.model.case import Call, Unsupported
 
@@ -23,7 +24,7 @@ BACKENDS = {
 def _backend(name: str) -> Any:
     package, where = BACKENDS[name]
     pytest.importorskip(package)
-    return load(where)
+    return inner(load(where))
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -124,7 +124,7 @@ def test_a_wrong_derivative_of_own_gradients_is_found(installed: Path, tmp_path:
         "layers.tanh = tanh\n"
     )
     result = _suite(
-        installed, tmp_path, "--conformance-backend=spoiled:backend", "--conformance-examples=15",
+        installed, tmp_path, "--conformance-backend=spoiled:backend", "--conformance-examples=40",
         "--conformance-layer=LSTMCell", "--conformance-dtype=float32",
         "--conformance-check=values,gradients",
     )  # fmt: skip
@@ -180,7 +180,7 @@ def test_a_bug_of_class_based_is_found(
         "backend = conformance.backend\n"
     )
     result = _suite(
-        installed, tmp_path, "--conformance-backend=spoiled:backend", "--conformance-examples=15",
+        installed, tmp_path, "--conformance-backend=spoiled:backend", "--conformance-examples=40",
         f"--conformance-layer={layer}", "--conformance-dtype=float32",
         f"--conformance-check={check}",
     )  # fmt: skip
