@@ -15,6 +15,7 @@ import conformance
 from conformance import Backend, Call, Layer, Unsupported
 from conformance.backends import FunctionBackend, ModuleBackend, implements, registry
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.backends.declared import devices_of, info_of
 from conformance.backends.door import BackendError, inner
 from conformance.failures.known import shipped
 from conformance.model.case import Verdict
@@ -78,11 +79,11 @@ def _broken() -> Any:
     [
         ("missing", None, "has no attribute"),
         ("factory", _broken, "cannot be created: RuntimeError: no licence"),
-        ("number", 3, "is no backend: int has no name, info, devices, build"),
+        ("number", 3, "is no backend: .* int has no name, info, devices, build"),
         (
             "nameless",
             SimpleNamespace(name="", info=dict, devices=list, build=int),
-            "expected name to be a string",
+            "expected name to be a printable string",
         ),
         (
             "static",
@@ -136,12 +137,12 @@ def test_devices_must_be_a_list_of_names(said: Any) -> None:
         return said
 
     with pytest.raises(BackendError, match="devices"):
-        registry.devices_of(SimpleNamespace(name="x", devices=devices))  # type: ignore[arg-type]
+        devices_of(SimpleNamespace(name="x", devices=devices))  # type: ignore[arg-type]
 
 
 def test_info_must_be_a_mapping() -> None:
     with pytest.raises(BackendError, match="expected info"):
-        registry.info_of(SimpleNamespace(name="x", info=lambda: 3))  # type: ignore[arg-type]
+        info_of(SimpleNamespace(name="x", info=lambda: 3))  # type: ignore[arg-type]
 
 
 def test_shipped_bases_satisfy_the_protocols() -> None:

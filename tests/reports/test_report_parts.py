@@ -346,10 +346,8 @@ BACKEND = """
 import time
 from types import SimpleNamespace
 import torch
-import conformance.plugin.progress as progress
 from conformance.backends import ModuleBackend
 
-progress.LOGGED = 0.0
 backend = ModuleBackend("plain", nn=torch.nn)
 """
 
@@ -359,8 +357,11 @@ def test_progress_in_a_log_is_whole_lines(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
     plug_in(pytester, monkeypatch, BACKEND)
+    (pytester.path / "at_once.py").write_text(
+        "import conformance.plugin.progress\nconformance.plugin.progress.LOGGED = 0.0\n"
+    )
     done = pytester.runpytest_subprocess(
-        workers, "--pyargs", "conformance.suite", "-p", "no:cacheprovider",
+        "-p", "at_once", workers, "--pyargs", "conformance.suite", "-p", "no:cacheprovider",
         "--conformance-backend=plugged:backend", "--conformance-layer=Linear",
         "--conformance-check=shape,values", "--conformance-dtype=float32",
         "--conformance-examples=3", "--conformance-summary=s.md", "--conformance-isolation=none",

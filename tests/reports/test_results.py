@@ -358,7 +358,12 @@ def test_a_verdict_is_named_by_its_id_a_prefix_or_a_glob(failed: Verdict) -> Non
 
 def test_several_files_are_verified_and_one_bad_one_tells(tmp_path: Path, failed: Verdict) -> None:
     good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
-    write(good, Run(_identity(items=(failed.id,)), (failed,), Footer({"failed": 1}, 1, 1.0, "now")))
+    write(
+        good,
+        Run(
+            _identity(items=(failed.id,), total=1), (failed,), Footer({"failed": 1}, 1, 1.0, "now")
+        ),
+    )
     write(bad, Run(_identity(items=(failed.id,)), ()))
     assert cli.main(["verify", str(good)]) == 0
     assert cli.main(["verify", str(good), str(bad)]) == 1
