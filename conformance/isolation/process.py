@@ -28,8 +28,8 @@ from conformance.model.plain_text import bounded
 POLL = 0.1
 WORDS = 200
 """Characters of a line that the process printed last."""
-STARTS = 10
-"""How many times as long as a case the start may take: frameworks load in seconds."""
+STARTS, LEAST = 10, 30.0
+"""How many times as long as a case the start may take, and seconds that it may take in any case."""
 IDLE = 120.0
 """Seconds that a process may be busy beside the backend: it loads the base, or waits for copies."""
 FORGED = (
@@ -144,7 +144,7 @@ class Child:
             self.start()
         if not self._ready:
             try:
-                problem = self._answer(STARTS * self.limits.seconds).get("error")
+                problem = self._answer(starting(self.limits.seconds)).get("error")
             except Died as died:
                 raise ChildError(f"the backend's process did not start: {died.how}") from died
             if problem:
@@ -267,6 +267,15 @@ class Child:
         self._journal.close()
         self._folder.cleanup()
         self._process, self.answered = None, 0
+
+
+def starting(seconds: float) -> float:
+    """Seconds that a process may take to load a backend: frameworks load in seconds, too.
+
+    Args:
+        seconds: that one case may take.
+    """
+    return max(STARTS * seconds, LEAST)
 
 
 def _token() -> str:

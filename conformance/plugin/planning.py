@@ -71,14 +71,14 @@ def make_plan(settings: Settings) -> Plan:
     from conformance.backends.door import BackendError
     from conformance.isolation.offer import Asked
     from conformance.isolation.planner import offered_by
-    from conformance.isolation.process import STARTS
+    from conformance.isolation.process import starting
 
     asked = Asked(
         settings.backend, settings.layers, settings.checks, settings.dtypes, settings.every_dtype,
         settings.devices, settings.budget,
     )  # fmt: skip
     try:
-        offer = offered_by(asked, STARTS * (settings.timeout or TIMEOUT))
+        offer = offered_by(asked, starting(settings.timeout or TIMEOUT))
     except BackendError as error:
         raise pytest.UsageError(str(error)) from None
     index, count = settings.shard

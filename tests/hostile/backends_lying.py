@@ -109,7 +109,7 @@ OTHERS: dict[str, tuple[int, str, str, str]] = {
         "def shape(self, native): return Alike(native.shape)\n"),
     ),
     "aliases-that-deny": (
-        0, "ReLU", "layout", "def aliases(self, a, b): return Same()\n",
+        0, "Linear", "layout", "def aliases(self, a, b): return Same()\n",
     ),
     "gradients-that-lie": (
         1, "Linear", "gradients",
