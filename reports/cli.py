@@ -338,17 +338,21 @@ def _verified(path: Path) -> int:
 
 
 def _case_fault(verdict: Verdict) -> str:
-    """What is wrong with a verdict's minimal case; empty where nothing is."""
+    """What is wrong with a verdict's minimal cases; empty where nothing is."""
     from conformance.model.encoding import CaseError, decode_case
 
-    if verdict.case is None:
-        return ""
-    try:
-        case = decode_case(verdict.case)
-    except CaseError as error:
-        return f"{verdict.id}: its case cannot be read: {error}"
-    same = case.call.layer == verdict.layer
-    return "" if same else f"{verdict.id}: its case is a call of {case.call.layer}"
+    for data in (verdict.case, *(cause.case for cause in verdict.others)):
+        if data is None:
+            continue
+        try:
+            call = decode_case(data).call
+        except CaseError as error:
+            return f"{verdict.id}: its case cannot be read: {error}"
+        if call.layer != verdict.layer:
+            return f"{verdict.id}: its case is a call of {call.layer}"
+        if (call.dtype, call.device) != (verdict.dtype, verdict.device):
+            return f"{verdict.id}: its case is a call in {call.dtype} on {call.device}"
+    return ""
 
 
 def _replay(options: argparse.Namespace) -> int:

@@ -143,11 +143,25 @@ def faults(run: RunLike) -> Iterator[str]:
             yield f"{_plain(verdict.id)}: a verdict of no item of the first line"
         if verdict.status not in STATUSES:
             yield f"{_plain(verdict.id)}: no status {_shown(verdict.status)}"
-        examples = verdict.examples
-        if not examples.excused <= examples.failed:
+        yield from (f"{_plain(verdict.id)}: {fault}" for fault in _count_faults(verdict))
+
+
+def _count_faults(verdict: Verdict) -> Iterator[str]:
+    """Where the counts of a verdict contradict each other or its status."""
+    examples = verdict.examples
+    if examples.checked > examples.drawn:
+        yield f"{examples.checked} examples checked of {examples.drawn} drawn"
+    if examples.failed > examples.checked:
+        yield f"{examples.failed} examples failed of {examples.checked} checked"
+    if examples.excused > examples.failed:
+        yield f"{examples.excused} examples excused of {examples.failed} that failed"
+    if verdict.status == "passed":
+        if examples.failed:
+            yield f"passed, and {examples.failed} of its examples failed"
+        if not (examples.checked and verdict.comparisons):
             yield (
-                f"{_plain(verdict.id)}: {examples.excused} examples excused of "
-                f"{examples.failed} that failed"
+                f"passed, with {examples.checked} examples checked and "
+                f"{verdict.comparisons} numbers compared"
             )
 
 

@@ -103,6 +103,18 @@ def _item_twice(lines: Lines) -> None:
     lines[0]["total"] += 1
 
 
+def _examples(**counts: int) -> Callable[[Lines], None]:
+    return lambda lines: lines[1]["examples"].update(counts)
+
+
+def _nothing_checked(lines: Lines) -> None:
+    lines[1]["examples"] |= {"checked": 0}
+
+
+def _nothing_compared(lines: Lines) -> None:
+    lines[1]["comparisons"] = 0
+
+
 INCONSISTENT: list[tuple[Callable[[Lines], None], str]] = [
     (_shard, "of shard 1/2, this is 2/2"),
     (_whole, "has 5 items, and a total of 9"),
@@ -119,6 +131,11 @@ INCONSISTENT: list[tuple[Callable[[Lines], None], str]] = [
     (_excused, "4 examples excused of 1 that failed"),
     (_late, "a verdict after the last line"),
     (_item_twice, "2 times among the items"),
+    (_examples(drawn=9, checked=9, failed=1), "passed, and 1 of its examples failed"),
+    (_examples(drawn=1, checked=9), "9 examples checked of 1 drawn"),
+    (_examples(checked=2, drawn=2, failed=3), "3 examples failed of 2 checked"),
+    (_nothing_checked, "passed, with 0 examples checked"),
+    (_nothing_compared, "and 0 numbers compared"),
 ]
 
 
@@ -377,10 +394,33 @@ def test_what_a_file_says_is_shown_without_control_characters(
         assert not set("\x1b\x00\x07\u202e") & set(said.out + said.err)
 
 
+def test_a_case_is_in_the_dtype_and_on_the_device_of_its_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {"dtype": "float64"}, {"device": "cuda:0"}
+    for changes in wrong:
+        case = {**CASE, "call": {**CASE["call"], **changes}}
+        for fields in ({"case": case}, {"others": [{"message": "m", "case": case}]}):
+            lines = _lines()
+            _failing(**fields)(lines)
+            assert cli.main(["verify", _written(tmp_path / "r.jsonl", lines)]) == 1
+            said = "float64 on cpu" if changes == wrong[0] else "float32 on cuda:0"
+            assert f"its case is a call in {said}" in capsys.readouterr().out
+
+
+def test_the_line_of_the_run_is_the_first() -> None:
+    run = _run()
+    records = [run.verdicts[0], run.identity, *run.verdicts[1:]]
+    with pytest.raises(results.ResultsError, match="line 2: the line of kind 'run' is not the"):
+        results.parse(map(results.encode_line, records), "r")
+
+
 def test_shards_by_name() -> None:
     assert parts("1,3/4") == ({1, 3}, 4)
     assert absent({1, 3}, 4) == ("2/4", "4/4")
     assert absent({1}, 10**9)[-1] == "999,999,979 more"
+    with pytest.raises(ValueError, match="each shard once"):
+        parts("1,1/2")
     for text in ("x", "a/b", "0/1", "3/2", "1/", "", "1/1/1", "1/" + "9" * 5000, "-1/2"):
         with pytest.raises(ValueError, match="expected i/N"):
             parts(text)
