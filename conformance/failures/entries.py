@@ -50,8 +50,8 @@ def written(run: Run, earlier: str = "") -> Written:
         earlier: text of the file that the run was made with, or of an older one.
 
     Raises:
-        KnownError: for a failure of no layer or check of the suite, for a case that is none, and
-            for an earlier file that is none.
+        KnownError: for a failure of no layer or check of the suite, for a case that is none, for
+            what no entry can say, and for an earlier file that is none.
     """
     for verdict in run.verdicts:
         _must_be_readable(verdict)
@@ -59,6 +59,8 @@ def written(run: Run, earlier: str = "") -> Written:
     bugs = summary.clusters(summary.listed(summary.matrix(run)), run.identity.layers)
     entries = [entry for bug in bugs for entry in _entries(run, bug, old)]
     _widen(run, entries, old)
+    for entry in entries:  # with a reason it is one that its reader takes
+        parse(entry.text("a reason"), f"no entry can be made of {bounded(entry.bug.first.id, 200)}")
     parts = [*kept, *(entry.text() for entry in entries)]
     return Written("\n".join(part.strip("\n") + "\n" for part in parts), len(entries), tuple(stale))
 
