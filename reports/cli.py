@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -40,7 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         _keep_apart(options)
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Nobody reads on: what Python flushes at its end must not fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ResultsError, BackendError, exhaustive_cli.UsageError) as error:
         return _refused(options, str(error))
     except OSError as error:

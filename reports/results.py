@@ -367,7 +367,7 @@ class _Records:
             _refuse(valid.footer_fault(footer))
             self.footer = footer
         elif kind == "benchmark":
-            msgspec.convert(data, Benchmark)
+            _refuse(valid.benchmark_fault(msgspec.convert(data, Benchmark)))
             self.benchmarks.append(data)
         elif kind == "timing":
             self.timing.append(data)
