@@ -240,11 +240,17 @@ def _bug_report(options: argparse.Namespace) -> int:
 
 def _merge(options: argparse.Namespace) -> int:
     from conformance.reports import summary
-    from conformance.reports.merge import merge, missing_shards
+    from conformance.reports.merge import disagreements, merge, missing_shards
     from conformance.reports.results import read, write
 
-    run = merge([read(path) for path in options.results])
+    runs = [read(path) for path in options.results]
+    run = merge(runs)
     write(options.output, run)
+    told = disagreements(runs)
+    for line in told[:FAULTS]:
+        _say(bounded(line, 500), sys.stderr)
+    if len(told) > FAULTS:
+        print(f"… and {len(told) - FAULTS:,} more", file=sys.stderr)
     lost = missing_shards(run)
     if lost:
         _say(f"incomplete: shards missing: {', '.join(lost)}", sys.stderr)

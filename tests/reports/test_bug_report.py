@@ -165,6 +165,9 @@ def test_command_line_prints_the_report(
     assert capsys.readouterr().out.startswith(
         "# Conv2d: wrong values with groups > 1 and bias=True (float32, cpu)\n"
     )
+    for number in ("0", "-3", "2"):
+        assert cli.main(["bug-report", str(path), failed.id, "--known", number]) == 2
+        assert f"--known {number}: {failed.id} has no known failure" in capsys.readouterr().err
 
 
 HOSTILE = "``` <script>alert(1)</script> ````\n# x\x00\x1b[31mred\x1b[0m\u202e\ud800 @all"
