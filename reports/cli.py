@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -40,7 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         _keep_apart(options)
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Nobody reads on: what Python flushes at its end must not fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ResultsError, BackendError, exhaustive_cli.UsageError) as error:
         return _refused(options, str(error))
     except OSError as error:
@@ -233,11 +240,17 @@ def _bug_report(options: argparse.Namespace) -> int:
 
 def _merge(options: argparse.Namespace) -> int:
     from conformance.reports import summary
-    from conformance.reports.merge import merge, missing_shards
+    from conformance.reports.merge import disagreements, merge, missing_shards
     from conformance.reports.results import read, write
 
-    run = merge([read(path) for path in options.results])
+    runs = [read(path) for path in options.results]
+    run = merge(runs)
     write(options.output, run)
+    told = disagreements(runs)
+    for line in told[:FAULTS]:
+        _say(bounded(line, 500), sys.stderr)
+    if len(told) > FAULTS:
+        print(f"… and {len(told) - FAULTS:,} more", file=sys.stderr)
     lost = missing_shards(run)
     if lost:
         _say(f"incomplete: shards missing: {', '.join(lost)}", sys.stderr)
@@ -338,17 +351,21 @@ def _verified(path: Path) -> int:
 
 
 def _case_fault(verdict: Verdict) -> str:
-    """What is wrong with a verdict's minimal case; empty where nothing is."""
+    """What is wrong with a verdict's minimal cases; empty where nothing is."""
     from conformance.model.encoding import CaseError, decode_case
 
-    if verdict.case is None:
-        return ""
-    try:
-        case = decode_case(verdict.case)
-    except CaseError as error:
-        return f"{verdict.id}: its case cannot be read: {error}"
-    same = case.call.layer == verdict.layer
-    return "" if same else f"{verdict.id}: its case is a call of {case.call.layer}"
+    for data in (verdict.case, *(cause.case for cause in verdict.others)):
+        if data is None:
+            continue
+        try:
+            call = decode_case(data).call
+        except CaseError as error:
+            return f"{verdict.id}: its case cannot be read: {error}"
+        if call.layer != verdict.layer:
+            return f"{verdict.id}: its case is a call of {call.layer}"
+        if (call.dtype, call.device) != (verdict.dtype, verdict.device):
+            return f"{verdict.id}: its case is a call in {call.dtype} on {call.device}"
+    return ""
 
 
 def _replay(options: argparse.Namespace) -> int:

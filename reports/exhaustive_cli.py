@@ -58,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
     if options.table:
         write_whole(options.table, table(read(options.lines)))
         return 0
-    _must_be_file(options.lines[0])
+    if _is_file(options.lines[0]):
+        read(options.lines[:1])  # nothing is appended to what is no file of lines
     wrong = False
     with options.lines[0].open("ab") as out:
         for line in _lines(options):
@@ -69,15 +70,16 @@ def run(options: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _must_be_file(path: Path) -> None:
-    """A pipe without a reader would be waited for."""
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; a pipe without a reader would be waited for."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        return
+        return False
     kind = kind_of(mode)
     if kind and not stat.S_ISCHR(mode):
         raise UsageError(f"{path} is {kind}, expected a file to append lines to")
+    return not kind
 
 
 def _chosen(text: str, known: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -72,6 +72,22 @@ def _shards(runs: Sequence[Run]) -> str:
     return f"{','.join(str(i) for i in sorted(present))}/{count}"
 
 
+def disagreements(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Items of which the verdicts are not all of one status, each in a line.
+
+    Args:
+        runs: that are joined; of each item the worst verdict stays.
+    """
+    found = dict[str, dict[str, None]]()
+    for verdict in (verdict for run in runs for verdict in run.verdicts):
+        found.setdefault(verdict.id, {})[verdict.status] = None
+    return tuple(
+        f"{id} is {' and '.join(statuses)}: the worst stays"
+        for id, statuses in found.items()
+        if len(statuses) > 1
+    )
+
+
 def missing_shards(run: Run) -> tuple[str, ...]:
     """The shards that a merged run lacks: `("2/4",)`; of very many the first, and a number."""
     return absent(*parts(run.identity.shard))

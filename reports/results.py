@@ -333,6 +333,12 @@ class _Records:
         self.benchmarks: list[Mapping[str, Any]] = []
         self.timing: list[Mapping[str, Any]] = []
 
+    @property
+    def _begun(self) -> bool:
+        """Whether another line than the identity has been taken."""
+        footers = () if self.footer is None else (self.footer,)
+        return any((self.verdicts, self.benchmarks, self.timing, footers))
+
     def take(self, line: bytes) -> None:
         """Take a line.
 
@@ -346,6 +352,7 @@ class _Records:
         _refuse(valid.depth_fault(data))
         if kind == "run":
             _refuse("a second first line" if self.identity is not None else "")
+            _refuse("the line of kind 'run' is not the first" if self._begun else "")
             identity = msgspec.convert({**_UNKNOWN, **data}, Identity)
             _refuse(valid.identity_fault(identity))
             self.identity = identity
@@ -360,7 +367,7 @@ class _Records:
             _refuse(valid.footer_fault(footer))
             self.footer = footer
         elif kind == "benchmark":
-            msgspec.convert(data, Benchmark)
+            _refuse(valid.benchmark_fault(msgspec.convert(data, Benchmark)))
             self.benchmarks.append(data)
         elif kind == "timing":
             self.timing.append(data)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from conformance.model.case import STATUSES, Verdict
+from conformance.model.case import DIGITS, STATUSES, Verdict
 from conformance.model.plain_text import bounded
 from conformance.model.shards import parts, shard_of
 
@@ -22,6 +22,10 @@ LONGEST = 1000
 class IdentityLike(Protocol):
     """The first line; see `conformance.reports.results.Identity`."""
 
+    @property
+    def suite(self) -> str: ...
+    @property
+    def backend(self) -> str: ...
     @property
     def shard(self) -> str: ...
     @property
@@ -48,8 +52,24 @@ class RunLike(Protocol):
     def identity(self) -> IdentityLike: ...
     @property
     def verdicts(self) -> tuple[Verdict, ...]: ...
+    @property
+    def benchmarks(self) -> tuple[Mapping[str, Any], ...]: ...
 
 
+class BenchmarkLike(Protocol):
+    """A line of kind "benchmark"; see `conformance.reports.results.Benchmark`."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def seconds(self) -> float | None: ...
+    @property
+    def ratio_low(self) -> float | None: ...
+    @property
+    def ratio_high(self) -> float | None: ...
+
+
+_RUN = re.compile(r"([0-9]{1,6})([a-z])")
 _OUTCOMES = re.compile(r"([0-9]{1,6}[a-z])*")
 _PLACE = re.compile(r"exact|-?[0-9]{1,5}")
 
@@ -79,16 +99,21 @@ def identity_fault(identity: IdentityLike) -> str:
     for name in ("schema", "examples", "total"):
         if not 0 <= getattr(identity, name) <= MOST:
             return f"{name} is {getattr(identity, name)}, expected a count"
-    return _names_fault("items", identity.items)
+    names = {name: (getattr(identity, name),) for name in ("backend", "suite")}
+    faults_of = (
+        _names_fault(what, each) for what, each in {**names, "items": identity.items}.items()
+    )
+    return next(filter(None, faults_of), "")
 
 
 def verdict_fault(verdict: Verdict) -> str:
     """What is wrong with a verdict as such; empty where nothing is."""
-    names = [getattr(verdict, name) for name in ("id", "layer", "check", "dtype", "device")]
-    wrong = _names_fault("a name", [*names, verdict.status])
+    for name in ("id", "layer", "check", "dtype", "device", "status"):
+        if wrong := _names_fault(name, [getattr(verdict, name)]):
+            return wrong
     examples = verdict.examples
-    counts = {name: getattr(examples, name) for name in _COUNTS}
-    counts |= {f"unsupported: {k}": n for k, n in examples.unsupported.items()}
+    counts = {f"examples: {name}": getattr(examples, name) for name in _COUNTS}
+    counts |= {f"examples: unsupported: {k}": n for k, n in examples.unsupported.items()}
     counts |= {f"accepted: {k}": n for k, n in verdict.accepted.items()}
     counts |= {"comparisons": verdict.comparisons}
     for field in ("ulps", "ratios"):
@@ -98,7 +123,7 @@ def verdict_fault(verdict: Verdict) -> str:
             counts[f"{field} {place}"] = number
     for name, number in counts.items():
         if not 0 <= number <= MOST:
-            return f"{_shown(name)} is {number}, expected a count"
+            return f"{_plain(name)} is {number}, expected a count"
     for name in ("seconds", "margin"):
         value = getattr(verdict, name)
         if value is not None and not value >= 0:
@@ -108,15 +133,30 @@ def verdict_fault(verdict: Verdict) -> str:
     for what, value in _excesses(verdict):
         if not _is_number(value):
             return f"{what} is {_shown(str(value))}, expected a number"
-    return wrong
+    for name, column in (verdict.drawn or {}).items():
+        if not set(column.cases) <= set(DIGITS[: len(column.values)]):
+            count = len(column.values)
+            return f"drawn: {_shown(name)} has a case of none of its {count} values"
+    return ""
 
 
 def footer_fault(footer: FooterLike) -> str:
     """What is wrong with the last line; empty where nothing is."""
-    for name, number in {**footer.counts, "verdicts": footer.verdicts}.items():
+    counts = {f"counts: {status}": number for status, number in footer.counts.items()}
+    for name, number in {**counts, "verdicts": footer.verdicts}.items():
         if not 0 <= number <= MOST:
-            return f"{_shown(name)} is {number}, expected a count"
+            return f"{_plain(name)} is {number}, expected a count"
     return "" if footer.seconds >= 0 else f"seconds is {footer.seconds}, expected at least 0"
+
+
+def benchmark_fault(timed: BenchmarkLike) -> str:
+    """What is wrong with a benchmark; empty where nothing is."""
+    if timed.status == "timed" and timed.seconds is None:
+        return "seconds is None of a benchmark that is timed"
+    low, high = timed.ratio_low, timed.ratio_high
+    if low is not None and high is not None and low > high:
+        return f"ratio_low is {low:g}, above ratio_high, {high:g}"
+    return ""
 
 
 def faults(run: RunLike) -> Iterator[str]:
@@ -134,6 +174,8 @@ def faults(run: RunLike) -> Iterator[str]:
             yield f"{_plain(id)}: of shard {shard_of(id, count)}/{count}, this is {who.shard}"
     if len(set(who.items)) > who.total or (count == len(present) and len(who.items) != who.total):
         yield f"the first line has {len(who.items)} items, and a total of {who.total}"
+    if not (who.total or run.verdicts or run.benchmarks):
+        yield "nothing was run: no items, no verdicts and no benchmarks"
     items = set(who.items)
     for verdict in run.verdicts:
         named = f"{verdict.layer}-{verdict.check}-{verdict.dtype}-{verdict.device}"
@@ -143,11 +185,39 @@ def faults(run: RunLike) -> Iterator[str]:
             yield f"{_plain(verdict.id)}: a verdict of no item of the first line"
         if verdict.status not in STATUSES:
             yield f"{_plain(verdict.id)}: no status {_shown(verdict.status)}"
-        examples = verdict.examples
-        if not examples.excused <= examples.failed:
+        yield from (f"{_plain(verdict.id)}: {fault}" for fault in _count_faults(verdict))
+
+
+def _count_faults(verdict: Verdict) -> Iterator[str]:
+    """Where the counts of a verdict contradict each other or its status."""
+    examples = verdict.examples
+    if examples.checked > examples.drawn:
+        yield f"{examples.checked} examples checked of {examples.drawn} drawn"
+    if examples.failed > examples.checked:
+        yield f"{examples.failed} examples failed of {examples.checked} checked"
+    if examples.excused > examples.failed:
+        yield f"{examples.excused} examples excused of {examples.failed} that failed"
+    letters = Counter[str]()
+    for number, letter in _RUN.findall(verdict.outcomes):
+        letters[letter] += int(number)
+    for kinds, name, count in (
+        ("pfk", "checked", examples.checked),
+        ("fk", "failed", examples.failed),
+        ("k", "excused", examples.excused),
+        ("d", "unsupported", examples.declined),
+        ("b", "invalid", examples.invalid),
+        ("x", "left_out", examples.left_out),
+    ):
+        found = sum(letters[letter] for letter in kinds)
+        if found > count:
+            yield f"outcomes have {found} cases {name}, examples {count}"
+    if verdict.status == "passed":
+        if examples.failed:
+            yield f"passed, and {examples.failed} of its examples failed"
+        if not (examples.checked and verdict.comparisons):
             yield (
-                f"{_plain(verdict.id)}: {examples.excused} examples excused of "
-                f"{examples.failed} that failed"
+                f"passed, with {examples.checked} examples checked and "
+                f"{verdict.comparisons} numbers compared"
             )
 
 

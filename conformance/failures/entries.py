@@ -42,28 +42,31 @@ class Written:
     stale: tuple[str, ...] = ()
 
 
-def written(run: Run, earlier: str = "") -> Written:
+def written(run: Run, earlier: str = "", name: str = "the earlier file") -> Written:
     """The entries of a run's failures, behind those of an earlier file that still hold.
 
     Args:
         run: the results.
         earlier: text of the file that the run was made with, or of an older one.
+        name: of that file, for messages.
 
     Raises:
-        KnownError: for a failure of no layer or check of the suite, for a case that is none, and
-            for an earlier file that is none.
+        KnownError: for a failure of no layer or check of the suite, for a case that is none, for
+            what no entry can say, and for an earlier file that is none.
     """
     for verdict in run.verdicts:
         _must_be_readable(verdict)
-    kept, stale, old = _kept(run, earlier)
+    kept, stale, old = _kept(run, earlier, name)
     bugs = summary.clusters(summary.listed(summary.matrix(run)), run.identity.layers)
     entries = [entry for bug in bugs for entry in _entries(run, bug, old)]
     _widen(run, entries, old)
+    for entry in entries:  # with a reason it is one that its reader takes
+        parse(entry.text("a reason"), f"no entry can be made of {bounded(entry.bug.first.id, 200)}")
     parts = [*kept, *(entry.text() for entry in entries)]
     return Written("\n".join(part.strip("\n") + "\n" for part in parts), len(entries), tuple(stale))
 
 
-def _kept(run: Run, earlier: str) -> tuple[list[str], list[str], list[Known]]:
+def _kept(run: Run, earlier: str, name: str) -> tuple[list[str], list[str], list[Known]]:
     """Earlier entries that hold, or are about other items; reasons of the others.
 
     An entry holds if it excused a case of the run or left one out, and if it explains a failure of
@@ -77,10 +80,11 @@ def _kept(run: Run, earlier: str) -> tuple[list[str], list[str], list[Known]]:
     causes = [cause for v in run.verdicts for cause in by_cause(v) if _writable(cause)]
     kept, stale, old = list[str](), list[str](), list[Known]()
     first, *parts = _ENTRY.split(earlier)
+    parse(first, name)  # comments, if anything
     for part in parts:
         if not _reason(part):
             continue  # nobody has vouched for it
-        (entry,) = parse(part, "the earlier file")
+        (entry,) = parse(part, name)
         reason = entry.reason
         asked = any(named(layer, entry.layer) for layer in layers)
         shows = any(_explains(entry, run, cause) for cause in causes)
@@ -207,6 +211,6 @@ def write(run: Run, path: Path, *, update: bool = False) -> Written:
     if path.exists() and not update:
         raise FileExistsError(f"{path} is there: --update keeps the reasons of what still holds")
     earlier = read_text(path, MOST) if update and path.exists() else ""
-    found = written(run, earlier)
+    found = written(run, earlier, str(path))
     write_whole(path, found.text)
     return found

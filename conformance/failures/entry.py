@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -18,11 +19,13 @@ from conformance.model.case import Case, Verdict
 from conformance.model.cause import Need, listed
 from conformance.model.encoding import decode_case
 from conformance.model.finding import Finding
+from conformance.model.plain_text import bounded, visible
 from conformance.reports.clusters import Cluster
 from conformance.reports.results import Run
 from conformance.reports.statuses import status
 
 _LAYOUT = ".layout"
+_IN_NO_TOML = re.compile("[\x7f\ud800-\udfff]")
 BROKEN = "broken"
 """The fact that tells which constraint an invalid call breaks."""
 ROUNDING = 100.0
@@ -45,7 +48,7 @@ class Entry:
     def __init__(self, run: Run, bug: Cluster, members: list[Verdict]) -> None:
         self.run, self.bug, self.members = run, bug, members
         self.status = status(members[0])
-        found = [dict(_conditions(verdict)) for verdict in members]
+        found = [_met_by(verdict, dict(_conditions(verdict))) for verdict in members]
         if self.status != "failed" and not any(BROKEN in way for way in found):
             found = list(_ways_to_die(run, members))
         self.ways = [way for way in found if not any(_wider(other, way) for other in found)]
@@ -98,8 +101,12 @@ class Entry:
         rows = ((CATALOGUE[call.layer], call) for call in calls)
         return any(row.draws is not None or row.traits.random(call) for row, call in rows)
 
-    def text(self) -> str:
-        """TOML."""
+    def text(self, reason: str = "") -> str:
+        """TOML.
+
+        Args:
+            reason: why it fails; whoever reads the file is to say it.
+        """
         bug, run = self.bug, self.run
         named = ("layer", "check", "dtype", "device")
         fields: dict[str, Any] = {name: _names(self.members, name) for name in named}
@@ -120,21 +127,29 @@ class Entry:
         fields |= {"status": self.status} if self.status != "failed" else {}
         cases = {v.id: v.case for v in self.members if v.case is not None}
         fields |= {"strict": False} if self._draws or not cases else {}
-        fields["reason"] = ""
+        fields["reason"] = reason
         lines = ["[[known]]", f"# {_comment(bug)}"]
         lines += [f"{name} = {_toml(value)}" for name, value in fields.items()]
         if cases:
             lines.append("[known.cases]")
         for id, case in cases.items():
             # As a TOML literal ends at three apostrophes none stands in it.
-            data = json.dumps(case, ensure_ascii=False).replace("'", "\\u0027")
-            lines.append(f"{json.dumps(id)} = '''{data}'''")
+            data = _text(case).replace("'", "\\u0027")
+            lines.append(f"{_toml(id)} = '''{data}'''")
         return "\n".join(lines) + "\n"
 
 
 def _met(found: Facts, name: str, wanted: Any) -> bool:
     """Whether a case meets a condition; the layouts that a check chose are not recorded."""
     return name.endswith(_LAYOUT) or meets(found.get(name), wanted)
+
+
+def _met_by(verdict: Verdict, conditions: dict[str, Any]) -> dict[str, Any]:
+    """The conditions that the minimal case meets itself: what is made of needs need not be so."""
+    if verdict.case is None:
+        return conditions
+    found = Facts(decode_case(verdict.case))
+    return {name: wanted for name, wanted in conditions.items() if _met(found, name, wanted)}
 
 
 def _wider(way: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -221,7 +236,7 @@ def _versions(info: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 def _comment(bug: Cluster) -> str:
     first = bug.first
     needs = f"; needs {bug.needs_words}" if bug.needs_words else ""
-    return " ".join(f"{bug.title}: {first.call or first.id}{needs}".split())
+    return bounded(" ".join(f"{bug.title}: {first.call or first.id}{needs}".split()))
 
 
 def _toml(value: Any) -> str:
@@ -230,4 +245,10 @@ def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
         inner = ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items())
         return f"{{ {inner} }}"
-    return json.dumps(value, ensure_ascii=False)
+    return _text(visible(value) if isinstance(value, str) else value)
+
+
+def _text(value: Any) -> str:
+    """JSON, with what TOML takes in no string written as JSON's escapes."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _IN_NO_TOML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -73,8 +73,9 @@ def explain(run: Run, id: str, number: int = 1, backend: str | None = None) -> E
     """
     verdict = _found(run, id)
     entries = _entries(run, verdict)
-    if entries and not 1 <= number <= len(entries):
-        raise ExplanationError(f"--known {number}: {id} has known failures 1 to {len(entries)}")
+    if not 1 <= number <= max(len(entries), 1):
+        has = f"known failures 1 to {len(entries)}" if entries else "no known failure"
+        raise ExplanationError(f"--known {number}: {verdict.id} has {has}")
     entry = entries[number - 1] if entries else None
     others = max(len(entries) - 1, 0)
     reason, link = (entry.reason, entry.link) if entry else ("", "")

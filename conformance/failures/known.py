@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,7 @@ __all__ = [
 MOST = 64 << 20
 """Bytes of a file of known failures."""
 
+_LAID = re.compile(r"\.(layout|swapped|asked)\b")
 LONGEST = 5000
 """Characters of a message that `said` is matched with."""
 CHANCE = 1e-6
@@ -215,7 +217,23 @@ def parse(text: str, name: str) -> tuple[Known, ...]:
     if other is not None or not isinstance(tables, list):
         shown = bounded(repr(other or "known"), 200)
         raise KnownError(f"{name}: {shown} at the top: expected tables [[known]] and nothing else")
-    return tuple(Known(**held(table, f"{name}, entry {k}")) for k, table in enumerate(tables, 1))
+    return tuple(_entry(table, f"{name}, entry {k}") for k, table in enumerate(tables, 1))
+
+
+def _entry(table: Any, where: str) -> Known:
+    """An entry, whose pinned cases are some of those that it excuses.
+
+    Layouts do not count: a check chooses them, and a case need not hold them.
+    """
+    entry = Known(**held(table, where))
+    asked = [{k: v for k, v in way.items() if not _LAID.search(k)} for way in entry.alternatives]
+    plain = replace(entry, when=asked)
+    pinned = {"case": entry.case, **{f"cases.{id}": case for id, case in entry.cases.items()}}
+    for field_name, case in pinned.items():
+        if case is not None and not plain.covers(case):
+            shown = bounded(repr(entry.when), 200)
+            raise KnownError(f"{where}: {field_name} does not meet when={shown}")
+    return entry
 
 
 def shipped(backend: str) -> tuple[Known, ...]:

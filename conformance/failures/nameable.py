@@ -16,11 +16,16 @@ from conformance.failures.facts import AXIS, EQUALS, EVERY_ROW, FORM, LAYOUT, PL
 from conformance.failures.meeting import COMPARISON, named
 from conformance.layers import CATALOGUE
 from conformance.layers.row import REQUIRED, Row
+from conformance.strategies.invalid.breaks import breaks_of
 from conformance.strategies.layouts import LAYOUTS
 
 LONGEST = 200
 """Characters of a fact's name, or of what it must be."""
 _LAYOUTS = frozenset(LAYOUTS)
+BROKEN = "broken"
+"""The fact that tells which constraint an invalid call breaks."""
+MANY = 20
+"""Words that a message lists."""
 GIVEN = frozenset({"given", "absent"})
 NUMBER, TRUTH, NO_TRUTH, ANY = "a number", "true or false", "a number or a word", "a value"
 Kind = str | frozenset[str]
@@ -63,6 +68,10 @@ def kinds(name: str, layers: tuple[str, ...]) -> frozenset[Kind]:
     """
     if len(name) > LONGEST:
         return frozenset()
+    if name == BROKEN:
+        rows = (CATALOGUE[x] for x in layers)
+        breaks = [breaks_of(row.invalid) for row in rows if row.invalid is not None]
+        return frozenset([frozenset(itertools.chain(*breaks))] if breaks else [])
     return frozenset(itertools.chain.from_iterable(_of(name, CATALOGUE[x]) for x in layers))
 
 
@@ -124,8 +133,6 @@ def _plain(name: str, row: Row) -> tuple[Kind, ...]:
         found.append(GIVEN)
     if name == "training" and row.traits.modes:
         found.append(TRUTH)
-    if name == "broken" and row.invalid is not None:
-        found.append(ANY)
     if name in row.derived:
         found.append(ANY)
     if name in EVERY_ROW:
@@ -188,7 +195,8 @@ def _summed(node: ast.expr, row: Row) -> bool:
 def _refused(wanted: Any, kind: Kind) -> str:
     """What is expected of a fact of a kind in place of a value; empty where it can be so."""
     words = kind if isinstance(kind, frozenset) else None
-    expected = f"one of {', '.join(sorted(words))}" if words else str(kind)
+    expected = f"one of {', '.join(sorted(words)[:MANY])}" if words else str(kind)
+    expected += ", …" if words and len(words) > MANY else ""
     if not isinstance(wanted, str):
         number = isinstance(wanted, (int, float)) and not isinstance(wanted, bool)
         if not number and not isinstance(wanted, bool):

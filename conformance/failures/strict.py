@@ -156,7 +156,7 @@ def _places(table: Mapping[str, Any], where: str) -> None:
     for package, specifier in table.get("versions", {}).items():
         if not _PACKAGE.fullmatch(package):
             raise _error(where, "versions", package, "the name of a package")
-        if not _is_specifier(specifier):
+        if not (isinstance(specifier, str) and _is_specifier(specifier)):
             field = f"versions.{package}"
             raise _error(where, field, specifier, "a specifier such as '>=2.13'")
     for feature, there in table.get("cpu", {}).items():
@@ -167,9 +167,9 @@ def _places(table: Mapping[str, Any], where: str) -> None:
 
 
 @lru_cache(maxsize=256)
-def _is_specifier(text: Any) -> bool:
+def _is_specifier(text: str) -> bool:
     try:
-        return isinstance(text, str) and bool(text.strip()) and bool(SpecifierSet(text))
+        return bool(text.strip()) and bool(SpecifierSet(text))
     except InvalidSpecifier:
         return False
 
@@ -226,6 +226,14 @@ def _case(text: Any, layers: tuple[str, ...], where: str) -> Case:
             f"{', '.join(layers[:5])}{', …' if len(layers) > 5 else ''}"
         )
     row, given = CATALOGUE[case.call.layer], {**case.call.arguments, **case.keywords}
+    unknown = next((name for name in given if row.argument(name) is None), None)
+    if unknown is not None:
+        shown, all_of = bounded(repr(unknown), LONGEST), [a.name for a in row.arguments]
+        expected = f"expected some of {', '.join(all_of)}" if all_of else "it has none"
+        raise KnownError(f"{where}: {row.name} has no argument {shown}; {expected}")
+    if len(case.inputs) > len(row.inputs):
+        expected = f"those of {row.name}: {', '.join(row.input_names)}"
+        raise KnownError(f"{where} has {len(case.inputs)} inputs, expected {expected}")
     missing = [name for name in row.required if name not in given]
     if "broken" not in case.labels and (missing or not case.inputs):
         raise KnownError(f"{where} has no {missing[0] if missing else 'input'}")

@@ -106,8 +106,11 @@ def write_whole(path: Path, content: str | bytes) -> None:
         if mode is not None:
             os.chmod(beside, stat.S_IMODE(mode))
         os.replace(beside, target)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            # The name of the file beside tells nobody anything.
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 
@@ -121,8 +124,11 @@ def _into_device(path: Path, mode: int, data: bytes) -> None:
     except OSError as error:
         raise FileError(f"{path} is {kind}, expected a file: {error.strerror}") from None
     os.set_blocking(descriptor, True)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _must_be_regular(path: Path, mode: int) -> None:

@@ -28,8 +28,11 @@ def parts(shard: str) -> tuple[frozenset[int], int]:
     """
     match = _FORM.fullmatch(shard)
     if match is not None:
-        present, count = frozenset(map(int, match[1].split(","))), int(match[2])
+        named, count = list(map(int, match[1].split(","))), int(match[2])
+        present = frozenset(named)
         if min(present) >= 1 and max(present) <= count <= MOST:
+            if len(present) < len(named):
+                raise ValueError("expected each shard once, such as 1,3/4")
             return present, count
     raise ValueError(f"expected i/N with 1 ≤ i ≤ N ≤ {MOST:,}, such as 2/8")
 

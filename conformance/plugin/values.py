@@ -7,6 +7,7 @@ import fnmatch
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -136,6 +137,8 @@ def output(read: Reader, name: str) -> Path | None:
     """A file to write; that it cannot be is said before the run, not after."""
     if name not in read.given:
         return None
+    if read.given[name].endswith(("/", os.sep)):
+        raise read.error(name, "expected a file, this is a folder")
     path = Path(read.given[name]).absolute()
     try:
         mode = path.stat().st_mode
@@ -155,6 +158,12 @@ def output(read: Reader, name: str) -> Path | None:
     folder = next(parent for parent in path.parents if os.path.lexists(parent))
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise read.error(name, f"expected a file in a folder that may be written, not {folder}")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        # In /proc nobody writes files, whatever it says of rights.
+        raise read.error(name, f"no file can be written in {folder}: {error.strerror}") from None
     return path
 
 

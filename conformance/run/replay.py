@@ -69,10 +69,18 @@ def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
         raise ReplayError(f"{id}: its case cannot be read: {bounded(str(error))}") from error
     if case.call.layer not in CATALOGUE or verdict.check not in EVERY_CHECK:
         raise ReplayError(f"{id}: this version of the suite has no such layer or check")
+    call = case.call
+    for field in ("layer", "dtype", "device"):
+        found, expected = getattr(call, field), getattr(verdict, field)
+        if found != expected:
+            raise ReplayError(
+                f"{id}: its case is a call of {field} {bounded(found, 200)!r}, "
+                f"expected {bounded(expected, 200)!r} as of the verdict"
+            )
     name = backend or installed_backend(run)
     child = Child(name, 1, 0, (), Limits(TIMEOUT, share_of_memory(1)))
-    item = {"layer": case.call.layer, "check": verdict.check, "dtype": case.call.dtype}
-    item["device"] = case.call.device
+    item = {"layer": call.layer, "check": verdict.check, "dtype": call.dtype}
+    item["device"] = call.device
     text = case_text(case)
     try:
         outcome = child.ask({"item": item, "case": verdict.case})

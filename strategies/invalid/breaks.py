@@ -168,3 +168,13 @@ def invalid_cases(
         constructed: names of state tensors that the constructor takes.
     """
     return partial(broken_cases, cases, breaks, constructed)
+
+
+def breaks_of(made: Callable[[str], st.SearchStrategy[Case]]) -> frozenset[str]:
+    """Names of the breaks that invalid cases may have.
+
+    Args:
+        made: by `invalid_cases`.
+    """
+    breaks: tuple[Break, ...] = made.args[1]  # type: ignore[attr-defined]
+    return frozenset(b.name for b in breaks)

@@ -105,9 +105,13 @@ ENTRIES = (
         {"tiny.py": WRONG, "k.toml": toml(when='{ "input.ndim" = ">7" }')},
         Due(1, verdicts=FAILED),
     ),
+    _usage(
+        "on-everything-now-and-then", toml(layer='"*"', check='"*"', dtype='"*"'),
+        "entry 1", "without a case",
+    ),
     _run(
-        "on-everything-now-and-then-is-stale-nowhere",
-        {"k.toml": toml(layer='"*"', check='"*"', dtype='"*"')},
+        "on-one-layer-now-and-then-is-stale-nowhere",
+        {"k.toml": toml(check='"*"', dtype='"*"')},
         Due(0, verdicts={"*": "passed"}, others="passed"),
     ),
     _run(

@@ -97,7 +97,7 @@ ENTRIES = (
             "a-header-of-no-items": lines(EMPTY),
             "no-items-and-a-footer": lines(EMPTY, NO_VERDICTS),
         }.items()
-        for command, code in {"verify": 1, "merge": 1, "summary": 0, "badge": 0}.items()
+        for command, code in {"verify": 1, "merge": 1, "summary": 1, "badge": 1}.items()
     ),
     Entry(
         "render-fails-and-leaves-the-earlier-page", 17, {**FILES, "bad.jsonl": "no results\n"},

@@ -85,7 +85,7 @@ def _read_all_the_same() -> list[Entry]:
     cut = VALID[: VALID.index('"kind": "footer"') + 30]
     found = []
     for command in ("render", "summary", "badge", "compare", "scoreboard", "bug-report"):
-        ends = 0
+        ends = int(command in ("summary", "badge", "compare"))  # as of a run with failures
         due = Due(ends, () if command != "summary" else ("(?i)incomplete|cut short",), CHANGED)
         files = {"good.jsonl": VALID, BAD: cut}
         command_line = conformance(*COMMANDS[command])

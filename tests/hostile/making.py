@@ -58,6 +58,7 @@ TIMED = {
     "calls": 100,
 }  # fmt: skip
 TINY = """import numpy as np
+from conformance import Unsupported
 from conformance.backends import FunctionBackend, implements
 
 
@@ -67,8 +68,10 @@ class Tiny(FunctionBackend):
     def offers(self, layer, dtype, device):
         return layer == "ReLU" and dtype == "float32"
 
-    @implements("ReLU", ignores=("inplace",))
-    def relu(self, state, input):
+    @implements("ReLU")
+    def relu(self, state, input, inplace=False):
+        if inplace:
+            raise Unsupported("inplace=True")
         return np.maximum(input, 0)
 
 

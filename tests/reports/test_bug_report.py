@@ -104,7 +104,8 @@ def test_a_known_failure_that_does_not_cover_the_case_is_not_named(
 
 def test_the_pinned_case_of_a_known_verdict_is_run(tmp_path: Path) -> None:
     # The backend must be importable in another process: torch's own, on which the case passes.
-    case = encode_case(draw_cases("Conv2d", "float32", 1, 0)[0])
+    drawn = draw_cases("Conv2d", "float32", 60, 0)
+    case = encode_case(next(case for case in drawn if case.call.arguments.get("groups", 1) > 1))
     _known_file(tmp_path / "k.toml", case, link="https://example.org/1")
     verdict_ = verdict(
         "Conv2d", "values", "float32", "known",
@@ -165,6 +166,9 @@ def test_command_line_prints_the_report(
     assert capsys.readouterr().out.startswith(
         "# Conv2d: wrong values with groups > 1 and bias=True (float32, cpu)\n"
     )
+    for number in ("0", "-3", "2"):
+        assert cli.main(["bug-report", str(path), failed.id, "--known", number]) == 2
+        assert f"--known {number}: {failed.id} has no known failure" in capsys.readouterr().err
 
 
 HOSTILE = "``` <script>alert(1)</script> ````\n# x\x00\x1b[31mred\x1b[0m\u202e\ud800 @all"

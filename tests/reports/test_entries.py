@@ -219,6 +219,30 @@ def test_the_command_line_writes_and_does_not_write_over(failed: Run, tmp_path: 
     assert cli.main(["known", str(source), "--write", str(file)]) == 0
     assert cli.main(["known", str(source), "--write", str(file)]) == 2
     assert cli.main(["known", str(source), "--write", str(file), "--update"]) == 0
+    for text in ("by hand, no TOML", "a = 1\n", "[other]\n"):
+        file.write_text(text)
+        assert cli.main(["known", str(source), "--write", str(file), "--update"]) == 2
+        assert file.read_text() == text
+
+
+def test_what_results_say_makes_no_file_that_cannot_be_read(failed: Run) -> None:
+    odd = "a\x00\x1b]0;t\x07\x7f\r\u202e\ud800'''\n[[known]]"
+    first, *rest = failed.verdicts
+    assert first.case is not None
+    case = {**first.case, "labels": {**first.case["labels"], "note": odd}}
+    verdict = replace(first, call=odd, message=odd, case=case, failure=None)
+    text = written(replace(failed, verdicts=(verdict, *rest))).text
+    entries = parse(text.replace('reason = ""', 'reason = "adds 1"'), "known.toml")
+    notes = [case.labels.get("note") for entry in entries for case in entry.cases.values()]
+    assert odd in notes
+    assert text.encode()
+
+
+def test_what_no_entry_can_say_is_refused(failed: Run) -> None:
+    first, *rest = failed.verdicts
+    wrong = replace(failed, verdicts=(replace(first, id="Conv2d-nope-float32-cpu"), *rest))
+    with pytest.raises(KnownError, match="no entry can be made of"):
+        written(wrong)
 
 
 def test_an_entry_of_what_draws_is_never_stale() -> None:

@@ -128,6 +128,12 @@ def test_replay_runs_the_case_without_hypothesis(failed: Verdict) -> None:
         replay(run, "Conv2d-value-float32")
     with pytest.raises(ReplayError, match="holds no case"):
         replay(_run("a"), "a")
+    assert failed.case is not None
+    for field, other in (("dtype", "float64"), ("device", "cuda:9"), ("layer", "Linear")):
+        case = {**failed.case, "call": {**failed.case["call"], field: other}}
+        odd = replace(run, verdicts=(replace(failed, case=case),))
+        with pytest.raises(ReplayError, match=f"a call of {field} '{other}'"):
+            replay(odd, ITEM.id, "torch")
 
 
 def test_results_survive_the_file(failed: Verdict, tmp_path: Path) -> None:
@@ -163,6 +169,18 @@ def test_merge_is_idempotent_and_names_missing_shards() -> None:
     assert whole.footer is not None
     assert whole.footer.verdicts == 3
     assert merge([whole, whole]) == whole
+
+
+def test_merge_tells_of_verdicts_that_are_not_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = _run("a")
+    other = replace(one, verdicts=(replace(one.verdicts[0], status="failed"),))
+    paths = [_write(tmp_path / name, run) for name, run in (("1", one), ("2", other))]
+    assert cli.main(["merge", *paths, "-o", str(tmp_path / "out")]) == 1
+    assert "a is passed and failed: the worst stays" in capsys.readouterr().err
+    assert cli.main(["merge", paths[0], paths[0], "-o", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("field", ["suite", "backend", "seed"])
@@ -237,7 +255,7 @@ def test_a_known_failure_is_known_and_others_still_fail(failed: Verdict) -> None
     covering = _with(_known(failed, when='{ groups = ">1" }'))
     assert covering.status == "known"
     assert "bias lost" in str(covering.message)
-    elsewhere = _with(_known(failed, when='{ padding_mode = "circular", groups = ">1" }'))
+    elsewhere = _with(_known(None, when='{ padding_mode = "circular", groups = ">1" }'))
     assert elsewhere.status == "failed"
     assert "bias lost" not in str(elsewhere.message)
 

@@ -103,11 +103,41 @@ def _item_twice(lines: Lines) -> None:
     lines[0]["total"] += 1
 
 
+def _examples(**counts: int) -> Callable[[Lines], None]:
+    return lambda lines: lines[1]["examples"].update(counts)
+
+
+def _outcomes(lines: Lines) -> None:
+    lines[1]["outcomes"] = "2x"
+
+
+def _drawn(lines: Lines) -> None:
+    lines[1]["drawn"] = {"bias": {"values": ["True"], "cases": "01"}}
+
+
+def _nothing_run(lines: Lines) -> None:
+    lines[0] |= {"items": [], "total": 0}
+    lines[-1] |= {"verdicts": 0, "counts": {}}
+    del lines[1:-1]
+
+
+def _no_status(lines: Lines) -> None:
+    lines[1]["status"] = ""
+
+
+def _nothing_checked(lines: Lines) -> None:
+    lines[1]["examples"] |= {"checked": 0}
+
+
+def _nothing_compared(lines: Lines) -> None:
+    lines[1]["comparisons"] = 0
+
+
 INCONSISTENT: list[tuple[Callable[[Lines], None], str]] = [
     (_shard, "of shard 1/2, this is 2/2"),
     (_whole, "has 5 items, and a total of 9"),
     (_many, "has 5 items, and a total of 2"),
-    (_negative, "'drawn' is -3, expected a count"),
+    (_negative, "examples: drawn is -3, expected a count"),
     (_other_layer, "its verdict is about GRUCell-values-float32-cpu"),
     (_other_device, "its verdict is about Linear-values-float32-cuda:0"),
     (_two_headers, "a second first line"),
@@ -119,6 +149,15 @@ INCONSISTENT: list[tuple[Callable[[Lines], None], str]] = [
     (_excused, "4 examples excused of 1 that failed"),
     (_late, "a verdict after the last line"),
     (_item_twice, "2 times among the items"),
+    (_examples(drawn=9, checked=9, failed=1), "passed, and 1 of its examples failed"),
+    (_examples(drawn=1, checked=9), "9 examples checked of 1 drawn"),
+    (_examples(checked=2, drawn=2, failed=3), "3 examples failed of 2 checked"),
+    (_nothing_checked, "passed, with 0 examples checked"),
+    (_nothing_compared, "and 0 numbers compared"),
+    (_outcomes, "outcomes have 2 cases left_out, examples 0"),
+    (_nothing_run, "nothing was run: no items, no verdicts and no benchmarks"),
+    (_no_status, "status has 0 characters"),
+    (_drawn, "drawn: 'bias' has a case of none of its 1 values"),
 ]
 
 
@@ -181,6 +220,7 @@ MALFORMED: dict[str, Callable[[Lines], None]] = {
     "shard-digits": _set(0, "shard", "1/" + "9" * 5000),
     "shard-huge": _set(0, "shard", "1/1000000000"),
     "shard-unicode": _set(0, "shard", "١/٢"),
+    "backend-empty": _set(0, "backend", ""),
     "items-number": _set(0, "items", 3),
     "items-numbers": _set(0, "items", [1, 2]),
     "items-empty-id": _set(0, "items", [""]),
@@ -228,6 +268,8 @@ MALFORMED: dict[str, Callable[[Lines], None]] = {
     "benchmark-negative": _benchmark(seconds=-1.0, ratio=-2.0),
     "benchmark-zero": _benchmark(seconds=0, ratio=0, ratio_low=0, ratio_high=0, torch_seconds=0),
     "benchmark-huge": _benchmark(seconds=1e308, ratio=1e308, flops=1e308, bytes=1e308),
+    "benchmark-timed-without-time": _benchmark(seconds=None),
+    "benchmark-interval": _benchmark(seconds=1.0, ratio=1.0, ratio_low=2.0, ratio_high=0.5),
     "benchmark-list": _benchmark(rounds=[1]),
     "timing-odd": lambda lines: lines.insert(2, {"kind": "timing", "machine": [1, 2]}),
     "footer-text": _set(-1, "verdicts", "all"),
@@ -316,13 +358,19 @@ def test_an_output_is_written_over_no_input(
         assert cli.main(["compare", str(path), str(path), "-o", str(out)]) == 2
         assert cli.main(["known", str(path), "--write", str(out), "--update"]) == 2
         assert cli.main(["exhaustive", str(path), "--table", str(out)]) == 2
+    assert cli.main(["exhaustive", str(path), "--layer", "functional.relu"]) == 2
     assert path.read_text() == text
 
 
-def test_an_output_is_whole_or_as_it_was(tmp_path: Path) -> None:
+def test_an_output_is_whole_or_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, out = tmp_path / "r.jsonl", tmp_path / "out.html"
     _written(path, _lines())
     assert cli.main(["render", str(path), "-o", "/dev/full"]) == 2
+    assert "/dev/full" in capsys.readouterr().err
+    assert cli.main(["render", str(path), "-o", "/proc/none"]) == 2
+    assert "/proc/none" in capsys.readouterr().err
     assert cli.main(["render", str(path), "-o", "/dev/null"]) == 0
     assert cli.main(["render", str(path), "-o", str(path / "below" / "a.html")]) == 2
     assert cli.main(["render", str(path), "-o", str(tmp_path / ("x" * 300))]) == 2
@@ -377,10 +425,33 @@ def test_what_a_file_says_is_shown_without_control_characters(
         assert not set("\x1b\x00\x07\u202e") & set(said.out + said.err)
 
 
+def test_a_case_is_in_the_dtype_and_on_the_device_of_its_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {"dtype": "float64"}, {"device": "cuda:0"}
+    for changes in wrong:
+        case = {**CASE, "call": {**CASE["call"], **changes}}
+        for fields in ({"case": case}, {"others": [{"message": "m", "case": case}]}):
+            lines = _lines()
+            _failing(**fields)(lines)
+            assert cli.main(["verify", _written(tmp_path / "r.jsonl", lines)]) == 1
+            said = "float64 on cpu" if changes == wrong[0] else "float32 on cuda:0"
+            assert f"its case is a call in {said}" in capsys.readouterr().out
+
+
+def test_the_line_of_the_run_is_the_first() -> None:
+    run = _run()
+    records = [run.verdicts[0], run.identity, *run.verdicts[1:]]
+    with pytest.raises(results.ResultsError, match="line 2: the line of kind 'run' is not the"):
+        results.parse(map(results.encode_line, records), "r")
+
+
 def test_shards_by_name() -> None:
     assert parts("1,3/4") == ({1, 3}, 4)
     assert absent({1, 3}, 4) == ("2/4", "4/4")
     assert absent({1}, 10**9)[-1] == "999,999,979 more"
+    with pytest.raises(ValueError, match="each shard once"):
+        parts("1,1/2")
     for text in ("x", "a/b", "0/1", "3/2", "1/", "", "1/1/1", "1/" + "9" * 5000, "-1/2"):
         with pytest.raises(ValueError, match="expected i/N"):
             parts(text)

@@ -74,6 +74,8 @@ FIELDS = [
     ("when = { dimension = {} }", "expected a table of conditions"),
     ("when = { dimension = 1 }", "expected a table of conditions"),
     ('when = { dimension = { nonsense = ">1" } }', "no such fact"),
+    ('when = { broken = "no such constraint" }', "expected one of"),
+    ('versions = { torch = { least = "2" } }', "versions.torch={'least': '2'}: expected a spec"),
     ("cases = { nonsense = '{}' }", "expected an item that the entry is about"),
     ("cases = { 'Linear-values-float32-cpu' = '{}' }", "expected an item that the entry is about"),
     ("case = '[[[[]]]]'", "case is no case"),
@@ -173,6 +175,41 @@ def test_what_is_no_text_file_is_refused_at_once(make: Any, tmp_path: Path) -> N
 
 
 LAYERS = [name for name in CATALOGUE if name != "Identity"]  # whose arguments may be any
+
+
+def _pinned(change: Any, line: str = "") -> str:
+    data = json.loads(PINNED)
+    change(data)
+    return (
+        f"[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'r'\n{line}\n"
+        f"case = '{json.dumps(data)}'\n"
+    )
+
+
+def test_a_pinned_case_is_a_call_that_there_is() -> None:
+    assert len(known.parse(_pinned(lambda data: None), "here")) == 1
+    for change, said in (
+        (lambda data: data["call"]["arguments"].update(outplace=1), "has no argument 'outplace'"),
+        (lambda data: data["inputs"].update(x=data["inputs"]["input"]), "has 2 inputs, expected"),
+    ):
+        with pytest.raises(known.KnownError, match="entry 1: case") as found:
+            known.parse(_pinned(change), "here")
+        assert said in str(found.value)
+
+
+def test_a_pinned_case_is_one_that_the_entry_excuses() -> None:
+    at_once = "when = { in_features = '<0' }"
+    with pytest.raises(known.KnownError, match="case does not meet when="):
+        known.parse(_pinned(lambda data: None, at_once), "here")
+    laid = "when = { 'input.layout' = 'transposed' }"  # which a check chooses
+    assert len(known.parse(_pinned(lambda data: None, laid), "here")) == 1
+
+
+def test_constraints_that_are_broken_can_be_named() -> None:
+    line = "when = { broken = 'wrong number of *,stride not positive' }"
+    known.parse(_entry(line, layer="Linear,Conv2d", check="errors"), "here")
+    with pytest.raises(known.KnownError, match="expected one of"):
+        known.parse(_entry(line, layer="Linear", check="errors"), "here")
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -123,6 +123,17 @@ def test_no_file_is_written_over_another(pair: tuple[str, str], way: str, tmp_pa
         _resolve(**{first: str(path), second: str(tmp_path / other)})
 
 
+@pytest.mark.parametrize("name", ["results", "report", "summary"])
+def test_where_no_file_can_be_is_said_before_the_run(name: str, tmp_path: Path) -> None:
+    with pytest.raises(pytest.UsageError, match="expected a file, this is a folder"):
+        _resolve(**{name: f"{tmp_path}/new/"})
+    if Path("/proc/self").exists():
+        with pytest.raises(pytest.UsageError, match=r"can be written in /proc|not /proc"):
+            _resolve(**{name: "/proc/none/out"})
+    _resolve(**{name: str(tmp_path / "new" / "out")})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_files_that_are_not_there_yet_are_kept_apart_too(tmp_path: Path) -> None:
     with pytest.raises(pytest.UsageError, match="expected another file than that of"):
         _resolve(results=str(tmp_path / "new"), report=str(tmp_path / "." / "new"))
