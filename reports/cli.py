@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _refused(options, str(error))
     except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
-        # The files were read line by line against the schema; what is left is said, not shown.
+        # The files were read line by line against the schema: a traceback would help nobody else.
         told = f"{type(error).__name__}: {error}"
-        return _refused(options, f"the files hold what this command cannot use: {told}")
+        return _refused(options, f"{told}; if the files are sound, this is a bug of nn-conformance")
 
 
 def _refused(options: argparse.Namespace, problem: str) -> int:

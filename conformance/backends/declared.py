@@ -8,10 +8,11 @@ from itertools import islice
 from typing import Any
 
 from conformance.backends.door import NAME, guarded
-from conformance.model.case import Numerics
+from conformance.model.case import COARSEST, Numerics
 from conformance.model.failure import Failure
 from conformance.model.finding import returned
-from conformance.model.foreign import elements, exact_text, is_mapping, of_type, shown
+from conformance.model.foreign import bases_of, elements, exact_text, is_mapping, of_type, shown
+from conformance.model.formats import format_of
 from conformance.model.plain_text import bounded
 from conformance.model.protocols import Backend
 from conformance.run.budget import parse
@@ -53,6 +54,12 @@ def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
         exact = Numerics(**{name: getattr(declared, name) for name in names})
     except Exception as error:
         raise Failure(returned(what, shown(declared), f"sound numbers: {error}")) from error
+    # A unit in the last place is two roundoffs.
+    most = COARSEST / (2 * format_of(dtype).unit)
+    for name, number in exact.ulp.items():
+        if number > most:
+            wanted = f"sound numbers: of {dtype} no more than {most:g} ulp of {name}"
+            raise Failure(returned(what, shown(declared), wanted))
     return exact
 
 
@@ -272,7 +279,7 @@ def refused_by(backend: Backend) -> tuple[type[Exception], ...]:
     door = guarded(backend)
     given = door.read("refusals")
     kinds = _several(given)
-    sound = [kind for kind in kinds if isinstance(kind, type) and Exception in kind.__mro__[:-1]]
+    sound = [kind for kind in kinds if of_type(kind, type) and Exception in bases_of(kind)]
     if len(sound) != len(kinds) or Exception in sound:
         what = "classes of exceptions, such as (MyError,), and not Exception itself"
         raise door.expected("refusals", what, given)

@@ -19,6 +19,7 @@ from conformance.model.case import Call, Unsupported
 from conformance.model.failure import Failure, Inapplicable
 from conformance.model.finding import raised, returned
 from conformance.model.foreign import (
+    bases_of,
     elements,
     exact_text,
     is_mapping,
@@ -43,7 +44,9 @@ class BackendError(Exception):
 
 
 class Foreign(Exception):  # noqa: N818 - it carries what is no error of the suite
-    """What a backend raised that has a meaning here, or ends a process: to the suite none of that.
+    """An exception of the backend's that the suite must not act on as on its own.
+
+    One of the suite's classes, or one that is no `Exception`, such as `SystemExit`.
 
     Args:
         error: as raised.
@@ -60,7 +63,7 @@ def not_interrupted() -> bool:
 
 
 class Asking:
-    """What of the backend is asked for now, where somebody has to know in case it never answers.
+    """Tells which member is asked for, so that one that never answers can be named.
 
     Attributes:
         told: called with the member's name before it is read or called.
@@ -83,20 +86,14 @@ def call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
     """Call something of the backend's.
 
     Raises:
-        Unsupported: if it declines.
-        Foreign: for what is no plain exception, or one of the suite's own.
-        Exception: any other, as it was raised.
+        Foreign: for one of the suite's exceptions, or one that is no `Exception`.
+        Exception: any other as it was raised, `Unsupported` among them.
     """
     try:
         return function(*arguments, **keywords)
-    except Unsupported:
-        raise
-    except (Failure, Inapplicable) as error:
-        raise Foreign(error) from error
-    except Exception:
-        raise
     except BaseException as error:
-        if of_type(error, KeyboardInterrupt) and Pressed.asked():
+        plain = of_type(error, Exception) and not of_type(error, Failure, Inapplicable)
+        if plain or (of_type(error, KeyboardInterrupt) and Pressed.asked()):
             raise
         raise Foreign(error) from error
 
@@ -122,8 +119,8 @@ def told(error: BaseException) -> str:
 
 def _defines(value: Any, name: str) -> bool:
     """Whether the type of a value has a member, whatever reading it does."""
-    bases = type.__dict__["__mro__"].__get__(type(value))
-    return any(name in type.__dict__["__dict__"].__get__(base) for base in bases)
+    members = type.__dict__["__dict__"]
+    return any(name in members.__get__(base) for base in bases_of(type(value)))
 
 
 def member(value: Any, name: str) -> Any:
@@ -294,10 +291,10 @@ def _refuse_fallbacks(layer: Any) -> None:
         return
     ran = call(fallbacks)
     try:
-        names = () if of_type(ran, str) else call(lambda: tuple(islice(ran, MANY)))
-    except Exception as error:
-        raise Failure(returned("fallbacks", shown(ran), "names of operations")) from error
-    if of_type(ran, str):
+        names = None if of_type(ran, str) else call(lambda: tuple(islice(ran, MANY)))
+    except Exception:
+        names = None
+    if names is None:
         raise Failure(returned("fallbacks", shown(ran), "names of operations"))
     if names:
         told = (exact_text(name) or shown(name) for name in names[:10])
@@ -354,7 +351,7 @@ def itself(layer: Any) -> Any:
 
 
 class Admitted:
-    """A backend that speaks through the door, or is the suite's own."""
+    """Marks a backend that needs no guard: one that has it, or a class of the suite's."""
 
 
 class GuardedBackend(Admitted):

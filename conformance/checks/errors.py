@@ -11,7 +11,7 @@ from conformance.backends.door import original
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.finding import Finding, innermost
-from conformance.model.foreign import type_name, written
+from conformance.model.foreign import class_name, type_name, written
 from conformance.model.proof import Proof
 from conformance.run.trial import Evidence, Trial
 
@@ -61,7 +61,7 @@ def check(trial: Trial) -> Evidence:
             raise Accepted(broken)
         if required == "customary":
             raise Inapplicable(outcome)
-    wanted = " or ".join(", ".join(kind.__name__ for kind in refusals).rsplit(", ", 1))
+    wanted = " or ".join(", ".join(map(class_name, refusals)).rsplit(", ", 1))
     raise Failure(
         Finding(
             "refusal", broken, f"(argument {labels.get('argument', 'unknown')})",

@@ -13,7 +13,7 @@ from conformance.checks.values import compare, nearness
 from conformance.failures.facts import asked_alone
 from conformance.model.case import Unsupported
 from conformance.model.failure import Failure
-from conformance.model.finding import counted, differs, returned
+from conformance.model.finding import counted, differs
 from conformance.run.trial import Evidence, Expected, Trial
 
 
@@ -106,14 +106,14 @@ def held(trial: Trial, result: Any, wanted: Pulled, again: str = "") -> Evidence
 
     Args:
         trial: the case on the backend.
-        result: of `vjp`.
+        result: of `vjp`: a tuple for the inputs, a mapping for the parameters.
         wanted: the oracle's.
         again: on which of several calls.
 
     Raises:
         Failure: if a gradient is missing, too many, of the wrong shape, or beyond its bound.
     """
-    got_inputs, got_parameters = _unpacked(result)
+    got_inputs, got_parameters = result
     _same_names(got_parameters, wanted.parameters)
     if len(got_inputs) != len(wanted.inputs):
         raise Failure(counted("input gradients", len(got_inputs), len(wanted.inputs)))
@@ -131,13 +131,6 @@ def held(trial: Trial, result: Any, wanted: Pulled, again: str = "") -> Evidence
     for name, got, expected in pairs:
         evidence += _compared(trial, name, got, expected, again)
     return evidence
-
-
-def _unpacked(result: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], Mapping):
-        expected = "(input gradients, parameter gradients)"
-        raise Failure(returned("vjp", type(result).__name__, expected))
-    return tuple(result[0]), result[1]
 
 
 def _same_names(got: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

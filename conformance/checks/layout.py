@@ -324,7 +324,7 @@ def _own_memory(laid: Trial, about: Finding, output: Any) -> Evidence:
             continue
         shared = native is output
         if not shared and aliases is not None:
-            shared = bool(laid.step("aliases", aliases, output, native))
+            shared = laid.step("aliases", aliases, output, native)
             count += 1
         if shared:
             raise Failure(replace(about, got=place, wanted="memory of its own"))

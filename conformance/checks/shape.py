@@ -41,5 +41,6 @@ def _shape(trial: Trial, native: Any) -> tuple[int, ...]:
     """By the layer's own `shape`, where offered: a device may hold no values."""
     own = getattr(trial.layer, "shape", None)
     if own is not None:
-        return tuple(trial.step("shape", own, native))
+        shape: tuple[int, ...] = trial.step("shape", own, native)
+        return shape
     return trial.get(native).shape

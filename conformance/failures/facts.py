@@ -186,7 +186,7 @@ class Facts:
 
 
 def asked_alone(case: Case) -> frozenset[str]:
-    """Names of those whose gradients are asked for without the others; none where one is all.
+    """Inputs and parameters whose gradients are asked for without the others'; none of only one.
 
     Args:
         case: the case.
@@ -204,7 +204,7 @@ def asked_alone(case: Case) -> frozenset[str]:
 
 
 def asked_laid_out(case: Case) -> frozenset[str]:
-    """Those that `layout` asks for, in every second case; none where it asks for all.
+    """As `asked_alone` in every second case of `layout`; in the others none: it asks for all.
 
     Args:
         case: the case.

@@ -78,7 +78,7 @@ class _ReadAhead:
     """Lines of standard input; its end means that the parent is gone, even in mid-case.
 
     Attributes:
-        folder: of this process, which nobody else would remove then.
+        folder: the process's temporary folder, which a parent that is gone cannot remove.
     """
 
     folder: Path | None = None

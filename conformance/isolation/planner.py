@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from dataclasses import replace
 from typing import IO
 
@@ -20,7 +19,7 @@ import msgspec
 
 from conformance.backends.door import Asking, BackendError
 from conformance.isolation.offer import Asked, Offer, offer
-from conformance.isolation.process import ended
+from conformance.isolation.process import ended, kill
 from conformance.model.plain_text import bounded
 
 WORDS = 600
@@ -54,7 +53,8 @@ def offered_by(asked: Asked, seconds: float) -> Offer:
             what = _asking(expired.stdout or b"")
             answer, how = b"", f"{what} within {seconds:g} s: expected an answer"
         finally:
-            _end(process)
+            kill(process)
+            process.wait()
         found = _decoded(answer.rpartition(b"\n")[2])
         if found is None or found.id != asked.id:
             raise BackendError(f"backend {asked.backend!r}: {how}{_last_words(said)}")
@@ -84,15 +84,6 @@ def _last_words(said: IO[bytes]) -> str:
     said.seek(max(said.seek(0, os.SEEK_END) - WORDS, 0))
     lines = bounded(said.read(WORDS).decode("utf-8", "replace")).strip().splitlines()
     return "".join(f"\n  {line}" for line in lines[-8:])
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process, and those that the backend has left in its group."""
-    if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.wait()
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ class Died(Exception):  # noqa: N818 - what a backend does is no error of the su
 
 
 class Forged(Died):
-    """Something else than the suite answered: no case, and no answer since, is to be believed."""
+    """The process wrote what answers no request: nothing else that it says can be trusted."""
 
 
 class Child:
@@ -180,9 +180,14 @@ class Child:
             self._process.stdin.flush()
 
     def _answer(self, seconds: float) -> dict[str, Any]:
-        """The answer to what was asked last, within seconds of the backend's without a sign of it.
+        """Wait for the answer to the last request.
 
-        A process that does nothing at all has more: it may be loading, or copies of it at work.
+        Args:
+            seconds: that the backend may take without an entry in the journal; where the journal
+                says that it does not run, the process has `IDLE` more.
+
+        Raises:
+            Died: if the process ends, takes longer, or answers something else.
         """
         seen, since = self._journal.read(), time.monotonic()
         while True:
@@ -212,7 +217,7 @@ class Child:
     def _died(self, status: str, how: str) -> Died:
         assert self._process is not None
         if how:
-            _kill(self._process)  # it is still there
+            kill(self._process)  # it is still there
         code = self._process.wait()
         entry, step, script = self._journal.read(), self._step(), self._script()
         printed, frames = self._last_words()
@@ -255,7 +260,7 @@ class Child:
         """End the process."""
         if self._process is None:
             return
-        _kill(self._process)
+        kill(self._process)
         self._process.wait()
         self._reader.join(1.0)
         for stream in (self._process.stdin, self._process.stdout):
@@ -298,7 +303,7 @@ def _from_package(file: str) -> str:
     return "/".join(parts[own:])
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: subprocess.Popen[bytes]) -> None:
     """End a process and those that it started."""
     if hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError, PermissionError):

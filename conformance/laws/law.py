@@ -107,7 +107,7 @@ def called(
     arguments: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Trial:
-    """The case on other inputs, or as another layer; all lies contiguously.
+    """The case on other inputs, or as another layer, with every operand contiguous.
 
     Args:
         trial: the case.

@@ -17,7 +17,26 @@ def type_name(value: Any) -> str:
     Args:
         value: any object.
     """
-    return bounded(type.__dict__["__name__"].__get__(type(value)), SHOWN)
+    return class_name(type(value))
+
+
+def class_name(kind: type) -> str:
+    """The name of a class, whatever its metaclass says.
+
+    Args:
+        kind: any class.
+    """
+    return bounded(type.__dict__["__name__"].__get__(kind), SHOWN)
+
+
+def bases_of(kind: type) -> tuple[type, ...]:
+    """A class and those that it derives from, whatever its metaclass says.
+
+    Args:
+        kind: any class.
+    """
+    found: tuple[type, ...] = type.__dict__["__mro__"].__get__(kind)
+    return found
 
 
 def written(error: BaseException, most: int = MOST) -> str:
@@ -43,7 +62,7 @@ def shown(value: Any) -> str:
     try:
         return bounded(str.__str__(repr(value)), SHOWN)
     except BaseException as error:
-        return f"a {type_name(value)} whose __repr__ raises {type_name(error)}"
+        return f"an object of class {type_name(value)} whose __repr__ raises {type_name(error)}"
 
 
 def of_type(value: Any, *types: type) -> bool:

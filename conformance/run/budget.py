@@ -73,7 +73,10 @@ def parse(text: str, items: int, workers: int) -> Budget:
     """
     match = _FORM.fullmatch(text.strip())
     if match is None or not 0 < float(match["seconds"]) <= LONGEST:
-        raise ValueError("expected seconds of the whole run, such as 600, or of each, 2.5/item")
+        raise ValueError(
+            "expected seconds of the whole run, such as 600, or of each, 2.5/item, "
+            f"no more than {LONGEST:.0f}"
+        )
     seconds = float(match["seconds"])
     if match["item"]:
         return Budget(seconds)

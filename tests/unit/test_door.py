@@ -237,5 +237,5 @@ def test_nothing_that_can_be_said_of_an_object_raises() -> None:
             raise MuteError
 
     assert type_name(Odd()) == "Odd"
-    assert shown(Odd()) == "a Odd whose __repr__ raises MuteError"
+    assert shown(Odd()) == "an object of class Odd whose __repr__ raises MuteError"
     assert written(MuteError()) == "its __str__ raises RuntimeError"
