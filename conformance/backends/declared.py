@@ -7,7 +7,8 @@ import math
 from itertools import islice
 from typing import Any
 
-from conformance.backends.door import NAME, guarded
+from conformance.backends.door import guarded
+from conformance.backends.plain import NAME
 from conformance.model.case import COARSEST, Numerics
 from conformance.model.failure import Failure
 from conformance.model.finding import returned

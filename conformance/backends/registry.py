@@ -10,8 +10,9 @@ from importlib.metadata import EntryPoint, entry_points
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-from conformance.backends.door import BackendError, guarded, member, told
-from conformance.backends.door import call as ask
+from conformance.backends.asking import call as ask
+from conformance.backends.asking import member, told
+from conformance.backends.door import BackendError, guarded
 from conformance.model.foreign import shown, type_name
 from conformance.model.protocols import Backend
 

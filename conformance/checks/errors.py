@@ -6,8 +6,8 @@ import fnmatch
 from dataclasses import replace
 from typing import Any
 
+from conformance.backends.asking import original
 from conformance.backends.declared import accepted_by, refused_by
-from conformance.backends.door import original
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.finding import Finding, innermost

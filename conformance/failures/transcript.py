@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backends.door import original
+from conformance.backends.asking import original
 from conformance.model.case import Call, Case
 from conformance.model.foreign import of_type
 

@@ -17,7 +17,8 @@ from typing import IO
 
 import msgspec
 
-from conformance.backends.door import Asking, BackendError
+from conformance.backends.asking import Asking
+from conformance.backends.door import BackendError
 from conformance.isolation.offer import Asked, Offer, offer
 from conformance.isolation.process import ended, kill
 from conformance.model.plain_text import bounded

@@ -78,7 +78,7 @@ class Session:
     @cached_property
     def engine(self) -> Engine | IsolatedEngine:
         """What runs the items: in a child process, or in this one."""
-        from conformance.backends.door import Pressed
+        from conformance.backends.asking import Pressed
         from conformance.backends.registry import load
         from conformance.isolation.limits import Limits, share_of_memory
         from conformance.isolation.process import Child

@@ -14,7 +14,8 @@ import numpy as np
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.backends.door import guarded, original
+from conformance.backends.asking import original
+from conformance.backends.door import guarded
 from conformance.layers import CATALOGUE
 from conformance.layers.row import Output, Row
 from conformance.model.case import Case, Numerics, Unsupported, Updated

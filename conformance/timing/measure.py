@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from conformance.backends import registry
+from conformance.backends.asking import call
 from conformance.backends.declared import devices_of, offered
-from conformance.backends.door import BackendError, call, itself
+from conformance.backends.door import BackendError, itself
 from conformance.model.case import Unsupported
 from conformance.model.failure import Failure
 from conformance.model.protocols import Backend

@@ -1,0 +1,113 @@
+"""How something of the backend's is read and called: what it raises is known as its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from conformance.model.failure import Failure, Inapplicable
+from conformance.model.foreign import bases_of, of_type, type_name, written
+
+TOLD = 1000
+"""Characters of an exception in a usage error."""
+
+
+class Foreign(Exception):  # noqa: N818 - it carries what is no error of the suite
+    """An exception of the backend's that the suite must not act on as on its own.
+
+    One of the suite's classes, or one that is no `Exception`, such as `SystemExit`.
+
+    Args:
+        error: as raised.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(written(error))
+        self.error = error
+
+
+def not_interrupted() -> bool:
+    """Nobody has pressed Ctrl-C."""
+    return False
+
+
+class Asking:
+    """Tells which member is asked for, so that one that never answers can be named.
+
+    Attributes:
+        told: called with the member's name before it is read or called.
+    """
+
+    told: Callable[[str], None] | None = None
+
+
+class Pressed:
+    """Whether Ctrl-C was pressed, where the backend runs in pytest's own process.
+
+    Attributes:
+        asked: says so.
+    """
+
+    asked: Callable[[], bool] = staticmethod(not_interrupted)
+
+
+def call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    """Call something of the backend's.
+
+    Raises:
+        Foreign: for one of the suite's exceptions, or one that is no `Exception`.
+        Exception: any other as it was raised, `Unsupported` among them.
+    """
+    try:
+        return function(*arguments, **keywords)
+    except BaseException as error:
+        plain = of_type(error, Exception) and not of_type(error, Failure, Inapplicable)
+        if plain or (of_type(error, KeyboardInterrupt) and Pressed.asked()):
+            raise
+        raise Foreign(error) from error
+
+
+def original(error: BaseException) -> BaseException:
+    """What the backend raised.
+
+    Args:
+        error: as it came through the door.
+    """
+    return error.error if isinstance(error, Foreign) else error
+
+
+def told(error: BaseException) -> str:
+    """An exception of the backend's in a line or more: its class, and what it says.
+
+    Args:
+        error: as it came through the door.
+    """
+    met = original(error)
+    return f"{type_name(met)}: {written(met, TOLD) or 'no message'}"
+
+
+def _defines(value: Any, name: str) -> bool:
+    """Whether the type of a value has a member, whatever reading it does."""
+    members = type.__dict__["__dict__"]
+    return any(name in members.__get__(base) for base in bases_of(type(value)))
+
+
+def member(value: Any, name: str) -> Any:
+    """A member of an object of the backend's; None where it has none.
+
+    Args:
+        value: the object.
+        name: of the member.
+
+    Raises:
+        Exception: what reading it raises, an AttributeError too where its type defines it.
+    """
+    if Asking.told is not None:
+        Asking.told(name)
+    try:
+        return call(getattr, value, name)
+    except AttributeError:
+        # A property that fails so would count as not offered.
+        if _defines(value, name):
+            raise
+        return None
