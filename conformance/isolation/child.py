@@ -31,7 +31,7 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from conformance.isolation.journal import SCRIPT, STEP
-from conformance.isolation.start import COPY, Start
+from conformance.isolation.start import CLOSED, COPY, Start
 
 if TYPE_CHECKING:
     from conformance.model.case import Case
@@ -71,7 +71,10 @@ class _Answers:
         """Answer one request; a copy that the backend made of this process answers nothing."""
         if os.getpid() != self._process:
             os._exit(COPY)
-        self._pipe.write(b'{"id":%b,"answer":%b}\n' % (msgspec.json.encode(id), answer))
+        try:
+            self._pipe.write(b'{"id":%b,"answer":%b}\n' % (msgspec.json.encode(id), answer))
+        except OSError:
+            os._exit(CLOSED)  # by the backend, or the parent is gone
 
 
 class _ReadAhead:

@@ -7,6 +7,8 @@ from typing import Any
 
 COPY = 70
 """Exit status of a copy that the backend made, where it comes back to the suite."""
+CLOSED = 71
+"""Exit status where the pipe to the parent is closed."""
 
 
 @dataclass(frozen=True)

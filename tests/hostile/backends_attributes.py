@@ -146,7 +146,7 @@ ENTRIES = (
         for name, (point, text) in EITHER.items()
     ),
     *(
-        of(name, 7, text, usage(rf"\b{member}\b"), run=SHORT, seconds=30)
+        of(name, 7, text, usage(rf"\b{member}\b"), run=SHORT, seconds=60)
         for name, (member, text) in HANGING.items()
     ),
     of("name-of-several-lines", 19, "name = 'hostile\\n\\nPASSED\\n'\n",

@@ -118,7 +118,7 @@ ENTRIES = (
         for name, (point, member, line, code) in CALLED.items()
     ),
     *(
-        of(name, 7, text, Due(LATE, (name.partition("-")[0],), longest=4000), run=SHORT, seconds=45)
+        of(name, 7, text, Due(LATE, (name.partition("-")[0],), longest=4000), run=SHORT, seconds=75)
         for name, text in HANGING.items()
     ),
     made("numerics-of-a-lying-class-with-a-wrong-layer", 1,

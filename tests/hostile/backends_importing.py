@@ -89,7 +89,7 @@ def _children() -> list[Entry]:
         body = "\n".join(f"    {part}" for part in line.splitlines())
         due = Due((1, USAGE), (says,) * bool(says))
         text = f"if CHILD:\n{body}"
-        found.append(module(f"child-import-{kind}", point, text, due, run=SHORT, seconds=50))
+        found.append(module(f"child-import-{kind}", point, text, due, run=SHORT, seconds=80))
     return found
 
 
@@ -135,7 +135,7 @@ ENTRIES = (
     # A process that its own import ends cannot always say so; it must not look green.
     *(module(f"import-{kind}", 11, line, Due((1, 2, 3, USAGE, *codes)))
       for kind, (line, codes) in ENDS.items()),
-    module("import-hangs", 8, "time.sleep(1000)", usage("import"), run=SHORT, seconds=40),
+    module("import-hangs", 8, "time.sleep(1000)", usage("import"), run=SHORT, seconds=70),
     module("import-starts-a-thread-that-prints", 0,
            "threading.Thread(target=lambda: [print('x' * 50) or time.sleep(0.05) "
            "for _ in range(100)], daemon=True).start()", well(longest=100_000)),
