@@ -334,7 +334,8 @@ class _Compiler(ModuleBackend):
 
 def test_a_pinned_hang_has_the_time_of_compiling_in_its_copy() -> None:
     item = Item("Linear", "values", "float32", "cpu")
-    case = json.dumps(encode_case(cases("Linear")[0]))
+    wide = next(case for case in cases("Linear") if case.call.arguments["in_features"] > 1)
+    case = json.dumps(encode_case(wide))
     entry = "[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\nstatus = 'hung'\n"
     known = parse(f"{entry}when = {{ in_features = '>1' }}\ncase = '{case}'", "here")
     asked: list[float] = []
