@@ -80,7 +80,10 @@ class Recorder:
             return
         match = _ITEM.search(report.nodeid)
         if match is not None and all(key != KEY for key, _ in carried):
-            self._without_verdict(match["id"], report)
+            # That is no pass, whatever pytest made of it.
+            told = report.longreprtext or report.outcome
+            says = bounded(f"the suite's own code failed:\n{told}")
+            self._crashed(match["id"], Finding("internal", says=says))
         for key, value in carried:
             if key == KEY:
                 self.nodes.add(report.nodeid)
@@ -101,30 +104,18 @@ class Recorder:
     def pytest_handlecrashitem(self, crashitem: str) -> None:
         """A worker died: its item has a verdict all the same."""
         match = _ITEM.search(crashitem)
-        if match is None:
-            return
-        for item in self.session.items:
-            if item.id == match["id"]:
-                died = "the worker process died while it ran this item"
-                failure = Finding("lost", "crashed", says=died)
-                command = self.session.command(item)
-                self.record(
-                    Verdict(
-                        item.id, item.layer, item.check, item.dtype, item.device, "crashed",
-                        Examples(), message=died, failure=failure, command=command,
-                    )
-                )  # fmt: skip
+        if match is not None:
+            died = "the worker process died while it ran this item"
+            self._crashed(match["id"], Finding("lost", "crashed", says=died))
 
-    def _without_verdict(self, id: str, report: pytest.TestReport) -> None:
-        """An item that ended without one: that is no pass, whatever pytest made of it."""
-        says = bounded(f"the suite's own code failed:\n{report.longreprtext or report.outcome}")
+    def _crashed(self, id: str, failure: Finding) -> None:
+        """Record that an item ended without a verdict of its own."""
         for item in self.session.items:
             if item.id == id:
-                finding = Finding("internal", says=says)
                 self.record(
                     Verdict(
                         item.id, item.layer, item.check, item.dtype, item.device, "crashed",
-                        Examples(), message=says, failure=finding,
+                        Examples(), message=failure.says, failure=failure,
                         command=self.session.command(item),
                     )
                 )  # fmt: skip

@@ -99,3 +99,17 @@ def test_what_is_always_empty_can_be_written_to(suite: Any) -> None:
     result = suite("plain", "--conformance-results=/dev/null", "--conformance-report=/dev/null")
     assert result.ret == 0
     assert Path("/dev/null").is_char_device()
+
+
+def test_an_item_that_ends_without_a_verdict_is_no_pass(
+    suite: Any, pytester: pytest.Pytester
+) -> None:
+    (pytester.path / "silent_judge.py").write_text(
+        "import pytest\nfrom conformance.plugin.session import Session\n"
+        "Session.judge = lambda self, node, item: pytest.skip('nothing to see')\n"
+    )
+    result = suite("plain", "-p", "silent_judge", "--conformance-results=r.jsonl")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    verdicts = read(pytester.path / "r.jsonl").verdicts
+    assert [verdict.status for verdict in verdicts] == ["crashed", "crashed"]
+    assert all("nothing to see" in str(verdict.message) for verdict in verdicts)
