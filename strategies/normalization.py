@@ -81,7 +81,8 @@ class Values:
         else:
             values = g.standard_normal(shape)
         if regime == "offset":
-            far = 2.0 ** g.integers(1, _FAR[self.dtype], (rows, 1), endpoint=True)
+            most = _FAR[self.dtype]
+            far = 2.0 ** g.integers(most // 2, most, (rows, 1), endpoint=True)
             values = values + far * g.choice([-1.0, 1.0], (rows, 1))
         elif regime == "close":
             values = values * 2.0 ** g.integers(-9, -5, (rows, 1), endpoint=True)

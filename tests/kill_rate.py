@@ -40,7 +40,7 @@ from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure, Inapplicable
 from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
+from conformance.run.planning import Item, examples_of
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 Attempt = tuple[str, str]  # a check and a default dtype
@@ -59,7 +59,7 @@ def backend_of(bug: planted.Bug) -> ModuleBackend:
 @lru_cache(maxsize=40)
 def cases(layer: str, dtype: str, examples: int, seed: int, invalid: bool) -> tuple[Case, ...]:
     """The cases that the suite itself would draw."""
-    return draw_cases(layer, dtype, examples, seed, invalid=invalid)
+    return draw_cases(layer, dtype, examples_of(layer, examples), seed, invalid=invalid)
 
 
 def attempt(bug: planted.Bug, check: str, dtype: str, examples: int, seed: int) -> Run:
@@ -209,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0,1,2,3,4", help="comma list (%(default)s)")
-    parser.add_argument("--examples", type=int, default=200, help="of each run (%(default)s)")
+    parser.add_argument("--examples", type=int, default=200, help="the profile's (%(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (%(default)s)")
     parser.add_argument("--bug", default="*", metavar="GLOB", help="comma list")
     parser.add_argument("--output", type=Path, metavar="FILE.jsonl", help="raw facts")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02, of channels 0.04
 _MANY = 64  # of so many cases one has a probe of 2²⁰ draws, which tells 0.1 from 25/256
+# Of fewer draws none is dropped, or all are, by a chance that is no finding.
+_FEW = 24
 EXACT = "always equal: nothing is computed"
 
 # Module → function.
@@ -74,12 +76,13 @@ def _with(trial: Trial, *, training: bool, layer: str | None = None, **arguments
     return trial.other(replace(case, call=call, layouts=()))
 
 
-def _probe(trial: Trial, generator: Generator) -> np.ndarray:
+def _probe(trial: Trial, generator: Generator, p: float) -> np.ndarray:
     """Numbers none of which is 0: as many draws as tell a rate, along as many axes as the case."""
     layer, (given,) = trial.case.call.layer, trial.case.inputs
     assert given is not None
     large, huge = generator.integers(_EVERY) == 0, generator.integers(_MANY) == 0
     together = shared(layer, given.ndim)
+    large |= (128 if together else 2048) * min(p, 1 - p) < _FEW
     if together:
         space = generator.integers(2, 4, len(together)).tolist()
         space = [1] * len(together) if huge else space
@@ -104,9 +107,9 @@ def draws(trial: Trial, generator: Generator) -> Draws:
     """
     case = trial.case
     p = float(case.call.arguments.get("p", 0.5))
-    x = _probe(trial, generator)
     if not 0 < p < 1:
         return
+    x = _probe(trial, generator, p)
     inplace = bool(case.call.arguments.get("inplace", False))
     source = trial.other(replace(case, inputs=(x,), layouts=()))
     first, second, third = (_with(source, training=True, inplace=inplace) for _ in range(3))

@@ -93,6 +93,7 @@ def _functional_layer_norm() -> Row:
         state=stateless,
         refit=parts.shape_refit,
         workloads=tuple(_row_workloads(name)),
+        examples=0.4,
     )
 
 
@@ -139,7 +140,7 @@ def _batch_norm(dims: int, *, lazy: bool = False) -> Row:
         filling=parts.FILLING,
         flops=parts.scaling_flops,
         # A lazy form computes what its class does: its cases are for what it infers.
-        examples=0.2 if lazy else 0.4,
+        examples=0.15 if lazy else 0.4,
     )
 
 
@@ -192,7 +193,7 @@ def _functional_batch_norm() -> Row:
         ),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.45,
+        examples=0.35,
     )
 
 

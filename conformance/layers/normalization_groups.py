@@ -132,7 +132,7 @@ def _instance_norm(dims: int, *, lazy: bool = False) -> Row:
         workloads=(Workload(name, f"{dims} dimensions", sizes, (shape,), small=True),),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.2 if lazy else 0.3,
+        examples=0.15 if lazy else 0.3,
     )
 
 
@@ -338,7 +338,7 @@ def _local_response_norm(name: str) -> Row:
         workloads=(Workload(name, "alexnet 96", {"size": 5}, ((8, 96, 27, 27),), small=True),),
         filling=parts.FILLING,
         flops=parts.flops,
-        examples=0.4,
+        examples=0.25,
     )
 
 

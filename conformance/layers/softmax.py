@@ -191,5 +191,5 @@ def _drawn() -> Row:
         workloads=(_timed(name, "512 by 64", (512, 64), {}),),
         filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
         flops=_flops,
-        examples=0.5,
+        examples=0.35,
     )
