@@ -17,6 +17,7 @@ from conformance.model.describe import array_text, number_text
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding, differs, number
 from conformance.model.proof import Proof, beyond, shaped
+from conformance.model.unwritten import unwritten
 from conformance.run.trial import Evidence, Trial
 
 _WIDEST = 64  # 2⁶⁴ units in the last place are no nearer than any more
@@ -285,7 +286,7 @@ def located(
         wrong: which elements are wrong.
         where: index of the one to show.
     """
-    return replace(
+    found = replace(
         about,
         where=where,
         got=number_text(got[where].item()),
@@ -294,3 +295,5 @@ def located(
         of=got.size,
         excerpt=(array_text(got), array_text(wanted)),
     )
+    left = unwritten(got[wrong])
+    return found.noting(f"  {left} of the wrong elements were never written") if left else found

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from conformance.layers import CATALOGUE
-from conformance.layers.axes import Axes
+from conformance.layers.fitting import fitted, resized, same, with_argument
 from conformance.layers.row import Row
 from conformance.model.case import Case
 
@@ -49,7 +49,7 @@ def changes(case: Case) -> Iterator[Change]:
             yield from _some(changed(row, case, name, value, value + 1, varied=True))
     if row.traits.modes and row.traits.trains(case):
         call = replace(case.call, training=not case.call.training)
-        other = _fitted(row, replace(case, call=call), written)
+        other = fitted(row, replace(case, call=call), written)
         if other is not None:
             yield Change(
                 "training", case.call.training, call.training, other, varied=not case.call.training
@@ -87,11 +87,8 @@ def changed(
     Returns:
         None where the call would be invalid.
     """
-    arguments = {**case.call.arguments, name: other}
-    if name in row.defaults and same(other, row.defaults[name]):
-        arguments.pop(name)
-    fitted = _fitted(row, case, arguments)
-    return None if fitted is None else Change(name, value, other, fitted, varied)
+    found = with_argument(row, case, name, other)
+    return None if found is None else Change(name, value, other, found, varied)
 
 
 def _without(row: Row, case: Case) -> Iterator[Change]:
@@ -108,7 +105,7 @@ def _without(row: Row, case: Case) -> Iterator[Change]:
     )
     for places in (*hidden, *others):
         left = tuple(None if k in places else x for k, x in enumerate(case.inputs))
-        other = _fitted(row, replace(case, inputs=left), case.call.arguments)
+        other = fitted(row, replace(case, inputs=left), case.call.arguments)
         if other is not None:
             yield Change(row.input_names[places[0]], "given", None, other)
 
@@ -127,9 +124,9 @@ def _batches(row: Row, case: Case) -> Iterator[Change]:
         other = None if count else 1
         x = first[0] if count else np.zeros((1, *first.shape[1:]))
         changed_case = replace(case, inputs=(x, *case.inputs[1:]))
-        fitted = _fitted(row, changed_case, case.call.arguments)
-        if fitted is not None:
-            yield Change("batch", count, other, fitted)
+        found = fitted(row, changed_case, case.call.arguments)
+        if found is not None:
+            yield Change("batch", count, other, found)
 
 
 def _axes(row: Row, case: Case) -> Iterator[Change]:
@@ -144,47 +141,3 @@ def _axes(row: Row, case: Case) -> Iterator[Change]:
         if fewer is not None:
             name = f"{row.input_names[place]}.shape[{axis - array.ndim}]"
             yield Change(name, size, size - 1, fewer)
-
-
-def resized(row: Row, case: Case, axes: Axes, places: range) -> Case | None:
-    """The case with some places of an axis only.
-
-    Args:
-        row: of the case.
-        case: a valid case.
-        axes: of the inputs that have the axis.
-        places: along the axis.
-
-    Returns:
-        None where the call would be invalid.
-    """
-    inputs = list(case.inputs)
-    found: dict[tuple[int, int], np.ndarray] = {}
-    for place, axis in axes:
-        array = inputs[place]
-        if array is not None:
-            key = id(case.inputs[place]), axis
-            found.setdefault(key, np.take(array, places, axis))
-            inputs[place] = found[key]
-    return _fitted(row, replace(case, inputs=tuple(inputs)), case.call.arguments)
-
-
-def _fitted(row: Row, case: Case, arguments: Mapping[str, Any]) -> Case | None:
-    """The case with other arguments, its arrays in the shapes that these ask for.
-
-    Returns:
-        None where the call would be invalid.
-    """
-    try:
-        if row.refit is not None:
-            return row.refit(row, case, dict(arguments))
-    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
-
-
-def same(value: Any, other: Any) -> bool:
-    """Whether values mean the same, as 1 and (1, 1) do."""
-    if isinstance(value, (tuple, list)) and isinstance(other, int):
-        return all(bool(v == other) for v in value)
-    return bool(value == other)

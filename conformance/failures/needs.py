@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance.failures.changes import Change, changed, changes, same
+from conformance.failures.changes import Change, changed, changes
 from conformance.failures.facts import EQUALS, Facts
 from conformance.layers import CATALOGUE
+from conformance.layers.fitting import same
 from conformance.model.case import Case
 from conformance.model.cause import Need
 

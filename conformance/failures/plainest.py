@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance.failures.changes import changed, resized
+from conformance.failures.changes import changed
 from conformance.layers import CATALOGUE
 from conformance.layers.axes import Axes
+from conformance.layers.fitting import resized
 from conformance.model.case import Case
 
 SECONDS = 1.0

@@ -22,6 +22,7 @@ import msgspec
 from conformance.isolation import leftovers
 from conformance.isolation.journal import SCRIPT, STEP, WATCHED, Entry, Journal
 from conformance.isolation.limits import Limits
+from conformance.isolation.poison import poisoned
 from conformance.isolation.start import Answer, Start
 from conformance.model.plain_text import bounded
 
@@ -116,6 +117,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            env=poisoned(os.environ),
             # A Ctrl-C is for pytest; the child ends with its standard input.
             start_new_session=True,
         )

@@ -146,10 +146,10 @@ def in_blocks(array: np.ndarray, blocks: int, order: np.ndarray) -> np.ndarray:
 
 @law("inputs", "input features may come in any order, among others of weight zero")
 def inputs(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 features; what has no weight adds exact zeros."""
+    """17 to 65 features, or some more than there are; what has no weight adds exact zeros."""
     run = RecurrentCall.of(trial)
     count = run.x.shape[-1]
-    width = many(generator)
+    width = max(many(generator), count + 1)
     places = generator.permutation(width)[:count]
     sources = generator.integers(count, size=width)
     sources[places] = np.arange(count)

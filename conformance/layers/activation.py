@@ -13,7 +13,7 @@ import numpy as np
 from conformance.laws import activation as laws
 from conformance.laws import activation_slopes as slopes
 from conformance.layers.activation_kinds import KINDS, Kind
-from conformance.layers.axes import Axes
+from conformance.layers.axes import Axes, joined, no_axes
 from conformance.layers.elementwise import every_axis, whole
 from conformance.layers.propagation import computed
 from conformance.layers.row import REQUIRED, Argument, Input, Output, Row, Traits, stateless
@@ -120,6 +120,12 @@ def _unslanted(case: Case) -> tuple[Axes, ...]:
     return tuple(group for group in every_axis(case) if group != ((0, 1),))
 
 
+def _slopes(case: Case) -> tuple[Axes, ...]:
+    """The channels, where a function is given a slope for each."""
+    weight = case.inputs[1]
+    return (joined(case, (0, 1), (1, 0)),) if weight is not None and weight.size > 1 else ()
+
+
 def _with_slopes(name: str) -> Row:
     function = is_function(name)
     valid = partial(cases.prelus, name)
@@ -145,6 +151,7 @@ def _with_slopes(name: str) -> Row:
         propagation=computed,
         refit=None if function else _slope_refit,
         free=_unslanted,
+        shared=_slopes if function else no_axes,
         workloads=(Workload(name, "64 by 256 by 7 by 7", given, shapes, small=True),),
         filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
         flops=partial(_flops, 2),

@@ -17,6 +17,21 @@ def no_axes(case: Case) -> tuple[Axes, ...]:
     return ()
 
 
+def joined(case: Case, *axes: tuple[int, int]) -> Axes:
+    """Axes of several inputs that have one size, without those of inputs that are left out.
+
+    Args:
+        case: the case.
+        axes: place of the input and axis, a negative one counted from the last.
+    """
+    found: list[tuple[int, int]] = []
+    for place, axis in axes:
+        array = case.inputs[place] if place < len(case.inputs) else None
+        if array is not None and -array.ndim <= axis < array.ndim:
+            found.append((place, axis % array.ndim))
+    return tuple(found)
+
+
 def no_axis(case: Case) -> int | None:
     """The batch axis of what has none."""
     return None

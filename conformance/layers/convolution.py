@@ -12,8 +12,8 @@ import numpy as np
 from conformance.laws import convolution as laws
 from conformance.laws import multilinear
 from conformance.laws.law import Law
-from conformance.layers.axes import batched
-from conformance.layers.convolution_facts import DERIVED, TRANSPOSED, kernel_of, refit
+from conformance.layers.axes import batched, no_axes
+from conformance.layers.convolution_facts import DERIVED, TRANSPOSED, channels, kernel_of, refit
 from conformance.layers.convolution_workloads import flops, flops_transposed, workloads
 from conformance.layers.row import Argument, Input, Output, Row, Traits, nothing_inferred, stateless
 from conformance.layers.sizes import per_dimension
@@ -180,6 +180,7 @@ def _row(form: str, dims: int, transposed: bool) -> Row:
         numbers={"padding": "pads"},
         shown=kernel_of,
         refit=refit,
+        shared=partial(channels, transposed) if function else no_axes,
         workloads=workloads(name, dims, transposed=transposed),
         filling=Filling(terms=_terms_transposed) if transposed else Filling(),
         flops=flops_transposed if transposed else flops,

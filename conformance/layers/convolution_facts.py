@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conformance.layers.axes import Axes, joined
 from conformance.layers.row import Row
 from conformance.layers.sizes import per_dimension, resized
 from conformance.oracles.convolution import paddings
@@ -118,6 +119,20 @@ def kernel_of(case: Case) -> dict[str, Any]:
     """Arguments of a module that a function shows: kernel size, and padding with zeros."""
     weight = case.inputs[1] if len(case.inputs) > 1 else None
     return {} if weight is None else {"kernel_size": weight.shape[2:], "padding_mode": "zeros"}
+
+
+def channels(transposed: bool, case: Case) -> tuple[Axes, ...]:
+    """The channels that go into a function, and those that come out, where there is one group.
+
+    Args:
+        transposed: the weight's first axis is that of the input's channels.
+        case: the case.
+    """
+    weight = case.inputs[1]
+    if weight is None or case.call.arguments.get("groups", 1) != 1:
+        return ()
+    inner, outer = (0, 1) if transposed else (1, 0)
+    return joined(case, (0, 1 - weight.ndim), (1, inner)), joined(case, (1, outer), (2, 0))
 
 
 def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:

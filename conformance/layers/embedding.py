@@ -22,7 +22,10 @@ from conformance.strategies import embedding as cases
 from conformance.strategies.invalid import embedding as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
-_SIZES = (Argument("num_embeddings", plain=1), Argument("embedding_dim", plain=1))
+_SIZES = (
+    Argument("num_embeddings", plain=1, size=True),
+    Argument("embedding_dim", plain=1, size=True),
+)
 _OPTIONS = (
     Argument("padding_idx", None, other=0),
     Argument("max_norm", None, other=1.0),
@@ -142,6 +145,7 @@ def rows() -> Iterator[Row]:
         values=oracle.functional_embedding,
         shapes=oracle.functional_embedding_shape,
         state=stateless,
+        shared=embedding_bag.table,
         workloads=tuple(_workloads(name)),
         examples=0.4,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.laws import embedding_bag as laws
-from conformance.layers.axes import Axes
+from conformance.layers.axes import Axes, joined
 from conformance.layers.elementwise import every_axis
 from conformance.layers.propagation import Propagation, looked_up
 from conformance.layers.row import Argument, Input, Output, Row, Traits, stateless
@@ -27,7 +27,10 @@ from conformance.strategies.invalid.breaks import invalid_cases
 if TYPE_CHECKING:
     from conformance.model.protocols import FactsLike as Facts
 
-_SIZES = (Argument("num_embeddings", plain=1), Argument("embedding_dim", plain=1))
+_SIZES = (
+    Argument("num_embeddings", plain=1, size=True),
+    Argument("embedding_dim", plain=1, size=True),
+)
 _OPTIONS = (
     Argument("max_norm", None, other=1.0),
     Argument("norm_type", 2.0, other=1.0),
@@ -148,6 +151,11 @@ def _workloads(layer: str) -> Iterator[Workload]:
 _PROPAGATION = Propagation(looked_up.expected, parameters=False, roles=("weight", "data"))
 
 
+def table(case: Case) -> tuple[Axes, ...]:
+    """The rows and the columns of a function's weight."""
+    return joined(case, (1, 0)), joined(case, (1, 1))
+
+
 def rows() -> Iterator[Row]:
     """The rows of bags and of one-hot rows, in the order of torch's documentation."""
     index = Input("input", "index", batch_axis=_fixed, differentiable=False, signed=False)
@@ -196,6 +204,7 @@ def rows() -> Iterator[Row]:
         values=oracle.functional_embedding_bag,
         shapes=oracle.functional_embedding_bag_shape,
         state=stateless,
+        shared=table,
         workloads=tuple(_workloads(name)),
         examples=0.4,
     )  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 
 from conformance.laws import linear as laws
 from conformance.laws import multilinear
-from conformance.layers.axes import Axes, batched
+from conformance.layers.axes import Axes, batched, joined
 from conformance.layers.elementwise import every_axis
 from conformance.layers.propagation import chained_sums, copied
 from conformance.layers.row import Argument, Input, Output, Row, Traits
@@ -86,6 +86,20 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     layouts = {k: v for k, v in case.call.layouts.items() if k in arrays}
     call = replace(case.call, arguments=arguments, state=arrays, layouts=layouts)
     return replace(case, call=call, inputs=tuple(inputs))
+
+
+def _features(case: Case) -> tuple[Axes, ...]:
+    """The features that go in, and those that come out."""
+    weight = case.inputs[1]
+    outputs = joined(case, (1, 0), (2, 0)) if weight is not None and weight.ndim == 2 else ()
+    return joined(case, (0, -1), (1, -1)), outputs
+
+
+def _pairs(case: Case) -> tuple[Axes, ...]:
+    """The features of either input, and those that come out."""
+    return (
+        joined(case, (0, -1), (2, 1)), joined(case, (1, -1), (2, 2)), joined(case, (2, 0), (3, 0))
+    )  # fmt: skip
 
 
 def _leading(inputs: int, case: Case) -> tuple[Axes, ...]:
@@ -232,9 +246,13 @@ def rows() -> Iterator[Row]:
         refit=_refit,
         inferred=_inferred,
     )
-    yield _linear("functional.linear", (), oracle.functional_linear, oracle.functional_linear_shape)
+    function = _linear(
+        "functional.linear", (), oracle.functional_linear, oracle.functional_linear_shape
+    )
+    yield replace(function, shared=_features)
     bilinear = _bilinear("Bilinear", (*_PAIR, _OUT, _BIAS), oracle.bilinear, oracle.bilinear_shape)
     yield replace(bilinear, state=_bilinear_state, refit=_refit)
-    yield _bilinear(
+    function = _bilinear(
         "functional.bilinear", (), oracle.functional_bilinear, oracle.functional_bilinear_shape
     )
+    yield replace(function, shared=_pairs)

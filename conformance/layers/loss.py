@@ -12,6 +12,7 @@ import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import loss as laws
+from conformance.layers.axes import Axes, joined
 from conformance.layers.propagation import Propagation
 from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.state import Shape, StateTensor
@@ -122,6 +123,16 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     return replace(case, call=replace(case.call, arguments=arguments))
 
 
+def _shared(case: Case) -> tuple[Axes, ...]:
+    """The classes of scores, probabilities and a function's weights."""
+    x, target = case.inputs[:2]
+    if x is None or target is None or case.call.state:
+        return ()
+    axis = oracle.class_axis(x.shape)
+    probable = ((1, axis),) if target.dtype.kind == "f" else ()
+    return (joined(case, (0, axis), *probable, (2, 0)),)
+
+
 def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
     for name in ("CrossEntropyLoss", "functional.cross_entropy"):
@@ -149,6 +160,7 @@ def rows() -> Iterator[Row]:
             propagation=Propagation(_settled),
             traits=Traits(placed=False),
             refit=_refit,
+            shared=_shared,
             workloads=_workloads(name),
             filling=Filling(contraction=False, scale=_scale, made={"target": _classes}),
             flops=_flops,

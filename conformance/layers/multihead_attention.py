@@ -146,7 +146,7 @@ def row() -> Row:
         NAME,
         "attention",
         (
-            Argument("embed_dim", plain=1),
+            Argument("embed_dim", plain=1, size=True),
             Argument("num_heads", plain=1),
             Argument("dropout", 0.0),
             Argument("bias", True, other=False),

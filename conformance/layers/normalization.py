@@ -50,7 +50,7 @@ def _layer_norm() -> Row:
         "LayerNorm",
         "normalization",
         (
-            Argument("normalized_shape", plain=1, sequence=True),
+            Argument("normalized_shape", plain=1, size=True, sequence=True),
             parts.EPS,
             Argument("elementwise_affine", True, other=False),
             parts.BIAS,
@@ -80,7 +80,7 @@ def _functional_layer_norm() -> Row:
     return replace(
         _layer_norm(),
         name=name,
-        arguments=(Argument("normalized_shape", plain=(1,)), parts.EPS),
+        arguments=(Argument("normalized_shape", plain=(1,), size=True), parts.EPS),
         inputs=(
             Input("input", batch_axis=parts.leading),
             Input("weight", "weight", optional=True, by_name=True),
@@ -187,6 +187,7 @@ def _functional_batch_norm() -> Row:
         traits=Traits(updates=parts.function_updates),
         derived={"batch_statistics": parts.from_batch},
         refit=parts.mode_refit,
+        shared=parts.channels,
         workloads=tuple(
             Workload(name, title, {"training": True}, (shape, *(shape[1:2],) * 4), k == 0)
             for k, (title, shape) in enumerate(parts.IMAGES)

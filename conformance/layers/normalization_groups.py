@@ -169,6 +169,7 @@ def _functional_instance_norm() -> Row:
         traits=Traits(updates=_function_updates),
         derived={"batch_statistics": partial(_batch_statistics, True)},
         refit=_instance_mode_refit,
+        shared=parts.channels,
         workloads=(
             Workload(name, "resnet 64", {}, (_SIZES[2], *(_SIZES[2][1:2],) * 4), small=True),
         ),
@@ -219,7 +220,7 @@ def _group_norm() -> Row:
         "normalization",
         (
             Argument("num_groups", plain=1),
-            Argument("num_channels", plain=1),
+            Argument("num_channels", plain=1, size=True),
             parts.EPS,
             Argument("affine", True, other=False),
             parts.BIAS,
@@ -253,6 +254,11 @@ def _group_norm() -> Row:
     )
 
 
+def _one_group(case: Case) -> tuple[Axes, ...]:
+    """The channels, where any number of them is one group."""
+    return parts.channels(case) if case.call.arguments["num_groups"] == 1 else ()
+
+
 def _functional_group_norm() -> Row:
     name = "functional.group_norm"
     valid = partial(cases.group_norms, name)
@@ -266,6 +272,7 @@ def _functional_group_norm() -> Row:
         values=oracle.functional_group_norm,
         invalid=invalid_cases(valid, invalid.group_norm_breaks(name)),
         state=stateless,
+        shared=_one_group,
         workloads=(Workload(name, "resnet 64 in 32", {"num_groups": 32}, inputs, small=True),),
         examples=0.35,
     )
@@ -280,7 +287,8 @@ def _rms_norm(name: str) -> Row:
     valid, function = partial(cases.rms_norms, name), is_function(name)
     shape = parts.ROWS[0][1]
     affine = Argument("elementwise_affine", True, other=False)
-    sizes = Argument("normalized_shape", plain=(1,) if function else 1, sequence=not function)
+    plain = (1,) if function else 1
+    sizes = Argument("normalized_shape", plain=plain, size=True, sequence=not function)
     given = {"normalized_shape": shape[-1:] if function else shape[-1]}
     return Row(
         name,

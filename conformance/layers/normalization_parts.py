@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.layers.axes import Axes
+from conformance.layers.axes import Axes, joined
 from conformance.layers.normalization_propagation import uses_batch_statistics
 from conformance.layers.row import Argument, Row
 from conformance.layers.sizes import resized, sizes_of
@@ -24,7 +24,7 @@ FORMULA = "y = (x - E[x]) / sqrt(Var[x] + eps) * gamma + beta"
 ONES, ZEROS = Constant(1.0), Constant(0.0)
 EPS = Argument("eps", 1e-5, other=0.1)
 MOMENTUM = Argument("momentum", 0.1, other=0.5)
-FEATURES = Argument("num_features", plain=1)
+FEATURES = Argument("num_features", plain=1, size=True)
 BIAS = Argument("bias", True, other=False)
 FILLING = Filling(contraction=False, wide_adjoints=True)
 STATISTICS = {
@@ -152,6 +152,11 @@ def shape_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
         *(None if w is None else resized(w, new) for w in weights),
     )
     return replace(case, call=replace(case.call, arguments=arguments), inputs=inputs)
+
+
+def channels(case: Case) -> tuple[Axes, ...]:
+    """The channels of a function's input, statistics and weights."""
+    return (joined(case, (0, 1), *((place, 0) for place in range(1, len(case.inputs)))),)
 
 
 def mode_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:

@@ -215,6 +215,8 @@ class Row:
             None where the call would be invalid; None where no argument changes a shape.
         free: case → axes besides those of the batch and of space whose size no argument and no
             weight decides: the steps of a sequence, every axis of an elementwise layer.
+        shared: case → axes that inputs of a function have in common with its weights: the features
+            of the input and of the weight.
         whole: dtype → cases that hold every finite number of a dtype of 16 bits each, none for
             other dtypes; None where an element of the output depends on more than one number.
         workloads: the calls that are timed.
@@ -255,6 +257,7 @@ class Row:
     counted: Callable[[Case], Arguments] = _nothing_shown
     refit: Callable[[Row, Case, dict[str, Any]], Case | None] | None = None
     free: Callable[[Case], tuple[Axes, ...]] = no_axes
+    shared: Callable[[Case], tuple[Axes, ...]] = no_axes
     whole: Callable[[str], Sequence[Case]] | None = None
     workloads: tuple[Workload, ...] = ()
     filling: Filling = field(default_factory=Filling)
@@ -353,7 +356,8 @@ class Row:
         space = (
             [((0, first.ndim - k),) for k in range(self.dims, 0, -1)] if first is not None else []
         )
-        return tuple(dict.fromkeys(group for group in (batch, *space, *self.free(case)) if group))
+        found = (batch, *space, *self.free(case), *self.shared(case))
+        return tuple(dict.fromkeys(group for group in found if group))
 
     def parameters(self, case: Case) -> tuple[str, ...]:
         """Names of the state tensors of a case that have gradients."""

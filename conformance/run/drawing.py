@@ -7,11 +7,9 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 import hypothesis
-import numpy as np
 from hypothesis import HealthCheck, Phase, configuration
 from hypothesis.errors import Flaky
 from hypothesis.internal.conjecture import providers
@@ -22,6 +20,8 @@ from conformance.model.case import Case
 from conformance.model.failure import Failure
 from conformance.run.cases import KEPT, KEPT_OF_MANY, MANY, Cases
 from conformance.run.drawn import covering
+from conformance.run.tiles import tiled
+from conformance.run.variants import varied
 
 _HOME = "__hypothesis_home_directory"
 
@@ -82,9 +82,12 @@ def _run(
         body(case)
 
     row = CATALOGUE[layer]
-    strategy = row.invalid if invalid else row.cases
-    assert strategy is not None
-    test = hypothesis.given(strategy(dtype))(conformance_case)
+    if invalid:
+        assert row.invalid is not None
+        strategy = row.invalid(dtype)
+    else:
+        strategy = tiled(row, row.cases(dtype))
+    test = hypothesis.given(strategy)(conformance_case)
     test = hypothesis.seed(derived_seed(seed, layer, dtype, round))(settings(test))
     with warnings.catch_warnings(), _kept_elsewhere():
         warnings.simplefilter("ignore", hypothesis.errors.NonInteractiveExampleWarning)
@@ -164,41 +167,6 @@ def draw_cases(
             if len(cases) < examples:
                 cases.add(varied(drawn[place], k))
     return cases
-
-
-def varied(case: Case, variant: int) -> Case:
-    """The case with the elements of each array in other places, and some signs changed.
-
-    That needs no other shape, so a compiler's work on the structure serves again; the sums stay
-    as exact as they were, since no element becomes larger.
-
-    Args:
-        case: the case.
-        variant: 0 is the case itself.
-    """
-    if variant == 0:
-        return case
-    generator = np.random.default_rng((case.seed, variant))
-
-    row, first = CATALOGUE[case.call.layer], case.inputs[0]
-    shape = () if first is None else first.shape
-
-    def moved(array: np.ndarray, signed: bool) -> np.ndarray:
-        places = generator.permutation(array.size).reshape(array.shape)
-        signs = generator.integers(0, 2, array.shape) * 2 - 1
-        there = array.reshape(-1)[places]
-        return np.asarray(there * signs if signed and array.dtype.kind in "fc" else there)
-
-    state = {
-        name: moved(array, not row.kept(name, case.call.arguments, shape))
-        for name, array in case.call.state.items()
-    }
-    found: dict[int, np.ndarray] = {}
-    for place, x in zip(row.inputs, case.inputs, strict=False):
-        if x is not None and id(x) not in found:
-            found[id(x)] = x if place.fixed else moved(x, place.signed)
-    inputs = tuple(None if x is None else found[id(x)] for x in case.inputs)
-    return replace(case, call=replace(case.call, state=state), inputs=inputs)
 
 
 def shrink(
