@@ -40,7 +40,8 @@ def changes(case: Case) -> Iterator[Change]:
         argument = row.argument(name)
         if argument is None or (sized and argument.window):
             continue  # only some sizes can come out
-        least = plain.get(name, 1 if argument.size else argument.plain)
+        fewest = 1 if argument.size and argument.plain is None else argument.plain
+        least = plain.get(name, fewest)
         if name not in plain and least is None:
             continue
         if not same(value, least):

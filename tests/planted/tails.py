@@ -1,0 +1,138 @@
+"""Kernels that are right on whole blocks and wrong on what is left over for the last one."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .bug import graft, plant
+
+
+def _without_tail(x: torch.Tensor, axis: int, past: int) -> torch.Tensor:
+    """The tensor with zeros from a place of an axis on."""
+    if x.shape[axis] <= past:
+        return x
+    left = x.narrow(axis, 0, past)
+    return torch.cat([left, torch.zeros_like(x.narrow(axis, past, x.shape[axis] - past))], axis)
+
+
+@plant("linear-tail-of-features-past-128", "Linear", "values")
+class LinearTailOfFeaturesPast128(nn.Linear):
+    """The last block of the sum is not added: `for k in range(0, K // 128)`."""
+
+    def forward(self, input):
+        return F.linear(_without_tail(input, -1, 128), self.weight, self.bias)
+
+
+@plant("linear-tail-of-outputs-past-128", "Linear", "values")
+class LinearTailOfOutputsPast128(nn.Linear):
+    """The grid has one block too few: outputs past 128 stay 0."""
+
+    def forward(self, input):
+        return _without_tail(super().forward(input), -1, 128)
+
+
+@plant("functional-linear-tail-of-features-past-256", "functional.linear", "values")
+def functional_linear_tail_of_features_past_256(input, weight, bias=None):
+    """The last block of the sum is not added."""
+    return F.linear(_without_tail(input, -1, 256), weight, bias)
+
+
+@plant("functional-linear-rows-past-128", "functional.linear", "values")
+def functional_linear_rows_past_128(input, weight, bias=None):
+    """Rows of the last block of 128 are left 0."""
+    right = F.linear(input, weight, bias)
+    return _without_tail(right, 0, 128) if right.ndim > 1 else right
+
+
+@plant("functional-conv2d-channels-past-64", "functional.conv2d", "values")
+def functional_conv2d_channels_past_64(
+    input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1
+):
+    """Input channels past a block of 64 are not summed."""
+    if groups == 1:
+        weight = _without_tail(weight, 1, 64)
+    return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+
+@plant("layernorm-rows-past-512-by-the-first-block", "LayerNorm", "values")
+class LayerNormRowsPast512ByTheFirstBlock(nn.LayerNorm):
+    """The mean and the variance are those of the first 512 numbers of a row."""
+
+    def forward(self, input):
+        right = super().forward(input)
+        if len(self.normalized_shape) > 1 or self.normalized_shape[0] <= 512:
+            return right
+        first = input[..., :512].double()
+        mean, var = first.mean(-1, keepdim=True), first.var(-1, correction=0, keepdim=True)
+        x = (input.double() - mean) / (var + self.eps).sqrt()
+        if self.weight is not None:
+            x = x * self.weight.double()
+        if self.bias is not None:
+            x = x + self.bias.double()
+        return graft(x.to(right.dtype).detach(), right)
+
+
+@plant("functional-softmax-past-256-without-the-tail", "functional.softmax", "values")
+def functional_softmax_past_256_without_the_tail(input, dim=None, _stacklevel=3, dtype=None):
+    """The sum of a row leaves out what is past its first 256 numbers."""
+    right = F.softmax(input, dim, _stacklevel, dtype)
+    if dim is None or input.ndim == 0 or input.shape[dim] <= 256:
+        return right
+    kept = right.narrow(dim, 0, 256).sum(dim, keepdim=True)
+    return right / torch.where(kept > 0, kept, torch.ones_like(kept))
+
+
+@plant("functional-embedding-wide-rows-past-128", "functional.embedding", "values")
+def functional_embedding_wide_rows_past_128(
+    input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False,
+    sparse=False,
+):  # fmt: skip
+    """Columns past 128 are left 0."""
+    right = F.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+    return _without_tail(right, -1, 128)
+
+
+@plant("functional-attention-keys-past-256", "functional.scaled_dot_product_attention", "values")
+def functional_attention_keys_past_256(query, key, value, attn_mask=None, *args, **keywords):
+    """Keys past a block of 256 weigh nothing."""
+    if attn_mask is None and key.shape[-2] > 256:
+        key, value = key[..., :256, :], value[..., :256, :]
+    return F.scaled_dot_product_attention(query, key, value, attn_mask, *args, **keywords)
+
+
+@plant("batchnorm2d-channels-past-128-not-scaled", "BatchNorm2d", "values")
+class BatchNorm2dChannelsPast128NotScaled(nn.BatchNorm2d):
+    """Channels of the last block are copied."""
+
+    def forward(self, input):
+        right = super().forward(input)
+        if self.num_features <= 128:
+            return right
+        return torch.cat([right[:, :128], input[:, 128:] + 0 * right[:, 128:]], 1)
+
+
+@plant("lstm-input-past-64", "LSTM", "values")
+class LstmInputPast64(nn.LSTM):
+    """Input features past a block of 64 are not summed."""
+
+    def forward(self, input, hx=None):
+        if isinstance(input, torch.Tensor):
+            input = _without_tail(input, -1, 64)
+        return super().forward(input, hx)
+
+
+@plant("functional-cross-entropy-classes-past-128", "functional.cross_entropy", "values")
+def functional_cross_entropy_classes_past_128(
+    input, target, weight=None, size_average=None, ignore_index=-100, reduce=None,
+    reduction="mean", label_smoothing=0.0,
+):  # fmt: skip
+    """The sum of the exponentials leaves out classes past 128."""
+    rest = {"ignore_index": ignore_index, "reduction": reduction}
+    axis = 0 if input.ndim == 1 else 1
+    if input.shape[axis] <= 128 or target.is_floating_point() or label_smoothing:
+        rest["label_smoothing"] = label_smoothing
+        return F.cross_entropy(input, target, weight, **rest)
+    sums = torch.logsumexp(input.narrow(axis, 0, 128), axis, keepdim=True)
+    return F.nll_loss(input - sums, target, weight, **rest)

@@ -1,0 +1,65 @@
+"""Sizes at which kernels are cut into blocks: drawn for every layer, and shrunk to the smallest."""
+
+from __future__ import annotations
+
+import planted
+import pytest
+from conformance.reports.causes import needed
+from kill_rate import backend_of
+from support import LAYERS, cases
+
+from conformance.layers import CATALOGUE
+from conformance.run.drawing import draw_cases
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+from conformance.run.tiles import ELEMENTS, SIZES, dimensions
+
+
+def test_sizes_are_next_to_whole_blocks() -> None:
+    assert tuple(sorted(SIZES)) == SIZES
+    assert {15, 16, 17, 127, 128, 129, 1023, 1024, 1025} <= set(SIZES)
+    for size in SIZES:
+        assert any((size + d) % 16 == 0 for d in (-1, 0, 1))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_layer_has_such_cases_and_they_stay_small(layer: str) -> None:
+    tiled = [case for case in cases(layer) if "tile" in case.labels]
+    assert tiled, "no case of 200 has a size of a block"
+    for case in tiled:
+        arrays = (*case.inputs, *case.call.state.values())
+        assert sum(x.size for x in arrays if x is not None) <= ELEMENTS
+
+
+@pytest.mark.parametrize(
+    ("layer", "names"),
+    [
+        ("Linear", {"in_features", "out_features"}),
+        ("functional.linear", {"input.shape[-1]", "weight.shape[-2]"}),
+        ("functional.conv2d", {"input.shape[-3]", "weight.shape[-4]", "input.shape[-1]"}),
+        ("Conv2d", {"in_channels", "out_channels", "input.shape[-1]"}),
+        ("GRU", {"input_size", "hidden_size"}),
+        ("LayerNorm", {"normalized_shape"}),
+        ("BatchNorm2d", {"num_features", "input.shape[-1]"}),
+        ("functional.embedding", {"weight.shape[-1]", "weight.shape[-2]"}),
+        ("functional.scaled_dot_product_attention", {"key.shape[-2]", "query.shape[-1]"}),
+        ("functional.cross_entropy", {"input.shape[-1]"}),
+    ],
+)
+def test_what_kernels_cut_is_drawn(layer: str, names: set[str]) -> None:
+    row = CATALOGUE[layer]
+    found = {x.name for case in draw_cases(layer, "float32", 60, 0) for x in dimensions(row, case)}
+    assert names <= found
+
+
+def test_one_array_is_drawn_for_two_inputs() -> None:
+    same = [case for case in cases("Bilinear") if case.inputs[0] is case.inputs[1]]
+    assert same
+
+
+def test_a_failure_is_shrunk_to_the_smallest_size() -> None:
+    bug = next(bug for bug in planted.BUGS if bug.name == "linear-tail-of-features-past-128")
+    item = Item(bug.layer, "values", "float32", "cpu")
+    verdict = Engine(backend_of(bug), 200, 0).run(item)
+    assert verdict.status == "failed"
+    assert set(needed(verdict)) == {"in_features > 128"}
