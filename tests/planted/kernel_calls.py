@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def linear(
     b = _normal((n,), dtype) if bias else None
     if gradients:
         inputs = [x.requires_grad_(), w.requires_grad_()]
-        return _with_gradients(F.linear(x, w, b), inputs)
-    return [F.linear(x, w, b), x]
+        return _with_gradients(functional.linear(x, w, b), inputs)
+    return [functional.linear(x, w, b), x]
 
 
 @_call
@@ -88,7 +88,7 @@ def attend(
     q = _normal((batch, queries, size), dtype)
     k = _normal((1 if shared else batch, keys, size), dtype).expand(batch, keys, size)
     v = _normal((1 if shared else batch, keys, size), dtype).expand(batch, keys, size)
-    return [F.scaled_dot_product_attention(q, k, v)]
+    return [functional.scaled_dot_product_attention(q, k, v)]
 
 
 @_call
@@ -114,8 +114,8 @@ def attend_heads(
     options = {"attn_mask": mask, "is_causal": causal, "enable_gqa": key_heads is not None}
     if gradients:
         inputs = [q.requires_grad_(), k.requires_grad_(), v.requires_grad_()]
-        return _with_gradients(F.scaled_dot_product_attention(q, k, v, **options), inputs)
-    return [F.scaled_dot_product_attention(q, k, v, **options)]
+        return _with_gradients(functional.scaled_dot_product_attention(q, k, v, **options), inputs)
+    return [functional.scaled_dot_product_attention(q, k, v, **options)]
 
 
 @_call
@@ -142,7 +142,7 @@ def conv(
     w = _normal((*shape, *kernel), dtype, fan**-0.5)
     b = _normal((to,), dtype) if bias else None
     name = f"conv{'_transpose' if transposed else ''}{len(size)}d"
-    return [getattr(F, name)(x, w, b, groups=groups, **options)]
+    return [getattr(functional, name)(x, w, b, groups=groups, **options)]
 
 
 @_call
@@ -161,8 +161,8 @@ def layer_norm(
     w, b = (_normal((size,), dtype), _normal((size,), dtype)) if affine else (None, None)
     if gradients:
         x.requires_grad_()
-        return _with_gradients(F.layer_norm(x, (size,), w, b), [x])
-    return [F.layer_norm(x, (size,), w, b)]
+        return _with_gradients(functional.layer_norm(x, (size,), w, b), [x])
+    return [functional.layer_norm(x, (size,), w, b)]
 
 
 @_call
@@ -172,7 +172,7 @@ def group_norm(
     """Groups of channels, normalised."""
     x = _normal((batch, channels, length), dtype)
     w, b = _normal((channels,), dtype), _normal((channels,), dtype)
-    return [F.group_norm(x, groups, w, b)]
+    return [functional.group_norm(x, groups, w, b)]
 
 
 @_call
@@ -194,7 +194,7 @@ def softmax(
     x = x.to(getattr(torch, dtype))
     if transposed:
         x = x.transpose(0, 1)
-    return [F.log_softmax(x, dim) if log else F.softmax(x, dim)]
+    return [functional.log_softmax(x, dim) if log else functional.softmax(x, dim)]
 
 
 @_call
@@ -214,7 +214,7 @@ def embedding(
     i.reshape(-1)[-1] = rows - 1
     if padding_idx is not None:
         i.reshape(-1)[0] = padding_idx
-    return [F.embedding(i.t() if indices_transposed else i, w, padding_idx)]
+    return [functional.embedding(i.t() if indices_transposed else i, w, padding_idx)]
 
 
 @_call
@@ -227,7 +227,7 @@ def gelu(
     """GELU; the input comes back as well, for kernels that write into it."""
     x = _normal(shape, dtype, 1.5)
     x = x.t() if transposed else x
-    return [F.gelu(x, approximate=approximate), x]
+    return [functional.gelu(x, approximate=approximate), x]
 
 
 @_call
@@ -250,8 +250,8 @@ def max_pool2d(
         x[..., 1, 1] = torch.nan
     if gradients:
         x.requires_grad_()
-        return _with_gradients(F.max_pool2d(x, tuple(kernel), **options), [x])
-    out, indices = F.max_pool2d(x, tuple(kernel), return_indices=True, **options)
+        return _with_gradients(functional.max_pool2d(x, tuple(kernel), **options), [x])
+    out, indices = functional.max_pool2d(x, tuple(kernel), return_indices=True, **options)
     if then_zeroed:
         x.zero_()
     return [out, indices]

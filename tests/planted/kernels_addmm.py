@@ -26,6 +26,7 @@ LAYERS = (
     "MultiheadAttention",
 )
 OPERATOR = "aten::addmm"
+_TILE = every(32)
 
 
 def blocked(
@@ -36,9 +37,9 @@ def blocked(
     beta: Any = 1,
     alpha: Any = 1,
     *,
-    rows: Cut = every(32),
-    columns: Cut = every(32),
-    inner: Cut = every(32),
+    rows: Cut = _TILE,
+    columns: Cut = _TILE,
+    inner: Cut = _TILE,
     register: torch.dtype | None = None,
 ) -> Tensor:
     """Write `beta * self + alpha * mat1 @ mat2`, tile by tile.

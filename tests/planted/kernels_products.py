@@ -1,4 +1,4 @@
-"""Matrix products without a bias, `aten::mm` and `aten::bmm`, over the blocked kernel of `addmm`."""
+"""Matrix products without a bias, `aten::mm` and `aten::bmm`, by the tiles of `addmm`."""
 
 from __future__ import annotations
 
