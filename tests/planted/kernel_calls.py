@@ -240,6 +240,7 @@ def max_pool2d(
     dtype: str = "float32",
     offset: float = 0.0,
     nan: bool = False,
+    channels_last: bool = False,
     gradients: bool = False,
     then_zeroed: bool = False,
     **options: Any,
@@ -248,6 +249,8 @@ def max_pool2d(
     x = _normal((batch, channels, *size), dtype) + offset
     if nan:
         x[..., 1, 1] = torch.nan
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
     if gradients:
         x.requires_grad_()
         return _with_gradients(functional.max_pool2d(x, tuple(kernel), **options), [x])
