@@ -11,6 +11,7 @@ import multiprocessing
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -18,7 +19,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from planted.kernel import KERNELS, Kernel
+from planted import KERNELS
+from planted.kernel import Kernel
 
 _SECONDS = 60
 
@@ -66,11 +68,12 @@ def _close(actual: list[Tensor], expected: list[Tensor]) -> bool:
     return True
 
 
-def _run(name: str) -> list[Finding]:
+def _run(kernel: Kernel) -> list[Finding]:
     """The findings of a kernel; registers it, so that the process is to end afterwards."""
-    kernel = next(kernel for kernel in KERNELS if kernel.name == name)
     calls = [("agrees", call) for call in kernel.agrees]
     calls += [("differs", call) for call in kernel.differs]
+    # Threads that torch had before the fork are not there.
+    torch.set_num_threads(1)
     # Memory that nothing was written to then holds NaN.
     torch.use_deterministic_algorithms(True, warn_only=True)
     references = [call.run() for _, call in calls]
@@ -94,21 +97,37 @@ def _run(name: str) -> list[Finding]:
             off = _distance(actual, reference)
             got = "agrees" if _close(actual, reference) else "differs"
             got = got if hits else "not reached"
-        findings.append(Finding(name, call.text, expected, got, off))
+        findings.append(Finding(kernel.name, call.text, expected, got, off))
     return findings
+
+
+def _send(connection: Connection, kernel: Kernel) -> None:
+    connection.send(_run(kernel))
 
 
 def check(kernels: Iterable[Kernel]) -> Iterator[Finding]:
     """Run the calls of each kernel, each in a process of its own.
 
     Raises:
-        multiprocessing.TimeoutError: a kernel takes more than a minute.
+        TimeoutError: a kernel takes more than a minute.
+        RuntimeError: the process ends without an answer.
     """
-    torch.set_num_threads(1)
     context = multiprocessing.get_context("fork")
-    with context.Pool(1, maxtasksperchild=1) as pool:
-        for kernel in kernels:
-            yield from pool.apply_async(_run, (kernel.name,)).get(_SECONDS)
+    for kernel in kernels:
+        # Functions cannot be sent; a forked process has them.
+        receive, send = context.Pipe(duplex=False)
+        process = context.Process(target=_send, args=(send, kernel), daemon=True)
+        process.start()
+        send.close()
+        try:
+            if not receive.poll(_SECONDS):
+                raise TimeoutError(f"{kernel.name}: no answer within {_SECONDS} s")
+            yield from receive.recv()
+        except EOFError:
+            raise RuntimeError(f"{kernel.name}: the process ended without an answer") from None
+        finally:
+            process.kill()
+            process.join()
 
 
 def main(names: list[str]) -> int:

@@ -25,6 +25,7 @@ LAYERS = tuple(
     for n in (1, 2, 3)
 )
 OPERATOR = "aten::convolution"
+_TILE = every(32)
 
 
 def _pad(x: np.ndarray, padding: Sequence[int]) -> np.ndarray:
@@ -43,8 +44,8 @@ class Blocks:
         register: the dtype that running sums are rounded to, if any.
     """
 
-    outer: Cut = every(32)
-    inner: Cut = every(32)
+    outer: Cut = _TILE
+    inner: Cut = _TILE
     pad: Callable[[np.ndarray, Sequence[int]], np.ndarray] = _pad
     taps: Callable[[list[tuple[int, ...]]], list[tuple[int, ...]]] = list
     register: torch.dtype | None = None

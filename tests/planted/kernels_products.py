@@ -24,7 +24,12 @@ MM_LAYERS = (
     "GRUCell",
     "MultiheadAttention",
 )
-BMM_LAYERS = ("MultiheadAttention", "functional.scaled_dot_product_attention")
+BMM_LAYERS = (
+    "MultiheadAttention",
+    "functional.scaled_dot_product_attention",
+    "Bilinear",
+    "functional.bilinear",
+)
 
 
 def _product(a: Tensor, b: Tensor, out: Tensor | None = None, **how: Any) -> Tensor:
