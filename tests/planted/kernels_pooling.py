@@ -56,6 +56,11 @@ class Windows:
         late = self.ceil and (count - 1) * self.stride >= self.size + self.padding
         return count - late
 
+    def first(self, window: int) -> int:
+        """The place of a window's first tap that is not before the dimension."""
+        start = window * self.stride - self.padding
+        return start if start >= 0 else start % self.dilation
+
     def taps(self, window: int) -> list[int]:
         """The places within the dimension that a window reads."""
         first = window * self.stride - self.padding
@@ -106,7 +111,7 @@ def blocked(
             for x in range(part.start, part.stop):
                 down, across = rows.taps(y), cols.taps(x)
                 largest = np.full(len(planes), floor, planes.dtype)
-                at = np.full(len(planes), down[0] * cols.size + across[0])
+                at = np.full(len(planes), rows.first(y) * cols.size + cols.first(x))
                 for i in down:
                     for j in across:
                         value = planes[:, i, j]
