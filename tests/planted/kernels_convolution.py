@@ -58,6 +58,11 @@ def _in_all(values: Sequence[int], dimensions: int) -> tuple[int, ...]:
     return tuple(values) * dimensions if len(values) == 1 else tuple(values)
 
 
+def _mixed(factors: np.ndarray, channels: np.ndarray) -> np.ndarray:
+    # `np.dot`, which tensordot calls, passes over factors of 0 where infinity times 0 is NaN.
+    return np.einsum("oc,nc...->no...", factors, channels)
+
+
 def _correlate(
     x: np.ndarray,
     w: np.ndarray,
@@ -76,7 +81,7 @@ def _correlate(
                 )
                 part = x[(slice(None), c, *window)]
                 factors = w[(o, c, *tap)]
-                out[:, o] += np.moveaxis(np.tensordot(factors, part, ([1], [1])), 0, 1)
+                out[:, o] += _mixed(factors, part)
             if blocks.register is not None:
                 out[:, o] = rounded(out[:, o], blocks.register)
 
@@ -97,8 +102,7 @@ def _spread(
                     slice(t * d, t * d + (n - 1) * s + 1, s)
                     for t, d, n, s in zip(tap, dilation, x.shape[2:], stride, strict=True)
                 )
-                part = np.tensordot(w[(c, o, *tap)], x[:, c], ([0], [1]))
-                out[(slice(None), o, *window)] += np.moveaxis(part, 0, 1)
+                out[(slice(None), o, *window)] += _mixed(w[(c, o, *tap)].T, x[:, c])
             if blocks.register is not None:
                 out[:, o] = rounded(out[:, o], blocks.register)
 
