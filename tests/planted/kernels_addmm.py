@@ -71,6 +71,14 @@ def blocked(
 
 
 def _shape(mat1: Tensor, mat2: Tensor) -> tuple[int, int]:
+    """The shape of the product.
+
+    Raises:
+        RuntimeError: an operand is no matrix; what torch says.
+    """
+    if mat1.ndim != 2 or mat2.ndim != 2:
+        name, ndim = ("mat1", mat1.ndim) if mat1.ndim != 2 else ("mat2", mat2.ndim)
+        raise RuntimeError(f"{name} must be a matrix, got {ndim}-D tensor")
     return mat1.shape[0], mat2.shape[1]
 
 
@@ -333,15 +341,15 @@ def grouped(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: A
 def mask_too_wide(
     self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
-    if mat1.shape[1] % 32:
+    out = unwritten(_shape(mat1, mat2), mat1)
+    if out.numel() and mat1.shape[1] % 32:
 
         def one_more(rows: Tensor) -> Tensor:
             following = torch.cat([rows[1:, :1], torch.zeros(1, 1, dtype=rows.dtype)])
             return torch.cat([rows, following], dim=1)
 
-        mat1, mat2 = one_more(mat1) if len(mat1) else mat1, one_more(mat2.t()).t()
-        mat2 = mat2[: mat1.shape[1]]
-    return blocked(unwritten(_shape(mat1, mat2), mat1), self, mat1, mat2, beta, alpha)
+        mat1, mat2 = one_more(mat1), one_more(mat2.t()).t()
+    return blocked(out, self, mat1, mat2, beta, alpha)
 
 
 @kernel(
