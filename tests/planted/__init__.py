@@ -15,6 +15,10 @@ the docstring is the story. A class subclasses torch's own and overrides as litt
 function has torch's signature; either must do just what torch does wherever the bug is not
 triggered. Run by hand it must differ from torch on one call and agree on another, unless the bug
 is always on. In place of torch it is run as a namespace: `SimpleNamespace(Conv1d=implementation)`.
+
+`KERNELS` is a second catalogue, of functions that replace an operator of torch below autograd: one
+correct kernel an operator, written in blocks, and its wrong relatives. Each stands with calls that
+it gets right and calls that it gets wrong, on which `kernel_check.py` proves it.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from . import kernel
 from .bug import CHECKS, PLANTED, Bug
 
 # A family plants its bugs when it is imported.
@@ -29,5 +34,6 @@ for module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{module.name}")
 
 BUGS: tuple[Bug, ...] = tuple(PLANTED)
+KERNELS: tuple[kernel.Kernel, ...] = tuple(kernel.KERNELS)
 
-__all__ = ["BUGS", "CHECKS", "Bug"]
+__all__ = ["BUGS", "CHECKS", "KERNELS", "Bug"]
