@@ -52,7 +52,7 @@ def functions(folder: Path) -> Mapping[str, Callable[..., Any]]:
         name = operator_of(file)
         if name in found:
             raise ValueError(f"folder {str(folder)!r}: two files are about {name}")
-        found[name] = _function(_loaded(file), name, file)
+        found[name] = _function(loaded(file), name, file)
     return found
 
 
@@ -65,7 +65,7 @@ def _helper(file: Path) -> bool:
     return not isinstance(getattr(torch.ops.aten, name, None), torch._ops.OpOverloadPacket)
 
 
-def _loaded(file: Path) -> ModuleType:
+def loaded(file: Path) -> ModuleType:
     """Import a file under a name of its own; what lies beside it can be imported from it."""
     name = f"conformance_kernel_{file.resolve().parent.name}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,9 +46,13 @@ class Operator:
         )
 
     def whole(
-        self, arguments: tuple[Any, ...], keywords: dict[str, Any]
+        self, arguments: Sequence[Any], keywords: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments of a call, those included that torch leaves out as they are the default.
+        """The arguments of a call as the schema has them.
+
+        torch leaves out what is the default, and gives a number for a tensor of no dimensions that
+        was made of one. A kernel stands below autograd: no argument asks for a gradient, but what
+        it writes into is the very tensor.
 
         Args:
             arguments, keywords: as torch gives them to a kernel.
@@ -59,16 +63,24 @@ class Operator:
                 named.setdefault(argument.name, argument.default_value)
             elif place >= len(given):
                 given.append(named.pop(argument.name, argument.default_value))
+        places = [k for k, a in enumerate(self.schema.arguments) if str(a.type) == "Tensor"]
+        for place in places:
+            if place < len(given) and isinstance(given[place], (int, float, complex)):
+                given[place] = _tensor(given[place], given)
+        written = self.written()
+        for place, value in enumerate(given):
+            if place not in written:
+                given[place] = _detached(value)
         return given, named
 
-    def call_original(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    def call_original(self, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         """What torch's own kernel returns.
 
         Args:
-            arguments, keywords: of the call.
+            arguments, keywords: of the call, whole.
         """
         if self.original is None:
-            raise RuntimeError(f"{self.name}: this version of torch gives its own kernel not out")
+            raise RuntimeError(f"{self.name}: this version of torch does not give its kernel out")
         keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, self.key))
         return self.original.call_boxed(keys, *arguments, **keywords)
 
@@ -99,6 +111,19 @@ class Operator:
             ) from None
 
 
+def _detached(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach() if value.requires_grad else value
+    return list(map(_detached, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _tensor(number: Any, beside: Sequence[Any]) -> torch.Tensor:
+    """A number as a tensor that keeps its digits and changes no dtype among floating ones."""
+    floating = any(isinstance(x, torch.Tensor) and x.is_floating_point() for x in beside)
+    wide = torch.float64 if floating and type(number) is float else None
+    return torch.tensor(number, dtype=wide)
+
+
 def _parameters(schema: Any) -> str:
     """The schema's parameters: `"(Tensor self, Tensor mat1, *, Scalar beta=1)"`."""
     text = str(schema)
@@ -124,7 +149,7 @@ def operator(name: Any, device: str) -> Operator:
     if not colons or not space or not base or (dot and not overload):
         hint = f"; did you mean 'aten::{name}'?" if not colons else ""
         raise ValueError(f"operator {name!r}: expected a name such as 'aten::addmm'{hint}")
-    packet = getattr(getattr(torch.ops, space), base, None)
+    packet: Any = getattr(getattr(torch.ops, space), base, None)
     if not isinstance(packet, torch._ops.OpOverloadPacket):
         raise ValueError(f"operator {name!r}: torch has none of that name{_near(space, base)}")
     known = packet.overloads()
@@ -170,7 +195,10 @@ def _refuse_without_kernel(name: str, key: str) -> None:
     Raises:
         ValueError: saying why it cannot.
     """
-    own = torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
+    try:
+        own = torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
+    except RuntimeError:
+        raise ValueError(f"operator {name!r} is TorchScript's alone: no call reaches it") from None
     if own or torch._C._dispatch_has_kernel_for_dispatch_key(name, _EXPLICIT):
         return
     if torch._C._dispatch_has_kernel_for_dispatch_key(name, _IMPLICIT):

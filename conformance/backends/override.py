@@ -48,7 +48,7 @@ class OverrideBackend(ModuleBackend):
             raise TypeError(f"overrides: expected callables by operator's name, got {got}")
         self._device = str(device)
         dispatch_key(self._device)
-        self._overrides = Overrides(_resolved(overrides, self._device))
+        self._overrides = Overrides(_resolved(overrides, self._device), invalid=errors)
         self.unasked = () if errors else ("errors",)
 
     @classmethod

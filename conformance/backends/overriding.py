@@ -11,11 +11,9 @@ import torch
 
 from conformance.backends.asking import Inside
 from conformance.backends.operators import Operator
+from conformance.backends.returned import Returns, dtype_name
 from conformance.model.case import Unsupported
 from conformance.model.foreign import type_name, written
-
-SIGNATURES = 10_000
-"""Different calls of which it is kept what torch's own kernel makes of them."""
 
 
 class KernelError(RuntimeError):
@@ -28,18 +26,18 @@ class Override:
     Args:
         operator: that it replaces.
         function: with the operator's own arguments.
+        invalid: whether it is asked to refuse invalid calls itself, not torch's kernel for it.
 
     Attributes:
         hits: how often it ran.
         fell_back: whether it has called the operator that it replaces.
     """
 
-    def __init__(self, operator: Operator, function: Any) -> None:
+    def __init__(self, operator: Operator, function: Any, *, invalid: bool = False) -> None:
         self.operator, self.function = operator, function
         self.hits, self.fell_back = 0, False
         self._within = threading.local()
-        self._known: dict[Any, tuple[Any, ...] | None] = {}
-        self._written = operator.written()
+        self._returns = Returns(operator, invalid=invalid)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Run the function as torch's dispatcher runs a kernel.
@@ -50,7 +48,7 @@ class Override:
         """
         if getattr(self._within, "depth", 0):
             self.fell_back = True
-            return self.operator.call_original(arguments, keywords)
+            return self.operator.call_original(*self.operator.whole(arguments, keywords))
         self.hits += 1
         given, named = self.operator.whole(arguments, keywords)
         self._within.depth = 1
@@ -61,88 +59,17 @@ class Override:
         except Unsupported:
             raise
         except Exception as error:
+            self._returns.torchs(given, named)  # which refuses what torch refuses
             what = f"raised {type_name(error)}: {written(error) or 'no message'}"
-            raise KernelError(f"{self._text(given, named)} {what}") from error
+            failure = KernelError(f"{self._text(given, named)} {what}")
+            raise failure.with_traceback(error.__traceback__) from error
         finally:
             self._within.depth = 0
             if Inside.told is not None:
                 Inside.told("")
-        self._hold(result, given, named)
-        return result
-
-    def _hold(self, result: Any, given: list[Any], named: dict[str, Any]) -> None:
-        returns = self.operator.schema.returns
-        several = result if len(returns) != 1 else (result,)
-        wrong = ""
-        if not isinstance(several, (tuple, list)) or len(several) != len(returns):
-            wrong = f"returned {_kind(result)}, expected {len(returns)} results in a tuple"
-        for place, (one, declared) in enumerate(zip(several, returns, strict=False)):
-            if not wrong and "Tensor" in str(declared.type):
-                wrong = self._fault(one, declared, given, named)
-                wrong = wrong and f"returned {wrong}{_of(place, len(returns))}"
-        if not wrong:
-            wrong = self._unlike_torch(several, given, named)
-        if wrong:
+        if wrong := self._returns.fault(result, given, named):
             raise KernelError(f"{self._text(given, named)} {wrong}")
-
-    def _fault(self, one: Any, declared: Any, given: list[Any], named: dict[str, Any]) -> str:
-        """What is wrong with a result whatever torch's own kernel gives."""
-        if one is None and not (declared.alias_info and declared.alias_info.is_write):
-            return ""  # a gradient that was not asked for; held against torch's own after this
-        if not isinstance(one, torch.Tensor):
-            return "" if "List" in str(declared.type) else f"{_kind(one)}, expected a tensor"
-        if one.device.type != self._device(given, named):
-            return f"a tensor on {one.device}, expected one on {self._device(given, named)}"
-        if declared.alias_info is not None:
-            return ""
-        for place, argument in enumerate(self.operator.schema.arguments):
-            value = named[argument.name] if argument.kwarg_only else given[place]
-            for other in _tensors(value):
-                if place not in self._written and _shared(one, other):
-                    return f"a tensor that shares memory with {argument.name}"
-        return ""
-
-    def _device(self, given: list[Any], named: dict[str, Any]) -> str:
-        tensors = [x for value in (*given, *named.values()) for x in _tensors(value)]
-        kinds = [x.device.type for x in tensors if x.device.type != "cpu"]
-        return kinds[0] if kinds else "cpu"
-
-    def _unlike_torch(self, several: Sequence[Any], given: list[Any], named: dict[str, Any]) -> str:
-        """How the results' dtypes and shapes differ from those of torch's own kernel."""
-        if self.operator.original is None or self._written:
-            return ""
-        signature = (tuple(map(_signature, given)), tuple(map(_signature, named.values())))
-        if signature not in self._known:
-            if len(self._known) >= SIGNATURES:
-                self._known.clear()
-            self._known[signature] = self._expected(given, named)
-        expected = self._known[signature]
-        if expected is None:
-            return ""
-        for place, (one, wanted) in enumerate(zip(several, expected, strict=True)):
-            if _form(one) != wanted:
-                got, due = _told(_form(one)), _told(wanted)
-                return f"returned {got}, expected {due}{_of(place, len(several))}"
-        return ""
-
-    def _expected(self, given: list[Any], named: dict[str, Any]) -> tuple[Any, ...] | None:
-        """Dtype and shape of each result of torch's own kernel; None where it gives none.
-
-        It runs after the function, and its numbers are erased: memory that a later call is given
-        holds no right answers.
-        """
-        try:
-            result = self.operator.call_original(tuple(given), named)
-        except Exception:
-            return None
-        several = result if isinstance(result, (tuple, list)) else (result,)
-        forms = tuple(map(_form, several))
-        for one in several:
-            if isinstance(one, torch.Tensor) and not any(
-                _shared(one, x) for value in (*given, *named.values()) for x in _tensors(value)
-            ):
-                one.fill_(float("nan") if one.is_floating_point() or one.is_complex() else 1)
-        return forms
+        return result
 
     def _text(self, given: list[Any], named: dict[str, Any]) -> str:
         """The call: `"aten::mm(float32 (2, 3), float32 (3, 4))"`."""
@@ -156,13 +83,16 @@ class Overrides:
 
     Args:
         given: operators, each with the function that replaces it.
+        invalid: as of `Override`.
     """
 
     _warned: ClassVar[bool] = False
 
-    def __init__(self, given: Sequence[tuple[Operator, Any]]) -> None:
-        self.every = tuple(Override(operator, function) for operator, function in given)
-        self._libraries: list[torch.library.Library] = []
+    def __init__(self, given: Sequence[tuple[Operator, Any]], *, invalid: bool = False) -> None:
+        self.every = tuple(
+            Override(operator, function, invalid=invalid) for operator, function in given
+        )
+        self._libraries: list[Any] = []
         self._depth = 0
 
     def __enter__(self) -> Overrides:
@@ -189,14 +119,15 @@ class Overrides:
     def _implement(self) -> None:
         for override in self.every:
             operator = override.operator
-            library = torch.library.Library(operator.name.partition("::")[0], "IMPL")
+            made: Any = torch.library.Library
+            library = made(operator.name.partition("::")[0], "IMPL")
             self._libraries.append(library)
             library.impl(operator.overload, override, operator.key)
 
     def withdraw(self) -> None:
         """Give torch its own kernels back."""
         while self._libraries:
-            self._libraries.pop()._destroy()  # type: ignore[no-untyped-call]
+            self._libraries.pop()._destroy()
 
     def hits(self) -> Mapping[str, int]:
         """How often each function ran, by operator."""
@@ -221,49 +152,9 @@ class Overrides:
         return tuple(x.operator.name for x in self.every if x.fell_back)
 
 
-def _tensors(value: Any) -> tuple[torch.Tensor, ...]:
-    if isinstance(value, torch.Tensor):
-        return (value,)
-    if isinstance(value, (tuple, list)):
-        return tuple(x for x in value if isinstance(x, torch.Tensor))
-    return ()
-
-
-def _shared(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a is b or a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr() != 0
-
-
-def _signature(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.dtype, tuple(value.shape)
-    return tuple(map(_signature, value)) if isinstance(value, (tuple, list)) else value
-
-
-def _form(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.dtype, tuple(value.shape)
-    return None
-
-
-def _told(form: Any) -> str:
-    return "nothing" if form is None else f"{_dtype(form[0])} {form[1]}"
-
-
-def _dtype(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _kind(value: Any) -> str:
-    return "None" if value is None else f"a {type_name(value)}"
-
-
-def _of(place: int, number: int) -> str:
-    return "" if number == 1 else f" (result {place + 1} of {number})"
-
-
 def _argument(value: Any) -> str:
     if isinstance(value, torch.Tensor):
-        return f"{_dtype(value.dtype)} {tuple(value.shape)}"
+        return f"{dtype_name(value.dtype)} {tuple(value.shape)}"
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(_argument, value))}]"
     return f"{value!r:.60}"

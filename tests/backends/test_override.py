@@ -219,8 +219,8 @@ CALL = (
         (_wrong_dtype, r"returned float64 \(\d+, \d+\), expected float32 \(\d+, \d+\)"),
         (_wrong_shape, r"returned float32 \(1, \d+, \d+\), expected float32 \(\d+, \d+\)"),
         (_wrong_device, r"returned a tensor on meta, expected one on cpu"),
-        (_an_array, r"returned a ndarray, expected a tensor"),
-        (_nothing, r"returned nothing, expected float32 \(\d+, \d+\)"),
+        (_an_array, r"returned a ndarray, expected a tensor, float32"),
+        (_nothing, r"returned None, expected float32 \(\d+, \d+\)"),
         (_raising, r"raised KeyError: 'block'"),
     ],
 )
