@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from conformance.reports import exhaustive_cli
+from conformance.reports import exhaustive_cli, kernel_cli
 
 from conformance.model.files import FileError, clash, write_whole
 from conformance.model.plain_text import bounded, visible
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Nobody reads on: what Python flushes at its end must not fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ResultsError, BackendError, exhaustive_cli.UsageError) as error:
+    except (ResultsError, BackendError, exhaustive_cli.UsageError, kernel_cli.UsageError) as error:
         return _refused(options, str(error))
     except OSError as error:
         return _refused(options, str(error))
@@ -182,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     known.set_defaults(run=_known)
     exhaustive_cli.add(commands)
+    kernel_cli.add(commands)
     layers = commands.add_parser("layers", help="the layers of the suite")
     layers.set_defaults(run=_layers)
     return parser

@@ -115,6 +115,7 @@ def verdict_fault(verdict: Verdict) -> str:
     counts = {f"examples: {name}": getattr(examples, name) for name in _COUNTS}
     counts |= {f"examples: unsupported: {k}": n for k, n in examples.unsupported.items()}
     counts |= {f"accepted: {k}": n for k, n in verdict.accepted.items()}
+    counts |= {f"hits: {k}": n for k, n in verdict.hits.items()}
     counts |= {"comparisons": verdict.comparisons}
     for field in ("ulps", "ratios"):
         for place, number in getattr(verdict, field).items():

@@ -1,4 +1,4 @@
-"""The two bases of most plug-ins; see `conformance.Backend` for the contract itself."""
+"""The bases of most plug-ins; see `conformance.Backend` for the contract itself."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from conformance.backends.function import FunctionBackend, implements
 
 if TYPE_CHECKING:
     from conformance.backends.module import ModuleBackend
+    from conformance.backends.override import OverrideBackend
 
-__all__ = ["FunctionBackend", "ModuleBackend", "implements"]
+__all__ = ["FunctionBackend", "ModuleBackend", "OverrideBackend", "implements"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `ModuleBackend`, and with it torch, only when it is asked for."""
+    """Import a base that needs torch only when it is asked for."""
     if name == "ModuleBackend":
         from conformance.backends.module import ModuleBackend
 
         return ModuleBackend
+    if name == "OverrideBackend":
+        from conformance.backends.override import OverrideBackend
+
+        return OverrideBackend
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -41,6 +41,17 @@ class Asking:
     told: Callable[[str], None] | None = None
 
 
+class Inside:
+    """Tells what a backend is at within a step of a case, so that what never ends can be named.
+
+    Attributes:
+        told: called with what runs before it does, and with nothing after it; None where nobody
+            writes it down.
+    """
+
+    told: Callable[[str], None] | None = None
+
+
 class Pressed:
     """Whether Ctrl-C was pressed, where the backend runs in pytest's own process.
 

@@ -268,6 +268,52 @@ def accepted_by(backend: Backend) -> tuple[str, ...]:
     return tuple(sound)
 
 
+def unasked_of(backend: Backend) -> tuple[str, ...]:
+    """The checks that are not asked of a backend.
+
+    Args:
+        backend: asked for its `unasked`.
+
+    Raises:
+        BackendError: if these are no names.
+    """
+    door = guarded(backend)
+    given = door.read("unasked")
+    names = [exact_text(name) for name in _several(given)]
+    sound = [name for name in names if name]
+    if len(sound) != len(names):
+        raise door.expected("unasked", "names of checks, such as ('errors',)", given)
+    return tuple(sound)
+
+
+def hits_of(backend: Backend) -> dict[str, int] | None:
+    """How often what is under test has run so far, by name; None where a backend does not count.
+
+    Args:
+        backend: asked for its `hits`.
+
+    Raises:
+        BackendError: if these are no counts.
+    """
+    door = guarded(backend)
+    if door.read("hits") is None:
+        return None
+    given = door.ask("hits")
+    what = f"a mapping of up to {FACTS} counts by name"
+    try:
+        pairs = [(key, given[key]) for key in islice(given, FACTS + 1)] if is_mapping(given) else []
+    except BaseException as error:
+        raise door.expected("hits()", what, given) from error
+    found = {
+        bounded(str.__str__(name), NAME): count
+        for name, count in pairs
+        if of_type(name, str) and type(count) is int and 0 <= count < 2**53
+    }
+    if not found or len(found) != len(pairs) or len(pairs) > FACTS:
+        raise door.expected("hits()", what, given)
+    return found
+
+
 def refused_by(backend: Backend) -> tuple[type[Exception], ...]:
     """Exceptions by which a backend refuses an invalid call, beside those that anyone may raise.
 

@@ -228,17 +228,27 @@ class _Server:
     @contextlib.contextmanager
     def _noting_steps(self) -> Iterator[None]:
         """Each step is written down before it begins: it may be the last."""
+        from conformance.backends.asking import Inside
         from conformance.model.encoding import encode_case
         from conformance.run.trial import Trial
 
-        def note(step: str, case: Case) -> None:
-            self._step.write_bytes(msgspec.json.encode({"step": step, "case": encode_case(case)}))
+        last: list[Any] = []
 
-        Trial.begun = note
+        def note(step: str, case: Case) -> None:
+            last[:] = [step, encode_case(case)]
+            within("")
+
+        def within(what: str) -> None:
+            if last:
+                step, case = last
+                entry = {"step": step, "case": case, "within": what}
+                self._step.write_bytes(msgspec.json.encode(entry))
+
+        Trial.begun, Inside.told = note, within
         try:
             yield
         finally:
-            Trial.begun = None
+            Trial.begun = Inside.told = None
             self._step.unlink(missing_ok=True)
 
     def _outcome(self, item: Item, case: Case) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class Lost(Failure):
         frame = "" if died is None else died.frame
         super().__init__(Finding("lost", status, says=message, frame=frame))
         self.status, self.step = status, None if died is None else died.step
+        self.within = "" if died is None else died.within
 
 
 @dataclass
@@ -217,6 +218,8 @@ class IsolatedEngine:
         if isinstance(failure, Lost) and failure.step is not None:
             step, encoded = failure.step
             finding = replace(finding, what=step)
+            if failure.within:
+                finding = finding.noting(f"in {failure.within}")
             at_work = case_text(decode_case(encoded))
             if at_work != text:
                 # A law, for example, makes other calls of the case.

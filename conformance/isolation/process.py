@@ -54,6 +54,7 @@ class Died(Exception):  # noqa: N818 - what a backend does is no error of the su
         frame: where it was: `"torch/nn/functional.py:843:max_pool2d"`; empty where unknown.
         step: the step of the case that it was at, and the case that this was about.
         script: of a case up to that step, where one was asked for; else empty.
+        within: what the backend was at within that step, as it says itself; else empty.
     """
 
     def __init__(
@@ -64,10 +65,11 @@ class Died(Exception):  # noqa: N818 - what a backend does is no error of the su
         frame: str = "",
         step: tuple[str, Mapping[str, Any]] | None = None,
         script: str = "",
+        within: str = "",
     ) -> None:
         super().__init__(how)
         self.status, self.how, self.entry = status, how, entry
-        self.frame, self.step, self.script = frame, step, script
+        self.frame, self.step, self.script, self.within = frame, step, script, within
 
 
 class Forged(Died):
@@ -221,21 +223,22 @@ class Child:
         if how:
             kill(self._process)  # it is still there
         code = self._process.wait()
-        entry, step, script = self._journal.read(), self._step(), self._script()
+        entry, script = self._journal.read(), self._script()
+        step, within = self._step()
         printed, frames = self._last_words()
         self.stop()
         frame = next((f for f in frames if not _is_own(f)), "")
         lines = [*printed, *frames[:3]]
         says = (how or ended(code)) + "".join(f"\n  {line}" for line in lines)
-        return Died(status, says, entry, frame, step, script)
+        return Died(status, says, entry, frame, step, script, within)
 
-    def _step(self) -> tuple[str, Mapping[str, Any]] | None:
-        """The step that was at work, if it is one of a single case."""
+    def _step(self) -> tuple[tuple[str, Mapping[str, Any]] | None, str]:
+        """The step that was at work, if it is one of a single case, and what it was at."""
         try:
             found = msgspec.json.decode((Path(self._folder.name) / STEP).read_bytes())
         except (OSError, msgspec.DecodeError):
-            return None
-        return found["step"], found["case"]
+            return None, ""
+        return (found["step"], found["case"]), bounded(found["within"], WORDS)
 
     def _script(self) -> str:
         try:

@@ -66,6 +66,21 @@ class Unsupported(Exception):  # noqa: N818 - the contract's name
     """
 
 
+UNREACHED = "reached none of: "
+"""How the reason of a call begins in which nothing ran that is under test."""
+
+
+class Unreached(Unsupported):
+    """Raised by a layer after a call in which nothing ran that is under test.
+
+    Args:
+        names: what is under test.
+    """
+
+    def __init__(self, names: str) -> None:
+        super().__init__(UNREACHED + names)
+
+
 @dataclass(frozen=True, eq=False)
 class Updated:
     """The outputs of a call that changes the layer's state, and the state after it.
@@ -240,6 +255,8 @@ class Verdict:
         excuses: the known failures that apply to the item.
         accepted: invalid examples that the backend accepts on purpose, by broken constraint.
         thin: why a verdict rests on too few structures: `"2 of 40 structures (declined)"`.
+        hits: how often what is under test ran, by name, where the backend counts it: operators
+            that a kernel replaces.
         failure: what is wrong, as data; `message` is its text, then that of `others`. None where
             nothing new is wrong, and in files of schema 2.
     """
@@ -273,6 +290,7 @@ class Verdict:
     excuses: tuple[Excuse, ...] = ()
     accepted: Mapping[str, int] = field(default_factory=dict)
     thin: str | None = None
+    hits: Mapping[str, int] = field(default_factory=dict)
     failure: Finding | None = None
 
     @property

@@ -8,7 +8,13 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from conformance.backends.declared import base_of, numerics_of, offered, values_per_structure
+from conformance.backends.declared import (
+    base_of,
+    hits_of,
+    numerics_of,
+    offered,
+    values_per_structure,
+)
 from conformance.backends.door import BackendError, guarded
 from conformance.checks import EVERY_CHECK
 from conformance.checks.support import Answer, Conclusion
@@ -149,6 +155,7 @@ class Engine:
                 continue
             self.note("checking", index, log.checked)
             outcome = self._outcome(item, case, numerics, excuses, careful=bool(lost))
+            log.ran(outcome)
             if outcome is None or outcome.status not in ("unsupported", "invalid"):
                 excuses.begin(case)
             if outcome is None:
@@ -367,6 +374,17 @@ class Engine:
         Args:
             item, case, numerics, backend: as `try_case` takes them.
         """
+        before = None if backend is not None else hits_of(self.backend)
+        found = self._tried(item, case, numerics, backend)
+        if before is None:
+            return found
+        after = hits_of(self.backend) or {}
+        hits = {name: max(after.get(name, 0) - count, 0) for name, count in before.items()}
+        return replace(found, hits=hits)
+
+    def _tried(
+        self, item: Item, case: Case, numerics: Numerics | None, backend: Backend | None
+    ) -> Outcome:
         try:
             return Outcome("passed", evidence=self.try_case(item, case, numerics, backend))
         except Unsupported as declined:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from conformance.model.case import Case, Examples
 from conformance.model.describe import case_text
 from conformance.run.drawn import DESCRIBED, run_lengths
+from conformance.run.outcomes import Outcome
 from conformance.run.trial import Evidence
 from conformance.run.verdicts import evidence_fields
 
@@ -33,10 +34,17 @@ class Log:
         self._letters = ["n"] * len(cases)
         self._worst: str | None = None
         self._since: float | None = None
+        self._hits: Counter[str] = Counter()
 
     def extend(self, count: int) -> None:
         """So many further cases are drawn."""
         self._letters += ["n"] * count
+
+    def ran(self, outcome: Outcome | None) -> None:
+        """Count what ran in a case that is under test."""
+        if outcome is not None and outcome.hits is not None:
+            for name, count in outcome.hits.items():
+                self._hits[name] += count
 
     def passed(self, index: int, case: Case, evidence: Evidence) -> None:
         """The check finds nothing wrong with a case."""
@@ -132,4 +140,9 @@ class Log:
     def facts(self) -> dict[str, object]:
         """What was compared, as fields of a verdict."""
         outcomes = run_lengths(self._letters[: min(self.first, DESCRIBED)])
-        return {**evidence_fields(self._evidence), "outcomes": outcomes, "worst": self._worst}
+        return {
+            **evidence_fields(self._evidence),
+            "outcomes": outcomes,
+            "worst": self._worst,
+            "hits": dict(self._hits),
+        }

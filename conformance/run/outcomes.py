@@ -23,6 +23,7 @@ class Outcome:
         kind: what kind of failure it is, in words (`kind_words`).
         failure: why it failed, as data.
         accepted: the broken constraint that the backend accepts on purpose.
+        hits: how often what is under test ran, by name; None where the backend does not count.
     """
 
     status: str
@@ -31,6 +32,7 @@ class Outcome:
     kind: str = ""
     failure: Finding | None = None
     accepted: str = ""
+    hits: Mapping[str, int] | None = None
 
     @property
     def comparisons(self) -> int:

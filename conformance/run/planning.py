@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conformance.backends.declared import offered
+from conformance.backends.declared import offered, unasked_of
 from conformance.checks import EVERY_CHECK
 from conformance.layers import CATALOGUE
 from conformance.model.protocols import Backend
@@ -55,12 +55,14 @@ def plan(
     """The items of a run, those of a layer and dtype side by side.
 
     Args:
-        backend: asked which layers it offers in which dtype.
+        backend: asked which layers it offers in which dtype, and which checks are not for it.
         layers, checks, dtypes, devices: what to combine.
         every_dtype: keep dtypes that the backend does not offer; otherwise they are left out,
             unless a layer would then have no item at all.
     """
     items = []
+    unasked = unasked_of(backend)
+    checks = [check for check in checks if check not in unasked]
     for layer in layers:
         for device in devices:
             kept = [d for d in dtypes if every_dtype or offered(backend, layer, d, device)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from conformance.failures.known import Known
-from conformance.model.case import Examples, Verdict
+from conformance.model.case import UNREACHED, Examples, Verdict
 from conformance.model.cause import Cause, Excuse, other_causes
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text
@@ -65,7 +65,8 @@ def conclude(
     """The verdict of an item in which nothing new fails.
 
     It is `known` only where a case of this run failed as a known failure says; else it is passed,
-    declined throughout, or nothing was compared.
+    declined throughout, or nothing was compared. Of a backend that counts what is under test
+    nothing was compared where none of it ran.
 
     Args:
         item: what it is about.
@@ -78,6 +79,13 @@ def conclude(
     if explaining:
         message = f"known failure: {'; '.join(map(_reason, explaining))}"
         return make(item, "known", examples, **{**facts, "message": message})
+    hits = facts.get("hits")
+    hits = hits if isinstance(hits, Mapping) else {}
+    unreached = hits and not any(hits.values())
+    reasons = any(reason.startswith(UNREACHED) for reason in examples.unsupported)
+    if unreached and (examples.checked or reasons):
+        failure = Finding("unchecked", UNREACHED + ", ".join(hits))
+        return wrong(item, "unchecked", examples, failure, **facts)
     if examples.checked and facts["comparisons"]:
         return make(
             item, "passed", examples, **{**facts, "message": _format_notes(examples, excuses)}
@@ -196,6 +204,7 @@ def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
         "drawn",
         "accepted",
         "thin",
+        "hits",
     )
     facts = {name: getattr(verdict, name) for name in kept}
     return failed(item, examples, facts, verdict.excuses, causes)

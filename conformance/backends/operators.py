@@ -1,0 +1,217 @@
+"""An operator of torch by name: its overload, its schema, and its kernel on a device."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from conformance.model.foreign import shown
+
+_IMPLICIT, _EXPLICIT = "CompositeImplicitAutograd", "CompositeExplicitAutograd"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One overload of an operator, and where its kernels are registered.
+
+    Args:
+        name: `"aten::addmm"`, `"aten::addmm.out"`.
+        overload: torch's own object.
+        key: dispatch key of the device, `"CPU"`.
+        original: torch's kernel as it was before anything replaced it; None where this version
+            of torch gives none out (before 2.9).
+    """
+
+    name: str
+    overload: Any
+    key: str
+    original: Any
+
+    @property
+    def schema(self) -> Any:
+        """torch's schema."""
+        return self.overload._schema
+
+    def written(self) -> frozenset[int]:
+        """The places of the arguments that the operator writes into."""
+        return frozenset(
+            place
+            for place, argument in enumerate(self.schema.arguments)
+            if argument.alias_info is not None and argument.alias_info.is_write
+        )
+
+    def whole(
+        self, arguments: Sequence[Any], keywords: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments of a call as the schema has them.
+
+        torch leaves out what is the default, and gives a number for a tensor of no dimensions that
+        was made of one. A kernel stands below autograd: no argument asks for a gradient, but what
+        it writes into is the very tensor.
+
+        Args:
+            arguments, keywords: as torch gives them to a kernel.
+        """
+        given, named = list(arguments), dict(keywords)
+        for place, argument in enumerate(self.schema.arguments):
+            if argument.kwarg_only:
+                named.setdefault(argument.name, argument.default_value)
+            elif place >= len(given):
+                given.append(named.pop(argument.name, argument.default_value))
+        places = [k for k, a in enumerate(self.schema.arguments) if str(a.type) == "Tensor"]
+        for place in places:
+            if place < len(given) and isinstance(given[place], (int, float, complex)):
+                given[place] = _tensor(given[place], given)
+        written = self.written()
+        for place, value in enumerate(given):
+            if place not in written:
+                given[place] = _detached(value)
+        return given, named
+
+    def call_original(self, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+        """What torch's own kernel returns.
+
+        Args:
+            arguments, keywords: of the call, whole.
+        """
+        if self.original is None:
+            raise RuntimeError(f"{self.name}: this version of torch does not give its kernel out")
+        keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, self.key))
+        return self.original.call_boxed(keys, *arguments, **keywords)
+
+    def hold(self, function: Any) -> None:
+        """Hold a function against the schema.
+
+        Args:
+            function: to replace the operator.
+
+        Raises:
+            TypeError: if it cannot be called, or not with the operator's arguments.
+        """
+        if not callable(function):
+            raise TypeError(f"{self.name}: expected a callable, got {shown(function)}")
+        try:
+            own = inspect.signature(function)
+        except (TypeError, ValueError):
+            return  # compiled code need not tell
+        places = [None for a in self.schema.arguments if not a.kwarg_only]
+        named = {a.name: None for a in self.schema.arguments if a.kwarg_only}
+        try:
+            own.bind(*places, **named)
+        except TypeError as error:
+            name = getattr(function, "__name__", type(function).__name__)
+            raise TypeError(
+                f"{self.name}: expected a callable that takes {_parameters(self.schema)}, "
+                f"got {name}{own}: {error}"
+            ) from None
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach() if value.requires_grad else value
+    return list(map(_detached, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _tensor(number: Any, beside: Sequence[Any]) -> torch.Tensor:
+    """A number as a tensor that keeps its digits and changes no dtype among floating ones."""
+    floating = any(isinstance(x, torch.Tensor) and x.is_floating_point() for x in beside)
+    wide = torch.float64 if floating and type(number) is float else None
+    return torch.tensor(number, dtype=wide)
+
+
+def _parameters(schema: Any) -> str:
+    """The schema's parameters: `"(Tensor self, Tensor mat1, *, Scalar beta=1)"`."""
+    text = str(schema)
+    return text[text.index("(") : text.rindex(" ->")]
+
+
+def operator(name: Any, device: str) -> Operator:
+    """Find an operator.
+
+    Args:
+        name: `"aten::addmm"`, or with an overload, `"aten::addmm.out"`; the default overload is
+            also called `"aten::addmm.default"`.
+        device: torch's name of the device whose kernel is meant.
+
+    Raises:
+        TypeError: if the name is no string.
+        ValueError: if there is no such operator or overload, or no kernel to replace.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"operator {shown(name)}: expected a name such as 'aten::addmm'")
+    space, colons, rest = name.partition("::")
+    base, dot, overload = rest.partition(".")
+    if not colons or not space or not base or (dot and not overload):
+        hint = f"; did you mean 'aten::{name}'?" if not colons else ""
+        raise ValueError(f"operator {name!r}: expected a name such as 'aten::addmm'{hint}")
+    packet: Any = getattr(getattr(torch.ops, space), base, None)
+    if not isinstance(packet, torch._ops.OpOverloadPacket):
+        raise ValueError(f"operator {name!r}: torch has none of that name{_near(space, base)}")
+    known = packet.overloads()
+    wanted = overload or "default"
+    if wanted not in known:
+        several = ", ".join(f"{space}::{base}.{x}" for x in known)
+        raise ValueError(f"operator {name!r}: no such overload, expected one of {several}")
+    full = f"{space}::{base}" + ("" if wanted == "default" else f".{wanted}")
+    key = dispatch_key(device)
+    _refuse_without_kernel(full, key)
+    return Operator(full, getattr(packet, wanted), key, _original(full, key))
+
+
+def dispatch_key(device: str) -> str:
+    """The dispatch key under which kernels of a device are registered: `"CUDA"` of `"cuda:0"`.
+
+    Args:
+        device: torch's name.
+
+    Raises:
+        ValueError: if torch has no such kind of device.
+    """
+    try:
+        return str(torch._C._dispatch_key_for_device(torch.device(device).type))
+    except RuntimeError as error:
+        what = str(error).splitlines()[0]
+        raise ValueError(f"device {device!r}: expected one such as 'cpu': {what}") from None
+
+
+def _near(space: str, base: str) -> str:
+    names = {
+        schema.name.removeprefix(f"{space}::")
+        for schema in torch._C._jit_get_all_schemas()
+        if schema.name.startswith(f"{space}::")
+    }
+    near = difflib.get_close_matches(base, sorted(names), n=1)
+    return f"; did you mean '{space}::{near[0]}'?" if near else ""
+
+
+def _refuse_without_kernel(name: str, key: str) -> None:
+    """Only what has a kernel below autograd can be replaced there.
+
+    Raises:
+        ValueError: saying why it cannot.
+    """
+    try:
+        own = torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
+    except RuntimeError:
+        raise ValueError(f"operator {name!r} is TorchScript's alone: no call reaches it") from None
+    if own or torch._C._dispatch_has_kernel_for_dispatch_key(name, _EXPLICIT):
+        return
+    if torch._C._dispatch_has_kernel_for_dispatch_key(name, _IMPLICIT):
+        raise ValueError(
+            f"operator {name!r} is made of other operators above autograd: expected one of those "
+            "(aten::addmm of aten::linear, aten::native_layer_norm of aten::layer_norm)"
+        )
+    raise ValueError(
+        f"operator {name!r} has no kernel for {key} in torch {torch.__version__}: "
+        "expected one that calls reach there"
+    )
+
+
+def _original(name: str, key: str) -> Callable[..., Any] | None:
+    get: Callable[..., Any] | None = getattr(torch.library, "get_kernel", None)
+    return None if get is None else get(name, key)

@@ -1,0 +1,186 @@
+"""`OverrideBackend`: torch, some of whose operators are replaced by the functions under test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from conformance.backends.module import ModuleBackend, ModuleLayer
+from conformance.backends.operators import dispatch_key, operator
+from conformance.backends.overriding import Overrides
+from conformance.model.case import Call, Unreached, Unsupported
+from conformance.model.foreign import shown, type_name
+
+
+class OverrideBackend(ModuleBackend):
+    """torch, with functions in place of some operators' kernels.
+
+    They stand there, below autograd, only while a layer of the backend computes: importing and
+    constructing it registers nothing, and any other call of torch is torch's own.
+
+    Args:
+        name: the backend's name.
+        overrides: operators by name (`"aten::addmm"`, `"aten::addmm.out"`), each with a callable
+            that takes the operator's own arguments.
+        device: whose kernels are replaced; the suite runs on it.
+        errors: whether the check `errors` is asked: torch looks at the arguments of most
+            operators within the kernel, and kernels seldom do.
+
+    Raises:
+        TypeError: if there are none, or a callable does not take the operator's arguments.
+        ValueError: if torch has no such operator, or none that has a kernel on the device.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        overrides: Mapping[str, Callable[..., Any]],
+        device: str = "cpu",
+        *,
+        errors: bool = False,
+    ) -> None:
+        super().__init__(name, base="torch")
+        if not isinstance(overrides, Mapping) or not overrides:
+            got = shown(overrides) if not isinstance(overrides, Mapping) else "none"
+            raise TypeError(f"overrides: expected callables by operator's name, got {got}")
+        self._device = str(device)
+        dispatch_key(self._device)
+        self._overrides = Overrides(_resolved(overrides, self._device), invalid=errors)
+        self.unasked = () if errors else ("errors",)
+
+    @classmethod
+    def from_folder(
+        cls, path: str | Path, device: str = "cpu", *, name: str | None = None, errors: bool = False
+    ) -> OverrideBackend:
+        """A backend of a folder with a file of Python for each operator.
+
+        Args:
+            path: the folder; see `conformance.backends.kernel_folder`.
+            device, errors: as of the constructor.
+            name: of the backend; None = the folder's.
+        """
+        from conformance.backends.kernel_folder import functions
+
+        folder = Path(path)
+        return cls(name or folder.resolve().name, functions(folder), device, errors=errors)
+
+    def info(self) -> Mapping[str, str]:
+        """torch's, and which function stands for which operator."""
+        named = {x.operator.name: _named(x.function) for x in self._overrides.every}
+        return {**super().info(), **named}
+
+    def devices(self) -> Sequence[str]:
+        """The one whose kernels are replaced; of `"cuda"` every one.
+
+        Raises:
+            RuntimeError: if torch does not see it.
+        """
+        if torch.device(self._device).type in ("cpu", "cuda"):
+            kind, _, index = self._device.partition(":")
+            found = [d for d in super().devices() if d == self._device or d.split(":")[0] == kind]
+            found = [d for d in found if not index or d == self._device or kind == "cpu"]
+            if not found:
+                raise RuntimeError(f"device {self._device!r}: torch sees none")
+            return tuple(found)
+        return (self._device,)
+
+    def hits(self) -> Mapping[str, int]:
+        """How often each function has run, by operator."""
+        return self._overrides.hits()
+
+    def build(self, call: Call) -> OverrideLayer:
+        """torch's layer, whose calls reach the functions under test."""
+        layer = super().build(call)
+        return OverrideLayer(call, layer.module, layer.function, self._overrides)
+
+
+class OverrideLayer(ModuleLayer):
+    """A layer of torch's that computes with the functions under test.
+
+    Args:
+        call, module, function: as for a `ModuleLayer`.
+        overrides: what stands in for torch's kernels while it computes.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        module: torch.nn.Module | None,
+        function: Callable[..., Any],
+        overrides: Overrides,
+    ) -> None:
+        super().__init__(call, module, function)
+        self._overrides, self._forward_hits = overrides, 0
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        """Call without recording a gradient.
+
+        Raises:
+            Unreached: if it reaches no function under test.
+        """
+        self._overrides.begin()
+        before = self._overrides.total
+        result = super().__call__(*inputs, **keywords)
+        if self._overrides.total == before:
+            raise Unreached(self._overrides.names())
+        return result
+
+    def _forward(self, *inputs: Any, **keywords: Any) -> Any:
+        with self._overrides:
+            result = super()._forward(*inputs, **keywords)
+        self._forward_hits = self._overrides.total
+        return result
+
+    def forward_grad(self, *inputs: Any, **keywords: Any) -> Any:
+        """The outputs as computed while gradients are recorded."""
+        self._overrides.begin()
+        return super().forward_grad(*inputs, **keywords)
+
+    def _pulled(
+        self,
+        wanted: Collection[str] | None,
+        inputs: Sequence[Any],
+        cotangents: Sequence[Any],
+        keywords: Mapping[str, Any],
+    ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        self._overrides.begin()
+        before = self._overrides.total
+        with self._overrides:
+            found = super()._pulled(wanted, inputs, cotangents, keywords)
+        if self._overrides.total == before:
+            raise Unreached(self._overrides.names())
+        if self._overrides.total == self._forward_hits:
+            raise Unsupported(f"gradients not offered: {_backward(found[0])} is torch's own")
+        return found
+
+    def fallbacks(self) -> Sequence[str]:
+        """The operators whose functions have called the operator itself."""
+        return self._overrides.fallen_back()
+
+
+def _resolved(overrides: Mapping[str, Any], device: str) -> list[tuple[Any, Any]]:
+    found: dict[str, tuple[Any, Any]] = {}
+    for name, function in overrides.items():
+        known = operator(name, device)
+        known.hold(function)
+        if known.name in found:
+            raise ValueError(f"operator {name!r}: {known.name} is named twice")
+        found[known.name] = known, function
+    return list(found.values())
+
+
+def _named(function: Any) -> str:
+    """A function as the report names it: `"kernels.addmm"`."""
+    module = getattr(function, "__module__", None)
+    name = getattr(function, "__qualname__", None) or type_name(function)
+    return f"{module}.{name}" if isinstance(module, str) else str(name)
+
+
+def _backward(result: Any) -> str:
+    """What the outputs' gradients begin with: `"AddmmBackward0"`."""
+    outputs = result if isinstance(result, tuple) else (result,)
+    nodes = [x.grad_fn.name() for x in outputs if getattr(x, "grad_fn", None) is not None]
+    return ", ".join(dict.fromkeys(nodes)) or "the backward pass"

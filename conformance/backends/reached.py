@@ -1,0 +1,26 @@
+"""Which layers reach which operator of torch, as `tests/reached_table.py` traced it on a CPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+
+
+@cache
+def table() -> Mapping[str, Sequence[str]]:
+    """Operator → the layers that reach it, forward or backward."""
+    text = files("conformance.backends").joinpath("reached.json").read_text(encoding="utf-8")
+    found: Mapping[str, Sequence[str]] = json.loads(text)["reached"]
+    return found
+
+
+def layers_reaching(operators: Sequence[str]) -> tuple[str, ...]:
+    """The layers that reach one of some operators, in the catalogue's order within each.
+
+    Args:
+        operators: by name; the default overload may be named.
+    """
+    names = [name.removesuffix(".default") for name in operators]
+    return tuple(dict.fromkeys(layer for name in names for layer in table().get(name, ())))

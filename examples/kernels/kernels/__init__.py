@@ -1,0 +1,1 @@
+"""Kernels in NumPy, a file for each operator of torch: `right` ones, and the same gone `wrong`."""

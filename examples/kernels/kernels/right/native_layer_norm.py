@@ -1,0 +1,23 @@
+"""aten::native_layer_norm: the output, and the mean and 1/σ of each row for the backward pass."""
+
+import math
+
+import numpy as np
+import torch
+
+
+def native_layer_norm(input, normalized_shape, weight, bias, eps):
+    wide = torch.float64 if input.dtype == torch.float64 else torch.float32
+    kept = tuple(input.shape[: input.dim() - len(normalized_shape)])
+    x = input.to(wide).numpy().reshape(math.prod(kept), math.prod(normalized_shape))
+    mean = x.mean(axis=1, keepdims=True)
+    centred = x - mean
+    rstd = 1 / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + x.dtype.type(eps))
+    y = (centred * rstd).reshape(input.shape)
+    if weight is not None:
+        y = y * weight.to(wide).numpy()
+    if bias is not None:
+        y = y + bias.to(wide).numpy()
+    shape = kept + (1,) * len(normalized_shape)
+    several = y, mean.reshape(shape), rstd.reshape(shape)
+    return tuple(torch.from_numpy(np.ascontiguousarray(z)).to(input.dtype) for z in several)

@@ -1,0 +1,498 @@
+"""torch with operators replaced: what is counted, what is declined, what functions do wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support import plug_in
+
+from conformance.backends import OverrideBackend
+from conformance.backends.door import BackendError
+from conformance.backends.kernel_folder import operator_of
+from conformance.backends.registry import load
+from conformance.isolation.isolated import IsolatedEngine
+from conformance.isolation.limits import Limits
+from conformance.isolation.process import Child
+from conformance.model.case import Call, Unsupported, Verdict
+from conformance.run.engine import Engine
+from conformance.run.planning import Item, plan
+
+pytest_plugins = ["pytester"]
+
+KERNELS = """
+import numpy as np
+import torch
+from conformance.backends import OverrideBackend
+
+
+def product(a, b, size):
+    total = np.zeros((a.shape[0], b.shape[1]))
+    for k in range(0, size, 32):
+        total += a[:, k : k + 32] @ b[k : k + 32]
+    return total
+
+
+def addmm(self, mat1, mat2, *, beta=1, alpha=1, size=None):
+    a, b, c = (x.double().numpy() for x in (mat1, mat2, self))
+    total = alpha * product(a, b, a.shape[1] if size is None else size) + beta * c
+    return torch.from_numpy(total).to(mat1.dtype)
+
+
+def tail(self, mat1, mat2, *, beta=1, alpha=1):
+    whole = mat1.shape[1] // 4 * 4
+    return addmm(self, mat1[:, :whole], mat2[:whole], beta=beta, alpha=alpha)
+
+
+right = OverrideBackend("right", {"aten::addmm": addmm})
+wrong = OverrideBackend("wrong", {"aten::addmm": tail})
+"""
+
+
+def addmm(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    a, b, c = (x.double().numpy() for x in (mat1, mat2, self))
+    return torch.from_numpy(alpha * (a @ b) + beta * c).to(mat1.dtype)
+
+
+def mm(self: Any, mat2: Any) -> Any:
+    return torch.from_numpy(self.double().numpy() @ mat2.double().numpy()).to(self.dtype)
+
+
+def _verdict(
+    backend: Any, layer: str = "Linear", check: str = "values", dtype: str = "float32"
+) -> Verdict:
+    return Engine(backend, 15, 0).run(Item(layer, check, dtype, "cpu"))
+
+
+def _of(function: Any, name: str = "aten::addmm") -> OverrideBackend:
+    return OverrideBackend("mine", {name: function})
+
+
+def _own_kernel() -> bool:
+    """Whether torch's addmm is torch's own."""
+    lines = torch._C._dispatch_dump("aten::addmm").splitlines()
+    return next(x for x in lines if x.startswith("CPU")).find("RegisterCPU") > 0
+
+
+# --- right, wrong, reached ---
+
+
+@pytest.mark.parametrize("check", ["shape", "values", "laws", "layout", "special", "repeat"])
+def test_a_right_function_passes_and_its_runs_are_counted(check: str) -> None:
+    found = _verdict(_of(addmm), check=check)
+    assert found.status == "passed", found.message
+    assert found.hits["aten::addmm"] >= found.examples.checked
+
+
+def test_a_wrong_function_fails_with_the_call() -> None:
+    def tail(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+        return addmm(self, mat1[:, :2], mat2[:2], beta=beta, alpha=alpha)
+
+    found = _verdict(_of(tail))
+    assert found.status == "failed"
+    assert "Linear(3, 1)" in str(found.call)
+    assert found.hits["aten::addmm"] > 0
+
+
+def test_torch_itself_is_not_judged_with_the_function() -> None:
+    """The base answers the failing case as torch does, else it would be inherited."""
+
+    def zeros(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+        return torch.zeros(mat1.shape[0], mat2.shape[1], dtype=mat1.dtype)
+
+    found = _verdict(_of(zeros))
+    assert found.status == "failed"
+    assert found.reference == "torch: differs"
+
+
+def test_an_item_that_reaches_no_function_is_unchecked() -> None:
+    found = _verdict(_of(addmm), "ReLU")
+    assert found.status == "unchecked"
+    assert found.message == "reached none of: aten::addmm"
+    assert found.examples.unsupported == {"reached none of: aten::addmm": found.examples.drawn}
+    assert found.hits == {"aten::addmm": 0}
+
+
+def test_a_case_that_reaches_no_function_is_declined() -> None:
+    layer = _of(addmm).build(Call("functional.linear", {}, {}, "float32", "cpu"))
+    with pytest.raises(Unsupported, match="reached none of: aten::addmm"):
+        layer(torch.ones(2, 3), torch.ones(4, 3), None)  # without a bias it is a mm
+    assert layer(torch.ones(2, 3), torch.ones(4, 3), torch.ones(4)).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda mat1, mat2, bias: torch.addmm(bias, mat1, mat2),
+        lambda mat1, mat2, bias: torch.nn.functional.linear(mat1, mat2.T, bias),
+    ],
+)
+def test_a_function_that_calls_its_own_operator_falls_back(call: Callable[..., Any]) -> None:
+    def lazy(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+        return call(mat1, mat2, self)
+
+    found = _verdict(_of(lazy))
+    assert found.status == "unsupported"
+    assert "fell back: aten::addmm" in found.examples.unsupported
+
+
+def test_a_function_may_call_another_that_is_replaced() -> None:
+    def composed(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+        return alpha * torch.mm(mat1.double(), mat2.double()).to(mat1.dtype) + beta * self
+
+    backend = OverrideBackend("mine", {"aten::addmm": composed, "aten::mm": mm})
+    found = _verdict(backend, dtype="float64", check="shape")
+    assert found.status == "passed", found.message
+    assert found.hits["aten::mm"] >= found.hits["aten::addmm"] > 0
+
+
+def test_a_function_may_decline() -> None:
+    def declining(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+        raise Unsupported("float32")
+
+    assert "float32" in _verdict(_of(declining)).examples.unsupported
+
+
+# --- gradients ---
+
+
+def test_gradients_of_torchs_own_backward_are_not_offered() -> None:
+    found = _verdict(_of(addmm), check="gradients")
+    assert found.status == "unsupported"
+    assert "gradients not offered: AddmmBackward0 is torch's own" in found.examples.unsupported
+
+
+def test_gradients_through_a_replaced_operator_are_judged() -> None:
+    both = OverrideBackend("mine", {"aten::addmm": addmm, "aten::mm": mm})
+    found = _verdict(both, check="gradients")
+    assert found.status == "passed", found.message
+    assert found.hits["aten::mm"] > found.examples.checked
+
+    def spoiled(self: Any, mat2: Any) -> Any:
+        return mm(self, mat2) * 2
+
+    both = OverrideBackend("mine", {"aten::addmm": addmm, "aten::mm": spoiled})
+    found = _verdict(both, check="gradients")
+    assert found.status == "failed"
+    assert "gradient of" in str(found.message)
+
+
+# --- functions that misbehave ---
+
+
+def _wrong_dtype(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    return addmm(self, mat1, mat2, beta=beta, alpha=alpha).double()
+
+
+def _wrong_shape(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    return addmm(self, mat1, mat2, beta=beta, alpha=alpha)[None]
+
+
+def _wrong_device(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    return addmm(self, mat1, mat2, beta=beta, alpha=alpha).to("meta")
+
+
+def _an_array(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    return mat1.numpy() @ mat2.numpy()
+
+
+def _nothing(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    return None
+
+
+def _raising(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    raise KeyError("block")
+
+
+CALL = (
+    r"aten::addmm\(float32 \(\d+,\), float32 \(\d+, \d+\), float32 \(\d+, \d+\), beta=1, alpha=1\)"
+)
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (_wrong_dtype, r"returned float64 \(\d+, \d+\), expected float32 \(\d+, \d+\)"),
+        (_wrong_shape, r"returned float32 \(1, \d+, \d+\), expected float32 \(\d+, \d+\)"),
+        (_wrong_device, r"returned a tensor on meta, expected one on cpu"),
+        (_an_array, r"returned a ndarray, expected a tensor, float32"),
+        (_nothing, r"returned None, expected float32 \(\d+, \d+\)"),
+        (_raising, r"raised KeyError: 'block'"),
+    ],
+)
+def test_what_is_wrong_names_the_operator_and_the_call(function: Any, said: str) -> None:
+    import re
+
+    found = _verdict(_of(function))
+    assert found.status == "failed"
+    assert re.search(rf"call raised KernelError: {CALL} {said}", str(found.message)), found.message
+
+
+def test_an_alias_of_an_input_is_told() -> None:
+    def same(input: Any, *, approximate: str = "none") -> Any:
+        return input
+
+    found = _verdict(_of(same, "aten::gelu"), "GELU")
+    assert found.status == "failed"
+    assert "aten::gelu(float32" in str(found.message)
+    assert "returned a tensor that shares memory with self" in str(found.message)
+
+
+def test_several_results_are_held_one_by_one() -> None:
+    def norm(input: Any, shape: Any, weight: Any, bias: Any, eps: float) -> Any:
+        return input.clone(), input.mean()
+
+    found = _verdict(_of(norm, "aten::native_layer_norm"), "LayerNorm")
+    assert "returned a tuple, expected 3 results in a tuple" in str(found.message)
+
+
+LOSING = """
+import os, signal, time
+from conformance.backends import OverrideBackend
+
+
+def never(self, mat1, mat2, *, beta=1, alpha=1):
+    time.sleep(1000)
+
+
+def last(self, mat1, mat2, *, beta=1, alpha=1):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+hanging = OverrideBackend("hanging", {"aten::addmm": never})
+crashing = OverrideBackend("crashing", {"aten::addmm": last})
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("hanging", "hung"), ("crashing", "crashed")])
+def test_a_function_that_ends_the_process_is_named(
+    name: str, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "losing.py").write_text(LOSING)
+    monkeypatch.syspath_prepend(tmp_path)
+    child = Child(f"losing:{name}", 1, 0, (), Limits(3, None))
+    engine = IsolatedEngine(child, name, 1, 0)
+    try:
+        found = engine.run(Item("Linear", "shape", "float32", "cpu"))
+    finally:
+        engine.close()
+    assert found.status == status
+    assert "in aten::addmm(float32 (" in str(found.message), found.message
+
+
+# --- torch's own is untouched ---
+
+
+def test_nothing_is_registered_but_while_a_layer_computes() -> None:
+    inside = []
+
+    def looking(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+        inside.append(_own_kernel())
+        return addmm(self, mat1, mat2, beta=beta, alpha=alpha)
+
+    assert _own_kernel()
+    backend = _of(looking)
+    layer = backend.build(
+        Call("Linear", {"in_features": 3, "out_features": 2}, {}, "float32", "cpu")
+    )
+    assert _own_kernel()
+    layer(torch.ones(4, 3))
+    assert inside == [False]
+    assert _own_kernel()
+
+
+def test_a_call_that_raises_gives_torch_its_kernel_back() -> None:
+    layer = _of(_raising).build(
+        Call("Linear", {"in_features": 3, "out_features": 2}, {}, "float32", "cpu")
+    )
+    with pytest.raises(RuntimeError, match="aten::addmm"):
+        layer(torch.ones(4, 3))
+    with pytest.raises(RuntimeError, match="aten::addmm"):
+        layer.vjp((torch.ones(4, 3),), (torch.ones(4, 2),))
+    assert _own_kernel()
+    assert torch.nn.Linear(3, 2)(torch.ones(4, 3)).shape == (4, 2)
+
+
+def test_torchs_own_answer_is_erased() -> None:
+    """The kernel that says what is due leaves no right numbers to a function that writes none."""
+    seen = []
+
+    def unwritten(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+        result = torch.empty(mat1.shape[0], mat2.shape[1])
+        seen.append(result.clone())
+        return result
+
+    layer = _of(unwritten).build(
+        Call("Linear", {"in_features": 64, "out_features": 64}, {}, "float32", "cpu")
+    )
+    x = torch.ones(64, 64)
+    right = layer.module(x)
+    for _ in range(5):
+        layer(x)
+    assert not any(torch.equal(y, right) for y in seen)
+
+
+# --- usage errors ---
+
+
+def one(a: Any) -> Any:
+    return a
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({}, "overrides: expected callables by operator's name, got none"),
+        (None, "overrides: expected callables by operator's name, got None"),
+        ({"addmm": addmm}, "operator 'addmm': expected a name such as 'aten::addmm'; did you mean"),
+        ({3: addmm}, "operator 3: expected a name such as 'aten::addmm'"),
+        ({"aten::admm": addmm}, "operator 'aten::admm': torch has none of that name; did you mean"),
+        ({"aten::addmm.int": addmm}, "operator 'aten::addmm.int': no such overload, expected one"),
+        ({"aten::addmm.": addmm}, "operator 'aten::addmm.': expected a name such as"),
+        ({"aten::linear": addmm}, "operator 'aten::linear' is made of other operators"),
+        ({"aten::cudnn_convolution": addmm}, "has no kernel for CPU in torch"),
+        ({"aten::addmm": "addmm"}, "aten::addmm: expected a callable, got 'addmm'"),
+        ({"aten::addmm": one}, "aten::addmm: expected a callable that takes (Tensor self, Tensor"),
+        ({"aten::addmm": mm}, "got mm(self: 'Any', mat2: 'Any') -> 'Any': "),
+        ({"aten::addmm": addmm, "aten::addmm.default": addmm}, "aten::addmm is named twice"),
+    ],
+)
+def test_a_usage_error_names_operator_value_and_what_was_expected(
+    overrides: Any, said: str
+) -> None:
+    with pytest.raises((TypeError, ValueError)) as raised:
+        OverrideBackend("mine", overrides)
+    assert said in str(raised.value)
+
+
+def test_a_device_that_is_none_is_a_usage_error() -> None:
+    with pytest.raises(ValueError, match=r"device 'gpu': expected one such as 'cpu'"):
+        OverrideBackend("mine", {"aten::addmm": addmm}, "gpu")
+    if torch.version.cuda is None:
+        with pytest.raises(ValueError, match=r"'aten::addmm' has no kernel for CUDA in torch"):
+            OverrideBackend("mine", {"aten::addmm": addmm}, "cuda")
+
+
+def test_a_usage_error_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "misnamed.py").write_text(
+        "from conformance.backends import OverrideBackend\n"
+        "backend = OverrideBackend('mine', {'aten::admm': print})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BackendError, match=r"fails to import: ValueError: operator 'aten::admm'"):
+        load("misnamed:backend")
+
+
+# --- what is asked ---
+
+
+def test_errors_are_asked_only_where_they_are_named() -> None:
+    def checks(backend: Any) -> set[str]:
+        items = plan(
+            backend, layers=["Linear"], checks=["values", "errors"], dtypes=["float32"],
+            devices=["cpu"], every_dtype=True,
+        )  # fmt: skip
+        return {item.check for item in items}
+
+    assert checks(_of(addmm)) == {"values"}
+    asked = OverrideBackend("mine", {"aten::addmm": addmm}, errors=True)
+    assert checks(asked) == {"values", "errors"}
+
+
+def test_the_base_and_the_functions_are_told() -> None:
+    backend = _of(addmm)
+    assert backend.base == "torch"
+    assert backend.info()["aten::addmm"].endswith("test_override.addmm")
+    assert backend.devices() == ("cpu",)
+
+
+# --- folders ---
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("addmm.py", "aten::addmm"),
+        ("aten__addmm.py", "aten::addmm"),
+        ("addmm__out.py", "aten::addmm.out"),
+        ("aten__add__Tensor.py", "aten::add.Tensor"),
+        ("_softmax.py", "aten::_softmax"),
+        ("aten___softmax.py", "aten::_softmax"),
+        ("__and____Tensor.py", "aten::__and__.Tensor"),
+    ],
+)
+def test_a_files_name_is_the_operators(file: str, name: str) -> None:
+    assert operator_of(Path(file)) == name
+
+
+def test_a_backend_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "_common.py").write_text("def product(a, b):\n    return a.numpy() @ b.numpy()\n")
+    (tmp_path / "aten__mm.py").write_text(
+        "import torch\nfrom _common import product\n"
+        "def kernel(self, mat2):\n    return torch.from_numpy(product(self, mat2))\n"
+    )
+    (tmp_path / "__init__.py").write_text("")
+    backend = OverrideBackend.from_folder(tmp_path, name="folder")
+    assert backend.name == "folder"
+    assert list(backend.hits()) == ["aten::mm"]
+    layer = backend.build(Call("functional.linear", {}, {}, "float32", "cpu"))
+    assert np.array_equal(layer(torch.ones(2, 3), torch.ones(4, 3)), np.full((2, 4), 3))
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "expected files such as addmm.py, found none"),
+        (
+            {"addmm.py": "x = 1"},
+            "file 'addmm.py': expected a function for aten::addmm called addmm",
+        ),
+        ({"addmm.py": "kernel = 3", "aten__addmm.py": "kernel = 3"}, "two files are about"),
+        ({"addmm.py": "kernel = 3"}, "aten::addmm: expected a callable, got 3"),
+        ({"admm.py": "kernel = print"}, "operator 'aten::admm': torch has none of that name"),
+        ({"addmm.py": "1 / 0"}, "division by zero"),
+    ],
+)
+def test_a_folder_that_is_wrong(files: dict[str, str], said: str, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises((TypeError, ValueError, ZeroDivisionError)) as raised:
+        OverrideBackend.from_folder(tmp_path)
+    assert said in str(raised.value)
+
+
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected a folder with a file for each operator"):
+        OverrideBackend.from_folder(tmp_path / "none")
+
+
+# --- through pytest ---
+
+
+@pytest.mark.parametrize(
+    ("name", "isolation", "outcome"),
+    [("right", "process", "passed"), ("right", "none", "passed"), ("wrong", "process", "failed")],
+)
+def test_through_the_plug_in(
+    name: str, isolation: str, outcome: str, pytester: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(pytester, monkeypatch, KERNELS)
+    results = pytester.path / "results.jsonl"
+    result = pytester.runpytest_inprocess(
+        "--pyargs", "conformance.suite", "-p", "no:cacheprovider",
+        f"--conformance-backend=plugged:{name}", "--conformance-layer=Linear",
+        "--conformance-dtype=float32", "--conformance-check=values", "--conformance-examples=15",
+        f"--conformance-isolation={isolation}", f"--conformance-results={results}",
+    )  # fmt: skip
+    result.assert_outcomes(**{outcome: 1})
+    assert _own_kernel()
+    from conformance.reports.results import read
+
+    (found,) = read(results).verdicts
+    assert found.hits["aten::addmm"] > 0
+    if outcome == "failed":
+        assert "load('plugged:wrong')" in str(found.reproducer)
