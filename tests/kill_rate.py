@@ -21,6 +21,7 @@ from itertools import chain, groupby
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import planted
 import torch
@@ -62,18 +63,21 @@ def cases(layer: str, dtype: str, examples: int, seed: int, invalid: bool) -> tu
     return draw_cases(layer, dtype, examples_of(layer, examples), seed, invalid=invalid)
 
 
-def attempt(bug: planted.Bug, check: str, dtype: str, examples: int, seed: int) -> Run:
+def attempt(
+    bug: planted.Bug, check: str, dtype: str, examples: int, seed: int, backend: Any = None
+) -> Run:
     """Run one check on the drawn cases until it notices the bug.
 
     Args:
-        bug: the bug.
+        bug: the bug, or whatever has its name, its layer and its check.
         check, dtype, examples, seed: as an item of the suite has them.
+        backend: that has the bug; None = one that is made of it.
 
     Returns:
         What happened. A failure counts that torch's known failures do not cover and that torch
         itself does not show on the same case.
     """
-    backend = backend_of(bug)
+    backend = backend or backend_of(bug)
     item = Item(bug.layer, check, dtype, "cpu")
     numerics = numerics_of(backend, dtype)
     engine, faithful = Engine(backend, examples, seed), Engine(torch_backend, examples, seed)

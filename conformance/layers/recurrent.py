@@ -242,6 +242,7 @@ def _layer(kind: str, states: int, values: Any, step_oracle: Any) -> Row:
         draws=draws,
         refit=_refit,
         free=_steps,
+        longest=257,
         workloads=tuple(_layer_workloads(kind)),
         filling=_FILLING,
         flops=_flops,

@@ -217,6 +217,7 @@ class Row:
             weight decides: the steps of a sequence, every axis of an elementwise layer.
         shared: case → axes that inputs of a function have in common with its weights: the features
             of the input and of the weight.
+        longest: the largest size of an axis that is drawn: of a sequence each step takes time.
         whole: dtype → cases that hold every finite number of a dtype of 16 bits each, none for
             other dtypes; None where an element of the output depends on more than one number.
         workloads: the calls that are timed.
@@ -258,6 +259,7 @@ class Row:
     refit: Callable[[Row, Case, dict[str, Any]], Case | None] | None = None
     free: Callable[[Case], tuple[Axes, ...]] = no_axes
     shared: Callable[[Case], tuple[Axes, ...]] = no_axes
+    longest: int = 1025
     whole: Callable[[str], Sequence[Case]] | None = None
     workloads: tuple[Workload, ...] = ()
     filling: Filling = field(default_factory=Filling)

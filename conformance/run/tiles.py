@@ -28,13 +28,13 @@ SIZES = tuple(
     sorted({b * k + d for b in BLOCKS for k in (1, 2, 3) for d in (-1, 0, 1) if b * k + d <= MOST})
 )
 """The sizes that are drawn, the smallest first."""
-ELEMENTS = 2**16
-"""Numbers that the arrays of such a case hold at most: a recurrent layer's grow as squares."""
+ELEMENTS = {1: 2**14, 2: 2**16}
+"""Numbers that the arrays of such a case hold at most, where they grow as the size, or its square."""
 SMALL = 3
 """What the other sizes are cut to."""
 
 # The plainest case is one as its layer draws it.
-_kinds = st.sampled_from(("",) * 11 + ("one", "one", "two", "same"))
+_kinds = st.sampled_from(("",) * 17 + ("one", "one", "two", "same"))
 _sizes = st.sampled_from(SIZES)
 _FEW = bisect_right(SIZES, 65)
 
@@ -47,11 +47,13 @@ class Dimension:
         name: the argument's, or the input's with its axis.
         size: what it is.
         sized: (case, size) → the case with another; None where that would be no valid call.
+        most: the largest that is drawn.
     """
 
     name: str
     size: int
     sized: Callable[[Case, int], Case | None]
+    most: int = MOST
 
 
 def dimensions(row: Row, case: Case) -> Iterator[Dimension]:
@@ -73,7 +75,7 @@ def dimensions(row: Row, case: Case) -> Iterator[Dimension]:
         array = case.inputs[place]
         if array is not None and array.shape[axis]:
             name = f"{row.input_names[place]}.shape[{axis - array.ndim}]"
-            yield Dimension(name, array.shape[axis], partial(_with_axes, row, axes))
+            yield Dimension(name, array.shape[axis], partial(_with_axes, row, axes), row.longest)
 
 
 def _with_argument(row: Row, name: str, case: Case, size: int) -> Case | None:
@@ -146,12 +148,12 @@ def _as_large(row: Row, case: Case, chosen: Dimension, size: int) -> Case | None
     least, more = SIZES[0], 2 * SIZES[0]
     one, two = chosen.sized(case, least), chosen.sized(case, more)
     if one is not None and two is not None and size > more:
-        # Arrays grow as the size, or as its square.
         power = 1 if _count(row, two) < 3 * _count(row, one) else 2
-        most = more * (ELEMENTS / _count(row, two)) ** (1 / power)
+        most = more * (ELEMENTS[power] / _count(row, two)) ** (1 / power)
         size = min(size, SIZES[max(bisect_right(SIZES, most) - 1, 0)])
+    size = min(size, chosen.most)
     found = chosen.sized(case, size)
-    return None if found is None or _count(row, found) > ELEMENTS else found
+    return None if found is None or _count(row, found) > ELEMENTS[2] else found
 
 
 def _count(row: Row, case: Case) -> int:
