@@ -29,7 +29,7 @@ SIZES = tuple(
 )
 """The sizes that are drawn, the smallest first."""
 ELEMENTS = {1: 2**14, 2: 2**16}
-"""Numbers that the arrays of such a case hold at most, where they grow as the size, or its square."""
+"""Numbers that its arrays hold at most, where they grow as the size, or as its square."""
 SMALL = 3
 """What the other sizes are cut to."""
 
