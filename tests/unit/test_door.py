@@ -280,7 +280,7 @@ def test_what_a_call_raises_is_the_backends(error: BaseException, says: str) -> 
         (declared.refused_by, "refusals", (Exception,)),
         (declared.unasked_of, "unasked", (3,)),
         (declared.hits_of, "hits", {"a": 1}),
-        (declared.hits_of, "hits", lambda: {}),
+        (declared.hits_of, "hits", dict),
         (declared.hits_of, "hits", lambda: {"a": -1}),
         (declared.hits_of, "hits", lambda: {"a": 1.0}),
         (declared.hits_of, "hits", lambda: {3: 1}),
