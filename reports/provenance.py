@@ -78,7 +78,7 @@ def _ran(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
             found[name] += count
             items[name] += count > 0
     told = [
-        (name, f"{grouped(count)} times in {grouped(items[name])} items")
+        (name, f"{grouped(count)} times, items {grouped(items[name])}")
         for name, count in found.items()
     ]
     return [("Under test, how often it ran", told)] if told else []
