@@ -494,6 +494,23 @@ def test_a_backend_of_a_folder(tmp_path: Path) -> None:
     assert np.array_equal(layer(torch.ones(2, 3), torch.ones(4, 3)), np.full((2, 4), 3))
 
 
+def test_folders_with_helpers_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    found = []
+    for number in (1, 2):
+        folder = tmp_path / f"folder{number}"
+        folder.mkdir()
+        (folder / "_common.py").write_text(f"NUMBER = {number}\n")
+        (folder / "mm.py").write_text(
+            "import torch\nfrom _common import NUMBER\n"
+            "def mm(self, mat2):\n"
+            "    return torch.full((self.shape[0], mat2.shape[1]), float(NUMBER))\n"
+        )
+        backend = OverrideBackend.from_folder(folder)
+        layer = backend.build(Call("functional.linear", {}, {}, "float32", "cpu"))
+        found.append(float(layer(torch.ones(1, 3), torch.ones(1, 3))))
+    assert found == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
