@@ -66,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
     from conformance.run.kernel import examine
 
     # As `python -m` does, but after all that is installed: nothing here stands in for a library.
-    sys.path.append(".")
+    if "." not in sys.path:
+        sys.path.append(".")
     asked = _asked(options)
     quiet = options.json or not sys.stderr.isatty()
 

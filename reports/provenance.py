@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     took = duration(run.footer.seconds) if run.footer else "unknown, no last line"
     return [
         ("Backend", [("name", identity.backend), *_pairs(identity.info)]),
+        *_ran(run),
         (
             "Versions",
             [
@@ -65,6 +67,21 @@ def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Numerics declared by the backend", _numerics(run)),
         ("Options", _pairs(identity.options) or [("options", "none given")]),
     ]
+
+
+def _ran(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
+    """How often what is under test ran, where the backend counts it."""
+    found: Counter[str] = Counter()
+    items: Counter[str] = Counter()
+    for verdict in run.verdicts:
+        for name, count in verdict.hits.items():
+            found[name] += count
+            items[name] += count > 0
+    told = [
+        (name, f"{grouped(count)} times, items {grouped(items[name])}")
+        for name, count in found.items()
+    ]
+    return [("Under test, how often it ran", told)] if told else []
 
 
 def _timing(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -215,6 +215,8 @@ def _count_faults(verdict: Verdict) -> Iterator[str]:
     if verdict.status == "passed":
         if examples.failed:
             yield f"passed, and {examples.failed} of its examples failed"
+        if verdict.hits and not any(verdict.hits.values()):
+            yield f"passed, and none of {', '.join(map(_plain, verdict.hits))} ran"
         if not (examples.checked and verdict.comparisons):
             yield (
                 f"passed, with {examples.checked} examples checked and "

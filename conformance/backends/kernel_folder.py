@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -74,7 +75,7 @@ def loaded(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Compilers of kernels look for the source by the module's name.
     sys.modules[name] = module
-    beside = str(file.resolve().parent)
+    beside, before = str(file.resolve().parent), set(sys.modules)
     sys.path.insert(0, beside)
     try:
         spec.loader.exec_module(module)
@@ -83,6 +84,10 @@ def loaded(file: Path) -> ModuleType:
         raise
     finally:
         sys.path.remove(beside)
+        # Another folder's helpers may have the same names.
+        for other in set(sys.modules) - before - {name}:
+            if str(getattr(sys.modules[other], "__file__", "")).startswith(beside + os.sep):
+                del sys.modules[other]
     return module
 
 

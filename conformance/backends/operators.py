@@ -152,7 +152,7 @@ def operator(name: Any, device: str) -> Operator:
     packet: Any = getattr(getattr(torch.ops, space), base, None)
     if not isinstance(packet, torch._ops.OpOverloadPacket):
         raise ValueError(f"operator {name!r}: torch has none of that name{_near(space, base)}")
-    known = packet.overloads()
+    known = packet.overloads()  # type: ignore[no-untyped-call]
     wanted = overload or "default"
     if wanted not in known:
         several = ", ".join(f"{space}::{base}.{x}" for x in known)

@@ -100,6 +100,7 @@ def offer(asked: Asked) -> Offer:
             raise guarded(backend).error(f"base={base!r}: {error}") from None
     declared.accepted_by(backend)
     declared.refused_by(backend)
+    declared.hits_of(backend)
     return Offer(
         asked.id,
         "",

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-NAMES = ("torch_shaped", "numpy_only", "own_gradients", "torch_device", "class_based")
+NAMES = ("torch_shaped", "numpy_only", "own_gradients", "torch_device", "class_based", "kernels")
 GUIDE = (ROOT / "docs" / "plugin.md").read_text(encoding="utf-8")
 _SECTION = re.compile(r"^## (\([a-e]\))(.*?)(?=^## )", re.DOTALL | re.MULTILINE)
 SECTIONS = dict(_SECTION.findall(GUIDE))
@@ -262,3 +262,43 @@ def test_guide_shows_the_examples(section: str, example: str) -> None:
     assert shown
     for block in shown:  # ruff dedents a method that stands alone
         assert " ".join(block.split()) in " ".join(code.split())
+
+
+@pytest.mark.parametrize("name", ["right", "wrong"])
+def test_kernels_example(installed: Path, tmp_path: Path, name: str) -> None:
+    result = _suite(
+        installed, tmp_path, f"--conformance-backend=kernels.conformance:{name}",
+        "--conformance-layer=Linear,LayerNorm", "--conformance-dtype=float32",
+        "--conformance-check=values,laws", "--conformance-examples=60",
+    )  # fmt: skip
+    if name == "right":
+        _passes(result)
+        assert "4 passed" in result.stdout, result.stdout
+    else:
+        assert result.returncode == 1
+        for layer in ("Linear", "LayerNorm"):
+            assert re.search(rf"^{layer} +✗ failed: ", result.stdout, re.MULTILINE), result.stdout
+
+
+def test_gradients_of_kernels_example(installed: Path, tmp_path: Path) -> None:
+    result = _suite(
+        installed, tmp_path, "--conformance-backend=kernels",
+        "--conformance-layer=Linear,LayerNorm",
+        "--conformance-dtype=float64,bfloat16", "--conformance-check=gradients,layout",
+        "--conformance-examples=20",
+    )  # fmt: skip
+    _passes(result)
+    # The backward pass of a layer norm is torch's own.
+    assert "6 passed, 2 unsupported" in result.stdout, result.stdout
+
+
+def test_the_page_of_kernels_shows_the_example() -> None:
+    page = (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8")
+    folder = EXAMPLES / "kernels" / "kernels"
+    files = [folder / "conformance.py", *sorted((folder / "right").glob("*.py"))]
+    code = "".join(" ".join(file.read_text(encoding="utf-8").split()) for file in files)
+    shown = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    own = [block for block in shown if "my_triton" not in block]
+    assert len(own) == 2
+    for block in own:
+        assert " ".join(block.split()) in code

@@ -17,8 +17,10 @@ from conformance.backends.kernel_folder import operator_of
 from conformance.backends.registry import load
 from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.limits import Limits
-from conformance.isolation.process import Child
+from conformance.isolation.process import Child, Died
 from conformance.model.case import Call, Unsupported, Verdict
+from conformance.model.encoding import encode_case
+from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
 from conformance.run.planning import Item, plan
 
@@ -242,6 +244,41 @@ def test_an_alias_of_an_input_is_told() -> None:
     assert "returned a tensor that shares memory with self" in str(found.message)
 
 
+def test_a_function_gets_what_a_kernel_below_autograd_gets() -> None:
+    """Tensors that ask for no gradient, defaults, and a tensor where torch was given a number."""
+    given: list[Any] = []
+
+    def mul(self: Any, other: Any) -> Any:
+        given.append((self.requires_grad, other))
+        return torch.from_numpy(self.numpy() * other.to(self.dtype).numpy())
+
+    found = _verdict(_of(mul, "aten::mul.Tensor"), "Softsign", "gradients")
+    assert found.status in ("passed", "unsupported"), found.message
+    assert given
+    assert not any(asks for asks, _ in given)
+    assert all(isinstance(other, torch.Tensor) for _, other in given)
+
+
+def test_a_call_that_torch_refuses_is_refused_as_torch_does() -> None:
+    layer = _of(addmm).build(Call("functional.linear", {}, {}, "float32", "cpu"))
+    with pytest.raises(RuntimeError, match="mat2 must be a matrix, got 1-D"):
+        layer(torch.ones(2, 3), torch.ones(3), torch.ones(()))
+
+
+def test_an_operator_that_returns_a_list_or_a_view_is_held_likewise() -> None:
+    def split(self: Any, size: int, dim: int = 0) -> Any:
+        return [x.clone() for x in torch.split(self, size, dim)]
+
+    found = _verdict(_of(split, "aten::unsafe_split.Tensor"), "GRUCell", "shape")
+    assert found.status == "passed", found.message
+
+    def one(self: Any, size: int, dim: int = 0) -> Any:
+        return split(self, size, dim)[:1]
+
+    found = _verdict(_of(one, "aten::unsafe_split.Tensor"), "GRUCell", "shape")
+    assert "returned 1 tensors, expected" in str(found.message)
+
+
 def test_several_results_are_held_one_by_one() -> None:
     def norm(input: Any, shape: Any, weight: Any, bias: Any, eps: float) -> Any:
         return input.clone(), input.mean()
@@ -268,19 +305,33 @@ crashing = OverrideBackend("crashing", {"aten::addmm": last})
 """
 
 
-@pytest.mark.parametrize(("name", "status"), [("hanging", "hung"), ("crashing", "crashed")])
-def test_a_function_that_ends_the_process_is_named(
-    name: str, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _child(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Child:
     (tmp_path / "losing.py").write_text(LOSING)
     monkeypatch.syspath_prepend(tmp_path)
-    child = Child(f"losing:{name}", 1, 0, (), Limits(3, None))
-    engine = IsolatedEngine(child, name, 1, 0)
+    return Child(f"losing:{name}", 1, 0, (), Limits(2, None))
+
+
+def test_a_function_that_hangs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child, (case,) = _child("hanging", tmp_path, monkeypatch), draw_cases("Linear", "float32", 1, 0)
+    item = {"layer": "Linear", "check": "shape", "dtype": "float32", "device": "cpu"}
+    try:
+        with pytest.raises(Died) as died:
+            child.ask({"item": item, "case": encode_case(case)})
+    finally:
+        child.stop()
+    assert died.value.status == "hung"
+    assert died.value.within.startswith("aten::addmm(float32 (1,), float32 (1, 1)")
+
+
+def test_a_verdict_names_the_function_that_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = IsolatedEngine(_child("crashing", tmp_path, monkeypatch), "crashing", 1, 0)
     try:
         found = engine.run(Item("Linear", "shape", "float32", "cpu"))
     finally:
         engine.close()
-    assert found.status == status
+    assert found.status == "crashed"
     assert "in aten::addmm(float32 (" in str(found.message), found.message
 
 
@@ -441,6 +492,23 @@ def test_a_backend_of_a_folder(tmp_path: Path) -> None:
     assert list(backend.hits()) == ["aten::mm"]
     layer = backend.build(Call("functional.linear", {}, {}, "float32", "cpu"))
     assert np.array_equal(layer(torch.ones(2, 3), torch.ones(4, 3)), np.full((2, 4), 3))
+
+
+def test_folders_with_helpers_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    found = []
+    for number in (1, 2):
+        folder = tmp_path / f"folder{number}"
+        folder.mkdir()
+        (folder / "_common.py").write_text(f"NUMBER = {number}\n")
+        (folder / "mm.py").write_text(
+            "import torch\nfrom _common import NUMBER\n"
+            "def mm(self, mat2):\n"
+            "    return torch.full((self.shape[0], mat2.shape[1]), float(NUMBER))\n"
+        )
+        backend = OverrideBackend.from_folder(folder)
+        layer = backend.build(Call("functional.linear", {}, {}, "float32", "cpu"))
+        found.append(float(layer(torch.ones(1, 3), torch.ones(1, 3))))
+    assert found == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,17 @@ from hostile.backends_attributes import BEFORE, RAISED, SHORT, of, raising
 from hostile.entry import USAGE, Due, Entry
 from hostile.faithful import command, judged, made, source, usage, well
 
-ATTRIBUTES = ("isolate", "compile_seconds", "budget", "timeout", "base", "accepts", "refusals")
-METHODS = ("numerics", "offers", "inherits")
+ATTRIBUTES = (
+    "isolate",
+    "compile_seconds",
+    "budget",
+    "timeout",
+    "base",
+    "accepts",
+    "refusals",
+    "unasked",
+)
+METHODS = ("numerics", "offers", "inherits", "hits")
 BADLY = {"base-exception": "timeout", "interrupt": "budget", "exit": "isolate", "skip": "base",
          "unprintable": "compile_seconds", "generator-exit": "accepts"}  # fmt: skip
 NUMBERS = {
@@ -19,6 +28,8 @@ WORDS = {
     "base": {"unknown": "'no-such-backend'",
              "text-that-lies": "Text('no-such-backend')"},
     "accepts": {"of-numbers": "(1, 2)", "object-without-truth": "Truth()"},
+    "unasked": {"of-numbers": "(1, 2)", "object-without-truth": "Truth()"},
+    "hits": {"no-method": "{'a': 1}", "a-word": "'often'"},
     "refusals": {"a-word": "'ValueError'", "of-instances": "(ValueError('x'),)",
                  "of-classes-that-are-no-exceptions": "(int, str)", "a-number": "3",
                  "object-without-truth": "Truth()"},

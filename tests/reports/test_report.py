@@ -350,6 +350,17 @@ def test_failures_are_told_in_full() -> None:
     assert "nn-conformance replay 'out/my results.jsonl' Conv2d-values-float32-cpu" in shown
 
 
+def test_what_ran_that_is_under_test_is_counted() -> None:
+    given = (
+        verdict("Linear", check, "float32", "passed", hits={"aten::addmm": addmm, "aten::mm": mm})
+        for check, addmm, mm in (("values", 1200, 0), ("laws", 34, 5))
+    )
+    page = Page(html.render(run_of(*given)))
+    terms = dict(zip(page.texts["dt"], page.texts["dd"], strict=True))
+    assert terms["aten::addmm"] == "1\u202f234 times, items 2"
+    assert terms["aten::mm"] == "5 times, items 1"
+
+
 def test_provenance_is_shown() -> None:
     page = Page(html.render(mixed()))
     terms = dict(zip(page.texts["dt"], page.texts["dd"], strict=True))

@@ -133,6 +133,14 @@ def _nothing_compared(lines: Lines) -> None:
     lines[1]["comparisons"] = 0
 
 
+def _hits(lines: Lines) -> None:
+    lines[1]["hits"] = {"aten::addmm": -1}
+
+
+def _unreached(lines: Lines) -> None:
+    lines[1]["hits"] = {"aten::addmm": 0, "aten::mm": 0}
+
+
 INCONSISTENT: list[tuple[Callable[[Lines], None], str]] = [
     (_shard, "of shard 1/2, this is 2/2"),
     (_whole, "has 5 items, and a total of 9"),
@@ -157,6 +165,8 @@ INCONSISTENT: list[tuple[Callable[[Lines], None], str]] = [
     (_outcomes, "outcomes have 2 cases left_out, examples 0"),
     (_nothing_run, "nothing was run: no items, no verdicts and no benchmarks"),
     (_no_status, "status has 0 characters"),
+    (_hits, "hits: aten::addmm is -1, expected a count"),
+    (_unreached, "passed, and none of aten::addmm, aten::mm ran"),
     (_drawn, "drawn: 'bias' has a case of none of its 1 values"),
 ]
 

@@ -278,6 +278,13 @@ def test_what_a_call_raises_is_the_backends(error: BaseException, says: str) -> 
         (declared.accepted_by, "accepts", ("",)),
         (declared.refused_by, "refusals", "ValueError"),
         (declared.refused_by, "refusals", (Exception,)),
+        (declared.unasked_of, "unasked", (3,)),
+        (declared.hits_of, "hits", {"a": 1}),
+        (declared.hits_of, "hits", dict),
+        (declared.hits_of, "hits", lambda: {"a": -1}),
+        (declared.hits_of, "hits", lambda: {"a": 1.0}),
+        (declared.hits_of, "hits", lambda: {3: 1}),
+        (declared.hits_of, "hits", lambda: ["a"]),
     ],
 )
 def test_a_member_that_is_not_what_it_may_be_is_a_clear_error(

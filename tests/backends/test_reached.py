@@ -1,0 +1,33 @@
+"""The table of operators that layers reach: as `tests/reached_table.py` finds it, and true."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import reached_table
+import torch
+
+from conformance.backends.reached import layers_reaching, table
+from conformance.layers import CATALOGUE
+
+
+@pytest.mark.parametrize(
+    "layer", ["functional.linear", "LayerNorm", "GELU", "functional.embedding"]
+)
+def test_the_table_is_what_tracing_finds(layer: str) -> None:
+    if json.loads(reached_table.TABLE.read_text())["torch"] != torch.__version__:
+        pytest.skip("the table is of another version of torch")
+    listed = {name for name, layers in table().items() if layer in layers}
+    assert set(reached_table.reached(layer)) == listed
+
+
+def test_the_table_names_layers_of_the_catalogue() -> None:
+    assert {layer for layers in table().values() for layer in layers} <= set(CATALOGUE)
+
+
+def test_layers_of_several_operators_are_named_once() -> None:
+    found = layers_reaching(["aten::addmm.default", "aten::mm", "aten::no_such"])
+    assert found[:2] == tuple(table()["aten::addmm"][:2])
+    assert len(found) == len(set(found))
+    assert set(found) == {*table()["aten::addmm"], *table()["aten::mm"]}

@@ -1,0 +1,119 @@
+"""`nn-conformance check-kernel`: the score of a kernel, and usage errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conformance.reports.cli import main
+
+from conformance.backends.kernel import VARIABLE
+from conformance.run import kernel
+
+SOURCE = """
+import torch
+
+def wide(x):
+    return x.double().numpy()
+
+def right(self, mat1, mat2, *, beta=1, alpha=1):
+    return torch.from_numpy(alpha * (wide(mat1) @ wide(mat2)) + beta * wide(self)).to(mat1.dtype)
+
+def wrong(self, mat1, mat2, *, beta=1, alpha=1):
+    return right(self, mat1[:, :2], mat2[:2], beta=beta, alpha=alpha)
+
+def never(self, mat1, mat2, *, beta=1, alpha=1):
+    return torch.addmm(self, mat1, mat2)
+
+def two(a, b):
+    return a
+"""
+
+
+@pytest.fixture
+def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of kernels in the working directory, and a profile of a few examples."""
+    (tmp_path / "tried.py").write_text(SOURCE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setitem(kernel.PROFILES, "smoke", 6)
+    monkeypatch.setattr(kernel, "CHECKS", {"values": None, "layout": None})
+
+
+ONE = ("--layer=functional.linear", "--dtype=float32", "--profile=smoke", "--seed=3")
+
+
+def _score(capsys: Any, *arguments: str) -> tuple[int, dict[str, Any]]:
+    code = main(["check-kernel", *arguments, "--op=aten::addmm", *ONE, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_right_kernel(kernels: None, capsys: Any) -> None:
+    code, score = _score(capsys, "tried.py:right")
+    assert (code, score["verdict"], score["share"]) == (0, "right", 1)
+    assert score["hits"]["aten::addmm"] > 0
+    assert score["smallest"] is None
+    assert score["layers"] == ["functional.linear"]
+    assert all(timed["ratio"] > 0 for timed in score["speed"])
+
+
+def test_a_wrong_kernel(kernels: None, capsys: Any) -> None:
+    code, score = _score(capsys, "tried.py:wrong")
+    assert (code, score["verdict"], score["speed"]) == (1, "wrong", [])
+    assert 0 < score["share"] < 1
+    assert score["smallest"]["call"].startswith("functional.linear(")
+    assert score["failed"] > 0
+
+
+def test_a_kernel_that_falls_back_in_every_call_is_unchecked(kernels: None, capsys: Any) -> None:
+    code = main(["check-kernel", "tried.py:never", "--op=aten::addmm", *ONE])
+    said = capsys.readouterr().out
+    assert code == 1
+    assert said.startswith("tried.py:never for aten::addmm on cpu: unchecked\n")
+    assert "seed 3, profile smoke" in said
+    assert all(len(line) <= 80 for line in said.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("tried.py:two", "--op=aten::addmm"),
+            "aten::addmm: expected a callable that takes (Tensor",
+        ),
+        (
+            ("tried.py:right", "--op=aten::admm"),
+            "operator 'aten::admm': torch has none of that name",
+        ),
+        (("tried.py:gone", "--op=aten::addmm"), "'tried.py:gone': the file has no gone"),
+    ],
+)
+def test_a_kernel_or_an_operator_that_is_none_is_a_usage_error(
+    kernels: None, capsys: Any, arguments: tuple[str, ...], said: str
+) -> None:
+    assert main(["check-kernel", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("a:b", "--op=aten::mm", "--op=aten::bmm"),
+            "1 functions and 2 --op: expected one operator",
+        ),
+        (("a:b", "a:c", "--op=aten::mm", "--op=aten::mm"), "--op='aten::mm' is given twice"),
+        (("a:b", "--op=aten::mm", "--profile=all"), "--profile='all': expected one of smoke"),
+        (("a:b", "--op=aten::mm", "--dtype=int8"), "--dtype='int8': expected one of float32"),
+        (("a:b", "--op=aten::mm", "--layer=Lin"), "--layer='Lin': expected a layer"),
+        (("a:b", "--op=aten::mm", "--seed=x"), "--seed='x': expected a whole number"),
+        (("a:b", "--op=aten::mm", "--failures=-1"), "--failures='-1': expected a whole number"),
+    ],
+)
+def test_a_wrong_option_is_a_usage_error(
+    kernels: None, capsys: Any, arguments: tuple[str, ...], said: str
+) -> None:
+    assert main(["check-kernel", *arguments]) == 2
+    assert said in capsys.readouterr().err
