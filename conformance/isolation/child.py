@@ -47,7 +47,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     warnings.simplefilter("ignore")
-    requests = _read_ahead(sys.stdin.buffer)
+    requests = _read_ahead(_pipe())
     start = msgspec.json.decode(requests.get(), type=Start)
     _read_ahead.folder = Path(start.journal).parent
     sys.path[:] = list(start.path)
@@ -57,6 +57,14 @@ def main() -> None:
     while True:
         request = msgspec.json.decode(requests.get())
         answer(request["id"], serve.answer(request))
+
+
+def _pipe() -> IO[bytes]:
+    """The requests, out of the backend's reach: it may read or close standard input."""
+    pipe, nothing = os.fdopen(os.dup(0), "rb"), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return pipe
 
 
 class _Answers:

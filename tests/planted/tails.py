@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from .bug import graft, plant
 
@@ -22,7 +22,7 @@ class LinearTailOfFeaturesPast128(nn.Linear):
     """The last block of the sum is not added: `for k in range(0, K // 128)`."""
 
     def forward(self, input):
-        return F.linear(_without_tail(input, -1, 128), self.weight, self.bias)
+        return functional.linear(_without_tail(input, -1, 128), self.weight, self.bias)
 
 
 @plant("linear-tail-of-outputs-past-128", "Linear", "values")
@@ -36,13 +36,13 @@ class LinearTailOfOutputsPast128(nn.Linear):
 @plant("functional-linear-tail-of-features-past-256", "functional.linear", "values")
 def functional_linear_tail_of_features_past_256(input, weight, bias=None):
     """The last block of the sum is not added."""
-    return F.linear(_without_tail(input, -1, 256), weight, bias)
+    return functional.linear(_without_tail(input, -1, 256), weight, bias)
 
 
 @plant("functional-linear-rows-past-128", "functional.linear", "values")
 def functional_linear_rows_past_128(input, weight, bias=None):
     """Rows of the last block of 128 are left 0."""
-    right = F.linear(input, weight, bias)
+    right = functional.linear(input, weight, bias)
     return _without_tail(right, 0, 128) if right.ndim > 1 else right
 
 
@@ -53,7 +53,7 @@ def functional_conv2d_channels_past_64(
     """Input channels past a block of 64 are not summed."""
     if groups == 1:
         weight = _without_tail(weight, 1, 64)
-    return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    return functional.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
 @plant("layernorm-rows-past-512-by-the-first-block", "LayerNorm", "values")
@@ -77,7 +77,7 @@ class LayerNormRowsPast512ByTheFirstBlock(nn.LayerNorm):
 @plant("functional-softmax-past-256-without-the-tail", "functional.softmax", "values")
 def functional_softmax_past_256_without_the_tail(input, dim=None, _stacklevel=3, dtype=None):
     """The sum of a row leaves out what is past its first 256 numbers."""
-    right = F.softmax(input, dim, _stacklevel, dtype)
+    right = functional.softmax(input, dim, _stacklevel, dtype)
     if dim is None or input.ndim == 0 or input.shape[dim] <= 256:
         return right
     kept = right.narrow(dim, 0, 256).sum(dim, keepdim=True)
@@ -90,7 +90,9 @@ def functional_embedding_wide_rows_past_128(
     sparse=False,
 ):  # fmt: skip
     """Columns past 128 are left 0."""
-    right = F.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+    right = functional.embedding(
+        input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
+    )
     return _without_tail(right, -1, 128)
 
 
@@ -99,7 +101,7 @@ def functional_attention_keys_past_256(query, key, value, attn_mask=None, *args,
     """Keys past a block of 256 weigh nothing."""
     if attn_mask is None and key.shape[-2] > 256:
         key, value = key[..., :256, :], value[..., :256, :]
-    return F.scaled_dot_product_attention(query, key, value, attn_mask, *args, **keywords)
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask, *args, **keywords)
 
 
 @plant("batchnorm2d-channels-past-128-not-scaled", "BatchNorm2d", "values")
@@ -133,6 +135,6 @@ def functional_cross_entropy_classes_past_128(
     axis = 0 if input.ndim == 1 else 1
     if input.shape[axis] <= 128 or target.is_floating_point() or label_smoothing:
         rest["label_smoothing"] = label_smoothing
-        return F.cross_entropy(input, target, weight, **rest)
+        return functional.cross_entropy(input, target, weight, **rest)
     sums = torch.logsumexp(input.narrow(axis, 0, 128), axis, keepdim=True)
-    return F.nll_loss(input - sums, target, weight, **rest)
+    return functional.nll_loss(input - sums, target, weight, **rest)
