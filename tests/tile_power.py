@@ -1,0 +1,57 @@
+"""What a bound lets through at long sums: a term of 1024 that is left out, by dtype and regime.
+
+Of cases of `functional.linear` with 1024 features, drawn as the suite draws them, each output is
+held against the sum without its last term. The table says how often that is beyond the bound.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+
+from conformance.backends.adapters.torch import backend
+from conformance.backends.declared import numerics_of
+from conformance.layers import CATALOGUE
+from conformance.run.drawing import draw_cases
+from conformance.run.tiles import _cut, dimensions
+from conformance.run.trial import Trial
+from conformance.run.variants import varied
+
+LAYER, DTYPES, FEATURES = "functional.linear", ("float64", "float32", "float16", "bfloat16"), 1024
+
+
+def seen(dtype: str) -> dict[str, list[float]]:
+    """By regime, of each case the share of its outputs that a lost term moves beyond the bound."""
+    row, found = CATALOGUE[LAYER], defaultdict[str, list[float]](list)
+    numerics = numerics_of(backend, dtype)
+    for case in draw_cases(LAYER, dtype, 200, 0):
+        if "tile" in case.labels or any(x is None or not x.size for x in case.inputs[:2]):
+            continue
+        sizes = {x.name: x for x in dimensions(row, _cut(row, case, {"input.shape[-1]": 0}))}
+        wide = sizes["input.shape[-1]"].sized(_cut(row, case, {"input.shape[-1]": 0}), FEATURES)
+        if wide is None:
+            continue
+        wide = varied(wide, 1)
+        x, weight = wide.inputs[:2]
+        (expected,) = Trial(backend, row, wide, numerics).expected
+        lost = np.abs(x[..., -1:] * np.atleast_2d(weight)[:, -1]).reshape(expected.shape)
+        there = (lost > 0) & expected.decided
+        if there.any():
+            found[str(case.labels["regime"])].append(float((lost > expected.error)[there].mean()))
+    return found
+
+
+def main() -> None:
+    """Print the table."""
+    every = {dtype: seen(dtype) for dtype in DTYPES}
+    regimes = list(dict.fromkeys(regime for found in every.values() for regime in found))
+    print("| regime |", " | ".join(DTYPES), "|\n| --- |", " | ".join(["---:"] * len(DTYPES)), "|")
+    for regime in regimes:
+        shares = (every[dtype].get(regime) for dtype in DTYPES)
+        cells = (f"{100 * np.mean(share):.0f} %" if share else "" for share in shares)
+        print(f"| {regime} |", " | ".join(cells), "|")
+
+
+if __name__ == "__main__":
+    main()
