@@ -141,7 +141,8 @@ class Normalization(FunctionBackend):
     def cosine_similarity(
         self, state: State, x1: Any, x2: Any, *, dim: int = 1, eps: float = 1e-8
     ) -> Any:
-        """`nn.losses.cosine_similarity_loss`, which is no loss."""
+        """`nn.losses.cosine_similarity_loss`, which is no loss, of vectors of one shape."""
+        x1, x2 = mx.broadcast_arrays(x1, x2)
         return nn.losses.cosine_similarity_loss(x1, x2, axis=dim, eps=eps)
 
 
