@@ -30,10 +30,20 @@ LAYERS = tuple(CATALOGUE)
 
 @lru_cache(maxsize=256)
 def cases(
-    layer: str, dtype: str = "float32", examples: int = 200, seed: int = 0, *, invalid: bool = False
+    layer: str,
+    dtype: str = "float32",
+    examples: int = 200,
+    seed: int = 0,
+    *,
+    invalid: bool = False,
+    tiled: bool = False,
 ) -> tuple[Case, ...]:
-    """The suite's own cases, kept between tests."""
-    return draw_cases(layer, dtype, examples, seed, invalid=invalid)
+    """The suite's own cases, kept between tests; those with sizes of blocks only where asked for.
+
+    Their numbers have changed places: they are no longer what a regime promises.
+    """
+    drawn = draw_cases(layer, dtype, examples, seed, invalid=invalid)
+    return tuple(case for case in drawn if tiled or "tile" not in case.labels)
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ def first_failure(
     found: Counter[str] = Counter()
     invalid = EVERY_CHECK[check].invalid
     excuses = excuses_of(layer, check, dtype)
-    for index, case in enumerate(cases(layer, dtype, examples, seed, invalid=invalid)):
+    for index, case in enumerate(cases(layer, dtype, examples, seed, invalid=invalid, tiled=True)):
         if excuses.deadly(case) is not None:
             found["known"] += 1
             continue

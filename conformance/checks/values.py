@@ -249,7 +249,7 @@ def _ulps(
 def _proof(worst: Finding, got: np.ndarray, expected: Rounded | Choices) -> Proof:
     ways = expected.alternatives if isinstance(expected, Choices) else (expected,)
     where = worst.where or ()
-    return beyond(got, where, [(x.value, x.error) for x in ways])
+    return beyond(got, where, [(np.asarray(x.value), np.asarray(x.error)) for x in ways])
 
 
 def _worst(

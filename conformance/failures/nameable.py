@@ -155,7 +155,8 @@ def _state_names(layer: str) -> frozenset[str]:
     given = {**row.defaults, **{x: plain[x] for x in row.required}, **row.inferred(shape)}
     other = {a.name: _other(a.default, a.other) for a in row.arguments}
     some = [{}, *({name: value} for name, value in other.items() if value is not None)]
-    some.append({name: value for name, value in other.items() if isinstance(value, bool)})
+    flags = {name: value for name, value in other.items() if isinstance(value, bool)}
+    some += [{**flags, name: value} for name, value in other.items() if value is not None]
     found: set[str] = set(row.constructor_tensors)
     for change in some:
         try:

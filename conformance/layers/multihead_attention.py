@@ -115,6 +115,12 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
             wide = wide.swapaxes(0, 1).copy() if turned and wide.ndim == 3 else wide
             found[id(x), size] = wide
         inputs[place] = wide
+    query, first = inputs[0], 0 if arguments.get("batch_first", False) else 1
+    assert query is not None
+    if mask is not None and mask.ndim == 3:
+        samples = query.shape[first] if query.ndim == 3 else 1
+        if len(mask) != samples * arguments["num_heads"]:
+            return None
     state = case.call.state
     source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
     wanted = row.state_shapes(arguments, (embed,))

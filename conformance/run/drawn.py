@@ -87,7 +87,10 @@ def covering(cases: Sequence[Case], least: int) -> tuple[int, ...]:
     Returns:
         Their places, those that bring the most new values first.
     """
-    pairs = [set(argument_texts(case).items()) for case in cases]
+    # The sizes of blocks are no values to be reached: there are as many of them as there are cases.
+    pairs = [
+        set() if "tile" in case.labels else set(argument_texts(case).items()) for case in cases
+    ]
     left, order = set().union(*pairs) if pairs else set(), list[int]()
     while left:
         best = max(range(len(pairs)), key=lambda k: (len(pairs[k] & left), -k))

@@ -101,7 +101,7 @@ def test_needs_are_told_in_words(layer: str, wrong: Any, phrases: set[str]) -> N
     assert share.failing + sum(cause.failed for cause in verdict.others) == share.of_failing
     assert share.of_failing == verdict.examples.failed
     assert 0 < share.of_passing <= verdict.examples.checked - verdict.examples.failed
-    assert share.passing <= share.of_passing / 4 or not phrases
+    assert share.passing <= share.of_passing / 3 or not phrases
 
 
 @pytest.mark.parametrize("bug", ["grucell-reset", "conv1d-later-groups-undilated"])
@@ -174,7 +174,7 @@ def test_cases_are_described() -> None:
 
 @pytest.mark.parametrize("layer", CATALOGUE)
 def test_every_layer_can_be_described(layer: str) -> None:
-    drawn = cases(layer, "float32", 30)
+    drawn = cases(layer, "float32", 30, tiled=True)
     found = columns(drawn)
     assert found["regime"].texts(30) == [str(case.labels["regime"]) for case in drawn]
     for name, column in found.items():
