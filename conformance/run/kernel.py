@@ -221,7 +221,8 @@ def _error(verdict: Verdict) -> float | None:
 def _smallest(failing: Sequence[Verdict]) -> Smallest | None:
     if not failing:
         return None
-    verdict = min(failing, key=_size)
+    # Of two a person learns more from the one that tells what the failure needs.
+    verdict = min(failing, key=lambda v: (all(need.fails for need in v.needs), _size(v)))
     needs = tuple(dict.fromkeys(need.words for need in verdict.needs if not need.fails))
     return Smallest(verdict.id, verdict.call or "", verdict.own_message, needs)
 
