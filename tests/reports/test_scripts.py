@@ -22,8 +22,12 @@ from conformance.layers import CATALOGUE
 from conformance.model.failure import Failure, Inapplicable
 from conformance.run.trial import Trial
 
-# Of each family a bug of each check.
-CHOSEN = {(CATALOGUE[bug.layer].family, bug.check): bug for bug in BUGS if bug.layer in sample()}
+# Of each family a bug of each check, but for those that few cases show: of the sizes of blocks.
+CHOSEN = {
+    (CATALOGUE[bug.layer].family, bug.check): bug
+    for bug in BUGS
+    if bug.layer in sample() and bug.implementation.__module__ != "planted.tails"
+}
 
 
 @pytest.mark.parametrize("bug", CHOSEN.values(), ids=lambda bug: bug.name)

@@ -176,7 +176,10 @@ def test_of_many_examples_fewer_lie_in_memory(
 
 
 def test_cases_that_find_no_room_in_memory_are_read_back_as_they_were() -> None:
-    drawn = [*cases("Conv3d", "float32", 40), *cases("LSTM", "float16", 40)]
+    drawn = [
+        *cases("Conv3d", "float32", 40, tiled=True),
+        *cases("LSTM", "float16", 40, tiled=True),
+    ]
     exact = np.array([-0.0, np.nan, np.inf] * 4096)
     drawn.append(replace(drawn[-1], inputs=(exact, None)))
     stored = Cases(kept=0)
