@@ -15,8 +15,8 @@ from conformance.model.case import Case, Unsupported
 from conformance.model.describe import case_text
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding
-from conformance.run.drawing import varied
 from conformance.run.trial import Evidence, Trial
+from conformance.run.variants import varied
 
 NOWHERE = "none; arguments, dimensions and sizes do not tell them from supported cases"
 SHOWN = 6  # reasons of one topic that are listed
