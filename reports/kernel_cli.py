@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _asked(options: argparse.Namespace) -> Examination:
-    from conformance.backends.reached import layers_reaching
+    from conformance.layers.reached import layers_reaching
     from conformance.run.kernel import Examination
     from conformance.run.planning import PROFILES
 

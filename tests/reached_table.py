@@ -1,4 +1,4 @@
-"""Which layers reach which operator of torch on a CPU: makes `conformance/backends/reached.json`.
+"""Which layers reach which operator of torch on a CPU: makes `conformance/layers/reached.json`.
 
     python tests/reached_table.py
 
@@ -28,7 +28,7 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
 from conformance.run.drawing import draw_cases
 
-TABLE = Path(str(conformance.__file__)).parent / "backends" / "reached.json"
+TABLE = Path(str(conformance.__file__)).parent / "layers" / "reached.json"
 DTYPES = ("float32", "bfloat16")
 CHECKS = ("values", "gradients")
 CASES = 16

@@ -109,7 +109,14 @@ def law_findings(backend: Any, layer: str, name: str, examples: int = 200) -> tu
 
 
 def first_failure(
-    backend: Any, layer: str, check: str, dtype: str = "float32", examples: int = 200, seed: int = 0
+    backend: Any,
+    layer: str,
+    check: str,
+    dtype: str = "float32",
+    examples: int = 200,
+    seed: int = 0,
+    *,
+    tiled: bool = True,
 ) -> Search:
     """Run a check on the cases of an item until it fails.
 
@@ -121,7 +128,7 @@ def first_failure(
     found: Counter[str] = Counter()
     invalid = EVERY_CHECK[check].invalid
     excuses = excuses_of(layer, check, dtype)
-    for index, case in enumerate(cases(layer, dtype, examples, seed, invalid=invalid, tiled=True)):
+    for index, case in enumerate(cases(layer, dtype, examples, seed, invalid=invalid, tiled=tiled)):
         if excuses.deadly(case) is not None:
             found["known"] += 1
             continue

@@ -14,9 +14,8 @@ from conformance.backends.adapters.torch import backend
 from conformance.backends.declared import numerics_of
 from conformance.layers import CATALOGUE
 from conformance.run.drawing import draw_cases
-from conformance.run.tiles import _cut, dimensions
+from conformance.run.tiles import of_sizes
 from conformance.run.trial import Trial
-from conformance.run.variants import varied
 
 LAYER, DTYPES, FEATURES = "functional.linear", ("float64", "float32", "float16", "bfloat16"), 1024
 
@@ -28,11 +27,9 @@ def seen(dtype: str) -> dict[str, list[float]]:
     for case in draw_cases(LAYER, dtype, 200, 0):
         if "tile" in case.labels or any(x is None or not x.size for x in case.inputs[:2]):
             continue
-        sizes = {x.name: x for x in dimensions(row, _cut(row, case, {"input.shape[-1]": 0}))}
-        wide = sizes["input.shape[-1]"].sized(_cut(row, case, {"input.shape[-1]": 0}), FEATURES)
+        wide = of_sizes(row, case, {"input.shape[-1]": FEATURES})
         if wide is None:
             continue
-        wide = varied(wide, 1)
         x, weight = wide.inputs[:2]
         (expected,) = Trial(backend, row, wide, numerics).expected
         lost = np.abs(x[..., -1:] * np.atleast_2d(weight)[:, -1]).reshape(expected.shape)

@@ -2,8 +2,8 @@
 
 A kernel that leaves elements unwritten returns what the memory held before, often the zeros of a
 fresh page or the right answer of an earlier call, and passes. So the allocator fills what it hands
-out with a pattern that is NaN in float16 and farther than 1e37 from any answer in the other dtypes,
-and overwrites what is freed.
+out with one pattern, which is NaN in float16 and -1.7e38 or -5.3e303 in the other dtypes, and
+overwrites what is freed.
 """
 
 from __future__ import annotations

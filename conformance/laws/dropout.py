@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02, of channels 0.04
 _MANY = 64  # of so many cases one has a probe of 2²⁰ draws, which tells 0.1 from 25/256
-# Of fewer draws none is dropped, or all are, by a chance that is no finding.
+# Of n draws none is dropped by a chance of (1 - p)ⁿ < e⁻ⁿᵖ. Below 1e-10 / 2 that is a finding:
+# where n·p is at least ln(2e10) = 23.7.
 _FEW = 24
 EXACT = "always equal: nothing is computed"
 

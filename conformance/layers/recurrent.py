@@ -155,6 +155,12 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     return replace(case, call=call, inputs=tuple(inputs))
 
 
+def _longest(case: Case) -> int:
+    """257 steps of all layers and directions together."""
+    given = case.call.arguments
+    return 257 // (given.get("num_layers", 1) * (2 if given.get("bidirectional", False) else 1))
+
+
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
     rows = math.prod(workload.inputs[0][:-1])
     return 2 * rows * sum(math.prod(shape) for shape in weights if len(shape) == 2)
@@ -242,7 +248,7 @@ def _layer(kind: str, states: int, values: Any, step_oracle: Any) -> Row:
         draws=draws,
         refit=_refit,
         free=_steps,
-        longest=257,
+        longest=_longest,
         workloads=tuple(_layer_workloads(kind)),
         filling=_FILLING,
         flops=_flops,

@@ -118,6 +118,10 @@ def _always(case: Case) -> bool:
     return True
 
 
+def _any_size(case: Case) -> int:
+    return 2**31
+
+
 @dataclass(frozen=True)
 class Traits:
     """What generic code must know of how a layer behaves.
@@ -217,7 +221,8 @@ class Row:
             weight decides: the steps of a sequence, every axis of an elementwise layer.
         shared: case → axes that inputs of a function have in common with its weights: the features
             of the input and of the weight.
-        longest: the largest size of an axis that is drawn: of a sequence each step takes time.
+        longest: case → the largest size of an axis that is drawn: of a sequence each step takes
+            time.
         whole: dtype → cases that hold every finite number of a dtype of 16 bits each, none for
             other dtypes; None where an element of the output depends on more than one number.
         workloads: the calls that are timed.
@@ -259,7 +264,7 @@ class Row:
     refit: Callable[[Row, Case, dict[str, Any]], Case | None] | None = None
     free: Callable[[Case], tuple[Axes, ...]] = no_axes
     shared: Callable[[Case], tuple[Axes, ...]] = no_axes
-    longest: int = 1025
+    longest: Callable[[Case], int] = _any_size
     whole: Callable[[str], Sequence[Case]] | None = None
     workloads: tuple[Workload, ...] = ()
     filling: Filling = field(default_factory=Filling)

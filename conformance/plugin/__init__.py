@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +28,21 @@ def pytest_configure(config: pytest.Config) -> None:
     if wanted(config):
         _keep_tidy(config)
         activate(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionstart(session: pytest.Session) -> Generator[None, object, object]:
+    """A worker that ends before xdist has brought it up is told, with no traceback of xdist's.
+
+    Raises:
+        UsageError: if one does.
+    """
+    try:
+        return (yield)
+    except EOFError as error:
+        if not session.config.pluginmanager.has_plugin(ACTIVE):
+            raise
+        raise pytest.UsageError("a worker of pytest-xdist ended before it was up") from error
 
 
 def _keep_tidy(config: pytest.Config) -> None:

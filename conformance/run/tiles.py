@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -75,7 +75,9 @@ def dimensions(row: Row, case: Case) -> Iterator[Dimension]:
         array = case.inputs[place]
         if array is not None and array.shape[axis]:
             name = f"{row.input_names[place]}.shape[{axis - array.ndim}]"
-            yield Dimension(name, array.shape[axis], partial(_with_axes, row, axes), row.longest)
+            yield Dimension(
+                name, array.shape[axis], partial(_with_axes, row, axes), row.longest(case)
+            )
 
 
 def _with_argument(row: Row, name: str, case: Case, size: int) -> Case | None:
@@ -102,22 +104,39 @@ def tiled(draw: Any, row: Row, cases: st.SearchStrategy[Case]) -> Case:
     case: Case = draw(cases)
     kind = draw(_kinds)
     if kind == "same":
-        return _shared(row, case)
+        return _given_twice(row, case)
     if not kind or any(x.size == 0 for x in _arrays(case)):
         return case
-    found = tuple(dimensions(row, case))
-    if not found:
+    every = tuple(dimensions(row, case))
+    if not every:
         return case
-    chosen = draw(st.sampled_from(found))
+    chosen = draw(st.sampled_from(every))
     sizes = {chosen.name: draw(_sizes)}
-    if kind == "two" and len(found) > 1:
-        other = draw(st.sampled_from([x for x in found if x is not chosen]))
+    if kind == "two" and len(every) > 1:
+        other = draw(st.sampled_from([x for x in every if x is not chosen]))
         sizes[other.name] = draw(st.sampled_from(SIZES[:_FEW]))
+    found = of_sizes(row, case, sizes)
+    return case if found is None else found
+
+
+def of_sizes(row: Row, case: Case, sizes: Mapping[str, int]) -> Case | None:
+    """The case with these sizes, or the largest below them with which it is not too large.
+
+    Its other sizes are small, and its elements have changed places: growing repeats them, and a
+    kernel that reads those of another block would get the same.
+
+    Args:
+        row: of the case.
+        case: a valid case.
+        sizes: by name of the dimension.
+
+    Returns:
+        None where none of them can be had.
+    """
     grown = _grown(row, _cut(row, case, sizes), sizes)
     if grown is None:
-        return case
+        return None
     labels = {**case.labels, "tile": " and ".join(sizes)}
-    # Growing repeats elements, and a kernel that reads those of another block would get the same.
     return varied(replace(grown, labels=labels), 1)
 
 
@@ -125,7 +144,7 @@ def _arrays(case: Case) -> list[np.ndarray]:
     return [x for x in (*case.inputs, *case.call.state.values()) if x is not None]
 
 
-def _cut(row: Row, case: Case, kept: dict[str, int]) -> Case:
+def _cut(row: Row, case: Case, kept: Mapping[str, int]) -> Case:
     """The case with its other sizes small, as far as it stays valid."""
     for name in [x.name for x in dimensions(row, case) if x.name not in kept]:
         now = next((x for x in dimensions(row, case) if x.name == name), None)
@@ -134,8 +153,7 @@ def _cut(row: Row, case: Case, kept: dict[str, int]) -> Case:
     return case
 
 
-def _grown(row: Row, case: Case, sizes: dict[str, int]) -> Case | None:
-    """The case with these sizes, or the largest below them with which it is not too large."""
+def _grown(row: Row, case: Case, sizes: Mapping[str, int]) -> Case | None:
     before = case
     for name, size in sizes.items():
         now = next((x for x in dimensions(row, case) if x.name == name), None)
@@ -150,10 +168,15 @@ def _as_large(row: Row, case: Case, chosen: Dimension, size: int) -> Case | None
     if one is not None and two is not None and size > more:
         power = 1 if _count(row, two) < 3 * _count(row, one) else 2
         most = more * (ELEMENTS[power] / _count(row, two)) ** (1 / power)
-        size = min(size, SIZES[max(bisect_right(SIZES, most) - 1, 0)])
-    size = min(size, chosen.most)
+        size = min(size, _at_most(most))
+    size = min(size, _at_most(chosen.most))
     found = chosen.sized(case, size)
     return None if found is None or _count(row, found) > ELEMENTS[2] else found
+
+
+def _at_most(limit: float) -> int:
+    """The largest size that is drawn within a limit, or the smallest."""
+    return SIZES[max(bisect_right(SIZES, limit) - 1, 0)]
 
 
 def _count(row: Row, case: Case) -> int:
@@ -161,7 +184,7 @@ def _count(row: Row, case: Case) -> int:
     return outputs + sum(x.size for x in _arrays(case))
 
 
-def _shared(row: Row, case: Case) -> Case:
+def _given_twice(row: Row, case: Case) -> Case:
     """The case with one array for two of its inputs, where two have one shape."""
     inputs = list(case.inputs)
     for place in range(1, len(inputs)):

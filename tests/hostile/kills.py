@@ -22,6 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from hostile.processes import command, marked, parent, send  # noqa: E402
@@ -30,14 +32,14 @@ from hostile.slow_run import BACKEND, COMMAND, ITEMS, environment  # noqa: E402
 RENDER = "import sys; from conformance.reports.cli import main; sys.exit(main(sys.argv[1:]))"
 DONE = re.compile(r"PASSED|FAILED|SKIPPED|XFAIL|ERROR")
 ID = re.compile(r"test_layer\[([^\]\s]+)\]")
-# What ends before any item is begun has no results and an exit status that is no pass: a worker
-# before xdist has brought it up, which is xdist's to tell; the process that says what is offered.
-EARLY = {3: "execnet/gateway_bootstrap.py", 4: "while it was loaded and asked what it offers"}
+# What ends before any item is begun leaves no results, but a usage error.
+EARLY = (
+    "a worker of pytest-xdist ended before it was up",
+    "while it was loaded and asked what it offers",
+)
 ENDING = 20.0  # seconds in which a run whose controller was killed must end
 GOING_ON = 120.0  # seconds in which a run that lost a worker or a child must end
-AFTER = (
-    10.0  # seconds in which processes and temporary folders must be gone: a worker ends its item
-)
+AFTER = 5.0  # seconds in which processes and temporary folders must be gone
 LONGEST = 20.0  # seconds for which they are watched
 KINDS: dict[str, tuple[str, signal.Signals]] = {
     "SIGKILL of the group": ("group", signal.SIGKILL),
@@ -167,7 +169,9 @@ def _readable(kill: Kill, folder: Path, code: int, python: str) -> Iterator[str]
         )  # fmt: skip
         if shown.returncode or not (folder / "r.html").exists():
             yield f"render: exit status {shown.returncode}: {shown.stderr[-200:]}"
-    if not written and not reported and EARLY.get(code, "\n\n\n") in output:
+    if code == pytest.ExitCode.USAGE_ERROR and any(text in output for text in EARLY):
+        if written or reported:
+            yield "a usage error after items had run"
         return
     kill.lost = len(reported - written)
     if kill.lost > 1:

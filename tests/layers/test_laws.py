@@ -10,6 +10,7 @@ from typing import Any
 import planted
 import pytest
 import torch
+from planted import laws as planted_laws
 from support import LAYERS, cases, first_failure, known, law_findings
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
@@ -26,6 +27,7 @@ from conformance.model.failure import Failure, Inapplicable
 from conformance.run.trial import Trial
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "laws"]
+LARGE = [bug for bug in BUGS if bug.implementation.__module__ == planted_laws.__name__]
 
 
 def _backend(layer: str, implementation: Any, **others: Any) -> ModuleBackend:
@@ -46,6 +48,19 @@ def _trial(backend: Any, case: Case) -> Trial:
 def test_planted_bug_is_caught(bug: planted.Bug) -> None:
     found = first_failure(_backend(bug.layer, bug.implementation), bug.layer, "laws")
     assert found.said.startswith("law "), bug.story
+
+
+# `values` sees something, too, where it draws a long sequence, 64 outputs, 17 samples or 67 rows.
+SEEN = ("Conv1d", "Conv2d", "GRU", "LSTM", "LazyLinear", "Linear", "RNN")
+BEYOND = [bug for bug in LARGE if bug.layer not in SEEN]
+
+
+@pytest.mark.parametrize("bug", BEYOND, ids=lambda bug: bug.name)
+def test_a_bug_beyond_the_drawn_sizes_passes_values(bug: planted.Bug) -> None:
+    """But for the sizes of blocks: these few show it, a law any case."""
+    backend = _backend(bug.layer, bug.implementation)
+    found = first_failure(backend, bug.layer, "values", examples=40, tiled=False)
+    assert found.passed, found
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -209,10 +209,10 @@ def test_packed_input_of_another_feature_size_is_drawn() -> None:
 
 
 def test_a_model_is_converted_to_channels_last_as_a_whole() -> None:
-    cases = draw_cases("Conv2d", "float32", EXAMPLES, 0)
+    cases = [case for seed in range(3) for case in draw_cases("Conv2d", "float32", EXAMPLES, seed)]
     whole = [
         case
         for case in cases
         if (layouts := _relaid(case)[0])[0] == layouts["weight"] == "channels_last"
     ]
-    assert len(whole) >= EXAMPLES // 12
+    assert len(whole) >= len(cases) // 10

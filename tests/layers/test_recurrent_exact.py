@@ -216,13 +216,10 @@ def test_weights_that_lost_bits_are_seen_in_gradients() -> None:
 def test_the_bound_of_the_whole_sequence_misses_a_state_that_lost_bits() -> None:
     _, backend = _bug("rnn-state-in-half-after-sixteen-steps")
     said = []
-    for case in cases("RNN"):
+    for case in cases("RNN", seed=1):
         if case.labels["profile"] == "long" and case.labels["regime"] == "gentle":
             trial = Trial(backend, CATALOGUE["RNN"], case)
-            try:
-                values.whole(trial)
-            except Failure:
-                continue  # of a short memory the whole tells, too
+            values.whole(trial)
             try:
                 values.check(trial)
             except Failure as failure:

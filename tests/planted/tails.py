@@ -1,4 +1,4 @@
-"""Kernels that are right on whole blocks and wrong on what is left over for the last one."""
+"""Kernels right on whole blocks and wrong on the rest; one tensor for two inputs taken wrongly."""
 
 from __future__ import annotations
 
@@ -138,3 +138,20 @@ def functional_cross_entropy_classes_past_128(
         return functional.cross_entropy(input, target, weight, **rest)
     sums = torch.logsumexp(input.narrow(axis, 0, 128), axis, keepdim=True)
     return functional.nll_loss(input - sums, target, weight, **rest)
+
+
+@plant("bilinear-one-tensor-for-both-counted-once", "Bilinear", "gradients")
+class BilinearOneTensorForBothCountedOnce(nn.Bilinear):
+    """Of a tensor given twice the gradient is that of its first place only."""
+
+    def forward(self, input1, input2):
+        return super().forward(input1, input2.detach() if input2 is input1 else input2)
+
+
+@plant("cosinesimilarity-of-a-tensor-with-itself-is-one", "CosineSimilarity", "values")
+class CosineSimilarityOfATensorWithItselfIsOne(nn.CosineSimilarity):
+    """A short cut for one tensor given twice: 1, also where it is 0."""
+
+    def forward(self, x1, x2):
+        right = super().forward(x1, x2)
+        return torch.ones_like(right) + 0 * right if x1 is x2 else right

@@ -92,7 +92,7 @@ def _long(module: Any, x: Any) -> bool:
     ],
 )  # fmt: skip
 def test_needs_are_told_in_words(layer: str, wrong: Any, phrases: set[str]) -> None:
-    verdict = _verdict(_backend(layer, wrong), layer)
+    verdict = _verdict(_backend(layer, wrong), layer, seed=2)
     assert verdict.status == "failed"
     assert set(needed(verdict)) == phrases
     assert not phrases & set(independent_of(verdict))
@@ -101,7 +101,7 @@ def test_needs_are_told_in_words(layer: str, wrong: Any, phrases: set[str]) -> N
     assert share.failing + sum(cause.failed for cause in verdict.others) == share.of_failing
     assert share.of_failing == verdict.examples.failed
     assert 0 < share.of_passing <= verdict.examples.checked - verdict.examples.failed
-    assert share.passing <= share.of_passing / 3 or not phrases
+    assert share.passing <= share.of_passing / 4 or not phrases
 
 
 @pytest.mark.parametrize("bug", ["grucell-reset", "conv1d-later-groups-undilated"])

@@ -40,7 +40,7 @@ EXCEPTED = {
     # Indices have another shape than the rows that they name.
     ("Embedding", "echo"),
     ("functional.embedding", "echo"),
-    # So have vectors another shape than their cosines, mostly.
+    # So have vectors another shape than their cosines.
     ("CosineSimilarity", "echo"),
     # Where the shape stays as it is, so does all else.
     ("Flatten", "echo"),

@@ -8,8 +8,8 @@ import pytest
 import reached_table
 import torch
 
-from conformance.backends.reached import layers_reaching, table
 from conformance.layers import CATALOGUE
+from conformance.layers.reached import layers_reaching, table
 
 
 @pytest.mark.parametrize(

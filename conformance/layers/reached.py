@@ -11,7 +11,7 @@ from importlib.resources import files
 @cache
 def table() -> Mapping[str, Sequence[str]]:
     """Operator → the layers that reach it, forward or backward."""
-    text = files("conformance.backends").joinpath("reached.json").read_text(encoding="utf-8")
+    text = files("conformance.layers").joinpath("reached.json").read_text(encoding="utf-8")
     found: Mapping[str, Sequence[str]] = json.loads(text)["reached"]
     return found
 

@@ -1,0 +1,77 @@
+"""Memory that nobody has written to looks like no answer, and is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from conformance.isolation.poison import poisoned
+from conformance.model.unwritten import NUMBERS, unwritten
+
+# What it leaves out is to be 0, which is what a page holds that nobody had before.
+LEAVES_OUT = """
+from types import SimpleNamespace
+
+import torch
+from conformance.backends import ModuleBackend
+
+
+class ReLU(torch.nn.ReLU):
+    def forward(self, input):
+        right = super().forward(input)
+        written = torch.empty_like(right, memory_format=torch.contiguous_format)
+        positive = right > 0
+        written[positive] = right[positive]
+        return written
+
+
+backend = ModuleBackend("leaves-out", nn=SimpleNamespace(ReLU=ReLU), base="torch")
+"""
+
+
+def test_an_element_that_was_not_written_is_told(pytester: pytest.Pytester) -> None:
+    (pytester.path / "leaves_out.py").write_text(LEAVES_OUT)
+    result = pytester.runpytest_subprocess(
+        "-v", "-n0", "-p", "no:cacheprovider", "--pyargs", "conformance.suite",
+        "--conformance-backend=leaves_out:backend", "--conformance-layer=ReLU",
+        "--conformance-check=values", "--conformance-dtype=float32",
+        "--conformance-profile=smoke",
+    )  # fmt: skip
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["*got    -1.69*e+38*", "*of the wrong elements were never written*"]
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_the_allocator_fills_small_and_large_memory() -> None:
+    program = (
+        "import torch, sys\n"
+        "for count in (1, 3, 100, 20_000, 10**6):\n"
+        "    for dtype in (torch.float32, torch.float64, torch.bfloat16):\n"
+        "        print(torch.empty(count, dtype=dtype)[0].double().item())\n"
+        "        assert torch.empty(count, dtype=torch.float16)[0].isnan()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=poisoned(os.environ), capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert {float(line) for line in done.stdout.split()} == set(NUMBERS)
+
+
+def test_what_the_user_set_stays() -> None:
+    given = {"GLIBC_TUNABLES": "glibc.malloc.perturb=7:glibc.malloc.arena_max=1"}
+    if sys.platform != "darwin":
+        tunables = poisoned(given)["GLIBC_TUNABLES"].split(":")
+        assert tunables[:2] == given["GLIBC_TUNABLES"].split(":")
+        assert tunables[2:] == ["glibc.malloc.tcache_count=0"]
+
+
+def test_only_such_memory_counts() -> None:
+    assert unwritten(np.array([0.0, 1.0, np.nan, -np.inf])) == 0
+    assert unwritten(np.array([*NUMBERS, 1.0])) == len(NUMBERS)
+    assert unwritten(np.array([3], np.int64)) == 0
