@@ -147,12 +147,13 @@ class OverrideLayer(ModuleLayer):
         keywords: Mapping[str, Any],
     ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         self._overrides.begin()
-        before = self._overrides.total
+        before, kept = self._overrides.total, self._overrides.kept
         with self._overrides:
             found = super()._pulled(wanted, inputs, cotangents, keywords)
         if self._overrides.total == before:
             raise Unreached(self._overrides.names())
-        if self._overrides.total == self._forward_hits:
+        # torch's own backward pass computes with what the forward pass keeps for it.
+        if self._overrides.total == self._forward_hits and self._overrides.kept == kept:
             raise Unsupported(f"gradients not offered: {_backward(found[0])} is torch's own")
         return found
 

@@ -138,6 +138,11 @@ class Overrides:
         """How often any of them ran."""
         return sum(override.hits for override in self.every)
 
+    @property
+    def kept(self) -> int:
+        """How often one ran that returns more than the output: a mean, a maximum, indices."""
+        return sum(x.hits for x in self.every if len(x.operator.schema.returns) > 1)
+
     def names(self) -> str:
         """The operators, as a message lists them."""
         return ", ".join(override.operator.name for override in self.every)

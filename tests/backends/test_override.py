@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import planted
 import pytest
 import torch
 from support import plug_in
@@ -166,6 +167,18 @@ def test_gradients_of_torchs_own_backward_are_not_offered() -> None:
     found = _verdict(_of(addmm), check="gradients")
     assert found.status == "unsupported"
     assert "gradients not offered: AddmmBackward0 is torch's own" in found.examples.unsupported
+
+
+@pytest.mark.parametrize("name", ["blocked", "keeps-the-variance-for-the-gradients"])
+def test_gradients_are_judged_where_they_rest_on_what_is_kept(name: str) -> None:
+    kernel = next(k for k in planted.KERNELS if k.name == f"native-layer-norm-{name}")
+    backend = OverrideBackend(kernel.name, {kernel.operator: kernel.function})
+    values, gradients = (
+        Engine(backend, 150, 0).run(Item("functional.layer_norm", check, "float32", "cpu"))
+        for check in ("values", "gradients")
+    )
+    assert values.status == "passed", values.message
+    assert gradients.status == ("failed" if kernel.wrong else "passed"), gradients.message
 
 
 def test_gradients_through_a_replaced_operator_are_judged() -> None:
