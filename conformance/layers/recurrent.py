@@ -158,7 +158,8 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
 def _longest(case: Case) -> int:
     """257 steps of all layers and directions together."""
     given = case.call.arguments
-    return 257 // (given.get("num_layers", 1) * (2 if given.get("bidirectional", False) else 1))
+    layers = int(given.get("num_layers", 1))
+    return 257 // (2 * layers if given.get("bidirectional", False) else layers)
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
