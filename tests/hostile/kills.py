@@ -1,6 +1,6 @@
 """Runs that are killed at random moments: what they leave is readable, and nothing else is left.
 
-Run by hand or by `tox -e hostile`. The exit status is 1 if any run deviates.
+Run by hand or by `tox -e hostile`, `hostile-all`. The exit status is 1 if any run deviates.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Every entry of the hostile catalogue, each in an empty folder, held against the outcome due.
+"""Entries of the hostile catalogue, each in an empty folder, held against the outcome due.
 
-Run by hand or by `tox -e hostile`. The exit status is 1 if any entry deviates.
+Run by hand, by `tox -e hostile` (one entry of six, others each day) or by `tox -e hostile-all`. The
+exit status is 1 if any entry deviates.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -40,6 +42,13 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
     return themes
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of entries, 1 or more")
+    return number
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run entries and print what deviates."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -47,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="*", help="a glob of names")
     parser.add_argument("--theme", default="*", help="a glob of themes: backends_*")
     parser.add_argument("--point", type=int, help="of the list of what was tried at first")
+    parser.add_argument("--every", type=_positive, default=1, metavar="N", help="one entry of N")
+    parser.add_argument(
+        "--offset", type=int, help="of the first of them in the catalogue (the number of the day)"
+    )
     parser.add_argument("--python", default=sys.executable, help="the interpreter that is tried")
     parser.add_argument("--output", type=Path, help="JSON lines to write")
     parser.add_argument("--table", type=Path, help="Markdown to write")
@@ -60,6 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         and fnmatch.fnmatchcase(entry.name, options.only)
         and options.point in (None, entry.point)
     ]
+    offset = date.today().toordinal() if options.offset is None else options.offset
+    chosen = chosen[offset % options.every :: options.every]
+    if options.every > 1:
+        print(f"one entry of {options.every}: --every {options.every} --offset {offset}")
+    if not chosen:
+        parser.error("no entry meets --only, --theme, --point, --every")
     for path in filter(None, (options.output, options.table)):
         path.parent.mkdir(parents=True, exist_ok=True)
     started, outcomes = time.perf_counter(), []
