@@ -163,7 +163,8 @@ def row() -> Row:
             Argument("batch_first", False, other=True),
             Argument("need_weights", True, keyword=True),
             Argument("average_attn_weights", True, keyword=True),
-            Argument("is_causal", False, keyword=True),
+            # The mask is that of so many queries and keys then.
+            Argument("is_causal", False, keyword=True, fixes_sizes=True),
         ),
         (
             *(Input(name, batch_axis=_axis(k)) for k, name in enumerate(("query", "key", "value"))),

@@ -46,6 +46,7 @@ class Argument:
         size: it says how large a case is, which is seldom what is wrong.
         window: its values decide which output sizes are possible.
         keyword: it is given to the call, not to the constructor: `output_size`.
+        fixes_sizes: where it is given, no size of the inputs can change by itself.
         sequence: it is kept as a tuple, be it written as one number.
         like: the argument whose value None stands for: `kdim` is `embed_dim` then.
         names_dtype: its value is torch's name of a dtype, which torch is given as that dtype.
@@ -59,6 +60,7 @@ class Argument:
     size: bool = False
     window: bool = False
     keyword: bool = False
+    fixes_sizes: bool = False
     sequence: bool = False
     like: str = ""
     names_dtype: bool = False
@@ -354,8 +356,8 @@ class Row:
 
     def axes(self, case: Case) -> tuple[Axes, ...]:
         """Axes of the inputs whose sizes may change, those first that are the batch."""
-        if case.keywords:
-            return ()  # lengths and output sizes are about sizes
+        if any(a.fixes_sizes and a.name in case.keywords for a in self.arguments):
+            return ()
         places = range(min(len(self.inputs), len(case.inputs)))
         axes = ((k, self.batch_axis(case, k)) for k in places)
         batch = tuple((k, axis) for k, axis in axes if axis is not None)
