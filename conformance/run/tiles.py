@@ -35,7 +35,6 @@ SMALL = 3
 
 # The plainest case is one as its layer draws it.
 _kinds = st.sampled_from(("",) * 17 + ("one", "one", "two", "same"))
-_sizes = st.sampled_from(SIZES)
 _FEW = bisect_right(SIZES, 65)
 
 
@@ -111,7 +110,8 @@ def tiled(draw: Any, row: Row, cases: st.SearchStrategy[Case]) -> Case:
     if not every:
         return case
     chosen = draw(st.sampled_from(every))
-    sizes = {chosen.name: draw(_sizes)}
+    # Any of those that it can have, as often as another: what is cut down to the largest is dear.
+    sizes = {chosen.name: draw(st.sampled_from(SIZES[: bisect_right(SIZES, chosen.most)]))}
     if kind == "two" and len(every) > 1:
         other = draw(st.sampled_from([x for x in every if x is not chosen]))
         sizes[other.name] = draw(st.sampled_from(SIZES[:_FEW]))
