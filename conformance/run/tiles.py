@@ -30,11 +30,13 @@ SIZES = tuple(
 """The sizes that are drawn, the smallest first."""
 ELEMENTS = {1: 2**14, 2: 2**16}
 """Numbers that its arrays hold at most, where they grow as the size, or as its square."""
-SMALL = 3
-"""What the other sizes are cut to."""
+SMALL = (3, 1)
+"""What the other sizes are cut to: the first with which there is room for a size."""
 
 # The plainest case is one as its layer draws it.
 _kinds = st.sampled_from(("",) * 17 + ("one", "one", "two", "same"))
+# One more than a block is what a kernel of one block, or one that forgets the rest, does not see.
+_DRAWN = sorted((*SIZES, *(b + 1 for b in BLOCKS), *(b + 1 for b in BLOCKS)))
 _FEW = bisect_right(SIZES, 65)
 
 
@@ -110,8 +112,8 @@ def tiled(draw: Any, row: Row, cases: st.SearchStrategy[Case]) -> Case:
     if not every:
         return case
     chosen = draw(st.sampled_from(every))
-    # Any of those that it can have, as often as another: what is cut down to the largest is dear.
-    sizes = {chosen.name: draw(st.sampled_from(SIZES[: bisect_right(SIZES, chosen.most)]))}
+    # One that it can have: were others cut down to the largest, that would be the commonest.
+    sizes = {chosen.name: draw(st.sampled_from(_DRAWN[: bisect_right(_DRAWN, chosen.most)]))}
     if kind == "two" and len(every) > 1:
         other = draw(st.sampled_from([x for x in every if x is not chosen]))
         sizes[other.name] = draw(st.sampled_from(SIZES[:_FEW]))
@@ -133,7 +135,11 @@ def of_sizes(row: Row, case: Case, sizes: Mapping[str, int]) -> Case | None:
     Returns:
         None where none of them can be had.
     """
-    grown = _grown(row, _cut(row, case, sizes), sizes)
+    grown = None
+    for small in SMALL:
+        grown = _grown(row, _cut(row, case, sizes, small), sizes) or grown
+        if grown is not None and _sizes(row, grown).items() >= sizes.items():
+            break
     if grown is None:
         return None
     labels = {**case.labels, "tile": " and ".join(sizes)}
@@ -144,12 +150,16 @@ def _arrays(case: Case) -> list[np.ndarray]:
     return [x for x in (*case.inputs, *case.call.state.values()) if x is not None]
 
 
-def _cut(row: Row, case: Case, kept: Mapping[str, int]) -> Case:
+def _sizes(row: Row, case: Case) -> dict[str, int]:
+    return {x.name: x.size for x in dimensions(row, case)}
+
+
+def _cut(row: Row, case: Case, kept: Mapping[str, int], small: int) -> Case:
     """The case with its other sizes small, as far as it stays valid."""
     for name in [x.name for x in dimensions(row, case) if x.name not in kept]:
         now = next((x for x in dimensions(row, case) if x.name == name), None)
-        if now is not None and now.size > SMALL + 1:
-            case = now.sized(case, SMALL) or case
+        if now is not None and now.size > small + 1:
+            case = now.sized(case, small) or case
     return case
 
 
