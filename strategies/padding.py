@@ -157,9 +157,9 @@ def pads(draw: Draw, layer: str, dtype: str) -> Case:
     lengths = _lengths(draw, profile, mode, sides)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    given = {"mode": mode, "value": None}
+    given: dict[str, Any] = {"mode": mode, "value": None}
     if mode == "constant" and draw(yes_no):
-        given["value"] = _value(draw, dtype, whole)  # type: ignore[assignment]
+        given["value"] = _value(draw, dtype, whole)
     numbers = _flat(sides)
     required = {"pad": list(numbers) if written.bit() else numbers}
     arguments = required | written.optional(given, {"mode": "constant", "value": None})

@@ -45,8 +45,8 @@ def _numbers(trial: Trial) -> tuple[int, ...]:
 
 def _padded(trial: Trial, x: np.ndarray, numbers: Sequence[int]) -> Trial:
     """The case on another input, padded by other numbers."""
-    name = "pad" if is_function(trial.row.name) else "padding"
-    return called(trial, x, **{name: tuple(numbers)})
+    changes: dict[str, Any] = {"pad" if is_function(trial.row.name) else "padding": tuple(numbers)}
+    return called(trial, x, **changes)
 
 
 def _as_pad(trial: Trial, x: np.ndarray, numbers: Sequence[int]) -> Trial:

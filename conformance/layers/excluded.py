@@ -49,8 +49,8 @@ _TO_COME = {
         TransformerEncoderLayer
     """,
     "vision": """
-        PixelShuffle PixelUnshuffle Upsample UpsamplingBilinear2d UpsamplingNearest2d
-        affine_grid grid_sample interpolate pixel_shuffle pixel_unshuffle
+        Upsample UpsamplingBilinear2d UpsamplingNearest2d
+        affine_grid grid_sample interpolate
     """,
 }
 _OTHERWISE = {
