@@ -1,4 +1,4 @@
-"""Cases of Flatten, Unflatten and the shuffle of channels."""
+"""Cases of Flatten, Unflatten and shuffles of channels and pixels."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ _PARTITIONS = st.lists(_PARTS, min_size=1, max_size=4)
 _GROUPS = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
 _BATCHES = st.sampled_from((1, 2, 3, 4))
 _SPACES = st.sampled_from((1, 2, 3, 5))
+# Factors from 3 on tell a pixel's rows from its columns, and channels in one order from others.
+_FACTORS = st.sampled_from((1, 2, 3, 3, 4, 5))
+_DEPTHS = st.sampled_from((1, 2, 3))
+_LEADING = st.sampled_from((1, 1, 0, 2, 3))
+_LONG = st.sampled_from((1, 2, 3, 5, 17))
 yes_no = st.booleans()
 _SELDOM = st.sampled_from((False, False, False, True))
 _EMPTY = st.integers(0, 7)
@@ -107,3 +112,21 @@ def shuffles(draw: Draw, layer: str, dtype: str) -> Case:
     space = [draw(_SPACES) for _ in range(rank - 2)]
     batch, size, *space = _sizes(draw, [draw(_BATCHES), size, *space])
     return _case(draw, layer, dtype, (batch, groups * size, *space), {"groups": groups})
+
+
+@st.composite
+def pixels(draw: Draw, layer: str, factor: str, shuffle: bool, dtype: str) -> Case:
+    """Cases of the shuffle of pixels and of its reverse: images behind any number of axes.
+
+    Args:
+        layer: `"PixelShuffle"`, `"functional.pixel_unshuffle"`.
+        factor: name of its argument.
+        shuffle: channels become pixels; otherwise pixels become channels.
+        dtype: torch's name of the dtype.
+    """
+    r, depth = draw(_FACTORS), draw(_DEPTHS)
+    leading = [draw(_BATCHES) for _ in range(draw(_LEADING))]
+    sizes = _sizes(draw, [*leading, depth, draw(_SPACES), draw(_LONG)])
+    *leading, depth, high, wide = sizes
+    inner = (depth * r * r, high, wide) if shuffle else (depth, high * r, wide * r)
+    return _case(draw, layer, dtype, (*leading, *inner), {factor: r})

@@ -45,13 +45,14 @@ class Tally:
         self._facts += comparisons
 
     def equal(self, about: Finding, got: Any, wanted: Any) -> None:
-        """One fact is as it should be.
+        """One fact is as it should be; NaN is no other than NaN.
 
         Args:
             about: the fact.
             got, wanted: the values.
         """
-        if got != wanted:
+        both_nan = got != got and wanted != wanted
+        if got != wanted and not both_nan:
             raise Failure(replace(about, got=repr(got), wanted=repr(wanted)))
         self.count(1)
 

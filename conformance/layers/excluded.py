@@ -41,11 +41,6 @@ _TO_COME = {
         max_pool1d_with_indices max_pool2d_with_indices max_pool3d
         max_pool3d_with_indices max_unpool1d max_unpool2d max_unpool3d
     """,
-    "padding": """
-        CircularPad1d CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d
-        ConstantPad3d ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d
-        ReplicationPad2d ReplicationPad3d ZeroPad1d ZeroPad2d ZeroPad3d pad
-    """,
     "fold": """
         Fold Unfold fold unfold
     """,
@@ -54,8 +49,8 @@ _TO_COME = {
         TransformerEncoderLayer
     """,
     "vision": """
-        PixelShuffle PixelUnshuffle Upsample UpsamplingBilinear2d UpsamplingNearest2d
-        affine_grid grid_sample interpolate pixel_shuffle pixel_unshuffle
+        Upsample UpsamplingBilinear2d UpsamplingNearest2d
+        affine_grid grid_sample interpolate
     """,
 }
 _OTHERWISE = {

@@ -1,4 +1,4 @@
-"""Flatten, Unflatten, ChannelShuffle and its two functions."""
+"""Flatten, Unflatten, ChannelShuffle and its two functions; shuffles of pixels follow."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import reshaping as laws
+from conformance.layers import reshaping_pixels
 from conformance.layers.axes import Axes
 from conformance.layers.elementwise import every_axis
 from conformance.layers.propagation import copied
@@ -162,3 +163,4 @@ def rows() -> Iterator[Row]:
     yield _shuffle("ChannelShuffle", flatten)
     for name in ("functional.channel_shuffle", "functional.native_channel_shuffle"):
         yield _shuffle(name, flatten)
+    yield from reshaping_pixels.rows()

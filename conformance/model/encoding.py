@@ -76,7 +76,9 @@ def _rich(value: Any, depth: int = 0) -> Any:
     if depth > _DEEPEST:
         raise CaseError("values within values, too deep")
     if isinstance(value, Mapping) and "number" in value:
-        return float(value["number"])
+        number = float(value["number"])
+        # One object for all: a NaN that is itself counts as equal within a mapping.
+        return math.nan if math.isnan(number) else number
     if isinstance(value, Mapping):
         return tuple(_rich(v, depth + 1) for v in value["tuple"])
     if isinstance(value, list):

@@ -1,6 +1,7 @@
-"""Flatten, Unflatten and the shuffle of channels: nothing is computed, elements change places.
+"""Flatten, Unflatten and shuffles of channels and pixels: elements change places, nothing else.
 
 Sources: the pages torch.nn.Flatten, Unflatten, ChannelShuffle, torch.flatten and torch.unflatten,
+PixelShuffle, PixelUnshuffle and the functions of these,
 and the documentation of torch.nn.functional.channel_shuffle and native_channel_shuffle. These two
 write (*, C, H, W) where the page of the module, to which they refer, writes (N, C, *): of four axes
 that is the same, and of other numbers of axes the page of the module is followed.
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
 
@@ -61,3 +64,52 @@ def channel_shuffle(state: State, input: Rounded, *, groups: int) -> Rounded:
 def channel_shuffle_shape(input: Shape, *, groups: int) -> tuple[Shape, ...]:
     """(N, C, *) → the same."""
     return (input,)
+
+
+def pixel_shuffle(state: State, input: Rounded, *, upscale_factor: int) -> Rounded:
+    """(*, C r², H, W) → (*, C, H r, W r): of each r² channels a pixel becomes r by r pixels.
+
+    The page names shapes only. Which channel becomes which pixel is torch's: channel c r² + i r + j
+    stands in row i and column j of what one pixel becomes. The paper that the page names counts the
+    channels otherwise, with c running fastest.
+    """
+    *leading, depth, high, wide = input.shape
+    r = upscale_factor
+    apart = (*leading, depth // r**2, r, r, high, wide)
+    (shape,) = pixel_shuffle_shape(input.shape, upscale_factor=r)
+
+    def move(array: np.ndarray) -> np.ndarray:
+        # (…, C, i, j, H, W) → (…, C, H, i, W, j)
+        pixels = np.moveaxis(array.reshape(apart), (-2, -4, -1, -3), (-4, -3, -2, -1))
+        return pixels.reshape(shape)
+
+    return input.map(move)
+
+
+def pixel_shuffle_shape(input: Shape, *, upscale_factor: int) -> tuple[Shape, ...]:
+    """C_out = C_in / r², H_out = H_in r, W_out = W_in r."""
+    *leading, depth, high, wide = input
+    r = upscale_factor
+    return ((*leading, depth // r**2, high * r, wide * r),)
+
+
+def pixel_unshuffle(state: State, input: Rounded, *, downscale_factor: int) -> Rounded:
+    """(*, C, H r, W r) → (*, C r², H, W): the reverse of `pixel_shuffle`."""
+    *leading, depth, high, wide = input.shape
+    r = downscale_factor
+    apart = (*leading, depth, high // r, r, wide // r, r)
+    (shape,) = pixel_unshuffle_shape(input.shape, downscale_factor=r)
+
+    def move(array: np.ndarray) -> np.ndarray:
+        # (…, C, H, i, W, j) → (…, C, i, j, H, W)
+        channels = np.moveaxis(array.reshape(apart), (-4, -3, -2, -1), (-2, -4, -1, -3))
+        return channels.reshape(shape)
+
+    return input.map(move)
+
+
+def pixel_unshuffle_shape(input: Shape, *, downscale_factor: int) -> tuple[Shape, ...]:
+    """C_out = C_in r², H_out = H_in / r, W_out = W_in / r."""
+    *leading, depth, high, wide = input
+    r = downscale_factor
+    return ((*leading, depth * r**2, high // r, wide // r),)

@@ -1,4 +1,4 @@
-"""Ways to break a valid call of Flatten, Unflatten or the shuffle of channels."""
+"""Ways to break a valid call of Flatten, Unflatten or a shuffle of channels or pixels."""
 
 from __future__ import annotations
 
@@ -117,4 +117,40 @@ def shuffle_breaks() -> tuple[Break, ...]:
         ),
         Break("groups not positive", "groups", argument("groups", not_positive)),
         Break("fewer than three axes", "input", _two_axes, CUSTOMARY),
+    )
+
+
+def _undivided(axis: int, name: str, power: int) -> Break:
+    """A size that the factor does not divide."""
+
+    def apply(draw: Draw, case: Case) -> Case:
+        whole = case.call.arguments[name] ** power
+        shape = list(_shape(case))
+        shape[axis] += draw(st.integers(1, whole - 1))
+        return with_inputs(case, {0: shape})
+
+    axes = {-3: "channels", -2: "height", -1: "width"}
+    return Break(
+        f"{name} does not divide the {axes[axis]}",
+        "input",
+        apply,
+        applies=lambda case: case.call.arguments[name] > 1 and 0 not in _shape(case),
+    )
+
+
+def pixel_breaks(name: str, divided: tuple[int, ...], power: int) -> tuple[Break, ...]:
+    """The breaks of the shuffle of pixels, or of its reverse.
+
+    Args:
+        name: of the factor.
+        divided: axes that it must divide.
+        power: of the factor that does.
+    """
+    return (
+        *(_undivided(axis, name, power) for axis in divided),
+        Break(f"{name} not positive", name, argument(name, not_positive)),
+        Break(
+            f"{name} that is no whole number", name, argument(name, _sizes(2.0, 1.5, (2, 2), "2"))
+        ),
+        Break("fewer than three axes", "input", _two_axes),
     )

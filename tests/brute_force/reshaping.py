@@ -1,4 +1,4 @@
-"""Flatten, Unflatten and the shuffle of channels as plain loops, from the documentation alone."""
+"""Flatten, Unflatten and shuffles as plain loops, from the documentation alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
         return (flattened(x, given.get("start_dim", 1), given.get("end_dim", -1)),)
     if case.call.layer == "Unflatten":
         return (unflattened(x, given["dim"], given["unflattened_size"]),)
-    return (shuffled(x, given["groups"]),)
+    if "groups" in given:
+        return (shuffled(x, given["groups"]),)
+    if "upscale_factor" in given:
+        return (pixels(x, given["upscale_factor"]),)
+    return (channels(x, given["downscale_factor"]),)
 
 
 def flattened(x: np.ndarray, start: int, end: int) -> np.ndarray:
@@ -63,4 +67,29 @@ def shuffled(x: np.ndarray, groups: int) -> np.ndarray:
         for group in range(groups):
             found[:, place] = x[:, group * size + within]
             place += 1
+    return found
+
+
+def pixels(x: np.ndarray, r: int) -> np.ndarray:
+    """One channel after the other is laid out on a grid of its own."""
+    *leading, depth, high, wide = x.shape
+    found = np.zeros((*leading, depth // r**2, high * r, wide * r), x.dtype)
+    for channel in range(depth):
+        c, within = divmod(channel, r * r)
+        i, j = divmod(within, r)
+        for row in range(high):
+            for column in range(wide):
+                found[..., c, row * r + i, column * r + j] = x[..., channel, row, column]
+    return found
+
+
+def channels(x: np.ndarray, r: int) -> np.ndarray:
+    """One pixel after the other finds its channel."""
+    *leading, depth, high, wide = x.shape
+    found = np.zeros((*leading, depth * r**2, high // r, wide // r), x.dtype)
+    for c in range(depth):
+        for row in range(high):
+            for column in range(wide):
+                channel = c * r * r + row % r * r + column % r
+                found[..., channel, row // r, column // r] = x[..., c, row, column]
     return found

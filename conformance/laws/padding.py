@@ -1,0 +1,168 @@
+"""Laws of padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.laws.law import (
+    Claims,
+    Generator,
+    called,
+    input_of,
+    law,
+    many,
+    same,
+)
+from conformance.laws.linear import EXACT
+from conformance.model.case import is_function
+from conformance.model.formats import round_to
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike as Trial
+
+_STEMS = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}
+_PAD = "functional.pad"
+
+
+def _mode(trial: Trial) -> str:
+    """torch's name of what is padded with."""
+    if is_function(trial.row.name):
+        return str(trial.case.call.arguments.get("mode", "constant"))
+    return _STEMS.get(trial.row.name.partition("Pad")[0], "constant")
+
+
+def _numbers(trial: Trial) -> tuple[int, ...]:
+    """(left, right, top, bottom, …)."""
+    given: Any = trial.case.call.arguments
+    if is_function(trial.row.name):
+        return tuple(given["pad"])
+    number = given["padding"]
+    return (number,) * (2 * trial.row.dims) if isinstance(number, int) else tuple(number)
+
+
+def _padded(trial: Trial, x: np.ndarray, numbers: Sequence[int]) -> Trial:
+    """The case on another input, padded by other numbers."""
+    changes: dict[str, Any] = {"pad" if is_function(trial.row.name) else "padding": tuple(numbers)}
+    return called(trial, x, **changes)
+
+
+def _as_pad(trial: Trial, x: np.ndarray, numbers: Sequence[int]) -> Trial:
+    """The function of the same backend, in the case's mode."""
+    given: dict[str, Any] = {"pad": tuple(numbers), "mode": _mode(trial)}
+    if "value" in trial.case.call.arguments:
+        given["value"] = trial.case.call.arguments["value"]
+    return called(trial, x, layer=_PAD, arguments=given)
+
+
+@law("rows", "each plane of a large batch is that plane of a small one", EXACT)
+def planes(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 channels, drawn from the case's."""
+    x, axis = input_of(trial), input_of(trial).ndim - len(_numbers(trial)) // 2 - 1
+    if axis < 0 or not x.shape[axis] or x.size > 1 << 13:
+        return
+    chosen = generator.integers(x.shape[axis], size=many(generator))
+    large = called(trial, x.take(chosen, axis))
+    yield same(large, trial, wanted_moves=lambda y: y.take(chosen, axis))
+
+
+@law("singles", "a batch is the stack of its samples, each taken alone without its axis", EXACT)
+def singles(trial: Trial, generator: Generator) -> Claims:
+    """At most two samples; an unbatched case as a batch of one."""
+    x, leading = input_of(trial), input_of(trial).ndim - len(_numbers(trial)) // 2
+    if leading == 1:
+        yield same(called(trial, x[np.newaxis]), trial, got_moves=lambda y: y[0])
+    elif leading == 2:
+        for row in generator.permutation(len(x))[:2]:
+            alone = called(trial, x[row])
+            yield same(alone, trial, wanted_moves=lambda y, at=row: y[at])  # type: ignore[misc]
+
+
+@law("function", "the module is `pad` of the same backend in its mode", EXACT)
+def function(trial: Trial, generator: Generator) -> Claims:
+    """With one number for each side."""
+    yield same(_as_pad(trial, input_of(trial), _numbers(trial)), trial)
+
+
+@law("modules", "`pad` of one to three dimensions is a module of the same backend", EXACT)
+def modules(trial: Trial, generator: Generator) -> Claims:
+    """Of the mode, where the input is unbatched or batched."""
+    x, numbers = input_of(trial), _numbers(trial)
+    dims = len(numbers) // 2
+    if dims not in (1, 2, 3) or x.ndim - dims not in (1, 2):
+        return
+    stems = {mode: stem for stem, mode in _STEMS.items()} | {"constant": "Constant"}
+    given: dict[str, Any] = {"padding": numbers}
+    if _mode(trial) == "constant":
+        value = trial.case.call.arguments.get("value")
+        given["value"] = 0.0 if value is None else value
+    name = f"{stems[_mode(trial)]}Pad{dims}d"
+    yield same(called(trial, x, layer=name, arguments=given), trial)
+
+
+@law("apart", "dimensions are padded one after the other as well as at once", EXACT)
+def apart(trial: Trial, generator: Generator) -> Claims:
+    """In any order."""
+    numbers = _numbers(trial)
+    dims = len(numbers) // 2
+    if dims < 2:
+        return
+    y = input_of(trial)
+    for k in generator.permutation(dims):
+        one = [n if place // 2 == k else 0 for place, n in enumerate(numbers)]
+        step = _padded(trial, y, one)
+        y = step.answer[0]
+    yield same(step, trial)
+
+
+@law("cropped", "what is padded and then cropped by as much is the input", EXACT)
+def cropped(trial: Trial, generator: Generator) -> Claims:
+    """By negative numbers, where none of the case's is."""
+    x, numbers = input_of(trial), _numbers(trial)
+    if numbers and min(numbers) >= 0:
+        back = _padded(trial, trial.answer[0], [-n for n in numbers])
+        yield same(back, _padded(trial, x, [0] * len(numbers)))
+
+
+@law("slices", "negative padding is a slice", EXACT)
+def slices(trial: Trial, generator: Generator) -> Claims:
+    """At most two elements at each end of each dimension, as long as one is left."""
+    x = input_of(trial)
+    dims = len(_numbers(trial)) // 2
+    crops = [(0, 0)] * (x.ndim - dims)
+    for length in x.shape[x.ndim - dims :]:
+        before = int(generator.integers(0, min(2, max(length - 1, 0)), endpoint=True))
+        after = int(generator.integers(0, min(2, max(length - 1 - before, 0)), endpoint=True))
+        crops.append((before, after))
+    numbers = [-n for side in reversed(crops[x.ndim - dims :]) for n in side]
+    inner = tuple(slice(b, n - a) for n, (b, a) in zip(x.shape, crops, strict=True))
+    by_number = _padded(trial, x, numbers)
+    by_hand = _padded(trial, np.ascontiguousarray(x[inner]), [0] * len(numbers))
+    yield same(by_number, by_hand)
+
+
+@law("mirrored", "mirroring the input and exchanging the sides mirrors the output", EXACT)
+def mirrored(trial: Trial, generator: Generator) -> Claims:
+    """All dimensions that are padded."""
+    x, numbers = input_of(trial), _numbers(trial)
+    back = tuple(range(x.ndim - len(numbers) // 2, x.ndim))
+    swapped = [numbers[k ^ 1] for k in range(len(numbers))]
+    other = _padded(trial, np.flip(x, back).copy(), swapped)
+    yield same(other, trial, got_moves=lambda y: np.flip(y, back))
+
+
+@law("negated", "padding of −x is that of x, negated: signs, infinities and all", EXACT)
+def negated(trial: Trial, generator: Generator) -> Claims:
+    """Where the constant is negated, too; of whole numbers nothing is asked."""
+    x, value = input_of(trial), trial.case.call.arguments.get("value")
+    if x.dtype.kind == "i" or not np.array_equal(round_to(-x, trial.case.call.dtype), -x):
+        return
+    changes = {} if value is None else {"value": -value}
+    yield same(called(trial, -x, **changes), trial, got_moves=lambda y: -y)
+
+
+_LAWS = (planes, singles, apart, cropped, slices, mirrored, negated)
+MODULE = (*_LAWS, function)
+FUNCTION = (*_LAWS, modules)

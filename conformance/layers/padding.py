@@ -1,0 +1,160 @@
+"""Padding: modules of each mode and dimension, and `functional.pad`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from conformance.laws import padding as laws
+from conformance.layers.axes import Axes, batched
+from conformance.layers.elementwise import every_axis
+from conformance.layers.propagation import copied
+from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.state import Shape
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import Case
+from conformance.oracles import padding as oracle
+from conformance.strategies import padding as cases
+from conformance.strategies.invalid import padding as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+_FORMULAS = {
+    "reflect": "elements mirrored at the first and the last of each dimension",
+    "replicate": "the first and the last element of each dimension again",
+    "circular": "the end of each dimension before its beginning, and the beginning after its end",
+    "constant": "a constant around the input",
+}
+_LENGTHS = ("W_out = W_in + padding_left + padding_right", "and so H and D")
+_SHAPES: dict[int, Shape] = {1: (8, 64, 512), 2: (8, 64, 56, 56), 3: (2, 32, 8, 28, 28)}
+_MODULES = {
+    "ReflectionPad": "reflect",
+    "ReplicationPad": "replicate",
+    "ZeroPad": "constant",
+    "ConstantPad": "constant",
+    "CircularPad": "circular",
+}
+
+
+def _input_dtype(case: Case) -> str:
+    """The dtype of the input, whatever the call's is."""
+    first = case.inputs[0]
+    return "int64" if first is not None and first.dtype.kind == "i" else case.call.dtype
+
+
+def _channels(dims: int, case: Case) -> tuple[Axes, ...]:
+    """The axis of the channels."""
+    first = case.inputs[0]
+    return () if first is None else (((0, first.ndim - dims - 1),),)
+
+
+def _each_side(dims: int, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A module keeps one number for each side."""
+    return {"padding": oracle.each_side(arguments["padding"], dims)}
+
+
+def _refit(
+    sides: Callable[[Row, Mapping[str, Any]], tuple[str, tuple[int, ...]]],
+    row: Row,
+    case: Case,
+    arguments: dict[str, Any],
+) -> Case | None:
+    """The case with other arguments, where its input can be padded so."""
+    mode, numbers = sides(row, arguments)
+    first = case.inputs[0]
+    assert first is not None
+    pairs = oracle.sides_of(numbers)
+    lengths = first.shape[first.ndim - len(pairs) :]
+    if len(pairs) > first.ndim or not cases.fits(mode, lengths, pairs):
+        return None
+    several = first.ndim - len(pairs) in (1, 2)
+    if mode != "constant" and not (several and 0 < len(pairs) < 4 and first.shape[-len(pairs) - 1]):
+        return None
+    value = arguments.get("value")
+    if first.dtype.kind == "i" and isinstance(value, float) and not value.is_integer():
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _sides_of_module(
+    mode: str, row: Row, arguments: Mapping[str, Any]
+) -> tuple[str, tuple[int, ...]]:
+    return mode, oracle.each_side(arguments["padding"], row.dims)
+
+
+def _sides_of_pad(row: Row, arguments: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
+    mode = arguments.get("mode", "constant")
+    if mode != "constant" and arguments.get("value") is not None:
+        raise ValueError("a value of a mode that takes none")
+    return mode, tuple(arguments["pad"])
+
+
+def _row(name: str, dims: int, formula: str) -> Row:
+    """What all rows have in common."""
+    batch = batched(dims + 2)
+    return Row(
+        name,
+        "padding",
+        (Argument("padding", plain=0),),
+        (Input("input", batch_axis=batch),),
+        (Output("output", batch, _input_dtype),),
+        cases=partial(cases.pads, name),
+        values=oracle.pad,
+        shapes=oracle.pad_shape,
+        formula=(formula, *_LENGTHS),
+        dims=dims,
+        propagation=copied,
+        traits=Traits(placed=False, copies=True),
+        free=partial(_channels, dims),
+        filling=Filling(contraction=False),
+        flops=lambda workload, weights, outputs: 0,
+    )
+
+
+def _module(name: str, mode: str, dims: int) -> Row:
+    valued = name.startswith("Constant")
+    valid = partial(cases.modules, name, mode, dims, valued)
+    value = {"value": 3.5} if valued else {}
+    shape = _SHAPES[dims]
+    text = f"padding 1, {math.prod(shape) // 1000} thousand numbers"
+    row = _row(name, dims, _FORMULAS[mode])
+    return replace(
+        row,
+        arguments=(*row.arguments, *((Argument("value", plain=0.0),) if valued else ())),
+        cases=valid,
+        values=partial(oracle.module_pad, mode, dims),
+        shapes=partial(oracle.module_pad_shape, dims),
+        invalid=invalid_cases(valid, invalid.module_breaks(mode, dims)),
+        laws=laws.MODULE,
+        kept_as=partial(_each_side, dims),
+        refit=partial(_refit, partial(_sides_of_module, mode)),
+        workloads=(Workload(name, text, {"padding": 1, **value}, (shape,), small=dims == 2),),
+        examples=0.3,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    for stem, mode in _MODULES.items():
+        for dims in (1, 2, 3):
+            yield _module(f"{stem}{dims}d", mode, dims)
+    name = "functional.pad"
+    given = {"pad": (1, 1, 1, 1), "mode": "reflect"}
+    row = _row(name, 0, "; ".join(f"{mode}: {text}" for mode, text in _FORMULAS.items()))
+    yield replace(
+        row,
+        arguments=(
+            Argument("pad", plain=(0, 0), sequence=True),
+            Argument("mode", "constant", other="replicate"),
+            Argument("value", None, other=1.0),
+        ),
+        inputs=(Input("input"),),
+        outputs=(Output("output", dtype=_input_dtype),),
+        invalid=invalid_cases(row.cases, invalid.pad_breaks()),
+        laws=laws.FUNCTION,
+        refit=partial(_refit, _sides_of_pad),
+        free=every_axis,
+        workloads=(Workload(name, "reflect, resnet", given, (_SHAPES[2],), small=True),),
+    )

@@ -1,0 +1,131 @@
+"""Padding: an output element is an element of the input, or a constant; nothing is computed.
+
+Sources: the pages torch.nn.ReflectionPad1d, ReplicationPad1d, ZeroPad1d, ConstantPad1d,
+CircularPad1d, their kin of two and three dimensions, and torch.nn.functional.pad.
+
+A negative padding removes elements; the pages say so of circular padding only. Where one side is
+padded and the other one is cropped they do not say which comes first. The order is torch's:
+reflection, replication and a constant are laid round the whole input, and then the rest is cut off;
+circular padding continues what cropping leaves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from conformance.arithmetic.choices import take
+from conformance.arithmetic.rounded import Rounded
+from conformance.model.formats import round_to
+
+Shape = tuple[int, ...]
+Padding = int | Sequence[int]
+State = Mapping[str, Rounded]
+
+
+def pad(
+    state: State,
+    input: Rounded,
+    *,
+    pad: Sequence[int],
+    mode: str = "constant",
+    value: float | None = None,
+) -> Rounded:
+    """The last len(pad)/2 dimensions are padded, by the mode, or by a value that is 0 if left out.
+
+    An element that is copied m times has a gradient of m terms, in whatever order they are added.
+    """
+    sides = sides_of(pad)
+    dims = len(sides)
+    leading, lengths = (
+        input.shape[: len(input.shape) - dims],
+        input.shape[len(input.shape) - dims :],
+    )
+    index, inside = np.zeros(1, np.int64), np.ones(1, bool)
+    for length, (before, after) in zip(lengths, sides, strict=True):
+        place, within = places(length, before, after, mode)
+        # Row-major order of all dimensions so far, and of one more.
+        index = (index[:, np.newaxis] * length + place).reshape(-1)
+        inside = (inside[:, np.newaxis] & within).reshape(-1)
+    (shape,) = pad_shape(input.shape, pad=pad)
+    flat = input.map(lambda array: array.reshape(*leading, math.prod(lengths)))
+    padded = take(flat, index, -1, inside=inside, fill=_stored(value, input))
+    return padded.map(lambda array: array.reshape(shape))
+
+
+def pad_shape(
+    input: Shape, *, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> tuple[Shape, ...]:
+    """H_out = H_in + padding_top + padding_bottom, and so each dimension that is padded."""
+    sides = sides_of(pad)
+    first = len(input) - len(sides)
+    padded = (n + sum(side) for n, side in zip(input[first:], sides, strict=True))
+    return ((*input[:first], *padded),)
+
+
+def module_pad(
+    mode: str, dims: int, state: State, input: Rounded, *, padding: Padding, value: float = 0.0
+) -> Rounded:
+    """A module's padding: one number for all sides, or one for each.
+
+    Args:
+        mode: as of `pad`.
+        dims: number of spatial dimensions.
+        state: of a layer that has none.
+        input: (C, …) or (N, C, …).
+        padding: (left, right, top, bottom, front, back), as many as there are dimensions.
+        value: what a constant padding holds.
+    """
+    return pad(state, input, pad=each_side(padding, dims), mode=mode, value=value)
+
+
+def module_pad_shape(
+    dims: int, input: Shape, *, padding: Padding, value: float = 0.0
+) -> tuple[Shape, ...]:
+    """As `pad_shape`."""
+    return pad_shape(input, pad=each_side(padding, dims))
+
+
+def each_side(padding: Padding, dims: int) -> tuple[int, ...]:
+    """One number for each side, the last dimension first."""
+    return (padding,) * (2 * dims) if isinstance(padding, int) else tuple(padding)
+
+
+def sides_of(pad: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """(before, after) of each padded dimension, in the order of the input's axes."""
+    pairs = zip(pad[0::2], pad[1::2], strict=True)
+    return tuple(pairs)[::-1]
+
+
+def places(length: int, before: int, after: int, mode: str) -> tuple[np.ndarray, np.ndarray]:
+    """For each place of a padded dimension the place in the input, and whether there is one.
+
+    Args:
+        length: of the input.
+        before, after: how much is added on either side; a negative number is taken away.
+        mode: torch's.
+    """
+    at = np.arange(-before, length + after)
+    everywhere = np.ones(at.shape, bool)
+    if mode == "constant":
+        inside = (at >= 0) & (at < length)
+        return np.where(inside, at, 0), inside
+    if mode == "replicate":
+        return np.clip(at, 0, length - 1), everywhere
+    if mode == "reflect":
+        # The first and the last element are mirrors; padding < length, so that one is met only.
+        return np.where(np.abs(at) < length, np.abs(at), 2 * (length - 1) - at), everywhere
+    if mode == "circular":
+        first, kept = max(-before, 0), length - max(-before, 0) - max(-after, 0)
+        return first + (at - first) % kept, everywhere
+    raise ValueError(f"mode {mode!r}")
+
+
+def _stored(value: float | None, input: Rounded) -> float | int:
+    """The value as the input's dtype has it; left out it is 0."""
+    given = 0.0 if value is None else value
+    if input.value.dtype.kind == "i":
+        return int(given)
+    return float(round_to(np.array(given), input.precision.dtype))

@@ -1,0 +1,169 @@
+"""Cases of padding: modules and `pad`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+from conformance.model.formats import REAL, format_of
+
+MODES = ("constant", "reflect", "replicate", "circular")
+# even: one number for all sides; uneven: each its own; most: as much as the input allows, or more;
+# cropped: some numbers are negative; long: a last dimension beyond a vector, and much padding.
+profiles = st.sampled_from(("even", "uneven", "uneven", "most", "cropped", "cropped", "long"))
+_FEW = st.sampled_from((0, 1, 2, 3))
+_MANY = st.sampled_from((17, 33, 8, 1))
+_LITTLE = st.sampled_from((0, 1))
+_NONE = st.just(0)
+_CROPS = st.sampled_from((0, 1, 2, -1, -2, 3))
+# Reflection and what wraps round have a longest padding, reached where the length is no longer.
+_EXTRAS = st.sampled_from((0, 1, 2, 3))
+_LONG_EXTRAS = st.sampled_from((0, 17, 33, 40))
+_CHANNELS = st.sampled_from((1, 2, 3, 17))
+_FEW_CHANNELS = st.sampled_from((1, 2, 3))
+_BATCHES = st.sampled_from((None, 1, 2, 3, 0))
+_DIMS = st.sampled_from((1, 2, 3))
+_LEADING = st.sampled_from((1, 2, 3))
+_SELDOM = st.sampled_from((False, False, False, True))
+yes_no = st.booleans()
+_VALUES = st.sampled_from(
+    (0.0, 3.5, -1.0, 2, 0.1, -0.0, math.inf, -math.inf, math.nan, 1e-3, "largest")
+)
+_WHOLE = st.sampled_from((0, 1, -7, 3, 2**52))
+
+
+def least(mode: str, before: int, after: int) -> int:
+    """The shortest length that can be padded so.
+
+    Args:
+        mode: torch's.
+        before, after: the padding of a dimension.
+    """
+    cropped, most = max(-before, 0) + max(-after, 0), max(before, after, 0)
+    if mode == "circular":
+        return cropped + max(most, 1)
+    return max(cropped + 1, most + 1 if mode == "reflect" else 1)
+
+
+def fits(mode: str, lengths: Sequence[int], sides: Sequence[tuple[int, int]]) -> bool:
+    """Whether an input has the lengths that a padding needs.
+
+    Args:
+        mode: torch's.
+        lengths: of the padded dimensions.
+        sides: (before, after) of each.
+    """
+    rows = zip(lengths, sides, strict=True)
+    return all(length >= least(mode, *side) for length, side in rows)
+
+
+def _sides(draw: Draw, profile: str, dims: int) -> list[tuple[int, int]]:
+    """(before, after) of each dimension, in the order of the input's axes."""
+    if not dims:
+        return []
+    if profile == "even":
+        return [(draw(_FEW),) * 2] * dims
+    if profile == "long":
+        little = [(draw(_LITTLE), draw(_LITTLE)) for _ in range(dims - 1)]
+        return [*little, (draw(_MANY), draw(_MANY))]
+    numbers = _CROPS if profile == "cropped" else _FEW
+    return [(draw(numbers), draw(numbers)) for _ in range(dims)]
+
+
+def _lengths(draw: Draw, profile: str, mode: str, sides: Sequence[tuple[int, int]]) -> list[int]:
+    extras = _NONE if profile in ("most", "long") else _EXTRAS
+    found = [least(mode, *side) + draw(extras) for side in sides]
+    if profile == "long" and found:
+        found[-1] += draw(_LONG_EXTRAS)
+    return found
+
+
+def _depths(profile: str, dims: int) -> st.SearchStrategy[int]:
+    """How many channels: few, where these are large."""
+    return _FEW_CHANNELS if profile == "long" or dims == 3 else _CHANNELS
+
+
+def _flat(sides: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """As torch has it: the last dimension first."""
+    return tuple(number for side in reversed(sides) for number in side)
+
+
+def _value(draw: Draw, dtype: str, whole: bool) -> float | int:
+    """A constant, in the range of the dtype."""
+    if whole:
+        return int(draw(_WHOLE))
+    value: Any = draw(_VALUES)
+    return format_of(REAL.get(dtype, dtype)).largest if value == "largest" else value
+
+
+def _filled(regime: str, seed: int, dtype: str, shape: Sequence[int], whole: bool) -> np.ndarray:
+    if whole:
+        return np.asarray(np.random.default_rng(seed).integers(-(2**62), 2**62, tuple(shape)))
+    return Filler(regime, dtype, seed, 1, factors=1).operand(*shape)
+
+
+@st.composite
+def modules(draw: Draw, layer: str, mode: str, dims: int, valued: bool, dtype: str) -> Case:
+    """Cases of a module.
+
+    Args:
+        layer: its name.
+        mode: what it pads with.
+        dims: number of spatial dimensions.
+        valued: it takes the constant.
+        dtype: torch's name of the dtype.
+    """
+    profile, whole = draw(profiles), draw(_SELDOM)
+    sides = _sides(draw, profile, dims)
+    lengths = _lengths(draw, profile, mode, sides)
+    batch, channels = draw(_BATCHES), draw(_depths(profile, dims))
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    arguments: dict[str, Any] = {"padding": written.size(_flat(sides))}
+    if valued:
+        arguments["value"] = _value(draw, dtype, whole)
+    shape = (*(() if batch is None else (batch,)), channels, *lengths)
+    x = _filled(regime, seed, dtype, shape, whole)
+    labels = {"profile": "integer" if whole else profile, "regime": regime}
+    return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)
+
+
+@st.composite
+def pads(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of `functional.pad`: of any number of axes by a constant, else as of the modules.
+
+    Args:
+        layer: `"functional.pad"`.
+        dtype: torch's name of the dtype.
+    """
+    mode, profile, whole = draw(st.sampled_from(MODES)), draw(profiles), draw(_SELDOM)
+    dims = draw(_DIMS)
+    if mode == "constant":
+        leading = [draw(_LEADING) for _ in range(draw(st.integers(0, 3)))]
+        dims = min(dims + draw(_SELDOM) - draw(_SELDOM), 5 - len(leading))
+    else:
+        batch = draw(_BATCHES)
+        leading = [*(() if batch is None else (batch,)), draw(_depths(profile, dims))]
+    dims = max(dims, 0 if leading and mode == "constant" else 1)
+    sides = _sides(draw, profile, dims)
+    lengths = _lengths(draw, profile, mode, sides)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    given: dict[str, Any] = {"mode": mode, "value": None}
+    if mode == "constant" and draw(yes_no):
+        given["value"] = _value(draw, dtype, whole)
+    numbers = _flat(sides)
+    required = {"pad": list(numbers) if written.bit() else numbers}
+    arguments = required | written.optional(given, {"mode": "constant", "value": None})
+    shape = (*leading, *lengths)
+    x = _filled(regime, seed, dtype, shape, whole)
+    labels = {"profile": "integer" if whole else profile, "regime": regime}
+    return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)
