@@ -1,13 +1,19 @@
-"""Cases of pooling: modules and functions."""
+"""Cases of pooling by maximum: modules and functions."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.pooling_windows import (
+    DEFAULTS,
+    leading,
+    profiles,
+    sizes,
+    windows,
+    yes_no,
+)
 from conformance.strategies.values import REGIMES, Filler, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -15,89 +21,27 @@ from hypothesis import strategies as st
 from conformance.model.case import Call, Case
 from conformance.model.formats import format_of
 
-# plain: kernel_size only; full: a window for each dimension; square: one for all of them; thin:
-# the input is shorter than the window; overhang: the last window goes off-bounds, or would; long:
-# a long last dimension and a long kernel; wide: so many channels as kernels take at a time;
-# hopping: the input lies between two taps of the last dimension's window.
-profiles = st.sampled_from(
-    (
-        *("plain", "full", "square", "overhang") * 4,
-        *("thin", "thin", "wide", "wide", "long", "long", "hopping"),
-    )
-)
-ONE_WINDOW = ("square", "wide")
-kernels = st.sampled_from((1, 2, 3, 4))
-long_kernels = st.sampled_from((2, 3, 17))
-thin_kernels = st.sampled_from((2, 3, 4, 5))
-# None is the kernel's size.
-strides = st.sampled_from((None, 1, 2, 3, 4))
-overhanging_strides = st.sampled_from((None, 2, 3, 4))
-dilations = st.sampled_from((1, 1, 2, 3))
-extras = st.integers(0, 3)
-long_extras = st.integers(28, 40)
-yes_no = st.booleans()
-channels = st.integers(1, 3)
-wide_channels = st.sampled_from((8, 15, 16, 17, 31, 32, 33))
-batches = st.sampled_from((None, 1, 2, 3, 0))
-# Apart: no two elements of a plane are equal, so that one is the largest; the plainest first.
-regimes = st.sampled_from((*REGIMES, "apart", "apart"))
+# Apart: no two elements of a plane are equal, so that one is the largest; whole: in int64; endless:
+# most are −∞, a few NaN; the plainest first.
+regimes_of_floats = st.sampled_from((*REGIMES, "apart", "apart", "endless"))
+regimes = st.sampled_from((*REGIMES, "apart", "apart", "whole", "endless"))
 _DISTINCT = 10  # bits: at most 1 024 numbers between two powers of two
 
 
-@dataclass(frozen=True)
-class Window:
-    """One spatial dimension.
-
-    Args:
-        kernel, padding, dilation: as torch's arguments.
-        stride: likewise; None = the kernel's size.
-        length: of the input.
-        ceil: the last window may go off-bounds.
-        hops: no tap is in the input.
-    """
-
-    kernel: int = 1
-    stride: int | None = None
-    padding: int = 0
-    dilation: int = 1
-    length: int = 1
-    ceil: bool = False
-    hops: bool = False
-
-    @property
-    def step(self) -> int:
-        """From a window to the next."""
-        return self.kernel if self.stride is None else self.stride
-
-    def under(self, *, ceil: bool) -> Window:
-        """With the mode of all dimensions, in an input that has room for an output."""
-        reach = self.dilation * (self.kernel - 1) + 1
-        least = max(reach - 2 * self.padding - (self.step - 1 if ceil else 0), 1)
-        # An input as long as a step between taps has a tap in it: no window hops over.
-        return replace(
-            self, ceil=ceil, length=max(self.length, least, 0 if self.hops else self.dilation)
-        )
+def _whole(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Whole numbers: many that are equal, or such as no floating-point format has."""
+    generator = np.random.default_rng(seed)
+    most = 2 if generator.integers(2) else 2**62
+    return np.asarray(generator.integers(-most, most, shape, endpoint=True))
 
 
-def _window(draw: Draw, profile: str, last: bool) -> Window:
-    """A window and a length that it fits, from the outputs backwards."""
-    if profile == "plain":
-        kernel = draw(kernels)
-        length = kernel * (1 + draw(extras)) + draw(st.integers(0, kernel - 1))
-        return Window(kernel, length=length)
-    if profile == "hopping" and last:
-        dilation = draw(st.integers(2, 3))
-        return Window(2, draw(strides), 1, dilation, dilation - 1, hops=True)
-    long = profile == "long" and last
-    kernel = draw(thin_kernels if profile == "thin" else long_kernels if long else kernels)
-    stride = draw(overhanging_strides if profile == "overhang" else strides)
-    padding, dilation = draw(st.integers(0, kernel // 2)), draw(dilations)
-    ceil = profile == "overhang" or draw(yes_no)
-    count = 0 if profile == "thin" else draw(long_extras if long else extras)
-    window = Window(kernel, stride, padding, dilation, ceil=ceil)
-    slack = draw(st.integers(0, window.step - 1))
-    length = count * window.step + dilation * (kernel - 1) + 1 - 2 * padding
-    return replace(window, length=length - slack if ceil else length + slack)
+def _endless(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Mostly −∞, in one case of two without any NaN."""
+    generator = np.random.default_rng(seed)
+    shares = (0.7, 0.15, 0.15) if generator.integers(2) else (0.7, 0.0, 0.3)
+    kinds = generator.choice(3, shape, p=shares)
+    finite = generator.integers(-2, 2, shape, endpoint=True).astype(float)
+    return np.choose(kinds, [np.full(shape, -np.inf), np.full(shape, np.nan), finite])
 
 
 def _apart(shape: tuple[int, ...], planes: int, seed: int, dtype: str) -> np.ndarray:
@@ -119,39 +63,39 @@ def max_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of pooling by maximum.
 
     Args:
-        layer: `"MaxPool2d"`, `"functional.max_pool2d"`.
+        layer: `"MaxPool2d"`, `"functional.max_pool3d"`.
         dims: number of spatial dimensions.
         dtype: torch's name of the dtype.
     """
     profile = draw(profiles)
-    count = 1 if profile in ONE_WINDOW else dims
-    drawn = [_window(draw, profile, k == count - 1) for k in range(count)] * (dims // count)
-    ceil = drawn[0].ceil
-    windows = [window.under(ceil=ceil) for window in drawn]
-    indices = draw(yes_no)
-    batch = draw(batches)
-    depth = draw(wide_channels if profile == "wide" else channels)
+    found = windows(draw, profile, dims)
+    indices, before = draw(yes_no), leading(draw, profile)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
 
-    sizes: dict[str, Any] = {
-        "stride": written.size([w.step for w in windows]),
-        "padding": written.size([w.padding for w in windows]),
-        "dilation": written.size([w.dilation for w in windows]),
-        "ceil_mode": ceil,
-        "return_indices": indices,
-    }
-    if all(window.stride is None for window in windows):
-        sizes["stride"] = None
-    defaults = {
-        "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False,
-    }  # fmt: skip
-    required = {"kernel_size": written.size([w.kernel for w in windows])}
-    leading = (depth,) if batch is None else (batch, depth)
-    shape = (*leading, *(w.length for w in windows))
-    if regime == "apart":
-        x = _apart(shape, math.prod(leading), seed, dtype)
-    else:
-        x = Filler(regime, dtype, seed, 1, factors=1).operand(*shape)
-    call = Call(layer, required | written.optional(sizes, defaults), {}, dtype, "cpu")
+    options = sizes(written, found, "stride", "padding", "dilation", "ceil_mode")
+    options["return_indices"] = indices
+    required = {"kernel_size": written.size([w.kernel for w in found])}
+    optional = written.optional(options, {**DEFAULTS, "return_indices": False})
+    x = elements((*before, *(w.length for w in found)), dims, regime, dtype, seed)
+    call = Call(layer, required | optional, {}, dtype, "cpu")
     return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)
+
+
+def elements(shape: tuple[int, ...], dims: int, regime: str, dtype: str, seed: int) -> np.ndarray:
+    """Numbers of which the largest ones are to be found.
+
+    Args:
+        shape: of the input.
+        dims: number of spatial dimensions.
+        regime: of `regimes`.
+        dtype: torch's name of the dtype.
+        seed: of the numbers.
+    """
+    if regime == "apart":
+        return _apart(shape, math.prod(shape[:-dims]), seed, dtype)
+    if regime == "whole":
+        return _whole(shape, seed)
+    if regime == "endless":
+        return _endless(shape, seed)
+    return Filler(regime, dtype, seed, 1, factors=1).operand(*shape)

@@ -145,7 +145,7 @@ def maximum(x: Rounded, axis: Axes, *, keepdims: bool = False) -> Rounded:
     result = Rounded(value.reshape(shape), error.reshape(shape), x.precision)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
-        candidate = x.value + x.error >= lower
+        candidate = (x.value + x.error >= lower) | np.isnan(x.value)
         alone = candidate.sum(axis=along, keepdims=True) == 1
         c, e = (_spread(array, x, along, keepdims) for array in (cotangent.value, cotangent.error))
         value = np.where(candidate, np.where(alone, c, 0.5 * c), 0.0)

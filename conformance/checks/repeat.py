@@ -362,7 +362,7 @@ def _of_another_form(trial: Trial, varied: Trial) -> Trial | None:
     hidden = trial.row.places("hidden")
     stateful = any(k < len(case.inputs) and case.inputs[k] is not None for k in hidden)
     forms: list[dict[str, Any]] = []
-    if case.keywords:
+    if case.keywords and not trial.row.traits.needs_keywords(case):
         forms.append({"keywords": {}})
     if stateful:
         forms.append({"inputs": case.inputs[: hidden[0]]})

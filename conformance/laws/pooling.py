@@ -1,4 +1,4 @@
-"""Laws of pooling by maximum."""
+"""Laws of pooling by maximum, and what laws of pooling share."""
 
 from __future__ import annotations
 
@@ -32,21 +32,35 @@ if TYPE_CHECKING:
 EXACT = "always equal: nothing is computed"
 Move = Callable[[np.ndarray], np.ndarray]
 
+_FORMS = {
+    "MaxPool": "max_pool",
+    "AvgPool": "avg_pool",
+    "LPPool": "lp_pool",
+    "MaxUnpool": "max_unpool",
+    "AdaptiveMaxPool": "adaptive_max_pool",
+    "AdaptiveAvgPool": "adaptive_avg_pool",
+}
+FUNCTIONS = {f"{module}{dims}d": f"functional.{function}{dims}d"
+             for module, function in _FORMS.items() for dims in (1, 2, 3)}  # fmt: skip
+TWINS = FUNCTIONS | {function: module for module, function in FUNCTIONS.items()}
+"""Module → function, and the other way round."""
 
-def _argument(trial: Trial, name: str) -> tuple[int, ...]:
+
+def numbers(trial: Trial, name: str) -> tuple[int, ...]:
     """An argument as one number for each spatial dimension."""
     row, arguments = trial.row, trial.case.call.arguments
-    value = arguments.get(name, row.defaults.get(name))
+    usual = {"padding": 0, "dilation": 1} | dict(row.defaults)
+    value = arguments.get(name, usual.get(name))
     value = arguments["kernel_size"] if value is None else value
     return per_dimension(value, row.dims)
 
 
-def _leading(trial: Trial) -> int:
+def leading(trial: Trial) -> int:
     """Axes in front of the spatial ones."""
     return input_of(trial).ndim - int(trial.row.dims)
 
 
-def _values(got: Trial, value: np.ndarray, wanted: Trial) -> Claim:
+def values_of(got: Trial, value: np.ndarray, wanted: Trial) -> Claim:
     """A claim about the values alone, without indices, which count in other planes.
 
     Args:
@@ -63,7 +77,7 @@ def _values(got: Trial, value: np.ndarray, wanted: Trial) -> Claim:
 def planes(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 channels, drawn from the case's."""
     x = input_of(trial)
-    axis = _leading(trial) - 1
+    axis = leading(trial) - 1
     if x.size > 1 << 14:
         return
     chosen = generator.integers(x.shape[axis], size=many(generator))
@@ -75,7 +89,7 @@ def planes(trial: Trial, generator: Generator) -> Claims:
 def singles(trial: Trial, generator: Generator) -> Claims:
     """At most three samples; an unbatched case as a batch of one."""
     x = input_of(trial)
-    if _leading(trial) == 1:
+    if leading(trial) == 1:
         yield same(called(trial, x[np.newaxis]), trial, got_moves=lambda y: y[0])
         return
     for row in generator.permutation(len(x))[:3]:
@@ -86,18 +100,13 @@ def singles(trial: Trial, generator: Generator) -> Claims:
 @law("function", "the module is the function of the same backend", EXACT)
 def function(trial: Trial, generator: Generator) -> Claims:
     """A module as a function, or a function as a module."""
-    name = trial.row.name
-    other = _TWINS.get(name) or next(k for k, v in _TWINS.items() if v == name)
-    yield same(called(trial, input_of(trial), layer=other), trial)
-
-
-_TWINS = {"MaxPool2d": "functional.max_pool2d"}
+    yield same(called(trial, input_of(trial), layer=TWINS[trial.row.name]), trial)
 
 
 @law("stride", "a stride takes every s-th window of stride 1", EXACT)
 def stride(trial: Trial, generator: Generator) -> Claims:
     """In all dimensions."""
-    steps = _argument(trial, "stride")
+    steps = numbers(trial, "stride")
     if max(steps) == 1:
         return
     dense = called(trial, input_of(trial), stride=1)
@@ -114,26 +123,27 @@ def stride(trial: Trial, generator: Generator) -> Claims:
 @law("padding", "padding, and what a window goes off-bounds, is −∞ around the input", EXACT)
 def padding(trial: Trial, generator: Generator) -> Claims:
     """Of an input that is padded by hand; on the right by as much as the last window needs."""
-    x, pads = input_of(trial), _argument(trial, "padding")
-    kernel, dilation = _argument(trial, "kernel_size"), _argument(trial, "dilation")
-    steps, lengths = _argument(trial, "stride"), trial.shapes[0][-trial.row.dims :]
-    around = [(0, 0)] * _leading(trial)
+    x, pads = input_of(trial), numbers(trial, "padding")
+    kernel, dilation = numbers(trial, "kernel_size"), numbers(trial, "dilation")
+    steps, lengths = numbers(trial, "stride"), trial.shapes[0][-trial.row.dims :]
+    around = [(0, 0)] * leading(trial)
     for n, p, k, d, s, m in zip(lengths, pads, kernel, dilation, steps, x.shape[-len(pads) :],
                                 strict=True):  # fmt: skip
         around.append((p, max(0, (n - 1) * s + d * (k - 1) + 1 - p - m)))
     if not np.any(around):
         return
-    wide = np.pad(x, around, constant_values=-np.inf)
+    least = np.iinfo(x.dtype).min if x.dtype.kind == "i" else -np.inf
+    wide = np.pad(x, around, constant_values=least)
     by_hand = called(trial, wide, padding=0, ceil_mode=False, return_indices=False)
     kept: tuple[Any, ...] = tuple(slice(n) for n in lengths)
-    yield _values(by_hand, by_hand.answer[0][(..., *kept)], trial)
+    yield values_of(by_hand, by_hand.answer[0][(..., *kept)], trial)
 
 
 @law("apart", "a window is the largest of its rows' largest", EXACT)
 def apart(trial: Trial, generator: Generator) -> Claims:
     """The last dimension first, then the others, or the other way round."""
     dims = trial.row.dims
-    each = {name: list(_argument(trial, name))
+    each = {name: list(numbers(trial, name))
             for name in ("kernel_size", "stride", "padding", "dilation")}  # fmt: skip
     plain = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1}
     order = [int(k) for k in generator.permutation(dims)]
@@ -141,11 +151,11 @@ def apart(trial: Trial, generator: Generator) -> Claims:
     calls: list[Trial] = []
     for k in order:
         one: dict[str, Any] = {"return_indices": False}
-        for name, numbers in each.items():
-            one[name] = tuple(numbers[j] if j == k else plain[name] for j in range(dims))
+        for name, along in each.items():
+            one[name] = tuple(along[j] if j == k else plain[name] for j in range(dims))
         calls.append(called(trial, y, **one))
         y = calls[-1].answer[0]
-    yield _values(calls[-1], y, trial)
+    yield values_of(calls[-1], y, trial)
 
 
 @law("indices", "each value is the element of the input that its index names", EXACT)
@@ -154,16 +164,21 @@ def indices(trial: Trial, generator: Generator) -> Claims:
     x = input_of(trial)
     call = called(trial, x, return_indices=True)
     values, found = call.answer
-    leading = x.shape[: _leading(trial)]
-    plane, windows = (math.prod(y.shape[len(leading) :]) for y in (x, values))
-    flat = found.reshape(*leading, windows)
+    before = x.shape[: leading(trial)]
+    plane, windows = (math.prod(y.shape[len(before) :]) for y in (x, values))
+    flat = found.reshape(*before, windows)
     inside = (flat >= 0) & (flat < plane)
-    named = np.take_along_axis(x.reshape(*leading, plane), np.where(inside, flat, 0), -1)
-    named = np.where(inside, named, np.nan).reshape(values.shape)
-    # Of a window that hops over the input no index is right.
-    named = np.where(values == -np.inf, values, named)
-    yield _values(call, values, trial)
-    yield _values(call, named, trial)
+    named = np.take_along_axis(x.reshape(*before, plane), np.where(inside, flat, 0), -1)
+    yield values_of(call, values, trial)
+    yield values_of(call, _named(named.reshape(values.shape), inside, values), trial)
+
+
+def _named(named: np.ndarray, inside: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """What the indices name; of a window that hops over the input no index is right."""
+    if values.dtype.kind == "i":
+        return named
+    named = np.where(inside.reshape(values.shape), named, np.nan)
+    return np.where(values == -np.inf, values, named)
 
 
 @law("mirrored", "mirroring the planes mirrors the windows, where they fill them", EXACT)
@@ -171,19 +186,21 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
     """All dimensions."""
     x, dims = input_of(trial), trial.row.dims
     names = ("kernel_size", "stride", "padding", "dilation")
-    rows = zip(x.shape[-dims:], trial.shapes[0][-dims:], *(_argument(trial, n) for n in names),
+    rows = zip(x.shape[-dims:], trial.shapes[0][-dims:], *(numbers(trial, n) for n in names),
                strict=True)  # fmt: skip
     if any((n - 1) * s + d * (k - 1) + 1 != m + 2 * p for m, n, k, s, p, d in rows):
         return
     back = tuple(range(-dims, 0))
     other = called(trial, np.flip(x, back).copy(), return_indices=False)
-    yield _values(other, np.flip(other.answer[0], back), trial)
+    yield values_of(other, np.flip(other.answer[0], back), trial)
 
 
 @law("scaled", "the largest of c·x is c times the largest of x, c > 0 a power of two", EXACT)
 def scaled(trial: Trial, generator: Generator) -> Claims:
     """The indices stay."""
     x, factor = input_of(trial), float(generator.choice([0.5, 2.0, 8.0]))
+    if x.dtype.kind == "i":
+        return
     there = round_to(x * factor, trial.case.call.dtype)
     if not np.array_equal(there / factor, x):
         return  # out of range, or a subnormal number

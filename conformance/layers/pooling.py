@@ -1,40 +1,56 @@
-"""Pooling: modules and functions."""
+"""Pooling by maximum: modules and functions."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from conformance.laws import pooling as laws
+from conformance.layers import pooling_adaptive, pooling_average, pooling_inverse, pooling_norm
 from conformance.layers.axes import batched
+from conformance.layers.pooling_windows import (
+    CEIL,
+    DILATION,
+    INDICES,
+    KERNEL,
+    PADDING,
+    SPACES,
+    STRIDE,
+    Space,
+    each_tap,
+    input_dtype,
+    input_length,
+    int64,
+    kept_stride,
+    output_length,
+    refit,
+    workloads,
+)
 from conformance.layers.propagation import copied
 from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.sizes import per_dimension, sizes_of
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
-from conformance.model.case import Case
+from conformance.layers.sizes import per_dimension
+from conformance.layers.workload import Filling
 from conformance.model.protocols import FactsLike as Facts
 from conformance.oracles import pooling as oracle
 from conformance.strategies import pooling as cases
 from conformance.strategies.invalid import pooling as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
-_KERNEL = Argument("kernel_size", plain=1, per_dimension=True, window=True)
-_STRIDE = Argument("stride", None, other=2, per_dimension=True, window=True)
-_PADDING = Argument("padding", 0, other=1, per_dimension=True, window=True)
-_DILATION = Argument("dilation", 1, other=2, per_dimension=True, window=True)
-_CEIL = Argument("ceil_mode", False, other=True, window=True)
-_INDICES = Argument("return_indices", False, other=True)
 
-_SELECTED = (
-    "out(N_i, C_j, h, w) = max_{m = 0, …, kH − 1} max_{n = 0, …, kW − 1}",
-    "input(N_i, C_j, stride[0] × h + m, stride[1] × w + n)",
-)
+def _selected(space: Space) -> tuple[str, str]:
+    """out(N, C, h, w) = max over m, n of input(N, C, stride[0] × h + m, stride[1] × w + n)."""
+    taps = "kmn"[-space.dims :]
+    places = ", ".join(
+        f"stride[{k}] × {at} + {tap}"
+        for k, (at, tap) in enumerate(zip(space.indices, taps, strict=True))
+    )
+    ranges = " ".join(
+        f"max_{{{tap} = 0, …, k{axis} − 1}}" for tap, axis in zip(taps, space.axes, strict=True)
+    )
+    return f"out(N_i, C_j, {', '.join(space.indices)}) = {ranges}", f"input(N_i, C_j, {places})"
 
 
 def _length(axis: str, k: int) -> str:
@@ -44,30 +60,13 @@ def _length(axis: str, k: int) -> str:
     )
 
 
-def _int64(case: Case) -> str:
-    return "int64"
-
-
 _SELECTION = replace(copied, parameters=False, crowds=True)
 """Outputs are elements of the input: NaN is the largest, −∞ the smallest."""
 
 
-def _stride(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A stride that is left out is the kernel's size."""
-    return {"stride": arguments["kernel_size"]} if arguments["stride"] is None else {}
-
-
-def _output_length(found: Facts) -> tuple[int, ...] | None:
-    """Length of the output in each spatial dimension."""
-    try:
-        return tuple(found.row.output_shapes(found.case)[0][-found.row.dims :])
-    except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
-        return None
-
-
 def _windows(found: Facts) -> tuple[int, ...] | None:
     """In each dimension the number of windows that hold at least one element of the input."""
-    outputs, first = _output_length(found), found.case.inputs[0]
+    outputs, first = output_length(found), found.case.inputs[0]
     if outputs is None or first is None:
         return None
     dims, kernel = found.row.dims, found.get("kernel_size")
@@ -81,39 +80,8 @@ def _windows(found: Facts) -> tuple[int, ...] | None:
     return tuple(counts)
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments; None where the input has no room for an output."""
-    changed = replace(case, call=replace(case.call, arguments=arguments))
-    kernel = per_dimension(arguments["kernel_size"], row.dims)
-    padding = per_dimension(arguments.get("padding", 0), row.dims)
-    (output, *_) = row.output_shapes(changed)
-    fits = output is not None and min(output[-row.dims :]) > 0
-    if not fits or any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
-        return None
-    first = case.inputs[0]
-    dilation = max(sizes_of(arguments.get("dilation", 1)))
-    # A window that hops over a short input is no call to try.
-    short = first is not None and min(first.shape[-row.dims :]) < dilation
-    return None if short else changed
-
-
-def _compared(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """One comparison a tap."""
-    kernel = per_dimension(workload.arguments["kernel_size"], len(workload.inputs[0]) - 2)
-    return math.prod(outputs[0]) * math.prod(kernel)
-
-
-def _workloads(layer: str) -> tuple[Workload, ...]:
-    """Sizes of ResNet's stem (K. He et al., 2015) and of VGG's first stage (2014)."""
-    stem = {"kernel_size": 3, "stride": 2, "padding": 1}
-    return (
-        Workload(layer, "resnet stem, 16 channels", stem, ((1, 16, 56, 56),), small=True),
-        Workload(layer, "resnet stem", stem, ((1, 64, 112, 112),)),
-        Workload(layer, "vgg 64 channels", {"kernel_size": 2}, ((1, 64, 112, 112),)),
-    )
-
-
-def _max_pool(name: str, arguments: tuple[Argument, ...], dims: int) -> Row:
+def _max_pool(name: str, arguments: tuple[Argument, ...], space: Space, examples: float) -> Row:
+    dims = space.dims
     valid = partial(cases.max_pools, name, dims)
     batch = batched(dims + 2)
     return Row(
@@ -121,28 +89,40 @@ def _max_pool(name: str, arguments: tuple[Argument, ...], dims: int) -> Row:
         "pooling",
         arguments,
         (Input("input", batch_axis=batch),),
-        (Output("output", batch), Output("indices", batch, _int64, differentiable=False)),
+        (
+            Output("output", batch, input_dtype),
+            Output("indices", batch, int64, differentiable=False),
+        ),
         cases=valid,
-        values=oracle.max_pool2d,
-        shapes=oracle.max_pool2d_shape,
-        formula=(*_SELECTED, _length("H", 0), _length("W", 1)),
+        values=partial(oracle.max_pool, dims),
+        shapes=partial(oracle.max_pool_shape, dims),
+        formula=(*_selected(space), *(_length(axis, k) for k, axis in enumerate(space.axes))),
         dims=dims,
         complex=False,
-        invalid=invalid_cases(valid, invalid.max_pool_breaks(dims)),
+        invalid=invalid_cases(valid, invalid.window_breaks(dims, dilated=True)),
         laws=laws.LAWS,
         propagation=_SELECTION,
         traits=Traits(placed=False),
-        derived={"output_length": _output_length, "windows": _windows},
-        kept_as=_stride,
-        refit=_refit,
-        workloads=_workloads(name),
+        derived={"input_length": input_length, "output_length": output_length, "windows": _windows},
+        kept_as=kept_stride,
+        refit=refit,
+        workloads=workloads(name, dims),
         filling=Filling(contraction=False),
-        flops=_compared,
+        flops=each_tap,
+        examples=examples,
     )
 
 
 def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
-    sizes = (_KERNEL, _STRIDE, _PADDING, _DILATION)
-    yield _max_pool("MaxPool2d", (*sizes, _INDICES, _CEIL), 2)
-    yield _max_pool("functional.max_pool2d", (*sizes, _CEIL, _INDICES), 2)
+    sizes = (KERNEL, STRIDE, PADDING, DILATION)
+    for space in SPACES:
+        plain = space.dims == 2
+        name = f"MaxPool{space.dims}d"
+        yield _max_pool(name, (*sizes, INDICES, CEIL), space, 0.6 if plain else 0.4)
+        function = laws.FUNCTIONS[name]
+        yield _max_pool(function, (*sizes, CEIL, INDICES), space, 0.4 if plain else 0.25)
+    yield from pooling_inverse.rows()
+    yield from pooling_average.rows()
+    yield from pooling_norm.rows()
+    yield from pooling_adaptive.rows()

@@ -120,6 +120,10 @@ def _always(case: Case) -> bool:
     return True
 
 
+def _none(case: Case) -> bool:
+    return False
+
+
 def _any_size(case: Case) -> int:
     return 2**31
 
@@ -143,6 +147,8 @@ class Traits:
         batched: its inputs always have a batch axis, whether or not their rows are apart.
         every_weight_counts: case → whether each output has a product with each of its weights,
             whatever the algorithm.
+        needs_keywords: case → whether the call is invalid without its keywords: indices into an
+            output of the size that they say.
     """
 
     placed: bool = True
@@ -157,6 +163,7 @@ class Traits:
     trains: Callable[[Case], bool] = _always
     batched: bool = False
     every_weight_counts: Callable[[Case], bool] = _always
+    needs_keywords: Callable[[Case], bool] = _none
 
 
 def stateless(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:

@@ -1,4 +1,4 @@
-"""Ways to break a valid call of pooling by maximum."""
+"""Ways to break a valid call of pooling by windows."""
 
 from __future__ import annotations
 
@@ -95,52 +95,86 @@ def _too_short(dims: int) -> Break:
     return Break("window longer than the padded input", "kernel_size", apply)
 
 
-def _too_many(dims: int) -> Break:
+def _too_many(dims: int, names: tuple[str, ...]) -> Break:
     """A tuple of too many numbers."""
 
     def apply(draw: Draw, case: Case) -> Case:
-        name = draw(st.sampled_from(("kernel_size", "stride", "padding", "dilation")))
+        name = draw(st.sampled_from(names))
         numbers = _numbers(case, name, dims)
         return with_arguments(case, **{name: (*numbers, numbers[-1])})
 
-    return Break("size of too many numbers", "kernel_size or stride or padding or dilation", apply)
+    return Break("size of too many numbers", " or ".join(names), apply)
 
 
-def _rank(draw: Draw, case: Case) -> Case:
-    shape = _shape(case)
-    more = (1,) * (5 - len(shape))
-    other: list[tuple[int, ...]] = [(*more, *shape), shape[-2:], shape[-1:], ()]
-    return with_inputs(case, {0: draw(st.sampled_from(other))})
-
-
-def _empty(axis: int) -> Break:
-    """An axis other than the batch of size 0."""
-
-    def apply(draw: Draw, case: Case) -> Case:
-        (x,) = case.inputs
-        assert x is not None
-        taken = x.take([], axis=axis if axis == -3 else draw(st.sampled_from((-1, -2))))
-        return replace(case, inputs=(taken,))
-
-    name = "no channels" if axis == -3 else "no length"
-    return Break(name, "input", apply, required=CUSTOMARY if axis == -3 else "documented")
-
-
-def max_pool_breaks(dims: int) -> tuple[Break, ...]:
-    """The breaks of pooling by maximum.
+def rank(dims: int) -> Break:
+    """An axis too many, or too few.
 
     Args:
         dims: number of spatial dimensions.
     """
-    names = ("stride", "dilation", "kernel_size")
+
+    def apply(draw: Draw, case: Case) -> Case:
+        shape = _shape(case)
+        more = (1,) * (dims + 3 - len(shape))
+        other = [(*more, *shape), *(shape[len(shape) - k :] for k in range(dims, -1, -1))]
+        return with_inputs(case, {0: draw(st.sampled_from(other))})
+
+    return Break("input of another rank", "input", apply)
+
+
+def no_channels(dims: int) -> Break:
+    """An axis of channels of size 0.
+
+    Args:
+        dims: number of spatial dimensions.
+    """
+
+    def apply(draw: Draw, case: Case) -> Case:
+        (x,) = case.inputs
+        assert x is not None
+        return replace(case, inputs=(x.take([], axis=-dims - 1),))
+
+    return Break("no channels", "input", apply, required=CUSTOMARY)
+
+
+def no_length(dims: int) -> Break:
+    """A spatial axis of size 0.
+
+    Args:
+        dims: number of spatial dimensions.
+    """
+
+    def apply(draw: Draw, case: Case) -> Case:
+        (x,) = case.inputs
+        assert x is not None
+        return replace(case, inputs=(x.take([], axis=draw(st.integers(-dims, -1))),))
+
+    return Break("no length", "input", apply)
+
+
+def _no_divisor(draw: Draw, case: Case) -> Case:
+    return with_arguments(case, divisor_override=0)
+
+
+def window_breaks(
+    dims: int, *, padded: bool = True, dilated: bool = False, divided: bool = False
+) -> tuple[Break, ...]:
+    """The breaks of pooling by windows.
+
+    Args:
+        dims: number of spatial dimensions.
+        padded, dilated, divided: the layer has such an argument.
+    """
+    names = ("stride", *(("dilation",) if dilated else ()), "kernel_size")
+    more = (("padding",) if padded else ()) + (("dilation",) if dilated else ())
     return (
-        Break("input of another rank", "input", _rank),
-        _padding(dims),
-        _bad("padding", dims, negative),
+        rank(dims),
+        *((_padding(dims), _bad("padding", dims, negative)) if padded else ()),
         *(_bad(name, dims, zero) for name in names),
         *(_bad(name, dims, negative) for name in names),
         _too_short(dims),
-        _too_many(dims),
-        _empty(-3),
-        _empty(-1),
+        _too_many(dims, ("kernel_size", "stride", *more)),
+        no_channels(dims),
+        no_length(dims),
+        *((Break("divisor_override zero", "divisor_override", _no_divisor),) if divided else ()),
     )

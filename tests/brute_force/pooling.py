@@ -12,7 +12,20 @@ from conformance.model.case import Case
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """A case's outputs: of several largest elements the index is the first one's."""
-    return max_pool(case.inputs[0], 2, **case.call.arguments)
+    layer, given = (
+        case.call.layer.removeprefix("functional.").replace("_", "").lower(),
+        case.call.arguments,
+    )
+    dims = int(layer[-2])
+    if layer.startswith("adaptive"):
+        return adaptive_pool(case.inputs[0], dims, "max" in layer, **given)
+    if "unpool" in layer:
+        return (max_unpool(*case.inputs, dims, **given, **case.keywords),)
+    if layer.startswith("lp"):
+        return (lp_pool(case.inputs[0], dims, **given),)
+    if layer.startswith("avg"):
+        return (avg_pool(case.inputs[0], dims, **given),)
+    return max_pool(case.inputs[0], dims, **given)
 
 
 def _starts(length: int, kernel: int, stride: int, padding: int, dilation: int, ceil: bool):
@@ -54,7 +67,9 @@ def max_pool(
     ]
     leading = input.shape[:-dimensions]
     shape = (*leading, *map(len, starts))
-    values, indices = np.full(shape, -np.inf), np.zeros(shape)
+    whole = input.dtype.kind == "i"
+    values = np.full(shape, -(2**63)) if whole else np.full(shape, -np.inf)
+    indices = np.zeros(shape)
     for plane in _positions(leading):
         for at in _positions(shape[-dimensions:]):
             best, where, found = -math.inf, 0, False
@@ -63,10 +78,143 @@ def max_pool(
                 if any(not 0 <= place[d] < sizes[d] for d in range(dimensions)):
                     continue
                 x = input[(*plane, *place)]
-                if not found or x > best:
+                if not found or x > best or math.isnan(x):
                     best, found = x, True
                     where = 0
                     for d in range(dimensions):
                         where = where * sizes[d] + place[d]
-            values[(*plane, *at)], indices[(*plane, *at)] = best, where
+            indices[(*plane, *at)] = where
+            if found:
+                values[(*plane, *at)] = best
     return (values, indices) if return_indices else (values,)
+
+
+def avg_pool(
+    input: np.ndarray,
+    dimensions: int,
+    *,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+) -> np.ndarray:
+    """AvgPool1d, AvgPool2d, AvgPool3d: the sum of each window over the elements that count."""
+    kernel = _per_dimension(kernel_size, dimensions)
+    strides = kernel if stride is None else _per_dimension(stride, dimensions)
+    paddings = _per_dimension(padding, dimensions)
+    sizes = input.shape[-dimensions:]
+    starts = [
+        _starts(sizes[d], kernel[d], strides[d], paddings[d], 1, ceil_mode)
+        for d in range(dimensions)
+    ]
+    leading = input.shape[:-dimensions]
+    shape = (*leading, *map(len, starts))
+    result = np.zeros(shape)
+    for plane in _positions(leading):
+        for at in _positions(shape[-dimensions:]):
+            terms, padded = [], 0
+            for tap in _positions(kernel):
+                place = tuple(starts[d][at[d]] + tap[d] for d in range(dimensions))
+                if all(0 <= place[d] < sizes[d] for d in range(dimensions)):
+                    terms.append(input[(*plane, *place)])
+                elif all(place[d] < sizes[d] + paddings[d] for d in range(dimensions)):
+                    padded += 1
+            count = len(terms) + (padded if count_include_pad else 0)
+            divisor = count if divisor_override is None else divisor_override
+            result[(*plane, *at)] = math.fsum(terms) / divisor
+    return result
+
+
+def adaptive_pool(
+    input: np.ndarray, dimensions: int, largest: bool, *, output_size, return_indices=False
+) -> tuple[np.ndarray, ...]:
+    """AdaptiveMaxPool1d to 3d and AdaptiveAvgPool1d to 3d, element by element.
+
+    An element at x belongs to each region that has a part of [x, x + 1), the input being cut into
+    equal parts.
+    """
+    sizes = input.shape[-dimensions:]
+    several = isinstance(output_size, (tuple, list))
+    outputs = output_size if several else (output_size,) * dimensions
+    outputs = [n if o is None else o for n, o in zip(sizes, outputs, strict=True)]
+    leading = input.shape[:-dimensions]
+    values, indices = np.zeros((*leading, *outputs)), np.zeros((*leading, *outputs))
+    for plane in _positions(leading):
+        for at in _positions(outputs):
+            found = []
+            for place in _positions(sizes):
+                if all(
+                    place[d] * outputs[d] < (at[d] + 1) * sizes[d]
+                    and at[d] * sizes[d] < (place[d] + 1) * outputs[d]
+                    for d in range(dimensions)
+                ):
+                    flat = 0
+                    for d in range(dimensions):
+                        flat = flat * sizes[d] + place[d]
+                    found.append((input[(*plane, *place)], flat))
+            numbers = [x for x, _ in found]
+            if not largest:
+                values[(*plane, *at)] = math.fsum(numbers) / len(numbers)
+                continue
+            best = math.nan if any(map(math.isnan, numbers)) else max(numbers)
+            values[(*plane, *at)] = best
+            indices[(*plane, *at)] = next(
+                k for x, k in found if x == best or (math.isnan(x) and math.isnan(best))
+            )
+    return (values, indices) if return_indices else (values,)
+
+
+def lp_pool(
+    input: np.ndarray, dimensions: int, *, norm_type, kernel_size, stride=None, ceil_mode=False
+) -> np.ndarray:
+    """LPPool1d, LPPool2d, LPPool3d: the p-norm of the elements in each window."""
+    kernel = _per_dimension(kernel_size, dimensions)
+    strides = kernel if stride is None else _per_dimension(stride, dimensions)
+    sizes = input.shape[-dimensions:]
+    starts = [_starts(sizes[d], kernel[d], strides[d], 0, 1, ceil_mode) for d in range(dimensions)]
+    leading = input.shape[:-dimensions]
+    result = np.zeros((*leading, *map(len, starts)))
+    for plane in _positions(leading):
+        for at in _positions(result.shape[-dimensions:]):
+            terms = []
+            for tap in _positions(kernel):
+                place = tuple(starts[d][at[d]] + tap[d] for d in range(dimensions))
+                if all(place[d] < sizes[d] for d in range(dimensions)):
+                    terms.append(float(input[(*plane, *place)]))
+            if norm_type == math.inf:
+                result[(*plane, *at)] = max(map(abs, terms))
+                continue
+            total = math.fsum(x**norm_type for x in terms)
+            result[(*plane, *at)] = math.copysign(abs(total) ** (1 / norm_type), total)
+    return result
+
+
+def max_unpool(
+    input: np.ndarray,
+    indices: np.ndarray,
+    dimensions: int,
+    *,
+    kernel_size,
+    stride=None,
+    padding=0,
+    output_size=None,
+) -> np.ndarray:
+    """MaxUnpool1d, MaxUnpool2d, MaxUnpool3d: each element where its index says."""
+    kernel = _per_dimension(kernel_size, dimensions)
+    strides = kernel if stride is None else _per_dimension(stride, dimensions)
+    paddings = _per_dimension(padding, dimensions)
+    sizes = [
+        (input.shape[d - dimensions] - 1) * strides[d] - 2 * paddings[d] + kernel[d]
+        for d in range(dimensions)
+    ]
+    sizes = sizes if output_size is None else list(output_size)[-dimensions:]
+    result = np.zeros((*input.shape[:-dimensions], *sizes))
+    for at in _positions(input.shape):
+        flat, place = int(indices[at]), []
+        for size in reversed(sizes):
+            place.insert(0, flat % size)
+            flat //= size
+        result[(*at[:-dimensions], *place)] = input[at]
+    return result

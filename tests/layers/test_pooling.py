@@ -24,27 +24,29 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.model.failure import Failure
 from conformance.model.formats import round_to
-from conformance.oracles.pooling import Window, max_pool2d
+from conformance.oracles.convolution import per_dimension
+from conformance.oracles.pooling import max_pool2d
+from conformance.oracles.pooling_windows import Window
 
-LAYERS = ("MaxPool2d", "functional.max_pool2d")
+LAYERS = tuple(
+    f"{form}{dims}d" for form in ("MaxPool", "functional.max_pool") for dims in (1, 2, 3)
+)
 FLOAT32 = Precision.of("float32")
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 def _facts(case: Case) -> set[str]:
     given, (x,) = case.call.arguments, case.inputs
-    kernel = _pair(given["kernel_size"])
-    stride = kernel if given.get("stride") is None else _pair(given["stride"])
-    padding, dilation = _pair(given.get("padding", 0)), _pair(given.get("dilation", 1))
+    dims = CATALOGUE[case.call.layer].dims
+    spread = {name: per_dimension(given.get(name, usual), dims)
+              for name, usual in (("kernel_size", 1), ("padding", 0), ("dilation", 1))}  # fmt: skip
+    kernel, padding, dilation = spread.values()
+    stride = kernel if given.get("stride") is None else per_dimension(given["stride"], dims)
     ceil = given.get("ceil_mode", False)
-    rows = list(zip(x.shape[-2:], kernel, stride, padding, dilation, strict=True))
+    rows = list(zip(x.shape[-dims:], kernel, stride, padding, dilation, strict=True))
     windows = [Window(*row, ceil) for row in rows]
     reaches = [d * (k - 1) + 1 for _, k, _, _, d in rows]
     found = {
-        "unbatched": x.ndim == 3,
+        "unbatched": x.ndim == dims + 1,
         "empty": x.shape[0] == 0,
         "indices": given.get("return_indices", False),
         "ceil": ceil,
@@ -52,10 +54,12 @@ def _facts(case: Case) -> set[str]:
         "dilated": max(dilation) > 1,
         "stride beyond the kernel": any(s > k for k, s in zip(kernel, stride, strict=True)),
         "overlapping": any(s < k for k, s in zip(kernel, stride, strict=True)),
-        "asymmetric": any(isinstance(v, tuple) and v[0] != v[1] for v in given.values()),
+        "asymmetric": any(isinstance(v, tuple) and len(set(v)) > 1 for v in given.values()),
         "long": max(kernel) > 16,
-        "many channels": x.shape[-3] > 31,
-        "shorter than the window": any(n < r for n, r in zip(x.shape[-2:], reaches, strict=True)),
+        "many channels": x.shape[-dims - 1] > 31,
+        "shorter than the window": any(
+            n < r for n, r in zip(x.shape[-dims:], reaches, strict=True)
+        ),
         "off-bounds": any(
             (w.outputs - 1) * w.stride + r > w.length + 2 * w.padding
             for w, r in zip(windows, reaches, strict=True)
@@ -74,14 +78,26 @@ EVERY = {
     *("unbatched", "empty", "indices", "ceil", "padded", "dilated", "stride beyond the kernel"),
     *("overlapping", "asymmetric", "long", "many channels", "shorter than the window"),
     *("off-bounds", "window dropped", "hopping"),
-    *("ramp", "integers", "full", "normal", "mixed", "large", "subnormal", "apart"),
+    *(
+        "ramp",
+        "integers",
+        "full",
+        "normal",
+        "mixed",
+        "large",
+        "subnormal",
+        "apart",
+        "whole",
+        "endless",
+    ),
 }
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_every_corner_is_drawn(layer: str, dtype: str) -> None:
-    assert set().union(*map(_facts, cases(layer, dtype))) == EVERY
+    one = {"asymmetric"} if CATALOGUE[layer].dims == 1 else set()
+    assert set().union(*map(_facts, cases(layer, dtype))) == EVERY - one
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -125,6 +141,19 @@ def test_nan_is_the_largest_and_a_window_of_minus_infinity_has_an_index() -> Non
     assert value.value[0, 1, 0] == -np.inf
     assert [int(x.value[0, 0, 0]) for x in index.alternatives] == [1, 1]
     assert [int(x.value[0, 1, 0]) for x in index.alternatives] == [2, 3]
+
+
+def test_whole_numbers_are_as_they_are() -> None:
+    value, index = _pooled(
+        np.array([[[2**62 + 1, 2**62, -(2**62), -(2**62) - 1]]]), kernel_size=(1, 2)
+    )
+    assert value.value.tolist() == [[[2**62 + 1, -(2**62)]]]
+    assert index.value.tolist() == [[[0, 2]]]
+
+
+def test_the_length_with_ceil_mode_is_not_that_of_the_page_of_max_pool1d() -> None:
+    assert Window(3, kernel=3, stride=2, padding=0, dilation=1, ceil=True).outputs == 1
+    assert nn.MaxPool1d(3, 2, ceil_mode=True)(torch.zeros(1, 3)).shape == (1, 1)
 
 
 def test_of_a_window_that_hops_over_the_input_the_value_is_known_only() -> None:
@@ -176,7 +205,7 @@ FAKES = {
     "function": _changed(lambda m, x: True, _more),
     "stride": _changed(lambda m, x: m.stride == 1, _more),
     "padding": _changed(lambda m, x: m.padding == 0 and not m.ceil_mode, _more),
-    "apart": _changed(lambda m, x: _pair(m.kernel_size)[0] == 1, _more),
+    "apart": _changed(lambda m, x: per_dimension(m.kernel_size, 2)[0] == 1, _more),
     "indices": _with_other_indices(),
     "mirrored": _changed(lambda m, x: True, lambda y: y + torch.arange(y.shape[-1])),
     "scaled": _changed(lambda m, x: True, lambda y: y + 1),

@@ -1,0 +1,130 @@
+"""What rows of pooling by windows share: arguments, derived facts, workloads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from conformance.layers.row import Argument, Row
+from conformance.layers.sizes import per_dimension, sizes_of
+from conformance.layers.state import Shape
+from conformance.layers.workload import Workload
+from conformance.model.case import Case
+from conformance.model.protocols import FactsLike as Facts
+
+KERNEL = Argument("kernel_size", plain=1, per_dimension=True, window=True)
+STRIDE = Argument("stride", None, other=2, per_dimension=True, window=True)
+PADDING = Argument("padding", 0, other=1, per_dimension=True, window=True)
+DILATION = Argument("dilation", 1, other=2, per_dimension=True, window=True)
+CEIL = Argument("ceil_mode", False, other=True, window=True)
+INDICES = Argument("return_indices", False, other=True)
+
+
+@dataclass(frozen=True)
+class Space:
+    """The spatial dimensions of a layer.
+
+    Args:
+        dims: their number.
+        axes: how the documentation names their sizes, `"H"`.
+        indices: and a place in each, `"h"`.
+    """
+
+    dims: int
+    axes: str
+    indices: str
+
+
+SPACES = (Space(1, "L", "l"), Space(2, "HW", "hw"), Space(3, "DHW", "dhw"))
+
+
+def input_dtype(case: Case) -> str:
+    """The dtype of the input, whatever the call's is.
+
+    Args:
+        case: of any layer.
+    """
+    first = case.inputs[0]
+    return "int64" if first is not None and first.dtype.kind == "i" else case.call.dtype
+
+
+def int64(case: Case) -> str:
+    """The dtype of indices."""
+    return "int64"
+
+
+def kept_stride(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A stride that is left out is the kernel's size."""
+    return {"stride": arguments["kernel_size"]} if arguments["stride"] is None else {}
+
+
+def input_length(found: Facts) -> tuple[int, ...] | None:
+    """Length of the input in each spatial dimension."""
+    first = found.case.inputs[0]
+    return None if first is None else first.shape[-found.row.dims :]
+
+
+def output_length(found: Facts) -> tuple[int, ...] | None:
+    """Length of the output in each spatial dimension."""
+    try:
+        return tuple(found.row.output_shapes(found.case)[0][-found.row.dims :])
+    except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
+        return None
+
+
+def overhang(found: Facts) -> tuple[int, ...] | None:
+    """In each dimension how far the last window goes off-bounds; below 0 where it does not."""
+    outputs, first = output_length(found), found.case.inputs[0]
+    if outputs is None or first is None:
+        return None
+    dims, kernel = found.row.dims, found.get("kernel_size")
+    stride = kernel if found.get("stride") is None else found.get("stride")
+    given = (kernel, stride, found.get("padding") or 0, found.get("dilation") or 1)
+    rows = zip(outputs, first.shape[-dims:], *(per_dimension(x, dims) for x in given), strict=True)
+    return tuple((n - 1) * s + d * (k - 1) + 1 - 2 * p - m for n, m, k, s, p, d in rows)
+
+
+def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments; None where the input has no room for an output."""
+    changed = replace(case, call=replace(case.call, arguments=arguments))
+    kernel = per_dimension(arguments["kernel_size"], row.dims)
+    padding = per_dimension(arguments.get("padding", 0), row.dims)
+    (output, *_) = row.output_shapes(changed)
+    fits = output is not None and min(output[-row.dims :]) > 0
+    if not fits or any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        return None
+    first = case.inputs[0]
+    dilation = max(sizes_of(arguments.get("dilation", 1)))
+    # A window that hops over a short input is no call to try.
+    short = first is not None and min(first.shape[-row.dims :]) < dilation
+    return None if short else changed
+
+
+def each_tap(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """One comparison or addition a tap."""
+    kernel = per_dimension(workload.arguments["kernel_size"], len(workload.inputs[0]) - 2)
+    return math.prod(outputs[0]) * math.prod(kernel)
+
+
+_PLANES = {1: ((50, 3136), (64, 12544)), 2: ((16, 56, 56), (64, 112, 112)),
+           3: ((4, 8, 56, 56), (16, 16, 56, 56))}  # fmt: skip
+
+
+def workloads(layer: str, dims: int) -> tuple[Workload, ...]:
+    """Sizes of ResNet's stem (K. He et al., 2015) and of VGG's first stage (2014).
+
+    In one dimension and in three it is as many numbers, or so.
+
+    Args:
+        layer: a name of the family.
+        dims: number of spatial dimensions.
+    """
+    few, many = ((1, *plane) for plane in _PLANES[dims])
+    stem = {"kernel_size": 3, "stride": 2, "padding": 1}
+    return (
+        Workload(layer, "resnet stem, 16 channels", stem, (few,), small=True),
+        Workload(layer, "resnet stem", stem, (many,)),
+        Workload(layer, "vgg 64 channels", {"kernel_size": 2}, (many,)),
+    )

@@ -1,0 +1,143 @@
+"""The windows of pooling: where they lie, and which elements of a plane they see.
+
+Sources: the pages torch.nn.MaxPool1d to MaxPool3d and AvgPool1d to AvgPool3d of the PyTorch
+documentation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from conformance.arithmetic.choices import take
+from conformance.arithmetic.rounded import Rounded
+from conformance.oracles.convolution import per_dimension
+
+Shape = tuple[int, ...]
+Size = int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The window of one spatial dimension.
+
+    Args:
+        length: of the input.
+        kernel, stride, padding, dilation: as the arguments.
+        ceil: a last window may go off-bounds.
+    """
+
+    length: int
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int
+    ceil: bool
+
+    @property
+    def outputs(self) -> int:
+        """⌊(L + 2·padding − dilation·(kernel − 1) − 1) / stride + 1⌋, or ⌈…⌉.
+
+        A window that would start in the right padded region is ignored. The page of MaxPool1d
+        prints ⌈(L + 2·padding − dilation·(kernel − 1) − 1 + (stride − 1)) / stride⌉ + 1, which
+        rounds up twice: 2 windows of 3 by steps of 2 in a length of 3. Its own argument, and the
+        pages of all other poolings, say ⌈…⌉ in place of ⌊…⌋ and no more, which torch computes: 1.
+        """
+        room = self.length + 2 * self.padding - self.dilation * (self.kernel - 1) - 1
+        if not self.ceil:
+            return room // self.stride + 1
+        count = -(-room // self.stride) + 1
+        starts_beyond = (count - 1) * self.stride >= self.length + self.padding
+        return count - 1 if starts_beyond else count
+
+    @property
+    def places(self) -> np.ndarray:
+        """Position in the input of each tap of each window: (outputs, kernel)."""
+        starts = np.arange(self.outputs) * self.stride - self.padding
+        return starts[:, np.newaxis] + self.dilation * np.arange(self.kernel)
+
+
+def windows_of(
+    sizes: Shape, kernel: Size, stride: Size | None, padding: Size, dilation: Size, ceil: bool
+) -> tuple[Window, ...]:
+    """A window for each spatial dimension; a stride left out is the kernel's size.
+
+    Args:
+        sizes: of the input, the spatial ones.
+        kernel, stride, padding, dilation, ceil: as the arguments.
+    """
+    dims = len(sizes)
+    given = (kernel, kernel if stride is None else stride, padding, dilation)
+    kernels, strides, paddings, dilations = (per_dimension(size, dims) for size in given)
+    return tuple(
+        Window(sizes[k], kernels[k], strides[k], paddings[k], dilations[k], ceil)
+        for k in range(dims)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """What each window of a plane sees.
+
+    Args:
+        index: of each tap in the flat plane, 0 where it lies outside: (windows, taps).
+        inside: whether it lies inside, likewise.
+        outputs: number of windows in each dimension.
+        plane: number of elements in each dimension.
+    """
+
+    index: np.ndarray
+    inside: np.ndarray
+    outputs: Shape
+    plane: Shape
+
+    def shape(self, x: Rounded) -> Shape:
+        """Shape of the output of an input."""
+        return (*x.shape[: len(x.shape) - len(self.plane)], *self.outputs)
+
+    def seen(self, x: Rounded, fill: float) -> Rounded:
+        """(*, windows, taps) of an input (*, plane).
+
+        Args:
+            x: the input.
+            fill: what is seen outside.
+        """
+        leading = x.shape[: len(x.shape) - len(self.plane)]
+        flat = x.map(lambda array: array.reshape(*leading, math.prod(self.plane)))
+        return take(flat, self.index, -1, inside=self.inside, fill=fill)
+
+
+def taps_of(places: Sequence[np.ndarray], insides: Sequence[np.ndarray], plane: Shape) -> Taps:
+    """The taps of windows that are a product of one window for each dimension.
+
+    Args:
+        places: for each dimension the position of each tap of each window: (outputs, kernel).
+        insides: whether it lies in the input, likewise.
+        plane: number of elements in each dimension.
+    """
+    index, inside = np.zeros((1, 1), np.int64), np.ones((1, 1), bool)
+    for length, along, within in zip(plane, places, insides, strict=True):
+        place = np.where(within, along, 0)
+        size = index.shape[0] * place.shape[0], index.shape[1] * place.shape[1]
+        before = (slice(None), np.newaxis, slice(None), np.newaxis)
+        after = (np.newaxis, slice(None), np.newaxis, slice(None))
+        index = (index[before] * length + place[after]).reshape(size)
+        inside = (inside[before] & within[after]).reshape(size)
+    return Taps(index, inside, tuple(len(along) for along in places), plane)
+
+
+def taps(windows: Sequence[Window]) -> Taps:
+    """The taps of windows.
+
+    Args:
+        windows: one for each spatial dimension.
+    """
+    places = [window.places for window in windows]
+    insides = [
+        (along >= 0) & (along < window.length)
+        for along, window in zip(places, windows, strict=True)
+    ]
+    return taps_of(places, insides, tuple(window.length for window in windows))

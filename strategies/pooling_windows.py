@@ -1,0 +1,144 @@
+"""Windows of pooling: kernel, stride, dilation, padding, and input lengths that they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from conformance.strategies.arguments import Written
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+# plain: kernel_size only; full: a window for each dimension; square: one for all of them; thin:
+# the input is shorter than the window; overhang: the last window goes off-bounds, or would; long:
+# a long last dimension and a long kernel; wide: so many channels as kernels take at a time;
+# hopping: the input lies between two taps of the last dimension's window.
+profiles = st.sampled_from(
+    (
+        *("plain", "full", "square", "overhang") * 4,
+        *("thin", "thin", "wide", "wide", "long", "long", "hopping"),
+    )
+)
+ONE_WINDOW = ("square", "wide")
+kernels = st.sampled_from((1, 2, 3, 4))
+long_kernels = st.sampled_from((2, 3, 17))
+thin_kernels = st.sampled_from((2, 3, 4, 5))
+# None is the kernel's size.
+strides = st.sampled_from((None, 1, 2, 3, 4))
+overhanging_strides = st.sampled_from((None, 2, 3, 4))
+dilations = st.sampled_from((1, 1, 2, 3))
+extras = st.integers(0, 3)
+few_extras = st.integers(0, 2)
+long_extras = st.integers(28, 40)
+yes_no = st.booleans()
+channels = st.integers(1, 3)
+wide_channels = st.sampled_from((8, 15, 16, 17, 31, 32, 33))
+batches = st.sampled_from((None, 1, 2, 3, 0))
+DEFAULTS: Mapping[str, Any] = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
+
+
+@dataclass(frozen=True)
+class Window:
+    """One spatial dimension.
+
+    Args:
+        kernel, padding, dilation: as torch's arguments.
+        stride: likewise; None = the kernel's size.
+        length: of the input.
+        ceil: the last window may go off-bounds.
+        hops: no tap is in the input.
+    """
+
+    kernel: int = 1
+    stride: int | None = None
+    padding: int = 0
+    dilation: int = 1
+    length: int = 1
+    ceil: bool = False
+    hops: bool = False
+
+    @property
+    def step(self) -> int:
+        """From a window to the next."""
+        return self.kernel if self.stride is None else self.stride
+
+    def under(self, *, ceil: bool) -> Window:
+        """With the mode of all dimensions, in an input that has room for an output."""
+        reach = self.dilation * (self.kernel - 1) + 1
+        least = max(reach - 2 * self.padding - (self.step - 1 if ceil else 0), 1)
+        # An input as long as a step between taps has a tap in it: no window hops over.
+        return replace(
+            self, ceil=ceil, length=max(self.length, least, 0 if self.hops else self.dilation)
+        )
+
+
+def _window(draw: Draw, profile: str, dims: int, last: bool, padded: bool, dilated: bool) -> Window:
+    """A window and a length that it fits, from the outputs backwards."""
+    more = extras if dims < 3 else few_extras
+    if profile == "plain":
+        kernel = draw(kernels)
+        length = kernel * (1 + draw(more)) + draw(st.integers(0, kernel - 1))
+        return Window(kernel, length=length)
+    if profile == "hopping" and last and dilated:
+        dilation = draw(st.integers(2, 3))
+        return Window(2, draw(strides), 1, dilation, dilation - 1, hops=True)
+    long = profile == "long" and last
+    kernel = draw(thin_kernels if profile == "thin" else long_kernels if long else kernels)
+    stride = draw(overhanging_strides if profile == "overhang" else strides)
+    padding = draw(st.integers(0, kernel // 2)) if padded else 0
+    dilation = draw(dilations) if dilated else 1
+    ceil = profile == "overhang" or draw(yes_no)
+    count = 0 if profile == "thin" else draw(long_extras if long else more)
+    window = Window(kernel, stride, padding, dilation, ceil=ceil)
+    slack = draw(st.integers(0, window.step - 1))
+    length = count * window.step + dilation * (kernel - 1) + 1 - 2 * padding
+    return replace(window, length=length - slack if ceil else length + slack)
+
+
+def windows(
+    draw: Draw, profile: str, dims: int, *, padded: bool = True, dilated: bool = True
+) -> list[Window]:
+    """A window for each dimension, in an input that has room for an output.
+
+    Args:
+        draw: Hypothesis's.
+        profile: of `profiles`.
+        dims: number of spatial dimensions.
+        padded, dilated: the layer has such an argument.
+    """
+    count = 1 if profile in ONE_WINDOW else dims
+    drawn = [_window(draw, profile, dims, k == count - 1, padded, dilated) for k in range(count)]
+    ceil = drawn[0].ceil
+    return [window.under(ceil=ceil) for window in drawn * (dims // count)]
+
+
+def leading(draw: Draw, profile: str) -> tuple[int, ...]:
+    """The axes in front of the spatial ones: a batch or none, and channels.
+
+    Args:
+        draw: Hypothesis's.
+        profile: "wide" has many channels.
+    """
+    batch = draw(batches)
+    depth = draw(wide_channels if profile == "wide" else channels)
+    return (depth,) if batch is None else (batch, depth)
+
+
+def sizes(written: Written, windows: Sequence[Window], *names: str) -> dict[str, Any]:
+    """The arguments that the windows say, those of `DEFAULTS` that are named.
+
+    Args:
+        written: how they are written.
+        windows: one for each dimension.
+        names: of the layer's arguments, but for its kernel.
+    """
+    values: dict[str, Any] = {
+        "stride": written.size([w.step for w in windows]),
+        "padding": written.size([w.padding for w in windows]),
+        "dilation": written.size([w.dilation for w in windows]),
+        "ceil_mode": windows[0].ceil,
+    }
+    if all(window.stride is None for window in windows):
+        values["stride"] = None
+    return {name: values[name] for name in names}
