@@ -26,6 +26,7 @@ _FAMILIES = (
     "softmax",
     "reshaping",
     "glu",
+    "interpolation",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
