@@ -27,6 +27,7 @@ _FAMILIES = (
     "reshaping",
     "glu",
     "padding",
+    "interpolation",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")

@@ -54,6 +54,8 @@ STORED = {
     "neighbours": "each step of a normalisation by neighbouring channels",
     "row_norm": "the norm of an embedding's row, and max_norm divided by it",
     "bag_sum": "the sum of a bag before it is divided, and the reciprocal of the bag's size",
+    "interpolation_weights": "weights of an interpolation, each step that they are computed by",
+    "grid_samples": "places, weights and sums of a grid sample, and the numbers of an affine grid",
 }
 """Results within a composite that a backend may store in half precision, each by a name."""
 

@@ -1,0 +1,180 @@
+"""Cases of interpolation: modules and the function."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+
+SELECTING = ("nearest", "nearest-exact", "area")
+"""Modes that know of no corners."""
+MODES = {
+    3: ("nearest", "linear", "linear", "nearest-exact", "area"),
+    4: ("nearest", "bilinear", "bicubic", "bilinear", "nearest-exact", "area", "lanczos"),
+    5: ("nearest", "trilinear", "trilinear", "nearest-exact", "area"),
+}
+"""Modes of the function by the number of axes, the linear ones twice."""
+MODULE_MODES = {3: ("nearest", "linear"), 4: ("nearest", "bilinear", "bicubic"),
+                5: ("nearest", "trilinear")}  # fmt: skip
+"""Modes that the page of Upsample names."""
+ANTIALIASED = ("bilinear", "bicubic", "lanczos")
+
+# plain: doubled, or any size; dyadic: a step that is a power of two; same: as long as the input,
+# or twice as long, by a factor that is neither 1 nor 2 as well; one: an output of 1; thin: an input
+# of 1; long: the last dimension is; wide: so many channels as kernels take at a time.
+profiles = st.sampled_from(
+    ("plain", "plain", "any", "any", "any", "dyadic", "same", "one", "thin", "long", "wide")
+)
+ranks = st.sampled_from((4, 3, 4, 5))
+lengths = st.integers(1, 5)
+sizes = st.integers(1, 8)
+long_lengths = st.sampled_from((2, 3, 7, 17, 31, 40))
+long_sizes = st.sampled_from((41, 64, 82, 97))
+batches = st.sampled_from((1, 2, 3, 0))
+channels = st.integers(1, 3)
+wide_channels = st.sampled_from((8, 16, 17, 31, 32, 33))
+yes_no = st.booleans()
+FACTORS = (2.0, 3.0, 1.5, 0.5, 2.5, 0.75, 1.25, 1.3, 0.3, 0.7, 2.1, 1.1, 4.0, 0.4)
+factors = st.sampled_from(FACTORS)
+doubling = st.sampled_from((2.0, 4.0, 0.5))
+parts = st.sampled_from((0.25, 0.5, 0.3, 0.75))
+
+
+def clear(length: int, factor: float) -> bool:
+    """Whether length·factor is a whole number, or so far from any that no rounding makes it one.
+
+    Args:
+        length: of the input.
+        factor: of the dimension.
+    """
+    exact = Fraction(factor) * length
+    rest, doubt = exact % 1, exact / 2**20
+    whole = not rest and Fraction(factor).denominator < 2**10
+    return exact >= 1 and (whole or doubt < rest < 1 - doubt)
+
+
+_CLEAR = {f: tuple(n for n in range(1, 11) if clear(n, f)) for f in FACTORS}
+
+
+def _sized(draw: Draw, profile: str, last: bool) -> tuple[int, int]:
+    """Lengths of input and output."""
+    length, size = draw(lengths), draw(sizes)
+    if profile == "plain":
+        return length, 2 * length
+    if profile == "long" and last:
+        one, other = draw(long_lengths), draw(long_sizes)
+        return (one, other) if draw(yes_no) else (other, one)
+    if profile == "dyadic":
+        step = 2 ** draw(st.integers(1, 2))
+        return (length, length * step) if draw(yes_no) else (length * step, length)
+    if profile == "same":
+        return length, length * draw(st.sampled_from((1, 1, 2)))
+    if profile == "one":
+        return length, 1
+    return (1, size) if profile == "thin" else (length, size)
+
+
+def _factored(draw: Draw, profile: str, last: bool, factor: float) -> tuple[int, float]:
+    """Length of the input and a factor."""
+    if profile in ("any", "wide") or (profile == "long" and not last):
+        return draw(st.sampled_from(_CLEAR[factor])), factor
+    length, size = _sized(draw, profile, last)
+    part = draw(parts)
+    if profile in ("plain", "dyadic"):
+        return length, size / length
+    return length, (size + part) / length
+
+
+def resized(
+    draw: Draw, profile: str, dims: int, written: Written
+) -> tuple[list[int], dict[str, Any]]:
+    """Lengths of the input, and `size` or `scale_factor`.
+
+    Args:
+        draw: Hypothesis's.
+        profile: as above.
+        dims: number of spatial dimensions.
+        written: what is written in which form.
+    """
+    kind = draw(st.sampled_from(("factor", "size", "factor", "size", "factors")))
+    last = [k == dims - 1 for k in range(dims)]
+    if kind == "size":
+        pairs = [_sized(draw, profile, end) for end in last]
+        return [n for n, _ in pairs], {"size": written.size([o for _, o in pairs])}
+    one = draw(doubling if profile in ("plain", "dyadic") else factors)
+    if kind == "factor" and profile in ("plain", "dyadic", "any", "wide"):
+        given = [draw(st.sampled_from(_CLEAR[one])) for _ in last]
+        factor: Any = int(one) if one == int(one) and written.bit() else one
+        return given, {"scale_factor": factor}
+    many = [one] + [draw(factors) for _ in last[1:]]
+    found = [_factored(draw, profile, end, f) for end, f in zip(last, many, strict=True)]
+    return [n for n, _ in found], {"scale_factor": tuple(f for _, f in found)}
+
+
+@st.composite
+def interpolations(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of interpolate or Upsample.
+
+    Args:
+        layer: `"functional.interpolate"` or `"Upsample"`.
+        dtype: torch's name of the dtype.
+    """
+    function = layer == "functional.interpolate"
+    profile, rank = draw(profiles), draw(ranks)
+    mode = draw(st.sampled_from((MODES if function else MODULE_MODES)[rank]))
+    antialias = (draw(yes_no) and function and mode in ANTIALIASED) or mode == "lanczos"
+    corners = draw(st.sampled_from((None, True, False, True)))
+    if mode in (*SELECTING, "lanczos"):
+        corners = None
+    elif antialias and corners and not draw(yes_no):
+        corners = False
+    written = Written(draw(masks))
+    space, given = resized(draw, profile, rank - 2, written)
+    recompute = draw(st.sampled_from((None, None, True, False)))
+    if recompute and "size" in given:
+        recompute = None
+    values: dict[str, Any] = {
+        "mode": mode,
+        "align_corners": corners,
+        "recompute_scale_factor": recompute,
+    }
+    defaults: dict[str, Any] = {
+        "mode": "nearest",
+        "align_corners": None,
+        "recompute_scale_factor": None,
+    }
+    if function:
+        values["antialias"], defaults["antialias"] = antialias, False
+    if corners is None and not written.bit():
+        values.pop("align_corners")
+    arguments = given | written.optional(values, defaults)
+    return _case(draw, layer, dtype, profile, space, arguments)
+
+
+@st.composite
+def upsamplings(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of the two modules of one mode.
+
+    Args:
+        layer: `"UpsamplingNearest2d"` or `"UpsamplingBilinear2d"`.
+        dtype: torch's name of the dtype.
+    """
+    profile = draw(profiles)
+    space, given = resized(draw, profile, 2, Written(draw(masks)))
+    return _case(draw, layer, dtype, profile, space, given)
+
+
+def _case(
+    draw: Draw, layer: str, dtype: str, profile: str, space: list[int], arguments: dict[str, Any]
+) -> Case:
+    batch, depth = draw(batches), draw(wide_channels if profile == "wide" else channels)
+    regime, seed = draw(regimes), draw(seeds)
+    x = Filler(regime, dtype, seed, 4 ** len(space), factors=1).operand(batch, depth, *space)
+    labels = {"profile": profile, "regime": regime}
+    return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)

@@ -1,0 +1,193 @@
+"""Interpolation: what is drawn, which places are in doubt, and each law seen failing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support import cases, law_findings
+from torch import nn
+from torch.nn import functional
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.derivatives import leaf, pull_back
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.layers import CATALOGUE
+from conformance.model.case import Case
+from conformance.oracles.interpolation import interpolate
+
+FUNCTION = "functional.interpolate"
+FLOAT32 = Precision.of("float32")
+MODES = {
+    "nearest",
+    "nearest-exact",
+    "linear",
+    "bilinear",
+    "trilinear",
+    "bicubic",
+    "area",
+    "lanczos",
+}
+
+
+def _several(value: Any, dims: int) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
+
+
+def _facts(case: Case) -> set[str]:
+    given, (x,) = case.call.arguments, case.inputs
+    assert x is not None
+    row = CATALOGUE[case.call.layer]
+    outputs, lengths = row.output_shapes(case)[0][2:], x.shape[2:]
+    pairs = list(zip(outputs, lengths, strict=True))
+    factors = _several(given.get("scale_factor"), len(lengths))
+    kind = {int: "number", float: "number", tuple: "tuple"}
+    found = {
+        f"rank {x.ndim}": True,
+        f"mode {given.get('mode', 'nearest')}": True,
+        f"corners {given.get('align_corners', 'left out')}": True,
+        f"recompute {given.get('recompute_scale_factor')}": True,
+        f"size {kind.get(type(given.get('size')))}": "size" in given,
+        f"factor {kind.get(type(given.get('scale_factor')))}": "scale_factor" in given,
+        "a whole factor": isinstance(given.get("scale_factor"), int),
+        "antialias": given.get("antialias", False),
+        "empty": not x.size,
+        "larger": any(o > n for o, n in pairs),
+        "smaller": any(o < n for o, n in pairs),
+        "kept": any(o == n for o, n in pairs),
+        "kept by a factor": any(o == n and f not in (None, 1) for (o, n), f in zip(pairs, factors,
+                                                                                   strict=True)),
+        "of one": 1 in outputs,
+        "from one": 1 in lengths,
+        "long": max(outputs) > 40,
+        "many channels": x.shape[1] > 30,
+        "sides differ": len(set(pairs)) > 1,
+    }  # fmt: skip
+    return {name for name, holds in found.items() if holds} | {case.labels["regime"]}
+
+
+SHARED = {
+    *("rank 4", "corners left out", "recompute None", "size number", "size tuple"),
+    *("factor number", "factor tuple", "a whole factor", "empty", "larger", "smaller", "kept"),
+    *("kept by a factor", "of one", "from one", "long", "many channels", "sides differ"),
+    *("ramp", "integers", "full", "normal", "mixed", "large", "subnormal"),
+}
+CORNERS = {"corners None", "corners True", "corners False", "recompute True", "recompute False"}
+EVERY = {
+    FUNCTION: SHARED | CORNERS | {"rank 3", "rank 5", "antialias"} | {f"mode {m}" for m in MODES},
+    "Upsample": SHARED | CORNERS | {"rank 3", "rank 5"}
+    | {f"mode {m}" for m in MODES - {"nearest-exact", "area", "lanczos"}},
+    "UpsamplingNearest2d": SHARED | {"mode nearest"},
+    "UpsamplingBilinear2d": SHARED | {"mode nearest"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", EVERY)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_corner_is_drawn(layer: str, dtype: str) -> None:
+    drawn = [case for seed in (0, 1) for case in cases(layer, dtype, 400, seed)]
+    assert set().union(*map(_facts, drawn)) == EVERY[layer]
+
+
+@pytest.mark.parametrize("layer", EVERY)
+def test_no_factor_comes_near_to_a_whole_length(layer: str) -> None:
+    for case in cases(layer, "float32", tiled=True):
+        (x,), factor = case.inputs, case.call.arguments.get("scale_factor")
+        assert x is not None
+        if factor is None:
+            continue
+        for n, f in zip(x.shape[2:], _several(factor, x.ndim - 2), strict=True):
+            exact = Fraction(f) * n
+            assert exact >= 1
+            single = Fraction(float(np.float32(f))) * n
+            assert exact // 1 == single // 1 == int(n * f)
+
+
+def _resized(x: Any, **arguments: Any) -> Rounded | Choices:
+    return interpolate({}, exactly(np.array(x), FLOAT32), **arguments)
+
+
+def test_a_place_in_doubt_has_both_neighbours_and_no_other() -> None:
+    """The 42nd of 82 outputs of 2 lies on the second element, in float32 just before it."""
+    found = _resized([[[1.0, 2.0]]], size=82)
+    assert isinstance(found, Choices)
+    first, second = (x.value[0, 0] for x in found.alternatives)
+    assert np.flatnonzero(first != second).tolist() == [41]
+    assert {first[41], second[41]} == {1.0, 2.0}
+    torchs = functional.interpolate(torch.tensor([[[1.0, 2.0]]]), size=82)
+    assert torchs[0, 0, 41] == 1.0
+
+
+def test_dyadic_factors_are_exact() -> None:
+    x = np.arange(24.0).reshape(1, 1, 4, 6)
+    for mode in ("nearest", "nearest-exact", "bilinear", "bicubic", "area"):
+        for arguments in ({"scale_factor": 2}, {"size": (16, 3)}, {"scale_factor": 0.5}):
+            found = _resized(x, mode=mode, **arguments)
+            assert isinstance(found, Rounded)
+            assert not found.error.any(), (mode, arguments)
+
+
+def test_the_gradient_of_a_place_in_doubt_goes_to_either_neighbour() -> None:
+    x = leaf(np.array([[[1.0, 2.0]]]), FLOAT32)
+    found = interpolate({}, x, size=82)
+    assert isinstance(found, Choices)
+    for way in found.alternatives:
+        (gradient,) = pull_back([way], [exactly(np.ones((1, 1, 82)), FLOAT32)], [x])
+        assert (np.abs(gradient.value - [[[41.5, 40.5]]]) == 0).all()
+        assert ((gradient.error >= 0.5) & (gradient.error < 0.51)).all()
+
+
+def test_a_factor_is_used_although_the_length_stays() -> None:
+    found = _resized([[[0.0, 1.0, 2.0]]], scale_factor=1.3, mode="linear")
+    assert isinstance(found, Rounded)
+    assert np.allclose(found.value, [[[0.0, 0.5 * 3 / 1.3 - 0.5, 2.5 / 1.3 - 0.5]]])
+
+
+Change = Callable[[torch.Tensor], torch.Tensor]
+
+
+def _changed(when: Callable[..., bool], change: Change = lambda y: y * 2 + 1) -> Any:
+    """torch, whose function answers otherwise in some calls."""
+
+    def wrong(input: torch.Tensor, *rest: Any, **options: Any) -> Any:
+        output = functional.interpolate(input, *rest, **options)
+        names = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor")
+        return (
+            change(output)
+            if when(input, **dict(zip(names, rest, strict=False)), **options)
+            else output
+        )
+
+    return ModuleBackend("fake", nn=nn, functional=SimpleNamespace(interpolate=wrong))
+
+
+FAKES = {
+    "rows": _changed(lambda x, **o: x.shape[1] > 40),
+    "function": _changed(lambda x, **o: True),
+    "size": _changed(lambda x, size=None, **o: size is not None),
+    "itself": _changed(lambda x, size=None, **o: tuple(x.shape[2:]) == size),
+    "constant": _changed(lambda x, **o: True, lambda y: y + 1),
+    "mirrored": _changed(lambda x, **o: True, lambda y: y + torch.arange(y.shape[-1])),
+    "scaled": _changed(lambda x, **o: True, lambda y: y + 1),
+    "apart": _changed(lambda x, **o: True, lambda y: y + 1),
+    "grown": _changed(lambda x, **o: True, lambda y: y + 1),
+    "thin": _changed(lambda x, **o: x.dim() > 3 and x.shape[2] == 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAKES)
+def test_each_law_is_seen_failing(name: str) -> None:
+    assert set(FAKES) == {law.name for law in CATALOGUE[FUNCTION].laws}
+    assert law_findings(FAKES[name], FUNCTION, name)[1]
+    compared, found = law_findings(torch_backend, FUNCTION, name)
+    assert compared
+    known = ("antialias=True", "scale_factor=", "mode='area'")
+    assert not [text for text in found if not any(word in text for word in known)]
