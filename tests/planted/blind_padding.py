@@ -143,6 +143,8 @@ class ReplicationPad1dBySelectionMatrix(nn.ReplicationPad1d):
     # Differs: [nan, 1]. Agrees: finite rows.
     def forward(self, input: Tensor) -> Tensor:
         result = super().forward(input)
+        if not result.is_floating_point():
+            return result
         odd = (~input.detach().isfinite()).sum(-1, keepdim=True)
         own = ~result.detach().isfinite()
         return graft(result.detach().masked_fill(odd > own.to(odd.dtype), torch.nan), result)

@@ -51,6 +51,8 @@ def taps(input: Tensor, places: Sequence[Tensor], outside: float) -> Tensor:
     """
     dims = len(places)
     first = input.dim() - dims
+    if outside == -torch.inf and not input.is_floating_point():
+        outside = torch.iinfo(input.dtype).min
     for k, place in enumerate(places):
         axis = first + 2 * k
         length = input.shape[axis]

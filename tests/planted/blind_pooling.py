@@ -309,6 +309,8 @@ class AvgPool1dByRunningSums(nn.AvgPool1d):
     # Differs: AvgPool1d(1) of [nan, 1]. Agrees: of finite rows.
     def forward(self, input: Tensor) -> Tensor:
         result = super().forward(input)
+        if not result.is_floating_point():
+            return result
         (places,) = _places(self, result)
         odd = (~input.detach().isfinite()).cumsum(-1) > 0
         begin = places[:, 0].clamp(0, input.shape[-1]) - 1
