@@ -161,29 +161,20 @@ class MaxPool2dGradientBufferNotCleared(nn.MaxPool2d):
         return super().forward(alter_gradient(input, stale) if input.requires_grad else input)
 
 
-@plant("maxpool2d-ties-searched-columns-first", "MaxPool2d", "gradients")
-class MaxPool2dTiesSearchedColumnsFirst(nn.MaxPool2d):
-    """Columns are searched before rows: of ties another one gets the gradient (Flux 1197).
+@plant("maxpool2d-ties-lose-the-gradient", "MaxPool2d", "gradients")
+class MaxPool2dTiesLoseGradient(nn.MaxPool2d):
+    """Ties share a window's gradient by a division of integers, `1 // 2`: none of them gets any."""
 
-    Julia stores columns first, so that its first element is the topmost of the leftmost column.
-    """
-
-    # Differs: the gradient of MaxPool2d(2) on [[0, 1], [1, 0]]. Agrees: on [[1, 1], [0, 0]].
+    # Differs: the gradient of MaxPool2d(2) on [[1, 1], [0, 0]]. Agrees: on [[0, 1], [0, 0]].
     def forward(self, input: Tensor) -> Any:
         result = super().forward(input)
         values, places = _first(result), _places(self, _first(result))
-        high, wide = places[0].shape[1], places[1].shape[1]
-        chosen = taps(input, places, -torch.inf)
+        chosen = taps(input.detach(), places, -torch.inf)
         inside = plane_indices(input, places) >= 0
-        ties = (chosen.detach() == values.detach()[..., None]) & inside
-        order = torch.arange(high * wide).view(high, wide).T.flatten()  # columns first
-        rank = torch.where(ties[..., order], torch.arange(high * wide), high * wide)
-        at = order[rank.amin(-1).clamp(max=high * wide - 1)]
-        path = chosen.gather(-1, at[..., None])[..., 0]
-        usual = ties.any(-1) & (ties.sum(-1) > 1)
-        if not bool(usual.any()):
+        tied = ((chosen == values.detach()[..., None]) & inside).sum(-1) > 1
+        if not bool(tied.any()):
             return result
-        return _with_values(result, graft(values, torch.where(usual, path, values)))
+        return _with_values(result, alter_gradient(values, lambda g: g.masked_fill(tied, 0.0)))
 
 
 @plant("maxpool2d-one-samples-indices-batched", "MaxPool2d", "shape")
