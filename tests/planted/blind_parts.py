@@ -70,3 +70,20 @@ def plane_indices(input: Tensor, places: Sequence[Tensor]) -> Tensor:
     shape = input.shape[input.dim() - len(places) :]
     plane = torch.arange(shape.numel()).view(shape)
     return taps(plane, places, -1)
+
+
+def first(result: Any) -> Tensor:
+    """The values, be there indices or not."""
+    return result[0] if isinstance(result, tuple) else result
+
+
+def with_values(result: Any, values: Tensor) -> Any:
+    """The result with other values."""
+    return (values, result[1]) if isinstance(result, tuple) else values
+
+
+def places_of(module: Any, values: Tensor) -> list[Tensor]:
+    """The places of the windows of a module."""
+    dims = int(type(module).__name__.rstrip("d")[-1])
+    arguments = (module.kernel_size, module.stride, module.padding, getattr(module, "dilation", 1))
+    return windows(values.shape[-dims:], *(each(x, dims) for x in arguments))
