@@ -23,6 +23,7 @@ from conformance.laws.law import (
     measured,
     same,
 )
+from conformance.laws.pooling_gradients import whole
 from conformance.layers.sizes import per_dimension
 from conformance.model.formats import round_to
 
@@ -209,4 +210,4 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
     yield same(other, trial, got_moves=moves[: len(trial.shapes)])
 
 
-LAWS = (planes, singles, function, stride, padding, apart, indices, mirrored, scaled)
+LAWS = (planes, singles, function, stride, padding, apart, indices, mirrored, scaled, whole)
