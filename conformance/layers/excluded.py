@@ -41,9 +41,6 @@ _TO_COME = {
         max_pool1d_with_indices max_pool2d_with_indices max_pool3d
         max_pool3d_with_indices max_unpool1d max_unpool2d max_unpool3d
     """,
-    "fold": """
-        Fold Unfold fold unfold
-    """,
     "attention": """
         Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
         TransformerEncoderLayer
