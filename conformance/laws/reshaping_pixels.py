@@ -27,7 +27,7 @@ def _factor(trial: Trial) -> int:
 
 def _shuffles(trial: Trial) -> bool:
     """Whether channels become pixels, or pixels channels."""
-    return _MODULES.get(trial.row.name, trial.row.name) == "PixelShuffle"
+    return trial.row.name in ("PixelShuffle", _FUNCTIONS["PixelShuffle"])
 
 
 @law("planes", "each image of a large batch is that image of a small one", EXACT)
@@ -63,7 +63,7 @@ def undone(trial: Trial, generator: Generator) -> Claims:
     layer = _FUNCTIONS[wanted] if name in _MODULES else wanted
     back = called(trial, trial.answer[0], layer=layer, arguments=given)
     (own,) = trial.case.call.arguments
-    yield same(back, called(trial, x, **{own: 1}))
+    yield same(back, called(trial, x, arguments={own: 1}))
 
 
 @law("columns", "columns mean nothing: each is shuffled by itself", EXACT)

@@ -28,6 +28,7 @@ _FAMILIES = (
     "glu",
     "padding",
     "interpolation",
+    "folding",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")

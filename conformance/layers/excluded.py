@@ -34,9 +34,6 @@ _TO_COME = {
         fractional_max_pool3d_with_indices max_pool1d_with_indices
         max_pool2d_with_indices max_pool3d_with_indices
     """,
-    "fold": """
-        Fold Unfold fold unfold
-    """,
     "attention": """
         Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
         TransformerEncoderLayer

@@ -1,0 +1,166 @@
+"""Unfold, Fold and their functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from conformance.laws import folding as laws
+from conformance.layers.axes import Axes, batched
+from conformance.layers.propagation import copied, sums
+from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.sizes import per_dimension, resized
+from conformance.layers.state import Shape
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import Case, is_function
+from conformance.model.protocols import FactsLike as Facts
+from conformance.oracles import folding as oracle
+from conformance.strategies import folding as cases
+from conformance.strategies.invalid import folding as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+_SIZES = (
+    Argument("kernel_size", plain=1, per_dimension=True, window=True),
+    Argument("dilation", 1, other=2, per_dimension=True, window=True),
+    Argument("padding", 0, other=1, per_dimension=True, window=True),
+    Argument("stride", 1, other=2, per_dimension=True, window=True),
+)
+_BLOCKS = (
+    "L = prod_d floor((spatial_size[d] + 2 padding[d]",
+    "    - dilation[d] (kernel_size[d] - 1) - 1) / stride[d] + 1)",
+)
+
+
+def _shape(case: Case) -> Shape:
+    first = case.inputs[0]
+    assert first is not None
+    return first.shape
+
+
+def _channels(case: Case) -> tuple[Axes, ...]:
+    """The channels of an image; those of blocks are no axis of their own."""
+    return (((0, len(_shape(case)) - 3),),)
+
+
+def _replicated(found: Facts) -> bool:
+    """Whether an argument is a tuple of one number, which stands for every dimension."""
+    given = found.case.call.arguments.values()
+    return any(isinstance(value, (tuple, list)) and len(value) == 1 for value in given)
+
+
+def _blocks(row: Row, lengths: Any, arguments: dict[str, Any]) -> oracle.Blocks | None:
+    """Where the blocks lie; None where there is none."""
+    given = {**row.defaults, **arguments}
+    found = oracle.Blocks.of(lengths, *(given[name] for name in cases.NAMES))
+    sizes = (*found.lengths, *found.kernel, *found.dilation, *found.stride)
+    return found if min(sizes) > 0 and min(found.padding) >= 0 and min(found.counts) > 0 else None
+
+
+def _unfold_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments, where its image has room for a block."""
+    if _blocks(row, _shape(case)[-2:], arguments) is None:
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _fold_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments, and as many blocks as these ask for."""
+    before = case.call.arguments
+    lengths = (per_dimension(x["output_size"], oracle.DIMS) for x in (before, arguments))
+    old, new = (
+        _blocks(row, size, dict(given))
+        for size, given in zip(lengths, (before, arguments), strict=True)
+    )
+    *batch, depth, total = _shape(case)
+    if (
+        old is None
+        or new is None
+        or depth % old.size
+        or (before == arguments and total != new.total)
+    ):
+        return None
+    x = case.inputs[0]
+    assert x is not None
+    shape = (*batch, depth // old.size * new.size, new.total)
+    call = replace(case.call, arguments=arguments)
+    return replace(case, call=call, inputs=(resized(x, shape),))
+
+
+def _added(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """An addition for each value of each block."""
+    return math.prod(workload.inputs[0])
+
+
+def _row(layer: str) -> Row:
+    """What all rows have in common."""
+    batch = batched(4)
+    given = {"kernel_size": 16, "stride": 16}
+    return Row(
+        layer,
+        "folding",
+        _SIZES,
+        (Input("input", batch_axis=batch),),
+        (Output("output", batch),),
+        cases=partial(cases.blocks, layer, False),
+        values=oracle.unfold,
+        shapes=oracle.unfold_shape,
+        formula=("(N, C, *) -> (N, C prod kernel_size, L)", *_BLOCKS),
+        dims=oracle.DIMS,
+        laws=laws.UNFOLD,
+        propagation=copied,
+        traits=Traits(placed=False, copies=True),
+        derived={"replicated": _replicated},
+        refit=_unfold_refit,
+        free=_channels,
+        workloads=(Workload(layer, "vit patches of 16", given, ((8, 3, 224, 224),), small=True),),
+        filling=Filling(contraction=False),
+        flops=lambda workload, weights, outputs: 0,
+        examples=0.25 if is_function(layer) else 0.5,
+    )
+
+
+def _unfold(layer: str) -> Row:
+    row = _row(layer)
+    return replace(row, invalid=invalid_cases(row.cases, invalid.unfold_breaks()))
+
+
+def _fold(layer: str) -> Row:
+    row, batch = _row(layer), batched(3)
+    valid = partial(cases.blocks, layer, True)
+    patches = {"output_size": 224, "kernel_size": 16, "stride": 16}
+    over = {"output_size": 56, "kernel_size": 3, "padding": 1}
+    size = Argument("output_size", plain=1, per_dimension=True, size=True)
+    return replace(
+        row,
+        arguments=(size, *_SIZES),
+        inputs=(Input("input", batch_axis=batch),),
+        outputs=(Output("output", batch_axis=batch),),
+        cases=valid,
+        values=oracle.fold,
+        shapes=oracle.fold_shape,
+        formula=(
+            "(N, C prod kernel_size, L) -> (N, C, output_size): overlapping values are added",
+            *(line.replace("spatial_size", "output_size") for line in _BLOCKS),
+        ),
+        invalid=invalid_cases(valid, invalid.fold_breaks()),
+        laws=laws.FOLD,
+        propagation=sums,
+        traits=Traits(placed=False),
+        refit=_fold_refit,
+        free=lambda case: (),
+        workloads=(
+            Workload(layer, "vit patches of 16", patches, ((8, 768, 196),), small=True),
+            Workload(layer, "overlapping 3 by 3", over, ((8, 576, 3136),)),
+        ),
+        flops=_added,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, the modules first."""
+    for fold, unfold in (("Fold", "Unfold"), ("functional.fold", "functional.unfold")):
+        yield _unfold(unfold)
+        yield _fold(fold)

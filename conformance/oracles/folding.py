@@ -1,0 +1,180 @@
+"""Sliding blocks of an image, taken apart and put together again.
+
+Sources: the pages torch.nn.Unfold and torch.nn.Fold, to which those of the functions refer. They
+write any number of spatial dimensions; two are supported, they say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from conformance.arithmetic.choices import take
+from conformance.arithmetic.rounded import Rounded, moved_cotangent, multilinear, traced
+from conformance.oracles.convolution import per_dimension
+
+Shape = tuple[int, ...]
+Size = int | Sequence[int]
+State = Mapping[str, Rounded]
+DIMS = 2
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Where the blocks of an image lie.
+
+    Args:
+        lengths: of the image's dimensions.
+        kernel, dilation, padding, stride: one number for each.
+    """
+
+    lengths: Shape
+    kernel: Shape
+    dilation: Shape
+    padding: Shape
+    stride: Shape
+
+    @classmethod
+    def of(
+        cls, lengths: Sequence[int], kernel_size: Size, dilation: Size, padding: Size, stride: Size
+    ) -> Blocks:
+        """From a layer's arguments; a number stands for every dimension."""
+        sizes = (per_dimension(size, DIMS) for size in (kernel_size, dilation, padding, stride))
+        return cls(tuple(lengths), *sizes)
+
+    @property
+    def counts(self) -> Shape:
+        """⌊(spatial_size + 2·padding − dilation·(kernel_size − 1) − 1) / stride + 1⌋ of each."""
+        rows = zip(self.lengths, self.kernel, self.dilation, self.padding, self.stride, strict=True)
+        return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in rows)
+
+    @property
+    def size(self) -> int:
+        """∏ kernel_size, the places of a block."""
+        return math.prod(self.kernel)
+
+    @property
+    def total(self) -> int:
+        """L, the number of blocks."""
+        return math.prod(self.counts)
+
+    @property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each place of each block the pixel, rows first, and whether it is in the image.
+
+        Both of shape (∏ kernel_size, L).
+        """
+        index, inside = np.zeros((1, 1), np.int64), np.ones((1, 1), bool)
+        rows = zip(
+            self.lengths, self.kernel, self.dilation, self.padding, self.stride, self.counts,
+            strict=True,
+        )  # fmt: skip
+        for length, kernel, dilation, padding, stride, count in rows:
+            at = np.arange(kernel)[:, np.newaxis] * dilation + np.arange(count) * stride - padding
+            within = (at >= 0) & (at < length)
+            shape = index.shape[0] * kernel, index.shape[1] * count
+            first, then = index[:, np.newaxis, :, np.newaxis], np.where(within, at, 0)
+            index = (first * length + then[:, np.newaxis]).reshape(shape)
+            seen = inside[:, np.newaxis, :, np.newaxis] & within[:, np.newaxis]
+            inside = seen.reshape(shape)
+        return index, inside
+
+
+def unfold(
+    state: State,
+    input: Rounded,
+    *,
+    kernel_size: Size,
+    dilation: Size = 1,
+    padding: Size = 0,
+    stride: Size = 1,
+) -> Rounded:
+    """(N, C, *) → (N, C·∏ kernel_size, L): the values of each block in a column.
+
+    They are copied; the padding is zero. An unbatched image, which the page does not have, is a
+    sample of a batch to torch.
+    """
+    *leading, high, wide = input.shape
+    blocks = Blocks.of((high, wide), kernel_size, dilation, padding, stride)
+    index, inside = blocks.places
+    flat = input.map(lambda array: array.reshape(*leading, high * wide))
+    columns = take(flat, index, -1, inside=inside)
+    *batch, channels = leading
+    shape = (*batch, channels * blocks.size, blocks.total)
+    return columns.map(lambda array: array.reshape(shape))
+
+
+def unfold_shape(
+    input: Shape, *, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
+) -> tuple[Shape, ...]:
+    """(N, C, *) → (N, C·∏ kernel_size, L)."""
+    *batch, channels, high, wide = input
+    blocks = Blocks.of((high, wide), kernel_size, dilation, padding, stride)
+    return ((*batch, channels * blocks.size, blocks.total),)
+
+
+def fold(
+    state: State,
+    input: Rounded,
+    *,
+    output_size: Size,
+    kernel_size: Size,
+    dilation: Size = 1,
+    padding: Size = 0,
+    stride: Size = 1,
+) -> Rounded:
+    """(N, C·∏ kernel_size, L) → (N, C, output_size): overlapping values are added up.
+
+    A pixel in m blocks is a sum of m terms, added in the dtype in whatever order: m − 1 additions.
+    One that lies in one block is a copy, one in none is 0.
+    """
+    lengths = per_dimension(output_size, DIMS)
+    blocks = Blocks.of(lengths, kernel_size, dilation, padding, stride)
+    index, inside = blocks.places
+    *batch, depth, total = input.shape
+    channels, pixels = depth // blocks.size, math.prod(lengths)
+    apart = (*batch, channels, blocks.size, total)
+    at = np.where(inside, index, pixels).reshape(-1)  # beyond the image, to be cut off
+    planes = math.prod((*batch, channels))
+
+    def collected(add: np.ufunc, array: np.ndarray, start: float) -> np.ndarray:
+        """What each pixel has, put together by a function of two numbers."""
+        whole = np.full((pixels + 1, planes), start, array.dtype)
+        add.at(whole, at, array.reshape(planes, blocks.size * total).T)
+        return whole[:-1].T.reshape(*batch, channels, pixels)
+
+    def scattered(array: np.ndarray) -> np.ndarray:
+        return collected(np.add, array, 0.0)
+
+    def finest(x: Rounded) -> np.ndarray:
+        return collected(np.minimum, x.quanta, np.inf)
+
+    def gathered(array: np.ndarray) -> np.ndarray:
+        pixel = array.reshape(*batch, channels, pixels)[..., np.where(inside, index, 0)]
+        return np.where(inside, pixel, 0.0).reshape(apart).reshape(input.shape)
+
+    counts = np.bincount(at, minlength=pixels + 1)[:-1]
+    most = max(int(counts.max(initial=1)), 1)
+    summed = multilinear(scattered, input.bare, terms=max(most - 1, 1), grain=finest)
+    error = np.where(counts > 1, summed.error, scattered(input.error))
+    (shape,) = fold_shape(input.shape, output_size=output_size, kernel_size=kernel_size)
+    result = Rounded(summed.value.reshape(shape), error.reshape(shape), input.precision)
+    return traced(result, [input], lambda cotangent: [moved_cotangent(cotangent, gathered)])
+
+
+def fold_shape(
+    input: Shape,
+    *,
+    output_size: Size,
+    kernel_size: Size,
+    dilation: Size = 1,
+    padding: Size = 0,
+    stride: Size = 1,
+) -> tuple[Shape, ...]:
+    """(N, C·∏ kernel_size, L) → (N, C, output_size[0], output_size[1])."""
+    *batch, depth, _ = input
+    size = math.prod(per_dimension(kernel_size, DIMS))
+    return ((*batch, depth // size, *per_dimension(output_size, DIMS)),)

@@ -1,0 +1,115 @@
+"""Cases of Unfold and Fold: modules and functions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+
+# plain: kernel_size only; full: each dimension its own; square: one for both; apart: no two blocks
+# share a pixel; thin: the image is shorter than a block; long: a long last dimension; wide: many
+# channels; replicated: one for both, each written as a tuple of length 1, as the pages have it.
+profiles = st.sampled_from(
+    (
+        *("plain", "full", "full", "square", "apart", "thin", "full", "square", "long", "wide") * 2,
+        "replicated",
+    )
+)
+_ONE_WINDOW = ("square", "replicated")
+_KERNELS = st.sampled_from((1, 2, 3, 4))
+_LONG_KERNELS = st.sampled_from((2, 3, 17))
+_THIN_KERNELS = st.sampled_from((2, 3, 4, 5))
+_STRIDES = st.sampled_from((1, 2, 3, 4))
+_DILATIONS = st.sampled_from((1, 1, 2, 3))
+# Padding may be longer than a block: some hold nothing but zeros.
+_PADDINGS = st.sampled_from((0, 0, 1, 2, 3, 5))
+_EXTRAS = st.integers(0, 3)
+_LONG_EXTRAS = st.integers(28, 40)
+_CHANNELS = st.sampled_from((1, 2, 3))
+_WIDE_CHANNELS = st.sampled_from((8, 16, 17, 33))
+_BATCHES = st.sampled_from((None, 1, 2, 3, 0))
+NAMES = ("kernel_size", "dilation", "padding", "stride")
+
+
+@dataclass(frozen=True)
+class _Window:
+    kernel: int
+    dilation: int
+    padding: int
+    stride: int
+    length: int
+
+    @property
+    def count(self) -> int:
+        reach = self.dilation * (self.kernel - 1)
+        return (self.length + 2 * self.padding - reach - 1) // self.stride + 1
+
+
+def _window(draw: Draw, profile: str, last: bool) -> _Window:
+    """A window, and an image's length that it has room in, from the number of blocks backwards."""
+    if profile == "plain":
+        kernel = draw(_KERNELS)
+        return _Window(kernel, 1, 0, 1, kernel + draw(_EXTRAS))
+    long = profile == "long" and last
+    kernel = draw(_LONG_KERNELS if long else _THIN_KERNELS if profile == "thin" else _KERNELS)
+    dilation, stride, padding = draw(_DILATIONS), draw(_STRIDES), draw(_PADDINGS)
+    reach = dilation * (kernel - 1) + 1
+    if profile == "thin":
+        padding = max(padding, reach // 2)
+        stride = min(stride, 2)
+    if profile == "apart":
+        stride, padding = stride - 1 + reach, 0
+    least = max(reach - 2 * padding, 1)
+    more = draw(_LONG_EXTRAS if long else _EXTRAS) if profile != "thin" else 0
+    slack = draw(st.integers(0, stride - 1)) if stride > 1 else 0
+    return _Window(kernel, dilation, padding, stride, least + more * stride + slack)
+
+
+@st.composite
+def blocks(draw: Draw, layer: str, folds: bool, dtype: str) -> Case:
+    """Cases of a layer.
+
+    Args:
+        layer: `"Unfold"`, `"functional.fold"`, …
+        folds: blocks are put together; otherwise an image is taken apart.
+        dtype: torch's name of the dtype.
+    """
+    profile = draw(profiles)
+    one = profile in _ONE_WINDOW
+    first = _window(draw, profile, one)
+    windows = [first, first if one else _window(draw, profile, True)]
+    batch, channels = draw(_BATCHES), draw(_WIDE_CHANNELS if profile == "wide" else _CHANNELS)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    leading = () if batch is None else (batch,)
+
+    def size(numbers: list[int]) -> int | tuple[int, ...]:
+        return tuple(numbers[:1]) if profile == "replicated" else written.size(numbers)
+
+    sizes: dict[str, Any] = {
+        "kernel_size": size([w.kernel for w in windows]),
+        "dilation": size([w.dilation for w in windows]),
+        "padding": size([w.padding for w in windows]),
+        "stride": size([w.stride for w in windows]),
+    }
+    lengths = [w.length for w in windows]
+    required = {"kernel_size": sizes.pop("kernel_size")}
+    if folds:
+        required = {"output_size": size(lengths), **required}
+    arguments = required | written.optional(sizes, {"dilation": 1, "padding": 0, "stride": 1})
+    inner = math.prod(w.kernel for w in windows)
+    shape = (channels * inner, math.prod(w.count for w in windows)) if folds else (
+        channels, *lengths,
+    )  # fmt: skip
+    # Where blocks overlap so many values are added up: forward by Fold, backward by Unfold.
+    terms = inner if folds else 1
+    x = Filler(regime, dtype, seed, terms, factors=1).operand(*leading, *shape)
+    labels = {"profile": profile, "regime": regime}
+    return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)

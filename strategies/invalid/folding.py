@@ -1,0 +1,128 @@
+"""Ways to break a valid call of Unfold or Fold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from conformance.strategies.invalid.breaks import (
+    CUSTOMARY,
+    Break,
+    argument,
+    negative,
+    not_positive,
+    with_arguments,
+    with_inputs,
+)
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Case
+
+_SOME = st.integers(1, 3)
+_THREE = st.sampled_from(((1, 1, 1), (2, 1, 2)))
+_BROKEN = st.sampled_from((1.5, (1.0, 1), "1"))
+
+
+def _shape(case: Case) -> tuple[int, ...]:
+    x = case.inputs[0]
+    assert x is not None
+    return x.shape
+
+
+def _filled(case: Case) -> bool:
+    return 0 not in _shape(case)
+
+
+def _beyond_the_image(draw: Draw, case: Case) -> Case:
+    """A kernel longer than the image with all its padding."""
+    padding = case.call.arguments.get("padding", 0)
+    most = padding if isinstance(padding, int) else max(padding)
+    kernel = max(_shape(case)[-2:]) + 2 * most + draw(_SOME)
+    return with_arguments(case, kernel_size=kernel)
+
+
+def _with_axes(*ranks: int) -> Callable[[Draw, Case], Case]:
+    """The input with other axes in front, or without its first ones."""
+
+    def apply(draw: Draw, case: Case) -> Case:
+        shape, rank = _shape(case), draw(st.sampled_from(ranks))
+        kept = shape[max(len(shape) - rank, 0) :]
+        return with_inputs(case, {0: (*(1,) * (rank - len(kept)), *kept)})
+
+    return apply
+
+
+def _emptied(axes: int) -> Callable[[Draw, Case], Case]:
+    """An axis other than the batch has no length."""
+
+    def apply(draw: Draw, case: Case) -> Case:
+        shape = [max(size, 1) for size in _shape(case)]
+        shape[-draw(st.integers(1, axes))] = 0
+        return with_inputs(case, {0: shape})
+
+    return apply
+
+
+def _sizes() -> tuple[Break, ...]:
+    """The breaks of arguments that both have."""
+    names = ("kernel_size", "dilation", "stride")
+    return (
+        *(Break(f"{name} not positive", name, argument(name, not_positive)) for name in names),
+        Break("padding negative", "padding", argument("padding", negative)),
+        *(
+            Break(f"{name} of three numbers", name, argument(name, _THREE))
+            for name in (*names, "padding")
+        ),
+        Break(
+            "kernel_size that is no whole number", "kernel_size", argument("kernel_size", _BROKEN)
+        ),
+    )
+
+
+def unfold_breaks() -> tuple[Break, ...]:
+    """The breaks of Unfold."""
+    return (
+        *_sizes(),
+        Break("no room for a block", "kernel_size", _beyond_the_image),
+        Break("input of five axes", "input", _with_axes(5)),
+        Break("input of two axes", "input", _with_axes(2, 1), CUSTOMARY),
+        Break("an empty axis", "input", _emptied(3)),
+    )
+
+
+def _other_count(draw: Draw, case: Case) -> Case:
+    shape = list(_shape(case))
+    shape[-1] += draw(_SOME)
+    return with_inputs(case, {0: shape})
+
+
+def _indivisible(draw: Draw, case: Case) -> Case:
+    kernel = case.call.arguments["kernel_size"]
+    inner = kernel**2 if isinstance(kernel, int) else math.prod(kernel)
+    shape = list(_shape(case))
+    shape[-2] += draw(st.integers(1, inner - 1))
+    return with_inputs(case, {0: shape})
+
+
+def _divisible(case: Case) -> bool:
+    """Whether there are channels that the block's size does not divide."""
+    kernel = case.call.arguments["kernel_size"]
+    return _filled(case) and kernel not in (1, (1, 1))
+
+
+def fold_breaks() -> tuple[Break, ...]:
+    """The breaks of Fold."""
+    return (
+        *_sizes(),
+        Break("another number of blocks", "input", _other_count),
+        Break(
+            "channels that the block's size does not divide", "input", _indivisible,
+            applies=_divisible,
+        ),
+        Break("output_size of three numbers", "output_size", argument("output_size", _THREE)),
+        Break("output_size not positive", "output_size", argument("output_size", not_positive)),
+        Break("input of four axes", "input", _with_axes(4)),
+        Break("input of one axis", "input", _with_axes(1)),
+        Break("an empty axis", "input", _emptied(2)),
+    )  # fmt: skip
