@@ -27,6 +27,7 @@ _FAMILIES = (
     "reshaping",
     "glu",
     "interpolation",
+    "grid",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
