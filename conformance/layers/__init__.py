@@ -29,6 +29,7 @@ _FAMILIES = (
     "padding",
     "interpolation",
     "folding",
+    "grid",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")

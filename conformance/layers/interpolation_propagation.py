@@ -57,7 +57,8 @@ def _in_range(x: np.ndarray, whole: Rounded, axes: Sequence[Axis]) -> Rounded:
     for some in product((False, True), repeat=len(axes)):
         pairs = list(zip(some, axes, sizes, strict=True))
         first = [m if now else np.eye(a.length) for now, a, m in pairs]
-        rest = [np.eye(len(m)) if now else (m > 0).astype(float) for now, _, m in pairs]
+        read = [a.gathered(a.touched.astype(float)) for a in axes]
+        rest = [np.eye(len(m)) if now else r for (now, _, m), r in zip(pairs, read, strict=True)]
         over = (applied(np.abs(x), first) * (1 + 2.0**-6) > largest).astype(float)
         error = np.where(applied(over, rest) > 0, np.inf, error)
     return whole.with_error(error)

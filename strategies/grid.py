@@ -1,0 +1,121 @@
+"""Cases of affine_grid and grid_sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+from conformance.model.formats import round_to
+
+ranks = st.sampled_from((4, 4, 4, 5))
+batches = st.sampled_from((1, 2, 3))
+samples = st.sampled_from((1, 2, 3, 0))
+channels = st.sampled_from((1, 2, 3, 1, 17))
+lengths = st.sampled_from((1, 2, 3, 4, 5, 8))
+outputs = st.sampled_from((1, 2, 3, 4, 5))
+yes_no = st.booleans()
+corners = st.sampled_from((None, True, False, True))
+MODES = {4: ("bilinear", "nearest", "bicubic"), 5: ("bilinear", "nearest")}
+PADDINGS = ("zeros", "border", "reflection")
+
+# identity: the columns of a unit matrix; integers; normal: anything.
+matrices = st.sampled_from(("identity", "integers", "normal", "normal"))
+
+
+@st.composite
+def affine_grids(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of affine_grid.
+
+    Args:
+        layer: `"functional.affine_grid"`.
+        dtype: torch's name of the dtype.
+    """
+    rank, batch, kind = draw(ranks), draw(batches), draw(matrices)
+    dims = rank - 2
+    size = (batch, draw(channels), *(draw(lengths) for _ in range(dims)))
+    aligned = draw(corners)
+    written = Written(draw(masks))
+    seed = draw(seeds)
+    generator = np.random.default_rng(seed)
+    shape = (batch, dims, dims + 1)
+    if kind == "identity":
+        theta = np.broadcast_to(np.eye(dims, dims + 1), shape).copy()
+    elif kind == "integers":
+        theta = generator.integers(-3, 3, shape, endpoint=True).astype(float)
+    else:
+        theta = round_to(generator.standard_normal(shape), dtype)
+    arguments: dict[str, Any] = {"size": list(size) if written.bit() else size}
+    arguments |= written.optional({"align_corners": aligned}, {"align_corners": None})
+    labels = {"profile": kind, "regime": kind}
+    return Case(Call(layer, arguments, {}, dtype, "cpu"), (theta,), labels=labels, seed=seed)
+
+
+# dyadic: eighths; anywhere: in and about the input; pixels: on its elements, some beyond them;
+# edges: ±1 and next to it; far: reflected more than once.
+places = st.sampled_from(("dyadic", "anywhere", "anywhere", "pixels", "edges", "far"))
+
+
+def grid_numbers(
+    kind: str, shape: tuple[int, ...], space: tuple[int, ...], seed: int, dtype: str, aligned: bool
+) -> np.ndarray:
+    """A grid of a kind of places.
+
+    Args:
+        kind: one of `places`.
+        shape: of the grid.
+        space: lengths of the input, the last axis last.
+        seed: of the random numbers.
+        dtype: in which every number is.
+        aligned: ±1 are the centres of corner pixels.
+    """
+    generator = np.random.default_rng((seed, 1))
+    if kind == "dyadic":
+        grid = generator.integers(-11, 11, shape, endpoint=True) / 8
+    elif kind == "pixels":
+        parts = []
+        for n in reversed(space):
+            at = generator.integers(-2, n + 1, shape[:-1], endpoint=True)
+            parts.append(2 * at / max(n - 1, 1) - 1 if aligned else (2 * at + 1) / n - 1)
+        grid = np.stack(parts, -1)
+    elif kind == "edges":
+        step = generator.choice([0.0, 2.0**-7, -(2.0**-7), 2.0**-9], shape)
+        grid = generator.choice([-1.0, 1.0], shape) + step
+    else:
+        reach = 6.0 if kind == "far" else 1.4
+        grid = generator.uniform(-reach, reach, shape)
+    return round_to(np.asarray(grid, float), dtype)
+
+
+@st.composite
+def grid_samples(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of grid_sample.
+
+    Args:
+        layer: `"functional.grid_sample"`.
+        dtype: torch's name of the dtype.
+    """
+    rank, batch = draw(ranks), draw(samples)
+    mode, padding = draw(st.sampled_from(MODES[rank])), draw(st.sampled_from(PADDINGS))
+    aligned, kind, depth = draw(corners), draw(places), draw(channels)
+    space = tuple(draw(lengths) for _ in range(rank - 2))
+    where = tuple(draw(outputs) for _ in range(rank - 2))
+    if rank == 5:
+        space, where = (tuple(min(n, 4) for n in sizes) for sizes in (space, where))
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    # 64: the products of an eighth's weights in two dimensions.
+    x = Filler(regime, dtype, seed, 64, factors=1).operand(batch, depth, *space)
+    shape = (batch, *where, rank - 2)
+    grid = grid_numbers(kind, shape, space, seed, dtype, bool(aligned))
+    arguments = written.optional(
+        {"mode": mode, "padding_mode": padding, "align_corners": aligned},
+        {"mode": "bilinear", "padding_mode": "zeros", "align_corners": None},
+    )
+    labels = {"profile": kind, "regime": regime}
+    return Case(Call(layer, arguments, {}, dtype, "cpu"), (x, grid), labels=labels, seed=seed)
