@@ -146,13 +146,14 @@ def ends(trial: Trial, generator: Generator) -> Claims:
     if min(trial.shapes[0][-dims:]) < 2:
         return
     x = np.zeros(input_of(trial).shape)
-    for corner in (0, -1):
-        x[(..., *(corner,) * dims)] = 1.0
+    corners: list[tuple[Any, ...]] = [(..., *(corner,) * dims) for corner in (0, -1)]
+    for corner in corners:
+        x[corner] = 1.0
     call = called(trial, x, return_indices=False)
     got = call.answer[0]
     wanted = np.ones(got.shape[:-dims])
-    for corner in (0, -1):
-        found = got[(..., *(corner,) * dims)]
+    for corner in corners:
+        found = got[corner]
         sides = [Rounded(y, np.zeros(y.shape), trial.precision) for y in (found, wanted)]
         yield replace(
             claim(call, (sides[0],), Side("1, which stands in the corner", (sides[1],))),

@@ -94,4 +94,4 @@ def rows() -> Iterator[Row]:
         name = f"AvgPool{space.dims}d"
         plain = space.dims == 2
         yield _avg_pool(name, space, 0.25 if plain else 0.2)
-        yield _avg_pool(forms.FUNCTIONS[name], space, 0.15)
+        yield _avg_pool(forms.FUNCTIONS[name], space, 0.2)

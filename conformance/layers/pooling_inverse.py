@@ -136,4 +136,4 @@ def rows() -> Iterator[Row]:
     for space in SPACES:
         name = f"MaxUnpool{space.dims}d"
         yield _max_unpool(name, space, 0.2)
-        yield _max_unpool(forms.FUNCTIONS[name], space, 0.12)
+        yield _max_unpool(forms.FUNCTIONS[name], space, 0.15)

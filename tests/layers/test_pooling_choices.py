@@ -108,7 +108,7 @@ def test_a_gradient_is_certain_where_every_window_has_the_same_largest_element()
     assert gradient.value[0, 0, 0] == 1
     assert gradient.error[0, 0, 0] == 0
     assert gradient.value[0, 0, 4] == 1
-    assert gradient.error[0, 0, 3] == pytest.approx(1)  # the largest of the window that may begin at 2
+    assert gradient.error[0, 0, 3] == pytest.approx(1)  # a window may begin at 2
 
 
 def _always(m: Any, x: torch.Tensor) -> bool:
