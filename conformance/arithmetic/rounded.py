@@ -458,6 +458,8 @@ def multilinear(
     if inexact:
         reach = function(*[x.extent + x.error if x.doubtful else x.extent for x in operands])
         inherited, magnitude = reach - magnitude, reach
+        # The difference and its two sums round here: an answer may be at the very end.
+        inherited += np.where(inherited > 0, 4 * (terms + 1) * OWN * reach, 0.0)
     # Every product is in doubt where every element of an operand is.
     apart = grain is not None and not (inexact and any(x.doubtful and x.vague for x in operands))
     products: Any = 0.0 if inexact else math.prod([operand.least for operand in operands])

@@ -37,6 +37,7 @@ _FORMS = {
     "MaxPool": "max_pool",
     "AvgPool": "avg_pool",
     "LPPool": "lp_pool",
+    "FractionalMaxPool": "fractional_max_pool",
     "MaxUnpool": "max_unpool",
     "AdaptiveMaxPool": "adaptive_max_pool",
     "AdaptiveAvgPool": "adaptive_avg_pool",

@@ -28,9 +28,8 @@ _TO_COME = {
         triplet_margin_with_distance_loss
     """,
     "pooling": """
-        FractionalMaxPool2d FractionalMaxPool3d adaptive_max_pool1d_with_indices
-        adaptive_max_pool2d_with_indices adaptive_max_pool3d_with_indices
-        fractional_max_pool2d fractional_max_pool2d_with_indices fractional_max_pool3d
+        adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices
+        adaptive_max_pool3d_with_indices fractional_max_pool2d_with_indices
         fractional_max_pool3d_with_indices max_pool1d_with_indices
         max_pool2d_with_indices max_pool3d_with_indices
     """,

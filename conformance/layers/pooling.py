@@ -9,7 +9,13 @@ from functools import partial
 import numpy as np
 
 from conformance.laws import pooling as laws
-from conformance.layers import pooling_adaptive, pooling_average, pooling_inverse, pooling_norm
+from conformance.layers import (
+    pooling_adaptive,
+    pooling_average,
+    pooling_fractional,
+    pooling_inverse,
+    pooling_norm,
+)
 from conformance.layers.axes import batched
 from conformance.layers.pooling_windows import (
     CEIL,
@@ -119,10 +125,11 @@ def rows() -> Iterator[Row]:
     for space in SPACES:
         plain = space.dims == 2
         name = f"MaxPool{space.dims}d"
-        yield _max_pool(name, (*sizes, INDICES, CEIL), space, 0.6 if plain else 0.4)
+        yield _max_pool(name, (*sizes, INDICES, CEIL), space, 0.5 if plain else 0.2)
         function = laws.FUNCTIONS[name]
-        yield _max_pool(function, (*sizes, CEIL, INDICES), space, 0.4 if plain else 0.25)
+        yield _max_pool(function, (*sizes, CEIL, INDICES), space, 0.25 if plain else 0.15)
     yield from pooling_inverse.rows()
     yield from pooling_average.rows()
+    yield from pooling_fractional.rows()
     yield from pooling_norm.rows()
     yield from pooling_adaptive.rows()

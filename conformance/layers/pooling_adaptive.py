@@ -138,5 +138,5 @@ def rows() -> Iterator[Row]:
     for kind in _KINDS:
         for space in SPACES:
             name = f"{kind.module}{space.dims}d"
-            yield _row(kind, name, space, 0.25)
-            yield _row(kind, forms.FUNCTIONS[name], space, 0.2)
+            yield _row(kind, name, space, 0.2)
+            yield _row(kind, forms.FUNCTIONS[name], space, 0.12)

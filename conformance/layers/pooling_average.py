@@ -93,5 +93,5 @@ def rows() -> Iterator[Row]:
     for space in SPACES:
         name = f"AvgPool{space.dims}d"
         plain = space.dims == 2
-        yield _avg_pool(name, space, 0.4 if plain else 0.25)
-        yield _avg_pool(forms.FUNCTIONS[name], space, 0.3 if plain else 0.2)
+        yield _avg_pool(name, space, 0.25 if plain else 0.2)
+        yield _avg_pool(forms.FUNCTIONS[name], space, 0.2)

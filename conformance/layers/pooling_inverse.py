@@ -118,7 +118,7 @@ def _max_unpool(name: str, space: Space, examples: float) -> Row:
         invalid=invalid_cases(valid, invalid.unpool_breaks(dims)),
         laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],  # no layer has four dimensions
         propagation=replace(copied, parameters=False),
-        # Of zeros of either sign that one index belongs to either may be there: `copies` asks for one.
+        # Of zeros of either sign at one index either may be there: `copies` would ask for one.
         traits=Traits(placed=False, needs_keywords=_sized),
         derived={"output_length": output_length},
         kept_as=_stride,
@@ -135,5 +135,5 @@ def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
     for space in SPACES:
         name = f"MaxUnpool{space.dims}d"
-        yield _max_unpool(name, space, 0.3)
-        yield _max_unpool(forms.FUNCTIONS[name], space, 0.2)
+        yield _max_unpool(name, space, 0.2)
+        yield _max_unpool(forms.FUNCTIONS[name], space, 0.15)

@@ -99,5 +99,5 @@ def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
     for space in SPACES:
         name = f"LPPool{space.dims}d"
-        yield _lp_pool(name, space, 0.25)
-        yield _lp_pool(forms.FUNCTIONS[name], space, 0.2)
+        yield _lp_pool(name, space, 0.2)
+        yield _lp_pool(forms.FUNCTIONS[name], space, 0.12)

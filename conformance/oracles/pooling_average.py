@@ -83,7 +83,7 @@ def _within(window: Window) -> np.ndarray:
 
 def _product(counts: Sequence[np.ndarray]) -> np.ndarray:
     """Of every combination of windows."""
-    return reduce(lambda a, b: np.multiply.outer(a, b).reshape(-1), counts)
+    return np.asarray(reduce(lambda a, b: np.multiply.outer(a, b).reshape(-1), counts))
 
 
 def averaged(input: Rounded, seen: Taps, divisors: np.ndarray) -> Rounded:

@@ -27,8 +27,14 @@ def _shape(case: Case) -> tuple[int, ...]:
     return x.shape
 
 
-def _numbers(case: Case, name: str, dims: int) -> list[int]:
-    """An argument as one number for each dimension."""
+def numbers_of(case: Case, name: str, dims: int) -> list[int]:
+    """An argument as one number for each dimension.
+
+    Args:
+        case: the case.
+        name: of the argument.
+        dims: number of spatial dimensions.
+    """
     given = case.call.arguments
     value = given.get(name, {"padding": 0, "dilation": 1}.get(name))
     value = given["kernel_size"] if value is None else value
@@ -37,7 +43,7 @@ def _numbers(case: Case, name: str, dims: int) -> list[int]:
 
 def _somewhere(draw: Draw, case: Case, dims: int, name: str, value: int) -> Any:
     """An argument with one of its numbers changed; one number for all where it was one."""
-    numbers = _numbers(case, name, dims)
+    numbers = numbers_of(case, name, dims)
     numbers[draw(st.integers(0, dims - 1))] = value
     return numbers[0] if len(set(numbers)) == 1 else tuple(numbers)
 
@@ -63,7 +69,7 @@ def _padding(dims: int) -> Break:
 
     def apply(draw: Draw, case: Case) -> Case:
         k = draw(st.integers(0, dims - 1))
-        kernel, padding = (_numbers(case, name, dims) for name in ("kernel_size", "padding"))
+        kernel, padding = (numbers_of(case, name, dims) for name in ("kernel_size", "padding"))
         before = padding[k]
         padding[k] = kernel[k] // 2 + draw(surplus)
         # Longer or not, the padded input has room for the window.
@@ -81,15 +87,15 @@ def _too_short(dims: int) -> Break:
     def apply(draw: Draw, case: Case) -> Case:
         k = draw(st.integers(0, dims - 1))
         names = ("kernel_size", "padding", "dilation")
-        kernel, padding, dilation = (_numbers(case, name, dims)[k] for name in names)
-        stride = _numbers(case, "stride", dims)[k]
+        kernel, padding, dilation = (numbers_of(case, name, dims)[k] for name in names)
+        stride = numbers_of(case, "stride", dims)[k]
         length = _shape(case)[k - dims]
         reach = length + 2 * padding + stride + draw(surplus)
-        kernels = _numbers(case, "kernel_size", dims)
+        kernels = numbers_of(case, "kernel_size", dims)
         kernels[k] = max(kernel, -(-reach // dilation) + 1)
         changed = with_arguments(case, kernel_size=tuple(kernels))
         if "stride" not in case.call.arguments or case.call.arguments["stride"] is None:
-            changed = with_arguments(changed, stride=tuple(_numbers(case, "stride", dims)))
+            changed = with_arguments(changed, stride=tuple(numbers_of(case, "stride", dims)))
         return changed
 
     return Break("window longer than the padded input", "kernel_size", apply)
@@ -100,7 +106,7 @@ def _too_many(dims: int, names: tuple[str, ...]) -> Break:
 
     def apply(draw: Draw, case: Case) -> Case:
         name = draw(st.sampled_from(names))
-        numbers = _numbers(case, name, dims)
+        numbers = numbers_of(case, name, dims)
         return with_arguments(case, **{name: (*numbers, numbers[-1])})
 
     return Break("size of too many numbers", " or ".join(names), apply)

@@ -13,11 +13,11 @@ from conformance.strategies.invalid.breaks import (
     surplus,
     with_arguments,
 )
+from conformance.strategies.invalid.pooling import numbers_of
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case, is_function
-from conformance.oracles.convolution import per_dimension
 
 
 def _with(case: Case, x: np.ndarray, index: np.ndarray) -> Case:
@@ -74,17 +74,20 @@ def _other_shape(draw: Draw, case: Case) -> Case:
     return _with(case, x, resized(index, shape).astype(np.int64))
 
 
+def _usual(case: Case, dims: int) -> tuple[list[int], list[int]]:
+    """The size of the output that windows of so many numbers come of, and their steps."""
+    x, _ = _both(case)
+    names = ("kernel_size", "stride", "padding")
+    kernel, stride, padding = (numbers_of(case, name, dims) for name in names)
+    rows = zip(x.shape[-dims:], kernel, stride, padding, strict=True)
+    return [(n - 1) * s - 2 * p + k for n, k, s, p in rows], stride
+
+
 def _size(dims: int) -> Break:
     """A size that windows of so many numbers do not come of."""
 
     def apply(draw: Draw, case: Case) -> Case:
-        x, _ = _both(case)
-        given = case.call.arguments
-        kernel = per_dimension(given["kernel_size"], dims)
-        stride = kernel if given.get("stride") is None else per_dimension(given["stride"], dims)
-        padding = per_dimension(given.get("padding", 0), dims)
-        rows = zip(x.shape[-dims:], kernel, stride, padding, strict=True)
-        sizes = [(n - 1) * s - 2 * p + k for n, k, s, p in rows]
+        sizes, stride = _usual(case, dims)
         k = draw(st.integers(0, dims - 1))
         sizes[k] += stride[k] + draw(surplus) - 1
         return _sized(case, sizes)
@@ -93,8 +96,12 @@ def _size(dims: int) -> Break:
 
 
 def _length(dims: int) -> Break:
+    """A number too few, or a number or three too many in front of those that are right."""
+
     def apply(draw: Draw, case: Case) -> Case:
-        return _sized(case, (2,) * (dims + draw(st.sampled_from((-1, 1, 3)))))
+        sizes, _ = _usual(case, dims)
+        more = draw(st.sampled_from((1, 3, -1)))
+        return _sized(case, sizes[1:] if more < 0 else [1] * more + sizes)
 
     return Break("output_size of a wrong length", "output_size", apply)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 
@@ -19,6 +20,8 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     dims = int(layer[-2])
     if layer.startswith("adaptive"):
         return adaptive_pool(case.inputs[0], dims, "max" in layer, **given)
+    if layer.startswith("fractional"):
+        return fractional_max_pool(case.inputs[0], dims, **given)
     if "unpool" in layer:
         return (max_unpool(*case.inputs, dims, **given, **case.keywords),)
     if layer.startswith("lp"):
@@ -218,3 +221,45 @@ def max_unpool(
             flat //= size
         result[(*at[:-dimensions], *place)] = input[at]
     return result
+
+
+def fractional_max_pool(
+    input: np.ndarray,
+    dimensions: int,
+    *,
+    kernel_size,
+    output_size=None,
+    output_ratio=None,
+    return_indices=False,
+    draws=(0.2, 0.7, 0.45),
+) -> tuple[np.ndarray, ...]:
+    """FractionalMaxPool2d, FractionalMaxPool3d, of one draw for each dimension."""
+    kernel = _per_dimension(kernel_size, dimensions)
+    sizes = input.shape[-dimensions:]
+    if output_size is not None:
+        outputs = _per_dimension(output_size, dimensions)
+    else:
+        ratios = output_ratio if isinstance(output_ratio, tuple) else (output_ratio,) * dimensions
+        outputs = [math.floor(n * r) for n, r in zip(sizes, ratios, strict=True)]
+    leading = input.shape[:-dimensions]
+    values, indices = np.zeros((*leading, *outputs)), np.zeros((*leading, *outputs))
+    for plane in _positions(leading):
+        for at in _positions(outputs):
+            starts = []
+            for d in range(dimensions):
+                room = sizes[d] - kernel[d]
+                if at[d] == outputs[d] - 1:
+                    starts.append(room)
+                    continue
+                alpha, u = Fraction(room, outputs[d] - 1), Fraction(draws[d])
+                starts.append(math.floor((at[d] + u) * alpha) - math.floor(u * alpha))
+            best, where = -math.inf, None
+            for tap in _positions(kernel):
+                place = [starts[d] + tap[d] for d in range(dimensions)]
+                x = input[(*plane, *place)]
+                if where is None or x > best or math.isnan(x):
+                    best, where = x, 0
+                    for d in range(dimensions):
+                        where = where * sizes[d] + place[d]
+            values[(*plane, *at)], indices[(*plane, *at)] = best, where
+    return (values, indices) if return_indices else (values,)

@@ -74,11 +74,17 @@ def functional_max_pool3d_whole_numbers_padded_by_zero(
     result = functional.max_pool3d(input, kernel_size, stride, padding, *rest, **options)
     if input.is_floating_point() or not max(_each(padding, 3)):
         return result
-    depth, high, wide = _each(padding, 3)
-    around = functional.pad(input, (wide, wide, high, high, depth, depth))
-    options.pop("return_indices", None)
-    wrong = functional.max_pool3d(around, kernel_size, stride, 0, *rest, **options)
-    return _values(result, lambda y: wrong if wrong.shape == y.shape else y)
+    around = []
+    for p, k in zip(_each(padding, 3), _each(kernel_size, 3), strict=True):
+        around = [p, p + 3 * k, *around]  # beyond what any window needs
+    dilation = rest[0] if rest else options.get("dilation", 1)
+    wide = functional.pad(input, around)
+    wrong = functional.max_pool3d(wide, kernel_size, stride, 0, dilation)
+
+    def change(y):
+        return wrong[..., : y.shape[-3], : y.shape[-2], : y.shape[-1]]
+
+    return _values(result, change)
 
 
 @plant("functional-max-pool3d-whole-numbers-by-way-of-float", "functional.max_pool3d", "values")
