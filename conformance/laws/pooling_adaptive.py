@@ -22,6 +22,7 @@ from conformance.laws.law import (
 from conformance.laws.pooling import EXACT, function, indices, leading, planes, singles, values_of
 from conformance.laws.pooling import scaled as scaled_maximum
 from conformance.laws.pooling_average import moved, scaled
+from conformance.laws.pooling_gradients import whole
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
@@ -94,7 +95,10 @@ def constant(trial: Trial, generator: Generator) -> Claims:
     yield claim(plain, (got,), Side(f"{number:g}", (wanted,)))
 
 
-MAXIMUM = (planes, singles, function, windows, mirrored, lifted, apart, indices, scaled_maximum)
+MAXIMUM = (
+    *(planes, singles, function, windows, mirrored, lifted, apart, indices, scaled_maximum),
+    whole,
+)
 AVERAGE = (
     *(moved(found) for found in (planes, singles, function)),
     *(windows, mirrored, lifted, constant, scaled),

@@ -11,6 +11,7 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.laws.draws import Draws, Masked
 from conformance.laws.law import Claim, Claims, Generator, Side, called, claim, input_of, law, same
 from conformance.laws.pooling import EXACT, TWINS, leading
+from conformance.laws.pooling_gradients import whole
 from conformance.oracles.pooling_fractional import starts_of
 
 if TYPE_CHECKING:
@@ -161,4 +162,4 @@ def ends(trial: Trial, generator: Generator) -> Claims:
         )
 
 
-LAWS = (function, steps, indices, ends)
+LAWS = (function, steps, indices, ends, whole)
