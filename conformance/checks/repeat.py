@@ -8,25 +8,28 @@ bound holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from conformance.arithmetic.choices import Choices, joined
-from conformance.arithmetic.rounded import Rounded
 from conformance.checks import values
-from conformance.model.case import Case, Unsupported
+from conformance.checks.siblings import (
+    Arrays,
+    load,
+    of_another_form,
+    sibling,
+    state_of,
+    updates,
+    varied_inputs,
+    with_other_weights,
+)
+from conformance.model.case import Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding, differs
 from conformance.model.proof import Proof, unlike
-from conformance.model.protocols import Layer
 from conformance.run.trial import Evidence, Trial
-
-Arrays = Mapping[str, np.ndarray]
 
 
 class Tally:
@@ -91,7 +94,7 @@ class Tally:
             text: the trial's call, where it is another one than the case's.
             drawn: its state is one that the layer drew.
         """
-        if like is not None and not _updates(trial):
+        if like is not None and not updates(trial):
             trial.expected = like.expected
         try:
             self._answers += values.whole(trial)
@@ -118,79 +121,9 @@ class Tally:
 def _after_calls(failure: Failure, trial: Trial, *, drawn: bool = False) -> Proof | None:
     """The proof, with the state that the call found where it had been drawn or changed."""
     state = trial.case.call.state
-    if failure.proof is None or not state or not (drawn or _updates(trial)):
+    if failure.proof is None or not state or not (drawn or updates(trial)):
         return failure.proof
     return replace(failure.proof, state=state)
-
-
-def _updates(trial: Trial) -> bool:
-    return bool(trial.row.traits.updates(trial.case.call))
-
-
-# For every case the one with other weights: the oracle's answer to it is kept with it.
-_NEGATED: WeakKeyDictionary[Case, Case] = WeakKeyDictionary()
-
-
-def sibling(trial: Trial, layer: Layer | None = None, **changes: Any) -> Trial:
-    """A trial of another case of the same layer.
-
-    Args:
-        trial: the trial to start from.
-        layer: the built layer to call; None = a fresh one.
-        changes: fields of the case; `arguments`, `state` and `training` go to its call.
-    """
-    case = trial.case
-    inner = {k: changes.pop(k) for k in ("arguments", "state", "training") if k in changes}
-    if layer is not None and "state" not in inner and case.call.state and _updates(trial):
-        # What the calls before this one have made of it.
-        # Names that the layer lacks are another finding.
-        inner["state"] = {**case.call.state, **(state_of(trial, layer) or {})}
-    if inner:
-        changes["call"] = replace(case.call, **inner)
-    if case.keywords:
-        changes.setdefault("keywords", deepcopy(dict(case.keywords)))
-    case = replace(case, **changes) if changes else case
-    other = trial.other(case)
-    if layer is not None:
-        other.layer = layer
-    return other
-
-
-def with_other_weights(trial: Trial, layer: Layer | None = None) -> Trial:
-    """A sibling whose state has every sign changed: as exact as the case's own.
-
-    Args:
-        trial: the trial to start from.
-        layer: the built layer to call; None = a fresh one.
-    """
-    case = _NEGATED.get(trial.case)
-    if case is None:
-        first = trial.case.inputs[0]
-        shape = () if first is None else first.shape
-        arguments = trial.case.call.arguments
-        state = {
-            name: other_values(x, signed=not trial.row.kept(name, arguments, shape))
-            for name, x in trial.case.call.state.items()
-        }
-        case = replace(trial.case, call=replace(trial.case.call, state=state))
-        _NEGATED[trial.case] = case
-    other = sibling(trial, layer, state=case.call.state)
-    if case.call.state:
-        other.expected = trial.other(case).expected
-    return other
-
-
-def state_of(trial: Trial, layer: Layer) -> Arrays | None:
-    """A layer's state on the host, None where it is not offered."""
-    if not hasattr(layer, "state"):
-        return None
-    return {k: trial.get(v) for k, v in trial.step("state", layer.state).items()}
-
-
-def load(trial: Trial, layer: Layer, state: Arrays) -> None:
-    """Load arrays into a layer, in the memory layouts of the call."""
-    copies = {name: array.copy() for name, array in state.items()}
-    trial.step("load", layer.load, copies, dict(trial.case.call.layouts))  # type: ignore[attr-defined]
 
 
 def check(trial: Trial) -> Evidence:
@@ -207,7 +140,7 @@ def check(trial: Trial) -> Evidence:
     first = _Answer(trial, tally, sibling(trial, layer, keywords=guard.keywords), trial.natives)
     guard.untouched("after a call")
     first.again("the same call again")
-    name, inputs = _varied(trial)
+    name, inputs = varied_inputs(trial)
     varied = sibling(trial, layer, inputs=inputs)
     tally.within(f"with another {name}", varied)
     first.kept(f"after a call with another {name}")
@@ -217,7 +150,7 @@ def check(trial: Trial) -> Evidence:
         tally.within("another layer's answer", weighted)
         first.again("again after a call of another layer")
     guard.untouched("after several calls")
-    other = _of_another_form(trial, varied)
+    other = of_another_form(trial, varied)
     del varied  # what it was held against may be large
     if other is not None:
         tally.within("then a call of another form", other, text=other.text())
@@ -254,7 +187,7 @@ class _Answer:
         call.natives = natives
         self._trial, self._tally, self._call = trial, tally, call
         call_ = trial.case.call
-        same = not (trial.row.traits.random(call_) or _updates(trial))
+        same = not (trial.row.traits.random(call_) or updates(trial))
         self._exact = call_.device == "cpu" and same
         self._arrays = dict(zip(call.names, call.arrays, strict=True))
         self._held: list[tuple[Any, ...]] = [call.outputs]
@@ -290,7 +223,7 @@ class _Answer:
 
 def _given(trial: Trial, natives: tuple[Any, ...]) -> tuple[Any, ...]:
     """The natives of a call to be made again; those that it writes into are put anew."""
-    if not _updates(trial):
+    if not updates(trial):
         return natives
     anew = trial.other(trial.case)
     anew.layer = trial.layer
@@ -312,7 +245,7 @@ class _Guard:
         return {
             place.name: self._trial.get(x)
             for place, x in named
-            if x is not None and not (place.updated and _updates(self._trial))
+            if x is not None and not (place.updated and updates(self._trial))
         }
 
     def untouched(self, when: str) -> None:
@@ -325,82 +258,6 @@ class _Guard:
         if self.keywords:
             about = Finding("attribute", "keywords", when)
             self._tally.equal(about, self.keywords, dict(self._trial.case.keywords))
-
-
-def _varied(trial: Trial) -> tuple[str, tuple[np.ndarray | None, ...]]:
-    """The inputs with every sign of one of them changed, and its name; the seed says which."""
-    inputs = [None if x is None else x.copy() for x in trial.case.inputs]
-    rows = trial.row.inputs
-    given = [k for k, x in enumerate(inputs) if x is not None and not rows[k].fixed]
-    index = given[trial.case.seed % len(given)]
-    chosen = trial.case.inputs[index]
-    assert chosen is not None
-    inputs[index] = other_values(chosen, signed=trial.row.inputs[index].signed)
-    return trial.row.input_names[index], tuple(inputs)
-
-
-def other_values(x: np.ndarray, *, signed: bool) -> np.ndarray:
-    """Other numbers that are as exact: every sign changed, or else the elements in another order.
-
-    Args:
-        x: the numbers.
-        signed: whether a sign may be changed.
-    """
-    if signed and x.dtype.kind in "fc":
-        return np.asarray(-x)
-    return np.asarray(x.reshape(-1)[::-1].reshape(x.shape))
-
-
-def _of_another_form(trial: Trial, varied: Trial) -> Trial | None:
-    """Without the keywords, without the states, or two batches in one call; None if none is.
-
-    Args:
-        trial: the case.
-        varied: with another of its inputs: the second batch.
-    """
-    case = trial.case
-    hidden = trial.row.places("hidden")
-    stateful = any(k < len(case.inputs) and case.inputs[k] is not None for k in hidden)
-    forms: list[dict[str, Any]] = []
-    if case.keywords and not trial.row.traits.needs_keywords(case):
-        forms.append({"keywords": {}})
-    if stateful:
-        forms.append({"inputs": case.inputs[: hidden[0]]})
-    batches = None if case.keywords else _two_batches(trial, varied)
-    if batches is not None:
-        forms.append({"inputs": batches, "layouts": ()})
-    if not forms:
-        return None
-    form = forms[case.seed % len(forms)]
-    other = sibling(trial, trial.layer, **form)
-    if form.get("inputs") is batches is not None and not _updates(trial):
-        other.expected = _both(trial, varied)
-    return other
-
-
-def _two_batches(trial: Trial, varied: Trial) -> tuple[np.ndarray | None, ...] | None:
-    """The inputs of both side by side, where there is a batch and nothing else differs."""
-    inputs: list[np.ndarray | None] = []
-    for index, (x, y) in enumerate(zip(trial.case.inputs, varied.case.inputs, strict=True)):
-        axis = trial.row.batch_axis(trial.case, index)
-        if x is not None and y is not None and axis is not None:
-            inputs.append(np.concatenate([x, y], axis))
-        elif x is None or y is None or np.array_equal(x, y):
-            inputs.append(x)
-        else:
-            return None
-    apart = all(output.batch_axis(trial.case) is not None for output in trial.present)
-    return tuple(inputs) if apart and trial.row.batch_axis(trial.case, 0) is not None else None
-
-
-def _both(trial: Trial, varied: Trial) -> tuple[Rounded | Choices, ...]:
-    """The oracle's answers to two batches: no row depends on another."""
-    both = []
-    for output, one, two in zip(trial.present, trial.expected, varied.expected, strict=True):
-        axis = output.batch_axis(trial.case)
-        assert axis is not None
-        both.append(joined([one, two], axis))
-    return tuple(both)
 
 
 def _recorded(trial: Trial, tally: Tally) -> None:

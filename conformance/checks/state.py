@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.checks.repeat import Arrays, Tally, load, sibling, state_of, with_other_weights
+from conformance.checks.repeat import Tally
+from conformance.checks.siblings import Arrays, load, sibling, state_of, with_other_weights
 from conformance.layers.state import (
     Constant,
     Normal,

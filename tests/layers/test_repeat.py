@@ -14,7 +14,7 @@ from torch import nn
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.checks import repeat
+from conformance.checks import siblings
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call
 from conformance.run.trial import Trial
@@ -162,8 +162,8 @@ def test_the_answer_to_two_batches_is_that_of_each(layer: str) -> None:
     met = 0
     for case in cases(layer, "float32", 40):
         trial = Trial(torch_backend, CATALOGUE[layer], case)
-        varied = repeat.sibling(trial, inputs=repeat._varied(trial)[1])
-        other = repeat._of_another_form(trial, varied)
+        varied = siblings.sibling(trial, inputs=siblings.varied_inputs(trial)[1])
+        other = siblings.of_another_form(trial, varied)
         if other is None or "after" not in other.__dict__:
             continue
         met += 1

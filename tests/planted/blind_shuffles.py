@@ -177,7 +177,7 @@ def _multiplicity(result: Tensor, kernel: Any, dilation: Any, padding: Any, stri
     return functional.fold(columns, tuple(result.shape[-2:]), kernel, dilation, padding, stride)[0]
 
 
-@plant("unfold-channels-fastest", "Unfold", "values")
+@plant("unfold-channels-fastest-again", "Unfold", "values")
 class UnfoldChannelsFastest(nn.Unfold):
     """A column lists all channels of a pixel, then the next pixel: `tf.image.extract_patches`."""
 
@@ -201,7 +201,7 @@ class UnfoldBlocksColumnByColumn(nn.Unfold):
         return graft(result.detach().unflatten(-1, (high, -1)).mT.flatten(-2), result)
 
 
-@plant("unfold-by-convolution", "Unfold", "special")
+@plant("unfold-by-convolution-again", "Unfold", "special")
 class UnfoldByConvolution(nn.Unfold):
     """A convolution with kernels of one 1 each: 0·NaN and 0·∞ make the whole block NaN.
 
@@ -219,7 +219,7 @@ class UnfoldByConvolution(nn.Unfold):
         return graft(values.masked_fill(odd > own, torch.nan), result)
 
 
-@plant("unfold-gradient-of-the-last-block", "Unfold", "gradients")
+@plant("unfold-gradient-of-the-last-block-again", "Unfold", "gradients")
 class UnfoldGradientOfLastBlock(nn.Unfold):
     """Backward writes each block's gradient in place of adding it: the last block's stays."""
 

@@ -1,0 +1,194 @@
+"""Calls beside a case: of another layer, with other inputs, of another form or size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices, joined
+from conformance.arithmetic.rounded import Rounded
+from conformance.layers.fitting import resized
+from conformance.model.case import Call, Case
+from conformance.model.protocols import Layer
+from conformance.run.trial import Trial
+
+Arrays = Mapping[str, np.ndarray]
+
+# For every case the one with other weights: the oracle's answer to it is kept with it.
+_NEGATED: WeakKeyDictionary[Case, Case] = WeakKeyDictionary()
+
+
+def updates(trial: Trial) -> bool:
+    """Whether a call changes the layer's state."""
+    return bool(trial.row.traits.updates(trial.case.call))
+
+
+def sibling(trial: Trial, layer: Layer | None = None, **changes: Any) -> Trial:
+    """A trial of another case of the same layer.
+
+    Args:
+        trial: the trial to start from.
+        layer: the built layer to call; None = a fresh one.
+        changes: fields of the case; `arguments`, `state` and `training` go to its call.
+    """
+    case = trial.case
+    inner = {k: changes.pop(k) for k in ("arguments", "state", "training") if k in changes}
+    if layer is not None and "state" not in inner and case.call.state and updates(trial):
+        # What the calls before this one have made of it.
+        # Names that the layer lacks are another finding.
+        inner["state"] = {**case.call.state, **(state_of(trial, layer) or {})}
+    if inner:
+        changes["call"] = replace(case.call, **inner)
+    if case.keywords:
+        changes.setdefault("keywords", deepcopy(dict(case.keywords)))
+    case = replace(case, **changes) if changes else case
+    other = trial.other(case)
+    if layer is not None:
+        other.layer = layer
+    return other
+
+
+def with_other_weights(trial: Trial, layer: Layer | None = None) -> Trial:
+    """A sibling whose state has every sign changed: as exact as the case's own.
+
+    Args:
+        trial: the trial to start from.
+        layer: the built layer to call; None = a fresh one.
+    """
+    case = _NEGATED.get(trial.case)
+    if case is None:
+        first = trial.case.inputs[0]
+        shape = () if first is None else first.shape
+        arguments = trial.case.call.arguments
+        state = {
+            name: other_values(x, signed=not trial.row.kept(name, arguments, shape))
+            for name, x in trial.case.call.state.items()
+        }
+        case = replace(trial.case, call=replace(trial.case.call, state=state))
+        _NEGATED[trial.case] = case
+    other = sibling(trial, layer, state=case.call.state)
+    if case.call.state:
+        other.expected = trial.other(case).expected
+    return other
+
+
+def state_of(trial: Trial, layer: Layer) -> Arrays | None:
+    """A layer's state on the host, None where it is not offered."""
+    if not hasattr(layer, "state"):
+        return None
+    return {k: trial.get(v) for k, v in trial.step("state", layer.state).items()}
+
+
+def load(trial: Trial, layer: Layer, state: Arrays) -> None:
+    """Load arrays into a layer, in the memory layouts of the call."""
+    copies = {name: array.copy() for name, array in state.items()}
+    trial.step("load", layer.load, copies, dict(trial.case.call.layouts))  # type: ignore[attr-defined]
+
+
+def varied_inputs(trial: Trial) -> tuple[str, tuple[np.ndarray | None, ...]]:
+    """The inputs with every sign of one of them changed, and its name; the seed says which."""
+    inputs = [None if x is None else x.copy() for x in trial.case.inputs]
+    rows = trial.row.inputs
+    given = [k for k, x in enumerate(inputs) if x is not None and not rows[k].fixed]
+    index = given[trial.case.seed % len(given)]
+    chosen = trial.case.inputs[index]
+    assert chosen is not None
+    inputs[index] = other_values(chosen, signed=trial.row.inputs[index].signed)
+    return trial.row.input_names[index], tuple(inputs)
+
+
+def other_values(x: np.ndarray, *, signed: bool) -> np.ndarray:
+    """Other numbers that are as exact: every sign changed, or else the elements in another order.
+
+    Args:
+        x: the numbers.
+        signed: whether a sign may be changed.
+    """
+    if signed and x.dtype.kind in "fc":
+        return np.asarray(-x)
+    return np.asarray(x.reshape(-1)[::-1].reshape(x.shape))
+
+
+def of_another_form(trial: Trial, varied: Trial) -> Trial | None:
+    """Without the keywords or the states, two batches in one call, or one size more by one.
+
+    None if there is none of these.
+
+    Args:
+        trial: the case.
+        varied: with another of its inputs: the second batch.
+    """
+    case = trial.case
+    hidden = trial.row.places("hidden")
+    stateful = any(k < len(case.inputs) and case.inputs[k] is not None for k in hidden)
+    forms: list[dict[str, Any]] = []
+    if case.keywords and not trial.row.traits.needs_keywords(case):
+        forms.append({"keywords": {}})
+    if stateful:
+        forms.append({"inputs": case.inputs[: hidden[0]]})
+    batches = None if case.keywords else _two_batches(trial, varied)
+    if batches is not None:
+        forms.append({"inputs": batches, "layouts": ()})
+    longer = _longer(trial)
+    if longer is not None:
+        forms.append({"inputs": longer, "layouts": ()})
+    if not forms:
+        return None
+    form = forms[case.seed % len(forms)]
+    other = sibling(trial, trial.layer, **form)
+    if form.get("inputs") is batches is not None and not updates(trial):
+        other.expected = _both(trial, varied)
+    return other
+
+
+def _longer(trial: Trial) -> tuple[np.ndarray | None, ...] | None:
+    """The inputs with one size larger by one, the batch's excepted, where the layer can stay.
+
+    A layer that remembers the first size that it met answers in that.
+    """
+    row, case = trial.row, trial.case
+    for axes in row.axes(case):
+        place, axis = axes[0]
+        x = case.inputs[place]
+        if x is None or not x.size or axis == row.batch_axis(case, place):
+            continue
+        size = x.shape[axis]
+        found = resized(row, case, axes, [k % size for k in range(size + 1)])
+        if found is not None and _same_layer(found.call, case.call):
+            return found.inputs
+    return None
+
+
+def _same_layer(one: Call, other: Call) -> bool:
+    shapes = [{name: x.shape for name, x in call.state.items()} for call in (one, other)]
+    return shapes[0] == shapes[1] and one.arguments == other.arguments
+
+
+def _two_batches(trial: Trial, varied: Trial) -> tuple[np.ndarray | None, ...] | None:
+    """The inputs of both side by side, where there is a batch and nothing else differs."""
+    inputs: list[np.ndarray | None] = []
+    for index, (x, y) in enumerate(zip(trial.case.inputs, varied.case.inputs, strict=True)):
+        axis = trial.row.batch_axis(trial.case, index)
+        if x is not None and y is not None and axis is not None:
+            inputs.append(np.concatenate([x, y], axis))
+        elif x is None or y is None or np.array_equal(x, y):
+            inputs.append(x)
+        else:
+            return None
+    apart = all(output.batch_axis(trial.case) is not None for output in trial.present)
+    return tuple(inputs) if apart and trial.row.batch_axis(trial.case, 0) is not None else None
+
+
+def _both(trial: Trial, varied: Trial) -> tuple[Rounded | Choices, ...]:
+    """The oracle's answers to two batches: no row depends on another."""
+    both = []
+    for output, one, two in zip(trial.present, trial.expected, varied.expected, strict=True):
+        axis = output.batch_axis(trial.case)
+        assert axis is not None
+        both.append(joined([one, two], axis))
+    return tuple(both)
