@@ -265,16 +265,6 @@ class UpsampleNearestByCentres(nn.Upsample):
         return call.with_values_of(_nearest_exact) if self.mode == "nearest" else call.result
 
 
-@plant("upsample-nearest-exact-by-edges", "Upsample", "values")
-class UpsampleNearestExactByEdges(nn.Upsample):
-    """Mode "nearest-exact" is an alias of "nearest" (the MPS backend, pytorch 134430)."""
-
-    # Differs: 4 to 2. Agrees: 2 to 4.
-    def forward(self, input: Tensor) -> Tensor:
-        call = _of(self, input, super().forward(input))
-        return call.with_values_of(_nearest) if self.mode == "nearest-exact" else call.result
-
-
 @plant("upsamplingnearest2d-whole-factors", "UpsamplingNearest2d", "values")
 class UpsamplingNearest2dWholeFactors(nn.UpsamplingNearest2d):
     """Each pixel is repeated ⌈o/n⌉ times, and what is too much is cut off."""
@@ -777,18 +767,6 @@ def functional_interpolate_area_of_parts(call: _Resize) -> Tensor:
         return covered * (axis.count / axis.length)
 
     return call.with_values_of(parts) if call.mode == "area" else call.result
-
-
-@plant("upsample-area-when-growing-is-linear", "Upsample", "values")
-class UpsampleAreaWhenGrowingIsLinear(nn.Upsample):
-    """An area that grows is interpolated linearly, as OpenCV documents of INTER_AREA."""
-
-    # Differs: 2 to 4, area. Agrees: 4 to 2, area.
-    def forward(self, input: Tensor) -> Tensor:
-        call = _of(self, input, super().forward(input))
-        if call.mode != "area" or any(x.count < x.length for x in call.axes):
-            return call.result
-        return call.with_values_of(lambda axis: _linear(axis.like(factor=None)))
 
 
 # Errors

@@ -290,7 +290,7 @@ class ConstantPad2dNegativeSidesIgnored(nn.ConstantPad2d):
         return _pad(input, [max(side, 0) for side in self.padding], "constant", self.value)
 
 
-@plant("constantpad3d-minus-zero-as-zero", "ConstantPad3d", "values")
+@plant("constantpad3d-minus-zero-as-zero", "ConstantPad3d", "special")
 class ConstantPad3dMinusZeroAsZero(nn.ConstantPad3d):
     """A constant that equals 0 is written by `memset`: −0.0 loses its sign."""
 

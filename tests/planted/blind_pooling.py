@@ -15,7 +15,6 @@ from planted.blind_parts import (
     plane_indices,
     replaced,
     taps,
-    windows,
     with_values,
 )
 from planted.bug import alter_gradient, graft, plant
@@ -88,32 +87,6 @@ class MaxPool1dIndicesOfPaddedRow(nn.MaxPool1d):
         if not isinstance(result, tuple):
             return result
         return result[0], result[1] + each(self.padding, 1)[0]
-
-
-@plant("functional-max-pool1d-last-of-ties", "functional.max_pool1d", "values")
-def functional_max_pool1d_last_of_ties(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """`>=` in place of `>`: among equal elements the last one's index is returned."""
-    # Differs: indices of [1, 1], kernel 2. Agrees: of [1, 2].
-    result = functional.max_pool1d(
-        input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-    )
-    if not isinstance(result, tuple):
-        return result
-    values, indices = result
-    arguments = (kernel_size, kernel_size if stride is None else stride, padding, dilation)
-    places = windows(values.shape[-1:], *(each(x, 1) for x in arguments))
-    index = plane_indices(input, places)
-    ties = (taps(input.detach(), places, -torch.inf) == values.detach()[..., None]) & (index >= 0)
-    last = torch.where(ties, index, -1).amax(-1)
-    return values, torch.where(last >= 0, last, indices)
 
 
 @plant("maxpool2d-kernels-of-seventeen-taps", "MaxPool2d", "values")
