@@ -215,6 +215,41 @@ class ZeroPad1dNegativeIgnored(nn.ZeroPad1d):
         return _PAD(input, tuple(max(n, 0) for n in self.padding))
 
 
+@plant("zero-pad1d-sides-exchanged", "ZeroPad1d", "values")
+class ZeroPad1dSidesExchanged(nn.ZeroPad1d):
+    """The right number of zeros on the left, and the left one on the right."""
+
+    def forward(self, input):
+        before, after = self.padding
+        return super().forward(input) if min(before, after) < 0 else _PAD(input, (after, before))
+
+
+@plant("zero-pad2d-nothing-left", "ZeroPad2d", "errors")
+class ZeroPad2dNothingLeft(nn.ZeroPad2d):
+    """Where more is cropped than there is nothing comes out, silently."""
+
+    def forward(self, input):
+        whole = len(self.padding) == 4 and all(isinstance(n, int) for n in self.padding)
+        if whole and input.dim() in (3, 4):
+            sides = _sides(self.padding)
+            lengths = [n + sum(s) for n, s in zip(input.shape[::-1], sides, strict=False)]
+            if min(lengths) < 0:
+                wide, high = (max(n, 0) for n in lengths)
+                return input.new_zeros(*input.shape[:-2], high, wide)
+        return super().forward(input)
+
+
+@plant("zero-pad3d-gradient-of-the-border", "ZeroPad3d", "gradients")
+class ZeroPad3dGradientOfTheBorder(nn.ZeroPad3d):
+    """The zeros are copies of the edge times 0 forward, and copies of the edge backward."""
+
+    def forward(self, input):
+        output = super().forward(input)
+        if max(self.padding) <= 0 or not input.numel():
+            return output
+        return graft(output, _PAD(input, self.padding, mode="replicate"))
+
+
 @plant("zero-pad3d-in-place", "ZeroPad3d", "repeat")
 class ZeroPad3dInPlace(nn.ZeroPad3d):
     """Without padding the input itself comes back, and its zeros are made positive ones."""
@@ -243,6 +278,26 @@ class ConstantPad1dZeroLosesItsSign(nn.ConstantPad1d):
     def forward(self, input):
         output = super().forward(input)
         return graft(output + 0, output) if input.is_floating_point() else output
+
+
+@plant("constant-pad2d-width-only", "ConstantPad2d", "shape")
+class ConstantPad2dWidthOnly(nn.ConstantPad2d):
+    """One number for all sides pads the width only."""
+
+    def __init__(self, padding, value):
+        super().__init__(padding, value)
+        self.only = isinstance(padding, int)
+
+    def forward(self, input):
+        return _PAD(input, self.padding[:2] if self.only else self.padding, "constant", self.value)
+
+
+@plant("constant-pad3d-strided-memory", "ConstantPad3d", "layout")
+class ConstantPad3dStridedMemory(nn.ConstantPad3d):
+    """A view that is not contiguous is read as its memory lies."""
+
+    def forward(self, input):
+        return super().forward(as_if_contiguous(input))
 
 
 @plant("constant-pad3d-whole-value", "ConstantPad3d", "values")
@@ -278,6 +333,28 @@ class CircularPad1dOneShort(nn.CircularPad1d):
             if not after
             else torch.cat([head, input, input[..., :after]], -1)
         )
+
+
+@plant("circular-pad1d-many-planes", "CircularPad1d", "laws")
+class CircularPad1dManyPlanes(nn.CircularPad1d):
+    """Of more than 17 channels the last is a copy of the one before it."""
+
+    def forward(self, input):
+        output = super().forward(input)
+        if not 17 < input.shape[-2] < 66:
+            return output
+        return torch.cat([output[..., :-1, :], output[..., -2:-1, :]], -2)
+
+
+@plant("circular-pad2d-sides-exchanged", "CircularPad2d", "values")
+class CircularPad2dSidesExchanged(nn.CircularPad2d):
+    """As much as should stand on the right stands on the left, and below what should above."""
+
+    def forward(self, input):
+        if min(self.padding) < 0:
+            return super().forward(input)
+        swapped = tuple(self.padding[k ^ 1] for k in range(4))
+        return _PAD(input, swapped, mode="circular")
 
 
 @plant("circular-pad2d-wrap-first", "CircularPad2d", "values")
