@@ -163,6 +163,7 @@ def negated(trial: Trial, generator: Generator) -> Claims:
     yield same(called(trial, -x, **changes), trial, got_moves=lambda y: -y)
 
 
-_LAWS = (planes, singles, apart, cropped, slices, mirrored, negated)
-MODULE = (*_LAWS, function)
-FUNCTION = (*_LAWS, modules)
+_LAWS = (planes, singles, cropped, slices, mirrored, negated)
+LINE = (*_LAWS, function)
+MODULE = (*LINE, apart)
+FUNCTION = (*_LAWS, apart, modules)

@@ -127,7 +127,7 @@ def _module(name: str, mode: str, dims: int) -> Row:
         values=partial(oracle.module_pad, mode, dims),
         shapes=partial(oracle.module_pad_shape, dims),
         invalid=invalid_cases(valid, invalid.module_breaks(mode, dims)),
-        laws=laws.MODULE,
+        laws=laws.LINE if dims == 1 else laws.MODULE,
         kept_as=partial(_each_side, dims),
         refit=partial(_refit, partial(_sides_of_module, mode)),
         workloads=(Workload(name, text, {"padding": 1, **value}, (shape,), small=dims == 2),),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from conformance.strategies.invalid.breaks import (
@@ -97,18 +96,22 @@ def _other_count(draw: Draw, case: Case) -> Case:
     return with_inputs(case, {0: shape})
 
 
-def _indivisible(draw: Draw, case: Case) -> Case:
+def _inner(case: Case) -> int:
+    """Places of a block."""
     kernel = case.call.arguments["kernel_size"]
-    inner = kernel**2 if isinstance(kernel, int) else math.prod(kernel)
+    high, wide = (kernel, kernel) if isinstance(kernel, int) else (kernel[0], kernel[-1])
+    return int(high * wide)
+
+
+def _indivisible(draw: Draw, case: Case) -> Case:
     shape = list(_shape(case))
-    shape[-2] += draw(st.integers(1, inner - 1))
+    shape[-2] += draw(st.integers(1, _inner(case) - 1))
     return with_inputs(case, {0: shape})
 
 
 def _divisible(case: Case) -> bool:
     """Whether there are channels that the block's size does not divide."""
-    kernel = case.call.arguments["kernel_size"]
-    return _filled(case) and kernel not in (1, (1, 1))
+    return _filled(case) and _inner(case) > 1
 
 
 def fold_breaks() -> tuple[Break, ...]:
