@@ -78,7 +78,8 @@ avg_pool1d, avg_pool2d, avg_pool3d = (partial(avg_pool, dims) for dims in (1, 2,
 
 def _within(window: Window) -> np.ndarray:
     """How many taps of each window lie in the padded input."""
-    return (window.places < window.length + window.padding).sum(axis=1).astype(float)
+    within = window.places < window.length + window.padding
+    return np.asarray(within.sum(axis=1).astype(float))
 
 
 def _product(counts: Sequence[np.ndarray]) -> np.ndarray:

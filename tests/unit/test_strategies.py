@@ -64,10 +64,10 @@ def test_every_element_is_representable(layer: str, dtype: str) -> None:
         given = dict(zip(row.input_names, case.inputs, strict=False))
         for name, array in (given | dict(case.call.state)).items():
             if array is not None and array.dtype.kind in "fc":
-                assert (round_to(array, dtype) == array).all()
-                # −∞ in a mask hides; nothing else is infinite.
+                assert np.array_equal(round_to(array, dtype), array, equal_nan=True)
+                # −∞ in a mask hides, what is compared may be any number; nothing else is infinite.
                 hidden = np.isneginf(array.real) & (roles.get(name) == "mask")
-                assert (np.isfinite(array) | hidden).all()
+                assert (np.isfinite(array) | hidden | row.propagation.crowds).all()
                 numbers += array.size
     whole = row.function and all(x.role == "index" for x in row.inputs)
     assert whole or numbers > 200
@@ -77,6 +77,8 @@ def test_every_element_is_representable(layer: str, dtype: str) -> None:
 def test_first_case_is_the_plainest(layer: str) -> None:
     case = cases(layer)[0]
     optional = set(case.call.arguments) - set(CATALOGUE[layer].required)
+    if "fractional" in layer.lower():
+        optional -= {"output_size"}  # this or a ratio
     assert not optional, case_text(case)
     # What is normalised by itself, or halved, has two numbers at least.
     least = 2 if re.search("instance|group|glu|softmax2d", layer.lower()) else 1
