@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,8 +27,10 @@ def whole(trial: Trial, generator: Generator) -> Claims:
     x = input_of(trial)
     if x.dtype.kind == "i" or not x.size or not math.prod(trial.shapes[0]):
         return  # whether empty gradients can be had is for `gradients` to tell
-    given = {"return_indices": False} if trial.row.argument("return_indices") else {}
-    call = called(trial, *trial.case.inputs, **given)
+    given: dict[str, Any] = (
+        {"return_indices": False} if trial.row.argument("return_indices") else {}
+    )
+    call = called(trial, x, **given)
     cotangent = generator.integers(1, 3, trial.shapes[0], endpoint=True).astype(np.float64)
     cotangent[trial.answer[0] == -np.inf] = 0.0
     gradient, *_ = call.pulled(cotangent)

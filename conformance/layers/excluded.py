@@ -37,10 +37,6 @@ _TO_COME = {
         Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
         TransformerEncoderLayer
     """,
-    "vision": """
-        Upsample UpsamplingBilinear2d UpsamplingNearest2d
-        affine_grid grid_sample interpolate
-    """,
 }
 _OTHERWISE = {
     "has no computation of its own": """

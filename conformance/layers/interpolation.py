@@ -190,8 +190,6 @@ def rows() -> Iterator[Row]:
             arguments=(_SIZE, _FACTOR),
             cases=valid,
             values=values,
-            dims=2,
-            free=lambda case: every_axis(case)[1:2],
             invalid=invalid_cases(valid, invalid.shared_breaks()),
             laws=own,
             propagation=propagation,

@@ -45,6 +45,13 @@ EXCEPTED = {
     # Where the shape stays as it is, so does all else.
     ("Flatten", "echo"),
     ("Unflatten", "echo"),
+    # So it does of a resize, but for factors that torch does not use either.
+    ("functional.interpolate", "echo"),
+    ("Upsample", "echo"),
+    ("UpsamplingNearest2d", "echo"),
+    ("UpsamplingBilinear2d", "echo"),
+    # No grid has the shape of its matrices.
+    ("functional.affine_grid", "echo"),
     # Half of the numbers has another shape than all of them.
     ("GLU", "echo"),
     ("functional.glu", "echo"),

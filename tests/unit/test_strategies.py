@@ -79,9 +79,12 @@ def test_first_case_is_the_plainest(layer: str) -> None:
     optional = set(case.call.arguments) - set(CATALOGUE[layer].required)
     if "fractional" in layer.lower():
         optional -= {"output_size"}  # this or a ratio
-    assert not optional, case_text(case)
-    # What is normalised by itself, or halved, has two numbers at least.
-    least = 2 if re.search("instance|group|glu|softmax2d", layer.lower()) else 1
+    # Of a size and a factor one is needed.
+    assert not optional - {"scale_factor"}, case_text(case)
+    # What is normalised by itself, or halved, has two numbers at least, so has a place of an image;
+    # its matrix has six.
+    least = 2 if re.search("instance|group|glu|softmax2d|grid_sample", layer.lower()) else 1
+    least = 6 if "affine" in layer else least
     assert all(x is None or x.size <= least for x in case.inputs)
 
 
