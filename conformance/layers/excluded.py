@@ -27,12 +27,6 @@ _TO_COME = {
         smooth_l1_loss soft_margin_loss triplet_margin_loss
         triplet_margin_with_distance_loss
     """,
-    "pooling": """
-        adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices
-        adaptive_max_pool3d_with_indices fractional_max_pool2d_with_indices
-        fractional_max_pool3d_with_indices max_pool1d_with_indices
-        max_pool2d_with_indices max_pool3d_with_indices
-    """,
     "attention": """
         Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
         TransformerEncoderLayer
@@ -47,6 +41,10 @@ _OTHERWISE = {
         NLLLoss2d Container
         multi_head_attention_forward upsample upsample_bilinear upsample_nearest
         conv_tbc
+        adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices
+        adaptive_max_pool3d_with_indices fractional_max_pool2d_with_indices
+        fractional_max_pool3d_with_indices max_pool1d_with_indices
+        max_pool2d_with_indices max_pool3d_with_indices
     """,
     "needs hardware or formats that no case has": """
         grouped_mm scaled_grouped_mm scaled_mm
