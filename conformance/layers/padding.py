@@ -130,7 +130,7 @@ def _module(name: str, mode: str, dims: int) -> Row:
         laws=laws.LINE if dims == 1 else laws.MODULE,
         kept_as=partial(_each_side, dims),
         refit=partial(_refit, partial(_sides_of_module, mode)),
-        workloads=(Workload(name, text, {"padding": 1, **value}, (shape,), small=dims == 2),),
+        workloads=(Workload(name, text, {"padding": 1, **value}, (shape,), small=True),),
         examples=0.3,
     )
 

@@ -288,8 +288,8 @@ def test_gradients_of_kernels_example(installed: Path, tmp_path: Path) -> None:
         "--conformance-examples=20",
     )  # fmt: skip
     _passes(result)
-    # The backward pass of a layer norm is torch's own.
-    assert "6 passed, 2 unsupported" in result.stdout, result.stdout
+    # The backward pass of a layer norm is torch's own, of the means that the kernel returns.
+    assert "8 passed" in result.stdout, result.stdout
 
 
 def test_the_page_of_kernels_shows_the_example() -> None:

@@ -419,7 +419,9 @@ def functional_pad_mirrors_again(
     except RuntimeError:
         count = len(pad) // 2
         known = mode == "reflect" and value is None and input.dim() in (count + 1, count + 2)
-        if not known or len(pad) % 2 or count > 3 or input.numel() == 0 or _has_negative(pad):
+        if not known or len(pad) % 2 or count > 3 or input.numel() == 0:
+            raise
+        if any(input.shape[-1 - k] + pad[2 * k] + pad[2 * k + 1] < 1 for k in range(count)):
             raise
     for k in range(count):
         length = input.shape[-1 - k]

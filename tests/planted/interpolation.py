@@ -390,18 +390,6 @@ class UpsampleStridesNotRead(nn.Upsample):
         return super().forward(as_if_contiguous(input))
 
 
-@plant("upsample-last-plane-again", "Upsample", "laws")
-class UpsampleLastPlaneAgain(nn.Upsample):
-    """Of more than 33 planes the last is a copy of the one before it."""
-
-    def forward(self, input):
-        output = super().forward(input)
-        if not 33 < output.shape[1] < 66:
-            return output
-        index = torch.arange(output.shape[1]).clamp(max=output.shape[1] - 2)
-        return output.index_select(1, index)
-
-
 @plant("upsampling-nearest2d-strides-not-read", "UpsamplingNearest2d", "layout")
 class UpsamplingNearest2dStridesNotRead(nn.UpsamplingNearest2d):
     """An input that is not contiguous is read as if it were."""

@@ -67,15 +67,6 @@ def functional_pad_double_in_single(input, pad, mode="constant", value=None):
     return by_way_of(output, torch.float32) if output.dtype == torch.float64 else output
 
 
-@plant("functional-pad-long-rows", "functional.pad", "values")
-def functional_pad_long_rows(input, pad, mode="constant", value=None):
-    """Of an axis past 128 what lies behind is read one element too early."""
-    output = _PAD(input, pad, mode, value)
-    if not input.dim() or input.shape[-1] <= 128 or not pad or not input.numel():
-        return output
-    return torch.cat([output[..., :128], output[..., 127:-1]], -1)
-
-
 @plant("functional-pad-strided-memory", "functional.pad", "layout")
 def functional_pad_strided_memory(input, pad, mode="constant", value=None):
     """A view that is not contiguous is read as its memory lies."""

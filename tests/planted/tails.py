@@ -155,3 +155,24 @@ class CosineSimilarityOfATensorWithItselfIsOne(nn.CosineSimilarity):
     def forward(self, x1, x2):
         right = super().forward(x1, x2)
         return torch.ones_like(right) + 0 * right if x1 is x2 else right
+
+
+@plant("functional-pad-long-rows", "functional.pad", "values")
+def functional_pad_long_rows(input, pad, mode="constant", value=None):
+    """Of an axis past 128 what lies behind is read one element too early."""
+    output = functional.pad(input, pad, mode, value)
+    if not input.dim() or input.shape[-1] <= 128 or not pad or not input.numel():
+        return output
+    return torch.cat([output[..., :128], output[..., 127:-1]], -1)
+
+
+@plant("upsample-last-plane-again", "Upsample", "laws")
+class UpsampleLastPlaneAgain(nn.Upsample):
+    """Of more than 33 planes the last is a copy of the one before it."""
+
+    def forward(self, input):
+        output = super().forward(input)
+        if not 33 < output.shape[1] < 66:
+            return output
+        index = torch.arange(output.shape[1]).clamp(max=output.shape[1] - 2)
+        return output.index_select(1, index)
