@@ -52,14 +52,15 @@ EXCEPTED = {
     ("UpsamplingBilinear2d", "echo"),
     # No grid has the shape of its matrices.
     ("functional.affine_grid", "echo"),
-    # So it does where nothing is padded, and columns have another shape than their image.
-    ("functional.pad", "echo"),
+    # Columns have another shape than their image.
     ("Unfold", "echo"),
     ("functional.unfold", "echo"),
     # Half of the numbers has another shape than all of them.
     ("GLU", "echo"),
     ("functional.glu", "echo"),
 }
+# Few cases pad one side by as much as they crop the other, so that the shape stays: in one dtype.
+SELDOM = {("functional.pad", "echo")}
 
 
 @pytest.mark.parametrize("null", NULLS)
@@ -68,7 +69,8 @@ def test_null_backend_fails_values(layer: str, null: str) -> None:
     if (layer, null) in EXCEPTED:
         assert first_failure(Spoiled(null, NULLS[null]), layer, "values").passed
         return
-    for dtype in ("float32", "bfloat16")[: 1 if null == "times 1.001" else 2]:
+    one = null == "times 1.001" or (layer, null) in SELDOM
+    for dtype in ("float32", "bfloat16")[: 1 if one else 2]:
         found = first_failure(Spoiled(null, NULLS[null]), layer, "values", dtype)
         assert "the worst of" in found.said, dtype
 
