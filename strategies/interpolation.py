@@ -29,7 +29,7 @@ ANTIALIASED = ("bilinear", "bicubic", "lanczos")
 # or twice as long, by a factor that is neither 1 nor 2 as well; one: an output of 1; thin: an input
 # of 1; long: the last dimension is; wide: so many channels as kernels take at a time.
 profiles = st.sampled_from(
-    ("plain", "plain", "any", "any", "any", "dyadic", "same", "one", "thin", "long", "wide")
+    ("plain", "any", "any", "any", "dyadic", "same", "same", "one", "thin", "long", "wide")
 )
 ranks = st.sampled_from((4, 3, 4, 5))
 lengths = st.integers(1, 5)
@@ -74,7 +74,7 @@ def _sized(draw: Draw, profile: str, last: bool) -> tuple[int, int]:
         step = 2 ** draw(st.integers(1, 2))
         return (length, length * step) if draw(yes_no) else (length * step, length)
     if profile == "same":
-        return length, length * draw(st.sampled_from((1, 1, 2)))
+        return length, length * draw(st.sampled_from((1, 1, 1, 2)))
     if profile == "one":
         return length, 1
     return (1, size) if profile == "thin" else (length, size)
@@ -112,6 +112,10 @@ def resized(
         given = [draw(st.sampled_from(_CLEAR[one])) for _ in last]
         factor: Any = int(one) if one == int(one) and written.bit() else one
         return given, {"scale_factor": factor}
+    if profile == "same":
+        multiple, part = draw(st.sampled_from((1, 1, 2))), draw(parts)
+        given = [draw(lengths) for _ in last]
+        return given, {"scale_factor": tuple(multiple + part / n for n in given)}
     many = [one] + [draw(factors) for _ in last[1:]]
     found = [_factored(draw, profile, end, f) for end, f in zip(last, many, strict=True)]
     return [n for n, _ in found], {"scale_factor": tuple(f for _, f in found)}
@@ -129,14 +133,16 @@ def interpolations(draw: Draw, layer: str, dtype: str) -> Case:
     profile, rank = draw(profiles), draw(ranks)
     mode = draw(st.sampled_from((MODES if function else MODULE_MODES)[rank]))
     antialias = (draw(yes_no) and function and mode in ANTIALIASED) or mode == "lanczos"
-    corners = draw(st.sampled_from((None, True, False, True)))
+    # Corners that lie on each other, and sizes that a factor is made anew of, leave none to use.
+    used = profile == "same"
+    corners = draw(st.sampled_from((None, False) if used else (None, True, False, True)))
     if mode in (*SELECTING, "lanczos"):
         corners = None
     elif antialias and corners and not draw(yes_no):
         corners = False
     written = Written(draw(masks))
     space, given = resized(draw, profile, rank - 2, written)
-    recompute = draw(st.sampled_from((None, None, True, False)))
+    recompute = draw(st.sampled_from((None, False) if used else (None, None, True, False)))
     if recompute and "size" in given:
         recompute = None
     values: dict[str, Any] = {

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
-from conformance.strategies.pooling_average import regimes
 from conformance.strategies.pooling_windows import DEFAULTS, leading, profiles, sizes, windows
-from conformance.strategies.values import Filler, seeds
+from conformance.strategies.values import REGIMES, Filler, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 
 # As whole numbers and as others: a user writes either.
+# Gaps: windows of zeros, at which the root has no derivative.
+regimes = st.sampled_from((*REGIMES, "ones", "gaps"))
 _NORMS = st.sampled_from((2, 1, 2.0, 3, 2, math.inf, 1.0, 3.0, 4, 0.5, 1.5))
 
 
@@ -46,7 +47,9 @@ def lp_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     terms = math.prod(w.kernel for w in found)
     factors = 1 if norm == math.inf else max(math.ceil(norm), 1)
     x = np.ones(shape)
-    if regime != "ones":
+    if regime == "gaps":
+        x[..., : (shape[-1] + 1) // 2] = 0.0
+    elif regime != "ones":
         x = Filler(regime, dtype, seed, terms, factors=factors).operand(*shape)
     either = norm in (1, 2, 4, math.inf) or (norm == 3 and written.bit())
     x = x if either else np.abs(x)

@@ -108,6 +108,7 @@ def _shuffle(name: str, row: Row) -> Row:
         traits=Traits(placed=False, copies=True),
         refit=_shuffle_refit,
         free=partial(_all_but, 1),
+        examples=0.4,
         workloads=(Workload(name, "shufflenet 240", given, ((8, 240, 28, 28),), small=True),),
     )
 

@@ -122,7 +122,7 @@ class MaxPool2dGradientBufferNotCleared(nn.MaxPool2d):
         return super().forward(alter_gradient(input, stale) if input.requires_grad else input)
 
 
-@plant("maxpool2d-ties-lose-the-gradient", "MaxPool2d", "gradients")
+@plant("maxpool2d-ties-lose-the-gradient", "MaxPool2d", "laws")
 class MaxPool2dTiesLoseGradient(nn.MaxPool2d):
     """Ties share a window's gradient by a division of integers, `1 // 2`: none of them gets any."""
 

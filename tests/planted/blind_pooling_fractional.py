@@ -36,46 +36,6 @@ def _fractional(input: Tensor, starts: list[Tensor], kernel: tuple[int, ...]) ->
     return tuple(x.gather(-1, at)[..., 0] for x in found)
 
 
-@plant("fractionalmaxpool2d-height-by-the-first-sample", "FractionalMaxPool2d", "values")
-class FractionalMaxPool2dHeightByFirstSample(nn.FractionalMaxPool2d):
-    """The first of two samples moves the rows, the second the columns: torch has it reverse."""
-
-    # Differs: _random_samples (0, 0.9), 7x7 to 4. Agrees: two samples that are equal.
-    def forward(self, input: Tensor) -> Any:
-        if self._random_samples is None:
-            return super().forward(input)
-        return functional.fractional_max_pool2d(
-            input,
-            self.kernel_size,
-            self.output_size,
-            self.output_ratio,
-            self.return_indices,
-            _random_samples=self._random_samples.flip(-1),
-        )
-
-
-@plant("fractionalmaxpool2d-one-sample-for-all-channels", "FractionalMaxPool2d", "values")
-class FractionalMaxPool2dOneSampleForAllChannels(nn.FractionalMaxPool2d):
-    """Windows stand alike in all channels: the first channel's sample serves them all."""
-
-    # Differs: _random_samples that differ by channel. Agrees: one channel.
-    def forward(self, input: Tensor) -> Any:
-        samples = self._random_samples
-        if samples is None:
-            count = 1 if input.dim() == 3 else input.shape[0]
-            samples = torch.rand(count, input.shape[-3], 2, dtype=input.dtype, device=input.device)
-        if samples.dim() == 3 and samples.shape[1] > 1:
-            samples = samples[:, :1].expand_as(samples).contiguous()
-        return functional.fractional_max_pool2d(
-            input,
-            self.kernel_size,
-            self.output_size,
-            self.output_ratio,
-            self.return_indices,
-            _random_samples=samples,
-        )
-
-
 @plant("fractionalmaxpool3d-step-of-the-whole-length", "FractionalMaxPool3d", "values")
 class FractionalMaxPool3dStepOfWholeLength(nn.FractionalMaxPool3d):
     """The step is L/o, as TensorFlow's, in place of (L − k)/(o − 1); the last window stays."""
