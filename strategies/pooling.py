@@ -47,14 +47,15 @@ def _endless(shape: tuple[int, ...], seed: int) -> np.ndarray:
 def _apart(shape: tuple[int, ...], planes: int, seed: int, dtype: str) -> np.ndarray:
     """Different numbers in each plane, all of one sign.
 
-    float16 has 15 × 1 024 of 1 and more, bfloat16 127 × 128.
+    float16 has 16 × 1 024 of 1 and more, bfloat16 128 × 128; of more numbers some are equal.
     """
     distinct = 2 ** min(format_of(dtype).bits - 1, _DISTINCT)
     generator = np.random.default_rng(seed)
     size = math.prod(shape) // max(planes, 1)
     orders = [generator.permutation(size) for _ in range(planes)]
     order = np.array(orders, int).reshape(planes, size)
-    numbers = np.ldexp(1.0 + order % distinct / distinct, order // distinct)
+    powers = order // distinct % (int(np.log2(format_of(dtype).largest)) + 1)
+    numbers = np.ldexp(1.0 + order % distinct / distinct, powers)
     return np.asarray(numbers * generator.choice([-1.0, 1.0], (planes, 1))).reshape(shape)
 
 
