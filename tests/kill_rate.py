@@ -85,7 +85,7 @@ def attempt(
     facts = (seed, bug.name, bug.layer, bug.check, check, dtype)
     torch.manual_seed(seed)
     started, torch_too = _clock(), 0
-    excuses = Excuses(known(bug.layer, check, dtype), CHECKS[check].relaid)
+    excuses = Excuses(known(bug.layer, check, dtype), CHECKS[check])
     for count, case in enumerate(drawn, 1):
         if excuses.deadly(case) is not None:
             continue  # it would end this process

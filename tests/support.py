@@ -182,7 +182,7 @@ def known(layer: str, check: str, dtype: str) -> tuple[Any, ...]:
 
 def excuses_of(layer: str, check: str, dtype: str) -> Excuses:
     """What torch's own known failures explain of an item."""
-    return Excuses(known(layer, check, dtype), EVERY_CHECK[check].relaid)
+    return Excuses(known(layer, check, dtype), EVERY_CHECK[check])
 
 
 # Variables that change what a session does, or what it prints.

@@ -456,10 +456,7 @@ def multilinear(
     inexact = any(operand.doubtful for operand in operands)
     inherited: np.ndarray | None = None
     if inexact:
-        reach = function(*[x.extent + x.error if x.doubtful else x.extent for x in operands])
-        inherited, magnitude = reach - magnitude, reach
-        # The difference and its two sums round here: an answer may be at the very end.
-        inherited += np.where(inherited > 0, 4 * (terms + 1) * OWN * reach, 0.0)
+        inherited, magnitude = _inherited(function, operands, magnitude, terms)
     # Every product is in doubt where every element of an operand is.
     apart = grain is not None and not (inexact and any(x.doubtful and x.vague for x in operands))
     products: Any = 0.0 if inexact else math.prod([operand.least for operand in operands])
@@ -527,6 +524,31 @@ def multilinear(
 
     wide_back = wide if wide_adjoints is None else wide_adjoints
     return traced(result, [*given, *([] if shift is None else [shift])], pull)
+
+
+def _inherited(
+    function: Callable[..., np.ndarray],
+    operands: Sequence[Rounded],
+    magnitude: np.ndarray,
+    terms: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What errors of operands make of a sum of products at most, and its largest magnitude.
+
+    Of one operand with errors it is their own sum. As a difference of two magnitudes it would lose
+    the last bits, and an answer may be at the very end: all of a gradient, where none is right too.
+
+    Args:
+        function, operands, terms: as of `multilinear`.
+        magnitude: of the operands without their errors.
+    """
+    if sum(x.doubtful for x in operands) > 1:
+        reach = function(*[x.extent + x.error if x.doubtful else x.extent for x in operands])
+        return reach - magnitude, reach
+    found = function(*[x.error if x.doubtful else x.extent for x in operands])
+    # Of infinite numbers 0 times one is NaN, and nothing is known.
+    found = np.where(np.isinf(magnitude), np.inf, found)
+    # Each product and each partial sum rounds here.
+    return found * (1 + (terms + len(operands)) * OWN), magnitude + found
 
 
 @lru_cache(maxsize=256)

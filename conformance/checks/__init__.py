@@ -13,6 +13,7 @@ from conformance.checks import (
     random,
     repeat,
     shape,
+    siblings,
     special,
     state,
     support,
@@ -46,6 +47,8 @@ class Check:
         applies: whether a layer has the property at all.
         relaid: the case as the check lays it out in memory, and the layout of each operand by name;
             None where it does not choose layouts.
+        larger: case → the case of another size that the check calls the layer with as well; None
+            where it does not.
         whole: of a function of single numbers it looks at every number of a half precision.
         conclude: what the answers to all cases come to, where no single case shows it.
     """
@@ -54,6 +57,7 @@ class Check:
     invalid: bool = False
     applies: Callable[[Row], bool] = _every_layer
     relaid: Callable[[Case], tuple[Case, Mapping[str, str]]] | None = None
+    larger: Callable[[Case], Case | None] | None = None
     whole: bool = False
     conclude: Callable[[Sequence[support.Answer]], support.Conclusion] | None = None
 
@@ -67,7 +71,7 @@ CHECKS: dict[str, Check] = {
     "special": Check(special.check, applies=_takes_numbers),
     "state": Check(state.check, applies=_has_state),
     "random": Check(random.check, applies=lambda row: row.draws is not None),
-    "repeat": Check(repeat.check),
+    "repeat": Check(repeat.check, larger=siblings.larger),
     "errors": Check(errors.check, invalid=True, applies=lambda row: row.invalid is not None),
 }
 

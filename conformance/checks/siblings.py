@@ -12,6 +12,7 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices, joined
 from conformance.arithmetic.rounded import Rounded
+from conformance.layers import CATALOGUE
 from conformance.layers.fitting import resized
 from conformance.model.case import Call, Case
 from conformance.model.protocols import Layer
@@ -134,9 +135,9 @@ def of_another_form(trial: Trial, varied: Trial) -> Trial | None:
     batches = None if case.keywords else _two_batches(trial, varied)
     if batches is not None:
         forms.append({"inputs": batches, "layouts": ()})
-    longer = _longer(trial)
-    if longer is not None:
-        forms.append({"inputs": longer, "layouts": ()})
+    wider = larger(case)
+    if wider is not None:
+        forms.append({"inputs": wider.inputs, "layouts": ()})
     if not forms:
         return None
     form = forms[case.seed % len(forms)]
@@ -146,12 +147,18 @@ def of_another_form(trial: Trial, varied: Trial) -> Trial | None:
     return other
 
 
-def _longer(trial: Trial) -> tuple[np.ndarray | None, ...] | None:
-    """The inputs with one size larger by one, the batch's excepted, where the layer can stay.
+def larger(case: Case) -> Case | None:
+    """The case with one size larger by one, the batch's excepted, for the same layer.
 
     A layer that remembers the first size that it met answers in that. The seed says which size.
+
+    Args:
+        case: the case.
+
+    Returns:
+        None where the layer cannot stay as it is.
     """
-    row, case = trial.row, trial.case
+    row = CATALOGUE[case.call.layer]
     groups = row.axes(case)
     first = case.seed // 4 % max(len(groups), 1)  # which form is taken depends on the rest
     for axes in (*groups[first:], *groups[:first]):
@@ -162,7 +169,7 @@ def _longer(trial: Trial) -> tuple[np.ndarray | None, ...] | None:
         size = x.shape[axis]
         found = resized(row, case, axes, [k % size for k in range(size + 1)])
         if found is not None and _same_layer(found.call, case.call):
-            return found.inputs
+            return replace(case, inputs=found.inputs, layouts=())
     return None
 
 

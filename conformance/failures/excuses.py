@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from conformance.failures.facts import Facts
 from conformance.failures.known import Known
 from conformance.model.case import Case
 from conformance.model.cause import Excuse
+from conformance.model.describe import case_text
 
-Relaid = Callable[[Case], tuple[Case, Mapping[str, str]]]
+
+class Calls(Protocol):
+    """Which calls a check makes of a case, where these are others than the case (`Check`)."""
+
+    @property
+    def relaid(self) -> Callable[[Case], tuple[Case, Mapping[str, str]]] | None:
+        """The case and its memory layouts as the check chooses them."""
+
+    @property
+    def larger(self) -> Callable[[Case], Case | None] | None:
+        """The case of another size that it calls the layer with, too."""
 
 
 @dataclass
@@ -25,22 +37,24 @@ class Excuses:
 
     Args:
         entries: the known failures, the backend's own before those of its base.
-        relaid: gives the case and the memory layouts that a check makes of a drawn case.
+        check: what it calls; None = the cases as they are.
     """
 
-    def __init__(self, entries: Sequence[Known], relaid: Relaid | None = None) -> None:
-        self.entries, self._relaid = tuple(entries), relaid
+    def __init__(self, entries: Sequence[Known], check: Calls | None = None) -> None:
+        self.entries = tuple(entries)
+        self._relaid = None if check is None else check.relaid
+        self._larger = None if check is None else check.larger
         self._counts: dict[tuple[str, str, str], _Count] = {}
-        self._facts: tuple[Case, Facts] | None = None
+        self._facts: tuple[Case, list[Facts]] | None = None
         for entry in self.entries:
             self._count(entry)
 
     def begin(self, case: Case) -> None:
         """Count which entries cover a case whose turn it is."""
         if self.entries:
-            found = self._of(case)
+            calls = self._calls(case)
             for entry in self.entries:
-                if entry.met_by(found):
+                if any(map(entry.met_by, calls)):
                     self._count(entry).covered += 1
 
     def deadly(self, case: Case, status: str = "") -> Known | None:
@@ -52,9 +66,9 @@ class Excuses:
         """
         if not any(entry.deadly for entry in self.entries):
             return None
-        found = self._of(case)
+        calls = self._calls(case)
         fits = (e for e in self.entries if e.deadly and status in ("", e.status))
-        return next((e for e in fits if e.met_by(found)), None)
+        return next((e for e in fits if any(map(e.met_by, calls))), None)
 
     def explaining(
         self,
@@ -73,10 +87,13 @@ class Excuses:
         """
         if not self.entries:
             return None
-        found = self._of(case)
+        found = self._calls(case)[0]
         if layouts is not None:
             case = case if self._relaid is None else self._relaid(case)[0]
             found = Facts(case, layouts)
+        for other in self._calls(case)[1:]:
+            if case_text(other.case) in message:
+                found = other  # that call failed
         return next((e for e in self.entries if e.explains(found, message, excess)), None)
 
     def excuse(self, entry: Known) -> None:
@@ -107,8 +124,13 @@ class Excuses:
     def _count(self, entry: Known) -> _Count:
         return self._counts.setdefault((entry.reason, entry.link, entry.base), _Count())
 
-    def _of(self, case: Case) -> Facts:
+    def _calls(self, case: Case) -> list[Facts]:
+        """Facts of a case, and of the larger one that the check calls as well."""
         if self._facts is None or self._facts[0] is not case:
             laid, layouts = (case, None) if self._relaid is None else self._relaid(case)
-            self._facts = case, Facts(laid, layouts)
+            found = [Facts(laid, layouts)]
+            other = None if self._larger is None else self._larger(case)
+            if other is not None:
+                found.append(Facts(other))
+            self._facts = case, found
         return self._facts[1]

@@ -119,7 +119,7 @@ def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
     try:
         case = decode_case(verdict.case)
         check = EVERY_CHECK[verdict.check]
-        explaining = [Excuses((entry,), check.relaid) for entry in found]
+        explaining = [Excuses((entry,), check) for entry in found]
         failure = verdict.failure
         message = verdict.message or "" if failure is None else text(replace(failure, notes=()))
         layouts = None if failure is None else failure.layouts

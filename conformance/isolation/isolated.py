@@ -344,9 +344,8 @@ class IsolatedEngine:
         found = applying(
             self.known, dataclasses.asdict(item), self.backend, self.bases.get(item.layer, "")
         )
-        return (
-            Excuses(tuple(found.values()), EVERY_CHECK[item.check].relaid).deadly(case) is not None
-        )
+        excuses = Excuses(tuple(found.values()), EVERY_CHECK[item.check])
+        return excuses.deadly(case) is not None
 
     def _script(self, item: Item, case: Case, failure: Failure) -> str | None:
         request = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.laws.batches import each_alone
 from conformance.laws.law import (
     SUMMED,
     Claims,
@@ -86,13 +87,8 @@ def planes(trial: Trial, generator: Generator) -> Claims:
 @law("singles", "a batch is the stack of its samples, each taken alone without its axis", EXACT)
 def singles(trial: Trial, generator: Generator) -> Claims:
     """At most three samples; an unbatched case as a batch of one."""
-    x = input_of(trial)
-    if trial.row.batch_axis(trial.case, 0) is None:
-        yield same(called(trial, x[np.newaxis]), trial, got_moves=lambda y: y[0])
-        return
-    for row in generator.permutation(len(x))[:3]:
-        alone = called(trial, x[row])
-        yield same(alone, trial, wanted_moves=lambda y, at=row: y[at])  # type: ignore[misc]
+    batched = trial.row.batch_axis(trial.case, 0) is not None
+    return each_alone(trial, generator, batched=batched)
 
 
 @law("function", "the module is the function of the same backend", EXACT)

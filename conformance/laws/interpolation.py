@@ -11,6 +11,7 @@ import numpy as np
 
 from conformance.arithmetic.choices import enclosed
 from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.laws.batches import among_many
 from conformance.laws.law import (
     SUMMED,
     Claims,
@@ -20,7 +21,6 @@ from conformance.laws.law import (
     claim,
     input_of,
     law,
-    many,
     measured,
     same,
 )
@@ -81,9 +81,7 @@ def planes(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 channels, drawn from the case's."""
     x = input_of(trial)
     if x.size and x.size <= 1 << 13:
-        chosen = generator.integers(x.shape[1], size=many(generator))
-        large = called(trial, x.take(chosen, 1))
-        yield same(large, trial, wanted_moves=lambda y: y.take(chosen, 1))
+        yield among_many(trial, generator, 1)
 
 
 @law("function", "the module is the function of the same backend")

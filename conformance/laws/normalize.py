@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conformance.laws.batches import among_many
 from conformance.laws.law import (
     SUMMED,
     Claims,
@@ -16,7 +17,6 @@ from conformance.laws.law import (
     claim,
     input_of,
     law,
-    many,
     measured,
     same,
     times,
@@ -51,10 +51,7 @@ def rows(trial: Trial, generator: Generator) -> Claims:
     free = [axis for axis in range(x.ndim) if axis not in axes and x.shape[axis]]
     if not free:
         return
-    axis = free[int(generator.integers(len(free)))]
-    chosen = generator.integers(x.shape[axis], size=many(generator))
-    wide = called(trial, x.take(chosen, axis))
-    yield same(wide, trial, wanted_moves=lambda y: y.take(chosen, axis))
+    yield among_many(trial, generator, free[int(generator.integers(len(free)))])
 
 
 @law("order", "components may come in any order")

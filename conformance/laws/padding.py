@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conformance.laws.batches import among_many, each_alone
 from conformance.laws.law import (
     Claims,
     Generator,
     called,
     input_of,
     law,
-    many,
     same,
 )
 from conformance.laws.linear import EXACT
@@ -63,21 +63,15 @@ def planes(trial: Trial, generator: Generator) -> Claims:
     x, axis = input_of(trial), input_of(trial).ndim - len(_numbers(trial)) // 2 - 1
     if axis < 0 or not x.shape[axis] or x.size > 1 << 13:
         return
-    chosen = generator.integers(x.shape[axis], size=many(generator))
-    large = called(trial, x.take(chosen, axis))
-    yield same(large, trial, wanted_moves=lambda y: y.take(chosen, axis))
+    yield among_many(trial, generator, axis)
 
 
 @law("singles", "a batch is the stack of its samples, each taken alone without its axis", EXACT)
 def singles(trial: Trial, generator: Generator) -> Claims:
     """At most two samples; an unbatched case as a batch of one."""
-    x, leading = input_of(trial), input_of(trial).ndim - len(_numbers(trial)) // 2
-    if leading == 1:
-        yield same(called(trial, x[np.newaxis]), trial, got_moves=lambda y: y[0])
-    elif leading == 2:
-        for row in generator.permutation(len(x))[:2]:
-            alone = called(trial, x[row])
-            yield same(alone, trial, wanted_moves=lambda y, at=row: y[at])  # type: ignore[misc]
+    leading = input_of(trial).ndim - len(_numbers(trial)) // 2
+    if leading in (1, 2):
+        yield from each_alone(trial, generator, batched=leading == 2, most=2)
 
 
 @law("function", "the module is `pad` of the same backend in its mode", EXACT)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conformance.laws.batches import among_many, each_alone
 from conformance.laws.law import (
     Claim,
     Claims,
@@ -19,7 +20,6 @@ from conformance.laws.law import (
     claim,
     input_of,
     law,
-    many,
     measured,
     same,
 )
@@ -78,25 +78,14 @@ def values_of(got: Trial, value: np.ndarray, wanted: Trial) -> Claim:
 @law("rows", "each plane of a large batch is that plane of a small one", EXACT)
 def planes(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 channels, drawn from the case's."""
-    x = input_of(trial)
-    axis = leading(trial) - 1
-    if x.size > 1 << 14:
-        return
-    chosen = generator.integers(x.shape[axis], size=many(generator))
-    large = called(trial, x.take(chosen, axis))
-    yield same(large, trial, wanted_moves=lambda y: y.take(chosen, axis))
+    if input_of(trial).size <= 1 << 14:
+        yield among_many(trial, generator, leading(trial) - 1)
 
 
 @law("singles", "a batch is the stack of its samples, each taken alone without its axis", EXACT)
 def singles(trial: Trial, generator: Generator) -> Claims:
     """At most three samples; an unbatched case as a batch of one."""
-    x = input_of(trial)
-    if leading(trial) == 1:
-        yield same(called(trial, x[np.newaxis]), trial, got_moves=lambda y: y[0])
-        return
-    for row in generator.permutation(len(x))[:3]:
-        alone = called(trial, x[row])
-        yield same(alone, trial, wanted_moves=lambda y, at=row: y[at])  # type: ignore[misc]
+    return each_alone(trial, generator, batched=leading(trial) > 1)
 
 
 @law("function", "the module is the function of the same backend", EXACT)

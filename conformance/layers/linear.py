@@ -14,6 +14,7 @@ from conformance.laws import linear as laws
 from conformance.laws import multilinear
 from conformance.layers.axes import Axes, batched, joined
 from conformance.layers.elementwise import every_axis
+from conformance.layers.outputs import input_dtype
 from conformance.layers.propagation import chained_sums, copied
 from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.sizes import resized
@@ -41,12 +42,6 @@ _SUMS = (
 )
 _WEIGHTS = (Input("weight", "weight"), Input("bias", "bias", optional=True))
 _OUTPUT = (Output("output", batched(2)),)
-
-
-def _input_dtype(case: Case) -> str:
-    """The dtype of the input, whatever the call's is."""
-    first = case.inputs[0]
-    return "int64" if first is not None and first.dtype.kind == "i" else case.call.dtype
 
 
 def _inferred(input: Shape) -> Mapping[str, Any]:
@@ -164,7 +159,7 @@ def _identity() -> Row:
         "linear",
         (),
         (Input("input", batch_axis=batched(2)),),
-        (Output("output", batched(2), _input_dtype),),
+        (Output("output", batched(2), input_dtype),),
         cases=partial(cases.identities, "Identity"),
         values=oracle.identity,
         shapes=oracle.identity_shape,

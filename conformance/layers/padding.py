@@ -11,6 +11,7 @@ from typing import Any
 from conformance.laws import padding as laws
 from conformance.layers.axes import Axes, batched
 from conformance.layers.elementwise import every_axis
+from conformance.layers.outputs import input_dtype
 from conformance.layers.propagation import copied
 from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.state import Shape
@@ -36,12 +37,6 @@ _MODULES = {
     "ConstantPad": "constant",
     "CircularPad": "circular",
 }
-
-
-def _input_dtype(case: Case) -> str:
-    """The dtype of the input, whatever the call's is."""
-    first = case.inputs[0]
-    return "int64" if first is not None and first.dtype.kind == "i" else case.call.dtype
 
 
 def _channels(dims: int, case: Case) -> tuple[Axes, ...]:
@@ -99,7 +94,7 @@ def _row(name: str, dims: int, formula: str) -> Row:
         "padding",
         (Argument("padding", plain=0),),
         (Input("input", batch_axis=batch),),
-        (Output("output", batch, _input_dtype),),
+        (Output("output", batch, input_dtype),),
         cases=partial(cases.pads, name),
         values=oracle.pad,
         shapes=oracle.pad_shape,
@@ -151,7 +146,7 @@ def rows() -> Iterator[Row]:
             Argument("value", None, other=1.0),
         ),
         inputs=(Input("input"),),
-        outputs=(Output("output", dtype=_input_dtype),),
+        outputs=(Output("output", dtype=input_dtype),),
         invalid=invalid_cases(row.cases, invalid.pad_breaks()),
         laws=laws.FUNCTION,
         refit=partial(_refit, _sides_of_pad),

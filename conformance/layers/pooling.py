@@ -17,6 +17,7 @@ from conformance.layers import (
     pooling_norm,
 )
 from conformance.layers.axes import batched
+from conformance.layers.outputs import input_dtype
 from conformance.layers.pooling_windows import (
     CEIL,
     DILATION,
@@ -27,7 +28,6 @@ from conformance.layers.pooling_windows import (
     STRIDE,
     Space,
     each_tap,
-    input_dtype,
     input_length,
     int64,
     kept_stride,

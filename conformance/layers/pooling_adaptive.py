@@ -12,11 +12,11 @@ from conformance.laws import pooling as forms
 from conformance.laws import pooling_adaptive as laws
 from conformance.laws.law import Law
 from conformance.layers.axes import batched
+from conformance.layers.outputs import input_dtype
 from conformance.layers.pooling_windows import (
     INDICES,
     SPACES,
     Space,
-    input_dtype,
     input_length,
     int64,
     output_length,

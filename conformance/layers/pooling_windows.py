@@ -40,16 +40,6 @@ class Space:
 SPACES = (Space(1, "L", "l"), Space(2, "HW", "hw"), Space(3, "DHW", "dhw"))
 
 
-def input_dtype(case: Case) -> str:
-    """The dtype of the input, whatever the call's is.
-
-    Args:
-        case: of any layer.
-    """
-    first = case.inputs[0]
-    return "int64" if first is not None and first.dtype.kind == "i" else case.call.dtype
-
-
 def int64(case: Case) -> str:
     """The dtype of indices."""
     return "int64"

@@ -12,6 +12,7 @@ from conformance.laws import reshaping as laws
 from conformance.layers import reshaping_pixels
 from conformance.layers.axes import Axes
 from conformance.layers.elementwise import every_axis
+from conformance.layers.outputs import input_dtype
 from conformance.layers.propagation import copied
 from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.sizes import resized
@@ -28,12 +29,6 @@ def _shape(case: Case) -> Shape:
     x = case.inputs[0]
     assert x is not None
     return x.shape
-
-
-def _input_dtype(case: Case) -> str:
-    """The dtype of the input, whatever the call's is."""
-    first = case.inputs[0]
-    return "int64" if first is not None and first.dtype.kind == "i" else case.call.dtype
 
 
 def _samples(argument: str, case: Case) -> int | None:
@@ -98,7 +93,7 @@ def _shuffle(name: str, row: Row) -> Row:
         name=name,
         arguments=(Argument("groups", plain=1),),
         inputs=(Input("input", batch_axis=_first_axis),),
-        outputs=(Output("output", _first_axis, _input_dtype),),
+        outputs=(Output("output", _first_axis, input_dtype),),
         cases=valid,
         values=oracle.channel_shuffle,
         shapes=oracle.channel_shuffle_shape,
@@ -122,7 +117,7 @@ def rows() -> Iterator[Row]:
         "reshaping",
         (Argument("start_dim", 1, other=0), Argument("end_dim", -1, other=1)),
         (Input("input", batch_axis=samples),),
-        (Output("output", samples, _input_dtype),),
+        (Output("output", samples, input_dtype),),
         cases=valid,
         values=oracle.flatten,
         shapes=oracle.flatten_shape,
@@ -150,7 +145,7 @@ def rows() -> Iterator[Row]:
             Argument("unflattened_size", plain=(1,), sequence=True),
         ),
         inputs=(Input("input", batch_axis=samples),),
-        outputs=(Output("output", samples, _input_dtype),),
+        outputs=(Output("output", samples, input_dtype),),
         cases=valid,
         values=oracle.unflatten,
         shapes=oracle.unflatten_shape,

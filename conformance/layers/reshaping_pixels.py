@@ -9,6 +9,7 @@ from typing import Any
 
 from conformance.laws import reshaping_pixels as laws
 from conformance.layers.elementwise import every_axis
+from conformance.layers.outputs import input_dtype
 from conformance.layers.propagation import copied
 from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.sizes import resized
@@ -18,12 +19,6 @@ from conformance.oracles import reshaping as oracle
 from conformance.strategies import reshaping as cases
 from conformance.strategies.invalid import reshaping as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
-
-
-def _input_dtype(case: Case) -> str:
-    """The dtype of the input, whatever the call's is."""
-    first = case.inputs[0]
-    return "int64" if first is not None and first.dtype.kind == "i" else case.call.dtype
 
 
 def _leading(case: Case) -> int | None:
@@ -73,7 +68,7 @@ def _row(
         "reshaping",
         (Argument(name, plain=1),),
         (Input("input", batch_axis=_leading),),
-        (Output("output", _leading, _input_dtype),),
+        (Output("output", _leading, input_dtype),),
         cases=valid,
         values=values,
         shapes=shapes,

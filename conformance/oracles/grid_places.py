@@ -19,7 +19,8 @@ from conformance.arithmetic.rounded import OWN, Rounded
 from conformance.model.formats import round_to
 from conformance.oracles.interpolation_axis import cubic_weights
 
-# Beyond it a place may be on either side of an element, or on any.
+# The taps reach half an element beyond those that a place has: off by no more than half of that it
+# is between two of them, by more it may be on any.
 _VAGUE = 0.25
 
 
@@ -241,6 +242,7 @@ def slopes(
         side: −1 or 1.
     """
     place, doubt = along.raw(grid), raw_error(grid, along, precision)
+    # Beyond δ, its own rounding included; a place that is exact is looked at from both sides, too.
     nudge = np.maximum(doubt * (1 + 2.0**-20), (1 + np.abs(place)) * 2.0**-44)
     found, slope = along.padded(place + side * nudge)
     return np.floor(found), slope

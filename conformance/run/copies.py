@@ -122,7 +122,7 @@ class Copies:
         known = applying(
             engine.known, dataclasses.asdict(item), engine.backend.name, engine.base(item.layer)
         )
-        deadly = Excuses(tuple(known.values()), EVERY_CHECK[item.check].relaid).deadly
+        deadly = Excuses(tuple(known.values()), EVERY_CHECK[item.check]).deadly
         plain = (
             case
             for case in self._engine.cases(item)

@@ -123,7 +123,7 @@ class Engine:
         )
         if stale := stale_entries(self, item, applies, dead, left):
             return verdicts.stale(item, stale)
-        excuses = Excuses(tuple(applies.values()), EVERY_CHECK[item.check].relaid)
+        excuses = Excuses(tuple(applies.values()), EVERY_CHECK[item.check])
         return self._judged(item, numerics, excuses, left, lost)
 
     def numerics(self, dtype: str) -> Numerics | None:

@@ -19,12 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from hostile.attempt import attempt  # noqa: E402
 from hostile.entry import Entry  # noqa: E402
 from hostile.table import render  # noqa: E402
+
+T = TypeVar("T")
 
 
 def catalogue() -> dict[str, tuple[Entry, ...]]:
@@ -40,6 +43,17 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
     if twice:
         raise ValueError(f"names of several entries: {', '.join(twice)}")
     return themes
+
+
+def share(entries: list[T], every: int, offset: int) -> list[T]:
+    """One entry of so many; each of so many offsets in a row has others.
+
+    Args:
+        entries: of the catalogue.
+        every: one of how many.
+        offset: of the first.
+    """
+    return entries[offset % every :: every]
 
 
 def _positive(text: str) -> int:
@@ -74,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         and options.point in (None, entry.point)
     ]
     offset = date.today().toordinal() if options.offset is None else options.offset
-    chosen = chosen[offset % options.every :: options.every]
+    chosen = share(chosen, options.every, offset)
     if options.every > 1:
         print(f"one entry of {options.every}: --every {options.every} --offset {offset}")
     if not chosen:

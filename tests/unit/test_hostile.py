@@ -9,7 +9,7 @@ import pytest
 from hostile.attempt import attempt
 from hostile.deviations import deviations
 from hostile.entry import Due, Entry
-from hostile.run import catalogue
+from hostile.run import catalogue, share
 
 VERDICT = {"kind": "verdict", "id": "ReLU-values-float32-cpu", "status": "failed"}
 
@@ -19,6 +19,15 @@ def results(path, *verdicts, items=("ReLU-values-float32-cpu",)):
     lines = [{"kind": "run", "items": list(items)}, *(VERDICT | x for x in verdicts)]
     path.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
     return path
+
+
+def test_as_many_days_as_shares_try_each_entry_once():
+    entries = list(range(20))
+    for first in (0, 739947):
+        shares = [share(entries, 6, first + day) for day in range(6)]
+        assert sorted(entry for part in shares for entry in part) == entries
+        assert {len(part) for part in shares} == {3, 4}
+    assert share(entries, 1, 5) == entries
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_changed_cases_are_valid_calls(layer: str) -> None:
     """torch takes them, and the check passes: no need is told of a call that nobody may make."""
     engine, item, count = Engine(torch_backend, 1, 0), Item(layer, "shape", "float32", "cpu"), 0
     entries = applying(shipped("torch"), asdict(item), "torch")
-    known = Excuses(tuple(entries.values()), None)
+    known = Excuses(tuple(entries.values()))
     for case in cases(layer, "float32", 30):
         found = [(change.argument, change.case) for change in changes(case)]
         found += [("smaller", other) for other in smaller(case)]

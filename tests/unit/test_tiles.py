@@ -12,7 +12,7 @@ from conformance.layers import CATALOGUE
 from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
-from conformance.run.tiles import ELEMENTS, SIZES, dimensions
+from conformance.run.tiles import ELEMENTS, SIZES, dimensions, of_sizes
 
 
 def test_sizes_are_next_to_whole_blocks() -> None:
@@ -43,6 +43,7 @@ def test_every_layer_has_such_cases_and_they_stay_small(layer: str) -> None:
         ("BatchNorm2d", {"num_features", "input.shape[-1]"}),
         ("functional.embedding", {"weight.shape[-1]", "weight.shape[-2]"}),
         ("functional.scaled_dot_product_attention", {"key.shape[-2]", "query.shape[-1]"}),
+        ("MultiheadAttention", {"embed_dim", "query.shape[-2]", "key.shape[-2]"}),
         ("functional.cross_entropy", {"input.shape[-1]"}),
     ],
 )
@@ -50,6 +51,19 @@ def test_what_kernels_cut_is_drawn(layer: str, names: set[str]) -> None:
     row = CATALOGUE[layer]
     found = {x.name for case in draw_cases(layer, "float32", 60, 0) for x in dimensions(row, case)}
     assert names <= found
+
+
+def test_the_largest_size_finds_room_beside_the_others() -> None:
+    """A softmax of one block of 1,024 was passed where the other sizes stayed at 3."""
+    row = CATALOGUE["Softmax"]
+    wide = [x for x in cases("Softmax") if x.inputs[0] is not None and x.inputs[0].ndim == 3]
+    name = "input.shape[-1]"
+    grown = [of_sizes(row, x, {name: 1025}) for x in wide if x.inputs[0].size]
+    assert grown
+    for case in grown:
+        assert case is not None
+        assert case.inputs[0] is not None
+        assert case.inputs[0].shape[-1] == 1025
 
 
 def test_one_array_is_drawn_for_two_inputs() -> None:
