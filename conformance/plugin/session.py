@@ -20,6 +20,7 @@ from conformance.model.plain_text import bounded
 from conformance.plugin.interrupts import MARKER, Interrupted
 from conformance.plugin.lines import columns, wrapped
 from conformance.plugin.options import SUITE, known_failures, names_benchmarks, resolve
+from conformance.plugin.orphans import end_with_parent
 from conformance.plugin.shared import KEY, LONG, PLAN, THREADS, UNSAFE_DISTRIBUTIONS
 from conformance.run.cases import MANY
 
@@ -71,9 +72,11 @@ class Session:
             config.pluginmanager.register(Terminal(self), "conformance-terminal")
             self._choose_distribution()
             leftovers.clear()
-        elif isinstance(self.engine, IsolatedEngine):
-            # The child's imports overlap with pytest's collection.
-            self.engine.child.start()
+        else:
+            end_with_parent()
+            if isinstance(self.engine, IsolatedEngine):
+                # The child's imports overlap with pytest's collection.
+                self.engine.child.start()
 
     @cached_property
     def engine(self) -> Engine | IsolatedEngine:
