@@ -26,7 +26,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
@@ -47,9 +47,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     warnings.simplefilter("ignore")
-    requests = _read_ahead(_pipe())
-    start = msgspec.json.decode(requests.get(), type=Start)
+    pipe = _pipe()
+    start = msgspec.json.decode(pipe.readline() or _exit(), type=Start)
+    # Known before anything is read ahead: the parent may be gone already.
     _read_ahead.folder = Path(start.journal).parent
+    requests = _read_ahead(pipe)
     sys.path[:] = list(start.path)
     _limit(start.memory)
     serve = _Server(start)
@@ -57,6 +59,11 @@ def main() -> None:
     while True:
         request = msgspec.json.decode(requests.get())
         answer(request["id"], serve.answer(request))
+
+
+def _exit() -> NoReturn:
+    """End: the parent went before it had said what to do, or where its folder is."""
+    os._exit(0)
 
 
 def _pipe() -> IO[bytes]:

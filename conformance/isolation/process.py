@@ -108,11 +108,7 @@ class Child:
 
     def start(self) -> None:
         """Start the process, without waiting until it is ready."""
-        self._folder = tempfile.TemporaryDirectory(prefix="conformance-")
-        folder = Path(self._folder.name)
-        leftovers.claim(folder)
-        self._journal = Journal(folder / "journal")
-        self._errors = (folder / "stderr").open("a+b")
+        self._errors = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - as long as the process is
         self._process = subprocess.Popen(
             # -P: nothing in the working directory goes before the library's modules.
             [sys.executable, "-P", "-m", "conformance.isolation.child"],
@@ -130,6 +126,11 @@ class Child:
         )
         self._reader.start()
         self._ready, self._mark = False, 0
+        # Made last: the process that is told of it removes it, should this one be killed.
+        self._folder = tempfile.TemporaryDirectory(prefix="conformance-")
+        folder = Path(self._folder.name)
+        leftovers.claim(folder)
+        self._journal = Journal(folder / "journal")
         facts = (str(folder / "journal"), tuple(sys.path), self.limits.memory)
         self._asked = _token()
         self._send(Start(*self._facts, *facts, self._asked))

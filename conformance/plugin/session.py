@@ -20,7 +20,7 @@ from conformance.model.plain_text import bounded
 from conformance.plugin.interrupts import MARKER, Interrupted
 from conformance.plugin.lines import columns, wrapped
 from conformance.plugin.options import SUITE, known_failures, names_benchmarks, resolve
-from conformance.plugin.orphans import end_with_parent
+from conformance.plugin.orphans import CONTROLLER, end_with
 from conformance.plugin.shared import KEY, LONG, PLAN, THREADS, UNSAFE_DISTRIBUTIONS
 from conformance.run.cases import MANY
 
@@ -50,14 +50,15 @@ class Session:
             for name, value in LONG.items():
                 os.environ.setdefault(name, value)
         self.worker = hasattr(config, "workerinput")
-        handed = getattr(config, "workerinput", {}).get(PLAN)
+        given: dict[str, Any] = getattr(config, "workerinput", {})
+        handed = given.get(PLAN)
         # Workers are spared the backend's imports.
         self.plan = make_plan(self.settings) if handed is None else Plan.decode(handed)
         # A run of the benchmarks alone has no verdicts to wait for.
         alone = all(names_benchmarks(str(argument)) for argument in config.args)
         self.items = () if alone and config.args else self.plan.items
         self.known = known_failures(self.plan.backend, self.settings.known, self.plan.base)
-        self.interrupted = Interrupted(getattr(config, "workerinput", {}).get(MARKER))
+        self.interrupted = Interrupted(given.get(MARKER))
         from conformance.plugin.benchmarks import Benchmarks
 
         self.benchmarks = Benchmarks(self)
@@ -73,7 +74,7 @@ class Session:
             self._choose_distribution()
             leftovers.clear()
         else:
-            end_with_parent()
+            end_with(given.get(CONTROLLER))
             if isinstance(self.engine, IsolatedEngine):
                 # The child's imports overlap with pytest's collection.
                 self.engine.child.start()
@@ -108,6 +109,8 @@ class Session:
         """Hand the plan on to a worker of xdist."""
         node.workerinput[PLAN] = self.plan.encode()
         node.workerinput[MARKER] = str(self.interrupted.marker)
+        if getattr(node.gateway.spec, "popen", None):
+            node.workerinput[CONTROLLER] = os.getpid()
 
     def pytest_unconfigure(self) -> None:
         """End the child process."""

@@ -9,14 +9,16 @@ import time
 
 import pytest
 
-LONG = 60
-WORKER = f"""
-import time
-from conformance.plugin.orphans import end_with_parent
+from conformance.plugin.orphans import ORPHANED
 
-end_with_parent()
+LONG = 60
+WORKER = """
+import time
+from conformance.plugin.orphans import end_with
+
+end_with({parent})
 print("ready", flush=True)
-time.sleep({LONG})
+time.sleep({long})
 """
 PARENT = f"""
 import subprocess, sys, time
@@ -28,7 +30,7 @@ time.sleep({LONG})
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere a process keeps its parent's number")
 def test_a_worker_in_the_middle_of_an_item_ends_with_its_parent() -> None:
-    command = [sys.executable, "-c", PARENT, WORKER]
+    command = [sys.executable, "-c", PARENT, WORKER.format(parent=None, long=LONG)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "ready\n"
@@ -36,3 +38,13 @@ def test_a_worker_in_the_middle_of_an_item_ends_with_its_parent() -> None:
         killed = time.monotonic()
         parent.stdout.read()  # until the worker, too, has closed it
         assert time.monotonic() - killed < LONG / 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a process keeps its parent's number")
+def test_a_worker_that_starts_after_its_parent_has_ended_ends() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    started = time.monotonic()
+    worker = WORKER.format(parent=ended.pid, long=LONG)
+    assert subprocess.run([sys.executable, "-c", worker], check=False).returncode == ORPHANED
+    assert time.monotonic() - started < LONG / 2
