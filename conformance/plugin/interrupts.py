@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import tempfile
 import threading
@@ -32,6 +33,8 @@ class Interrupted:
         name = f"conformance-interrupted-{uuid.uuid4().hex}"
         self.marker = Path(marker or Path(tempfile.gettempdir()) / name)
         self._before: Any = None
+        # A session that is interrupted while it begins is never told to end.
+        atexit.register(self.forget)
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._remember)
 

@@ -1,0 +1,26 @@
+"""Ctrl-C while a session begins leaves no file behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+BEGINS = """
+import os, signal
+from conformance.plugin.interrupts import Interrupted
+
+found = Interrupted()
+print(found.marker, flush=True)
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_an_interrupt_while_the_session_begins_leaves_no_marker(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", BEGINS], env={"TMPDIR": str(tmp_path)}, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "KeyboardInterrupt" in found.stderr
+    assert Path(found.stdout.strip()).parent == tmp_path
+    assert list(tmp_path.iterdir()) == []
