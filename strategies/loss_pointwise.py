@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from conformance.strategies.arguments import Written
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -70,5 +71,8 @@ def called(
         seed: the drawn seed.
         state: what the constructor takes.
     """
-    call = Call(layer, written.optional(values, defaults), dict(state or {}), dtype, "cpu")
-    return Case(call, inputs, labels=labels, seed=seed)
+    # NumPy's functions return what has no axis as a number.
+    given = tuple(None if x is None else np.asarray(x) for x in inputs)
+    tensors = {name: np.asarray(x) for name, x in (state or {}).items()}
+    call = Call(layer, written.optional(values, defaults), tensors, dtype, "cpu")
+    return Case(call, given, labels=labels, seed=seed)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import loss_differences as laws
-from conformance.layers.loss_pointwise import OUTPUTS, batch_of, every_axis, flops, timed
+from conformance.layers.loss_pointwise import batch_of, every_axis, flops, outputs, timed
 from conformance.layers.propagation import Propagation, computed
 from conformance.layers.row import Argument, Input, Row, Traits
 from conformance.layers.workload import Filling
@@ -83,7 +83,7 @@ def _row(kind: _Kind, name: str) -> Row:
         "loss",
         (Argument("reduction", "mean", other="sum"), *edge),
         (*_PAIR, _WEIGHT) if weights else _PAIR,
-        OUTPUTS,
+        outputs(),
         cases=valid,
         values=kind.values,
         shapes=oracle.difference_shape,
@@ -94,7 +94,7 @@ def _row(kind: _Kind, name: str) -> Row:
         laws=(*found, *laws.WEIGHTED) if weights else found,
         propagation=Propagation(computed.expected, parameters=False),
         traits=Traits(placed=False),
-        free=every_axis,
+        free=every_axis(),
         workloads=timed(name, 2),
         filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
         flops=flops(kind.operations),

@@ -13,27 +13,19 @@ from conformance.layers.state import Shape
 from conformance.layers.workload import Workload
 from conformance.model.case import Case
 
+Shapes = Callable[[Case], list[Shape | None]]
+"""Case → the shapes of its inputs as they are broadcast."""
 
-def whole_shape(case: Case) -> Shape:
+
+def as_given(case: Case) -> list[Shape | None]:
+    """The shapes of the inputs."""
+    return [None if x is None else x.shape for x in case.inputs]
+
+
+def _whole(case: Case, shapes: list[Shape | None]) -> Shape:
     """The shape that all operands are broadcast to."""
-    return np.broadcast_shapes(*(x.shape for x in case.operands))
-
-
-def every_axis(case: Case) -> tuple[Axes, ...]:
-    """Every axis whose size may change, that of the batch first.
-
-    An operand that has one number for the whole of an axis keeps it; where a tensor that the
-    constructor takes has the axis in full, its size is fixed.
-    """
-    whole, found = whole_shape(case), list[Axes]()
-    for axis, size in enumerate(whole):
-        sized = [_axis(x.shape, whole, axis) for x in case.call.state.values()]
-        if any(k is not None for k in sized) and size != 1:
-            continue
-        places = ((k, x) for k, x in enumerate(case.inputs) if x is not None)
-        axes = ((k, _axis(x.shape, whole, axis)) for k, x in places)
-        found.append(tuple((k, place) for k, place in axes if place is not None))
-    return tuple(group for group in found if group)
+    given = [shape for shape in shapes if shape is not None]
+    return np.broadcast_shapes(*given, *(x.shape for x in case.call.state.values()))
 
 
 def _axis(shape: Shape, whole: Shape, axis: int) -> int | None:
@@ -42,30 +34,68 @@ def _axis(shape: Shape, whole: Shape, axis: int) -> int | None:
     return place if place >= 0 and shape[place] == whole[axis] else None
 
 
-def batch_of(place: int) -> Callable[[Case], int | None]:
+def _fixed(case: Case, whole: Shape, axis: int) -> bool:
+    """Whether a tensor that the constructor takes has an axis, as it has one of the input."""
+    return any(_axis(x.shape, whole, axis) is not None for x in case.call.state.values())
+
+
+def every_axis(shapes: Shapes = as_given) -> Callable[[Case], tuple[Axes, ...]]:
+    """Every axis whose size may change, that of the batch first.
+
+    An operand that has one number for the whole of an axis keeps it.
+
+    Args:
+        shapes: of the inputs, where axes that they lack at their ends stand.
+    """
+
+    def axes(case: Case) -> tuple[Axes, ...]:
+        given, found = shapes(case), list[Axes]()
+        whole = _whole(case, given)
+        for axis in range(len(whole)):
+            places = [
+                (k, place)
+                for k, (shape, x) in enumerate(zip(given, case.inputs, strict=True))
+                if shape is not None and x is not None
+                if (place := _axis(shape, whole, axis)) is not None and place < x.ndim
+            ]
+            if not _fixed(case, whole, axis):
+                found.append(tuple(places))
+        return tuple(group for group in found if group)
+
+    return axes
+
+
+def batch_of(place: int, shapes: Shapes = as_given) -> Callable[[Case], int | None]:
     """The first axis counts the samples, of an operand that has it.
 
     Args:
         place: of the input.
+        shapes: of the inputs, where axes that they lack at their ends stand.
     """
 
     def axis(case: Case) -> int | None:
-        whole, x = whole_shape(case), case.inputs[place]
-        if not whole or x is None or len(x.shape) < len(whole) or x.shape[0] != whole[0]:
+        given = shapes(case)
+        whole, shape, x = _whole(case, given), given[place], case.inputs[place]
+        if not whole or shape is None or x is None or not x.ndim or _fixed(case, whole, 0):
             return None
-        sized = (_axis(y.shape, whole, 0) for y in case.call.state.values())
-        return None if whole[0] != 1 and any(k is not None for k in sized) else 0
+        return 0 if _axis(shape, whole, 0) == 0 else None
 
     return axis
 
 
-def _losses(case: Case) -> int | None:
-    """The axis of samples in losses that are not reduced."""
-    single = case.call.arguments.get("reduction", "mean") == "none"
-    return batch_of(0)(case) if single else None
+def outputs(shapes: Shapes = as_given) -> tuple[Output, ...]:
+    """The losses, or one of all.
 
+    Args:
+        shapes: of the inputs, where axes that they lack at their ends stand.
+    """
+    first = batch_of(0, shapes)
 
-OUTPUTS = (Output("loss", _losses),)
+    def axis(case: Case) -> int | None:
+        single = case.call.arguments.get("reduction", "mean") == "none"
+        return first(case) if single else None
+
+    return (Output("loss", axis),)
 
 
 def timed(layer: str, operands: int) -> tuple[Workload, ...]:

@@ -47,7 +47,12 @@ def added(x: Rounded) -> Rounded:
     return stored(total(widened(x)), x.precision)
 
 
-def settled(found: Rounded, *operands: Rounded, factors: tuple[Rounded, ...] = ()) -> Rounded:
+def settled(
+    found: Rounded,
+    *operands: Rounded,
+    factors: tuple[Rounded, ...] = (),
+    where: np.ndarray | None = None,
+) -> Rounded:
     """NaN and infinities of which no form of a formula makes anything else.
 
     Args:
@@ -55,20 +60,56 @@ def settled(found: Rounded, *operands: Rounded, factors: tuple[Rounded, ...] = (
         operands: what it was computed from: NaN gives NaN, an infinity what the formula has.
         factors: what the losses are multiplied by: NaN gives NaN, an infinite one leaves open
             whether it meets a 0.
+        where: elements of which that is so; None = all.
     """
     lost, odd, open_ = (np.zeros(found.shape, bool) for _ in range(3))
     for x in (*operands, *factors):
-        lost = lost | np.isnan(x.value)
+        lost = lost | (np.isnan(x.value) & (x.error == 0))
     for x in operands:
-        odd = odd | np.isinf(x.value)
+        odd = odd | (np.isinf(x.value) & (x.error == 0))
     for x in factors:
         open_ = open_ | np.isinf(x.value)
     certain = lost | (odd & ~open_ & ~np.isfinite(found.value))
+    if where is not None:
+        certain, lost = certain & where, lost & where
     if not certain.any():
         return found
     value = np.where(lost, np.nan, found.value)
     result = Rounded(value, np.where(certain, 0.0, found.error), found.precision)
     return traced(result, [found], lambda cotangent: [cotangent])
+
+
+def without_slope(x: Rounded, where: np.ndarray) -> Rounded:
+    """The same numbers; the gradient of some of them is left open.
+
+    Args:
+        x: the numbers.
+        where: those at which a formula has no slope.
+    """
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        value = np.where(where, 0.0, cotangent.value)
+        return [Rounded(value, np.where(where, np.inf, cotangent.error), x.precision)]
+
+    return traced(x.bare, [x], pull)
+
+
+def loosest(first: Rounded, *others: Rounded) -> Rounded:
+    """A number that several forms of a formula compute, with a bound that holds of each.
+
+    Where rounding leaves nothing of one form, its value is another one.
+
+    Args:
+        first: the form that the value and the gradients are taken from.
+        others: the same number, computed otherwise.
+    """
+    error = first.error
+    for other in others:
+        with np.errstate(invalid="ignore"):
+            apart = np.where(other.value == first.value, 0.0, np.abs(other.value - first.value))
+            reach = other.error + apart
+        error = np.maximum(error, np.where(np.isnan(reach), np.inf, reach))
+    return first.with_error(error)
 
 
 def _endless(found: Rounded, losses: Rounded) -> Rounded:

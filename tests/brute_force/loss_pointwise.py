@@ -62,6 +62,47 @@ def _huber(of: dict[str, Any]) -> float:
     return 0.5 * d**2 if d < delta else delta * (d - 0.5 * delta)
 
 
+def _kl(of: dict[str, Any]) -> float:
+    x, y = of["input"], of["target"]
+    if of.get("log_target"):
+        return math.exp(y) * (y - x)
+    return y * (math.log(y) - x) if y else 0.0
+
+
+def _logarithm(x: float) -> float:
+    return max(math.log(x), -100.0) if x else -100.0
+
+
+def _bce(of: dict[str, Any]) -> float:
+    x, y = of["input"], of["target"]
+    return -(y * _logarithm(x) + (1 - y) * _logarithm(1 - x))
+
+
+def _bce_with_logits(of: dict[str, Any]) -> float:
+    """−log σ(x) is log(1 + e⁻ˣ), or −x + log(1 + eˣ)."""
+    x, y = of["input"], of["target"]
+    tail = math.log1p(math.exp(-abs(x)))
+    positive, negative = max(-x, 0.0) + tail, max(x, 0.0) + tail
+    return of.get("pos_weight", 1.0) * y * positive + (1 - y) * negative
+
+
+def _poisson(of: dict[str, Any]) -> float:
+    x, y = of["input"], of["target"]
+    if of.get("log_input", True):
+        loss = math.exp(x) - y * x
+    else:
+        loss = x - y * math.log(x + of.get("eps", 1e-8))
+    if of.get("full") and y > 1:
+        loss += y * math.log(y) - y + 0.5 * math.log(2 * math.pi * y)
+    return loss
+
+
+def _gaussian(of: dict[str, Any]) -> float:
+    v = max(of["var"], of.get("eps", 1e-6))
+    loss = 0.5 * (math.log(v) + (of["input"] - of["target"]) ** 2 / v)
+    return loss + (0.5 * math.log(2 * math.pi) if of.get("full") else 0.0)
+
+
 LOSSES: dict[str, Callable[[dict[str, Any]], float]] = {
     "L1Loss": _l1,
     "l1_loss": _l1,
@@ -71,6 +112,20 @@ LOSSES: dict[str, Callable[[dict[str, Any]], float]] = {
     "smooth_l1_loss": _smooth_l1,
     "HuberLoss": _huber,
     "huber_loss": _huber,
+    "KLDivLoss": _kl,
+    "kl_div": _kl,
+    "BCELoss": _bce,
+    "binary_cross_entropy": _bce,
+    "BCEWithLogitsLoss": _bce_with_logits,
+    "binary_cross_entropy_with_logits": _bce_with_logits,
+    "PoissonNLLLoss": _poisson,
+    "poisson_nll_loss": _poisson,
+    "GaussianNLLLoss": _gaussian,
+    "gaussian_nll_loss": _gaussian,
 }
-EXTRA: dict[str, tuple[str, ...]] = {}
+EXTRA: dict[str, tuple[str, ...]] = {
+    "GaussianNLLLoss": ("var",),
+    "gaussian_nll_loss": ("var",),
+    "binary_cross_entropy_with_logits": ("weight", "pos_weight"),
+}
 """Names of inputs behind the target, where they are others than `weight`."""
