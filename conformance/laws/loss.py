@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.arithmetic.reductions import total
 from conformance.laws.law import (
     SUMMED,
     Claims,
@@ -16,12 +15,10 @@ from conformance.laws.law import (
     Side,
     claim,
     law,
-    many,
     measured,
-    on_host,
     same,
-    times,
 )
+from conformance.laws.loss_reductions import form, reductions, unbatched
 from conformance.model.case import is_function
 from conformance.model.formats import round_to
 from conformance.oracles.loss import class_axis
@@ -101,46 +98,12 @@ class Loss:
         return self.trial.other(replace(case, call=call, inputs=inputs, layouts=()))
 
 
-@law("form", "the module and the function are one")
-def form(trial: Trial, generator: Generator) -> Claims:
-    """The weight goes from the constructor to the call, or back."""
-    name = trial.case.call.layer
-    module, function = "CrossEntropyLoss", "functional.cross_entropy"
-    yield same(Loss.of(trial).run(module if name == function else function), trial)
-
-
-@law("samples", "samples in another order: losses in that order, or the same sum")
-def samples(trial: Trial, generator: Generator) -> Claims:
-    """A permutation of the batch."""
+def _mean(trial: Trial) -> float | None:
+    """The samples, where each counts as one: no weights, nothing ignored."""
     loss = Loss.of(trial)
-    if loss.x.ndim < 2:
-        return
-    order = generator.permutation(len(loss.x))
-    other = replace(loss, x=loss.x[order], target=loss.target[order]).run()
-    yield same(other, trial, wanted_moves=lambda y: y[order] if y.ndim else y)
-
-
-@law("rows", "each loss of a large batch is that of a small one")
-def rows(trial: Trial, generator: Generator) -> Claims:
-    """17 to 65 samples, drawn from the case's."""
-    loss = Loss.of(trial)
-    if loss.reduction != "none" or loss.x.ndim < 2 or not loss.x.size:
-        return
-    chosen = generator.integers(len(loss.x), size=many(generator, loss.x[0].size))
-    large = replace(loss, x=loss.x[chosen], target=loss.target[chosen]).run()
-    yield same(large, trial, wanted_moves=lambda y: y[chosen])
-
-
-@law("unbatched", "a sample without a batch dimension is a batch of one")
-def unbatched(trial: Trial, generator: Generator) -> Claims:
-    """A sample as a batch, or a batch of one without its dimension."""
-    loss = Loss.of(trial)
-    if loss.x.ndim == 1:
-        whole = replace(loss, x=loss.x[np.newaxis], target=loss.target[np.newaxis]).run()
-        yield same(whole, trial, got_moves=lambda y: y.reshape(()))
-    elif loss.x.ndim == 2 and len(loss.x) == 1:
-        alone = replace(loss, x=loss.x[0], target=loss.target[0]).run()
-        yield same(alone, trial, wanted_moves=lambda y: y.reshape(()))
+    if loss.weight is not None or (loss.indices and (loss.target == loss.ignored).any()):
+        return None
+    return float(loss.target.size if loss.indices else loss.target.size // loss.classes)
 
 
 @law("positions", "positions are as good as samples")
@@ -238,35 +201,14 @@ def one_hot(trial: Trial, generator: Generator) -> Claims:
     yield claim(other, measured(other), Side(trial.text(), measured(trial)))
 
 
-@law("reduced", "the sum is that of the losses, the mean is the sum over the weights", SUMMED)
-def reduced(trial: Trial, generator: Generator) -> Claims:
-    """The other reductions by way of the losses of all samples."""
-    loss = Loss.of(trial)
-    single = loss.having(reduction="none").run()
-    whole = loss.having(reduction="sum").run()
-    (losses,) = measured(single)
-    (got,) = measured(whole)
-    with np.errstate(over="ignore", invalid="ignore"):
-        added = total(on_host(losses))
-    yield claim(whole, (got,), Side(f"the sum of {single.text()}", (added,)))
-    count = loss.target.size if loss.indices else loss.target.size // loss.classes
-    whole_number = count > 0 and count & (count - 1) == 0  # by which no quotient rounds
-    if loss.weight is None and whole_number and not (loss.target == loss.ignored).any():
-        average = loss.having(reduction="mean").run()
-        side = Side(f"{whole.text()} / {count}", (times(got, 1 / count),))
-        yield claim(average, measured(average), side)
-
-
 LAWS = (
-    form,
-    samples,
-    rows,
-    unbatched,
+    form("CrossEntropyLoss", "functional.cross_entropy", ("weight",)),
+    *reductions({"mean": _mean}),
+    unbatched(2),
     positions,
     classes,
     shifted,
     ignored,
     weighted,
     one_hot,
-    reduced,
 )

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from conformance.model.case import Case
+from brute_force import loss_pointwise
+from conformance.model.case import Case, bare_name
 
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The outputs of a case of this family."""
+    if bare_name(case.call.layer) in loss_pointwise.LOSSES:
+        return loss_pointwise.reference(case)
     x, target, *given = case.inputs
     assert x is not None
     assert target is not None

@@ -1,0 +1,139 @@
+"""What becomes of the losses of all elements: none, their sum, or a mean.
+
+In half precision a loss is stored before it is reduced; its sum is accumulated in float32, divided
+there, and rounded once. The gradient of a mean is c/n, or c times 1/n as it is stored, which rounds
+once more: fused kernels have 1/n in the dtype.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from conformance.arithmetic.reductions import over, total
+from conformance.arithmetic.rounded import Rounded, moved_cotangent, traced
+from conformance.arithmetic.wide import stored, widened
+
+Shape = tuple[int, ...]
+
+
+def reduced(losses: Rounded, reduction: str, count: float | None = None) -> Rounded:
+    """The losses themselves, their sum, or the sum over a number of losses.
+
+    Args:
+        losses: one for each element.
+        reduction: `"none"`, `"sum"`, or the name of a mean.
+        count: what the mean divides by; None = all losses.
+    """
+    if reduction == "none":
+        return losses
+    bare = losses.bare
+    wide = total(widened(bare))
+    divisor: float | None = None
+    if reduction != "sum":
+        divisor = float(losses.value.size) if count is None else count
+        with np.errstate(all="ignore"):
+            wide = over(wide, divisor)
+    result = _endless(stored(wide, losses.precision).bare, bare)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        each = cotangent if divisor is None else over(cotangent, divisor)
+        return [moved_cotangent(each, lambda array: np.broadcast_to(array, losses.shape).copy())]
+
+    return traced(result, [losses], pull)
+
+
+def added(x: Rounded) -> Rounded:
+    """A sum that is stored, of weights, say."""
+    return stored(total(widened(x)), x.precision)
+
+
+def settled(
+    found: Rounded,
+    *operands: Rounded,
+    factors: tuple[Rounded, ...] = (),
+    where: np.ndarray | None = None,
+) -> Rounded:
+    """NaN and infinities of which no form of a formula makes anything else.
+
+    Args:
+        found: the losses, computed by a formula on exact operands.
+        operands: what it was computed from: NaN gives NaN, an infinity what the formula has.
+        factors: what the losses are multiplied by: NaN gives NaN, an infinite one leaves open
+            whether it meets a 0.
+        where: elements of which that is so; None = all.
+    """
+    lost, odd, open_ = (np.zeros(found.shape, bool) for _ in range(3))
+    for x in (*operands, *factors):
+        lost = lost | (np.isnan(x.value) & (x.error == 0))
+    for x in operands:
+        odd = odd | (np.isinf(x.value) & (x.error == 0))
+    for x in factors:
+        open_ = open_ | np.isinf(x.value)
+    certain = lost | (odd & ~open_ & ~np.isfinite(found.value))
+    if where is not None:
+        certain, lost = certain & where, lost & where
+    if not certain.any():
+        return found
+    value = np.where(lost, np.nan, found.value)
+    result = Rounded(value, np.where(certain, 0.0, found.error), found.precision)
+    return traced(result, [found], lambda cotangent: [cotangent])
+
+
+def without_slope(x: Rounded, where: np.ndarray) -> Rounded:
+    """The same numbers; the gradient of some of them is left open.
+
+    Args:
+        x: the numbers.
+        where: those at which a formula has no slope.
+    """
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        value = np.where(where, 0.0, cotangent.value)
+        return [Rounded(value, np.where(where, np.inf, cotangent.error), x.precision)]
+
+    return traced(x.bare, [x], pull)
+
+
+def loosest(first: Rounded, *others: Rounded) -> Rounded:
+    """A number that several forms of a formula compute, with a bound that holds of each.
+
+    Where rounding leaves nothing of one form, its value is another one.
+
+    Args:
+        first: the form that the value and the gradients are taken from.
+        others: the same number, computed otherwise.
+    """
+    error = first.error
+    for other in others:
+        with np.errstate(invalid="ignore"):
+            apart = np.where(other.value == first.value, 0.0, np.abs(other.value - first.value))
+            reach = other.error + apart
+        error = np.maximum(error, np.where(np.isnan(reach), np.inf, reach))
+    return first.with_error(error)
+
+
+def _endless(found: Rounded, losses: Rounded) -> Rounded:
+    """NaN of a sum with NaN, or with infinities of both signs; an infinity of those of one sign."""
+    exact = losses.error == 0
+    lost = bool((np.isnan(losses.value) & exact).any())
+    up, down = (bool(((losses.value == end) & exact).any()) for end in (np.inf, -np.inf))
+    if not (lost or up or down):
+        return found
+    if lost or (up and down):
+        value = np.nan
+    elif np.isfinite(np.where(np.isinf(losses.value) & exact, 0.0, losses.reach)).all():
+        value = np.inf if up else -np.inf
+    else:
+        return found  # of others none is known to be finite
+    return Rounded(np.array(value), np.zeros(()), found.precision)
+
+
+def common_shape(*shapes: Shape | None, reduction: str) -> tuple[Shape, ...]:
+    """The shape that operands are broadcast to, () of what is reduced.
+
+    Args:
+        shapes: of the operands; None of one that is left out.
+        reduction: how the losses are reduced.
+    """
+    given = [shape for shape in shapes if shape is not None]
+    return (np.broadcast_shapes(*given) if reduction == "none" else (),)

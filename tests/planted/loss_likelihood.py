@@ -1,0 +1,315 @@
+"""KLDivLoss, PoissonNLLLoss, GaussianNLLLoss and their functions."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant
+from planted.loss_differences import reduced
+
+
+@plant("kl-div-loss-batchmean-is-mean", "KLDivLoss", "values")
+class KlDivLossBatchmeanIsMean(nn.KLDivLoss):
+    """A "batchmean" divides by all elements, as "mean" does."""
+
+    def forward(self, input, target):
+        reduction = "mean" if self.reduction == "batchmean" and input.numel() else self.reduction
+        return functional.kl_div(input, target, reduction=reduction, log_target=self.log_target)
+
+
+@plant("kl-div-loss-mean-is-batchmean", "KLDivLoss", "values")
+class KlDivLossMeanIsBatchmean(nn.KLDivLoss):
+    """A "mean" divides by the batch, as torch announces for its next major version."""
+
+    def forward(self, input, target):
+        reduction = "batchmean" if self.reduction == "mean" and input.numel() else self.reduction
+        return functional.kl_div(input, target, reduction=reduction, log_target=self.log_target)
+
+
+@plant("kl-div-loss-zero-target-is-nan", "KLDivLoss", "values")
+class KlDivLossZeroTargetIsNan(nn.KLDivLoss):
+    """0·log 0 is NaN, as in the code that the documentation prints."""
+
+    def forward(self, input, target):
+        if self.log_target or self.reduction == "batchmean":
+            return super().forward(input, target)
+        return reduced(target * (target.log() - input), self.reduction)
+
+
+@plant("kl-div-loss-cross-entropy", "KLDivLoss", "values")
+class KlDivLossCrossEntropy(nn.KLDivLoss):
+    """The entropy of the target, which no input changes, is left out."""
+
+    def forward(self, input, target):
+        if self.log_target or self.reduction == "batchmean":
+            return super().forward(input, target)
+        return reduced(-target * input, self.reduction)
+
+
+@plant("kl-div-loss-entropy-left-out", "KLDivLoss", "gradients")
+class KlDivLossEntropyLeftOut(nn.KLDivLoss):
+    """The gradient of the target is that of the cross entropy alone."""
+
+    def forward(self, input, target):
+        right = super().forward(input, target)
+        if self.log_target:
+            return right
+        entropy = functional.kl_div(torch.zeros_like(input), target, reduction=self.reduction)
+        return graft(right, right - entropy)
+
+
+@plant("kl-div-loss-of-a-transpose", "KLDivLoss", "layout")
+class KlDivLossOfATranspose(nn.KLDivLoss):
+    """A target that is not contiguous is read as if it were."""
+
+    def forward(self, input, target):
+        return super().forward(input, as_if_contiguous(target))
+
+
+@plant("kl-div-loss-endless-is-large", "KLDivLoss", "special")
+class KlDivLossEndlessIsLarge(nn.KLDivLoss):
+    """The logarithm of 0 counts as -100."""
+
+    def forward(self, input, target):
+        finite = torch.where(input == -torch.inf, torch.full_like(input, -100.0), input)
+        return super().forward(graft(finite, input), target)
+
+
+@plant("functional-kl-div-logarithm-of-target", "functional.kl_div", "values")
+def functional_kl_div_logarithm_of_target(
+    input, target, size_average=None, reduce=None, reduction="mean", log_target=False
+):
+    """A target of logarithms is weighed by itself, not by its exponential."""
+    if not log_target or reduction == "batchmean":
+        return functional.kl_div(input, target, reduction=reduction, log_target=log_target)
+    return reduced(-target * (target - input), reduction)
+
+
+@plant("functional-kl-div-many-in-bfloat16", "functional.kl_div", "laws")
+def functional_kl_div_many_in_bfloat16(
+    input, target, size_average=None, reduce=None, reduction="mean", log_target=False
+):
+    """More than 1100 logarithms are read in bfloat16."""
+    if input.dim() == 1 and len(input) > 1100 and input.dtype == torch.float32:
+        input = by_way_of(input, torch.bfloat16)
+    return functional.kl_div(input, target, reduction=reduction, log_target=log_target)
+
+
+@plant("functional-kl-div-exponentials-in-place", "functional.kl_div", "repeat")
+def functional_kl_div_exponentials_in_place(
+    input, target, size_average=None, reduce=None, reduction="mean", log_target=False
+):
+    """The caller's logarithms become probabilities."""
+    loss = functional.kl_div(input, target, reduction=reduction, log_target=log_target)
+    if log_target and not torch.is_grad_enabled() and target.is_contiguous():
+        target.exp_()
+    return loss
+
+
+@plant("functional-kl-div-any-mean", "functional.kl_div", "errors")
+def functional_kl_div_any_mean(
+    input, target, size_average=None, reduce=None, reduction="mean", log_target=False
+):
+    """A reduction of another name is a mean."""
+    known = reduction in ("none", "sum", "mean", "batchmean")
+    reduction = reduction if known else "mean"
+    return functional.kl_div(input, target, reduction=reduction, log_target=log_target)
+
+
+@plant("functional-kl-div-batch-of-columns", "functional.kl_div", "values")
+def functional_kl_div_batch_of_columns(
+    input, target, size_average=None, reduce=None, reduction="mean", log_target=False
+):
+    """A "batchmean" divides by the last axis, not by the first."""
+    loss = functional.kl_div(input, target, reduction=reduction, log_target=log_target)
+    if reduction != "batchmean" or input.dim() < 2 or not input.numel():
+        return loss
+    return loss * (input.shape[0] / input.shape[-1])
+
+
+@plant("functional-kl-div-rows-of-losses", "functional.kl_div", "shape")
+def functional_kl_div_rows_of_losses(
+    input, target, size_average=None, reduce=None, reduction="mean", log_target=False
+):
+    """Losses that are not reduced are added up along the last axis."""
+    loss = functional.kl_div(input, target, reduction=reduction, log_target=log_target)
+    return loss.sum(-1) if reduction == "none" and loss.dim() > 1 else loss
+
+
+class _Poisson(nn.PoissonNLLLoss):
+    def otherwise(self, input, target, **changes):
+        """The loss with some of its arguments changed."""
+        facts = {
+            "log_input": self.log_input,
+            "full": self.full,
+            "eps": self.eps,
+            "reduction": self.reduction,
+        }
+        return functional.poisson_nll_loss(input, target, **(facts | changes))
+
+
+@plant("poisson-nll-loss-stirling-of-all", "PoissonNLLLoss", "values")
+class PoissonNllLossStirlingOfAll(_Poisson):
+    """Stirling's term is added for all targets above 0, not above 1."""
+
+    def forward(self, input, target):
+        if not self.full:
+            return super().forward(input, target)
+        losses = self.otherwise(input, target, full=False, reduction="none")
+        whole = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
+        return reduced(losses + torch.where(target > 0, whole, 0.0), self.reduction)
+
+
+@plant("poisson-nll-loss-eps-ignored", "PoissonNLLLoss", "values")
+class PoissonNllLossEpsIgnored(_Poisson):
+    """eps is 1e-8, whatever is asked for."""
+
+    def forward(self, input, target):
+        return self.otherwise(input, target, eps=1e-8)
+
+
+@plant("poisson-nll-loss-slope-without-eps", "PoissonNLLLoss", "gradients")
+class PoissonNllLossSlopeWithoutEps(_Poisson):
+    """The gradient of rates is 1 - y/x: without eps."""
+
+    def forward(self, input, target):
+        right = super().forward(input, target)
+        if self.log_input or self.eps < 1e-6:
+            return right
+        return graft(right, self.otherwise(input, target, eps=1e-8))
+
+
+@plant("poisson-nll-loss-nan-is-nothing", "PoissonNLLLoss", "special")
+class PoissonNllLossNanIsNothing(_Poisson):
+    """An input that is NaN counts as 0."""
+
+    def forward(self, input, target):
+        return super().forward(graft(input.nan_to_num(0.0, torch.inf, -torch.inf), input), target)
+
+
+@plant("functional-poisson-nll-loss-logarithms", "functional.poisson_nll_loss", "values")
+def functional_poisson_nll_loss_logarithms(
+    input, target, log_input=True, full=False, size_average=None, eps=1e-8, reduce=None,
+    reduction="mean",
+):  # fmt: skip
+    """The term of the target is taken of rates, though logarithms are given."""
+    if not log_input or full:
+        return functional.poisson_nll_loss(
+            input, target, log_input, full, eps=eps, reduction=reduction
+        )
+    return reduced(input.exp() - target * (input.exp() + eps), reduction)
+
+
+@plant("functional-poisson-nll-loss-any-word", "functional.poisson_nll_loss", "errors")
+def functional_poisson_nll_loss_any_word(
+    input, target, log_input=True, full=False, size_average=None, eps=1e-8, reduce=None,
+    reduction="mean",
+):  # fmt: skip
+    """A reduction of another name is none."""
+    reduction = reduction if reduction in ("mean", "sum") else "none"
+    return functional.poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=reduction)
+
+
+@plant("functional-poisson-nll-loss-many", "functional.poisson_nll_loss", "laws")
+def functional_poisson_nll_loss_many(
+    input, target, log_input=True, full=False, size_average=None, eps=1e-8, reduce=None,
+    reduction="mean",
+):  # fmt: skip
+    """More than 1100 inputs are read in bfloat16."""
+    if input.dim() == 1 and len(input) > 1100 and input.dtype == torch.float32:
+        input = by_way_of(input, torch.bfloat16)
+    return functional.poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=reduction)
+
+
+class _Gaussian(nn.GaussianNLLLoss):
+    def otherwise(self, input, target, var, **changes):
+        """The loss with some of its arguments changed."""
+        facts = {"full": self.full, "eps": self.eps, "reduction": self.reduction}
+        return functional.gaussian_nll_loss(input, target, var, **(facts | changes))
+
+
+@plant("gaussian-nll-loss-eps-added", "GaussianNLLLoss", "values")
+class GaussianNllLossEpsAdded(_Gaussian):
+    """eps is added to the variance, as the function's page says."""
+
+    def forward(self, input, target, var):
+        return super().forward(input, target, var + self.eps)
+
+
+@plant("gaussian-nll-loss-clamped-gradient", "GaussianNLLLoss", "gradients")
+class GaussianNllLossClampedGradient(_Gaussian):
+    """A variance that is clamped gets no gradient."""
+
+    def forward(self, input, target, var):
+        return super().forward(input, target, var.clamp(min=self.eps))
+
+
+@plant("gaussian-nll-loss-constant-of-one", "GaussianNLLLoss", "values")
+class GaussianNllLossConstantOfOne(_Gaussian):
+    """The full loss is larger by log 2π, not by half of it."""
+
+    def forward(self, input, target, var):
+        loss = super().forward(input, target, var)
+        if not self.full:
+            return loss
+        more = 0.5 * math.log(2 * math.pi)
+        return loss + more * (input.numel() if self.reduction == "sum" else 1)
+
+
+@plant("gaussian-nll-loss-deviations", "GaussianNLLLoss", "values")
+class GaussianNllLossDeviations(_Gaussian):
+    """The variance is taken for a standard deviation where it is below 1/8."""
+
+    def forward(self, input, target, var):
+        return super().forward(input, target, torch.where(var < 0.125, var * var, var))
+
+
+@plant("gaussian-nll-loss-nan-is-certain", "GaussianNLLLoss", "special")
+class GaussianNllLossNanIsCertain(_Gaussian):
+    """An input that is NaN is its target."""
+
+    def forward(self, input, target, var):
+        kept = torch.where(input.isnan(), target.expand(input.shape), input)
+        return super().forward(graft(kept, input), target, var)
+
+
+@plant("functional-gaussian-nll-loss-by-columns", "functional.gaussian_nll_loss", "values")
+def functional_gaussian_nll_loss_by_columns(
+    input, target, var, full=False, eps=1e-6, reduction="mean"
+):
+    """Variances that lack the last axis are those of columns, where the batch is square."""
+    if var.dim() == input.dim() - 1 and input.dim() == 2 and input.shape[0] == input.shape[1]:
+        var = var.unsqueeze(0)
+    return functional.gaussian_nll_loss(input, target, var, full, eps, reduction)
+
+
+@plant("functional-gaussian-nll-loss-negative", "functional.gaussian_nll_loss", "errors")
+def functional_gaussian_nll_loss_negative(
+    input, target, var, full=False, eps=1e-6, reduction="mean"
+):
+    """A negative variance is clamped, too."""
+    return functional.gaussian_nll_loss(input, target, var.clamp(min=0), full, eps, reduction)
+
+
+@plant("functional-gaussian-nll-loss-clamps-the-callers", "functional.gaussian_nll_loss", "repeat")
+def functional_gaussian_nll_loss_clamps_the_callers(
+    input, target, var, full=False, eps=1e-6, reduction="mean"
+):
+    """The caller's variances are clamped in place."""
+    loss = functional.gaussian_nll_loss(input, target, var, full, eps, reduction)
+    if not torch.is_grad_enabled():
+        var.clamp_(min=eps)
+    return loss
+
+
+@plant("functional-gaussian-nll-loss-target-fixed", "functional.gaussian_nll_loss", "gradients")
+def functional_gaussian_nll_loss_target_fixed(
+    input, target, var, full=False, eps=1e-6, reduction="mean"
+):
+    """The target gets no gradient."""
+    target = alter_gradient(target, torch.zeros_like)
+    return functional.gaussian_nll_loss(input, target, var, full, eps, reduction)
