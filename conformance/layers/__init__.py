@@ -19,6 +19,7 @@ _FAMILIES = (
     "pooling",
     "embedding",
     "loss",
+    "loss_hinge",
     "dropout",
     "activation",
     "attention",
