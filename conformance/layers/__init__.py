@@ -20,6 +20,7 @@ _FAMILIES = (
     "embedding",
     "loss",
     "loss_hinge",
+    "loss_vectors",
     "dropout",
     "activation",
     "attention",

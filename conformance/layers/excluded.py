@@ -15,17 +15,15 @@ _TO_COME = {
         relu_ leaky_relu_ rrelu_ elu_ selu_ celu_ hardtanh_ threshold_
     """,
     "loss": """
-        AdaptiveLogSoftmaxWithLoss BCELoss BCEWithLogitsLoss CTCLoss CosineEmbeddingLoss
+        AdaptiveLogSoftmaxWithLoss BCELoss BCEWithLogitsLoss CTCLoss
         GaussianNLLLoss HuberLoss KLDivLoss L1Loss
         LinearCrossEntropyLoss MSELoss MultiLabelMarginLoss
         MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PoissonNLLLoss SmoothL1Loss
-        TripletMarginLoss TripletMarginWithDistanceLoss
-        binary_cross_entropy binary_cross_entropy_with_logits cosine_embedding_loss
+        binary_cross_entropy binary_cross_entropy_with_logits
         ctc_loss gaussian_nll_loss huber_loss kl_div l1_loss
         linear_cross_entropy mse_loss multi_margin_loss
         multilabel_margin_loss multilabel_soft_margin_loss nll_loss poisson_nll_loss
-        smooth_l1_loss triplet_margin_loss
-        triplet_margin_with_distance_loss
+        smooth_l1_loss
     """,
     "attention": """
         Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
