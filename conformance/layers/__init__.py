@@ -21,6 +21,7 @@ _FAMILIES = (
     "loss",
     "loss_hinge",
     "loss_vectors",
+    "loss_multi_margin",
     "dropout",
     "activation",
     "attention",

@@ -17,12 +17,12 @@ _TO_COME = {
     "loss": """
         AdaptiveLogSoftmaxWithLoss BCELoss BCEWithLogitsLoss CTCLoss
         GaussianNLLLoss HuberLoss KLDivLoss L1Loss
-        LinearCrossEntropyLoss MSELoss MultiLabelMarginLoss
-        MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PoissonNLLLoss SmoothL1Loss
+        LinearCrossEntropyLoss MSELoss
+        NLLLoss PoissonNLLLoss SmoothL1Loss
         binary_cross_entropy binary_cross_entropy_with_logits
         ctc_loss gaussian_nll_loss huber_loss kl_div l1_loss
-        linear_cross_entropy mse_loss multi_margin_loss
-        multilabel_margin_loss multilabel_soft_margin_loss nll_loss poisson_nll_loss
+        linear_cross_entropy mse_loss
+        nll_loss poisson_nll_loss
         smooth_l1_loss
     """,
     "attention": """
