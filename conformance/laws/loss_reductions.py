@@ -45,6 +45,7 @@ def on(
     *,
     layer: str | None = None,
     state: Mapping[str, np.ndarray] | None = None,
+    only: Mapping[str, Any] | None = None,
     **arguments: Any,
 ) -> Trial:
     """The call on other inputs, with every operand contiguous.
@@ -54,13 +55,15 @@ def on(
         inputs: in place of the case's.
         layer: another layer that takes them; None = the case's own.
         state: in place of the case's; None = the case's own.
+        only: arguments in place of the case's; None = the case's own.
         arguments: changes of the arguments.
     """
     call = trial.case.call
+    kept = call.arguments if only is None else only
     call = replace(
         call,
         layer=layer or call.layer,
-        arguments={**call.arguments, **arguments},
+        arguments={**kept, **arguments},
         state=call.state if state is None else state,
         layouts={},
     )
@@ -129,14 +132,19 @@ def form(module: str, function: str, tensors: tuple[str, ...] = ()) -> Law:
     def claims(trial: Trial, generator: Generator) -> Claims:
         """What the constructor took goes to the call, or back."""
         call, inputs = trial.case.call, trial.case.inputs
-        if is_function(call.layer):
-            count = len(trial.row.inputs) - len(tensors)
-            pairs = zip(tensors, inputs[count:], strict=False)
-            state = {name: array for name, array in pairs if array is not None}
-            yield same(on(trial, inputs[:count], layer=module, state=state), trial)
-        else:
+        if not is_function(call.layer):
             whole = (*inputs, *(call.state.get(name) for name in tensors))
             yield same(on(trial, whole, layer=function, state={}), trial)
+            return
+        state, kept = dict[str, np.ndarray](), list[np.ndarray | None]()
+        for taken, array in zip(trial.row.inputs, inputs, strict=False):
+            if taken.name in tensors or taken.role == "weight":
+                if array is not None:
+                    state[taken.name] = array
+            else:
+                kept.append(array)
+        if set(state) <= set(tensors):  # otherwise the module has no such weight
+            yield same(on(trial, kept, layer=module, state=state), trial)
 
     return claims
 

@@ -1,4 +1,4 @@
-"""CrossEntropyLoss: the module and the function."""
+"""CrossEntropyLoss: the module and the function; and the rows of all other losses."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import loss as laws
+from conformance.layers import loss_differences
 from conformance.layers.axes import Axes, joined
 from conformance.layers.propagation import Propagation
 from conformance.layers.row import Argument, Input, Output, Row, Traits
@@ -166,3 +167,4 @@ def rows() -> Iterator[Row]:
             flops=_flops,
         )
         yield row if function else replace(row, state=_weights, constructor_tensors=("weight",))
+    yield from loss_differences.rows()

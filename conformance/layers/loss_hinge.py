@@ -52,7 +52,7 @@ def _embedding(name: str) -> Row:
         workloads=timed(name, (4096, 16), (4096, 16)),
         filling=filled(target=signs),
         flops=flops(3),
-        examples=0.25 if function else 0.5,
+        examples=0.2 if function else 0.3,
     )
 
 

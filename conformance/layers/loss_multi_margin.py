@@ -113,7 +113,7 @@ def _multi_margin(name: str) -> Row:
         workloads=timed(name, (512, 1000), (512,)),
         filling=filled(target=_one),
         flops=flops(4),
-        examples=0.25 if function else 0.4,
+        examples=0.2 if function else 0.3,
     )
     return _weighted(row, by_name=True)
 

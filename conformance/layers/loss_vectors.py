@@ -97,7 +97,7 @@ def _cosine(name: str) -> Row:
         workloads=timed(name, (512, 256), (512, 256), (512,)),
         filling=filled(target=signs),
         flops=flops(6),
-        examples=0.25 if function else 0.4,
+        examples=0.2 if function else 0.3,
     )
 
 

@@ -21,7 +21,7 @@ from conformance.arithmetic.rounded import OWN, Rounded, choose, join, traced
 from conformance.arithmetic.smooth import softplus
 from conformance.arithmetic.wide import stored, widened
 from conformance.oracles.distance import spread
-from conformance.oracles.loss_reductions import reduced, reduced_shape, settled
+from conformance.oracles.loss_reductions import common_shape, reduced, settled
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -69,8 +69,7 @@ def hinge(*terms: Rounded) -> Rounded:
     shape = np.broadcast_shapes(*(x.shape for x in terms))
     with np.errstate(invalid="ignore"):
         whole = total(join([spread(x, shape) for x in terms], 0, new=True), 0)
-    whole = settled(whole, *terms)
-    return settled(maximum(whole, constant(0.0, whole)), whole)
+    return maximum(settled(whole, *terms), constant(0.0, whole))
 
 
 def _soft(z: Rounded) -> Rounded:
@@ -92,11 +91,11 @@ def same_shape(input: Shape, target: Shape, *, margin: float = 1.0, reduction: s
     tuple[Shape, ...]
 ):  # fmt: skip
     """(*) → a scalar; unreduced (*)."""
-    return reduced_shape(input, reduction)
+    return common_shape(input, target, reduction=reduction)
 
 
 def margin_ranking_shape(
     input1: Shape, input2: Shape, target: Shape, *, margin: float = 0.0, reduction: str = "mean"
 ) -> tuple[Shape, ...]:
     """(N) or () → a scalar; unreduced as the inputs."""
-    return reduced_shape(input1, reduction)
+    return common_shape(input1, input2, target, reduction=reduction)

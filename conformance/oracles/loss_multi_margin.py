@@ -15,12 +15,12 @@ import numpy as np
 
 from conformance.arithmetic.choices import gather, take
 from conformance.arithmetic.elementary import constant, square
-from conformance.arithmetic.reductions import over
-from conformance.arithmetic.rounded import Rounded, choose
+from conformance.arithmetic.reductions import over, total
+from conformance.arithmetic.rounded import Rounded, choose, traced
 from conformance.arithmetic.smooth import softplus
 from conformance.arithmetic.wide import stored, widened
 from conformance.oracles.loss_hinge import hinge
-from conformance.oracles.loss_reductions import reduced, reduced_shape, settled, summed
+from conformance.oracles.loss_reductions import common_shape, reduced, settled
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -44,7 +44,7 @@ def multi_margin_loss(
     terms = settled(square(beyond), beyond) if p == 2 else beyond
     if weight is not None:
         factor = take(weight, classes)[..., np.newaxis]
-        terms = settled(terms * factor, terms, factor)
+        terms = settled(terms * factor, terms, factors=(factor,))
     others = np.arange(input.shape[-1]) != classes[..., np.newaxis]
     return _averaged(_open(_kept(terms, others)), input.shape[-1], reduction)
 
@@ -87,7 +87,7 @@ def multilabel_soft_margin_loss(
     terms = stored(softplus(x), input.precision)
     terms = terms.with_error(np.where(np.isneginf(x.value), np.inf, terms.error))
     if weight is not None:
-        terms = settled(terms * weight, terms, weight)
+        terms = settled(terms * weight, terms, factors=(weight,))
     return _averaged(terms, input.shape[-1], reduction)
 
 
@@ -111,15 +111,28 @@ def _averaged(terms: Rounded, classes: int, reduction: str) -> Rounded:
         classes: how many there are.
         reduction: of the samples.
     """
-    sums = stored(summed(widened(terms), -1), terms.precision)
-    apart = reduced(settled(over(sums, classes), sums), reduction)
+    sums = stored(total(widened(terms), -1), terms.precision)
+    apart = reduced(_certain(over(sums, classes), terms), reduction)
     if reduction == "none":
         return apart
-    whole = over(stored(summed(widened(terms)), terms.precision), classes)
+    whole = over(stored(total(widened(terms)), terms.precision), classes)
     if reduction == "mean":
         whole = over(whole, sums.value.size)
     finite = np.isfinite(apart.value)
     return apart.with_error(np.where(finite, np.maximum(apart.error, whole.error), apart.error))
+
+
+def _certain(found: Rounded, terms: Rounded) -> Rounded:
+    """What is made of the terms ≥ 0 of each sample: NaN of NaN, endless of ∞, or left open."""
+    if np.isfinite(terms.value).all():
+        return found
+    exact = terms.error == 0
+    lost = (np.isnan(terms.value) & exact).any(-1)
+    endless = np.isposinf(terms.value).any(-1)
+    clear = lost | (endless & (np.isfinite(terms.error) | exact).all(-1))
+    value = np.where(lost, np.nan, np.where(endless, np.inf, found.value))
+    error = np.where(clear, 0.0, np.where(np.isnan(found.error), np.inf, found.error))
+    return traced(Rounded(value, error, found.precision), [found], lambda cotangent: [cotangent])
 
 
 def by_class_shape(
@@ -132,4 +145,4 @@ def by_class_shape(
     reduction: str = "mean",
 ) -> tuple[Shape, ...]:
     """(N, C) or (C) → a scalar; unreduced (N) or ()."""
-    return reduced_shape(input[:-1], reduction)
+    return common_shape(input[:-1], reduction=reduction)

@@ -1,84 +1,98 @@
-"""What becomes of the losses of all samples: themselves, their sum, their mean.
+"""What becomes of the losses of all elements: none, their sum, or a mean.
 
-torch takes the sum and the mean by kernels of their own: in half precision they are computed wide
-and stored once, whatever the losses went through before.
+In half precision a loss is stored before it is reduced; its sum is accumulated in float32, divided
+there, and rounded once. The gradient of a mean is c/n, or c times 1/n as it is stored, which rounds
+once more: fused kernels have 1/n in the dtype.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from conformance.arithmetic.reductions import Axes, over, total
-from conformance.arithmetic.rounded import Rounded, traced
+from conformance.arithmetic.reductions import over, total
+from conformance.arithmetic.rounded import Rounded, moved_cotangent, traced
 from conformance.arithmetic.wide import stored, widened
 
 Shape = tuple[int, ...]
 
 
-def reduced(losses: Rounded, reduction: str) -> Rounded:
-    """The losses, their sum, or their mean, which is NaN where there are none.
+def reduced(losses: Rounded, reduction: str, count: float | None = None) -> Rounded:
+    """The losses themselves, their sum, or the sum over a number of losses.
 
     Args:
-        losses: of all samples.
-        reduction: `"none"`, `"sum"` or `"mean"`.
+        losses: one for each element.
+        reduction: `"none"`, `"sum"`, or the name of a mean.
+        count: what the mean divides by; None = all losses.
     """
     if reduction == "none":
         return losses
-    whole = summed(widened(losses))
-    if reduction == "mean":
-        whole = settled(over(whole, losses.value.size), whole)
-    return settled(stored(whole, losses.precision), whole)
+    bare = losses.bare
+    wide = total(widened(bare))
+    divisor: float | None = None
+    if reduction != "sum":
+        divisor = float(losses.value.size) if count is None else count
+        with np.errstate(all="ignore"):
+            wide = over(wide, divisor)
+    result = _endless(stored(wide, losses.precision).bare, bare)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        each = cotangent if divisor is None else over(cotangent, divisor)
+        return [moved_cotangent(each, lambda array: np.broadcast_to(array, losses.shape).copy())]
+
+    return traced(result, [losses], pull)
 
 
-def reduced_shape(losses: Shape, reduction: str) -> tuple[Shape, ...]:
-    """A scalar, unless the losses stay as they are.
-
-    Args:
-        losses: their shape.
-        reduction: as of `reduced`.
-    """
-    return (losses if reduction == "none" else (),)
+def added(x: Rounded) -> Rounded:
+    """A sum that is stored, of weights, say."""
+    return stored(total(widened(x)), x.precision)
 
 
-def summed(terms: Rounded, axes: Axes = None) -> Rounded:
-    """The sum; NaN for certain where a term is, infinite where some are, all of one sign.
-
-    Args:
-        terms: what is added up.
-        axes: along which axes; None = all.
-    """
-    whole = total(terms, axes)
-    if np.isfinite(terms.value).all():
-        return whole
-    along = tuple(range(len(terms.shape))) if axes is None else axes
-    certain, endless = terms.error == 0, np.isinf(terms.value)
-    lost = (np.isnan(terms.value) & certain).any(along)
-    # Of finite terms a partial sum may still overflow to the other side.
-    finite = np.where(np.isfinite(terms.value), terms.reach, 0.0).sum(along)
-    plain = ((certain & endless) | np.isfinite(terms.reach)).all(along) & endless.any(along)
-    clear = lost | (plain & (finite <= terms.precision.largest))
-    value = np.where(lost, np.nan, whole.value)
-    result = Rounded(value, np.where(clear, 0.0, whole.error), terms.precision)
-    return traced(result, [whole], lambda cotangent: [cotangent])
-
-
-def settled(result: Rounded, *operands: Rounded) -> Rounded:
-    """A result that is certain where an operand is NaN or infinite for certain.
-
-    Every form of such a formula then gives NaN, an infinity, or the 0 of a hinge.
+def settled(found: Rounded, *operands: Rounded, factors: tuple[Rounded, ...] = ()) -> Rounded:
+    """NaN and infinities of which no form of a formula makes anything else.
 
     Args:
-        result: of the operands, element by element.
-        operands: of shapes that broadcast to the result's.
+        found: the losses, computed by a formula on exact operands.
+        operands: what it was computed from: NaN gives NaN, an infinity what the formula has.
+        factors: what the losses are multiplied by: NaN gives NaN, an infinite one leaves open
+            whether it meets a 0.
     """
-    if all(np.isfinite(x.value).all() for x in operands):
-        return result
-    special = np.zeros(result.shape, bool)
-    sure = np.ones(result.shape, bool)
+    lost, odd, open_ = (np.zeros(found.shape, bool) for _ in range(3))
+    for x in (*operands, *factors):
+        lost = lost | (np.isnan(x.value) & (x.error == 0))
     for x in operands:
-        special = special | ~np.isfinite(x.value)
-        sure = sure & (np.isfinite(x.reach) | (x.error == 0))
-    plain = ~np.isfinite(result.value) | (result.value == 0)
-    error = np.where(special & sure & plain, 0.0, result.error)
-    found = Rounded(result.value, error, result.precision)
-    return traced(found, [result], lambda cotangent: [cotangent])
+        odd = odd | (np.isinf(x.value) & (x.error == 0))
+    for x in factors:
+        open_ = open_ | np.isinf(x.value)
+    certain = lost | (odd & ~open_ & ~np.isfinite(found.value))
+    if not certain.any():
+        return found
+    value = np.where(lost, np.nan, found.value)
+    result = Rounded(value, np.where(certain, 0.0, found.error), found.precision)
+    return traced(result, [found], lambda cotangent: [cotangent])
+
+
+def _endless(found: Rounded, losses: Rounded) -> Rounded:
+    """NaN of a sum with NaN, or with infinities of both signs; an infinity of those of one sign."""
+    exact = losses.error == 0
+    lost = bool((np.isnan(losses.value) & exact).any())
+    up, down = (bool(((losses.value == end) & exact).any()) for end in (np.inf, -np.inf))
+    if not (lost or up or down):
+        return found
+    if lost or (up and down):
+        value = np.nan
+    elif np.isfinite(np.where(np.isinf(losses.value) & exact, 0.0, losses.reach)).all():
+        value = np.inf if up else -np.inf
+    else:
+        return found  # of others none is known to be finite
+    return Rounded(np.array(value), np.zeros(()), found.precision)
+
+
+def common_shape(*shapes: Shape | None, reduction: str) -> tuple[Shape, ...]:
+    """The shape that operands are broadcast to, () of what is reduced.
+
+    Args:
+        shapes: of the operands; None of one that is left out.
+        reduction: how the losses are reduced.
+    """
+    given = [shape for shape in shapes if shape is not None]
+    return (np.broadcast_shapes(*given) if reduction == "none" else (),)

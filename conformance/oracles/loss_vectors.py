@@ -22,7 +22,7 @@ from conformance.arithmetic.wide import stored, wide
 from conformance.model.formats import FORMATS
 from conformance.oracles.distance import functional_cosine_similarity, pairwise_distance
 from conformance.oracles.loss_hinge import hinge
-from conformance.oracles.loss_reductions import reduced, reduced_shape
+from conformance.oracles.loss_reductions import common_shape, reduced
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -89,7 +89,7 @@ def cosine_embedding_shape(
     input1: Shape, input2: Shape, target: Shape, *, margin: float = 0.0, reduction: str = "mean"
 ) -> tuple[Shape, ...]:
     """(N, D) or (D) → a scalar; unreduced (N) or ()."""
-    return reduced_shape(input1[:-1], reduction)
+    return common_shape(input1[:-1], reduction=reduction)
 
 
 def triplet_margin_loss(
@@ -148,4 +148,4 @@ def triplet_margin_shape(
     reduction: str = "mean",
 ) -> tuple[Shape, ...]:
     """(N, D) or (D) → a scalar; unreduced (N) or ()."""
-    return reduced_shape(anchor[:-1], reduction)
+    return common_shape(anchor[:-1], reduction=reduction)

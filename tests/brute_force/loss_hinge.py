@@ -10,6 +10,15 @@ import numpy as np
 from brute_force.loss_parts import reduced
 from conformance.model.case import Case
 
+LOSSES = (
+    "HingeEmbeddingLoss",
+    "hinge_embedding_loss",
+    "MarginRankingLoss",
+    "margin_ranking_loss",
+    "SoftMarginLoss",
+    "soft_margin_loss",
+)
+
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The loss of a case."""

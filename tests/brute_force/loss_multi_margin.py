@@ -10,6 +10,15 @@ import numpy as np
 from brute_force.loss_parts import reduced
 from conformance.model.case import Case
 
+LOSSES = (
+    "MultiMarginLoss",
+    "multi_margin_loss",
+    "MultiLabelMarginLoss",
+    "multilabel_margin_loss",
+    "MultiLabelSoftMarginLoss",
+    "multilabel_soft_margin_loss",
+)
+
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The loss of a case."""

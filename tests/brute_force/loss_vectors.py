@@ -11,6 +11,15 @@ from brute_force.distance import distance, similarity
 from brute_force.loss_parts import reduced
 from conformance.model.case import Case
 
+LOSSES = (
+    "CosineEmbeddingLoss",
+    "cosine_embedding_loss",
+    "TripletMarginLoss",
+    "triplet_margin_loss",
+    "TripletMarginWithDistanceLoss",
+    "triplet_margin_with_distance_loss",
+)
+
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The loss of a case."""

@@ -26,13 +26,10 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     Args:
         case: of any layer.
     """
-    row = CATALOGUE[case.call.layer]
-    # Of the oracle's name, or of the family's.
-    oracle = getattr(row.values, "__module__", "").rpartition(".")[2]
-    for own in (f"brute_force.{oracle}", f"brute_force.{row.family}"):
-        if importlib.util.find_spec(own) is not None:
-            found: tuple[np.ndarray, ...] = importlib.import_module(own).reference(case)
-            return found
+    own = f"brute_force.{CATALOGUE[case.call.layer].family}"
+    if importlib.util.find_spec(own) is not None:
+        found: tuple[np.ndarray, ...] = importlib.import_module(own).reference(case)
+        return found
     call, inputs = case.call, case.inputs
     name = call.layer.removeprefix("functional.").removeprefix("Lazy")
     arguments = {**call.arguments, **case.keywords}

@@ -1,0 +1,90 @@
+"""Laws of losses that are a number for each element."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from conformance.laws.law import Claims, Generator, Law, Move, law, many, same
+from conformance.laws.loss_reductions import Divisor, given, on, reduced_by, reductions
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike as Trial
+
+Inputs = tuple[np.ndarray | None, ...]
+
+
+def each(trial: Trial, move: Move) -> tuple[Inputs, dict[str, np.ndarray]]:
+    """All operands as they are broadcast, each element moved alike: the inputs and the state.
+
+    Args:
+        trial: the case.
+        move: of the elements.
+    """
+    case = trial.case
+    whole = np.broadcast_shapes(*(x.shape for x in case.operands))
+
+    def moved(x: np.ndarray) -> np.ndarray:
+        return move(np.broadcast_to(x, whole))
+
+    inputs = tuple(None if x is None else moved(x) for x in case.inputs)
+    return inputs, {name: moved(x) for name, x in case.call.state.items()}
+
+
+@law("elements", "each loss among thousands is what it is among few")
+def elements(trial: Trial, generator: Generator) -> Claims:
+    """Several blocks of vector code and a tail, drawn from the case's."""
+    single = reduced_by(trial, "none")
+    size = single.answer[0].size
+    if not size:
+        return
+    chosen = generator.integers(size, size=many(generator, least=1025, most=4097))
+    inputs, state = each(trial, lambda x: x.reshape(-1)[chosen])
+    other = on(trial, inputs, state=state, reduction="none")
+    yield same(other, single, wanted_moves=lambda y: y.reshape(-1)[chosen])
+
+
+@law("shape", "the shape means nothing to the losses")
+def shape(trial: Trial, generator: Generator) -> Claims:
+    """All elements in one row, or each in one of its own."""
+    if given(trial, "reduction") not in ("mean", "sum", "none"):
+        return  # a mean over samples
+    row = (-1, 1) if generator.integers(2) else (-1,)
+    inputs, state = each(trial, lambda x: x.reshape(row))
+    shapes = trial.shapes
+    other = on(trial, inputs, state=state)
+    yield same(other, trial, got_moves=lambda y: y.reshape(shapes[0]))
+
+
+@law("swapped", "neither operand is the first")
+def swapped(trial: Trial, generator: Generator) -> Claims:
+    """The target and the input."""
+    first, second, *rest = each(trial, lambda x: x)[0]
+    yield same(on(trial, (second, first, *rest)), trial)
+
+
+@law("ones", "weights of 1 are none")
+def ones(trial: Trial, generator: Generator) -> Claims:
+    """In place of no weight, where the call takes one; or both, without the case's."""
+    names = trial.row.input_names
+    if "weight" not in names:
+        return
+    place = names.index("weight")
+    inputs = list(each(trial, lambda x: x)[0])
+    inputs[place] = None
+    without = on(trial, inputs)
+    first = inputs[0]
+    assert first is not None
+    inputs[place] = np.ones(first.shape)
+    yield same(on(trial, inputs), without)
+
+
+def pointwise(means: Mapping[str, Divisor] | None = None) -> tuple[Law, ...]:
+    """The laws of any loss that is a number for each element.
+
+    Args:
+        means: reduction → what the sum is divided by; None = the mean of all losses.
+    """
+    return (*reductions(means), elements, shape)

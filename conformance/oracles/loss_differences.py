@@ -1,0 +1,151 @@
+"""L1Loss, MSELoss, SmoothL1Loss, HuberLoss, and their functions, which take weights, too.
+
+Sources: the pages torch.nn.L1Loss, MSELoss, SmoothL1Loss and HuberLoss of the PyTorch
+documentation, and those of their functions.
+
+In half precision torch stores the difference, and each step after it. Where a target has another
+shape than the input torch warns and broadcasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from conformance.arithmetic.elementary import absolute, constant, square
+from conformance.arithmetic.pieces import pieces
+from conformance.arithmetic.rounded import Rounded
+from conformance.oracles.loss_reductions import added, common_shape, reduced, settled
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+
+
+def l1_loss(
+    state: State,
+    input: Rounded,
+    target: Rounded,
+    weight: Rounded | None = None,
+    *,
+    reduction: str = "mean",
+) -> Rounded:
+    """|x − y|; with weights the mean is Σ w·l ÷ Σ w."""
+    return _weighted_mean(absolute, input, target, weight, reduction)
+
+
+def mse_loss(
+    state: State,
+    input: Rounded,
+    target: Rounded,
+    weight: Rounded | None = None,
+    *,
+    reduction: str = "mean",
+) -> Rounded:
+    """(x − y)²; with weights the mean is Σ w·l ÷ Σ w."""
+    return _weighted_mean(square, input, target, weight, reduction)
+
+
+def smooth_l1_loss(
+    state: State,
+    input: Rounded,
+    target: Rounded,
+    *,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Rounded:
+    """½(x − y)²/β where |x − y| < β, |x − y| − ½β elsewhere; |x − y| where β is 0."""
+
+    def smooth(apart: Rounded) -> Rounded:
+        if beta == 0:
+            return absolute(apart)
+        below = _times(beta, 0.5, apart)
+        return _bent(
+            apart, beta, lambda d: _half(square(d) / constant(beta, d)), lambda size: size - below
+        )
+
+    return reduced(_losses(smooth, input, target), reduction)
+
+
+def huber_loss(
+    state: State,
+    input: Rounded,
+    target: Rounded,
+    weight: Rounded | None = None,
+    *,
+    reduction: str = "mean",
+    delta: float = 1.0,
+) -> Rounded:
+    """½(x − y)² where |x − y| < δ, δ(|x − y| − ½δ) elsewhere.
+
+    Unlike that of L1 and MSE its mean with weights is Σ w·l ÷ n.
+    """
+
+    def bent(apart: Rounded) -> Rounded:
+        below, slope = _times(delta, 0.5, apart), constant(delta, apart)
+        return _bent(apart, delta, lambda d: _half(square(d)), lambda size: (size - below) * slope)
+
+    losses = _losses(bent, input, target)
+    return reduced(losses if weight is None else _weighed(losses, weight), reduction)
+
+
+def _weighted_mean(
+    of: Callable[[Rounded], Rounded],
+    input: Rounded,
+    target: Rounded,
+    weight: Rounded | None,
+    reduction: str,
+) -> Rounded:
+    """The documentation says "the mean of the output"; torch divides by the sum of the weights."""
+    losses = _losses(of, input, target)
+    if weight is None:
+        return reduced(losses, reduction)
+    losses = _weighed(losses, weight)
+    if reduction != "mean":
+        return reduced(losses, reduction)
+    with np.errstate(all="ignore"):
+        return reduced(losses, "sum") / added(weight)
+
+
+def _losses(of: Callable[[Rounded], Rounded], input: Rounded, target: Rounded) -> Rounded:
+    with np.errstate(all="ignore"):
+        return settled(of(input - target), input, target)
+
+
+def _weighed(losses: Rounded, weight: Rounded) -> Rounded:
+    with np.errstate(all="ignore"):
+        return settled(losses * weight, losses, factors=(weight,))
+
+
+def _bent(
+    apart: Rounded,
+    edge: float,
+    parabola: Callable[[Rounded], Rounded],
+    line: Callable[[Rounded], Rounded],
+) -> Rounded:
+    """A parabola of a difference below an edge, a line of its size from there on."""
+    return pieces(
+        apart, (-edge, edge), (lambda d: line(-d), parabola, lambda d: line(d)), above=(edge,)
+    )
+
+
+def _half(x: Rounded) -> Rounded:
+    return x * constant(0.5, x)
+
+
+def _times(value: float, power_of_two: float, like: Rounded) -> Rounded:
+    """A multiple of a constant as it is rounded."""
+    return constant(value, like) * constant(power_of_two, like)
+
+
+def difference_shape(
+    input: Shape,
+    target: Shape,
+    weight: Shape | None = None,
+    *,
+    reduction: str = "mean",
+    beta: float = 1.0,
+    delta: float = 1.0,
+) -> tuple[Shape, ...]:
+    """A scalar; unreduced that of input and target."""
+    return common_shape(input, target, weight, reduction=reduction)

@@ -1,0 +1,53 @@
+"""Ways to break a valid call of a loss that is a number for each element."""
+
+from __future__ import annotations
+
+import numpy as np
+from conformance.strategies.invalid.breaks import Break, argument, with_inputs
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Case
+
+_more = st.integers(1, 2)
+words = ("average", "Mean", "", "batchmean")
+
+
+def unknown_reduction(*others: str) -> Break:
+    """A reduction that there is not.
+
+    Args:
+        others: words to try besides those that no loss has.
+    """
+    known = st.sampled_from((*words[:3], *others))
+    return Break("unknown reduction", "reduction", argument("reduction", known))
+
+
+def shape_of(case: Case, place: int) -> tuple[int, ...]:
+    """The shape of an input that is given."""
+    array = case.inputs[place]
+    assert array is not None
+    return array.shape
+
+
+def has_axes(case: Case) -> bool:
+    """Whether the input has an axis."""
+    return bool(shape_of(case, 0))
+
+
+def wider_target() -> Break:
+    """A target that is longer than the input along an axis, and does not broadcast."""
+
+    def apply(draw: Draw, case: Case) -> Case:
+        first, second = shape_of(case, 0), shape_of(case, 1)
+        whole = list(np.broadcast_shapes(first, second))
+        axis = draw(st.integers(0, len(whole) - 1))
+        whole[axis] = max(whole[axis], 2)
+        longer = list(whole)
+        longer[axis] += draw(_more)
+        changed: dict[int, list[int]] = {0: whole, 1: longer}
+        if len(case.inputs) > 2 and case.inputs[2] is not None:
+            changed[2] = whole
+        return with_inputs(case, changed)
+
+    return Break("target of another size", "target", apply, applies=has_axes)

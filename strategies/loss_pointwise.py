@@ -1,0 +1,74 @@
+"""Shapes and arguments of losses that are a number for each element."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from conformance.strategies.arguments import Written
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+
+reductions = st.sampled_from(("mean", "sum", "none"))
+yes_no = st.booleans()
+_RANKS = st.sampled_from((2, 1, 2, 0, 3, 4))
+# Vector code reads 8, 16 or 32 numbers at a time.
+_SIZES = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33, 65, 0))
+_FEW = st.sampled_from((1, 2, 3, 4, 5, 8, 0))
+_PER_LOSS = 6
+# Both of one shape; one number of an operand for a whole axis; fewer axes.
+_SPREADS = st.sampled_from(("none",) * 9 + ("one", "fewer", "other"))
+
+
+def shape(draw: Draw) -> tuple[int, ...]:
+    """Of the losses: any number of axes."""
+    rank = draw(_RANKS)
+    return tuple(draw(_SIZES if rank < 3 else _FEW) for _ in range(rank))
+
+
+def spread(draw: Draw, whole: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of input and target that broadcast to a whole, mostly both its own."""
+    kind = draw(_SPREADS)
+    if kind == "none" or not whole:
+        return whole, whole
+    if kind == "fewer":
+        return whole, whole[draw(st.integers(1, len(whole))) :]
+    axis = draw(st.integers(0, len(whole) - 1))
+    single = (*whole[:axis], 1, *whole[axis + 1 :])
+    return (single, whole) if kind == "other" else (whole, single)
+
+
+def terms(whole: tuple[int, ...]) -> int:
+    """How many products of whole numbers a sum of squared differences comes to."""
+    return _PER_LOSS * max(math.prod(whole), 1)
+
+
+def called(
+    layer: str,
+    dtype: str,
+    written: Written,
+    values: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    inputs: tuple[Any, ...],
+    labels: Mapping[str, Any],
+    seed: int,
+    state: Mapping[str, Any] | None = None,
+) -> Case:
+    """The case of a loss.
+
+    Args:
+        layer: its name.
+        dtype: torch's name of the dtype.
+        written: which arguments are written out.
+        values: what each shall be.
+        defaults: torch's default of each.
+        inputs: the arrays.
+        labels: names of the draws.
+        seed: the drawn seed.
+        state: what the constructor takes.
+    """
+    call = Call(layer, written.optional(values, defaults), dict(state or {}), dtype, "cpu")
+    return Case(call, inputs, labels=labels, seed=seed)
