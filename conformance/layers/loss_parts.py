@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,21 +63,6 @@ def filled(**made: Callable[[tuple[Shape, ...], np.random.Generator], np.ndarray
         made: input → what makes it, where it is not a number like any other.
     """
     return Filling(contraction=False, scale=_scale, made=made)
-
-
-def _flops(
-    each: int, workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]
-) -> int:
-    return each * math.prod(workload.inputs[0])
-
-
-def flops(each: int) -> Callable[[Workload, Sequence[Shape], Sequence[Shape]], int]:
-    """So many operations for each element of the first input.
-
-    Args:
-        each: how many.
-    """
-    return partial(_flops, each)
 
 
 def timed(name: str, *shapes: Shape) -> tuple[Workload, ...]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from conformance.strategies.invalid.breaks import Break, argument, resized
-from conformance.strategies.invalid.loss_parts import given, longer, unknown_reduction
+from conformance.strategies.invalid.loss_parts import given, longer, unknown_word
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -73,7 +73,7 @@ _weights = Break("weight of another length", "weight", _weight_length, applies=_
 def multi_margin_breaks() -> tuple[Break, ...]:
     """The breaks of the multi-class margin loss."""
     return (
-        unknown_reduction,
+        unknown_word,
         Break("p neither 1 nor 2", "p", argument("p", st.sampled_from((3, 0, -1)))),
         _beyond(0),
         longer("target", 1),
@@ -85,9 +85,9 @@ def multi_margin_breaks() -> tuple[Break, ...]:
 
 def multilabel_margin_breaks() -> tuple[Break, ...]:
     """The breaks of the multi-label margin loss."""
-    return (unknown_reduction, _beyond(-1), longer("target", 1, -1, least=1), _real_indices)
+    return (unknown_word, _beyond(-1), longer("target", 1, -1, least=1), _real_indices)
 
 
 def multilabel_soft_breaks() -> tuple[Break, ...]:
     """The breaks of the multi-label soft margin loss."""
-    return (unknown_reduction, longer("target", 1, -1), _weights)
+    return (unknown_word, longer("target", 1, -1), _weights)

@@ -8,20 +8,16 @@ import numpy as np
 from conformance.strategies.invalid.breaks import (
     DOCUMENTED,
     Break,
-    argument,
     surplus,
     with_inputs,
 )
+from conformance.strategies.invalid.loss_pointwise import unknown_reduction
 from conformance.strategies.windows import Draw
-from hypothesis import strategies as st
 
 from conformance.model.case import Case
 
-unknown_reduction = Break(
-    "unknown reduction",
-    "reduction",
-    argument("reduction", st.sampled_from(("average", "batchmean", "Mean", ""))),
-)
+unknown_word = unknown_reduction("batchmean")
+"""A reduction that none of the losses by margins has."""
 
 
 def given(case: Case, place: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from conformance.strategies.invalid.loss_parts import (
     given,
     has_samples,
     longer,
-    unknown_reduction,
+    unknown_word,
     with_axis,
 )
 from hypothesis import strategies as st
@@ -22,7 +22,7 @@ def _batched(case: Case) -> bool:
 def cosine_breaks() -> tuple[Break, ...]:
     """The breaks of the cosine embedding loss."""
     return (
-        unknown_reduction,
+        unknown_word,
         longer("input2", 1, -1),
         longer("target", 2),
         with_axis("target", 2, applies=has_samples),
@@ -32,7 +32,7 @@ def cosine_breaks() -> tuple[Break, ...]:
 def triplet_breaks() -> tuple[Break, ...]:
     """The breaks of the triplet losses."""
     return (
-        unknown_reduction,
+        unknown_word,
         Break("margin not positive", "margin", argument("margin", st.sampled_from((0.0, -1.0)))),
         longer("positive", 1, -1),
         longer("negative", 2, -1),
