@@ -23,10 +23,17 @@ _RANKS = st.sampled_from((2, 2, 3, 1, 4))
 _COSINE_EPS = st.sampled_from((1e-8, 1e-8, 1e-6, 0.0, 0.5, 1e-12, 10.0))
 
 
-def _pair(
+def pair(
     filler: Filler, relation: str, shape: tuple[int, ...], axis: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two arrays of vectors along an axis; relations hold of about half of them."""
+    """Two arrays of vectors along an axis; relations hold of about half of them.
+
+    Args:
+        filler: of the case.
+        relation: of `relations`.
+        shape: of both.
+        axis: along which the vectors lie.
+    """
     x, y = filler.operand(*shape), filler.operand(*shape)
     if relation == "apart" or not x.size:
         return x, y
@@ -57,7 +64,7 @@ def similarities(draw: Draw, layer: str, dtype: str) -> Case:
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
     filler = Filler(regime, dtype, seed, length)
-    x1, x2 = _pair(filler, relation, tuple(shape), axis)
+    x1, x2 = pair(filler, relation, tuple(shape), axis)
     if shared == 5 and rank > 1:
         # One vector for all along another axis; a function may even be given fewer axes.
         other = 0 if axis else rank - 1
@@ -89,7 +96,7 @@ def distances(draw: Draw, layer: str, dtype: str) -> Case:
     regime, seed = draw(regimes), draw(seeds)
     # Of whole numbers the sum of the squares of differences is exact.
     filler = Filler(regime, dtype, seed, 4 * length)
-    x1, x2 = _pair(filler, relation, shape, -1)
+    x1, x2 = pair(filler, relation, shape, -1)
     values: dict[str, Any] = {"p": p, "eps": eps, "keepdim": keepdim}
     arguments = written.optional(values, {"p": 2.0, "eps": 1e-6, "keepdim": False})
     labels = {"profile": relation, "regime": regime}

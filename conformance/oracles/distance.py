@@ -171,11 +171,17 @@ def _pulled(x: Rounded, length: Rounded, p: float, cotangent: Rounded) -> Rounde
 def _broadcast(x1: Rounded, x2: Rounded) -> tuple[Rounded, Rounded]:
     """Both in their common shape."""
     shape = np.broadcast_shapes(x1.shape, x2.shape)
-    first, second = (_spread(x, shape) for x in (x1, x2))
+    first, second = (spread(x, shape) for x in (x1, x2))
     return first, second
 
 
-def _spread(x: Rounded, shape: Shape) -> Rounded:
+def spread(x: Rounded, shape: Shape) -> Rounded:
+    """The same numbers in a larger shape.
+
+    Args:
+        x: of a shape that broadcasts to the other.
+        shape: the other.
+    """
     if x.shape == shape:
         return x
     value, error = (np.broadcast_to(array, shape) for array in (x.value, x.error))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from brute_force import loss_pointwise
+from brute_force import loss_hinge, loss_multi_margin, loss_pointwise, loss_vectors
 from conformance.model.case import Case, bare_name
 
 
@@ -16,6 +16,9 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The outputs of a case of this family."""
     if bare_name(case.call.layer) in loss_pointwise.LOSSES:
         return loss_pointwise.reference(case)
+    for own in (loss_hinge, loss_multi_margin, loss_vectors):
+        if bare_name(case.call.layer) in own.LOSSES:
+            return own.reference(case)
     x, target, *given = case.inputs
     assert x is not None
     assert target is not None

@@ -32,6 +32,8 @@ COMMON = {
     "dtype": "of a call",
     "training": "the mode of a call",
     "value": "a kind of finding",
+    "negative": "a sign",
+    "margin": "of a verdict, the largest error ÷ bound",
     "k": "the letter of a case that is excused, and of a thousand",
     "p": "the letter of a case that passes",
     "query": "a part of an address",

@@ -1,0 +1,76 @@
+"""What the rows of losses have in common: their reduction, their batch, how they are timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from conformance.layers.axes import Axes
+from conformance.layers.row import Argument, Output
+from conformance.layers.state import Shape
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import Case
+
+REDUCTION = Argument("reduction", "mean", other="sum")
+
+
+def first_axis(rank: int, case: Case) -> int | None:
+    """The axis that counts the samples.
+
+    Args:
+        rank: axes of the first input from which on it has samples.
+        case: the case.
+    """
+    first = case.inputs[0]
+    return 0 if first is not None and first.ndim >= rank else None
+
+
+def unreduced(batch: Callable[[Case], int | None]) -> Output:
+    """The loss, which has a batch axis where it is not reduced.
+
+    Args:
+        batch: case → the axis that counts the samples.
+    """
+
+    def losses(case: Case) -> int | None:
+        return batch(case) if case.call.arguments.get("reduction", "mean") == "none" else None
+
+    return Output("loss", losses)
+
+
+def every_axis_of_all(case: Case) -> tuple[Axes, ...]:
+    """Every axis, of all inputs, which have one shape."""
+    first = case.inputs[0]
+    ranks = range(0 if first is None else first.ndim)
+    return tuple(tuple((place, axis) for place in range(len(case.inputs))) for axis in ranks)
+
+
+def signs(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
+    """±1 for each sample: the last of the inputs."""
+    return generator.choice([1.0, -1.0], shapes[-1])
+
+
+def _scale(name: str, arguments: Mapping[str, Any]) -> float:
+    return 1.0
+
+
+def filled(**made: Callable[[tuple[Shape, ...], np.random.Generator], np.ndarray]) -> Filling:
+    """How the arrays of timed calls are filled: none is a sum of products.
+
+    Args:
+        made: input → what makes it, where it is not a number like any other.
+    """
+    return Filling(contraction=False, scale=_scale, made=made)
+
+
+def timed(name: str, *shapes: Shape) -> tuple[Workload, ...]:
+    """One call.
+
+    Args:
+        name: of the layer.
+        shapes: of the inputs.
+    """
+    text = " by ".join(map(str, shapes[0]))
+    return (Workload(name, text, {}, shapes, small=True),)

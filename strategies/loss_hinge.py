@@ -1,0 +1,120 @@
+"""Cases of the losses of ±1 labels: numbers, or pairs of them, with a label each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+from conformance.model.formats import round_to
+
+# Vector code reads 8, 16 or 64 elements at a time, and a tail.
+_COUNTS = (1, 2, 3, 4, 8, 17, 0, 67, 257)
+vectors = st.sampled_from(tuple((n,) for n in _COUNTS))
+shapes = st.one_of(
+    vectors,
+    st.just(()),
+    st.lists(st.sampled_from((1, 2, 3, 5, 0)), min_size=2, max_size=4).map(tuple),
+)
+pairs = st.one_of(vectors, vectors, st.just(()))
+# Of losses that are not reduced each shows.
+reductions = st.sampled_from(("mean", "none", "sum", "none"))
+# One label for all, or any: of a single number both are drawn alike.
+labels = st.sampled_from(("any", "any", "1", "-1"))
+# Whole numbers lie on the kinks of whole margins.
+_EMBEDDING_MARGINS = st.sampled_from((1.0, 1.0, 0.0, 2.0, 0.5, 0.1, -1.0))
+_RANKING_MARGINS = st.sampled_from((0.0, 0.0, 1.0, 2.0, 0.5, 0.1, -1.0))
+# Magnitudes at which an exponential vanishes or overflows in some format.
+_AROUND = (0.0, 1.0, 4.0, 11.0, 12.0, 17.0, 40.0, 88.0, 90.0, 100.0, 710.0, 750.0)
+
+
+def targets(kind: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+    """±1 for each sample.
+
+    Args:
+        kind: of `labels`.
+        shape: of the samples.
+        generator: random numbers.
+    """
+    drawn = generator.choice([1.0, -1.0], shape)
+    return np.asarray(drawn if kind == "any" else np.full(shape, float(kind)))
+
+
+def _filler(regime: str, dtype: str, seed: int, shape: tuple[int, ...]) -> Filler:
+    """Of whole numbers the sum of all losses is exact."""
+    return Filler(regime, dtype, seed, 4 * max(int(np.prod(shape)), 1), factors=1)
+
+
+def _case(
+    layer: str, dtype: str, arrays: tuple[np.ndarray, ...], given: dict[str, Any], **facts: Any
+) -> Case:
+    seed = facts.pop("seed")
+    return Case(Call(layer, given, {}, dtype, "cpu"), arrays, labels=facts, seed=seed)
+
+
+@st.composite
+def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of the hinge embedding loss.
+
+    Args:
+        layer: `"HingeEmbeddingLoss"` or `"functional.hinge_embedding_loss"`.
+        dtype: torch's name of the dtype.
+    """
+    shape, kind = draw(shapes), draw(labels)
+    values = {"margin": draw(_EMBEDDING_MARGINS), "reduction": draw(reductions)}
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    filler = _filler(regime, dtype, seed, shape)
+    arrays = filler.operand(*shape), targets(kind, shape, filler.generator)
+    given = written.optional(values, {"margin": 1.0, "reduction": "mean"})
+    return _case(layer, dtype, arrays, given, profile=kind, regime=regime, seed=seed)
+
+
+@st.composite
+def rankings(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of the margin ranking loss.
+
+    Args:
+        layer: `"MarginRankingLoss"` or `"functional.margin_ranking_loss"`.
+        dtype: torch's name of the dtype.
+    """
+    shape, kind = draw(pairs), draw(labels)
+    values = {"margin": draw(_RANKING_MARGINS), "reduction": draw(reductions)}
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    filler = _filler(regime, dtype, seed, shape)
+    first, second = filler.operand(*shape), filler.operand(*shape)
+    arrays = first, second, targets(kind, shape, filler.generator)
+    given = written.optional(values, {"margin": 0.0, "reduction": "mean"})
+    return _case(layer, dtype, arrays, given, profile=kind, regime=regime, seed=seed)
+
+
+_SOFT_REGIMES = st.sampled_from(("ramp", "integers", "normal", "around", "mixed", "subnormal"))
+
+
+@st.composite
+def logistic(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of the soft margin loss.
+
+    Args:
+        layer: `"SoftMarginLoss"` or `"functional.soft_margin_loss"`.
+        dtype: torch's name of the dtype.
+    """
+    shape, kind = draw(shapes), draw(labels)
+    values = {"reduction": draw(reductions)}
+    written = Written(draw(masks))
+    regime, seed = draw(_SOFT_REGIMES), draw(seeds)
+    if regime == "around":
+        generator = np.random.default_rng(seed)
+        x = generator.choice(_AROUND, shape) * generator.choice([1.0, -1.0], shape)
+    else:
+        filler = _filler(regime, dtype, seed, shape)
+        x, generator = filler.operand(*shape), filler.generator
+    arrays = round_to(np.asarray(x), dtype), targets(kind, shape, generator)
+    given = written.optional(values, {"reduction": "mean"})
+    return _case(layer, dtype, arrays, given, profile=kind, regime=regime, seed=seed)

@@ -1,0 +1,94 @@
+"""Cases of the losses of vectors: pairs with a ±1 label each, and triplets."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.distance import lengths, pair, relations
+from conformance.strategies.loss_hinge import labels, reductions, targets
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+
+_counts = st.sampled_from((1, 2, 3, 4, 5, 0, 17))
+_unbatched = st.sampled_from((False, False, False, True))
+_MARGINS = st.sampled_from((0.0, 0.0, 0.5, 1.0, -0.5, 0.1))
+
+
+def _shape(draw: Draw) -> tuple[int, ...]:
+    length = draw(lengths)
+    return (length,) if draw(_unbatched) else (draw(_counts), length)
+
+
+@st.composite
+def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of the cosine embedding loss.
+
+    Args:
+        layer: `"CosineEmbeddingLoss"` or `"functional.cosine_embedding_loss"`.
+        dtype: torch's name of the dtype.
+    """
+    shape, relation, kind = _shape(draw), draw(relations), draw(labels)
+    values = {"margin": draw(_MARGINS), "reduction": draw(reductions)}
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    filler = Filler(regime, dtype, seed, shape[-1])
+    x1, x2 = pair(filler, relation, shape, -1)
+    arrays = x1, x2, targets(kind, shape[:-1], filler.generator)
+    arguments = written.optional(values, {"margin": 0.0, "reduction": "mean"})
+    labelled = {"profile": relation, "regime": regime}
+    return Case(Call(layer, arguments, {}, dtype, "cpu"), arrays, labels=labelled, seed=seed)
+
+
+# Which two of anchor, positive and negative are equal, in about half of the samples.
+alike = st.sampled_from(
+    ("none", "none", "anchor, positive", "anchor, negative", "positive, negative", "all")
+)
+_TRIPLET_MARGINS = st.sampled_from((1.0, 1.0, 0.5, 0.1, 3.0, 16.0))
+_NORMS = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0))
+_EPS = st.sampled_from((1e-6, 1e-6, 0.0, 0.25))
+
+
+def _triplet(filler: Filler, kind: str, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    anchor, positive, negative = (filler.operand(*shape) for _ in range(3))
+    some = filler.generator.integers(0, 2, (*shape[:-1], 1)) == 1
+    some.reshape(-1)[:1] = True
+    if kind in ("anchor, positive", "all"):
+        positive = np.where(some, anchor, positive)
+    if kind in ("anchor, negative", "all"):
+        negative = np.where(some, anchor, negative)
+    if kind == "positive, negative":
+        negative = np.where(some, positive, negative)
+    return anchor, positive, negative
+
+
+@st.composite
+def triplets(draw: Draw, layer: str, dtype: str, *, distance: bool) -> Case:
+    """Cases of the triplet losses.
+
+    Args:
+        layer: a name of the catalogue.
+        dtype: torch's name of the dtype.
+        distance: the layer has a distance function, which is left out, in place of a norm.
+    """
+    shape, kind = _shape(draw), draw(alike)
+    norm: dict[str, Any] = {} if distance else {"p": draw(_NORMS), "eps": draw(_EPS)}
+    values: dict[str, Any] = {
+        "margin": draw(_TRIPLET_MARGINS),
+        **norm,
+        "swap": draw(st.booleans()),
+        "reduction": draw(reductions),
+    }
+    defaults = {"margin": 1.0, "p": 2.0, "eps": 1e-6, "swap": False, "reduction": "mean"}
+    arguments = Written(draw(masks)).optional(values, defaults)
+    regime, seed = draw(regimes), draw(seeds)
+    # Of whole numbers the sum of the squares of differences is exact.
+    filler = Filler(regime, dtype, seed, 4 * shape[-1])
+    labelled = {"profile": kind, "regime": regime}
+    call = Call(layer, arguments, {}, dtype, "cpu")
+    return Case(call, _triplet(filler, kind, shape), labels=labelled, seed=seed)
