@@ -8,11 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from conformance.model.case import Case
+from brute_force import loss_nll
+from conformance.model.case import Case, bare_name
+
+_OTHERS = {"NLLLoss": loss_nll.reference, "nll_loss": loss_nll.reference}
 
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The outputs of a case of this family."""
+    own = _OTHERS.get(bare_name(case.call.layer))
+    if own is not None:
+        return own(case)
     x, target, *given = case.inputs
     assert x is not None
     assert target is not None
