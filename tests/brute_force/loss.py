@@ -8,10 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from brute_force import loss_nll
+from brute_force import loss_ctc, loss_nll
 from conformance.model.case import Case, bare_name
 
-_OTHERS = {"NLLLoss": loss_nll.reference, "nll_loss": loss_nll.reference}
+_OTHERS = {
+    "NLLLoss": loss_nll.reference,
+    "nll_loss": loss_nll.reference,
+    "CTCLoss": loss_ctc.reference,
+    "ctc_loss": loss_ctc.reference,
+}
 
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
