@@ -33,6 +33,7 @@ COMMON = {
     "training": "the mode of a call",
     "value": "a kind of finding",
     "k": "the letter of a case that is excused, and of a thousand",
+    "options": "of a run",
     "p": "the letter of a case that passes",
     "query": "a part of an address",
     "sigmoid": "an elementary function of `Numerics.ulp`",
