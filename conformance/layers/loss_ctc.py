@@ -161,5 +161,5 @@ def rows() -> Iterator[Row]:
             workloads=_workloads(name),
             filling=Filling(contraction=False, scale=_scale, made=made),
             flops=_flops,
-            examples=0.5 if is_function(name) else 1.0,
+            examples=0.25 if is_function(name) else 0.75,
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from conformance.arithmetic.choices import gather, take
+from conformance.arithmetic.elementary import constant
 from conformance.arithmetic.reductions import over, total
 from conformance.arithmetic.rounded import Rounded, choose
 
@@ -40,7 +41,13 @@ class Reduced:
             return terms if self.reduction == "none" else total(terms)
         if self.shares is None:
             return over(total(terms), int(self.counts.sum()))
-        return total(terms) / total(choose(self.counts, self.shares, zeros(self.shares)))
+        return total(terms) / self.whole(terms)
+
+    def whole(self, like: Rounded) -> Rounded:
+        """What the sum is divided by: the weights of those that count, or their number."""
+        if self.shares is None:
+            return constant(float(self.counts.sum()), like)
+        return total(choose(self.counts, self.shares, zeros(self.shares)))
 
 
 def of_indices(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from brute_force import loss_ctc, loss_nll
+from brute_force import loss_ctc, loss_linear, loss_nll
 from conformance.model.case import Case, bare_name
 
 _OTHERS = {
@@ -16,6 +16,8 @@ _OTHERS = {
     "nll_loss": loss_nll.reference,
     "CTCLoss": loss_ctc.reference,
     "ctc_loss": loss_ctc.reference,
+    "LinearCrossEntropyLoss": loss_linear.reference,
+    "linear_cross_entropy": loss_linear.reference,
 }
 
 
