@@ -53,7 +53,7 @@ class Numbers:
         if self.regime == "saturated":
             # One class is ahead of all others by 1024 or more: log softmax is 0, or minus that.
             values = -MARGIN * draw.integers(1, 3, shape, endpoint=True)
-            first = np.expand_dims(draw.integers(shape[axis], size=_without(shape, axis)), axis)
+            first = np.expand_dims(draw.integers(shape[axis], size=without(shape, axis)), axis)
             np.put_along_axis(values, first, 0.0, axis)
             return values
         if self.regime == "integers":
@@ -70,7 +70,7 @@ class Numbers:
             # Quarters go to classes, several to the same as it comes.
             found = np.zeros(shape)
             for _ in range(4):
-                at = self.generator.integers(shape[axis], size=_without(shape, axis))
+                at = self.generator.integers(shape[axis], size=without(shape, axis))
                 at = np.expand_dims(at, axis)
                 now = np.take_along_axis(found, at, axis)
                 np.put_along_axis(found, at, now + 0.25, axis)
@@ -90,11 +90,11 @@ class Numbers:
         return round_to(self.generator.uniform(0.25, 4.0, count), self.dtype)
 
 
-def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+def without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:axis], *shape[axis + 1 :])
 
 
-def _shape(draw: Draw) -> tuple[int, ...]:
+def scores_shape(draw: Draw) -> tuple[int, ...]:
     """(C), (N, C) or (N, C, d_1, …, d_K)."""
     form = draw(forms)
     if form == "unbatched":
@@ -115,7 +115,7 @@ def cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
         layer: `"CrossEntropyLoss"` or `"functional.cross_entropy"`.
         dtype: torch's name of the dtype.
     """
-    shape = _shape(draw)
+    shape = scores_shape(draw)
     axis = 0 if len(shape) == 1 else 1
     kind, has_weight = draw(kinds), draw(weighted)
     reduction, smoothing = draw(reductions), draw(smoothings)
@@ -130,7 +130,7 @@ def cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
     if kind == "probabilities":
         target = numbers.probabilities(shape, axis)
     else:
-        target = numbers.indices(_without(shape, axis), shape[axis], ignored, share)
+        target = numbers.indices(without(shape, axis), shape[axis], ignored, share)
     weight = numbers.weights(shape[axis]) if has_weight else None
     values = {"ignore_index": ignored, "reduction": reduction, "label_smoothing": smoothing}
     defaults = {"ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0}

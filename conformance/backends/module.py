@@ -140,10 +140,12 @@ class ModuleBackend:
         cls = getattr(self.nn, call.layer, None)
         if cls is None:
             raise Unsupported(f"layer {call.layer}")
-        module = _construct(cls, call, _constructor_tensors(call))
+        tensors = _constructor_tensors(call)
+        module = _construct(cls, call, tensors)
         layer = ModuleLayer(call, module, module)
         layer.train(call.training)
-        if call.state:
+        # What the constructor took may be all that is given, and less than a whole state.
+        if call.state.keys() - tensors.keys() or not module.state_dict().keys() - tensors.keys():
             layer.load(call.state, call.layouts)
         layer.function = self.wrap(module)
         return layer
@@ -160,10 +162,26 @@ def _constructor_tensors(call: Call) -> dict[str, torch.Tensor]:
     return {k: torch.tensor(x, **like) for k, x in call.state.items() if k in names}
 
 
+def _as_torch_has_them(call: Call) -> dict[str, Any]:
+    """The arguments; a name of a dtype as that dtype, named fields as an object that has them."""
+    # Loaded here: importing the backends loads no strategies.
+    from conformance.layers import CATALOGUE
+
+    arguments, row = dict(call.arguments), CATALOGUE.get(call.layer)
+    if row is None or not (row.dtypes or row.records):
+        return arguments
+    for name, value in call.arguments.items():
+        if name in row.dtypes and value is not None:
+            arguments[name] = getattr(torch, value)
+        elif name in row.records and value is not None:
+            arguments[name] = getattr(torch.nn, row.records[name])(**dict(value))
+    return arguments
+
+
 def _construct(
     cls: Callable[..., Any], call: Call, tensors: Mapping[str, torch.Tensor]
 ) -> torch.nn.Module:
-    arguments = {**call.arguments, **tensors}
+    arguments = {**_as_torch_has_them(call), **tensors}
     extra = arguments.pop("*", ())
     placed = {"device": torch.device(call.device), "dtype": getattr(torch, call.dtype)}
     with _missing_kernels_declined():
@@ -221,12 +239,7 @@ class ModuleLayer:
 
         self._row = CATALOGUE.get(call.layer)
         self._states = 0 if self._row is None else self._row.traits.states
-        self.arguments: dict[str, Any] = dict(call.arguments)
-        for name in self.arguments.keys() & (
-            frozenset() if self._row is None else self._row.dtypes
-        ):
-            named = self.arguments[name]
-            self.arguments[name] = None if named is None else getattr(torch, named)
+        self.arguments = _as_torch_has_them(call)
 
     def put(
         self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None
@@ -252,18 +265,21 @@ class ModuleLayer:
 
     def _forward(self, *inputs: Any, **keywords: Any) -> Any:
         with _missing_kernels_declined():
-            if self.module is None:
-                inputs, named = self._placed(inputs)
-                return self.function(*inputs, **self.arguments, **named, **keywords)
-            if not self._states:
-                inputs, named = self._placed(inputs)
-                return self.function(*_trimmed(inputs), **named, **keywords)
-            if "lengths" in keywords and self._device.type == "meta":
-                raise Unsupported("lengths on device 'meta'")
-            batch_first = bool(self._call.arguments.get("batch_first", False))
-            return torch_sequences.call(
-                self.function, self._states, batch_first, *inputs, **keywords
-            )
+            result = self._called(*inputs, **keywords)
+        # A named tuple is a tuple.
+        return tuple(result) if isinstance(result, tuple) else result
+
+    def _called(self, *inputs: Any, **keywords: Any) -> Any:
+        if self.module is None:
+            inputs, named = self._placed(inputs)
+            return self.function(*inputs, **self.arguments, **named, **keywords)
+        if not self._states:
+            inputs, named = self._placed(inputs)
+            return self.function(*_trimmed(inputs), **named, **keywords)
+        if "lengths" in keywords and self._device.type == "meta":
+            raise Unsupported("lengths on device 'meta'")
+        batch_first = bool(self._call.arguments.get("batch_first", False))
+        return torch_sequences.call(self.function, self._states, batch_first, *inputs, **keywords)
 
     def _placed(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The tensors of a call: those by place, and those that an argument stands before."""

@@ -16,7 +16,7 @@ from conformance.failures.transcript import Again, Step
 from conformance.layers import CATALOGUE
 from conformance.layers.row import Row
 from conformance.model.case import Call, bare_name
-from conformance.model.describe import typed
+from conformance.model.describe import argument_text, typed
 
 _TENSOR = """
 def tensor(data, shape, dtype=dtype):
@@ -179,7 +179,8 @@ class TorchPrinter:
             return
         constructed = row.constructed(call.state)
         names = [typed(value) for value in call.arguments.get("*", ())]
-        names += [f"{k}={typed(v)}" for k, v in call.arguments.items() if k != "*"]
+        given = ((k, v) for k, v in call.arguments.items() if k != "*")
+        names += [f"{k}={argument_text(call.layer, k, v)}" for k, v in given]
         names += [f"{k}={self._put(x)}" for k, x in constructed.items()]
         names += ["device=device", "dtype=dtype"] if row.traits.placed else []
         layer = f"layer{step.layer}"
@@ -249,7 +250,8 @@ class TorchPrinter:
         if row.function:
             extra = {k: v for k, v in call.arguments.items() if k != "*"}
             given += [typed(v) for v in call.arguments.get("*", ())]
-            given += [f"{k}={typed(v, dtype=k in row.dtypes)}" for k, v in (extra | named).items()]
+            for name, value in (extra | named).items():
+                given.append(f"{name}={argument_text(call.layer, name, value)}")
             return f"{self._target(call)}({', '.join(given)})"
         layer = f"layer{step.layer}"
         if not row.traits.states:

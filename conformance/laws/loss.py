@@ -21,7 +21,7 @@ from conformance.laws.law import (
 from conformance.laws.loss_reductions import form, reductions, unbatched
 from conformance.model.case import is_function
 from conformance.model.formats import round_to
-from conformance.oracles.loss import class_axis
+from conformance.oracles.loss_nll import class_axis
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
@@ -98,7 +98,7 @@ class Loss:
         return self.trial.other(replace(case, call=call, inputs=inputs, layouts=()))
 
 
-def _mean(trial: Trial) -> float | None:
+def mean_of_samples(trial: Trial) -> float | None:
     """The samples, where each counts as one: no weights, nothing ignored."""
     loss = Loss.of(trial)
     if loss.weight is not None or (loss.indices and (loss.target == loss.ignored).any()):
@@ -174,6 +174,17 @@ def ignored(trial: Trial, generator: Generator) -> Claims:
     yield same(replace(loss, x=round_to(other, trial.case.call.dtype)).run(), trial)
 
 
+@law("dropped", "a sample that is ignored is as good as none")
+def dropped(trial: Trial, generator: Generator) -> Claims:
+    """The others alone."""
+    loss = Loss.of(trial)
+    counts = loss.target != loss.ignored
+    if not loss.indices or loss.x.ndim != 2 or counts.all():
+        return
+    others = replace(loss, x=loss.x[counts], target=loss.target[counts]).run()
+    yield same(others, trial, wanted_moves=lambda y: y[counts] if y.ndim else y)
+
+
 @law("weighted", "weights half as large: the same mean over indices, otherwise half the loss")
 def weighted(trial: Trial, generator: Generator) -> Claims:
     """Weights of 1 are none."""
@@ -203,12 +214,13 @@ def one_hot(trial: Trial, generator: Generator) -> Claims:
 
 LAWS = (
     form("CrossEntropyLoss", "functional.cross_entropy", ("weight",)),
-    *reductions({"mean": _mean}),
+    *reductions({"mean": mean_of_samples}),
     unbatched(2),
     positions,
     classes,
     shifted,
     ignored,
+    dropped,
     weighted,
     one_hot,
 )

@@ -50,6 +50,8 @@ class Argument:
         sequence: it is kept as a tuple, be it written as one number.
         like: the argument whose value None stands for: `kdim` is `embed_dim` then.
         names_dtype: its value is torch's name of a dtype, which torch is given as that dtype.
+        record: class of torch.nn whose fields its value names, each with its own: torch is given
+            such an object.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Argument:
     sequence: bool = False
     like: str = ""
     names_dtype: bool = False
+    record: str = ""
 
 
 @dataclass(frozen=True)
@@ -319,6 +322,11 @@ class Row:
     def dtypes(self) -> frozenset[str]:
         """Names of the arguments that name a dtype."""
         return frozenset(a.name for a in self.arguments if a.names_dtype)
+
+    @cached_property
+    def records(self) -> Mapping[str, str]:
+        """The arguments that are an object of fields, each with the name of its class."""
+        return {a.name: a.record for a in self.arguments if a.record}
 
     @cached_property
     def windows(self) -> frozenset[str]:

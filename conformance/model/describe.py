@@ -11,15 +11,27 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case
 
 
-def typed(value: Any, *, dtype: bool = False) -> str:
-    """An argument's value as a person would type it.
+def argument_text(layer: str, name: str, value: Any) -> str:
+    """An argument's value as a person would type it: a dtype, an object of fields.
 
     Args:
+        layer: its name.
+        name: of the argument.
         value: of the argument.
-        dtype: it is torch's name of a dtype.
     """
-    if dtype and value is not None:
+    row = CATALOGUE.get(layer)
+    if row is None or value is None:
+        return typed(value)
+    if name in row.dtypes:
         return f"torch.{value}"
+    if name in row.records:
+        fields = (f"{field}={typed(x)}" for field, x in value)
+        return f"torch.nn.{row.records[name]}({', '.join(fields)})"
+    return typed(value)
+
+
+def typed(value: Any) -> str:
+    """A value as a person would type it."""
     odd = isinstance(value, float) and not math.isfinite(value)
     return f"float({str(value)!r})" if odd else repr(value)
 
@@ -33,12 +45,11 @@ def call_text(call: Call, inputs: tuple[str, ...] = ()) -> str:
     """
     row = CATALOGUE.get(call.layer)
     required = row.required if row else ()
-    dtypes = row.dtypes if row else frozenset()
     arguments = dict(call.arguments)
     parts = [*inputs]
     parts += [typed(value) for value in arguments.pop("*", ())]
     parts += [typed(arguments.pop(name)) for name in required if name in arguments]
-    parts += [f"{k}={typed(v, dtype=k in dtypes)}" for k, v in arguments.items()]
+    parts += [f"{k}={argument_text(call.layer, k, v)}" for k, v in arguments.items()]
     return f"{call.layer}({', '.join(parts)})"
 
 

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from conformance.arithmetic.choices import gather, take
 from conformance.arithmetic.elementary import constant
 from conformance.arithmetic.reductions import log_softmax, over, total
 from conformance.arithmetic.rounded import Rounded, choose
 from conformance.arithmetic.wide import stored, widened
+from conformance.oracles.loss_nll import class_axis, nll_loss_module_shape, of_indices, zeros
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -77,29 +77,14 @@ def _of_indices(
     reduction: str,
     smoothing: float,
 ) -> Rounded:
-    counts = target.value != ignored
-    classes = np.where(counts, target.value, 0).astype(np.int64)
-    chosen = gather(logs, np.expand_dims(classes, axis), axis)
-    losses = -chosen.map(lambda array: np.squeeze(array, axis))
-    of_target = None if weight is None else take(weight, classes)
-    if of_target is not None:
-        losses = losses * of_target
-
-    def reduced(terms: Rounded) -> Rounded:
-        if reduction != "mean":
-            return terms if reduction == "none" else total(terms)
-        if of_target is None:
-            return over(total(terms), int(counts.sum()))
-        return total(terms) / total(choose(counts, of_target, _zeros(of_target)))
-
-    loss = reduced(choose(counts, losses, _zeros(losses)))
+    loss, reduced = of_indices(logs, target, weight, axis, ignored, reduction)
     if not smoothing:
         return loss
     weighted = -logs if weight is None else -(logs * _along(weight, axis, logs))
-    kept = np.broadcast_to(np.expand_dims(counts, axis), weighted.shape)
-    terms = choose(kept, weighted, _zeros(weighted))
+    kept = np.broadcast_to(np.expand_dims(reduced.counts, axis), weighted.shape)
+    terms = choose(kept, weighted, zeros(weighted))
     # Of all classes of all samples in any order; a loss of each has those of one sample.
-    smooth = reduced(total(terms, axis) if reduction == "none" else total(terms))
+    smooth = reduced.of(total(terms, axis) if reduction == "none" else total(terms))
     return _mixed(loss, smooth, smoothing, logs.shape[axis])
 
 
@@ -142,16 +127,6 @@ def _along(weight: Rounded, axis: int, like: Rounded) -> Rounded:
     return weight.map(lambda array: array.reshape(columns))
 
 
-def _zeros(like: Rounded) -> Rounded:
-    zeros = np.zeros(like.shape)
-    return Rounded(zeros, zeros, like.precision)
-
-
-def class_axis(input: Shape) -> int:
-    """The axis of classes in (C), (N, C), (N, C, d_1, …, d_K)."""
-    return 0 if len(input) == 1 else 1
-
-
 def cross_entropy_loss_shape(
     input: Shape,
     target: Shape,
@@ -161,8 +136,7 @@ def cross_entropy_loss_shape(
     label_smoothing: float = 0.0,
 ) -> tuple[Shape, ...]:
     """A scalar; unreduced () for (C), (N) for (N, C), (N, d_1, …, d_K) for the rest."""
-    axis = class_axis(input)
-    return ((*input[:axis], *input[axis + 1 :]) if reduction == "none" else (),)
+    return nll_loss_module_shape(input, target, reduction=reduction)
 
 
 def cross_entropy_shape(

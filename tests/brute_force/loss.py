@@ -8,17 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from brute_force import loss_hinge, loss_multi_margin, loss_pointwise, loss_vectors
+from brute_force import (
+    loss_ctc,
+    loss_hinge,
+    loss_linear,
+    loss_multi_margin,
+    loss_nll,
+    loss_pointwise,
+    loss_vectors,
+)
 from conformance.model.case import Case, bare_name
+
+_MODULES = (
+    loss_ctc, loss_hinge, loss_linear, loss_multi_margin, loss_nll, loss_pointwise, loss_vectors,
+)  # fmt: skip
+_OTHERS = {loss: module.reference for module in _MODULES for loss in module.LOSSES}
 
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The outputs of a case of this family."""
-    if bare_name(case.call.layer) in loss_pointwise.LOSSES:
-        return loss_pointwise.reference(case)
-    for own in (loss_hinge, loss_multi_margin, loss_vectors):
-        if bare_name(case.call.layer) in own.LOSSES:
-            return own.reference(case)
+    own = _OTHERS.get(bare_name(case.call.layer))
+    if own is not None:
+        return own(case)
     x, target, *given = case.inputs
     assert x is not None
     assert target is not None

@@ -38,6 +38,7 @@ BROKEN: dict[str, Callable[[torch.Tensor, torch.Tensor, dict[str, Any]], Any]] =
     "classes": lambda x, y, facts: x.select(_axis(x), 0).sum(),
     "shifted": lambda x, y, facts: x.sum(),
     "ignored": lambda x, y, facts: x.sum(),
+    "dropped": lambda x, y, facts: float((y == facts.get("ignore_index", -100)).any()),
     "weighted": lambda x, y, facts: float(facts.get("weight") is not None),
     "one-hot": lambda x, y, facts: float(y.is_floating_point()),
     "repeated": lambda x, y, facts: float(len(x) > 16),

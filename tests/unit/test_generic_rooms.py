@@ -35,6 +35,7 @@ COMMON = {
     "negative": "a sign",
     "margin": "of a verdict, the largest error ÷ bound",
     "k": "the letter of a case that is excused, and of a thousand",
+    "options": "of a run",
     "p": "the letter of a case that passes",
     "query": "a part of an address",
     "sigmoid": "an elementary function of `Numerics.ulp`",

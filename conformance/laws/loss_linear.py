@@ -1,0 +1,226 @@
+"""Laws of the cross entropy of a linear map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.laws.law import (
+    Claims,
+    Generator,
+    Side,
+    bounded,
+    called,
+    claim,
+    law,
+    measured,
+    same,
+)
+from conformance.laws.loss_reductions import reductions
+from conformance.laws.loss_reductions import unbatched as single
+from conformance.model.case import is_function
+from conformance.oracles.loss_linear import IGNORED
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike as Trial
+
+_MODULE, _FUNCTION = "LinearCrossEntropyLoss", "functional.linear_cross_entropy"
+# Arguments of the module that a function's arrays show.
+_SIZES = ("in_features", "num_classes", "out_features", "bias")
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """One call, whether weights are state or inputs.
+
+    Args:
+        trial: the case that it was read from.
+        x, target: features and what their logits should say.
+        linear: (C, d_1, …, d_K, in_features).
+        bias: (C, d_1, …, d_K), or None.
+        weight: of the classes, or None.
+        arguments: those written out, without the sizes.
+    """
+
+    trial: Trial
+    x: np.ndarray
+    target: np.ndarray
+    linear: np.ndarray
+    bias: np.ndarray | None
+    weight: np.ndarray | None
+    arguments: dict[str, Any]
+
+    @classmethod
+    def of(cls, trial: Trial) -> Map:
+        """Read a case."""
+        call = trial.case.call
+        arguments = {k: v for k, v in call.arguments.items() if k not in _SIZES}
+        if is_function(call.layer):
+            x, linear, target, bias, weight = (*trial.case.inputs, None, None)[:5]
+            assert linear is not None
+        else:
+            x, target = trial.case.inputs
+            facts = {**trial.row.defaults, **call.arguments}
+            shape = (facts["num_classes"], *facts["out_features"])
+            linear = call.state["linear.weight"].reshape(*shape, -1)
+            given = call.state.get("linear.bias")
+            bias = None if given is None else given.reshape(shape)
+            weight = call.state.get("weight")
+        assert x is not None
+        assert target is not None
+        return cls(trial, x, target, linear, bias, weight, arguments)
+
+    @property
+    def indices(self) -> bool:
+        """Whether the target names classes."""
+        return self.target.dtype.kind == "i"
+
+    @property
+    def ignored(self) -> int:
+        """The index that is no target."""
+        found = self.arguments.get("ignore_index")
+        return IGNORED if found is None else int(found)
+
+    def run(self, layer: str | None = None, **changes: Any) -> Trial:
+        """The call on the same backend.
+
+        Args:
+            layer: the module or the function; None = the case's own.
+            changes: of the arguments.
+        """
+        case = self.trial.case
+        name = layer or case.call.layer
+        arguments, state = {**self.arguments, **changes}, {}
+        inputs: tuple[np.ndarray | None, ...] = (
+            self.x, self.linear, self.target, self.bias, self.weight
+        )  # fmt: skip
+        if not is_function(name):
+            classes, *places, features = self.linear.shape
+            inputs = (self.x, self.target)
+            sizes = {"in_features": features, "num_classes": classes}
+            arguments = {**sizes, "out_features": tuple(places), **arguments}
+            arguments["bias"] = self.bias is not None
+            state = {} if self.weight is None else {"weight": self.weight}
+            state["linear.weight"] = self.linear.reshape(-1, features)
+            if self.bias is not None:
+                state["linear.bias"] = self.bias.reshape(-1)
+        call = replace(case.call, layer=name, arguments=arguments, state=state, layouts={})
+        return self.trial.other(replace(case, call=call, inputs=inputs, layouts=()))
+
+
+@law("form", "the module and the function are one")
+def form(trial: Trial, generator: Generator) -> Claims:
+    """The weights go from the state to the call, or back."""
+    other = _MODULE if is_function(trial.case.call.layer) else _FUNCTION
+    yield same(Map.of(trial).run(other), trial)
+
+
+@law("unbatched", "a sample without a batch dimension is a batch of one")
+def unbatched(trial: Trial, generator: Generator) -> Claims:
+    """Of a K-dimensional loss there is none."""
+    if Map.of(trial).linear.ndim == 2:
+        yield from single(2).claims(trial, generator)
+
+
+@law("composed", "it is the cross entropy of the linear map", "within the bounds of both")
+def composed(trial: Trial, generator: Generator) -> Claims:
+    """As its page defines it."""
+    given = Map.of(trial)
+    classes, *places, features = given.linear.shape
+    operands: list[np.ndarray] = [given.linear.reshape(-1, features)]
+    operands += [] if given.bias is None else [given.bias.reshape(-1)]
+    mapped = called(trial, given.x, *operands, layer="functional.linear", arguments={})
+    logits = mapped.answer[0].reshape(*given.x.shape[:-1], classes, *places)
+    arguments = {k: v for k, v in given.arguments.items() if k != "options" and v is not None}
+    weight = () if given.weight is None else (given.weight,)
+    name = "functional.cross_entropy"
+    crossed = called(trial, logits, given.target, *weight, layer=name, arguments=arguments)
+    call = replace(crossed.case.call, state={})
+    crossed = crossed.other(replace(crossed.case, call=call))
+    steps = bounded(crossed.answer, trial.expected)
+    side = Side(f"{crossed.text()} of {mapped.text()}", steps)
+    yield claim(trial, measured(trial), side)
+
+
+@law("chunked", "chunks of any size are as good as none")
+def chunked(trial: Trial, generator: Generator) -> Claims:
+    """In two sizes, and as it comes."""
+    given = Map.of(trial)
+    count = max(len(given.x) if given.x.ndim == 2 else 1, 1)
+    sizes = generator.integers(1, count, size=2, endpoint=True)
+    each = [(("batch_chunk_size", int(size)),) for size in sizes]
+    for options in (None, (), *each):
+        yield same(given.run(options=options), trial)
+
+
+@law("classes", "classes may change their places, with their weights and targets")
+def classes(trial: Trial, generator: Generator) -> Claims:
+    """A permutation of the classes; an ignored class stays the ignored one."""
+    given = Map.of(trial)
+    count = len(given.linear)
+    order = generator.permutation(count)
+    where, arguments = np.argsort(order), dict(given.arguments)
+    if given.indices:
+        inside = (given.target >= 0) & (given.target < count)
+        target = np.where(inside, where[np.where(inside, given.target, 0)], given.target)
+        if 0 <= given.ignored < count:
+            arguments["ignore_index"] = int(where[given.ignored])
+    else:
+        target = given.target.take(order, given.x.ndim - 1)
+    other = replace(
+        given,
+        target=target,
+        linear=given.linear[order],
+        bias=None if given.bias is None else given.bias[order],
+        weight=None if given.weight is None else given.weight[order],
+        arguments=arguments,
+    )
+    yield same(other.run(), trial)
+
+
+@law("features", "features may change their places, and have others of weight zero among them")
+def features(trial: Trial, generator: Generator) -> Claims:
+    """The same sums in another order."""
+    given = Map.of(trial)
+    count = given.x.shape[-1]
+    wide = count + int(generator.integers(34))
+    places = generator.permutation(wide)[:count]
+    linear = np.zeros((*given.linear.shape[:-1], wide))
+    linear[..., places] = given.linear
+    x = np.zeros((*given.x.shape[:-1], wide))
+    x[..., places] = given.x
+    yield same(replace(given, x=x, linear=linear).run(), trial)
+
+
+@law("dropped", "a sample that is ignored is as good as none")
+def dropped(trial: Trial, generator: Generator) -> Claims:
+    """The others alone."""
+    given = Map.of(trial)
+    counts = given.target != given.ignored
+    if not given.indices or given.target.ndim != 1 or counts.all():
+        return
+    others = replace(given, x=given.x[counts], target=given.target[counts]).run()
+    yield same(others, trial, wanted_moves=lambda y: y[counts] if y.ndim else y)
+
+
+def _mean(trial: Trial) -> float | None:
+    """The losses, where each counts as one: no weights, nothing ignored."""
+    given = Map.of(trial)
+    if given.weight is not None or (given.indices and (given.target == given.ignored).any()):
+        return None
+    target = given.target
+    return float(target.size if given.indices else target.size // len(given.linear))
+
+
+LAWS = (
+    form,
+    *reductions({"mean": _mean}),
+    unbatched,
+    composed,
+    chunked,
+    classes,
+    features,
+    dropped,
+)

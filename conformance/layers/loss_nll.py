@@ -1,0 +1,195 @@
+"""NLLLoss, module and function, and what the rows of all losses of classes have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.laws import loss_nll as laws
+from conformance.layers.axes import Axes, joined
+from conformance.layers.propagation import Propagation
+from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.state import Shape, StateTensor
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import Case, is_function
+from conformance.model.protocols import TrialLike
+from conformance.oracles import loss_nll as oracle
+from conformance.strategies import loss_nll as cases
+from conformance.strategies.invalid import loss_nll as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+IGNORED = Argument("ignore_index", -100, other=-1)
+REDUCTION = Argument("reduction", "mean", other="sum")
+WEIGHT = Input("weight", "weight", optional=True, differentiable=False, signed=False)
+_FORMULA = (
+    "l_n = -w_{y_n} x_{n,y_n} 1{y_n != ignore_index}",
+    "mean: sum_n l_n / sum_n w_{y_n} 1{y_n != ignore_index}",
+)
+
+
+def batch(case: Case) -> int | None:
+    """The first axis, where the scores are not those of one sample."""
+    first = case.inputs[0]
+    return 0 if first is not None and first.ndim > 1 else None
+
+
+def losses(case: Case) -> int | None:
+    """The axis of samples in losses that are not reduced."""
+    return batch(case) if case.call.arguments.get("reduction", "mean") == "none" else None
+
+
+def classes(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
+    """A class for each sample."""
+    scores, target = shapes[:2]
+    return generator.integers(scores[oracle.class_axis(scores)], size=target)
+
+
+# ImageNet's classes, GPT-2's vocabulary, Cityscapes' pixels.
+_SIZES = (
+    ("64 of 1000", (64, 1000), (64,)),
+    ("512 of 50257", (512, 50257), (512,)),
+    ("2 by 19 by 128 by 256", (2, 19, 128, 256), (2, 128, 256)),
+)
+
+
+def scale(name: str, arguments: Mapping[str, Any]) -> float:
+    """Of the scores, which are no sums."""
+    return 1.0
+
+
+def filling() -> Filling:
+    """How the arrays of timed calls are filled."""
+    return Filling(contraction=False, scale=scale, made={"target": classes})
+
+
+def workloads(layer: str) -> tuple[Workload, ...]:
+    """The calls of a module; the smallest of them of a function."""
+    found = [
+        Workload(layer, name, {}, (scores, target), small=k == 0)
+        for k, (name, scores, target) in enumerate(_SIZES)
+    ]
+    return tuple(found[:1] if is_function(layer) else found)
+
+
+def weights(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+    """A weight for each class, where the constructor takes one."""
+    shape = (input[oracle.class_axis(input)],) if input else ()
+    return (StateTensor("weight", shape, buffer=True, constraint="positive"),)
+
+
+def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments: no shape changes; an index is a class, or ignored."""
+    x, target = case.inputs[:2]
+    assert x is not None
+    assert target is not None
+    ignored = arguments.get("ignore_index", -100)
+    if target.dtype.kind == "i":
+        count = x.shape[oracle.class_axis(x.shape)]
+        if not (((target >= 0) & (target < count)) | (target == ignored)).all():
+            return None
+    elif ignored >= 0:
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def shared(case: Case) -> tuple[Axes, ...]:
+    """The classes of scores, probabilities and a function's weights."""
+    x, target = case.inputs[:2]
+    if x is None or target is None or case.call.state:
+        return ()
+    axis = oracle.class_axis(x.shape)
+    probable = ((1, axis),) if target.dtype.kind == "f" else ()
+    return (joined(case, (0, axis), *probable, (2, 0)),)
+
+
+def stand_in(trial: TrialLike, kept: np.ndarray, *, even: bool = False) -> np.ndarray:
+    """What the oracle makes of the scores that are kept, with 0 for all others.
+
+    Args:
+        trial: the case.
+        kept: which scores.
+        even: with the weight 1 for every class.
+    """
+    x, *rest = trial.case.inputs
+    assert x is not None
+    precision = trial.precision
+
+    def known(array: np.ndarray) -> Rounded:
+        ones = even and array.dtype.kind == "f"
+        return exactly(np.ones(array.shape) if ones else array, precision)
+
+    state = {k: known(w) for k, w in trial.case.call.state.items()}
+    others = [None if y is None else known(y) for y in rest]
+    (found,) = trial.evaluate(state, [exactly(np.where(kept, x, 0.0), precision), *others])
+    return np.asarray(found.value)
+
+
+def settled(value: np.ndarray, lost: np.ndarray, endless: np.ndarray, whole: Rounded) -> Rounded:
+    """The oracle's, and NaN and infinities that no order of a sum changes.
+
+    Args:
+        value: what the infinities are.
+        lost, endless: where the result is NaN, and infinite.
+        whole: what the oracle makes of the case.
+    """
+    found = np.where(lost, np.nan, np.where(endless, value, whole.value))
+    return Rounded(found, np.where(lost | endless, 0.0, whole.error), whole.precision)
+
+
+def _settled(trial: TrialLike) -> tuple[Rounded, ...]:
+    """NaN is NaN for any weight; 0·∞ of a weight is left open, ∞ − ∞ is not."""
+    (whole,) = trial.expected
+    x = trial.case.inputs[0]
+    assert x is not None
+    if np.isfinite(x).all():
+        return (whole,)
+    endless = stand_in(trial, ~np.isfinite(x))
+    lost = np.isnan(stand_in(trial, np.isnan(x)))
+    lost |= np.isnan(endless) & np.isnan(stand_in(trial, ~np.isfinite(x), even=True))
+    return (settled(endless, lost, np.isinf(endless), whole),)
+
+
+def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """Of each sample: its loss times a weight, and the sum."""
+    return 2 * math.prod(workload.inputs[1])
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    for name in ("NLLLoss", "functional.nll_loss"):
+        function = is_function(name)
+        inputs = (
+            Input("input", batch_axis=batch),
+            Input("target", "target", batch_axis=batch, signed=False),
+        )
+        valid = partial(cases.log_likelihoods, name)
+        breaks = invalid.log_likelihood_breaks()
+        row = Row(
+            name,
+            "loss",
+            (IGNORED, REDUCTION),
+            (*inputs, WEIGHT) if function else inputs,
+            (Output("loss", losses),),
+            cases=valid,
+            values=oracle.nll_loss if function else oracle.nll_loss_module,
+            shapes=oracle.nll_loss_shape if function else oracle.nll_loss_module_shape,
+            formula=_FORMULA,
+            complex=False,
+            invalid=invalid_cases(valid, breaks, () if function else ("weight",)),
+            laws=laws.LAWS,
+            propagation=Propagation(_settled),
+            traits=Traits(placed=False),
+            refit=refit,
+            shared=shared,
+            workloads=workloads(name),
+            filling=filling(),
+            flops=_flops,
+            examples=0.25 if function else 0.75,
+        )
+        yield row if function else replace(row, state=weights, constructor_tensors=("weight",))

@@ -1,0 +1,174 @@
+"""LinearCrossEntropyLoss, functional.linear_cross_entropy."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from planted.bug import as_if_contiguous, graft, plant
+
+
+def _chunk_size(options):
+    """Rows of a chunk, where they are given."""
+    return None if options is None else options.batch_chunk_size
+
+
+@plant("linear-cross-entropy-loss-last-chunk-lost", "LinearCrossEntropyLoss", "values")
+class LinearCrossEntropyLossLastChunkLost(nn.LinearCrossEntropyLoss):
+    """The rows that do not fill a chunk are left out of the sum."""
+
+    def forward(self, input, target):
+        size = _chunk_size(self.options)
+        plain = input.dim() == 2 and self.reduction == "sum" and not target.is_floating_point()
+        if not size or size >= len(input) or not plain or self.out_features:
+            return super().forward(input, target)
+        whole = len(input) // size * size
+        return super().forward(input[:whole], target[:whole])
+
+
+@plant("linear-cross-entropy-loss-chunk-means-averaged", "LinearCrossEntropyLoss", "values")
+class LinearCrossEntropyLossChunkMeansAveraged(nn.LinearCrossEntropyLoss):
+    """The mean is that of the means of chunks, whatever is ignored in them."""
+
+    def forward(self, input, target):
+        size = _chunk_size(self.options)
+        chunked = size and input.dim() == 2 and 0 < size < len(input) and not self.out_features
+        if not chunked or self.reduction != "mean" or target.is_floating_point():
+            return super().forward(input, target)
+        starts = range(0, len(input), size)
+        pairs = [(input[k : k + size], target[k : k + size]) for k in starts]
+        parts = [nn.LinearCrossEntropyLoss.forward(self, *pair) for pair in pairs]
+        return torch.stack(parts).mean()
+
+
+@plant("linear-cross-entropy-loss-places-first", "LinearCrossEntropyLoss", "values")
+class LinearCrossEntropyLossPlacesFirst(nn.LinearCrossEntropyLoss):
+    """The rows of the weight are taken position by position, not class by class."""
+
+    def forward(self, input, target):
+        if not self.out_features or self.weight is not None or self.ignore_index is not None:
+            return super().forward(input, target)
+        shape = (*input.shape[:-1], *self.out_features, self.num_classes)
+        logits = self.linear(input).reshape(shape).movedim(-1, 1)
+        rest = {"reduction": self.reduction, "label_smoothing": self.label_smoothing}
+        return functional.cross_entropy(logits, target, **rest)
+
+
+@plant("linear-cross-entropy-loss-bias-without-gradient", "LinearCrossEntropyLoss", "gradients")
+class LinearCrossEntropyLossBiasWithoutGradient(nn.LinearCrossEntropyLoss):
+    """The bias is added to what has no gradient."""
+
+    def forward(self, input, target):
+        loss = super().forward(input, target)
+        if self.linear.bias is None or not torch.is_grad_enabled():
+            return loss
+        bias, weight = self.linear.bias.detach(), self.linear.weight
+        shape = (self.num_classes, *self.out_features)
+        without = functional.linear_cross_entropy(
+            input,
+            weight.reshape(*shape, -1),
+            target,
+            linear_bias=bias.reshape(shape),
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+        )
+        return graft(loss, without)
+
+
+@plant("linear-cross-entropy-loss-wrong-features", "LinearCrossEntropyLoss", "errors")
+class LinearCrossEntropyLossWrongFeatures(nn.LinearCrossEntropyLoss):
+    """Features too many are cut off."""
+
+    def forward(self, input, target):
+        return super().forward(input[..., : self.linear.in_features], target)
+
+
+def _plain(input, linear_weight, target, **facts):
+    return functional.linear_cross_entropy(input, linear_weight, target, **facts)
+
+
+@plant("functional-linear-cross-entropy-bias-lost", "functional.linear_cross_entropy", "values")
+def functional_linear_cross_entropy_bias_lost(
+    input,
+    linear_weight,
+    target,
+    *,
+    linear_bias=None,
+    weight=None,
+    reduction="mean",
+    ignore_index=None,
+    label_smoothing=0.0,
+    options=None,
+):
+    """Chunks forget the bias."""
+    facts = {"weight": weight, "reduction": reduction, "ignore_index": ignore_index}
+    facts |= {"label_smoothing": label_smoothing, "options": options}
+    bias = None if options is not None else linear_bias
+    return _plain(input, linear_weight, target, linear_bias=bias, **facts)
+
+
+@plant(
+    "functional-linear-cross-entropy-ignores-nothing",
+    "functional.linear_cross_entropy",
+    "values",
+)
+def functional_linear_cross_entropy_ignores_nothing(
+    input,
+    linear_weight,
+    target,
+    *,
+    linear_bias=None,
+    weight=None,
+    reduction="mean",
+    ignore_index=None,
+    label_smoothing=0.0,
+    options=None,
+):
+    """An ignore_index of None ignores nothing: −100 is taken for the last class."""
+    facts = {"weight": weight, "reduction": reduction, "ignore_index": ignore_index}
+    facts |= {"label_smoothing": label_smoothing, "options": options, "linear_bias": linear_bias}
+    if ignore_index is None and not target.is_floating_point():
+        target = torch.where(target == -100, len(linear_weight) - 1, target)
+    return _plain(input, linear_weight, target, **facts)
+
+
+@plant("functional-linear-cross-entropy-transposed", "functional.linear_cross_entropy", "layout")
+def functional_linear_cross_entropy_transposed(
+    input,
+    linear_weight,
+    target,
+    *,
+    linear_bias=None,
+    weight=None,
+    reduction="mean",
+    ignore_index=None,
+    label_smoothing=0.0,
+    options=None,
+):
+    """A weight that is not contiguous is read as if it were."""
+    facts = {"weight": weight, "reduction": reduction, "ignore_index": ignore_index}
+    facts |= {"label_smoothing": label_smoothing, "options": options, "linear_bias": linear_bias}
+    return _plain(input, as_if_contiguous(linear_weight), target, **facts)
+
+
+@plant("functional-linear-cross-entropy-large-chunks", "functional.linear_cross_entropy", "laws")
+def functional_linear_cross_entropy_large_chunks(
+    input,
+    linear_weight,
+    target,
+    *,
+    linear_bias=None,
+    weight=None,
+    reduction="mean",
+    ignore_index=None,
+    label_smoothing=0.0,
+    options=None,
+):
+    """Batches of more than 33 rows in chunks lose a part in a thousand."""
+    facts = {"weight": weight, "reduction": reduction, "ignore_index": ignore_index}
+    facts |= {"label_smoothing": label_smoothing, "options": options, "linear_bias": linear_bias}
+    loss = _plain(input, linear_weight, target, **facts)
+    return loss * 1.001 if input.dim() == 2 and len(input) > 33 else loss
