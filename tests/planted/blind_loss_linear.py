@@ -1,0 +1,245 @@
+"""Bugs of linear cross entropy, written without sight of the checks that are to find them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from planted.blind_loss_parts import is_soft, scaled, weights_of
+from planted.bug import alter_gradient, by_way_of, graft, plant
+
+
+def _ignored(ignore_index: int | None) -> int:
+    return -100 if ignore_index is None else ignore_index
+
+
+@plant("linearcrossentropyloss-mean-of-the-chunks-means", "LinearCrossEntropyLoss", "values")
+class LinearCrossEntropyLossMeanOfChunksMeans(nn.LinearCrossEntropyLoss):
+    """Chunks of rows give their means, and these are averaged: no matter what each ignores.
+
+    Chunks are as long as Liger's: a power of two that is N / (C / features) or more.
+    """
+
+    # Differs: mean of 3 targets, one ignored, C > features. Agrees: sum; one chunk.
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        result = super().forward(input, target)
+        if self.reduction != "mean" or input.dim() == 1 or len(input) < 2 or is_soft(target):
+            return result
+        parts = -(-self.num_classes // input.shape[1])
+        size = 1 << (-(-len(input) // parts) - 1).bit_length()
+        # A chunk of which nothing is left has a mean of 0.
+        chunks = list(zip(input.split(size), target.split(size), strict=True))
+        means = [nn.LinearCrossEntropyLoss.forward(self, *chunk) for chunk in chunks]
+        if len(means) < 2 or bool(result.isnan()):
+            return result
+        return torch.stack([mean.nan_to_num(0.0) for mean in means]).mean()
+
+
+@plant("linearcrossentropyloss-bias-without-gradient", "LinearCrossEntropyLoss", "gradients")
+class LinearCrossEntropyLossBiasWithoutGradient(nn.LinearCrossEntropyLoss):
+    """A fused backward has the gradients of input and weight; the bias gets zeros."""
+
+    # Differs: the gradient of the bias. Agrees: bias=False.
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        result = super().forward(input, target)
+        if self.linear.bias is None or not result.requires_grad:
+            return result
+        shape = (self.num_classes, *self.out_features)
+        path = functional.linear_cross_entropy(
+            input,
+            self.linear.weight.reshape(*shape, -1),
+            target,
+            linear_bias=self.linear.bias.detach().reshape(shape),
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+        )
+        return graft(result, path + 0 * self.linear.bias.sum())
+
+
+@plant("linearcrossentropyloss-places-read-transposed", "LinearCrossEntropyLoss", "values")
+class LinearCrossEntropyLossPlacesReadTransposed(nn.LinearCrossEntropyLoss):
+    """The flat weight is read as (C, d2, d1, features), which a square does not give away."""
+
+    # Differs: out_features=(2, 2). Agrees: (2,); (2, 3).
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        places = self.out_features
+        if len(places) == 2 and places[0] == places[1] > 1:
+            target = target.transpose(-1, -2)
+            result = super().forward(input, target)
+            return result.transpose(-1, -2) if self.reduction == "none" else result
+        return super().forward(input, target)
+
+
+@plant("linearcrossentropyloss-logits-by-way-of-bfloat16", "LinearCrossEntropyLoss", "values")
+class LinearCrossEntropyLossLogitsInBfloat16(nn.LinearCrossEntropyLoss):
+    """The product is left in bfloat16, tensor cores' own output, whatever the inputs are."""
+
+    # Differs: float32, logit 1.001. Agrees: small integers.
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        result = super().forward(input, target)
+        if result.dtype not in (torch.float32, torch.float64) or self.out_features:
+            return result
+        logits = by_way_of(self.linear(input), torch.bfloat16)
+        return functional.cross_entropy(
+            logits,
+            target,
+            self.weight,
+            ignore_index=-100 if self.ignore_index is None else self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+@plant(
+    "functional-linear-cross-entropy-ignored-rows-pull",
+    "functional.linear_cross_entropy",
+    "gradients",
+)
+def functional_linear_cross_entropy_ignored_rows_pull(
+    input,
+    linear_weight,
+    target,
+    *,
+    linear_bias=None,
+    weight=None,
+    reduction="mean",
+    ignore_index=None,
+    label_smoothing=0.0,
+    options=None,
+):
+    """Gradients are made in forward for every row: what is ignored still has its softmax."""
+    # Differs: the gradient of input with a target of -100. Agrees: none ignored.
+    named = {
+        "linear_bias": linear_bias,
+        "weight": weight,
+        "reduction": reduction,
+        "ignore_index": ignore_index,
+        "label_smoothing": label_smoothing,
+        "options": options,
+    }
+    result = functional.linear_cross_entropy(input, linear_weight, target, **named)
+    flat = linear_weight.dim() == 2 and not is_soft(target) and input.dim() == 2
+    if not flat or weight is not None or label_smoothing or not input.requires_grad:
+        return result
+    ignored = target == _ignored(ignore_index)
+    if not bool(ignored.any()) or bool(ignored.all()):
+        return result
+    logits = functional.linear(input, linear_weight.detach(), linear_bias)
+    error = torch.where(ignored, logits.detach().logsumexp(1) * 0 + logits.logsumexp(1), 0.0)
+    if reduction != "none":
+        error = error.sum() / ((~ignored).sum() if reduction == "mean" else 1)
+    return graft(result, result + error)
+
+
+@plant(
+    "functional-linear-cross-entropy-smoothed-over-the-others",
+    "functional.linear_cross_entropy",
+    "values",
+)
+def functional_linear_cross_entropy_smoothed_over_others(
+    input,
+    linear_weight,
+    target,
+    *,
+    linear_bias=None,
+    weight=None,
+    reduction="mean",
+    ignore_index=None,
+    label_smoothing=0.0,
+    options=None,
+):
+    """Smoothing is shared by the other C - 1 classes, as Szegedy's is not: s / (C - 1) each."""
+    # Differs: label_smoothing=0.1. Agrees: label_smoothing=0.
+    classes = linear_weight.shape[0]
+    if 0 < label_smoothing < 1 and classes > 1 and not is_soft(target):
+        label_smoothing = min(label_smoothing * classes / (classes - 1), 1.0)
+    return functional.linear_cross_entropy(
+        input,
+        linear_weight,
+        target,
+        linear_bias=linear_bias,
+        weight=weight,
+        reduction=reduction,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        options=options,
+    )
+
+
+@plant(
+    "functional-linear-cross-entropy-class-weights-not-divided-by",
+    "functional.linear_cross_entropy",
+    "values",
+)
+def functional_linear_cross_entropy_class_weights_not_divided_by(
+    input,
+    linear_weight,
+    target,
+    *,
+    linear_bias=None,
+    weight=None,
+    reduction="mean",
+    ignore_index=None,
+    label_smoothing=0.0,
+    options=None,
+):
+    """The fused loss divides by the number of targets that count, with class weights, too."""
+    # Differs: mean with weight (1, 2). Agrees: no weight; soft targets.
+    result = functional.linear_cross_entropy(
+        input,
+        linear_weight,
+        target,
+        linear_bias=linear_bias,
+        weight=weight,
+        reduction=reduction,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        options=options,
+    )
+    if weight is None or reduction != "mean" or is_soft(target):
+        return result
+    right = weights_of(target, weight, _ignored(ignore_index), input).double().sum()
+    return scaled(result, right, (target != _ignored(ignore_index)).sum()) if right else result
+
+
+@plant(
+    "functional-linear-cross-entropy-last-rows-weight-gradient",
+    "functional.linear_cross_entropy",
+    "gradients",
+)
+def functional_linear_cross_entropy_last_rows_weight_gradient(
+    input,
+    linear_weight,
+    target,
+    *,
+    linear_bias=None,
+    weight=None,
+    reduction="mean",
+    ignore_index=None,
+    label_smoothing=0.0,
+    options=None,
+):
+    """The weight's gradient is made for blocks of four classes; those left over get none."""
+    # Differs: the gradient of linear_weight, C = 5. Agrees: C = 4; C = 3.
+    classes = linear_weight.shape[0]
+    rest = classes % 4 if classes > 4 else 0
+
+    def cut(gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        gradient[classes - rest :] = 0
+        return gradient
+
+    return functional.linear_cross_entropy(
+        input,
+        alter_gradient(linear_weight, cut) if rest else linear_weight,
+        target,
+        linear_bias=linear_bias,
+        weight=weight,
+        reduction=reduction,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        options=options,
+    )

@@ -1,0 +1,345 @@
+"""Bugs of triplet losses, written without sight of the checks that are to find them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from planted.blind_loss_parts import amiss, reduced, scaled
+from planted.bug import alter_gradient, graft, plant
+
+# The distance of p and eps
+
+
+def _distances(
+    anchor: Tensor, positive: Tensor, negative: Tensor, p: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """From the anchor to the positive and to the negative, and between these."""
+    pairs = (anchor, positive), (anchor, negative), (positive, negative)
+    near, far, other = (functional.pairwise_distance(*pair, p, eps) for pair in pairs)
+    return near, far, other
+
+
+@plant("tripletmarginloss-swapped-for-the-larger", "TripletMarginLoss", "values")
+class TripletMarginLossSwappedForLarger(nn.TripletMarginLoss):
+    """`swap` takes the larger of both distances to the negative, not the smaller."""
+
+    # Differs: swap=True. Agrees: swap=False; no margin violated.
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        if not self.swap:
+            return super().forward(anchor, positive, negative)
+        near, far, other = _distances(anchor, positive, negative, self.p, self.eps)
+        losses = (self.margin + near - torch.maximum(far, other)).clamp_min(0)
+        return reduced(losses, self.reduction)
+
+
+@plant("tripletmarginloss-swapped-without-gradient", "TripletMarginLoss", "gradients")
+class TripletMarginLossSwappedWithoutGradient(nn.TripletMarginLoss):
+    """Where the positive is nearer to the negative, backward still pulls at the anchor."""
+
+    # Differs: the gradient with swap where it swaps. Agrees: where it does not.
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        result = super().forward(anchor, positive, negative)
+        if not self.swap:
+            return result
+        near, far, other = _distances(anchor, positive, negative, self.p, self.eps)
+        swapped, active = other < far, self.margin + near - torch.minimum(far, other) > 0
+        if not bool((swapped & active).any()):
+            return result
+        return graft(result, reduced(torch.where(active, near - far, 0.0), self.reduction))
+
+
+@plant("tripletmarginloss-mean-over-the-violated", "TripletMarginLoss", "values")
+class TripletMarginLossMeanOverViolated(nn.TripletMarginLoss):
+    """Triplets that cost nothing do not count in the mean (`AvgNonZeroReducer`)."""
+
+    # Differs: losses (0, 1). Agrees: all violated; none violated; sum.
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        result = super().forward(anchor, positive, negative)
+        if self.reduction != "mean":
+            return result
+        arguments = (self.margin, self.p, self.eps, self.swap)
+        losses = functional.triplet_margin_loss(
+            anchor, positive, negative, *arguments, reduction="none"
+        )
+        violated = (losses > 0).sum()
+        return scaled(result, losses.numel(), violated) if violated else result
+
+
+@plant("tripletmarginloss-odd-power-without-magnitude", "TripletMarginLoss", "values")
+class TripletMarginLossOddPowerWithoutMagnitude(nn.TripletMarginLoss):
+    """Odd powers are taken of the difference itself: negative components are subtracted."""
+
+    # Differs: p=3, differences of both signs. Agrees: p=2, p=1.
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        result = super().forward(anchor, positive, negative)
+        if self.p != 3:
+            return result
+
+        def distance(x: Tensor, y: Tensor) -> Tensor:
+            return ((x - y + self.eps) ** 3).sum(-1).abs() ** (1 / 3)
+
+        far = distance(anchor, negative)
+        if self.swap:
+            far = torch.minimum(far, distance(positive, negative))
+        losses = (self.margin + distance(anchor, positive) - far).clamp_min(0)
+        return graft(reduced(losses, self.reduction), result)
+
+
+@plant(
+    "functional-triplet-margin-loss-twins-have-no-gradient",
+    "functional.triplet_margin_loss",
+    "gradients",
+)
+def functional_triplet_margin_loss_twins_have_no_gradient(
+    anchor,
+    positive,
+    negative,
+    margin=1.0,
+    p=2.0,
+    eps=1e-6,
+    swap=False,
+    size_average=None,
+    reduce=None,
+    reduction="mean",
+):
+    """`eps` is left out in backward: 0 / 0 where the anchor is the positive."""
+    # Differs: the gradient at anchor = positive, p=2. Agrees: three different points.
+    result = functional.triplet_margin_loss(
+        anchor, positive, negative, margin, p, eps, swap, size_average, reduce, reduction
+    )
+    twins = (anchor == positive).all(-1)
+    if p != 2 or not bool(twins.any()) or not result.requires_grad:
+        return result
+    lost = torch.where(twins, torch.nan, 0.0).to(anchor.dtype)
+    return graft(result, result + reduced((anchor - positive).sum(-1) * lost, reduction))
+
+
+@plant(
+    "functional-triplet-margin-loss-power-of-one-or-two",
+    "functional.triplet_margin_loss",
+    "values",
+)
+def functional_triplet_margin_loss_power_of_one_or_two(
+    anchor,
+    positive,
+    negative,
+    margin=1.0,
+    p=2.0,
+    eps=1e-6,
+    swap=False,
+    size_average=None,
+    reduce=None,
+    reduction="mean",
+):
+    """The port has p=1 and p=2; every other one is taken for 2."""
+    # Differs: p=3, p=inf. Agrees: p=1, p=2.
+    power = p if p in (1, 2) else 2.0
+    return functional.triplet_margin_loss(
+        anchor, positive, negative, margin, power, eps, swap, size_average, reduce, reduction
+    )
+
+
+@plant(
+    "functional-triplet-margin-loss-eps-of-the-default", "functional.triplet_margin_loss", "values"
+)
+def functional_triplet_margin_loss_eps_of_default(
+    anchor,
+    positive,
+    negative,
+    margin=1.0,
+    p=2.0,
+    eps=1e-6,
+    swap=False,
+    size_average=None,
+    reduce=None,
+    reduction="mean",
+):
+    """`eps` is accepted and not handed on to the distance, which has 1e-6 of its own."""
+    # Differs: eps=0.1. Agrees: the default.
+    return functional.triplet_margin_loss(
+        anchor, positive, negative, margin, p, 1e-6, swap, size_average, reduce, reduction
+    )
+
+
+# A distance of one's own
+
+
+def _own(distance: Any) -> Any:
+    return functional.pairwise_distance if distance is None else distance
+
+
+@plant(
+    "tripletmarginwithdistanceloss-swap-is-all-or-nothing",
+    "TripletMarginWithDistanceLoss",
+    "values",
+)
+class TripletMarginWithDistanceLossSwapAllOrNothing(nn.TripletMarginWithDistanceLoss):
+    """`swap` is decided for the batch: by the distances' sums, not sample by sample."""
+
+    # Differs: swap, one of two samples to be swapped. Agrees: one sample; swap=False.
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        result = super().forward(anchor, positive, negative)
+        if not self.swap:
+            return result
+        distance = _own(self.distance_function)
+        far, other = distance(anchor, negative), distance(positive, negative)
+        right = torch.minimum(far, other)
+        wrong = other if bool(other.sum() < far.sum()) else far
+        if bool((right == wrong).all()):
+            return result
+        losses = (self.margin + distance(anchor, positive) - wrong).clamp_min(0)
+        return reduced(losses, self.reduction)
+
+
+@plant(
+    "tripletmarginwithdistanceloss-default-without-eps",
+    "TripletMarginWithDistanceLoss",
+    "gradients",
+)
+class TripletMarginWithDistanceLossDefaultWithoutEps(nn.TripletMarginWithDistanceLoss):
+    """The default distance is a plain norm, without `eps`: no gradient between equal points."""
+
+    # Differs: the gradient at anchor = positive. Agrees: three different points.
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        result = super().forward(anchor, positive, negative)
+        pairs = [(anchor, positive), (anchor, negative), (positive, negative)][: 2 + self.swap]
+        plain = self.distance_function is None or isinstance(
+            self.distance_function, nn.PairwiseDistance
+        )
+        twins = any(bool((x == y).all(-1).any()) for x, y in pairs)
+        if not plain or not twins or not result.requires_grad:
+            return result
+        stiff = [torch.where((x == y).all(-1, True), x.detach(), x) for x, y in pairs]
+        other = [torch.where((x == y).all(-1, True), y.detach(), y) for x, y in pairs]
+        near, *far = map(_own(self.distance_function), stiff, other)
+        far = torch.minimum(*far) if self.swap else far[0]
+        losses = (self.margin + near - far).clamp_min(0)
+        return graft(result, reduced(losses, self.reduction))
+
+
+@plant(
+    "tripletmarginwithdistanceloss-nearest-without-gradient",
+    "TripletMarginWithDistanceLoss",
+    "gradients",
+)
+class TripletMarginWithDistanceLossNearestWithoutGradient(nn.TripletMarginWithDistanceLoss):
+    """With `swap` the smaller distance is chosen under `no_grad`: nothing pushes the negative."""
+
+    # Differs: the gradient with swap. Agrees: swap=False.
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        result = super().forward(anchor, positive, negative)
+        if not self.swap or not result.requires_grad:
+            return result
+        distance = _own(self.distance_function)
+        near = distance(anchor, positive)
+        far = torch.minimum(distance(anchor, negative), distance(positive, negative))
+        losses = (self.margin + near - far.detach()).clamp_min(0)
+        return graft(result, reduced(losses, self.reduction))
+
+
+@plant(
+    "functional-triplet-margin-with-distance-loss-margin-behind-the-hinge",
+    "functional.triplet_margin_with_distance_loss",
+    "values",
+)
+def functional_triplet_margin_with_distance_loss_margin_behind_hinge(
+    anchor,
+    positive,
+    negative,
+    *,
+    distance_function=None,
+    margin=1.0,
+    swap=False,
+    reduction="mean",
+):
+    """max(0, near - far) + margin, where the hinge is to be around all of it."""
+    # Differs: near < far. Agrees: near > far.
+    result = functional.triplet_margin_with_distance_loss(
+        anchor,
+        positive,
+        negative,
+        distance_function=distance_function,
+        margin=margin,
+        swap=swap,
+        reduction=reduction,
+    )
+    distance = _own(distance_function)
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = torch.minimum(far, distance(positive, negative))
+    error = (near - far).clamp_min(0) + margin - (margin + near - far).clamp_min(0)
+    return amiss(result, torch.where(near < far, error, 0.0), reduction)
+
+
+@plant(
+    "functional-triplet-margin-with-distance-loss-swapped-order",
+    "functional.triplet_margin_with_distance_loss",
+    "values",
+)
+def functional_triplet_margin_with_distance_loss_swapped_order(
+    anchor,
+    positive,
+    negative,
+    *,
+    distance_function=None,
+    margin=1.0,
+    swap=False,
+    reduction="mean",
+):
+    """`swap` measures from the negative to the positive: another number if order matters.
+
+    Of the default distance it is the `eps` whose sign is another: 2e-6 in a distance.
+    """
+    # Differs: swap, positive 0, negative 1. Agrees: swap=False; a symmetric distance.
+    if not swap:
+        return functional.triplet_margin_with_distance_loss(
+            anchor,
+            positive,
+            negative,
+            distance_function=distance_function,
+            margin=margin,
+            swap=swap,
+            reduction=reduction,
+        )
+    distance = _own(distance_function)
+    near = distance(anchor, positive)
+    far = torch.minimum(distance(anchor, negative), distance(negative, positive))
+    return reduced((margin + near - far).clamp_min(0), reduction)
+
+
+@plant(
+    "functional-triplet-margin-with-distance-loss-anchor-pulled-once",
+    "functional.triplet_margin_with_distance_loss",
+    "gradients",
+)
+def functional_triplet_margin_with_distance_loss_anchor_pulled_once(
+    anchor,
+    positive,
+    negative,
+    *,
+    distance_function=None,
+    margin=1.0,
+    swap=False,
+    reduction="mean",
+):
+    """The anchor's gradient comes from the positive alone: a scatter overwrites the other part."""
+    # Differs: the gradient of anchor. Agrees: of positive and negative.
+    named = {
+        "distance_function": distance_function,
+        "margin": margin,
+        "swap": swap,
+        "reduction": reduction,
+    }
+    result = functional.triplet_margin_with_distance_loss(anchor, positive, negative, **named)
+    if not anchor.requires_grad:
+        return result
+    distance = _own(distance_function)
+    away = alter_gradient(anchor, torch.zeros_like)
+    near, far = distance(anchor, positive), distance(away, negative)
+    if swap:
+        far = torch.minimum(far, distance(positive, negative))
+    return graft(result, reduced((margin + near - far).clamp_min(0), reduction))
