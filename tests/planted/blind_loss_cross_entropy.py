@@ -80,6 +80,23 @@ class CrossEntropyLossSmoothingCountsIgnored(nn.CrossEntropyLoss):
         return result + reduced(error, self.reduction)
 
 
+@plant("crossentropyloss-smoothing-in-single", "CrossEntropyLoss", "values")
+class CrossEntropyLossSmoothingInSingle(nn.CrossEntropyLoss):
+    """`label_smoothing` is a `float` argument of the kernel: 0.1 is 1.5e-9 too large."""
+
+    # Differs: label_smoothing=0.1 in float64. Agrees: in float32; 0.25.
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        smoothing = float(torch.tensor(self.label_smoothing, dtype=torch.float32))
+        return functional.cross_entropy(
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=smoothing,
+        )
+
+
 @plant("crossentropyloss-logits-times-one-hot", "CrossEntropyLoss", "special")
 class CrossEntropyLossLogitsTimesOneHot(nn.CrossEntropyLoss):
     """The class is chosen by a product with its one-hot row: 0 * -inf of a masked class is NaN."""

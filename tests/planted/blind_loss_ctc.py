@@ -1,81 +1,15 @@
-"""Bugs of the CTC loss, written without sight of the checks that are to find them."""
+"""Bugs of CTC's calls and reductions, written without sight of the checks that are to find them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.blind_loss_parts import reduced
+from planted.blind_loss_parts import numbers, reduced_ctc
 from planted.bug import alter_gradient, graft, plant
-
-
-def _numbers(lengths: Any) -> list[int]:
-    return torch.as_tensor(lengths).reshape(-1).tolist()
-
-
-def _samples(
-    log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any
-) -> list[tuple[Tensor, list[int]]]:
-    """Of each sample its log-probabilities and its labels."""
-    long = log_probs if log_probs.dim() == 3 else log_probs.unsqueeze(1)
-    frames, lengths = _numbers(input_lengths), _numbers(target_lengths)
-    samples, start = [], 0
-    for n, (frame, length) in enumerate(zip(frames, lengths, strict=True)):
-        row = targets[n] if targets.dim() == 2 else targets[start:]
-        samples.append((long[:frame, n], row[:length].tolist()))
-        start += length
-    return samples
-
-
-def _loss(frames: Tensor, labels: list[int], blank: int, may_skip: Callable[..., bool]) -> Tensor:
-    """-log p of all paths; `may_skip` says whether the blank between two labels can be left out."""
-    states = [blank, *(x for label in labels for x in (label, blank))]
-    nothing = torch.full((), -torch.inf, dtype=frames.dtype)
-    if len(frames) == 0:
-        return torch.full((), 0.0 if not labels else torch.inf, dtype=frames.dtype)
-    alpha = [frames[0, states[s]] if s < 2 else nothing for s in range(len(states))]
-    for frame in frames[1:]:
-        before, alpha = alpha, []
-        for s, state in enumerate(states):
-            paths = [before[s]] + [before[s - 1]] * (s > 0)
-            if s > 1 and state != blank and may_skip(states[s - 2], state):
-                paths.append(before[s - 2])
-            alpha.append(torch.stack(paths).logsumexp(0) + frame[state])
-    return -torch.stack(alpha[-2:]).logsumexp(0)
-
-
-def _reduced(losses: Tensor, target_lengths: Any, reduction: str, like: Tensor) -> Tensor:
-    """The samples' losses, reduced as torch reduces them."""
-    if reduction == "mean":
-        losses = losses / torch.tensor(_numbers(target_lengths)).clamp_min(1)
-    result = reduced(losses, reduction)
-    return result.reshape(like.shape) if reduction == "none" else result
-
-
-@plant("ctcloss-repeated-labels-need-no-blank", "CTCLoss", "values")
-class CTCLossRepeatedLabelsNeedNoBlank(nn.CTCLoss):
-    """The blank between two labels can be left out also if these are equal."""
-
-    # Differs: labels (1, 1). Agrees: labels (1, 2).
-    def forward(
-        self, log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any
-    ) -> Tensor:
-        arguments = (log_probs, targets, input_lengths, target_lengths)
-        result = super().forward(*arguments)
-        samples = _samples(*arguments)
-        if not any(a == b for _, labels in samples for a, b in pairwise(labels)):
-            return result
-        losses = [_loss(x, labels, self.blank, lambda a, b: True) for x, labels in samples]
-        wrong = torch.stack(losses)
-        if self.zero_infinity:
-            wrong = torch.where(wrong.isinf(), 0.0, wrong)
-        wrong = _reduced(wrong.detach(), target_lengths, self.reduction, result)
-        return graft(wrong.to(result.dtype), result)
 
 
 @plant("ctcloss-mean-of-the-sums", "CTCLoss", "values")
@@ -88,7 +22,7 @@ class CTCLossMeanOfSums(nn.CTCLoss):
     ) -> Tensor:
         arguments = (log_probs, targets, input_lengths, target_lengths)
         result = super().forward(*arguments)
-        lengths = _numbers(target_lengths)
+        lengths = numbers(target_lengths)
         if self.reduction != "mean" or max(lengths, default=0) < 2:
             return result
         return functional.ctc_loss(*arguments, self.blank, "none", self.zero_infinity).mean()
@@ -104,38 +38,12 @@ class CTCLossNoLabelNoLoss(nn.CTCLoss):
     ) -> Tensor:
         arguments = (log_probs, targets, input_lengths, target_lengths)
         result = super().forward(*arguments)
-        lengths = torch.tensor(_numbers(target_lengths))
+        lengths = torch.tensor(numbers(target_lengths))
         if not bool((lengths == 0).any()):
             return result
         losses = functional.ctc_loss(*arguments, self.blank, "none", self.zero_infinity)
         losses = torch.where((lengths == 0).reshape(losses.shape), 0.0, losses)
-        return _reduced(losses.reshape(-1), lengths, self.reduction, result)
-
-
-@plant("ctcloss-paths-begin-with-a-blank", "CTCLoss", "values")
-class CTCLossPathsBeginWithBlank(nn.CTCLoss):
-    """Every path begins with a blank: of the two first states one is set."""
-
-    # Differs: any label. Agrees: no labels.
-    def forward(
-        self, log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any
-    ) -> Tensor:
-        arguments = (log_probs, targets, input_lengths, target_lengths)
-        result = super().forward(*arguments)
-        losses = []
-        for frames, labels in _samples(*arguments):
-            first = torch.full_like(frames[:1], -torch.inf)
-            first[:, self.blank] = frames[:1, self.blank]
-            losses.append(
-                _loss(torch.cat([first, frames[1:]]), labels, self.blank, lambda a, b: a != b)
-            )
-        if not losses or not any(labels for _, labels in _samples(*arguments)):
-            return result
-        wrong = torch.stack(losses).detach()
-        if self.zero_infinity:
-            wrong = torch.where(wrong.isinf(), 0.0, wrong)
-        wrong = _reduced(wrong, target_lengths, self.reduction, result)
-        return graft(wrong.to(result.dtype), result)
+        return reduced_ctc(losses.reshape(-1), lengths, self.reduction, result)
 
 
 @plant("ctcloss-impossible-is-merely-unlikely", "CTCLoss", "values")
@@ -152,7 +60,7 @@ class CTCLossImpossibleIsMerelyUnlikely(nn.CTCLoss):
         if self.zero_infinity or not bool(losses.isposinf().any()):
             return result
         wrong = torch.where(losses.isposinf(), 1e5, losses).reshape(-1).detach()
-        return graft(_reduced(wrong, target_lengths, self.reduction, result), result)
+        return graft(reduced_ctc(wrong, target_lengths, self.reduction, result), result)
 
 
 @plant("functional-ctc-loss-blank-is-zero", "functional.ctc_loss", "values")
@@ -185,8 +93,9 @@ def functional_ctc_loss_frames_behind_end(
 ):
     """All frames count, the padding of the shorter inputs, too."""
     # Differs: an input length below T. Agrees: all of length T.
-    full = torch.full_like(torch.as_tensor(input_lengths), log_probs.shape[0])
     functional.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank)
+    full = torch.full_like(torch.as_tensor(input_lengths), log_probs.shape[0])
+    target_lengths = torch.as_tensor(target_lengths)
     return functional.ctc_loss(
         log_probs, targets, full, target_lengths, blank, reduction, zero_infinity
     )
@@ -204,7 +113,7 @@ def functional_ctc_loss_labels_at_stride(
 ):
     """Joined targets are read at n times the first one's length, not where the last one ended."""
     # Differs: 1-D targets of lengths (1, 2, 1). Agrees: equal lengths; (N, S).
-    lengths = _numbers(target_lengths)
+    lengths = numbers(target_lengths)
     if targets.dim() == 1 and len(set(lengths)) > 1 and log_probs.dim() == 3:
         stride, total = lengths[0], len(targets)
         places = [min(n * stride + k, total - 1) for n, m in enumerate(lengths) for k in range(m)]
@@ -228,7 +137,7 @@ def functional_ctc_loss_divided_by_padded_length(
     # Differs: targets (1, 3) of length 2, mean. Agrees: full length; joined targets.
     arguments = (log_probs, targets, input_lengths, target_lengths, blank)
     result = functional.ctc_loss(*arguments, reduction, zero_infinity)
-    short = targets.dim() == 2 and min(_numbers(target_lengths), default=0) < targets.shape[1]
+    short = targets.dim() == 2 and min(numbers(target_lengths), default=0) < targets.shape[1]
     if reduction != "mean" or not short:
         return result
     return functional.ctc_loss(*arguments, "none", zero_infinity).mean() / targets.shape[1]
@@ -252,34 +161,3 @@ def functional_ctc_loss_infinity_zeroed_in_forward_alone(
         lost = losses.isposinf().view(1, -1, 1)
         log_probs = alter_gradient(log_probs, lambda g: torch.where(lost, torch.nan, g))
     return functional.ctc_loss(log_probs, *arguments[1:], reduction, zero_infinity)
-
-
-@plant("functional-ctc-loss-paths-end-with-a-blank", "functional.ctc_loss", "values")
-def functional_ctc_loss_ends_with_blank(
-    log_probs,
-    targets,
-    input_lengths,
-    target_lengths,
-    blank=0,
-    reduction="mean",
-    zero_infinity=False,
-):
-    """Paths end with a blank: of the two last states only the very last is read.
-
-    Labels that fill all their frames do not fit then.
-    """
-    # Differs: any label. Agrees: no labels.
-    arguments = (log_probs, targets, input_lengths, target_lengths)
-    result = functional.ctc_loss(*arguments, blank, reduction, zero_infinity)
-    samples = _samples(*arguments)
-    if not any(labels for _, labels in samples):
-        return result
-    losses = []
-    for frames, labels in samples:
-        last = torch.full_like(frames[-1:], -torch.inf)
-        last[:, blank] = frames[-1:, blank]
-        losses.append(_loss(torch.cat([frames[:-1], last]), labels, blank, lambda a, b: a != b))
-    wrong = torch.stack(losses).detach()
-    if zero_infinity:
-        wrong = torch.where(wrong.isinf(), 0.0, wrong)
-    return graft(_reduced(wrong, target_lengths, reduction, result).to(result.dtype), result)

@@ -60,3 +60,16 @@ def weights_of(target: Tensor, weight: Tensor | None, ignore_index: int, input: 
         return kept.to(wide(input).dtype)
     safe = torch.where(kept, target, 0)
     return torch.where(kept, wide(weight.detach())[safe], 0)
+
+
+def numbers(lengths: Any) -> list[int]:
+    """The lengths of CTC's sequences."""
+    return torch.as_tensor(lengths).reshape(-1).tolist()
+
+
+def reduced_ctc(losses: Tensor, target_lengths: Any, reduction: str, like: Tensor) -> Tensor:
+    """The samples' losses, reduced as torch reduces them."""
+    if reduction == "mean":
+        losses = losses / torch.tensor(numbers(target_lengths)).clamp_min(1)
+    result = reduced(losses, reduction)
+    return result.reshape(like.shape) if reduction == "none" else result

@@ -169,6 +169,7 @@ def functional_ctc_loss_input_lengths_clipped(
     """Input lengths beyond T are T: a mask of positions has no more."""
     # Differs: input length 6 of T = 5. Agrees: 5.
     lengths = torch.as_tensor(input_lengths).clamp(max=log_probs.shape[0])
+    target_lengths = torch.as_tensor(target_lengths)
     return functional.ctc_loss(
         log_probs, targets, lengths, target_lengths, blank, reduction, zero_infinity
     )
