@@ -195,11 +195,11 @@ class BCEWithLogitsLossGradientByOneMinus(nn.BCEWithLogitsLoss):
 
 
 @plant(
-    "functional-bce-with-logits-positive-weight-of-channels",
+    "functional-binary-cross-entropy-with-logits-positive-weight-of-channels",
     "functional.binary_cross_entropy_with_logits",
     "values",
 )
-def functional_bce_with_logits_positive_weight_of_channels(
+def functional_binary_cross_entropy_with_logits_positive_weight_of_channels(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
 ):
     """A vector of `pos_weight` that fits axis 1 belongs to it, where broadcasting takes the last.
@@ -216,11 +216,11 @@ def functional_bce_with_logits_positive_weight_of_channels(
 
 
 @plant(
-    "functional-bce-with-logits-weight-lost-below-zero",
+    "functional-binary-cross-entropy-with-logits-weight-lost-below-zero",
     "functional.binary_cross_entropy_with_logits",
     "values",
 )
-def functional_bce_with_logits_weight_lost_below_zero(
+def functional_binary_cross_entropy_with_logits_weight_lost_below_zero(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
 ):
     """Of log1p(exp(-|x|)) + max(-x, 0) only the first term takes `pos_weight`."""
