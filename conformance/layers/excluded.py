@@ -15,15 +15,7 @@ _TO_COME = {
         relu_ leaky_relu_ rrelu_ elu_ selu_ celu_ hardtanh_ threshold_
     """,
     "loss": """
-        AdaptiveLogSoftmaxWithLoss BCELoss BCEWithLogitsLoss CTCLoss
-        GaussianNLLLoss HuberLoss KLDivLoss L1Loss
-        LinearCrossEntropyLoss MSELoss
-        NLLLoss PoissonNLLLoss SmoothL1Loss
-        binary_cross_entropy binary_cross_entropy_with_logits
-        ctc_loss gaussian_nll_loss huber_loss kl_div l1_loss
-        linear_cross_entropy mse_loss
-        nll_loss poisson_nll_loss
-        smooth_l1_loss
+        AdaptiveLogSoftmaxWithLoss
     """,
     "attention": """
         Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
