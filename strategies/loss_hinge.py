@@ -29,8 +29,9 @@ labels = st.sampled_from(("any", "any", "1", "-1"))
 # Whole numbers lie on the kinks of whole margins.
 _EMBEDDING_MARGINS = st.sampled_from((1.0, 1.0, 0.0, 2.0, 0.5, 0.1, -1.0))
 _RANKING_MARGINS = st.sampled_from((0.0, 0.0, 1.0, 2.0, 0.5, 0.1, -1.0))
-# Magnitudes at which an exponential vanishes or overflows in some format.
-_AROUND = (0.0, 1.0, 4.0, 11.0, 12.0, 17.0, 40.0, 88.0, 90.0, 100.0, 710.0, 750.0)
+# Magnitudes at which an exponential vanishes beside 1, or overflows in some format.
+_AROUND = (0.0, 1.0, 4.0, 9.0, 11.0, 17.0, 22.0, 30.0, 40.0)
+_BEYOND = (*_AROUND, 12.0, 88.0, 90.0, 100.0, 710.0, 750.0)
 
 
 def targets(kind: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
@@ -94,7 +95,9 @@ def rankings(draw: Draw, layer: str, dtype: str) -> Case:
     return _case(layer, dtype, arrays, given, profile=kind, regime=regime, seed=seed)
 
 
-_SOFT_REGIMES = st.sampled_from(("ramp", "integers", "normal", "around", "mixed", "subnormal"))
+_SOFT_REGIMES = st.sampled_from(
+    ("ramp", "integers", "normal", "around", "around", "beyond", "mixed", "subnormal")
+)
 
 
 @st.composite
@@ -109,9 +112,9 @@ def logistic(draw: Draw, layer: str, dtype: str) -> Case:
     values = {"reduction": draw(reductions)}
     written = Written(draw(masks))
     regime, seed = draw(_SOFT_REGIMES), draw(seeds)
-    if regime == "around":
+    if regime in ("around", "beyond"):
         generator = np.random.default_rng(seed)
-        x = generator.choice(_AROUND, shape) * generator.choice([1.0, -1.0], shape)
+        x = generator.choice(_AROUND if regime == "around" else _BEYOND, shape) * generator.choice([1.0, -1.0], shape)
     else:
         filler = _filler(regime, dtype, seed, shape)
         x, generator = filler.operand(*shape), filler.generator

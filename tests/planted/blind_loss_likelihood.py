@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.blind_loss_parts import class_axis, reduced, scaled, weights_of, wide
+from planted.blind_loss_parts import class_axis, reduced, scaled, weights_of
 from planted.bug import graft, plant
 
 
@@ -134,30 +134,3 @@ def functional_nll_loss_classes_in_a_byte(
     if bool(high.any()) and bool((target < input.shape[class_axis(input)]).all()):
         target = torch.where(high, target % 128, target)
     return functional.nll_loss(input, target, weight, size_average, ignore_index, reduce, reduction)
-
-
-@plant("functional-nll-loss-sum-in-the-inputs-half", "functional.nll_loss", "values")
-def functional_nll_loss_sum_in_half(
-    input,
-    target,
-    weight=None,
-    size_average=None,
-    ignore_index=-100,
-    reduce=None,
-    reduction="mean",
-):
-    """Losses of halves are added one after the other into a half: large batches stagnate."""
-    # Differs: bfloat16, 600 targets. Agrees: few targets; float32.
-    result = functional.nll_loss(
-        input, target, weight, size_average, ignore_index, reduce, reduction
-    )
-    total = weights_of(target, weight, ignore_index, input).sum()
-    if wide(result).dtype == result.dtype or reduction == "none" or target.numel() < 64:
-        return result
-    losses = functional.nll_loss(input, target, weight, None, ignore_index, None, "none")
-    wrong = torch.zeros((), dtype=result.dtype)
-    for loss in losses.detach().flatten():
-        wrong = wrong + loss
-    if reduction == "mean":
-        wrong = (wrong / total).to(result.dtype)
-    return graft(wrong, result)

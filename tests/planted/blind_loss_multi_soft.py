@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from planted.blind_loss_parts import amiss, scaled, wide
-from planted.bug import alter_gradient, graft, plant
+from planted.bug import graft, plant
 
 
 @plant("multilabelsoftmarginloss-weights-averaged-out", "MultiLabelSoftMarginLoss", "values")
@@ -66,23 +66,6 @@ def functional_multilabel_soft_margin_loss_classes_summed(
         input, target, weight, size_average, reduce, reduction
     )
     return result * input.shape[-1] if reduction == "none" else result
-
-
-@plant(
-    "functional-multilabel-soft-margin-loss-target-without-gradient",
-    "functional.multilabel_soft_margin_loss",
-    "gradients",
-)
-def functional_multilabel_soft_margin_loss_target_without_gradient(
-    input, target, weight=None, size_average=None, reduce=None, reduction="mean"
-):
-    """Labels are data: their gradient, -x w / C, is none."""
-    # Differs: the gradient of target. Agrees: of input.
-    if target.requires_grad:
-        target = alter_gradient(target, torch.zeros_like)
-    return functional.multilabel_soft_margin_loss(
-        input, target, weight, size_average, reduce, reduction
-    )
 
 
 @plant(
