@@ -122,7 +122,10 @@ def multilabel_margins(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(Call(layer, arguments, {}, dtype, "cpu"), arrays, labels=labels, seed=seed)
 
 
-_SOFT_REGIMES = st.sampled_from(("ramp", "normal", "around", "integers", "mixed", "subnormal"))
+# In `right` each sign is that of its label, so that all that is lost is small.
+_SOFT_REGIMES = st.sampled_from(
+    ("ramp", "normal", "around", "right", "integers", "mixed", "subnormal")
+)
 
 
 @st.composite
@@ -137,12 +140,14 @@ def multilabel_soft_margins(draw: Draw, layer: str, dtype: str) -> Case:
     weighted, values = draw(_weighted), {"reduction": draw(reductions)}
     written = Written(draw(masks))
     regime, seed = draw(_SOFT_REGIMES), draw(seeds)
-    filler = Filler("integers" if regime == "around" else regime, dtype, seed, 4, factors=1)
+    around = regime in ("around", "right")
+    filler = Filler("integers" if around else regime, dtype, seed, 4, factors=1)
     x = filler.operand(*shape)
-    if regime == "around":
-        signs = filler.generator.choice([1.0, -1.0], shape)
-        x = round_to(filler.generator.choice(_AROUND, shape) * signs, dtype)
     target = filler.generator.integers(0, 1, shape, endpoint=True).astype(np.float64)
+    if around:
+        right = 2 * target - 1
+        signs = filler.generator.choice([1.0, -1.0], shape) if regime == "around" else right
+        x = round_to(filler.generator.choice(_AROUND, shape) * signs, dtype)
     weight = _weights(filler, shape[-1]) if weighted else None
     arguments = written.optional(values, {"reduction": "mean"})
     profile = "weighted" if weighted else "plain"
