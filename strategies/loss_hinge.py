@@ -114,7 +114,8 @@ def logistic(draw: Draw, layer: str, dtype: str) -> Case:
     regime, seed = draw(_SOFT_REGIMES), draw(seeds)
     if regime in ("around", "beyond"):
         generator = np.random.default_rng(seed)
-        x = generator.choice(_AROUND if regime == "around" else _BEYOND, shape) * generator.choice([1.0, -1.0], shape)
+        magnitudes = _AROUND if regime == "around" else _BEYOND
+        x = generator.choice(magnitudes, shape) * generator.choice([1.0, -1.0], shape)
     else:
         filler = _filler(regime, dtype, seed, shape)
         x, generator = filler.operand(*shape), filler.generator
