@@ -12,7 +12,12 @@ import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import loss as laws
-from conformance.layers import loss_differences, loss_probabilities
+from conformance.layers import (
+    loss_binary,
+    loss_differences,
+    loss_divergence,
+    loss_likelihood,
+)
 from conformance.layers.axes import Axes, joined
 from conformance.layers.propagation import Propagation
 from conformance.layers.row import Argument, Input, Output, Row, Traits
@@ -168,4 +173,6 @@ def rows() -> Iterator[Row]:
         )
         yield row if function else replace(row, state=_weights, constructor_tensors=("weight",))
     yield from loss_differences.rows()
-    yield from loss_probabilities.rows()
+    yield from loss_divergence.rows()
+    yield from loss_binary.rows()
+    yield from loss_likelihood.rows()
