@@ -23,14 +23,14 @@ _EDGES = {
 
 
 @st.composite
-def differences(draw: Draw, layer: str, edge: str, weights: bool, dtype: str) -> Case:
+def differences(draw: Draw, layer: str, dtype: str, *, edge: str, weights: bool) -> Case:
     """Cases of a loss of differences.
 
     Args:
         layer: its name.
+        dtype: torch's name of the dtype.
         edge: name of the argument that says where a parabola becomes a line; empty = it has none.
         weights: whether it may be given weights.
-        dtype: torch's name of the dtype.
     """
     whole = shape(draw)
     first, second = spread(draw, whole)

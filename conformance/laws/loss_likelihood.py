@@ -1,4 +1,4 @@
-"""Laws of negative log likelihoods, and of the Kullback-Leibler divergence."""
+"""Laws of negative log likelihoods."""
 
 from __future__ import annotations
 
@@ -20,84 +20,18 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.laws.loss_pointwise import Inputs, each, pointwise
-from conformance.laws.loss_reductions import elements, form, given, on
+from conformance.laws.loss_pointwise import Inputs, each, given_inputs, pointwise
+from conformance.laws.loss_reductions import form, given, on
 from conformance.model.formats import round_to
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
 
 
-def _inputs(trial: Trial) -> list[np.ndarray]:
-    found = [x for x in trial.case.inputs if x is not None]
-    assert len(found) == len(trial.case.inputs)
-    return found
-
-
-def _samples(trial: Trial) -> float:
-    """What "batchmean" divides by."""
-    x = _inputs(trial)[0]
-    return float(x.shape[0]) if x.ndim else 1.0
-
-
-@law("itself", "a distribution does not diverge from itself", "always equal")
-def itself(trial: Trial, generator: Generator) -> Claims:
-    """Logarithms as input and target: 0, or the mean of nothing."""
-    x, _ = _inputs(trial)
-    if x.size:
-        other = on(trial, (x, x), log_target=True)
-        zeros = exactly(np.zeros(other.shapes[0]), trial.precision)
-        yield claim(other, measured(other), Side("0", (zeros,)))
-
-
-@law("certain", "a probability of 1 is a logarithm of 0", SUMMED)
-def certain(trial: Trial, generator: Generator) -> Claims:
-    """Both forms of such targets: −x."""
-    x, y = _inputs(trial)
-    numbers = on(trial, (x, np.ones(y.shape)), log_target=False)
-    logarithms = on(trial, (x, np.zeros(y.shape)), log_target=True)
-    side = Side(logarithms.text(), measured(logarithms), logarithms)
-    yield claim(numbers, measured(numbers), side)
-
-
-@law("forms", "both forms of a target are one", SUMMED)
-def forms(trial: Trial, generator: Generator) -> Claims:
-    """The logarithm of a target, where it is rounded to less than the bound of the slope."""
-    x, y = _inputs(trial)
-    if given(trial, "log_target"):
-        logarithms, numbers = y, round_to(np.exp(y), trial.case.call.dtype)
-    else:
-        with np.errstate(divide="ignore"):
-            numbers, logarithms = y, round_to(np.log(y), trial.case.call.dtype)
-    if not (np.isfinite(logarithms).all() and (numbers > 0).all()):
-        return
-    one = on(trial, (x, numbers), log_target=False, reduction="sum")
-    two = on(trial, (x, logarithms), log_target=True, reduction="sum")
-    (a,), (b,) = measured(one), measured(two)
-    exact = np.log(numbers)
-    # d/dz e^z (z - x) = e^z (1 + z - x), between both targets.
-    reach = np.maximum(np.abs(exact), np.abs(logarithms)) + np.abs(x) + 1
-    top = np.exp(np.maximum(exact, logarithms))
-    moved = np.broadcast_to((np.abs(exact - logarithms) + 1e-15) * top * reach, np.broadcast_shapes(
-        x.shape, y.shape
-    )).sum()  # fmt: skip
-    wide = on_host(b)
-    yield claim(one, (on_host(a),), Side(two.text(), (wide.with_error(wide.error + moved),)))
-
-
-DIVERGENCE = (
-    form("KLDivLoss", "functional.kl_div"),
-    *pointwise({"mean": elements, "batchmean": _samples}),
-    itself,
-    certain,
-    forms,
-)
-
-
 @law("nothing", "what never happens loses what is expected", SUMMED)
 def nothing(trial: Trial, generator: Generator) -> Claims:
     """Counts of 0: the rate itself, whatever eps is."""
-    x, y = _inputs(trial)
+    x, y = given_inputs(trial)
     rates = np.abs(x)
     other = on(trial, (rates, np.zeros(y.shape)), log_input=False, reduction="none")
     whole = np.broadcast_to(rates, other.shapes[0])
@@ -107,7 +41,7 @@ def nothing(trial: Trial, generator: Generator) -> Claims:
 @law("few", "Stirling's term is of counts above 1 only")
 def few(trial: Trial, generator: Generator) -> Claims:
     """Of counts of at most 1 the full loss is the other one."""
-    x, y = _inputs(trial)
+    x, y = given_inputs(trial)
     small = np.minimum(y, 1.0)
     yield same(on(trial, (x, small), full=True), on(trial, (x, small), full=False))
 
@@ -115,7 +49,7 @@ def few(trial: Trial, generator: Generator) -> Claims:
 @law("rates", "of one that is expected once it loses 1, or nothing", SUMMED)
 def rates(trial: Trial, generator: Generator) -> Claims:
     """A rate of 1, whose logarithm is 0: the loss is 1, whatever is counted."""
-    x, y = _inputs(trial)
+    x, y = given_inputs(trial)
     zeros = np.zeros(x.shape)
     other = on(trial, (zeros, y), log_input=True, full=False, reduction="none")
     ones = exactly(np.ones(other.shapes[0]), trial.precision)
@@ -133,7 +67,7 @@ POISSON = (
 
 def _aligned(trial: Trial) -> Inputs:
     """Variances that lack the last axis with one of length 1."""
-    x, y, var = _inputs(trial)
+    x, y, var = given_inputs(trial)
     return x, y, var[..., np.newaxis] if var.ndim == x.ndim - 1 else var
 
 
@@ -147,7 +81,7 @@ def swapped(trial: Trial, generator: Generator) -> Claims:
 @law("floor", "a variance below eps is eps")
 def floor(trial: Trial, generator: Generator) -> Claims:
     """Where the dtype has eps."""
-    x, y, var = _inputs(trial)
+    x, y, var = given_inputs(trial)
     eps = given(trial, "eps")
     if round_to(np.array(eps), trial.case.call.dtype) == eps:
         yield same(on(trial, (x, y, np.maximum(var, eps))), trial)

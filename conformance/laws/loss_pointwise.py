@@ -22,6 +22,13 @@ def as_given(trial: Trial) -> Inputs:
     return trial.case.inputs
 
 
+def given_inputs(trial: Trial) -> list[np.ndarray]:
+    """The inputs of a loss that has no optional ones."""
+    found = [x for x in trial.case.inputs if x is not None]
+    assert len(found) == len(trial.case.inputs)
+    return found
+
+
 def each(
     trial: Trial, move: Move, aligned: Aligned = as_given
 ) -> tuple[Inputs, dict[str, np.ndarray]]:

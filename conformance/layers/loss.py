@@ -12,13 +12,15 @@ import numpy as np
 from conformance.arithmetic.rounded import Rounded
 from conformance.laws import loss as laws
 from conformance.layers import (
+    loss_binary,
     loss_ctc,
     loss_differences,
+    loss_divergence,
     loss_hinge,
+    loss_likelihood,
     loss_linear,
     loss_multi_margin,
     loss_nll,
-    loss_probabilities,
     loss_vectors,
 )
 from conformance.layers.loss_nll import (
@@ -110,8 +112,8 @@ def rows() -> Iterator[Row]:
         )
         yield row if function else replace(row, state=weights, constructor_tensors=("weight",))
     others = (
-        loss_differences, loss_probabilities, loss_hinge, loss_vectors, loss_multi_margin,
-        loss_nll, loss_linear, loss_ctc,
+        loss_differences, loss_divergence, loss_binary, loss_likelihood,
+        loss_hinge, loss_vectors, loss_multi_margin, loss_nll, loss_linear, loss_ctc,
     )  # fmt: skip
     for module in others:
         yield from module.rows()

@@ -8,15 +8,12 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import loss_differences as laws
-from conformance.layers.loss_pointwise import batch_of, every_axis, flops, outputs, timed
-from conformance.layers.propagation import Propagation, computed
-from conformance.layers.row import Argument, Input, Row, Traits
-from conformance.layers.workload import Filling
+from conformance.layers.loss_pointwise import REDUCTION, batch_of, pointwise
+from conformance.layers.row import Argument, Input, Row
 from conformance.model.case import is_function
 from conformance.oracles import loss_differences as oracle
 from conformance.strategies import loss_differences as cases
 from conformance.strategies.invalid import loss_differences as invalid
-from conformance.strategies.invalid.breaks import invalid_cases
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,6 @@ _KINDS = (
         "delta",
     ),
 )
-_REDUCED = ("mean: sum_n l_n / n", "sum: sum_n l_n")
 _PAIR = (Input("input", batch_axis=batch_of(0)), Input("target", batch_axis=batch_of(1)))
 _WEIGHT = Input(
     "weight", "weight", optional=True, batch_axis=batch_of(2), by_name=True, signed=False
@@ -75,30 +71,20 @@ _WEIGHT = Input(
 
 def _row(kind: _Kind, name: str) -> Row:
     weights = kind.weights and is_function(name)
-    valid = partial(cases.differences, name, kind.edge, weights)
     edge = (Argument(kind.edge, 1.0, other=0.5),) if kind.edge else ()
     found = laws.laws(kind.module, kind.edge, kind.factor)
-    return Row(
+    return pointwise(
         name,
-        "loss",
-        (Argument("reduction", "mean", other="sum"), *edge),
-        (*_PAIR, _WEIGHT) if weights else _PAIR,
-        outputs(),
-        cases=valid,
+        kind.module,
+        partial(cases.differences, edge=kind.edge, weights=weights),
+        invalid.difference_breaks(kind.edge, weights),
         values=kind.values,
         shapes=oracle.difference_shape,
-        formula=(*kind.formula, *_REDUCED),
-        module=kind.module if is_function(name) else None,
-        complex=False,
-        invalid=invalid_cases(valid, invalid.difference_breaks(kind.edge, weights)),
+        formula=kind.formula,
         laws=(*found, *laws.WEIGHTED) if weights else found,
-        propagation=Propagation(computed.expected, parameters=False),
-        traits=Traits(placed=False),
-        free=every_axis(),
-        workloads=timed(name, 2),
-        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
-        flops=flops(kind.operations),
-        examples=0.25 if is_function(name) else 0.5,
+        arguments=(REDUCTION, *edge),
+        inputs=(*_PAIR, _WEIGHT) if weights else _PAIR,
+        operations=kind.operations,
     )
 
 

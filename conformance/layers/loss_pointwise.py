@@ -1,17 +1,21 @@
-"""What losses have in common that are a number for each element: their batch, axes and sizes."""
+"""What losses have in common that are a number for each element: batch, axes, and the row."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from conformance.layers.axes import Axes
-from conformance.layers.row import Output
+from conformance.layers.propagation import Propagation, computed
+from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.state import Shape
-from conformance.layers.workload import Workload
-from conformance.model.case import Case
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import Case, is_function
+from conformance.strategies.invalid.breaks import Break, invalid_cases
 
 Shapes = Callable[[Case], list[Shape | None]]
 """Case → the shapes of its inputs as they are broadcast."""
@@ -109,12 +113,66 @@ def timed(layer: str, operands: int) -> tuple[Workload, ...]:
     return (Workload(layer, "1024 by 1024", {}, (shape,) * operands, small=True),)
 
 
-def flops(
-    each: int,
-) -> Callable[[Workload, Sequence[Shape], Sequence[Shape]], int]:
-    """So many operations for each element.
+REDUCTION = Argument("reduction", "mean", other="sum")
+_REDUCED = ("mean: sum_n l_n / n", "sum: sum_n l_n")
+
+
+def unit_scale(name: str, arguments: Mapping[str, Any]) -> float:
+    """Of the arrays of timed calls, which are no sums."""
+    return 1.0
+
+
+def pointwise(
+    name: str,
+    module: str,
+    made: Callable[..., Any],
+    breaks: tuple[Break, ...],
+    *,
+    operations: int,
+    constructed: tuple[str, ...] = (),
+    formula: tuple[str, ...],
+    **facts: Any,
+) -> Row:
+    """The row of a loss that is a number for each element.
 
     Args:
-        each: how many.
+        name: of the module or of the function.
+        module: of the module.
+        made: (name, dtype) → strategy of valid cases.
+        breaks: of these.
+        operations: for each element.
+        constructed: state tensors that the constructor takes.
+        formula: of one loss.
+        facts: what else the row says; or in place of what is said here.
     """
-    return lambda workload, weights, outputs: each * math.prod(workload.inputs[0])
+    function = is_function(name)
+    valid = partial(made, name)
+    found: dict[str, Any] = {
+        "arguments": (REDUCTION,),
+        "outputs": outputs(),
+        "free": every_axis(),
+        "propagation": Propagation(computed.expected, parameters=False),
+        "workloads": timed(name, 2),
+        "filling": Filling(contraction=False, scale=unit_scale),
+        **facts,
+    }
+    return Row(
+        name,
+        "loss",
+        cases=valid,
+        formula=(*formula, *_REDUCED),
+        module=module if function else None,
+        complex=False,
+        invalid=invalid_cases(valid, breaks, constructed),
+        traits=Traits(placed=False),
+        constructor_tensors=constructed,
+        flops=lambda workload, weights, outputs: operations * math.prod(workload.inputs[0]),
+        examples=0.25 if function else 0.4,
+        **found,
+    )
+
+
+def pair(*, signed: bool) -> tuple[Input, Input]:
+    """Input and target, which is a probability or a count."""
+    first = Input("input", batch_axis=batch_of(0), signed=signed)
+    return first, Input("target", "target", batch_axis=batch_of(1), signed=False)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from conformance.model.case import Case
 
 _more = st.integers(1, 2)
-words = ("average", "Mean", "", "batchmean")
+_WORDS = ("average", "Mean", "")
 
 
 def unknown_reduction(*others: str) -> Break:
@@ -19,7 +19,7 @@ def unknown_reduction(*others: str) -> Break:
     Args:
         others: words to try besides those that no loss has.
     """
-    known = st.sampled_from((*words[:3], *others))
+    known = st.sampled_from((*_WORDS, *others))
     return Break("unknown reduction", "reduction", argument("reduction", known))
 
 
@@ -51,3 +51,12 @@ def wider_target() -> Break:
         return with_inputs(case, changed)
 
     return Break("target of another size", "target", apply, applies=has_axes)
+
+
+def broadcast_breaks(*others: str) -> tuple[Break, ...]:
+    """The breaks of a loss whose operands are broadcast.
+
+    Args:
+        others: words that name no reduction of this loss.
+    """
+    return (unknown_reduction(*others), wider_target())

@@ -30,6 +30,7 @@ COMMON = {
     "output": "of every layer, and of prose",
     "device": "where a call runs",
     "dtype": "of a call",
+    "full": "a regime of whole numbers, and a set of timed calls",
     "training": "the mode of a call",
     "value": "a kind of finding",
     "negative": "a sign",

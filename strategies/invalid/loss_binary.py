@@ -1,16 +1,14 @@
-"""Ways to break a valid call of a binary cross entropy, a divergence or a likelihood."""
+"""Ways to break a valid call of a binary cross entropy."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 from conformance.strategies.invalid.breaks import Break, resized, with_inputs
 from conformance.strategies.invalid.loss_pointwise import (
     has_axes,
     shape_of,
     unknown_reduction,
-    wider_target,
 )
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -93,43 +91,4 @@ def logits_breaks() -> tuple[Break, ...]:
         Break("target of another shape", "target", _other_target, applies=has_axes),
         _wrong_weight("weight"),
         _wrong_weight("pos_weight"),
-    )
-
-
-def divergence_breaks() -> tuple[Break, ...]:
-    """The breaks of the Kullback-Leibler divergence."""
-    return (unknown_reduction(), wider_target())
-
-
-def poisson_breaks() -> tuple[Break, ...]:
-    """The breaks of the likelihood of counts."""
-    return (unknown_reduction("batchmean"), wider_target())
-
-
-def _negative(draw: Draw, case: Case) -> Case:
-    var = case.inputs[2]
-    assert var is not None
-    var = var.copy()
-    var.reshape(-1)[draw(st.integers(0, var.size - 1))] = draw(st.sampled_from((-1.0, -0.5)))
-    return replace(case, inputs=(*case.inputs[:2], var))
-
-
-def _any_variance(case: Case) -> bool:
-    return bool(np.prod(shape_of(case, 2)))
-
-
-def _long_variances(draw: Draw, case: Case) -> Case:
-    """More variances than there are numbers along the last axis."""
-    shape = list(shape_of(case, 0))
-    shape[-1] = max(shape[-1], 1) + draw(_more)
-    return with_inputs(case, {2: shape})
-
-
-def gaussian_breaks() -> tuple[Break, ...]:
-    """The breaks of the likelihood of numbers."""
-    return (
-        unknown_reduction("batchmean"),
-        Break("variance negative", "var", _negative, applies=_any_variance),
-        Break("variances of another length", "var", _long_variances, applies=has_axes),
-        wider_target(),
     )

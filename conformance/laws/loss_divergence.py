@@ -1,0 +1,85 @@
+"""Laws of the Kullback-Leibler divergence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from conformance.arithmetic.rounded import exactly
+from conformance.laws.law import (
+    SUMMED,
+    Claims,
+    Generator,
+    Side,
+    claim,
+    law,
+    measured,
+    on_host,
+)
+from conformance.laws.loss_pointwise import given_inputs, pointwise
+from conformance.laws.loss_reductions import elements, form, given, on
+from conformance.model.formats import round_to
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike as Trial
+
+
+def _samples(trial: Trial) -> float:
+    """What "batchmean" divides by."""
+    x = given_inputs(trial)[0]
+    return float(x.shape[0]) if x.ndim else 1.0
+
+
+@law("itself", "a distribution does not diverge from itself", "always equal")
+def itself(trial: Trial, generator: Generator) -> Claims:
+    """Logarithms as input and target: 0, or the mean of nothing."""
+    x, _ = given_inputs(trial)
+    if x.size:
+        other = on(trial, (x, x), log_target=True)
+        zeros = exactly(np.zeros(other.shapes[0]), trial.precision)
+        yield claim(other, measured(other), Side("0", (zeros,)))
+
+
+@law("certain", "a probability of 1 is a logarithm of 0", SUMMED)
+def certain(trial: Trial, generator: Generator) -> Claims:
+    """Both forms of such targets: −x."""
+    x, y = given_inputs(trial)
+    numbers = on(trial, (x, np.ones(y.shape)), log_target=False)
+    logarithms = on(trial, (x, np.zeros(y.shape)), log_target=True)
+    side = Side(logarithms.text(), measured(logarithms), logarithms)
+    yield claim(numbers, measured(numbers), side)
+
+
+@law("forms", "both forms of a target are one", SUMMED)
+def forms(trial: Trial, generator: Generator) -> Claims:
+    """The logarithm of a target, where it is rounded to less than the bound of the slope."""
+    x, y = given_inputs(trial)
+    if given(trial, "log_target"):
+        logarithms, numbers = y, round_to(np.exp(y), trial.case.call.dtype)
+    else:
+        with np.errstate(divide="ignore"):
+            numbers, logarithms = y, round_to(np.log(y), trial.case.call.dtype)
+    if not (np.isfinite(logarithms).all() and (numbers > 0).all()):
+        return
+    one = on(trial, (x, numbers), log_target=False, reduction="sum")
+    two = on(trial, (x, logarithms), log_target=True, reduction="sum")
+    (a,), (b,) = measured(one), measured(two)
+    exact = np.log(numbers)
+    # d/dz e^z (z - x) = e^z (1 + z - x), between both targets.
+    reach = np.maximum(np.abs(exact), np.abs(logarithms)) + np.abs(x) + 1
+    top = np.exp(np.maximum(exact, logarithms))
+    moved = np.broadcast_to((np.abs(exact - logarithms) + 1e-15) * top * reach, np.broadcast_shapes(
+        x.shape, y.shape
+    )).sum()  # fmt: skip
+    wide = on_host(b)
+    yield claim(one, (on_host(a),), Side(two.text(), (wide.with_error(wide.error + moved),)))
+
+
+LAWS = (
+    form("KLDivLoss", "functional.kl_div"),
+    *pointwise({"mean": elements, "batchmean": _samples}),
+    itself,
+    certain,
+    forms,
+)
