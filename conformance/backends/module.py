@@ -160,10 +160,21 @@ def _constructor_tensors(call: Call) -> dict[str, torch.Tensor]:
     return {k: torch.tensor(x, **like) for k, x in call.state.items() if k in names}
 
 
+def _arguments(call: Call) -> dict[str, Any]:
+    """The arguments written out; those that name what torch has are that."""
+    # Loaded here: importing the backends loads no strategies.
+    from conformance.layers import CATALOGUE
+
+    row, found = CATALOGUE.get(call.layer), dict(call.arguments)
+    for name in found.keys() & (frozenset() if row is None else row.of_torch):
+        found[name] = None if found[name] is None else getattr(torch, found[name])
+    return found
+
+
 def _construct(
     cls: Callable[..., Any], call: Call, tensors: Mapping[str, torch.Tensor]
 ) -> torch.nn.Module:
-    arguments = {**call.arguments, **tensors}
+    arguments = {**_arguments(call), **tensors}
     extra = arguments.pop("*", ())
     placed = {"device": torch.device(call.device), "dtype": getattr(torch, call.dtype)}
     with _missing_kernels_declined():
@@ -221,12 +232,7 @@ class ModuleLayer:
 
         self._row = CATALOGUE.get(call.layer)
         self._states = 0 if self._row is None else self._row.traits.states
-        self.arguments: dict[str, Any] = dict(call.arguments)
-        for name in self.arguments.keys() & (
-            frozenset() if self._row is None else self._row.dtypes
-        ):
-            named = self.arguments[name]
-            self.arguments[name] = None if named is None else getattr(torch, named)
+        self.arguments = _arguments(call)
 
     def put(
         self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None

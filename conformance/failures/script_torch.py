@@ -179,7 +179,8 @@ class TorchPrinter:
             return
         constructed = row.constructed(call.state)
         names = [typed(value) for value in call.arguments.get("*", ())]
-        names += [f"{k}={typed(v)}" for k, v in call.arguments.items() if k != "*"]
+        written = ((k, v) for k, v in call.arguments.items() if k != "*")
+        names += [f"{k}={typed(v, of_torch=k in row.of_torch)}" for k, v in written]
         names += [f"{k}={self._put(x)}" for k, x in constructed.items()]
         names += ["device=device", "dtype=dtype"] if row.traits.placed else []
         layer = f"layer{step.layer}"
@@ -249,7 +250,9 @@ class TorchPrinter:
         if row.function:
             extra = {k: v for k, v in call.arguments.items() if k != "*"}
             given += [typed(v) for v in call.arguments.get("*", ())]
-            given += [f"{k}={typed(v, dtype=k in row.dtypes)}" for k, v in (extra | named).items()]
+            given += [
+                f"{k}={typed(v, of_torch=k in row.of_torch)}" for k, v in (extra | named).items()
+            ]
             return f"{self._target(call)}({', '.join(given)})"
         layer = f"layer{step.layer}"
         if not row.traits.states:

@@ -11,14 +11,14 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case
 
 
-def typed(value: Any, *, dtype: bool = False) -> str:
+def typed(value: Any, *, of_torch: bool = False) -> str:
     """An argument's value as a person would type it.
 
     Args:
         value: of the argument.
-        dtype: it is torch's name of a dtype.
+        of_torch: it is the name of what torch has, such as a dtype.
     """
-    if dtype and value is not None:
+    if of_torch and value is not None:
         return f"torch.{value}"
     odd = isinstance(value, float) and not math.isfinite(value)
     return f"float({str(value)!r})" if odd else repr(value)
@@ -33,12 +33,12 @@ def call_text(call: Call, inputs: tuple[str, ...] = ()) -> str:
     """
     row = CATALOGUE.get(call.layer)
     required = row.required if row else ()
-    dtypes = row.dtypes if row else frozenset()
+    named = row.of_torch if row else frozenset()
     arguments = dict(call.arguments)
     parts = [*inputs]
     parts += [typed(value) for value in arguments.pop("*", ())]
     parts += [typed(arguments.pop(name)) for name in required if name in arguments]
-    parts += [f"{k}={typed(v, dtype=k in dtypes)}" for k, v in arguments.items()]
+    parts += [f"{k}={typed(v, of_torch=k in named)}" for k, v in arguments.items()]
     return f"{call.layer}({', '.join(parts)})"
 
 
