@@ -17,6 +17,7 @@ from conformance.model.case import Call, Case
 
 _counts = st.sampled_from((1, 2, 3, 4, 5, 0, 17))
 _unbatched = st.sampled_from((False, False, False, True))
+COSINE = "cosine_similarity"
 _MARGINS = st.sampled_from((0.0, 0.0, 0.5, 1.0, -0.5, 0.1))
 
 
@@ -50,6 +51,7 @@ alike = st.sampled_from(
     ("none", "none", "anchor, positive", "anchor, negative", "positive, negative", "all")
 )
 _TRIPLET_MARGINS = st.sampled_from((1.0, 1.0, 0.5, 0.1, 3.0, 16.0))
+_FUNCTIONS = st.sampled_from((None, None, "pairwise_distance", COSINE))
 _NORMS = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0))
 _EPS = st.sampled_from((1e-6, 1e-6, 0.0, 0.25))
 
@@ -74,21 +76,32 @@ def triplets(draw: Draw, layer: str, dtype: str, *, distance: bool) -> Case:
     Args:
         layer: a name of the catalogue.
         dtype: torch's name of the dtype.
-        distance: the layer has a distance function, which is left out, in place of a norm.
+        distance: the layer has a distance function in place of a norm.
     """
-    shape, kind = _shape(draw), draw(alike)
-    norm: dict[str, Any] = {} if distance else {"p": draw(_NORMS), "eps": draw(_EPS)}
+    norm: dict[str, Any] = (
+        {"distance_function": draw(_FUNCTIONS)}
+        if distance
+        else {"p": draw(_NORMS), "eps": draw(_EPS)}
+    )
+    compared = norm.get("distance_function") == COSINE
+    # The cosine is that of a batch of vectors.
+    shape = (draw(_counts), draw(lengths)) if compared else _shape(draw)
+    kind = draw(alike)
     values: dict[str, Any] = {
         "margin": draw(_TRIPLET_MARGINS),
         **norm,
         "swap": draw(st.booleans()),
         "reduction": draw(reductions),
     }
-    defaults = {"margin": 1.0, "p": 2.0, "eps": 1e-6, "swap": False, "reduction": "mean"}
+    norms = {"distance_function": None} if distance else {"p": 2.0, "eps": 1e-6}
+    defaults = {"margin": 1.0, **norms, "swap": False, "reduction": "mean"}
     arguments = Written(draw(masks)).optional(values, defaults)
     regime, seed = draw(regimes), draw(seeds)
     # Of whole numbers the sum of the squares of differences is exact.
     filler = Filler(regime, dtype, seed, 4 * shape[-1])
     labelled = {"profile": kind, "regime": regime}
+    arrays = _triplet(filler, kind, shape)
+    if compared:
+        arrays = tuple(np.abs(x) for x in arrays)
     call = Call(layer, arguments, {}, dtype, "cpu")
-    return Case(call, _triplet(filler, kind, shape), labels=labelled, seed=seed)
+    return Case(call, arrays, labels=labelled, seed=seed)

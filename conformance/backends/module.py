@@ -163,15 +163,15 @@ def _constructor_tensors(call: Call) -> dict[str, torch.Tensor]:
 
 
 def _as_torch_has_them(call: Call) -> dict[str, Any]:
-    """The arguments; a name of a dtype as that dtype, named fields as an object that has them."""
+    """The arguments; a name of what torch has as that, named fields as an object that has them."""
     # Loaded here: importing the backends loads no strategies.
     from conformance.layers import CATALOGUE
 
     arguments, row = dict(call.arguments), CATALOGUE.get(call.layer)
-    if row is None or not (row.dtypes or row.records):
+    if row is None or not (row.of_torch or row.records):
         return arguments
     for name, value in call.arguments.items():
-        if name in row.dtypes and value is not None:
+        if name in row.of_torch and value is not None:
             arguments[name] = getattr(torch, value)
         elif name in row.records and value is not None:
             arguments[name] = getattr(torch.nn, row.records[name])(**dict(value))

@@ -72,13 +72,13 @@ def similarity(trial: Trial, generator: Generator) -> Claims:
 
 @law("distances", "the loss is made of distances of the same backend", BOTH)
 def distances(trial: Trial, generator: Generator) -> Claims:
-    """By functional.pairwise_distance, all losses."""
+    """By the function that is chosen, all losses."""
     anchor, positive, negative = _inputs(trial)
     arguments = trial.case.call.arguments
     norm = {name: arguments[name] for name in ("p", "eps") if name in arguments}
+    layer = f"functional.{arguments.get('distance_function') or 'pairwise_distance'}"
 
     def distance(x: np.ndarray, y: np.ndarray) -> Rounded:
-        layer = "functional.pairwise_distance"
         (found,) = measured(called(trial, x, y, layer=layer, arguments=norm))
         return on_host(found)
 
@@ -91,19 +91,34 @@ def distances(trial: Trial, generator: Generator) -> Claims:
     yield claim(loss, measured(loss), Side("max(0, d(a, p) - d(a, n) + margin)", (wanted,)))
 
 
+def _by_default(trial: Trial) -> bool:
+    """Whether the distance is that of the default, whichever its name."""
+    return trial.case.call.arguments.get("distance_function") in (None, "pairwise_distance")
+
+
 @law("kin", "the distance of both losses is the same by default", BOTH)
 def kin(trial: Trial, generator: Generator) -> Claims:
-    """The other triplet loss, without p and eps."""
+    """The other triplet loss, without p, eps and a distance function."""
     layer = trial.case.call.layer
+    if not _by_default(trial):
+        return
     names = _TRIPLET if layer in _WITH_DISTANCE else _WITH_DISTANCE
-    norm = {"p": 2.0, "eps": 1e-6}
-    kept = {k: v for k, v in trial.case.call.arguments.items() if k not in norm}
+    own = ("p", "eps", "distance_function")
+    kept = {k: v for k, v in trial.case.call.arguments.items() if k not in own}
     one = called(trial, *_inputs(trial), arguments=kept)
     other = called(trial, *_inputs(trial), layer=names[is_function(layer)], arguments=kept)
     yield claim(other, measured(other), Side(one.text(), measured(one)))
 
 
-_ALL = (*reductions(), unbatched(2), order)
+@law("unbatched", "a triplet without a batch dimension is a batch of one")
+def alone(trial: Trial, generator: Generator) -> Claims:
+    """Of the default distance function; the cosine is that of a batch."""
+    if _by_default(trial):
+        yield from unbatched(2).claims(trial, generator)
+
+
+_COMMON = (*reductions(), order)
+_ALL = (*_COMMON, unbatched(2))
 COSINE = (
     form("CosineEmbeddingLoss", "functional.cosine_embedding_loss"),
     *_ALL,
@@ -111,4 +126,4 @@ COSINE = (
     similarity,
 )
 TRIPLET = (form(*_TRIPLET), *_ALL, distances, kin)
-WITH_DISTANCE = (form(*_WITH_DISTANCE), *_ALL, distances, kin)
+WITH_DISTANCE = (form(*_WITH_DISTANCE), *_COMMON, alone, distances, kin)

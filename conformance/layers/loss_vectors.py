@@ -1,6 +1,7 @@
 """CosineEmbeddingLoss, TripletMarginLoss, TripletMarginWithDistanceLoss, and their functions.
 
-A case holds no callables: of `distance_function` the default is checked, and no other.
+A case holds no callables: `distance_function` is the name of a function that torch has. Of two
+vectors without negative components the cosine is as good a distance as the page asks for.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _BATCH = partial(first_axis, 2)
 _MARGIN = Argument("margin", 1.0, other=2.0)
 _SWAP = Argument("swap", False, other=True)
+_FUNCTION = Argument("distance_function", None, other="pairwise_distance", of_torch=True)
 _NORM = (Argument("p", 2.0, other=1.0), Argument("eps", 1e-6, other=0.0))
 
 
@@ -50,6 +52,8 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments; a vector of no components has no direction."""
     first = case.inputs[0]
     if first is None or not first.shape[-1]:
+        return None
+    if arguments.get("distance_function") == oracle.COSINE and not oracle.comparable(case.inputs):
         return None
     return replace(case, call=replace(case.call, arguments=arguments))
 
@@ -107,11 +111,15 @@ def _triplet(name: str, *, distance: bool) -> Row:
     vectors = "d(x, y) = |x - y + eps|_p"
     return replace(
         _cosine(name),
-        arguments=(_MARGIN, *(() if distance else _NORM), _SWAP, REDUCTION),
+        arguments=(
+            *((_FUNCTION, _MARGIN) if distance else (_MARGIN, *_NORM)),
+            _SWAP,
+            REDUCTION,
+        ),
         inputs=tuple(Input(x, batch_axis=_BATCH) for x in names),
         cases=valid,
         values=oracle.triplet_margin_with_distance_loss if distance else oracle.triplet_margin_loss,
-        shapes=oracle.triplet_margin_shape,
+        shapes=oracle.with_distance_shape if distance else oracle.triplet_margin_shape,
         formula=("L(a, p, n) = max(d(a_i, p_i) - d(a_i, n_i) + margin, 0)", vectors),
         invalid=invalid_cases(valid, invalid.triplet_breaks()),
         laws=laws.WITH_DISTANCE if distance else laws.TRIPLET,

@@ -49,7 +49,8 @@ class Argument:
         fixes_sizes: where it is given, no size of the inputs can change by itself.
         sequence: it is kept as a tuple, be it written as one number.
         like: the argument whose value None stands for: `kdim` is `embed_dim` then.
-        names_dtype: its value is torch's name of a dtype, which torch is given as that dtype.
+        of_torch: its value is the name of what torch has, a dtype or a function, which torch is
+            given as that.
         record: class of torch.nn whose fields its value names, each with its own: torch is given
             such an object.
     """
@@ -65,7 +66,7 @@ class Argument:
     fixes_sizes: bool = False
     sequence: bool = False
     like: str = ""
-    names_dtype: bool = False
+    of_torch: bool = False
     record: str = ""
 
 
@@ -319,9 +320,9 @@ class Row:
         return frozenset(a.name for a in self.arguments if a.keyword)
 
     @cached_property
-    def dtypes(self) -> frozenset[str]:
-        """Names of the arguments that name a dtype."""
-        return frozenset(a.name for a in self.arguments if a.names_dtype)
+    def of_torch(self) -> frozenset[str]:
+        """Names of the arguments that name what torch has."""
+        return frozenset(a.name for a in self.arguments if a.of_torch)
 
     @cached_property
     def records(self) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from conformance.model.case import Call, Case
 
 
 def argument_text(layer: str, name: str, value: Any) -> str:
-    """An argument's value as a person would type it: a dtype, an object of fields.
+    """An argument's value as a person would type it: what torch has, an object of fields.
 
     Args:
         layer: its name.
@@ -22,7 +22,7 @@ def argument_text(layer: str, name: str, value: Any) -> str:
     row = CATALOGUE.get(layer)
     if row is None or value is None:
         return typed(value)
-    if name in row.dtypes:
+    if name in row.of_torch:
         return f"torch.{value}"
     if name in row.records:
         fields = (f"{field}={typed(x)}" for field, x in value)

@@ -69,7 +69,15 @@ def hinge(*terms: Rounded) -> Rounded:
     shape = np.broadcast_shapes(*(x.shape for x in terms))
     with np.errstate(invalid="ignore"):
         whole = total(join([spread(x, shape) for x in terms], 0, new=True), 0)
-    return maximum(settled(whole, *terms), constant(0.0, whole))
+    known = settled(whole, *terms)
+    if not all(np.isfinite(x.error).all() for x in terms):
+        # What may have overflowed may be infinite, too, of either sign.
+        open_, lost = np.zeros(shape, bool), np.zeros(shape, bool)
+        for x in terms:
+            open_ |= ~np.isfinite(x.error)
+            lost |= np.isnan(x.value) & (x.error == 0)
+        known = known.with_error(np.where(open_ & ~lost, np.inf, known.error))
+    return maximum(known, constant(0.0, whole))
 
 
 def _soft(z: Rounded) -> Rounded:

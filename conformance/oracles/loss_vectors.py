@@ -9,7 +9,7 @@ of the PyTorch documentation, and those of the functions in torch.nn.functional.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +30,8 @@ State = Mapping[str, Rounded]
 # torch adds it, a number of float32 in every dtype, to the square of each length. The page does not
 # name it.
 _EPSILON = float(np.float32(1e-12))
+COSINE = "cosine_similarity"
+"""A distance function besides pairwise_distance."""
 
 
 def cosine_embedding_loss(
@@ -113,6 +115,18 @@ def triplet_margin_loss(
     def distance(x: Rounded, y: Rounded) -> Rounded:
         return pairwise_distance({}, x, y, p=p, eps=eps)
 
+    return _of_distances(distance, anchor, positive, negative, margin, swap, reduction)
+
+
+def _of_distances(
+    distance: Callable[[Rounded, Rounded], Rounded],
+    anchor: Rounded,
+    positive: Rounded,
+    negative: Rounded,
+    margin: float,
+    swap: bool,
+    reduction: str,
+) -> Rounded:
     far = distance(anchor, negative)
     if swap:
         far = minimum(far, distance(positive, negative))
@@ -126,14 +140,33 @@ def triplet_margin_with_distance_loss(
     positive: Rounded,
     negative: Rounded,
     *,
+    distance_function: str | None = None,
     margin: float = 1.0,
     swap: bool = False,
     reduction: str = "mean",
 ) -> Rounded:
-    """The same with any d, by default that of PairwiseDistance; no case has another one."""
-    return triplet_margin_loss(
-        {}, anchor, positive, negative, margin=margin, swap=swap, reduction=reduction
-    )
+    """The same with any d, by default that of PairwiseDistance.
+
+    Args:
+        distance_function: the name of a function.
+    """
+
+    def distance(x: Rounded, y: Rounded) -> Rounded:
+        if distance_function == COSINE:
+            return functional_cosine_similarity({}, x, y)
+        return pairwise_distance({}, x, y)
+
+    return _of_distances(distance, anchor, positive, negative, margin, swap, reduction)
+
+
+def comparable(inputs: Sequence[np.ndarray | None]) -> bool:
+    """Whether the cosine is a distance: of a batch of vectors, none with a negative component.
+
+    Args:
+        inputs: of the call.
+    """
+    given = [x for x in inputs if x is not None]
+    return all(x.ndim == 2 and bool((x >= 0).all()) for x in given)
 
 
 def triplet_margin_shape(
@@ -149,3 +182,17 @@ def triplet_margin_shape(
 ) -> tuple[Shape, ...]:
     """(N, D) or (D) → a scalar; unreduced (N) or ()."""
     return common_shape(anchor[:-1], reduction=reduction)
+
+
+def with_distance_shape(
+    anchor: Shape,
+    positive: Shape,
+    negative: Shape,
+    *,
+    distance_function: str | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> tuple[Shape, ...]:
+    """Likewise; the functions are those that compare vectors."""
+    return triplet_margin_shape(anchor, positive, negative, reduction=reduction)

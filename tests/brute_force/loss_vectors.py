@@ -34,7 +34,13 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
             continue
         p, eps = given.get("p", 2.0), given.get("eps", 1e-6)
 
-        def apart(x: np.ndarray, y: np.ndarray, p: float = p, eps: float = eps) -> float:
+        cosine = given.get("distance_function") == "cosine_similarity"
+
+        def apart(
+            x: np.ndarray, y: np.ndarray, p: float = p, eps: float = eps, cosine: bool = cosine
+        ) -> float:
+            if cosine:
+                return float(similarity(x, y, 0, 1e-8))
             return float(distance(x, y, p, eps, False))
 
         near, far = apart(first[at], second[at]), apart(first[at], third[at])

@@ -91,6 +91,10 @@ def test_every_form_of_a_call_is_drawn(layer: str, dtype: str) -> None:
     else:
         wanted |= {"anchor, positive", "anchor, negative", "positive, negative", "all"}
         wanted |= {("swap", True), ("margin", 0.1), ("margin", 16.0)}
+    if layer == WITH_DISTANCE:
+        wanted |= {
+            ("distance_function", x) for x in (None, "pairwise_distance", "cosine_similarity")
+        }
     if layer == TRIPLET:
         wanted |= {("p", p) for p in (1.0, 3.0, np.inf)} | {("eps", e) for e in (0.0, 0.25)}
     assert seen >= wanted, wanted - seen

@@ -178,9 +178,31 @@ _DISTANCE = "functional.triplet_margin_with_distance_loss"
 class TripletMarginWithDistanceLossL1(nn.TripletMarginWithDistanceLoss):
     """The default distance is that of the 1-norm."""
 
-    def __init__(self, **arguments):
+    def __init__(self, *, distance_function=None, **arguments):
+        function = distance_function or nn.PairwiseDistance(1.0)
+        super().__init__(distance_function=function, **arguments)
+
+
+@plant("triplet-margin-with-distance-loss-ignored", "TripletMarginWithDistanceLoss", "values")
+class TripletMarginWithDistanceLossIgnored(nn.TripletMarginWithDistanceLoss):
+    """Whatever the distance function, the distance is the Euclidean one."""
+
+    def __init__(self, *, distance_function=None, **arguments):
         super().__init__(**arguments)
-        self.distance_function = nn.PairwiseDistance(1.0)
+
+
+@plant(
+    "triplet-margin-with-distance-loss-swaps-the-other", "TripletMarginWithDistanceLoss", "values"
+)
+class TripletMarginWithDistanceLossSwapsTheOther(nn.TripletMarginWithDistanceLoss):
+    """The swapped distance is the Euclidean one, whatever the distance function."""
+
+    def forward(self, anchor, positive, negative):
+        if not self.swap:
+            return super().forward(anchor, positive, negative)
+        near, far = (self.distance_function(anchor, x) for x in (positive, negative))
+        far = torch.minimum(far, functional.pairwise_distance(positive, negative))
+        return _reduced((self.margin + near - far).clamp(min=0), self.reduction)
 
 
 @plant("triplet-margin-with-distance-loss-soft", "TripletMarginWithDistanceLoss", "values")
@@ -204,21 +226,23 @@ class TripletMarginWithDistanceLossLeaky(nn.TripletMarginWithDistanceLoss):
 
 @plant("functional-triplet-margin-with-distance-loss-double", _DISTANCE, "values")
 def functional_triplet_margin_with_distance_loss_double(
-    anchor, positive, negative, *, margin=1.0, swap=False, reduction="mean"
+    anchor, positive, negative, *, distance_function=None, margin=1.0, swap=False, reduction="mean"
 ):
     """In float64 the distances are float32 numbers."""
     loss = functional.triplet_margin_with_distance_loss(
-        anchor, positive, negative, margin=margin, swap=swap, reduction=reduction
-    )
+        anchor, positive, negative,
+        distance_function=distance_function, margin=margin, swap=swap, reduction=reduction,
+    )  # fmt: skip
     return by_way_of(loss, torch.float32) if loss.dtype == torch.float64 else loss
 
 
 @plant("functional-triplet-margin-with-distance-loss-nan", _DISTANCE, "special")
 def functional_triplet_margin_with_distance_loss_nan(
-    anchor, positive, negative, *, margin=1.0, swap=False, reduction="mean"
+    anchor, positive, negative, *, distance_function=None, margin=1.0, swap=False, reduction="mean"
 ):
     """NaN is not above 0, hence no loss."""
     losses = functional.triplet_margin_with_distance_loss(
-        anchor, positive, negative, margin=margin, swap=swap, reduction="none"
-    )
+        anchor, positive, negative,
+        distance_function=distance_function, margin=margin, swap=swap, reduction="none",
+    )  # fmt: skip
     return _reduced(losses.nan_to_num(0.0, torch.inf, -torch.inf), reduction)
