@@ -11,7 +11,7 @@ import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
 from conformance.laws import loss as laws
-from conformance.layers import loss_ctc, loss_linear, loss_nll
+from conformance.layers import loss_adaptive, loss_ctc, loss_linear, loss_nll
 from conformance.layers.loss_nll import (
     IGNORED,
     REDUCTION,
@@ -103,3 +103,4 @@ def rows() -> Iterator[Row]:
     yield from loss_nll.rows()
     yield from loss_linear.rows()
     yield from loss_ctc.rows()
+    yield from loss_adaptive.rows()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from brute_force import loss_ctc, loss_linear, loss_nll
+from brute_force import loss_adaptive, loss_ctc, loss_linear, loss_nll
 from conformance.model.case import Case, bare_name
 
 _OTHERS = {
@@ -18,6 +18,9 @@ _OTHERS = {
     "ctc_loss": loss_ctc.reference,
     "LinearCrossEntropyLoss": loss_linear.reference,
     "linear_cross_entropy": loss_linear.reference,
+    "AdaptiveLogSoftmaxWithLoss": loss_adaptive.reference,
+    "AdaptiveLogSoftmaxWithLoss.log_prob": loss_adaptive.reference,
+    "AdaptiveLogSoftmaxWithLoss.predict": loss_adaptive.reference,
 }
 
 
