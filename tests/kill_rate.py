@@ -51,7 +51,7 @@ MEMORY = Memory()
 
 def backend_of(bug: planted.Bug) -> ModuleBackend:
     """A backend that has the look-alike and nothing else."""
-    space = SimpleNamespace(**{bug.layer.rpartition(".")[2]: bug.implementation})
+    space = SimpleNamespace(**{bug.target: bug.implementation})
     functional = bug.layer.startswith("functional.")
     return ModuleBackend(bug.name, stored=STORES, **{"functional" if functional else "nn": space})
 

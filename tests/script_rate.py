@@ -42,7 +42,7 @@ _IMPORT = re.compile(r"^from \S+ import (\w+)  # the implementation under test$"
 
 def backend_of(bug: Bug) -> ModuleBackend:
     """torch with one bug."""
-    name = bug.layer.rpartition(".")[2]
+    name = bug.target
     spaces = {"nn": torch.nn, "functional": torch.nn.functional}
     space = "functional" if bug.layer.startswith("functional.") else "nn"
     real = {n: getattr(spaces[space], n) for n in dir(spaces[space]) if not n.startswith("_")}
@@ -144,7 +144,7 @@ def main() -> None:
     for bug in BUGS[options.every[1] :: options.every[0]]:
         if not any(fnmatch.fnmatchcase(bug.name, glob) for glob in globs):
             continue
-        own = bug.layer.rpartition(".")[2]
+        own = bug.target
         space = torch.nn.functional if bug.layer.startswith("functional.") else torch.nn
         for check, source in scripts(bug).items():
             counts["scripts"] += 1

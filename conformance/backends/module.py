@@ -16,7 +16,15 @@ import torch
 
 from conformance.backends import torch_sequences
 from conformance.backends.torch_layouts import laid_out
-from conformance.model.case import STORED, Call, Numerics, Unsupported, bare_name, is_function
+from conformance.model.case import (
+    STORED,
+    Call,
+    Numerics,
+    Unsupported,
+    bare_name,
+    class_and_method,
+    is_function,
+)
 
 _NO_KERNEL = re.compile(
     r"not implemented for '?\w*(Half|BFloat16|Complex\w+)'?"
@@ -103,10 +111,9 @@ class ModuleBackend:
         """Whether a layer is torch's own object, called as it is."""
         if type(self) is not ModuleBackend:
             return False
-        name = bare_name(layer)
-        ours, theirs = (
-            (self.functional, torch.nn.functional) if name != layer else (self.nn, torch.nn)
-        )
+        name, ours, theirs = bare_name(layer), self.functional, torch.nn.functional
+        if not is_function(layer):
+            (name, _), ours, theirs = class_and_method(layer), self.nn, torch.nn
         return getattr(ours, name, None) is getattr(theirs, name)
 
     def info(self) -> Mapping[str, str]:
@@ -137,7 +144,8 @@ class ModuleBackend:
             if function is None:
                 raise Unsupported(f"layer {call.layer}")
             return ModuleLayer(call, None, function)
-        cls = getattr(self.nn, call.layer, None)
+        name, method = class_and_method(call.layer)
+        cls = getattr(self.nn, name, None)
         if cls is None:
             raise Unsupported(f"layer {call.layer}")
         tensors = _constructor_tensors(call)
@@ -147,7 +155,8 @@ class ModuleBackend:
         # What the constructor took may be all that is given, and less than a whole state.
         if call.state.keys() - tensors.keys() or not module.state_dict().keys() - tensors.keys():
             layer.load(call.state, call.layouts)
-        layer.function = self.wrap(module)
+        wrapped = self.wrap(module)
+        layer.function = getattr(wrapped, method) if method else wrapped
         return layer
 
 

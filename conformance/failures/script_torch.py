@@ -15,7 +15,7 @@ from conformance.failures.literals import literal, numbers
 from conformance.failures.transcript import Again, Step
 from conformance.layers import CATALOGUE
 from conformance.layers.row import Row
-from conformance.model.case import Call, bare_name
+from conformance.model.case import Call, bare_name, class_and_method
 from conformance.model.describe import argument_text, typed
 
 _TENSOR = """
@@ -227,12 +227,14 @@ class TorchPrinter:
     def _target(self, call: Call) -> str:
         """The implementation under test: a backend's own class or function, or torch's."""
         row = CATALOGUE[call.layer]
-        space, name = "functional" if row.function else "nn", bare_name(call.layer)
+        space, name = "functional", bare_name(call.layer)
+        if not row.function:
+            space, (name, _) = "nn", class_and_method(call.layer)
         found = getattr(getattr(self._backend, space, None), name, None)
         module, qualified = getattr(found, "__module__", None), getattr(found, "__qualname__", None)
         torchs = module is not None and module.split(".")[0] == "torch"
         if not module or not qualified or "<" in qualified or torchs:
-            return f"torch.nn.{call.layer}"
+            return f"torch.nn.{call.layer if row.function else name}"
         first = qualified.split(".")[0]
         self._imports[f"from {module} import {first}  # the implementation under test"] = None
         return str(qualified)
@@ -253,7 +255,8 @@ class TorchPrinter:
             for name, value in (extra | named).items():
                 given.append(f"{name}={argument_text(call.layer, name, value)}")
             return f"{self._target(call)}({', '.join(given)})"
-        layer = f"layer{step.layer}"
+        layer, (_, method) = f"layer{step.layer}", class_and_method(call.layer)
+        layer += method and f".{method}"
         if not row.traits.states:
             given += [f"{k}={literal(v)}" for k, v in named.items()]
             return f"{layer}({', '.join(given)})"

@@ -12,6 +12,7 @@ import numpy as np
 from conformance.arithmetic.rounded import Rounded
 from conformance.laws import loss as laws
 from conformance.layers import (
+    loss_adaptive,
     loss_binary,
     loss_ctc,
     loss_differences,
@@ -114,6 +115,7 @@ def rows() -> Iterator[Row]:
     others = (
         loss_differences, loss_divergence, loss_binary, loss_likelihood,
         loss_hinge, loss_vectors, loss_multi_margin, loss_nll, loss_linear, loss_ctc,
+        loss_adaptive,
     )  # fmt: skip
     for module in others:
         yield from module.rows()

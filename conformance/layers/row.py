@@ -14,7 +14,7 @@ from conformance.layers.propagation import Propagation, sums
 from conformance.layers.sizes import per_dimension
 from conformance.layers.state import Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
-from conformance.model.case import Call, Case, is_function
+from conformance.model.case import Call, Case, class_and_method, is_function
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -193,7 +193,8 @@ class Row:
     """All that the suite knows of one layer.
 
     Args:
-        name: of the `torch.nn` class, or `functional.` and the name of the function.
+        name: of the `torch.nn` class, or `functional.` and the name of the function; with the name
+            of a method behind it where that is called in place of the module.
         family: layers that share their mathematics, and one file name: `"convolution"`.
         arguments, inputs, outputs: in torch's order.
         cases: dtype → strategy of valid cases.
@@ -342,7 +343,8 @@ class Row:
     @property
     def page(self) -> str:
         """Address of its page in torch's documentation."""
-        return f"https://docs.pytorch.org/docs/stable/generated/torch.nn.{self.name}.html"
+        name = self.name if self.function else class_and_method(self.name)[0]
+        return f"https://docs.pytorch.org/docs/stable/generated/torch.nn.{name}.html"
 
     def argument(self, name: str) -> Argument | None:
         """One of its arguments; None where it has none of that name."""

@@ -110,12 +110,19 @@ def bare_name(layer: str) -> str:
     return layer.removeprefix(_FUNCTIONAL)
 
 
+def class_and_method(layer: str) -> tuple[str, str]:
+    """The class of a module and its method that a call is of; empty where the module is called."""
+    name, _, method = layer.partition(".")
+    return name, method
+
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """One layer to build, as data.
 
     Args:
-        layer: name of a `torch.nn` class (`"Conv2d"`) or function (`"functional.conv2d"`).
+        layer: name of a `torch.nn` class (`"Conv2d"`) or function (`"functional.conv2d"`), or of a
+            method that is called in place of the module (`"Conv2d.method"`).
         arguments: the arguments written out; anything absent is the layer's own default.
             The key `"*"` holds extra positional arguments (Identity).
         state: arrays under torch's state_dict names; empty = the backend's own initialisation.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from conformance.layers import CATALOGUE
-from conformance.model.case import Call, Case
+from conformance.model.case import Call, Case, class_and_method, is_function
 
 
 def argument_text(layer: str, name: str, value: Any) -> str:
@@ -50,7 +50,10 @@ def call_text(call: Call, inputs: tuple[str, ...] = ()) -> str:
     parts += [typed(value) for value in arguments.pop("*", ())]
     parts += [typed(arguments.pop(name)) for name in required if name in arguments]
     parts += [f"{k}={argument_text(call.layer, k, v)}" for k, v in arguments.items()]
-    return f"{call.layer}({', '.join(parts)})"
+    if is_function(call.layer):
+        return f"{call.layer}({', '.join(parts)})"
+    name, method = class_and_method(call.layer)
+    return f"{name}({', '.join(parts)}){method and '.' + method}"
 
 
 def case_text(case: Case) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from brute_force import (
+    loss_adaptive,
     loss_ctc,
     loss_hinge,
     loss_linear,
@@ -20,7 +21,8 @@ from brute_force import (
 from conformance.model.case import Case, bare_name
 
 _MODULES = (
-    loss_ctc, loss_hinge, loss_linear, loss_multi_margin, loss_nll, loss_pointwise, loss_vectors,
+    loss_adaptive, loss_ctc, loss_hinge, loss_linear, loss_multi_margin, loss_nll, loss_pointwise,
+    loss_vectors,
 )  # fmt: skip
 _OTHERS = {loss: module.reference for module in _MODULES for loss in module.LOSSES}
 

@@ -101,7 +101,7 @@ def test_pinned_cases_of_torch_fail(entry: Any) -> None:
 
 
 def _backend(bug: planted.Bug) -> ModuleBackend:
-    space = SimpleNamespace(**{bug.layer.rpartition(".")[2]: bug.implementation})
+    space = SimpleNamespace(**{bug.target: bug.implementation})
     if bug.layer.startswith("functional."):
         return ModuleBackend(bug.name, functional=space)
     return ModuleBackend(bug.name, nn=space)

@@ -26,7 +26,7 @@ LEFT_OUT = {"self", "args", "kwargs", "device", "dtype", "size_average", "reduce
 
 def _torchs(row: Row) -> Any:
     space = torch.nn.functional if row.function else torch.nn
-    name = row.name.removeprefix("functional.")
+    name = row.name.removeprefix("functional.") if row.function else row.name.partition(".")[0]
     found = getattr(space, name)
     # torch's boolean_dispatch wraps two functions in one of *args, **kwargs.
     dispatched = getattr(getattr(found, "__code__", None), "co_name", "") == "fn"

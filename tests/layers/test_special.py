@@ -41,7 +41,7 @@ def _check(backend: Any, case: Case, numerics: Numerics | None = None) -> Eviden
 
 
 def _backend(bug: planted.Bug) -> ModuleBackend:
-    space = SimpleNamespace(**{bug.layer.rpartition(".")[2]: bug.implementation})
+    space = SimpleNamespace(**{bug.target: bug.implementation})
     if bug.layer.startswith("functional."):
         return ModuleBackend(bug.name, functional=space)
     return ModuleBackend(bug.name, nn=space)

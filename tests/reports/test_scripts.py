@@ -33,7 +33,7 @@ CHOSEN = {
 @pytest.mark.parametrize("bug", CHOSEN.values(), ids=lambda bug: bug.name)
 def test_a_script_shows_the_failure(bug: Any) -> None:
     space = torch.nn.functional if bug.layer.startswith("functional.") else torch.nn
-    own = getattr(space, bug.layer.rpartition(".")[2])
+    own = getattr(space, bug.target)
     source = scripts(bug, ("float32", "float64", "float16", "bfloat16"), (bug.check,))[bug.check]
     ends, printed = ran(source, bug.implementation)
     assert ends == 1, source

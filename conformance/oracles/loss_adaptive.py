@@ -1,0 +1,179 @@
+"""AdaptiveLogSoftmaxWithLoss: a softmax over the frequent classes and clusters of the others.
+
+The head has a logit for each class below the first cutoff and one for each cluster. A cluster has a
+projection to ⌊in_features/div_value^i⌋ features (i = 1 for the first) and a linear map from there
+to its classes. The logarithm of the probability of a class in a cluster is that of the cluster plus
+that of the class within it. In half precision each of these steps is stored.
+
+The page has it that a target may be n_classes; torch refuses it, as its own error message says.
+
+Sources: the page torch.nn.AdaptiveLogSoftmaxWithLoss of the PyTorch documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices, gather, take
+from conformance.arithmetic.reductions import log_softmax, over, total
+from conformance.arithmetic.rounded import Rounded, join
+from conformance.arithmetic.wide import stored, widened
+from conformance.oracles.linear import functional_linear
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+
+
+def projected(in_features: int, div_value: float, cluster: int) -> int:
+    """Features of a cluster, the first of which is 0."""
+    return int(in_features // div_value ** (cluster + 1))
+
+
+def state_shapes(
+    in_features: int,
+    n_classes: int,
+    cutoffs: Sequence[int],
+    div_value: float = 4.0,
+    head_bias: bool = False,
+) -> dict[str, Shape]:
+    """Names and shapes of the weights, in the order of the state_dict."""
+    ends = (*cutoffs, n_classes)
+    head = cutoffs[0] + len(cutoffs)
+    found: dict[str, Shape] = {"head.weight": (head, in_features)}
+    if head_bias:
+        found["head.bias"] = (head,)
+    for k in range(len(cutoffs)):
+        width = projected(in_features, div_value, k)
+        found[f"tail.{k}.0.weight"] = (width, in_features)
+        found[f"tail.{k}.1.weight"] = (ends[k + 1] - ends[k], width)
+    return found
+
+
+def _logs(logits: Rounded) -> Rounded:
+    return stored(log_softmax(widened(logits), 1), logits.precision)
+
+
+def head_logs(state: State, x: Rounded) -> Rounded:
+    """log softmax of the head: frequent classes first, then the clusters."""
+    return _logs(functional_linear({}, x, state["head.weight"], state.get("head.bias")))
+
+
+def cluster_logs(state: State, x: Rounded, cluster: int) -> Rounded:
+    """log softmax within a cluster."""
+    narrow = functional_linear({}, x, state[f"tail.{cluster}.0.weight"])
+    return _logs(functional_linear({}, narrow, state[f"tail.{cluster}.1.weight"]))
+
+
+def _at(logs: Rounded, classes: np.ndarray) -> Rounded:
+    """Of each row one class."""
+    return gather(logs, classes[:, np.newaxis], 1).map(lambda array: array[:, 0])
+
+
+def adaptive_log_softmax_with_loss(
+    state: State,
+    input: Rounded,
+    target: Rounded,
+    *,
+    in_features: int,
+    n_classes: int,
+    cutoffs: Sequence[int],
+    div_value: float = 4.0,
+    head_bias: bool = False,
+) -> tuple[Rounded, Rounded]:
+    """output: the logarithm of each target's probability; loss: their mean, negative."""
+    batched = len(input.shape) == 2
+    x = input if batched else input.map(lambda array: array[np.newaxis])
+    classes = np.atleast_1d(np.asarray(target.value, np.int64))
+    logs, ends = head_logs(state, x), (*cutoffs, n_classes)
+    parts, order = list[Rounded](), list[np.ndarray]()
+    for k in range(-1, len(cutoffs)):
+        start = 0 if k < 0 else ends[k]
+        rows = np.flatnonzero((classes >= start) & (classes < ends[k + 1]))
+        if not rows.size:
+            continue
+        order.append(rows)
+        if k < 0:
+            parts.append(_at(take(logs, rows), classes[rows]))
+        else:
+            cluster = np.full(rows.size, cutoffs[0] + k)
+            within = _at(cluster_logs(state, take(x, rows), k), classes[rows] - start)
+            parts.append(_at(take(logs, rows), cluster) + within)
+    if not parts:
+        output = logs.map(lambda array: array[:, 0])  # of no rows
+    else:
+        output = take(join(parts, 0), np.argsort(np.concatenate(order)))
+    loss = over(total(-output), output.value.size)
+    return output if batched else output[0], loss
+
+
+def full_log_prob(
+    state: State,
+    input: Rounded,
+    *,
+    in_features: int,
+    n_classes: int,
+    cutoffs: Sequence[int],
+    div_value: float = 4.0,
+    head_bias: bool = False,
+) -> Rounded:
+    """The logarithms of the probabilities of all classes, (N, n_classes)."""
+    head, first = head_logs(state, input), cutoffs[0]
+    parts = [head.map(lambda array: array[:, :first])]
+    for k in range(len(cutoffs)):
+        cluster = head.map(lambda array, k=k: array[:, first + k : first + k + 1])  # type: ignore[misc]
+        parts.append(cluster_logs(state, input, k) + cluster)
+    return join(parts, 1)
+
+
+def predict(
+    state: State,
+    input: Rounded,
+    *,
+    in_features: int,
+    n_classes: int,
+    cutoffs: Sequence[int],
+    div_value: float = 4.0,
+    head_bias: bool = False,
+) -> Choices:
+    """The class of the largest probability of each row, or any that may be it within its error."""
+    logs = full_log_prob(
+        state, input, in_features=in_features, n_classes=n_classes, cutoffs=cutoffs
+    )
+    low = np.where(np.isfinite(logs.error), logs.value - logs.error, -np.inf)
+    possible = logs.value + logs.error >= low.max(axis=1, keepdims=True, initial=-np.inf)
+    count = max(int(possible.sum(axis=1).max(initial=1)), 1)
+    # Those that may be it first; where there are fewer, the first of them again.
+    ranked = np.argsort(~possible, axis=1, kind="stable")[:, :count]
+    kept = np.take_along_axis(possible, ranked, 1)
+    classes = np.where(kept, ranked, ranked[:, :1]).astype(np.int64)
+    known = np.isfinite(logs.value).all(axis=1) & np.isfinite(logs.error).all(axis=1)
+    error = np.where(known, 0.0, np.inf)
+    each = (Rounded(classes[:, k], error, logs.precision) for k in range(classes.shape[1]))
+    return Choices(tuple(each))
+
+
+def full_log_prob_shape(input: Shape, *, n_classes: int, **unused: Any) -> tuple[Shape, ...]:
+    """(N, in_features) → (N, n_classes)."""
+    return ((input[0], n_classes),)
+
+
+def predict_shape(input: Shape, **unused: Any) -> tuple[Shape, ...]:
+    """(N, in_features) → (N)."""
+    return (input[:1],)
+
+
+def adaptive_log_softmax_with_loss_shape(
+    input: Shape,
+    target: Shape,
+    *,
+    in_features: int,
+    n_classes: int,
+    cutoffs: Sequence[int],
+    div_value: float = 4.0,
+    head_bias: bool = False,
+) -> tuple[Shape, ...]:
+    """(N) of (N, in_features), () of (in_features); and a scalar."""
+    return (input[:-1], ())
