@@ -21,9 +21,8 @@ batches = st.sampled_from((1, 2, 3, 4, 5, 8, 16, 17, 0, 33))
 forms = st.sampled_from(("rows", "rows", "rows", "unbatched", "positions", "positions"))
 # In a square image axes that are taken for each other show in the values alone.
 _SQUARES = st.sampled_from(((2, 2), (3, 3)))
-positions = st.one_of(
-    st.lists(st.sampled_from((1, 2, 3, 4, 0, 7)), min_size=1, max_size=3).map(tuple), _SQUARES
-)
+_ANY = st.lists(st.sampled_from((1, 2, 3, 4, 0, 7)), min_size=1, max_size=3).map(tuple)
+positions = st.one_of(_ANY, _ANY, _ANY, _SQUARES)
 kinds = st.sampled_from(("indices", "indices", "probabilities"))
 reductions = st.sampled_from(("mean", "sum", "none"))
 smoothings = st.sampled_from((0.0, 0.0, 0.25, 0.1, 0.5, 1.0))
@@ -83,8 +82,10 @@ class Numbers:
         return round_to(drawn / drawn.sum(axis=axis, keepdims=True), self.dtype)
 
     def indices(self, shape: tuple[int, ...], count: int, ignored: int, share: float) -> np.ndarray:
-        """Classes, and the ignored index in a share of the places."""
-        found = self.generator.integers(count, size=shape)
+        """Classes, often the last among them, and the ignored index in a share of the places."""
+        found = np.asarray(self.generator.integers(count, size=shape))
+        if found.size and self.generator.random() < 0.5:
+            found[(0,) * found.ndim] = count - 1
         return np.asarray(np.where(self.generator.random(shape) < share, ignored, found), np.int64)
 
     def weights(self, count: int) -> np.ndarray:

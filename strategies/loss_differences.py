@@ -34,6 +34,7 @@ def differences(draw: Draw, layer: str, dtype: str, *, edge: str, weights: bool)
     """
     whole = shape(draw)
     first, second = spread(draw, whole)
+    whole = np.broadcast_shapes(first, second)
     reduction, relation = draw(reductions), draw(relations)
     weighted = weights and draw(yes_no)
     at = draw(_EDGES[edge]) if edge else 1.0

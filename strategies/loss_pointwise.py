@@ -20,21 +20,32 @@ _RANKS = st.sampled_from((2, 1, 2, 0, 3, 4))
 _SIZES = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33, 65, 0))
 _FEW = st.sampled_from((1, 2, 3, 4, 5, 8, 0))
 _PER_LOSS = 6
-# Both of one shape; one number of an operand for a whole axis; fewer axes.
-_SPREADS = st.sampled_from(("none",) * 9 + ("one", "fewer", "other"))
+# In a square array axes that are taken for each other show in the values alone.
+_SQUARE = st.sampled_from((False,) * 5 + (True,))
+# Both of one shape; one number of an operand for a whole axis; fewer axes; a column and a row.
+_SPREADS = st.sampled_from(("none",) * 9 + ("one", "fewer", "other", "column"))
+_LONGEST_COLUMN = 17
 
 
 def shape(draw: Draw) -> tuple[int, ...]:
     """Of the losses: any number of axes."""
     rank = draw(_RANKS)
+    if rank > 1 and draw(_SQUARE):
+        return (draw(_FEW),) * rank
     return tuple(draw(_SIZES if rank < 3 else _FEW) for _ in range(rank))
 
 
 def spread(draw: Draw, whole: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shapes of input and target that broadcast to a whole, mostly both its own."""
+    """Shapes of input and target that broadcast to a whole, mostly both its own.
+
+    A column and a row, (N, 1) and (N), broadcast to (N, N).
+    """
     kind = draw(_SPREADS)
     if kind == "none" or not whole:
         return whole, whole
+    if kind == "column":
+        count = min(whole[0], _LONGEST_COLUMN)
+        return (count, 1), (count,)
     if kind == "fewer":
         return whole, whole[draw(st.integers(1, len(whole))) :]
     axis = draw(st.integers(0, len(whole) - 1))

@@ -111,10 +111,11 @@ class ModuleBackend:
         """Whether a layer is torch's own object, called as it is."""
         if type(self) is not ModuleBackend:
             return False
-        name, ours, theirs = bare_name(layer), self.functional, torch.nn.functional
-        if not is_function(layer):
-            (name, _), ours, theirs = class_and_method(layer), self.nn, torch.nn
-        return getattr(ours, name, None) is getattr(theirs, name)
+        if is_function(layer):
+            name, ours, theirs = bare_name(layer), self.functional, vars(torch.nn.functional)
+        else:
+            (name, _), ours, theirs = class_and_method(layer), self.nn, vars(torch.nn)
+        return getattr(ours, name, None) is theirs[name]
 
     def info(self) -> Mapping[str, str]:
         """Version, precision switches and hardware of torch."""

@@ -190,6 +190,6 @@ def rows() -> Iterator[Row]:
             workloads=workloads(name),
             filling=filling(),
             flops=_flops,
-            examples=0.25 if function else 0.75,
+            examples=0.4 if function else 0.75,
         )
         yield row if function else replace(row, state=weights, constructor_tensors=("weight",))

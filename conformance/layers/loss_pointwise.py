@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -113,6 +113,15 @@ def timed(layer: str, operands: int) -> tuple[Workload, ...]:
     return (Workload(layer, "1024 by 1024", {}, (shape,) * operands, small=True),)
 
 
+def flops(each: int) -> Callable[[Workload, Sequence[Shape], Sequence[Shape]], int]:
+    """So many operations for each element.
+
+    Args:
+        each: how many.
+    """
+    return lambda workload, weights, outputs: each * math.prod(workload.inputs[0])
+
+
 REDUCTION = Argument("reduction", "mean", other="sum")
 _REDUCED = ("mean: sum_n l_n / n", "sum: sum_n l_n")
 
@@ -166,7 +175,7 @@ def pointwise(
         invalid=invalid_cases(valid, breaks, constructed),
         traits=Traits(placed=False),
         constructor_tensors=constructed,
-        flops=lambda workload, weights, outputs: operations * math.prod(workload.inputs[0]),
+        flops=flops(operations),
         examples=0.25 if function else 0.4,
         **found,
     )

@@ -46,7 +46,7 @@ def binary_cross_entropy(
         x = input.bare
         floor = constant(_LEAST_LOG, input)
         of_one = maximum(log(x), floor)
-        of_zero = maximum(loosest(log1p(-x), log(one - x)), floor)
+        of_zero = maximum(log1p(-x), floor)
         bare = -(target * of_one + (one - target) * of_zero)
         bare = _weighed(bare, weight)
 
@@ -142,7 +142,7 @@ def binary_cross_entropy_with_logits(
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
             with np.errstate(all="ignore"):
-                slope = _slope_of_logits(x, y.bare, positive.bare, factor.bare)
+                slope = _slope_of_logits(x, y.bare, positive.bare)
                 return [unbroadcast(slope * cotangent.bare, input.shape), cotangent]
 
         # Of infinite logits one form has NaN where another has a limit.
@@ -150,17 +150,13 @@ def binary_cross_entropy_with_logits(
         return reduced(_weighed(losses, weight), reduction)
 
 
-def _slope_of_logits(x: Rounded, y: Rounded, positive: Rounded, factor: Rounded) -> Rounded:
-    """(1 − y)·σ(x) − p·y·σ(−x), (p·y + 1 − y)·σ(x) − p·y, or (1 − y) − (1 + (p − 1)·y)·σ(−x).
-
-    Of the second p·y + 1 is added first.
-    """
+def _slope_of_logits(x: Rounded, y: Rounded, positive: Rounded) -> Rounded:
+    """(1 − y)·σ(x) − p·y·σ(−x), or (p·y + 1 − y)·σ(x) − p·y, of which p·y + 1 is added first."""
     one = constant(1.0, x)
     up, down, rest = sigmoid(x), sigmoid(-x), one - y
     return loosest(
         rest * up - positive * down,
         ((positive + one) - y) * up - positive,
-        rest - factor * down,
     )
 
 

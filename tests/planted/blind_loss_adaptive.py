@@ -191,7 +191,7 @@ class AdaptiveAllClassesOneClusterOff(nn.AdaptiveLogSoftmaxWithLoss):
         )
 
 
-@plant("adaptivelogsoftmaxwithloss-prediction-of-the-head", LAYER, "laws")
+@plant("adaptivelogsoftmaxwithloss-prediction-of-the-head", f"{LAYER}.predict", "values")
 class AdaptivePredictionOfHead(nn.AdaptiveLogSoftmaxWithLoss):
     """`predict` returns the head's best column: of a cluster its column, not one of its classes."""
 

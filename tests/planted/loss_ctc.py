@@ -133,15 +133,15 @@ def functional_ctc_loss_repeats_merged(
     reduction="mean",
     zero_infinity=False,
 ):
-    """A label may follow its own like without a blank between: the second of two is skipped."""
+    """Equal labels that follow each other count as one, as in a decoder's collapsed path."""
     rest = blank, reduction, zero_infinity
-    twice = (
-        targets.dim() == 2
-        and targets.shape[1] == 2
-        and bool((targets[:, 0] == targets[:, 1]).all())
-    )
-    if twice and torch.is_tensor(target_lengths) and bool((target_lengths == 2).all()):
-        target_lengths = torch.ones_like(target_lengths)
+    if targets.dim() == 2 and targets.numel() and torch.is_tensor(target_lengths):
+        rows = [
+            torch.unique_consecutive(row[:n])
+            for row, n in zip(targets, target_lengths.tolist(), strict=True)
+        ]
+        target_lengths = target_lengths.new_tensor([len(row) for row in rows])
+        targets = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     return _plain(log_probs, targets, input_lengths, target_lengths, *rest)
 
 
