@@ -15,8 +15,14 @@ import numpy as np
 
 from conformance.arithmetic.elementary import absolute, constant, square
 from conformance.arithmetic.pieces import pieces
-from conformance.arithmetic.rounded import Rounded
-from conformance.oracles.loss_reductions import added, common_shape, reduced, settled
+from conformance.arithmetic.rounded import Rounded, traced
+from conformance.oracles.loss_reductions import (
+    added,
+    common_shape,
+    loosest,
+    reduced,
+    settled,
+)
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -60,9 +66,7 @@ def smooth_l1_loss(
         if beta == 0:
             return absolute(apart)
         below = _times(beta, 0.5, apart)
-        return _bent(
-            apart, beta, lambda d: _half(square(d) / constant(beta, d)), lambda size: size - below
-        )
+        return _bent(apart, beta, lambda d: _parabola(d, beta), lambda size: size - below)
 
     return reduced(_losses(smooth, input, target), reduction)
 
@@ -83,7 +87,7 @@ def huber_loss(
 
     def bent(apart: Rounded) -> Rounded:
         below, slope = _times(delta, 0.5, apart), constant(delta, apart)
-        return _bent(apart, delta, lambda d: _half(square(d)), lambda size: (size - below) * slope)
+        return _bent(apart, delta, _parabola, lambda size: (size - below) * slope)
 
     losses = _losses(bent, input, target)
     return reduced(losses if weight is None else _weighed(losses, weight), reduction)
@@ -129,8 +133,23 @@ def _bent(
     )
 
 
-def _half(x: Rounded) -> Rounded:
-    return x * constant(0.5, x)
+def _parabola(d: Rounded, beta: float = 1.0) -> Rounded:
+    """½d²/β, halved or divided before it is squared or after: either may underflow in between.
+
+    Its slope is d/β.
+    """
+    x, half, edge = d.bare, constant(0.5, d), constant(beta, d)
+    squared = square(x)
+    if beta == 1:
+        found = loosest(squared * half, (half * x) * x)
+    else:
+        found = loosest((squared / edge) * half, (squared * half) / edge, ((half * x) * x) / edge)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        c = cotangent.bare
+        return [c * x if beta == 1 else loosest((c * x) / edge, (c / edge) * x)]
+
+    return traced(found.bare, [d], pull)
 
 
 def _times(value: float, power_of_two: float, like: Rounded) -> Rounded:

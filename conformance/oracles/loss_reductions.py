@@ -1,8 +1,9 @@
 """What becomes of the losses of all elements: none, their sum, or a mean.
 
-In half precision a loss is stored before it is reduced; its sum is accumulated in float32, divided
-there, and rounded once. The gradient of a mean is c/n, or c times 1/n as it is stored, which rounds
-once more: fused kernels have 1/n in the dtype.
+In half precision a loss is stored before it is reduced. The sum is accumulated in float32, divided
+there by how many losses there are, and rounded once; by another number it is divided as it is
+stored. The gradient of a mean is c/n, or c times 1/n as it is stored, which rounds once more: fused
+kernels have 1/n in the dtype.
 """
 
 from __future__ import annotations
@@ -22,18 +23,23 @@ def reduced(losses: Rounded, reduction: str, count: float | None = None) -> Roun
     Args:
         losses: one for each element.
         reduction: `"none"`, `"sum"`, or the name of a mean.
-        count: what the mean divides by; None = all losses.
+        count: what a stored sum is divided by; None = the mean is that of all losses.
     """
     if reduction == "none":
         return losses
     bare = losses.bare
     wide = total(widened(bare))
     divisor: float | None = None
-    if reduction != "sum":
-        divisor = float(losses.value.size) if count is None else count
-        with np.errstate(all="ignore"):
-            wide = over(wide, divisor)
-    result = _endless(stored(wide, losses.precision).bare, bare)
+    with np.errstate(all="ignore"):
+        if reduction == "sum":
+            found = stored(wide, losses.precision).bare
+        elif count is None:
+            divisor = float(losses.value.size)
+            found = stored(over(wide, divisor), losses.precision).bare
+        else:
+            divisor = count
+            found = over(stored(wide, losses.precision).bare, divisor)
+    result = _endless(found, bare)
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         each = cotangent if divisor is None else over(cotangent, divisor)
