@@ -63,6 +63,22 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     return replace(case, call=replace(case.call, arguments=arguments))
 
 
+def _relabelled(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """Likewise; of labels that are no classes, or there twice, the others are left."""
+    x, target = case.inputs[:2]
+    if x is None or target is None or not x.shape[-1]:
+        return None
+    found, count = np.full(target.shape, -1), x.shape[-1]
+    for new, old in zip(found.reshape(-1, count), target.reshape(-1, count), strict=True):
+        front = old[: int(np.cumprod(old >= 0).sum())]
+        kept = list(dict.fromkeys(label for label in front.tolist() if label < count))
+        new[: len(kept)] = kept
+        if len(kept) == len(front):
+            new[len(front) :] = np.minimum(old[len(front) :], count - 1)
+    call = replace(case.call, arguments=arguments)
+    return replace(case, call=call, inputs=(x, found, *case.inputs[2:]))
+
+
 def _one(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
     """A class of each sample."""
     return generator.integers(shapes[0][-1], size=shapes[1])
@@ -123,7 +139,8 @@ def _multilabel_margin(name: str) -> Row:
     return replace(
         _multi_margin(name),
         arguments=(REDUCTION,),
-        inputs=(_INPUT, _TARGET),
+        # In another place a label may be there twice.
+        inputs=(_INPUT, replace(_TARGET, fixed=True)),
         cases=valid,
         values=oracle.multilabel_margin_loss,
         formula=("loss(x, y) = sum_ij max(0, 1 - (x[y[j]] - x[i])) / x.size(0), i != y[j]",),
@@ -131,6 +148,7 @@ def _multilabel_margin(name: str) -> Row:
         laws=laws.MULTILABEL_MARGIN,
         state=stateless,
         constructor_tensors=(),
+        refit=_relabelled,
         workloads=timed(name, (128, 200), (128, 200)),
         filling=filled(target=_some),
         flops=flops(9),
@@ -142,7 +160,9 @@ def _multilabel_soft_margin(name: str) -> Row:
     row = replace(
         _multilabel_margin(name),
         cases=valid,
+        inputs=(_INPUT, _TARGET),
         values=oracle.multilabel_soft_margin_loss,
+        refit=_refit,
         formula=(
             "loss(x, y) = -1/C sum_i w[i] * (y[i] * log((1 + exp(-x[i]))^-1)",
             "    + (1 - y[i]) * log(exp(-x[i]) / (1 + exp(-x[i]))))",

@@ -17,6 +17,7 @@ from conformance.arithmetic.rounded import exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, DTYPES
+from conformance.layers.fitting import resized
 from conformance.oracles.loss_multi_margin import (
     multi_margin_loss,
     multilabel_margin_loss,
@@ -149,3 +150,23 @@ def test_nan_is_left_open_where_it_is_compared_and_certain_where_it_is_added() -
     assert np.isinf(compared.error)
     assert np.isnan(added.value)
     assert added.error == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_a_resized_case_has_different_labels_still(size: int) -> None:
+    row = CATALOGUE["MultiLabelMarginLoss"]
+    for case in cases("MultiLabelMarginLoss", examples=60):
+        x = case.inputs[0]
+        assert x is not None
+        places = np.arange(size) % max(x.shape[-1], 1)
+        (axes,) = row.free(case)
+        other = resized(row, case, axes, places.tolist())
+        assert other is not None
+        moved, target = other.inputs[:2]
+        assert moved is not None
+        assert target is not None
+        assert moved.shape == target.shape == (*x.shape[:-1], size)
+        for labels in target.reshape(-1, size):
+            front = labels[: int(np.cumprod(labels >= 0).sum())].tolist()
+            assert len(set(front)) == len(front)
+            assert max(front, default=0) < size
