@@ -111,9 +111,10 @@ class ModuleBackend:
         """Whether a layer is torch's own object, called as it is."""
         if type(self) is not ModuleBackend:
             return False
-        name, ours, theirs = bare_name(layer), self.functional, torch.nn.functional
-        if not is_function(layer):
-            (name, _), ours, theirs = class_and_method(layer), self.nn, torch.nn
+        name = bare_name(layer) if is_function(layer) else class_and_method(layer)[0]
+        ours, theirs = (
+            (self.functional, torch.nn.functional) if is_function(layer) else (self.nn, torch.nn)
+        )
         return getattr(ours, name, None) is getattr(theirs, name)
 
     def info(self) -> Mapping[str, str]:

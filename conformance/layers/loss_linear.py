@@ -200,7 +200,7 @@ def rows() -> Iterator[Row]:
             ),
         )
         valid = partial(cases.linear_cross_entropies, name)
-        breaks = invalid.linear_cross_entropy_breaks()
+        breaks = invalid.linear_cross_entropy_breaks(function)
         row = Row(
             name,
             "loss",
@@ -222,7 +222,7 @@ def rows() -> Iterator[Row]:
             workloads=_workloads(name),
             filling=Filling(contraction=False, scale=_scale, made={"target": _classes}),
             flops=_flops,
-            examples=0.25 if function else 0.5,
+            examples=0.25 if function else 0.4,
         )
         if function:
             yield replace(row, shared=_shared, traits=Traits(placed=False))
