@@ -19,10 +19,12 @@ classes = st.sampled_from((1, 2, 3, 4, 5, 8, 10, 15, 16, 17, 31, 33, 64, 65, 129
 few_classes = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
 batches = st.sampled_from((1, 2, 3, 4, 5, 8, 16, 17, 0, 33))
 forms = st.sampled_from(("rows", "rows", "rows", "unbatched", "positions", "positions"))
-# In a square image axes that are taken for each other show in the values alone.
+# In a square axes that are taken for each other show in the values alone.
 _SQUARES = st.sampled_from(((2, 2), (3, 3)))
+_VOLUMES = st.sampled_from(((2, 1, 2), (1, 2, 3)))
+square = st.sampled_from((False,) * 5 + (True,))
 _ANY = st.lists(st.sampled_from((1, 2, 3, 4, 0, 7)), min_size=1, max_size=3).map(tuple)
-positions = st.one_of(_ANY, _ANY, _ANY, _SQUARES)
+positions = st.one_of(_ANY, _ANY, _SQUARES, _VOLUMES)
 kinds = st.sampled_from(("indices", "indices", "probabilities"))
 reductions = st.sampled_from(("mean", "sum", "none"))
 smoothings = st.sampled_from((0.0, 0.0, 0.25, 0.1, 0.5, 1.0))
@@ -105,7 +107,8 @@ def scores_shape(draw: Draw) -> tuple[int, ...]:
     if form == "unbatched":
         return (draw(classes),)
     if form == "rows":
-        return (draw(batches), draw(classes))
+        count = draw(classes)
+        return (count if count < 10 and draw(square) else draw(batches), count)
     count, sizes = draw(batches), draw(positions)
     # Many places of many classes are dear and show nothing new.
     few = count * math.prod(sizes) > 64

@@ -19,11 +19,12 @@ _RANKS = st.sampled_from((2, 1, 2, 0, 3, 4))
 # Vector code reads 8, 16 or 32 numbers at a time.
 _SIZES = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33, 65, 0))
 _FEW = st.sampled_from((1, 2, 3, 4, 5, 8, 0))
+_COUNTS = st.sampled_from((2, 3))
 _PER_LOSS = 6
 # In a square array axes that are taken for each other show in the values alone.
-_SQUARE = st.sampled_from((False,) * 5 + (True,))
+_SQUARE = st.sampled_from((False,) * 3 + (True,))
 # Both of one shape; one number of an operand for a whole axis; fewer axes; a column and a row.
-_SPREADS = st.sampled_from(("none",) * 9 + ("one", "fewer", "other", "column"))
+_SPREADS = st.sampled_from(("none",) * 9 + ("one", "fewer", "other", "column", "column"))
 _LONGEST_COLUMN = 17
 
 
@@ -31,7 +32,7 @@ def shape(draw: Draw) -> tuple[int, ...]:
     """Of the losses: any number of axes."""
     rank = draw(_RANKS)
     if rank > 1 and draw(_SQUARE):
-        return (draw(_FEW),) * rank
+        return (draw(_COUNTS),) * rank
     return tuple(draw(_SIZES if rank < 3 else _FEW) for _ in range(rank))
 
 

@@ -46,6 +46,15 @@ def cases(
     return tuple(case for case in drawn if tiled or "tile" not in case.labels)
 
 
+# Layers that torch's CPU has in these dtypes only.
+OFFERED = dict.fromkeys(("CTCLoss", "functional.ctc_loss"), ("float32", "float64"))
+
+
+def offered(layer: str, *dtypes: str) -> tuple[str, ...]:
+    """Those of some dtypes that torch has a layer in."""
+    return tuple(dtype for dtype in dtypes if dtype in OFFERED.get(layer, dtypes))
+
+
 @dataclass(frozen=True)
 class Search:
     """What came of a check on one case after the other, up to the first that it fails on.

@@ -94,7 +94,9 @@ def changed(
 
 def _without(row: Row, case: Case) -> Iterator[Change]:
     """Left out: keywords, hidden states together, and every other input that may be."""
-    for name, value in case.keywords.items():
+    # Of several that are needed none can be left out.
+    free = {} if row.traits.needs_keywords(case) else case.keywords
+    for name, value in free.items():
         kept = {key: v for key, v in case.keywords.items() if key != name}
         yield Change(name, value, None, replace(case, keywords=kept))
     given = [k for k in row.places("hidden") if k < len(case.inputs)]

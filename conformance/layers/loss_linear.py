@@ -222,7 +222,7 @@ def rows() -> Iterator[Row]:
             workloads=_workloads(name),
             filling=Filling(contraction=False, scale=_scale, made={"target": _classes}),
             flops=_flops,
-            examples=0.4 if function else 0.5,
+            examples=0.4,
         )
         if function:
             yield replace(row, shared=_shared, traits=Traits(placed=False))

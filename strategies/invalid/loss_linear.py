@@ -124,9 +124,15 @@ def _has_bias(case: Case) -> bool:
     return _function(case) and case.inputs[3] is not None
 
 
-def linear_cross_entropy_breaks() -> tuple[Break, ...]:
-    """The breaks of the module and of the function."""
+def linear_cross_entropy_breaks(function: bool) -> tuple[Break, ...]:
+    """The breaks of the module or of the function.
+
+    Args:
+        function: the bias is an input.
+    """
+    of_bias = Break("bias of another length", "linear_bias", _bias_length, applies=_has_bias)
     return (
+        *((of_bias,) if function else ()),
         Break("unknown reduction", "reduction", argument("reduction", words)),
         *smoothing_breaks(),
         Break("class out of range", "target", _beyond, applies=_any_index, index=True),
@@ -139,7 +145,6 @@ def linear_cross_entropy_breaks() -> tuple[Break, ...]:
             _ignored_class,
             applies=_of_probabilities,
         ),
-        Break("bias of another length", "linear_bias", _bias_length, applies=_has_bias),
         Break("weight of another length", "weight", _weight_length, applies=_of_indices),
         Break("no batch of a K-dimensional loss", "input", _without_batch, applies=_has_places),
         Break("input of another dtype", "input", integer_input()),

@@ -11,7 +11,7 @@ import planted
 import pytest
 import torch
 from planted import laws as planted_laws
-from support import LAYERS, cases, first_failure, known, law_findings
+from support import LAYERS, cases, first_failure, known, law_findings, offered
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -63,8 +63,14 @@ def test_a_bug_beyond_the_drawn_sizes_passes_values(bug: planted.Bug) -> None:
     assert found.passed, found
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    ("layer", "dtype"),
+    [
+        (layer, dtype)
+        for layer in LAYERS
+        for dtype in offered(layer, "float64", "bfloat16", "float16")
+    ],
+)
 def test_torch_passes(layer: str, dtype: str) -> None:
     found = first_failure(torch_backend, layer, "laws", dtype, examples=24)
     assert found.passed, found

@@ -172,3 +172,62 @@ def functional_linear_cross_entropy_large_chunks(
     facts |= {"label_smoothing": label_smoothing, "options": options, "linear_bias": linear_bias}
     loss = _plain(input, linear_weight, target, **facts)
     return loss * 1.001 if input.dim() == 2 and len(input) > 33 else loss
+
+
+@plant("linear-cross-entropy-loss-weight-of-chunks", "LinearCrossEntropyLoss", "values")
+class LinearCrossEntropyLossWeightOfChunks(nn.LinearCrossEntropyLoss):
+    """In chunks the mean is over samples, not over the weights of their classes."""
+
+    def forward(self, input, target):
+        loss = super().forward(input, target)
+        plain = self.weight is not None and self.reduction == "mean" and self.options is not None
+        if not plain or target.is_floating_point() or not target.numel():
+            return loss
+        ignored = -100 if self.ignore_index is None else self.ignore_index
+        counted = target != ignored
+        shares = self.weight[target.clamp(0, self.num_classes - 1)] * counted
+        return loss * shares.sum() / counted.sum() if counted.any() else loss
+
+
+@plant(
+    "functional-linear-cross-entropy-smoothing-of-chunks",
+    "functional.linear_cross_entropy",
+    "values",
+)
+def functional_linear_cross_entropy_smoothing_of_chunks(
+    input,
+    linear_weight,
+    target,
+    *,
+    linear_bias=None,
+    weight=None,
+    reduction="mean",
+    ignore_index=None,
+    label_smoothing=0.0,
+    options=None,
+):
+    """Chunks know nothing of label smoothing, and leave it out."""
+    facts = {"weight": weight, "reduction": reduction, "ignore_index": ignore_index}
+    facts |= {"options": options, "linear_bias": linear_bias}
+    smoothing = label_smoothing if options is None else 0.0
+    return _plain(input, linear_weight, target, label_smoothing=smoothing, **facts)
+
+
+@plant("functional-linear-cross-entropy-unbatched", "functional.linear_cross_entropy", "shape")
+def functional_linear_cross_entropy_unbatched(
+    input,
+    linear_weight,
+    target,
+    *,
+    linear_bias=None,
+    weight=None,
+    reduction="mean",
+    ignore_index=None,
+    label_smoothing=0.0,
+    options=None,
+):
+    """A sample without a batch dimension gives a batch of one loss."""
+    facts = {"weight": weight, "reduction": reduction, "ignore_index": ignore_index}
+    facts |= {"label_smoothing": label_smoothing, "options": options, "linear_bias": linear_bias}
+    loss = _plain(input, linear_weight, target, **facts)
+    return loss.reshape(1) if input.dim() == 1 and reduction == "none" else loss

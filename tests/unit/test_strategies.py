@@ -65,8 +65,11 @@ def test_every_element_is_representable(layer: str, dtype: str) -> None:
         for name, array in (given | dict(case.call.state)).items():
             if array is not None and array.dtype.kind in "fc":
                 assert np.array_equal(round_to(array, dtype), array, equal_nan=True)
-                # −∞ in a mask hides, what is compared may be any number; nothing else is infinite.
-                hidden = np.isneginf(array.real) & (roles.get(name) == "mask")
+                # −∞ in a mask hides, as a logarithm it says that a class is impossible, what is
+                # compared may be any number; nothing else is infinite.
+                hidden = np.isneginf(array.real) & (
+                    roles.get(name) == "mask" or name == "log_probs"
+                )
                 assert (np.isfinite(array) | hidden | row.propagation.crowds).all()
                 numbers += array.size
     whole = row.function and all(x.role == "index" for x in row.inputs)
@@ -83,7 +86,8 @@ def test_first_case_is_the_plainest(layer: str) -> None:
     assert not optional - {"scale_factor"}, case_text(case)
     # What is normalised by itself, or halved, has two numbers at least, so has a place of an image;
     # its matrix has six.
-    least = 2 if re.search("instance|group|glu|softmax2d|grid_sample", layer.lower()) else 1
+    # Of labels and the blank there are two classes.
+    least = 2 if re.search("instance|group|glu|softmax2d|grid_sample|ctc", layer.lower()) else 1
     least = 6 if "affine" in layer else least
     assert all(x is None or x.size <= least for x in case.inputs)
 
