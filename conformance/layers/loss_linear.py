@@ -200,7 +200,7 @@ def rows() -> Iterator[Row]:
             ),
         )
         valid = partial(cases.linear_cross_entropies, name)
-        breaks = invalid.linear_cross_entropy_breaks()
+        breaks = invalid.linear_cross_entropy_breaks(function)
         row = Row(
             name,
             "loss",
