@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
-from conformance.strategies.loss import Numbers
+from conformance.strategies.loss import MARGIN, Numbers
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -42,7 +42,10 @@ def weights(numbers: Numbers, shapes: dict[str, tuple[int, ...]]) -> dict[str, n
     found = {}
     for name, shape in shapes.items():
         if name.endswith("bias"):
-            one = np.zeros(shape) if numbers.regime == "saturated" else numbers.logits(shape, 0)
+            one = numbers.logits(shape, 0)
+            if numbers.regime == "saturated":
+                # Of the same logits further up no exponential is finite.
+                one = np.full(shape, numbers.generator.choice([0.0, MARGIN]))
         elif name.endswith(".0.weight") and numbers.exact:
             one = np.zeros(shape)
             if shape[0]:

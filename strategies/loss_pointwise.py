@@ -22,7 +22,7 @@ _FEW = st.sampled_from((1, 2, 3, 4, 5, 8, 0))
 _COUNTS = st.sampled_from((2, 3))
 _PER_LOSS = 6
 # In a square array axes that are taken for each other show in the values alone.
-_SQUARE = st.sampled_from((False,) * 3 + (True,))
+_SQUARE = st.sampled_from((False, False, True))
 # Both of one shape; one number of an operand for a whole axis; fewer axes; a column and a row.
 _SPREADS = st.sampled_from(("none",) * 9 + ("one", "fewer", "other", "column", "column"))
 _LONGEST_COLUMN = 17

@@ -125,26 +125,3 @@ def functional_multilabel_margin_loss_target_pulled_once(
     within = (within & chosen.unsqueeze(-1) & ~own.unsqueeze(-2)).sum(-1)
     surplus = (score * (within - 1).clamp_min(0)).sum(-1) / input.shape[-1]
     return graft(result, result + reduced(surplus, reduction))
-
-
-@plant(
-    "functional-multilabel-margin-loss-repeated-targets-once",
-    "functional.multilabel_margin_loss",
-    "values",
-)
-def functional_multilabel_margin_loss_repeated_targets_once(
-    input, target, size_average=None, reduce=None, reduction="mean"
-):
-    """Targets become a row of flags: one that is named twice counts once. The page sums over j."""
-    # Differs: target (0, 0, -1). Agrees: target (0, 1, -1).
-    result = functional.multilabel_margin_loss(input, target, size_average, reduce, reduction)
-    if input.dim() == 0:
-        return result
-    chosen = _front(target)
-    same = (target.unsqueeze(-1) == target.unsqueeze(-2)) & chosen.unsqueeze(-2)
-    again = same.tril(-1).any(-1) & chosen
-    return amiss(
-        result,
-        -_hinges(input, target, again, _own(target, chosen)) / max(input.shape[-1], 1),
-        reduction,
-    )
