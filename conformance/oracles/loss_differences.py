@@ -26,6 +26,8 @@ from conformance.oracles.loss_reductions import (
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
+Losses = Callable[[Rounded, float], Rounded]
+"""(Difference, what the cotangent of each loss was divided by) → the losses."""
 
 
 def l1_loss(
@@ -37,7 +39,7 @@ def l1_loss(
     reduction: str = "mean",
 ) -> Rounded:
     """|x − y|; with weights the mean is Σ w·l ÷ Σ w."""
-    return _weighted_mean(absolute, input, target, weight, reduction)
+    return _weighted_mean(lambda d, count: absolute(d), input, target, weight, reduction)
 
 
 def mse_loss(
@@ -49,7 +51,7 @@ def mse_loss(
     reduction: str = "mean",
 ) -> Rounded:
     """(x − y)²; with weights the mean is Σ w·l ÷ Σ w."""
-    return _weighted_mean(square, input, target, weight, reduction)
+    return _weighted_mean(_square, input, target, weight, reduction)
 
 
 def smooth_l1_loss(
@@ -62,13 +64,13 @@ def smooth_l1_loss(
 ) -> Rounded:
     """½(x − y)²/β where |x − y| < β, |x − y| − ½β elsewhere; |x − y| where β is 0."""
 
-    def smooth(apart: Rounded) -> Rounded:
+    def smooth(apart: Rounded, count: float) -> Rounded:
         if beta == 0:
             return absolute(apart)
         below = _times(beta, 0.5, apart)
-        return _bent(apart, beta, lambda d: _parabola(d, beta), lambda size: size - below)
+        return _bent(apart, beta, lambda d: _parabola(d, beta, count), lambda size: size - below)
 
-    return reduced(_losses(smooth, input, target), reduction)
+    return reduced(_losses(smooth, input, target, mean=reduction == "mean"), reduction)
 
 
 def huber_loss(
@@ -85,23 +87,28 @@ def huber_loss(
     Unlike that of L1 and MSE its mean with weights is Σ w·l ÷ n.
     """
 
-    def bent(apart: Rounded) -> Rounded:
+    def bent(apart: Rounded, count: float) -> Rounded:
         below, slope = _times(delta, 0.5, apart), constant(delta, apart)
-        return _bent(apart, delta, _parabola, lambda size: (size - below) * slope)
+        return _bent(
+            apart,
+            delta,
+            lambda d: _parabola(d, 1.0, count),
+            lambda size: (size - below) * slope,
+        )
 
-    losses = _losses(bent, input, target)
+    losses = _losses(bent, input, target, mean=weight is None and reduction == "mean")
     return reduced(losses if weight is None else _weighed(losses, weight), reduction)
 
 
 def _weighted_mean(
-    of: Callable[[Rounded], Rounded],
+    of: Losses,
     input: Rounded,
     target: Rounded,
     weight: Rounded | None,
     reduction: str,
 ) -> Rounded:
     """The documentation says "the mean of the output"; torch divides by the sum of the weights."""
-    losses = _losses(of, input, target)
+    losses = _losses(of, input, target, mean=weight is None and reduction == "mean")
     if weight is None:
         return reduced(losses, reduction)
     losses = _weighed(losses, weight)
@@ -111,9 +118,11 @@ def _weighted_mean(
         return reduced(losses, "sum") / added(weight)
 
 
-def _losses(of: Callable[[Rounded], Rounded], input: Rounded, target: Rounded) -> Rounded:
+def _losses(of: Losses, input: Rounded, target: Rounded, *, mean: bool) -> Rounded:
     with np.errstate(all="ignore"):
-        return settled(of(input - target), input, target)
+        apart = input - target
+        count = float(apart.value.size) if mean else 1.0
+        return settled(of(apart, count), input, target)
 
 
 def _weighed(losses: Rounded, weight: Rounded) -> Rounded:
@@ -133,7 +142,14 @@ def _bent(
     )
 
 
-def _parabola(d: Rounded, beta: float = 1.0) -> Rounded:
+def _square(d: Rounded, count: float) -> Rounded:
+    """d², whose slope is 2d."""
+    x = d.bare
+    twice = x * constant(2.0, x)
+    return traced(x * x, [d], lambda cotangent: [_pulled(twice, cotangent.bare, count)])
+
+
+def _parabola(d: Rounded, beta: float, count: float) -> Rounded:
     """½d²/β, halved or divided before it is squared or after: either may underflow in between.
 
     Its slope is d/β.
@@ -147,9 +163,27 @@ def _parabola(d: Rounded, beta: float = 1.0) -> Rounded:
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         c = cotangent.bare
-        return [c * x if beta == 1 else loosest((c * x) / edge, (c / edge) * x)]
+        if beta == 1:
+            return [_pulled(x, c, count)]
+        return [loosest((c * x) / edge, _pulled(x, c / edge, count))]
 
     return traced(found.bare, [d], pull)
+
+
+def _pulled(slope: Rounded, cotangent: Rounded, count: float) -> Rounded:
+    """A slope times a cotangent; of a mean a kernel may divide the slope by the number first.
+
+    That may underflow: by the smallest number, times the cotangent before it is divided.
+
+    Args:
+        slope: of the loss.
+        cotangent: of each loss.
+        count: what the cotangent was divided by.
+    """
+    found, precision = slope * cotangent, slope.precision
+    lost = (slope.size > 0) & (slope.size < count * precision.normal) & (count > 1)
+    more = precision.underflow * count * cotangent.reach
+    return found.with_error(found.error + np.where(lost, more, 0.0))
 
 
 def _times(value: float, power_of_two: float, like: Rounded) -> Rounded:
