@@ -15,15 +15,15 @@ _TO_COME = {
         relu_ leaky_relu_ rrelu_ elu_ selu_ celu_ hardtanh_ threshold_
     """,
     "loss": """
-        AdaptiveLogSoftmaxWithLoss BCELoss BCEWithLogitsLoss CTCLoss CosineEmbeddingLoss
+        BCELoss BCEWithLogitsLoss CosineEmbeddingLoss
         GaussianNLLLoss HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss
-        LinearCrossEntropyLoss MSELoss MarginRankingLoss MultiLabelMarginLoss
-        MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PoissonNLLLoss SmoothL1Loss
+        MSELoss MarginRankingLoss MultiLabelMarginLoss
+        MultiLabelSoftMarginLoss MultiMarginLoss PoissonNLLLoss SmoothL1Loss
         SoftMarginLoss TripletMarginLoss TripletMarginWithDistanceLoss
         binary_cross_entropy binary_cross_entropy_with_logits cosine_embedding_loss
-        ctc_loss gaussian_nll_loss hinge_embedding_loss huber_loss kl_div l1_loss
-        linear_cross_entropy margin_ranking_loss mse_loss multi_margin_loss
-        multilabel_margin_loss multilabel_soft_margin_loss nll_loss poisson_nll_loss
+        gaussian_nll_loss hinge_embedding_loss huber_loss kl_div l1_loss
+        margin_ranking_loss mse_loss multi_margin_loss
+        multilabel_margin_loss multilabel_soft_margin_loss poisson_nll_loss
         smooth_l1_loss soft_margin_loss triplet_margin_loss
         triplet_margin_with_distance_loss
     """,
