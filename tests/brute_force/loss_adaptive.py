@@ -9,6 +9,12 @@ import numpy as np
 
 from conformance.model.case import Case
 
+LOSSES = (
+    "AdaptiveLogSoftmaxWithLoss",
+    "AdaptiveLogSoftmaxWithLoss.log_prob",
+    "AdaptiveLogSoftmaxWithLoss.predict",
+)
+
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The outputs of a case of these layers."""

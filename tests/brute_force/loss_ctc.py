@@ -11,6 +11,8 @@ import numpy as np
 
 from conformance.model.case import Case
 
+LOSSES = ("CTCLoss", "ctc_loss")
+
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The outputs of a case of these layers."""

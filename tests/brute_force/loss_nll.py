@@ -10,6 +10,8 @@ import numpy as np
 
 from conformance.model.case import Case
 
+LOSSES = ("NLLLoss", "nll_loss")
+
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The outputs of a case of these layers."""
