@@ -109,10 +109,12 @@ def scores_shape(draw: Draw) -> tuple[int, ...]:
     if form == "rows":
         count = draw(classes)
         return (count if count < 10 and draw(square) else draw(batches), count)
-    count, sizes = draw(batches), draw(positions)
+    count, sizes, few_of = draw(batches), draw(positions), draw(few_classes)
+    if 1 < few_of < 6 and draw(square):
+        sizes = (few_of,)
     # Many places of many classes are dear and show nothing new.
     few = count * math.prod(sizes) > 64
-    return (min(count, 4) if few else count, draw(few_classes), *sizes)
+    return (min(count, 4) if few else count, few_of, *sizes)
 
 
 @st.composite

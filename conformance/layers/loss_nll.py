@@ -108,6 +108,13 @@ def shared(case: Case) -> tuple[Axes, ...]:
     return (joined(case, (0, axis), *probable, (2, 0)),)
 
 
+def positions(case: Case) -> tuple[Axes, ...]:
+    """The places of a K-dimensional loss of class indices."""
+    x = case.inputs[0]
+    assert x is not None
+    return tuple(joined(case, (0, 2 + k), (1, 1 + k)) for k in range(x.ndim - 2))
+
+
 def stand_in(trial: TrialLike, kept: np.ndarray, *, even: bool = False) -> np.ndarray:
     """What the oracle makes of the scores that are kept, with 0 for all others.
 
@@ -187,6 +194,7 @@ def rows() -> Iterator[Row]:
             traits=Traits(placed=False),
             refit=refit,
             shared=shared,
+            free=positions,
             workloads=workloads(name),
             filling=filling(),
             flops=_flops,

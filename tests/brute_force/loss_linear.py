@@ -21,6 +21,9 @@ def logits(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.nda
     return found if x.ndim == 2 else found[0]
 
 
+LOSSES = ("LinearCrossEntropyLoss", "linear_cross_entropy")
+
+
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The outputs of a case of these layers."""
     from brute_force.loss import cross_entropy
