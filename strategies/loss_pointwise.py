@@ -30,9 +30,10 @@ _LONGEST_COLUMN = 17
 
 def shape(draw: Draw) -> tuple[int, ...]:
     """Of the losses: any number of axes."""
-    rank = draw(_RANKS)
+    rank: int = draw(_RANKS)
     if rank > 1 and draw(_SQUARE):
-        return (draw(_COUNTS),) * rank
+        count = draw(_COUNTS)
+        return (count,) * rank
     return tuple(draw(_SIZES if rank < 3 else _FEW) for _ in range(rank))
 
 
