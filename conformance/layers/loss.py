@@ -26,11 +26,9 @@ from conformance.layers import (
 )
 from conformance.layers.loss_nll import (
     IGNORED,
-    REDUCTION,
     WEIGHT,
     batch,
-    filling,
-    losses,
+    classes,
     refit,
     settled,
     shared,
@@ -38,8 +36,9 @@ from conformance.layers.loss_nll import (
     weights,
     workloads,
 )
+from conformance.layers.loss_parts import filled, unreduced
 from conformance.layers.propagation import Propagation
-from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.row import Argument, Input, Row, Traits
 from conformance.layers.state import Shape
 from conformance.layers.workload import Workload
 from conformance.model.case import is_function
@@ -51,7 +50,6 @@ from conformance.strategies.invalid.breaks import invalid_cases
 
 _ARGUMENTS = (
     IGNORED,
-    REDUCTION,
     Argument("label_smoothing", 0.0, other=0.25),
 )
 _FORMULA = (
@@ -95,7 +93,7 @@ def rows() -> Iterator[Row]:
             "loss",
             _ARGUMENTS,
             (*inputs, WEIGHT) if function else inputs,
-            (Output("loss", losses),),
+            (unreduced(batch),),
             cases=valid,
             values=oracle.cross_entropy if function else oracle.cross_entropy_loss,
             shapes=oracle.cross_entropy_shape if function else oracle.cross_entropy_loss_shape,
@@ -108,7 +106,7 @@ def rows() -> Iterator[Row]:
             refit=refit,
             shared=shared,
             workloads=workloads(name),
-            filling=filling(),
+            filling=filled(target=classes),
             flops=_flops,
         )
         yield row if function else replace(row, state=weights, constructor_tensors=("weight",))

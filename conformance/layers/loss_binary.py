@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from conformance.laws import loss_binary as laws
-from conformance.layers.loss_pointwise import batch_of, pair, pointwise, unit_scale
+from conformance.layers.loss_parts import filled
+from conformance.layers.loss_pointwise import batch_of, pair, pointwise
 from conformance.layers.propagation import Propagation, computed
 from conformance.layers.row import Arguments, Input, Row
 from conformance.layers.state import Shape, StateTensor
-from conformance.layers.workload import Filling
 from conformance.model.case import is_function
 from conformance.oracles import loss_binary as oracle
 from conformance.strategies import loss_binary as cases
@@ -68,7 +68,7 @@ def _of_probabilities(name: str) -> Row:
         state=_state(constructed),
         # NaN and infinities are no probabilities.
         propagation=Propagation(computed.expected, roles=("weight",)),
-        filling=Filling(contraction=False, scale=unit_scale, made=made),
+        filling=filled(**made),
         operations=6,
     )
 
@@ -90,7 +90,7 @@ def _of_logits(name: str) -> Row:
         inputs=(*inputs, *weights) if function else inputs,
         constructed=constructed,
         state=_state(constructed),
-        filling=Filling(contraction=False, scale=unit_scale, made={"target": _eighths}),
+        filling=filled(target=_eighths),
         operations=6,
     )
 

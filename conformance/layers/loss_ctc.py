@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,11 @@ import numpy as np
 
 from conformance.laws import loss_ctc as laws
 from conformance.layers.axes import Axes
-from conformance.layers.loss_nll import REDUCTION
+from conformance.layers.loss_parts import REDUCTION, filled, unreduced
 from conformance.layers.propagation import Propagation, computed
-from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.row import Argument, Input, Row, Traits
 from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
+from conformance.layers.workload import Workload
 from conformance.model.case import Case, is_function
 from conformance.oracles import loss_ctc as oracle
 from conformance.strategies import loss_ctc as cases
@@ -48,11 +48,6 @@ def _batch(axis: int) -> Callable[[Case], int | None]:
         return axis if padded and not case.keywords else None
 
     return found
-
-
-def _losses(case: Case) -> int | None:
-    """The axis of samples in losses that are not reduced."""
-    return _batch(0)(case) if case.call.arguments.get("reduction", "mean") == "none" else None
 
 
 def _free(case: Case) -> tuple[Axes, ...]:
@@ -106,11 +101,6 @@ def _lengths(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.nd
     return np.full(shapes[3], shapes[1][-1])
 
 
-def _scale(name: str, arguments: Mapping[str, Any]) -> float:
-    """Of the logarithms, which are no sums."""
-    return 1.0
-
-
 # An utterance as characters, a line of handwriting.
 _SIZES = (("16 of 50 steps", 50, 16, 20, 15), ("8 of 500 steps", 500, 8, 32, 60))
 
@@ -144,7 +134,7 @@ def rows() -> Iterator[Row]:
                 Input("input_lengths", "index", batch_axis=_batch(0), fixed=True),
                 Input("target_lengths", "index", batch_axis=_batch(0), fixed=True),
             ),
-            (Output("loss", _losses),),
+            (unreduced(_batch(0)),),
             cases=valid,
             values=oracle.ctc_loss,
             shapes=oracle.ctc_loss_shape,
@@ -159,7 +149,7 @@ def rows() -> Iterator[Row]:
             free=_free,
             longest=lambda case: _LONGEST,
             workloads=_workloads(name),
-            filling=Filling(contraction=False, scale=_scale, made=made),
+            filling=filled(**made),
             flops=_flops,
             examples=0.25 if is_function(name) else 0.75,
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conformance.laws import loss_divergence as laws
-from conformance.layers.loss_pointwise import REDUCTION, pair, pointwise
+from conformance.layers.loss_parts import REDUCTION
+from conformance.layers.loss_pointwise import pair, pointwise
 from conformance.layers.row import Argument, Row
 from conformance.oracles import loss_divergence as oracle
 from conformance.strategies import loss_divergence as cases

@@ -12,11 +12,11 @@ from conformance.layers.loss_parts import (
     every_axis_of_all,
     filled,
     first_axis,
+    flops,
     signs,
     timed,
     unreduced,
 )
-from conformance.layers.loss_pointwise import flops
 from conformance.layers.propagation import computed
 from conformance.layers.row import Argument, Input, Row, Traits
 from conformance.model.case import is_function

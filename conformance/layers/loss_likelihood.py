@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conformance.laws import loss_likelihood as laws
+from conformance.layers.loss_parts import REDUCTION
 from conformance.layers.loss_pointwise import (
-    REDUCTION,
     as_given,
     batch_of,
     every_axis,

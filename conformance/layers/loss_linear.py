@@ -12,9 +12,10 @@ import numpy as np
 
 from conformance.laws import loss_linear as laws
 from conformance.layers.axes import Axes, joined
-from conformance.layers.loss_nll import REDUCTION
+from conformance.layers.loss_nll import batch
+from conformance.layers.loss_parts import REDUCTION, unreduced
 from conformance.layers.propagation import Propagation, computed
-from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.row import Argument, Input, Row, Traits
 from conformance.layers.sizes import resized
 from conformance.layers.state import Shape, StateTensor, uniform, with_bias
 from conformance.layers.workload import Filling, Workload
@@ -43,17 +44,6 @@ _FORMULA = (
     "logits = linear(input, linear_weight, linear_bias)",
     "loss = cross_entropy(logits, target, weight)",
 )
-
-
-def _batch(case: Case) -> int | None:
-    """The first axis of features, and of the target, unless they are those of one sample."""
-    first = case.inputs[0]
-    return 0 if first is not None and first.ndim > 1 else None
-
-
-def _losses(case: Case) -> int | None:
-    """The axis of samples in losses that are not reduced."""
-    return _batch(case) if case.call.arguments.get("reduction", "mean") == "none" else None
 
 
 def _state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
@@ -191,8 +181,8 @@ def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
     for name in ("LinearCrossEntropyLoss", "functional.linear_cross_entropy"):
         function = is_function(name)
-        x = Input("input", batch_axis=_batch)
-        target = Input("target", "target", batch_axis=_batch, signed=False)
+        x = Input("input", batch_axis=batch)
+        target = Input("target", "target", batch_axis=batch, signed=False)
         weights = (
             Input("linear_bias", "bias", optional=True, by_name=True),
             Input(
@@ -206,7 +196,7 @@ def rows() -> Iterator[Row]:
             "loss",
             _ARGUMENTS if function else (*_SIZES, *_ARGUMENTS),
             (x, Input("linear_weight", "weight"), target, *weights) if function else (x, target),
-            (Output("loss", _losses),),
+            (unreduced(batch),),
             cases=valid,
             values=oracle.linear_cross_entropy if function else oracle.linear_cross_entropy_loss,
             shapes=oracle.linear_cross_entropy_shape

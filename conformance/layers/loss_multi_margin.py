@@ -15,10 +15,10 @@ from conformance.layers.loss_parts import (
     REDUCTION,
     filled,
     first_axis,
+    flops,
     timed,
     unreduced,
 )
-from conformance.layers.loss_pointwise import flops
 from conformance.layers.propagation import computed
 from conformance.layers.row import Argument, Arguments, Input, Row, Traits, stateless
 from conformance.layers.state import Shape, StateTensor

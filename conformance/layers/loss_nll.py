@@ -13,10 +13,11 @@ import numpy as np
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import loss_nll as laws
 from conformance.layers.axes import Axes, joined
+from conformance.layers.loss_parts import REDUCTION, filled, unreduced
 from conformance.layers.propagation import Propagation
-from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.row import Argument, Input, Row, Traits
 from conformance.layers.state import Shape, StateTensor
-from conformance.layers.workload import Filling, Workload
+from conformance.layers.workload import Workload
 from conformance.model.case import Case, is_function
 from conformance.model.protocols import TrialLike
 from conformance.oracles import loss_nll as oracle
@@ -25,7 +26,6 @@ from conformance.strategies.invalid import loss_nll as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 IGNORED = Argument("ignore_index", -100, other=-1)
-REDUCTION = Argument("reduction", "mean", other="sum")
 WEIGHT = Input("weight", "weight", optional=True, differentiable=False, signed=False)
 _FORMULA = (
     "l_n = -w_{y_n} x_{n,y_n} 1{y_n != ignore_index}",
@@ -37,11 +37,6 @@ def batch(case: Case) -> int | None:
     """The first axis, where the scores are not those of one sample."""
     first = case.inputs[0]
     return 0 if first is not None and first.ndim > 1 else None
-
-
-def losses(case: Case) -> int | None:
-    """The axis of samples in losses that are not reduced."""
-    return batch(case) if case.call.arguments.get("reduction", "mean") == "none" else None
 
 
 def classes(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
@@ -56,16 +51,6 @@ _SIZES = (
     ("512 of 50257", (512, 50257), (512,)),
     ("2 by 19 by 128 by 256", (2, 19, 128, 256), (2, 128, 256)),
 )
-
-
-def scale(name: str, arguments: Mapping[str, Any]) -> float:
-    """Of the scores, which are no sums."""
-    return 1.0
-
-
-def filling() -> Filling:
-    """How the arrays of timed calls are filled."""
-    return Filling(contraction=False, scale=scale, made={"target": classes})
 
 
 def workloads(layer: str) -> tuple[Workload, ...]:
@@ -182,7 +167,7 @@ def rows() -> Iterator[Row]:
             "loss",
             (IGNORED, REDUCTION),
             (*inputs, WEIGHT) if function else inputs,
-            (Output("loss", losses),),
+            (unreduced(batch),),
             cases=valid,
             values=oracle.nll_loss if function else oracle.nll_loss_module,
             shapes=oracle.nll_loss_shape if function else oracle.nll_loss_module_shape,
@@ -196,7 +181,7 @@ def rows() -> Iterator[Row]:
             shared=shared,
             free=positions,
             workloads=workloads(name),
-            filling=filling(),
+            filling=filled(target=classes),
             flops=_flops,
             examples=0.4 if function else 0.75,
         )

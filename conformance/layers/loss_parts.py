@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,15 @@ def filled(**made: Callable[[tuple[Shape, ...], np.random.Generator], np.ndarray
         made: input → what makes it, where it is not a number like any other.
     """
     return Filling(contraction=False, scale=_scale, made=made)
+
+
+def flops(each: int) -> Callable[[Workload, Sequence[Shape], Sequence[Shape]], int]:
+    """So many operations for each element of the first input.
+
+    Args:
+        each: how many.
+    """
+    return lambda workload, weights, outputs: each * math.prod(workload.inputs[0])
 
 
 def timed(name: str, *shapes: Shape) -> tuple[Workload, ...]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from conformance.layers.axes import Axes
+from conformance.layers.loss_parts import REDUCTION, filled, flops, unreduced
 from conformance.layers.propagation import Propagation, computed
-from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.row import Input, Output, Row, Traits
 from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
+from conformance.layers.workload import Workload
 from conformance.model.case import Case, is_function
 from conformance.strategies.invalid.breaks import Break, invalid_cases
 
@@ -93,13 +93,7 @@ def outputs(shapes: Shapes = as_given) -> tuple[Output, ...]:
     Args:
         shapes: of the inputs, where axes that they lack at their ends stand.
     """
-    first = batch_of(0, shapes)
-
-    def axis(case: Case) -> int | None:
-        single = case.call.arguments.get("reduction", "mean") == "none"
-        return first(case) if single else None
-
-    return (Output("loss", axis),)
+    return (unreduced(batch_of(0, shapes)),)
 
 
 def timed(layer: str, operands: int) -> tuple[Workload, ...]:
@@ -113,22 +107,7 @@ def timed(layer: str, operands: int) -> tuple[Workload, ...]:
     return (Workload(layer, "1024 by 1024", {}, (shape,) * operands, small=True),)
 
 
-def flops(each: int) -> Callable[[Workload, Sequence[Shape], Sequence[Shape]], int]:
-    """So many operations for each element.
-
-    Args:
-        each: how many.
-    """
-    return lambda workload, weights, outputs: each * math.prod(workload.inputs[0])
-
-
-REDUCTION = Argument("reduction", "mean", other="sum")
 _REDUCED = ("mean: sum_n l_n / n", "sum: sum_n l_n")
-
-
-def unit_scale(name: str, arguments: Mapping[str, Any]) -> float:
-    """Of the arrays of timed calls, which are no sums."""
-    return 1.0
 
 
 def pointwise(
@@ -162,7 +141,7 @@ def pointwise(
         "free": every_axis(),
         "propagation": Propagation(computed.expected, parameters=False),
         "workloads": timed(name, 2),
-        "filling": Filling(contraction=False, scale=unit_scale),
+        "filling": filled(),
         **facts,
     }
     return Row(
