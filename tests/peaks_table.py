@@ -19,6 +19,7 @@ from typing import Any
 PAGE = Path(__file__).parent.parent / "docs" / "peaks.md"
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 CHECKS = ("values", "gradients")
+COLUMNS = tuple((check, dtype) for check in CHECKS for dtype in DTYPES)
 NEAR = 0.25
 """The least share of a bound that torch's errors should reach."""
 
@@ -100,21 +101,27 @@ def reason(layer: str, row: Mapping[tuple[str, str], float]) -> str:
     return "; ".join(found)
 
 
-def table(found: Peaks) -> str:
-    """The page's table.
+def rows(found: Peaks) -> dict[str, str]:
+    """The lines of the page's table, by layer.
 
     Args:
         found: from `peaks`.
     """
-    columns = [(check, dtype) for check in CHECKS for dtype in DTYPES]
-    lines = [
-        "| layer | " + " | ".join(f"{c} {d}" for c, d in columns) + " | why wider |",
-        "|---|" + "---|" * (len(columns) + 1),
-    ]
+    lines = {}
     for layer, row in found.items():
-        numbers = (f"{row[place]:.2f}" if place in row else "–" for place in columns)
-        lines.append(f"| {layer} | " + " | ".join(numbers) + f" | {reason(layer, row)} |")
-    return "\n".join(lines)
+        numbers = (f"{row[place]:.2f}" if place in row else "–" for place in COLUMNS)
+        lines[layer] = f"| {layer} | " + " | ".join(numbers) + f" | {reason(layer, row)} |"
+    return lines
+
+
+def kept(page: str) -> dict[str, str]:
+    """The lines that stand on the page, by layer: of layers that the results lack they stay.
+
+    Args:
+        page: its text.
+    """
+    lines = (line for line in page.splitlines() if line.startswith("| "))
+    return {line.split("|")[1].strip(): line for line in lines}
 
 
 def main(paths: list[str]) -> None:
@@ -124,7 +131,11 @@ def main(paths: list[str]) -> None:
         paths: of results files.
     """
     lines = (line for path in paths for line in Path(path).read_text("utf-8").splitlines())
-    PAGE.write_text(f"{HEAD}\n{table(peaks(lines))}\n", encoding="utf-8")
+    found = {**kept(PAGE.read_text("utf-8")), **rows(peaks(lines))}
+    head = "| layer | " + " | ".join(f"{c} {d}" for c, d in COLUMNS) + " | why wider |"
+    found.pop("layer", None)
+    table = "\n".join([head, "|---|" + "---|" * (len(COLUMNS) + 1), *found.values()])
+    PAGE.write_text(f"{HEAD}\n{table}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
