@@ -139,8 +139,9 @@ def render(
         "# Kill rate",
         (
             "Written by `tox -e kill-rate`: every planted bug of `tests/planted` in place of "
-            "torch's layer, and whether the suite notices. A failure does not count where torch fails "
-            "on the same case, but for failures of torch that are listed and say something else."
+            "torch's layer, and whether the suite notices. A failure does not count where torch "
+            "fails on the same case, but for failures of torch that are listed and say something "
+            "else."
         ),
         (
             f"nn-conformance {campaign.suite}, torch {campaign.torch}, seeds "
