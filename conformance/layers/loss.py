@@ -50,6 +50,7 @@ from conformance.strategies.invalid.breaks import invalid_cases
 
 _ARGUMENTS = (
     IGNORED,
+    REDUCTION,
     Argument("label_smoothing", 0.0, other=0.25),
 )
 _FORMULA = (

@@ -19,7 +19,7 @@ from support import LAYERS, cases, first_failure
 
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, COMPLEX, DTYPES
-from conformance.model.case import Case, bare_name, is_function
+from conformance.model.case import Case, bare_name, class_and_method, is_function
 from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case, encode_case
 from conformance.model.failure import Failure
@@ -486,7 +486,8 @@ def _optional(layer: str) -> set[str]:
 def _optional_in_torch(layer: str) -> set[str] | None:
     """What torch's own signature lets be left out, but for inputs; None where it shows `*args`."""
     space = torch.nn.functional if is_function(layer) else torch.nn
-    function = getattr(space, bare_name(layer))
+    name = bare_name(layer) if is_function(layer) else class_and_method(layer)[0]
+    function = getattr(space, name)
     if inspect.isclass(function) and function.__init__ is torch.nn.Module.__init__:
         return set()
     try:
