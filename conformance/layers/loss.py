@@ -36,7 +36,7 @@ from conformance.layers.loss_nll import (
     weights,
     workloads,
 )
-from conformance.layers.loss_parts import filled, unreduced
+from conformance.layers.loss_parts import REDUCTION, filled, unreduced
 from conformance.layers.propagation import Propagation
 from conformance.layers.row import Argument, Input, Row, Traits
 from conformance.layers.state import Shape
