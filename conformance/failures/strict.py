@@ -226,7 +226,9 @@ def _case(text: Any, layers: tuple[str, ...], where: str) -> Case:
             f"{', '.join(layers[:5])}{', …' if len(layers) > 5 else ''}"
         )
     row, given = CATALOGUE[case.call.layer], {**case.call.arguments, **case.keywords}
-    unknown = next((name for name in given if row.argument(name) is None), None)
+    # An input that is no array is given by its name.
+    named_inputs = {*row.input_names} & {*case.keywords}
+    unknown = next((k for k in given if row.argument(k) is None and k not in named_inputs), None)
     if unknown is not None:
         shown, all_of = bounded(repr(unknown), LONGEST), [a.name for a in row.arguments]
         expected = f"expected some of {', '.join(all_of)}" if all_of else "it has none"
