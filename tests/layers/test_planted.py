@@ -95,7 +95,7 @@ def _family(layer: str) -> str:
     """What a layer shares with its lazy form, its function, and other numbers of dimensions."""
     if not layer.startswith("functional."):
         layer = layer.partition(".")[0]  # the module whose method it is
-    return re.sub(r"functional\.|Lazy|_|\dd|Loss$", "", layer).lower()
+    return re.sub(r"functional\.|lazy|_|\dd", "", layer.lower()).removesuffix("loss")
 
 
 @pytest.mark.parametrize("check", CHECKS)

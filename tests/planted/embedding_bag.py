@@ -315,3 +315,9 @@ def functional_one_hot_many_rows(input, num_classes=-1):
     if input.dim() == 1 and 16 < len(input) < 66:
         output[-1] = 0
     return output
+
+
+@plant("functional-one-hot-of-a-scalar-is-a-row", "functional.one_hot", "shape")
+def functional_one_hot_of_a_scalar_is_a_row(input, num_classes=-1):
+    """A single index is taken for a batch of one."""
+    return functional.one_hot(torch.atleast_1d(input), num_classes)

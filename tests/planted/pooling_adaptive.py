@@ -143,3 +143,19 @@ def functional_adaptive_avg_pool1d_weights_by_overlap(input, output_size):
     share = torch.minimum(edges[1:, None], at + 1) - torch.maximum(edges[:-1, None], at)
     weights = (share.clamp(min=0) * outputs / length).to(input.dtype)
     return (input.unsqueeze(-2) * weights).sum(-1)
+
+
+@plant("functional-adaptive-max-pool2d-height-for-both", "functional.adaptive_max_pool2d",
+       "shape")  # fmt: skip
+def functional_adaptive_max_pool2d_height_for_both(input, output_size, *rest, **options):
+    """Of two sizes the first is taken for both."""
+    height, _ = _sizes(output_size, input.shape[-2:])
+    return functional.adaptive_max_pool2d(input, height, *rest, **options)
+
+
+@plant("functional-adaptive-avg-pool3d-none-is-one", "functional.adaptive_avg_pool3d",
+       "shape")  # fmt: skip
+def functional_adaptive_avg_pool3d_none_is_one(input, output_size):
+    """A size of None is that of global pooling in place of the input's."""
+    sizes = _sizes(output_size, (1, 1, 1))
+    return functional.adaptive_avg_pool3d(input, sizes)
