@@ -47,7 +47,14 @@ def cases(
 
 
 # Layers that torch's CPU has in these dtypes only.
-OFFERED = dict.fromkeys(("CTCLoss", "functional.ctc_loss"), ("float32", "float64"))
+OFFERED = dict.fromkeys(
+    (
+        *("CTCLoss", "functional.ctc_loss"),
+        *("MultiMarginLoss", "functional.multi_margin_loss"),
+        *("MultiLabelMarginLoss", "functional.multilabel_margin_loss"),
+    ),
+    ("float32", "float64"),
+)
 
 
 def offered(layer: str, *dtypes: str) -> tuple[str, ...]:

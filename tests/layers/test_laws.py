@@ -73,7 +73,9 @@ def test_a_bug_beyond_the_drawn_sizes_passes_values(bug: planted.Bug) -> None:
 )
 def test_torch_passes(layer: str, dtype: str) -> None:
     found = first_failure(torch_backend, layer, "laws", dtype, examples=24)
-    assert found.passed, found
+    # A law of few cases compares nothing in most of so few.
+    assert found.failure is None, found
+    assert found.compared, found
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -84,7 +86,11 @@ def test_every_law_is_reached_and_torch_obeys_it(
     hold = laws.held
 
     def noted(trial: Trial, law: Law, place: int) -> Any:
-        evidence = hold(trial, law, place)
+        try:
+            evidence = hold(trial, law, place)
+        except Failure:
+            reached.add(law.name)
+            raise
         if evidence.comparisons:
             reached.add(law.name)
         return evidence
@@ -93,9 +99,10 @@ def test_every_law_is_reached_and_torch_obeys_it(
     wanted = {law.name for law in CATALOGUE[layer].laws}
     assert len(wanted) >= 2
     for case in cases(layer):
-        if any(entry.covers(case) for entry in known(layer, "laws", "float32")):
+        covering = [entry for entry in known(layer, "laws", "float32") if entry.covers(case)]
+        if any(entry.deadly for entry in covering):
             continue
-        with suppress(Inapplicable):
+        with suppress(Inapplicable, *([Failure] if covering else [])):
             laws.check(_trial(torch_backend, case))
         if reached == wanted:
             return
