@@ -54,3 +54,11 @@ EXCLUDED: Mapping[str, str] = {
     **{name: reason for reason, names in _OTHERWISE.items() for name in names.split()},
 }
 """Name, without `functional.`, → why it has no row."""
+
+ARGUMENTS: Mapping[str, str] = {
+    "size_average": "deprecated: reduction stands for it",
+    "reduce": "deprecated: reduction stands for it",
+    "device": "the case says where it runs",
+    "dtype": "the case says in which dtype",
+}
+"""Argument → why rows leave it out; the dtype of a softmax is another one, and has a place."""

@@ -15,13 +15,13 @@ from support import LAYERS, cases
 
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, UnknownLayerError
-from conformance.layers.excluded import EXCLUDED
+from conformance.layers.excluded import ARGUMENTS, EXCLUDED
 from conformance.layers.row import REQUIRED, ROLES, Row
 from conformance.model.failure import Failure
 from conformance.run.trial import Trial
 
 # Arguments of torch's that no call of the suite has: where a layer is made, and what is deprecated.
-LEFT_OUT = {"self", "args", "kwargs", "device", "dtype", "size_average", "reduce"}
+LEFT_OUT = {"self", "args", "kwargs", *ARGUMENTS}
 
 
 def _torchs(row: Row) -> Any:
