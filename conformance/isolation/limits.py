@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
 # Importing torch alone fills some hundred MiB.
 LEAST = 2 << 30
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Variables that say how many threads a library may start."""
+
+
+def keep_to_one_thread(environment: MutableMapping[str, str]) -> None:
+    """Let libraries start no threads, unless the user has said how many.
+
+    Several workers with several threads each get in each other's way, and a copy of a process has
+    none of its threads: it waits for them for ever.
+
+    Args:
+        environment: that is changed.
+    """
+    for name in THREADS:
+        environment.setdefault(name, "1")
+    environment.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @dataclass(frozen=True)

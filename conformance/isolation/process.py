@@ -21,7 +21,7 @@ import msgspec
 
 from conformance.isolation import leftovers
 from conformance.isolation.journal import SCRIPT, STEP, WATCHED, Entry, Journal
-from conformance.isolation.limits import Limits
+from conformance.isolation.limits import Limits, keep_to_one_thread
 from conformance.isolation.poison import poisoned
 from conformance.isolation.start import Answer, Start
 from conformance.model.plain_text import bounded
@@ -109,13 +109,15 @@ class Child:
     def start(self) -> None:
         """Start the process, without waiting until it is ready."""
         self._errors = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - as long as the process is
+        environment = poisoned(os.environ)
+        keep_to_one_thread(environment)
         self._process = subprocess.Popen(
             # -P: nothing in the working directory goes before the library's modules.
             [sys.executable, "-P", "-m", "conformance.isolation.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=poisoned(os.environ),
+            env=environment,
             # A Ctrl-C is for pytest; the child ends with its standard input.
             start_new_session=True,
         )

@@ -20,12 +20,13 @@ import pytest
 
 from conformance import __version__
 from conformance.failures import cpu
+from conformance.isolation.limits import THREADS
 from conformance.layers.layer_facts import facts_of_layers
 from conformance.model.case import Examples, Verdict
 from conformance.model.files import write_whole
 from conformance.model.finding import Finding
 from conformance.model.plain_text import bounded
-from conformance.plugin.shared import KEY, THREADS, TIMED
+from conformance.plugin.shared import KEY, TIMED
 from conformance.plugin.told import readable
 from conformance.reports import summary
 from conformance.reports.results import SCHEMA, Footer, Identity, Run, Writer, encode_line, parse

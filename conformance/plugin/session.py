@@ -15,13 +15,14 @@ import pytest
 
 from conformance.isolation import leftovers
 from conformance.isolation.isolated import IsolatedEngine
+from conformance.isolation.limits import keep_to_one_thread
 from conformance.isolation.start import COPY
 from conformance.model.plain_text import bounded
 from conformance.plugin.interrupts import MARKER, Interrupted
 from conformance.plugin.lines import columns, wrapped
 from conformance.plugin.options import SUITE, known_failures, names_benchmarks, resolve
 from conformance.plugin.orphans import CONTROLLER, end_with
-from conformance.plugin.shared import KEY, LONG, PLAN, THREADS, UNSAFE_DISTRIBUTIONS
+from conformance.plugin.shared import KEY, LONG, PLAN, UNSAFE_DISTRIBUTIONS
 from conformance.run.cases import MANY
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ class Session:
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        for name in THREADS:
-            os.environ.setdefault(name, "1")
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        keep_to_one_thread(os.environ)
         from conformance.plugin.planning import Plan, make_plan
 
         self.config, self._process = config, os.getpid()

@@ -15,8 +15,6 @@ TIMED = "conformance-benchmark"
 # Properties of a test that carry data from a worker, and tell a person nothing.
 CARRIED = (KEY, TIMED)
 PLAN = "conformance-plan"
-# One thread a worker: several workers with several threads each get in each other's way.
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # What fills the memory of a run of many examples, and serves no other check: kernels, 1024 of up to
 # 250 KB in oneDNN and as many in torch's own cache; and what glibc keeps of large arrays.
 LONG = {

@@ -488,3 +488,19 @@ def test_what_ends_the_base_alike_is_inherited(pytester: pytest.Pytester, suite:
     (verdict,) = verdicts.values()
     assert verdict["status"] == "known"
     assert [excuse["base"] for excuse in verdict["excuses"]] == ["plugged:mortal"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")
+def test_a_process_starts_no_threads_that_its_copies_would_wait_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
+    child = Child("torch", 1, 0, (), Limits(30))
+    child.start()
+    try:
+        assert child._process is not None
+        found = Path(f"/proc/{child._process.pid}/environ").read_bytes().split(b"\0")
+        assert {b"OMP_NUM_THREADS=1", b"MKL_NUM_THREADS=3"} <= {*found}
+    finally:
+        child.stop()
