@@ -135,7 +135,10 @@ def settled(value: np.ndarray, lost: np.ndarray, endless: np.ndarray, whole: Rou
 
 
 def _settled(trial: TrialLike) -> tuple[Rounded, ...]:
-    """NaN is NaN for any weight; 0·∞ of a weight is left open, ∞ − ∞ is not."""
+    """NaN is NaN for any weight; 0·∞ of a weight is left open, ∞ − ∞ is not.
+
+    So is an infinity where a part of the sum of the others may overflow to the other one.
+    """
     (whole,) = trial.expected
     x = trial.case.inputs[0]
     assert x is not None
@@ -144,7 +147,18 @@ def _settled(trial: TrialLike) -> tuple[Rounded, ...]:
     endless = stand_in(trial, ~np.isfinite(x))
     lost = np.isnan(stand_in(trial, np.isnan(x)))
     lost |= np.isnan(endless) & np.isnan(stand_in(trial, ~np.isfinite(x), even=True))
-    return (settled(endless, lost, np.isinf(endless), whole),)
+    return (settled(endless, lost, np.isinf(endless) & ~_overflows(trial, x), whole),)
+
+
+def _overflows(trial: TrialLike, x: np.ndarray) -> bool:
+    """Whether a sum of some of the finite scores, each weighted, may leave the range."""
+    if trial.case.call.arguments.get("reduction", "mean") == "none":
+        return False
+    given = (*trial.case.call.state.values(), *trial.case.inputs[2:])
+    weights = [float(w.max()) for w in given if w is not None and w.size]
+    with np.errstate(over="ignore"):
+        reach = np.abs(x[np.isfinite(x)]).sum() * max((1.0, *weights))
+    return bool(reach > trial.precision.largest)
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
