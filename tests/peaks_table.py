@@ -51,7 +51,7 @@ Written by `tests/peaks_table.py` from results of torch at the standard profile:
 ÷ bound of all elements in the cases that passed; of gradients with the outputs while they are
 recorded. 1 is as near as can be; 0 means that nothing rounded otherwise than in the oracle; – that
 nothing was compared with a bound. Where a number is below ¼ the last column says why the bound is
-wider than four times the largest error.
+wider than four times the largest error. A layer's line is of the last results that had it.
 """
 
 Peaks = dict[str, dict[tuple[str, str], float]]
