@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from conformance.backends import torch_sequences
+from conformance.backends.torch_calls import (
+    Method,
+    as_torch_has_them,
+    construct,
+    constructor_tensors,
+    missing_kernels_declined,
+    trimmed,
+)
 from conformance.backends.torch_layouts import laid_out
 from conformance.model.case import (
     STORED,
@@ -24,13 +28,6 @@ from conformance.model.case import (
     bare_name,
     class_and_method,
     is_function,
-)
-
-_NO_KERNEL = re.compile(
-    r"not implemented for '?\w*(Half|BFloat16|Complex\w+)'?"
-    r"|Could not run '\S+' with arguments from the '(?!CPU|CUDA)\w+' backend"
-    r"|\w+_overrideable not implemented",
-    re.IGNORECASE,
 )
 
 
@@ -149,84 +146,15 @@ class ModuleBackend:
         cls = getattr(self.nn, name, None)
         if cls is None:
             raise Unsupported(f"layer {call.layer}")
-        tensors = _constructor_tensors(call)
-        module = _construct(cls, call, tensors)
+        tensors = constructor_tensors(call)
+        module = construct(cls, call, tensors)
         layer = ModuleLayer(call, module, module)
         layer.train(call.training)
         # What the constructor took may be all that is given, and less than a whole state.
         if call.state.keys() - tensors.keys() or not module.state_dict().keys() - tensors.keys():
             layer.load(call.state, call.layouts)
-        wrapped = self.wrap(module)
-        layer.function = getattr(wrapped, method) if method else wrapped
+        layer.function = self.wrap(Method(module, method) if method else module)
         return layer
-
-
-def _constructor_tensors(call: Call) -> dict[str, torch.Tensor]:
-    """Tensors of the state that the constructor takes: class weights."""
-    # Loaded here: importing the backends loads no strategies.
-    from conformance.layers import CATALOGUE
-
-    row = CATALOGUE.get(call.layer)
-    names = () if row is None else row.constructor_tensors
-    like = {"dtype": getattr(torch, call.dtype), "device": call.device}
-    return {k: torch.tensor(x, **like) for k, x in call.state.items() if k in names}
-
-
-def _as_torch_has_them(call: Call) -> dict[str, Any]:
-    """The arguments; a name of what torch has as that, named fields as an object that has them."""
-    # Loaded here: importing the backends loads no strategies.
-    from conformance.layers import CATALOGUE
-
-    arguments, row = dict(call.arguments), CATALOGUE.get(call.layer)
-    if row is None or not (row.of_torch or row.records):
-        return arguments
-    for name, value in call.arguments.items():
-        if name in row.of_torch and value is not None:
-            arguments[name] = getattr(torch, value)
-        elif name in row.records and value is not None:
-            arguments[name] = getattr(torch.nn, row.records[name])(**dict(value))
-    return arguments
-
-
-def _construct(
-    cls: Callable[..., Any], call: Call, tensors: Mapping[str, torch.Tensor]
-) -> torch.nn.Module:
-    arguments = {**_as_torch_has_them(call), **tensors}
-    extra = arguments.pop("*", ())
-    placed = {"device": torch.device(call.device), "dtype": getattr(torch, call.dtype)}
-    with _missing_kernels_declined():
-        if _takes_placement(cls):
-            return cls(*extra, **arguments, **placed)  # type: ignore[no-any-return]
-        return cls(*extra, **arguments).to(**placed)  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _missing_kernels_declined() -> Iterator[None]:
-    """torch says that it has no kernel, for a dtype or on a device that others bring, by a
-    RuntimeError; that is a declined call.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if _NO_KERNEL.search(str(error)):
-            raise Unsupported(str(error).splitlines()[0].split(". ")[0]) from error
-        raise
-
-
-@cache
-def _takes_placement(cls: Callable[..., Any]) -> bool:
-    """Whether device and dtype can be passed on: `RNN(*args, **kwargs)` hands them to its base."""
-    initialisers = [base.__init__ for base in getattr(cls, "__mro__", ())] or [cls]
-    for function in initialisers:
-        try:
-            parameters = inspect.signature(function).parameters
-        except (TypeError, ValueError):
-            return False
-        if {"device", "dtype"} <= parameters.keys():
-            return True
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            return False
-    return False
 
 
 class ModuleLayer:
@@ -249,7 +177,7 @@ class ModuleLayer:
 
         self._row = CATALOGUE.get(call.layer)
         self._states = 0 if self._row is None else self._row.traits.states
-        self.arguments = _as_torch_has_them(call)
+        self.arguments = as_torch_has_them(call)
 
     def put(
         self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None
@@ -260,7 +188,7 @@ class ModuleLayer:
         tensor = torch.tensor(array, dtype=wanted, device=self._device)
         if layout == "contiguous":
             return tensor
-        with _missing_kernels_declined():
+        with missing_kernels_declined():
             return laid_out(tensor, array, layout)
 
     def aliases(self, a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -274,7 +202,7 @@ class ModuleLayer:
             return self._forward(*inputs, **keywords)
 
     def _forward(self, *inputs: Any, **keywords: Any) -> Any:
-        with _missing_kernels_declined():
+        with missing_kernels_declined():
             result = self._called(*inputs, **keywords)
         # A named tuple is a tuple.
         return tuple(result) if isinstance(result, tuple) else result
@@ -285,7 +213,7 @@ class ModuleLayer:
             return self.function(*inputs, **self.arguments, **named, **keywords)
         if not self._states:
             inputs, named = self._placed(inputs)
-            return self.function(*_trimmed(inputs), **named, **keywords)
+            return self.function(*trimmed(inputs), **named, **keywords)
         if "lengths" in keywords and self._device.type == "meta":
             raise Unsupported("lengths on device 'meta'")
         batch_first = bool(self._call.arguments.get("batch_first", False))
@@ -399,7 +327,7 @@ class ModuleLayer:
             outputs = result if isinstance(result, tuple) else (result,)
             kept = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if c is not None]
             asked = [x for x in (*leaves, *named.values()) if x is not None and x.requires_grad]
-            with _missing_kernels_declined():
+            with missing_kernels_declined():
                 found = _gradients([(y, c) for y, c in kept if y.requires_grad], asked)
         return (
             result,
@@ -502,10 +430,3 @@ def _gradients(kept: Sequence[tuple[Any, Any]], wanted: Sequence[Any]) -> dict[i
         outputs, list(wanted), cotangents, allow_unused=True, materialize_grads=True
     )
     return {id(x): gradient for x, gradient in zip(wanted, found, strict=True)}
-
-
-def _trimmed(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Without the inputs left out at the end: a missing state is left out, not passed as None."""
-    while inputs and inputs[-1] is None:
-        inputs = inputs[:-1]
-    return inputs

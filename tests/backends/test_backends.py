@@ -357,6 +357,10 @@ def test_wrap_is_applied_to_every_module() -> None:
             return lambda *inputs: -module(*inputs)
 
     assert _verdict(Negated("negated")).status == "failed"
+    # What is called in place of the module is transformed, too.
+    verdict = _verdict(Negated("negated"), "AdaptiveLogSoftmaxWithLoss.log_prob")
+    assert verdict.status == "failed"
+    assert "wrong of" in verdict.message
 
 
 def test_function_backend_never_swallows_an_argument() -> None:

@@ -16,6 +16,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from conformance.backends.module import STORES, ModuleBackend, ModuleLayer
+from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Unsupported
 
 KEPT = 200
@@ -99,12 +100,15 @@ class ExportBackend(ModuleBackend):
     def build(self, call: Call) -> ModuleLayer:
         """The module or function, to be exported at its first call."""
         layer = super().build(call)
-        # A program's inputs are tensors and numbers: a dtype is a part of it.
-        fixed = {k: x for k, x in layer.arguments.items() if isinstance(x, torch.dtype)}
+        # A program's inputs are tensors and numbers: what torch has is a part of it.
+        row = CATALOGUE.get(call.layer)
+        parts = frozenset() if row is None else row.of_torch | row.records.keys()
+        fixed = {k: x for k, x in layer.arguments.items() if k in parts}
         for name in fixed:
             del layer.arguments[name]
-        function = partial(layer.function, **fixed)
-        module = _Function(function) if layer.module is None else layer.module
+        module = layer.function
+        if not isinstance(module, torch.nn.Module):
+            module = _Function(partial(module, **fixed))
         layer.function = _Exported(call, module, self._programs)
         # A program has none; those of the module tell whether it happened to be exported.
         layer.attributes = dict  # type: ignore[method-assign]
