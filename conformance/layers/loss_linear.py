@@ -49,7 +49,7 @@ _FORMULA = (
 def _state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
     """A weight for each class, and those of a Linear with a row for each class at each place."""
     classes, width = arguments["num_classes"], arguments["in_features"]
-    rows = oracle.flat_size(classes, arguments.get("out_features", ()))
+    rows = math.prod(arguments.get("out_features", ()), start=classes)
     linear = with_bias((rows, width), rows, arguments.get("bias", False))
     tensors = uniform({f"linear.{name}": shape for name, shape in linear.items()}, width)
     weight = StateTensor("weight", (classes,), buffer=True, constraint="positive")
