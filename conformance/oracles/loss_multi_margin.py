@@ -1,7 +1,7 @@
 """Losses over classes by margins: MultiMarginLoss, MultiLabelMarginLoss, MultiLabelSoftMarginLoss.
 
-And their functions. NaN that is compared with 0 is no loss, where the larger is taken it is
-NaN: what it gives is left open in the first two.
+And their functions. An implementation that asks whether x > 0 drops NaN, one that takes max(0, x)
+keeps it: the first two leave NaN open.
 
 Sources: the pages torch.nn.MultiMarginLoss, MultiLabelMarginLoss and MultiLabelSoftMarginLoss of
 the PyTorch documentation, and those of the functions in torch.nn.functional.
