@@ -38,6 +38,47 @@ regimes = st.sampled_from(REGIMES)
 MARGIN = 1024.0
 
 
+def saturated(generator: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.ndarray:
+    """One class is ahead of all others by 1024 or more: log softmax is 0, or minus that.
+
+    Args:
+        generator: random numbers.
+        shape: of the logits.
+        axis: of the classes.
+    """
+    values = -MARGIN * generator.integers(1, 3, shape, endpoint=True).astype(np.float64)
+    first = np.expand_dims(generator.integers(shape[axis], size=without(shape, axis)), axis)
+    np.put_along_axis(values, first, 0.0, axis)
+    return values
+
+
+def weighted_case(
+    layer: str,
+    dtype: str,
+    arrays: tuple[np.ndarray, ...],
+    weight: np.ndarray | None,
+    arguments: dict[str, Any],
+    labels: dict[str, Any],
+    seed: int,
+) -> Case:
+    """A case whose weight of the classes is an input of a function, and state of a module.
+
+    Args:
+        layer: its name.
+        dtype: torch's name of the dtype.
+        arrays: the other inputs.
+        weight: None = there is none.
+        arguments: those written out.
+        labels: names of the draws.
+        seed: the drawn seed.
+    """
+    if is_function(layer):
+        call = Call(layer, arguments, {}, dtype, "cpu")
+        return Case(call, (*arrays, weight), labels=labels, seed=seed)
+    state = {} if weight is None else {"weight": weight}
+    return Case(Call(layer, arguments, state, dtype, "cpu"), arrays, labels=labels, seed=seed)
+
+
 class Numbers:
     """The arrays of one case.
 
@@ -56,11 +97,7 @@ class Numbers:
         """Unnormalised logarithms of probabilities."""
         draw = self.generator
         if self.regime == "saturated":
-            # One class is ahead of all others by 1024 or more: log softmax is 0, or minus that.
-            values = -MARGIN * draw.integers(1, 3, shape, endpoint=True)
-            first = np.expand_dims(draw.integers(shape[axis], size=without(shape, axis)), axis)
-            np.put_along_axis(values, first, 0.0, axis)
-            return values
+            return saturated(draw, shape, axis)
         if self.regime == "integers":
             return draw.integers(-3, 3, shape, endpoint=True).astype(np.float64)
         values = draw.standard_normal(shape)
@@ -146,8 +183,4 @@ def cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
     defaults = {"ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0}
     arguments: dict[str, Any] = written.optional(values, defaults)
     labels = {"profile": kind, "regime": regime}
-    if is_function(layer):
-        call = Call(layer, arguments, {}, dtype, "cpu")
-        return Case(call, (x, target, weight), labels=labels, seed=seed)
-    state = {} if weight is None else {"weight": weight}
-    return Case(Call(layer, arguments, state, dtype, "cpu"), (x, target), labels=labels, seed=seed)
+    return weighted_case(layer, dtype, (x, target), weight, arguments, labels, seed)

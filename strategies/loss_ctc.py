@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.loss import reductions, saturated
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -23,12 +24,10 @@ extra_steps = st.sampled_from((0, 1, 2, 3, 5, 8))
 classes = st.sampled_from((2, 3, 4, 5, 8, 17, 1, 33))
 profiles = st.sampled_from(("plain", "plain", "plain", "impossible", "long"))
 blanks = st.sampled_from(("default", "default", "last", "middle"))
-reductions = st.sampled_from(("mean", "sum", "none"))
 flags = st.sampled_from((False, True))
 # `saturated`: one class is certain. `masked`: some class is impossible, its logarithm −∞.
 REGIMES = ("normal", "even", "saturated", "spread", "masked", "integers")
 regimes = st.sampled_from(REGIMES)
-MARGIN = 1024.0
 
 
 def log_probabilities(
@@ -43,10 +42,7 @@ def log_probabilities(
         generator: random numbers.
     """
     if regime == "saturated":
-        values = -MARGIN * generator.integers(1, 3, shape, endpoint=True).astype(np.float64)
-        first = generator.integers(shape[-1], size=(*shape[:-1], 1))
-        np.put_along_axis(values, first, 0.0, -1)
-        return values
+        return saturated(generator, shape, len(shape) - 1)
     logits = generator.standard_normal(shape) * (8.0 if regime == "spread" else 1.0)
     if regime == "even":
         logits = np.zeros(shape)

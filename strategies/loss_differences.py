@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
-from conformance.strategies.loss_pointwise import called, reductions, shape, spread, terms, yes_no
+from conformance.strategies.loss import reductions
+from conformance.strategies.loss_pointwise import (
+    called,
+    shape,
+    spread,
+    terms,
+    yes_no,
+)
+from conformance.strategies.loss_pointwise import (
+    weights as weights_of,
+)
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -48,7 +58,7 @@ def differences(draw: Draw, layer: str, dtype: str, *, edge: str, weights: bool)
     if weighted:
         first = whole  # a weight has the input's shape, which is not broadcast
         x = np.broadcast_to(x, whole).copy()
-        weight = _weights(filler, whole, dtype)
+        weight = weights_of(filler, whole)
     values: dict[str, Any] = {"reduction": reduction}
     defaults: dict[str, Any] = {"reduction": "mean"}
     if edge:
@@ -67,10 +77,3 @@ def _related(filler: Filler, relation: str, x: np.ndarray, y: np.ndarray, at: fl
     other = x if relation == "equal" else round_to(x + sign, filler.dtype)
     some &= np.abs(other) <= format_of(filler.dtype).largest
     return np.where(some, other, y)
-
-
-def _weights(filler: Filler, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Positive numbers, of few bits where all others are whole."""
-    if filler.regime in ("ramp", "integers", "full"):
-        return np.asarray(filler.generator.choice([1.0, 2.0, 0.5, 4.0], shape))
-    return round_to(filler.generator.uniform(0.25, 4.0, shape), dtype)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
-from conformance.strategies.loss_pointwise import called, reductions, shape, spread, yes_no
+from conformance.strategies.loss import reductions
+from conformance.strategies.loss_pointwise import called, shape, spread, yes_no
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st

@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.distance import HALF
+from conformance.strategies.loss import weighted_case
 from conformance.strategies.loss_hinge import reductions
+from conformance.strategies.loss_pointwise import weights
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Call, Case, is_function
+from conformance.model.case import Call, Case
 from conformance.model.formats import round_to
 
-HALF = ("bfloat16", "float16")
 _counts = st.sampled_from((1, 2, 3, 4, 5, 0, 8, 17))
 _some = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
 _classes = st.sampled_from((1, 2, 3, 4, 5, 8, 10, 16, 17, 33, 65))
@@ -38,30 +40,6 @@ def _shape(draw: Draw, dtype: str, classes: Any) -> tuple[int, ...]:
     return (draw(_some if dtype in HALF else _counts), count)
 
 
-def _weights(filler: Filler, count: int) -> np.ndarray:
-    """A positive weight for each class; powers of two, with which whole numbers stay exact."""
-    if filler.regime in ("ramp", "integers", "full"):
-        return filler.generator.choice([1.0, 2.0, 4.0, 0.5], count)
-    return round_to(filler.generator.uniform(0.25, 4.0, count), filler.dtype)
-
-
-def _weighted_case(
-    layer: str,
-    dtype: str,
-    arrays: tuple[np.ndarray, ...],
-    weight: np.ndarray | None,
-    arguments: dict[str, Any],
-    **facts: Any,
-) -> Case:
-    """The weight is an input of a function, and state of a module."""
-    seed = facts.pop("seed")
-    if is_function(layer):
-        call = Call(layer, arguments, {}, dtype, "cpu")
-        return Case(call, (*arrays, weight), labels=facts, seed=seed)
-    state = {} if weight is None else {"weight": weight}
-    return Case(Call(layer, arguments, state, dtype, "cpu"), arrays, labels=facts, seed=seed)
-
-
 @st.composite
 def multi_margins(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the multi-class margin loss.
@@ -75,17 +53,16 @@ def multi_margins(draw: Draw, layer: str, dtype: str) -> Case:
     values["reduction"] = draw(reductions)
     written = Written(draw(masks))
     regime, seed = draw(regimes), draw(seeds)
-    # Squares of sums of three, weighted by up to 4.
+    # Squares of sums of three are nine products, weighted by up to 4: 36, and room.
     filler = Filler(regime, dtype, seed, 64 * max(int(np.prod(shape)), 1))
     x = filler.operand(*shape)
     target = filler.generator.integers(shape[-1], size=shape[:-1])
-    weight = _weights(filler, shape[-1]) if weighted else None
+    weight = weights(filler, (shape[-1],)) if weighted else None
     arguments = written.optional(values, {"p": 1, "margin": 1.0, "reduction": "mean"})
     profile = "weighted" if weighted else "plain"
-    return _weighted_case(
-        layer, dtype, (x, np.asarray(target)), weight, arguments,
-        profile=profile, regime=regime, seed=seed,
-    )  # fmt: skip
+    labels = {"profile": profile, "regime": regime}
+    arrays = x, np.asarray(target)
+    return weighted_case(layer, dtype, arrays, weight, arguments, labels, seed)
 
 
 def _labels(kind: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
@@ -148,9 +125,8 @@ def multilabel_soft_margins(draw: Draw, layer: str, dtype: str) -> Case:
         right = 2 * target - 1
         signs = filler.generator.choice([1.0, -1.0], shape) if regime == "around" else right
         x = round_to(filler.generator.choice(_AROUND, shape) * signs, dtype)
-    weight = _weights(filler, shape[-1]) if weighted else None
+    weight = weights(filler, (shape[-1],)) if weighted else None
     arguments = written.optional(values, {"reduction": "mean"})
     profile = "weighted" if weighted else "plain"
-    return _weighted_case(
-        layer, dtype, (x, target), weight, arguments, profile=profile, regime=regime, seed=seed
-    )
+    labels = {"profile": profile, "regime": regime}
+    return weighted_case(layer, dtype, (x, target), weight, arguments, labels, seed)

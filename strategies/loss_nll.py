@@ -14,13 +14,14 @@ from conformance.strategies.loss import (
     scores_shape,
     shares,
     weighted,
+    weighted_case,
     without,
 )
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Call, Case, is_function
+from conformance.model.case import Case
 from conformance.model.formats import round_to
 
 # `logits` are normalised; the others are numbers of either sign, which the formula takes as well.
@@ -57,8 +58,4 @@ def log_likelihoods(draw: Draw, layer: str, dtype: str) -> Case:
     defaults = {"ignore_index": -100, "reduction": "mean"}
     arguments: dict[str, Any] = written.optional(values, defaults)
     labels = {"profile": "weighted" if has_weight else "plain", "regime": regime}
-    if is_function(layer):
-        call = Call(layer, arguments, {}, dtype, "cpu")
-        return Case(call, (x, target, weight), labels=labels, seed=seed)
-    state = {} if weight is None else {"weight": weight}
-    return Case(Call(layer, arguments, state, dtype, "cpu"), (x, target), labels=labels, seed=seed)
+    return weighted_case(layer, dtype, (x, target), weight, arguments, labels, seed)

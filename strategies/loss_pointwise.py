@@ -8,18 +8,20 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written
+from conformance.strategies.values import Filler
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
+from conformance.model.formats import round_to
 
-reductions = st.sampled_from(("mean", "sum", "none"))
 yes_no = st.booleans()
 _RANKS = st.sampled_from((2, 1, 2, 0, 3, 4))
 # Vector code reads 8, 16 or 32 numbers at a time.
 _SIZES = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33, 65, 0))
 _FEW = st.sampled_from((1, 2, 3, 4, 5, 8, 0))
 _COUNTS = st.sampled_from((2, 3))
+# Four of (x − y)², and room for a weight.
 _PER_LOSS = 6
 # In a square array axes that are taken for each other show in the values alone.
 _SQUARE = st.sampled_from((False, False, True))
@@ -53,6 +55,18 @@ def spread(draw: Draw, whole: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[i
     axis = draw(st.integers(0, len(whole) - 1))
     single = (*whole[:axis], 1, *whole[axis + 1 :])
     return (single, whole) if kind == "other" else (whole, single)
+
+
+def weights(filler: Filler, shape: tuple[int, ...]) -> np.ndarray:
+    """Positive numbers; powers of two, with which whole numbers stay exact, where these are whole.
+
+    Args:
+        filler: of the case.
+        shape: of the weights.
+    """
+    if filler.regime in ("ramp", "integers", "full"):
+        return np.asarray(filler.generator.choice([1.0, 2.0, 0.5, 4.0], shape))
+    return round_to(filler.generator.uniform(0.25, 4.0, shape), filler.dtype)
 
 
 def terms(whole: tuple[int, ...]) -> int:

@@ -135,13 +135,14 @@ def render(
     """
     pairs = len(bugs) * len(campaign.seeds)
     killed = pairs - sum(map(len, campaign.survived().values()))
+    every = campaign.checks == "all"
+    source = "`tox -e kill-rate`" if every else "`python tests/kill_rate.py --checks declared`"
     blocks = [
         "# Kill rate",
         (
-            "Written by `tox -e kill-rate`: every planted bug of `tests/planted` in place of "
+            f"Written by {source}: every planted bug of `tests/planted` in place of "
             "torch's layer, and whether the suite notices. A failure does not count where torch "
-            "fails on the same case, but for failures of torch that are listed and say something "
-            "else."
+            "fails on the same case, unless torch's own failure is a listed one of something else."
         ),
         (
             f"nn-conformance {campaign.suite}, torch {campaign.torch}, seeds "

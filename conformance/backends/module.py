@@ -151,7 +151,8 @@ class ModuleBackend:
         layer = ModuleLayer(call, module, module)
         layer.train(call.training)
         # What the constructor took may be all that is given, and less than a whole state.
-        if call.state.keys() - tensors.keys() or not module.state_dict().keys() - tensors.keys():
+        others = call.state.keys() - tensors.keys()
+        if call.state and (others or not module.state_dict().keys() - tensors.keys()):
             layer.load(call.state, call.layouts)
         layer.function = self.wrap(Method(module, method) if method else module)
         return layer

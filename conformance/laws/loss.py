@@ -18,7 +18,7 @@ from conformance.laws.law import (
     measured,
     same,
 )
-from conformance.laws.loss_reductions import form, reductions, unbatched
+from conformance.laws.loss_reductions import form, on, reductions, unbatched
 from conformance.model.case import is_function
 from conformance.model.formats import round_to
 from conformance.oracles.loss_nll import class_axis
@@ -78,24 +78,18 @@ class Loss:
         """How the losses are reduced."""
         return str(self.arguments.get("reduction", "mean"))
 
-    def having(self, **arguments: Any) -> Loss:
-        """With other arguments."""
-        return replace(self, arguments={**self.arguments, **arguments})
-
     def run(self, layer: str | None = None) -> Trial:
         """The call on the same backend.
 
         Args:
             layer: the module or the function; None = the case's own.
         """
-        case = self.trial.case
-        name = layer or case.call.layer
+        name = layer or self.trial.case.call.layer
         inputs: tuple[np.ndarray | None, ...] = (self.x, self.target)
         state = {} if self.weight is None else {"weight": self.weight}
         if is_function(name):
             inputs, state = (*inputs, self.weight), {}
-        call = replace(case.call, layer=name, arguments=self.arguments, state=state, layouts={})
-        return self.trial.other(replace(case, call=call, inputs=inputs, layouts=()))
+        return on(self.trial, inputs, layer=name, state=state, only=self.arguments)
 
 
 def mean_of_samples(trial: Trial) -> float | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from conformance.arithmetic.elementary import exp
 from conformance.arithmetic.reductions import maximum, over, total
-from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws.law import (
     SUMMED,
     Claim,
@@ -23,8 +23,7 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.laws.loss_reductions import samples
-from conformance.laws.loss_reductions import unbatched as single
+from conformance.laws.loss_reductions import on, samples, unbatched
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
@@ -76,10 +75,7 @@ class Softmax:
             layer: the module, or a method; empty = the case's own.
             inputs: in place of these; none = these.
         """
-        case = self.trial.case
-        call = replace(case.call, layer=layer or case.call.layer, state=self.state, layouts={})
-        given = inputs or self.inputs
-        return self.trial.other(replace(case, call=call, inputs=given, layouts=()))
+        return on(self.trial, inputs or self.inputs, layer=layer or None, state=self.state)
 
 
 @law("rows", "each row of a large batch is that row of a small one")
@@ -95,12 +91,6 @@ def rows(trial: Trial, generator: Generator) -> Claims:
     yield Claim(
         trial.names[:1], Side(large.text(), (got,), large), Side(trial.text(), (wanted,), trial)
     )
-
-
-@law("unbatched", "a row without a batch dimension is a batch of one")
-def unbatched(trial: Trial, generator: Generator) -> Claims:
-    """Of the module; its methods take a batch."""
-    yield from single(2).claims(trial, generator)
 
 
 @law("averaged", "the loss is the mean of the outputs, negative", SUMMED)
@@ -190,11 +180,17 @@ def most(trial: Trial, generator: Generator) -> Claims:
     every, chosen = given.run(LOG_PROB, given.x), given.run(PREDICT, given.x)
     (logs,), (classes,) = measured(every), chosen.answer
     wanted = maximum(logs, 1)
-    got = logs.map(lambda array: array[np.arange(len(classes)), classes])
+    inside = (classes >= 0) & (classes < given.classes)
+    at = np.where(inside, classes, 0)
+    got = logs.map(lambda array: array[np.arange(len(at)), at])
+    # What is no class has no logarithm.
+    value, error = np.where(inside, got.value, np.nan), np.where(inside, got.error, 0.0)
+    got = Rounded(value, error, logs.precision)
     text = f"{every.text()} at {chosen.text()}"
     yield Claim((_OUTPUT,), Side(text, (got,)), Side(every.text(), (wanted,), every))
 
 
-LAWS = (samples, rows, unbatched, averaged, certain, classes, features, targets)
+# Methods take a batch.
+LAWS = (samples, rows, unbatched(2), averaged, certain, classes, features, targets)
 OF_ALL = (samples, rows, classes, features, targets, most)
 OF_PREDICTED = (samples, rows, most)

@@ -103,7 +103,7 @@ class Sequences:
 def singles(trial: Trial, generator: Generator) -> Claims:
     """At most three samples."""
     whole = Sequences.of(trial)
-    if trial.case.inputs[0] is None or whole.form == "unbatched":
+    if whole.form == "unbatched":
         return
     each = whole.run(reduction="none")
     for n in generator.permutation(len(whole.steps))[:3]:

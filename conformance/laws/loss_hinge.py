@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conformance.arithmetic.rounded import exactly
-from conformance.laws.law import Claims, Generator, Side, claim, law, measured, on_host, same
+from conformance.laws.law import (
+    SUMMED,
+    Claims,
+    Generator,
+    Side,
+    claim,
+    law,
+    measured,
+    on_host,
+    same,
+)
 from conformance.laws.loss_reductions import form, given, on, reductions, unbatched
 from conformance.model.formats import format_of
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
-
-BOTH = "within the sum of both calls' bounds"
 
 
 def may_double(trial: Trial, *arrays: np.ndarray) -> bool:
@@ -58,7 +66,7 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
     yield same(on(trial, [-x, -target]), trial)
 
 
-@law("odd", "under the other label a loss is larger by the label times the number", BOTH)
+@law("odd", "under the other label a loss is larger by the label times the number", SUMMED)
 def odd(trial: Trial, generator: Generator) -> Claims:
     """log(1 + eᶻ) = log(1 + e⁻ᶻ) + z, of all losses."""
     x, target = trial.case.inputs

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.laws.law import (
+    SUMMED,
     Claims,
     Generator,
     Side,
     bounded,
-    called,
     claim,
     law,
     measured,
     same,
 )
-from conformance.laws.loss_reductions import reductions
+from conformance.laws.loss_reductions import on, reductions
 from conformance.laws.loss_reductions import unbatched as single
 from conformance.model.case import is_function
 from conformance.oracles.loss_linear import IGNORED
@@ -90,8 +90,7 @@ class Map:
             layer: the module or the function; None = the case's own.
             changes: of the arguments.
         """
-        case = self.trial.case
-        name = layer or case.call.layer
+        name = layer or self.trial.case.call.layer
         arguments, state = {**self.arguments, **changes}, {}
         inputs: tuple[np.ndarray | None, ...] = (
             self.x, self.linear, self.target, self.bias, self.weight
@@ -106,8 +105,7 @@ class Map:
             state["linear.weight"] = self.linear.reshape(-1, features)
             if self.bias is not None:
                 state["linear.bias"] = self.bias.reshape(-1)
-        call = replace(case.call, layer=name, arguments=arguments, state=state, layouts={})
-        return self.trial.other(replace(case, call=call, inputs=inputs, layouts=()))
+        return on(self.trial, inputs, layer=name, state=state, only=arguments)
 
 
 @law("form", "the module and the function are one")
@@ -124,21 +122,18 @@ def unbatched(trial: Trial, generator: Generator) -> Claims:
         yield from single(2).claims(trial, generator)
 
 
-@law("composed", "it is the cross entropy of the linear map", "within the bounds of both")
+@law("composed", "it is the cross entropy of the linear map", SUMMED)
 def composed(trial: Trial, generator: Generator) -> Claims:
     """As its page defines it."""
     given = Map.of(trial)
     classes, *places, features = given.linear.shape
-    operands: list[np.ndarray] = [given.linear.reshape(-1, features)]
-    operands += [] if given.bias is None else [given.bias.reshape(-1)]
-    mapped = called(trial, given.x, *operands, layer="functional.linear", arguments={})
+    flat = given.linear.reshape(-1, features)
+    bias = None if given.bias is None else given.bias.reshape(-1)
+    mapped = on(trial, (given.x, flat, bias), layer="functional.linear", state={}, only={})
     logits = mapped.answer[0].reshape(*given.x.shape[:-1], classes, *places)
     arguments = {k: v for k, v in given.arguments.items() if k != "options" and v is not None}
-    weight = () if given.weight is None else (given.weight,)
-    name = "functional.cross_entropy"
-    crossed = called(trial, logits, given.target, *weight, layer=name, arguments=arguments)
-    call = replace(crossed.case.call, state={})
-    crossed = crossed.other(replace(crossed.case, call=call))
+    inputs, name = (logits, given.target, given.weight), "functional.cross_entropy"
+    crossed = on(trial, inputs, layer=name, state={}, only=arguments)
     steps = bounded(crossed.answer, trial.expected)
     side = Side(f"{crossed.text()} of {mapped.text()}", steps)
     yield claim(trial, measured(trial), side)

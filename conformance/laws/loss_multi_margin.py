@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.laws.law import Claims, Generator, Side, claim, law, measured, same
+from conformance.laws.law import SUMMED, Claims, Generator, Side, claim, law, measured, same
 from conformance.laws.loss_reductions import form, on, reductions, unbatched
 from conformance.model.case import is_function
 from conformance.model.formats import round_to
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
-
-BOTH = "within the sum of both calls' bounds"
 
 
 def _scores(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +53,7 @@ def classes(trial: Trial, generator: Generator) -> Claims:
     yield same(_on(trial, x.take(order, -1), target, weight), trial)
 
 
-@law("shifted", "what is added to all scores of a sample means nothing", BOTH)
+@law("shifted", "what is added to all scores of a sample means nothing", SUMMED)
 def shifted(trial: Trial, generator: Generator) -> Claims:
     """Whole numbers, added where no score is rounded."""
     x, target = _scores(trial)

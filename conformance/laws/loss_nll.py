@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.laws.law import Claims, Generator, Side, bounded, called, claim, law, measured
+from conformance.laws.law import (
+    SUMMED,
+    Claims,
+    Generator,
+    Side,
+    bounded,
+    called,
+    claim,
+    law,
+    measured,
+)
 from conformance.laws.loss import (
     Loss,
     classes,
@@ -21,7 +31,7 @@ if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
 
 
-@law("composed", "the loss of a log_softmax is the cross entropy", "within the bounds of both")
+@law("composed", "the loss of a log_softmax is the cross entropy", SUMMED)
 def composed(trial: Trial, generator: Generator) -> Claims:
     """The case's numbers as logits; the documentation defines the cross entropy so."""
     loss = Loss.of(trial)

@@ -10,6 +10,7 @@ from conformance.arithmetic.choices import minimum
 from conformance.arithmetic.elementary import constant
 from conformance.arithmetic.rounded import Rounded
 from conformance.laws.law import (
+    SUMMED,
     Claims,
     Generator,
     Side,
@@ -27,7 +28,6 @@ from conformance.oracles.loss_hinge import hinge
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
 
-BOTH = "within the sum of all calls' bounds"
 _TRIPLET = ("TripletMarginLoss", "functional.triplet_margin_loss")
 _WITH_DISTANCE = (
     "TripletMarginWithDistanceLoss",
@@ -57,7 +57,7 @@ def order(trial: Trial, generator: Generator) -> Claims:
     yield same(on(trial, moved), trial)
 
 
-@law("similarity", "of label 1 the loss is 1 less the similarity of the same backend", BOTH)
+@law("similarity", "of label 1 the loss is 1 less the similarity of the same backend", SUMMED)
 def similarity(trial: Trial, generator: Generator) -> Claims:
     """By functional.cosine_similarity, all losses of label 1."""
     first, second, target = _inputs(trial)
@@ -70,7 +70,7 @@ def similarity(trial: Trial, generator: Generator) -> Claims:
     yield claim(loss, measured(loss), Side(f"1 - {cosine.text()}", (wanted,)))
 
 
-@law("distances", "the loss is made of distances of the same backend", BOTH)
+@law("distances", "the loss is made of distances of the same backend", SUMMED)
 def distances(trial: Trial, generator: Generator) -> Claims:
     """By the function that is chosen, all losses."""
     anchor, positive, negative = _inputs(trial)
@@ -96,7 +96,7 @@ def _by_default(trial: Trial) -> bool:
     return trial.case.call.arguments.get("distance_function") in (None, "pairwise_distance")
 
 
-@law("kin", "the distance of both losses is the same by default", BOTH)
+@law("kin", "the distance of both losses is the same by default", SUMMED)
 def kin(trial: Trial, generator: Generator) -> Claims:
     """The other triplet loss, without p, eps and a distance function."""
     layer = trial.case.call.layer

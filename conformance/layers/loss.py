@@ -27,16 +27,16 @@ from conformance.layers import (
 from conformance.layers.loss_nll import (
     IGNORED,
     WEIGHT,
-    batch,
     classes,
+    decided,
     refit,
-    settled,
     shared,
     stand_in,
     weights,
     workloads,
 )
 from conformance.layers.loss_parts import REDUCTION, filled, unreduced
+from conformance.layers.loss_parts import rows as batch
 from conformance.layers.propagation import Propagation
 from conformance.layers.row import Argument, Input, Row, Traits
 from conformance.layers.state import Shape
@@ -76,7 +76,7 @@ def _settled(trial: TrialLike) -> tuple[Rounded, ...]:
     # 0·∞ of a weight or a probability is left open.
     lost = np.isnan(stand_in(trial, np.isnan(x) | np.isposinf(x)))
     endless = stand_in(trial, ~np.isfinite(x))
-    return (settled(endless, lost, np.isposinf(endless), whole),)
+    return (decided(endless, lost, np.isposinf(endless), whole),)
 
 
 def rows() -> Iterator[Row]:

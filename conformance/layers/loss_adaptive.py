@@ -15,6 +15,8 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
 from conformance.laws import loss_adaptive as laws
 from conformance.laws.law import Law
+from conformance.layers.loss_parts import rows as batch
+from conformance.layers.loss_parts import scale_of_weights
 from conformance.layers.propagation import computed
 from conformance.layers.row import Argument, Input, Output, Row
 from conformance.layers.sizes import resized
@@ -43,12 +45,6 @@ _FORMULA = (
     "output_n = head_{n,cutoffs[0]+i} + log_softmax(tail_i(input))_{n,y_n-cutoffs[i]}",
     "for cutoffs[i] <= y_n < cutoffs[i+1]; loss = -(1/N) sum_n output_n",
 )
-
-
-def _batch(case: Case) -> int | None:
-    """The first axis, where there are rows."""
-    first = case.inputs[0]
-    return 0 if first is not None and first.ndim > 1 else None
 
 
 def _shapes(**arguments: Any) -> dict[str, Shape]:
@@ -92,11 +88,6 @@ def _targets(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.nd
     return np.minimum(drawn, _WORDS - 1).astype(np.int64)
 
 
-def _scale(name: str, arguments: Mapping[str, Any]) -> float:
-    """Of the weights: logits are about 1."""
-    return 0.1
-
-
 # The vocabulary of WikiText-2, as in PyTorch's examples.
 _WORDS = 33278
 _TIMED = {"in_features": 256, "n_classes": _WORDS, "cutoffs": (2000, 10000)}
@@ -112,11 +103,11 @@ def _row(name: str, laws: tuple[Law, ...]) -> Row:
     """The module's row, or that of a method that takes no target."""
     method = class_and_method(name)[1]
     valid = partial(cases.clusters, name, _shapes)
-    x = Input("input", batch_axis=_batch)
-    target = Input("target", "target", batch_axis=_batch, signed=False)
+    x = Input("input", batch_axis=batch)
+    target = Input("target", "target", batch_axis=batch, signed=False)
     breaks = invalid.method_breaks() if method else invalid.adaptive_breaks()
     inputs: tuple[Shape, ...] = ((64, 256),) if method else ((64, 256), (64,))
-    whole = Output("output", _batch, _whole if method == "predict" else None, method != "predict")
+    whole = Output("output", batch, _whole if method == "predict" else None, method != "predict")
     values, shapes = _ORACLES[method]
     return Row(
         name,
@@ -136,7 +127,7 @@ def _row(name: str, laws: tuple[Law, ...]) -> Row:
         refit=_refit,
         derived={"nearest": _nearest},
         workloads=(Workload(name, "64 words", _TIMED, inputs, small=True),),
-        filling=Filling(contraction=False, scale=_scale, made={"target": _targets}),
+        filling=Filling(contraction=False, scale=scale_of_weights, made={"target": _targets}),
         flops=_flops,
         examples=0.2 if method else 0.4,
     )

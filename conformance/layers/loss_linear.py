@@ -12,8 +12,8 @@ import numpy as np
 
 from conformance.laws import loss_linear as laws
 from conformance.layers.axes import Axes, joined
-from conformance.layers.loss_nll import batch
-from conformance.layers.loss_parts import REDUCTION, unreduced
+from conformance.layers.loss_parts import REDUCTION, scale_of_weights, unreduced
+from conformance.layers.loss_parts import rows as batch
 from conformance.layers.propagation import Propagation, computed
 from conformance.layers.row import Argument, Input, Row, Traits
 from conformance.layers.sizes import resized
@@ -49,7 +49,7 @@ _FORMULA = (
 def _state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
     """A weight for each class, and those of a Linear with a row for each class at each place."""
     classes, width = arguments["num_classes"], arguments["in_features"]
-    rows = oracle.flat_size(classes, arguments.get("out_features", ()))
+    rows = math.prod(arguments.get("out_features", ()), start=classes)
     linear = with_bias((rows, width), rows, arguments.get("bias", False))
     tensors = uniform({f"linear.{name}": shape for name, shape in linear.items()}, width)
     weight = StateTensor("weight", (classes,), buffer=True, constraint="positive")
@@ -151,11 +151,6 @@ def _classes(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.nd
     return generator.integers(_SIZES_TIMED[0][3], size=shapes[-1][:1])
 
 
-def _scale(name: str, arguments: Mapping[str, Any]) -> float:
-    """Of the weights: logits are about 1."""
-    return 0.1
-
-
 # A head of a language model, a small one first.
 _SIZES_TIMED = (("64 by 256 to 1000", 64, 256, 1000), ("512 by 768 to 50257", 512, 768, 50257))
 
@@ -210,7 +205,7 @@ def rows() -> Iterator[Row]:
             derived={"chunked": _chunked, "classes_last": _classes_last, "ignored": _ignores},
             refit=_refit_function if function else _refit,
             workloads=_workloads(name),
-            filling=Filling(contraction=False, scale=_scale, made={"target": _classes}),
+            filling=Filling(contraction=False, scale=scale_of_weights, made={"target": _classes}),
             flops=_flops,
             examples=0.4,
         )

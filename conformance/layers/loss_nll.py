@@ -14,6 +14,7 @@ from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import loss_nll as laws
 from conformance.layers.axes import Axes, joined
 from conformance.layers.loss_parts import REDUCTION, filled, unreduced
+from conformance.layers.loss_parts import rows as batch
 from conformance.layers.propagation import Propagation
 from conformance.layers.row import Argument, Input, Row, Traits
 from conformance.layers.state import Shape, StateTensor
@@ -31,12 +32,6 @@ _FORMULA = (
     "l_n = -w_{y_n} x_{n,y_n} 1{y_n != ignore_index}",
     "mean: sum_n l_n / sum_n w_{y_n} 1{y_n != ignore_index}",
 )
-
-
-def batch(case: Case) -> int | None:
-    """The first axis, where the scores are not those of one sample."""
-    first = case.inputs[0]
-    return 0 if first is not None and first.ndim > 1 else None
 
 
 def classes(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
@@ -122,7 +117,7 @@ def stand_in(trial: TrialLike, kept: np.ndarray, *, even: bool = False) -> np.nd
     return np.asarray(found.value)
 
 
-def settled(value: np.ndarray, lost: np.ndarray, endless: np.ndarray, whole: Rounded) -> Rounded:
+def decided(value: np.ndarray, lost: np.ndarray, endless: np.ndarray, whole: Rounded) -> Rounded:
     """The oracle's, and NaN and infinities that no order of a sum changes.
 
     Args:
@@ -147,7 +142,7 @@ def _settled(trial: TrialLike) -> tuple[Rounded, ...]:
     endless = stand_in(trial, ~np.isfinite(x))
     lost = np.isnan(stand_in(trial, np.isnan(x)))
     lost |= np.isnan(endless) & np.isnan(stand_in(trial, ~np.isfinite(x), even=True))
-    return (settled(endless, lost, np.isinf(endless) & ~_overflows(trial, x), whole),)
+    return (decided(endless, lost, np.isinf(endless) & ~_overflows(trial, x), whole),)
 
 
 def _overflows(trial: TrialLike, x: np.ndarray) -> bool:

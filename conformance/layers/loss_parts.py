@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,15 @@ def first_axis(rank: int, case: Case) -> int | None:
     """
     first = case.inputs[0]
     return 0 if first is not None and first.ndim >= rank else None
+
+
+rows = partial(first_axis, 2)
+"""The axis of the samples, where the first input is not that of one sample."""
+
+
+def scale_of_weights(name: str, arguments: Mapping[str, Any]) -> float:
+    """Of the weights of timed maps: logits are about 1."""
+    return 0.1
 
 
 def unreduced(batch: Callable[[Case], int | None]) -> Output:

@@ -34,7 +34,7 @@ from conformance.strategies.invalid import loss_vectors as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 if TYPE_CHECKING:
-    from conformance.failures.facts import Facts
+    from conformance.model.protocols import FactsLike as Facts
 
 _BATCH = partial(first_axis, 2)
 _MARGIN = Argument("margin", 1.0, other=2.0)

@@ -49,10 +49,9 @@ class Argument:
         fixes_sizes: where it is given, no size of the inputs can change by itself.
         sequence: it is kept as a tuple, be it written as one number.
         like: the argument whose value None stands for: `kdim` is `embed_dim` then.
-        of_torch: its value is the name of what torch has, a dtype or a function, which torch is
-            given as that.
-        record: class of torch.nn whose fields its value names, each with its own: torch is given
-            such an object.
+        of_torch: its value is a name in `torch`, of a dtype or a function; torch gets the object.
+        record: name of a class of torch.nn; the value is (field, value) pairs, of which torch gets
+            an instance.
     """
 
     name: str

@@ -16,7 +16,7 @@ from conformance.arithmetic.choices import maximum
 from conformance.arithmetic.elementary import absolute, constant, exp, log, log1p
 from conformance.arithmetic.rounded import Rounded, choose, traced, unbroadcast
 from conformance.arithmetic.smooth import softplus
-from conformance.oracles.loss_reductions import loosest, reduced, settled
+from conformance.oracles.loss_reductions import loosest, reduced, settled, weighed
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -48,7 +48,7 @@ def binary_cross_entropy(
         of_one = maximum(log(x), floor)
         of_zero = maximum(log1p(-x), floor)
         bare = -(target * of_one + (one - target) * of_zero)
-        bare = _weighed(bare, weight)
+        bare = weighed(bare, weight)
 
         def pull(cotangent: Rounded) -> list[Rounded | None]:
             with np.errstate(all="ignore"):
@@ -99,10 +99,6 @@ def _slope(x: Rounded, y: Rounded) -> tuple[Rounded, np.ndarray]:
     return Rounded(value, error, x.precision), edge
 
 
-def _weighed(losses: Rounded, weight: Rounded | None) -> Rounded:
-    return losses if weight is None else settled(losses * weight, losses, factors=(weight,))
-
-
 def bce_with_logits_loss(
     state: State, input: Rounded, target: Rounded, *, reduction: str = "mean"
 ) -> Rounded:
@@ -148,7 +144,7 @@ def binary_cross_entropy_with_logits(
 
         # Of infinite logits one form has NaN where another has a limit.
         losses = settled(traced(bare.bare, [input, bare], pull), x, where=np.isnan(x.value))
-        return reduced(_weighed(losses, weight), reduction)
+        return reduced(weighed(losses, weight), reduction)
 
 
 def _slope_of_logits(x: Rounded, y: Rounded, positive: Rounded) -> Rounded:

@@ -219,9 +219,11 @@ def shares(logs: Rounded, alignments: Alignments, alpha: list[Logs], likely: Log
             given = np.exp(a.value + b.value - whole)
             given = np.where(np.isneginf(a.value) | np.isneginf(b.value), 0.0, given)
             size = np.abs(a.value) + np.abs(b.value) + 2 * np.abs(own.value) + np.abs(whole)
+            # A class has S + 1 states at most, each added to a logarithm of a sum; and six: α + β,
+            # log_probs and log p taken off, the maximum off and on, the sum's own logarithm.
             additions = (alignments.labels.shape[1] + 1) // 2 + 6
             exponent = a.error + b.error + likely.error[:, np.newaxis]
-            exponent = exponent + unit * additions * (size + 4 * precision.ulp("log"))
+            exponent = exponent + unit * additions * (size + 2 * precision.ulp("log"))
             off = given * (np.expm1(exponent) + unit * (2 * precision.ulp("exp") + additions))
             off = np.where(given == 0, 0.0, off) + precision.normal
         live = alignments.runs(step)
@@ -286,6 +288,7 @@ def _open(logs: Rounded, alignments: Alignments, value: np.ndarray) -> np.ndarra
     NaN in one that an alignment reaches makes the loss NaN.
     """
     steps = int(alignments.steps.max(initial=0))
+    # α, β, their sum and log p: each has a logarithm a step, and one of the sum.
     limit = logs.precision.largest / (4 * (steps + 1))
     found = np.zeros(value.shape, bool)
     inside = np.arange(alignments.labels.shape[1]) <= alignments.ends[:, np.newaxis]

@@ -22,6 +22,7 @@ from conformance.oracles.loss_reductions import (
     loosest,
     reduced,
     settled,
+    weighed,
 )
 
 Shape = tuple[int, ...]
@@ -97,7 +98,7 @@ def huber_loss(
         )
 
     losses = _losses(bent, input, target, mean=weight is None and reduction == "mean")
-    return reduced(losses if weight is None else _weighed(losses, weight), reduction)
+    return reduced(losses if weight is None else weighed(losses, weight), reduction)
 
 
 def _weighted_mean(
@@ -111,7 +112,7 @@ def _weighted_mean(
     losses = _losses(of, input, target, mean=weight is None and reduction == "mean")
     if weight is None:
         return reduced(losses, reduction)
-    losses = _weighed(losses, weight)
+    losses = weighed(losses, weight)
     if reduction != "mean":
         return reduced(losses, reduction)
     with np.errstate(all="ignore"):
@@ -123,11 +124,6 @@ def _losses(of: Losses, input: Rounded, target: Rounded, *, mean: bool) -> Round
         apart = input - target
         count = float(apart.value.size) if mean else 1.0
         return settled(of(apart, count), input, target)
-
-
-def _weighed(losses: Rounded, weight: Rounded) -> Rounded:
-    with np.errstate(all="ignore"):
-        return settled(losses * weight, losses, factors=(weight,))
 
 
 def _bent(

@@ -10,7 +10,6 @@ torch.nn.LinearCrossEntropyOptions of the PyTorch documentation.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -135,8 +134,3 @@ def linear_cross_entropy_loss_shape(
 ) -> tuple[Shape, ...]:
     """As the function's."""
     return ((*input[:-1], *out_features) if reduction == "none" else (),)
-
-
-def flat_size(classes: int, places: tuple[int, ...]) -> int:
-    """Rows of the flat weight: one for each class at each place."""
-    return math.prod(places, start=classes)

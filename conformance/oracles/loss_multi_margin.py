@@ -1,7 +1,7 @@
 """Losses over classes by margins: MultiMarginLoss, MultiLabelMarginLoss, MultiLabelSoftMarginLoss.
 
-And their functions. NaN that is compared with 0 is no loss, where the larger is taken it is
-NaN: what it gives is left open in the first two.
+And their functions. An implementation that asks whether x > 0 drops NaN, one that takes max(0, x)
+keeps it: the first two leave NaN open.
 
 Sources: the pages torch.nn.MultiMarginLoss, MultiLabelMarginLoss and MultiLabelSoftMarginLoss of
 the PyTorch documentation, and those of the functions in torch.nn.functional.
@@ -20,7 +20,7 @@ from conformance.arithmetic.rounded import Rounded, choose, traced
 from conformance.arithmetic.smooth import softplus
 from conformance.arithmetic.wide import stored, widened
 from conformance.oracles.loss_hinge import hinge
-from conformance.oracles.loss_reductions import common_shape, reduced, settled
+from conformance.oracles.loss_reductions import common_shape, reduced, settled, weighed
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -86,8 +86,7 @@ def multilabel_soft_margin_loss(
     x = widened(choose(target.value == 1, -input, input))
     terms = stored(softplus(x), input.precision)
     terms = terms.with_error(np.where(np.isneginf(x.value), np.inf, terms.error))
-    if weight is not None:
-        terms = settled(terms * weight, terms, factors=(weight,))
+    terms = weighed(terms, weight)
     return _averaged(terms, input.shape[-1], reduction)
 
 

@@ -85,6 +85,19 @@ def settled(
     return traced(result, [found], lambda cotangent: [cotangent])
 
 
+def weighed(losses: Rounded, weight: Rounded | None) -> Rounded:
+    """The losses times a weight each: NaN of either is NaN, an infinite weight may meet a 0.
+
+    Args:
+        losses: one for each element.
+        weight: that broadcasts against them; None = there is none.
+    """
+    if weight is None:
+        return losses
+    with np.errstate(all="ignore"):
+        return settled(losses * weight, losses, factors=(weight,))
+
+
 def without_slope(x: Rounded, where: np.ndarray) -> Rounded:
     """The same numbers; the gradient of some of them is left open.
 

@@ -11,12 +11,11 @@ from conformance.strategies.invalid.breaks import (
     with_inputs,
 )
 from conformance.strategies.invalid.loss_nll import (
-    array_of,
     log_likelihood_breaks,
     of_indices,
     weight_length,
-    with_target,
 )
+from conformance.strategies.invalid.loss_parts import array_of, with_input
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -38,7 +37,7 @@ def _probabilities_of_more(draw: Draw, case: Case) -> Case:
 
 
 def _whole_probabilities(draw: Draw, case: Case) -> Case:
-    return with_target(case, np.rint(array_of(case, 1)).astype(np.int64))
+    return with_input(case, 1, np.rint(array_of(case, 1)).astype(np.int64))
 
 
 def _ignored_class(draw: Draw, case: Case) -> Case:
@@ -56,7 +55,6 @@ def smoothing_breaks() -> tuple[Break, ...]:
 
 def cross_entropy_breaks() -> tuple[Break, ...]:
     """The breaks of the module and of the function."""
-    of_probabilities = _of_probabilities
     return (
         *log_likelihood_breaks(),
         *smoothing_breaks(),
@@ -64,25 +62,25 @@ def cross_entropy_breaks() -> tuple[Break, ...]:
             "probabilities of another number of classes",
             "target",
             _probabilities_of_more,
-            applies=of_probabilities,
+            applies=_of_probabilities,
         ),
         Break(
             "probabilities of another dtype",
             "target",
             _whole_probabilities,
-            applies=of_probabilities,
+            applies=_of_probabilities,
         ),
         Break(
             "ignored class of probabilities",
             "ignore_index",
             _ignored_class,
-            applies=of_probabilities,
+            applies=_of_probabilities,
         ),
         Break(
             "weight of another length with probabilities",
             "weight",
             weight_length,
             required=CUSTOMARY,
-            applies=of_probabilities,
+            applies=_of_probabilities,
         ),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
     Break,
@@ -13,7 +11,12 @@ from conformance.strategies.invalid.breaks import (
     with_inputs,
     wrong_sizes,
 )
-from conformance.strategies.invalid.loss_nll import array_of
+from conformance.strategies.invalid.loss_parts import (
+    array_of,
+    more_features,
+    with_axis,
+    with_input,
+)
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -31,25 +34,16 @@ def _beyond(draw: Draw, case: Case) -> Case:
     target, count = array_of(case, 1).copy(), case.call.arguments["n_classes"]
     outside = draw(st.sampled_from((count, count + 7, -1)))
     target.reshape(-1)[draw(st.integers(0, target.size - 1))] = outside
-    return replace(case, inputs=(case.inputs[0], target))
+    return with_input(case, 1, target)
 
 
 def _batch_size(draw: Draw, case: Case) -> Case:
     return with_inputs(case, {1: (draw(wrong_sizes(array_of(case, 1).size)),)})
 
 
-def _column(draw: Draw, case: Case) -> Case:
-    return with_inputs(case, {1: (*array_of(case, 1).shape, 1)})
-
-
-def _features(draw: Draw, case: Case) -> Case:
-    shape = array_of(case, 0).shape
-    return with_inputs(case, {0: (*shape[:-1], shape[-1] + draw(st.integers(1, 2)))})
-
-
 def _without_batch(draw: Draw, case: Case) -> Case:
     """Features of one sample with the targets of a batch."""
-    return replace(case, inputs=(array_of(case, 0)[0], case.inputs[1]))
+    return with_input(case, 0, array_of(case, 0)[0])
 
 
 def _any_target(case: Case) -> bool:
@@ -68,7 +62,7 @@ def method_breaks() -> tuple[Break, ...]:
     """The breaks of what takes no target."""
     return (
         Break("cutoffs that are no cutoffs", "cutoffs", _cutoffs),
-        Break("wrong number of features", "input", _features),
+        Break("wrong number of features", "input", more_features),
         Break("div_value of 0", "div_value", argument("div_value", st.just(0.0)), CUSTOMARY),
         Break("input of another dtype", "input", integer_input()),
     )
@@ -80,6 +74,6 @@ def adaptive_breaks() -> tuple[Break, ...]:
         *method_breaks(),
         Break("class out of range", "target", _beyond, applies=_any_target, index=True),
         Break("target of another batch size", "target", _batch_size, applies=_batched),
-        Break("target with one axis more", "target", _column, applies=_batched),
+        with_axis("target", 1, applies=_batched),
         Break("input without a batch dimension", "input", _without_batch, applies=_rows),
     )

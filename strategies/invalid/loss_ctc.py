@@ -9,12 +9,11 @@ import numpy as np
 from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
     Break,
-    argument,
     integer_input,
     with_arguments,
     with_inputs,
 )
-from conformance.strategies.invalid.loss_nll import array_of, words
+from conformance.strategies.invalid.loss_parts import array_of, unknown_word
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -142,7 +141,7 @@ def _concatenated(case: Case) -> bool:
 def ctc_breaks() -> tuple[Break, ...]:
     """The breaks of the module and of the function."""
     return (
-        Break("unknown reduction", "reduction", argument("reduction", words)),
+        unknown_word,
         Break("input length beyond the steps", _INPUTS, _beyond_steps),
         Break("target length beyond the targets", _TARGETS, _beyond_labels, applies=_padded),
         Break("input length negative", _INPUTS, _negative(_INPUTS)),

@@ -7,20 +7,23 @@ from dataclasses import replace
 import numpy as np
 from conformance.strategies.invalid.breaks import (
     Break,
-    argument,
     integer_input,
-    resized,
     with_arguments,
     with_inputs,
     wrong_sizes,
 )
 from conformance.strategies.invalid.loss import smoothing_breaks
-from conformance.strategies.invalid.loss_nll import array_of, words
+from conformance.strategies.invalid.loss_parts import (
+    array_of,
+    more_features,
+    unknown_word,
+    with_input,
+    with_weight,
+)
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case, is_function
-from conformance.model.formats import round_to
 
 
 def _function(case: Case) -> bool:
@@ -59,28 +62,17 @@ def _batch_of_indices(case: Case) -> bool:
     return _of_indices(case) and array_of(case, 0).ndim == 2
 
 
-def _with_target(case: Case, target: np.ndarray) -> Case:
-    inputs = list(case.inputs)
-    inputs[_place(case)] = target
-    return replace(case, inputs=tuple(inputs))
-
-
 def _beyond(draw: Draw, case: Case) -> Case:
     target, ignored = _target(case).copy(), case.call.arguments.get("ignore_index")
     ignored = -100 if ignored is None else ignored
     outside = [k for k in (_count(case), _count(case) + 7, -1, -2) if k != ignored]
     target.reshape(-1)[draw(st.integers(0, target.size - 1))] = draw(st.sampled_from(outside))
-    return _with_target(case, target)
+    return with_input(case, _place(case), target)
 
 
 def _batch_size(draw: Draw, case: Case) -> Case:
     shape = _target(case).shape
     return with_inputs(case, {_place(case): (draw(wrong_sizes(shape[0])), *shape[1:])})
-
-
-def _features(draw: Draw, case: Case) -> Case:
-    shape = array_of(case, 0).shape
-    return with_inputs(case, {0: (*shape[:-1], shape[-1] + draw(st.integers(1, 2)))})
 
 
 def _three_axes(draw: Draw, case: Case) -> Case:
@@ -98,11 +90,7 @@ def _bias_length(draw: Draw, case: Case) -> Case:
 def _weight_length(draw: Draw, case: Case) -> Case:
     size = _count(case)
     length = draw(st.sampled_from([n for n in (size + 1, size - 1, 2 * size) if n > 1]))
-    if _function(case):
-        weight = round_to(resized(case.inputs[4], (length,)), case.call.dtype)
-        return replace(case, inputs=(*case.inputs[:4], weight))
-    weight = round_to(resized(case.call.state.get("weight"), (length,)), case.call.dtype)
-    return replace(case, call=replace(case.call, state={"weight": weight}))
+    return with_weight(case, 4, (length,))
 
 
 def _without_batch(draw: Draw, case: Case) -> Case:
@@ -133,11 +121,11 @@ def linear_cross_entropy_breaks(function: bool) -> tuple[Break, ...]:
     of_bias = Break("bias of another length", "linear_bias", _bias_length, applies=_has_bias)
     return (
         *((of_bias,) if function else ()),
-        Break("unknown reduction", "reduction", argument("reduction", words)),
+        unknown_word,
         *smoothing_breaks(),
         Break("class out of range", "target", _beyond, applies=_any_index, index=True),
         Break("target of another batch size", "target", _batch_size, applies=_batch_of_indices),
-        Break("wrong number of features", "input", _features),
+        Break("wrong number of features", "input", more_features),
         Break("input with one axis more", "input", _three_axes),
         Break(
             "ignored class of probabilities",

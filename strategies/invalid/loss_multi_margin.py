@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
-from conformance.strategies.invalid.breaks import Break, argument, resized
-from conformance.strategies.invalid.loss_parts import given, longer, unknown_word
+from conformance.strategies.invalid.breaks import Break, argument
+from conformance.strategies.invalid.loss_parts import (
+    array_of,
+    longer,
+    unknown_word,
+    with_input,
+    with_weight,
+)
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
-from conformance.model.formats import round_to
-
-
-def _with_target(case: Case, target: np.ndarray) -> Case:
-    return replace(case, inputs=(case.inputs[0], target, *case.inputs[2:]))
 
 
 def _any_label(case: Case) -> bool:
-    return given(case, 1).size > 0
+    return array_of(case, 1).size > 0
 
 
 def _beyond(least: int) -> Break:
@@ -30,41 +29,32 @@ def _beyond(least: int) -> Break:
     """
 
     def apply(draw: Draw, case: Case) -> Case:
-        target, count = given(case, 1).copy(), given(case, 0).shape[-1]
+        target, count = array_of(case, 1).copy(), array_of(case, 0).shape[-1]
         at = draw(st.integers(0, target.size - 1))
         target.reshape(-1)[at] = draw(st.sampled_from((count, count + 7, least - 1)))
-        return _with_target(case, target)
+        return with_input(case, 1, target)
 
     return Break("class out of range", "target", apply, applies=_any_label, index=True)
 
 
 def _real(draw: Draw, case: Case) -> Case:
-    return _with_target(case, given(case, 1).astype(np.float64))
+    return with_input(case, 1, array_of(case, 1).astype(np.float64))
 
 
 _real_indices = Break("indices of another dtype", "target", _real, applies=_any_label)
 
 
-def _with_weight(case: Case, shape: tuple[int, ...]) -> Case:
-    """The case with a weight, where a constructor or a function takes it, of another shape."""
-    old = case.inputs[2] if len(case.inputs) > 2 else case.call.state.get("weight")
-    weight = round_to(resized(old, shape), case.call.dtype)
-    if len(case.inputs) > 2:
-        return replace(case, inputs=(*case.inputs[:2], weight))
-    return replace(case, call=replace(case.call, state={"weight": weight}))
-
-
 def _weight_length(draw: Draw, case: Case) -> Case:
-    return _with_weight(case, (given(case, 0).shape[-1] + draw(st.integers(1, 2)),))
+    return with_weight(case, 2, (array_of(case, 0).shape[-1] + draw(st.integers(1, 2)),))
 
 
 def _weight_matrix(draw: Draw, case: Case) -> Case:
-    return _with_weight(case, (1, given(case, 0).shape[-1]))
+    return with_weight(case, 2, (1, array_of(case, 0).shape[-1]))
 
 
 def _several_classes(case: Case) -> bool:
     """One weight for one class more would be broadcast."""
-    return given(case, 0).shape[-1] > 1 and given(case, 0).size > 0
+    return array_of(case, 0).shape[-1] > 1 and array_of(case, 0).size > 0
 
 
 _weights = Break("weight of another length", "weight", _weight_length, applies=_several_classes)

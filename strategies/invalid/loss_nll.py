@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from conformance.strategies.invalid.breaks import (
     Break,
-    argument,
     integer_input,
-    resized,
     with_inputs,
     wrong_sizes,
+)
+from conformance.strategies.invalid.loss_parts import (
+    array_of,
+    unknown_word,
+    with_axis,
+    with_input,
+    with_weight,
 )
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
-from conformance.model.formats import round_to
-
-words = st.sampled_from(("average", "batchmean", "Mean", ""))
-
-
-def array_of(case: Case, place: int) -> np.ndarray:
-    """An input that is there."""
-    array = case.inputs[place]
-    assert array is not None
-    return array
 
 
 def class_count(case: Case) -> int:
@@ -52,17 +45,12 @@ def _rows_of_indices(case: Case) -> bool:
     return of_indices(case) and array_of(case, 1).ndim == 1
 
 
-def with_target(case: Case, target: np.ndarray) -> Case:
-    """The case with another target."""
-    return replace(case, inputs=(case.inputs[0], target, *case.inputs[2:]))
-
-
 def _beyond(draw: Draw, case: Case) -> Case:
     """One index that is no class: below 0, or from the number of classes on."""
     target, ignored = array_of(case, 1).copy(), case.call.arguments.get("ignore_index", -100)
     outside = [k for k in (class_count(case), class_count(case) + 7, -1, -2) if k != ignored]
     target.reshape(-1)[draw(st.integers(0, target.size - 1))] = draw(st.sampled_from(outside))
-    return with_target(case, target)
+    return with_input(case, 1, target)
 
 
 def _batch_size(draw: Draw, case: Case) -> Case:
@@ -70,32 +58,24 @@ def _batch_size(draw: Draw, case: Case) -> Case:
     return with_inputs(case, {1: (draw(wrong_sizes(shape[0])), *shape[1:])})
 
 
-def _column(draw: Draw, case: Case) -> Case:
-    return with_inputs(case, {1: (*array_of(case, 1).shape, 1)})
-
-
 def _real_indices(draw: Draw, case: Case) -> Case:
-    return with_target(case, array_of(case, 1).astype(np.float64) % class_count(case))
+    return with_input(case, 1, array_of(case, 1).astype(np.float64) % class_count(case))
 
 
 def weight_length(draw: Draw, case: Case) -> Case:
     """A weight too many or too few, where a constructor or a function takes it."""
     size = class_count(case)
     length = draw(st.sampled_from([n for n in (size + 1, size - 1, 2 * size) if n > 1]))
-    given = case.inputs[2] if len(case.inputs) > 2 else case.call.state.get("weight")
-    weight = round_to(resized(given, (length,)), case.call.dtype)
-    if len(case.inputs) > 2:
-        return replace(case, inputs=(*case.inputs[:2], weight))
-    return replace(case, call=replace(case.call, state={"weight": weight}))
+    return with_weight(case, 2, (length,))
 
 
 def log_likelihood_breaks() -> tuple[Break, ...]:
     """The breaks of a call with class indices, of the module and of the function."""
     return (
-        Break("unknown reduction", "reduction", argument("reduction", words)),
+        unknown_word,
         Break("class out of range", "target", _beyond, applies=_any_index, index=True),
         Break("target of another batch size", "target", _batch_size, applies=_batch_of_indices),
-        Break("target with one axis more", "target", _column, applies=_rows_of_indices),
+        with_axis("target", 1, applies=_rows_of_indices),
         Break("indices of another dtype", "target", _real_indices, applies=of_indices),
         Break("weight of another length", "weight", weight_length, applies=of_indices),
         Break("input of another dtype", "input", integer_input()),

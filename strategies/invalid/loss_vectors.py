@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.strategies.invalid.breaks import Break, argument
 from conformance.strategies.invalid.loss_parts import (
-    given,
+    array_of,
     has_samples,
     longer,
     unknown_word,
@@ -16,7 +16,7 @@ from conformance.model.case import Case
 
 
 def _batched(case: Case) -> bool:
-    return has_samples(case) and given(case, 0).ndim > 1
+    return has_samples(case) and array_of(case, 0).ndim > 1
 
 
 def cosine_breaks() -> tuple[Break, ...]:

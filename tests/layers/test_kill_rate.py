@@ -9,7 +9,9 @@ import kill_rate
 import numpy as np
 import planted
 import pytest
+import torch
 from kill_table import Campaign, Run, render
+from planted.bug import alter_gradient
 from remembered import Memory
 from support import LAYERS, cases
 from torch import nn
@@ -19,6 +21,7 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.checks import CHECKS
 from conformance.layers import CATALOGUE
+from conformance.model.case import Call, Case
 from conformance.run.trial import Trial
 
 FAITHFUL = planted.Bug("linear-as-it-is", "Linear", "values", "Nothing is wrong.", nn.Linear)
@@ -76,6 +79,42 @@ def test_what_torch_itself_shows_is_no_kill(monkeypatch: pytest.MonkeyPatch) -> 
     run = kill_rate.attempt(bug, "errors", "float32", 200, 0)
     assert not run.killed
     assert run.torch_too
+
+
+# Of a probability of 0 torch's gradient of the target is infinite, as listed.
+_CERTAIN = Case(
+    Call("BCELoss", {"reduction": "sum"}, {}, "float32", "cpu"),
+    (np.array([0.0]), np.array([0.0])),
+    labels={},
+    seed=0,
+)
+
+
+class _Scaled(nn.BCELoss):
+    """What is listed fails otherwise: the gradient of the target is NaN."""
+
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return super().forward(input, alter_gradient(target, lambda g: g * torch.nan))
+
+
+def test_a_failure_counts_where_torch_fails_in_something_else_as_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kill_rate, "cases", lambda *item: (_CERTAIN,))
+    beside = _bug("bceloss-certain-and-right-is-nan")
+    assert kill_rate.attempt(beside, "gradients", "float32", 1, 0).killed
+    monkeypatch.setattr(kill_rate, "known", lambda *item: ())
+    run = kill_rate.attempt(beside, "gradients", "float32", 1, 0)
+    assert (run.killed, run.torch_too) == (False, 1)
+
+
+def test_a_failure_does_not_count_where_torch_fails_in_the_same_as_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kill_rate, "cases", lambda *item: (_CERTAIN,))
+    bug = planted.Bug("bce-loss-other-target", "BCELoss", "gradients", "", _Scaled)
+    run = kill_rate.attempt(bug, "gradients", "float32", 1, 0)
+    assert (run.killed, run.torch_too) == (False, 1)
 
 
 def test_campaign_fails_for_survivors_and_for_a_check_that_sees_nothing_alone() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +10,8 @@ import planted
 import pytest
 import torch
 from planted import laws as planted_laws
-from support import LAYERS, cases, first_failure, known, law_findings, offered
+from planted.bug import target
+from support import LAYERS, cases, excuses_of, first_failure, law_findings, offered
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -27,12 +27,20 @@ from conformance.model.failure import Failure, Inapplicable
 from conformance.run.trial import Trial
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "laws"]
+# Of most of their cases no law says anything, or torch declines them in half precision.
+SPARSE = frozenset(
+    (
+        *("LocalResponseNorm", "functional.local_response_norm", "functional.pdist"),
+        *("Dropout2d", "Dropout3d", "functional.dropout3d", "AlphaDropout", "FeatureAlphaDropout"),
+        "functional.feature_alpha_dropout",
+    )
+)
 LARGE = [bug for bug in BUGS if bug.implementation.__module__ == planted_laws.__name__]
 
 
 def _backend(layer: str, implementation: Any, **others: Any) -> ModuleBackend:
     """A backend that has one layer, and other modules where a law compares with them."""
-    space = SimpleNamespace(**{layer.rpartition(".")[2]: implementation})
+    space = SimpleNamespace(**{target(layer): implementation})
     if layer.startswith("functional."):
         return ModuleBackend("bug", functional=space)
     vars(space).update(others)
@@ -73,9 +81,8 @@ def test_a_bug_beyond_the_drawn_sizes_passes_values(bug: planted.Bug) -> None:
 )
 def test_torch_passes(layer: str, dtype: str) -> None:
     found = first_failure(torch_backend, layer, "laws", dtype, examples=24)
-    # A law of few cases compares nothing in most of so few.
     assert found.failure is None, found
-    assert found.compared, found
+    assert found.passed or (layer in SPARSE and found.compared), found
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -83,13 +90,19 @@ def test_every_law_is_reached_and_torch_obeys_it(
     layer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reached: set[str] = set()
-    hold = laws.held
+    hold, excuses = laws.held, excuses_of(layer, "laws", "float32")
+
+    def explained(case: Case, failure: Failure) -> bool:
+        """Whether torch is known to fail so."""
+        excess = failure.finding.excess
+        return excuses.explaining(case, str(failure), failure.layouts, excess) is not None
 
     def noted(trial: Trial, law: Law, place: int) -> Any:
         try:
             evidence = hold(trial, law, place)
-        except Failure:
-            reached.add(law.name)
+        except Failure as failure:
+            if explained(trial.case, failure):
+                reached.add(law.name)
             raise
         if evidence.comparisons:
             reached.add(law.name)
@@ -99,11 +112,15 @@ def test_every_law_is_reached_and_torch_obeys_it(
     wanted = {law.name for law in CATALOGUE[layer].laws}
     assert len(wanted) >= 2
     for case in cases(layer):
-        covering = [entry for entry in known(layer, "laws", "float32") if entry.covers(case)]
-        if any(entry.deadly for entry in covering):
+        if excuses.deadly(case) is not None:
             continue
-        with suppress(Inapplicable, *([Failure] if covering else [])):
+        try:
             laws.check(_trial(torch_backend, case))
+        except Inapplicable:
+            pass
+        except Failure as failure:
+            if not explained(case, failure):
+                raise
         if reached == wanted:
             return
     assert reached == wanted

@@ -10,7 +10,7 @@ import planted
 import pytest
 import torch
 from conformance.strategies.layouts import LAYOUTS, possible
-from planted.bug import alter_gradient
+from planted.bug import alter_gradient, target
 from support import cases, first_failure
 
 from conformance.backends import ModuleBackend
@@ -31,7 +31,7 @@ def _check(backend: Any, case: Case) -> Evidence:
 
 
 def _backend(layer: str, implementation: Any) -> ModuleBackend:
-    space = SimpleNamespace(**{layer.rpartition(".")[2]: implementation})
+    space = SimpleNamespace(**{target(layer): implementation})
     if layer.startswith("functional."):
         return ModuleBackend("bug", functional=space)
     return ModuleBackend("bug", nn=space)

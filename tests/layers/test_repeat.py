@@ -9,6 +9,7 @@ import numpy as np
 import planted
 import pytest
 import torch
+from planted.bug import target
 from support import LAYERS, cases, first_failure
 from torch import nn
 
@@ -26,7 +27,7 @@ BUGS = [bug for bug in planted.BUGS if bug.check == "repeat"]
 
 
 def _backend(layer: str, implementation: Any) -> ModuleBackend:
-    space = SimpleNamespace(**{layer.rpartition(".")[2]: implementation})
+    space = SimpleNamespace(**{target(layer): implementation})
     functional = layer.startswith("functional.")
     return ModuleBackend("bug", **{"functional" if functional else "nn": space})
 

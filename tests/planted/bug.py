@@ -44,13 +44,14 @@ class Bug:
     @property
     def target(self) -> str:
         """The class or function, without its namespace, that it stands in for."""
-        return _target(self.layer)
+        return target(self.layer)
 
 
 PLANTED: list[Bug] = []
 
 
-def _target(layer: str) -> str:
+def target(layer: str) -> str:
+    """The class or function, without its namespace, that a bug of a layer stands in for."""
     space, dot, name = layer.partition(".")
     return name if dot and space == "functional" else space
 
@@ -64,7 +65,7 @@ def plant(name: str, layer: str, check: str) -> Callable[[Any], Any]:
     def register(implementation: Any) -> Any:
         if check not in CHECKS or any(bug.name == name for bug in PLANTED):
             raise ValueError(f"{name}: unknown check {check!r} or name already planted")
-        implementation.__name__ = implementation.__qualname__ = _target(layer)
+        implementation.__name__ = implementation.__qualname__ = target(layer)
         story = " ".join(implementation.__doc__.split())
         PLANTED.append(Bug(name, layer, check, story, implementation))
         return implementation

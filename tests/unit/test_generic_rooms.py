@@ -33,8 +33,6 @@ COMMON = {
     "full": "a regime of whole numbers, and a set of timed calls",
     "training": "the mode of a call",
     "value": "a kind of finding",
-    "negative": "a sign",
-    "margin": "of a verdict, the largest error ÷ bound",
     "k": "the letter of a case that is excused, and of a thousand",
     "options": "of a run",
     "p": "the letter of a case that passes",
@@ -44,7 +42,13 @@ COMMON = {
     "tensor": "what scripts and transcripts call any",
 }
 # (file, literal): why it stands there.
+_MARGIN = "of a verdict, the largest error ÷ bound"
 ALLOWED = {
+    ("special.py", "negative"): "a sign",
+    ("verdicts.py", "margin"): _MARGIN,
+    ("compare.py", "margin"): _MARGIN,
+    ("data.py", "margin"): _MARGIN,
+    ("valid.py", "margin"): _MARGIN,
     ("case.py", "functional."): "the prefix of every function's name",
     ("script_torch.py", "lengths"): "a packed sequence is made by a function of torch's",
     ("script_torch.py", "batch_first"): "a packed sequence is made by a function of torch's",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ os.kill(os.getpid(), signal.SIGINT)
 
 def test_an_interrupt_while_the_session_begins_leaves_no_marker(tmp_path: Path) -> None:
     found = subprocess.run(
-        [sys.executable, "-c", BEGINS], env={"TMPDIR": str(tmp_path)}, check=False,
+        [sys.executable, "-c", BEGINS], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False,
         capture_output=True, text=True,
     )  # fmt: skip
     assert "KeyboardInterrupt" in found.stderr
