@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.activations import blend, relu, sigmoid, sigmoid_and_rest, tanh
+from conformance.arithmetic.exactness import every
 from conformance.arithmetic.rounded import OWN, Rounded, exactly, join, multilinear
 
 Shape = tuple[int, ...]
@@ -127,9 +128,10 @@ def _as_one_sum(results: Sequence[Rounded], added: Rounded) -> Rounded:
 
     Each result has n_k·u·M_k already; what is missing are its n_k with the others' M.
     """
-    if not added.doubtful:
+    exact = _exact_in_any_order(results)
+    if every(exact):
         return added
-    magnitudes = [r.size if r.magnitude is None else r.magnitude for r in results]
+    magnitudes = [_terms(r) for r in results]
     total = reduce(np.add, magnitudes)
     unit = added.precision.wide_unit
     crossed = [
@@ -141,8 +143,25 @@ def _as_one_sum(results: Sequence[Rounded], added: Rounded) -> Rounded:
     if unit != added.precision.unit:  # accumulated otherwise, then stored
         joint = joint + added.precision.unit * (added.size + joint)
     error = np.maximum(added.error, joint)
-    np.copyto(error, 0.0, where=added.error == 0)
+    np.copyto(error, 0.0, where=exact)
     return added.with_error(error)
+
+
+def _terms(x: Rounded) -> np.ndarray:
+    """Σ|terms| of a sum."""
+    return x.size if x.magnitude is None else x.magnitude
+
+
+def _exact_in_any_order(results: Sequence[Rounded]) -> np.ndarray:
+    """Where no order of all terms of some sums rounds: each sum may be exact in its own order."""
+    precision, total = results[0].precision, reduce(np.add, [_terms(x) for x in results])
+    exact = total == 0
+    if precision.bits and not any(x.vague for x in results):
+        finest = reduce(np.minimum, [x.quanta if x.grain is None else x.grain for x in results])
+        known = reduce(np.add, [x.error for x in results]) == 0
+        fits = (total <= np.ldexp(finest, precision.bits)) & (finest >= precision.underflow)
+        exact = exact | (known & fits)
+    return np.asarray(exact)
 
 
 def rnn_step(a: Rounded, hidden: Hidden, w: Weights, nonlinearity: str = "tanh") -> Hidden:
@@ -200,12 +219,11 @@ def _in_any_order(from_input: Rounded, from_hidden: Rounded, bias: Rounded | Non
     added = from_input + from_hidden
     if bias is None:
         return added
-    if not added.doubtful:
+    exact = _exact_in_any_order([*(from_input.addends or (from_input,)), from_hidden])
+    if every(exact):
         return added
     once_more = added.precision.sum_unit * (from_input.size + from_hidden.size + bias.size)
-    error = added.error + once_more
-    np.copyto(error, 0.0, where=added.error == 0)
-    return added.with_error(error)
+    return added.with_error(np.where(exact, 0.0, added.error + once_more))
 
 
 def _gates(stacked: Rounded, count: int) -> list[Rounded]:

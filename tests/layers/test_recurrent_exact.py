@@ -21,7 +21,7 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import cotangents, steps, values
 from conformance.layers import CATALOGUE
-from conformance.model.case import Case, Numerics
+from conformance.model.case import Call, Case, Numerics
 from conformance.model.failure import Failure
 from conformance.oracles.saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 from conformance.run.engine import Engine
@@ -234,3 +234,17 @@ def test_torch_passes_step_by_step(layer: str) -> None:
     assert found.passed, found
     # Of a single step the layer's own oracle says the same.
     assert steps.forced(_trial(cases(layer)[0])) == ()
+
+
+@pytest.mark.parametrize("layer", ["RNN", "LSTM", "GRU"])
+def test_a_sum_that_is_exact_in_one_order_only_is_none(layer: str) -> None:
+    """x W + b_ih = 2⁻²³ is exact, and b_hh = 2⁻²⁵ on top; b_ih + b_hh, as oneDNN adds, is not."""
+    rows = {"RNN": [1.0], "LSTM": [1.0] * 4, "GRU": [0.0, 0.0, 1.0]}[layer]
+    ones = np.array(rows)
+    tiny = 2.0**-24 if layer == "GRU" else 2.0**-25  # the reset gate takes half of it
+    state = {"weight_ih_l0": ones[:, np.newaxis], "weight_hh_l0": np.zeros((len(rows), 1)),
+             "bias_ih_l0": (2.0**-23 - 1) * ones, "bias_hh_l0": tiny * ones}  # fmt: skip
+    call = Call(layer, {"input_size": 1, "hidden_size": 1}, state, "float32", "cpu")
+    expected = _trial(Case(call, (np.ones((1, 1)),))).expected[0]
+    # Of the other order the sum is off by b_hh, of which a gate keeps a part.
+    assert expected.error.min() > tiny / 8
