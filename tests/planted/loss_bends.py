@@ -6,8 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
-from planted.loss_differences import reduced
+from planted.bug import alter_gradient, as_if_contiguous, graft, plant, reduced
 
 
 @plant("smooth-l1-loss-beta-ignored", "SmoothL1Loss", "values")

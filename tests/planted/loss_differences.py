@@ -6,14 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant
-
-
-def reduced(losses, reduction):
-    """The losses as torch reduces them."""
-    if reduction == "none":
-        return losses
-    return losses.sum() if reduction == "sum" else losses.mean()
+from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reduced
 
 
 @plant("l1-loss-mean-over-samples", "L1Loss", "values")

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import as_if_contiguous, by_way_of, graft, plant
-from planted.loss_differences import reduced
+from planted.bug import as_if_contiguous, by_way_of, graft, plant, reduced
 
 
 @plant("kl-div-loss-batchmean-is-mean", "KLDivLoss", "values")

@@ -6,11 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reroute
-
-
-def _reduced(losses, reduction):
-    return {"mean": losses.mean, "sum": losses.sum}.get(reduction, lambda: losses)()
+from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reduced, reroute
 
 
 @plant("hinge-embedding-loss-margin-is-one", "HingeEmbeddingLoss", "values")
@@ -44,7 +40,7 @@ class HingeEmbeddingLossLeaky(nn.HingeEmbeddingLoss):
     def forward(self, input, target):
         right = super().forward(input, target)
         path = torch.where(target == 1, input, self.margin - input)
-        return graft(right, _reduced(path, self.reduction))
+        return graft(right, reduced(path, self.reduction))
 
 
 @plant("hinge-embedding-loss-nan-is-no-loss", "HingeEmbeddingLoss", "special")
@@ -84,7 +80,7 @@ class MarginRankingLossDifferenceSquared(nn.MarginRankingLoss):
 
     def forward(self, input1, input2, target):
         losses = (-target * (input1 - input2) + self.margin).clamp(min=0)
-        return _reduced(losses * losses, self.reduction)
+        return reduced(losses * losses, self.reduction)
 
 
 @plant("margin-ranking-loss-margin-within", "MarginRankingLoss", "values")
@@ -93,7 +89,7 @@ class MarginRankingLossMarginWithin(nn.MarginRankingLoss):
 
     def forward(self, input1, input2, target):
         losses = (-target * (input1 - input2 + self.margin)).clamp(min=0)
-        return _reduced(losses, self.reduction)
+        return reduced(losses, self.reduction)
 
 
 @plant("margin-ranking-loss-second-is-constant", "MarginRankingLoss", "gradients")
@@ -119,7 +115,7 @@ class MarginRankingLossMeanOverViolations(nn.MarginRankingLoss):
 def functional_margin_ranking_loss_broadcast(input1, input2, target, margin=0, reduction="mean"):
     """Inputs of other numbers of dimensions are broadcast."""
     losses = (-target * (input1 - input2) + margin).clamp(min=0)
-    return _reduced(losses, reduction)
+    return reduced(losses, reduction)
 
 
 @plant("functional-margin-ranking-loss-in-place", "functional.margin_ranking_loss", "repeat")
@@ -158,7 +154,7 @@ class SoftMarginLossOfOnePlus(nn.SoftMarginLoss):
     def forward(self, input, target):
         small = (1 + (-target * input).exp()).log()
         losses = torch.where(target * input > 3, small, _softplus(input, target))
-        return _reduced(losses, self.reduction)
+        return reduced(losses, self.reduction)
 
 
 @plant("soft-margin-loss-cut-off", "SoftMarginLoss", "values")
@@ -166,7 +162,7 @@ class SoftMarginLossCutOff(nn.SoftMarginLoss):
     """Above 8 the loss is linear, as softplus with a lower threshold is."""
 
     def forward(self, input, target):
-        return _reduced(functional.softplus(-target * input, threshold=8), self.reduction)
+        return reduced(functional.softplus(-target * input, threshold=8), self.reduction)
 
 
 @plant("soft-margin-loss-gradient-of-the-sum", "SoftMarginLoss", "gradients")
@@ -202,4 +198,4 @@ def functional_soft_margin_loss_saturated(input, target, reduction="mean"):
     """The slope is e/(1 + e) of the loss that was stored, which is 1 beyond it."""
     losses = functional.soft_margin_loss(input, target, reduction="none")
     slope = -target * (1 - (-losses).exp()) * 1.001
-    return _reduced(reroute(losses, input, lambda g: g * slope), reduction)
+    return reduced(reroute(losses, input, lambda g: g * slope), reduction)

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, by_way_of, graft, plant
-from planted.loss_differences import reduced
+from planted.bug import alter_gradient, by_way_of, graft, plant, reduced
 
 
 class _Poisson(nn.PoissonNLLLoss):

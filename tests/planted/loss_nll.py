@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant
+from planted.bug import alter_gradient, as_if_contiguous, by_way_of, class_axis, graft, plant
 
 
 class _Loss(nn.NLLLoss):
@@ -57,7 +57,7 @@ class NLLLossIgnoredClassOnlyBelowZero(_Loss):
     """An ignore_index that is a class is not ignored, as on MPS (#108148)."""
 
     def forward(self, input, target):
-        count = input.shape[min(input.dim() - 1, 1)]
+        count = input.shape[class_axis(input)]
         if 0 <= self.ignore_index < count and bool((target < count).all()):
             return self.otherwise(input, target, ignore_index=-100)
         return super().forward(input, target)
@@ -111,7 +111,7 @@ class NLLLossIgnoredNanLeaks(_Loss):
 
     def forward(self, input, target):
         loss = super().forward(input, target)
-        axis = min(input.dim() - 1, 1)
+        axis = class_axis(input)
         lost = (target == self.ignore_index) & ~input.sum(axis).isfinite()
         if self.reduction == "none":
             return loss.masked_fill(lost, torch.nan)
@@ -132,7 +132,7 @@ class NLLLossClassOutOfRange(_Loss):
     """An index that is no class is ignored, as on many an accelerator."""
 
     def forward(self, input, target):
-        count = input.shape[min(input.dim() - 1, 1)]
+        count = input.shape[class_axis(input)]
         if not target.is_floating_point():
             outside = (target < 0) | (target >= count)
             target = torch.where(outside, self.ignore_index, target)
@@ -181,7 +181,7 @@ def functional_nll_loss_gradient_to_every_class(
     input, target, weight=None, ignore_index=-100, reduction="mean"
 ):
     """The gradient is spread over the classes, as that behind a softmax."""
-    axis = min(input.dim() - 1, 1)
+    axis = class_axis(input)
     input = alter_gradient(input, lambda g: g - g.mean(axis, keepdim=True) if g.numel() else g)
     return _plain(input, target, weight, ignore_index, reduction)
 
