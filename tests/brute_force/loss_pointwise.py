@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from brute_force.loss_parts import reduced
 from conformance.model.case import Case, bare_name
 
 
@@ -31,17 +32,12 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
         if "weight" in numbers:
             losses[where] *= numbers["weight"]
             weights += numbers["weight"]
-    if reduction == "none":
-        return (losses,)
-    total = math.fsum(losses.reshape(-1))
-    if reduction == "sum":
-        return (np.array(total),)
     count: float = losses.size
     if reduction == "batchmean":
         count = input.shape[0] if input.ndim else 1
     if "weight" in spread and bare_name(case.call.layer) in ("l1_loss", "mse_loss"):
         count = weights
-    return (np.array(total / count if count else math.nan),)
+    return (reduced(losses, reduction, count),)
 
 
 def _l1(of: dict[str, Any]) -> float:
