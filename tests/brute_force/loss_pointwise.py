@@ -65,13 +65,12 @@ def _kl(of: dict[str, Any]) -> float:
     return y * (math.log(y) - x) if y else 0.0
 
 
-def _logarithm(x: float) -> float:
-    return max(math.log(x), -100.0) if x else -100.0
-
-
 def _bce(of: dict[str, Any]) -> float:
+    """Next to 0 all digits of log(1 - x) are in log1p(-x)."""
     x, y = of["input"], of["target"]
-    return -(y * _logarithm(x) + (1 - y) * _logarithm(1 - x))
+    positive = math.log(x) if x > 0 else -math.inf
+    negative = math.log1p(-x) if x < 1 else -math.inf
+    return -(y * max(positive, -100.0) + (1 - y) * max(negative, -100.0))
 
 
 def _bce_with_logits(of: dict[str, Any]) -> float:
