@@ -111,17 +111,6 @@ class HuberLossIsSmoothL1(nn.HuberLoss):
         return functional.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.delta)
 
 
-@plant("huber-loss-line-from-zero", "HuberLoss", "values")
-class HuberLossLineFromZero(nn.HuberLoss):
-    """Beyond delta it is delta·|d| less half of delta, not of its square."""
-
-    def forward(self, input, target):
-        size = (input - target).abs()
-        line = self.delta * size - 0.5 * self.delta
-        losses = torch.where(size < self.delta, 0.5 * size * size, line)
-        return reduced(losses, self.reduction)
-
-
 @plant("huber-loss-two-sided-slope", "HuberLoss", "gradients")
 class HuberLossTwoSidedSlope(nn.HuberLoss):
     """Beyond delta the slope is delta on either side, as of a clamp of |d|."""
@@ -157,16 +146,6 @@ class HuberLossDeltaOfZero(nn.HuberLoss):
     def forward(self, input, target):
         delta = max(self.delta, 1e-6)
         return functional.huber_loss(input, target, reduction=self.reduction, delta=delta)
-
-
-@plant("functional-huber-loss-mean-over-weights", "functional.huber_loss", "values")
-def functional_huber_loss_mean_over_weights(
-    input, target, reduction="mean", delta=1.0, weight=None
-):
-    """The mean divides by the sum of the weights, as that of L1 and MSE does."""
-    if weight is None or reduction != "mean":
-        return functional.huber_loss(input, target, reduction, delta, weight)
-    return functional.huber_loss(input, target, "sum", delta, weight) / weight.sum()
 
 
 @plant("functional-huber-loss-target-is-constant", "functional.huber_loss", "gradients")

@@ -16,14 +16,6 @@ class _Probabilities(nn.BCELoss):
         return functional.binary_cross_entropy(input, target, **(facts | changes))
 
 
-@plant("bce-loss-clamped-probabilities", "BCELoss", "values")
-class BceLossClampedProbabilities(_Probabilities):
-    """Probabilities are kept 1e-7 away from 0 and 1, as Keras does: the worst loss is 16."""
-
-    def forward(self, input, target):
-        return super().forward(graft(input.clamp(1e-7, 1 - 1e-7), input), target)
-
-
 @plant("bce-loss-unclamped-logarithm", "BCELoss", "values")
 class BceLossUnclampedLogarithm(_Probabilities):
     """No logarithm is clamped: 0·log 0 is NaN, certain and wrong is endless."""

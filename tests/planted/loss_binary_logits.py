@@ -31,17 +31,6 @@ class BceWithLogitsLossNaive(_Logits):
         return functional.binary_cross_entropy(p, target, self.weight, reduction=self.reduction)
 
 
-@plant("bce-with-logits-loss-positives-of-all", "BCEWithLogitsLoss", "values")
-class BceWithLogitsLossPositivesOfAll(_Logits):
-    """The weight of positives is one of all."""
-
-    def forward(self, input, target):
-        if self.pos_weight is None:
-            return super().forward(input, target)
-        weight = self.pos_weight if self.weight is None else self.weight * self.pos_weight
-        return self.otherwise(input, target, weight=weight, pos_weight=None)
-
-
 @plant("bce-with-logits-loss-soft-positives", "BCEWithLogitsLoss", "values")
 class BceWithLogitsLossSoftPositives(_Logits):
     """The weight of positives is that of targets of 1 only."""

@@ -9,17 +9,6 @@ from torch.nn import functional
 from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reduced
 
 
-@plant("l1-loss-mean-over-samples", "L1Loss", "values")
-class L1LossMeanOverSamples(nn.L1Loss):
-    """The mean divides by the batch size, not by the number of elements."""
-
-    def forward(self, input, target):
-        loss = super().forward(input, target)
-        if self.reduction != "mean" or input.dim() < 2 or not loss.isfinite():
-            return loss
-        return loss * (torch.broadcast_tensors(input, target)[0].numel() / len(input))
-
-
 @plant("l1-loss-empty-mean-is-zero", "L1Loss", "values")
 class L1LossEmptyMeanIsZero(nn.L1Loss):
     """The mean of nothing is 0, as of a sum over at least one."""
@@ -66,16 +55,6 @@ class L1LossRowsOfATranspose(nn.L1Loss):
         return super().forward(input, as_if_contiguous(target))
 
 
-@plant("functional-l1-loss-weighted-mean-of-all", "functional.l1_loss", "values")
-def functional_l1_loss_weighted_mean_of_all(
-    input, target, size_average=None, reduce=None, reduction="mean", weight=None
-):
-    """The mean with weights divides by the number of elements, not by their sum."""
-    if weight is None or reduction != "mean" or not weight.numel():
-        return functional.l1_loss(input, target, reduction=reduction, weight=weight)
-    return (functional.l1_loss(input, target, reduction="none") * weight).mean()
-
-
 @plant("functional-l1-loss-tail-of-blocks", "functional.l1_loss", "laws")
 def functional_l1_loss_tail_of_blocks(
     input, target, size_average=None, reduce=None, reduction="mean", weight=None
@@ -106,14 +85,6 @@ def functional_l1_loss_any_word_is_a_sum(
     """What is neither "none" nor "mean" is a sum."""
     reduction = reduction if reduction in ("none", "mean") else "sum"
     return functional.l1_loss(input, target, reduction=reduction, weight=weight)
-
-
-@plant("mse-loss-expanded-square", "MSELoss", "values")
-class MseLossExpandedSquare(nn.MSELoss):
-    """x² − 2xy + y², which cancels where both are alike."""
-
-    def forward(self, input, target):
-        return reduced(input * input - 2 * input * target + target * target, self.reduction)
 
 
 @plant("mse-loss-halved", "MSELoss", "values")

@@ -27,16 +27,6 @@ class KlDivLossMeanIsBatchmean(nn.KLDivLoss):
         return functional.kl_div(input, target, reduction=reduction, log_target=self.log_target)
 
 
-@plant("kl-div-loss-zero-target-is-nan", "KLDivLoss", "values")
-class KlDivLossZeroTargetIsNan(nn.KLDivLoss):
-    """0·log 0 is NaN, as in the code that the documentation prints."""
-
-    def forward(self, input, target):
-        if self.log_target or self.reduction == "batchmean":
-            return super().forward(input, target)
-        return reduced(target * (target.log() - input), self.reduction)
-
-
 @plant("kl-div-loss-cross-entropy", "KLDivLoss", "values")
 class KlDivLossCrossEntropy(nn.KLDivLoss):
     """The entropy of the target, which no input changes, is left out."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reduced, reroute
+from planted.bug import alter_gradient, as_if_contiguous, by_way_of, plant, reduced, reroute
 
 
 @plant("hinge-embedding-loss-margin-is-one", "HingeEmbeddingLoss", "values")
@@ -31,16 +31,6 @@ class HingeEmbeddingLossAbsolute(nn.HingeEmbeddingLoss):
 
     def forward(self, input, target):
         return super().forward(torch.where(target == 1, input.abs(), input), target)
-
-
-@plant("hinge-embedding-loss-leaky", "HingeEmbeddingLoss", "gradients")
-class HingeEmbeddingLossLeaky(nn.HingeEmbeddingLoss):
-    """Pairs beyond the margin are pushed away still."""
-
-    def forward(self, input, target):
-        right = super().forward(input, target)
-        path = torch.where(target == 1, input, self.margin - input)
-        return graft(right, reduced(path, self.reduction))
 
 
 @plant("hinge-embedding-loss-nan-is-no-loss", "HingeEmbeddingLoss", "special")
@@ -134,27 +124,12 @@ def functional_margin_ranking_loss_scalar(input1, input2, target, margin=0, redu
     return loss.unsqueeze(0) if reduction == "none" and input1.dim() == 0 else loss
 
 
-def _softplus(input, target):
-    """What torch would give, without its overflow."""
-    return functional.softplus(-target * input, threshold=1e9)
-
-
 @plant("soft-margin-loss-base-two", "SoftMarginLoss", "values")
 class SoftMarginLossBaseTwo(nn.SoftMarginLoss):
     """The logarithm is that of base 2, as the logistic loss of textbooks has it."""
 
     def forward(self, input, target):
         return super().forward(input, target) / 0.6931471805599453
-
-
-@plant("soft-margin-loss-of-one-plus", "SoftMarginLoss", "values")
-class SoftMarginLossOfOnePlus(nn.SoftMarginLoss):
-    """log(1 + e) in place of log1p(e): a small loss has no digits."""
-
-    def forward(self, input, target):
-        small = (1 + (-target * input).exp()).log()
-        losses = torch.where(target * input > 3, small, _softplus(input, target))
-        return reduced(losses, self.reduction)
 
 
 @plant("soft-margin-loss-cut-off", "SoftMarginLoss", "values")

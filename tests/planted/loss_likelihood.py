@@ -23,18 +23,6 @@ class _Poisson(nn.PoissonNLLLoss):
         return functional.poisson_nll_loss(input, target, **(facts | changes))
 
 
-@plant("poisson-nll-loss-stirling-of-all", "PoissonNLLLoss", "values")
-class PoissonNllLossStirlingOfAll(_Poisson):
-    """Stirling's term is added for all targets above 0, not above 1."""
-
-    def forward(self, input, target):
-        if not self.full:
-            return super().forward(input, target)
-        losses = self.otherwise(input, target, full=False, reduction="none")
-        whole = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
-        return reduced(losses + torch.where(target > 0, whole, 0.0), self.reduction)
-
-
 @plant("poisson-nll-loss-eps-ignored", "PoissonNLLLoss", "values")
 class PoissonNllLossEpsIgnored(_Poisson):
     """eps is 1e-8, whatever is asked for."""
@@ -101,22 +89,6 @@ class _Gaussian(nn.GaussianNLLLoss):
         """The loss with some of its arguments changed."""
         facts = {"full": self.full, "eps": self.eps, "reduction": self.reduction}
         return functional.gaussian_nll_loss(input, target, var, **(facts | changes))
-
-
-@plant("gaussian-nll-loss-eps-added", "GaussianNLLLoss", "values")
-class GaussianNllLossEpsAdded(_Gaussian):
-    """eps is added to the variance, as the function's page says."""
-
-    def forward(self, input, target, var):
-        return super().forward(input, target, var + self.eps)
-
-
-@plant("gaussian-nll-loss-clamped-gradient", "GaussianNLLLoss", "gradients")
-class GaussianNllLossClampedGradient(_Gaussian):
-    """A variance that is clamped gets no gradient."""
-
-    def forward(self, input, target, var):
-        return super().forward(input, target, var.clamp(min=self.eps))
 
 
 @plant("gaussian-nll-loss-constant-of-one", "GaussianNLLLoss", "values")

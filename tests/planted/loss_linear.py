@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import as_if_contiguous, graft, plant
+from planted.bug import as_if_contiguous, plant
 
 
 def _chunk_size(options):
@@ -53,29 +53,6 @@ class LinearCrossEntropyLossPlacesFirst(nn.LinearCrossEntropyLoss):
         logits = self.linear(input).reshape(shape).movedim(-1, 1)
         rest = {"reduction": self.reduction, "label_smoothing": self.label_smoothing}
         return functional.cross_entropy(logits, target, **rest)
-
-
-@plant("linear-cross-entropy-loss-bias-without-gradient", "LinearCrossEntropyLoss", "gradients")
-class LinearCrossEntropyLossBiasWithoutGradient(nn.LinearCrossEntropyLoss):
-    """The bias is added to what has no gradient."""
-
-    def forward(self, input, target):
-        loss = super().forward(input, target)
-        if self.linear.bias is None or not torch.is_grad_enabled():
-            return loss
-        bias, weight = self.linear.bias.detach(), self.linear.weight
-        shape = (self.num_classes, *self.out_features)
-        without = functional.linear_cross_entropy(
-            input,
-            weight.reshape(*shape, -1),
-            target,
-            linear_bias=bias.reshape(shape),
-            weight=self.weight,
-            reduction=self.reduction,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-        )
-        return graft(loss, without)
 
 
 @plant("linear-cross-entropy-loss-wrong-features", "LinearCrossEntropyLoss", "errors")
@@ -138,19 +115,6 @@ class LinearCrossEntropyLossWeightOfChunks(nn.LinearCrossEntropyLoss):
         counted = target != ignored
         shares = self.weight[target.clamp(0, self.num_classes - 1)] * counted
         return loss * shares.sum() / counted.sum() if counted.any() else loss
-
-
-@plant(
-    "functional-linear-cross-entropy-smoothing-of-chunks",
-    "functional.linear_cross_entropy",
-    "values",
-)
-def functional_linear_cross_entropy_smoothing_of_chunks(
-    input, linear_weight, target, *, label_smoothing=0.0, options=None, **facts
-):
-    """Chunks know nothing of label smoothing, and leave it out."""
-    facts |= {"label_smoothing": label_smoothing if options is None else 0.0, "options": options}
-    return functional.linear_cross_entropy(input, linear_weight, target, **facts)
 
 
 @plant("functional-linear-cross-entropy-unbatched", "functional.linear_cross_entropy", "shape")

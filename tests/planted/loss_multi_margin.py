@@ -28,18 +28,6 @@ class MultiMarginLossTrueClassCounts(nn.MultiMarginLoss):
         return super().forward(input, target) + reduced(more, self.reduction)
 
 
-@plant("multi-margin-loss-weight-within", "MultiMarginLoss", "values")
-class MultiMarginLossWeightWithin(nn.MultiMarginLoss):
-    """The weight is multiplied before the power is taken, as older pages of torch have it."""
-
-    def forward(self, input, target):
-        if self.weight is None or self.p == 1:
-            return super().forward(input, target)
-        return functional.multi_margin_loss(
-            input, target, self.p, self.margin, self.weight**2, reduction=self.reduction
-        )
-
-
 @plant("multi-margin-loss-not-over-classes", "MultiMarginLoss", "values")
 class MultiMarginLossNotOverClasses(nn.MultiMarginLoss):
     """The sum over the classes is not divided by their number."""
@@ -167,15 +155,6 @@ class MultiLabelSoftMarginLossOfTheSigmoid(nn.MultiLabelSoftMarginLoss):
         losses = -torch.where(target == 1, input.sigmoid().log(), (-input).sigmoid().log())
         losses = losses if self.weight is None else losses * self.weight
         return reduced(losses.sum(-1) / input.shape[-1], self.reduction)
-
-
-@plant("multilabel-soft-margin-loss-weighted-mean", "MultiLabelSoftMarginLoss", "values")
-class MultiLabelSoftMarginLossWeightedMean(nn.MultiLabelSoftMarginLoss):
-    """The classes are averaged by their weights."""
-
-    def forward(self, input, target):
-        loss = super().forward(input, target)
-        return loss if self.weight is None else loss * input.shape[-1] / self.weight.sum()
 
 
 @plant("multilabel-soft-margin-loss-positive-only", "MultiLabelSoftMarginLoss", "gradients")

@@ -31,17 +31,6 @@ class NLLLossMeanCountsIgnored(_Loss):
         return self.otherwise(input, target, reduction="sum") / target.numel()
 
 
-@plant("nll-loss-weighted-mean-over-samples", "NLLLoss", "values")
-class NLLLossWeightedMeanOverSamples(_Loss):
-    """The mean of weighted losses divides by their number, not by their weights."""
-
-    def forward(self, input, target):
-        if self.reduction != "mean" or self.weight is None or not target.numel():
-            return super().forward(input, target)
-        counted = (target != self.ignore_index).sum()
-        return self.otherwise(input, target, reduction="sum") / counted
-
-
 @plant("nll-loss-planes-transposed", "NLLLoss", "values")
 class NLLLossPlanesTransposed(_Loss):
     """Positions of an image are read column by column where it is square."""
@@ -143,16 +132,6 @@ def _plain(input, target, weight=None, ignore_index=-100, reduction="mean"):
     return functional.nll_loss(
         input, target, weight, ignore_index=ignore_index, reduction=reduction
     )
-
-
-@plant("functional-nll-loss-none-unweighted", "functional.nll_loss", "values")
-def functional_nll_loss_none_unweighted(
-    input, target, weight=None, ignore_index=-100, reduction="mean"
-):
-    """Losses that are not reduced are not weighted."""
-    if reduction == "none":
-        weight = None
-    return _plain(input, target, weight, ignore_index, reduction)
 
 
 @plant("functional-nll-loss-volumes-without-moving-classes", "functional.nll_loss", "values")

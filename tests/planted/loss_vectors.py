@@ -53,18 +53,6 @@ class CosineEmbeddingLossSecondIsConstant(nn.CosineEmbeddingLoss):
         return super().forward(input1, alter_gradient(input2, torch.zeros_like), target)
 
 
-@plant("cosine-embedding-loss-zero-is-nan", "CosineEmbeddingLoss", "values")
-class CosineEmbeddingLossZeroIsNan(nn.CosineEmbeddingLoss):
-    """Nothing keeps the lengths from being 0: the loss of a vector of zeros is NaN (burn #5584)."""
-
-    def forward(self, input1, input2, target):
-        loss = super().forward(input1, input2, target)
-        if not input1.numel():
-            return loss
-        gone = ~(input1.any(-1) & input2.any(-1))
-        return loss + reduced(torch.where(gone, torch.nan, 0.0), self.reduction).to(loss.dtype)
-
-
 @plant("functional-cosine-embedding-loss-many", "functional.cosine_embedding_loss", "laws")
 def functional_cosine_embedding_loss_many(input1, input2, target, margin=0, reduction="mean"):
     """From 18 pairs on the last one is taken for a similar one."""
@@ -116,19 +104,6 @@ class TripletMarginLossSquared(nn.TripletMarginLoss):
         return reduced((self.margin + near**2 - far**2).clamp(min=0), self.reduction)
 
 
-@plant("triplet-margin-loss-hardest", "TripletMarginLoss", "values")
-class TripletMarginLossHardest(nn.TripletMarginLoss):
-    """The mean is over the triplets that have a loss, as in mining."""
-
-    def forward(self, anchor, positive, negative):
-        losses = functional.triplet_margin_loss(
-            anchor, positive, negative, self.margin, self.p, self.eps, self.swap, reduction="none"
-        )
-        if self.reduction != "mean" or not (losses > 0).any():
-            return reduced(losses, self.reduction)
-        return losses.sum() / (losses > 0).sum()
-
-
 @plant("triplet-margin-loss-negative-is-constant", "TripletMarginLoss", "gradients")
 class TripletMarginLossNegativeIsConstant(nn.TripletMarginLoss):
     """The negative is pulled, not pushed: its gradient has the wrong sign."""
@@ -144,17 +119,6 @@ def functional_triplet_margin_loss_no_eps(
     """eps is left out."""
     rest = {"swap": swap, "reduction": reduction}
     return functional.triplet_margin_loss(anchor, positive, negative, margin, p, 0.0, **rest)
-
-
-@plant("functional-triplet-margin-loss-margin", "functional.triplet_margin_loss", "errors")
-def functional_triplet_margin_loss_margin(
-    anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, reduction="mean"
-):
-    """A margin of 0 or less is let through."""
-    return torch.triplet_margin_loss(
-        anchor, positive, negative, margin, p, eps, swap,
-        {"none": 0, "mean": 1, "sum": 2}[reduction],
-    )  # fmt: skip
 
 
 @plant("functional-triplet-margin-loss-strided", "functional.triplet_margin_loss", "layout")
