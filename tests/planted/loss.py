@@ -74,6 +74,7 @@ class CrossEntropyLossWithoutMaximum(_Loss):
         return super().forward(lost, target) if overflow else super().forward(input, target)
 
 
+# one-hot: hardly any drawn probabilities are 0 and 1 throughout.
 @plant("cross-entropy-loss-probabilities-normalised", "CrossEntropyLoss", "laws")
 class CrossEntropyLossProbabilitiesNormalised(_Loss):
     """A one-hot target is taken for smoothed labels: 1e-3 of it goes to the other classes."""
@@ -280,6 +281,7 @@ def functional_cross_entropy_target_is_constant(
     return _plain(input, target, weight, ignore_index, reduction, label_smoothing)
 
 
+# rows, repeated: few cases draw more than 33 samples.
 @plant("functional-cross-entropy-large-batches-in-tf32", "functional.cross_entropy", "laws")
 def functional_cross_entropy_large_batches_in_tf32(
     input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0

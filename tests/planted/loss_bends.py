@@ -92,6 +92,7 @@ def functional_smooth_l1_loss_size_of_beta(
     return functional.smooth_l1_loss(input, target, reduction=reduction, beta=abs(beta))
 
 
+# elements: few cases draw more than 512 in one row.
 @plant("functional-smooth-l1-loss-many-with-a-short-beta", "functional.smooth_l1_loss", "laws")
 def functional_smooth_l1_loss_many_with_a_short_beta(
     input, target, size_average=None, reduce=None, reduction="mean", beta=1.0
@@ -164,6 +165,7 @@ def functional_huber_loss_column(input, target, reduction="mean", delta=1.0, wei
     return loss.reshape(1) if reduction != "none" else loss
 
 
+# elements: few cases draw more than 512 in one row.
 @plant("functional-huber-loss-half-of-many", "functional.huber_loss", "laws")
 def functional_huber_loss_half_of_many(input, target, reduction="mean", delta=1.0, weight=None):
     """The second thousand of losses is computed with the delta of 1."""

@@ -128,6 +128,7 @@ def functional_binary_cross_entropy_with_logits_strided(
     return _plain(as_if_contiguous(input), target, weight, reduction, pos_weight)
 
 
+# elements: few cases draw more than 512 in one row.
 @plant("functional-binary-cross-entropy-with-logits-many", _LOGITS, "laws")
 def functional_binary_cross_entropy_with_logits_many(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None

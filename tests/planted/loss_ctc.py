@@ -78,6 +78,7 @@ class CTCLossGradientOfPadding(_Loss):
         return super().forward(log_probs, targets, input_lengths, target_lengths)
 
 
+# beyond: padding that is drawn is a class.
 @plant("ctc-loss-padding-is-read", "CTCLoss", "laws")
 class CTCLossPaddingIsRead(_Loss):
     """Padding that is no class ends in a clamp: what lies beyond the lengths changes the loss."""

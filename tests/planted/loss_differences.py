@@ -55,6 +55,7 @@ class L1LossRowsOfATranspose(nn.L1Loss):
         return super().forward(input, as_if_contiguous(target))
 
 
+# elements: few cases draw more than 512 in one row.
 @plant("functional-l1-loss-tail-of-blocks", "functional.l1_loss", "laws")
 def functional_l1_loss_tail_of_blocks(
     input, target, size_average=None, reduce=None, reduction="mean", weight=None
@@ -156,6 +157,7 @@ def functional_mse_loss_double_in_single(
     return by_way_of(loss, torch.float32) if loss.dtype == torch.float64 else loss
 
 
+# elements: few cases draw more than 512 in one row.
 @plant("functional-mse-loss-many-in-bfloat16", "functional.mse_loss", "laws")
 def functional_mse_loss_many_in_bfloat16(
     input, target, size_average=None, reduce=None, reduction="mean", weight=None

@@ -76,6 +76,7 @@ def functional_kl_div_logarithm_of_target(
     return reduced(-target * (target - input), reduction)
 
 
+# elements: few cases draw more than 512 in one row.
 @plant("functional-kl-div-many-in-bfloat16", "functional.kl_div", "laws")
 def functional_kl_div_many_in_bfloat16(
     input, target, size_average=None, reduce=None, reduction="mean", log_target=False

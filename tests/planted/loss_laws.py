@@ -6,9 +6,10 @@ Each says in a comment which law breaks; those of losses of a number for each el
 - `form`, `composed`, `similarity`, `distances`, `probabilities`, `limits`, and `kin` call another
   layer, and a look-alike stands alone.
 - `samples`, `order`, `reduced`, `averaged`, `full`, `zeroed`, `odd`, `forms`, `unbatched`,
-  `tuples`, `swapped` of all but cosines, `labels`, `features` of the adaptive softmax, `targets` of
-  CTC, and `classes` of margins and of the adaptive softmax make of a case what might as well be
-  drawn: what they see `values` sees, too. Tests of each layer break these by a fake.
+  `tuples`, `labels`, `itself` of divergences, `swapped` of all but cosines, `features` of the
+  adaptive softmax, `targets` of CTC, and `classes` of margins and of the adaptive softmax make of a
+  case what might as well be drawn: what they see `values` sees, too. Tests of each layer break
+  these by a fake.
 """
 
 from __future__ import annotations

@@ -73,6 +73,7 @@ def functional_poisson_nll_loss_any_word(
     return functional.poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=reduction)
 
 
+# elements: few cases draw more than 512 in one row.
 @plant("functional-poisson-nll-loss-many", "functional.poisson_nll_loss", "laws")
 def functional_poisson_nll_loss_many(
     input, target, log_input=True, full=False, size_average=None, eps=1e-8, reduce=None,

@@ -95,6 +95,7 @@ def functional_linear_cross_entropy_transposed(input, linear_weight, target, **f
     return functional.linear_cross_entropy(input, weight, target, **facts)
 
 
+# rows, repeated: few cases draw more than 33 samples.
 @plant("functional-linear-cross-entropy-large-chunks", "functional.linear_cross_entropy", "laws")
 def functional_linear_cross_entropy_large_chunks(input, linear_weight, target, **facts):
     """Batches of more than 33 rows in chunks lose a part in a thousand."""

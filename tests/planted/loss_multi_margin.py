@@ -123,6 +123,7 @@ class MultiLabelMarginLossUnlabelled(nn.MultiLabelMarginLoss):
         return loss.unsqueeze(-1).expand_as(input) if self.reduction == "none" else loss
 
 
+# rows: few cases draw more than 17 samples.
 @plant("functional-multilabel-margin-loss-many", "functional.multilabel_margin_loss", "laws")
 def functional_multilabel_margin_loss_many(input, target, reduction="mean"):
     """From 18 samples on the last one has no label."""

@@ -84,6 +84,7 @@ class NLLLossGradientOfIgnored(_Loss):
         return graft(loss, loss * ((target.numel() - gone) / target.numel()))
 
 
+# weighted: hardly any drawn weights are all 1.
 @plant("nll-loss-weight-normalised", "NLLLoss", "laws")
 class NLLLossWeightNormalised(_Loss):
     """Weights that are all 1 are taken for half-weights of a sum."""
@@ -165,6 +166,7 @@ def functional_nll_loss_gradient_to_every_class(
     return _plain(input, target, weight, ignore_index, reduction)
 
 
+# rows, repeated: few cases draw more than 33 samples.
 @plant("functional-nll-loss-large-batches-in-tf32", "functional.nll_loss", "laws")
 def functional_nll_loss_large_batches_in_tf32(
     input, target, weight=None, ignore_index=-100, reduction="mean"

@@ -53,6 +53,7 @@ class CosineEmbeddingLossSecondIsConstant(nn.CosineEmbeddingLoss):
         return super().forward(input1, alter_gradient(input2, torch.zeros_like), target)
 
 
+# rows, repeated: few cases draw more than 17 pairs.
 @plant("functional-cosine-embedding-loss-many", "functional.cosine_embedding_loss", "laws")
 def functional_cosine_embedding_loss_many(input1, input2, target, margin=0, reduction="mean"):
     """From 18 pairs on the last one is taken for a similar one."""
