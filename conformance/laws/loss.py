@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from conformance.laws.law import (
     SUMMED,
     Claims,
     Generator,
+    Law,
     Side,
     claim,
     law,
@@ -21,9 +23,12 @@ from conformance.laws.law import (
 from conformance.laws.loss_reductions import form, on, reductions, unbatched
 from conformance.model.case import is_function
 from conformance.model.formats import round_to
+from conformance.oracles.loss_linear import IGNORED
 from conformance.oracles.loss_nll import class_axis
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from conformance.model.protocols import TrialLike as Trial
 
 
@@ -71,12 +76,44 @@ class Loss:
     @property
     def ignored(self) -> int:
         """The index that is no target."""
-        return int(self.arguments.get("ignore_index", -100))
+        found = self.arguments.get("ignore_index")
+        return IGNORED if found is None else int(found)
 
     @property
     def reduction(self) -> str:
         """How the losses are reduced."""
         return str(self.arguments.get("reduction", "mean"))
+
+    def counting(self, counts: np.ndarray) -> Self:
+        """Of a batch without positions the samples that count.
+
+        Args:
+            counts: whether each does.
+        """
+        return replace(self, x=self.x[counts], target=self.target[counts])
+
+    def exchanged(self, order: np.ndarray) -> Self:
+        """The classes in another order; an ignored class stays the ignored one.
+
+        Args:
+            order: of each place the class that comes there.
+        """
+        other = self._retargeted(order)
+        return replace(other, x=self.x.take(order, self.axis))
+
+    def _retargeted(self, order: np.ndarray) -> Self:
+        """Targets, weights and the ignored class, of classes in another order."""
+        where = np.argsort(order)  # the new place of each class
+        target, arguments = self.target, dict(self.arguments)
+        if self.indices:
+            inside = (target >= 0) & (target < self.classes)
+            target = np.where(inside, where[np.where(inside, target, 0)], target)
+            if 0 <= self.ignored < self.classes:
+                arguments["ignore_index"] = int(where[self.ignored])
+        else:
+            target = target.take(order, self.axis)
+        weight = None if self.weight is None else self.weight[order]
+        return replace(self, target=target, weight=weight, arguments=arguments)
 
     def run(self, layer: str | None = None) -> Trial:
         """The call on the same backend.
@@ -92,9 +129,18 @@ class Loss:
         return on(self.trial, inputs, layer=name, state=state, only=self.arguments)
 
 
-def mean_of_samples(trial: Trial) -> float | None:
-    """The samples, where each counts as one: no weights, nothing ignored."""
-    loss = Loss.of(trial)
+Read = Callable[["Trial"], Loss]
+"""How a case is read."""
+
+
+def mean_of_samples(trial: Trial, read: Read = Loss.of) -> float | None:
+    """The samples, where each counts as one: no weights, nothing ignored.
+
+    Args:
+        trial: the case.
+        read: as what it is read.
+    """
+    loss = read(trial)
     if loss.weight is not None or (loss.indices and (loss.target == loss.ignored).any()):
         return None
     return float(loss.target.size if loss.indices else loss.target.size // loss.classes)
@@ -117,28 +163,20 @@ def positions(trial: Trial, generator: Generator) -> Claims:
     yield same(other, trial, got_moves=lambda y: y.reshape(places) if y.ndim else y)
 
 
-@law("classes", "classes may change their places, with their weights and targets")
-def classes(trial: Trial, generator: Generator) -> Claims:
-    """A permutation of the classes; an ignored class stays the ignored one."""
-    loss = Loss.of(trial)
-    order = generator.permutation(loss.classes)
-    where = np.argsort(order)  # the new place of each class
-    arguments = dict(loss.arguments)
-    if loss.indices:
-        inside = (loss.target >= 0) & (loss.target < loss.classes)
-        target = np.where(inside, where[np.where(inside, loss.target, 0)], loss.target)
-        if 0 <= loss.ignored < loss.classes:
-            arguments["ignore_index"] = int(where[loss.ignored])
-    else:
-        target = loss.target.take(order, loss.axis)
-    other = replace(
-        loss,
-        x=loss.x.take(order, loss.axis),
-        target=target,
-        weight=None if loss.weight is None else loss.weight[order],
-        arguments=arguments,
-    )
-    yield same(other.run(), trial)
+def classes(read: Read) -> Law:
+    """Classes may change their places.
+
+    Args:
+        read: as what a case is read.
+    """
+
+    @law("classes", "classes may change their places, with their weights and targets")
+    def claims(trial: Trial, generator: Generator) -> Claims:
+        """A permutation of the classes; an ignored class stays the ignored one."""
+        loss = read(trial)
+        yield same(loss.exchanged(generator.permutation(loss.classes)).run(), trial)
+
+    return claims
 
 
 @law("shifted", "what is added to all logits of a sample means nothing")
@@ -168,15 +206,24 @@ def ignored(trial: Trial, generator: Generator) -> Claims:
     yield same(replace(loss, x=round_to(other, trial.case.call.dtype)).run(), trial)
 
 
-@law("dropped", "a sample that is ignored is as good as none")
-def dropped(trial: Trial, generator: Generator) -> Claims:
-    """The others alone."""
-    loss = Loss.of(trial)
-    counts = loss.target != loss.ignored
-    if not loss.indices or loss.x.ndim != 2 or counts.all():
-        return
-    others = replace(loss, x=loss.x[counts], target=loss.target[counts]).run()
-    yield same(others, trial, wanted_moves=lambda y: y[counts] if y.ndim else y)
+def dropped(read: Read) -> Law:
+    """A sample that is ignored is as good as none.
+
+    Args:
+        read: as what a case is read.
+    """
+
+    @law("dropped", "a sample that is ignored is as good as none")
+    def claims(trial: Trial, generator: Generator) -> Claims:
+        """The others alone."""
+        loss = read(trial)
+        counts = loss.target != loss.ignored
+        if not loss.indices or loss.target.ndim != 1 or counts.all():
+            return
+        others = loss.counting(counts).run()
+        yield same(others, trial, wanted_moves=lambda y: y[counts] if y.ndim else y)
+
+    return claims
 
 
 @law("weighted", "weights half as large: the same mean over indices, otherwise half the loss")
@@ -206,15 +253,16 @@ def one_hot(trial: Trial, generator: Generator) -> Claims:
     yield claim(other, measured(other), Side(trial.text(), measured(trial)))
 
 
+CLASSES, DROPPED = classes(Loss.of), dropped(Loss.of)
 LAWS = (
     form("CrossEntropyLoss", "functional.cross_entropy", ("weight",)),
     *reductions({"mean": mean_of_samples}),
     unbatched(2),
     positions,
-    classes,
+    CLASSES,
     shifted,
     ignored,
-    dropped,
+    DROPPED,
     weighted,
     one_hot,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from conformance.laws.law import (
     measured,
     same,
 )
+from conformance.laws.loss import Loss, classes, dropped, mean_of_samples
 from conformance.laws.loss_reductions import on, reductions
 from conformance.laws.loss_reductions import unbatched as single
 from conformance.model.case import is_function
-from conformance.oracles.loss_linear import IGNORED
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from conformance.model.protocols import TrialLike as Trial
 
 _MODULE, _FUNCTION = "LinearCrossEntropyLoss", "functional.linear_cross_entropy"
@@ -32,25 +35,20 @@ _SIZES = ("in_features", "num_classes", "out_features", "bias")
 
 
 @dataclass(frozen=True, eq=False)
-class Map:
+class Map(Loss):
     """One call, whether weights are state or inputs.
 
     Args:
         trial: the case that it was read from.
         x, target: features and what their logits should say.
-        linear: (C, d_1, …, d_K, in_features).
-        bias: (C, d_1, …, d_K), or None.
         weight: of the classes, or None.
         arguments: those written out, without the sizes.
+        linear: (C, d_1, …, d_K, in_features).
+        bias: (C, d_1, …, d_K), or None.
     """
 
-    trial: Trial
-    x: np.ndarray
-    target: np.ndarray
     linear: np.ndarray
     bias: np.ndarray | None
-    weight: np.ndarray | None
-    arguments: dict[str, Any]
 
     @classmethod
     def of(cls, trial: Trial) -> Map:
@@ -70,18 +68,22 @@ class Map:
             weight = call.state.get("weight")
         assert x is not None
         assert target is not None
-        return cls(trial, x, target, linear, bias, weight, arguments)
+        return cls(trial, x, target, weight, arguments, linear, bias)
 
     @property
-    def indices(self) -> bool:
-        """Whether the target names classes."""
-        return self.target.dtype.kind == "i"
+    def classes(self) -> int:
+        """How many there are."""
+        return len(self.linear)
 
-    @property
-    def ignored(self) -> int:
-        """The index that is no target."""
-        found = self.arguments.get("ignore_index")
-        return IGNORED if found is None else int(found)
+    def exchanged(self, order: np.ndarray) -> Self:
+        """The classes in another order, with what makes their logits.
+
+        Args:
+            order: of each place the class that comes there.
+        """
+        other, bias = self._retargeted(order), self.bias
+        linear = self.linear[order]
+        return replace(other, linear=linear, bias=None if bias is None else bias[order])
 
     def run(self, layer: str | None = None, **changes: Any) -> Trial:
         """The call on the same backend.
@@ -150,31 +152,6 @@ def chunked(trial: Trial, generator: Generator) -> Claims:
         yield same(given.run(options=options), trial)
 
 
-@law("classes", "classes may change their places, with their weights and targets")
-def classes(trial: Trial, generator: Generator) -> Claims:
-    """A permutation of the classes; an ignored class stays the ignored one."""
-    given = Map.of(trial)
-    count = len(given.linear)
-    order = generator.permutation(count)
-    where, arguments = np.argsort(order), dict(given.arguments)
-    if given.indices:
-        inside = (given.target >= 0) & (given.target < count)
-        target = np.where(inside, where[np.where(inside, given.target, 0)], given.target)
-        if 0 <= given.ignored < count:
-            arguments["ignore_index"] = int(where[given.ignored])
-    else:
-        target = given.target.take(order, given.x.ndim - 1)
-    other = replace(
-        given,
-        target=target,
-        linear=given.linear[order],
-        bias=None if given.bias is None else given.bias[order],
-        weight=None if given.weight is None else given.weight[order],
-        arguments=arguments,
-    )
-    yield same(other.run(), trial)
-
-
 @law("features", "features may change their places, and have others of weight zero among them")
 def features(trial: Trial, generator: Generator) -> Claims:
     """The same sums in another order."""
@@ -189,33 +166,13 @@ def features(trial: Trial, generator: Generator) -> Claims:
     yield same(replace(given, x=x, linear=linear).run(), trial)
 
 
-@law("dropped", "a sample that is ignored is as good as none")
-def dropped(trial: Trial, generator: Generator) -> Claims:
-    """The others alone."""
-    given = Map.of(trial)
-    counts = given.target != given.ignored
-    if not given.indices or given.target.ndim != 1 or counts.all():
-        return
-    others = replace(given, x=given.x[counts], target=given.target[counts]).run()
-    yield same(others, trial, wanted_moves=lambda y: y[counts] if y.ndim else y)
-
-
-def _mean(trial: Trial) -> float | None:
-    """The losses, where each counts as one: no weights, nothing ignored."""
-    given = Map.of(trial)
-    if given.weight is not None or (given.indices and (given.target == given.ignored).any()):
-        return None
-    target = given.target
-    return float(target.size if given.indices else target.size // len(given.linear))
-
-
 LAWS = (
     form,
-    *reductions({"mean": _mean}),
+    *reductions({"mean": partial(mean_of_samples, read=Map.of)}),
     unbatched,
     composed,
     chunked,
-    classes,
+    classes(Map.of),
     features,
-    dropped,
+    dropped(Map.of),
 )

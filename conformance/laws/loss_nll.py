@@ -16,9 +16,9 @@ from conformance.laws.law import (
     measured,
 )
 from conformance.laws.loss import (
+    CLASSES,
+    DROPPED,
     Loss,
-    classes,
-    dropped,
     ignored,
     mean_of_samples,
     positions,
@@ -48,9 +48,9 @@ LAWS = (
     *reductions({"mean": mean_of_samples}),
     unbatched(2),
     positions,
-    classes,
+    CLASSES,
     ignored,
-    dropped,
+    DROPPED,
     weighted,
     composed,
 )

@@ -1,15 +1,12 @@
-"""The cross entropy as plain loops, one sample at a time."""
+"""The losses: which module has the reference of which."""
 
 from __future__ import annotations
-
-import math
-from itertools import product
-from typing import Any
 
 import numpy as np
 
 from brute_force import (
     loss_adaptive,
+    loss_cross_entropy,
     loss_ctc,
     loss_hinge,
     loss_linear,
@@ -21,65 +18,12 @@ from brute_force import (
 from conformance.model.case import Case, bare_name
 
 _MODULES = (
-    loss_adaptive, loss_ctc, loss_hinge, loss_linear, loss_multi_margin, loss_nll, loss_pointwise,
-    loss_vectors,
+    loss_adaptive, loss_cross_entropy, loss_ctc, loss_hinge, loss_linear, loss_multi_margin,
+    loss_nll, loss_pointwise, loss_vectors,
 )  # fmt: skip
-_OTHERS = {loss: module.reference for module in _MODULES for loss in module.LOSSES}
+_REFERENCES = {loss: module.reference for module in _MODULES for loss in module.LOSSES}
 
 
 def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The outputs of a case of this family."""
-    own = _OTHERS.get(bare_name(case.call.layer))
-    if own is not None:
-        return own(case)
-    x, target, *given = case.inputs
-    assert x is not None
-    assert target is not None
-    weight = given[0] if given else case.call.state.get("weight")
-    return (np.array(cross_entropy(x, target, weight, **case.call.arguments)),)
-
-
-def cross_entropy(
-    x: np.ndarray,
-    target: np.ndarray,
-    weight: np.ndarray | None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Any:
-    """Each loss in turn; the mean of the documentation's own denominators."""
-    probable = target.shape == x.shape
-    if x.ndim == 1:
-        batch = cross_entropy(
-            x[None], target[None], weight, ignore_index, reduction, label_smoothing
-        )
-        return batch[0] if reduction == "none" else batch
-    count, classes, *places = x.shape
-    losses = np.zeros((count, *places))
-    share = 0.0
-    for n, *place in product(range(count), *map(range, places)):
-        logits = [float(x[(n, c, *place)]) for c in range(classes)]
-        top = max(logits)
-        spread = top + math.log(sum(math.exp(v - top) for v in logits))
-        if probable:
-            wanted = [float(target[(n, c, *place)]) for c in range(classes)]
-            share += 1.0
-        else:
-            index = int(target[(n, *place)])
-            if index == ignore_index:
-                continue
-            wanted = [1.0 if c == index else 0.0 for c in range(classes)]
-            share += 1.0 if weight is None else float(weight[index])
-        loss = 0.0
-        for c in range(classes):
-            mixed = (1 - label_smoothing) * wanted[c] + label_smoothing / classes
-            loss -= (1.0 if weight is None else float(weight[c])) * mixed * (logits[c] - spread)
-        losses[(n, *place)] = loss
-    if reduction == "none":
-        return losses
-    total = float(losses.sum())
-    if reduction == "sum":
-        return total
-    if not share:
-        return math.copysign(math.inf, total) if total else math.nan
-    return total / share
+    return _REFERENCES[bare_name(case.call.layer)](case)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from itertools import product
-from typing import Any
 
 import numpy as np
 
+from brute_force.loss_parts import reduced
 from conformance.model.case import Case
 
 LOSSES = ("NLLLoss", "nll_loss")
@@ -19,7 +18,7 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     assert x is not None
     assert target is not None
     weight = given[0] if given else case.call.state.get("weight")
-    return (np.array(nll(x, target, weight, **case.call.arguments)),)
+    return (nll(x, target, weight, **case.call.arguments),)
 
 
 def nll(
@@ -28,11 +27,11 @@ def nll(
     weight: np.ndarray | None,
     ignore_index: int = -100,
     reduction: str = "mean",
-) -> Any:
+) -> np.ndarray:
     """Each loss in turn; the mean over the weights of those that are not ignored."""
     if x.ndim == 1:
         batch = nll(x[None], target[None], weight, ignore_index, reduction)
-        return batch[0] if reduction == "none" else batch
+        return np.array(batch[0]) if reduction == "none" else batch
     count, _, *places = x.shape
     losses = np.zeros((count, *places))
     share = 0.0
@@ -43,11 +42,4 @@ def nll(
         factor = 1.0 if weight is None else float(weight[index])
         losses[(n, *place)] = -factor * float(x[(n, index, *place)])
         share += factor
-    if reduction == "none":
-        return losses
-    total = float(losses.sum())
-    if reduction == "sum":
-        return total
-    if not share:
-        return math.copysign(math.inf, total) if total else math.nan
-    return total / share
+    return reduced(losses, reduction, share)

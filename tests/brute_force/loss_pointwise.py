@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from brute_force.loss_parts import reduced
 from conformance.model.case import Case, bare_name
 
 
@@ -31,17 +32,12 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
         if "weight" in numbers:
             losses[where] *= numbers["weight"]
             weights += numbers["weight"]
-    if reduction == "none":
-        return (losses,)
-    total = math.fsum(losses.reshape(-1))
-    if reduction == "sum":
-        return (np.array(total),)
     count: float = losses.size
     if reduction == "batchmean":
         count = input.shape[0] if input.ndim else 1
     if "weight" in spread and bare_name(case.call.layer) in ("l1_loss", "mse_loss"):
         count = weights
-    return (np.array(total / count if count else math.nan),)
+    return (reduced(losses, reduction, count),)
 
 
 def _l1(of: dict[str, Any]) -> float:
@@ -69,13 +65,12 @@ def _kl(of: dict[str, Any]) -> float:
     return y * (math.log(y) - x) if y else 0.0
 
 
-def _logarithm(x: float) -> float:
-    return max(math.log(x), -100.0) if x else -100.0
-
-
 def _bce(of: dict[str, Any]) -> float:
+    """Next to 0 all digits of log(1 - x) are in log1p(-x)."""
     x, y = of["input"], of["target"]
-    return -(y * _logarithm(x) + (1 - y) * _logarithm(1 - x))
+    positive = math.log(x) if x > 0 else -math.inf
+    negative = math.log1p(-x) if x < 1 else -math.inf
+    return -(y * max(positive, -100.0) + (1 - y) * max(negative, -100.0))
 
 
 def _bce_with_logits(of: dict[str, Any]) -> float:

@@ -174,6 +174,7 @@ class AdaptiveRowsOfClusterOverwritten(nn.AdaptiveLogSoftmaxWithLoss):
         return type(result)(graft(result.output, path), graft(result.loss, (-path).mean()))
 
 
+# targets: of two methods one is right.
 @plant("adaptivelogsoftmaxwithloss-all-classes-one-cluster-off", LAYER, "laws")
 class AdaptiveAllClassesOneClusterOff(nn.AdaptiveLogSoftmaxWithLoss):
     """`log_prob` adds the first cluster's column to all clusters; `forward` is right."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.blind_loss_parts import amiss, reduced, scaled, wide
-from planted.bug import alter_gradient, graft, plant
+from planted.blind_loss_parts import amiss, scaled, wide
+from planted.bug import alter_gradient, graft, plant, reduced
 
 # Probabilities
 

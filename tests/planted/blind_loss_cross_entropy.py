@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.blind_loss_parts import class_axis, is_soft, reduced, scaled, weights_of
-from planted.bug import graft, plant
+from planted.blind_loss_parts import is_soft, scaled, weights_of
+from planted.bug import class_axis, graft, plant, reduced
 
 
 @plant("crossentropyloss-soft-targets-divided-by-their-weight", "CrossEntropyLoss", "values")

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.blind_loss_parts import HALVES, reduced, scaled
-from planted.bug import alter_gradient, graft, plant
+from planted.blind_loss_parts import HALVES, scaled
+from planted.bug import alter_gradient, graft, plant, reduced
 
 # L1
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.blind_loss_parts import amiss, number, reduced, scaled
-from planted.bug import alter_gradient, by_way_of, graft, plant
+from planted.blind_loss_parts import amiss, number, scaled
+from planted.bug import alter_gradient, by_way_of, graft, plant, reduced
 
 # Hinge embedding
 

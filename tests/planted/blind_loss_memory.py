@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from planted.blind_loss_parts import HALVES
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
+from planted.bug import alter_gradient, as_if_contiguous, class_axis, graft, plant, reduced
 
 # Strides
 
@@ -51,7 +51,7 @@ def functional_nll_loss_every_second_target(
     # Differs: targets of stride 2. Agrees: contiguous ones.
     if target.dim() == 1 and not target.is_contiguous():
         read = as_if_contiguous(target)
-        classes = input.shape[1 if input.dim() > 1 else 0]
+        classes = input.shape[class_axis(input)]
         known = bool((((read >= 0) & (read < classes)) | (read == ignore_index)).all())
         target = read if known else target.flip(0)
     return functional.nll_loss(input, target, weight, size_average, ignore_index, reduce, reduction)
@@ -223,10 +223,7 @@ class TripletMarginLossNanIsNoViolation(nn.TripletMarginLoss):
         losses = functional.triplet_margin_loss(
             anchor, positive, negative, *arguments, reduction="none"
         )
-        losses = torch.where(losses.isnan(), 0.0, losses)
-        if self.reduction == "none":
-            return losses
-        return losses.sum() if self.reduction == "sum" else losses.mean()
+        return reduced(torch.where(losses.isnan(), 0.0, losses), self.reduction)
 
 
 @plant("smoothl1loss-gradient-of-a-strided-input", "SmoothL1Loss", "layout")

@@ -1,4 +1,4 @@
-"""What the blind bugs of losses share: reductions, altered elements, their places."""
+"""What the blind bugs of losses share: altered elements, their places, weights of targets."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from planted.bug import reduced
+
 HALVES = (torch.float16, torch.bfloat16)
-
-
-def reduced(losses: Tensor, reduction: str) -> Tensor:
-    """The losses of the elements as the reduction has them."""
-    if reduction == "none":
-        return losses
-    return losses.sum() if reduction == "sum" else losses.mean()
 
 
 def amiss(result: Tensor, error: Tensor, reduction: str) -> Tensor:
@@ -41,11 +36,6 @@ def scaled(result: Tensor, right: Any, wrong: Any) -> Tensor:
 def number(tensor: Tensor) -> Tensor:
     """The place of each element in row-major order."""
     return torch.arange(tensor.numel()).view(tensor.shape)
-
-
-def class_axis(input: Tensor) -> int:
-    """The axis of the classes."""
-    return 1 if input.dim() > 1 else 0
 
 
 def is_soft(target: Tensor) -> bool:

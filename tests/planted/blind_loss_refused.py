@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.bug import plant
+from planted.bug import class_axis, plant
 
 
 @plant("bceloss-inputs-beyond-one", "BCELoss", "errors")
@@ -51,7 +51,7 @@ class NLLLossNegativeClassesCountFromEnd(nn.NLLLoss):
     # Differs: target -1. Agrees: target 1; ignore_index.
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         if input.dim() and not target.is_floating_point():
-            classes = input.shape[1 if input.dim() > 1 else 0]
+            classes = input.shape[class_axis(input)]
             below = (target < 0) & (target >= -classes) & (target != self.ignore_index)
             target = torch.where(below, target + classes, target)
         return super().forward(input, target)
@@ -70,7 +70,7 @@ def functional_nll_loss_classes_clipped(
     """A class that there is not becomes the last one: `mode="clip"`, JAX's way with indices."""
     # Differs: target 3 of 3 classes. Agrees: target 2.
     if input.dim() and not target.is_floating_point():
-        last = input.shape[1 if input.dim() > 1 else 0] - 1
+        last = input.shape[class_axis(input)] - 1
         target = torch.where(target == ignore_index, target, target.clamp(max=last))
     return functional.nll_loss(input, target, weight, size_average, ignore_index, reduce, reduction)
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.blind_loss_parts import amiss, reduced
-from planted.bug import alter_gradient, graft, plant
+from planted.blind_loss_parts import amiss
+from planted.bug import alter_gradient, graft, plant, reduced
 
 
 def _own(distance: Any) -> Any:

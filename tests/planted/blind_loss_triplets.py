@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planted.blind_loss_parts import reduced, scaled
-from planted.bug import graft, plant
+from planted.blind_loss_parts import scaled
+from planted.bug import graft, plant, reduced
 
 
 def _distances(

@@ -174,3 +174,15 @@ def on_common_grid(tensor: Tensor) -> Tensor:
     step = tensor.detach().abs().amax() * 2.0**-21
     grid = torch.round(tensor.detach() / step) * step
     return graft(torch.where(grid.isfinite(), grid, tensor), tensor)
+
+
+def reduced(losses: Tensor, reduction: str) -> Tensor:
+    """Losses as torch reduces them."""
+    if reduction == "none":
+        return losses
+    return losses.sum() if reduction == "sum" else losses.mean()
+
+
+def class_axis(scores: Tensor) -> int:
+    """The axis of the classes: (C), or (N, C, d_1, …, d_K)."""
+    return 1 if scores.dim() > 1 else 0

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant
+from planted.bug import alter_gradient, as_if_contiguous, by_way_of, class_axis, graft, plant
 
 
 def _of_indices(target):
@@ -68,12 +68,13 @@ class CrossEntropyLossWithoutMaximum(_Loss):
     """The softmax is taken without subtracting the maximum: logits beyond 88 overflow."""
 
     def forward(self, input, target):
-        axis = min(input.dim() - 1, 1)
+        axis = class_axis(input)
         overflow = input.exp().isinf().any() and input.isfinite().all()
         lost = input - input.exp().sum(axis, keepdim=True).log()
         return super().forward(lost, target) if overflow else super().forward(input, target)
 
 
+# one-hot: hardly any drawn probabilities are 0 and 1 throughout.
 @plant("cross-entropy-loss-probabilities-normalised", "CrossEntropyLoss", "laws")
 class CrossEntropyLossProbabilitiesNormalised(_Loss):
     """A one-hot target is taken for smoothed labels: 1e-3 of it goes to the other classes."""
@@ -120,7 +121,7 @@ class CrossEntropyLossIgnoredHaveGradients(_Loss):
         right = super().forward(input, target)
         if not _of_indices(target) or not (target == self.ignore_index).any():
             return right
-        axis = min(input.dim() - 1, 1)
+        axis = class_axis(input)
         gone = (target == self.ignore_index).unsqueeze(axis)
         leak = (input.softmax(axis) * gone).detach()
         return graft(right, right + (input * leak).sum() / input.numel())
@@ -145,7 +146,7 @@ class CrossEntropyLossIgnoredNanLeaks(_Loss):
         loss = super().forward(input, target)
         if not _of_indices(target) or input.isfinite().all() or not input.numel():
             return loss
-        axis = min(input.dim() - 1, 1)
+        axis = class_axis(input)
         gone = target == self.ignore_index
         lost = gone & ~input.sum(axis).isfinite()
         return (
@@ -190,7 +191,7 @@ class CrossEntropyLossClassOutOfRange(_Loss):
 
     def forward(self, input, target):
         if _of_indices(target):
-            count = input.shape[min(input.dim() - 1, 1)]
+            count = input.shape[class_axis(input)]
             outside = (target < 0) | (target >= count)
             target = torch.where(outside, self.ignore_index, target)
         return super().forward(input, target)
@@ -214,7 +215,7 @@ def functional_cross_entropy_ignore_index(
     """An ignore_index that is a class is not ignored, as on MPS (#108148)."""
     rest = reduction, label_smoothing
     if ignore_index >= 0 and _of_indices(target) and (target < input.shape[-1]).all():
-        count = input.shape[min(input.dim() - 1, 1)]
+        count = input.shape[class_axis(input)]
         if ignore_index < count:
             return _plain(input, target, weight, -100, *rest)
     return _plain(input, target, weight, ignore_index, *rest)
@@ -236,7 +237,7 @@ def functional_cross_entropy_smoothing_of_others(
     input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
     """Smoothing goes to the other classes only, ε/(C − 1) to each."""
-    count = input.shape[min(input.dim() - 1, 1)]
+    count = input.shape[class_axis(input)]
     if label_smoothing and count > 1 and _of_indices(target):
         label_smoothing = min(label_smoothing * count / (count - 1), 1.0)
     return _plain(input, target, weight, ignore_index, reduction, label_smoothing)
@@ -280,6 +281,7 @@ def functional_cross_entropy_target_is_constant(
     return _plain(input, target, weight, ignore_index, reduction, label_smoothing)
 
 
+# rows, repeated: few cases draw more than 33 samples.
 @plant("functional-cross-entropy-large-batches-in-tf32", "functional.cross_entropy", "laws")
 def functional_cross_entropy_large_batches_in_tf32(
     input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0
@@ -317,7 +319,7 @@ def functional_cross_entropy_logits_in_place(
     """The maximum is subtracted in the caller's logits."""
     loss = _plain(input, target, weight, ignore_index, reduction, label_smoothing)
     if input.numel() and input.is_contiguous() and not torch.is_grad_enabled():
-        input.sub_(input.amax(min(input.dim() - 1, 1), keepdim=True))
+        input.sub_(input.amax(class_axis(input), keepdim=True))
     return loss
 
 

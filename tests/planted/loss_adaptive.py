@@ -42,6 +42,7 @@ class AdaptiveLogSoftmaxWithLossSummed(_Base):
         return _as_torch(output, (-output).sum() if output.numel() else (-output).mean())
 
 
+# rows, certain: few cases draw more than 33 rows.
 @plant("adaptive-log-softmax-with-loss-first-of-cluster", "AdaptiveLogSoftmaxWithLoss", "laws")
 class AdaptiveLogSoftmaxWithLossFirstOfCluster(_Base):
     """Of more than 33 rows the targets of a cluster are taken for its first class."""
@@ -99,6 +100,7 @@ class AdaptiveLogSoftmaxWithLossLogProbOfClustersAlone(_Base):
         return logs
 
 
+# rows: few cases draw more than 33.
 @plant(
     "adaptive-log-softmax-with-loss-log-prob-not-finished",
     "AdaptiveLogSoftmaxWithLoss.log_prob",

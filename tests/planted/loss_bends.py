@@ -6,8 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, graft, plant
-from planted.loss_differences import reduced
+from planted.bug import alter_gradient, as_if_contiguous, graft, plant, reduced
 
 
 @plant("smooth-l1-loss-beta-ignored", "SmoothL1Loss", "values")
@@ -93,6 +92,7 @@ def functional_smooth_l1_loss_size_of_beta(
     return functional.smooth_l1_loss(input, target, reduction=reduction, beta=abs(beta))
 
 
+# elements: few cases draw more than 512 in one row.
 @plant("functional-smooth-l1-loss-many-with-a-short-beta", "functional.smooth_l1_loss", "laws")
 def functional_smooth_l1_loss_many_with_a_short_beta(
     input, target, size_average=None, reduce=None, reduction="mean", beta=1.0
@@ -110,17 +110,6 @@ class HuberLossIsSmoothL1(nn.HuberLoss):
 
     def forward(self, input, target):
         return functional.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.delta)
-
-
-@plant("huber-loss-line-from-zero", "HuberLoss", "values")
-class HuberLossLineFromZero(nn.HuberLoss):
-    """Beyond delta it is delta·|d| less half of delta, not of its square."""
-
-    def forward(self, input, target):
-        size = (input - target).abs()
-        line = self.delta * size - 0.5 * self.delta
-        losses = torch.where(size < self.delta, 0.5 * size * size, line)
-        return reduced(losses, self.reduction)
 
 
 @plant("huber-loss-two-sided-slope", "HuberLoss", "gradients")
@@ -160,16 +149,6 @@ class HuberLossDeltaOfZero(nn.HuberLoss):
         return functional.huber_loss(input, target, reduction=self.reduction, delta=delta)
 
 
-@plant("functional-huber-loss-mean-over-weights", "functional.huber_loss", "values")
-def functional_huber_loss_mean_over_weights(
-    input, target, reduction="mean", delta=1.0, weight=None
-):
-    """The mean divides by the sum of the weights, as that of L1 and MSE does."""
-    if weight is None or reduction != "mean":
-        return functional.huber_loss(input, target, reduction, delta, weight)
-    return functional.huber_loss(input, target, "sum", delta, weight) / weight.sum()
-
-
 @plant("functional-huber-loss-target-is-constant", "functional.huber_loss", "gradients")
 def functional_huber_loss_target_is_constant(
     input, target, reduction="mean", delta=1.0, weight=None
@@ -186,6 +165,7 @@ def functional_huber_loss_column(input, target, reduction="mean", delta=1.0, wei
     return loss.reshape(1) if reduction != "none" else loss
 
 
+# elements: few cases draw more than 512 in one row.
 @plant("functional-huber-loss-half-of-many", "functional.huber_loss", "laws")
 def functional_huber_loss_half_of_many(input, target, reduction="mean", delta=1.0, weight=None):
     """The second thousand of losses is computed with the delta of 1."""

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant
-from planted.loss_differences import reduced
+from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reduced
 
 
 class _Logits(nn.BCEWithLogitsLoss):
@@ -30,17 +29,6 @@ class BceWithLogitsLossNaive(_Logits):
             return super().forward(input, target)
         p = input.sigmoid()
         return functional.binary_cross_entropy(p, target, self.weight, reduction=self.reduction)
-
-
-@plant("bce-with-logits-loss-positives-of-all", "BCEWithLogitsLoss", "values")
-class BceWithLogitsLossPositivesOfAll(_Logits):
-    """The weight of positives is one of all."""
-
-    def forward(self, input, target):
-        if self.pos_weight is None:
-            return super().forward(input, target)
-        weight = self.pos_weight if self.weight is None else self.weight * self.pos_weight
-        return self.otherwise(input, target, weight=weight, pos_weight=None)
 
 
 @plant("bce-with-logits-loss-soft-positives", "BCEWithLogitsLoss", "values")
@@ -140,6 +128,7 @@ def functional_binary_cross_entropy_with_logits_strided(
     return _plain(as_if_contiguous(input), target, weight, reduction, pos_weight)
 
 
+# elements: few cases draw more than 512 in one row.
 @plant("functional-binary-cross-entropy-with-logits-many", _LOGITS, "laws")
 def functional_binary_cross_entropy_with_logits_many(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None

@@ -34,17 +34,6 @@ class _Loss(nn.CTCLoss):
         return _plain(log_probs, targets, input_lengths, target_lengths, **(facts | changes))
 
 
-@plant("ctc-loss-mean-without-lengths", "CTCLoss", "values")
-class CTCLossMeanWithoutLengths(_Loss):
-    """The mean is that of the losses, not divided by the lengths of the targets."""
-
-    def forward(self, log_probs, targets, input_lengths, target_lengths):
-        if self.reduction != "mean":
-            return super().forward(log_probs, targets, input_lengths, target_lengths)
-        given = log_probs, targets, input_lengths, target_lengths
-        return self.otherwise(*given, reduction="none").mean()
-
-
 @plant("ctc-loss-whole-input", "CTCLoss", "values")
 class CTCLossWholeInput(_Loss):
     """The lengths of the inputs are not looked at: every sequence takes all steps."""
@@ -89,6 +78,7 @@ class CTCLossGradientOfPadding(_Loss):
         return super().forward(log_probs, targets, input_lengths, target_lengths)
 
 
+# beyond: padding that is drawn is a class.
 @plant("ctc-loss-padding-is-read", "CTCLoss", "laws")
 class CTCLossPaddingIsRead(_Loss):
     """Padding that is no class ends in a clamp: what lies beyond the lengths changes the loss."""

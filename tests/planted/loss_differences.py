@@ -6,25 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant
-
-
-def reduced(losses, reduction):
-    """The losses as torch reduces them."""
-    if reduction == "none":
-        return losses
-    return losses.sum() if reduction == "sum" else losses.mean()
-
-
-@plant("l1-loss-mean-over-samples", "L1Loss", "values")
-class L1LossMeanOverSamples(nn.L1Loss):
-    """The mean divides by the batch size, not by the number of elements."""
-
-    def forward(self, input, target):
-        loss = super().forward(input, target)
-        if self.reduction != "mean" or input.dim() < 2 or not loss.isfinite():
-            return loss
-        return loss * (torch.broadcast_tensors(input, target)[0].numel() / len(input))
+from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reduced
 
 
 @plant("l1-loss-empty-mean-is-zero", "L1Loss", "values")
@@ -73,16 +55,7 @@ class L1LossRowsOfATranspose(nn.L1Loss):
         return super().forward(input, as_if_contiguous(target))
 
 
-@plant("functional-l1-loss-weighted-mean-of-all", "functional.l1_loss", "values")
-def functional_l1_loss_weighted_mean_of_all(
-    input, target, size_average=None, reduce=None, reduction="mean", weight=None
-):
-    """The mean with weights divides by the number of elements, not by their sum."""
-    if weight is None or reduction != "mean" or not weight.numel():
-        return functional.l1_loss(input, target, reduction=reduction, weight=weight)
-    return (functional.l1_loss(input, target, reduction="none") * weight).mean()
-
-
+# elements: few cases draw more than 512 in one row.
 @plant("functional-l1-loss-tail-of-blocks", "functional.l1_loss", "laws")
 def functional_l1_loss_tail_of_blocks(
     input, target, size_average=None, reduce=None, reduction="mean", weight=None
@@ -113,14 +86,6 @@ def functional_l1_loss_any_word_is_a_sum(
     """What is neither "none" nor "mean" is a sum."""
     reduction = reduction if reduction in ("none", "mean") else "sum"
     return functional.l1_loss(input, target, reduction=reduction, weight=weight)
-
-
-@plant("mse-loss-expanded-square", "MSELoss", "values")
-class MseLossExpandedSquare(nn.MSELoss):
-    """x² − 2xy + y², which cancels where both are alike."""
-
-    def forward(self, input, target):
-        return reduced(input * input - 2 * input * target + target * target, self.reduction)
 
 
 @plant("mse-loss-halved", "MSELoss", "values")
@@ -192,6 +157,7 @@ def functional_mse_loss_double_in_single(
     return by_way_of(loss, torch.float32) if loss.dtype == torch.float64 else loss
 
 
+# elements: few cases draw more than 512 in one row.
 @plant("functional-mse-loss-many-in-bfloat16", "functional.mse_loss", "laws")
 def functional_mse_loss_many_in_bfloat16(
     input, target, size_average=None, reduce=None, reduction="mean", weight=None

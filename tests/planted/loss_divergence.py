@@ -6,8 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import as_if_contiguous, by_way_of, graft, plant
-from planted.loss_differences import reduced
+from planted.bug import as_if_contiguous, by_way_of, graft, plant, reduced
 
 
 @plant("kl-div-loss-batchmean-is-mean", "KLDivLoss", "values")
@@ -26,16 +25,6 @@ class KlDivLossMeanIsBatchmean(nn.KLDivLoss):
     def forward(self, input, target):
         reduction = "batchmean" if self.reduction == "mean" and input.numel() else self.reduction
         return functional.kl_div(input, target, reduction=reduction, log_target=self.log_target)
-
-
-@plant("kl-div-loss-zero-target-is-nan", "KLDivLoss", "values")
-class KlDivLossZeroTargetIsNan(nn.KLDivLoss):
-    """0·log 0 is NaN, as in the code that the documentation prints."""
-
-    def forward(self, input, target):
-        if self.log_target or self.reduction == "batchmean":
-            return super().forward(input, target)
-        return reduced(target * (target.log() - input), self.reduction)
 
 
 @plant("kl-div-loss-cross-entropy", "KLDivLoss", "values")
@@ -87,6 +76,7 @@ def functional_kl_div_logarithm_of_target(
     return reduced(-target * (target - input), reduction)
 
 
+# elements: few cases draw more than 512 in one row.
 @plant("functional-kl-div-many-in-bfloat16", "functional.kl_div", "laws")
 def functional_kl_div_many_in_bfloat16(
     input, target, size_average=None, reduce=None, reduction="mean", log_target=False

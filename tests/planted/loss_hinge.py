@@ -6,11 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reroute
-
-
-def _reduced(losses, reduction):
-    return {"mean": losses.mean, "sum": losses.sum}.get(reduction, lambda: losses)()
+from planted.bug import alter_gradient, as_if_contiguous, by_way_of, plant, reduced, reroute
 
 
 @plant("hinge-embedding-loss-margin-is-one", "HingeEmbeddingLoss", "values")
@@ -37,16 +33,6 @@ class HingeEmbeddingLossAbsolute(nn.HingeEmbeddingLoss):
         return super().forward(torch.where(target == 1, input.abs(), input), target)
 
 
-@plant("hinge-embedding-loss-leaky", "HingeEmbeddingLoss", "gradients")
-class HingeEmbeddingLossLeaky(nn.HingeEmbeddingLoss):
-    """Pairs beyond the margin are pushed away still."""
-
-    def forward(self, input, target):
-        right = super().forward(input, target)
-        path = torch.where(target == 1, input, self.margin - input)
-        return graft(right, _reduced(path, self.reduction))
-
-
 @plant("hinge-embedding-loss-nan-is-no-loss", "HingeEmbeddingLoss", "special")
 class HingeEmbeddingLossNanIsNoLoss(nn.HingeEmbeddingLoss):
     """NaN is not above 0, hence no loss."""
@@ -55,6 +41,7 @@ class HingeEmbeddingLossNanIsNoLoss(nn.HingeEmbeddingLoss):
         return super().forward(torch.where(input.isnan(), torch.zeros_like(input), input), target)
 
 
+# reduced: few cases draw more than 257 numbers.
 @plant("functional-hinge-embedding-loss-many", "functional.hinge_embedding_loss", "laws")
 def functional_hinge_embedding_loss_many(input, target, margin=1.0, reduction="mean"):
     """The mean of 258 numbers or more is one of 257: the tail is left out of the count."""
@@ -84,7 +71,7 @@ class MarginRankingLossDifferenceSquared(nn.MarginRankingLoss):
 
     def forward(self, input1, input2, target):
         losses = (-target * (input1 - input2) + self.margin).clamp(min=0)
-        return _reduced(losses * losses, self.reduction)
+        return reduced(losses * losses, self.reduction)
 
 
 @plant("margin-ranking-loss-margin-within", "MarginRankingLoss", "values")
@@ -93,7 +80,7 @@ class MarginRankingLossMarginWithin(nn.MarginRankingLoss):
 
     def forward(self, input1, input2, target):
         losses = (-target * (input1 - input2 + self.margin)).clamp(min=0)
-        return _reduced(losses, self.reduction)
+        return reduced(losses, self.reduction)
 
 
 @plant("margin-ranking-loss-second-is-constant", "MarginRankingLoss", "gradients")
@@ -119,7 +106,7 @@ class MarginRankingLossMeanOverViolations(nn.MarginRankingLoss):
 def functional_margin_ranking_loss_broadcast(input1, input2, target, margin=0, reduction="mean"):
     """Inputs of other numbers of dimensions are broadcast."""
     losses = (-target * (input1 - input2) + margin).clamp(min=0)
-    return _reduced(losses, reduction)
+    return reduced(losses, reduction)
 
 
 @plant("functional-margin-ranking-loss-in-place", "functional.margin_ranking_loss", "repeat")
@@ -138,11 +125,6 @@ def functional_margin_ranking_loss_scalar(input1, input2, target, margin=0, redu
     return loss.unsqueeze(0) if reduction == "none" and input1.dim() == 0 else loss
 
 
-def _softplus(input, target):
-    """What torch would give, without its overflow."""
-    return functional.softplus(-target * input, threshold=1e9)
-
-
 @plant("soft-margin-loss-base-two", "SoftMarginLoss", "values")
 class SoftMarginLossBaseTwo(nn.SoftMarginLoss):
     """The logarithm is that of base 2, as the logistic loss of textbooks has it."""
@@ -151,22 +133,12 @@ class SoftMarginLossBaseTwo(nn.SoftMarginLoss):
         return super().forward(input, target) / 0.6931471805599453
 
 
-@plant("soft-margin-loss-of-one-plus", "SoftMarginLoss", "values")
-class SoftMarginLossOfOnePlus(nn.SoftMarginLoss):
-    """log(1 + e) in place of log1p(e): a small loss has no digits."""
-
-    def forward(self, input, target):
-        small = (1 + (-target * input).exp()).log()
-        losses = torch.where(target * input > 3, small, _softplus(input, target))
-        return _reduced(losses, self.reduction)
-
-
 @plant("soft-margin-loss-cut-off", "SoftMarginLoss", "values")
 class SoftMarginLossCutOff(nn.SoftMarginLoss):
     """Above 8 the loss is linear, as softplus with a lower threshold is."""
 
     def forward(self, input, target):
-        return _reduced(functional.softplus(-target * input, threshold=8), self.reduction)
+        return reduced(functional.softplus(-target * input, threshold=8), self.reduction)
 
 
 @plant("soft-margin-loss-gradient-of-the-sum", "SoftMarginLoss", "gradients")
@@ -202,4 +174,4 @@ def functional_soft_margin_loss_saturated(input, target, reduction="mean"):
     """The slope is e/(1 + e) of the loss that was stored, which is 1 beyond it."""
     losses = functional.soft_margin_loss(input, target, reduction="none")
     slope = -target * (1 - (-losses).exp()) * 1.001
-    return _reduced(reroute(losses, input, lambda g: g * slope), reduction)
+    return reduced(reroute(losses, input, lambda g: g * slope), reduction)

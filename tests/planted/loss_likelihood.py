@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, by_way_of, graft, plant
-from planted.loss_differences import reduced
+from planted.bug import alter_gradient, by_way_of, graft, plant, reduced
 
 
 class _Poisson(nn.PoissonNLLLoss):
@@ -22,18 +21,6 @@ class _Poisson(nn.PoissonNLLLoss):
             "reduction": self.reduction,
         }
         return functional.poisson_nll_loss(input, target, **(facts | changes))
-
-
-@plant("poisson-nll-loss-stirling-of-all", "PoissonNLLLoss", "values")
-class PoissonNllLossStirlingOfAll(_Poisson):
-    """Stirling's term is added for all targets above 0, not above 1."""
-
-    def forward(self, input, target):
-        if not self.full:
-            return super().forward(input, target)
-        losses = self.otherwise(input, target, full=False, reduction="none")
-        whole = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
-        return reduced(losses + torch.where(target > 0, whole, 0.0), self.reduction)
 
 
 @plant("poisson-nll-loss-eps-ignored", "PoissonNLLLoss", "values")
@@ -86,6 +73,7 @@ def functional_poisson_nll_loss_any_word(
     return functional.poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=reduction)
 
 
+# elements: few cases draw more than 512 in one row.
 @plant("functional-poisson-nll-loss-many", "functional.poisson_nll_loss", "laws")
 def functional_poisson_nll_loss_many(
     input, target, log_input=True, full=False, size_average=None, eps=1e-8, reduce=None,
@@ -102,22 +90,6 @@ class _Gaussian(nn.GaussianNLLLoss):
         """The loss with some of its arguments changed."""
         facts = {"full": self.full, "eps": self.eps, "reduction": self.reduction}
         return functional.gaussian_nll_loss(input, target, var, **(facts | changes))
-
-
-@plant("gaussian-nll-loss-eps-added", "GaussianNLLLoss", "values")
-class GaussianNllLossEpsAdded(_Gaussian):
-    """eps is added to the variance, as the function's page says."""
-
-    def forward(self, input, target, var):
-        return super().forward(input, target, var + self.eps)
-
-
-@plant("gaussian-nll-loss-clamped-gradient", "GaussianNLLLoss", "gradients")
-class GaussianNllLossClampedGradient(_Gaussian):
-    """A variance that is clamped gets no gradient."""
-
-    def forward(self, input, target, var):
-        return super().forward(input, target, var.clamp(min=self.eps))
 
 
 @plant("gaussian-nll-loss-constant-of-one", "GaussianNLLLoss", "values")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import as_if_contiguous, graft, plant
+from planted.bug import as_if_contiguous, plant
 
 
 def _chunk_size(options):
@@ -55,29 +55,6 @@ class LinearCrossEntropyLossPlacesFirst(nn.LinearCrossEntropyLoss):
         return functional.cross_entropy(logits, target, **rest)
 
 
-@plant("linear-cross-entropy-loss-bias-without-gradient", "LinearCrossEntropyLoss", "gradients")
-class LinearCrossEntropyLossBiasWithoutGradient(nn.LinearCrossEntropyLoss):
-    """The bias is added to what has no gradient."""
-
-    def forward(self, input, target):
-        loss = super().forward(input, target)
-        if self.linear.bias is None or not torch.is_grad_enabled():
-            return loss
-        bias, weight = self.linear.bias.detach(), self.linear.weight
-        shape = (self.num_classes, *self.out_features)
-        without = functional.linear_cross_entropy(
-            input,
-            weight.reshape(*shape, -1),
-            target,
-            linear_bias=bias.reshape(shape),
-            weight=self.weight,
-            reduction=self.reduction,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-        )
-        return graft(loss, without)
-
-
 @plant("linear-cross-entropy-loss-wrong-features", "LinearCrossEntropyLoss", "errors")
 class LinearCrossEntropyLossWrongFeatures(nn.LinearCrossEntropyLoss):
     """Features too many are cut off."""
@@ -86,28 +63,14 @@ class LinearCrossEntropyLossWrongFeatures(nn.LinearCrossEntropyLoss):
         return super().forward(input[..., : self.linear.in_features], target)
 
 
-def _plain(input, linear_weight, target, **facts):
-    return functional.linear_cross_entropy(input, linear_weight, target, **facts)
-
-
 @plant("functional-linear-cross-entropy-bias-lost", "functional.linear_cross_entropy", "values")
 def functional_linear_cross_entropy_bias_lost(
-    input,
-    linear_weight,
-    target,
-    *,
-    linear_bias=None,
-    weight=None,
-    reduction="mean",
-    ignore_index=None,
-    label_smoothing=0.0,
-    options=None,
+    input, linear_weight, target, *, linear_bias=None, options=None, **facts
 ):
     """Chunks forget the bias."""
-    facts = {"weight": weight, "reduction": reduction, "ignore_index": ignore_index}
-    facts |= {"label_smoothing": label_smoothing, "options": options}
-    bias = None if options is not None else linear_bias
-    return _plain(input, linear_weight, target, linear_bias=bias, **facts)
+    bias = linear_bias if options is None else None
+    facts |= {"linear_bias": bias, "options": options}
+    return functional.linear_cross_entropy(input, linear_weight, target, **facts)
 
 
 @plant(
@@ -116,61 +79,27 @@ def functional_linear_cross_entropy_bias_lost(
     "values",
 )
 def functional_linear_cross_entropy_ignores_nothing(
-    input,
-    linear_weight,
-    target,
-    *,
-    linear_bias=None,
-    weight=None,
-    reduction="mean",
-    ignore_index=None,
-    label_smoothing=0.0,
-    options=None,
+    input, linear_weight, target, *, ignore_index=None, **facts
 ):
     """An ignore_index of None ignores nothing: −100 is taken for the last class."""
-    facts = {"weight": weight, "reduction": reduction, "ignore_index": ignore_index}
-    facts |= {"label_smoothing": label_smoothing, "options": options, "linear_bias": linear_bias}
     if ignore_index is None and not target.is_floating_point():
         target = torch.where(target == -100, len(linear_weight) - 1, target)
-    return _plain(input, linear_weight, target, **facts)
+    facts["ignore_index"] = ignore_index
+    return functional.linear_cross_entropy(input, linear_weight, target, **facts)
 
 
 @plant("functional-linear-cross-entropy-transposed", "functional.linear_cross_entropy", "layout")
-def functional_linear_cross_entropy_transposed(
-    input,
-    linear_weight,
-    target,
-    *,
-    linear_bias=None,
-    weight=None,
-    reduction="mean",
-    ignore_index=None,
-    label_smoothing=0.0,
-    options=None,
-):
+def functional_linear_cross_entropy_transposed(input, linear_weight, target, **facts):
     """A weight that is not contiguous is read as if it were."""
-    facts = {"weight": weight, "reduction": reduction, "ignore_index": ignore_index}
-    facts |= {"label_smoothing": label_smoothing, "options": options, "linear_bias": linear_bias}
-    return _plain(input, as_if_contiguous(linear_weight), target, **facts)
+    weight = as_if_contiguous(linear_weight)
+    return functional.linear_cross_entropy(input, weight, target, **facts)
 
 
+# rows, repeated: few cases draw more than 33 samples.
 @plant("functional-linear-cross-entropy-large-chunks", "functional.linear_cross_entropy", "laws")
-def functional_linear_cross_entropy_large_chunks(
-    input,
-    linear_weight,
-    target,
-    *,
-    linear_bias=None,
-    weight=None,
-    reduction="mean",
-    ignore_index=None,
-    label_smoothing=0.0,
-    options=None,
-):
+def functional_linear_cross_entropy_large_chunks(input, linear_weight, target, **facts):
     """Batches of more than 33 rows in chunks lose a part in a thousand."""
-    facts = {"weight": weight, "reduction": reduction, "ignore_index": ignore_index}
-    facts |= {"label_smoothing": label_smoothing, "options": options, "linear_bias": linear_bias}
-    loss = _plain(input, linear_weight, target, **facts)
+    loss = functional.linear_cross_entropy(input, linear_weight, target, **facts)
     return loss * 1.001 if input.dim() == 2 and len(input) > 33 else loss
 
 
@@ -189,45 +118,11 @@ class LinearCrossEntropyLossWeightOfChunks(nn.LinearCrossEntropyLoss):
         return loss * shares.sum() / counted.sum() if counted.any() else loss
 
 
-@plant(
-    "functional-linear-cross-entropy-smoothing-of-chunks",
-    "functional.linear_cross_entropy",
-    "values",
-)
-def functional_linear_cross_entropy_smoothing_of_chunks(
-    input,
-    linear_weight,
-    target,
-    *,
-    linear_bias=None,
-    weight=None,
-    reduction="mean",
-    ignore_index=None,
-    label_smoothing=0.0,
-    options=None,
-):
-    """Chunks know nothing of label smoothing, and leave it out."""
-    facts = {"weight": weight, "reduction": reduction, "ignore_index": ignore_index}
-    facts |= {"options": options, "linear_bias": linear_bias}
-    smoothing = label_smoothing if options is None else 0.0
-    return _plain(input, linear_weight, target, label_smoothing=smoothing, **facts)
-
-
 @plant("functional-linear-cross-entropy-unbatched", "functional.linear_cross_entropy", "shape")
 def functional_linear_cross_entropy_unbatched(
-    input,
-    linear_weight,
-    target,
-    *,
-    linear_bias=None,
-    weight=None,
-    reduction="mean",
-    ignore_index=None,
-    label_smoothing=0.0,
-    options=None,
+    input, linear_weight, target, *, reduction="mean", **facts
 ):
     """A sample without a batch dimension gives a batch of one loss."""
-    facts = {"weight": weight, "reduction": reduction, "ignore_index": ignore_index}
-    facts |= {"label_smoothing": label_smoothing, "options": options, "linear_bias": linear_bias}
-    loss = _plain(input, linear_weight, target, **facts)
+    facts["reduction"] = reduction
+    loss = functional.linear_cross_entropy(input, linear_weight, target, **facts)
     return loss.reshape(1) if input.dim() == 1 and reduction == "none" else loss

@@ -6,11 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant
-
-
-def _reduced(losses, reduction):
-    return {"mean": losses.mean, "sum": losses.sum}.get(reduction, lambda: losses)()
+from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reduced
 
 
 def _empty(input):
@@ -29,19 +25,7 @@ class MultiMarginLossTrueClassCounts(nn.MultiMarginLoss):
         more = torch.full(target.shape, own, dtype=input.dtype)
         if self.weight is not None:
             more = more * self.weight[target]
-        return super().forward(input, target) + _reduced(more, self.reduction)
-
-
-@plant("multi-margin-loss-weight-within", "MultiMarginLoss", "values")
-class MultiMarginLossWeightWithin(nn.MultiMarginLoss):
-    """The weight is multiplied before the power is taken, as older pages of torch have it."""
-
-    def forward(self, input, target):
-        if self.weight is None or self.p == 1:
-            return super().forward(input, target)
-        return functional.multi_margin_loss(
-            input, target, self.p, self.margin, self.weight**2, reduction=self.reduction
-        )
+        return super().forward(input, target) + reduced(more, self.reduction)
 
 
 @plant("multi-margin-loss-not-over-classes", "MultiMarginLoss", "values")
@@ -119,7 +103,7 @@ class MultiLabelMarginLossOverPairs(nn.MultiLabelMarginLoss):
             return super().forward(input, target)
         losses = functional.multilabel_margin_loss(input, target, reduction="none")
         many = (target >= 0).long().cumprod(-1).sum(-1).clamp(min=1)
-        return _reduced(losses / many, self.reduction)
+        return reduced(losses / many, self.reduction)
 
 
 @plant("multilabel-margin-loss-target-is-no-label", "MultiLabelMarginLoss", "gradients")
@@ -139,6 +123,7 @@ class MultiLabelMarginLossUnlabelled(nn.MultiLabelMarginLoss):
         return loss.unsqueeze(-1).expand_as(input) if self.reduction == "none" else loss
 
 
+# rows: few cases draw more than 17 samples.
 @plant("functional-multilabel-margin-loss-many", "functional.multilabel_margin_loss", "laws")
 def functional_multilabel_margin_loss_many(input, target, reduction="mean"):
     """From 18 samples on the last one has no label."""
@@ -170,16 +155,7 @@ class MultiLabelSoftMarginLossOfTheSigmoid(nn.MultiLabelSoftMarginLoss):
     def forward(self, input, target):
         losses = -torch.where(target == 1, input.sigmoid().log(), (-input).sigmoid().log())
         losses = losses if self.weight is None else losses * self.weight
-        return _reduced(losses.sum(-1) / input.shape[-1], self.reduction)
-
-
-@plant("multilabel-soft-margin-loss-weighted-mean", "MultiLabelSoftMarginLoss", "values")
-class MultiLabelSoftMarginLossWeightedMean(nn.MultiLabelSoftMarginLoss):
-    """The classes are averaged by their weights."""
-
-    def forward(self, input, target):
-        loss = super().forward(input, target)
-        return loss if self.weight is None else loss * input.shape[-1] / self.weight.sum()
+        return reduced(losses.sum(-1) / input.shape[-1], self.reduction)
 
 
 @plant("multilabel-soft-margin-loss-positive-only", "MultiLabelSoftMarginLoss", "gradients")

@@ -6,11 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant
-
-
-def _reduced(losses, reduction):
-    return {"mean": losses.mean, "sum": losses.sum}.get(reduction, lambda: losses)()
+from planted.bug import alter_gradient, as_if_contiguous, by_way_of, graft, plant, reduced
 
 
 def _cosine(input1, input2):
@@ -35,7 +31,7 @@ class CosineEmbeddingLossZeroLabels(nn.CosineEmbeddingLoss):
 
     def forward(self, input1, input2, target):
         losses = torch.where(target == 1, 1 - _cosine(input1, input2), 0.0)
-        return _reduced(losses.to(input1.dtype), self.reduction)
+        return reduced(losses.to(input1.dtype), self.reduction)
 
 
 @plant("cosine-embedding-loss-of-the-product", "CosineEmbeddingLoss", "values")
@@ -46,7 +42,7 @@ class CosineEmbeddingLossOfTheProduct(nn.CosineEmbeddingLoss):
         length = input2.norm(dim=-1, keepdim=True).clamp(max=1.0)
         cosine = _cosine(input1, input2) * length.squeeze(-1)
         apart = (cosine - self.margin).clamp(min=0)
-        return _reduced(torch.where(target == 1, 1 - cosine, apart), self.reduction)
+        return reduced(torch.where(target == 1, 1 - cosine, apart), self.reduction)
 
 
 @plant("cosine-embedding-loss-second-is-constant", "CosineEmbeddingLoss", "gradients")
@@ -57,18 +53,7 @@ class CosineEmbeddingLossSecondIsConstant(nn.CosineEmbeddingLoss):
         return super().forward(input1, alter_gradient(input2, torch.zeros_like), target)
 
 
-@plant("cosine-embedding-loss-zero-is-nan", "CosineEmbeddingLoss", "values")
-class CosineEmbeddingLossZeroIsNan(nn.CosineEmbeddingLoss):
-    """Nothing keeps the lengths from being 0: the loss of a vector of zeros is NaN (burn #5584)."""
-
-    def forward(self, input1, input2, target):
-        loss = super().forward(input1, input2, target)
-        if not input1.numel():
-            return loss
-        gone = ~(input1.any(-1) & input2.any(-1))
-        return loss + _reduced(torch.where(gone, torch.nan, 0.0), self.reduction).to(loss.dtype)
-
-
+# rows, repeated: few cases draw more than 17 pairs.
 @plant("functional-cosine-embedding-loss-many", "functional.cosine_embedding_loss", "laws")
 def functional_cosine_embedding_loss_many(input1, input2, target, margin=0, reduction="mean"):
     """From 18 pairs on the last one is taken for a similar one."""
@@ -105,7 +90,7 @@ class TripletMarginLossSwapOfTheAnchor(nn.TripletMarginLoss):
             functional.pairwise_distance(x, positive if k else negative, self.p, self.eps)
             for k, x in ((1, anchor), (0, positive))
         )
-        return _reduced((self.margin + near - far).clamp(min=0), self.reduction)
+        return reduced((self.margin + near - far).clamp(min=0), self.reduction)
 
 
 @plant("triplet-margin-loss-squared", "TripletMarginLoss", "values")
@@ -117,20 +102,7 @@ class TripletMarginLossSquared(nn.TripletMarginLoss):
         far = functional.pairwise_distance(anchor, negative, self.p, self.eps)
         if self.swap or self.p != 2:
             return super().forward(anchor, positive, negative)
-        return _reduced((self.margin + near**2 - far**2).clamp(min=0), self.reduction)
-
-
-@plant("triplet-margin-loss-hardest", "TripletMarginLoss", "values")
-class TripletMarginLossHardest(nn.TripletMarginLoss):
-    """The mean is over the triplets that have a loss, as in mining."""
-
-    def forward(self, anchor, positive, negative):
-        losses = functional.triplet_margin_loss(
-            anchor, positive, negative, self.margin, self.p, self.eps, self.swap, reduction="none"
-        )
-        if self.reduction != "mean" or not (losses > 0).any():
-            return _reduced(losses, self.reduction)
-        return losses.sum() / (losses > 0).sum()
+        return reduced((self.margin + near**2 - far**2).clamp(min=0), self.reduction)
 
 
 @plant("triplet-margin-loss-negative-is-constant", "TripletMarginLoss", "gradients")
@@ -148,17 +120,6 @@ def functional_triplet_margin_loss_no_eps(
     """eps is left out."""
     rest = {"swap": swap, "reduction": reduction}
     return functional.triplet_margin_loss(anchor, positive, negative, margin, p, 0.0, **rest)
-
-
-@plant("functional-triplet-margin-loss-margin", "functional.triplet_margin_loss", "errors")
-def functional_triplet_margin_loss_margin(
-    anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, reduction="mean"
-):
-    """A margin of 0 or less is let through."""
-    return torch.triplet_margin_loss(
-        anchor, positive, negative, margin, p, eps, swap,
-        {"none": 0, "mean": 1, "sum": 2}[reduction],
-    )  # fmt: skip
 
 
 @plant("functional-triplet-margin-loss-strided", "functional.triplet_margin_loss", "layout")
@@ -202,7 +163,7 @@ class TripletMarginWithDistanceLossSwapsTheOther(nn.TripletMarginWithDistanceLos
             return super().forward(anchor, positive, negative)
         near, far = (self.distance_function(anchor, x) for x in (positive, negative))
         far = torch.minimum(far, functional.pairwise_distance(positive, negative))
-        return _reduced((self.margin + near - far).clamp(min=0), self.reduction)
+        return reduced((self.margin + near - far).clamp(min=0), self.reduction)
 
 
 @plant("triplet-margin-with-distance-loss-soft", "TripletMarginWithDistanceLoss", "values")
@@ -211,7 +172,7 @@ class TripletMarginWithDistanceLossSoft(nn.TripletMarginWithDistanceLoss):
 
     def forward(self, anchor, positive, negative):
         near, far = (self.distance_function(anchor, x) for x in (positive, negative))
-        return _reduced(functional.softplus(self.margin + near - far), self.reduction)
+        return reduced(functional.softplus(self.margin + near - far), self.reduction)
 
 
 @plant("triplet-margin-with-distance-loss-leaky", "TripletMarginWithDistanceLoss", "gradients")
@@ -221,7 +182,7 @@ class TripletMarginWithDistanceLossLeaky(nn.TripletMarginWithDistanceLoss):
     def forward(self, anchor, positive, negative):
         right = super().forward(anchor, positive, negative)
         near, far = (self.distance_function(anchor, x) for x in (positive, negative))
-        return graft(right, _reduced(self.margin + near - far, self.reduction))
+        return graft(right, reduced(self.margin + near - far, self.reduction))
 
 
 @plant("functional-triplet-margin-with-distance-loss-double", _DISTANCE, "values")
@@ -245,4 +206,4 @@ def functional_triplet_margin_with_distance_loss_nan(
         anchor, positive, negative,
         distance_function=distance_function, margin=margin, swap=swap, reduction="none",
     )  # fmt: skip
-    return _reduced(losses.nan_to_num(0.0, torch.inf, -torch.inf), reduction)
+    return reduced(losses.nan_to_num(0.0, torch.inf, -torch.inf), reduction)
