@@ -20,12 +20,12 @@ from functools import lru_cache, partial
 from itertools import chain, groupby
 from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import planted
 import torch
 from kill_table import Campaign, Run, render
+from planted.bug import spaces
 from remembered import Memory
 from support import known
 
@@ -51,9 +51,7 @@ MEMORY = Memory()
 
 def backend_of(bug: planted.Bug) -> ModuleBackend:
     """A backend that has the look-alike and nothing else."""
-    space = SimpleNamespace(**{bug.target: bug.implementation})
-    functional = bug.layer.startswith("functional.")
-    return ModuleBackend(bug.name, stored=STORES, **{"functional" if functional else "nn": space})
+    return ModuleBackend(bug.name, stored=STORES, **spaces(bug.layer, bug.implementation))
 
 
 # All streams of one layer at five seeds; bugs are taken layer by layer.

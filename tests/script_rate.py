@@ -17,12 +17,14 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Sequence
+from functools import reduce
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from planted import BUGS, Bug
+from planted.bug import path
 from printed import missing, told
 from support import cases, excuses_of
 
@@ -42,12 +44,13 @@ _IMPORT = re.compile(r"^from \S+ import (\w+)  # the implementation under test$"
 
 def backend_of(bug: Bug) -> ModuleBackend:
     """torch with one bug."""
-    name = bug.target
-    spaces = {"nn": torch.nn, "functional": torch.nn.functional}
-    space = "functional" if bug.layer.startswith("functional.") else "nn"
-    real = {n: getattr(spaces[space], n) for n in dir(spaces[space]) if not n.startswith("_")}
-    spaces[space] = SimpleNamespace(**{**real, name: bug.implementation})
-    return ModuleBackend("planted", **spaces)
+    *names, last = path(bug.layer)
+    found, whole = bug.implementation, torch.nn
+    for place in range(len(names), -1, -1):
+        real = reduce(getattr, names[:place], whole)
+        own = {n: getattr(real, n) for n in dir(real) if not n.startswith("_")}
+        found = SimpleNamespace(**{**own, [*names, last][place]: found})
+    return ModuleBackend("planted", found, found.functional)
 
 
 def scripts(
@@ -144,12 +147,11 @@ def main() -> None:
     for bug in BUGS[options.every[1] :: options.every[0]]:
         if not any(fnmatch.fnmatchcase(bug.name, glob) for glob in globs):
             continue
-        own = bug.target
-        space = torch.nn.functional if bug.layer.startswith("functional.") else torch.nn
+        own = reduce(getattr, path(bug.layer), torch.nn)
         for check, source in scripts(bug).items():
             counts["scripts"] += 1
             wrong, printed = ran(source, bug.implementation)
-            right, _ = ran(source, getattr(space, own))
+            right, _ = ran(source, own)
             counts[check] += 1
             odd, lacking = UNSEEN in source, missing(told(source), printed)
             counts["numbers"] += not lacking

@@ -25,9 +25,9 @@ from conformance.model.case import (
     Call,
     Numerics,
     Unsupported,
-    bare_name,
     class_and_method,
     is_function,
+    looked_up,
 )
 
 
@@ -108,11 +108,8 @@ class ModuleBackend:
         """Whether a layer is torch's own object, called as it is."""
         if type(self) is not ModuleBackend:
             return False
-        if is_function(layer):
-            name, ours, theirs = bare_name(layer), self.functional, vars(torch.nn.functional)
-        else:
-            (name, _), ours, theirs = class_and_method(layer), self.nn, vars(torch.nn)
-        return getattr(ours, name, None) is theirs[name]
+        theirs = looked_up(layer, torch.nn, torch.nn.functional)
+        return theirs is not None and looked_up(layer, self.nn, self.functional) is theirs
 
     def info(self) -> Mapping[str, str]:
         """Version, precision switches and hardware of torch."""
@@ -137,17 +134,14 @@ class ModuleBackend:
 
     def build(self, call: Call) -> ModuleLayer:
         """Build the module or look up the function, load the state, set the mode."""
-        if is_function(call.layer):
-            function = getattr(self.functional, bare_name(call.layer), None)
-            if function is None:
-                raise Unsupported(f"layer {call.layer}")
-            return ModuleLayer(call, None, function)
-        name, method = class_and_method(call.layer)
-        cls = getattr(self.nn, name, None)
-        if cls is None:
+        found = looked_up(call.layer, self.nn, self.functional)
+        if found is None:
             raise Unsupported(f"layer {call.layer}")
+        if is_function(call.layer):
+            return ModuleLayer(call, None, found)
+        method = class_and_method(call.layer)[1]
         tensors = constructor_tensors(call)
-        module = construct(cls, call, tensors)
+        module = construct(found, call, tensors, self.nn)
         layer = ModuleLayer(call, module, module)
         layer.train(call.training)
         # What the constructor took may be all that is given, and less than a whole state.

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from conformance.model.case import Call, Unsupported
+from conformance.model.case import Call, Unsupported, looked_up, part
 
 _NO_KERNEL = re.compile(
     r"not implemented for '?\w*(Half|BFloat16|Complex\w+)'?"
@@ -32,33 +32,48 @@ def constructor_tensors(call: Call) -> dict[str, torch.Tensor]:
     return {k: torch.tensor(x, **like) for k, x in call.state.items() if k in names}
 
 
-def as_torch_has_them(call: Call) -> dict[str, Any]:
-    """The arguments; a name of what torch has as that, named fields as an object that has them."""
+def as_torch_has_them(call: Call, nn: Any = torch.nn) -> dict[str, Any]:
+    """The arguments; a name of what torch has as that, named fields as an object that has them.
+
+    Args:
+        call: the call.
+        nn: namespace of the classes of modules among them.
+    """
     # Loaded here: importing the backends loads no strategies.
     from conformance.layers import CATALOGUE
 
     arguments, row = dict(call.arguments), CATALOGUE.get(call.layer)
-    if row is None or not (row.of_torch or row.records):
+    if row is None or not (row.of_torch or row.records or row.modules):
         return arguments
     for name, value in call.arguments.items():
         if name in row.of_torch and value is not None:
             arguments[name] = getattr(torch, value)
         elif name in row.records and value is not None:
             arguments[name] = getattr(torch.nn, row.records[name])(**dict(value))
+        elif name in row.modules and value is not None:
+            arguments[name] = _inner(part(call, value), nn)
     return arguments
 
 
+def _inner(call: Call, nn: Any) -> torch.nn.Module:
+    cls = looked_up(call.layer, nn, None)
+    if cls is None:
+        raise Unsupported(f"layer {call.layer}")
+    return construct(cls, call, {}, nn)
+
+
 def construct(
-    cls: Callable[..., Any], call: Call, tensors: Mapping[str, torch.Tensor]
+    cls: Callable[..., Any], call: Call, tensors: Mapping[str, torch.Tensor], nn: Any = torch.nn
 ) -> torch.nn.Module:
     """The module of a call, without its state.
 
     Args:
-        cls: its class.
+        cls: its class, or a function that gives it.
         call: that names its arguments, its dtype and its device.
         tensors: those of the state that the constructor takes.
+        nn: namespace of the classes of modules among the arguments.
     """
-    arguments = {**as_torch_has_them(call), **tensors}
+    arguments = {**as_torch_has_them(call, nn), **tensors}
     extra = arguments.pop("*", ())
     placed = {"device": torch.device(call.device), "dtype": getattr(torch, call.dtype)}
     with missing_kernels_declined():

@@ -15,7 +15,7 @@ from conformance.failures.literals import literal, numbers
 from conformance.failures.transcript import Again, Step
 from conformance.layers import CATALOGUE
 from conformance.layers.row import Row
-from conformance.model.case import Call, bare_name, class_and_method
+from conformance.model.case import Call, class_and_method, looked_up
 from conformance.model.describe import argument_text, typed
 
 _TENSOR = """
@@ -226,11 +226,9 @@ class TorchPrinter:
 
     def _target(self, call: Call) -> str:
         """The implementation under test: a backend's own class or function, or torch's."""
-        row = CATALOGUE[call.layer]
-        space, name = "functional", bare_name(call.layer)
-        if not row.function:
-            space, (name, _) = "nn", class_and_method(call.layer)
-        found = getattr(getattr(self._backend, space, None), name, None)
+        row, name = CATALOGUE[call.layer], class_and_method(call.layer)[0]
+        spaces = (getattr(self._backend, space, None) for space in ("nn", "functional"))
+        found = looked_up(call.layer, *spaces)
         module, qualified = getattr(found, "__module__", None), getattr(found, "__qualname__", None)
         torchs = module is not None and module.split(".")[0] == "torch"
         if not module or not qualified or "<" in qualified or torchs:

@@ -52,6 +52,8 @@ class Argument:
         of_torch: its value is a name in `torch`, of a dtype or a function; torch gets the object.
         record: name of a class of torch.nn; the value is (field, value) pairs, of which torch gets
             an instance.
+        module: it is a module: the value is the name of its layer and (argument, value) pairs; its
+            state is a part of the whole's.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Argument:
     like: str = ""
     of_torch: bool = False
     record: str = ""
+    module: bool = False
 
 
 @dataclass(frozen=True)
@@ -328,6 +331,11 @@ class Row:
     def records(self) -> Mapping[str, str]:
         """The arguments that are an object of fields, each with the name of its class."""
         return {a.name: a.record for a in self.arguments if a.record}
+
+    @cached_property
+    def modules(self) -> frozenset[str]:
+        """Names of the arguments that are modules."""
+        return frozenset(a.name for a in self.arguments if a.module)
 
     @cached_property
     def windows(self) -> frozenset[str]:

@@ -97,23 +97,45 @@ class Updated:
     state: Mapping[str, Any]
 
 
-_FUNCTIONAL = "functional."
+# Of torch.nn.utils.parametrizations, for one, functions give modules: they are as constructors.
+_OF_FUNCTIONS = ("functional", "init", "utils", "utils.rnn")
 
 
 def is_function(layer: str) -> bool:
     """Whether a layer's name is that of a function, whose weights are inputs."""
-    return layer.startswith(_FUNCTIONAL)
+    return layer.rpartition(".")[0] in _OF_FUNCTIONS
 
 
 def bare_name(layer: str) -> str:
-    """A layer's name within its namespace: `"conv2d"` of `"functional.conv2d"`."""
-    return layer.removeprefix(_FUNCTIONAL)
+    """A function's name within its namespace: `"conv2d"` of `"functional.conv2d"`."""
+    return layer.rpartition(".")[2] if is_function(layer) else layer
 
 
 def class_and_method(layer: str) -> tuple[str, str]:
-    """The class of a module and its method that a call is of; empty where the module is called."""
+    """What builds a module, a class or a function, and its method that a call is of.
+
+    The method is empty where the module itself is called.
+    """
+    if layer[:1].islower():
+        return layer, ""
     name, _, method = layer.partition(".")
     return name, method
+
+
+def looked_up(layer: str, nn: Any, functional: Any) -> Any:
+    """What namespaces like torch's have under a layer's name: a class or a function, or None.
+
+    Args:
+        layer: its name.
+        nn: namespace of the classes, and of other namespaces.
+        functional: namespace of the functions.
+    """
+    path = layer if is_function(layer) else class_and_method(layer)[0]
+    space, _, name = path.partition(".")
+    found, names = (functional, [name]) if space == "functional" else (nn, path.split("."))
+    for one in names:
+        found = getattr(found, one, None)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +144,8 @@ class Call:
 
     Args:
         layer: name of a `torch.nn` class (`"Conv2d"`) or function (`"functional.conv2d"`), or of a
-            method that is called in place of the module (`"Conv2d.method"`).
+            method that is called in place of the module (`"Conv2d.method"`); or of a function that
+            gives a module (`"utils.parametrizations.weight_norm"`).
         arguments: the arguments written out; anything absent is the layer's own default.
             The key `"*"` holds extra positional arguments (Identity).
         state: arrays under torch's state_dict names; empty = the backend's own initialisation.
@@ -139,6 +162,17 @@ class Call:
     device: str
     training: bool = False
     layouts: Mapping[str, str] = field(default_factory=dict)
+
+
+def part(call: Call, value: tuple[str, tuple[tuple[str, Any], ...]]) -> Call:
+    """The call that builds a module which is an argument of another call's.
+
+    Args:
+        call: the other call.
+        value: the argument: its class, and (argument, value) pairs.
+    """
+    name, pairs = value
+    return replace(call, layer=name, arguments=dict(pairs), state={}, layouts={})
 
 
 @dataclass(frozen=True, eq=False)

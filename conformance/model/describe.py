@@ -27,6 +27,9 @@ def argument_text(layer: str, name: str, value: Any) -> str:
     if name in row.records:
         fields = (f"{field}={typed(x)}" for field, x in value)
         return f"torch.nn.{row.records[name]}({', '.join(fields)})"
+    if name in row.modules:
+        inner, pairs = value
+        return f"torch.nn.{call_text(Call(inner, dict(pairs), {}, '', ''))}"
     return typed(value)
 
 
@@ -48,7 +51,8 @@ def call_text(call: Call, inputs: tuple[str, ...] = ()) -> str:
     arguments = dict(call.arguments)
     parts = [*inputs]
     parts += [typed(value) for value in arguments.pop("*", ())]
-    parts += [typed(arguments.pop(name)) for name in required if name in arguments]
+    given = [name for name in required if name in arguments]
+    parts += [argument_text(call.layer, name, arguments.pop(name)) for name in given]
     parts += [f"{k}={argument_text(call.layer, k, v)}" for k, v in arguments.items()]
     if is_function(call.layer):
         return f"{call.layer}({', '.join(parts)})"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import planted
 import pytest
 from conformance.strategies.invalid.breaks import Break
+from planted.bug import spaces
 from support import cases, first_failure
 
 from conformance.backends import ModuleBackend
@@ -101,10 +101,7 @@ def test_pinned_cases_of_torch_fail(entry: Any) -> None:
 
 
 def _backend(bug: planted.Bug) -> ModuleBackend:
-    space = SimpleNamespace(**{bug.target: bug.implementation})
-    if bug.layer.startswith("functional."):
-        return ModuleBackend(bug.name, functional=space)
-    return ModuleBackend(bug.name, nn=space)
+    return ModuleBackend(bug.name, **spaces(bug.layer, bug.implementation))
 
 
 @pytest.mark.parametrize("bug", [pytest.param(bug, id=bug.name) for bug in BUGS])

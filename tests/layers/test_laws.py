@@ -10,7 +10,7 @@ import planted
 import pytest
 import torch
 from planted import laws as planted_laws
-from planted.bug import target
+from planted.bug import spaces
 from support import LAYERS, cases, excuses_of, first_failure, law_findings, offered
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
@@ -40,11 +40,7 @@ LARGE = [bug for bug in BUGS if bug.implementation.__module__ == planted_laws.__
 
 def _backend(layer: str, implementation: Any, **others: Any) -> ModuleBackend:
     """A backend that has one layer, and other modules where a law compares with them."""
-    space = SimpleNamespace(**{target(layer): implementation})
-    if layer.startswith("functional."):
-        return ModuleBackend("bug", functional=space)
-    vars(space).update(others)
-    return ModuleBackend("bug", nn=space)
+    return ModuleBackend("bug", **spaces(layer, implementation, **others))
 
 
 def _trial(backend: Any, case: Case) -> Trial:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import planted
 import pytest
 import torch
 from conformance.strategies.layouts import LAYOUTS, possible
-from planted.bug import alter_gradient, target
+from planted.bug import alter_gradient, spaces
 from support import cases, first_failure
 
 from conformance.backends import ModuleBackend
@@ -31,10 +30,7 @@ def _check(backend: Any, case: Case) -> Evidence:
 
 
 def _backend(layer: str, implementation: Any) -> ModuleBackend:
-    space = SimpleNamespace(**{target(layer): implementation})
-    if layer.startswith("functional."):
-        return ModuleBackend("bug", functional=space)
-    return ModuleBackend("bug", nn=space)
+    return ModuleBackend("bug", **spaces(layer, implementation))
 
 
 @pytest.mark.parametrize("bug", [pytest.param(bug, id=bug.name) for bug in BUGS])

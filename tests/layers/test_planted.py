@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
 
 import planted
 import pytest
+from planted.bug import spaces
 from support import LAYERS, first_failure
 
 from conformance.backends import ModuleBackend
 from conformance.checks import CHECKS
 from conformance.layers import CATALOGUE
+from conformance.model.case import class_and_method, is_function
 
 # Those of the other checks are caught by the check's own tests.
 CHECKED = ("shape", "values", "gradients")
@@ -68,10 +69,7 @@ MISSING = {
 
 
 def _backend(bug: planted.Bug) -> ModuleBackend:
-    space = SimpleNamespace(**{bug.target: bug.implementation})
-    if bug.layer.startswith("functional."):
-        return ModuleBackend(bug.name, functional=space)
-    return ModuleBackend(bug.name, nn=space)
+    return ModuleBackend(bug.name, **spaces(bug.layer, bug.implementation))
 
 
 @pytest.mark.parametrize("bug", FIRST.values(), ids=lambda bug: bug.name)
@@ -93,9 +91,9 @@ def test_each_layer_has_bugs(layer: str) -> None:
 
 def _family(layer: str) -> str:
     """What a layer shares with its lazy form, its function, and other numbers of dimensions."""
-    if not layer.startswith("functional."):
-        layer = layer.partition(".")[0]  # the module whose method it is
-    return re.sub(r"functional\.|lazy|_|\dd", "", layer.lower()).removesuffix("loss")
+    if not is_function(layer):
+        layer = class_and_method(layer)[0]  # the module whose method it is
+    return re.sub(r".*\.|lazy|_|\dd", "", layer.lower()).removesuffix("loss")
 
 
 @pytest.mark.parametrize("check", CHECKS)

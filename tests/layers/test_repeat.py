@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import planted
 import pytest
 import torch
-from planted.bug import target
+from planted.bug import spaces
 from support import LAYERS, cases, first_failure
 from torch import nn
 
@@ -27,9 +26,7 @@ BUGS = [bug for bug in planted.BUGS if bug.check == "repeat"]
 
 
 def _backend(layer: str, implementation: Any) -> ModuleBackend:
-    space = SimpleNamespace(**{target(layer): implementation})
-    functional = layer.startswith("functional.")
-    return ModuleBackend("bug", **{"functional" if functional else "nn": space})
+    return ModuleBackend("bug", **spaces(layer, implementation))
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from contextlib import suppress
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, UnknownLayerError
 from conformance.layers.excluded import ARGUMENTS, EXCLUDED
 from conformance.layers.row import REQUIRED, ROLES, Row
+from conformance.model.case import class_and_method
 from conformance.model.failure import Failure
 from conformance.run.trial import Trial
 
@@ -25,8 +27,8 @@ LEFT_OUT = {"self", "args", "kwargs", *ARGUMENTS}
 
 
 def _torchs(row: Row) -> Any:
-    space = torch.nn.functional if row.function else torch.nn
-    name = row.name.removeprefix("functional.") if row.function else row.name.partition(".")[0]
+    *path, name = (row.name if row.function else class_and_method(row.name)[0]).split(".")
+    space = reduce(getattr, path, torch.nn)
     found = getattr(space, name)
     # torch's boolean_dispatch wraps two functions in one of *args, **kwargs.
     dispatched = getattr(getattr(found, "__code__", None), "co_name", "") == "fn"

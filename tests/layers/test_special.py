@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import planted
 import pytest
 import torch
+from planted.bug import spaces
 from support import Spoiled, first_failure
 
 from conformance.arithmetic.rounded import Rounded
@@ -41,10 +41,7 @@ def _check(backend: Any, case: Case, numerics: Numerics | None = None) -> Eviden
 
 
 def _backend(bug: planted.Bug) -> ModuleBackend:
-    space = SimpleNamespace(**{bug.target: bug.implementation})
-    if bug.layer.startswith("functional."):
-        return ModuleBackend(bug.name, functional=space)
-    return ModuleBackend(bug.name, nn=space)
+    return ModuleBackend(bug.name, **spaces(bug.layer, bug.implementation))
 
 
 def _linear(input: list[float], weight: list[float], dtype: str = "float32") -> Case:

@@ -25,14 +25,12 @@ from conformance.layers.state import (
     cumulative_uniform,
     distance,
 )
-from conformance.model.case import Case, Unsupported
+from conformance.model.case import Case, Unsupported, is_function
 from conformance.model.failure import Failure
 from conformance.run.trial import Trial
 
-MODULES = [layer for layer in LAYERS if not layer.startswith("functional.")]
-BUGS = [
-    bug for bug in planted.BUGS if bug.check == "state" and not bug.layer.startswith("functional.")
-]
+MODULES = [layer for layer in LAYERS if not is_function(layer)]
+BUGS = [bug for bug in planted.BUGS if bug.check == "state" and not is_function(bug.layer)]
 
 
 def _flawed(case: Case) -> bool:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from conformance.layers import CATALOGUE
+from conformance.model.case import class_and_method, is_function
 
 CHECKS = (
     "values",
@@ -52,8 +56,34 @@ PLANTED: list[Bug] = []
 
 def target(layer: str) -> str:
     """The class or function, without its namespace, that a bug of a layer stands in for."""
-    space, dot, name = layer.partition(".")
-    return name if dot and space == "functional" else space
+    return path(layer)[-1]
+
+
+def path(layer: str) -> list[str]:
+    """Names that lead from `torch.nn` to a layer's class or function."""
+    return (layer if is_function(layer) else class_and_method(layer)[0]).split(".")
+
+
+def spaces(layer: str, implementation: Any, **others: Any) -> dict[str, Any]:
+    """Namespaces, as `ModuleBackend` takes them, with one class or function in place of torch's.
+
+    Nothing else is there but the classes of modules that the layer is built of.
+
+    Args:
+        layer: whose class or function it stands in for.
+        implementation: what stands there.
+        others: further classes, or functions where it is one.
+    """
+    *names, last = path(layer)
+    found = SimpleNamespace(**{last: implementation}, **others)
+    if names == ["functional"]:
+        return {"functional": found}
+    for name in reversed(names):
+        found = SimpleNamespace(**{name: found})
+    row = CATALOGUE.get(layer)
+    if row is not None and row.modules:
+        found = SimpleNamespace(**{**vars(torch.nn), **vars(found)})
+    return {"nn": found}
 
 
 def plant(name: str, layer: str, check: str) -> Callable[[Any], Any]:

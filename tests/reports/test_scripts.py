@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import reduce
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from conftest import sample
 from planted import BUGS
+from planted.bug import path
 from printed import missing, told
 from script_rate import fresh, ran, scripts
 from support import cases
@@ -32,8 +34,7 @@ CHOSEN = {
 
 @pytest.mark.parametrize("bug", CHOSEN.values(), ids=lambda bug: bug.name)
 def test_a_script_shows_the_failure(bug: Any) -> None:
-    space = torch.nn.functional if bug.layer.startswith("functional.") else torch.nn
-    own = getattr(space, bug.target)
+    own = reduce(getattr, path(bug.layer), torch.nn)
     source = scripts(bug, ("float32", "float64", "float16", "bfloat16"), (bug.check,))[bug.check]
     ends, printed = ran(source, bug.implementation)
     assert ends == 1, source

@@ -19,7 +19,7 @@ from support import LAYERS, cases, first_failure
 
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, COMPLEX, DTYPES
-from conformance.model.case import Case, bare_name, class_and_method, is_function
+from conformance.model.case import Case, is_function, looked_up
 from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case, encode_case
 from conformance.model.failure import Failure
@@ -147,7 +147,7 @@ def test_cases_survive_json(layer: str) -> None:
 def _conv_facts(case: Case) -> dict[str, Any]:
     """What a case draws from each part of the space of convolutions."""
     call = case.call
-    functional = call.layer.startswith("functional.")
+    functional = is_function(call.layer)
     weight = case.inputs[1] if functional else call.state["weight"]
     dims = weight.ndim - 2
     transposed = "ranspose" in call.layer
@@ -241,7 +241,7 @@ def _linear_facts(case: Case) -> dict[str, Any]:
     }
     if "inear" in case.call.layer:
         last = case.inputs[-1]
-        functional = case.call.layer.startswith("functional.")
+        functional = is_function(case.call.layer)
         facts["bias"] = last is not None if functional else case.call.arguments.get("bias", True)
     return facts
 
@@ -249,7 +249,7 @@ def _linear_facts(case: Case) -> dict[str, Any]:
 def _norm_facts(case: Case) -> dict[str, Any]:
     """What a case draws from each part of the space of normalisations."""
     call, given = case.call, case.call.arguments.get
-    functional = call.layer.startswith("functional.")
+    functional = is_function(call.layer)
     x, *tensors = case.inputs
     facts: dict[str, Any] = {"empty": x.size == 0, "regime": case.labels["regime"]}
     defaults = CATALOGUE[call.layer].defaults
@@ -440,7 +440,7 @@ def _least_values(layer: str) -> dict[str, set[Any]]:
             found["asymmetric"] = both
         if "ranspose" in layer:
             found |= {"output_padding": both, "padding": both}
-            if not layer.startswith("functional."):
+            if not is_function(layer):
                 found["output_size"] = both
             return found
         found |= {
@@ -448,7 +448,7 @@ def _least_values(layer: str) -> dict[str, set[Any]]:
             "wholly in padding": both,
             "kernel = padded input": both,
         }
-        if not layer.startswith("functional."):
+        if not is_function(layer):
             found["padding_mode"] = {"zeros", "reflect", "replicate", "circular"}
         return found
     if layer in RECURRENT:
@@ -487,9 +487,7 @@ def _optional(layer: str) -> set[str]:
 
 def _optional_in_torch(layer: str) -> set[str] | None:
     """What torch's own signature lets be left out, but for inputs; None where it shows `*args`."""
-    space = torch.nn.functional if is_function(layer) else torch.nn
-    name = bare_name(layer) if is_function(layer) else class_and_method(layer)[0]
-    function = getattr(space, name)
+    function = looked_up(layer, torch.nn, torch.nn.functional)
     if inspect.isclass(function) and function.__init__ is torch.nn.Module.__init__:
         return set()
     try:
