@@ -94,8 +94,8 @@ def load(trial: Trial, layer: Layer, state: Arrays) -> None:
 def varied_inputs(trial: Trial) -> tuple[str, tuple[np.ndarray | None, ...]]:
     """The inputs with every sign of one of them changed, and its name; the seed says which."""
     inputs = [None if x is None else x.copy() for x in trial.case.inputs]
-    rows = trial.row.inputs
-    given = [k for k, x in enumerate(inputs) if x is not None and not rows[k].fixed]
+    row = trial.row
+    given = [k for k, x in enumerate(inputs) if x is not None and not row.fixed(trial.case, k)]
     index = given[trial.case.seed % len(given)]
     chosen = trial.case.inputs[index]
     assert chosen is not None
