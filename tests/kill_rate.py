@@ -94,8 +94,7 @@ def attempt(
             continue
         except Failure as failure:
             message = str(failure)
-            excess = failure.finding.excess
-            if excuses.explaining(case, message, failure.layouts, excess) is not None:
+            if excuses.explaining(case, message, failure.finding) is not None:
                 torch_too += 1
                 continue
         seconds = _clock() - started
@@ -103,7 +102,7 @@ def attempt(
             faithful.try_case(item, case, numerics)
         except Failure as own:
             # What torch fails in otherwise, as listed, hides nothing of the bug's.
-            listed = excuses.explaining(case, str(own), own.layouts, own.finding.excess)
+            listed = excuses.explaining(case, str(own), own.finding)
             if listed is None or _what(str(own)) == _what(message):
                 torch_too += 1
                 continue

@@ -68,8 +68,7 @@ def scripts(
                 trial, failure = tried(backend, case, check)
                 if failure is None:
                     continue
-                excess = failure.finding.excess
-                if excuses.explaining(case, str(failure), failure.layouts, excess):
+                if excuses.explaining(case, str(failure), failure.finding):
                     continue
                 if tried(torch_backend, case, check)[1] is None:
                     found[check] = reproducer(trial, check, str(failure))

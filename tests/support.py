@@ -155,8 +155,7 @@ def first_failure(
         except Inapplicable:
             found["beside"] += 1
         except Failure as failure:
-            excess = failure.finding.excess
-            if excuses.explaining(case, str(failure), failure.layouts, excess) is None:
+            if excuses.explaining(case, str(failure), failure.finding) is None:
                 return Search(**found, failure=failure, index=index)
             found["known"] += 1
         else:

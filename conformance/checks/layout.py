@@ -111,7 +111,7 @@ def _possible(case: Case, key: Key, array: np.ndarray) -> tuple[str, ...]:
     """
     found, row = possible(array.shape), CATALOGUE[case.call.layer]
     if isinstance(key, int):
-        written = row.inputs[key].updated or row.inputs[key].fixed
+        written = row.inputs[key].updated or row.fixed(case, key)
     else:
         written = key not in row.parameters(case) or row.traits.updates(case.call)
     return tuple(x for x in found if not (written and x == "expanded"))

@@ -83,6 +83,7 @@ class Tally:
         text: str | None = None,
         *,
         drawn: bool = False,
+        larger: bool = False,
     ) -> None:
         """A trial's answer is within the oracle's bound, and no longer needed.
 
@@ -93,6 +94,7 @@ class Tally:
                 call that changes the layer's state, which is another one each time.
             text: the trial's call, where it is another one than the case's.
             drawn: its state is one that the layer drew.
+            larger: it is the case of another size (`siblings.larger`).
         """
         if like is not None and not updates(trial):
             trial.expected = like.expected
@@ -101,7 +103,8 @@ class Tally:
         except Failure as failure:
             lines = [] if text is None else [text]
             proof = _after_calls(failure, trial, drawn=drawn)
-            finding = replace(failure.finding.met(what).within(*lines), drawn=drawn)
+            finding = failure.finding.met(what).within(*lines)
+            finding = replace(finding, drawn=drawn, larger=larger)
             raise Failure(finding, proof) from failure
         trial.forget()
 
@@ -150,10 +153,11 @@ def check(trial: Trial) -> Evidence:
         tally.within("another layer's answer", weighted)
         first.again("again after a call of another layer")
     guard.untouched("after several calls")
-    other = of_another_form(trial, varied)
+    form = of_another_form(trial, varied)
     del varied  # what it was held against may be large
-    if other is not None:
-        tally.within("then a call of another form", other, text=other.text())
+    if form is not None:
+        other, larger = form
+        tally.within("then a call of another form", other, text=other.text(), larger=larger)
         first.near("again after a call of another form")
         guard.untouched("after a call of another form")
     tally.within("built anew", sibling(trial), like=trial)

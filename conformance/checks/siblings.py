@@ -94,8 +94,8 @@ def load(trial: Trial, layer: Layer, state: Arrays) -> None:
 def varied_inputs(trial: Trial) -> tuple[str, tuple[np.ndarray | None, ...]]:
     """The inputs with every sign of one of them changed, and its name; the seed says which."""
     inputs = [None if x is None else x.copy() for x in trial.case.inputs]
-    rows = trial.row.inputs
-    given = [k for k, x in enumerate(inputs) if x is not None and not rows[k].fixed]
+    row = trial.row
+    given = [k for k, x in enumerate(inputs) if x is not None and not row.fixed(trial.case, k)]
     index = given[trial.case.seed % len(given)]
     chosen = trial.case.inputs[index]
     assert chosen is not None
@@ -115,14 +115,15 @@ def other_values(x: np.ndarray, *, signed: bool) -> np.ndarray:
     return np.asarray(x.reshape(-1)[::-1].reshape(x.shape))
 
 
-def of_another_form(trial: Trial, varied: Trial) -> Trial | None:
+def of_another_form(trial: Trial, varied: Trial) -> tuple[Trial, bool] | None:
     """Without the keywords or the states, two batches in one call, or one size more by one.
-
-    None if there is none of these.
 
     Args:
         trial: the case.
         varied: with another of its inputs: the second batch.
+
+    Returns:
+        The call, and whether it is the `larger` one; None if there is none of these.
     """
     case = trial.case
     hidden = trial.row.places("hidden")
@@ -144,7 +145,7 @@ def of_another_form(trial: Trial, varied: Trial) -> Trial | None:
     other = sibling(trial, trial.layer, **form)
     if form.get("inputs") is batches is not None and not updates(trial):
         other.expected = _both(trial, varied)
-    return other
+    return other, wider is not None and form.get("inputs") is wider.inputs
 
 
 def larger(case: Case) -> Case | None:

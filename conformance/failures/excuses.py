@@ -10,7 +10,7 @@ from conformance.failures.facts import Facts
 from conformance.failures.known import Known
 from conformance.model.case import Case
 from conformance.model.cause import Excuse
-from conformance.model.describe import case_text
+from conformance.model.finding import Finding
 
 
 class Calls(Protocol):
@@ -70,31 +70,28 @@ class Excuses:
         fits = (e for e in self.entries if e.deadly and status in ("", e.status))
         return next((e for e in fits if any(map(e.met_by, calls))), None)
 
-    def explaining(
-        self,
-        case: Case,
-        message: str,
-        layouts: Mapping[str, str] | None = None,
-        excess: float | None = None,
-    ) -> Known | None:
+    def explaining(self, case: Case, message: str, failure: Finding | None = None) -> Known | None:
         """The entry that explains the failure of a case, the backend's own first.
 
         Args:
             case: the case.
             message: what the check says of it.
-            layouts: the fewest memory layouts with which it still fails, by operand.
-            excess: largest error ÷ bound.
+            failure: the same, as data; None where nothing is known but the message.
         """
         if not self.entries:
             return None
-        found = self._calls(case)[0]
-        if layouts is not None:
-            case = case if self._relaid is None else self._relaid(case)[0]
-            found = Facts(case, layouts)
-        for other in self._calls(case)[1:]:
-            if case_text(other.case) in message:
-                found = other  # that call failed
+        excess = None if failure is None else failure.excess
+        found = self._failing(case, failure)
         return next((e for e in self.entries if e.explains(found, message, excess)), None)
+
+    def _failing(self, case: Case, failure: Finding | None) -> Facts:
+        """Facts of the call that failed."""
+        calls = self._calls(case)
+        if failure is not None and failure.larger:
+            return calls[-1]
+        if failure is None or failure.layouts is None:
+            return calls[0]
+        return Facts(calls[0].case, failure.layouts)
 
     def excuse(self, entry: Known) -> None:
         """Count a case whose failure an entry explains."""

@@ -122,12 +122,10 @@ def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
         explaining = [Excuses((entry,), check) for entry in found]
         failure = verdict.failure
         message = verdict.message or "" if failure is None else text(replace(failure, notes=()))
-        layouts = None if failure is None else failure.layouts
-        excess = None if failure is None else failure.excess
         return [
             entry
             for entry, excuses in zip(found, explaining, strict=True)
-            if excuses.explaining(case, message, layouts, excess) is not None
+            if excuses.explaining(case, message, failure) is not None
         ]
     except (KeyError, TypeError, ValueError):
         return []

@@ -228,9 +228,7 @@ class _Investigation:
         else:
             outcome = self._engine.outcome(self._item, candidate, self._numerics)
         if outcome.status == "failed":
-            entry = self._excuses.explaining(
-                candidate, outcome.message, outcome.layouts, outcome.excess
-            )
+            entry = self._excuses.explaining(candidate, outcome.message, outcome.failure)
             if self._engine.reference.inherited(self._item, candidate, outcome, entry) is not None:
                 return None
         return outcome

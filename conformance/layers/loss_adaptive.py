@@ -15,6 +15,7 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
 from conformance.laws import loss_adaptive as laws
 from conformance.laws.law import Law
+from conformance.layers.loss_linear import nearest
 from conformance.layers.loss_parts import rows as batch
 from conformance.layers.loss_parts import scale_of_weights
 from conformance.layers.propagation import computed
@@ -144,7 +145,7 @@ def _nearest(found: Facts) -> float | None:
     clusters = len(case.call.arguments["cutoffs"])
     each = [oracle.head_logs(state, given)]
     each += [oracle.cluster_logs(state, given, k) for k in range(clusters)]
-    return min(float(np.nanmin(logs.size, initial=np.inf)) for logs in each if logs.shape[1] > 1)
+    return nearest(each)
 
 
 def _whole(case: Case) -> str:

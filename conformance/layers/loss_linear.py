@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.reductions import log_softmax
+from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import loss_linear as laws
 from conformance.layers.axes import Axes, joined
 from conformance.layers.loss_parts import REDUCTION, scale_of_weights, unreduced
@@ -21,6 +24,7 @@ from conformance.layers.state import Shape, StateTensor, uniform, with_bias
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case, is_function
 from conformance.oracles import loss_linear as oracle
+from conformance.oracles.linear import functional_linear
 from conformance.strategies import loss_linear as cases
 from conformance.strategies.invalid import loss_linear as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
@@ -139,6 +143,29 @@ def _ignores(found: Facts) -> str:
     return "none" if not gone.any() else "all" if gone.all() else "some"
 
 
+def nearest(logs: Iterable[Rounded]) -> float | None:
+    """How near to 0 logarithms of probabilities come, (N, classes): their smallest.
+
+    A single class does not count, whose logarithm is 0; None where nothing does.
+    """
+    each = [float(np.nanmin(of.size, initial=np.inf)) for of in logs if of.shape[1] > 1]
+    return min(each, default=None)
+
+
+def _nearest(found: Facts) -> float | None:
+    """Of the logits along the last dimension, where torch's softmax stores its sum: `nearest`."""
+    case, precision = found.case, Precision.of("float64")
+    x, named = case.inputs[0], case.call.state
+    function = is_function(case.call.layer)
+    weight = case.inputs[1] if function else named.get("linear.weight")
+    bias = case.inputs[3] if function else named.get("linear.bias")
+    if x is None or weight is None or not x.size or not _classes_last(found):
+        return None
+    rows, linear = exactly(np.atleast_2d(x), precision), exactly(weight, precision)
+    shift = None if bias is None else exactly(bias, precision)
+    return nearest([log_softmax(functional_linear({}, rows, linear, shift), 1)])
+
+
 def _target(case: Case) -> np.ndarray:
     """The target, whatever its place."""
     target = case.inputs[2 if is_function(case.call.layer) else 1]
@@ -202,7 +229,12 @@ def rows() -> Iterator[Row]:
             invalid=invalid_cases(valid, breaks, () if function else ("weight",)),
             laws=laws.LAWS,
             propagation=Propagation(computed.expected),
-            derived={"chunked": _chunked, "classes_last": _classes_last, "ignored": _ignores},
+            derived={
+                "chunked": _chunked,
+                "classes_last": _classes_last,
+                "ignored": _ignores,
+                "nearest": _nearest,
+            },
             refit=_refit_function if function else _refit,
             workloads=_workloads(name),
             filling=Filling(contraction=False, scale=scale_of_weights, made={"target": _classes}),

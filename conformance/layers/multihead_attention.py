@@ -164,7 +164,7 @@ def row() -> Row:
             Argument("need_weights", True, keyword=True),
             Argument("average_attn_weights", True, keyword=True),
             # The mask is that of so many queries and keys then.
-            Argument("is_causal", False, keyword=True, fixes_sizes=True),
+            Argument("is_causal", False, keyword=True, fixes_sizes=True, fixes="attn_mask"),
         ),
         (
             *(Input(name, batch_axis=_axis(k)) for k, name in enumerate(("query", "key", "value"))),

@@ -47,6 +47,8 @@ class Argument:
         window: its values decide which output sizes are possible.
         keyword: it is given to the call, not to the constructor: `output_size`.
         fixes_sizes: where it is given, no size of the inputs can change by itself.
+        fixes: the input that is fixed where its value is not False: `is_causal` says what the mask
+            holds.
         sequence: it is kept as a tuple, be it written as one number.
         like: the argument whose value None stands for: `kdim` is `embed_dim` then.
         of_torch: its value is a name in `torch`, of a dtype or a function; torch gets the object.
@@ -65,6 +67,7 @@ class Argument:
     window: bool = False
     keyword: bool = False
     fixes_sizes: bool = False
+    fixes: str = ""
     sequence: bool = False
     like: str = ""
     of_torch: bool = False
@@ -378,6 +381,13 @@ class Row:
         """The axis of an input that counts the batch; None where it has none, or is left out."""
         given = place < len(case.inputs) and case.inputs[place] is not None
         return self.inputs[place].batch_axis(case) if given else None
+
+    def fixed(self, case: Case, place: int) -> bool:
+        """Whether no element of an input may be another, nor in another place."""
+        known, written = self.inputs[place], self.written(case)
+        return known.fixed or any(
+            a.fixes == known.name and bool(written.get(a.name)) for a in self.arguments
+        )
 
     def axes(self, case: Case) -> tuple[Axes, ...]:
         """Axes of the inputs whose sizes may change, those first that are the batch."""

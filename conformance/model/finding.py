@@ -69,6 +69,7 @@ class Finding:
         layouts: the fewest memory layouts with which the case still fails, by operand; None where
             the check does not choose them.
         drawn: the numbers rest on values that the backend drew, which are others each time.
+        larger: it was found in the call of another size that the check makes as well.
     """
 
     kind: str
@@ -92,6 +93,7 @@ class Finding:
     notes: tuple[str, ...] = ()
     layouts: Mapping[str, str] | None = None
     drawn: bool = False
+    larger: bool = False
 
     def within(self, *lines: str, law: str = "") -> Finding:
         """The finding on calls that a check made of the case's.

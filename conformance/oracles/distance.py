@@ -145,6 +145,9 @@ def _pulled(x: Rounded, length: Rounded, p: float, cotangent: Rounded) -> Rounde
     """
     if p == 2:
         found = x * (cotangent.bare / length)
+        # c·(x/‖x‖): the quotient of a small element may be rounded to a subnormal number first.
+        other = cotangent.bare * (x / length)
+        found = found.with_error(np.maximum(found.error, other.error))
     else:
         unsure = (x.error >= x.size) & (x.error > 0)
         sign = Rounded(np.sign(x.value), np.where(unsure, np.inf, 0.0), x.precision)

@@ -93,7 +93,8 @@ def multihead_attention(
         for nothing in (0.0, np.nan)
     ]
     if is_causal and not _is_causal_mask(attn_mask, query.shape, key.shape, batched, batch_first):
-        found = [tuple(_anything(x) for x in found[0])] * 2  # a wrong hint: no answer is wrong
+        # A wrong hint: no answer is wrong, nor is a gradient.
+        found = [tuple(_gradient_unspecified(_anything(x)) for x in answers) for answers in found]
 
     def batch_back(x: np.ndarray) -> np.ndarray:
         if not batched:
@@ -220,9 +221,9 @@ def _answer(
     return settle_nan(output, nothing), settle_nan(p, nothing)
 
 
-def _gradient_unspecified(mask: Rounded) -> Rounded:
-    """A mask that the hint may stand in for: whether it then has a gradient is not documented."""
-    return traced(mask.bare, [mask], lambda cotangent: [_anything(cotangent)])
+def _gradient_unspecified(x: Rounded) -> Rounded:
+    """Of a mask that the hint may stand in for: whether it has a gradient is not documented."""
+    return traced(x.bare, [x], lambda cotangent: [_anything(cotangent)])
 
 
 def _anything(x: Rounded) -> Rounded:

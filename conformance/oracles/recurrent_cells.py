@@ -158,10 +158,9 @@ def _exact_in_any_order(results: Sequence[Rounded]) -> np.ndarray:
     exact = total == 0
     if precision.bits and not any(x.vague for x in results):
         finest = reduce(np.minimum, [x.quanta if x.grain is None else x.grain for x in results])
-        known = reduce(np.add, [x.error for x in results]) == 0
         fits = (total <= np.ldexp(finest, precision.bits)) & (finest >= precision.underflow)
-        exact = exact | (known & fits)
-    return np.asarray(exact)
+        exact = exact | fits
+    return np.asarray(exact & (reduce(np.add, [x.error for x in results]) == 0))
 
 
 def rnn_step(a: Rounded, hidden: Hidden, w: Weights, nonlinearity: str = "tanh") -> Hidden:

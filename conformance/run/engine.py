@@ -171,7 +171,7 @@ class Engine:
                 if outcome.accepted:
                     log.accepted[outcome.accepted] += 1
             else:
-                entry = excuses.explaining(case, outcome.message, outcome.layouts, outcome.excess)
+                entry = excuses.explaining(case, outcome.message, outcome.failure)
                 entry = self.reference.inherited(item, case, outcome, entry)
                 log.failed(index, excess=outcome.excess, excused=entry is not None)
                 if entry is None:

@@ -40,11 +40,6 @@ class Outcome:
         return self.evidence.comparisons
 
     @property
-    def layouts(self) -> Mapping[str, str] | None:
-        """Memory layouts that the failure needs, where the check chooses them."""
-        return None if self.failure is None else self.failure.layouts
-
-    @property
     def excess(self) -> float | None:
         """The largest error ÷ bound of the failure; None where it is none of numbers."""
         return None if self.failure is None else self.failure.excess

@@ -109,6 +109,31 @@ def test_export_declines_what_depends_on_data() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "layer", ["AdaptiveLogSoftmaxWithLoss", "AdaptiveLogSoftmaxWithLoss.predict"]
+)
+def test_export_declines_control_flow_that_depends_on_data(layer: str) -> None:
+    """torch looks which clusters the targets, or the likeliest classes, are in."""
+    case = cases(layer)[0]
+    outcome = Engine(torch_export.backend, 1, 0).outcome(
+        Item(layer, "values", "float32", "cpu"), case
+    )
+    assert (outcome.status, outcome.message) == ("unsupported", "control flow that depends on data")
+
+
+def test_export_hides_no_other_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*inputs: Any, **keywords: Any) -> Any:
+        raise RuntimeError("of the export itself")
+
+    monkeypatch.setattr(torch.export, "export", failing)
+    backend = torch_export.ExportBackend("torch-export")
+    outcome = Engine(backend, 1, 0).outcome(
+        Item("Linear", "values", "float32", "cpu"), cases("Linear")[0]
+    )
+    assert outcome.status == "failed"
+    assert "of the export itself" in outcome.message
+
+
 # --- compile ---
 
 

@@ -13,9 +13,12 @@ from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks.cotangents import pulled
 from conformance.layers import CATALOGUE, DTYPES
 from conformance.oracles.attention import functional_scaled_dot_product_attention as sdpa
+from conformance.run.tiles import of_sizes
 from conformance.run.trial import Trial
+from conformance.run.variants import varied
 
 SDPA = "functional.scaled_dot_product_attention"
 
@@ -106,6 +109,25 @@ def test_a_wrong_hint_decides_nothing() -> None:
     wrong = Trial(torch_backend, CATALOGUE["MultiheadAttention"], other).expected[0]
     assert _decided(found)
     assert not _decided(wrong)
+    row = CATALOGUE["MultiheadAttention"]
+    right, unsaid = (pulled(Trial(torch_backend, row, c)).inputs[0] for c in (case, other))
+    assert _decided(right)
+    assert not _decided(unsaid)
+
+
+def test_what_a_hint_says_of_a_mask_stays_true() -> None:
+    row, met = CATALOGUE["MultiheadAttention"], 0
+    for case in cases("MultiheadAttention"):
+        if not case.keywords.get("is_causal"):
+            continue
+        tiled = of_sizes(row, case, {"embed_dim": 16})
+        for other in (case, varied(case, 1), tiled):
+            mask = None if other is None else other.inputs[4]
+            if mask is not None:
+                shut = mask if mask.dtype == bool else np.isneginf(mask)
+                assert (shut == ~np.tril(np.ones(mask.shape, bool))).all()
+                met += other is tiled
+    assert met > 3
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

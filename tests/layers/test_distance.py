@@ -136,3 +136,15 @@ def test_each_law_is_seen_failing(layer: str, name: str) -> None:
     compared, found = law_findings(torch_backend, layer, name)
     assert compared
     assert not found
+
+
+def test_a_subnormal_part_of_a_unit_vector_is_rounded_before_it_is_multiplied() -> None:
+    """17 of the smallest numbers over 28 are 0.61, which are 1, and 1.57 with the cotangent: 2."""
+    x = np.array([[17 * 2.0**-24, 28.0]])
+    unit = (torch.tensor(x, dtype=torch.float16) / 28) * torch.tensor(1.57, dtype=torch.float16)
+    precision = Precision.of("float16")
+    given = leaf(x, precision)
+    cotangent = exactly(np.array([[float(np.float16(1.57))]]), precision)
+    (wanted,) = pull_back([norm(given, 2.0, -1)], [cotangent], [given])
+    assert unit[0, 0] == 2.0**-23
+    assert abs(unit[0, 0].item() - wanted.value[0, 0]) <= wanted.error[0, 0]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support import cases, law_findings
@@ -13,16 +14,17 @@ from torch.nn import functional
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.failures.facts import Facts
 from conformance.laws.loss_linear import LAWS
 from conformance.layers import DTYPES
 from conformance.model.case import is_function
 
 NAMES = ("LinearCrossEntropyLoss", "functional.linear_cross_entropy")
-Facts = dict[str, Any]
+Given = dict[str, Any]
 
 
 # Law → what is added to torch's loss so that it no longer holds.
-BROKEN: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Facts], Any]] = {
+BROKEN: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Given], Any]] = {
     "form": lambda x, w, y, facts: 1.0,
     "samples": lambda x, w, y, facts: x[0].abs().sum(),
     "rows": lambda x, w, y, facts: float(len(x) > 16),
@@ -101,3 +103,25 @@ def test_fields_of_an_argument_become_an_object_of_torchs() -> None:
     module = torch_backend.build(case.call).module
     assert isinstance(module.options, torch.nn.LinearCrossEntropyOptions)
     assert {name: getattr(module.options, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize("layer", NAMES)
+def test_nearest_is_the_smallest_logarithm_where_the_classes_are_last(layer: str) -> None:
+    found = 0
+    for case in cases(layer, "float64", 200):
+        function, nearest = is_function(layer), Facts(case).get("nearest")
+        x = case.inputs[0]
+        weight = case.inputs[1] if function else case.call.state["linear.weight"]
+        bias = case.inputs[3] if function else case.call.state.get("linear.bias")
+        assert x is not None
+        assert weight is not None
+        if not x.size or not Facts(case).get("classes_last") or len(weight) < 2:
+            assert nearest is None or (len(weight) > 1 and not x.size)
+            continue
+        logits = np.atleast_2d(x) @ weight.T + (0 if bias is None else bias)
+        logs = torch.log_softmax(torch.from_numpy(logits), 1).numpy()
+        smallest = np.abs(logs).min(initial=np.inf)
+        # Near 0 NumPy's and torch's sums differ by a rounding of 1.
+        assert nearest == pytest.approx(smallest, rel=1e-9, abs=1e-15)
+        found += 1
+    assert found > 20

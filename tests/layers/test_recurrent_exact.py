@@ -248,3 +248,16 @@ def test_a_sum_that_is_exact_in_one_order_only_is_none(layer: str) -> None:
     expected = _trial(Case(call, (np.ones((1, 1)),))).expected[0]
     # Of the other order the sum is off by b_hh, of which a gate keeps a part.
     assert expected.error.min() > tiny / 8
+
+
+def test_nothing_times_what_overflows_is_not_exact() -> None:
+    """One reset gate is 0, its row of W_hn h beyond float16: a kernel that stores it has 0·∞."""
+    weight = np.ones((12, 4))
+    weight[1, 3], weight[10, 3] = -1.0, 3.0
+    state = {"weight_ih_l0": np.ones((12, 4)), "weight_hh_l0": weight,
+             "bias_ih_l0": np.zeros(12), "bias_hh_l0": np.ones(12)}  # fmt: skip
+    call = Call("GRU", {"input_size": 4, "hidden_size": 4}, state, "float16", "cpu")
+    hidden = np.array([[0.0, 0.0, 0.0, -32752.0]])
+    case, numerics = Case(call, (np.zeros((1, 4)), hidden)), torch_backend.numerics("float16")
+    expected = Trial(torch_backend, CATALOGUE["GRU"], case, numerics).expected[0]
+    assert expected.decided.tolist() == [[True, True, False, True]]

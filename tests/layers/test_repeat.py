@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from conformance.failures.known import shipped
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case
 from conformance.model.describe import case_text
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
 from conformance.run.trial import Trial
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "repeat"]
@@ -164,9 +167,11 @@ def test_the_answer_to_two_batches_is_that_of_each(layer: str) -> None:
     for case in cases(layer, "float32", 40):
         trial = Trial(torch_backend, CATALOGUE[layer], case)
         varied = siblings.sibling(trial, inputs=siblings.varied_inputs(trial)[1])
-        other = siblings.of_another_form(trial, varied)
-        if other is None or "after" not in other.__dict__:
+        form = siblings.of_another_form(trial, varied)
+        if form is None or "after" not in form[0].__dict__:
             continue
+        other, wider = form
+        assert not wider
         met += 1
         asked = Trial(torch_backend, CATALOGUE[layer], other.case).expected
         for joined, whole in zip(other.expected, asked, strict=True):
@@ -188,7 +193,14 @@ def test_what_is_known_of_the_larger_size_explains_that_call_alone() -> None:
     assert larger.inputs[0].shape == (1, 3)
     entries = [e for e in shipped("torch") if "LPPool" in e.layer and "repeat" in e.check]
     excuses = Excuses(entries, CHECKS["repeat"])
-    wrong = "output[0, 1], the worst of 1 wrong of 2"
-    assert excuses.explaining(case, f"{case_text(case)}\n{case_text(larger)}\n{wrong}")
-    assert not excuses.explaining(case, f"{case_text(case)}\n{wrong}")
-    assert not Excuses(entries).explaining(case, f"{case_text(larger)}\n{wrong}")
+    engine, item = Engine(torch_backend, 1, 0), Item("LPPool1d", "repeat", "float32", "cpu")
+    outcome = engine.outcome(item, case)
+    failure = outcome.failure
+    assert failure is not None
+    assert failure.larger
+    assert case_text(larger) in failure.context
+    assert excuses.explaining(case, outcome.message, failure)
+    # Of the case itself the same failure is new, whatever the message quotes.
+    assert not excuses.explaining(case, outcome.message, replace(failure, larger=False))
+    assert not excuses.explaining(case, outcome.message)
+    assert not Excuses(entries).explaining(case, outcome.message, failure)

@@ -273,8 +273,10 @@ def test_conditions_on_layouts_are_held_against_the_fewest_that_fail() -> None:
         _, layouts = EVERY_CHECK["layout"].relaid(case)  # type: ignore[misc]
         if layouts.get("input") == "channels_last":
             assert excuses.explaining(case, "message") is entry
-            assert excuses.explaining(case, "message", {"weight": "offset"}) is None
-            assert excuses.explaining(case, "message", {"input": "channels_last"}) is entry
+            fewest = Finding("value", layouts={"weight": "offset"})
+            assert excuses.explaining(case, "message", fewest) is None
+            fewest = Finding("value", layouts={"input": "channels_last"})
+            assert excuses.explaining(case, "message", fewest) is entry
             found += 1
     assert found
 

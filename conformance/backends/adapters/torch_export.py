@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree as pytree
 
 from conformance.backends.module import STORES, ModuleBackend, ModuleLayer
@@ -64,7 +65,11 @@ class _Exported:
         mode = (self._module.training, torch.is_grad_enabled())
         key = (*self._structure, *mode, _signature(state), _signature((inputs, keywords)))
         if key not in self._programs:
-            program = torch.export.export(self._module, inputs, keywords, strict=False)
+            try:
+                program = torch.export.export(self._module, inputs, keywords, strict=False)
+            except GuardOnDataDependentSymNode as error:
+                # As torch's page on export has it: such a layer has to be written otherwise.
+                raise Unsupported("control flow that depends on data") from error
             self._programs[key] = program.module()
             while len(self._programs) > KEPT:
                 self._programs.popitem(last=False)
