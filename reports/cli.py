@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from conformance.reports import exhaustive_cli, kernel_cli
+from conformance.reports import exhaustive_cli, kernel_cli, layers_cli
 
 from conformance.model.files import FileError, clash, write_whole
 from conformance.model.plain_text import bounded, visible
@@ -183,8 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     known.set_defaults(run=_known)
     exhaustive_cli.add(commands)
     kernel_cli.add(commands)
-    layers = commands.add_parser("layers", help="the layers of the suite")
-    layers.set_defaults(run=_layers)
+    layers_cli.add(commands)
     return parser
 
 
@@ -420,12 +419,4 @@ def _write_known(options: argparse.Namespace) -> int:
     for reason in found.stale:
         _say(f"stale, left out: {bounded(reason, 500)}")
     _say(f"{options.write}: {found.new} new entries, each of which needs a reason")
-    return 0
-
-
-def _layers(options: argparse.Namespace) -> int:
-    from conformance.layers import CATALOGUE
-
-    for name in CATALOGUE:
-        print(name)
     return 0

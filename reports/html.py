@@ -12,6 +12,7 @@ from conformance.reports import summary
 from conformance.reports.bug_report import chosen
 from conformance.reports.causes import numbers
 from conformance.reports.charts import heat_map, histogram, whisker
+from conformance.reports.coverage import coverage
 from conformance.reports.data import pack, packed
 from conformance.reports.page import PlotArea, page
 from conformance.reports.performance import good, rate, share
@@ -80,6 +81,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
         identity=run.identity,
         outcome=summary.outcome(run),
         matrix=table,
+        coverage=coverage(run, table),
         totals=summary.totals(run),
         counts=summary.counts(run),
         failures=sum(len(bug.items) for bug in bugs),

@@ -61,6 +61,7 @@ class Identity:
         started: ISO 8601, UTC.
         numerics: how the backend declares to differ from IEEE arithmetic, by dtype; bounds follow.
         layers: what a report says of each layer; empty in files of schema 1 and 2.
+        catalogue: number of layers that the suite has, by family; empty in older files.
     """
 
     schema: int
@@ -87,6 +88,7 @@ class Identity:
     started: str
     numerics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     layers: Mapping[str, LayerFacts] = field(default_factory=dict)
+    catalogue: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ class IdentityLike(Protocol):
     def items(self) -> tuple[str, ...]: ...
     @property
     def total(self) -> int: ...
+    @property
+    def catalogue(self) -> Mapping[str, int]: ...
 
 
 class FooterLike(Protocol):
@@ -96,9 +98,11 @@ def identity_fault(identity: IdentityLike) -> str:
         parts(identity.shard)
     except ValueError as error:
         return f"shard {_shown(identity.shard)}: {error}"
-    for name in ("schema", "examples", "total"):
-        if not 0 <= getattr(identity, name) <= MOST:
-            return f"{name} is {getattr(identity, name)}, expected a count"
+    counts = {name: getattr(identity, name) for name in ("schema", "examples", "total")}
+    counts |= {f"catalogue: {_plain(name)}": n for name, n in identity.catalogue.items()}
+    for name, number in counts.items():
+        if not 0 <= number <= MOST:
+            return f"{name} is {number}, expected a count"
     names = {name: (getattr(identity, name),) for name in ("backend", "suite")}
     faults_of = (
         _names_fault(what, each) for what, each in {**names, "items": identity.items}.items()

@@ -70,6 +70,15 @@ def _both_sides(name: str) -> Callable[[Mapping[str, Any]], tuple[float, ...]]:
     return lambda values: (-values[name], values[name])
 
 
+def is_in_place(layer: str) -> bool:
+    """Whether a layer is a function that always works in place, whose name ends so.
+
+    Args:
+        layer: the name of its row.
+    """
+    return layer.endswith("_")
+
+
 _PLAIN, _INPLACE = _Kind(), _Kind(inplace=True)
 _THREES = _Kind(kinks=lambda values: (-3.0, 3.0, -1.5), inplace=True)
 _KINDS: Mapping[str, _Kind] = {
@@ -141,19 +150,21 @@ def activations(draw: Draw, layer: str, dtype: str) -> Case:
         dtype: torch's name of the dtype.
     """
     name = layer.rpartition(".")[2].replace("_", "").lower()
-    kind = _KINDS[name]
+    kind, always = _KINDS[name], is_in_place(layer)
     profile = draw(profiles)
     shape = draw(blocks if profile == "block" else vectors)
     values: dict[str, Any] = {}
     for names, choices in kind.groups.items():
-        values |= zip(names, draw(st.sampled_from(choices)), strict=True)
+        offered = [dict(zip(names, choice, strict=True)) for choice in choices]
+        kept = [given for given in offered if not always or kind.reversible(given)]
+        values |= draw(st.sampled_from(kept))
     kinks = (0.0, *kind.kinks(values))
     defaults, training = dict(kind.defaults), False
     if name == "rrelu":
         training = draw(modes)
         if is_function(layer):
             values["training"], defaults["training"], training = training, False, False
-    if kind.inplace:
+    if kind.inplace and not always:
         values["inplace"] = draw(yes_no) and kind.reversible(values)
         defaults["inplace"] = False
     written = Written(draw(masks))

@@ -1,4 +1,4 @@
-"""The parts of `docs/contract.md` that follow from the code; run as a script it writes them.
+"""The parts of `docs/contract.md` and `README.md` that follow from the code; run, it writes them.
 
 Each stands between `<!-- NAME -->` and `<!-- end of NAME -->`.
 """
@@ -16,7 +16,7 @@ from conformance.layers import CATALOGUE
 from conformance.layers.row import Input, Row
 from conformance.model.case import STORED, ULP
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "contract.md"
+ROOT = Path(__file__).resolve().parents[1]
 # Roles that a name does not tell.
 _SHOWN = ("hidden", "index", "statistic")
 
@@ -114,20 +114,58 @@ def stored() -> str:
     return "\n".join(["| name | what is stored |", "|---|---|", *lines])
 
 
-PARTS: dict[str, Callable[[], str]] = {
-    "inputs": inputs, "layouts": layouts, "functions": functions, "stored": stored
+def families() -> str:
+    """Layers of each family; a lazy form or function is not named beside the module of its name."""
+    lines = ["| family | modules | functions | which |", "|---|---:|---:|---|"]
+    every: dict[str, list[Row]] = {}
+    for row in CATALOGUE.values():
+        every.setdefault(row.family, []).append(row)
+    for family, rows in every.items():
+        known = {_stem(row.name) for row in rows if not row.function and not row.lazy}
+        names = [
+            row.name
+            for row in rows
+            if not row.lazy and not (row.function and _stem(row.name) in known)
+        ]
+        shown = ", ".join(_ranges(names))
+        lines.append(f"| {family} | {_modules(rows)} | {_functions(rows)} | {shown} |")
+    total = list(CATALOGUE.values())
+    lines.append(f"| **{len(total)} layers** | {_modules(total)} | {_functions(total)} | |")
+    return "\n".join(lines)
+
+
+def _modules(rows: list[Row]) -> int:
+    return sum(not row.function for row in rows)
+
+
+def _functions(rows: list[Row]) -> int:
+    return sum(row.function for row in rows)
+
+
+def _stem(name: str) -> str:
+    """What the names of a module and of its function have in common."""
+    return re.sub(r".*\.|_|[123]d$", "", name.lower()).removesuffix("loss")
+
+
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "docs/contract.md": {
+        "inputs": inputs, "layouts": layouts, "functions": functions, "stored": stored
+    },
+    "README.md": {"families": families},
 }  # fmt: skip
 
 
 def written(page: str) -> str:
     """A page with its generated parts as the code has them."""
-    for name, part in PARTS.items():
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name, part in PAGES[page].items():
         mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-        page, count = mark.subn(lambda m, part=part: f"{m[1]}{part()}\n{m[2]}", page)  # type: ignore[misc]
+        text, count = mark.subn(lambda m, part=part: f"{m[1]}{part()}\n{m[2]}", text)  # type: ignore[misc]
         if count != 1:
-            raise ValueError(f"{count} parts named {name}, expected one")
-    return page
+            raise ValueError(f"{page} has {count} parts named {name}, expected one")
+    return text
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        (ROOT / page).write_text(written(page), encoding="utf-8")

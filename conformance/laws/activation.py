@@ -131,6 +131,13 @@ def form(trial: Trial, generator: Generator) -> Claims:
         yield same(called(trial, other, arguments, training=training), trial)
 
 
+@law("in_place", "the function and the one that works in place are one")
+def in_place(trial: Trial, generator: Generator) -> Claims:
+    """The function of the name without its underscore, on the same input."""
+    call = trial.case.call
+    yield same(called(trial, call.layer.removesuffix("_"), call.arguments), trial)
+
+
 @law("doubled", "f(2x) = 2·f(x)", SUMMED)
 def doubled(trial: Trial, generator: Generator) -> Claims:
     """Twice the input, where that is a number of the dtype."""

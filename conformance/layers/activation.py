@@ -1,4 +1,4 @@
-"""Activations, element by element: the modules and the functions."""
+"""Activations, element by element: the modules, the functions, those that work in place."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles import activation as oracle
 from conformance.strategies import activation as cases
+from conformance.strategies.activation import is_in_place
 from conformance.strategies.invalid import activation as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
@@ -34,6 +35,10 @@ def _first(case: Case) -> int | None:
 
 def _writes(call: Call) -> bool:
     return bool(call.arguments.get("inplace", False))
+
+
+def _always_writes(call: Call) -> bool:
+    return True
 
 
 def _flops(
@@ -63,26 +68,33 @@ def _elementwise(name: str, kind: Kind) -> Row:
     valid = partial(cases.activations, name)
     takes = {argument.name for argument in kind.arguments}
     modes = "training" in takes and not is_function(name)
-    inplace = "inplace" in takes
-    traits = Traits(placed=False, aliases=inplace, updates=_writes, modes=modes)
+    always = is_in_place(name)
+    inplace = always or "inplace" in takes
+    updates = _always_writes if always else _writes
+    traits = Traits(placed=False, aliases=inplace, updates=updates, modes=modes)
+    arguments = tuple(
+        a
+        for a in kind.arguments
+        if not (modes and a.name == "training") and not (always and a.name == "inplace")
+    )
     return Row(
         name,
         "activation",
-        tuple(a for a in kind.arguments if not (modes and a.name == "training")),
+        arguments,
         (Input("input", batch_axis=_first, updated=inplace),),
         (Output("output", _first),),
         cases=valid,
-        values=kind.oracle,
+        values=partial(kind.oracle, inplace=True) if always else kind.oracle,
         shapes=oracle.shape,
         formula=(kind.formula,),
         complex=False,
         # None where every shape and every argument is valid.
         invalid=invalid_cases(valid, breaks) if breaks else None,
-        laws=(laws.elements, laws.reshaped, laws.form, *kind.laws),
+        laws=(laws.elements, laws.reshaped, laws.in_place if always else laws.form, *kind.laws),
         propagation=computed,
         refit=None if kind.ends is None else partial(_ends_refit, kind.ends),
         free=every_axis,
-        whole=partial(whole, name, kind.arguments),
+        whole=partial(whole, name, arguments),
         traits=replace(traits, random=_draws) if "training" in takes else traits,
         draws=slopes.draws if "training" in takes else None,
         workloads=(Workload(name, "64 by 3072", _plain(kind), ((64, 3072),), small=True),),
@@ -160,7 +172,10 @@ def _with_slopes(name: str) -> Row:
 
 
 def rows() -> Iterator[Row]:
-    """The rows, the modules first."""
+    """The rows: the modules, the functions, the functions that work in place."""
     for place in range(2):
         yield from (_elementwise(names[place], kind) for names, kind in KINDS.items())
         yield _with_slopes(("PReLU", "functional.prelu")[place])
+    for (_, function), kind in KINDS.items():
+        if kind.in_place:
+            yield _elementwise(f"{function}_", kind)

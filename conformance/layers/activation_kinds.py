@@ -31,6 +31,7 @@ class Kind:
         operations: floating-point operations of an element.
         ends: two arguments, the first of which is less than the second.
         examples: share of the profile's examples.
+        in_place: a function of its name and an underscore writes into its input.
     """
 
     oracle: Callable[..., Any]
@@ -40,11 +41,18 @@ class Kind:
     operations: int = 4
     ends: tuple[str, str] | None = None
     examples: float = 0.2
+    in_place: bool = False
 
 
 KINDS = {
     ("ReLU", "functional.relu"): Kind(
-        oracle.relu, "ReLU(x) = max(0, x)", (_INPLACE,), (laws.doubled,), 1, examples=0.4
+        oracle.relu,
+        "ReLU(x) = max(0, x)",
+        (_INPLACE,),
+        (laws.doubled,),
+        1,
+        examples=0.4,
+        in_place=True,
     ),
     ("ReLU6", "functional.relu6"): Kind(
         oracle.relu6, "ReLU6(x) = min(max(0, x), 6)", (_INPLACE,), (laws.clipped,), 2
@@ -56,6 +64,7 @@ KINDS = {
         (laws.doubled, laws.slope_zero),
         2,
         examples=0.4,
+        in_place=True,
     ),
     ("RReLU", "functional.rrelu"): Kind(
         oracle.rrelu,
@@ -69,6 +78,7 @@ KINDS = {
         (slopes.mean_slope,),
         2,
         ends=("lower", "upper"),
+        in_place=True,
     ),
     ("Threshold", "functional.threshold"): Kind(
         oracle.threshold,
@@ -76,6 +86,7 @@ KINDS = {
         (Argument("threshold", REQUIRED, 0.0), Argument("value", REQUIRED, 0.0), _INPLACE),
         (laws.threshold_zero,),
         1,
+        in_place=True,
     ),
     ("Hardtanh", "functional.hardtanh"): Kind(
         oracle.hardtanh,
@@ -84,6 +95,7 @@ KINDS = {
         (laws.stretched_range, laws.six),
         2,
         ends=("min_val", "max_val"),
+        in_place=True,
     ),
     ("Hardshrink", "functional.hardshrink"): Kind(
         oracle.hardshrink,
@@ -117,18 +129,21 @@ KINDS = {
         "ELU(x) = x if x > 0, else alpha (exp(x) - 1)",
         (_ALPHA, _INPLACE),
         (curves.alpha_one, curves.alpha_twice),
+        in_place=True,
     ),
     ("SELU", "functional.selu"): Kind(
         smooth.selu,
         "SELU(x) = scale (max(0, x) + min(0, alpha (exp(x) - 1)))",
         (_INPLACE,),
         (curves.scaled_unit,),
+        in_place=True,
     ),
     ("CELU", "functional.celu"): Kind(
         smooth.celu,
         "CELU(x) = max(0, x) + min(0, alpha (exp(x/alpha) - 1))",
         (_ALPHA, _INPLACE),
         (curves.alpha_one, curves.alpha_and_operand),
+        in_place=True,
     ),
     ("GELU", "functional.gelu"): Kind(
         smooth.gelu,

@@ -1,4 +1,4 @@
-"""Public names of torch.nn and torch.nn.functional that have no row, each with its reason.
+"""Public names of torch.nn, and of the namespaces below it, that have no row, each with its reason.
 
 A test holds: what torch exports is in the catalogue or here, and nothing is in both.
 """
@@ -9,51 +9,171 @@ from collections.abc import Mapping
 
 from conformance.layers import CATALOGUE
 
-# Family → its classes and functions; those that have rows by now are not excluded.
+# Namespace → its names; those that have rows by now are not excluded.
 _TO_COME = {
-    "activation": """
-        relu_ leaky_relu_ rrelu_ elu_ selu_ celu_ hardtanh_ threshold_
-    """,
-    "attention": """
+    "": """
         Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
         TransformerEncoderLayer
     """,
+    "init": """
+        constant_ dirac_ eye_ kaiming_normal_ kaiming_uniform_ normal_ ones_ orthogonal_ sparse_
+        trunc_normal_ uniform_ xavier_normal_ xavier_uniform_ zeros_
+    """,
+    "utils": """
+        clip_grad_norm_ clip_grad_value_ clip_grads_with_norm_ fuse_conv_bn_weights
+        fuse_linear_bn_weights get_total_norm
+    """,
+    "utils.parametrizations": "spectral_norm weight_norm",
+    "utils.rnn": """
+        pack_padded_sequence pack_sequence pad_packed_sequence pad_sequence unpack_sequence
+        unpad_sequence
+    """,
 }
+# Reason → namespace → its names; a namespace that is left out as a whole is a name of another one.
 _OTHERWISE = {
-    "has no computation of its own": """
-        DataParallel Module ModuleDict ModuleList ParameterDict ParameterList RNNBase RNNCellBase
-        Sequential
-    """,
-    "is deprecated or legacy, and documented nowhere or as another name of what is here": """
-        NLLLoss2d Container
-        multi_head_attention_forward upsample upsample_bilinear upsample_nearest
-        conv_tbc
-        adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices
-        adaptive_max_pool3d_with_indices fractional_max_pool2d_with_indices
-        fractional_max_pool3d_with_indices max_pool1d_with_indices
-        max_pool2d_with_indices max_pool3d_with_indices
-    """,
-    "needs hardware or formats that no case has": """
-        grouped_mm scaled_grouped_mm scaled_mm
-    """,
-    "is a helper of torch's own code": """
-        assert_int_or_pair boolean_dispatch handle_torch_function has_torch_function
-        has_torch_function_unary has_torch_function_variadic Optional
-    """,
+    "has no computation of its own": {
+        "": """
+            DataParallel Module ModuleDict ModuleList ParameterDict ParameterList RNNBase
+            RNNCellBase Sequential
+        """,
+    },
+    "holds numbers: a parameter, a buffer, a record of arguments": {
+        "": """
+            Buffer LinearCrossEntropyOptions Parameter UninitializedBuffer UninitializedParameter
+        """,
+        "parameter": """
+            Buffer Parameter UninitializedBuffer UninitializedParameter UninitializedTensorMixin
+            is_lazy
+        """,
+        "utils.rnn": "PackedSequence",
+    },
+    "is deprecated or legacy, and documented nowhere or as another name of what is here": {
+        "": "Container NLLLoss2d",
+        "functional": """
+            adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices
+            adaptive_max_pool3d_with_indices conv_tbc fractional_max_pool2d_with_indices
+            fractional_max_pool3d_with_indices max_pool1d_with_indices max_pool2d_with_indices
+            max_pool3d_with_indices multi_head_attention_forward upsample upsample_bilinear
+            upsample_nearest
+        """,
+        "init": """
+            constant dirac eye kaiming_normal kaiming_uniform normal orthogonal sparse uniform
+            xavier_normal xavier_uniform
+        """,
+        "utils": "clip_grad_norm remove_spectral_norm remove_weight_norm spectral_norm weight_norm",
+    },
+    "needs hardware or formats that no case has": {
+        "functional": "ScalingType SwizzleType grouped_mm scaled_grouped_mm scaled_mm",
+        "attention": "varlen.AuxRequest varlen.varlen_attn varlen.varlen_attn_out",
+    },
+    "chooses which kernel of attention runs, not what it computes": {
+        "attention": """
+            SDPBackend WARN_FOR_UNFUSED_KERNELS activate_flash_attention_impl
+            current_flash_attention_impl list_flash_attention_impls register_flash_attention_impl
+            restore_flash_attention_impl sdpa_kernel
+        """,
+    },
+    "takes functions that are compiled, or makes what such a function takes": {
+        "attention.flex_attention": """
+            AuxOutput AuxRequest BlockMask FlexKernelOptions and_masks create_block_mask
+            create_mask flex_attention noop_mask or_masks
+        """,
+    },
+    "is a mask of scaled_dot_product_attention, whose row has is_causal and masks": {
+        "attention.bias": "CausalBias CausalVariant causal_lower_right causal_upper_left",
+    },
+    "is the gradient of a convolution, which its own row checks": {
+        "grad": """
+            conv1d_input conv1d_weight conv2d_input conv2d_weight conv3d_input conv3d_weight
+        """,
+    },
+    "gives one of many orthogonal matrices: the documentation does not say which": {
+        "utils.parametrizations": "orthogonal",
+    },
+    "gives a number by name, for an initialiser to take": {
+        "init": "calculate_gain",
+    },
+    "fuses two modules; what it computes is the function of their weights": {
+        "utils": "fuse_conv_bn_eval fuse_linear_bn_eval",
+    },
+    "moves, exchanges or marks tensors of a module, and computes nothing": {
+        "utils": """
+            convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format
+            parameters_to_vector skip_init vector_to_parameters
+        """,
+        "utils.parametrize": """
+            ParametrizationList cached is_parametrized register_parametrization
+            remove_parametrizations transfer_parametrizations_and_params
+            type_before_parametrizations
+        """,
+        "utils.stateless": "functional_call",
+    },
+    "prunes: decides by scores which weights are masked, and multiplies by the mask": {
+        "utils.prune": """
+            BasePruningMethod CustomFromMask Identity L1Unstructured LnStructured PruningContainer
+            RandomStructured RandomUnstructured custom_from_mask global_unstructured identity
+            is_pruned l1_unstructured ln_structured random_structured random_unstructured remove
+        """,
+    },
+    "is a helper of torch's own code": {
+        "": "factory_kwargs",
+        "functional": """
+            assert_int_or_pair boolean_dispatch handle_torch_function has_torch_function
+            has_torch_function_unary has_torch_function_variadic
+        """,
+        "utils.rnn": "invert_permutation",
+    },
+    "is a namespace of quantised layers, whose numerics are others": {
+        "": "intrinsic qat quantizable quantized",
+    },
+    "is a namespace without layers of its own": {
+        "": "backends common_types cpp modules parallel",
+        "attention": "experimental",
+        "utils": "clip_grad convert_parameters fusion init memory_format",
+    },
 }
 
-_ROWS = {name.removeprefix("functional.") for name in CATALOGUE}
+# What only a torch older than `TORCH` exports, likewise.
+_OLDER = {
+    "takes functions that are compiled, or makes what such a function takes": {
+        "attention.flex_attention": "create_nested_block_mask",
+    },
+}
+
+_ROWS = set(CATALOGUE)
+
+
+def _dotted(space: str, names: str) -> tuple[str, ...]:
+    return tuple(f"{space}.{name}" if space else name for name in names.split())
+
+
+TORCH = "2.13"
+"""The release of torch whose names all stand in the catalogue or here."""
+
+OLDER: Mapping[str, str] = {
+    name: reason
+    for reason, spaces in _OLDER.items()
+    for space, names in spaces.items()
+    for name in _dotted(space, names)
+}
+"""Name → why it has no row, of names that this release no longer has."""
 
 EXCLUDED: Mapping[str, str] = {
     **{
-        name: f"its row, of the family {family}, is still to be written"
-        for family, names in _TO_COME.items()
-        for name in names.split()
+        name: "its row is still to be written"
+        for space, names in _TO_COME.items()
+        for name in _dotted(space, names)
         if name not in _ROWS
     },
-    **{name: reason for reason, names in _OTHERWISE.items() for name in names.split()},
+    **{
+        name: reason
+        for reason, spaces in _OTHERWISE.items()
+        for space, names in spaces.items()
+        for name in _dotted(space, names)
+    },
+    **OLDER,
 }
-"""Name, without `functional.`, → why it has no row."""
+"""Name below `torch.nn`, such as `"functional.upsample"`, → why it has no row."""
 
 ARGUMENTS: Mapping[str, str] = {
     "size_average": "deprecated: reduction stands for it",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from conformance.layers import CATALOGUE
 from conformance.layers.row import Row
@@ -34,6 +35,11 @@ def facts_of(row: Row) -> LayerFacts:
         },
         (*(a.name for a in row.arguments if a.size), *hidden, "batch"),
     )
+
+
+def layers_by_family() -> Mapping[str, int]:
+    """Number of layers in the catalogue, by family."""
+    return dict(Counter(row.family for row in CATALOGUE.values()))
 
 
 def facts_of_layers(names: Iterable[str]) -> dict[str, LayerFacts]:

@@ -21,7 +21,7 @@ import pytest
 from conformance import __version__
 from conformance.failures import cpu
 from conformance.isolation.limits import THREADS
-from conformance.layers.layer_facts import facts_of_layers
+from conformance.layers.layer_facts import facts_of_layers, layers_by_family
 from conformance.model.case import Examples, Verdict
 from conformance.model.files import write_whole
 from conformance.model.finding import Finding
@@ -289,6 +289,7 @@ def _identity(session: SessionLike) -> Identity:
         started=_now(),
         numerics=session.plan.numerics,
         layers=facts_of_layers(item.layer for item in session.items),
+        catalogue=layers_by_family(),
     )
 
 

@@ -50,6 +50,8 @@ WRONG: tuple[tuple[str, str, str, Any], ...] = (
     ("options-nested", "header", "options", {"backend": {"a": "b"}}),
     ("git-a-string", "header", "git", "main"),
     ("layers-a-list", "header", "layers", [1]),
+    ("catalogue-a-list", "header", "catalogue", [1]),
+    ("catalogue-negative", "header", "catalogue", {"loss": -1}),
     ("id-null", "passed", "id", None),
     ("id-a-number", "passed", "id", 7),
     ("layer-a-list", "passed", "layer", ["ReLU"]),

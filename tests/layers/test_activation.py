@@ -125,6 +125,7 @@ FAKES: dict[str, Callable[..., Any]] = {
     "reshaped": lambda name, x, y, arguments: y * 2 + 1 if x.dim() == 1 else y,
     "rows": lambda name, x, y, arguments: y * 2 if x.dim() > 1 and len(x) > 16 else y,
     "form": lambda name, x, y, arguments: y if name.startswith("functional.") else y * 2,
+    "in_place": lambda name, x, y, arguments: y * 2 + 1 if name.endswith("_") else y,
     "doubled": _more,
     "slope_zero": _of("leakyrelu"),
     "mean_slope": _of("rrelu"),

@@ -88,7 +88,9 @@ def test_torch_refuses_every_case(layer: str) -> None:
     few = ("Conv1d", "ConvTranspose1d", "LSTM", "LSTMCell", "functional.bilinear")
     for dtype in ("float32", "bfloat16")[: 2 if layer in few else 1]:
         found = first_failure(torch_backend, layer, "errors", dtype)
-        assert found.passed, found
+        # Those that have one break, which torch gets wrong.
+        known = layer in ("Hardtanh", "functional.hardtanh_")
+        assert found.known and not found.failure if known else found.passed, found
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ import torch
 from conftest import sample
 from support import LAYERS, OFFERED, cases, first_failure
 
+from conformance.backends.account import account
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, UnknownLayerError
-from conformance.layers.excluded import ARGUMENTS, EXCLUDED
+from conformance.layers.excluded import ARGUMENTS, EXCLUDED, OLDER, TORCH
 from conformance.layers.row import REQUIRED, ROLES, Row
 from conformance.model.case import class_and_method
 from conformance.model.failure import Failure
@@ -206,29 +207,13 @@ def test_the_sample_of_the_tests_has_layers_of_every_family() -> None:
     assert {CATALOGUE[name].family for name in sample()} == families
 
 
-def _exported() -> set[str]:
-    """Public modules of torch.nn and functions of torch.nn.functional."""
-    space = vars(torch.nn.functional)
-    modules = {
-        name
-        for name, x in vars(torch.nn).items()
-        if isinstance(x, type) and issubclass(x, torch.nn.Module)
-    }
-    functions = {
-        name
-        for name, x in space.items()
-        if callable(x) and not isinstance(x, type) and not inspect.ismodule(x)
-    }
-    return {name for name in modules | functions if not name.startswith("_")}
-
-
 def test_every_public_name_of_torch_has_a_row_or_a_reason() -> None:
-    rows = {name.removeprefix("functional.") for name in CATALOGUE}
-    exported = _exported()
-    assert exported - rows - set(EXCLUDED) == set(), "neither in the catalogue nor in excluded.py"
-    assert rows & set(EXCLUDED) == set(), "in the catalogue: excluded.py names it still"
-    if torch.__version__.startswith("2.13"):
-        assert set(EXCLUDED) <= exported, "excluded.py names what torch does not have"
+    found = account()
+    assert found.missing == (), "neither in the catalogue nor in excluded.py"
+    assert set(CATALOGUE) & set(EXCLUDED) == set(), "in the catalogue: excluded.py names it still"
+    if torch.__version__.startswith(f"{TORCH}."):
+        assert found.absent == (), "the catalogue names what torch does not have"
+        assert set(found.gone) == set(OLDER), "excluded.py names what torch does not have"
 
 
 @pytest.mark.parametrize(

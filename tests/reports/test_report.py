@@ -14,7 +14,7 @@ from conformance.reports import html, results, summary, text
 from conformance.reports import page as pages
 
 from conformance.layers import CATALOGUE
-from conformance.layers.layer_facts import facts_of_layers
+from conformance.layers.layer_facts import facts_of_layers, layers_by_family
 from conformance.model.case import STATUSES, Examples, Verdict
 
 DTYPES = ("float32", "bfloat16")
@@ -46,6 +46,7 @@ def identity(items: tuple[str, ...] = (), **changes: Any) -> results.Identity:
         "git": {"commit": "abc123", "dirty": "no"},
         "started": "2026-01-02T03:04:05Z",
         "layers": facts_of_layers(CATALOGUE),
+        "catalogue": layers_by_family(),
     }
     return results.Identity(**(given | changes))
 

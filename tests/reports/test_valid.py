@@ -241,6 +241,8 @@ MALFORMED: dict[str, Callable[[Lines], None]] = {
     "total-negative": _set(0, "total", -1),
     "schema-future": _set(0, "schema", 99),
     "layers-list": _set(0, "layers", [1]),
+    "catalogue-words": _set(0, "catalogue", {"loss": "many"}),
+    "catalogue-negative": _set(0, "catalogue", {"x" * 5000: -1}),
     "ulps-words": _set(1, "ulps", {"far": 1}),
     "ulps-texts": _set(1, "ulps", {"1": "many"}),
     "ulps-list": _set(1, "ulps", [1]),

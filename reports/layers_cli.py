@@ -1,0 +1,118 @@
+"""`nn-conformance layers`: what of torch.nn the suite covers, and what it leaves out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from conformance.model.plain_text import visible
+
+if TYPE_CHECKING:
+    from conformance.backends.account import Account
+
+WIDTH = 80
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command.
+
+    Args:
+        commands: of `nn-conformance`.
+    """
+    parser = commands.add_parser(
+        "layers", help="the layers of the suite; what of the installed torch has none, and why"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--names", action="store_true", help="only the layers, one a line")
+    form.add_argument("--json", action="store_true", help="print the account as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the account, or the names only.
+
+    Args:
+        options: of the command line.
+
+    Returns:
+        0: a name that nobody decided on yet is no fault of the user's.
+    """
+    if options.names:
+        from conformance.layers import CATALOGUE
+
+        print("\n".join(CATALOGUE))
+        return 0
+    from conformance.backends.account import account
+
+    found = account()
+    told = json.dumps(asdict(found), indent=1) if options.json else "\n".join(text(found))
+    print(visible(told))
+    return 0
+
+
+def text(account: Account) -> Iterator[str]:
+    """The account in lines of 80 columns at most.
+
+    Args:
+        account: of the installed torch.
+    """
+    from conformance.layers.excluded import TORCH
+
+    torch = f"torch {account.version}"
+    layers = sum(map(len, account.covered.values()))
+    yield f"Covered: {_count(layers, 'layer')} of {torch}, by family"
+    for family, names in account.covered.items():
+        yield from _group(f"{family} ({len(names)})", names)
+    excluded = sum(map(len, account.excluded.values()))
+    yield f"\nExcluded: {_count(excluded, 'name')} of torch.nn, each with its reason"
+    for reason, names in account.excluded.items():
+        yield from _group(f"{reason} ({len(names)})", names)
+    if account.missing:
+        number = _count(len(account.missing), "name")
+        yield f"\nMissing: {number} of {torch} that the suite does not know"
+        yield from _listed(account.missing)
+        yield from _said(
+            "Nothing of them is checked; all else is as usual. This nn-conformance knows the "
+            f"names of torch {TORCH}. For a newer torch, look for a newer one (pip install -U "
+            "nn-conformance); if that does not know them either, add a row (CONTRIBUTING.md, Add "
+            "a layer) or a reason (conformance/layers/excluded.py), or ask for it in an issue."
+        )
+    if account.absent:
+        yield f"\nNot in {torch}: {_count(len(account.absent), 'layer')} of the suite"
+        yield from _listed(account.absent)
+        yield from _said(
+            "A run on torch says of them that they are unsupported: a newer torch has them."
+        )
+    if account.gone:
+        yield f"\nExcluded, and not in {torch}: {_count(len(account.gone), 'name')}"
+        yield from _listed(account.gone)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _group(title: str, names: Sequence[str]) -> Iterator[str]:
+    yield from textwrap.wrap(title, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    yield from _listed(names, 4)
+
+
+def _listed(names: Sequence[str], indent: int = 2) -> Iterator[str]:
+    # A name longer than a line would be the only one to pass its end.
+    space = " " * indent
+    yield from textwrap.wrap(
+        ", ".join(names),
+        WIDTH,
+        initial_indent=space,
+        subsequent_indent=space,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _said(sentence: str) -> Iterator[str]:
+    yield from textwrap.wrap(sentence, WIDTH, break_on_hyphens=False)
