@@ -30,6 +30,7 @@ _FAMILIES = (
     "interpolation",
     "folding",
     "grid",
+    "init",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
