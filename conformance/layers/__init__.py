@@ -31,6 +31,7 @@ _FAMILIES = (
     "folding",
     "grid",
     "init",
+    "parametrizations",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")

@@ -94,7 +94,7 @@ def _family(layer: str) -> str:
 
     Of small functions of one namespace, which are built of each other, that is the namespace.
     """
-    if layer.partition(".")[0] == "init":
+    if CATALOGUE[layer].family in ("init", "parametrizations"):
         return CATALOGUE[layer].family
     if not is_function(layer):
         layer = class_and_method(layer)[0]  # the module whose method it is
