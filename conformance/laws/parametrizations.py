@@ -22,7 +22,13 @@ from conformance.laws.law import (
 )
 from conformance.model.case import part
 from conformance.model.formats import format_of, round_to
-from conformance.oracles.parametrizations import by_largest_value, by_length, names_of
+from conformance.oracles.parametrizations import (
+    by_largest_value,
+    by_length,
+    matrix_shape,
+    names_of,
+    output_axis,
+)
 
 if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
@@ -80,8 +86,21 @@ def direction(trial: Trial, generator: Generator) -> Claims:
 
 @law("scale", "how large the weight is means nothing", "within the sum of both bounds")
 def scale(trial: Trial, generator: Generator) -> Claims:
-    """Multiplied by a power of two; eps is far below it."""
-    yield from _unchanged(trial, names_of(_name(trial))["weight"], generator)
+    """Multiplied by a power of two, where eps is far below every norm that is taken.
+
+    Of unit vectors ‖Wᵀu‖ ≥ uᵀWv = ‖Wv‖ for u = Wv/‖Wv‖: the first norm is the smallest.
+    """
+    call, names = trial.case.call, names_of(_name(trial))
+    weight = call.state[names["weight"]]
+    first = float(np.linalg.norm(weight))
+    if weight.ndim > 1:
+        axis = call.arguments.get("dim")
+        axis = output_axis(call.arguments["module"]) if axis is None else axis
+        matrix = np.moveaxis(weight, axis, 0).reshape(matrix_shape(weight.shape, axis))
+        first = float(np.linalg.norm(matrix @ call.state[names["right"]]))
+    normed = call.training or weight.ndim == 1
+    if not normed or first > 16 * float(call.arguments.get("eps", 1e-12)):
+        yield from _unchanged(trial, names["weight"], generator)
 
 
 def plain(computed: Computed, modes: bool) -> Law:

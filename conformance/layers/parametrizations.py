@@ -219,7 +219,7 @@ def _row(name: str, kind: _Kind) -> Row:
         ),
         filling=Filling(contraction=False),
         flops=_flops,
-        examples=1.0,
+        examples=0.5,
     )
 
 
