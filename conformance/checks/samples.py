@@ -40,7 +40,7 @@ def sampled(found: Sample) -> Evidence:
         return Evidence()
     low, high = found.ends
     if not ((got >= low) & (got <= high)).all():
-        lines = ("failed = not bool(((got >= low) & (got <= high)).all())",)
+        lines: tuple[str, ...] = ("failed = not bool(((got >= low) & (got <= high)).all())",)
         span = array_text(np.array([got.min(), got.max()]))
         _fail(found, "range", span, f"from {low:.9g} to {high:.9g}", lines, low=low, high=high)
     if got.size >= _ENOUGH:

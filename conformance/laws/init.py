@@ -146,9 +146,7 @@ def returned(trial: Trial, generator: Generator) -> Claims:
     """The numbers that came back, and those that the tensor holds after the call."""
     other = _on(trial, input_of(trial).shape)
     got = other.answer[0]
-    name = trial.row.input_names[0]
-    updated = getattr(other.layer, "updated", None) or {}
-    held = other.get(updated.get(name, other.natives[0]))
+    held = other.held(trial.row.input_names[0])
     wanted = Side("the tensor after the call", (exactly(held, trial.precision),))
     yield claim(other, (exactly(got, trial.precision),), wanted)
 
@@ -240,7 +238,8 @@ def scaled(name: str) -> Any:
     @law("nothing", f"with {name} = 0 all numbers are 0", EXACT)
     def nothing(trial: Trial, generator: Generator) -> Claims:
         """The tensor held other numbers before."""
-        other = called(trial, np.ones(input_of(trial).shape), **{name: 0.0})
+        arguments = {**trial.case.call.arguments, name: 0.0}
+        other = called(trial, np.ones(input_of(trial).shape), arguments=arguments)
         zeros = exactly(np.zeros(input_of(trial).shape), trial.precision)
         yield claim(other, (exactly(other.answer[0], trial.precision),), Side("zeros", (zeros,)))
 

@@ -120,8 +120,9 @@ def plain(computed: Computed, modes: bool) -> Law:
         mode = {"training": call.training} if modes else {}
         with np.errstate(all="ignore"):
             weight, _ = computed(state, **call.arguments, **mode)
-        numbers = round_to(weight.value, call.dtype)
-        if not (np.abs(numbers - weight.value) <= weight.error).all():
+            numbers = round_to(weight.value, call.dtype)
+            near = np.abs(numbers - weight.value) <= weight.error
+        if not (near & np.isfinite(weight.error)).all():
             return  # none that the dtype has is within the bound
         parts = names_of(name).values()
         kept = {key: x for key, x in call.state.items() if key not in parts}

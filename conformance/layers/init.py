@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import init as laws
+from conformance.laws.init import Distributed
 from conformance.laws.law import Law
 from conformance.layers.elementwise import every_axis
 from conformance.layers.propagation import copied
@@ -56,7 +57,7 @@ class _Kind:
     formula: tuple[str, ...]
     laws: tuple[Law, ...]
     shape: Shape
-    drawn: laws.Distributed | None = None
+    drawn: Distributed | None = None
     draws: Callable[..., Any] | None = None
     given: Mapping[str, Any] | None = None
     steady: Callable[[Call], bool] = lambda call: False

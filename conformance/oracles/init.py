@@ -108,7 +108,8 @@ def zeros_(state: State, tensor: Rounded) -> Updated:
 
 def eye_(state: State, tensor: Rounded) -> Updated:
     """1 where the row is the column, else 0."""
-    return _written(np.eye(*tensor.shape), tensor)
+    rows, columns = tensor.shape
+    return _written(np.eye(rows, columns), tensor)
 
 
 def dirac_(state: State, tensor: Rounded, *, groups: int = 1) -> Updated:
