@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
-from conformance.strategies.values import Filler
+from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Case
+from conformance.model.case import Call, Case
 from conformance.model.formats import round_to
 from conformance.oracles.parametrizations import magnitude_shape, matrix_shape, names_of
 
@@ -30,19 +31,55 @@ _parts = st.sampled_from(tuple(PARTS))
 _yes_no = st.booleans()
 _seldom = st.sampled_from((False, False, False, False, True))
 _steps = st.sampled_from((1, 1, 2, 3))
+# Even, and no kernel longer than its input: where they are not, torch's convolutions have bugs of
+# their own, which are theirs.
+_channels = st.sampled_from((2, 4))
+_kernels = st.sampled_from((1, 2, 3))
+_more = st.integers(0, 2)
+_batches = st.sampled_from(((1,), (), (2,), (3,), (0,)))
+_biases = st.sampled_from((True, False))
 _least = st.sampled_from((1e-12, 1e-12, 1e-6))
 
 
 def _part(draw: Draw, dtype: str) -> Case:
-    """A case of a layer with a weight, without keywords, which are given to the call."""
+    """A case of a layer with a weight."""
     # Loaded here: the catalogue is made of strategies.
     from conformance.layers import CATALOGUE
 
-    case: Case = draw(CATALOGUE[draw(_parts)].cases(dtype))
-    weight = case.call.state["weight"]
-    if weight.size == 0:
-        case = draw(CATALOGUE["Conv1d"].cases(dtype))
-    return replace(case, keywords={}, layouts=(), cotangent_layouts=())
+    name = draw(_parts)
+    if "Conv" in name:
+        return _convolution(draw, name, dtype)
+    case: Case = draw(CATALOGUE[name].cases(dtype))
+    if not case.call.state["weight"].size:
+        case = _convolution(draw, "Conv1d", dtype)
+    return replace(case, layouts=(), cotangent_layouts=())
+
+
+def _convolution(draw: Draw, name: str, dtype: str) -> Case:
+    """Of channels, kernels and lengths only: for all else a convolution has cases of its own."""
+    transposed, dims = "Transpose" in name, int(name[-2])
+    inputs, outputs = draw(_channels), draw(_channels)
+    kernel = tuple(draw(_kernels) for _ in range(dims))
+    lengths = tuple(k + draw(_more) for k in kernel)
+    batch = draw(_batches)
+    bias = draw(_biases)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    terms = max(inputs, outputs) * math.prod(kernel) + max(batch, default=1) * math.prod(lengths)
+    filler = Filler(regime, dtype, seed, terms)
+    x = filler.operand(*batch, inputs, *lengths)
+    order = (inputs, outputs) if transposed else (outputs, inputs)
+    state = {"weight": filler.operand(*order, *kernel)}
+    if bias:
+        state["bias"] = filler.addend(outputs)
+    arguments = {
+        "in_channels": inputs,
+        "out_channels": outputs,
+        "kernel_size": written.size(kernel),
+    }
+    arguments |= written.optional({"bias": bias}, {"bias": True})
+    call = Call(name, arguments, state, dtype, "cpu")
+    return Case(call, (x,), labels={"profile": "plain", "regime": regime}, seed=seed)
 
 
 def _arguments(case: Case) -> tuple[str, tuple[tuple[str, Any], ...]]:
