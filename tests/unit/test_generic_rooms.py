@@ -26,7 +26,10 @@ FILES = (
 FORMS = ("Lazy", "functional.")
 # Words of the catalogue that are the suite's own, too.
 COMMON = {
+    "a": "an article, and the letter of what is an array in a transcript",
+    "b": "the letter of a case that a check does not apply to, and of booleans in NumPy",
     "input": "of every layer, and of prose",
+    "name": "of anything that has one",
     "output": "of every layer, and of prose",
     "device": "where a call runs",
     "dtype": "of a call",
@@ -50,6 +53,7 @@ ALLOWED = {
     ("data.py", "margin"): _MARGIN,
     ("valid.py", "margin"): _MARGIN,
     ("case.py", "functional."): "the prefix of every function's name",
+    ("case.py", "init"): "a namespace of functions",
     ("script_torch.py", "lengths"): "a packed sequence is made by a function of torch's",
     ("script_torch.py", "batch_first"): "a packed sequence is made by a function of torch's",
     ("module.py", "lengths"): "a packed sequence is made by a function of torch's",
