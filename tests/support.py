@@ -50,6 +50,7 @@ def cases(
 OFFERED = dict.fromkeys(
     (
         *("CTCLoss", "functional.ctc_loss"),
+        "init.orthogonal_",
         *("MultiMarginLoss", "functional.multi_margin_loss"),
         *("MultiLabelMarginLoss", "functional.multilabel_margin_loss"),
     ),

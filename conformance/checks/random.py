@@ -1,4 +1,4 @@
-"""`random`: layers that draw random numbers: masks, rates, scale, and when they draw none.
+"""`random`: layers that draw random numbers: masks, rates, distributions, and when they draw none.
 
 A layer as documented fails one test of a rate with a probability of less than 1e-10: that of a
 mean of n draws as far from the rate r as m is at most e^(-n·KL(m, r)) on either side (Chernoff). Of
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from conformance.checks.laws import agree
-from conformance.laws.draws import Masked
+from conformance.checks.samples import sampled
+from conformance.laws.draws import Draws, Masked, Sample
 from conformance.model.case import Unsupported
 from conformance.model.describe import array_text
 from conformance.model.failure import Failure, Inapplicable
@@ -48,13 +49,21 @@ def check(trial: Trial) -> Evidence:
         # torch warns that dropout does nothing on a single layer.
         warnings.simplefilter("ignore")
         try:
-            for found in draws(trial, generator):
-                evidence += _masked(found) if isinstance(found, Masked) else agree(found)
+            for one in _evidence(draws(trial, generator)):
+                evidence += one
         except Unsupported as reason:
             declined = reason
     if not evidence.comparisons:
         raise declined or Inapplicable()
     return evidence
+
+
+def _evidence(draws: Draws) -> Iterator[Evidence]:
+    for found in draws:
+        if isinstance(found, Masked):
+            yield _masked(found)
+        else:
+            yield sampled(found) if isinstance(found, Sample) else agree(found)
 
 
 def _masked(found: Masked) -> Evidence:

@@ -12,7 +12,6 @@ from conformance.arithmetic.exactness import every, some
 from conformance.arithmetic.rounded import Rounded
 from conformance.arithmetic.ulps import farthest
 from conformance.checks.steps import forced
-from conformance.model.case import Unsupported
 from conformance.model.describe import array_text, number_text
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding, differs, number
@@ -96,24 +95,9 @@ def changed(trial: Trial) -> Evidence:
     """
     evidence = Evidence()
     for name, expected in trial.after.state.items():
-        got = _after(trial, name)
+        got = trial.held(name)
         evidence += compare(name, got, expected, when="after the call")
     return evidence
-
-
-def _after(trial: Trial, name: str) -> np.ndarray:
-    """A tensor that the call changed: of the layer's state, or an input that it wrote into."""
-    updates = getattr(trial.layer, "updated", None) or {}
-    if name in updates:
-        return trial.get(updates[name])
-    if name in trial.row.input_names:
-        return trial.get(trial.natives[trial.row.input_names.index(name)])
-    if not hasattr(trial.layer, "state"):
-        raise Unsupported("state not offered")
-    state = trial.step("state", trial.layer.state)
-    if name not in state:
-        raise Failure(differs("names", "state() after the call", sorted(state), name))
-    return trial.get(state[name])
 
 
 def compare(

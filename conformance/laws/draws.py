@@ -1,4 +1,4 @@
-"""What a layer that draws random numbers may give: masked values, and how often each is kept."""
+"""What a layer that draws random numbers may give: masked values, numbers of a distribution."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
+from conformance.laws.distributions import Distribution
 from conformance.laws.law import Claim
 
 
@@ -44,4 +45,27 @@ class Masked:
     slack: float = 0.0
 
 
-Draws = Iterator[Claim | Masked]
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An answer whose elements are drawn from one distribution, each by itself.
+
+    Args:
+        what: the call, for messages.
+        name: of the output.
+        got: the backend's numbers.
+        distribution: what they are drawn from.
+        slack: by how much roundings may move a share of them.
+        ends: the least and the largest number that may be drawn, roundings included.
+        again: the backend's numbers of a second call, which must draw anew; None = not asked.
+    """
+
+    what: str
+    name: str
+    got: np.ndarray
+    distribution: Distribution
+    slack: float
+    ends: tuple[float, float]
+    again: np.ndarray | None = None
+
+
+Draws = Iterator[Claim | Masked | Sample]

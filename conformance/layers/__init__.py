@@ -30,6 +30,8 @@ _FAMILIES = (
     "interpolation",
     "folding",
     "grid",
+    "init",
+    "parametrizations",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")

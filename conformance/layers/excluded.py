@@ -180,5 +180,6 @@ ARGUMENTS: Mapping[str, str] = {
     "reduce": "deprecated: reduction stands for it",
     "device": "the case says where it runs",
     "dtype": "the case says in which dtype",
+    "generator": "an object of torch's own; that each call draws anew is asked without one",
 }
 """Argument → why rows leave it out; the dtype of a softmax is another one, and has a place."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from conformance.laws.law import Law
     from conformance.model.protocols import TrialLike
 
+# Namespaces whose functions stand on one page.
+_ONE_PAGE = ("init",)
+
 REQUIRED = object()
 """The default of an argument that has none."""
 
@@ -354,6 +357,9 @@ class Row:
     def page(self) -> str:
         """Address of its page in torch's documentation."""
         name = self.name if self.function else class_and_method(self.name)[0]
+        space = name.partition(".")[0]
+        if space in _ONE_PAGE:
+            return f"https://docs.pytorch.org/docs/stable/nn.{space}.html#torch.nn.{name}"
         return f"https://docs.pytorch.org/docs/stable/generated/torch.nn.{name}.html"
 
     def argument(self, name: str) -> Argument | None:

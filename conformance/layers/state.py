@@ -87,13 +87,17 @@ def distance(values: np.ndarray, cumulative: Callable[[np.ndarray], np.ndarray])
     return float(max(np.max(ranks[1:] - expected), np.max(expected - ranks[:-1])))
 
 
-def allowed_distance(count: int) -> float:
+def allowed_distance(count: int, slack: float = 2.0**-7) -> float:
     """What `distance` exceeds with probability `FALSE_ALARM` at most.
 
     √(ln(2/α)/2n) by Massart's inequality (*The tight constant in the Dvoretzky–Kiefer–Wolfowitz
     inequality*, 1990), and 2⁻⁷ for values that are rounded to eight bits.
+
+    Args:
+        count: of values.
+        slack: by how much roundings may move the distribution.
     """
-    return math.sqrt(math.log(2 / FALSE_ALARM) / (2 * count)) + 2.0**-7
+    return math.sqrt(math.log(2 / FALSE_ALARM) / (2 * count)) + slack
 
 
 def cumulative_uniform(values: np.ndarray) -> np.ndarray:

@@ -74,6 +74,9 @@ class TrialLike(Protocol):
     def answer(self) -> tuple[np.ndarray, ...]:
         """The outputs on the host, of the documented shapes."""
 
+    def held(self, name: str) -> np.ndarray:
+        """A tensor that the call changed, on the host, after one call."""
+
     def evaluate(
         self, state: Mapping[str, Rounded], inputs: Sequence[Rounded | None]
     ) -> tuple[Rounded, ...]:

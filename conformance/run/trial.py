@@ -168,6 +168,28 @@ class Trial:
         """The outputs on the host."""
         return tuple(self.get(native) for native in self.outputs)
 
+    def held(self, name: str) -> np.ndarray:
+        """A tensor that the call changed, on the host, after one call.
+
+        Args:
+            name: of the layer's state, or of an input that it wrote into.
+
+        Raises:
+            Failure: if the state has no such tensor.
+            Unsupported: if the layer does not offer its state.
+        """
+        updates = getattr(self.layer, "updated", None) or {}
+        if name in updates:
+            return self.get(updates[name])
+        if name in self.row.input_names:
+            return self.get(self.natives[self.row.input_names.index(name)])
+        if not hasattr(self.layer, "state"):
+            raise Unsupported("state not offered")
+        state = self.step("state", self.layer.state)
+        if name not in state:
+            raise Failure(differs("names", "state() after the call", sorted(state), name))
+        return self.get(state[name])
+
     def forget(self) -> None:
         """Let go of the outputs, which may be large."""
         for name in ("outputs", "arrays"):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import planted
 import pytest
 import torch
+from planted.bug import spaces
 from support import LAYERS, Search, SpoiledLayer, cases, first_failure
 from torch import nn
 
@@ -44,7 +44,7 @@ def _search(backend: Any, layer: str, check: str = "state", examples: int = 60) 
 
 
 def _backend(layer: str, implementation: Any) -> ModuleBackend:
-    return ModuleBackend("bug", nn=SimpleNamespace(**{layer: implementation}))
+    return ModuleBackend("bug", **spaces(layer, implementation))
 
 
 @pytest.mark.parametrize("layer", MODULES)

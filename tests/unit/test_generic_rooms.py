@@ -26,7 +26,10 @@ FILES = (
 FORMS = ("Lazy", "functional.")
 # Words of the catalogue that are the suite's own, too.
 COMMON = {
+    "a": "an article, and the letter of what is an array in a transcript",
+    "b": "the letter of a case that a check does not apply to, and of booleans in NumPy",
     "input": "of every layer, and of prose",
+    "name": "of anything that has one",
     "output": "of every layer, and of prose",
     "device": "where a call runs",
     "dtype": "of a call",

@@ -1,0 +1,130 @@
+"""Distributions that numbers are drawn from: their ends, and how many lie below a number."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """U(low, high)."""
+
+    low: float
+    high: float
+
+    def below(self, numbers: np.ndarray) -> np.ndarray:
+        """The distribution function."""
+        return np.clip((numbers - self.low) / (self.high - self.low), 0.0, 1.0)
+
+    @property
+    def text(self) -> str:
+        """For messages."""
+        return f"U({self.low:.6g}, {self.high:.6g})"
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Python that makes `below` of the sorted numbers `drawn`."""
+        return (f"below = np.clip((drawn - {self.low!r}) / {self.high - self.low!r}, 0, 1)",)
+
+    def slack(self, unit: float) -> float:
+        """By how much roundings may move a share of the numbers.
+
+        The numbers a + x(b − a) round a and b, the difference, the product and the sum, x itself is
+        a multiple of u: with M the larger of |a| and |b| that is 6uM + u(b − a) of b − a.
+
+        Args:
+            unit: unit roundoff of the dtype.
+        """
+        most = max(abs(self.low), abs(self.high))
+        return unit * (6 * most / (self.high - self.low) + 1)
+
+
+@dataclass(frozen=True)
+class Normal:
+    """N(mean, std²), as far as it lies from `low` to `high`."""
+
+    mean: float
+    std: float
+    low: float = -math.inf
+    high: float = math.inf
+
+    def _whole(self, number: float) -> float:
+        return 0.5 * math.erfc((self.mean - number) / (math.sqrt(2) * self.std))
+
+    @property
+    def mass(self) -> float:
+        """Which share of the whole normal distribution lies between the ends."""
+        return self._whole(self.high) - self._whole(self.low)
+
+    def below(self, numbers: np.ndarray) -> np.ndarray:
+        """The distribution function."""
+        whole = np.array([self._whole(x) for x in numbers.reshape(-1)])
+        return np.clip((whole - self._whole(self.low)) / self.mass, 0.0, 1.0)
+
+    @property
+    def text(self) -> str:
+        """For messages."""
+        cut = f" from {self.low:.6g} to {self.high:.6g}" if math.isfinite(self.width) else ""
+        return f"N({self.mean:.6g}, {self.std:.6g}²){cut}"
+
+    @property
+    def width(self) -> float:
+        """Distance of the ends."""
+        return self.high - self.low
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Python that makes `below` of the sorted numbers `drawn`."""
+        z = f"({self.mean!r} - x) / {math.sqrt(2) * self.std!r}"
+        start, mass = self._whole(self.low), self.mass
+        return (
+            "import math",
+            f"below = np.array([0.5 * math.erfc({z}) for x in drawn])",
+            f"below = np.clip((below - {start!r}) / {mass!r}, 0, 1)",
+        )
+
+    def slack(self, unit: float) -> float:
+        """By how much roundings may move a share of the numbers.
+
+        Of m + σz the mean is rounded, and the sum: 2u|m|/σ in units of z, whose density is at most
+        0.4; σ, the product, the sum and six roundings of z are 9u|z|, |z| times the density being
+        at most 0.242; z is made of two uniform numbers that are multiples of u. Cut off all this is
+        a part of the mass that is left.
+
+        Where less than half of that lies between the ends the numbers may be uniform ones of which
+        e^(−(z² − peak)/2) are kept. Uniform numbers round by 6u of the larger end (`Uniform`). With
+        z known to within 2u of its size and the square, its half and the difference rounded, the
+        density is off by a factor of e^±d, d = u(4z² + 2). That moves a share by tanh(d/2) at most,
+        with the mean between the ends by E[e^d − 1] < 1/√(1 − 8u) − 1 + 2u.
+
+        Args:
+            unit: unit roundoff of the dtype.
+        """
+        found = unit * (0.8 * abs(self.mean) / self.std + 9 * 0.242 + 2) / self.mass
+        if self.mass < 0.5:
+            sizes = [abs(end - self.mean) / self.std for end in (self.low, self.high)]
+            most = max(abs(self.low), abs(self.high)) / self.std
+            found += unit * 6 * 0.4 * most / self.mass
+            if self.low <= self.mean <= self.high:
+                found += 1 / math.sqrt(1 - 8 * unit) - 1 + 2 * unit
+            else:
+                found += math.tanh(unit * (4 * max(sizes) ** 2 + 2) / 2)
+        return found
+
+
+Distribution = Uniform | Normal
+
+
+def middle(distribution: Distribution) -> float:
+    """The number that half of all numbers are below."""
+    low, high = distribution.low, distribution.high
+    if isinstance(distribution, Normal):
+        low = max(low, distribution.mean - 10 * distribution.std)
+        high = min(high, distribution.mean + 10 * distribution.std)
+    for _ in range(80):
+        half = (low + high) / 2
+        low, high = (low, half) if distribution.below(np.array([half]))[0] > 0.5 else (half, high)
+    return (low + high) / 2

@@ -1,0 +1,380 @@
+"""What initial values are: written into the tensor that comes back, whatever it held before.
+
+Those that are drawn are held against their distribution on a tensor of their own size, with as many
+axes as the case's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.laws.distributions import Distribution, Normal, Uniform, middle
+from conformance.laws.draws import Draws, Masked, Sample
+from conformance.laws.law import (
+    Claims,
+    Generator,
+    Side,
+    called,
+    claim,
+    input_of,
+    law,
+    on_host,
+    same,
+)
+from conformance.layers.state import FALSE_ALARM
+from conformance.model.formats import format_of
+from conformance.oracles import init as oracle
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike as Trial
+
+EXACT = "always equal: nothing is computed"
+_EVERY, _MANY = 8, 64  # of so many cases one has a large probe, or a huge one
+# Logarithm of how seldom a fair draw fails a test.
+_UNLIKELY = math.log(2 / FALSE_ALARM)
+
+Distributed = Callable[[tuple[int, ...], "Trial"], tuple[Distribution, tuple[float, float]] | None]
+"""(shape, trial) → the distribution of a case's numbers, and their ends; None = none are drawn."""
+
+
+def _given(trial: Trial, name: str) -> Any:
+    row = trial.row
+    return trial.case.call.arguments.get(name, row.defaults.get(name))
+
+
+def of_uniform(shape: tuple[int, ...], trial: Trial) -> Any:
+    """U(a, b)."""
+    return _uniform(_given(trial, "a"), _given(trial, "b"), trial)
+
+
+def of_normal(shape: tuple[int, ...], trial: Trial) -> Any:
+    """N(mean, std²)."""
+    return _normal(_given(trial, "mean"), _given(trial, "std"), trial)
+
+
+def of_truncated(shape: tuple[int, ...], trial: Trial) -> Any:
+    """N(mean, std²) from a to b."""
+    mean, std, low, high = (_given(trial, name) for name in ("mean", "std", "a", "b"))
+    ends = oracle.truncated_ends(low, high, trial.case.call.dtype)
+    return Normal(mean, std, low, high), ends
+
+
+def of_xavier(normal: bool, shape: tuple[int, ...], trial: Trial) -> Any:
+    """By the gain and both fans."""
+    return _by_std(normal, oracle.xavier_std(shape, _given(trial, "gain")), trial)
+
+
+def of_kaiming(normal: bool, shape: tuple[int, ...], trial: Trial) -> Any:
+    """By the nonlinearity and one fan."""
+    a, mode, name = (_given(trial, one) for one in ("a", "mode", "nonlinearity"))
+    return _by_std(normal, oracle.kaiming_std(shape, a, mode, name), trial)
+
+
+def _by_std(normal: bool, std: float, trial: Trial) -> Any:
+    limit = math.sqrt(3) * std
+    return _normal(0.0, std, trial) if normal else _uniform(-limit, limit, trial)
+
+
+def _uniform(low: float, high: float, trial: Trial) -> Any:
+    if low == high:
+        return None
+    return Uniform(low, high), oracle.uniform_ends(low, high, trial.precision.unit)
+
+
+def _normal(mean: float, std: float, trial: Trial) -> Any:
+    if std == 0:
+        return None
+    return Normal(mean, std), oracle.normal_ends(mean, std, trial.precision.unit)
+
+
+def _on(trial: Trial, shape: tuple[int, ...]) -> Trial:
+    """The case on a tensor of another shape; it held 2 everywhere, which no other case does."""
+    return called(trial, np.full(shape, 2.0))
+
+
+def _probe(trial: Trial, generator: Generator) -> tuple[int, ...]:
+    """A shape of some thousands of numbers, with one fan several times as large as the other."""
+    x = input_of(trial)
+    large, huge = generator.integers(_EVERY) == 0, generator.integers(_MANY) == 0
+    count = 2**19 if huge else 2**15 if large else 2**12
+    if x.ndim < 2:
+        return (count + int(generator.integers(4)),)
+    kernel = [int(generator.integers(2, 4)) for _ in range(x.ndim - 2)]
+    ratio = 4 if generator.integers(2) else 0.25
+    first = max(round(math.sqrt(count / math.prod(kernel) * ratio)), 3)
+    second = -(-count // (first * math.prod(kernel)))
+    return (first + int(generator.integers(3)), second + int(generator.integers(3)), *kernel)
+
+
+def draws(distributed: Distributed, trial: Trial, generator: Generator) -> Draws:
+    """Each number by itself, from the distribution of the case's arguments, anew in each call."""
+    shape = _probe(trial, generator)
+    found = distributed(shape, trial)
+    if found is None:
+        return
+    distribution, ends = found
+    got, again = (_on(trial, shape).answer[0] for _ in range(2))
+    yield from _independent(trial, distribution, ends, got, again)
+
+
+def _independent(
+    trial: Trial,
+    distribution: Distribution,
+    ends: tuple[float, float],
+    got: np.ndarray,
+    again: np.ndarray | None,
+) -> Draws:
+    what = trial.text()
+    slack = distribution.slack(trial.precision.unit)
+    yield Sample(what, "tensor", got, distribution, slack, ends, again)
+    half = middle(distribution)
+    share = 1 - float(distribution.below(np.array([half]))[0])
+    above = (got > half).astype(float)
+    ones = exactly(np.ones(got.shape), trial.precision)
+    text = f"{what}: above {half:.6g}"
+    yield Masked(text, "tensor", above, ones, 0.0, np.ones(got.shape, bool), share, slack=slack)
+
+
+@law("returned", "what comes back is the tensor that was written into", EXACT)
+def returned(trial: Trial, generator: Generator) -> Claims:
+    """The numbers that came back, and those that the tensor holds after the call."""
+    other = _on(trial, input_of(trial).shape)
+    got = other.answer[0]
+    held = other.held(trial.row.input_names[0])
+    wanted = Side("the tensor after the call", (exactly(held, trial.precision),))
+    yield claim(other, (exactly(got, trial.precision),), wanted)
+
+
+@law("overwritten", "what the tensor held before means nothing", EXACT)
+def overwritten(trial: Trial, generator: Generator) -> Claims:
+    """Another tensor, NaN and infinities among its numbers."""
+    shape = input_of(trial).shape
+    held = generator.choice([0.5, -3.0, np.nan, np.inf, -np.inf], shape)
+    yield same(called(trial, held), called(trial, np.zeros(shape)))
+
+
+def _of_one(trial: Trial, layer: str, **arguments: Any) -> Claims:
+    x = input_of(trial)
+    yield same(called(trial, x, layer=layer, arguments=arguments), called(trial, x))
+
+
+@law("constants", "ones and zeros are constants", EXACT)
+def constants(trial: Trial, generator: Generator) -> Claims:
+    """By constant_ with 1 or 0."""
+    value = 1.0 if trial.case.call.layer == "init.ones_" else 0.0
+    yield from _of_one(trial, "init.constant_", val=value)
+
+
+@law("flat", "any number of axes holds the same constant", EXACT)
+def flat(trial: Trial, generator: Generator) -> Claims:
+    """As many numbers in one axis."""
+    shape = input_of(trial).shape
+    one = called(trial, np.zeros(math.prod(shape)))
+    yield same(one, called(trial, np.zeros(shape)), got_moves=lambda array: array.reshape(shape))
+
+
+@law("transposed", "the identity transposed is the identity", EXACT)
+def transposed(trial: Trial, generator: Generator) -> Claims:
+    """Of as many columns as the other has rows."""
+    shape = input_of(trial).shape
+    other = called(trial, np.ones(shape[::-1]))
+    yield same(other, called(trial, np.ones(shape)), got_moves=np.transpose)
+
+
+@law("groups", "each group of channels is initialised as a tensor by itself", EXACT)
+def groups(trial: Trial, generator: Generator) -> Claims:
+    """One group's tensor, as often as there are groups."""
+    shape, count = input_of(trial).shape, int(_given(trial, "groups"))
+    alone = called(trial, np.ones((shape[0] // count, *shape[1:])), groups=1)
+    several = called(trial, np.ones(shape))
+
+    def first(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([array] * count)
+
+    yield same(several, alone, wanted_moves=first)
+
+
+def evenly(distributed: Distributed) -> Any:
+    """The law of a layer whose numbers have a distribution.
+
+    Args:
+        distributed: see `Distributed`.
+    """
+    statement = "as many numbers are above the middle of the distribution as below it"
+    exact = "within what is exceeded by a chance of 1e-12 (Hoeffding)"
+
+    @law("even", statement, exact)
+    def even(trial: Trial, generator: Generator) -> Claims:
+        """The mean of n signs is 0 to within √(2 ln(2/α)/n), but for a chance of α."""
+        shape = _probe(trial, generator)
+        found = distributed(shape, trial)
+        if found is None:
+            return
+        other = _on(trial, shape)
+        got, half = other.answer[0], middle(found[0])
+        slack = found[0].slack(trial.precision.unit)
+        wide = Precision.of("float64")
+        mean = np.array(np.sign(got - half).mean())
+        error = np.array(math.sqrt(2 * _UNLIKELY / got.size) + 4 * slack)
+        wanted = Side("as many above as below", (Rounded(np.zeros(()), error, wide),))
+        yield claim(other, (exactly(mean, wide),), wanted)
+
+    return even
+
+
+def scaled(name: str) -> Any:
+    """The law of a layer whose numbers are multiples of an argument: of 0 nothing is left.
+
+    Args:
+        name: of the argument.
+    """
+
+    @law("nothing", f"with {name} = 0 all numbers are 0", EXACT)
+    def nothing(trial: Trial, generator: Generator) -> Claims:
+        """The tensor held other numbers before."""
+        arguments = {**trial.case.call.arguments, name: 0.0}
+        other = called(trial, np.ones(input_of(trial).shape), arguments=arguments)
+        zeros = exactly(np.zeros(input_of(trial).shape), trial.precision)
+        yield claim(other, (exactly(other.answer[0], trial.precision),), Side("zeros", (zeros,)))
+
+    return nothing
+
+
+@law("fixed", "with std = 0 all numbers are the mean", "equal but for one rounding")
+def fixed(trial: Trial, generator: Generator) -> Claims:
+    """By constant_."""
+    x, mean = input_of(trial), _given(trial, "mean")
+    constant = called(trial, x, layer="init.constant_", arguments={"val": mean})
+    yield same(called(trial, x, std=0.0), constant)
+
+
+def _gram(array: np.ndarray) -> np.ndarray:
+    """QᵀQ of what stands upright, QQᵀ of what lies."""
+    flat = array.reshape(array.shape[0], -1)
+    flat = flat if flat.shape[0] >= flat.shape[1] else flat.T
+    return np.asarray(flat.T @ flat)
+
+
+def orthonormal_claim(trial: Trial, shape: tuple[int, ...]) -> Claims:
+    """Rows or columns, whichever are shorter, are orthogonal to each other, gain long.
+
+    Args:
+        trial: the case.
+        shape: of the tensor that it is made of.
+    """
+    other, gain = _on(trial, shape), float(_given(trial, "gain"))
+    got, unit = other.answer[0], trial.precision.unit
+    made = _gram(got)
+    # The product by gain rounds, and so do the products here.
+    off = oracle.off_orthogonal(shape, unit) + 3 * unit + got.size * 2.0**-52
+    whole = gain**2 * np.eye(len(made))
+    wide = on_host(exactly(made, trial.precision))
+    wanted = Rounded(whole, np.full(whole.shape, gain**2 * off), wide.precision)
+    yield claim(other, (wide,), Side("gain² times the identity", (wanted,)))
+
+
+@law("orthonormal", "rows or columns are orthogonal and gain long", "within what Householder's"
+     " reflections round")  # fmt: skip
+def orthonormal(trial: Trial, generator: Generator) -> Claims:
+    """At the case's own size, and at a larger one."""
+    shape = input_of(trial).shape
+    if math.prod(shape):
+        yield from orthonormal_claim(trial, shape)
+    yield from orthonormal_claim(trial, _turned(trial, generator))
+
+
+def _turned(trial: Trial, generator: Generator) -> tuple[int, ...]:
+    """A shape of some dozens of rows and columns, upright or lying."""
+    kernel = [int(generator.integers(1, 3)) for _ in range(input_of(trial).ndim - 2)]
+    sizes = [int(generator.integers(17, 40)) for _ in range(2)]
+    return (sizes[0], max(sizes[1] // math.prod(kernel), 1), *kernel)
+
+
+def draws_orthogonal(trial: Trial, generator: Generator) -> Draws:
+    """A matrix drawn anew each time, no direction before another.
+
+    With the sign of any row and column changed it is as likely: those of the diagonal are as many
+    fair coins.
+    """
+    if not _given(trial, "gain"):
+        return
+    shape = (128, 128, *[1] * (input_of(trial).ndim - 2))
+    got, again = (_on(trial, shape).answer[0].reshape(128, 128) for _ in range(2))
+    yield from orthonormal_claim(trial, _turned(trial, generator))
+    above, other = ((np.diagonal(x) > 0).astype(float) for x in (got, again))
+    ones = exactly(np.ones(above.shape), trial.precision)
+    what = f"{trial.text()}: elements of the diagonal above 0"
+    yield Masked(what, "tensor", above, ones, 0.0, np.ones(128, bool), 0.5, again=other)
+
+
+@law("zeros", "each column has as many zeros as sparsity says", "always equal; of float16 but for"
+     " numbers that are too small for it")  # fmt: skip
+def zeros(trial: Trial, generator: Generator) -> Claims:
+    """At the case's own size."""
+    x = input_of(trial)
+    if x.size and _given(trial, "std"):
+        yield from _counted(trial, called(trial, x))
+
+
+def _counted(trial: Trial, other: Trial) -> Claims:
+    """The number of zeros of each column."""
+    got = other.answer[0]
+    rows, columns = got.shape
+    std, wide = float(_given(trial, "std")), Precision.of("float64")
+    count = oracle.zeros_in_column(rows, float(_given(trial, "sparsity")))
+    # What is less than the smallest number may be 0: k of n such by (n·p)^k at most.
+    chance = rows * 0.8 * format_of(trial.case.call.dtype).tiny / std
+    more = 0
+    while columns * chance ** (more + 1) > FALSE_ALARM:
+        more += 1
+    found = exactly((got == 0).sum(0).astype(float), wide)
+    wanted = Rounded(np.full(columns, float(count)), np.full(columns, float(more)), wide)
+    yield claim(other, (found,), Side(f"{count} zeros in each column", (wanted,)))
+
+
+def draws_sparse(trial: Trial, generator: Generator) -> Draws:
+    """Zeros by lot in each column, the other numbers from N(0, std²)."""
+    std, sparsity = float(_given(trial, "std")), float(_given(trial, "sparsity"))
+    rows, columns = rows_for(sparsity, int(generator.integers(5, 40))), 512
+    found = _normal(0.0, std, trial)
+    share = oracle.zeros_in_column(rows, sparsity) / rows
+    if found is None or share == 1:
+        return
+    other = _on(trial, (rows, columns))
+    yield from _counted(trial, other)
+    got = other.answer[0]
+    distribution, ends = found
+    slack = distribution.slack(trial.precision.unit)
+    what = f"{trial.text()}: what is not 0"
+    yield Sample(what, "tensor", got[got != 0], distribution, slack, ends)
+    ones, whole = exactly(np.ones(columns), trial.precision), np.ones(columns, bool)
+    row = int(generator.integers(rows))
+    kept = (got[row] != 0).astype(float)
+    again = (_on(trial, (rows, columns)).answer[0][row] != 0).astype(float)
+    text = f"{trial.text()}: row {row} not 0"
+    # Numbers that are too small for the format are counted above.
+    small = 0.8 * format_of(trial.case.call.dtype).tiny / std
+    yield Masked(text, "tensor", kept, ones, 0.0, whole, 1 - share, again=again, slack=small)
+
+
+def rows_for(sparsity: float, least: int) -> int:
+    """So many rows that sparsity·rows is a whole number for certain, or certainly none.
+
+    Args:
+        sparsity: a fraction that float64 may not have.
+        least: rows.
+    """
+    rows = least
+    while sparsity * 64 % 1 and not 0.01 < sparsity * rows % 1 < 0.99:
+        rows += 1
+    return rows
+
+
+SPARSE = (returned, zeros)
+ORTHOGONAL = (returned, orthonormal, scaled("gain"))

@@ -1,0 +1,212 @@
+"""Initial values: torch.nn.init, functions that write into a tensor and return it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from conformance.laws import init as laws
+from conformance.laws.init import Distributed
+from conformance.laws.law import Law
+from conformance.layers.elementwise import every_axis
+from conformance.layers.propagation import copied
+from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.state import Shape
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import Call, Case, bare_name
+from conformance.oracles import init as oracle
+from conformance.strategies import init as cases
+from conformance.strategies.invalid import init as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+_KAIMING = (
+    Argument("a", 0, other=1),
+    Argument("mode", "fan_in", other="fan_out"),
+    Argument("nonlinearity", "leaky_relu", other="relu"),
+)
+_GAIN = Argument("gain", 1.0, other=2.0)
+_FANS = (
+    "fan_in = size of axis 1 times those of axes 2, 3, …",
+    "fan_out = size of axis 0 times those of axes 2, 3, …",
+)
+_TABLE = (
+    "gain = 1 (linear, conv, sigmoid), 5/3 (tanh), 2^(1/2) (relu), (2 / (1 + a^2))^(1/2)"
+    " (leaky_relu), 3/4 (selu)"
+)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One function.
+
+    Args:
+        arguments: besides the tensor.
+        formula: what it writes.
+        laws: of it.
+        shape: of the timed call.
+        drawn: its numbers are drawn from a distribution.
+        draws: what must hold of them, where they have none.
+        given: arguments of the timed call.
+        steady: call → whether its arguments leave nothing to draw.
+    """
+
+    arguments: tuple[Argument, ...]
+    formula: tuple[str, ...]
+    laws: tuple[Law, ...]
+    shape: Shape
+    drawn: Distributed | None = None
+    draws: Callable[..., Any] | None = None
+    given: Mapping[str, Any] | None = None
+    steady: Callable[[Call], bool] = lambda call: False
+
+
+def _without(name: str, default: float, call: Call) -> bool:
+    """Whether an argument that all numbers are multiples of is 0."""
+    return not call.arguments.get(name, default)
+
+
+def _one_number(call: Call) -> bool:
+    return bool(call.arguments.get("a", 0.0) == call.arguments.get("b", 1.0))
+
+
+def _kaiming(normal: bool) -> _Kind:
+    what = "N(0, gain^2 / fan)" if normal else "U(-c, c), c = gain (3 / fan)^(1/2)"
+    drawn = partial(laws.of_kaiming, normal)
+    formula = (f"each number from {what}, fan the one that mode names", *_FANS, _TABLE)
+    found = (laws.returned, laws.evenly(drawn))
+    return _Kind(_KAIMING, formula, found, (256, 128, 3, 3), drawn)
+
+
+def _xavier(normal: bool) -> _Kind:
+    whole = "gain (2 / (fan_in + fan_out))^(1/2)"
+    what = f"N(0, s^2), s = {whole}" if normal else f"U(-3^(1/2) s, 3^(1/2) s), s = {whole}"
+    drawn = partial(laws.of_xavier, normal)
+    found = (laws.returned, laws.evenly(drawn), laws.scaled("gain"))
+    steady = partial(_without, "gain", 1.0)
+    return _Kind((_GAIN,), (f"each number from {what}", *_FANS), found, (512, 256), drawn,
+                 steady=steady)  # fmt: skip
+
+
+_CONSTANT = (laws.returned, laws.overwritten)
+_ENDS = (Argument("a", 0.0, other=-1.0), Argument("b", 1.0, other=2.0))
+_NORMAL = (Argument("mean", 0.0, other=1.0), Argument("std", 1.0, other=2.0))
+_CUT = (*_NORMAL, Argument("a", -2.0, other=-1.0), Argument("b", 2.0, other=1.0))
+_KINDS = {
+    "uniform_": _Kind(
+        _ENDS, ("each number from U(a, b)",),
+        (laws.returned, laws.evenly(laws.of_uniform)), (512, 256), laws.of_uniform,
+        steady=_one_number,
+    ),
+    "normal_": _Kind(
+        _NORMAL, ("each number from N(mean, std^2)",),
+        (laws.returned, laws.evenly(laws.of_normal), laws.fixed), (512, 256), laws.of_normal,
+        steady=partial(_without, "std", 1.0),
+    ),
+    "constant_": _Kind(
+        (Argument("val", plain=1.0),), ("each number is val",), (*_CONSTANT, laws.flat),
+        (512, 256), given={"val": 0.5},
+    ),
+    "ones_": _Kind(
+        (), ("each number is 1",), (*_CONSTANT, laws.constants), (512, 256),
+    ),
+    "zeros_": _Kind(
+        (), ("each number is 0",), (*_CONSTANT, laws.constants), (512, 256),
+    ),
+    "eye_": _Kind(
+        (), ("w_ij = 1 where i = j, else 0",), (*_CONSTANT, laws.transposed), (512, 256),
+    ),
+    "dirac_": _Kind(
+        (Argument("groups", 1, other=2),),
+        ("of each group w_kk at the centre of the kernel, floor(n / 2), is 1; else 0",),
+        (*_CONSTANT, laws.groups), (64, 64, 3, 3),
+    ),
+    "xavier_uniform_": _xavier(False),
+    "xavier_normal_": _xavier(True),
+    "kaiming_uniform_": _kaiming(False),
+    "kaiming_normal_": _kaiming(True),
+    "trunc_normal_": _Kind(
+        _CUT, ("each number from N(mean, std^2), drawn again until it lies from a to b",),
+        (laws.returned, laws.evenly(laws.of_truncated)), (512, 256), laws.of_truncated,
+    ),
+    "orthogonal_": _Kind(
+        (Argument("gain", 1, other=2.0),),
+        (
+            "gain times a matrix drawn with orthogonal rows or columns, whichever are fewer",
+            "all axes but the first are one",
+        ),
+        laws.ORTHOGONAL, (128, 64), draws=laws.draws_orthogonal,
+        steady=partial(_without, "gain", 1.0),
+    ),
+    "sparse_": _Kind(
+        (Argument("sparsity", plain=0.5), Argument("std", 0.01, other=1.0)),
+        ("each number from N(0, std^2)", "ceil(sparsity rows) of each column are 0 in its place"),
+        laws.SPARSE, (64, 64), draws=laws.draws_sparse, given={"sparsity": 0.5},
+    ),
+}  # fmt: skip
+
+
+def _always(call: Call) -> bool:
+    return True
+
+
+def _random(kind: _Kind, call: Call) -> bool:
+    return (kind.drawn is not None or kind.draws is not None) and not kind.steady(call)
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """Groups divide the channels."""
+    x = case.inputs[0]
+    if x is None or x.shape[0] % arguments.get("groups", 1):
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    return math.prod(outputs[0])
+
+
+def _row(name: str, kind: _Kind) -> Row:
+    valid = partial(cases.inits, name)
+    breaks = invalid.init_breaks(name)
+    text = " by ".join(map(str, kind.shape))
+    drawn = kind.draws
+    if kind.drawn is not None:
+        drawn = partial(laws.draws, kind.drawn)
+    return Row(
+        name,
+        "init",
+        kind.arguments,
+        (Input("tensor", differentiable=False, updated=True),),
+        (Output("tensor", differentiable=False),),
+        cases=valid,
+        values=getattr(oracle, bare_name(name)),
+        shapes=oracle.same_shape,
+        formula=kind.formula,
+        complex=False,
+        invalid=invalid_cases(valid, breaks) if breaks else None,
+        laws=kind.laws,
+        propagation=copied,
+        traits=Traits(
+            placed=False,
+            aliases=True,
+            copies=drawn is None,
+            random=partial(_random, kind),
+            updates=_always,
+        ),
+        draws=drawn,
+        refit=_refit if name == "init.dirac_" else None,
+        free=every_axis,
+        workloads=(Workload(name, text, kind.given or {}, (kind.shape,), small=True),),
+        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+        flops=_flops,
+        examples=0.3,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    for name, kind in _KINDS.items():
+        yield _row(f"init.{name}", kind)

@@ -1,0 +1,229 @@
+"""Layers whose weight is computed of other numbers: weight_norm and spectral_norm.
+
+What such a layer takes and gives, and what it does with its weight, is asked of the layer's own
+row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from conformance.arithmetic.rounded import Rounded
+from conformance.laws import parametrizations as laws
+from conformance.laws.law import Law
+from conformance.layers.propagation import Propagation, computed
+from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.state import Shape, StateTensor
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import Call, Case, Updated, part
+from conformance.oracles import parametrizations as oracle
+from conformance.strategies import parametrizations as cases
+from conformance.strategies.invalid import parametrizations as invalid
+from conformance.strategies.invalid.breaks import Break, invalid_cases
+
+_LINEAR = ("Linear", (("in_features", 512), ("out_features", 512)))
+_NAME = Argument("name", "weight", other="bias")
+
+
+def _row_of(module: oracle.Module) -> Row:
+    # Loaded here: this is a part of the catalogue.
+    from conformance.layers import CATALOGUE
+
+    return CATALOGUE[module[0]]
+
+
+def _inner(case: Case) -> Case:
+    """The case of the layer itself."""
+    return replace(case, call=part(case.call, case.call.arguments["module"]))
+
+
+def _batch(place: int, case: Case) -> int | None:
+    row = _row_of(case.call.arguments["module"])
+    return row.inputs[place].batch_axis(_inner(case))
+
+
+def _batch_out(case: Case) -> int | None:
+    return _row_of(case.call.arguments["module"]).outputs[0].batch_axis(_inner(case))
+
+
+def _values(
+    weight: Callable[..., tuple[Rounded, dict[str, Rounded]]],
+    state: Mapping[str, Rounded],
+    *inputs: Rounded,
+    **arguments: Any,
+) -> Any:
+    """The layer's own oracle on the computed weight."""
+    module, name = arguments["module"], arguments.get("name", "weight")
+    found, after = weight(state, **arguments)
+    whole = {key: x for key, x in state.items() if not key.startswith("parametrizations.")}
+    output = _row_of(module).values({**whole, name: found}, *inputs, **dict(module[1]))
+    return Updated(output, after) if after else output
+
+
+def _shapes(*inputs: Shape, module: oracle.Module, **others: Any) -> tuple[Shape | None, ...]:
+    return _row_of(module).shapes(*inputs, **dict(module[1]))
+
+
+def _tensors(
+    module: oracle.Module, name: str, input: Shape
+) -> tuple[tuple[StateTensor, ...], StateTensor]:
+    """Those of the layer that stay, and the one that is computed."""
+    found = _row_of(module).state(dict(module[1]), input)
+    (own,) = (x for x in found if x.name == name)
+    return tuple(x for x in found if x.name != name), own
+
+
+def _of_length(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+    """g, which is at first the norm of what the weight was, and v, at first that weight."""
+    name, dim = arguments.get("name", "weight"), arguments.get("dim", 0)
+    others, own = _tensors(arguments["module"], name, input)
+    names = oracle.names_of(name)
+    shape = oracle.magnitude_shape(own.shape, dim)
+    # With the signs of both changed the weight is the same.
+    g = StateTensor(names["g"], shape, constraint="positive")
+    return (*others, g, replace(own, name=names["v"]))
+
+
+def _of_largest(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+    """W, at first the weight, and buffers u and v, which a vector has not."""
+    name, dim = arguments.get("name", "weight"), arguments.get("dim")
+    module = arguments["module"]
+    others, own = _tensors(module, name, input)
+    names = oracle.names_of(name)
+    found = (*others, replace(own, name=names["weight"]))
+    if len(own.shape) < 2:
+        return found
+    rows, columns = oracle.matrix_shape(
+        own.shape, oracle.output_axis(module) if dim is None else dim
+    )
+    u, v = (
+        StateTensor(names[key], (size,), buffer=True, constraint="positive")
+        for key, size in (("left", rows), ("right", columns))
+    )
+    return (*found, u, v)
+
+
+def _same(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """Another batch, and no other argument that the state depends on."""
+    fixed = ("module", "name", "dim")
+    given = case.call.arguments
+    if any(arguments.get(key) != given.get(key) for key in fixed):
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _trains(call: Call) -> bool:
+    return call.training
+
+
+def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """Of a Linear, and of the weight: as many squares, and a product for each element."""
+    largest = max((math.prod(shape) for shape in weights), default=0)
+    return 2 * largest * math.prod(outputs[0][:-1]) + 3 * largest
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One function.
+
+    Args:
+        arguments: besides the module and the name.
+        formula: what it computes.
+        weight: its oracle.
+        state: of the whole.
+        cases: its strategy.
+        breaks: of its calls.
+        laws: of it.
+        modes: train mode differs from eval mode.
+    """
+
+    arguments: tuple[Argument, ...]
+    formula: tuple[str, ...]
+    weight: Callable[..., Any]
+    state: Callable[[Mapping[str, Any], Shape], tuple[StateTensor, ...]]
+    cases: Callable[..., Any]
+    breaks: tuple[Break, ...]
+    laws: tuple[Law, ...]
+    modes: bool = False
+
+
+_KINDS = {
+    "weight_norm": _Kind(
+        (Argument("dim", 0),),
+        (
+            "w = g v / |v|, the norm over all axes but dim, of None over all",
+            "and what the module computes with the weight w",
+        ),
+        oracle.by_length,
+        _of_length,
+        cases.weight_norms,
+        invalid.WEIGHT,
+        laws.WEIGHT,
+    ),
+    "spectral_norm": _Kind(
+        (
+            Argument("n_power_iterations", 1, other=2),
+            Argument("eps", 1e-12, other=1e-6),
+            Argument("dim", None),
+        ),
+        (
+            "w = W / s, s = u^T W v, W as a matrix with dim first",
+            "in training before: n_power_iterations times u = W v / |W v|, v = W^T u / |W^T u|",
+            "of a vector w = W / |W|",
+            "and what the module computes with the weight w",
+        ),
+        oracle.by_largest_value,
+        _of_largest,
+        cases.spectral_norms,
+        invalid.SPECTRAL,
+        laws.SPECTRAL,
+        modes=True,
+    ),
+}
+
+
+def _row(name: str, kind: _Kind) -> Row:
+    valid = partial(kind.cases, name)
+    module = Argument("module", plain=_LINEAR, module=True)
+    return Row(
+        name,
+        "parametrizations",
+        (module, _NAME, *kind.arguments),
+        (
+            Input("input", batch_axis=partial(_batch, 0)),
+            Input("input2", optional=True, batch_axis=partial(_batch, 1)),
+        ),
+        (Output("output", _batch_out),),
+        cases=valid,
+        values=partial(_values, kind.weight),
+        shapes=_shapes,
+        formula=kind.formula,
+        complex=False,
+        invalid=invalid_cases(valid, kind.breaks),
+        laws=kind.laws,
+        state=kind.state,
+        state_roles={},
+        propagation=Propagation(computed.expected, parameters=False),
+        traits=Traits(
+            placed=False,
+            modes=kind.modes,
+            updates=_trains if kind.modes else Traits().updates,
+        ),
+        refit=_same,
+        workloads=(
+            Workload(name, "linear 512 to 512", {"module": _LINEAR}, ((64, 512),), small=True),
+        ),
+        filling=Filling(contraction=False),
+        flops=_flops,
+        examples=0.5,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    for name, kind in _KINDS.items():
+        yield _row(f"utils.parametrizations.{name}", kind)

@@ -1,0 +1,243 @@
+"""Initial values of torch.nn.init: what is written into a tensor, or where drawn numbers lie.
+
+Drawn numbers are the middle of where they may lie, with half of its width as their error: from end
+to end of a distribution that has ends, 10 standard deviations of a normal one, which a number is
+beyond with a probability of 2e-23. How they are distributed is held by `laws/init.py`.
+
+Source: the page torch.nn.init of the PyTorch documentation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.wide import converted
+from conformance.model.case import Updated
+from conformance.model.formats import round_to
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+
+FAR = 10.0
+"""Standard deviations that no drawn number is away."""
+_PLAIN = ("linear", "sigmoid", *(f"conv{n}d" for n in (1, 2, 3)),
+          *(f"conv_transpose{n}d" for n in (1, 2, 3)))  # fmt: skip
+
+
+def gain_of(nonlinearity: str, slope: float) -> float:
+    """The table of `calculate_gain`.
+
+    Args:
+        nonlinearity: its name.
+        slope: of leaky_relu for negative numbers.
+    """
+    if nonlinearity == "leaky_relu":
+        return math.sqrt(2 / (1 + slope**2))
+    known = {"tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4, **dict.fromkeys(_PLAIN, 1.0)}
+    return known[nonlinearity]
+
+
+def fans(shape: Sequence[int]) -> tuple[int, int]:
+    """fan_in and fan_out of a weight (out, in, *kernel)."""
+    kernel = math.prod(shape[2:])
+    return shape[1] * kernel, shape[0] * kernel
+
+
+def xavier_std(shape: Sequence[int], gain: float) -> float:
+    """gain·√(2/(fan_in + fan_out)); 0 of an empty tensor."""
+    whole = sum(fans(shape))
+    return gain * math.sqrt(2 / whole) if whole else 0.0
+
+
+def kaiming_std(shape: Sequence[int], a: float, mode: str, nonlinearity: str) -> float:
+    """gain/√fan; 0 of an empty tensor."""
+    fan = fans(shape)[mode == "fan_out"]
+    return gain_of(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
+
+
+def uniform_ends(low: float, high: float, unit: float) -> tuple[float, float]:
+    """The least and the largest number of U(low, high): low + x·(high − low) rounds.
+
+    The ends, the difference, the product and the sum are rounded once each: 6u of the larger end.
+    """
+    more = 6 * unit * max(abs(low), abs(high))
+    return low - more, high + more
+
+
+def truncated_ends(low: float, high: float, dtype: str) -> tuple[float, float]:
+    """The ends as the dtype has them: nothing is computed, and a number equal to one is kept.
+
+    Args:
+        low, high: the ends as they are written.
+        dtype: torch's name; half precision is rounded to from float64 or from float32.
+    """
+
+    def rounded(end: float) -> list[float]:
+        return [float(round_to(np.array(x), dtype))
+                for x in (end, float(round_to(np.array(end), "float32")))]  # fmt: skip
+
+    if dtype == "float64":
+        return low, high
+    return min(rounded(low)), max(rounded(high))
+
+
+def zeros_in_column(rows: int, sparsity: float) -> int:
+    """⌈sparsity·rows⌉."""
+    return math.ceil(sparsity * rows)
+
+
+def constant_(state: State, tensor: Rounded, *, val: float) -> Updated:
+    """val everywhere."""
+    return _written(np.full(tensor.shape, val), tensor)
+
+
+def ones_(state: State, tensor: Rounded) -> Updated:
+    """1 everywhere."""
+    return _written(np.ones(tensor.shape), tensor)
+
+
+def zeros_(state: State, tensor: Rounded) -> Updated:
+    """0 everywhere."""
+    return _written(np.zeros(tensor.shape), tensor)
+
+
+def eye_(state: State, tensor: Rounded) -> Updated:
+    """1 where the row is the column, else 0."""
+    rows, columns = tensor.shape
+    return _written(np.eye(rows, columns), tensor)
+
+
+def dirac_(state: State, tensor: Rounded, *, groups: int = 1) -> Updated:
+    """Of each group the k-th channel comes from the k-th, at the centre of the kernel, ⌊n/2⌋."""
+    found = np.zeros(tensor.shape)
+    outputs, inputs, *kernel = tensor.shape
+    each = outputs // groups
+    centre = tuple(n // 2 for n in kernel)
+    for group in range(groups):
+        for k in range(min(each, inputs)):
+            found[(group * each + k, k, *centre)] = 1.0
+    return _written(found, tensor)
+
+
+def uniform_(state: State, tensor: Rounded, *, a: float = 0.0, b: float = 1.0) -> Updated:
+    """U(a, b)."""
+    return _between(*uniform_ends(a, b, tensor.precision.unit), tensor)
+
+
+def normal_(state: State, tensor: Rounded, *, mean: float = 0.0, std: float = 1.0) -> Updated:
+    """N(mean, std²)."""
+    if std == 0:
+        return _written(np.full(tensor.shape, mean), tensor)
+    return _around(mean, std, tensor)
+
+
+def trunc_normal_(
+    state: State, tensor: Rounded, *,
+    mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
+) -> Updated:  # fmt: skip
+    """N(mean, std²), drawn again where it is not from a to b."""
+    return _between(*truncated_ends(a, b, tensor.precision.dtype), tensor)
+
+
+def xavier_uniform_(state: State, tensor: Rounded, *, gain: float = 1.0) -> Updated:
+    """U(−√3·std, √3·std)."""
+    return _symmetric(xavier_std(tensor.shape, gain), tensor)
+
+
+def xavier_normal_(state: State, tensor: Rounded, *, gain: float = 1.0) -> Updated:
+    """N(0, std²)."""
+    return _around(0.0, xavier_std(tensor.shape, gain), tensor)
+
+
+def kaiming_uniform_(
+    state: State, tensor: Rounded, *,
+    a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu",
+) -> Updated:  # fmt: skip
+    """U(−√3·std, √3·std)."""
+    return _symmetric(kaiming_std(tensor.shape, a, mode, nonlinearity), tensor)
+
+
+def kaiming_normal_(
+    state: State, tensor: Rounded, *,
+    a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu",
+) -> Updated:  # fmt: skip
+    """N(0, std²)."""
+    return _around(0.0, kaiming_std(tensor.shape, a, mode, nonlinearity), tensor)
+
+
+def off_orthogonal(shape: Sequence[int], unit: float) -> float:
+    """How far QᵀQ may be from I, element by element, Q of m rows and n columns, m ≥ n.
+
+    A Householder vector v and its factor β, of m numbers, are known to within (m + 8)u, vᵀx takes
+    m·u more, β(vᵀx)v and the subtraction 4u: a reflection errs by (4m + 20)u of the norm (Higham,
+    *Accuracy and Stability of Numerical Algorithms*, 2002, §19.3), a column is made by n of them,
+    and an element of QᵀQ is a product of two columns.
+
+    Args:
+        shape: of the tensor.
+        unit: unit roundoff of the dtype.
+    """
+    rows = shape[0]
+    columns = math.prod(shape[1:])
+    long, short = max(rows, columns), min(rows, columns)
+    return 2 * short * (4 * long + 20) * unit
+
+
+def orthogonal_(state: State, tensor: Rounded, *, gain: float = 1) -> Updated:
+    """gain·Q: no element is larger than gain."""
+    most = abs(gain) * (1 + off_orthogonal(tensor.shape, tensor.precision.unit))
+    return _between(-most, most, tensor)
+
+
+def sparse_(state: State, tensor: Rounded, *, sparsity: float, std: float = 0.01) -> Updated:
+    """N(0, std²), or 0."""
+    rows = tensor.shape[0]
+    return _around(0.0, std if zeros_in_column(rows, sparsity) < rows else 0.0, tensor)
+
+
+def _written(values: np.ndarray, tensor: Rounded) -> Updated:
+    """Constants, rounded to the dtype once, or by way of float32."""
+    precision = tensor.precision
+    given = converted(exactly(values, Precision.of("float64")), precision.dtype)
+    output = Rounded(given.value, given.error, precision)
+    return Updated(output, {"tensor": output})
+
+
+def _between(low: float, high: float, tensor: Rounded) -> Updated:
+    centre = (low + high) / 2
+    # The distance of the ends is rounded, too.
+    error = max(high - centre, centre - low) * (1 + 2.0**-50)
+    whole = np.full(tensor.shape, centre), np.full(tensor.shape, error)
+    output = Rounded(*whole, tensor.precision)
+    return Updated(output, {"tensor": output})
+
+
+def _symmetric(std: float, tensor: Rounded) -> Updated:
+    limit = math.sqrt(3) * std
+    return _between(*uniform_ends(-limit, limit, tensor.precision.unit), tensor)
+
+
+def _around(mean: float, std: float, tensor: Rounded) -> Updated:
+    low, high = normal_ends(mean, std, tensor.precision.unit)
+    return _between(low, high, tensor)
+
+
+def normal_ends(mean: float, std: float, unit: float) -> tuple[float, float]:
+    """Where all numbers of N(mean, std²) lie, each rounded a few times.
+
+    Args:
+        mean, std: of the distribution.
+        unit: unit roundoff of the dtype.
+    """
+    more = FAR * std * (1 + 9 * unit) + 2 * unit * abs(mean)
+    return mean - more, mean + more
+
+
+def same_shape(tensor: Shape, **arguments: object) -> tuple[Shape, ...]:
+    """(*) → (*)."""
+    return (tensor,)

@@ -1,0 +1,179 @@
+"""Weights that are computed of others: weight_norm and spectral_norm.
+
+Like a distance they are composed of kernels, each of which stores what it computes (`distance.py`);
+one kernel that stores once errs less. What the layer does with its weight is the layer's oracle's.
+
+Sources: the pages torch.nn.utils.parametrizations.weight_norm and spectral_norm of the PyTorch
+documentation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic.rounded import Rounded, multilinear, traced, unbroadcast
+from conformance.oracles.distance import norm
+from conformance.oracles.normalize import normalize
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+Module = tuple[str, tuple[tuple[str, Any], ...]]
+"""A layer's name, and (argument, value) pairs."""
+
+
+def magnitude_shape(weight: Shape, dim: int | None) -> Shape:
+    """Of g: one number for each place along `dim`, of None a single one."""
+    if dim is None:
+        return ()
+    return tuple(n if axis == dim % len(weight) else 1 for axis, n in enumerate(weight))
+
+
+def matrix_shape(weight: Shape, dim: int) -> Shape:
+    """Of the weight as a matrix: `dim` first, all other axes in one."""
+    rows = weight[dim]
+    return rows, math.prod(weight) // rows
+
+
+def as_matrix(weight: Rounded, dim: int) -> Rounded:
+    """The weight with `dim` first and all other axes in one."""
+    shape = matrix_shape(weight.shape, dim)
+    return weight.map(lambda array: np.moveaxis(array, dim, 0).reshape(shape))
+
+
+def weight_norm(g: Rounded, v: Rounded, dim: int | None) -> Rounded:
+    """w = g·v/‖v‖, the norm over all axes but `dim`, of None over all.
+
+    v·(g/‖v‖), (g·v)/‖v‖ and (v/‖v‖)·g round alike, but for what overflows or vanishes.
+
+    Args:
+        g: lengths, with axes of size 1 where the norm is taken.
+        v: directions.
+        dim: the axis that has a length for each place.
+    """
+    rows = v.map(lambda array: array.reshape(1, -1)) if dim is None else as_matrix(v, dim)
+    length = norm(rows, 2.0, -1).map(lambda array: array.reshape(g.shape))
+    found = v * (g / length)
+    others = ((g * v).bare / length.bare, (v / length).bare * g.bare)
+    return found.with_error(np.maximum.reduce([found.error, *(x.error for x in others)]))
+
+
+def spectral_norm(
+    weight: Rounded,
+    vectors: tuple[Rounded, Rounded] | None,
+    dim: int,
+    steps: int,
+    eps: float,
+) -> tuple[Rounded, tuple[Rounded, Rounded] | None]:
+    """W/σ with σ = uᵀWv, and u and v after so many steps of the power method.
+
+    A step is u = Wv/‖Wv‖, v = Wᵀu/‖Wᵀu‖, norms of at least eps; gradients take both as constants.
+    A vector is divided by its norm.
+
+    Args:
+        weight: W, or a vector.
+        vectors: u and v; None of a vector.
+        dim: the axis of W that is the rows of the matrix.
+        steps: of the power method: 0 in eval mode.
+        eps: least norm.
+    """
+    if vectors is None:
+        return normalize({}, weight, dim=0, eps=eps), None
+    u, v = vectors
+    matrix = as_matrix(weight, dim)
+    for _ in range(steps):
+        u = normalize({}, _product(matrix.bare, v), dim=0, eps=eps).bare
+        v = normalize({}, _product(matrix.bare.map(np.transpose), u), dim=0, eps=eps).bare
+    sigma = _inner(u, _product(matrix, v))
+    return _over(weight, sigma), (u, v)
+
+
+def _over(a: Rounded, b: Rounded) -> Rounded:
+    """a/b by a number; the gradient of b is −(c·q)/b, or −c·(q/b), where q/b may overflow."""
+    quotient = a.bare / b.bare
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        by_product = (cotangent * quotient) / b.bare
+        error = np.maximum(by_product.error, (cotangent * (quotient / b.bare)).error)
+        return [cotangent / b.bare, unbroadcast(-by_product.with_error(error), b.shape)]
+
+    return traced(quotient, [a, b], pull)
+
+
+def _product(matrix: Rounded, vector: Rounded) -> Rounded:
+    """A matrix times a vector."""
+    return multilinear(
+        lambda a, b: np.asarray(np.einsum("ij,j->i", a, b)),
+        matrix,
+        vector,
+        terms=matrix.shape[1],
+        adjoints=(lambda c, b: np.einsum("i,j->ij", c, b), lambda c, a: np.einsum("i,ij->j", c, a)),
+    )
+
+
+def _inner(a: Rounded, b: Rounded) -> Rounded:
+    """⟨a, b⟩."""
+    return multilinear(
+        lambda x, y: np.asarray(np.einsum("i,i->", x, y)),
+        a,
+        b,
+        terms=a.shape[0],
+        adjoints=(lambda c, y: np.asarray(c * y), lambda c, x: np.asarray(c * x)),
+    )
+
+
+def names_of(name: str) -> Mapping[str, str]:
+    """State names of the numbers that a weight is computed of.
+
+    Args:
+        name: of the weight.
+    """
+    stem = f"parametrizations.{name}"
+    return {
+        "g": f"{stem}.original0",
+        "v": f"{stem}.original1",
+        "weight": f"{stem}.original",
+        "left": f"{stem}.0._u",
+        "right": f"{stem}.0._v",
+    }
+
+
+def output_axis(module: Module) -> int:
+    """What spectral_norm takes for `dim` where it is None: 1 of a transposed convolution.
+
+    Args:
+        module: whose weight it is.
+    """
+    return 1 if module[0].startswith("ConvTranspose") else 0
+
+
+def by_length(
+    state: State, *, module: Module, name: str = "weight", dim: int | None = 0
+) -> tuple[Rounded, dict[str, Rounded]]:
+    """The weight of weight_norm, and what the call makes of the state: nothing."""
+    names = names_of(name)
+    return weight_norm(state[names["g"]], state[names["v"]], dim), {}
+
+
+def by_largest_value(
+    state: State,
+    *,
+    module: Module,
+    name: str = "weight",
+    n_power_iterations: int = 1,
+    eps: float = 1e-12,
+    dim: int | None = None,
+    training: bool = False,
+) -> tuple[Rounded, dict[str, Rounded]]:
+    """The weight of spectral_norm, and in train mode u and v after the call."""
+    names = names_of(name)
+    pair = (state[names["left"]], state[names["right"]]) if names["left"] in state else None
+    axis = output_axis(module) if dim is None else dim
+    steps = n_power_iterations if training else 0
+    weight, after = spectral_norm(state[names["weight"]], pair, axis, steps, eps)
+    if after is None or not training:
+        return weight, {}
+    return weight, {names["left"]: after[0], names["right"]: after[1]}

@@ -1,0 +1,178 @@
+"""Cases of layers whose weight is computed: those of the layer, its weight taken apart."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+from conformance.model.formats import round_to
+from conformance.oracles.parametrizations import magnitude_shape, matrix_shape, names_of
+
+# Layer → the axis of its weight that counts the outputs.
+PARTS = {
+    "Linear": 0,
+    "Conv1d": 0,
+    "Conv2d": 0,
+    "Conv3d": 0,
+    "ConvTranspose1d": 1,
+    "ConvTranspose2d": 1,
+    "ConvTranspose3d": 1,
+    "Bilinear": 0,
+}
+_parts = st.sampled_from(tuple(PARTS))
+_yes_no = st.booleans()
+_seldom = st.sampled_from((False, False, False, False, True))
+_steps = st.sampled_from((1, 1, 2, 3))
+# Even, and no kernel longer than its input: where they are not, torch's convolutions have bugs of
+# their own, which are theirs.
+_channels = st.sampled_from((2, 4))
+_kernels = st.sampled_from((1, 2, 3))
+_more = st.integers(0, 2)
+_batches = st.sampled_from(((1,), (), (2,), (3,), (0,)))
+_biases = st.sampled_from((True, False))
+_least = st.sampled_from((1e-12, 1e-12, 1e-6))
+
+
+def _part(draw: Draw, dtype: str) -> Case:
+    """A case of a layer with a weight."""
+    # Loaded here: the catalogue is made of strategies.
+    from conformance.layers import CATALOGUE
+
+    name = draw(_parts)
+    if "Conv" in name:
+        return _convolution(draw, name, dtype)
+    case: Case = draw(CATALOGUE[name].cases(dtype))
+    if not case.call.state["weight"].size:
+        case = _convolution(draw, "Conv1d", dtype)
+    return replace(case, layouts=(), cotangent_layouts=())
+
+
+def _convolution(draw: Draw, name: str, dtype: str) -> Case:
+    """Of channels, kernels and lengths only: for all else a convolution has cases of its own."""
+    transposed, dims = "Transpose" in name, int(name[-2])
+    inputs, outputs = draw(_channels), draw(_channels)
+    kernel = tuple(draw(_kernels) for _ in range(dims))
+    lengths = tuple(k + draw(_more) for k in kernel)
+    batch = draw(_batches)
+    bias = draw(_biases)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    terms = max(inputs, outputs) * math.prod(kernel) + max(batch, default=1) * math.prod(lengths)
+    filler = Filler(regime, dtype, seed, terms)
+    x = filler.operand(*batch, inputs, *lengths)
+    order = (inputs, outputs) if transposed else (outputs, inputs)
+    state = {"weight": filler.operand(*order, *kernel)}
+    if bias:
+        state["bias"] = filler.addend(outputs)
+    arguments = {
+        "in_channels": inputs,
+        "out_channels": outputs,
+        "kernel_size": written.size(kernel),
+    }
+    arguments |= written.optional({"bias": bias}, {"bias": True})
+    call = Call(name, arguments, state, dtype, "cpu")
+    return Case(call, (x,), labels={"profile": "plain", "regime": regime}, seed=seed)
+
+
+def _arguments(case: Case) -> tuple[str, tuple[tuple[str, Any], ...]]:
+    return case.call.layer, tuple(case.call.arguments.items())
+
+
+def _whole(
+    layer: str, case: Case, arguments: dict[str, Any], state: dict[str, np.ndarray], training: bool
+) -> Case:
+    call = replace(case.call, layer=layer, arguments=arguments, state=state, training=training)
+    labels = {**case.labels, "profile": case.call.layer}
+    return replace(case, call=call, labels=labels)
+
+
+def _name(draw: Draw, case: Case) -> str:
+    named = "bias" in case.call.state and draw(_seldom)
+    return "bias" if named else "weight"
+
+
+def _others(case: Case, name: str) -> dict[str, np.ndarray]:
+    return {key: x for key, x in case.call.state.items() if key != name}
+
+
+@st.composite
+def weight_norms(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of weight_norm: directions that are not 0, lengths of either sign.
+
+    Args:
+        layer: its name.
+        dtype: torch's name of the dtype.
+    """
+    case = _part(draw, dtype)
+    name = _name(draw, case)
+    written = Written(draw(masks))
+    v = case.call.state[name].copy()
+    # -1 is what torch itself takes for None.
+    dims: tuple[Any, ...] = (0, 0, None, *range(v.ndim), *range(-v.ndim, -1))
+    dim = draw(st.sampled_from(dims))
+    rows = v.reshape(1, -1) if dim is None else np.moveaxis(v, dim, 0).reshape(v.shape[dim], -1)
+    if not rows.any(1).all():  # a direction of length 0
+        v = np.where(v == 0, 1.0, v)
+    regime = str(case.labels["regime"])
+    g = Filler(regime, dtype, case.seed ^ 1, 4).operand(*magnitude_shape(v.shape, dim))
+    names = names_of(name)
+    state = {**_others(case, name), names["g"]: np.where(g == 0, 2.0, g), names["v"]: v}
+    values, defaults = {"name": name, "dim": dim}, {"name": "weight", "dim": 0}
+    arguments = {"module": _arguments(case), **written.optional(values, defaults)}
+    return _whole(layer, case, arguments, state, training=False)
+
+
+@st.composite
+def spectral_norms(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of spectral_norm: u and v near to the singular vectors, or any.
+
+    Args:
+        layer: its name.
+        dtype: torch's name of the dtype.
+    """
+    case = _part(draw, dtype)
+    name = _name(draw, case)
+    training, near = draw(_yes_no), not draw(_seldom)
+    own = PARTS[case.call.layer]
+    written = Written(draw(masks))
+    weight = case.call.state[name].copy()
+    dims = (*range(weight.ndim), *range(-weight.ndim, 0))
+    # A vector has no second axis, which is what None stands for.
+    dim = draw(st.sampled_from((None, None, *dims) if own < weight.ndim else dims))
+    if not weight.any():
+        weight = np.ones(weight.shape)
+    names = names_of(name)
+    state = {**_others(case, name), names["weight"]: weight}
+    if weight.ndim > 1:
+        axis = own if dim is None else dim
+        shape = matrix_shape(weight.shape, axis)
+        matrix = np.moveaxis(weight, axis, 0).reshape(shape)
+        left, right = _vectors(matrix, case.seed, near=near)
+        state |= {names["left"]: round_to(left, dtype), names["right"]: round_to(right, dtype)}
+    values: dict[str, Any] = {
+        "name": name, "n_power_iterations": draw(_steps), "eps": draw(_least), "dim": dim
+    }  # fmt: skip
+    defaults = {"name": "weight", "n_power_iterations": 1, "eps": 1e-12, "dim": None}
+    arguments = {"module": _arguments(case), **written.optional(values, defaults)}
+    return _whole(layer, case, arguments, state, training=training)
+
+
+def _vectors(matrix: np.ndarray, seed: int, *, near: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors: of a step of the power method, or drawn with numbers that are not negative."""
+    generator = np.random.default_rng((seed, 3))
+    scaled = matrix / np.abs(matrix).max()
+    if near:
+        _, _, rows = np.linalg.svd(scaled, full_matrices=False)
+        v = rows[0]
+        u = scaled @ v
+    else:
+        u, v = (np.abs(generator.standard_normal(n)) + 0.1 for n in scaled.shape)
+    return u / np.linalg.norm(u), v / np.linalg.norm(v)

@@ -1,0 +1,119 @@
+"""Computed weights: laws seen failing, what is drawn, vectors that move in training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conformance.strategies.parametrizations import PARTS
+from planted.parametrizations import _changed, _spectral
+from support import cases, law_findings
+from torch.nn.utils import parametrizations
+
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import exactly
+from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.layers import CATALOGUE
+from conformance.oracles.parametrizations import (
+    by_largest_value,
+    magnitude_shape,
+    matrix_shape,
+    names_of,
+    weight_norm,
+)
+from conformance.run.trial import Trial
+
+WEIGHT, SPECTRAL = "utils.parametrizations.weight_norm", "utils.parametrizations.spectral_norm"
+LAWS = [(name, law.name) for name in (WEIGHT, SPECTRAL) for law in CATALOGUE[name].laws]
+
+
+def _wrong_weight(changed: Any) -> Any:
+    return lambda module, name="weight", dim=0: _changed(module, name, dim, changed)
+
+
+def _wrong_spectral(module: Any, name: str = "weight", n_power_iterations: int = 1,
+                    eps: float = 1e-12, dim: Any = None) -> Any:  # fmt: skip
+    return _spectral(module, name, n_power_iterations, eps, dim, lambda self, weight: 2 * weight)
+
+
+# Law → what no longer has it.
+BROKEN: dict[tuple[str, str], Any] = {
+    (WEIGHT, "length"): _wrong_weight(lambda g, v, norm: g**2 * v / norm),
+    (WEIGHT, "direction"): _wrong_weight(lambda g, v, norm: g * v),
+    (WEIGHT, "plain"): _wrong_weight(lambda g, v, norm: 2 * g * v / norm),
+    (SPECTRAL, "scale"): _wrong_spectral,
+    (SPECTRAL, "plain"): _wrong_spectral,
+}
+
+
+@pytest.mark.parametrize(("layer", "name"), LAWS)
+def test_each_law_is_seen_failing(layer: str, name: str) -> None:
+    called = layer.rpartition(".")[2]
+    space = SimpleNamespace(**{**vars(parametrizations), called: BROKEN[layer, name]})
+    nn = SimpleNamespace(**{**vars(torch.nn), "utils": SimpleNamespace(parametrizations=space)})
+    assert law_findings(ModuleBackend("wrong", nn=nn), layer, name)[1]
+    compared, found = law_findings(torch_backend, layer, name)
+    assert compared
+    assert not found
+
+
+@pytest.mark.parametrize("layer", [WEIGHT, SPECTRAL])
+def test_every_module_and_every_form_is_drawn(layer: str) -> None:
+    modules, dims, names, modes = set(), set(), set(), set()
+    for case in cases(layer):
+        given = case.call.arguments
+        modules.add(given["module"][0])
+        dims.add(given.get("dim", "left out"))
+        names.add(given.get("name", "weight"))
+        modes.add(case.call.training)
+    assert modules == set(PARTS)
+    assert names == {"weight", "bias"}
+    assert dims >= {"left out", 1, 2, -2} | ({None} if layer == WEIGHT else {-1})
+    assert modes == ({False} if layer == WEIGHT else {False, True})
+
+
+def test_shapes_of_what_a_weight_is_computed_of() -> None:
+    assert magnitude_shape((4, 3, 2), 0) == (4, 1, 1)
+    assert magnitude_shape((4, 3, 2), -2) == (1, 3, 1)
+    assert magnitude_shape((4, 3, 2), None) == ()
+    assert matrix_shape((4, 3, 2), 1) == (3, 8)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_the_bound_of_a_length_is_a_few_roundings(dtype: str) -> None:
+    """(n + 4)·u of n numbers in a direction; in float64 the oracle rounds as well."""
+    precision = Precision.of(dtype)
+    g, v = (exactly(np.array(x), precision) for x in ([[3.0]], [[1.0, 2.0, 3.0, 5.0]]))
+    found = weight_norm(g, v, 0)
+    assert 0 < (found.error / np.abs(found.value)).max() < 2 * (4 + 4) * precision.unit
+    assert np.allclose(found.value, 3 * v.value / np.sqrt(39.0), rtol=1e-15)
+
+
+def test_steps_of_the_power_method_come_to_the_largest_singular_value() -> None:
+    precision, names = Precision.of("float64"), names_of("weight")
+    matrix = np.array([[3.0, 1.0], [0.0, 1.0], [2.0, -1.0]])
+    arrays = {names["weight"]: matrix, names["left"]: np.eye(3)[0], names["right"]: np.eye(2)[0]}
+    state = {key: exactly(x, precision) for key, x in arrays.items()}
+    module = ("Linear", (("in_features", 2), ("out_features", 3)))
+    found, after = by_largest_value(state, module=module, n_power_iterations=60, training=True)
+    assert np.allclose(found.value, matrix / np.linalg.norm(matrix, 2))
+    assert after.keys() == {names["left"], names["right"]}
+    still, nothing = by_largest_value(state, module=module, n_power_iterations=60)
+    assert np.array_equal(still.value, matrix / 3.0)
+    assert not nothing
+
+
+def test_vectors_after_training_are_those_that_evaluation_uses() -> None:
+    case = next(c for c in cases(SPECTRAL) if c.call.training and "weight" not in c.call.state)
+    trial = Trial(torch_backend, CATALOGUE[SPECTRAL], case)
+    trial.outputs  # noqa: B018
+    held = {k: trial.get(x) for k, x in trial.layer.state().items()}  # type: ignore[attr-defined]
+    for name, expected in trial.after.state.items():
+        assert (np.abs(held[name] - expected.value) <= expected.error).all()
+    still = replace(case, call=replace(case.call, state=held, training=False))
+    assert not Trial(torch_backend, CATALOGUE[SPECTRAL], still).after.state
