@@ -30,6 +30,9 @@ _FAMILIES = (
     "interpolation",
     "folding",
     "grid",
+    "sequences",
+    "clipping",
+    "fusion",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")

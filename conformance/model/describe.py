@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from conformance.layers import CATALOGUE
-from conformance.model.case import Call, Case, class_and_method, is_function
+from conformance.model.case import (
+    GRADIENTS,
+    LIST,
+    Call,
+    Case,
+    class_and_method,
+    is_function,
+)
+
+if TYPE_CHECKING:
+    from conformance.layers.row import Row
 
 
 def argument_text(layer: str, name: str, value: Any) -> str:
@@ -33,26 +45,58 @@ def argument_text(layer: str, name: str, value: Any) -> str:
     return typed(value)
 
 
+def together(row: Row, texts: Sequence[str]) -> list[str]:
+    """What stands for the inputs in a call as torch has it, lists and objects of them among it.
+
+    What is given by name stands last.
+
+    Args:
+        row: of the layer.
+        texts: the inputs, each by itself; `"None"` for one left out.
+    """
+    found: list[str] = []
+    pairs = list(zip(row.inputs, texts, strict=False))
+    for name, group in groupby(pairs, key=lambda pair: pair[0].part_of):
+        if not name:
+            shown = [(x.by_name, x.name, text) for x, text in group]
+            named = (f"{input}={text}" if by_name else text for by_name, input, text in shown)
+            found += [x for x in named if not x.endswith("=None")]
+            continue
+        kind, parts = row.wholes[name], [text for _, text in group]
+        if kind == LIST:
+            parts = [text for text in parts if text != "None"]
+        inner = ", ".join(parts)
+        found.append(f"[{inner}]" if kind in (LIST, GRADIENTS) else f"torch.nn.{kind}({inner})")
+    if not any(x.part_of for x, _ in pairs) and {LIST, GRADIENTS} & {*row.wholes.values()}:
+        found.insert(0, "[]")
+    named = [x for x in found if "=" in x]
+    said = [f"{x.name}=None" for x in row.inputs if x.said]
+    said = [x for x in said if not any(y.startswith(x.removesuffix("None")) for y in named)]
+    return [*(x for x in found if "=" not in x), *named, *said]
+
+
 def typed(value: Any) -> str:
     """A value as a person would type it."""
     odd = isinstance(value, float) and not math.isfinite(value)
     return f"float({str(value)!r})" if odd else repr(value)
 
 
-def call_text(call: Call, inputs: tuple[str, ...] = ()) -> str:
+def call_text(call: Call, inputs: Sequence[str] = ()) -> str:
     """The call as Python: `Conv2d(2, 2, 1, groups=2)`.
 
     Args:
         call: the call.
-        inputs: names of the tensors that a function takes besides its arguments.
+        inputs: names of the tensors that a function takes besides its arguments; of one that is
+            given by name with that.
     """
     row = CATALOGUE.get(call.layer)
     required = row.required if row else ()
     arguments = dict(call.arguments)
-    parts = [*inputs]
+    parts = [x for x in inputs if "=" not in x]
     parts += [typed(value) for value in arguments.pop("*", ())]
     given = [name for name in required if name in arguments]
     parts += [argument_text(call.layer, name, arguments.pop(name)) for name in given]
+    parts += [x for x in inputs if "=" in x]
     parts += [f"{k}={argument_text(call.layer, k, v)}" for k, v in arguments.items()]
     if is_function(call.layer):
         return f"{call.layer}({', '.join(parts)})"
@@ -74,8 +118,13 @@ def case_text(case: Case) -> str:
         given = row.constructed(case.call.state)
         shown += [f"{name} {array.shape}" for name, array in given.items()]
     shown += [f"{name}={value!r}" for name, value in case.keywords.items()]
-    function = row is not None and row.function
-    text = call_text(case.call, names[: len(case.inputs)] if function else ())
+    inputs: Sequence[str] = ()
+    if row is not None and row.function:
+        inputs = names[: len(case.inputs)]
+        if row.wholes or any(x.said for x in row.inputs):
+            given = zip(names, case.inputs, strict=False)
+            inputs = together(row, [n if x is not None else "None" for n, x in given])
+    text = call_text(case.call, inputs)
     mode = " in train mode" if case.call.training else ""
     return f"{text}{mode} on {', '.join(shown)}, {case.call.dtype}, {case.call.device}"
 

@@ -90,7 +90,12 @@ def test_each_layer_has_bugs(layer: str) -> None:
 
 
 def _family(layer: str) -> str:
-    """What a layer shares with its lazy form, its function, and other numbers of dimensions."""
+    """What a layer shares with its lazy form, its function, and other numbers of dimensions.
+
+    Utilities of one family are forms of one thing: lists, padded and packed sequences.
+    """
+    if layer.startswith("utils.") and is_function(layer):
+        return CATALOGUE[layer].family
     if not is_function(layer):
         layer = class_and_method(layer)[0]  # the module whose method it is
     return re.sub(r".*\.|lazy|_|\dd", "", layer.lower()).removesuffix("loss")
