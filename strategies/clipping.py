@@ -39,7 +39,7 @@ def plain_norm(arrays: Sequence[np.ndarray], norm_type: float | str) -> float:
     largest = float(flat.max(initial=0.0))
     if p == math.inf or not largest:
         return largest
-    return largest * float(((flat / largest) ** p).sum()) ** (1 / p)
+    return largest * float(float(((flat / largest) ** p).sum()) ** (1 / p))
 
 
 def measurable(arrays: Sequence[np.ndarray], norm_type: float | str, dtype: str) -> bool:

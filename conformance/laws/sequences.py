@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from conformance.model.protocols import TrialLike as Trial
 
 _RNN = "utils.rnn."
+_MOST = 6  # sequences of a list
 Arrays = Sequence[np.ndarray]
 
 
@@ -139,10 +140,6 @@ def _sorted_one_way(trial: Trial) -> bool:
     return count_of_orders(_lengths(trial)) == 1
 
 
-def _falling(lengths: Sequence[int]) -> bool:
-    return list(lengths) == sorted(lengths, reverse=True)
-
-
 def _padded_batch(trial: Trial) -> list[np.ndarray]:
     """The sequences of a padded batch."""
     x, lengths = _arrays(trial)
@@ -165,13 +162,10 @@ def padded_again(trial: Trial, generator: Generator) -> Claims:
 def as_list(trial: Trial, generator: Generator) -> Claims:
     """`pack_sequence`, where there is one right order."""
     enforced = bool(_given(trial)["enforce_sorted"])
-    if (enforced or _sorted_one_way(trial)) and len(_lengths(trial)) <= len(_LIST):
+    if (enforced or _sorted_one_way(trial)) and len(_lengths(trial)) <= _MOST:
         yield same(
             _as(trial, "pack_sequence", _padded_batch(trial), enforce_sorted=enforced), trial
         )
-
-
-_LIST = range(6)
 
 
 @law("padded", "a list is packed as it is padded and packed", EXACT)
@@ -217,7 +211,7 @@ def longer(trial: Trial, generator: Generator) -> Claims:
 def columns(trial: Trial, generator: Generator) -> Claims:
     """`unpack_sequence` of the same packed sequences."""
     inputs, lengths = trial.case.inputs, _lengths(trial)
-    if len(lengths) > len(_LIST):
+    if len(lengths) > _MOST:
         return
     x = trial.answer[0] if _given(trial)["batch_first"] else _moved(trial.answer[0])
     parts = [x[k, :n] for k, n in enumerate(lengths)]

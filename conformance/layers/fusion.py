@@ -31,15 +31,16 @@ _FORMULA = (
 
 def _inputs(stem: str, *, optional: bool) -> tuple[Input, ...]:
     """The weight and the bias of the layer, and what the batch norm has."""
-    whole = {"differentiable": False}
-    return (
-        Input(f"{stem}_w", **whole),
-        Input(f"{stem}_b", "bias", optional=True, **whole),
-        Input("bn_rm", "statistic", **whole),
-        Input("bn_rv", "statistic", signed=False, **whole),
-        Input("bn_w", "weight", optional=optional, by_name=True, said=True, **whole),
-        Input("bn_b", "bias", optional=optional, by_name=True, said=True, **whole),
+    parts = (
+        Input(f"{stem}_w"),
+        Input(f"{stem}_b", "bias", optional=True),
+        Input("bn_rm", "statistic"),
+        Input("bn_rv", "statistic", signed=False),
+        Input("bn_w", "weight", optional=optional, by_name=True, said=True),
+        Input("bn_b", "bias", optional=optional, by_name=True, said=True),
     )
+    # What comes out is a Parameter: no gradient goes through it.
+    return tuple(replace(x, differentiable=False) for x in parts)
 
 
 def _axis(case: Case) -> int:
@@ -74,7 +75,7 @@ def _flops(workload: Workload, weights: Any, outputs: Sequence[Shape]) -> int:
 
 
 def _positive(shapes: Any, generator: np.random.Generator) -> np.ndarray:
-    return generator.integers(1, 9, shapes[3]).astype(np.float64)
+    return np.asarray(generator.integers(1, 9, shapes[3]), np.float64)
 
 
 def _row(name: str, stem: str, shape: Shape, arguments: tuple[Argument, ...], made: Any) -> Row:

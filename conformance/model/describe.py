@@ -54,25 +54,26 @@ def together(row: Row, texts: Sequence[str]) -> list[str]:
         row: of the layer.
         texts: the inputs, each by itself; `"None"` for one left out.
     """
-    found: list[str] = []
     pairs = list(zip(row.inputs, texts, strict=False))
-    for name, group in groupby(pairs, key=lambda pair: pair[0].part_of):
-        if not name:
-            shown = [(x.by_name, x.name, text) for x, text in group]
-            named = (f"{input}={text}" if by_name else text for by_name, input, text in shown)
-            found += [x for x in named if not x.endswith("=None")]
-            continue
-        kind, parts = row.wholes[name], [text for _, text in group]
-        if kind == LIST:
-            parts = [text for text in parts if text != "None"]
-        inner = ", ".join(parts)
-        found.append(f"[{inner}]" if kind in (LIST, GRADIENTS) else f"torch.nn.{kind}({inner})")
+    found = [
+        one
+        for name, group in groupby(pairs, key=lambda pair: pair[0].part_of)
+        for one in _placed(row, name, [text for x, text in group if not x.by_name])
+    ]
     if not any(x.part_of for x, _ in pairs) and {LIST, GRADIENTS} & {*row.wholes.values()}:
         found.insert(0, "[]")
-    named = [x for x in found if "=" in x]
-    said = [f"{x.name}=None" for x in row.inputs if x.said]
-    said = [x for x in said if not any(y.startswith(x.removesuffix("None")) for y in named)]
-    return [*(x for x in found if "=" not in x), *named, *said]
+    given = {x.name: text for x, text in pairs}
+    named = [(x, given.get(x.name, "None")) for x in row.inputs if x.by_name]
+    return found + [f"{x.name}={text}" for x, text in named if text != "None" or x.said]
+
+
+def _placed(row: Row, argument: str, texts: list[str]) -> list[str]:
+    """Inputs one by one, or parts of an argument as that."""
+    if not argument:
+        return texts
+    kind = row.wholes[argument]
+    inner = ", ".join(x for x in texts if x != "None" or kind != LIST)
+    return [f"[{inner}]" if kind in (LIST, GRADIENTS) else f"torch.nn.{kind}({inner})"]
 
 
 def typed(value: Any) -> str:
@@ -122,8 +123,8 @@ def case_text(case: Case) -> str:
     if row is not None and row.function:
         inputs = names[: len(case.inputs)]
         if row.wholes or any(x.said for x in row.inputs):
-            given = zip(names, case.inputs, strict=False)
-            inputs = together(row, [n if x is not None else "None" for n, x in given])
+            pairs = zip(names, case.inputs, strict=False)
+            inputs = together(row, [n if x is not None else "None" for n, x in pairs])
     text = call_text(case.call, inputs)
     mode = " in train mode" if case.call.training else ""
     return f"{text}{mode} on {', '.join(shown)}, {case.call.dtype}, {case.call.device}"

@@ -49,7 +49,7 @@ ALLOWED = {
     ("compare.py", "margin"): _MARGIN,
     ("data.py", "margin"): _MARGIN,
     ("valid.py", "margin"): _MARGIN,
-    ("case.py", "functional."): "the prefix of every function's name",
+    ("case.py", "init"): "a namespace of functions",
     ("script_torch.py", "lengths"): "a packed sequence is made by a function of torch's",
     ("script_torch.py", "batch_first"): "a packed sequence is made by a function of torch's",
     ("module.py", "lengths"): "a packed sequence is made by a function of torch's",
