@@ -120,7 +120,7 @@ def _row(name: str, made: Any, shaped: Any, arguments: tuple[Argument, ...], **o
         workloads=(Workload(layer, _TEXT, shown, (*first, *_SHAPES), small=True),),
         filling=Filling(contraction=False, made={"total_norm": _one}),
         flops=_flops,
-        examples=0.5,
+        examples=others.pop("examples", 0.5),
         **others,
     )  # fmt: skip
 
@@ -155,4 +155,5 @@ def rows() -> Iterator[Row]:
         inputs=_gradients("tensors", updated=False),
         outputs=(_TOTAL,), wholes={"tensors": LIST}, laws=laws.MEASURE, formula=(_NORM,),
         traits=Traits(placed=False, refuses_special=_refuses),
+        examples=1.0,  # one number each
     )  # fmt: skip
