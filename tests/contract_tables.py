@@ -26,8 +26,8 @@ def inputs() -> str:
     groups: dict[tuple[str, ...], list[str]] = {}
     for row in CATALOGUE.values():
         columns = (
-            ", ".join(map(_input, row.inputs)),
-            ", ".join(f"`{x.name}`" for x in row.outputs),
+            ", ".join(_listed([_input(x) for x in row.inputs])),
+            ", ".join(_listed([f"`{x.name}`" for x in row.outputs])),
             _state(row),
             ", ".join(f"`{a.name}`" for a in row.arguments if a.keyword),
         )
@@ -36,6 +36,17 @@ def inputs() -> str:
     for (_, *columns), names in groups.items():
         lines.append(f"| {', '.join(_ranges(names))} | {' | '.join(columns)} |")
     return "\n".join(lines)
+
+
+def _listed(names: list[str]) -> Iterator[str]:
+    """`` `sequence0`–`sequence5` `` for the elements of a list."""
+    for name in names:
+        stem, number = re.sub(r"\d+.*", "", name), re.search(r"\d+", name)
+        more = [x for x in names if re.fullmatch(rf"{re.escape(stem)}\d+`\??", x)]
+        if number is None or len(more) < 3:
+            yield name
+        elif number[0] == "0":
+            yield f"{name}–{more[-1]}"
 
 
 def _input(x: Input) -> str:

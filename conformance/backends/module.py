@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from conformance.backends import torch_sequences
+from conformance.backends import torch_sequences, torch_wholes
 from conformance.backends.torch_calls import (
     Method,
     as_torch_has_them,
@@ -199,13 +199,15 @@ class ModuleLayer:
     def _forward(self, *inputs: Any, **keywords: Any) -> Any:
         with missing_kernels_declined():
             result = self._called(*inputs, **keywords)
+        listed = self._row is not None and self._row.traits.lists
         # A named tuple is a tuple.
-        return tuple(result) if isinstance(result, tuple) else result
+        return tuple(result) if isinstance(result, (tuple, list) if listed else tuple) else result
 
     def _called(self, *inputs: Any, **keywords: Any) -> Any:
         if self.module is None:
-            inputs, named = self._placed(inputs)
-            return self.function(*inputs, **self.arguments, **named, **keywords)
+            placed, named = self._placed(inputs)
+            result = self.function(*placed, **self.arguments, **named, **keywords)
+            return result if self._row is None else torch_wholes.read(self._row, placed, result)
         if not self._states:
             inputs, named = self._placed(inputs)
             return self.function(*trimmed(inputs), **named, **keywords)
@@ -217,10 +219,11 @@ class ModuleLayer:
     def _placed(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The tensors of a call: those by place, and those that an argument stands before."""
         row = self._row
-        if row is None or not any(x.by_name for x in row.inputs):
+        if row is None or not any(x.by_name or x.part_of or x.on_host for x in row.inputs):
             return inputs, {}
-        pairs = list(zip(row.inputs, inputs, strict=False))
-        by_name = {x.name: native for x, native in pairs if x.by_name and native is not None}
+        pairs = torch_wholes.put_together(row, inputs)
+        by_name = {x.name: None for x in row.inputs if x.said}
+        by_name |= {x.name: native for x, native in pairs if x.by_name and native is not None}
         return tuple(native for x, native in pairs if not x.by_name), by_name
 
     def get(self, native: Any) -> np.ndarray:
@@ -258,7 +261,8 @@ class ModuleLayer:
         if row is None or not row.traits.updates(self._call):
             return tuple(leaves)
         written = {k for k in row.places("data") if row.inputs[k].updated}
-        return tuple(x.clone() if k in written else x for k, x in enumerate(leaves))
+        given = enumerate(leaves)
+        return tuple(x.clone() if k in written and x is not None else x for k, x in given)
 
     def _recording(
         self, inputs: Sequence[Any], wanted: Collection[str] | None = None

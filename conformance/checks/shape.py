@@ -27,7 +27,8 @@ def check(trial: Trial) -> Evidence:
         device = getattr(trial.layer, "device", None)
         if device is not None:
             reported = trial.step("device", device, native)
-            compared += _same("device", name, reported, trial.case.call.device)
+            wanted = "cpu" if place.on_host else trial.case.call.device
+            compared += _same("device", name, reported, wanted)
     return Evidence(compared)
 
 

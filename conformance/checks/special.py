@@ -86,6 +86,8 @@ def _data(trial: Trial) -> list[int | str]:
 def _derived(trial: Trial) -> list[Case]:
     """The case with special numbers put in, once for each row of themes."""
     case, places = trial.case, _data(trial)
+    if trial.row.traits.refuses_special(case):
+        raise Inapplicable("NaN and infinities are refused")
     if not places:
         raise Inapplicable("no floating-point input has an element")
     if not all(np.isfinite(x).all() for x in case.operands):

@@ -15,8 +15,8 @@ from conformance.failures.literals import literal, numbers
 from conformance.failures.transcript import Again, Step
 from conformance.layers import CATALOGUE
 from conformance.layers.row import Row
-from conformance.model.case import Call, class_and_method, looked_up
-from conformance.model.describe import argument_text, typed
+from conformance.model.case import GRADIENTS, Call, class_and_method, looked_up
+from conformance.model.describe import argument_text, together, typed
 
 _TENSOR = """
 def tensor(data, shape, dtype=dtype):
@@ -60,6 +60,16 @@ def packed(layer, batch_first, lengths, x, *states):
     )
     return padded, states
 '''
+_CHANGED = '''
+def changed(function, gradients, **arguments):
+    """What a call returns on parameters that have gradients, and these as it leaves them."""
+    parameters = []
+    for x in gradients:
+        parameters.append(torch.nn.Parameter(torch.zeros(()) if x is None else torch.zeros_like(x)))
+        parameters[-1].grad = x
+    result = function(parameters, **arguments)
+    return (*[result][: int(result is not None)], *(x.grad for x in parameters))
+'''
 _RECORDED = '''
 def leaves(inputs, without):
     """Leaves that record gradients, those named by place excepted; one object is one leaf."""
@@ -81,7 +91,8 @@ def vjp(call, inputs, cotangents, parameters=(), without=(), written=(), only=No
         x.requires_grad_(only is None or name in only)
     with torch.enable_grad():
         given = leaves(inputs, without)
-        result = call(*[x.clone() if k in written else x for k, x in enumerate(given)])
+        copied = [k in written and x is not None for k, x in enumerate(given)]
+        result = call(*[x.clone() if copy else x for x, copy in zip(given, copied)])
         outputs = result if isinstance(result, tuple) else (result,)
         kept = [(y, c) for y, c in zip(outputs, cotangents) if c is not None and y.requires_grad]
         wanted = [x for x in (*given, *named.values()) if x is not None and x.requires_grad]
@@ -101,15 +112,17 @@ _FORWARD = '''
 def recording(call, inputs, without=(), written=()):
     """The outputs as they are computed while gradients are recorded."""
     with torch.enable_grad():
-        given = [x.clone() if k in written else x for k, x in enumerate(leaves(inputs, without))]
+        given = leaves(inputs, without)
+        given = [x if x is None or k not in written else x.clone() for k, x in enumerate(given)]
         result = call(*given)
     for k in written:
-        inputs[k].copy_(given[k].detach())
+        if given[k:] and given[k] is not None:
+            inputs[k].copy_(given[k].detach())
     return result
 '''
 _HELPERS = {
     "tensor": _TENSOR, "numbers": _NUMBERS, "room": _ROOM, "flat": _FLAT, "packed": _PACKED,
-    "leaves": _RECORDED, "vjp": _VJP, "recording": _FORWARD,
+    "changed": _CHANGED, "leaves": _RECORDED, "vjp": _VJP, "recording": _FORWARD,
 }  # fmt: skip
 
 
@@ -244,23 +257,26 @@ class TorchPrinter:
         if not row.traits.states:
             while given and given[-1] == "None" and not row.function:
                 given.pop()
-            pairs = zip(row.inputs, given, strict=False)
-            given = [f"{x.name}={text}" if x.by_name else text for x, text in pairs]
-            given = [x for x in given if not x.endswith("=None")]
+            on_host = [x.on_host and call.device != "cpu" for x in row.inputs]
+            texts = [t + ".cpu()" * host for t, host in zip(given, on_host, strict=False)]
+            given = together(row, texts)
         if row.function:
             extra = {k: v for k, v in call.arguments.items() if k != "*"}
             given += [typed(v) for v in call.arguments.get("*", ())]
             for name, value in (extra | named).items():
                 given.append(f"{name}={argument_text(call.layer, name, value)}")
-            return f"{self._target(call)}({', '.join(given)})"
+            if GRADIENTS in row.wholes.values():
+                return f"changed({self._target(call)}, {', '.join(given)})"
+            text = f"{self._target(call)}({', '.join(given)})"
+            return f"tuple({text})" if row.traits.lists else text
         layer, (_, method) = f"layer{step.layer}", class_and_method(call.layer)
         layer += method and f".{method}"
         if not row.traits.states:
             given += [f"{k}={literal(v)}" for k, v in named.items()]
             return f"{layer}({', '.join(given)})"
         states = [x for x in given[1:] if x != "None"]
-        together = f"({', '.join(states)})" if row.traits.states > 1 else "".join(states[:1])
-        hidden = [together] if states else []
+        both = f"({', '.join(states)})" if row.traits.states > 1 else "".join(states[:1])
+        hidden = [both] if states else []
         lengths = named.pop("lengths", None)
         rest = [f"{k}={literal(v)}" for k, v in named.items()]
         if lengths is None:

@@ -32,6 +32,9 @@ _FAMILIES = (
     "grid",
     "init",
     "parametrizations",
+    "sequences",
+    "clipping",
+    "fusion",
 )
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")

@@ -94,6 +94,10 @@ class Input:
             change places at most (indices, probabilities, variances).
         updated: the call may write into it.
         fixed: no element may be another, nor in another place: offsets, which never decrease.
+        part_of: torch's argument that it is a part of, as its neighbours are that say the same: one
+            tensor of a list (`Row.wholes`).
+        on_host: torch takes it on the CPU, wherever the others are.
+        said: torch has no default for it: None is written where it is left out.
     """
 
     name: str
@@ -105,6 +109,9 @@ class Input:
     signed: bool = True
     updated: bool = False
     fixed: bool = False
+    part_of: str = ""
+    on_host: bool = False
+    said: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,12 +123,14 @@ class Output:
         batch_axis: as of an input.
         dtype: case → torch's name of its dtype; None = the call's dtype.
         differentiable: it depends on inputs or state in a way that has a gradient.
+        on_host: torch gives it on the CPU, wherever the inputs are.
     """
 
     name: str
     batch_axis: Callable[[Case], int | None] = no_axis
     dtype: Callable[[Case], str] | None = None
     differentiable: bool = True
+    on_host: bool = False
 
 
 def _never(call: Call) -> bool:
@@ -161,6 +170,8 @@ class Traits:
             whatever the algorithm.
         needs_keywords: case → whether the call is invalid without its keywords: indices into an
             output of the size that they say.
+        lists: its outputs are the elements of a list.
+        refuses_special: case → whether a call with NaN or infinities is refused.
     """
 
     placed: bool = True
@@ -176,6 +187,8 @@ class Traits:
     batched: bool = False
     every_weight_counts: Callable[[Case], bool] = _always
     needs_keywords: Callable[[Case], bool] = _none
+    lists: bool = False
+    refuses_special: Callable[[Case], bool] = _none
 
 
 def stateless(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
@@ -214,6 +227,10 @@ class Row:
         eager: the class that a lazy layer is after its first call; None of any other layer.
         module: the class whose computation a function does; None of any other layer, and where
             there is none.
+        wholes: arguments of torch's that inputs are parts of → what they are to torch: a `LIST` of
+            those that are given; `GRADIENTS`, the `grad` of each of a list of parameters, which
+            stand behind the outputs as the call leaves them; or a class of torch.nn, by its name,
+            that has them as fields.
         dims: number of spatial dimensions, which stand last in the input's shape.
         complex: the layer has complex forms.
         invalid: dtype → strategy of invalid cases, None where no call is invalid.
@@ -265,6 +282,7 @@ class Row:
     formula: tuple[str, ...]
     eager: str | None = None
     module: str | None = None
+    wholes: Mapping[str, str] = field(default_factory=dict)
     dims: int = 0
     complex: bool = True
     invalid: Callable[[str], SearchStrategy[Case]] | None = None

@@ -201,6 +201,8 @@ def _given_twice(row: Row, case: Case) -> Case:
         one, two = inputs[place - 1], inputs[place]
         if one is None or two is None or one is two or one.shape != two.shape:
             continue
+        if row.inputs[place].updated and row.traits.updates(case.call):
+            continue  # what is written into is no other's
         if {row.inputs[k].role for k in (place - 1, place)} == {"data"} and one.dtype == two.dtype:
             inputs[place] = one
             labels = {**case.labels, "tile": f"one array for {row.input_names[place]} too"}

@@ -92,9 +92,9 @@ def test_each_layer_has_bugs(layer: str) -> None:
 def _family(layer: str) -> str:
     """What a layer shares with its lazy form, its function, and other numbers of dimensions.
 
-    Of small functions of one namespace, which are built of each other, that is the namespace.
+    Of small functions of one namespace, which are built of each other, that is their family.
     """
-    if CATALOGUE[layer].family in ("init", "parametrizations"):
+    if layer.startswith(("init.", "utils.")):
         return CATALOGUE[layer].family
     if not is_function(layer):
         layer = class_and_method(layer)[0]  # the module whose method it is

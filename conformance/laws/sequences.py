@@ -1,0 +1,276 @@
+"""Laws of what pads and packs sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.arithmetic.rounded import exactly
+from conformance.laws.law import (
+    Claim,
+    Claims,
+    Generator,
+    Side,
+    bounded,
+    called,
+    input_of,
+    law,
+    many,
+    measured,
+    same,
+)
+from conformance.laws.linear import EXACT
+from conformance.oracles.sequences import count_of_orders, lengths_of
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike as Trial
+
+_RNN = "utils.rnn."
+_MOST = 6  # sequences of a list
+Arrays = Sequence[np.ndarray]
+
+
+def _arrays(trial: Trial) -> list[np.ndarray]:
+    """The inputs that are given."""
+    return [x for x in trial.case.inputs if x is not None]
+
+
+def _given(trial: Trial) -> dict[str, Any]:
+    """All arguments."""
+    return {**trial.row.defaults, **trial.case.call.arguments}
+
+
+def _as(trial: Trial, name: str, inputs: Sequence[Any], **arguments: Any) -> Trial:
+    """Another function of the same backend."""
+    return called(trial, *inputs, layer=_RNN + name, arguments=arguments)
+
+
+def _these(trial: Trial, got: Trial, arrays: Arrays, text: str) -> Claim:
+    """A call gives arrays that are known: at least its first outputs."""
+    wanted = tuple(exactly(x, trial.expected[0].precision) for x in arrays)
+    bounds = bounded(got.answer[: len(wanted)], wanted)
+    return Claim(got.names[: len(wanted)], Side(got.text(), bounds, got), Side(text, wanted))
+
+
+def _moved(x: np.ndarray) -> np.ndarray:
+    return x.swapaxes(0, 1)
+
+
+def _along(chosen: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What takes columns of the features, and leaves lengths and indices alone: one axis."""
+    return lambda y: y.take(chosen, -1) if y.ndim > 1 else y
+
+
+def _wide(least: int) -> Any:
+    """The law of many features for inputs whose features begin at an axis."""
+
+    @law("rows", "each feature among many is that feature of few", EXACT)
+    def rows(trial: Trial, generator: Generator) -> Claims:
+        """17 to 65 features along the last axis, drawn from the case's."""
+        x = input_of(trial)
+        if x.ndim <= least or not x.shape[-1]:
+            return
+        chosen = generator.integers(x.shape[-1], size=many(generator))
+        taken = _along(chosen)
+        inputs = [None if y is None else taken(y) for y in trial.case.inputs]
+        yield same(called(trial, *inputs), trial, wanted_moves=taken)  # type: ignore[arg-type]
+
+    return rows
+
+
+@law("order", "sequences in another order are columns in that order", EXACT)
+def order(trial: Trial, generator: Generator) -> Claims:
+    """All of them in another order."""
+    arrays, axis = _arrays(trial), 0 if _given(trial)["batch_first"] else 1
+    chosen = generator.permutation(len(arrays))
+    other = called(trial, *[arrays[k] for k in chosen])
+    yield same(other, trial, wanted_moves=lambda y: y.take(chosen, axis))
+
+
+@law("reversed", "padding before what runs backwards is padding behind, backwards", EXACT)
+def backwards(trial: Trial, generator: Generator) -> Claims:
+    """Along the time axis."""
+    given = _given(trial)
+    side = "left" if given["padding_side"] == "right" else "right"
+    other = called(trial, *[x[::-1].copy() for x in _arrays(trial)], padding_side=side)
+    axis = 1 if given["batch_first"] else 0
+    yield same(other, trial, got_moves=lambda y: np.flip(y, axis))
+
+
+@law("transposed", "batch_first exchanges the axes of time and batch, and nothing else", EXACT)
+def transposed(trial: Trial, generator: Generator) -> Claims:
+    """Of the output; of an input that is a padded batch, too."""
+    first, arrays = bool(_given(trial)["batch_first"]), _arrays(trial)
+    if trial.row.input_names[1] == "lengths":
+        arrays[0] = np.ascontiguousarray(_moved(arrays[0]))
+        yield same(called(trial, *arrays, batch_first=not first), trial)
+        return
+    other = called(trial, *trial.case.inputs, batch_first=not first)  # type: ignore[arg-type]
+    moves = [_moved, *[lambda y: y] * (len(trial.names) - 1)]
+    yield same(other, trial, got_moves=moves)
+
+
+@law("taken back", "what is padded and unpadded is what it was", EXACT)
+def unpadded(trial: Trial, generator: Generator) -> Claims:
+    """`unpad_sequence` of the output."""
+    given, arrays = _given(trial), _arrays(trial)
+    if given["padding_side"] != "right":
+        return
+    lengths = np.array([len(x) for x in arrays])
+    back = _as(
+        trial, "unpad_sequence", (trial.answer[0], lengths), batch_first=given["batch_first"]
+    )
+    yield _these(trial, back, arrays, "the sequences")
+
+
+def _lengths(trial: Trial) -> list[int]:
+    """Of the sequences of a case, whatever its form."""
+    arrays, names = _arrays(trial), trial.row.input_names
+    if names[1] == "lengths":
+        return [int(n) for n in arrays[1]]
+    if names[1] == "batch_sizes":
+        return lengths_of(arrays[1].tolist(), arrays[3].tolist() if arrays[3:] else None)
+    return [len(x) for x in arrays]
+
+
+def _sorted_one_way(trial: Trial) -> bool:
+    """Whether there is one order only that the sequences can be packed in."""
+    return count_of_orders(_lengths(trial)) == 1
+
+
+def _padded_batch(trial: Trial) -> list[np.ndarray]:
+    """The sequences of a padded batch."""
+    x, lengths = _arrays(trial)
+    x = x if _given(trial)["batch_first"] else _moved(x)
+    return [x[k, :n].copy() for k, n in enumerate(lengths.tolist())]
+
+
+@law("taken back", "what is packed and padded again is what it was", EXACT)
+def padded_again(trial: Trial, generator: Generator) -> Claims:
+    """`pad_packed_sequence` of the output: the longest sequence's steps, zeros beyond each."""
+    lengths = np.array(_lengths(trial))
+    x = np.zeros((len(lengths), lengths.max(), *input_of(trial).shape[2:]))
+    for k, part in enumerate(_padded_batch(trial)):
+        x[k, : len(part)] = part
+    back = _as(trial, "pad_packed_sequence", trial.answer, batch_first=True)
+    yield _these(trial, back, (x, lengths), "the padded batch")
+
+
+@law("list", "a padded batch is packed as the list of its sequences is", EXACT)
+def as_list(trial: Trial, generator: Generator) -> Claims:
+    """`pack_sequence`, where there is one right order."""
+    enforced = bool(_given(trial)["enforce_sorted"])
+    if (enforced or _sorted_one_way(trial)) and len(_lengths(trial)) <= _MOST:
+        yield same(
+            _as(trial, "pack_sequence", _padded_batch(trial), enforce_sorted=enforced), trial
+        )
+
+
+@law("padded", "a list is packed as it is padded and packed", EXACT)
+def by_padding(trial: Trial, generator: Generator) -> Claims:
+    """`pack_padded_sequence` of `pad_sequence`, where there is one right order."""
+    enforced, arrays = bool(_given(trial)["enforce_sorted"]), _arrays(trial)
+    if enforced or _sorted_one_way(trial):
+        padded = _as(trial, "pad_sequence", arrays).answer[0]
+        lengths = np.array([len(x) for x in arrays])
+        other = _as(trial, "pack_padded_sequence", (padded, lengths), enforce_sorted=enforced)
+        yield same(other, trial)
+
+
+@law("taken back", "what is packed and unpacked is what it was", EXACT)
+def unpacked(trial: Trial, generator: Generator) -> Claims:
+    """`unpack_sequence` of the output."""
+    back = _as(trial, "unpack_sequence", trial.answer)
+    yield _these(trial, back, _arrays(trial), "the sequences")
+
+
+@law("longer", "a larger total_length appends padding", EXACT)
+def longer(trial: Trial, generator: Generator) -> Claims:
+    """By 1 to 17 steps."""
+    given, more = _given(trial), int(generator.integers(1, 17, endpoint=True))
+    axis = 1 if given["batch_first"] else 0
+    steps = trial.shapes[0][axis]
+    inputs: Any = trial.case.inputs
+    other = called(trial, *inputs, total_length=steps + more)
+
+    def cut(y: np.ndarray) -> np.ndarray:
+        return y.take(range(steps), axis)
+
+    yield same(other, trial, got_moves=[cut, lambda y: y])
+    rest = other.answer[0].take(range(steps, steps + more), axis)
+    filled = np.full(rest.shape, given["padding_value"], rest.dtype)
+    precision = trial.expected[0].precision
+    sides = (Side(other.text(), (exactly(rest, precision),), other),
+             Side("the padding value", (exactly(filled, precision),)))  # fmt: skip
+    yield Claim(trial.names[:1], *sides)
+
+
+@law("list", "each column is that of the unpacked sequences", EXACT)
+def columns(trial: Trial, generator: Generator) -> Claims:
+    """`unpack_sequence` of the same packed sequences."""
+    inputs, lengths = trial.case.inputs, _lengths(trial)
+    if len(lengths) > _MOST:
+        return
+    x = trial.answer[0] if _given(trial)["batch_first"] else _moved(trial.answer[0])
+    parts = [x[k, :n] for k, n in enumerate(lengths)]
+    other = _as(trial, "unpack_sequence", inputs)
+    yield _these(trial, other, parts, trial.text())
+
+
+@law("packed again", "what is unpacked and packed is what it was", EXACT)
+def packed_again(trial: Trial, generator: Generator) -> Claims:
+    """The data and the sizes, where there is one right order."""
+    lengths, arrays = _lengths(trial), _arrays(trial)
+    if len(arrays) > 2 and not _sorted_one_way(trial):
+        return
+    enforced = len(arrays) == 2
+    if trial.row.argument("total_length"):
+        first = bool(_given(trial)["batch_first"])
+        given: Any = {"batch_first": first, "enforce_sorted": enforced}
+        inputs = (trial.answer[0], np.array(lengths))
+        back = _as(trial, "pack_padded_sequence", inputs, **given)
+    else:
+        back = _as(trial, "pack_sequence", trial.answer, enforce_sorted=enforced)
+    yield _these(trial, back, arrays, "the packed sequences")
+
+
+@law("alone", "each sequence is taken out alone as it is among others", EXACT)
+def alone(trial: Trial, generator: Generator) -> Claims:
+    """At most three of them."""
+    x, lengths = _arrays(trial)
+    axis = 0 if _given(trial)["batch_first"] else 1
+    wanted = measured(trial)
+    for k in generator.permutation(len(lengths))[:3].tolist():
+        one = called(trial, x.take([k], axis), lengths[[k]])
+        outputs = bounded(one.answer, wanted[k : k + 1])
+        sides = (Side(one.text(), outputs, one), Side(trial.text(), wanted[k : k + 1], trial))
+        yield Claim(trial.names[k : k + 1], *sides)
+
+
+@law("padded again", "sequences that are padded again are the batch, with zeros as padding", EXACT)
+def batch_again(trial: Trial, generator: Generator) -> Claims:
+    """`pad_sequence` of the output: the longest sequence's steps."""
+    x, lengths = _arrays(trial)
+    first = bool(_given(trial)["batch_first"])
+    x = (x if first else _moved(x))[:, : lengths.max()]
+    beyond = np.arange(x.shape[1]) >= lengths[:, np.newaxis]
+    x = np.where(beyond.reshape(*beyond.shape, *(1,) * (x.ndim - 2)), 0, x)
+    back = _as(trial, "pad_sequence", trial.answer, batch_first=True)
+    yield _these(trial, back, (x,), "the padded batch")
+
+
+@law("by padding", "sequences are unpacked as they are padded and taken out", EXACT)
+def by_unpadding(trial: Trial, generator: Generator) -> Claims:
+    """`unpad_sequence` of `pad_packed_sequence`."""
+    padded, lengths = _as(trial, "pad_packed_sequence", trial.case.inputs, batch_first=True).answer
+    yield same(_as(trial, "unpad_sequence", (padded, lengths), batch_first=True), trial)
+
+
+PAD = (order, backwards, transposed, unpadded, _wide(1))
+PACK_PADDED = (padded_again, as_list, transposed, _wide(2))
+PAD_PACKED = (transposed, longer, columns, packed_again, _wide(1))
+PACK = (by_padding, unpacked, _wide(1))
+UNPAD = (alone, transposed, batch_again, _wide(2))
+UNPACK = (by_unpadding, packed_again, _wide(1))

@@ -1,0 +1,159 @@
+"""Functions that measure gradients and clip them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.laws import clipping as laws
+from conformance.layers.axes import Axes
+from conformance.layers.propagation import computed
+from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.state import Shape
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import GRADIENTS, LIST, Call, Case
+from conformance.model.protocols import FactsLike as Facts
+from conformance.oracles import clipping as oracle
+from conformance.strategies import clipping as cases
+from conformance.strategies.invalid import clipping as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+_MAX = Argument("max_norm", plain=1.0)
+_TYPE = Argument("norm_type", 2.0, other=1.0)
+_FINITE = Argument("error_if_nonfinite", False, other=True)
+_FOREACH = Argument("foreach", None, other=False)
+_CLIP = Argument("clip_value", plain=1.0)
+_COEFFICIENT = "grad * min(max_norm / (total_norm + 1e-6), 1)"
+_NORM = "total_norm = ||(||grad_0||, ||grad_1||, ...)||, of order norm_type"
+# Weights of two layers of a small transformer, and their biases.
+_SHAPES: tuple[Shape, ...] = ((512, 512), (512,), (2048, 512), (2048,))
+_TEXT = "four gradients, 1.3 million numbers"
+
+
+def _always(call: Call) -> bool:
+    return True
+
+
+def _refuses(case: Case) -> bool:
+    return bool(case.call.arguments.get("error_if_nonfinite", False))
+
+
+def _norm(found: Facts) -> float:
+    """The norm that gradients are clipped by, in float64."""
+    case, row = found.case, found.row
+    given = found.operand("total_norm") if not row.inputs[0].part_of else None
+    if given is not None:
+        return float(given)
+    kind = {**row.defaults, **case.call.arguments}.get("norm_type", 2.0)
+    return cases.plain_norm([x for x in case.inputs if x is not None], kind)
+
+
+def _gradients(part_of: str, *, updated: bool) -> tuple[Input, ...]:
+    return tuple(
+        Input(f"{oracle.NAME}{k}", optional=k > 0, part_of=part_of, updated=updated,
+              differentiable=False)
+        for k in range(cases.MOST)
+    )  # fmt: skip
+
+
+_OUTPUTS = tuple(Output(f"{oracle.NAME}{k}", differentiable=False) for k in range(cases.MOST))
+_TOTAL = Output("total_norm", differentiable=False)
+
+
+def _axes(case: Case) -> tuple[Axes, ...]:
+    """Every axis of every gradient."""
+    found = ((k, x) for k, x in enumerate(case.inputs) if x is not None)
+    return tuple(((k, axis),) for k, x in found for axis in range(x.ndim))
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments, where the norm is finite if it has to be."""
+    arrays = [x for x in case.inputs if x is not None]
+    kind = arguments.get("norm_type", 2.0)
+    finite = cases.measurable(arrays, kind, case.call.dtype)
+    if arguments.get("error_if_nonfinite", False) and not finite:
+        return None
+    if float(kind) == math.inf and not all(x.size for x in arrays):
+        return None  # nothing has no largest element
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _flops(workload: Workload, weights: Any, outputs: Sequence[Shape]) -> int:
+    """A square and a product for each element."""
+    return 2 * sum(math.prod(shape) for shape in workload.inputs)
+
+
+def _one(shapes: Any, generator: np.random.Generator) -> np.ndarray:
+    return np.array(generator.integers(1, 9) * 1.0)
+
+
+def _row(name: str, made: Any, shaped: Any, arguments: tuple[Argument, ...], **others: Any) -> Row:
+    """What all rows have in common."""
+    layer, names = f"utils.{name}", tuple(a.name for a in arguments)
+    given = {"max_norm": 1.0, "clip_value": 1.0}
+    shown = {k: x for k, x in given.items() if k in names}
+    inputs = others.pop("inputs", None) or _gradients("parameters", updated=True)
+    strategy = partial(cases.clipped, layer, (*names, *(x.name for x in inputs[:1])))
+    first = tuple(() for x in inputs[:1] if not x.part_of)
+    return Row(
+        layer,
+        "clipping",
+        arguments,
+        inputs,
+        values=made,
+        shapes=shaped,
+        cases=strategy,
+        invalid=invalid_cases(strategy, invalid.breaks(names)),
+        complex=False,
+        propagation=replace(computed, parameters=False),
+        traits=others.pop("traits", Traits(
+            placed=False, aliases=True, updates=_always, refuses_special=_refuses
+        )),
+        derived={"norm": _norm} if "max_norm" in names else {},
+        refit=_refit,
+        free=_axes,
+        workloads=(Workload(layer, _TEXT, shown, (*first, *_SHAPES), small=True),),
+        filling=Filling(contraction=False, made={"total_norm": _one}),
+        flops=_flops,
+        examples=others.pop("examples", 0.5),
+        **others,
+    )  # fmt: skip
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    whole = {"parameters": GRADIENTS}
+    yield _row(
+        "clip_grad_norm_", oracle.clip_grad_norm_, oracle.clip_grad_norm_shape,
+        (_MAX, _TYPE, _FINITE, _FOREACH),
+        outputs=(_TOTAL, *_OUTPUTS), wholes=whole, laws=laws.NORM,
+        formula=(_NORM, _COEFFICIENT),
+    )  # fmt: skip
+    yield _row(
+        "clip_grad_value_", oracle.clip_grad_value_, oracle.clip_grad_value_shape,
+        (_CLIP, _FOREACH),
+        outputs=_OUTPUTS, wholes=whole, laws=laws.VALUE,
+        formula=("min(max(grad, -clip_value), clip_value)",),
+    )  # fmt: skip
+    yield _row(
+        "clip_grads_with_norm_", oracle.clip_grads_with_norm_, oracle.clip_grads_with_norm_shape,
+        (_MAX, _FOREACH),
+        inputs=(
+            Input("total_norm", "statistic", by_name=True, differentiable=False, signed=False),
+            *_gradients("parameters", updated=True),
+        ),
+        outputs=_OUTPUTS, wholes=whole, laws=laws.WITH_NORM, formula=(_COEFFICIENT,),
+    )  # fmt: skip
+    yield _row(
+        "get_total_norm", oracle.get_total_norm, oracle.get_total_norm_shape,
+        (_TYPE, _FINITE, _FOREACH),
+        inputs=_gradients("tensors", updated=False),
+        outputs=(_TOTAL,), wholes={"tensors": LIST}, laws=laws.MEASURE, formula=(_NORM,),
+        traits=Traits(placed=False, refuses_special=_refuses),
+        examples=1.0,  # one number each
+    )  # fmt: skip

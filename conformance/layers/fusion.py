@@ -1,0 +1,121 @@
+"""Functions that fold a batch norm into the weights of the layer before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.laws import fusion as laws
+from conformance.layers.axes import Axes, joined
+from conformance.layers.propagation import computed
+from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.state import Shape
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import Case
+from conformance.oracles import fusion as oracle
+from conformance.strategies import fusion as cases
+from conformance.strategies.invalid import fusion as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+_EPS = Argument("bn_eps", plain=1e-5)
+_FORMULA = (
+    "weight = W * gamma / sqrt(running_var + eps), of each output",
+    "bias = (b - running_mean) * gamma / sqrt(running_var + eps) + beta",
+)
+
+
+def _inputs(stem: str, *, optional: bool) -> tuple[Input, ...]:
+    """The weight and the bias of the layer, and what the batch norm has."""
+    parts = (
+        Input(f"{stem}_w"),
+        Input(f"{stem}_b", "bias", optional=True),
+        Input("bn_rm", "statistic"),
+        Input("bn_rv", "statistic", signed=False),
+        Input("bn_w", "weight", optional=optional, by_name=True, said=True),
+        Input("bn_b", "bias", optional=optional, by_name=True, said=True),
+    )
+    # What comes out is a Parameter: no gradient goes through it.
+    return tuple(replace(x, differentiable=False) for x in parts)
+
+
+def _axis(case: Case) -> int:
+    return 1 if case.call.arguments.get("transpose", False) else 0
+
+
+def _axes(case: Case) -> tuple[Axes, ...]:
+    """The outputs, of all inputs together; the inputs, and the kernel's axes."""
+    axis, first = _axis(case), case.inputs[0]
+    assert first is not None
+    outputs = joined(case, (0, axis), *((k, 0) for k in range(1, len(case.inputs))))
+    return (outputs, *(((0, k),) for k in range(first.ndim) if k != axis))
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments, its weight turned where these ask for that."""
+    weight, *rest = case.inputs
+    assert weight is not None
+    if not isinstance(arguments["bn_eps"], float) or not arguments["bn_eps"] > 0:
+        return None
+    axis = 1 if arguments.get("transpose", False) else 0
+    if axis != _axis(case):
+        weight = np.ascontiguousarray(weight.swapaxes(0, 1))
+    if any(x is not None and x.shape != (weight.shape[axis],) for x in rest):
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments), inputs=(weight, *rest))
+
+
+def _flops(workload: Workload, weights: Any, outputs: Sequence[Shape]) -> int:
+    """A product for each element."""
+    return math.prod(workload.inputs[0])
+
+
+def _positive(shapes: Any, generator: np.random.Generator) -> np.ndarray:
+    return np.asarray(generator.integers(1, 9, shapes[3]), np.float64)
+
+
+def _row(name: str, stem: str, shape: Shape, arguments: tuple[Argument, ...], made: Any) -> Row:
+    layer, convolves = f"utils.{name}", stem == "conv"
+    strategy = partial(cases.fusions, layer, convolves)
+    inputs = _inputs(stem, optional=convolves)
+    work = Workload(
+        layer, "resnet" if convolves else "transformer", {"bn_eps": 1e-5},
+        (shape, *((shape[0],),) * 5), small=True,
+    )  # fmt: skip
+    return Row(
+        layer,
+        "fusion",
+        arguments,
+        inputs,
+        (Output("weight", differentiable=False), Output("bias", differentiable=False)),
+        cases=strategy,
+        values=made,
+        shapes=oracle.fused_shape,
+        formula=_FORMULA,
+        complex=False,
+        invalid=invalid_cases(strategy, invalid.breaks(tuple(x.name for x in inputs))),
+        laws=laws.CONVOLUTION if convolves else laws.LINEAR,
+        propagation=computed,
+        traits=Traits(placed=False),
+        refit=_refit,
+        shared=_axes,
+        workloads=(work,),
+        filling=Filling(contraction=False, made={"bn_rv": _positive}),
+        flops=_flops,
+        examples=0.4,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    yield _row(
+        "fuse_conv_bn_weights", "conv", (256, 128, 3, 3),
+        (_EPS, Argument("transpose", False, other=True)), oracle.fuse_conv_bn_weights,
+    )  # fmt: skip
+    yield _row(
+        "fuse_linear_bn_weights", "linear", (512, 512), (_EPS,), oracle.fuse_linear_bn_weights
+    )

@@ -1,0 +1,346 @@
+"""Functions that pad, pack and unpack sequences of several lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.laws import sequences as laws
+from conformance.layers.axes import Axes, joined
+from conformance.layers.outputs import input_dtype
+from conformance.layers.propagation import copied
+from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.workload import Filling, Workload
+from conformance.model.case import LIST, Case
+from conformance.oracles import sequences as oracle
+from conformance.strategies import sequences as cases
+from conformance.strategies.invalid import sequences as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+_RNN = "utils.rnn."
+_FIRST = Argument("batch_first", False, other=True)
+_VALUE = Argument("padding_value", 0.0, other=1.0)
+_SORTED = Argument("enforce_sorted", True, other=False)
+_TRAITS = Traits(placed=False, copies=True)
+_LISTS = replace(_TRAITS, lists=True)
+_RECORD = "utils.rnn.PackedSequence"
+_MOST_ORDERS = 24
+# 32 sequences of 128 steps and 512 features.
+_BATCH, _LONG = (128, 32, 512), 128
+
+
+def _whole(case: Case) -> str:
+    return "int64"
+
+
+def _list() -> tuple[Input, ...]:
+    names = (f"sequence{k}" for k in range(cases.MOST))
+    parts = (Input(name, optional=k > 0, part_of="sequences") for k, name in enumerate(names))
+    return tuple(parts)
+
+
+def _index(name: str, *, optional: bool = False, **more: Any) -> Input:
+    return Input(
+        name, "index", optional=optional, differentiable=False, signed=False, fixed=True, **more
+    )
+
+
+def _parts(argument: str) -> tuple[Input, ...]:
+    return (
+        Input("data", part_of=argument),
+        _index("batch_sizes", part_of=argument, on_host=True),
+        _index("sorted_indices", optional=True, part_of=argument),
+        _index("unsorted_indices", optional=True, part_of=argument),
+    )
+
+
+_PACKED_OUTPUTS = (
+    Output("data", dtype=input_dtype),
+    Output("batch_sizes", dtype=_whole, differentiable=False, on_host=True),
+    Output("sorted_indices", dtype=_whole, differentiable=False),
+    Output("unsorted_indices", dtype=_whole, differentiable=False),
+)
+_LISTED_OUTPUTS = tuple(Output(f"sequence{k}", dtype=input_dtype) for k in range(cases.MOST))
+
+
+def _arrays(case: Case) -> list[np.ndarray]:
+    return [x for x in case.inputs if x is not None]
+
+
+def _features(first: int, case: Case) -> Iterator[Axes]:
+    """The axes behind those of time and batch, of all sequences together."""
+    data = [k for k, x in enumerate(case.inputs) if x is not None and x.ndim > first]
+    rank = _arrays(case)[0].ndim
+    for axis in range(first, rank):
+        yield joined(case, *((k, axis) for k in data if _arrays(case)[k].ndim == rank))
+
+
+def _of_list(case: Case) -> tuple[Axes, ...]:
+    """The length of each sequence, and the features of all."""
+    return (*(((k, 0),) for k in range(len(case.inputs))), *_features(1, case))
+
+
+def _of_packed(case: Case) -> tuple[Axes, ...]:
+    rank = _arrays(case)[0].ndim
+    return tuple(((0, axis),) for axis in range(1, rank))
+
+
+def _of_batch(case: Case) -> tuple[Axes, ...]:
+    """Time, the batch with its lengths, and the features."""
+    first = bool(case.call.arguments.get("batch_first", False))
+    time, batch = (1, 0) if first else (0, 1)
+    rank = _arrays(case)[0].ndim
+    return (((0, time),), ((0, batch), (1, 0)), *(((0, axis),) for axis in range(2, rank)))
+
+
+def _each(case: Case) -> Mapping[str, Any]:
+    return {"each": tuple(map(int, _arrays(case)[1]))}
+
+
+def _lengths(case: Case) -> tuple[int, ...]:
+    _, sizes, *indices = _arrays(case)
+    return tuple(oracle.lengths_of(sizes.tolist(), indices[1].tolist() if indices else None))
+
+
+def _count(case: Case) -> Mapping[str, Any]:
+    return {"count": len(_lengths(case))}
+
+
+def _each_packed(case: Case) -> Mapping[str, Any]:
+    return {"each": _lengths(case)}
+
+
+def _packable(lengths: Sequence[int], arguments: Mapping[str, Any]) -> bool:
+    if arguments.get("enforce_sorted", True):
+        return list(lengths) == sorted(lengths, reverse=True)
+    return oracle.count_of_orders(lengths) <= _MOST_ORDERS
+
+
+def _valued(case: Case, arguments: Mapping[str, Any]) -> bool:
+    """Whether the padding is a number that the sequences can have."""
+    value = float(arguments.get("padding_value", 0.0))
+    return _arrays(case)[0].dtype.kind != "i" or value.is_integer()
+
+
+def _refit_list(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments, where its list can be padded, or packed, so."""
+    lengths = [len(x) for x in _arrays(case)]
+    packs = row.argument("enforce_sorted") is not None
+    if not _valued(case, arguments) or not max(lengths):
+        return None
+    if packs and not (min(lengths) > 0 and _packable(lengths, arguments)):
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _refit_batch(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments, its batch turned where these ask for that."""
+    x, lengths = _arrays(case)
+    was, first = (bool(a.get("batch_first", False)) for a in (case.call.arguments, arguments))
+    x = x if was is first else np.ascontiguousarray(x.swapaxes(0, 1))
+    count, steps = x.shape[:2] if first else x.shape[1::-1]
+    packs = row.argument("enforce_sorted") is not None
+    if len(lengths) != count or not 0 < max(lengths) <= steps:
+        return None
+    if packs and not (min(lengths) > 0 and _packable(lengths.tolist(), arguments)):
+        return None
+    if not packs and count > cases.MOST:
+        return None
+    call = replace(case.call, arguments=arguments)
+    return replace(case, call=call, inputs=(x, lengths))
+
+
+def _refit_packed(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments, where its sequences have room."""
+    lengths, total = _lengths(case), arguments.get("total_length")
+    short = total is not None and total < max(lengths)
+    if short or not _valued(case, arguments) or sum(lengths) != len(_arrays(case)[0]):
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _flops(workload: Workload, weights: Any, outputs: Any) -> int:
+    return 0
+
+
+def _falling(shapes: Any, generator: np.random.Generator) -> np.ndarray:
+    """Lengths of a batch, the longest first."""
+    lengths = generator.integers(1, _LONG, shapes[1], endpoint=True)
+    lengths[0] = _LONG
+    return np.sort(lengths)[::-1].copy()
+
+
+def _full(shapes: Any, generator: np.random.Generator) -> np.ndarray:
+    """Sizes of steps that all sequences have."""
+    return np.full(shapes[1], shapes[0][0] // shapes[1][0])
+
+
+def _row(name: str, made: Any, shaped: Any, strategy: Any, **others: Any) -> Row:
+    """What all rows have in common."""
+    return Row(
+        _RNN + name,
+        "sequences",
+        values=made,
+        shapes=shaped,
+        cases=strategy,
+        propagation=copied,
+        complex=False,
+        flops=_flops,
+        examples=0.4,
+        **others,
+    )
+
+
+def _invalid(row: Row, breaks: Any) -> Row:
+    return replace(row, invalid=invalid_cases(row.cases, breaks))
+
+
+def _lists() -> Iterator[Row]:
+    """Of lists."""
+    name, text = _RNN + "pad_sequence", "4 sequences of 32 to 128 steps"
+    shapes = tuple((n, 512) for n in (128, 96, 64, 32))
+    yield _invalid(
+        _row(
+            "pad_sequence", oracle.pad_sequence, oracle.pad_sequence_shape,
+            partial(cases.padded_lists, name),
+            arguments=(_FIRST, _VALUE, Argument("padding_side", "right", other="left")),
+            inputs=_list(),
+            outputs=(Output("padded", dtype=input_dtype),),
+            wholes={"sequences": LIST},
+            formula=("T x B x *, or B x T x *: padding_value behind, or before, each sequence",),
+            laws=laws.PAD,
+            traits=_TRAITS,
+            refit=_refit_list,
+            free=_of_list,
+            workloads=(Workload(name, text, {}, shapes, small=True),),
+            filling=Filling(contraction=False),
+        ),
+        invalid.list_breaks(),
+    )  # fmt: skip
+    name = _RNN + "pack_sequence"
+    yield _invalid(
+        _row(
+            "pack_sequence", oracle.pack_sequence, oracle.pack_sequence_shape,
+            partial(cases.packed_lists, name),
+            arguments=(_SORTED,),
+            inputs=_list(),
+            outputs=_PACKED_OUTPUTS,
+            wholes={"sequences": LIST},
+            formula=("pack_padded_sequence of pad_sequence",),
+            laws=laws.PACK,
+            traits=_TRAITS,
+            refit=_refit_list,
+            free=_of_list,
+            workloads=(Workload(name, text, {}, shapes, small=True),),
+            filling=Filling(contraction=False),
+        ),
+        invalid.packed_list_breaks(),
+    )  # fmt: skip
+
+
+def _batches() -> Iterator[Row]:
+    """Of padded batches."""
+    name, text = _RNN + "pack_padded_sequence", "32 sequences of at most 128 steps"
+    filling = Filling(contraction=False, made={"lengths": _falling})
+    yield _invalid(
+        _row(
+            "pack_padded_sequence",
+            oracle.pack_padded_sequence, oracle.pack_padded_sequence_shape,
+            partial(cases.padded_batches, name),
+            arguments=(_FIRST, _SORTED),
+            inputs=(Input("input"), _index("lengths", on_host=True)),
+            outputs=_PACKED_OUTPUTS,
+            formula=(
+                "data: for each step the elements of the sequences that are longer,",
+                "    the longest sequence first; batch_sizes: how many they are",
+            ),
+            laws=laws.PACK_PADDED,
+            traits=_TRAITS,
+            counted=_each,
+            refit=_refit_batch,
+            free=_of_batch,
+            workloads=(Workload(name, text, {}, (_BATCH, (32,)), small=True),),
+            filling=filling,
+        ),
+        invalid.padded_breaks(),
+    )  # fmt: skip
+    name = _RNN + "unpad_sequence"
+    yield _invalid(
+        _row(
+            "unpad_sequence", oracle.unpad_sequence, oracle.unpad_sequence_shape,
+            partial(cases.batches_to_unpad, name),
+            arguments=(_FIRST,),
+            inputs=(Input("padded_sequences"), _index("lengths")),
+            outputs=_LISTED_OUTPUTS,
+            formula=("the first lengths[b] steps of each sequence b",),
+            laws=laws.UNPAD,
+            traits=_LISTS,
+            counted=_each,
+            refit=_refit_batch,
+            free=_of_batch,
+            workloads=(
+                Workload(name, "6 sequences", {"batch_first": True}, ((6, 128, 512), (6,)),
+                         small=True),
+            ),
+            filling=filling,
+        ),
+        invalid.unpad_breaks(),
+    )  # fmt: skip
+
+
+def _packed() -> Iterator[Row]:
+    """Of packed sequences."""
+    filling = Filling(contraction=False, made={"batch_sizes": _full})
+    for name, argument, padded in (
+        ("pad_packed_sequence", "sequence", True),
+        ("unpack_sequence", "packed_sequences", False),
+    ):
+        layer = _RNN + name
+        strategy = partial(cases.packed_batches, layer, padded)
+        row = _row(
+            name, oracle.unpack_sequence, oracle.unpack_sequence_shape, strategy,
+            arguments=(),
+            inputs=_parts(argument),
+            outputs=_LISTED_OUTPUTS,
+            wholes={argument: _RECORD},
+            formula=("the sequences, as they were before they were packed",),
+            laws=laws.UNPACK,
+            traits=_LISTS,
+            counted=_each_packed,
+            refit=_refit_packed,
+            free=_of_packed,
+            workloads=(
+                Workload(layer, "6 sequences of 128", {}, ((768, 512), (128,)), small=True),
+            ),
+            filling=filling,
+        )  # fmt: skip
+        if padded:
+            row = replace(
+                row,
+                values=oracle.pad_packed_sequence,
+                shapes=oracle.pad_packed_sequence_shape,
+                arguments=(_FIRST, _VALUE, Argument("total_length", None, other=17)),
+                outputs=(
+                    Output("padded", dtype=input_dtype),
+                    Output("lengths", dtype=_whole, differentiable=False, on_host=True),
+                ),
+                formula=(
+                    "T x B x *, or B x T x *: the sequences in their order, padding_value behind",
+                ),
+                laws=laws.PAD_PACKED,
+                traits=_TRAITS,
+                counted=_count,
+            )
+        breaks = invalid.packed_breaks() if padded else invalid.unpack_breaks()
+        yield _invalid(row, breaks)
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    yield from _batches()
+    yield from _lists()
+    yield from _packed()

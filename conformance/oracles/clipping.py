@@ -1,0 +1,155 @@
+"""Norms of gradients, and gradients clipped by their norm or element by element.
+
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page. `*_shape` functions take shapes in place of arrays. A gradient that
+is None is a parameter's that has none.
+
+Sources: the pages torch.nn.utils.clip_grad_norm_, clip_grad_value_, get_total_norm and
+clip_grads_with_norm_ of the PyTorch documentation. The total norm is that of the gradients' norms,
+says the first, and each is a kernel of its own: in half precision it is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic.choices import maximum, minimum
+from conformance.arithmetic.elementary import constant
+from conformance.arithmetic.rounded import OWN, Rounded, join
+from conformance.model.case import Updated
+from conformance.oracles.distance import norm
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+NAME = "gradient"
+"""The first gradient is `gradient0`."""
+_EPS = 1e-6
+
+
+def total_norm(gradients: Sequence[Rounded], norm_type: float | str) -> Rounded:
+    """‖(‖g₀‖, ‖g₁‖, …)‖, of no dimension: NaN with NaN among them, else ∞ with an infinity."""
+    p = float(norm_type)
+    flat = [x.bare.map(lambda array: array.reshape(-1)) for x in gradients]
+    found = norm(join([norm(x, p, 0) for x in flat], 0), p, 0).map(lambda array: array[0])
+    missing = any(np.isnan(x.value).any() for x in gradients)
+    endless = any(np.isinf(x.value).any() for x in gradients)
+    if missing or endless:
+        return Rounded(np.array(np.nan if missing else np.inf), np.zeros(()), found.precision)
+    return found
+
+
+def coefficient(total: Rounded, max_norm: float) -> Rounded:
+    """min(max_norm/(total_norm + 10⁻⁶), 1): 0 of an endless norm.
+
+    The quotient, or max_norm times the reciprocal, which rounds once more, and may be subnormal:
+    then what it is off is multiplied by max_norm.
+    """
+    most = constant(max_norm, total)
+    divisor = total.bare + constant(_EPS, total)
+    quotient = most / divisor
+    inverse = constant(1.0, total) / divisor
+    by_product = inverse * most
+    more = (total.precision.unit + OWN) * quotient.reach
+    error = quotient.error + np.where(quotient.error > 0, more, 0.0)
+    error = np.where(np.isfinite(by_product.error), np.maximum(error, by_product.error), error)
+    found = minimum(quotient.with_error(error), constant(1.0, total))
+    certain = total.error == 0
+    lost, endless = certain & np.isnan(total.value), certain & np.isinf(total.value)
+    value = np.where(lost, np.nan, np.where(endless, 0.0, found.value))
+    return Rounded(value, np.where(lost | endless, 0.0, found.error), total.precision)
+
+
+def _scaled(gradient: Rounded, factor: Rounded) -> Rounded:
+    """g·c: NaN where either is, and of an infinity times 0."""
+    product = gradient.bare * factor
+    certain = factor.error == 0
+    lost = np.isnan(gradient.value) | (certain & np.isnan(factor.value))
+    lost |= certain & (factor.value == 0) & np.isinf(gradient.value)
+    open_ = np.isinf(gradient.value) & ~lost
+    error = np.where(lost, 0.0, np.where(open_, np.inf, product.error))
+    return Rounded(np.where(lost, np.nan, product.value), error, product.precision)
+
+
+def _updated(first: tuple[Any, ...], gradients: Sequence[Rounded | None]) -> Updated:
+    """What is returned, and behind it the gradients as they are then."""
+    named = {f"{NAME}{k}": x for k, x in enumerate(gradients) if x is not None}
+    return Updated((*first, *gradients), named)
+
+
+def get_total_norm(
+    state: State,
+    *gradients: Rounded,
+    norm_type: float | str = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Rounded:
+    """The norm of all gradients, viewed as a single vector."""
+    return total_norm(gradients, norm_type)
+
+
+def get_total_norm_shape(*gradients: Shape, **arguments: object) -> tuple[Shape, ...]:
+    """One number."""
+    return ((),)
+
+
+def clip_grads_with_norm_(
+    state: State,
+    total_norm: Rounded,
+    *gradients: Rounded | None,
+    max_norm: float,
+    foreach: bool | None = None,
+) -> Updated:
+    """Each gradient times min(max_norm/(total_norm + 10⁻⁶), 1)."""
+    factor = coefficient(total_norm, max_norm)
+    return _updated((), [None if x is None else _scaled(x, factor) for x in gradients])
+
+
+def clip_grads_with_norm_shape(
+    total_norm: Shape, *gradients: Shape | None, **arguments: object
+) -> tuple[Shape | None, ...]:
+    """Those of the gradients."""
+    return gradients
+
+
+def clip_grad_norm_(
+    state: State,
+    *gradients: Rounded | None,
+    max_norm: float,
+    norm_type: float | str = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Updated:
+    """(total norm, each gradient times the coefficient)."""
+    total = total_norm([x for x in gradients if x is not None], norm_type)
+    factor = coefficient(total, max_norm)
+    return _updated((total,), [None if x is None else _scaled(x, factor) for x in gradients])
+
+
+def clip_grad_norm_shape(*gradients: Shape | None, **arguments: object) -> tuple[Shape | None, ...]:
+    """One number, and those of the gradients."""
+    return ((), *gradients)
+
+
+def clip_grad_value_(
+    state: State, *gradients: Rounded | None, clip_value: float, foreach: bool | None = None
+) -> Updated:
+    """min(max(g, −clip_value), clip_value) of each element."""
+    return _updated((), [None if x is None else _clipped(x, clip_value) for x in gradients])
+
+
+def _clipped(x: Rounded, most: float) -> Rounded:
+    found = minimum(maximum(x.bare, constant(-most, x)), constant(most, x))
+    missing = np.isnan(x.value)
+    return Rounded(
+        np.where(missing, np.nan, found.value), np.where(missing, 0.0, found.error), x.precision
+    )
+
+
+def clip_grad_value_shape(
+    *gradients: Shape | None, **arguments: object
+) -> tuple[Shape | None, ...]:
+    """Those of the gradients."""
+    return gradients

@@ -1,0 +1,252 @@
+"""Sequences of several lengths: in a list, padded to one length, or packed step by step.
+
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page. `*_shape` functions take shapes in place of arrays, and what the
+arrays tell of shapes by name.
+
+Sources: the pages torch.nn.utils.rnn.pad_sequence, pack_padded_sequence, pad_packed_sequence,
+pack_sequence, unpad_sequence, unpack_sequence and PackedSequence of the PyTorch documentation.
+Which of several sequences of one length comes first is not said: any order is right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations, product
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices, take
+from conformance.arithmetic.rounded import Rounded, exactly, join
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+
+
+def pad_sequence(
+    state: State,
+    *sequences: Rounded,
+    batch_first: bool = False,
+    padding_value: float = 0.0,
+    padding_side: str = "right",
+) -> Rounded:
+    """T×B×*, or B×T×*: each sequence with the padding value behind or before it."""
+    longest = max(x.shape[0] for x in sequences)
+    columns = []
+    for x in sequences:
+        shape = (longest - x.shape[0], *x.shape[1:])
+        rest = exactly(np.full(shape, padding_value, x.value.dtype), x.precision)
+        columns.append(join([x, rest] if padding_side == "right" else [rest, x], 0))
+    return join(columns, 0 if batch_first else 1, new=True)
+
+
+def pad_sequence_shape(
+    *sequences: Shape, batch_first: bool = False, **others: object
+) -> tuple[Shape, ...]:
+    """T×B×*, or B×T×*: T is the length of the longest."""
+    sizes = (max(x[0] for x in sequences), len(sequences))
+    return ((*(sizes[::-1] if batch_first else sizes), *sequences[0][1:]),)
+
+
+def batch_sizes(lengths: Sequence[int]) -> list[int]:
+    """How many sequences there are at each step."""
+    return [sum(n > step for n in lengths) for step in range(max(lengths))]
+
+
+def orders(lengths: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Every order in which no sequence is longer than the one before it."""
+    alike = [
+        [k for k, n in enumerate(lengths) if n == length]
+        for length in sorted(set(lengths), reverse=True)
+    ]
+    for parts in product(*(permutations(places) for places in alike)):
+        yield tuple(k for part in parts for k in part)
+
+
+def count_of_orders(lengths: Sequence[int]) -> int:
+    """How many these are."""
+    return math.prod(math.factorial(n) for n in Counter(lengths).values())
+
+
+def _packed(
+    x: Rounded, lengths: Sequence[int], enforce_sorted: bool
+) -> tuple[Rounded | Choices | None, ...]:
+    """Of B×T×*: the data, batch_sizes, sorted_indices, unsorted_indices."""
+    sizes = batch_sizes(lengths)
+    ways = [tuple(range(len(lengths)))] if enforce_sorted else list(orders(lengths))
+    steps = [step for step, size in enumerate(sizes) for _ in range(size)]
+    data = [x[[order[k] for size in sizes for k in range(size)], steps] for order in ways]
+
+    def either(parts: Sequence[Rounded]) -> Rounded | Choices:
+        return parts[0] if len(parts) == 1 else Choices(tuple(parts))
+
+    def whole(numbers: Sequence[int]) -> Rounded:
+        return exactly(np.array(numbers, np.int64), x.precision)
+
+    indices: tuple[Rounded | Choices | None, ...] = (None, None)
+    if not enforce_sorted:
+        back = [np.argsort(order).tolist() for order in ways]
+        indices = (either([whole(order) for order in ways]), either([whole(b) for b in back]))
+    return either(data), whole(sizes), *indices
+
+
+def pack_padded_sequence(
+    state: State,
+    input: Rounded,
+    lengths: Rounded,
+    *,
+    batch_first: bool = False,
+    enforce_sorted: bool = True,
+) -> tuple[Rounded | Choices | None, ...]:
+    """Step by step the elements of the sequences that are that long, the longest first."""
+    x = input if batch_first else input.map(lambda array: array.swapaxes(0, 1))
+    return _packed(x, [int(n) for n in lengths.value], enforce_sorted)
+
+
+def pack_padded_sequence_shape(
+    input: Shape, lengths: Shape, *, each: Sequence[int], **arguments: object
+) -> tuple[Shape | None, ...]:
+    """Σ lengths × *; as many steps as the longest has.
+
+    Args:
+        input, lengths: shapes.
+        each: the lengths.
+        arguments: of the call.
+    """
+    return _packed_shape(input[2:], each, arguments)
+
+
+def pack_sequence(
+    state: State, *sequences: Rounded, enforce_sorted: bool = True
+) -> tuple[Rounded | Choices | None, ...]:
+    """The sequences of a list, padded and packed."""
+    lengths = [x.shape[0] for x in sequences]
+    return _packed(pad_sequence({}, *sequences, batch_first=True), lengths, enforce_sorted)
+
+
+def pack_sequence_shape(*sequences: Shape, **arguments: object) -> tuple[Shape | None, ...]:
+    """Likewise."""
+    return _packed_shape(sequences[0][1:], [x[0] for x in sequences], arguments)
+
+
+def _packed_shape(
+    rest: Shape, lengths: Sequence[int], arguments: Mapping[str, object]
+) -> tuple[Shape | None, ...]:
+    indices = None if arguments.get("enforce_sorted", True) else (len(lengths),)
+    return ((sum(lengths), *rest), (max(lengths),), indices, indices)
+
+
+def lengths_of(sizes: Sequence[int], unsorted_indices: Sequence[int] | None) -> list[int]:
+    """The lengths of packed sequences, as they were before they were sorted.
+
+    Args:
+        sizes: how many there are at each step.
+        unsorted_indices: the place of each among the sorted ones; None = these are all.
+    """
+    order = range(sizes[0]) if unsorted_indices is None else unsorted_indices
+    return [sum(size > place for size in sizes) for place in order]
+
+
+def _places(
+    batch_sizes: Rounded, unsorted_indices: Rounded | None
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """For each sequence and step the row of the data, whether there is one; and the lengths."""
+    sizes = [int(n) for n in batch_sizes.value]
+    order = np.arange(sizes[0])
+    if unsorted_indices is not None:
+        order = unsorted_indices.value.astype(np.int64)
+    starts = np.cumsum([0, *sizes[:-1]])
+    inside = order[:, np.newaxis] < np.array(sizes)
+    rows = np.where(inside, order[:, np.newaxis] + starts, 0)
+    return rows, inside, lengths_of(sizes, order.tolist())
+
+
+def pad_packed_sequence(
+    state: State,
+    data: Rounded,
+    batch_sizes: Rounded,
+    sorted_indices: Rounded | None = None,
+    unsorted_indices: Rounded | None = None,
+    *,
+    batch_first: bool = False,
+    padding_value: float = 0.0,
+    total_length: int | None = None,
+) -> tuple[Rounded, Rounded]:
+    """(T×B×* or B×T×*, lengths), the sequences in their order before they were sorted."""
+    rows, inside, lengths = _places(batch_sizes, unsorted_indices)
+    more = ((0, 0), (0, (total_length or rows.shape[1]) - rows.shape[1]))
+    rows, inside = np.pad(rows, more), np.pad(inside, more)
+    if not batch_first:
+        rows, inside = rows.T, inside.T
+    there = inside.reshape(*inside.shape, *(1,) * (len(data.shape) - 1))
+    padded = take(data, rows, 0, inside=there, fill=padding_value)
+    return padded, exactly(np.array(lengths, np.int64), data.precision)
+
+
+def pad_packed_sequence_shape(
+    data: Shape,
+    batch_sizes: Shape,
+    *indices: Shape | None,
+    count: int,
+    batch_first: bool = False,
+    total_length: int | None = None,
+    **others: object,
+) -> tuple[Shape, ...]:
+    """(T×B×* or B×T×*, B): T is the longest length, or `total_length`.
+
+    Args:
+        data, batch_sizes, indices: shapes.
+        count: of the sequences.
+        batch_first, total_length, others: arguments of the call.
+    """
+    sizes = (total_length or batch_sizes[0], count)
+    return ((*(sizes[::-1] if batch_first else sizes), *data[1:]), (count,))
+
+
+def unpad_sequence(
+    state: State, padded_sequences: Rounded, lengths: Rounded, *, batch_first: bool = False
+) -> tuple[Rounded, ...]:
+    """Each sequence without its padding."""
+    whole = padded_sequences
+    x = whole if batch_first else whole.map(lambda array: array.swapaxes(0, 1))
+    return tuple(x[k, : int(n)] for k, n in enumerate(lengths.value))
+
+
+def unpad_sequence_shape(
+    padded_sequences: Shape, lengths: Shape, *, each: Sequence[int], **others: object
+) -> tuple[Shape, ...]:
+    """L×* each.
+
+    Args:
+        padded_sequences, lengths: shapes.
+        each: the lengths.
+        others: arguments of the call.
+    """
+    return tuple((n, *padded_sequences[2:]) for n in each)
+
+
+def unpack_sequence(
+    state: State,
+    data: Rounded,
+    batch_sizes: Rounded,
+    sorted_indices: Rounded | None = None,
+    unsorted_indices: Rounded | None = None,
+) -> tuple[Rounded, ...]:
+    """The sequences, in their order before they were sorted."""
+    rows, _, lengths = _places(batch_sizes, unsorted_indices)
+    return tuple(data[rows[k, :n]] for k, n in enumerate(lengths))
+
+
+def unpack_sequence_shape(
+    data: Shape, *others: Shape | None, each: Sequence[int]
+) -> tuple[Shape, ...]:
+    """L×* each.
+
+    Args:
+        data: its shape.
+        others: shapes of the other parts.
+        each: the lengths.
+    """
+    return tuple((n, *data[1:]) for n in each)

@@ -1,0 +1,99 @@
+"""Cases of gradients that are measured and clipped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+from conformance.model.formats import format_of, round_to
+
+MOST = 6
+"""Gradients at most."""
+# few; many: as many as there can be; some: between two that there are one parameter has none; long:
+# one of them beyond a vector.
+profiles = st.sampled_from(("few", "few", "few", "many", "some", "long"))
+_COUNTS = st.sampled_from((1, 2, 3))
+_SHAPES = st.sampled_from(((2,), (1,), (3,), (2, 3), (), (4, 1, 2), (5,)))
+_LONG_SHAPES = st.sampled_from(((33,), (17, 3), (129,)))
+_NORM_TYPES = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0, 0.5, 1, "inf", 1.5))
+_MAX_NORMS = st.sampled_from((1.0, 0.5, 8, 100.0, 1e4, 1e-3, 0.1, 0.0, 2.0))
+_CLIP_VALUES = st.sampled_from((1.0, 0.5, 2, 3.0, 0.1, 100.0, 0.0, 1e-3, math.inf))
+_FOREACH = st.sampled_from((None, None, True, False))
+# Of a norm that is given: the gradients' own, or another.
+_GIVEN = st.sampled_from(("own", "own", "other", "zero"))
+yes_no = st.booleans()
+DEFAULTS = {"norm_type": 2.0, "error_if_nonfinite": False, "foreach": None}
+
+
+def plain_norm(arrays: Sequence[np.ndarray], norm_type: float | str) -> float:
+    """The norm of all elements in float64, as far as that reaches."""
+    p, flat = float(norm_type), np.concatenate([np.abs(x).reshape(-1) for x in arrays])
+    largest = float(flat.max(initial=0.0))
+    if p == math.inf or not largest:
+        return largest
+    return largest * float(float(((flat / largest) ** p).sum()) ** (1 / p))
+
+
+def measurable(arrays: Sequence[np.ndarray], norm_type: float | str, dtype: str) -> bool:
+    """Whether no sum on the way to the norm can leave the range of the dtype."""
+    # A sum of powers is the norm's power.
+    p, found = float(norm_type), plain_norm(arrays, norm_type)
+    reach = math.log2(format_of(dtype).largest) - 2
+    return found == 0 or (max(p, 1.0) if p < math.inf else 1.0) * math.log2(found) < reach
+
+
+@st.composite
+def clipped(draw: Draw, layer: str, names: tuple[str, ...], dtype: str) -> Case:
+    """Cases of a function.
+
+    Args:
+        layer: a name of the catalogue.
+        names: of its arguments; `total_norm` is an input that stands first.
+        dtype: torch's name of the dtype.
+    """
+    profile = draw(profiles)
+    count = MOST if profile == "many" else draw(_COUNTS)
+    shapes = [draw(_SHAPES) for _ in range(count)]
+    if profile == "long":
+        shapes[-1] = draw(_LONG_SHAPES)
+    options = {
+        "max_norm": _MAX_NORMS, "clip_value": _CLIP_VALUES, "norm_type": _NORM_TYPES,
+        "error_if_nonfinite": yes_no, "foreach": _FOREACH,
+    }  # fmt: skip
+    chosen: dict[str, Any] = {name: draw(options[name]) for name in options if name in names}
+    given = draw(_GIVEN) if "total_norm" in names else ""
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    terms = sum(math.prod(shape) for shape in shapes)
+    filler = Filler(regime, dtype, seed, max(terms, 1))
+    arrays = [np.asarray(filler.operand(*shape)) for shape in shapes]
+    if not measurable(arrays, chosen.get("norm_type", 2.0), dtype):
+        chosen = {k: x for k, x in chosen.items() if k != "error_if_nonfinite"}
+    inputs: list[np.ndarray | None] = list(arrays)
+    # A list of tensors has no None among them; a parameter may have no gradient.
+    if profile == "some" and count > 1 and {"max_norm", "clip_value"} & set(names):
+        inputs.insert(1, None)
+    if given:
+        inputs.insert(0, _total(given, arrays, filler))
+    required = {k: chosen.pop(k) for k in ("max_norm", "clip_value") if k in chosen}
+    arguments = required | written.optional(chosen, DEFAULTS)
+    labels = {"profile": profile, "regime": regime}
+    call = Call(layer, arguments, {}, dtype, "cpu")
+    return Case(call, tuple(inputs), labels=labels, seed=seed)
+
+
+def _total(given: str, arrays: Sequence[np.ndarray], filler: Filler) -> np.ndarray:
+    """A norm as a tensor of no dimension."""
+    if given == "zero":
+        return np.zeros(())
+    found = plain_norm(arrays, 2.0) if given == "own" else np.abs(filler.operand()).item()
+    largest = format_of(filler.dtype).largest
+    return np.asarray(round_to(np.array(min(found, largest)), filler.dtype))
