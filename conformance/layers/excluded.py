@@ -15,8 +15,7 @@ _TO_COME = {
         relu_ leaky_relu_ rrelu_ elu_ selu_ celu_ hardtanh_ threshold_
     """,
     "attention": """
-        Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
-        TransformerEncoderLayer
+        Transformer TransformerDecoder TransformerEncoder
     """,
 }
 _OTHERWISE = {
@@ -60,5 +59,7 @@ ARGUMENTS: Mapping[str, str] = {
     "reduce": "deprecated: reduction stands for it",
     "device": "the case says where it runs",
     "dtype": "the case says in which dtype",
+    "custom_encoder": "any module at all: that both stacks are joined is asked of torch's own",
+    "custom_decoder": "any module at all: that both stacks are joined is asked of torch's own",
 }
 """Argument → why rows leave it out; the dtype of a softmax is another one, and has a place."""
