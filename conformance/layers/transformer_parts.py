@@ -134,8 +134,9 @@ def fusible(facts: Any) -> bool:
 
 
 def adding(facts: Any) -> bool:
-    """Whether a mask has numbers to add, and not 0 and −∞ alone."""
-    given = (x for name, x in named(facts.case).items() if name in _MASKS and x is not None)
+    """Whether a mask of a source has numbers to add, and not 0 and −∞ alone."""
+    own = ("mask", "src_mask", "src_key_padding_mask")
+    given = (x for name, x in named(facts.case).items() if name in own and x is not None)
     return any(x.dtype != bool and bool((np.isfinite(x) & (x != 0)).any()) for x in given)
 
 
