@@ -83,7 +83,7 @@ def multihead_attentions(draw: Draw, layer: str, dtype: str) -> Case:
     query = sequence(rows, embed)
     key = query if shared == "self" else sequence(columns, kdim)
     value = key if shared != "apart" else sequence(columns, vdim)
-    padding, mask = _masks(draw, filler, kind, padded, (batch, count, rows, columns))
+    padding, mask = attention_masks(draw, filler, kind, padded, (batch, count, rows, columns))
     arguments = {"embed_dim": embed, "num_heads": count} | written.optional(chosen, DEFAULTS)
     keywords = written.optional(given, KEYWORDS)
     state = _state(filler, embed, (kdim, vdim), chosen)
@@ -93,14 +93,22 @@ def multihead_attentions(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(call, inputs, keywords, labels=labels, seed=seed)
 
 
-def _masks(
+def attention_masks(
     draw: Draw,
     filler: AttentionFiller,
     kind: str,
     padded: bool,
     sizes: tuple[int | None, int, int, int],
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """key_padding_mask and attn_mask: True, or −∞, is what is masked out; both of one kind."""
+    """key_padding_mask and attn_mask: True, or −∞, is what is masked out; both of one kind.
+
+    Args:
+        draw: draws.
+        filler: of the numbers.
+        kind: of attn_mask, one of `mask_kinds`.
+        padded: whether there is a key_padding_mask.
+        sizes: of the batch, None without one; number of heads, of queries, of keys.
+    """
     batch, heads_, rows, columns = sizes
     whole = draw(yes_no) if kind in ("none", "causal") else kind == "bool"
     padding = mask = None

@@ -59,6 +59,8 @@ def _state(row: Row) -> str:
     plain = {a.name: 1 if a.plain is None else a.plain for a in row.arguments}
     shape = (1,) * (row.dims + 2)
     given = {name: plain[name] for name in row.required}
+    # Of what has a default, too, the plain value where there is one: a stack of one layer.
+    given |= {a.name: a.plain for a in row.arguments if a.plain is not None}
     tensors = row.state({**row.defaults, **given, **row.inferred(shape)}, shape)
     return ", ".join(f"`{x.name}`" + (" (buffer)" if x.buffer else "") for x in tensors)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from conformance.model.case import Call, Unsupported, looked_up, part
+from conformance.model.case import Call, Unsupported, is_function, looked_up, part
 
 _NO_KERNEL = re.compile(
     r"not implemented for '?\w*(Half|BFloat16|Complex\w+)'?"
@@ -43,11 +43,13 @@ def as_torch_has_them(call: Call, nn: Any = torch.nn) -> dict[str, Any]:
     from conformance.layers import CATALOGUE
 
     arguments, row = dict(call.arguments), CATALOGUE.get(call.layer)
-    if row is None or not (row.of_torch or row.records or row.modules):
+    if row is None:
         return arguments
     for name, value in call.arguments.items():
         if name in row.of_torch and value is not None:
             arguments[name] = getattr(torch, value)
+        elif name in row.functions and is_function(value):
+            arguments[name] = looked_up(value, nn, torch.nn.functional)
         elif name in row.records and value is not None:
             arguments[name] = getattr(torch.nn, row.records[name])(**dict(value))
         elif name in row.modules and value is not None:

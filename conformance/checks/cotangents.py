@@ -20,7 +20,7 @@ from conformance.strategies.layouts import constant
 
 _EVERY, _STREAM = 8, 0x73756D  # of so many cases one has constant cotangents
 # Regimes of whole numbers, or of a few bits: their cotangents are whole, too.
-_EXACT = ("ramp", "integers", "full", "zero", "bits", "rectified", "saturated", "hold")
+_EXACT = ("ramp", "integers", "full", "zero", "bits", "rectified", "saturated", "hold", "halves")
 
 
 @dataclass(frozen=True)

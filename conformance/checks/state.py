@@ -182,7 +182,17 @@ def _initial_values(trial: Trial, tally: Tally, found: Arrays) -> None:
             raise Failure(about, proof)
         if initial is not None:
             tally.count(array.size)
+        if documented[name].like:
+            _same_as(name, array, documented[name].like, found)
+            tally.count(array.size)
     _distributed(found, documented)
+
+
+def _same_as(name: str, array: np.ndarray, like: str, found: Arrays) -> None:
+    if not np.array_equal(array, found[like]):
+        about = _random(f"initial {name}", array_text(array), f"{like}: {array_text(found[like])}")
+        lines = ("failed = not bool((got == like).all())",)
+        raise Failure(about, Proof(lines, {"got": (array, None), "like": (found[like], None)}))
 
 
 def _zero_row(array: np.ndarray, initial: Normal) -> np.ndarray:
@@ -209,7 +219,7 @@ def _distributed(found: Arrays, documented: Mapping[str, StateTensor]) -> None:
     """The values of all tensors that are drawn alike, together."""
     drawn: dict[Uniform | Normal, list[np.ndarray]] = {}
     for name, array in found.items():
-        initial = documented[name].initial
+        initial = None if documented[name].like else documented[name].initial
         if isinstance(initial, Uniform) and math.isfinite(initial.limit):
             drawn.setdefault(initial, []).append(array.reshape(-1) / initial.limit)
         elif isinstance(initial, Normal):
@@ -236,7 +246,8 @@ def _away(
     found: Arrays, documented: Mapping[str, StateTensor], initial: Uniform | Normal, allowed: float
 ) -> Proof:
     """How far the empirical distribution of all that is drawn alike is from the documented one."""
-    drawn = [name for name in found if documented[name].initial == initial]
+    of = {name: x for name, x in documented.items() if not x.like}
+    drawn = [name for name in found if name in of and of[name].initial == initial]
     got = {f"got{k}": (found[name], None) for k, name in enumerate(drawn, 1)}
     if isinstance(initial, Uniform):
         parts = ", ".join(f"{name}.reshape(-1)" for name in got)

@@ -22,6 +22,7 @@ _FAMILIES = (
     "dropout",
     "activation",
     "attention",
+    "transformer",
     "distance",
     "softmax",
     "reshaping",

@@ -55,6 +55,9 @@ class Argument:
         sequence: it is kept as a tuple, be it written as one number.
         like: the argument whose value None stands for: `kdim` is `embed_dim` then.
         of_torch: its value is a name in `torch`, of a dtype or a function; torch gets the object.
+        function: it is a function, or a word for one: its value is the word, or the name of the
+            function with its namespace, `"functional.relu"`, in place of which torch gets that.
+        large: its default makes a case too large to be drawn: it is always written out.
         record: name of a class of torch.nn; the value is (field, value) pairs, of which torch gets
             an instance.
         module: it is a module: the value is the name of its layer and (argument, value) pairs; its
@@ -74,6 +77,8 @@ class Argument:
     sequence: bool = False
     like: str = ""
     of_torch: bool = False
+    function: bool = False
+    large: bool = False
     record: str = ""
     module: bool = False
 
@@ -350,6 +355,11 @@ class Row:
     def of_torch(self) -> frozenset[str]:
         """Names of the arguments that name what torch has."""
         return frozenset(a.name for a in self.arguments if a.of_torch)
+
+    @cached_property
+    def functions(self) -> frozenset[str]:
+        """Names of the arguments that are functions, or words for them."""
+        return frozenset(a.name for a in self.arguments if a.function)
 
     @cached_property
     def records(self) -> Mapping[str, str]:

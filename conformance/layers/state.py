@@ -53,6 +53,7 @@ class StateTensor:
         initial: its initial distribution; None where the documentation promises none.
         buffer: it is a buffer, which has no gradient.
         integer: it holds int64.
+        like: another tensor of the state, of the same initial values; "" = none.
         constraint: values that it may hold: `"any"`, `"positive"` (a variance), `"count"`.
     """
 
@@ -61,6 +62,7 @@ class StateTensor:
     initial: Uniform | Constant | Normal | None = None
     buffer: bool = False
     integer: bool = False
+    like: str = ""
     constraint: str = "any"
 
 

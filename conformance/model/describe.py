@@ -36,6 +36,8 @@ def argument_text(layer: str, name: str, value: Any) -> str:
         return typed(value)
     if name in row.of_torch:
         return f"torch.{value}"
+    if name in row.functions and is_function(value):
+        return f"torch.nn.{value}"
     if name in row.records:
         fields = (f"{field}={typed(x)}" for field, x in value)
         return f"torch.nn.{row.records[name]}({', '.join(fields)})"

@@ -66,7 +66,7 @@ def multihead_attention(
 
     inputs = [x.map(batch_leads) for x in (query, key, value)]
     parts = zip(inputs, _weights(state, embed_dim), _biases(state, embed_dim, bias), strict=True)
-    q, k, v = (_projected(x, w, b) for x, w, b in parts)
+    q, k, v = (projected(x, w, b) for x, w, b in parts)
     extra = 0
     if add_bias_kv:
         k, v = _with_row(k, state["bias_k"]), _with_row(v, state["bias_v"])
@@ -90,9 +90,9 @@ def multihead_attention(
     scores, empty = masked_scores(scores, None, allowed)
     found = [
         _answer(scores, v, empty, nothing, state, embed_dim, bias, average_attn_weights)
-        for nothing in (0.0, np.nan)
+        for nothing in ((0.0, np.nan) if empty.any() else (0.0,))
     ]
-    if is_causal and not _is_causal_mask(attn_mask, query.shape, key.shape, batched, batch_first):
+    if is_causal and not is_causal_mask(attn_mask, query.shape, key.shape, batched, batch_first):
         # A wrong hint: no answer is wrong, nor is a gradient.
         found = [tuple(_gradient_unspecified(_anything(x)) for x in answers) for answers in found]
 
@@ -101,7 +101,7 @@ def multihead_attention(
             return np.asarray(x[0])
         return x if batch_first else np.asarray(x.swapaxes(0, 1))
 
-    (zero_output, zero_weights), (lost_output, lost_weights) = found
+    (zero_output, zero_weights), (lost_output, lost_weights) = found[0], found[-1]
     output = either(zero_output.map(batch_back), lost_output.map(batch_back), empty)
     if not need_weights:
         return output, None
@@ -124,7 +124,7 @@ def _biases(state: State, embed_dim: int, bias: bool) -> tuple[Rounded | None, .
     return tuple(whole[k * embed_dim : (k + 1) * embed_dim] for k in range(3))
 
 
-def _projected(x: Rounded, weight: Rounded, bias: Rounded | None) -> Rounded:
+def projected(x: Rounded, weight: Rounded, bias: Rounded | None) -> Rounded:
     """x Wᵀ + b, in half precision also with the product stored before the bias is added."""
     fused = functional_linear({}, x, weight, bias)
     if bias is None or not x.precision.half:
@@ -230,7 +230,7 @@ def _anything(x: Rounded) -> Rounded:
     return x.with_error(np.full(x.shape, np.inf))
 
 
-def _is_causal_mask(
+def is_causal_mask(
     mask: Rounded | None, query: Shape, key: Shape, batched: bool, batch_first: bool
 ) -> bool:
     """Whether the hint that a mask is the causal one is true."""

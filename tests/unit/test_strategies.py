@@ -82,6 +82,7 @@ def test_every_element_is_representable(layer: str, dtype: str) -> None:
 def test_first_case_is_the_plainest(layer: str) -> None:
     case = cases(layer)[0]
     optional = set(case.call.arguments) - set(CATALOGUE[layer].required)
+    optional -= {a.name for a in CATALOGUE[layer].arguments if a.large}
     if "fractional" in layer.lower():
         optional -= {"output_size"}  # this or a ratio
     # Of a size and a factor one is needed.
@@ -482,7 +483,9 @@ def test_every_regime_of_a_recurrent_layer_is_reached(layer: str) -> None:
 
 def _optional(layer: str) -> set[str]:
     """The arguments of a call that have a default, those beside its inputs left out."""
-    return set(CATALOGUE[layer].defaults) - CATALOGUE[layer].keywords - {"lengths"}
+    row = CATALOGUE[layer]
+    large = {a.name for a in row.arguments if a.large}
+    return set(row.defaults) - row.keywords - {"lengths"} - large
 
 
 def _optional_in_torch(layer: str) -> set[str] | None:

@@ -1,0 +1,56 @@
+"""What NaN and infinities make of a transformer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.rounded import Rounded
+from conformance.layers.propagation import Propagation, finite, oracle
+
+if TYPE_CHECKING:
+    from conformance.model.protocols import TrialLike
+
+
+def _floats(x: np.ndarray) -> np.ndarray:
+    return x if x.dtype == bool else np.where(np.isneginf(x), x, finite(x))
+
+
+def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
+    """NaN in a row takes all of that row, by the residual and the norms.
+
+    All else of its element of the batch is undecided: rows that attend to it, that may or may not
+    leave it out where it is masked, and what becomes of infinities. Other elements are as ever.
+    """
+    (whole,) = oracle(trial, trial.precision, _floats)
+    row, case = trial.row, trial.case
+    given = dict(zip(row.input_names, case.inputs, strict=False))
+    own = given["tgt"] if "tgt" in given else given["src"]
+    assert own is not None
+    axis = row.batch_axis(case, row.input_names.index("tgt" if "tgt" in given else "src"))
+    touched = np.zeros(1 if axis is None else own.shape[axis], bool)
+    for name in ("src", "tgt", "memory"):
+        x = given.get(name)
+        if x is not None:
+            others = tuple(k for k in range(x.ndim) if k != axis)
+            touched |= ~np.isfinite(x).all(others)
+    shape = [1] * own.ndim
+    if axis is not None:
+        shape[axis] = len(touched)
+    undecided = touched.reshape(shape)
+    if isinstance(whole, Choices):
+        plain = whole.alternatives[0]
+        several = np.any([x.value != plain.value for x in whole.alternatives[1:]], 0)
+        undecided = undecided | several
+    else:
+        plain, several = whole, np.zeros(own.shape, bool)
+    lost = np.isnan(own).any(-1, keepdims=True) & ~several.any(-1, keepdims=True)
+    error = np.where(undecided, np.inf, plain.error)
+    value = np.where(lost, np.nan, plain.value)
+    return (Rounded(value, np.where(lost, 0.0, error), trial.precision),)
+
+
+transformer = Propagation(_expected, parameters=False)
+"""Outputs are rows to which attentions to other rows, and functions of themselves, were added."""

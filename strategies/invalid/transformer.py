@@ -1,0 +1,248 @@
+"""Ways to break a valid call of a transformer's layers.
+
+torch refuses most of them by an assertion, which is no refusal that says so: these are customary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from conformance.strategies.invalid.breaks import (
+    CUSTOMARY,
+    DOCUMENTED,
+    Break,
+    argument,
+    axis_of,
+    integer_input,
+    negative,
+    not_positive,
+    with_arguments,
+    with_inputs,
+)
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Case
+
+more = st.sampled_from((1, 2, 3))
+words = st.sampled_from(("tanh", "Relu", "swish", ""))
+
+
+def _shape(case: Case, place: int = 0) -> tuple[int, ...]:
+    array = case.inputs[place]
+    assert array is not None
+    return array.shape
+
+
+def _filled(case: Case) -> bool:
+    return all(x is None or x.size > 0 for x in case.inputs)
+
+
+def _batched(case: Case) -> bool:
+    return _filled(case) and len(_shape(case)) == 3
+
+
+def _axes(case: Case) -> tuple[int, int]:
+    """Which axis counts the batch, -1 without one, and which the positions."""
+    if len(_shape(case)) == 2:
+        return -1, 0
+    return (0, 1) if _kind(case).get("batch_first", False) else (1, 0)
+
+
+def _kind(case: Case) -> dict[str, Any]:
+    """The arguments of a layer, be it that of a stack."""
+    for name in ("encoder_layer", "decoder_layer"):
+        if name in case.call.arguments:
+            return dict(case.call.arguments[name][1])
+    return dict(case.call.arguments)
+
+
+def _wider(place: int) -> Callable[[Draw, Case], Case]:
+    def apply(draw: Draw, case: Case) -> Case:
+        return axis_of(case, place, -1)(_shape(case, place)[-1] + draw(more))
+
+    return apply
+
+
+def _rank(place: int) -> Callable[[Draw, Case], Case]:
+    def apply(draw: Draw, case: Case) -> Case:
+        return with_inputs(case, {place: (1, 1, *_shape(case, place))})
+
+    return apply
+
+
+def _other_batch(place: int) -> Callable[[Draw, Case], Case]:
+    def apply(draw: Draw, case: Case) -> Case:
+        shape = list(_shape(case, place))
+        shape[_axes(case)[0]] += draw(more)
+        return with_inputs(case, {place: shape})
+
+    return apply
+
+
+def _lengths(case: Case, keys: int, queries: int = 0) -> tuple[int | None, int, int]:
+    batch, position = _axes(case)
+    count = None if batch < 0 else _shape(case)[batch]
+    return count, _shape(case, queries)[position], _shape(case, keys)[position]
+
+
+def _masked(case: Case, place: int, mask: np.ndarray) -> Case:
+    """With one mask, and no other."""
+    sequences = 1 if "Encoder" in case.call.layer else 2
+    inputs = [x if k < sequences else None for k, x in enumerate(case.inputs)]
+    inputs[place] = mask
+    return replace(case, inputs=tuple(inputs), keywords={})
+
+
+def _mask(
+    place: int, lengths: tuple[int, int], more_rows: bool, rank: int = 2
+) -> Callable[[Draw, Case], Case]:
+    """A mask with a row, or a column, too many; or of another rank."""
+
+    def apply(draw: Draw, case: Case) -> Case:
+        _, rows, columns = _lengths(case, *lengths)
+        if rank != 2:
+            return _masked(case, place, np.zeros((1,) * (rank - 2) + (rows, columns), bool))
+        extra = draw(more)
+        shape = (rows + extra, columns) if more_rows else (rows, columns + extra)
+        return _masked(case, place, np.zeros(shape, bool))
+
+    return apply
+
+
+def _count(place: int, lengths: tuple[int, int]) -> Callable[[Draw, Case], Case]:
+    def apply(draw: Draw, case: Case) -> Case:
+        batch, rows, columns = _lengths(case, *lengths)
+        count = (batch or 1) * _kind(case)["nhead"] + draw(more)
+        return _masked(case, place, np.zeros((count, rows, columns), bool))
+
+    return apply
+
+
+def _padding(
+    place: int, lengths: tuple[int, int], whole: bool = False
+) -> Callable[[Draw, Case], Case]:
+    def apply(draw: Draw, case: Case) -> Case:
+        batch, _, columns = _lengths(case, *lengths)
+        columns += 0 if whole else draw(more)
+        shape = (columns,) if batch is None else (batch, columns)
+        return _masked(case, place, np.zeros(shape, int if whole else bool))
+
+    return apply
+
+
+def _integers(place: int, lengths: tuple[int, int]) -> Callable[[Draw, Case], Case]:
+    def apply(draw: Draw, case: Case) -> Case:
+        _, rows, columns = _lengths(case, *lengths)
+        return _masked(case, place, np.zeros((rows, columns), int))
+
+    return apply
+
+
+def _indivisible(draw: Draw, case: Case) -> Case:
+    return with_arguments(case, nhead=case.call.arguments["d_model"] + draw(more))
+
+
+_ARGUMENTS = (
+    Break("nhead negative", "nhead", argument("nhead", negative), CUSTOMARY),
+    Break("nhead zero", "nhead", argument("nhead", st.just(0)), CUSTOMARY),
+    Break("d_model not positive", "d_model", argument("d_model", not_positive), CUSTOMARY),
+    Break("d_model that nhead does not divide", "nhead", _indivisible, CUSTOMARY),
+    Break(
+        "dim_feedforward negative",
+        "dim_feedforward",
+        argument("dim_feedforward", negative),
+        CUSTOMARY,
+    ),
+    Break("activation unknown", "activation", argument("activation", words), DOCUMENTED),
+    Break(
+        "dropout no probability",
+        "dropout",
+        argument("dropout", st.sampled_from((-0.1, 1.5, 2.0))),
+        CUSTOMARY,
+    ),
+)
+
+
+def _of_sequence(name: str, place: int) -> tuple[Break, ...]:
+    return (
+        Break(f"{name} of another width", name, _wider(place), CUSTOMARY, _filled),
+        Break(f"{name} of another rank", name, _rank(place), CUSTOMARY, _filled),
+        Break(f"{name} of another dtype", name, integer_input(place), DOCUMENTED, _filled),
+    )
+
+
+def _of_masks(
+    mask: str, place: int, padding: str, other: int, keys: int, queries: int = 0
+) -> tuple[Break, ...]:
+    """Breaks of a mask and a padding mask.
+
+    Args:
+        mask, padding: their names.
+        place, other: their places.
+        keys, queries: places of the sequences.
+    """
+    both = (keys, queries)
+    return (
+        Break(f"{mask} of too many columns", mask, _mask(place, both, False), CUSTOMARY, _filled),
+        Break(f"{mask} of too many rows", mask, _mask(place, both, True), CUSTOMARY, _filled),
+        Break(f"{mask} of another rank", mask, _mask(place, both, False, 4), CUSTOMARY, _filled),
+        Break(f"{mask} of another number", mask, _count(place, both), CUSTOMARY, _filled),
+        Break(f"{mask} of whole numbers", mask, _integers(place, both), CUSTOMARY, _filled),
+        Break(f"{padding} of another length", padding, _padding(other, both), CUSTOMARY, _filled),
+        Break(
+            f"{padding} of whole numbers", padding, _padding(other, both, True), CUSTOMARY, _filled
+        ),
+    )
+
+
+_ENCODER = (*_of_sequence("src", 0), *_of_masks("src_mask", 1, "src_key_padding_mask", 2, 0))
+_DECODER = (
+    *_of_sequence("tgt", 0),
+    *_of_sequence("memory", 1),
+    Break("memory of another batch", "memory", _other_batch(1), CUSTOMARY, _batched),
+    *_of_masks("tgt_mask", 2, "tgt_key_padding_mask", 4, 0),
+    *_of_masks("memory_mask", 3, "memory_key_padding_mask", 5, 1),
+)
+
+
+def layer_breaks(name: str) -> tuple[Break, ...]:
+    """The breaks of a layer.
+
+    Args:
+        name: the layer.
+    """
+    return (*_ARGUMENTS, *(_DECODER if "Decoder" in name else _ENCODER))
+
+
+def stack_breaks(name: str) -> tuple[Break, ...]:
+    """The breaks of a stack, or of both.
+
+    Args:
+        name: the layer.
+    """
+    if "coder" not in name:
+        return _BOTH
+    count = Break(
+        "num_layers not positive", "num_layers", argument("num_layers", not_positive), CUSTOMARY
+    )
+    return (count, *(_DECODER if "Decoder" in name else _STACK))
+
+
+_STACK = (*_of_sequence("src", 0), *_of_masks("mask", 1, "src_key_padding_mask", 2, 0))
+_BOTH = (
+    *_ARGUMENTS,
+    Break(
+        "no encoder layers",
+        "num_encoder_layers",
+        argument("num_encoder_layers", not_positive),
+        CUSTOMARY,
+    ),
+    *_of_sequence("src", 0),
+    *_of_sequence("tgt", 1),
+    Break("tgt of another batch", "tgt", _other_batch(1), DOCUMENTED, _batched),
+    *_of_masks("memory_mask", 4, "memory_key_padding_mask", 7, 0, 1),
+)

@@ -1,0 +1,230 @@
+"""What the sequences and the weights of a transformer hold.
+
+The bound of a whole layer says little in half precision: every norm divides by a deviation that is
+in doubt. In `halves` nothing rounds, in any dtype, and each wire is seen in the output.
+
+- Rows that are normed are m ± ½, as many of either sign; layer_norm_eps is ¾, so that the deviation
+  is 1.
+- Queries have no weight: all keys weigh alike; or a mask leaves one key to each query.
+- Norms first: an attention adds one number to all features of a row, which the next norm takes
+  away, and the residual keeps.
+- Norms last: a row is ±½ in one half of the features and 0 in the other, what is added to it the
+  other way round; the norm's weights choose one of the two halves for what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from conformance.model.formats import round_to
+
+EXACT = "halves"
+EXACT_EPS = 0.75
+wide_regimes = st.sampled_from(("ramp", "normal", EXACT, "normal", "integers", EXACT, "mixed"))
+# In half precision, see above.
+half_regimes = st.sampled_from(
+    ("ramp", EXACT, EXACT, "normal", EXACT, "integers", EXACT, EXACT, "mixed")
+)
+
+
+def regimes(dtype: str) -> st.SearchStrategy[str]:
+    """What a case of a dtype holds, the plainest first."""
+    return half_regimes if dtype in ("bfloat16", "float16") else wide_regimes
+
+
+class TransformerFiller:
+    """Fills the arrays of one case, every element exactly representable in its dtype.
+
+    Args:
+        regime: one of those above.
+        dtype: torch's name of the dtype.
+        seed: of the NumPy generator.
+        kind: the arguments of the layers, all of them.
+        alike: in `halves`, whether all rows of a sequence are alike.
+    """
+
+    def __init__(
+        self, regime: str, dtype: str, seed: int, kind: Mapping[str, Any], alike: bool
+    ) -> None:
+        self.regime, self.dtype, self.kind, self.alike = regime, dtype, kind, alike
+        self.generator = np.random.default_rng(seed)
+        self.count = self.half = 0
+
+    def sequence(self, *shape: int, memory: bool = False) -> np.ndarray:
+        """Rows (…, features).
+
+        Args:
+            shape: of the array.
+            memory: it is what a decoder attends to, and no norm.
+        """
+        if self.regime == EXACT:
+            return self._rows(shape, memory)
+        values = self._numbers(shape)
+        if self.regime == "mixed":
+            values = np.ldexp(values, self.generator.integers(-4, 4, shape, endpoint=True))
+        return round_to(values, self.dtype)
+
+    def layer(self, attentions: tuple[str, ...], after: str) -> dict[str, np.ndarray]:
+        """The state of a layer, in torch's order.
+
+        Args:
+            attentions: their names.
+            after: what takes its output: `"layer"`, `"norm"`, or nothing, `""`.
+        """
+        last, state, norms = len(attentions), dict[str, np.ndarray](), dict[str, np.ndarray]()
+        for place in range(last + 1):
+            # Of a decoder's second attention keys and values are the memory.
+            found = self._attention(place > 0) if place < last else self._feed_forward(after)
+            prefix = f"{attentions[place]}." if place < last else ""
+            state |= {f"{prefix}{name}": x for name, x in found.items()}
+            norm = self.norm("layer" if place < last else after)
+            norms |= {f"norm{place + 1}.{name}": x for name, x in norm.items()}
+        return state | norms
+
+    def stack(self, attentions: tuple[str, ...], layers: int, after: str) -> dict[str, np.ndarray]:
+        """The state of layers, one after the other.
+
+        Args:
+            attentions, after: as of a layer, and of the last.
+            layers: how many.
+        """
+        self.half = 0
+        state: dict[str, np.ndarray] = {}
+        for place in range(layers):
+            found = self.layer(attentions, after if place == layers - 1 else "layer")
+            state |= {f"layers.{place}.{name}": x for name, x in found.items()}
+        return state
+
+    def norm(self, after: str) -> dict[str, np.ndarray]:
+        """Weight and bias of a norm.
+
+        Args:
+            after: as of a layer; or `"memory"`, where a decoder attends to it.
+        """
+        size, draw = self.kind["d_model"], self.generator
+        weight, bias = self._numbers((size,)), self._numbers((size,))
+        if self.regime == EXACT:
+            weight, bias = (draw.integers(-2, 2, size, endpoint=True) * 1.0 for _ in range(2))
+            if after and not self.kind["norm_first"]:
+                weight, bias = np.full(size, draw.choice((-1.0, 1.0))), np.zeros(size)
+                if after in ("layer", "memory"):
+                    self.half = int(draw.integers(2)) if after == "layer" else 0
+                    weight[self._places(1 - self.half)] = 0.0
+        return self._named(weight=weight, bias=bias)
+
+    def _named(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+        """The tensors of a part: biases where the layer has them."""
+        found = {k: x for k, x in arrays.items() if self.kind["bias"] or not k.endswith("bias")}
+        return {name: round_to(x, self.dtype) for name, x in found.items()}
+
+    def _numbers(self, shape: tuple[int, ...]) -> np.ndarray:
+        if self.regime == "ramp":
+            size = int(np.prod(shape))
+            start, self.count = self.count, self.count + size
+            return ((np.arange(start, start + size) * 5 % 9 - 3) / 4).reshape(shape)
+        if self.regime == "integers":
+            return self.generator.integers(-3, 3, shape, endpoint=True) * 1.0
+        return self.generator.standard_normal(shape)
+
+    def _matrix(self, rows: int, columns: int) -> np.ndarray:
+        """Such that products are of the operand's size."""
+        if self.regime in ("ramp", "integers"):
+            return self.generator.integers(-1, 1, (rows, columns), endpoint=True) * 1.0
+        return self.generator.standard_normal((rows, columns)) / max(columns, 1) ** 0.5
+
+    # --- halves ---
+
+    def _places(self, half: int) -> np.ndarray:
+        """The features of a half."""
+        size = self.kind["d_model"] // 2
+        return np.arange(size) + half * size
+
+    def _signs(self, shape: tuple[int, ...]) -> np.ndarray:
+        """±½ along the last axis, as many of either."""
+        ordered = np.broadcast_to((np.arange(shape[-1]) % 2) - 0.5, shape)
+        return self.generator.permuted(ordered, axis=-1)
+
+    def _rows(self, shape: tuple[int, ...], memory: bool) -> np.ndarray:
+        drawn = (*(1 for _ in shape[:-1]), shape[-1]) if self.alike else shape
+        whole = self.generator.integers(-2, 2, drawn, endpoint=True) * 1.0
+        if self.kind["norm_first"]:
+            values = whole if memory else whole[..., :1] + self._signs(drawn)
+        else:
+            values = np.zeros(drawn)
+            # A memory is read from its first half.
+            values[..., self._places(0)] = self._signs((*drawn[:-1], shape[-1] // 2))
+        return np.broadcast_to(values, shape).copy()
+
+    def _attention(self, memory: bool) -> dict[str, np.ndarray]:
+        size, parts = self.kind["d_model"], ("q", "k", "v", "out")
+        weights = {name: self._matrix(size, size) for name in parts}
+        biases = {name: self._numbers((size,)) for name in parts}
+        if self.regime == EXACT:
+            weights, biases = self._exact_attention(0 if memory else self.half)
+        return self._named(
+            in_proj_weight=np.concatenate([weights[name] for name in "qkv"]),
+            in_proj_bias=np.concatenate([biases[name] for name in "qkv"]),
+            **{"out_proj.weight": weights["out"], "out_proj.bias": biases["out"]},
+        )
+
+    def _exact_attention(self, half: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Weights and biases; the half is the one that values are read from."""
+        size, draw = self.kind["d_model"], self.generator
+        turned = np.eye(size)[draw.permutation(size)] * draw.choice((-1.0, 1.0), (size, 1))
+        key = draw.integers(-1, 1, (size, size), endpoint=True) * 1.0
+        biases = {name: draw.integers(-1, 1, size, endpoint=True) * 1.0 for name in "kv"}
+        if self.kind["norm_first"]:
+            row = np.zeros(size)
+            row[draw.permutation(size)[:2]] = draw.choice((-1.0, 1.0), 2)
+            out = np.broadcast_to(row, (size, size))
+        else:
+            biases["v"] = np.zeros(size)
+            out = self._moving(half) @ turned.T
+        weights = {"q": np.zeros((size, size)), "k": key, "v": turned, "out": out}
+        return weights, biases | {"q": np.zeros(size), "out": self._level()}
+
+    def _feed_forward(self, after: str) -> dict[str, np.ndarray]:
+        size, inner = self.kind["d_model"], self.kind["dim_feedforward"]
+        first, second = self._matrix(inner, size), self._matrix(size, inner)
+        biases = self._numbers((inner,)), self._numbers((size,))
+        if self.regime == EXACT:
+            first, second, *biases = self._exact_feed_forward(after)
+        return self._named(
+            **{"linear1.weight": first, "linear1.bias": biases[0]},
+            **{"linear2.weight": second, "linear2.bias": biases[1]},
+        )
+
+    def _exact_feed_forward(self, after: str) -> tuple[np.ndarray, ...]:
+        """Weights and biases of both layers."""
+        size, inner = self.kind["d_model"], self.kind["dim_feedforward"]
+        draw = self.generator
+        first = draw.integers(-1, 1, (inner, size), endpoint=True) * 1.0
+        bias = draw.integers(-1, 1, inner, endpoint=True) * 1.0
+        second = np.zeros((size, inner))
+        used = draw.permutation(inner)[:size]
+        if self.kind["norm_first"]:
+            part = draw.integers(-1, 1, (1 if after else size, len(used)), endpoint=True)
+            second[:, used] = part
+            return first, second, bias, self._level() if after else self._numbers((size,))
+        # x = relu(x) − relu(−x), from the one half to the other.
+        pairs, moving = used.reshape(-1, 2), self._moving(self.half)
+        for feature, units in zip(self._places(self.half), pairs, strict=True):
+            for unit, sign in zip(units, (1.0, -1.0), strict=True):
+                first[unit], bias[unit] = sign * np.eye(size)[feature], 0.0
+                second[:, unit] = sign * moving[:, feature]
+        return first, second, bias, self._level()
+
+    def _level(self) -> np.ndarray:
+        """A bias that is the same for all features: a norm takes it away."""
+        return np.full(self.kind["d_model"], float(self.generator.integers(-2, 3)))
+
+    def _moving(self, half: int) -> np.ndarray:
+        """What moves the features of a half, in another order, to where the residual is 0."""
+        size = self.kind["d_model"]
+        moving = np.zeros((size, size))
+        moving[self._places(1 - self.half), self.generator.permutation(self._places(half))] = 1.0
+        return moving * self.generator.choice((-1.0, 1.0))

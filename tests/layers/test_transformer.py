@@ -1,0 +1,151 @@
+"""Transformers: exact regimes, what is drawn, and each law seen failing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support import cases, law_findings
+from torch import nn
+from torch.nn import functional
+
+from conformance.arithmetic.choices import Choices
+from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.layers import CATALOGUE, DTYPES
+from conformance.layers.transformer_parts import kind_of, named
+from conformance.model.case import Case
+from conformance.run.trial import Trial
+
+LAYERS = tuple(name for name, row in CATALOGUE.items() if row.family == "transformer")
+
+
+def _expected(case: Case) -> Any:
+    return Trial(torch_backend, CATALOGUE[case.call.layer], case).expected[0]
+
+
+def _kind(case: Case) -> str:
+    order = "first" if kind_of(case.call.arguments).get("norm_first") else "last"
+    masked = any(x is not None for k, x in named(case).items() if k.endswith("mask"))
+    return f"norm {order}, {'masked' if masked else 'plain'}"
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nothing_rounds_in_a_good_share_of_each_order_of_norms(layer: str, dtype: str) -> None:
+    exact: dict[str, int] = {}
+    for case in cases(layer, dtype):
+        found = _expected(case)
+        if case.labels["regime"] != "halves" or isinstance(found, Choices) or not found.value.size:
+            continue
+        exact[_kind(case)] = exact.get(_kind(case), 0) + (not found.doubtful)
+    orders = [
+        f"norm {order}, {masks}" for order in ("first", "last") for masks in ("masked", "plain")
+    ]
+    assert min(exact[kind] for kind in orders) >= 2, exact
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_exact_outputs_hang_on_every_input_and_weight(layer: str) -> None:
+    """A wire that no exact case shows would go unseen in half precision."""
+    seen: dict[str, bool] = {}
+    for case in cases(layer, "bfloat16"):
+        found = _expected(case)
+        if case.labels["regime"] != "halves" or isinstance(found, Choices) or found.doubtful:
+            continue
+        for name, x in case.call.state.items():
+            if seen.get(name) or not x.size:
+                continue
+            state = {**case.call.state, name: x + 1 if "bias" in name else -x}
+            call = type(case.call)(**{**vars(case.call), "state": state})
+            other = _expected(type(case)(**{**vars(case), "call": call}))
+            other = other.alternatives[0] if isinstance(other, Choices) else other
+            seen[name] = seen.get(name, False) or not np.array_equal(other.value, found.value)
+    first = {n: v for n, v in seen.items() if n.replace("layers.0.", "").count("layers.") == 0}
+    assert first
+    # A bias of the scores of keys moves all of a query's scores alike.
+    assert all(v for n, v in first.items()), [n for n, v in first.items() if not v]
+
+
+def _fake(layer: str, when: Callable[..., bool]) -> ModuleBackend:
+    """torch, a module of which answers otherwise in some calls."""
+
+    class Wrong(getattr(nn, layer)):  # type: ignore[misc]
+        def forward(self, *inputs: Any, **named: Any) -> Any:
+            output = super().forward(*inputs, **named)
+            names = CATALOGUE[layer].input_names
+            given = {**dict(zip(names, inputs, strict=False)), **named}
+            ramp = torch.arange(output.numel()).reshape(output.shape).to(output.dtype)
+            return output * 2 + 1 + ramp if when(self, given) else output
+
+    Wrong.__name__ = layer
+    return ModuleBackend(
+        "fake", nn=SimpleNamespace(**{**vars(nn), layer: Wrong}), functional=functional
+    )
+
+
+def _first(module: Any) -> bool:
+    parts = [x for x in module.modules() if isinstance(x, nn.MultiheadAttention)]
+    return bool(parts[0].batch_first)
+
+
+def _query(given: dict[str, Any]) -> torch.Tensor:
+    return given["tgt"] if "tgt" in given else given["src"]
+
+
+def _batch(module: Any, given: dict[str, Any]) -> int:
+    x = _query(given)
+    return 1 if x.dim() == 2 else x.shape[0 if _first(module) else 1]
+
+
+def _longest(module: Any, given: dict[str, Any]) -> int:
+    sequences = [given[name] for name in ("src", "tgt", "memory") if name in given]
+    at = 1 if sequences[0].dim() == 3 and _first(module) else 0
+    return max(x.shape[at] for x in sequences)
+
+
+def _masks(given: dict[str, Any]) -> list[torch.Tensor]:
+    return [x for name, x in given.items() if name.endswith("mask") and x is not None]
+
+
+def _always(module: Any, given: dict[str, Any]) -> bool:
+    return True
+
+
+def _first_weight(module: Any) -> float:
+    parts = [x for x in module.modules() if isinstance(x, nn.MultiheadAttention)]
+    return float(parts[0].in_proj_weight.reshape(-1)[0])
+
+
+def _norm_first(module: Any) -> bool:
+    kinds = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+    return any(x.norm_first for x in module.modules() if isinstance(x, kinds))
+
+
+FAKES: dict[str, Callable[..., bool]] = {
+    "unbatched": lambda m, given: _query(given).dim() == 2,
+    "batch_first": lambda m, given: _first(m),
+    "batch": lambda m, given: _batch(m, given) > 4,
+    "order": _always,
+    "padding": lambda m, given: _longest(m, given) > 8,
+    "hint": lambda m, given: any(x for name, x in given.items() if name.endswith("is_causal")),
+    "masks": lambda m, given: any(x.dtype == torch.bool for x in _masks(given)),
+    "heads": lambda m, given: _first_weight(m) > 0,
+    "residual": lambda m, given: _norm_first(m),
+    "last": lambda m, given: not _norm_first(m),
+    "layers": _always,
+    "nested": lambda m, given: m.enable_nested_tensor,
+    "both": _always,
+}
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"), [(x, law.name) for x in LAYERS for law in CATALOGUE[x].laws]
+)
+def test_each_law_holds_of_torch_and_is_seen_failing(layer: str, name: str) -> None:
+    assert law_findings(torch_backend, layer, name)[0]
+    assert law_findings(_fake(layer, FAKES[name]), layer, name)[1]
