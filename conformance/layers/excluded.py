@@ -14,9 +14,6 @@ _TO_COME = {
     "activation": """
         relu_ leaky_relu_ rrelu_ elu_ selu_ celu_ hardtanh_ threshold_
     """,
-    "attention": """
-        Transformer TransformerDecoder TransformerEncoder
-    """,
 }
 _OTHERWISE = {
     "has no computation of its own": """
