@@ -7,27 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conformance.layers import CATALOGUE
-
-# Namespace → its names; those that have rows by now are not excluded.
-_TO_COME = {
-    "": """
-        Transformer TransformerDecoder TransformerEncoder
-    """,
-    "init": """
-        constant_ dirac_ eye_ kaiming_normal_ kaiming_uniform_ normal_ ones_ orthogonal_ sparse_
-        trunc_normal_ uniform_ xavier_normal_ xavier_uniform_ zeros_
-    """,
-    "utils": """
-        clip_grad_norm_ clip_grad_value_ clip_grads_with_norm_ fuse_conv_bn_weights
-        fuse_linear_bn_weights get_total_norm
-    """,
-    "utils.parametrizations": "spectral_norm weight_norm",
-    "utils.rnn": """
-        pack_padded_sequence pack_sequence pad_packed_sequence pad_sequence unpack_sequence
-        unpad_sequence
-    """,
-}
 # Reason → namespace → its names; a namespace that is left out as a whole is a name of another one.
 _OTHERWISE = {
     "has no computation of its own": {
@@ -139,8 +118,6 @@ _OLDER = {
     },
 }
 
-_ROWS = set(CATALOGUE)
-
 
 def _dotted(space: str, names: str) -> tuple[str, ...]:
     return tuple(f"{space}.{name}" if space else name for name in names.split())
@@ -158,12 +135,6 @@ OLDER: Mapping[str, str] = {
 """Name → why it has no row, of names that this release no longer has."""
 
 EXCLUDED: Mapping[str, str] = {
-    **{
-        name: "its row is still to be written"
-        for space, names in _TO_COME.items()
-        for name in _dotted(space, names)
-        if name not in _ROWS
-    },
     **{
         name: reason
         for reason, spaces in _OTHERWISE.items()

@@ -9,6 +9,7 @@ from typing import Any
 
 from conformance.laws import transformer as laws
 from conformance.laws.transformer_draws import layer_draws
+from conformance.layers import transformer_stacks as stacks
 from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.state import Shape, StateTensor
 from conformance.layers.transformer_inputs import KIND, drops, hint, padding, pairs, sequence
@@ -113,3 +114,4 @@ def rows() -> Iterator[Row]:
         ),
         "decoder",
     )
+    yield from stacks.rows()

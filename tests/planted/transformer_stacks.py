@@ -1,0 +1,232 @@
+"""TransformerEncoder, TransformerDecoder and Transformer."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from planted.bug import plant, with_fewer_bits
+
+ENCODER, DECODER, BOTH = "TransformerEncoder", "TransformerDecoder", "Transformer"
+
+
+@plant("encoder-norm-missing", ENCODER, "values")
+class EncoderNormMissing(nn.TransformerEncoder):
+    """The norm of the stack is loaded, and left out."""
+
+    def forward(self, *inputs, **named):
+        kept, self.norm = self.norm, None
+        try:
+            return super().forward(*inputs, **named)
+        finally:
+            self.norm = kept
+
+
+@plant("encoder-first-layer-for-all", ENCODER, "values")
+class EncoderFirstLayerForAll(nn.TransformerEncoder):
+    """The first layer's weights serve all layers, as in ALBERT."""
+
+    def forward(self, *inputs, **named):
+        kept = self.layers
+        self.layers = nn.ModuleList([kept[0]] * len(kept))
+        try:
+            return super().forward(*inputs, **named)
+        finally:
+            self.layers = kept
+
+
+@plant("encoder-layers-reversed", ENCODER, "values")
+class EncoderLayersReversed(nn.TransformerEncoder):
+    """The last layer comes first."""
+
+    def forward(self, *inputs, **named):
+        kept = self.layers
+        self.layers = nn.ModuleList(list(kept)[::-1])
+        try:
+            return super().forward(*inputs, **named)
+        finally:
+            self.layers = kept
+
+
+@plant("encoder-mask-of-first-layer", ENCODER, "values")
+class EncoderMaskOfFirstLayer(nn.TransformerEncoder):
+    """The mask reaches the first layer only."""
+
+    def forward(self, src, mask=None, src_key_padding_mask=None, is_causal=None):
+        kept, norm = self.layers, self.norm
+        self.norm = None
+        try:
+            for place, layer in enumerate(kept):
+                self.layers = nn.ModuleList([layer])
+                own = mask if place == 0 else None
+                hint = is_causal if place == 0 else None
+                src = super().forward(src, own, src_key_padding_mask, hint)
+        finally:
+            self.layers, self.norm = kept, norm
+        return src if norm is None else norm(src)
+
+
+@plant("encoder-layers-one-object", ENCODER, "state")
+class EncoderLayersOneObject(nn.TransformerEncoder):
+    """Layers are no copies, but one object: what is loaded last is in all of them."""
+
+    def __init__(self, encoder_layer, num_layers, *rest, **named):
+        super().__init__(encoder_layer, num_layers, *rest, **named)
+        self.layers = nn.ModuleList([encoder_layer] * num_layers)
+
+
+@plant("encoder-layers-drawn-apart", ENCODER, "state")
+class EncoderLayersDrawnApart(nn.TransformerEncoder):
+    """Each layer draws initial weights of its own."""
+
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, **named)
+        for layer in self.layers:
+            for part in (layer.linear1, layer.linear2):
+                part.reset_parameters()
+
+
+@plant("encoder-padded-rows-shift", ENCODER, "laws")
+class EncoderPaddedRowsShift(nn.TransformerEncoder):
+    """Of more than eight rows padding is not looked at."""
+
+    def forward(self, src, mask=None, src_key_padding_mask=None, is_causal=None):
+        if src_key_padding_mask is not None and src_key_padding_mask.shape[-1] > 8:
+            src_key_padding_mask = None
+        return super().forward(src, mask, src_key_padding_mask, is_causal)
+
+
+@plant("decoder-norm-missing", DECODER, "values")
+class DecoderNormMissing(nn.TransformerDecoder):
+    """The norm of the stack is loaded, and left out."""
+
+    def forward(self, *inputs, **named):
+        kept, self.norm = self.norm, None
+        try:
+            return super().forward(*inputs, **named)
+        finally:
+            self.norm = kept
+
+
+@plant("decoder-norm-between-layers", DECODER, "values")
+class DecoderNormBetweenLayers(nn.TransformerDecoder):
+    """The norm of the stack comes behind each layer."""
+
+    def forward(self, tgt, *rest, **named):
+        kept = self.layers
+        try:
+            for layer in kept:
+                self.layers = nn.ModuleList([layer])
+                tgt = super().forward(tgt, *rest, **named)
+        finally:
+            self.layers = kept
+        return tgt
+
+
+@plant("decoder-memory-of-last-layer", DECODER, "values")
+class DecoderMemoryOfLastLayer(nn.TransformerDecoder):
+    """Layers behind the first attend to what came before them, in place of the memory."""
+
+    def forward(self, tgt, memory, *rest, **named):
+        kept, norm, short = self.layers, self.norm, tgt.shape == memory.shape
+        self.norm = None
+        try:
+            for layer in kept:
+                self.layers = nn.ModuleList([layer])
+                found = super().forward(tgt, memory, *rest, **named)
+                memory = tgt if short else memory
+                tgt = found
+        finally:
+            self.layers, self.norm = kept, norm
+        return tgt if norm is None else norm(tgt)
+
+
+@plant("decoder-gradient-of-last-layer", DECODER, "gradients")
+class DecoderGradientOfLastLayer(nn.TransformerDecoder):
+    """The memory has the gradient of the last layer only."""
+
+    def forward(self, tgt, memory, *rest, **named):
+        kept, norm = self.layers, self.norm
+        self.norm = None
+        try:
+            for place, layer in enumerate(kept):
+                self.layers = nn.ModuleList([layer])
+                own = memory if place == len(kept) - 1 else memory.detach()
+                tgt = super().forward(tgt, own, *rest, **named)
+        finally:
+            self.layers, self.norm = kept, norm
+        return tgt if norm is None else norm(tgt)
+
+
+@plant("decoder-layers-one-object", DECODER, "state")
+class DecoderLayersOneObject(nn.TransformerDecoder):
+    """Layers are no copies, but one object."""
+
+    def __init__(self, decoder_layer, num_layers, *rest, **named):
+        super().__init__(decoder_layer, num_layers, *rest, **named)
+        self.layers = nn.ModuleList([decoder_layer] * num_layers)
+
+
+@plant("transformer-final-norms-missing", BOTH, "values")
+class TransformerFinalNormsMissing(nn.Transformer):
+    """Norms last: no norm follows the stacks, as in the paper."""
+
+    def forward(self, *inputs, **named):
+        kept = self.decoder.norm
+        self.decoder.norm = kept if self.encoder.layers[0].norm_first else None
+        try:
+            return super().forward(*inputs, **named)
+        finally:
+            self.decoder.norm = kept
+
+
+@plant("transformer-source-padding-hides-memory", BOTH, "values")
+class TransformerSourcePaddingHidesMemory(nn.Transformer):
+    """Without a padding mask of the memory the source's takes its place."""
+
+    def forward(self, src, tgt, *rest, **named):
+        names = ("src_mask", "tgt_mask", "memory_mask", "src_key_padding_mask",
+                 "tgt_key_padding_mask", "memory_key_padding_mask")  # fmt: skip
+        given = {**dict(zip(names, rest, strict=False)), **named}
+        if given.get("memory_key_padding_mask") is None:
+            given["memory_key_padding_mask"] = given.get("src_key_padding_mask")
+        return super().forward(src, tgt, **given)
+
+
+@plant("transformer-target-mask-is-sources", BOTH, "values")
+class TransformerTargetMaskIsSources(nn.Transformer):
+    """Of sequences of one length the source's mask is the target's, too."""
+
+    def forward(self, src, tgt, src_mask=None, tgt_mask=None, *rest, **named):
+        if src_mask is not None and tgt_mask is not None and src_mask.shape == tgt_mask.shape:
+            tgt_mask = src_mask
+        return super().forward(src, tgt, src_mask, tgt_mask, *rest, **named)
+
+
+@plant("transformer-gradient-of-source-lost", BOTH, "gradients")
+class TransformerGradientOfSourceLost(nn.Transformer):
+    """The encoder is run without gradients."""
+
+    def forward(self, src, *rest, **named):
+        return super().forward(src.detach() + 0 * src, *rest, **named)
+
+
+@plant("transformer-fifth-element-in-tf32", BOTH, "laws")
+class TransformerFifthElementInTf32(nn.Transformer):
+    """float32: batches of more than four take a kernel in TF32."""
+
+    def forward(self, src, tgt, *rest, **named):
+        axis = 0 if self.batch_first else 1
+        if tgt.dim() == 3 and tgt.shape[axis] > 4 and tgt.dtype == torch.float32:
+            tgt = with_fewer_bits(tgt, 13)
+        return super().forward(src, tgt, *rest, **named)
+
+
+@plant("transformer-norms-without-bias", BOTH, "state")
+class TransformerNormsWithoutBias(nn.Transformer):
+    """The norms behind the stacks have no bias."""
+
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, **named)
+        for stack in (self.encoder, self.decoder):
+            stack.norm.bias = None
