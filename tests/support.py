@@ -103,7 +103,9 @@ class Search:
         return "" if self.failure is None else str(self.failure)
 
 
-def law_findings(backend: Any, layer: str, name: str, examples: int = 200) -> tuple[int, list[str]]:
+def law_findings(
+    backend: Any, layer: str, name: str, examples: int = 200, *, unlisted: bool = False
+) -> tuple[int, list[str]]:
     """In how many cases a law of a layer compares something and holds, and what it finds in others.
 
     Args:
@@ -111,8 +113,9 @@ def law_findings(backend: Any, layer: str, name: str, examples: int = 200) -> tu
         layer: a name of the catalogue.
         name: of the law.
         examples: cases to draw, in float32.
+        unlisted: without what a known failure of torch's explains.
     """
-    row = CATALOGUE[layer]
+    row, excuses = CATALOGUE[layer], excuses_of(layer, "laws", "float32")
     place, law = next((k, x) for k, x in enumerate(row.laws) if x.name == name)
     spoken, found = 0, []
     for case in cases(layer, "float32", examples):
@@ -121,7 +124,9 @@ def law_findings(backend: Any, layer: str, name: str, examples: int = 200) -> tu
         except Inapplicable:
             continue
         except Failure as failure:
-            found.append(str(failure))
+            entry = excuses.explaining(case, str(failure), failure.finding)
+            if entry is None or not unlisted:
+                found.append(str(failure))
     return spoken, found
 
 

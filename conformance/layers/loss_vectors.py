@@ -19,12 +19,12 @@ from conformance.layers.loss_parts import (
     REDUCTION,
     every_axis_of_all,
     filled,
-    first_axis,
     flops,
     signs,
     timed,
     unreduced,
 )
+from conformance.layers.loss_parts import rows as batch
 from conformance.layers.propagation import computed
 from conformance.layers.row import Argument, Input, Row, Traits
 from conformance.model.case import Case, is_function
@@ -36,7 +36,6 @@ from conformance.strategies.invalid.breaks import invalid_cases
 if TYPE_CHECKING:
     from conformance.model.protocols import FactsLike as Facts
 
-_BATCH = partial(first_axis, 2)
 _MARGIN = Argument("margin", 1.0, other=2.0)
 _SWAP = Argument("swap", False, other=True)
 _FUNCTION = Argument("distance_function", None, other="pairwise_distance", of_torch=True)
@@ -81,11 +80,11 @@ def _cosine(name: str) -> Row:
         "loss",
         (Argument("margin", 0.0, other=0.5), REDUCTION),
         (
-            Input("input1", batch_axis=_BATCH),
-            Input("input2", batch_axis=_BATCH),
-            Input("target", "target", batch_axis=_BATCH, differentiable=False, signed=False),
+            Input("input1", batch_axis=batch),
+            Input("input2", batch_axis=batch),
+            Input("target", "target", batch_axis=batch, differentiable=False, signed=False),
         ),
-        (unreduced(_BATCH),),
+        (unreduced(batch),),
         cases=valid,
         values=oracle.cosine_embedding_loss,
         shapes=oracle.cosine_embedding_shape,
@@ -116,7 +115,7 @@ def _triplet(name: str, *, distance: bool) -> Row:
             _SWAP,
             REDUCTION,
         ),
-        inputs=tuple(Input(x, batch_axis=_BATCH) for x in names),
+        inputs=tuple(Input(x, batch_axis=batch) for x in names),
         cases=valid,
         values=oracle.triplet_margin_with_distance_loss if distance else oracle.triplet_margin_loss,
         shapes=oracle.with_distance_shape if distance else oracle.triplet_margin_shape,

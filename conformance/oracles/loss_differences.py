@@ -98,7 +98,7 @@ def huber_loss(
         )
 
     losses = _losses(bent, input, target, mean=weight is None and reduction == "mean")
-    return reduced(losses if weight is None else weighed(losses, weight), reduction)
+    return reduced(weighed(losses, weight), reduction)
 
 
 def _weighted_mean(

@@ -14,6 +14,8 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.cotangents import pulled
+from conformance.checks.layout import _possible
+from conformance.checks.siblings import varied_inputs
 from conformance.layers import CATALOGUE, DTYPES
 from conformance.oracles.attention import functional_scaled_dot_product_attention as sdpa
 from conformance.run.tiles import of_sizes
@@ -127,6 +129,11 @@ def test_what_a_hint_says_of_a_mask_stays_true() -> None:
                 shut = mask if mask.dtype == bool else np.isneginf(mask)
                 assert (shut == ~np.tril(np.ones(mask.shape, bool))).all()
                 met += other is tiled
+                # A layout that repeats elements, or other numbers in a second call, would belie it.
+                assert "expanded" not in _possible(other, 4, mask)
+                for seed in range(5):
+                    again = Trial(torch_backend, row, replace(other, seed=seed))
+                    assert varied_inputs(again)[0] != "attn_mask"
     assert met > 3
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import cases, excuses_of, law_findings
+from support import cases, law_findings
 from torch.nn import functional
 
 from conformance.arithmetic.derivatives import leaf, pull_back
@@ -17,15 +17,12 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.checks import laws
 from conformance.layers import CATALOGUE, DTYPES
-from conformance.model.failure import Failure, Inapplicable
 from conformance.oracles.loss_hinge import (
     hinge_embedding_loss,
     margin_ranking_loss,
     soft_margin_loss,
 )
-from conformance.run.trial import Trial
 
 EMBEDDING, RANKING, SOFT = (
     "functional.hinge_embedding_loss",
@@ -74,28 +71,11 @@ def test_each_law_is_seen_failing(layer: str, name: str) -> None:
     assert law_findings(backend, layer, name)[1]
 
 
-def _unexplained(layer: str, name: str) -> tuple[int, list[str]]:
-    """In how many cases a law holds of torch, and what no known failure of torch's explains."""
-    row, excuses = CATALOGUE[layer], excuses_of(layer, "laws", "float32")
-    place, law = next((k, x) for k, x in enumerate(row.laws) if x.name == name)
-    compared, found = 0, []
-    for case in cases(layer):
-        try:
-            compared += laws.held(Trial(torch_backend, row, case), law, place).comparisons > 0
-        except Inapplicable:
-            continue
-        except Failure as failure:
-            excess = failure.finding.excess
-            if excuses.explaining(case, str(failure), failure.layouts, excess) is None:
-                found.append(str(failure))
-    return compared, found
-
-
 @pytest.mark.parametrize("layer", list(BROKEN))
 def test_each_law_holds_of_torch_and_none_is_forgotten(layer: str) -> None:
     assert {law.name for law in CATALOGUE[layer].laws} == set(BROKEN[layer])
     for name in BROKEN[layer]:
-        compared, found = _unexplained(layer, name)
+        compared, found = law_findings(torch_backend, layer, name, unlisted=True)
         assert compared
         assert not found
 
