@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
 from conformance.model.formats import round_to
-from conformance.oracles.parametrizations import magnitude_shape, matrix_shape, names_of
 
 # Layer → the axis of its weight that counts the outputs.
 PARTS = {
@@ -122,9 +121,13 @@ def weight_norms(draw: Draw, layer: str, dtype: str) -> Case:
     if not rows.any(1).all():  # a direction of length 0
         v = np.where(v == 0, 1.0, v)
     regime = str(case.labels["regime"])
-    g = Filler(regime, dtype, case.seed ^ 1, 4).operand(*magnitude_shape(v.shape, dim))
-    names = names_of(name)
-    state = {**_others(case, name), names["g"]: np.where(g == 0, 2.0, g), names["v"]: v}
+    lengths = [1] * v.ndim
+    if dim is not None:
+        lengths[dim] = v.shape[dim]
+    g = Filler(regime, dtype, case.seed ^ 1, 4).operand(*(() if dim is None else lengths))
+    stem = f"parametrizations.{name}"
+    parts = {f"{stem}.original0": np.where(g == 0, 2.0, g), f"{stem}.original1": v}
+    state = {**_others(case, name), **parts}
     values, defaults = {"name": name, "dim": dim}, {"name": "weight", "dim": 0}
     arguments = {"module": _arguments(case), **written.optional(values, defaults)}
     return _whole(layer, case, arguments, state, training=False)
@@ -149,14 +152,13 @@ def spectral_norms(draw: Draw, layer: str, dtype: str) -> Case:
     dim = draw(st.sampled_from((None, None, *dims) if own < weight.ndim else dims))
     if not weight.any():
         weight = np.ones(weight.shape)
-    names = names_of(name)
-    state = {**_others(case, name), names["weight"]: weight}
+    stem = f"parametrizations.{name}"
+    state = {**_others(case, name), f"{stem}.original": weight}
     if weight.ndim > 1:
         axis = own if dim is None else dim
-        shape = matrix_shape(weight.shape, axis)
-        matrix = np.moveaxis(weight, axis, 0).reshape(shape)
+        matrix = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
         left, right = _vectors(matrix, case.seed, near=near)
-        state |= {names["left"]: round_to(left, dtype), names["right"]: round_to(right, dtype)}
+        state |= {f"{stem}.0._u": round_to(left, dtype), f"{stem}.0._v": round_to(right, dtype)}
     values: dict[str, Any] = {
         "name": name, "n_power_iterations": draw(_steps), "eps": draw(_least), "dim": dim
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,6 @@ from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Call, Case
-from conformance.oracles.sequences import batch_sizes, count_of_orders
 
 MOST = 6
 """Sequences of a list at most."""
@@ -68,7 +68,7 @@ class _Drawn:
         """Whether the lengths decrease; what does not has few orders that are right."""
         if always:
             self.lengths.sort(reverse=True)
-        elif count_of_orders(self.lengths) > ORDERS:
+        elif math.prod(math.factorial(n) for n in Counter(self.lengths).values()) > ORDERS:
             self.lengths = (1 + np.argsort(np.argsort(self.lengths, kind="stable"))).tolist()
         return always
 
@@ -139,7 +139,7 @@ def packed_parts(
         lengths: of the sequences; without indices they decrease.
         indices: whether the sequences may have been sorted.
     """
-    sizes = np.array(batch_sizes(lengths), np.int64)
+    sizes = np.array([sum(n > step for n in lengths) for step in range(max(lengths))], np.int64)
     if not indices:
         return sizes, None, None
     order = np.argsort(-np.array(lengths), kind="stable")
