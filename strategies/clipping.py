@@ -21,7 +21,7 @@ MOST = 6
 # one of them beyond a vector.
 profiles = st.sampled_from(("few", "few", "few", "many", "some", "long"))
 _COUNTS = st.sampled_from((1, 2, 3))
-_SHAPES = st.sampled_from(((2,), (1,), (3,), (2, 3), (), (4, 1, 2), (5,)))
+_SHAPES = st.sampled_from(((1,), (2,), (3,), (2, 3), (), (4, 1, 2), (5,)))
 _LONG_SHAPES = st.sampled_from(((33,), (17, 3), (129,)))
 _NORM_TYPES = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0, 0.5, 1, "inf", 1.5))
 _MAX_NORMS = st.sampled_from((1.0, 0.5, 8, 100.0, 1e4, 1e-3, 0.1, 0.0, 2.0))

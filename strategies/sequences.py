@@ -31,6 +31,8 @@ _WHOLE = st.sampled_from((0, 1, -7))
 _SIDES = st.sampled_from(("right", "left"))
 _SELDOM = st.sampled_from((False,) * 5 + (True,))
 yes_no = st.booleans()
+# What is default stands first.
+_ALWAYS = st.sampled_from((True, False))
 DEFAULTS = {
     "batch_first": False,
     "padding_value": 0.0,
@@ -101,7 +103,7 @@ def padded_lists(draw: Draw, layer: str, dtype: str) -> Case:
 def packed_lists(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of `pack_sequence`."""
     drawn = _Drawn(draw, dtype)
-    enforce = drawn.sort(always=draw(yes_no))
+    enforce = drawn.sort(always=draw(_ALWAYS))
     arrays = [drawn.numbers(n, *drawn.features) for n in drawn.lengths]
     return drawn.case(layer, {"enforce_sorted": enforce}, *arrays)
 
@@ -116,7 +118,7 @@ def _batch(drawn: _Drawn, first: bool) -> np.ndarray:
 def padded_batches(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of `pack_padded_sequence`."""
     drawn, first = _Drawn(draw, dtype), draw(yes_no)
-    enforce = drawn.sort(always=draw(yes_no))
+    enforce = drawn.sort(always=draw(_ALWAYS))
     arguments = {"batch_first": first, "enforce_sorted": enforce}
     lengths = np.array(drawn.lengths, np.int64)
     return drawn.case(layer, arguments, _batch(drawn, first), lengths)
