@@ -18,8 +18,9 @@ from conformance.model.formats import format_of, round_to
 MOST = 6
 """Gradients at most."""
 # few; many: as many as there can be; some: between two that there are one parameter has none; long:
-# one of them beyond a vector.
-profiles = st.sampled_from(("few", "few", "few", "many", "some", "long"))
+# one of them beyond a vector; zeros: nothing but 0, whose norm only the small number in the
+# denominator keeps from a division by 0.
+profiles = st.sampled_from(("few", "few", "few", "many", "some", "long", "zeros"))
 _COUNTS = st.sampled_from((1, 2, 3))
 _SHAPES = st.sampled_from(((1,), (2,), (3,), (2, 3), (), (4, 1, 2), (5,)))
 _LONG_SHAPES = st.sampled_from(((33,), (17, 3), (129,)))
@@ -75,6 +76,8 @@ def clipped(draw: Draw, layer: str, names: tuple[str, ...], dtype: str) -> Case:
     terms = sum(math.prod(shape) for shape in shapes)
     filler = Filler(regime, dtype, seed, max(terms, 1))
     arrays = [np.asarray(filler.operand(*shape)) for shape in shapes]
+    if profile == "zeros":
+        arrays = [np.zeros(shape) for shape in shapes]
     if not measurable(arrays, chosen.get("norm_type", 2.0), dtype):
         chosen = {k: x for k, x in chosen.items() if k != "error_if_nonfinite"}
     inputs: list[np.ndarray | None] = list(arrays)

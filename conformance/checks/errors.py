@@ -96,7 +96,8 @@ def _answer(trial: Trial, case: Case) -> str:
     layer = trial.backend.build(replace(case.call, state=state))
     inputs = [None if array is None else layer.put(array.copy()) for array in case.inputs]
     result = layer(*inputs, **case.keywords)
-    outputs = result if type(result) is tuple else (result,)
+    # An output may be absent: that is no refusal.
+    outputs = [x for x in (result if type(result) is tuple else (result,)) if x is not None]
     return "output of shape " + ", ".join(_shape(layer, native) for native in outputs)
 
 

@@ -28,13 +28,13 @@ SIGNS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mod: operator.mod,
 }
 PLACE = re.compile(r"(?P<name>\w+)\[(?P<place>-?\d+)\]")
-AXIS = re.compile(r"(?P<name>\w+)\.shape\[(?P<axis>-?\d+)\]")
+AXIS = re.compile(r"(?P<name>[\w.]+)\.shape\[(?P<axis>-?\d+)\]")
 EQUALS = " = "
 FORM = re.compile(r"\w+\.(ndim|size)")
-RANGE = re.compile(r"(?P<name>\w+)\.(?P<end>min|max)")
-ASKED = re.compile(r"(?P<name>\w+)\.asked")
+RANGE = re.compile(r"(?P<name>[\w.]+)\.(?P<end>min|max)")
+ASKED = re.compile(r"(?P<name>[\w.]+)\.asked")
 _STREAM = 0x736F6D65  # the choice of the gradients that are asked for alone
-LAYOUT = re.compile(r"(?P<name>\w+)\.(?P<what>layout|swapped)")
+LAYOUT = re.compile(r"(?P<name>[\w.]+)\.(?P<what>layout|swapped)")
 
 
 def facts(case: Case) -> dict[str, Any]:

@@ -12,14 +12,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from conformance.arithmetic.rounded import Rounded
+import numpy as np
+
+from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import parametrizations as laws
 from conformance.laws.law import Law
-from conformance.layers.propagation import Propagation, computed
+from conformance.layers.propagation import Propagation, chained_sums, computed, in_range
 from conformance.layers.row import Argument, Input, Output, Row, Traits
 from conformance.layers.state import Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case, Updated, part
+from conformance.model.protocols import FactsLike as Facts
+from conformance.model.protocols import TrialLike
 from conformance.oracles import parametrizations as oracle
 from conformance.strategies import parametrizations as cases
 from conformance.strategies.invalid import parametrizations as invalid
@@ -39,6 +43,11 @@ def _row_of(module: oracle.Module) -> Row:
 def _inner(case: Case) -> Case:
     """The case of the layer itself."""
     return replace(case, call=part(case.call, case.call.arguments["module"]))
+
+
+def _wrapped(found: Facts) -> str:
+    """The name of the layer whose weight is computed."""
+    return str(found.case.call.arguments["module"][0])
 
 
 def _batch(place: int, case: Case) -> int | None:
@@ -62,6 +71,22 @@ def _values(
     whole = {key: x for key, x in state.items() if not key.startswith("parametrizations.")}
     output = _row_of(module).values({**whole, name: found}, *inputs, **dict(module[1]))
     return Updated(output, after) if after else output
+
+
+def _expected(weight: Callable[..., Any], trial: TrialLike) -> tuple[Rounded, ...]:
+    """What the oracle says; of a form of three factors that may overflow on the way, nothing."""
+    found, case, row = computed.expected(trial), trial.case, trial.row
+    if _row_of(case.call.arguments["module"]).propagation is not chained_sums:
+        return found
+    mode = {"training": case.call.training} if row.traits.modes else {}
+    state = {key: exactly(x, trial.precision) for key, x in case.call.state.items()}
+    with np.errstate(all="ignore"):
+        own, _ = weight(state, **row.written(case), **mode)
+    factor = {**case.call.state, case.call.arguments.get("name", "weight"): own.value}["weight"]
+    x1, x2 = (x for x in case.inputs if x is not None)
+    if in_range(trial.precision, x1, factor, x2):
+        return found
+    return tuple(x.with_error(np.full(x.shape, np.inf)) for x in found)
 
 
 def _shapes(*inputs: Shape, module: oracle.Module, **others: Any) -> tuple[Shape | None, ...]:
@@ -108,9 +133,12 @@ def _of_largest(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor
 
 
 def _same(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """Another batch, and no other argument that the state depends on."""
+    """Another batch, all inputs of the layer, and no argument that the state depends on."""
     fixed = ("module", "name", "dim")
     given = case.call.arguments
+    own = _row_of(given["module"]).inputs
+    if any(x is None and not place.optional for x, place in zip(case.inputs, own, strict=False)):
+        return None
     if any(arguments.get(key) != given.get(key) for key in fixed):
         return None
     return replace(case, call=replace(case.call, arguments=arguments))
@@ -207,12 +235,13 @@ def _row(name: str, kind: _Kind) -> Row:
         laws=kind.laws,
         state=kind.state,
         state_roles={},
-        propagation=Propagation(computed.expected, parameters=False),
+        propagation=Propagation(partial(_expected, kind.weight), parameters=False),
         traits=Traits(
             placed=False,
             modes=kind.modes,
             updates=_trains if kind.modes else Traits().updates,
         ),
+        derived={"wrapped": _wrapped},
         refit=_same,
         workloads=(
             Workload(name, "linear 512 to 512", {"module": _LINEAR}, ((64, 512),), small=True),

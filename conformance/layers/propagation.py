@@ -155,14 +155,23 @@ def _only_nan(x: np.ndarray) -> np.ndarray:
 
 
 def _in_range(trial: TrialLike, precision: Precision) -> bool:
+    """Whether no product of two factors of a bilinear form can overflow or vanish."""
+    x1, x2, *given = (x for x in trial.case.inputs if x is not None)
+    weight = trial.case.call.state.get("weight", given[0] if given else None)
+    assert weight is not None
+    return in_range(precision, x1, weight, x2)
+
+
+def in_range(precision: Precision, x1: np.ndarray, weight: np.ndarray, x2: np.ndarray) -> bool:
     """Whether no product of two factors of a bilinear form can overflow or vanish.
 
     The form may be contracted over either side first, so Σ_j A_ij x_j is met before it is
     multiplied by an infinite x_i; that makes ∞ − ∞ of single terms a matter of order, too.
+
+    Args:
+        precision: of the numbers.
+        x1, weight, x2: the factors; the weight counts the outputs first.
     """
-    x1, x2, *given = (x for x in trial.case.inputs if x is not None)
-    weight = trial.case.call.state.get("weight", given[0] if given else None)
-    assert weight is not None
     found = [np.abs(x[np.isfinite(x) & (x != 0)]) for x in (x1, weight, x2)]
     # A factor of zeros alone does not keep the other two from overflowing first.
     pairs = [(a, b) for a, b in combinations(found, 2) if a.size and b.size]

@@ -179,14 +179,18 @@ def _rows(surplus: int) -> Callable[[Draw, Case], Case]:
     return apply
 
 
+# batch_sizes count the elements of each step, says the page of PackedSequence.
+_TOO_FEW = Break("data with a row too few", "data", _rows(-1))
+
+
 def packed_breaks() -> tuple[Break, ...]:
     """The breaks of `pad_packed_sequence`."""
     return (
         Break("total_length below the longest", "total_length", _cut_short),
-        Break("data with a row too few", "data", _rows(-1), CUSTOMARY),
+        _TOO_FEW,
     )
 
 
 def unpack_breaks() -> tuple[Break, ...]:
     """The breaks of `unpack_sequence`."""
-    return (Break("data with a row too few", "data", _rows(-1), CUSTOMARY),)
+    return (_TOO_FEW,)

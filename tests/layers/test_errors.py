@@ -303,3 +303,17 @@ def test_cases_shrink_to_the_plainest_call(layer: str, name: str) -> None:
     found = shrink(layer, "float32", 200, 0, first, fails, invalid=True)
     assert found is not None
     assert case_text(found[0]).startswith(PLAIN[layer, name]), case_text(found[0])
+
+
+def test_an_output_that_is_absent_is_no_refusal() -> None:
+    layer, broken = "utils.rnn.pack_padded_sequence", "a length beyond the input's"
+    for enforce_sorted in (True, False):
+        case = next(
+            case
+            for case in _cases(layer)
+            if case.labels["broken"] == broken
+            and case.call.arguments.get("enforce_sorted", True) is enforce_sorted
+        )
+        # Sorted already, it gives no indices.
+        outcome = _outcome(torch_backend, case)
+        assert "accepted silently" in str(outcome.failure), outcome
