@@ -103,18 +103,6 @@ def clip_grad_norm_strided_memory(
     return total
 
 
-@plant("clip-grad-norm-foreach-of-squares", "utils.clip_grad_norm_", "laws")
-def clip_grad_norm_foreach_of_squares(
-    parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None
-):
-    """With foreach a gradient of more than 129 elements is measured by these only."""
-    grads = _grads(parameters)
-    cut = [x.reshape(-1)[:129] if foreach is not False else x for x in grads]
-    total = _TOTAL(cut, norm_type, error_if_nonfinite, foreach)
-    _WITH(parameters, max_norm, total, foreach)
-    return total
-
-
 @plant("clip-grad-value-above-only", "utils.clip_grad_value_", "values")
 def clip_grad_value_above_only(parameters, clip_value, foreach=None):
     """What is below −clip_value stays."""

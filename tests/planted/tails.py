@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional
+from torch.nn import functional, utils
 
 from .bug import graft, plant
 
@@ -176,3 +176,15 @@ class UpsampleLastPlaneAgain(nn.Upsample):
             return output
         index = torch.arange(output.shape[1]).clamp(max=output.shape[1] - 2)
         return output.index_select(1, index)
+
+
+@plant("clip-grad-norm-foreach-of-squares", "utils.clip_grad_norm_", "laws")
+def clip_grad_norm_foreach_of_squares(
+    parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None
+):
+    """With foreach a gradient of more than 129 elements is measured by these only."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    cut = [x.reshape(-1)[:129] if foreach is not False else x for x in grads]
+    total = utils.get_total_norm(cut, norm_type, error_if_nonfinite, foreach)
+    utils.clip_grads_with_norm_(parameters, max_norm, total, foreach)
+    return total

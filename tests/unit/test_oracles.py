@@ -75,7 +75,11 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_oracle_agrees_with_brute_force(layer: str) -> None:
     compared = 0
-    for case in cases(layer, "float64", 120):
+    # A function of one number needs more calls than those that give many.
+    drawn = (case for seed in range(3) for case in cases(layer, "float64", 120, seed))
+    for place, case in enumerate(drawn):
+        if place >= 120 and compared > 100:
+            break
         arrays = case.operands
         if max(x.size for x in arrays) > TINY or case.labels["regime"] in ("large", "subnormal"):
             continue
