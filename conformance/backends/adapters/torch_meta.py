@@ -6,9 +6,29 @@ is Unsupported.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from conformance.backends.module import ModuleBackend
+from conformance.backends.module import ModuleBackend, ModuleLayer
+from conformance.model.case import Call, Unsupported
+
+# A number that is read, places of what is true, a kernel for many tensors at once.
+_VALUES = re.compile(r"called on meta tensors|data-independent|foreach API on meta tensors")
+
+
+def _declining(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, its calls declined that need values."""
+
+    def call(*inputs: Any, **arguments: Any) -> Any:
+        try:
+            return function(*inputs, **arguments)
+        except RuntimeError as error:
+            if _VALUES.search(str(error)):
+                raise Unsupported("values on device 'meta'") from error
+            raise
+
+    return call
 
 
 class MetaBackend(ModuleBackend):
@@ -17,6 +37,12 @@ class MetaBackend(ModuleBackend):
     def devices(self) -> Sequence[str]:
         """The device without values only."""
         return ("meta",)
+
+    def build(self, call: Call) -> ModuleLayer:
+        """The module or function; what needs values on the way to its answer is declined."""
+        layer = super().build(call)
+        layer.function = _declining(layer.function)
+        return layer
 
 
 backend = MetaBackend("torch-meta")
