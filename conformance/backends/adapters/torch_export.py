@@ -58,6 +58,9 @@ class _Exported:
         """Export, unless that is done, and run the program with the module's weights."""
         if any(isinstance(x, torch.nn.utils.rnn.PackedSequence) for x in inputs):
             raise Unsupported("lengths: shapes that depend on data")
+        tensors = (x for x in pytree.tree_leaves(inputs) if isinstance(x, torch.Tensor))
+        if any(x.is_leaf and x.grad is not None for x in tensors):
+            raise Unsupported("gradients of parameters: a program is given tensors alone")
         lazy = getattr(self._module, "has_uninitialized_params", None)
         if lazy is not None and lazy():
             raise Unsupported("lazy module before its first call")
