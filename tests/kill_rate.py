@@ -79,7 +79,7 @@ def attempt(
     item = Item(bug.layer, check, dtype, "cpu")
     numerics = numerics_of(backend, dtype)
     engine, faithful = Engine(backend, examples, seed), Engine(torch_backend, examples, seed)
-    drawn = cases(bug.layer, dtype, examples, seed, CHECKS[check].invalid)
+    drawn = cases(bug.layer, dtype, examples, seed, CHECKS[check].invalid)[:: item.step]
     facts = (seed, bug.name, bug.layer, bug.check, check, dtype)
     torch.manual_seed(seed)
     started, torch_too = _clock(), 0

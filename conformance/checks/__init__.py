@@ -51,6 +51,8 @@ class Check:
             where it does not.
         whole: of a function of single numbers it looks at every number of a half precision.
         conclude: what the answers to all cases come to, where no single case shows it.
+        every: of so many cases it looks at one in other dtypes than `IN_FULL`, in which it looks at
+            all: little of what it asks hangs on the dtype.
     """
 
     run: Callable[[Trial], Evidence]
@@ -60,19 +62,25 @@ class Check:
     larger: Callable[[Case], Case | None] | None = None
     whole: bool = False
     conclude: Callable[[Sequence[support.Answer]], support.Conclusion] | None = None
+    every: int = 1
 
+
+IN_FULL = "float32"
+"""The dtype in which every check looks at all cases."""
 
 CHECKS: dict[str, Check] = {
-    "shape": Check(shape.check),
+    "shape": Check(shape.check, every=4),
     "values": Check(values.check, whole=True),
     "gradients": Check(gradients.check, whole=True),
     "laws": Check(laws.check, applies=lambda row: bool(row.laws)),
     "layout": Check(layout.check, relaid=layout.relaid),
     "special": Check(special.check, applies=_takes_numbers),
-    "state": Check(state.check, applies=_has_state),
+    "state": Check(state.check, applies=_has_state, every=4),
     "random": Check(random.check, applies=lambda row: row.draws is not None),
-    "repeat": Check(repeat.check, larger=siblings.larger),
-    "errors": Check(errors.check, invalid=True, applies=lambda row: row.invalid is not None),
+    "repeat": Check(repeat.check, larger=siblings.larger, every=2),
+    "errors": Check(
+        errors.check, invalid=True, applies=lambda row: row.invalid is not None, every=4
+    ),
 }
 
 # Run only where they are named: no columns of the matrix.

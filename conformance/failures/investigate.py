@@ -143,7 +143,7 @@ class _Investigation:
                 return None
             return Failure(outcome.failure)
 
-        round, place = stream.located(index)
+        round, place = stream.drawn_as(index)
         minimal = shrink(
             item.layer, item.dtype, stream.examples, engine.seed, place, fails,
             invalid=stream.invalid, values=engine.values, round=round,

@@ -26,7 +26,7 @@ from conformance.run import verdicts
 from conformance.run.budget import Budget
 from conformance.run.cases import MANY
 from conformance.run.drawing import shrink
-from conformance.run.planning import Item, examples_of
+from conformance.run.planning import Item, asked_of, examples_of
 from conformance.run.stream import Stream
 
 # Each probe that ends the process costs a new one: importing a framework takes seconds.
@@ -84,7 +84,7 @@ class IsolatedEngine:
     bases: Mapping[str, str] = field(default_factory=dict)
     _dead: set[tuple[int, str, str]] = field(default_factory=set)
     _minimal: dict[tuple[str, str, bool], Case] = field(default_factory=dict)
-    _lost: dict[tuple[str, str, str, bool], dict[int, str]] = field(default_factory=dict)
+    _lost: dict[tuple[str, str, str, bool, int], dict[int, str]] = field(default_factory=dict)
     _spent: float = 0.0
     _group: tuple[str, str, str] | None = None
 
@@ -99,7 +99,7 @@ class IsolatedEngine:
         started = time.perf_counter()
         left = _unlimited if self.budget is None else self.budget.begin()
         if left is None:
-            return verdicts.left_out(item, examples_of(item.layer, self.examples))
+            return verdicts.left_out(item, asked_of(item, self.examples))
         try:
             verdict = self._run(item, left)
         except (ChildError, Forged) as error:
@@ -128,7 +128,8 @@ class IsolatedEngine:
         self._renew(item)
         causes: list[Cause] = []
         inherited: list[Excuse] = []
-        group = (item.layer, item.dtype, item.device, EVERY_CHECK[item.check].invalid)
+        invalid = EVERY_CHECK[item.check].invalid
+        group = (item.layer, item.dtype, item.device, invalid, item.step)
         lost = self._lost.setdefault(group, {})
         while True:
             dead = [
@@ -284,7 +285,7 @@ class IsolatedEngine:
             return found if isinstance(found, Lost) or not isinstance(first, Lost) else None
 
         stream = self._stream(item)
-        round, place = stream.located(index)
+        round, place = stream.drawn_as(index)
         found = shrink(
             item.layer, item.dtype, stream.examples, self.seed, place, fails,
             invalid=invalid, values=self.values, round=round,

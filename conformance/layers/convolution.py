@@ -184,6 +184,8 @@ def _row(form: str, dims: int, transposed: bool) -> Row:
         workloads=workloads(name, dims, transposed=transposed),
         filling=Filling(terms=_terms_transposed) if transposed else Filling(),
         flops=flops_transposed if transposed else flops,
+        # The kernels are the eager module's.
+        examples=0.3 if lazy else 0.6 if function else 1.0,
     )
 
 

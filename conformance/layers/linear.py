@@ -176,6 +176,7 @@ def _identity() -> Row:
         workloads=(Workload("Identity", "64 by 768", {}, ((64, 768),), small=True),),
         filling=Filling(contraction=False),
         flops=lambda workload, weights, outputs: 0,
+        examples=0.3,
     )
 
 
@@ -201,6 +202,7 @@ def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any
         filling=Filling(wide_adjoints=True),
         free=partial(_leading, 1),
         flops=_flops,
+        examples=0.3 if name.startswith("Lazy") else 1.0,
     )
 
 

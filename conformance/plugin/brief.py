@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
+from conformance.model.layer_facts import LayerFacts
 from conformance.model.plain_text import visible
 from conformance.plugin.lines import HEADING, TIED, Line, styled
 from conformance.plugin.told import message_lines
@@ -19,6 +20,8 @@ LONGEST = 600
 """Characters of a call that are shown."""
 NUMBER = 150
 """Characters of what was got, or wanted, that are shown."""
+FEW = 3
+"""Layers of a family that are told by their names, even if they are all."""
 LINES = 4
 """Lines of a message that are shown where there are no numbers."""
 
@@ -31,7 +34,7 @@ def brief(run: Run, width: int = 80) -> Iterator[Line]:
         width: columns of the terminal.
     """
     matrix = summary.matrix(run)
-    yield from _layers(matrix, width)
+    yield from _layers(matrix, run.identity.layers, width)
     bugs = summary.clusters(summary.listed(matrix), run.identity.layers)
     if bugs:
         yield Line("")
@@ -48,7 +51,7 @@ def brief(run: Run, width: int = 80) -> Iterator[Line]:
     yield from styled(text, width)
 
 
-def _layers(matrix: summary.Matrix, width: int) -> Iterator[Line]:
+def _layers(matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int) -> Iterator[Line]:
     """A line for each layer of which something is bad, then one for each other outcome."""
     alike: dict[str, list[str]] = {}
     for row in matrix.rows:
@@ -72,9 +75,24 @@ def _layers(matrix: summary.Matrix, width: int) -> Iterator[Line]:
         if layers:
             many = "layer" if len(layers) == 1 else "layers"
             told = words.format(layers=f"{len(layers)} {many}")
-            names = "" if status == "passed" else f": {', '.join(layers)}"
+            names = "" if status == "passed" else f": {_named(layers, matrix.layers, facts)}"
             text = f"{summary.GLYPHS[status]} {told}{names}"
             yield from styled(text, width, style=status)
+
+
+def _named(layers: Sequence[str], asked: Sequence[str], facts: Mapping[str, LayerFacts]) -> str:
+    """Layers by name, and families of which they are all that were asked."""
+    families: dict[str, list[str]] = {}
+    for layer in asked:
+        if (known := facts.get(layer)) is not None and known.family:
+            families.setdefault(known.family, []).append(layer)
+    here = set(layers)
+    whole = {
+        name: found for name, found in families.items() if len(found) > FEW and here >= set(found)
+    }
+    told = [f"all {len(found)} of {name}" for name, found in whole.items()]
+    within = {layer for found in whole.values() for layer in found}
+    return ", ".join((*told, *(layer for layer in layers if layer not in within)))
 
 
 _ALIKE = {

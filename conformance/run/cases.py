@@ -68,6 +68,35 @@ class Cases(Sequence[Case]):
         return found
 
 
+class Every(Sequence[Case]):
+    """The first of cases, and one of so many behind it.
+
+    Args:
+        cases: all of them.
+        step: of so many cases one.
+    """
+
+    def __init__(self, cases: Sequence[Case], step: int) -> None:
+        self._cases, self._places = cases, range(0, len(cases), step)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Case: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Case, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Case | tuple[Case, ...]:
+        places = self._places[index]
+        return (
+            self._cases[places]
+            if isinstance(places, int)
+            else tuple(self._cases[k] for k in places)
+        )
+
+
 class Ending(Sequence[Case]):
     """Cases of which the last are other ones.
 

@@ -39,7 +39,7 @@ from conformance.run.copies import Copied, Copies
 from conformance.run.drawn import columns
 from conformance.run.log import JUDGED, Log
 from conformance.run.outcomes import Outcome, on_device
-from conformance.run.planning import Item, examples_of
+from conformance.run.planning import Item, asked_of, examples_of
 from conformance.run.stream import ROUNDS, Stream, needed, structures
 from conformance.run.trial import Evidence, Trial
 
@@ -106,14 +106,14 @@ class Engine:
 
     def _declined(self, item: Item) -> Verdict:
         reason = f"{item.layer} in {item.dtype} on {item.device} is not offered"
-        asked = examples_of(item.layer, self.examples)
+        asked = asked_of(item, self.examples)
         examples = Examples(asked, 0, {reason: asked}, 0)
         return verdicts.make(item, "unsupported", examples, message=reason)
 
     def _checked(self, item: Item, dead: Collection[int], lost: Mapping[int, str]) -> Verdict:
         left = _unlimited if self.budget is None else self.budget.begin()
         if left is None:
-            return verdicts.left_out(item, examples_of(item.layer, self.examples))
+            return verdicts.left_out(item, asked_of(item, self.examples))
         try:
             numerics = numerics_of(self.backend, item.dtype)
         except Failure as failure:

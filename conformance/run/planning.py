@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conformance.backends.declared import offered, unasked_of
-from conformance.checks import EVERY_CHECK
+from conformance.checks import EVERY_CHECK, IN_FULL
 from conformance.layers import CATALOGUE
 from conformance.model.protocols import Backend
 
@@ -41,6 +41,21 @@ class Item:
     def id(self) -> str:
         """`"Conv2d-values-float32-cpu"`."""
         return f"{self.layer}-{self.check}-{self.dtype}-{self.device}"
+
+    @property
+    def step(self) -> int:
+        """Of so many cases of the layer and dtype the item has one."""
+        return 1 if self.dtype == IN_FULL else EVERY_CHECK[self.check].every
+
+
+def asked_of(item: Item, examples: int) -> int:
+    """How many cases of the profile's an item has.
+
+    Args:
+        item: the item.
+        examples: of the profile.
+    """
+    return math.ceil(examples_of(item.layer, examples) / item.step)
 
 
 def plan(

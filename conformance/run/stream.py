@@ -10,7 +10,7 @@ from conformance.checks import EVERY_CHECK
 from conformance.failures.features import structure
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
-from conformance.run.cases import Ending
+from conformance.run.cases import Ending, Every
 from conformance.run.drawing import draw_cases
 from conformance.run.drawn import covering
 from conformance.run.planning import Item
@@ -65,17 +65,22 @@ class Stream:
         return _whole(self.item.layer, self.item.dtype)
 
     def _drawn(self, round: int) -> Sequence[Case]:
-        return draw_cases(
+        drawn = draw_cases(
             self.item.layer, self.item.dtype, self.examples, self.seed,
             invalid=self.invalid, values=self.values, round=round,
         )  # fmt: skip
+        return drawn if self.item.step == 1 else Every(drawn, self.item.step)
 
-    def located(self, index: int) -> tuple[int, int]:
-        """The round of a case, and its place there."""
+    def _located(self, index: int) -> tuple[int, int]:
         return divmod(index, max(len(self.cases()), 1))
 
+    def drawn_as(self, index: int) -> tuple[int, int]:
+        """The round in which a case is drawn, and its place among all that are drawn there."""
+        round, place = self._located(index)
+        return round, place * self.item.step
+
     def __getitem__(self, index: int) -> Case:
-        round, place = self.located(index)
+        round, place = self._located(index)
         return self.cases(round)[place]
 
 

@@ -10,8 +10,10 @@ from conformance.reports.results import Run
 from made_runs import WRONG, large, rich
 from test_report import run_of, verdict
 
+from conformance.model.case import Verdict
 from conformance.model.cause import Cause
 from conformance.model.finding import Finding
+from conformance.model.layer_facts import LayerFacts
 from conformance.plugin.brief import CAUSES, brief
 from conformance.plugin.lines import HEADING, Line
 from conformance.plugin.table import table
@@ -68,6 +70,26 @@ def test_layers_that_are_alike_are_told_in_one_line() -> None:
     assert "– 3 layers not supported: Conv1d, Conv2d, LSTM" in lines
     assert "… 1 layer without a verdict: Linear" in lines
     assert "GRU  ✗ failed: every check" in lines
+
+
+def test_a_family_of_which_every_layer_is_alike_is_told_by_its_name() -> None:
+    family = ["RNN", "LSTM", "GRU", "RNNCell"]
+    verdicts = [verdict(layer, "shape", "float32", "unsupported") for layer in family]
+    one = verdict("Conv1d", "shape", "float32", "unsupported")
+    facts = {layer: LayerFacts("recurrent", layer, layer) for layer in family}
+    facts["Conv1d"] = LayerFacts("convolution", "Conv1d", "Conv1d")
+
+    def told(*found: Verdict) -> str:
+        run = run_of(*found)
+        identity = replace(run.identity, layers=facts)
+        return next(x for x in _text(replace(run, identity=identity)) if x.startswith("–"))
+
+    assert told(*verdicts, one) == "– 5 layers not supported: all 4 of recurrent, Conv1d"
+    passed = verdict("RNNCell", "shape", "float32", "passed")
+    assert told(*verdicts[:3], passed) == "– 3 layers not supported: RNN, LSTM, GRU"
+    # As few as three are told by their names.
+    del facts["RNNCell"]
+    assert told(*verdicts[:3]) == "– 3 layers not supported: RNN, LSTM, GRU"
 
 
 def test_arrays_and_messages_are_shown_in_part() -> None:

@@ -1,0 +1,73 @@
+"""An item of a check that asks little of the dtype looks at some of the layer's cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks import CHECKS, IN_FULL
+from conformance.model.case import Case
+from conformance.run.cases import Every
+from conformance.run.engine import Engine
+from conformance.run.planning import Item, asked_of
+from conformance.run.stream import Stream
+
+EXAMPLES = 30
+
+
+def _cases(check: str, dtype: str, layer: str = "Linear") -> tuple[Item, Sequence[Case]]:
+    item = Item(layer, check, dtype, "cpu")
+    return item, Engine(torch_backend, EXAMPLES, 0).cases(item)
+
+
+@pytest.mark.parametrize("check", list(CHECKS))
+def test_all_cases_in_one_dtype_and_some_in_others(check: str) -> None:
+    layer = "Dropout" if check == "random" else "Linear"
+    item, cases = _cases(check, IN_FULL, layer)
+    assert len(cases) == asked_of(item, EXAMPLES) > 1
+    assert item.step == 1
+    item, cases = _cases(check, "float64", layer)
+    assert len(cases) == asked_of(item, EXAMPLES)
+    assert item.step == CHECKS[check].every
+
+
+def test_the_cases_are_those_of_other_checks() -> None:
+    (_, some), (item, whole) = _cases("state", "float64"), _cases("values", "float64")
+    assert isinstance(some, Every)
+    assert item.step == 1
+    assert list(some) == [whole[k] for k in range(0, len(whole), CHECKS["state"].every)]
+    assert some[-1] is some[len(some) - 1]
+    assert some[1:3] == (some[1], some[2])
+
+
+def test_a_case_is_drawn_again_where_it_was_drawn() -> None:
+    item, _ = _cases("state", "float64")
+    stream, every = Stream(item, EXAMPLES, 0), CHECKS["state"].every
+    assert [stream.drawn_as(k) for k in (0, 1, 3)] == [(0, 0), (0, every), (0, 3 * every)]
+    count = len(stream.cases())
+    assert stream.drawn_as(count + 2) == (1, 2 * every)
+    whole = Stream(Item("Linear", "values", "float64", "cpu"), EXAMPLES, 0)
+    assert stream[2] is whole[2 * every]
+
+
+class _Forgets(torch.nn.Linear):
+    """A module that keeps its weight to itself."""
+
+    def state_dict(self, *args: object, **kwargs: object) -> dict[str, object]:  # type: ignore[override]
+        return {k: x for k, x in super().state_dict().items() if k != "bias"}
+
+
+_Forgets.__name__ = _Forgets.__qualname__ = "Linear"
+
+
+def test_what_fails_in_few_cases_is_shrunk() -> None:
+    backend = ModuleBackend("forgets", nn=SimpleNamespace(Linear=_Forgets))
+    verdict = Engine(backend, 40, 0).run(Item("Linear", "state", "float64", "cpu"))
+    assert verdict.status == "failed"
+    assert verdict.examples.drawn == 10
+    assert verdict.call == "Linear(1, 1) on input (1,), float64, cpu"
