@@ -80,7 +80,9 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
         return None
     if float(kind) == math.inf and not all(x.size for x in arrays):
         return None  # nothing has no largest element
-    return replace(case, call=replace(case.call, arguments=arguments))
+    last = max((k for k, x in enumerate(case.inputs) if x is not None), default=-1)
+    call = replace(case.call, arguments=arguments)
+    return replace(case, call=call, inputs=case.inputs[: last + 1])
 
 
 def _flops(workload: Workload, weights: Any, outputs: Sequence[Shape]) -> int:

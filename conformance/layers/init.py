@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import init as laws
+from conformance.laws.distributions import Normal
 from conformance.laws.init import Distributed
 from conformance.laws.law import Law
 from conformance.layers.elementwise import every_axis
@@ -156,10 +157,20 @@ def _random(kind: _Kind, call: Call) -> bool:
     return (kind.drawn is not None or kind.draws is not None) and not kind.steady(call)
 
 
+# What is drawn again until it lies between the ends would be drawn for long.
+_LEAST_MASS = 0.05
+
+
 def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """Groups divide the channels."""
-    x = case.inputs[0]
-    if x is None or x.shape[0] % arguments.get("groups", 1):
+    """Groups divide the channels; the ends of a normal distribution hold a good part of it."""
+    x, given = case.inputs[0], {**row.defaults, **arguments}
+    if x is None or x.shape[0] % given.get("groups", 1):
+        return None
+    if "std" in given and "a" in given:
+        cut = Normal(given["mean"], given["std"], given["a"], given["b"])
+        if not (cut.std > 0 and cut.width > 0 and cut.mass > _LEAST_MASS):
+            return None
+    elif "b" in given and given["a"] > given["b"]:
         return None
     return replace(case, call=replace(case.call, arguments=arguments))
 
@@ -197,7 +208,7 @@ def _row(name: str, kind: _Kind) -> Row:
             updates=_always,
         ),
         draws=drawn,
-        refit=_refit if name == "init.dirac_" else None,
+        refit=_refit,
         free=every_axis,
         workloads=(Workload(name, text, kind.given or {}, (kind.shape,), small=True),),
         filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),

@@ -135,11 +135,11 @@ def _of_largest(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor
 def _same(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     """Another batch, all inputs of the layer, and no argument that the state depends on."""
     fixed = ("module", "name", "dim")
-    given = case.call.arguments
+    given, found = ({**row.defaults, **x} for x in (case.call.arguments, arguments))
     own = _row_of(given["module"]).inputs
     if any(x is None and not place.optional for x, place in zip(case.inputs, own, strict=False)):
         return None
-    if any(arguments.get(key) != given.get(key) for key in fixed):
+    if any(found[key] != given[key] for key in fixed):
         return None
     return replace(case, call=replace(case.call, arguments=arguments))
 

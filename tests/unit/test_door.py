@@ -26,7 +26,7 @@ ROOT = Path(conformance.__file__).parent
 DOOR = ("conformance.backends.door", "conformance.backends.asking")
 LISTED = {
     # Loads backends by name, and families of layers.
-    "import_module": {"backends/registry.py", "layers/__init__.py"},
+    "import_module": {"backends/account.py", "backends/registry.py", "layers/__init__.py"},
     # Asks whether a backend is one that the suite brings.
     "inner": {"failures/script_torch.py", "failures/reproducer.py"},
     # Takes the time of calls without the door's.

@@ -29,6 +29,7 @@ COMMON = {
     "a": "an article, and the letter of what is an array in a transcript",
     "b": "the letter of a case that a check does not apply to, and of booleans in NumPy",
     "input": "of every layer, and of prose",
+    "memory": "what a process fills, and where arrays lie",
     "name": "of anything that has one",
     "output": "of every layer, and of prose",
     "device": "where a call runs",
