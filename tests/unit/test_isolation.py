@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -176,9 +177,8 @@ def test_what_ends_or_stops_the_process_costs_one_verdict(
     assert "about to abort" in found["Conv1d"]["message"]
     assert "no answer within 3 s" in found["RNNCell"]["message"]
     assert found["RNNCell"]["call"].startswith("RNNCell(1, 1, nonlinearity='relu') on input (1,)")
-    assert found["Linear"]["call"].startswith(
-        ("Linear(1, 1) on input (0, 0, 1)", "Linear(1, 1) on input (1, 1, 1)")
-    )
+    # Whether an allocation fails depends on what the process holds: how small the case becomes, too.
+    assert re.match(r"Linear\(1, 1\) on input \(\d, \d, 1\), ", found["Linear"]["call"])
     assert "memory" in found["Linear"]["message"]
     assert found["Bilinear"]["call"].startswith("Bilinear(1, 1, 1, bias=False) on input1 (1,)")
     assert "exited with status 3" in found["Bilinear"]["message"]
