@@ -70,6 +70,7 @@ class Drawn:
         self.written = Written(draw(masks))
         # One key for each query is exact whatever the rows are.
         self.alike = self.exact and not self.kind["norm_first"] and not draw(one_in_four)
+        self.apart = self.exact and not self.kind["norm_first"] and not self.alike
         self.seed: int = draw(seeds)
         self.filler = TransformerFiller(self.regime, dtype, self.seed, self.kind, self.alike)
         self.masks = AttentionFiller("zero" if self.exact else self.regime, dtype, self.seed)
@@ -127,17 +128,29 @@ class Drawn:
     def masked(self, rows: int, columns: int) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
         """A mask, a padding mask, and whether it is said that the mask is the causal one."""
         kind, padded = self.draw(mask_kinds), self.draw(one_in_four)
+        if self.exact:
+            kind, padded = self._one_mask(kind, padded)
         sizes = (self.batch, self.kind["nhead"], rows, columns)
         padding, mask = attention_masks(self.draw, self.masks, kind, padded, sizes)
-        if self.exact and not self.alike and mask is not None and kind != "causal":
-            mask = self._one_each(mask)
+        if self.exact:
+            padding = None if padding is None else self._halved(padding)
+            mask = mask if mask is None or kind == "causal" else self._halved(mask)
         return mask, padding, kind == "causal" and self.draw(yes_no)
 
-    def _one_each(self, mask: np.ndarray) -> np.ndarray:
-        """A mask of the same form that leaves one key to each query."""
-        *lead, columns = mask.shape
-        chosen = self.masks.generator.integers(max(columns, 1), size=(*lead, 1))
-        hidden = np.arange(columns) != chosen
+    def _one_mask(self, kind: str, padded: bool) -> tuple[str, bool]:
+        """In `halves`: of two masks one, and some mask where each query needs one."""
+        if self.apart and kind in ("none", "causal"):
+            return "none" if padded else "bool", padded
+        return (kind, False) if self.draw(yes_no) else ("none" if padded else kind, padded)
+
+    def _halved(self, mask: np.ndarray) -> np.ndarray:
+        """A mask of the same form that leaves to each query 1, 2, 4, … keys."""
+        columns = mask.shape[-1]
+        most = 0 if self.apart else columns.bit_length() - 1
+        order = np.broadcast_to(np.arange(columns), mask.shape)
+        order = self.masks.generator.permuted(order, axis=-1)
+        left = self.masks.generator.integers(0, most, (*mask.shape[:-1], 1), endpoint=True)
+        hidden = order >= 2**left
         return hidden if mask.dtype == bool else np.where(hidden, -np.inf, 0.0)
 
     def case(

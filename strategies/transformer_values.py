@@ -108,7 +108,9 @@ class TransformerFiller:
         size, draw = self.kind["d_model"], self.generator
         weight, bias = self._numbers((size,)), self._numbers((size,))
         if self.regime == EXACT:
-            weight, bias = (draw.integers(-2, 2, size, endpoint=True) * 1.0 for _ in range(2))
+            # b ≠ ±w/2: a difference of 0 would come out as what is left of the rounding.
+            weight = draw.integers(-2, 2, size, endpoint=True) * 1.0
+            bias = draw.integers(-1, 1, size, endpoint=True) * 2.0
             if after and not self.kind["norm_first"]:
                 weight, bias = np.full(size, draw.choice((-1.0, 1.0))), np.zeros(size)
                 if after in ("layer", "memory"):
@@ -209,7 +211,8 @@ class TransformerFiller:
         if self.kind["norm_first"]:
             part = draw.integers(-1, 1, (1 if after else size, len(used)), endpoint=True)
             second[:, used] = part
-            return first, second, bias, self._level() if after else self._numbers((size,))
+            offset = draw.integers(-2, 2, size, endpoint=True) * 1.0
+            return first, second, bias, self._level() if after else offset
         # x = relu(x) − relu(−x), from the one half to the other.
         pairs, moving = used.reshape(-1, 2), self._moving(self.half)
         for feature, units in zip(self._places(self.half), pairs, strict=True):

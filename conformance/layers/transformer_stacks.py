@@ -40,7 +40,7 @@ def _plain(name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
     return name, (("d_model", 1), ("nhead", 1))
 
 
-_COUNT = Argument("num_layers", plain=1, size=True)
+_COUNT = Argument("num_layers", plain=1)
 _NORM = Argument("norm", None, module=True)
 
 
@@ -163,8 +163,8 @@ def rows() -> Iterator[Row]:
         arguments=(
             Argument("d_model", 512, plain=1, size=True, large=True),
             Argument("nhead", 8, plain=1, large=True),
-            Argument("num_encoder_layers", 6, plain=1, size=True),
-            Argument("num_decoder_layers", 6, plain=1, size=True),
+            Argument("num_encoder_layers", 6, plain=1),
+            Argument("num_decoder_layers", 6, plain=1),
             *KIND[2:],
             hint("src_is_causal", None),
             hint("tgt_is_causal", None),

@@ -16,7 +16,7 @@ from torch.nn import functional
 from conformance.arithmetic.choices import Choices
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.layers import CATALOGUE, DTYPES
+from conformance.layers import CATALOGUE
 from conformance.layers.transformer_parts import kind_of, named
 from conformance.model.case import Case
 from conformance.run.trial import Trial
@@ -35,7 +35,7 @@ def _kind(case: Case) -> str:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ("bfloat16", "float16"))
 def test_nothing_rounds_in_a_good_share_of_each_order_of_norms(layer: str, dtype: str) -> None:
     exact: dict[str, int] = {}
     for case in cases(layer, dtype):
