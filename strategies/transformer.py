@@ -47,7 +47,7 @@ HINTS: dict[str, Any] = {"is_causal": False, "tgt_is_causal": False, "memory_is_
 DETECTED: dict[str, Any] = dict.fromkeys(("is_causal", "src_is_causal", "tgt_is_causal"))
 counts = st.sampled_from((1, 2, 3, 2))
 # None: the default, 6.
-many_counts = st.sampled_from((1, 2, 1, None, 2, 1))
+many_counts = st.sampled_from((1, 2, 1, 2, 1, None, 1, 2))
 norms = st.sampled_from((False, True))
 
 BOTH = "Transformer"
@@ -59,17 +59,18 @@ class Drawn:
     Args:
         draw: draws.
         dtype: torch's name of the dtype.
+        deep: of several layers.
     """
 
-    def __init__(self, draw: Draw, dtype: str) -> None:
+    def __init__(self, draw: Draw, dtype: str, *, deep: bool = False) -> None:
         self.draw, self.dtype = draw, dtype
-        self.regime = draw(regimes(dtype))
+        self.regime = draw(regimes(dtype, deep))
         self.exact = self.regime == EXACT
         self.batch: int | None = draw(batches)
         self.kind = self._kind()
         self.written = Written(draw(masks))
         # One key for each query is exact whatever the rows are.
-        self.alike = self.exact and not self.kind["norm_first"] and not draw(one_in_four)
+        self.alike = self.exact and not self.kind["norm_first"] and not draw(yes_no)
         self.apart = self.exact and not self.kind["norm_first"] and not self.alike
         self.seed: int = draw(seeds)
         self.filler = TransformerFiller(self.regime, dtype, self.seed, self.kind, self.alike)
@@ -195,7 +196,8 @@ def decoder_layers(draw: Draw, layer: str, dtype: str) -> Case:
         dtype: torch's name of the dtype.
     """
     drawn = Drawn(draw, dtype)
-    length, columns = drawn.length(), drawn.length()
+    length = drawn.length()
+    columns = drawn.length() if draw(yes_no) else length
     tgt, memory = drawn.sequence(length), drawn.sequence(columns, memory=True)
     mask, padding, causal = drawn.masked(length, length)
     other_mask, other_padding, other_causal = drawn.masked(length, columns)
@@ -213,7 +215,7 @@ def encoders(draw: Draw, layer: str, dtype: str) -> Case:
         layer: its name.
         dtype: torch's name of the dtype.
     """
-    drawn = Drawn(draw, dtype)
+    drawn = Drawn(draw, dtype, deep=True)
     length, count, normed = drawn.length(), draw(counts), draw(norms)
     src = drawn.sequence(length)
     mask, padding, causal = drawn.masked(length, length)
@@ -242,8 +244,9 @@ def decoders(draw: Draw, layer: str, dtype: str) -> Case:
         layer: its name.
         dtype: torch's name of the dtype.
     """
-    drawn = Drawn(draw, dtype)
-    length, columns, count = drawn.length(), drawn.length(), draw(counts)
+    drawn = Drawn(draw, dtype, deep=True)
+    length, count = drawn.length(), draw(counts)
+    columns = drawn.length() if draw(yes_no) else length
     normed = draw(norms)
     tgt, memory = drawn.sequence(length), drawn.sequence(columns, memory=True)
     mask, padding, causal = drawn.masked(length, length)
@@ -270,8 +273,9 @@ def transformers(draw: Draw, layer: str, dtype: str) -> Case:
         layer: its name.
         dtype: torch's name of the dtype.
     """
-    drawn = Drawn(draw, dtype)
-    columns, length = drawn.length(), drawn.length()
+    drawn = Drawn(draw, dtype, deep=True)
+    columns = drawn.length()
+    length = drawn.length() if draw(yes_no) else columns
     encoders_, decoders_ = draw(many_counts), draw(many_counts)
     src, tgt = drawn.sequence(columns), drawn.sequence(length)
     src_mask, src_padding, src_causal = drawn.masked(columns, columns)

@@ -35,7 +35,7 @@ def _kind(case: Case) -> str:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("dtype", ("bfloat16", "float16"))
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_nothing_rounds_in_a_good_share_of_each_order_of_norms(layer: str, dtype: str) -> None:
     exact: dict[str, int] = {}
     for case in cases(layer, dtype):
