@@ -120,7 +120,7 @@ def rows() -> Iterator[Row]:
             ),
         ),
         flops=partial(_flops, (1,)),
-        examples=0.25,
+        examples=0.2,
     )
     module = ("TransformerDecoderLayer", tuple(_SIZES.items()))
     yield _row(
@@ -149,7 +149,7 @@ def rows() -> Iterator[Row]:
             ),
         ),
         flops=partial(_flops, (2,)),
-        examples=0.25,
+        examples=0.2,
     )
     yield _row(
         "Transformer",
