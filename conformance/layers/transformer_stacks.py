@@ -185,5 +185,5 @@ def rows() -> Iterator[Row]:
             ),
         ),
         flops=partial(_flops, (1, 2)),
-        examples=0.3,
+        examples=0.25,
     )
