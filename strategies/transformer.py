@@ -47,7 +47,7 @@ HINTS: dict[str, Any] = {"is_causal": False, "tgt_is_causal": False, "memory_is_
 DETECTED: dict[str, Any] = dict.fromkeys(("is_causal", "src_is_causal", "tgt_is_causal"))
 counts = st.sampled_from((1, 2, 3, 2))
 # None: the default, 6.
-many_counts = st.sampled_from((1, 2, 1, None, 2, 1))
+many_counts = st.sampled_from((1, 2, 1, 2, 1, None, 1, 2))
 norms = st.sampled_from((False, True))
 
 BOTH = "Transformer"
@@ -59,17 +59,19 @@ class Drawn:
     Args:
         draw: draws.
         dtype: torch's name of the dtype.
+        deep: of several layers.
     """
 
-    def __init__(self, draw: Draw, dtype: str) -> None:
+    def __init__(self, draw: Draw, dtype: str, *, deep: bool = False) -> None:
         self.draw, self.dtype = draw, dtype
-        self.regime = draw(regimes(dtype))
+        self.regime = draw(regimes(dtype, deep))
         self.exact = self.regime == EXACT
         self.batch: int | None = draw(batches)
         self.kind = self._kind()
         self.written = Written(draw(masks))
         # One key for each query is exact whatever the rows are.
-        self.alike = self.exact and not self.kind["norm_first"] and not draw(one_in_four)
+        self.alike = self.exact and not self.kind["norm_first"] and not draw(yes_no)
+        self.apart = self.exact and not self.kind["norm_first"] and not self.alike
         self.seed: int = draw(seeds)
         self.filler = TransformerFiller(self.regime, dtype, self.seed, self.kind, self.alike)
         self.masks = AttentionFiller("zero" if self.exact else self.regime, dtype, self.seed)
@@ -127,17 +129,29 @@ class Drawn:
     def masked(self, rows: int, columns: int) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
         """A mask, a padding mask, and whether it is said that the mask is the causal one."""
         kind, padded = self.draw(mask_kinds), self.draw(one_in_four)
+        if self.exact:
+            kind, padded = self._one_mask(kind, padded)
         sizes = (self.batch, self.kind["nhead"], rows, columns)
         padding, mask = attention_masks(self.draw, self.masks, kind, padded, sizes)
-        if self.exact and not self.alike and mask is not None and kind != "causal":
-            mask = self._one_each(mask)
+        if self.exact:
+            padding = None if padding is None else self._halved(padding)
+            mask = mask if mask is None or kind == "causal" else self._halved(mask)
         return mask, padding, kind == "causal" and self.draw(yes_no)
 
-    def _one_each(self, mask: np.ndarray) -> np.ndarray:
-        """A mask of the same form that leaves one key to each query."""
-        *lead, columns = mask.shape
-        chosen = self.masks.generator.integers(max(columns, 1), size=(*lead, 1))
-        hidden = np.arange(columns) != chosen
+    def _one_mask(self, kind: str, padded: bool) -> tuple[str, bool]:
+        """In `halves`: of two masks one, and some mask where each query needs one."""
+        if self.apart and kind in ("none", "causal"):
+            return "none" if padded else "bool", padded
+        return (kind, False) if self.draw(yes_no) else ("none" if padded else kind, padded)
+
+    def _halved(self, mask: np.ndarray) -> np.ndarray:
+        """A mask of the same form that leaves to each query 1, 2, 4, … keys."""
+        columns = mask.shape[-1]
+        most = 0 if self.apart else columns.bit_length() - 1
+        order = np.broadcast_to(np.arange(columns), mask.shape)
+        order = self.masks.generator.permuted(order, axis=-1)
+        left = self.masks.generator.integers(0, most, (*mask.shape[:-1], 1), endpoint=True)
+        hidden = order >= 2**left
         return hidden if mask.dtype == bool else np.where(hidden, -np.inf, 0.0)
 
     def case(
@@ -182,7 +196,8 @@ def decoder_layers(draw: Draw, layer: str, dtype: str) -> Case:
         dtype: torch's name of the dtype.
     """
     drawn = Drawn(draw, dtype)
-    length, columns = drawn.length(), drawn.length()
+    length = drawn.length()
+    columns = drawn.length() if draw(yes_no) else length
     tgt, memory = drawn.sequence(length), drawn.sequence(columns, memory=True)
     mask, padding, causal = drawn.masked(length, length)
     other_mask, other_padding, other_causal = drawn.masked(length, columns)
@@ -200,7 +215,7 @@ def encoders(draw: Draw, layer: str, dtype: str) -> Case:
         layer: its name.
         dtype: torch's name of the dtype.
     """
-    drawn = Drawn(draw, dtype)
+    drawn = Drawn(draw, dtype, deep=True)
     length, count, normed = drawn.length(), draw(counts), draw(norms)
     src = drawn.sequence(length)
     mask, padding, causal = drawn.masked(length, length)
@@ -229,8 +244,9 @@ def decoders(draw: Draw, layer: str, dtype: str) -> Case:
         layer: its name.
         dtype: torch's name of the dtype.
     """
-    drawn = Drawn(draw, dtype)
-    length, columns, count = drawn.length(), drawn.length(), draw(counts)
+    drawn = Drawn(draw, dtype, deep=True)
+    length, count = drawn.length(), draw(counts)
+    columns = drawn.length() if draw(yes_no) else length
     normed = draw(norms)
     tgt, memory = drawn.sequence(length), drawn.sequence(columns, memory=True)
     mask, padding, causal = drawn.masked(length, length)
@@ -257,8 +273,9 @@ def transformers(draw: Draw, layer: str, dtype: str) -> Case:
         layer: its name.
         dtype: torch's name of the dtype.
     """
-    drawn = Drawn(draw, dtype)
-    columns, length = drawn.length(), drawn.length()
+    drawn = Drawn(draw, dtype, deep=True)
+    columns = drawn.length()
+    length = drawn.length() if draw(yes_no) else columns
     encoders_, decoders_ = draw(many_counts), draw(many_counts)
     src, tgt = drawn.sequence(columns), drawn.sequence(length)
     src_mask, src_padding, src_causal = drawn.masked(columns, columns)

@@ -29,10 +29,19 @@ wide_regimes = st.sampled_from(("ramp", "normal", EXACT, "normal", "integers", E
 half_regimes = st.sampled_from(
     ("ramp", EXACT, EXACT, "normal", EXACT, "integers", EXACT, EXACT, "mixed")
 )
+# Of stacks, where what a norm is in doubt by grows in the next layer.
+deep_regimes = st.sampled_from(("ramp", EXACT, "normal", EXACT, EXACT, "mixed", EXACT, EXACT))
 
 
-def regimes(dtype: str) -> st.SearchStrategy[str]:
-    """What a case of a dtype holds, the plainest first."""
+def regimes(dtype: str, deep: bool) -> st.SearchStrategy[str]:
+    """What a case of a dtype holds, the plainest first.
+
+    Args:
+        dtype: torch's name.
+        deep: of several layers.
+    """
+    if deep:
+        return deep_regimes
     return half_regimes if dtype in ("bfloat16", "float16") else wide_regimes
 
 
@@ -108,7 +117,9 @@ class TransformerFiller:
         size, draw = self.kind["d_model"], self.generator
         weight, bias = self._numbers((size,)), self._numbers((size,))
         if self.regime == EXACT:
-            weight, bias = (draw.integers(-2, 2, size, endpoint=True) * 1.0 for _ in range(2))
+            # b ≠ ±w/2: a difference of 0 would come out as what is left of the rounding.
+            weight = draw.integers(-2, 2, size, endpoint=True) * 1.0
+            bias = draw.integers(-1, 1, size, endpoint=True) * 2.0
             if after and not self.kind["norm_first"]:
                 weight, bias = np.full(size, draw.choice((-1.0, 1.0))), np.zeros(size)
                 if after in ("layer", "memory"):
@@ -202,14 +213,18 @@ class TransformerFiller:
         """Weights and biases of both layers."""
         size, inner = self.kind["d_model"], self.kind["dim_feedforward"]
         draw = self.generator
-        first = draw.integers(-1, 1, (inner, size), endpoint=True) * 1.0
+        first, second = np.zeros((inner, size)), np.zeros((size, inner))
         bias = draw.integers(-1, 1, inner, endpoint=True) * 1.0
-        second = np.zeros((size, inner))
         used = draw.permutation(inner)[:size]
+        for unit in first:
+            # Few: what a norm is in doubt by is as many times as large behind them.
+            unit[draw.permutation(size)[:2]] = draw.choice((-1.0, 1.0), 2)
         if self.kind["norm_first"]:
-            part = draw.integers(-1, 1, (1 if after else size, len(used)), endpoint=True)
-            second[:, used] = part
-            return first, second, bias, self._level() if after else self._numbers((size,))
+            for row in second[: 1 if after else size]:
+                row[draw.permutation(used)[:3]] = draw.choice((-1.0, 1.0), 3)
+            second = np.broadcast_to(second[:1], second.shape).copy() if after else second
+            offset = draw.integers(-2, 2, size, endpoint=True) * 1.0
+            return first, second, bias, self._level() if after else offset
         # x = relu(x) − relu(−x), from the one half to the other.
         pairs, moving = used.reshape(-1, 2), self._moving(self.half)
         for feature, units in zip(self._places(self.half), pairs, strict=True):

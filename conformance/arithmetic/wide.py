@@ -133,6 +133,27 @@ def stored(x: Rounded, precision: Precision) -> Rounded:
     return traced(result, [x], lambda cotangent: [_retyped(cotangent, inner)])
 
 
+def settled(x: Rounded, precision: Precision) -> Rounded:
+    """Likewise; a number of the dtype is exact where all that may come for it rounds to it.
+
+    Rounding is monotonic: if v − e and v + e round to v, so does what is computed for v. An
+    implementation that stores it later only has that error e there, which is float32's.
+
+    Args:
+        x, precision: as of `stored`.
+    """
+    result = stored(x, precision)
+    if result is x:
+        return x
+    doubt = x.error * (1 + 2 * OWN)
+    with np.errstate(invalid="ignore", over="ignore"):
+        sure = round_to(x.value - doubt, precision.dtype) == x.value
+        sure &= round_to(x.value + doubt, precision.dtype) == x.value
+    sure &= x.size >= FORMATS[precision.dtype].normal
+    sure |= (x.value == 0) & (x.error == 0)
+    return result.with_error(np.where(sure, 0.0, result.error)) if sure.any() else result
+
+
 def converted(x: Rounded, dtype: str | None) -> Rounded:
     """An operand as a call casts it to another dtype before it computes anything.
 

@@ -208,8 +208,10 @@ def padding(trial: Trial, generator: Generator) -> Claims:
                 wide = _extended(mask, count, -1)
                 given[name] = _extended(wide, count, -2) if query == longer else wide
             continue
-        kinds = {m.dtype.kind for n, m in op.masks.items() if sides(n, op.given)[1] == longer}
-        whole = "f" not in kinds
+        # That of the same attention, or of an encoder's, which says `mask` alone.
+        pair = op.masks.get(name.replace("key_padding_mask", "mask"), op.masks.get("mask"))
+        like = pair if mask is None else mask
+        whole = like is None or like.dtype == bool
         start = np.zeros((*lead, length), bool if whole else float) if mask is None else mask
         hidden = np.full((*lead, count), True if whole else -np.inf)
         given[name] = np.concatenate([start, hidden], -1)

@@ -11,7 +11,7 @@ import numpy as np
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
 from conformance.laws.law import Claim, Claims, Generator, Law, Side, bounded, law, measured
-from conformance.laws.transformer import SHARED, Operands
+from conformance.laws.transformer import SHARED, Operands, residual
 from conformance.layers.transformer_parts import first, named
 
 if TYPE_CHECKING:
@@ -131,5 +131,6 @@ def of_stack(name: str) -> tuple[Law, ...]:
         name: the layer.
     """
     if "coder" not in name:
-        return (*SHARED, both)
+        # The residual of both is behind the norms of their stacks.
+        return (*(x for x in SHARED if x is not residual), both)
     return (*SHARED, layers, nested) if "Encoder" in name else (*SHARED, layers)

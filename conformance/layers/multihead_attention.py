@@ -194,5 +194,5 @@ def row() -> Row:
         ),
         filling=Filling(scale=lambda name, arguments: 1 / 768, contraction=False),
         flops=_flops,
-        examples=1.0,
+        examples=0.8,
     )

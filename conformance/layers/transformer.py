@@ -81,7 +81,7 @@ def _row(
         ),
         filling=Filling(scale=lambda name, arguments: 1 / 256, contraction=False),
         flops=partial(_flops, count),
-        examples=0.4,
+        examples=0.25,
     )
 
 

@@ -123,7 +123,8 @@ def lengths(case: Case) -> tuple[Axes, ...]:
 
 def fused(facts: Any) -> bool:
     """Whether torch has one kernel for a layer of an encoder: its documented fast path."""
-    return fusible(facts) and batched(facts.case) and first(facts.case)
+    eval_mode = not facts.case.call.training
+    return eval_mode and fusible(facts) and batched(facts.case) and first(facts.case)
 
 
 def fusible(facts: Any) -> bool:

@@ -40,7 +40,7 @@ def _plain(name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
     return name, (("d_model", 1), ("nhead", 1))
 
 
-_COUNT = Argument("num_layers", plain=1, size=True)
+_COUNT = Argument("num_layers", plain=1)
 _NORM = Argument("norm", None, module=True)
 
 
@@ -120,7 +120,7 @@ def rows() -> Iterator[Row]:
             ),
         ),
         flops=partial(_flops, (1,)),
-        examples=0.25,
+        examples=0.2,
     )
     module = ("TransformerDecoderLayer", tuple(_SIZES.items()))
     yield _row(
@@ -149,7 +149,7 @@ def rows() -> Iterator[Row]:
             ),
         ),
         flops=partial(_flops, (2,)),
-        examples=0.25,
+        examples=0.2,
     )
     yield _row(
         "Transformer",
@@ -163,8 +163,8 @@ def rows() -> Iterator[Row]:
         arguments=(
             Argument("d_model", 512, plain=1, size=True, large=True),
             Argument("nhead", 8, plain=1, large=True),
-            Argument("num_encoder_layers", 6, plain=1, size=True),
-            Argument("num_decoder_layers", 6, plain=1, size=True),
+            Argument("num_encoder_layers", 6, plain=1),
+            Argument("num_decoder_layers", 6, plain=1),
             *KIND[2:],
             hint("src_is_causal", None),
             hint("tgt_is_causal", None),
@@ -185,5 +185,5 @@ def rows() -> Iterator[Row]:
             ),
         ),
         flops=partial(_flops, (1, 2)),
-        examples=0.2,
+        examples=0.25,
     )

@@ -56,14 +56,27 @@ def functional_layer_norm(
     eps: float = 1e-5,
 ) -> Rounded:
     """Likewise, γ and β of the shape that is normalised; left out, they are 1 and 0."""
+    found = wide_layer_norm(input, weight, bias, normalized_shape=normalized_shape, eps=eps)
+    return stored(found, input.precision)
+
+
+def wide_layer_norm(
+    input: Rounded,
+    weight: Rounded | None,
+    bias: Rounded | None,
+    *,
+    normalized_shape: Sequence[int],
+    eps: float,
+) -> Rounded:
+    """Likewise, before it is stored."""
     x = widened(input)
     axes = tuple(range(len(x.shape) - len(normalized_shape), len(x.shape)))
     found = normalised(x, axes, eps)
     gain, shift = (None if w is None else copied(widened(w), x.shape) for w in (weight, bias))
     if x.precision.store:
         # In half precision float32 leaves room to fold: x·r − μ·r.
-        return stored(folded(x, found, gain, shift), input.precision)
-    return stored(_scaled(x, found, gain, shift), input.precision)
+        return folded(x, found, gain, shift)
+    return _scaled(x, found, gain, shift)
 
 
 def batch_norm(

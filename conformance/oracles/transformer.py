@@ -6,7 +6,8 @@ the weighed values, as in MultiheadAttention. Each output row of a layer hangs o
 is that of the layer with 0, or NaN.
 
 In half precision each step is stored: projections, attention, both products of the feed-forward
-network, what is between them, each sum with the residual, each norm.
+network, what is between them, each sum with the residual, each norm. A norm is what brings doubt
+into numbers of few bits: that it is stored takes the doubt away again (`settled`).
 
 Sources: the pages torch.nn.TransformerEncoderLayer, TransformerDecoderLayer, TransformerEncoder,
 TransformerDecoder and Transformer of the PyTorch documentation; Xiong et al., *On Layer
@@ -23,6 +24,7 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded, choose
+from conformance.arithmetic.wide import settled
 from conformance.model.case import Updated
 from conformance.oracles.activation import relu, relu6
 from conformance.oracles.multihead_attention import (
@@ -30,7 +32,7 @@ from conformance.oracles.multihead_attention import (
     multihead_attention,
     projected,
 )
-from conformance.oracles.normalization import layer_norm
+from conformance.oracles.normalization import wide_layer_norm
 from conformance.oracles.smooth_activation import gelu, silu
 
 Shape = tuple[int, ...]
@@ -170,8 +172,17 @@ def known(x: Rounded) -> Rounded:
 
 
 def _normed(kind: Kind, state: State, x: Rounded) -> Rounded:
-    shape, eps = kind.d_model, kind.layer_norm_eps
-    return known(layer_norm(state, x, normalized_shape=shape, eps=eps, bias=kind.bias))
+    gain, shift = state["weight"], state["bias"] if kind.bias else None
+    return _norm(x, gain, shift, kind.d_model, kind.layer_norm_eps)
+
+
+def _norm(x: Rounded, gain: Rounded, shift: Rounded | None, size: int, eps: float) -> Rounded:
+    found = wide_layer_norm(x, gain, shift, normalized_shape=(size,), eps=eps)
+    # x̂·0 + β and x·0 + (β − μ·0) are β.
+    alone = (gain.value == 0) & (gain.error == 0) & np.isfinite(found.error)
+    offset = 0.0 if shift is None else shift.error
+    found = found.with_error(np.where(alone, offset, found.error))
+    return known(settled(found, x.precision))
 
 
 def feed_forward(kind: Kind, state: State, x: Rounded) -> Rounded:
@@ -312,7 +323,11 @@ def _undecided(kind: Kind, several: Choices) -> Rounded:
 
 
 def _last(state: State, norm: Module | None, x: Rounded) -> Rounded:
-    return x if norm is None else known(layer_norm(part(state, "norm"), x, **dict(norm[1])))
+    if norm is None:
+        return x
+    own, given = part(state, "norm"), dict(norm[1])
+    size, eps = given["normalized_shape"], given.get("eps", 1e-5)
+    return _norm(x, own["weight"], own.get("bias"), size, eps)
 
 
 def transformer_shape(

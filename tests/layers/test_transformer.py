@@ -16,7 +16,7 @@ from torch.nn import functional
 from conformance.arithmetic.choices import Choices
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.layers import CATALOGUE, DTYPES
+from conformance.layers import CATALOGUE
 from conformance.layers.transformer_parts import kind_of, named
 from conformance.model.case import Case
 from conformance.run.trial import Trial
@@ -35,7 +35,7 @@ def _kind(case: Case) -> str:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_nothing_rounds_in_a_good_share_of_each_order_of_norms(layer: str, dtype: str) -> None:
     exact: dict[str, int] = {}
     for case in cases(layer, dtype):
@@ -43,10 +43,11 @@ def test_nothing_rounds_in_a_good_share_of_each_order_of_norms(layer: str, dtype
         if case.labels["regime"] != "halves" or isinstance(found, Choices) or not found.value.size:
             continue
         exact[_kind(case)] = exact.get(_kind(case), 0) + (not found.doubtful)
-    orders = [
-        f"norm {order}, {masks}" for order in ("first", "last") for masks in ("masked", "plain")
-    ]
-    assert min(exact[kind] for kind in orders) >= 2, exact
+    # Of six masks there is nearly always one.
+    several = sum(x.endswith("mask") for x in CATALOGUE[layer].input_names) > 4
+    masks = ("masked",) if several else ("masked", "plain")
+    orders = [f"norm {order}, {kind}" for order in ("first", "last") for kind in masks]
+    assert min(exact.get(kind, 0) for kind in orders) >= 2, exact
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -60,14 +61,15 @@ def test_exact_outputs_hang_on_every_input_and_weight(layer: str) -> None:
         for name, x in case.call.state.items():
             if seen.get(name) or not x.size:
                 continue
-            state = {**case.call.state, name: x + 1 if "bias" in name else -x}
+            # What is added to all features alike a norm takes away.
+            other_x = x + np.arange(x.size) % 2 if "bias" in name else -x
+            state = {**case.call.state, name: other_x}
             call = type(case.call)(**{**vars(case.call), "state": state})
             other = _expected(type(case)(**{**vars(case), "call": call}))
             other = other.alternatives[0] if isinstance(other, Choices) else other
             seen[name] = seen.get(name, False) or not np.array_equal(other.value, found.value)
     first = {n: v for n, v in seen.items() if n.replace("layers.0.", "").count("layers.") == 0}
     assert first
-    # A bias of the scores of keys moves all of a query's scores alike.
     assert all(v for n, v in first.items()), [n for n, v in first.items() if not v]
 
 

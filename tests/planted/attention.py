@@ -176,3 +176,27 @@ def sdpa_dropout_of_the_output(query, key, value, attn_mask=None, dropout_p=0.0,
 def sdpa_dropout_ignored(query, key, value, attn_mask=None, dropout_p=0.0, **rest):
     """dropout_p is ignored, as by fused kernels that have none."""
     return _sdpa(query, key, value, attn_mask, **rest)
+
+
+@plant("sdpa-mask-transposed", SDPA, "values")
+def sdpa_mask_transposed(query, key, value, attn_mask=None, **rest):
+    """Rows of a square mask are taken for keys."""
+    if attn_mask is not None and attn_mask.dim() > 1 and attn_mask.shape[-1] == attn_mask.shape[-2]:
+        attn_mask = attn_mask.mT
+    return _sdpa(query, key, value, attn_mask, **rest)
+
+
+@plant("sdpa-heads-of-values-reversed", SDPA, "values")
+def sdpa_heads_of_values_reversed(query, key, value, attn_mask=None, **rest):
+    """Values of several heads are read from the last head on."""
+    if value.dim() > 3:
+        value = value.flip(-3)
+    return _sdpa(query, key, value, attn_mask, **rest)
+
+
+@plant("sdpa-true-is-masked-out", SDPA, "values")
+def sdpa_true_is_masked_out(query, key, value, attn_mask=None, **rest):
+    """True masks out, as it does in MultiheadAttention."""
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        attn_mask = ~attn_mask
+    return _sdpa(query, key, value, attn_mask, **rest)

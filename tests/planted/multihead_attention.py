@@ -230,3 +230,79 @@ class MhaOtherInTrainMode(nn.MultiheadAttention):
         if self.training and self.dropout == 0:
             query = query * 2
         return super().forward(query, *inputs, **named)
+
+
+@plant("mha-heads-interleaved", MHA, "values")
+class MhaHeadsInterleaved(nn.MultiheadAttention):
+    """Features of the heads are joined one of each in turn."""
+
+    def forward(self, *inputs, **named):
+        weight = self.out_proj.weight
+        with torch.no_grad():
+            kept = weight.clone()
+            weight.copy_(weight.unflatten(1, (self.num_heads, -1)).mT.flatten(1))
+            result = super().forward(*inputs, **named)
+            weight.copy_(kept)
+        return result
+
+
+@plant("mha-mask-transposed", MHA, "values")
+class MhaMaskTransposed(nn.MultiheadAttention):
+    """Rows of a square attn_mask are taken for keys."""
+
+    def forward(self, query, key, value, key_padding_mask=None, attn_mask=None, **named):
+        if attn_mask is not None and attn_mask.shape[-1] == attn_mask.shape[-2]:
+            attn_mask = attn_mask.mT
+        return super().forward(query, key, value, key_padding_mask, attn_mask=attn_mask, **named)
+
+
+@plant("mha-scale-of-all-features", MHA, "values")
+class MhaScaleOfAllFeatures(nn.MultiheadAttention):
+    """Scores are divided by the root of embed_dim, not of a head's features."""
+
+    def forward(self, query, *inputs, **named):
+        size, packed = self.embed_dim, self.in_proj_weight
+        tensors = [self.q_proj_weight] if packed is None else [packed[:size]]
+        tensors += [] if self.in_proj_bias is None else [self.in_proj_bias[:size]]
+        with torch.no_grad():
+            kept = [x.clone() for x in tensors]
+            for x in tensors:
+                x.mul_(self.num_heads**-0.5)
+            result = super().forward(query, *inputs, **named)
+            for x, old in zip(tensors, kept, strict=True):
+                x.copy_(old)
+        return result
+
+
+@plant("mha-padding-ignored-without-weights", MHA, "values")
+class MhaPaddingIgnoredWithoutWeights(nn.MultiheadAttention):
+    """The path without weights does not look at key_padding_mask."""
+
+    def forward(self, query, key, value, key_padding_mask=None, need_weights=True, **named):
+        padding = key_padding_mask if need_weights else None
+        return super().forward(query, key, value, padding, need_weights, **named)
+
+
+@plant("mha-key-and-value-bias-exchanged", MHA, "values")
+class MhaKeyAndValueBiasExchanged(nn.MultiheadAttention):
+    """bias_k is appended to the values, and bias_v to the keys."""
+
+    def forward(self, *inputs, **named):
+        self.bias_k, self.bias_v = self.bias_v, self.bias_k
+        try:
+            return super().forward(*inputs, **named)
+        finally:
+            self.bias_k, self.bias_v = self.bias_v, self.bias_k
+
+
+@plant("mha-weights-of-first-head", MHA, "values")
+class MhaWeightsOfFirstHead(nn.MultiheadAttention):
+    """The weights that are returned are the first head's, not the mean."""
+
+    def forward(self, query, key, value, *rest, average_attn_weights=True, **named):
+        output, weights = super().forward(
+            query, key, value, *rest, average_attn_weights=False, **named
+        )
+        if weights is not None and average_attn_weights:
+            weights = weights.select(-3, 0)
+        return output, weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from planted.bug import plant, with_fewer_bits
+from planted.bug import plant
 
 ENCODER, DECODER, BOTH = "TransformerEncoder", "TransformerDecoder", "Transformer"
 
@@ -211,14 +211,15 @@ class TransformerGradientOfSourceLost(nn.Transformer):
         return super().forward(src.detach() + 0 * src, *rest, **named)
 
 
-@plant("transformer-fifth-element-in-tf32", BOTH, "laws")
-class TransformerFifthElementInTf32(nn.Transformer):
-    """float32: batches of more than four take a kernel in TF32."""
+@plant("transformer-fifth-element-reads-first-source", BOTH, "laws")
+class TransformerFifthElementReadsFirstSource(nn.Transformer):
+    """From the fifth element of a batch on the source is the first's."""
 
     def forward(self, src, tgt, *rest, **named):
         axis = 0 if self.batch_first else 1
-        if tgt.dim() == 3 and tgt.shape[axis] > 4 and tgt.dtype == torch.float32:
-            tgt = with_fewer_bits(tgt, 13)
+        if src.dim() == 3 and src.shape[axis] > 4:
+            places = torch.arange(src.shape[axis])
+            src = src.index_select(axis, torch.where(places < 4, places, 0))
         return super().forward(src, tgt, *rest, **named)
 
 
