@@ -194,7 +194,7 @@ def test_what_fills_the_memory_costs_one_verdict(suite: Any, pytester: pytest.Py
     found = {line["layer"]: line for line in verdicts.values()}
     assert found["Identity"]["status"] == "passed"
     assert found["Linear"]["status"] == "failed"
-    # Whether an allocation fails depends on what the process holds: how small the case becomes, too.
+    # Whether an allocation fails depends on what the process holds; so does the smallest case.
     assert re.match(r"Linear\(1, 1\) on input \(\d, \d, 1\), ", found["Linear"]["call"])
     assert "memory" in found["Linear"]["message"]
 

@@ -35,6 +35,10 @@ def _scaled(y: Any, inputs: Any) -> Any:
 
 
 NULLS = {"zeros": _zeros, "mean": _mean, "nan": _nan, "echo": _echo, "times 1.001": _scaled}
+DIAGONAL = ("init.eye_", "init.dirac_")
+# Initial values with 0 in their range, and those whose range is ten standard deviations, or 0.
+WIDE = ("zeros_", "xavier_normal_", "kaiming_normal_", "sparse_")
+ROUND_ZERO = (*WIDE, "xavier_uniform_", "kaiming_uniform_", "orthogonal_")
 EXCEPTED = {
     ("Identity", "echo"),
     # Indices have another shape than the rows that they name.
@@ -59,6 +63,11 @@ EXCEPTED = {
     ("functional.glu", "echo"),
     # What a call in place gives is its input.
     *((name, "echo") for name in LAYERS if name.endswith("_") and "functional." in name),
+    *((name, "echo") for name in LAYERS if name.startswith("init.")),
+    # Constants are their own mean; drawn numbers may be any within their range: `random` sees them.
+    *((name, "mean") for name in LAYERS if name.startswith("init.") and name not in DIAGONAL),
+    *((f"init.{name}", null) for name in ROUND_ZERO for null in ("zeros", "mean", "echo")),
+    *((f"init.{name}", "times 1.001") for name in WIDE),
     # Classes are whole numbers, and have another shape than what they are told of.
     ("AdaptiveLogSoftmaxWithLoss.predict", "mean"),
     ("AdaptiveLogSoftmaxWithLoss.predict", "echo"),
