@@ -124,7 +124,7 @@ class Drawn:
         """An input (length, batch, features), or as batch_first asks for it."""
         lead = (self.batch, length) if self.kind["batch_first"] else (length, self.batch)
         shape = (length,) if self.batch is None else lead
-        return self.filler.sequence(*shape, self.kind["d_model"], memory=memory)  # type: ignore[arg-type]
+        return self.filler.sequence(*shape, self.kind["d_model"], memory=memory)
 
     def masked(self, rows: int, columns: int) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
         """A mask, a padding mask, and whether it is said that the mask is the causal one."""
