@@ -144,15 +144,15 @@ class TransformerFiller:
     def _matrix(self, rows: int, columns: int) -> np.ndarray:
         """Such that products are of the operand's size."""
         if self.regime in ("ramp", "integers"):
-            return self.generator.integers(-1, 1, (rows, columns), endpoint=True) * 1.0
-        return self.generator.standard_normal((rows, columns)) / max(columns, 1) ** 0.5
+            return np.asarray(self.generator.integers(-1, 1, (rows, columns), endpoint=True) * 1.0)
+        return np.asarray(self.generator.standard_normal((rows, columns)) / max(columns, 1) ** 0.5)
 
     # --- halves ---
 
     def _places(self, half: int) -> np.ndarray:
         """The features of a half."""
         size = self.kind["d_model"] // 2
-        return np.arange(size) + half * size
+        return np.asarray(np.arange(size) + half * size)
 
     def _signs(self, shape: tuple[int, ...]) -> np.ndarray:
         """±½ along the last axis, as many of either."""
@@ -201,7 +201,7 @@ class TransformerFiller:
     def _feed_forward(self, after: str) -> dict[str, np.ndarray]:
         size, inner = self.kind["d_model"], self.kind["dim_feedforward"]
         first, second = self._matrix(inner, size), self._matrix(size, inner)
-        biases = self._numbers((inner,)), self._numbers((size,))
+        biases = [self._numbers((inner,)), self._numbers((size,))]
         if self.regime == EXACT:
             first, second, *biases = self._exact_feed_forward(after)
         return self._named(
@@ -242,4 +242,4 @@ class TransformerFiller:
         size = self.kind["d_model"]
         moving = np.zeros((size, size))
         moving[self._places(1 - self.half), self.generator.permutation(self._places(half))] = 1.0
-        return moving * self.generator.choice((-1.0, 1.0))
+        return np.asarray(moving * self.generator.choice((-1.0, 1.0)))

@@ -234,7 +234,8 @@ def hint(trial: Trial, generator: Generator) -> Claims:
     """Without it."""
     op = Operands.of(trial)
     if op is not None and op.hinted:
-        yield same(op.run(**dict.fromkeys(trial.case.keywords, False)), trial)
+        plain: dict[str, Any] = dict.fromkeys(trial.case.keywords, False)
+        yield same(op.run(**plain), trial)
 
 
 @law("masks", "a mask of truths is that of 0 and -inf")

@@ -36,7 +36,7 @@ def _flops(
     """Projections in and out of each attention, scores and what they weigh; both linear layers."""
     rows, width = math.prod(outputs[0][:-1]), outputs[0][-1]
     keys = [workload.inputs[k] for k in range(attentions)]
-    total = 2 * rows * width * workload.arguments["dim_feedforward"]
+    total: int = 2 * rows * width * workload.arguments["dim_feedforward"]
     for key in keys:
         columns = math.prod(key[:-1])
         total += 2 * (rows + columns) * width * width + 2 * rows * key[1] * width
