@@ -47,7 +47,7 @@ HINTS: dict[str, Any] = {"is_causal": False, "tgt_is_causal": False, "memory_is_
 DETECTED: dict[str, Any] = dict.fromkeys(("is_causal", "src_is_causal", "tgt_is_causal"))
 counts = st.sampled_from((1, 2, 3, 2))
 # None: the default, 6.
-many_counts = st.sampled_from((1, 2, 1, 2, 1, None, 1, 2))
+many_counts = st.sampled_from((1, 2, 1, None, 2, 1))
 norms = st.sampled_from((False, True))
 
 BOTH = "Transformer"
@@ -122,8 +122,9 @@ class Drawn:
 
     def sequence(self, length: int, *, memory: bool = False) -> np.ndarray:
         """An input (length, batch, features), or as batch_first asks for it."""
-        lead = (self.batch, length) if self.kind["batch_first"] else (length, self.batch)
-        shape = (length,) if self.batch is None else lead
+        shape: tuple[int, ...] = (length,)
+        if self.batch is not None:
+            shape = (self.batch, length) if self.kind["batch_first"] else (length, self.batch)
         return self.filler.sequence(*shape, self.kind["d_model"], memory=memory)
 
     def masked(self, rows: int, columns: int) -> tuple[np.ndarray | None, np.ndarray | None, bool]:

@@ -136,15 +136,15 @@ class TransformerFiller:
         if self.regime == "ramp":
             size = int(np.prod(shape))
             start, self.count = self.count, self.count + size
-            return np.asarray(((np.arange(start, start + size) * 5 % 9 - 3) / 4).reshape(shape))
+            return ((np.arange(start, start + size) * 5 % 9 - 3) / 4).reshape(shape)
         if self.regime == "integers":
-            return np.asarray(self.generator.integers(-3, 3, shape, endpoint=True) * 1.0)
-        return np.asarray(self.generator.standard_normal(shape))
+            return self.generator.integers(-3, 3, shape, endpoint=True) * 1.0
+        return self.generator.standard_normal(shape)
 
     def _matrix(self, rows: int, columns: int) -> np.ndarray:
         """Such that products are of the operand's size."""
         if self.regime in ("ramp", "integers"):
-            return self.generator.integers(-1, 1, (rows, columns), endpoint=True) * 1.0
+            return np.asarray(self.generator.integers(-1, 1, (rows, columns), endpoint=True) * 1.0)
         return np.asarray(self.generator.standard_normal((rows, columns)) / max(columns, 1) ** 0.5)
 
     # --- halves ---

@@ -234,8 +234,8 @@ def hint(trial: Trial, generator: Generator) -> Claims:
     """Without it."""
     op = Operands.of(trial)
     if op is not None and op.hinted:
-        without: dict[str, Any] = dict.fromkeys(trial.case.keywords, False)
-        yield same(op.run(**without), trial)
+        plain: dict[str, Any] = dict.fromkeys(trial.case.keywords, False)
+        yield same(op.run(**plain), trial)
 
 
 @law("masks", "a mask of truths is that of 0 and -inf")

@@ -57,7 +57,7 @@ class Argument:
         of_torch: its value is a name in `torch`, of a dtype or a function; torch gets the object.
         function: it is a function, or a word for one: its value is the word, or the name of the
             function with its namespace, `"functional.relu"`, in place of which torch gets that.
-        large: its default makes a case too large to be drawn: it is always written out.
+        large: its default makes a case large: in the plainest ones it is written out.
         record: name of a class of torch.nn; the value is (field, value) pairs, of which torch gets
             an instance.
         module: it is a module: the value is the name of its layer and (argument, value) pairs; its

@@ -163,8 +163,8 @@ def rows() -> Iterator[Row]:
         arguments=(
             Argument("d_model", 512, plain=1, size=True, large=True),
             Argument("nhead", 8, plain=1, large=True),
-            Argument("num_encoder_layers", 6, plain=1),
-            Argument("num_decoder_layers", 6, plain=1),
+            Argument("num_encoder_layers", 6, plain=1, large=True),
+            Argument("num_decoder_layers", 6, plain=1, large=True),
             *KIND[2:],
             hint("src_is_causal", None),
             hint("tgt_is_causal", None),

@@ -141,6 +141,28 @@ class DecoderMemoryOfLastLayer(nn.TransformerDecoder):
         return tgt if norm is None else norm(tgt)
 
 
+@plant("decoder-memory-padding-of-first-layer", DECODER, "values")
+class DecoderMemoryPaddingOfFirstLayer(nn.TransformerDecoder):
+    """Layers behind the first do not look at memory_key_padding_mask."""
+
+    def forward(
+        self, tgt, memory, tgt_mask=None, memory_mask=None, tgt_key_padding_mask=None,
+        memory_key_padding_mask=None, **named,
+    ):  # fmt: skip
+        kept, norm, padding = self.layers, self.norm, memory_key_padding_mask
+        self.norm = None
+        try:
+            for layer in kept:
+                self.layers = nn.ModuleList([layer])
+                tgt = super().forward(
+                    tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, padding, **named
+                )
+                padding = None
+        finally:
+            self.layers, self.norm = kept, norm
+        return tgt if norm is None else norm(tgt)
+
+
 @plant("decoder-gradient-of-last-layer", DECODER, "gradients")
 class DecoderGradientOfLastLayer(nn.TransformerDecoder):
     """The memory has the gradient of the last layer only."""
