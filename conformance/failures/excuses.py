@@ -44,18 +44,20 @@ class Excuses:
         self.entries = tuple(entries)
         self._relaid = None if check is None else check.relaid
         self._larger = None if check is None else check.larger
-        self._counts: dict[tuple[str, str, str], _Count] = {}
+        self._own: dict[int, _Count] = {}
+        self._told: dict[tuple[str, str, str], _Count] = {}
         self._facts: tuple[Case, list[Facts]] | None = None
         for entry in self.entries:
-            self._count(entry)
+            self._counts(entry)
 
     def begin(self, case: Case) -> None:
         """Count which entries cover a case whose turn it is."""
         if self.entries:
             calls = self._calls(case)
-            for entry in self.entries:
-                if any(map(entry.met_by, calls)):
-                    self._count(entry).covered += 1
+            met = [self._counts(e) for e in self.entries if any(map(e.met_by, calls))]
+            # A case that several entries of one reason cover is one case of that reason.
+            for count in {id(count): count for both in met for count in both}.values():
+                count.covered += 1
 
     def deadly(self, case: Case, status: str = "") -> Known | None:
         """The first entry that covers a case and says that it ends the process.
@@ -95,15 +97,17 @@ class Excuses:
 
     def excuse(self, entry: Known) -> None:
         """Count a case whose failure an entry explains."""
-        self._count(entry).excused += 1
+        for count in self._counts(entry):
+            count.excused += 1
 
     def leave_out(self, entry: Known) -> None:
         """Count a case that is not run because an entry says that it ends the process."""
-        self._count(entry).left_out += 1
+        for count in self._counts(entry):
+            count.left_out += 1
 
     def exceeded(self) -> list[tuple[Known, int, int]]:
         """Entries that explain more failures than they allow, with failures and covered cases."""
-        counted = [(entry, self._count(entry)) for entry in self.entries]
+        counted = [(entry, self._counts(entry)[0]) for entry in self.entries]
         return [
             (entry, count.excused, count.covered)
             for entry, count in counted
@@ -114,12 +118,15 @@ class Excuses:
         """What each entry explains, those of one reason together, the most cases first."""
         found = [
             Excuse(reason, link, count.covered, count.excused, count.left_out, base)
-            for (reason, link, base), count in self._counts.items()
+            for (reason, link, base), count in self._told.items()
         ]
         return tuple(sorted(found, key=lambda e: (-e.excused, -e.left_out)))
 
-    def _count(self, entry: Known) -> _Count:
-        return self._counts.setdefault((entry.reason, entry.link, entry.base), _Count())
+    def _counts(self, entry: Known) -> tuple[_Count, _Count]:
+        """Of the entry, and of all entries that are told as one."""
+        told = (entry.reason, entry.link, entry.base)
+        own = self._own.setdefault(id(entry), _Count())
+        return own, self._told.setdefault(told, _Count())
 
     def _calls(self, case: Case) -> list[Facts]:
         """Facts of a case, and of the larger one that the check calls as well."""

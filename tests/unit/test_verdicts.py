@@ -281,6 +281,31 @@ def test_conditions_on_layouts_are_held_against_the_fewest_that_fail() -> None:
     assert found
 
 
+def test_entries_of_one_reason_have_each_its_own_share() -> None:
+    texts = (
+        f"{UNPINNED}when = {{ bias = true }}\n",
+        f"{UNPINNED}when = {{ bias = false }}\nat_most = 0.01\n",
+    )
+    always, seldom = parse("\n".join(texts), "here")
+    assert always.reason == seldom.reason
+    excuses = Excuses((always, seldom))
+    drawn = [case for case in cases(always.layer) if case.call.arguments.get("bias", True)]
+    for case in drawn:
+        excuses.begin(case)
+        excuses.excuse(always)
+    # Of its many cases none is too many; the other entry covers none of them.
+    assert excuses.exceeded() == []
+    others = [case for case in cases(always.layer) if not case.call.arguments.get("bias", True)]
+    for case in others:
+        excuses.begin(case)
+        excuses.excuse(seldom)
+    ((entry, failed, covered),) = excuses.exceeded()
+    assert entry is seldom
+    assert failed == covered == len(others) > 4
+    (told,) = excuses.listed()
+    assert told.covered == told.excused == len(drawn) + len(others)
+
+
 # --- nothing hollow ---
 
 
