@@ -25,7 +25,7 @@ from conformance.failures.features import features, structure
 from conformance.model.case import Call, Case, Examples, Unsupported, Verdict
 from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
+from conformance.run.planning import Item, asked_of
 
 Rule = Callable[[Call], str | None]
 
@@ -205,9 +205,10 @@ def test_unsupported_from_a_call_is_unsupported() -> None:
 def test_faithful_backend_passes_for_every_family() -> None:
     for layer in ("Conv1d", "ConvTranspose2d", "LSTM", "RNNCell", "Identity", "functional.linear"):
         # A seed at which torch's functional.linear is asked for no weight of one dimension.
-        verdict = Engine(torch_backend, 10, 1).run(Item(layer, "support", "bfloat16", "cpu"))
+        item = Item(layer, "support", "bfloat16", "cpu")
+        verdict = Engine(torch_backend, 10, 1).run(item)
         assert verdict.status == "passed", verdict.message
-        assert verdict.examples.checked == 10
+        assert verdict.examples.checked == asked_of(item, 10) > 2
 
 
 @pytest.mark.parametrize(
