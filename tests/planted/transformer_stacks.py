@@ -10,6 +10,25 @@ from planted.bug import plant
 ENCODER, DECODER, BOTH = "TransformerEncoder", "TransformerDecoder", "Transformer"
 
 
+def one_by_one(stack):
+    """Make a stack one of a single layer, and without its norm, for each of its layers in turn.
+
+    Args:
+        stack: an encoder or a decoder.
+
+    Returns:
+        The place of each layer, and how many there are.
+    """
+    kept, norm = stack.layers, stack.norm
+    stack.norm = None
+    try:
+        for place, layer in enumerate(kept):
+            stack.layers = nn.ModuleList([layer])
+            yield place, len(kept)
+    finally:
+        stack.layers, stack.norm = kept, norm
+
+
 @plant("encoder-norm-missing", ENCODER, "values")
 class EncoderNormMissing(nn.TransformerEncoder):
     """The norm of the stack is loaded, and left out."""
@@ -53,17 +72,11 @@ class EncoderMaskOfFirstLayer(nn.TransformerEncoder):
     """The mask reaches the first layer only."""
 
     def forward(self, src, mask=None, src_key_padding_mask=None, is_causal=None):
-        kept, norm = self.layers, self.norm
-        self.norm = None
-        try:
-            for place, layer in enumerate(kept):
-                self.layers = nn.ModuleList([layer])
-                own = mask if place == 0 else None
-                hint = is_causal if place == 0 else None
-                src = super().forward(src, own, src_key_padding_mask, hint)
-        finally:
-            self.layers, self.norm = kept, norm
-        return src if norm is None else norm(src)
+        for place, _ in one_by_one(self):
+            own = mask if place == 0 else None
+            hint = is_causal if place == 0 else None
+            src = super().forward(src, own, src_key_padding_mask, hint)
+        return src if self.norm is None else self.norm(src)
 
 
 @plant("encoder-layers-one-object", ENCODER, "state")
@@ -168,16 +181,10 @@ class DecoderGradientOfLastLayer(nn.TransformerDecoder):
     """The memory has the gradient of the last layer only."""
 
     def forward(self, tgt, memory, *rest, **named):
-        kept, norm = self.layers, self.norm
-        self.norm = None
-        try:
-            for place, layer in enumerate(kept):
-                self.layers = nn.ModuleList([layer])
-                own = memory if place == len(kept) - 1 else memory.detach()
-                tgt = super().forward(tgt, own, *rest, **named)
-        finally:
-            self.layers, self.norm = kept, norm
-        return tgt if norm is None else norm(tgt)
+        for place, count in one_by_one(self):
+            own = memory if place == count - 1 else memory.detach()
+            tgt = super().forward(tgt, own, *rest, **named)
+        return tgt if self.norm is None else self.norm(tgt)
 
 
 @plant("decoder-layers-one-object", DECODER, "state")
