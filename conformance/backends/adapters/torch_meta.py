@@ -15,7 +15,8 @@ from conformance.model.case import Call, Unsupported
 
 # A number that is read, places of what is true, a kernel for many tensors at once.
 _VALUES = re.compile(
-    r"called on meta tensors|data-independent|foreach API on meta tensors|operator with Meta tensors"
+    r"called on meta tensors|data-independent|foreach API on meta tensors"
+    r"|operator with Meta tensors"
 )
 
 # Of modules and other functions such failures are listed.
