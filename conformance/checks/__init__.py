@@ -51,8 +51,8 @@ class Check:
             where it does not.
         whole: of a function of single numbers it looks at every number of a half precision.
         conclude: what the answers to all cases come to, where no single case shows it.
-        every: of so many cases it looks at one in other dtypes than `IN_FULL`, in which it looks at
-            all: little of what it asks hangs on the dtype.
+        every: in dtypes other than `IN_FULL` it looks at one of so many cases, since what it asks
+            depends little on the dtype.
     """
 
     run: Callable[[Trial], Evidence]

@@ -81,7 +81,7 @@ def _layers(matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int)
 
 
 def _named(layers: Sequence[str], asked: Sequence[str], facts: Mapping[str, LayerFacts]) -> str:
-    """Layers by name, and families of which they are all that were asked."""
+    """Names of layers; a family all of whose layers they are is told in their place."""
     families: dict[str, list[str]] = {}
     for layer in asked:
         if (known := facts.get(layer)) is not None and known.family:

@@ -69,11 +69,11 @@ class Cases(Sequence[Case]):
 
 
 class Every(Sequence[Case]):
-    """The first of cases, and one of so many behind it.
+    """Every n-th of some cases, from the first on.
 
     Args:
         cases: all of them.
-        step: of so many cases one.
+        step: n.
     """
 
     def __init__(self, cases: Sequence[Case], step: int) -> None:

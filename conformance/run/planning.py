@@ -44,7 +44,7 @@ class Item:
 
     @property
     def step(self) -> int:
-        """Of so many cases of the layer and dtype the item has one."""
+        """Of the cases drawn for its layer and dtype the item has every n-th: this n."""
         return 1 if self.dtype == IN_FULL else EVERY_CHECK[self.check].every
 
 

@@ -56,7 +56,7 @@ def test_a_case_is_drawn_again_where_it_was_drawn() -> None:
 
 
 class _Forgets(torch.nn.Linear):
-    """A module that keeps its weight to itself."""
+    """A module whose state lacks the bias."""
 
     def state_dict(self, *args: object, **kwargs: object) -> dict[str, object]:  # type: ignore[override]
         return {k: x for k, x in super().state_dict().items() if k != "bias"}

@@ -19,7 +19,7 @@ _VALUES = re.compile(
     r"|operator with Meta tensors"
 )
 
-# Of modules and other functions such failures are listed.
+# For all other layers such failures are listed as known.
 _LISTED_NOWHERE = ("utils.", "init.", "Transformer")
 
 
@@ -45,7 +45,7 @@ class MetaBackend(ModuleBackend):
         return ("meta",)
 
     def build(self, call: Call) -> ModuleLayer:
-        """The module or function; of some what needs values on the way is declined."""
+        """The module or function; some decline what needs values on the way."""
         layer = super().build(call)
         if call.layer.startswith(_LISTED_NOWHERE):
             layer.function = _declining(layer.function)
