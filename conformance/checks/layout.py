@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.rounded import Rounded
 from conformance.checks import cotangents, gradients
 from conformance.checks.values import compare
 from conformance.failures.facts import asked_laid_out, own_layouts
@@ -290,19 +290,10 @@ def _expected(laid: Trial) -> tuple[Rounded, ...]:
     product is stored in the dtype and the bias added to it, which rounds once more (torch does so).
     """
     expected, precision = laid.expected, laid.precision
-    if not laid.row.traits.adds_bias or precision.wide_unit == precision.unit:
+    product = None if precision.wide_unit == precision.unit else laid.row.traits.product(laid)
+    if product is None:
         return expected
     (fused,) = expected
-
-    def without_bias(name: str, x: np.ndarray | None) -> Rounded | None:
-        if x is None:
-            return None
-        bias = laid.row.role(name) == "bias"
-        return exactly(np.zeros(x.shape) if bias else x, precision)
-
-    state = {k: without_bias(k, x) for k, x in laid.case.call.state.items()}
-    inputs = list(map(without_bias, laid.row.input_names, laid.case.inputs))
-    (product,) = laid.evaluate({k: x for k, x in state.items() if x is not None}, inputs)
     stored = product.error + precision.unit * (np.abs(fused.value) + product.error)
     error = np.where(fused.error == 0, 0.0, np.maximum(fused.error, stored))
     return (Rounded(fused.value, error, precision),)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import linear as laws
 from conformance.laws import multilinear
 from conformance.layers.axes import Axes, batched, joined
@@ -21,6 +22,7 @@ from conformance.layers.sizes import resized
 from conformance.layers.state import Shape, StateTensor, products, uniform, with_bias
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case, is_function
+from conformance.model.protocols import TrialLike
 from conformance.oracles import linear as oracle
 from conformance.strategies import linear as cases
 from conformance.strategies.invalid import linear as invalid
@@ -180,6 +182,21 @@ def _identity() -> Row:
     )
 
 
+def _product(trial: TrialLike) -> Rounded:
+    """x Aᵀ."""
+
+    def without_bias(name: str, x: np.ndarray | None) -> Rounded | None:
+        if x is None:
+            return None
+        bias = trial.row.role(name) == "bias"
+        return exactly(np.zeros(x.shape) if bias else x, trial.precision)
+
+    state = {k: without_bias(k, x) for k, x in trial.case.call.state.items()}
+    inputs = list(map(without_bias, trial.row.input_names, trial.case.inputs))
+    (product,) = trial.evaluate({k: x for k, x in state.items() if x is not None}, inputs)
+    return product
+
+
 def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any) -> Row:
     valid = partial(cases.linears, name)
     function = is_function(name)
@@ -197,7 +214,7 @@ def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any
         module="Linear" if function else None,
         invalid=invalid_cases(valid, invalid.linear_breaks(name)),
         laws=(*_SUMS, laws.vector if function else multilinear.lazy_equals_eager),
-        traits=Traits(wide_sums=True, adds_bias=True),
+        traits=Traits(wide_sums=True, product=_product),
         workloads=_of(name, _linear_workloads()),
         filling=Filling(wide_adjoints=True),
         free=partial(_leading, 1),

@@ -18,7 +18,7 @@ from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import parametrizations as laws
 from conformance.laws.law import Law
 from conformance.layers.propagation import Propagation, chained_sums, computed, in_range
-from conformance.layers.row import Argument, Input, Output, Row, Traits
+from conformance.layers.row import Argument, Input, Output, Row, Traits, no_product
 from conformance.layers.state import Shape, StateTensor
 from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case, Updated, part
@@ -73,20 +73,41 @@ def _values(
     return Updated(output, after) if after else output
 
 
-def _expected(weight: Callable[..., Any], trial: TrialLike) -> tuple[Rounded, ...]:
-    """What the oracle says; of a form of three factors that may overflow on the way, nothing."""
-    found, case, row = computed.expected(trial), trial.case, trial.row
-    if _row_of(case.call.arguments["module"]).propagation is not chained_sums:
-        return found
+def _layer_state(weight: Callable[..., Any], trial: TrialLike) -> dict[str, Rounded]:
+    """The state of the layer, its weight computed."""
+    case, row = trial.case, trial.row
     mode = {"training": case.call.training} if row.traits.modes else {}
     state = {key: exactly(x, trial.precision) for key, x in case.call.state.items()}
     with np.errstate(all="ignore"):
         own, _ = weight(state, **row.written(case), **mode)
-    factor = {**case.call.state, case.call.arguments.get("name", "weight"): own.value}["weight"]
+    return {**state, case.call.arguments.get("name", "weight"): own}
+
+
+def _expected(weight: Callable[..., Any], trial: TrialLike) -> tuple[Rounded, ...]:
+    """What the oracle says; of a form of three factors that may overflow on the way, nothing."""
+    found, case = computed.expected(trial), trial.case
+    if _row_of(case.call.arguments["module"]).propagation is not chained_sums:
+        return found
+    factor = _layer_state(weight, trial)["weight"].value
     x1, x2 = (x for x in case.inputs if x is not None)
     if in_range(trial.precision, x1, factor, x2):
         return found
     return tuple(x.with_error(np.full(x.shape, np.inf)) for x in found)
+
+
+def _product(weight: Callable[..., Any], trial: TrialLike) -> Rounded | None:
+    """That of the layer, where its bias may be added to a stored one."""
+    module = trial.case.call.arguments["module"]
+    row = _row_of(module)
+    if row.traits.product is no_product:
+        return None
+    state = _layer_state(weight, trial)
+    if "bias" in state:
+        state["bias"] = exactly(np.zeros(state["bias"].shape), trial.precision)
+    inputs = [exactly(x, trial.precision) for x in trial.case.inputs if x is not None]
+    found = row.values(state, *inputs, **dict(module[1]))
+    assert isinstance(found, Rounded)
+    return found
 
 
 def _shapes(*inputs: Shape, module: oracle.Module, **others: Any) -> tuple[Shape | None, ...]:
@@ -240,6 +261,7 @@ def _row(name: str, kind: _Kind) -> Row:
             placed=False,
             modes=kind.modes,
             updates=_trains if kind.modes else Traits().updates,
+            product=partial(_product, kind.weight),
         ),
         derived={"wrapped": _wrapped},
         refit=_same,

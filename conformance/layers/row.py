@@ -19,6 +19,7 @@ from conformance.model.case import Call, Case, class_and_method, is_function
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
+    from conformance.arithmetic.rounded import Rounded
     from conformance.laws.draws import Draws
     from conformance.laws.law import Law
     from conformance.model.protocols import TrialLike
@@ -150,6 +151,10 @@ def _none(case: Case) -> bool:
     return False
 
 
+def no_product(trial: TrialLike) -> None:
+    """No bias is added to a stored product."""
+
+
 def _any_size(case: Case) -> int:
     return 2**31
 
@@ -163,7 +168,8 @@ class Traits:
         aliases: an output may be an input, or share its memory.
         copies: outputs are elements of the input: NaN, infinities and signs of zero come through.
         wide_sums: in half precision its sums are accumulated in float32 and rounded once.
-        adds_bias: a bias is added to a stored product where the tensors lie inconveniently.
+        product: trial → the product to which a bias is added after it is stored, where the tensors
+            lie inconveniently; None where there is none, or of any other layer.
         states: number of hidden states that torch takes, and returns, as one argument.
         random: call → whether it draws random numbers.
         modes: train mode and eval mode differ: the oracle takes `training`.
@@ -183,7 +189,7 @@ class Traits:
     aliases: bool = False
     copies: bool = False
     wide_sums: bool = False
-    adds_bias: bool = False
+    product: Callable[[TrialLike], Rounded | None] = no_product
     states: int = 0
     random: Callable[[Call], bool] = _never
     modes: bool = False

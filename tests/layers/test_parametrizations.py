@@ -18,6 +18,7 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks.layout import _expected as laid_out
 from conformance.layers import CATALOGUE
 from conformance.oracles.parametrizations import (
     by_largest_value,
@@ -117,3 +118,18 @@ def test_vectors_after_training_are_those_that_evaluation_uses() -> None:
         assert (np.abs(held[name] - expected.value) <= expected.error).all()
     still = replace(case, call=replace(case.call, state=held, training=False))
     assert not Trial(torch_backend, CATALOGUE[SPECTRAL], still).after.state
+
+
+@pytest.mark.parametrize("layer", [WEIGHT, SPECTRAL])
+def test_a_bias_may_be_added_to_a_stored_product(layer: str) -> None:
+    """As of Linear itself; of no other layer."""
+    wider = {"Linear": 0, "Conv2d": 0}
+    for case in cases(layer, "float16", 200):
+        name = case.call.arguments["module"][0]
+        if name not in wider:
+            continue
+        trial = Trial(torch_backend, CATALOGUE[layer], case)
+        for fused, apart in zip(trial.expected, laid_out(trial), strict=True):
+            wider[name] += int((apart.error > fused.error).sum())
+    assert wider["Linear"] > 100
+    assert wider["Conv2d"] == 0
