@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conformance.reports import summary
+from conformance.reports import presence, summary
 from conformance.reports.bug_report import chosen
 from conformance.reports.causes import numbers
 from conformance.reports.charts import heat_map, histogram, whisker
@@ -81,6 +81,11 @@ def render(run: Run, results: str = "RESULTS") -> str:
         identity=run.identity,
         outcome=summary.outcome(run),
         matrix=table,
+        rows=[row for row in table.rows if not presence.absent(row)],
+        lacks=[
+            (lack, presence.named(lack.layers, table.layers, run.identity.layers))
+            for lack in presence.lacks(table)
+        ],
         coverage=coverage(run, table),
         totals=summary.totals(run),
         counts=summary.counts(run),

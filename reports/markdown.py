@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from conformance.reports import summary
+from conformance.reports import presence, summary
 from conformance.reports.results import Run
 from conformance.reports.text import cut, grouped, ratio, share
 
@@ -39,6 +39,7 @@ def markdown(run: Run, *, every: bool = False) -> str:
         "",
         *(f"> {_text(note, 300)}" for note in run.notes[:5]),
         *_failures(run, table, len(run.verdicts) + 1 if every else CLUSTERS),
+        *_lacks(run, table),
         *_matrix(table),
     ]
     text = "\n".join(lines).encode("utf-8", "backslashreplace").decode() + "\n"
@@ -74,8 +75,21 @@ def _failures(run: Run, table: summary.Matrix, most: int) -> list[str]:
     return [*lines, ""]
 
 
+def _lacks(run: Run, table: summary.Matrix) -> list[str]:
+    """A line for what layers lack together."""
+    lines = []
+    for lack in presence.lacks(table):
+        where = f" in {', '.join(lack.what)}" if lack.what else ""
+        names = presence.named(lack.layers, table.layers, run.identity.layers)
+        lines.append(f"- – {len(lack.layers)} not supported{_text(where)}: {_text(names, 2000)}")
+    return (
+        ["### Layers that the backend lacks, in whole or in part", "", *lines, ""] if lines else []
+    )
+
+
 def _matrix(table: summary.Matrix) -> list[str]:
-    if not table.rows:
+    rows = [row for row in table.rows if not presence.absent(row)]
+    if not rows:
         return []
     lines = [
         "<details><summary>Layers × checks</summary>",
@@ -83,11 +97,11 @@ def _matrix(table: summary.Matrix) -> list[str]:
         f"| layer | {' | '.join(_text(check, 40) for check in table.checks)} |",
         f"|---|{'---|' * len(table.checks)}",
     ]
-    for row in table.rows[:LAYERS]:
+    for row in rows[:LAYERS]:
         cells = (_cell(cell) for cell in row.cells)
         lines.append(f"| {_text(row.layer, 60)} | {' | '.join(cells)} |")
-    if len(table.rows) > LAYERS:
-        lines.append(f"| … and {len(table.rows) - LAYERS} more |{' |' * len(table.checks)}")
+    if len(rows) > LAYERS:
+        lines.append(f"| … and {len(rows) - LAYERS} more |{' |' * len(table.checks)}")
     return [*lines, "", "</details>"]
 
 

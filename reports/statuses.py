@@ -9,8 +9,11 @@ from conformance.reports.results import Run
 
 from conformance.model.case import STATUSES, Verdict
 
-SEVERITY = ("crashed", "hung", "failed", "unchecked", "known", "unsupported", "passed")
-"""Statuses, worst first: the order in which a cell of the matrix chooses among its verdicts."""
+SEVERITY = ("crashed", "hung", "failed", "unchecked", "known", "passed", "unsupported")
+"""Statuses, worst first: the order in which a cell of the matrix chooses among its verdicts.
+
+One is unsupported if nothing else came: what is lacking is told once, by `presence`.
+"""
 
 BAD = ("crashed", "hung", "failed", "unchecked")
 """Statuses that make a run fail."""

@@ -8,7 +8,7 @@ from conformance.model.layer_facts import LayerFacts
 from conformance.model.plain_text import visible
 from conformance.plugin.lines import HEADING, TIED, Line, styled
 from conformance.plugin.told import message_lines
-from conformance.reports import causes, summary
+from conformance.reports import causes, presence, summary
 from conformance.reports.clusters import Cluster
 from conformance.reports.headline import shortened, whose
 from conformance.reports.results import Run
@@ -20,8 +20,6 @@ LONGEST = 600
 """Characters of a call that are shown."""
 NUMBER = 150
 """Characters of what was got, or wanted, that are shown."""
-FEW = 3
-"""Layers of a family that are told by their names, even if they are all."""
 LINES = 4
 """Lines of a message that are shown where there are no numbers."""
 
@@ -55,13 +53,19 @@ def _layers(matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int)
     """A line for each layer of which something is bad, then one for each other outcome."""
     alike: dict[str, list[str]] = {}
     for row in matrix.rows:
+        if presence.absent(row):
+            continue
+        lacking = presence.lacking(row)
         found: dict[str, list[str]] = {}
         for check, cell in zip(matrix.checks, row.cells, strict=True):
-            if cell is not None and cell.tally.status != "passed":
+            if cell is None or cell.tally.status == "passed":
+                continue
+            if cell.tally.status != "unsupported" or check not in lacking:
                 found.setdefault(cell.tally.status, []).append(check)
         tested = sum(cell is not None for cell in row.cells)
-        (one, *more) = found or {"passed": []}
-        if not more and (one in ("passed", "known") or _whole(one, found, tested)):
+        passed = "supported" if "unsupported" in row.tally.statuses else "passed"
+        (one, *more) = found or {passed: []}
+        if not more and (one in (passed, "known") or _whole(one, found, tested)):
             alike.setdefault(one, []).append(row.layer)
             continue
         worst = next((s for s in summary.SEVERITY if s in found), "")
@@ -70,42 +74,37 @@ def _layers(matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int)
             for s, x in found.items()
         )
         yield from styled(f"{row.layer}  {'; '.join(parts)}", width, style=worst)
+    for lack in presence.lacks(matrix):
+        names = presence.named(lack.layers, matrix.layers, facts)
+        where = f" in {', '.join(lack.what)}" if lack.what else ""
+        text = f"{_number(lack.layers)} not supported{where}: {names}"
+        text = f"{summary.GLYPHS['unsupported']} {text}"
+        yield from styled(text, width, style="unsupported")
     for status, words in _ALIKE.items():
         layers = alike.get(status, [])
         if layers:
-            many = "layer" if len(layers) == 1 else "layers"
-            told = words.format(layers=f"{len(layers)} {many}")
-            names = "" if status == "passed" else f": {_named(layers, matrix.layers, facts)}"
-            text = f"{summary.GLYPHS[status]} {told}{names}"
-            yield from styled(text, width, style=status)
-
-
-def _named(layers: Sequence[str], asked: Sequence[str], facts: Mapping[str, LayerFacts]) -> str:
-    """Names of layers; a family all of whose layers they are is told in their place."""
-    families: dict[str, list[str]] = {}
-    for layer in asked:
-        if (known := facts.get(layer)) is not None and known.family:
-            families.setdefault(known.family, []).append(layer)
-    here = set(layers)
-    whole = {
-        name: found for name, found in families.items() if len(found) > FEW and here >= set(found)
-    }
-    told = [f"all {len(found)} of {name}" for name, found in whole.items()]
-    within = {layer for found in whole.values() for layer in found}
-    return ", ".join((*told, *(layer for layer in layers if layer not in within)))
+            told = words.format(layers=_number(layers))
+            style = "passed" if status == "supported" else status
+            if style != "passed":
+                told += f": {presence.named(layers, matrix.layers, facts)}"
+            yield from styled(f"{summary.GLYPHS[style]} {told}", width, style=style)
 
 
 _ALIKE = {
     "missing": "{layers} without a verdict",
-    "unsupported": "{layers} not supported",
     "known": "{layers} failed in part, as listed among the known failures",
+    "supported": "{layers} passed all that is supported of them",
     "passed": "{layers} passed every check",
 }
 """Outcomes of whole layers, which are told in a line for all of them."""
 
 
 def _whole(status: str, found: dict[str, list[str]], tested: int) -> bool:
-    return status in ("missing", "unsupported") and len(found[status]) == tested
+    return status == "missing" and len(found[status]) == tested
+
+
+def _number(layers: Sequence[str]) -> str:
+    return f"{len(layers)} layer{'' if len(layers) == 1 else 's'}"
 
 
 def _cause(number: int, bug: Cluster, width: int) -> Iterator[Line]:

@@ -92,6 +92,33 @@ def test_a_family_of_which_every_layer_is_alike_is_told_by_its_name() -> None:
     assert told(*verdicts[:3]) == "– 3 layers not supported: RNN, LSTM, GRU"
 
 
+def test_what_layers_lack_in_part_is_told_once_and_is_not_all_that_they_are() -> None:
+    found = [
+        verdict(layer, check, dtype, "unsupported" if dtype == "float64" else "passed")
+        for layer in ("Linear", "Bilinear")
+        for check in ("shape", "values")
+        for dtype in ("float32", "float64")
+    ]
+    found += [verdict("Conv1d", c, "float32", s) for c, s in _PART.items()]
+    found += [verdict("LSTM", "shape", "float32", "unsupported")]
+    found += [verdict("GRU", "shape", "float32", "passed")]
+    lines = _text(run_of(*found))
+    assert lines[: lines.index("")] == [
+        "– 1 layer not supported: LSTM",
+        "– 2 layers not supported in float64: Linear, Bilinear",
+        "– 1 layer not supported in gradients: Conv1d",
+        "✓ 3 layers passed all that is supported of them",
+        "✓ 1 layer passed every check",
+    ]
+    page = markdown(run_of(*found))
+    assert "- – 2 not supported in float64: Linear, Bilinear\n" in page
+    assert "| Linear | ✓ passed 1/2 |" in page
+    assert "| LSTM |" not in page
+
+
+_PART = {"shape": "passed", "values": "passed", "gradients": "unsupported"}
+
+
 def test_arrays_and_messages_are_shown_in_part() -> None:
     array = f"[{', '.join(['-0.0'] * 3000)}]"
     drawn = Finding("random", "output", got=array, wanted=array)
