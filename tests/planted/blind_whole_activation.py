@@ -48,22 +48,6 @@ class _LastAxis(nn.PReLU):
         return torch.where(input > 0, input, self.weight * input)
 
 
-@plant("functional-rrelu-one-slope-per-call", "functional.rrelu", "random")
-def _one_slope(
-    input: Tensor,
-    lower: float = 1.0 / 8,
-    upper: float = 1.0 / 3,
-    training: bool = False,
-    inplace: bool = False,
-) -> Tensor:
-    """In training one slope is drawn for all elements, where each draws its own."""
-    # Differs: 100 negative numbers in training. Agrees: training=False; lower equal to upper.
-    if not training or inplace or lower >= upper:
-        return functional.rrelu(input, lower, upper, training, inplace)
-    slope = torch.empty((), dtype=input.dtype).uniform_(lower, upper)
-    return torch.where(input > 0, input, slope * input)
-
-
 @plant("logsigmoid-takes-the-logarithm-of-nothing", "LogSigmoid", "values")
 class _OfNothing(nn.LogSigmoid):
     """The logarithm is taken of a sigmoid that has underflowed: minus infinity for numbers far
@@ -123,6 +107,8 @@ def _casts_afterwards(
     """dtype is applied to the result; the documentation casts the input first, so that nothing
     is rounded to the narrow dtype."""
     # Differs: float16 with dtype=torch.float32. Agrees: no dtype.
+    if not input.is_floating_point():
+        return functional.softmax(input, dim, _stacklevel, dtype)
     result = functional.softmax(input, dim, _stacklevel)
     return result if dtype is None else result.to(dtype)
 
@@ -162,7 +148,9 @@ class _FirstSixteen(nn.LogSoftmax):
             return result
         largest = input.detach().amax(self.dim, keepdim=True)
         first = input.detach().narrow(self.dim, 0, 16).amax(self.dim, keepdim=True)
-        over = largest - first > math.log(torch.finfo(torch.float32).max)
+        wide = torch.promote_types(input.dtype, torch.float32)
+        over = largest - first > math.log(torch.finfo(wide).max)
+        over = over & largest.isfinite() & first.isfinite()
         return torch.where(over, -torch.inf, result)
 
 
@@ -197,10 +185,11 @@ class _OddAxis(nn.GLU):
 class _ByChannels(nn.GLU):
     """Without dim an input of four axes is halved along its channels, as convolutional ports do."""
 
-    # Differs: GLU() on (1, 2, 4, 4). Agrees: GLU() on (2, 4).
+    # Differs: GLU() on (1, 2, 4, 4). Agrees: GLU() on (2, 4), on (1, 3, 4, 4).
 
     def forward(self, input: Tensor) -> Tensor:
-        return functional.glu(input, 1 if self.dim == -1 and input.dim() == 4 else self.dim)
+        image = self.dim == -1 and input.dim() == 4 and input.size(1) % 2 == 0
+        return functional.glu(input, 1 if image else self.dim)
 
 
 @plant("functional-glu-reads-memory-in-order", "functional.glu", "layout")

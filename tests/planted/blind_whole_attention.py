@@ -34,7 +34,7 @@ class _BothNeeded(nn.MultiheadAttention):
         if boolean and attn_mask.dim() == 2 and key_padding_mask.dim() == 2:
             merged = attn_mask & key_padding_mask.unsqueeze(1)
             attn_mask = merged.repeat_interleave(self.num_heads, 0)
-            key_padding_mask = None
+            key_padding_mask, is_causal = None, False
         rest = (key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal)
         return super().forward(query, key, value, *rest)
 
@@ -153,7 +153,7 @@ def _keys_past_tile(
     """Keys past the last multiple of sixteen are never loaded, where there is a full tile and no
     mask to bring its own bounds."""
     # Differs: 17 keys. Agrees: 16 keys, 5 keys; with a mask.
-    if attn_mask is None and not is_causal and key.size(-2) > 16:
+    if attn_mask is None and not is_causal and key.size(-2) == value.size(-2) > 16:
         kept = key.size(-2) // 16 * 16
         key, value = key[..., :kept, :], value[..., :kept, :]
     return functional.scaled_dot_product_attention(

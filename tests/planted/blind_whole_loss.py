@@ -85,15 +85,16 @@ def _even_steps(
     """Targets joined to one vector are taken to begin at multiples of the longest length, as rows
     of a padded matrix do."""
     # Differs: targets [1, 2, 1] of lengths (1, 2). Agrees: equal lengths; a matrix of targets.
+    rest = (input_lengths, target_lengths, blank, reduction, zero_infinity)
+    right = functional.ctc_loss(log_probs, targets, *rest)
     if targets.dim() == 1 and log_probs.dim() == 3 and targets.numel():
         lengths = torch.as_tensor(target_lengths)
         longest = max(int(lengths.max()), 1)
         starts = torch.arange(lengths.numel()).unsqueeze(1) * longest
         places = (starts + torch.arange(longest)).clamp(max=targets.numel() - 1)
         if (lengths != longest).any():
-            targets = targets[places]
-    rest = (input_lengths, target_lengths, blank, reduction, zero_infinity)
-    return functional.ctc_loss(log_probs, targets, *rest)
+            return functional.ctc_loss(log_probs, targets[places], *rest)
+    return right
 
 
 @plant("ctcloss-empty-target-costs-nothing", "CTCLoss", "values")
@@ -185,7 +186,7 @@ class _WeightSquared(nn.MultiMarginLoss):
             return super().forward(input, target)
         weight, margin = self.weight, self.margin
         losses = functional.multi_margin_loss(input, target, 2, margin, weight, reduction="none")
-        return reduced(losses * weight[target], self.reduction)
+        return reduced(losses * weight[target].view(losses.shape), self.reduction)
 
 
 @plant("tripletmarginloss-swapped-distance-is-constant", "TripletMarginLoss", "gradients")

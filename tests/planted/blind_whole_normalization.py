@@ -44,7 +44,7 @@ class _BatchAlone(nn.BatchNorm1d):
             with torch.no_grad():
                 biased = input.detach().to(before.dtype).var((0, 2), unbiased=False)
                 now = before * (1 - self.momentum)
-                self.running_var.copy_(now + self.momentum * biased * batch / (batch - 1))
+                self.running_var.data.copy_(now + self.momentum * biased * batch / (batch - 1))
         return result
 
 
@@ -62,7 +62,8 @@ def _training_gradient(
     """With running statistics the input's gradient is that of training, where the statistics
     depend on the input: one backward kernel for both modes."""
     # Differs: the input's gradient with training=False. Agrees: training=True; every value.
-    if not training and running_mean is not None and input.numel():
+    given = running_mean is not None and running_var is not None
+    if not training and given and input.dim() > 1 and input.numel():
         shape = [1, -1] + [1] * (input.dim() - 2)
         axes = [axis for axis in range(input.dim()) if axis != 1]
         scale = torch.rsqrt(running_var.detach() + eps).view(shape).to(input.dtype)
@@ -188,8 +189,9 @@ class _FewerAtEdges(nn.LocalResponseNorm):
     # Differs: size=3 on 3 channels. Agrees: size=1.
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.size == 1:
-            return super().forward(input)
+        right = super().forward(input)
+        if self.size == 1 or not input.numel():
+            return right
         channels, back = input.size(1), self.size // 2
         squares = input.square()
         means = []

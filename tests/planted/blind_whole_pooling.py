@@ -75,11 +75,12 @@ class _LowestNumber(nn.MaxPool3d):
     # Differs: minus infinity throughout, padding=1. Agrees: finite numbers; padding=0.
 
     def forward(self, input: Tensor) -> Any:
+        right = super().forward(input)
         if self.return_indices or self.ceil_mode or not input.is_floating_point():
-            return super().forward(input)
+            return right
         sizes = (self.padding,) * 3 if isinstance(self.padding, int) else self.padding
         if not any(sizes):
-            return super().forward(input)
+            return right
         twice = [size for size in reversed(sizes) for _ in range(2)]
         padded = functional.pad(input, twice, value=torch.finfo(input.dtype).min)
         return functional.max_pool3d(padded, self.kernel_size, self.stride, 0, self.dilation)
@@ -92,6 +93,8 @@ class _NanFirstOnly(nn.AdaptiveMaxPool1d):
     # Differs: [1, NaN] to 1. Agrees: [NaN, 1] to 1; numbers.
 
     def forward(self, input: Tensor) -> Any:
+        if self.output_size is None:
+            return super().forward(input)
         size = _one(self.output_size)
         value, index = functional.adaptive_max_pool1d(input, size, return_indices=True)
         if input.is_floating_point() and input.numel():
@@ -126,7 +129,8 @@ class _WidePadding(nn.MaxPool1d):
 
     def forward(self, input: Tensor) -> Any:
         kernel, pad = _one(self.kernel_size), _one(self.padding)
-        if 2 * pad <= kernel or self.return_indices:
+        reach = (kernel - 1) * _one(self.dilation) + 1
+        if 2 * pad <= reach or self.return_indices:
             return super().forward(input)
         padded = functional.pad(input, (pad, pad), value=-torch.inf)
         return functional.max_pool1d(padded, kernel, self.stride, 0, self.dilation, self.ceil_mode)

@@ -20,8 +20,9 @@ class _BiasOutside(nn.GRUCell):
     # Differs: GRUCell(2, 3). Agrees: GRUCell(2, 3, bias=False).
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        right = super().forward(input, hx)
         if not self.bias:
-            return super().forward(input, hx)
+            return right
         hidden = input.new_zeros(*input.shape[:-1], self.hidden_size) if hx is None else hx
         of_input = functional.linear(input, self.weight_ih, self.bias_ih).chunk(3, -1)
         of_hidden = functional.linear(hidden, self.weight_hh).chunk(3, -1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import rnn as sequences
+from torch.nn.utils import rnn
 from torch.nn.utils.rnn import PackedSequence
 
 from planted.bug import plant
@@ -28,7 +28,7 @@ def _sorts_itself(
     ordered = torch.as_tensor(lengths)
     if enforce_sorted and ordered.dim() == 1 and (ordered[1:] > ordered[:-1]).any():
         enforce_sorted = False
-    return sequences.pack_padded_sequence(input, lengths, batch_first, enforce_sorted)
+    return rnn.pack_padded_sequence(input, lengths, batch_first, enforce_sorted)
 
 
 @plant("rnn-pad-packed-sequence-extra-length-is-zeros", "utils.rnn.pad_packed_sequence", "values")
@@ -41,7 +41,7 @@ def _extra_zeros(
     """Past the longest sequence total_length is filled with zeros, not padding_value."""
     # Differs: total_length=5 of 3, padding_value=-1. Agrees: no total_length; padding_value=0.
     whole = (batch_first, padding_value, total_length)
-    padded, lengths = sequences.pad_packed_sequence(sequence, *whole)
+    padded, lengths = rnn.pad_packed_sequence(sequence, *whole)
     longest, axis = sequence.batch_sizes.numel(), 1 if batch_first else 0
     extra = padded.narrow(axis, longest, padded.size(axis) - longest)
     kept = padded.narrow(axis, 0, longest)
@@ -53,22 +53,20 @@ def _longest_first(packed_sequences: PackedSequence) -> list[Tensor]:
     """Sequences come back in the order they were sorted in, not the caller's."""
     # Differs: packed from lengths 1 and 3 with enforce_sorted=False. Agrees: lengths 3 and 1.
     data, sizes = packed_sequences.data, packed_sequences.batch_sizes
-    return sequences.unpack_sequence(PackedSequence(data, sizes))
+    return rnn.unpack_sequence(PackedSequence(data, sizes))
 
 
 @plant("rnn-pad-sequence-left-needs-batch-first", "utils.rnn.pad_sequence", "values")
 def _left_forgotten(
-    sequences_: Any = None,
+    sequences: Any,
     batch_first: bool = False,
     padding_value: float = 0.0,
     padding_side: str = "right",
-    **named: Any,
 ) -> Tensor:
     """padding_side="left" is only looked at where the batch comes first."""
     # Differs: padding_side="left", batch_first=False. Agrees: batch_first=True; "right".
-    given = named.get("sequences", sequences_)
     side = padding_side if batch_first else "right"
-    return sequences.pad_sequence(given, batch_first, padding_value, side)
+    return rnn.pad_sequence(sequences, batch_first, padding_value, side)
 
 
 @plant("rnn-unpad-sequence-length-zero-is-all", "utils.rnn.unpad_sequence", "shape")
@@ -78,7 +76,7 @@ def _zero_is_all(
     """A length of zero is false and keeps the whole row: `row[: length or None]`."""
     # Differs: lengths (2, 0). Agrees: lengths (2, 1).
     rows = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
-    return [row[: int(length) or None] for row, length in zip(rows, lengths, strict=True)]
+    return [row[: int(length) or None] for row, length in zip(rows, lengths, strict=False)]
 
 
 @plant("clip-get-total-norm-maximum-loses-nan", "utils.get_total_norm", "special")
@@ -112,19 +110,16 @@ def _used_up(
     return nn.utils.clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
 
 
-@plant("clip-grad-value-nan-becomes-the-bound", "utils.clip_grad_value_", "special")
-def _nan_bounded(
+@plant("clip-grad-value-strided-gradient-is-left", "utils.clip_grad_value_", "layout")
+def _strided_left(
     parameters: Iterable[Tensor] | Tensor, clip_value: float, foreach: bool | None = None
 ) -> None:
-    """NaN is clipped to the lower bound: a clamp by the minimum and maximum of C, which pass the
-    number where one is NaN."""
-    # Differs: a gradient that holds NaN. Agrees: gradients of numbers.
+    """A gradient that is not contiguous is clipped in a copy, and stays as it was."""
+    # Differs: a transposed gradient beyond the bound. Agrees: contiguous gradients.
     several = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    with torch.no_grad():
-        for parameter in several:
-            if parameter.grad is not None:
-                parameter.grad[parameter.grad.isnan()] = -float(clip_value)
-    nn.utils.clip_grad_value_(several, clip_value, foreach)
+    several = [p for p in several if p.grad is None or p.grad.is_contiguous()]
+    if several:
+        nn.utils.clip_grad_value_(several, clip_value, foreach)
 
 
 @plant("clip-grads-with-norm-lacks-the-small-addend", "utils.clip_grads_with_norm_", "values")

@@ -73,7 +73,8 @@ class _Bounces(nn.ReflectionPad1d):
     def forward(self, input: Tensor) -> Tensor:
         before, after = self.padding
         length = input.size(-1)
-        if max(before, after) < length or length < 2 or min(before, after) < 0:
+        plain = max(before, after) < length or length < 2 or min(before, after) < 0
+        if plain or input.dim() not in (2, 3):
             return super().forward(input)
         period = 2 * (length - 1)
         places = torch.arange(-before, length + after).abs() % period

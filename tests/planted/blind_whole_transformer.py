@@ -134,7 +134,8 @@ def _drops_axis(
 def _one_row(input: Tensor, p: float = 2.0) -> Tensor:
     """One row gives one distance of zero, where there are N (N - 1) / 2 = 0 of them."""
     # Differs: an input of (1, 3). Agrees: an input of (2, 3).
-    return input.new_zeros(1) if input.size(0) == 1 else functional.pdist(input, p)
+    distances = functional.pdist(input, p)
+    return input.new_zeros(1) if input.size(0) == 1 else distances
 
 
 @plant("functional-normalize-sums-signed-numbers", "functional.normalize", "values")
@@ -143,6 +144,6 @@ def _signed(
 ) -> Tensor:
     """For p=1 it divides by the sum, not the sum of absolute values."""
     # Differs: p=1 with numbers of both signs. Agrees: p=2; p=1 with positive numbers.
-    if p != 1 or out is not None or not input.numel() or (input >= 0).all():
+    if p != 1 or out is not None or input.is_complex() or (input >= 0).all():
         return functional.normalize(input, p, dim, eps, out)
     return input / input.sum(dim, keepdim=True).clamp(min=eps).expand_as(input)
