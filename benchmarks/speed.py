@@ -71,6 +71,8 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
     from conformance.layers import CATALOGUE
     from conformance.model.failure import Failure, Inapplicable
     from conformance.run.drawing import draw_cases
+    from conformance.run.planning import Item
+    from conformance.run.stream import Stream
     from conformance.run.trial import Trial, Unsupported
 
     warnings.simplefilter("ignore")
@@ -102,8 +104,9 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
         for dtype in dtypes:
             for check, facts in CHECKS.items():
                 if facts.applies(row):
-                    cases = draw(layer, dtype, examples, seed, invalid=facts.invalid)
-                    timed(layer, check, dtype, cases)
+                    stream = Stream(Item(layer, check, dtype, "cpu"), examples, seed)
+                    cases = draw(layer, dtype, stream.examples, seed, invalid=facts.invalid)
+                    timed(layer, check, dtype, cases[:: stream.step])
     return dict(clock.spent)
 
 

@@ -41,7 +41,8 @@ from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure, Inapplicable
 from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
-from conformance.run.planning import Item, examples_of
+from conformance.run.planning import Item
+from conformance.run.stream import Stream
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 Attempt = tuple[str, str]  # a check and a default dtype
@@ -58,7 +59,7 @@ def backend_of(bug: planted.Bug) -> ModuleBackend:
 @lru_cache(maxsize=40)
 def cases(layer: str, dtype: str, examples: int, seed: int, invalid: bool) -> tuple[Case, ...]:
     """The cases that the suite itself would draw."""
-    return draw_cases(layer, dtype, examples_of(layer, examples), seed, invalid=invalid)
+    return draw_cases(layer, dtype, examples, seed, invalid=invalid)
 
 
 def attempt(
@@ -79,7 +80,8 @@ def attempt(
     item = Item(bug.layer, check, dtype, "cpu")
     numerics = numerics_of(backend, dtype)
     engine, faithful = Engine(backend, examples, seed), Engine(torch_backend, examples, seed)
-    drawn = cases(bug.layer, dtype, examples, seed, CHECKS[check].invalid)[:: item.step]
+    stream = Stream(item, examples, seed)
+    drawn = cases(bug.layer, dtype, stream.examples, seed, stream.invalid)[:: stream.step]
     facts = (seed, bug.name, bug.layer, bug.check, check, dtype)
     torch.manual_seed(seed)
     started, torch_too = _clock(), 0

@@ -72,11 +72,11 @@ CHECKS: dict[str, Check] = {
     "shape": Check(shape.check),
     "values": Check(values.check, whole=True),
     "gradients": Check(gradients.check, whole=True),
-    "laws": Check(laws.check, applies=lambda row: bool(row.laws)),
-    "layout": Check(layout.check, relaid=layout.relaid),
-    "special": Check(special.check, applies=_takes_numbers),
+    "laws": Check(laws.check, applies=lambda row: bool(row.laws), every=2),
+    "layout": Check(layout.check, relaid=layout.relaid, every=2),
+    "special": Check(special.check, applies=_takes_numbers, every=2),
     "state": Check(state.check, applies=_has_state, every=4),
-    "random": Check(random.check, applies=lambda row: row.draws is not None),
+    "random": Check(random.check, applies=lambda row: row.draws is not None, every=2),
     "repeat": Check(repeat.check, larger=siblings.larger, every=2),
     "errors": Check(
         errors.check, invalid=True, applies=lambda row: row.invalid is not None, every=4

@@ -26,7 +26,7 @@ from conformance.run import verdicts
 from conformance.run.budget import Budget
 from conformance.run.cases import MANY
 from conformance.run.drawing import shrink
-from conformance.run.planning import Item, asked_of, examples_of
+from conformance.run.planning import Item, asked_of
 from conformance.run.stream import Stream
 
 # Each probe that ends the process costs a new one: importing a framework takes seconds.
@@ -252,7 +252,7 @@ class IsolatedEngine:
         return "same" if status == _status(failure) else "differs"
 
     def _stream(self, item: Item) -> Stream:
-        return Stream(item, examples_of(item.layer, self.examples), self.seed, self.values)
+        return Stream(item, self.examples, self.seed, self.values)
 
     def _minimised(
         self, item: Item, case: Case, index: int, first: Failure

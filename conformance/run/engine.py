@@ -39,7 +39,7 @@ from conformance.run.copies import Copied, Copies
 from conformance.run.drawn import columns
 from conformance.run.log import JUDGED, Log
 from conformance.run.outcomes import Outcome, on_device
-from conformance.run.planning import Item, asked_of, examples_of
+from conformance.run.planning import Item, asked_of
 from conformance.run.stream import ROUNDS, Stream, needed, structures
 from conformance.run.trial import Evidence, Trial
 
@@ -330,7 +330,7 @@ class Engine:
 
     def stream(self, item: Item) -> Stream:
         """The cases of an item, in rounds."""
-        return Stream(item, examples_of(item.layer, self.examples), self.seed, self.values)
+        return Stream(item, self.examples, self.seed, self.values)
 
     def cases(self, item: Item) -> Sequence[Case]:
         """The cases of an item that every backend is asked."""

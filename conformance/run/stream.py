@@ -13,7 +13,7 @@ from conformance.model.case import Case
 from conformance.run.cases import Ending, Every
 from conformance.run.drawing import draw_cases
 from conformance.run.drawn import covering
-from conformance.run.planning import Item
+from conformance.run.planning import Item, examples_of
 
 ROUNDS = 10
 """A backend that declines cases is asked at most so many times those of the profile."""
@@ -36,12 +36,13 @@ class Stream:
 
     Args:
         item: the item.
-        examples, seed: of the run.
+        profile: examples of the run's profile.
+        seed: of the run.
         values: about so many cases share their structure.
     """
 
     item: Item
-    examples: int
+    profile: int
     seed: int
     values: int = 1
 
@@ -49,6 +50,17 @@ class Stream:
     def invalid(self) -> bool:
         """Whether the cases are calls that must be refused."""
         return EVERY_CHECK[self.item.check].invalid
+
+    @property
+    def examples(self) -> int:
+        """How many cases are drawn: of invalid calls, which no other check needs, few."""
+        asked = examples_of(self.item.layer, self.profile)
+        return -(-asked // self.item.step) if self.invalid else asked
+
+    @property
+    def step(self) -> int:
+        """It has every n-th of the drawn cases: this n."""
+        return 1 if self.invalid else self.item.step
 
     def cases(self, round: int = 0) -> Sequence[Case]:
         """The cases of a round; those of round 0 are the same for every backend.
@@ -69,7 +81,7 @@ class Stream:
             self.item.layer, self.item.dtype, self.examples, self.seed,
             invalid=self.invalid, values=self.values, round=round,
         )  # fmt: skip
-        return drawn if self.item.step == 1 else Every(drawn, self.item.step)
+        return drawn if self.step == 1 else Every(drawn, self.step)
 
     def _located(self, index: int) -> tuple[int, int]:
         return divmod(index, max(len(self.cases()), 1))
@@ -77,7 +89,7 @@ class Stream:
     def drawn_as(self, index: int) -> tuple[int, int]:
         """The round in which a case is drawn, and its place among all that are drawn there."""
         round, place = self._located(index)
-        return round, place * self.item.step
+        return round, place * self.step
 
     def __getitem__(self, index: int) -> Case:
         round, place = self._located(index)

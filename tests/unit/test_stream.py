@@ -55,6 +55,22 @@ def test_a_case_is_drawn_again_where_it_was_drawn() -> None:
     assert stream[2] is whole[2 * every]
 
 
+def test_of_invalid_calls_no_more_are_drawn_than_are_looked_at() -> None:
+    item = Item("Linear", "errors", "float64", "cpu")
+    stream, every = Stream(item, EXAMPLES, 0), CHECKS["errors"].every
+    assert every > 1
+    assert stream.examples == len(stream.cases()) == asked_of(item, EXAMPLES)
+    assert stream.drawn_as(3) == (0, 3)
+
+
+@pytest.mark.parametrize("check", ["values", "errors"])
+def test_a_stream_is_asked_for_the_profiles_examples(check: str) -> None:
+    """Of a layer with a share of them it has the cases that the engine looks at."""
+    item = Item("LazyLinear", check, IN_FULL, "cpu")
+    stream = Stream(item, EXAMPLES, 0)
+    assert len(stream.cases()) == asked_of(item, EXAMPLES) < EXAMPLES
+
+
 class _Forgets(torch.nn.Linear):
     """A module whose state lacks the bias."""
 
