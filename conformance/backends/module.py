@@ -206,7 +206,8 @@ class ModuleLayer:
     def _called(self, *inputs: Any, **keywords: Any) -> Any:
         if self.module is None:
             placed, named = self._placed(inputs)
-            result = self.function(*placed, **self.arguments, **named, **keywords)
+            given = placed if self._row is None else torch_wholes.handed(self._row, placed)
+            result = self.function(*given, **self.arguments, **named, **keywords)
             return result if self._row is None else torch_wholes.read(self._row, placed, result)
         if not self._states:
             inputs, named = self._placed(inputs)

@@ -61,6 +61,20 @@ def _parameter(gradient: torch.Tensor | None) -> torch.nn.Parameter:
     return found
 
 
+def handed(row: Row, placed: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a call is given by place: an odd number of parameters as `Module.parameters()` is.
+
+    That is a generator, which can be gone through once.
+
+    Args:
+        row: of the layer.
+        placed: lists of parameters among it.
+    """
+    if GRADIENTS not in row.wholes.values() or len(placed[0]) % 2 == 0:
+        return placed
+    return ((x for x in placed[0]), *placed[1:])
+
+
 def read(row: Row, placed: tuple[Any, ...], result: Any) -> Any:
     """The outputs of a call: behind what it returns the gradients as it leaves them.
 

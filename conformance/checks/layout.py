@@ -10,7 +10,7 @@ import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks import cotangents, gradients
-from conformance.checks.values import compare
+from conformance.checks.values import changed, compare
 from conformance.failures.facts import asked_laid_out, own_layouts
 from conformance.layers import CATALOGUE
 from conformance.layers.row import Row
@@ -223,13 +223,13 @@ def _format_layouts(layouts: Mapping[str, str]) -> str:
 
 
 def _run(trial: Trial, case: Case) -> Evidence:
-    """Hold the outputs, without and, where offered, with gradients recorded, and the gradients."""
+    """Hold outputs and what is written, and the same with gradients recorded, and the gradients."""
     laid = trial.other(case)
     if _same_values(case, trial.case):
-        laid.expected = trial.expected  # the oracle need not work twice
-    evidence = _compared(laid, laid.outputs, "")
+        laid.after = trial.after  # the oracle need not work twice
+    evidence = _compared(laid, laid.outputs, "") + changed(laid)
     if (again := laid.afresh()) is not laid:
-        again.expected, laid = laid.expected, again
+        again.after, laid = laid.after, again
     recording: Callable[..., Any] | None = getattr(laid.layer, "forward_grad", None)
     if recording is not None:
         result = laid.step("forward_grad", recording, *laid.natives, **case.keywords)

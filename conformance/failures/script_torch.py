@@ -62,12 +62,16 @@ def packed(layer, batch_first, lengths, x, *states):
 '''
 _CHANGED = '''
 def changed(function, gradients, **arguments):
-    """What a call returns on parameters that have gradients, and these as it leaves them."""
+    """What a call returns on parameters that have gradients, and these as it leaves them.
+
+    An odd number of them it is given as `Module.parameters()` is: gone through once.
+    """
     parameters = []
     for x in gradients:
         parameters.append(torch.nn.Parameter(torch.zeros(()) if x is None else torch.zeros_like(x)))
         parameters[-1].grad = x
-    result = function(parameters, **arguments)
+    given = (x for x in parameters) if len(parameters) % 2 else parameters
+    result = function(given, **arguments)
     return (*[result][: int(result is not None)], *(x.grad for x in parameters))
 '''
 _RECORDED = '''

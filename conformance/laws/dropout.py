@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ _MANY = 64  # of so many cases one has a probe of 2²⁰ draws, which tells 0.1 
 # Of n draws none is dropped by a chance of (1 - p)ⁿ < e⁻ⁿᵖ. Below 1e-10 / 2 that is a finding:
 # where n·p is at least ln(2e10) = 23.7.
 _FEW = 24
+_SOMETIMES = 4  # of so many cases one looks at each place in many calls,
+_MOST = 160  # unless that takes more
 EXACT = "always equal: nothing is computed"
 
 # Module → function.
@@ -115,8 +118,35 @@ def draws(trial: Trial, generator: Generator) -> Draws:
     source = trial.other(replace(case, inputs=(x,), layouts=()))
     first, second, third = (_with(source, training=True, inplace=inplace) for _ in range(3))
     answers = first.answer[0], second.answer[0]
+    yield from _places(trial, generator, p)
     made, (gradient,) = third.together(np.ones(x.shape))
     yield from _held(trial, x, p, answers, gradient, None if made is None else made[0])
+
+
+def _places(trial: Trial, generator: Generator, p: float) -> Iterator[Masked]:
+    """In many calls each element, or channel, is dropped as often as the others.
+
+    A few that never are, as those past the last whole vector, do not show in the rate of all.
+    """
+    layer, (given,) = trial.case.call.layer, trial.case.inputs
+    calls = math.ceil(_FEW / min(p, 1 - p))
+    if generator.integers(_SOMETIMES) or calls > _MOST or _MODULES.get(layer, layer) in _ALPHA:
+        return
+    assert given is not None
+    together, count = shared(layer, given.ndim), int(generator.integers(3, 10))
+    space = [2] * len(together)
+    sample = [2] if together and batched(layer, given.ndim) else []
+    x = np.ones([*sample, count, *space])
+    call = _with(trial.other(replace(trial.case, inputs=(x,), layouts=())), training=True)
+    found = [call.answer[0]]
+    while len(found) < calls:
+        call.forget()
+        found.append(call.arrays[0])
+    got, scale = np.stack(found), kept(exactly(np.ones(calls), trial.precision), p)
+    for k in range(count):
+        one = got[(slice(None), *[0] * len(sample), k, *[0] * len(space))]
+        what = f"in training with p={p:g}, place {k} of {count} in {calls} calls"
+        yield Masked(what, "output", one, scale, 0.0, np.ones(calls, bool), 1 - p)
 
 
 def _held(
