@@ -170,7 +170,7 @@ class _TailKept(nn.Dropout):
         return torch.where(tail, input / (1 - self.p), super().forward(input))
 
 
-@plant("functional-dropout-backward-draws-anew", "functional.dropout", "gradients")
+@plant("functional-dropout-backward-draws-anew", "functional.dropout", "random")
 def _drawn_anew(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:

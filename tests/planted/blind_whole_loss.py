@@ -146,7 +146,7 @@ class _ConstantTarget(nn.KLDivLoss):
         return super().forward(input, alter_gradient(target, torch.zeros_like))
 
 
-@plant("gaussiannllloss-clamps-the-variance-it-was-given", "GaussianNLLLoss", "values")
+@plant("gaussiannllloss-clamps-the-variance-it-was-given", "GaussianNLLLoss", "repeat")
 class _ClampsTheirs(nn.GaussianNLLLoss):
     """The variance is clamped to eps in place, so that the caller's tensor changes."""
 

@@ -75,7 +75,7 @@ class _NotCleared(nn.MaxUnpool2d):
         return torch.where(named, result, left_over)
 
 
-@plant("adaptivemaxpool2d-indices-in-32-bits", "AdaptiveMaxPool2d", "values")
+@plant("adaptivemaxpool2d-indices-in-32-bits", "AdaptiveMaxPool2d", "shape")
 class _ShortIndices(nn.AdaptiveMaxPool2d):
     """Indices come as int32, where unpooling and gather want int64."""
 
@@ -86,7 +86,7 @@ class _ShortIndices(nn.AdaptiveMaxPool2d):
         return (result[0], result[1].int()) if self.return_indices else result
 
 
-@plant("crossentropyloss-half-precision-comes-back-single", "CrossEntropyLoss", "values")
+@plant("crossentropyloss-half-precision-comes-back-single", "CrossEntropyLoss", "shape")
 class _ComesBackSingle(nn.CrossEntropyLoss):
     """Scores in half precision give a loss in float32, the dtype that it was summed in."""
 
@@ -97,7 +97,7 @@ class _ComesBackSingle(nn.CrossEntropyLoss):
         return result.float() if result.dtype in (torch.float16, torch.bfloat16) else result
 
 
-@plant("batchnorm3d-does-not-count-batches", "BatchNorm3d", "state")
+@plant("batchnorm3d-does-not-count-batches", "BatchNorm3d", "values")
 class _NotCounted(nn.BatchNorm3d):
     """num_batches_tracked is not counted where momentum is a number and has no need of it."""
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from planted.bug import alter_gradient, graft, plant
 
 
-@plant("batchnorm2d-cumulative-average-counts-one-too-many", "BatchNorm2d", "state")
+@plant("batchnorm2d-cumulative-average-counts-one-too-many", "BatchNorm2d", "values")
 class _OneTooMany(nn.BatchNorm2d):
     """With momentum=None the n-th batch weighs 1 / (n + 1): the counter is taken for an index
     that starts at zero."""
@@ -28,7 +28,7 @@ class _OneTooMany(nn.BatchNorm2d):
         )
 
 
-@plant("batchnorm1d-running-variance-corrected-by-batch-alone", "BatchNorm1d", "state")
+@plant("batchnorm1d-running-variance-corrected-by-batch-alone", "BatchNorm1d", "values")
 class _BatchAlone(nn.BatchNorm1d):
     """The running variance of a sequence is corrected by N / (N - 1), not N L / (N L - 1): a
     correction written for (N, C) and kept for (N, C, L)."""
@@ -157,7 +157,7 @@ def _constant_root(
     return graft(value, path if weight is None else path * weight)
 
 
-@plant("instancenorm2d-running-statistics-of-the-first-sample", "InstanceNorm2d", "state")
+@plant("instancenorm2d-running-statistics-of-the-first-sample", "InstanceNorm2d", "values")
 class _FirstSample(nn.InstanceNorm2d):
     """Running statistics are updated from the first sample of a batch, not the mean over all: a
     loop over samples that updates once."""
