@@ -75,12 +75,12 @@ def test_torch_shaped_example_in_every_check(installed: Path, tmp_path: Path) ->
 
 def test_numpy_only_example_has_every_layer(installed: Path, tmp_path: Path) -> None:
     result = _suite(
-        installed, tmp_path, "--conformance-backend=numpy-only", "--conformance-examples=12",
-        "--conformance-check=shape,values",
+        installed, tmp_path, "--conformance-backend=numpy-only", "--conformance-examples=6",
+        "--conformance-check=shape,values", "--conformance-dtype=float32",
     )  # fmt: skip
     _passes(result)
-    # Nothing is declined as a whole; bfloat16 is not offered.
-    assert "180 passed" in result.stdout, result.stdout
+    # Nothing is declined as a whole.
+    assert "60 passed" in result.stdout, result.stdout
 
 
 def test_numpy_only_example_in_every_check(installed: Path, tmp_path: Path) -> None:
@@ -135,13 +135,13 @@ def test_a_wrong_derivative_of_own_gradients_is_found(installed: Path, tmp_path:
 
 def test_class_based_example_in_every_check(installed: Path, tmp_path: Path) -> None:
     result = _suite(
-        installed, tmp_path, "--conformance-backend=class-based", "--conformance-examples=60",
+        installed, tmp_path, "--conformance-backend=class-based", "--conformance-examples=30",
         "--conformance-layer=Linear,Conv1d,BatchNorm2d,Dropout,GRUCell",
-        "--conformance-dtype=float32,float64", "--conformance-seed=1",
+        "--conformance-dtype=float32", "--conformance-seed=1",
     )  # fmt: skip
     _passes(result)
     # Nothing is declined as a whole: no item is unsupported.
-    assert "92 passed" in result.stdout, result.stdout
+    assert "46 passed" in result.stdout, result.stdout
     assert "unsupported" not in result.stdout, result.stdout
 
 
