@@ -77,7 +77,7 @@ CHECKS: dict[str, Check] = {
     "special": Check(special.check, applies=_takes_numbers, every=2),
     "state": Check(state.check, applies=_has_state, every=4),
     "random": Check(random.check, applies=lambda row: row.draws is not None, every=2),
-    "repeat": Check(repeat.check, larger=siblings.larger, every=2),
+    "repeat": Check(repeat.check, larger=siblings.larger, every=4),
     "errors": Check(
         errors.check, invalid=True, applies=lambda row: row.invalid is not None, every=4
     ),
