@@ -107,7 +107,7 @@ def _elementwise(name: str, kind: Kind) -> Row:
 def _workloads(name: str, kind: Kind) -> Iterator[Workload]:
     yield Workload(name, "64 by 3072", _plain(kind), ((64, 3072),), small=True)
     if kind.feeds_forward:
-        yield Workload(name, "256 by 16384", _plain(kind), ((256, 16384),))
+        yield Workload(name, "64 by 16384", _plain(kind), ((64, 16384),))
 
 
 def _plain(kind: Kind) -> Mapping[str, Any]:
