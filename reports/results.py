@@ -127,8 +127,10 @@ class Benchmark(msgspec.Struct, frozen=True, rename={"direction": "pass"}):
         torch_seconds: torch's median, timed in turns with the backend.
         spread: interquartile range of torch's rounds ÷ their median: the machine's noise.
         rounds, calls: how many rounds were timed, and calls in each.
-        flops, bytes: a second: operations of the plain algorithm, and bytes that it must move.
-        peak_flops, peak_bytes: what a large matrix product and a copy reached in the same run.
+        flops, bytes: a second: operations of the plain algorithm, and bytes that it must move, each
+            operand read once and each result written once; 0 where the answer is the input itself.
+        peak_flops, peak_bytes: what a large matrix product, and a copy larger than any cache,
+            reached in the same run.
         verified: what the answer was held against: `"oracle"`, `"torch float64"`.
         message: what was wrong, or why there is no ratio.
     """

@@ -34,7 +34,7 @@ def inputs() -> str:
         groups.setdefault((row.family, *columns), []).append(row.name)
     lines = ["| layer | inputs | outputs | state | keywords |", "|---|---|---|---|---|"]
     for (_, *columns), names in groups.items():
-        lines.append(f"| {', '.join(_ranges(names))} | {' | '.join(columns)} |")
+        lines.append(f"| {', '.join(ranges(names))} | {' | '.join(columns)} |")
     return "\n".join(lines)
 
 
@@ -65,7 +65,7 @@ def _state(row: Row) -> str:
     return ", ".join(f"`{x.name}`" + (" (buffer)" if x.buffer else "") for x in tensors)
 
 
-def _ranges(names: list[str]) -> Iterator[str]:
+def ranges(names: list[str]) -> Iterator[str]:
     """`Conv1d`–`3d` for three names."""
     for name in names:
         stem = re.sub(r"[123]d$", "", name)
@@ -140,7 +140,7 @@ def families() -> str:
             for row in rows
             if not row.lazy and not (row.function and _stem(row.name) in known)
         ]
-        shown = ", ".join(_ranges(names))
+        shown = ", ".join(ranges(names))
         lines.append(f"| {family} | {_modules(rows)} | {_functions(rows)} | {shown} |")
     total = list(CATALOGUE.values())
     lines.append(f"| **{len(total)} layers** | {_modules(total)} | {_functions(total)} | |")

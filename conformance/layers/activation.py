@@ -97,11 +97,17 @@ def _elementwise(name: str, kind: Kind) -> Row:
         whole=partial(whole, name, arguments),
         traits=replace(traits, random=_draws) if "training" in takes else traits,
         draws=slopes.draws if "training" in takes else None,
-        workloads=(Workload(name, "64 by 3072", _plain(kind), ((64, 3072),), small=True),),
+        workloads=tuple(_workloads(name, kind)),
         filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
         flops=partial(_flops, kind.operations),
         examples=kind.examples,
     )
+
+
+def _workloads(name: str, kind: Kind) -> Iterator[Workload]:
+    yield Workload(name, "64 by 3072", _plain(kind), ((64, 3072),), small=True)
+    if kind.feeds_forward:
+        yield Workload(name, "64 by 16384", _plain(kind), ((64, 16384),))
 
 
 def _plain(kind: Kind) -> Mapping[str, Any]:

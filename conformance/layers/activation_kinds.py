@@ -32,6 +32,7 @@ class Kind:
         ends: two arguments, the first of which is less than the second.
         examples: share of the profile's examples.
         in_place: a function of its name and an underscore writes into its input.
+        feeds_forward: transformers have it in their wide layers: it is timed at such widths, too.
     """
 
     oracle: Callable[..., Any]
@@ -42,6 +43,7 @@ class Kind:
     ends: tuple[str, str] | None = None
     examples: float = 0.2
     in_place: bool = False
+    feeds_forward: bool = False
 
 
 KINDS = {
@@ -152,9 +154,15 @@ KINDS = {
         (laws.reflected, curves.tail),
         8,
         examples=0.4,
+        feeds_forward=True,
     ),
     ("SiLU", "functional.silu"): Kind(
-        smooth.silu, "silu(x) = x * sigmoid(x)", (_INPLACE,), (laws.reflected,), examples=0.4
+        smooth.silu,
+        "silu(x) = x * sigmoid(x)",
+        (_INPLACE,),
+        (laws.reflected,),
+        examples=0.4,
+        feeds_forward=True,
     ),
     ("Mish", "functional.mish"): Kind(
         smooth.mish, "Mish(x) = x tanh(softplus(x))", (_INPLACE,), (curves.by_sigmoid,), 6

@@ -78,6 +78,9 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
 _HEADS: tuple[tuple[str, tuple[Shape, ...], dict[str, bool]], ...] = (
     ("bert 12 heads, 128", ((1, 12, 128, 64),) * 3, {}),
     ("gpt2 12 heads, 512, causal", ((1, 12, 512, 64),) * 3, {"is_causal": True}),
+    # Scores of one head: the oracle holds some 200 bytes for each of them.
+    ("1 head, 2048, causal", ((1, 1, 2048, 64),) * 3, {"is_causal": True}),
+    ("1 head, 1024 against 4096", ((1, 1, 1024, 64), *((1, 1, 4096, 64),) * 2), {}),
     ("decoding against 1024", ((1, 12, 1, 64), *((1, 12, 1024, 64),) * 2), {}),
 )
 

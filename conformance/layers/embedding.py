@@ -85,13 +85,19 @@ def _moved(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return math.prod(outputs[0])
 
 
-# Sizes of BERT-base (J. Devlin et al., 2019), its vocabulary cut to a tenth.
-_WORKLOADS = (("bert positions", (4, 64), (512, 768)), ("bert words", (8, 128), (3052, 768)))
+# Sizes of BERT-base (J. Devlin et al., 2019), its vocabulary cut to a tenth, and the vocabulary of
+# GPT-2, its vectors cut to a third.
+_WORKLOADS = (
+    ("bert positions", (4, 64), (512, 768)),
+    ("bert words", (8, 128), (3052, 768)),
+    ("gpt2 words", (1, 1024), (50257, 256)),
+)
 
 
 def _workloads(layer: str) -> Iterator[Workload]:
-    for k, (name, indices, weight) in enumerate(_WORKLOADS):
-        function = is_function(layer)
+    function = is_function(layer)
+    # A function is given its table, which is made anew for each call: small ones only.
+    for k, (name, indices, weight) in enumerate(_WORKLOADS[: 2 if function else None]):
         arguments = dict(zip(("num_embeddings", "embedding_dim"), weight, strict=True))
         yield Workload(
             layer,
@@ -130,6 +136,7 @@ def rows() -> Iterator[Row]:
         workloads=tuple(_workloads("Embedding")),
         filling=Filling(contraction=False),
         flops=_moved,
+        needed=embedding_bag.looked_up_rows,
         examples=0.4,
     )
     yield module

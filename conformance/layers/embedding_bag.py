@@ -129,6 +129,15 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return math.prod(workload.inputs[0]) * outputs[0][-1]
 
 
+def looked_up_rows(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
+    """Of the table the rows that are named.
+
+    Args:
+        arrays: `"input"`, the indices, and `"weight"`, the table.
+    """
+    return {"weight": np.unique(arrays["input"]).size * arrays["weight"].shape[1]}
+
+
 # Sizes of the DLRM benchmark (M. Naumov et al., 2019), a table cut short.
 _WORKLOADS = (("64 bags of 8", (64, 8), (1000, 64)), ("512 bags of 32", (512, 32), (20000, 64)))
 
@@ -187,6 +196,7 @@ def rows() -> Iterator[Row]:
         workloads=tuple(_workloads("EmbeddingBag")),
         filling=Filling(contraction=False),
         flops=_flops,
+        needed=looked_up_rows,
         examples=0.4,
     )
     yield module

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from conformance.laws import init as laws
 from conformance.laws.distributions import Normal
 from conformance.laws.init import Distributed
@@ -179,6 +181,11 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return math.prod(outputs[0])
 
 
+def _overwritten(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
+    """What the tensor holds before does not matter."""
+    return dict.fromkeys(arrays, 0)
+
+
 def _row(name: str, kind: _Kind) -> Row:
     valid = partial(cases.inits, name)
     breaks = invalid.init_breaks(name)
@@ -213,6 +220,7 @@ def _row(name: str, kind: _Kind) -> Row:
         workloads=(Workload(name, text, kind.given or {}, (kind.shape,), small=True),),
         filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
         flops=_flops,
+        needed=_overwritten,
         examples=0.3,
     )
 

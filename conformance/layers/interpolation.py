@@ -117,13 +117,19 @@ def _taps(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]
 
 
 def _workloads(layer: str, modes: Sequence[str]) -> tuple[Workload, ...]:
-    """Feature pyramid (T.-Y. Lin et al., 2017) and segmentation (J. Long et al., 2015) by 2."""
+    """Feature pyramid (T.-Y. Lin et al., 2017) and segmentation (J. Long et al., 2015) by 2.
+
+    Bilinear, also the answers of DeepLab (L.-C. Chen et al., 2017) by 8.
+    """
     found = []
     for mode in modes:
         given: dict[str, Any] = {"scale_factor": 2.0} | ({"mode": mode} if mode else {})
         name = mode or "doubled"
         found.append(Workload(layer, f"{name}, 16 channels", given, ((1, 16, 28, 28),), small=True))
         found.append(Workload(layer, f"{name}, 256 channels", given, ((1, 256, 56, 56),)))
+        if mode == "bilinear":
+            classes: dict[str, Any] = {"scale_factor": 8.0, "mode": mode}
+            found.append(Workload(layer, "bilinear, 21 classes by 8", classes, ((1, 21, 65, 65),)))
     return tuple(found)
 
 

@@ -40,21 +40,22 @@ def classes(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.nda
     return generator.integers(scores[oracle.class_axis(scores)], size=target)
 
 
-# ImageNet's classes, GPT-2's vocabulary, Cityscapes' pixels.
+# ImageNet's classes, the vocabularies of Llama and of GPT-2, Cityscapes' pixels.
 _SIZES = (
     ("64 of 1000", (64, 1000), (64,)),
+    ("128 of 32000", (128, 32000), (128,)),
     ("512 of 50257", (512, 50257), (512,)),
     ("2 by 19 by 128 by 256", (2, 19, 128, 256), (2, 128, 256)),
 )
 
 
 def workloads(layer: str) -> tuple[Workload, ...]:
-    """The calls of a module; the smallest of them of a function."""
+    """The calls of a module; the smaller ones of a function."""
     found = [
         Workload(layer, name, {}, (scores, target), small=k == 0)
         for k, (name, scores, target) in enumerate(_SIZES)
     ]
-    return tuple(found[:1] if is_function(layer) else found)
+    return tuple(found[:2] if is_function(layer) else found)
 
 
 def weights(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
@@ -161,6 +162,11 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return 2 * math.prod(workload.inputs[1])
 
 
+def _of_targets(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
+    """Of each sample the score of its class."""
+    return {"input": arrays["target"].size}
+
+
 def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
     for name in ("NLLLoss", "functional.nll_loss"):
@@ -192,6 +198,7 @@ def rows() -> Iterator[Row]:
             workloads=workloads(name),
             filling=filled(target=classes),
             flops=_flops,
+            needed=_of_targets,
             examples=0.4 if function else 0.75,
         )
         yield row if function else replace(row, state=weights, constructor_tensors=("weight",))

@@ -285,11 +285,9 @@ def _square_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTens
 
 def _rms_norm(name: str) -> Row:
     valid, function = partial(cases.rms_norms, name), is_function(name)
-    shape = parts.ROWS[0][1]
     affine = Argument("elementwise_affine", True, other=False)
     plain = (1,) if function else 1
     sizes = Argument("normalized_shape", plain=plain, size=True, sequence=not function)
-    given = {"normalized_shape": shape[-1:] if function else shape[-1]}
     return Row(
         name,
         "normalization",
@@ -306,8 +304,15 @@ def _rms_norm(name: str) -> Row:
         state=stateless if function else _square_state,
         propagation=propagation.by_square,
         refit=parts.shape_refit if function else parts.row_refit,
-        workloads=(
-            Workload(name, "bert 768", given, (shape, *((shape[-1:],) if function else ())), True),
+        workloads=tuple(
+            Workload(
+                name,
+                title,
+                {"normalized_shape": shape[-1:] if function else shape[-1]},
+                (shape, shape[-1:]) if function else (shape,),
+                small=k == 0,
+            )
+            for k, (title, shape) in enumerate(parts.ROWS)
         ),
         filling=parts.FILLING,
         flops=parts.flops,

@@ -198,5 +198,10 @@ def scaling_flops(workload: Workload, weights: Sequence[Shape], outputs: Sequenc
 
 
 # Sizes of BERT-base after J. Devlin et al. (2019) and ResNet-50 after K. He et al. (2015).
-ROWS = (("bert 768", (4, 128, 768)), ("gpt 4096", (1, 64, 4096)))
+ROWS = (
+    ("bert 768", (4, 128, 768)),
+    ("bert large 1024", (4, 128, 1024)),
+    ("gpt 4096", (1, 64, 4096)),
+    ("llama 8192", (1, 64, 8192)),
+)
 IMAGES = (("resnet 64", (8, 64, 56, 56)), ("resnet 512", (8, 512, 7, 7)))

@@ -220,6 +220,10 @@ def nothing_inferred(input: Shape) -> Arguments:
     return {}
 
 
+def _all_needed(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Row:
     """All that the suite knows of one layer.
@@ -279,6 +283,8 @@ class Row:
         filling: how their arrays are filled.
         flops: (workload, weights' shapes, outputs' shapes) → multiplications and additions of the
             plain algorithm.
+        needed: inputs and state tensors by name → how many numbers of one the call has to read,
+            where that is not all: of a table the rows that are looked up.
         examples: share of the profile's examples that it needs.
     """
 
@@ -320,6 +326,7 @@ class Row:
     workloads: tuple[Workload, ...] = ()
     filling: Filling = field(default_factory=Filling)
     flops: Callable[[Workload, Sequence[Shape], Sequence[Shape]], int] | None = None
+    needed: Callable[[Mapping[str, np.ndarray]], Mapping[str, int]] = _all_needed
     examples: float = 1.0
 
     @property

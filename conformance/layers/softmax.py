@@ -130,6 +130,7 @@ def _row(name: str, kind: _Kind) -> Row:
         workloads=(
             _timed(name, "96 by 128 by 128", (96, 128, 128), last),
             _timed(name, "64 by 1000", (64, 1000), last, small=False),
+            _timed(name, "64 by 32000", (64, 32000), last, small=False),
         ),
         filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
         flops=_flops,

@@ -96,6 +96,8 @@ def table(run: Run, changes: Sequence[TimingChange] = ()) -> Iterator[str]:
     others = len(lines) - len(timed)
     by = sorted({line.verified for line in timed if line.verified})
     yield f"{len(timed)} timed, each verified against {' or '.join(by) or 'nothing'}; {others} not"
+    if any(line.bytes and line.peak_bytes and line.bytes > line.peak_bytes for line in timed):
+        yield "GB/s of more than 100 % of what a large copy reaches came out of a cache"
     for facts in run.timing:
         if facts.get("note"):
             yield f"note: {facts['note']}"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from conformance.timing.operands import TimedArrays
+import numpy as np
+
+from conformance.model.case import Call
+from conformance.timing.operands import ArrayTuple, TimedArrays
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "complex64": 8, "complex128": 16}
+_WHOLE = {"int64": 8, "bool": 1}
 
 
 @dataclass(frozen=True)
@@ -19,33 +24,66 @@ class Cost:
             them; a faster algorithm (Winograd, FFT) does fewer. Backward counts twice forward: the
             gradients of both operands are such sums again.
         bytes: each operand read once and each result written once: the least that any
-            implementation moves, unless it fits into a cache.
+            implementation moves, unless it fits into a cache. Backward adds the cotangent, which is
+            read, and the gradients, which are written.
     """
 
     flops: int
     bytes: int
 
 
-def cost(operands: TimedArrays) -> Cost:
-    """The work of a call.
+def operations(operands: TimedArrays) -> int:
+    """Multiplications and additions of a call.
 
     Args:
         operands: of the call.
     """
     w, row = operands.workload, operands.row
-    output = operands.outputs[0]
-    backward = operands.timed.direction != "forward"
     given = [w.inputs[k] for k in row.places("weight", "bias") if k < len(w.inputs)]
     weights = given or list(operands.shapes.values())
     assert row.flops is not None
     flops = row.flops(w, weights, operands.outputs)
-    if row.traits.aliases:
-        return Cost(0, 0)  # the answer is the input itself
-    size = BYTES[operands.timed.dtype]
-    read = sum(map(math.prod, w.inputs)) + sum(map(math.prod, operands.shapes.values()))
-    written = sum(map(math.prod, operands.outputs))
-    moved = read + written
-    if backward:
-        # The cotangent of the first output is read, gradients of all operands are written.
-        moved += math.prod(output) + read
-    return Cost(3 * flops if backward else flops, size * moved)
+    return flops if operands.timed.direction == "forward" else 3 * flops
+
+
+def cost(operands: TimedArrays, call: Call, inputs: ArrayTuple) -> Cost:
+    """The work of a call that is no view of its input.
+
+    Args:
+        operands: of the call.
+        call: with its state.
+        inputs: of the call; how many rows of a table are looked up depends on them.
+    """
+    row, size = operands.row, BYTES[operands.timed.dtype]
+    names = [x.name for x in row.inputs]
+    arrays = {**call.state, **dict(zip(names, inputs, strict=False))}
+    needed = row.needed(arrays)
+    moved = sum(
+        needed.get(name, array.size) * _width(array, size) for name, array in arrays.items()
+    )
+    case = operands.case(call, inputs)
+    for shape, output in zip(operands.outputs, row.outputs, strict=False):
+        dtype = operands.timed.dtype if output.dtype is None else output.dtype(case)
+        moved += math.prod(shape) * _WHOLE.get(dtype, BYTES.get(dtype, size))
+    if operands.timed.direction != "forward":
+        # The cotangent is of the first output.
+        gradients = sum(array.size for array in _differentiated(operands, call, inputs))
+        moved += size * (math.prod(operands.outputs[0]) + gradients)
+    return Cost(operations(operands), moved)
+
+
+def _width(array: np.ndarray, size: int) -> int:
+    """Bytes of a number: indices and counts are int64 in every dtype."""
+    return array.dtype.itemsize if array.dtype.kind in "iub" else size
+
+
+def _differentiated(operands: TimedArrays, call: Call, inputs: ArrayTuple) -> Iterator[np.ndarray]:
+    """The operands that have gradients."""
+    row = operands.row
+    for x, array in zip(row.inputs, inputs, strict=False):
+        if x.differentiable and array.dtype.kind in "fc":
+            yield array
+    shape = inputs[0].shape
+    given = {**call.arguments, **row.inferred(shape)}
+    buffers = {x.name for x in row.state(given, shape) if x.buffer}
+    yield from (array for name, array in call.state.items() if name not in buffers)

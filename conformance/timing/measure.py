@@ -78,7 +78,7 @@ class Bench:
         except Failure as failure:
             remark = "right before it was timed, wrong in a timed round:"
             raise Failure(failure.finding.within(remark)) from None
-        line = _line(item, times, cost(job.operands), self._peak(item), job.verifier.by, remark)
+        line = _line(item, times, job.work(), self._peak(item), job.verifier.by, remark)
         return line, tuple(times.own)
 
     def _peak(self, item: Timed) -> Peak | None:
@@ -141,6 +141,16 @@ class _Job:
                 found.append(times[k + 1] - times[k])
         call, first, second = map(min, spent)
         return first > 2 * second + call
+
+    def work(self) -> Cost:
+        """The work of the call; none where its answer is its input."""
+        inputs, _ = self.exact_regime
+        if self.operands.row.traits.aliases:
+            found = self.layer(*(self.layer.put(x.copy()) for x in inputs))
+            answer = np.asarray(self.layer.get(found[0] if isinstance(found, tuple) else found))
+            if np.array_equal(answer.reshape(-1), inputs[0].reshape(-1), equal_nan=True):
+                return Cost(0, 0)
+        return cost(self.operands, self.call, inputs)
 
     def verify(self, backend: Backend, layer: Any, arrays: Any, answer: Any = None) -> None:
         """Hold an answer against the oracle; see `Verifier.check`."""

@@ -12,8 +12,11 @@ import numpy as np
 from conformance.model.case import Call, Unsupported
 from conformance.model.protocols import Backend
 from conformance.timing.cost import BYTES
+from conformance.timing.machine import largest_cache
 
-COPIED = 64 << 20
+# Twice what the caches of accelerators hold, at most 60 MB (NVIDIA, *H100 Tensor Core GPU
+# Architecture*, 2022), is moved by such a copy; more where a CPU's own cache is larger.
+LEAST_COPIED, MOST_COPIED = 64 << 20, 1 << 30
 # Longer tries would not fit between two turns of a busy machine's other work.
 LEAST = 0.01
 # What takes less does more than 2·8192³ / 0.01 s = 110 TFLOP/s; in float32 a matrix has 256 MiB.
@@ -28,7 +31,8 @@ class Peak:
     Args:
         flops: operations a second of a product of two large square matrices in the dtype; None
             where it has none.
-        bytes: a second, read and written, of a copy of 64 MiB to other memory.
+        bytes: a second, read and written, of a copy to other memory, of an array that is at least
+            64 MiB and twice the largest cache.
     """
 
     flops: float | None
@@ -54,11 +58,11 @@ def measured(torch: Backend, dtype: str, device: str) -> Peak:
     copy = getattr(layer, "copy", None)
     if copy is None:
         return Peak(flops or None, None)
-    ones = np.ones(COPIED // BYTES[dtype], np.float32)
+    size = min(max(LEAST_COPIED, 2 * largest_cache()), MOST_COPIED)
+    ones = np.ones(size // BYTES[dtype], np.float32)
     # Memory that was never touched would be found, page by page, while it is copied to.
     source, target = layer.put(ones), layer.put(ones)
-    moved = 2 * COPIED
-    return Peak(flops or None, moved / _best(layer, lambda: copy(source, target)))
+    return Peak(flops or None, 2 * size / _best(layer, lambda: copy(source, target)))
 
 
 def _product(layer: Any, width: int) -> float:

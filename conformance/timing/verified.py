@@ -19,7 +19,7 @@ from conformance.model.failure import Failure
 from conformance.model.finding import counted
 from conformance.model.protocols import Backend
 from conformance.run.trial import Trial
-from conformance.timing.cost import cost
+from conformance.timing.cost import operations
 from conformance.timing.float64 import through_torch
 from conformance.timing.operands import ArrayTuple, TimedArrays
 
@@ -57,7 +57,7 @@ class Verifier:
         o = self.operands
         # Values and their bound forward; about as much again for each gradient, and its length.
         times = 2 if o.timed.direction == "forward" else 3
-        return o.row.filling.contraction and times * cost(o).flops > ORACLE
+        return o.row.filling.contraction and times * operations(o) > ORACLE
 
     def check(
         self,

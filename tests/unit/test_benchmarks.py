@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,10 +20,12 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.checks.cotangents import expected
 from conformance.layers import CATALOGUE
+from conformance.model.case import Call
 from conformance.run.trial import Trial
-from conformance.timing import measure, rounds
-from conformance.timing.cost import cost
+from conformance.timing import measure, peaks, rounds
+from conformance.timing.cost import cost, operations
 from conformance.timing.float64 import through_torch
+from conformance.timing.machine import largest_cache
 from conformance.timing.measure import Bench
 from conformance.timing.operands import TimedArrays
 from conformance.timing.peaks import Peak
@@ -308,13 +310,13 @@ def test_operations_are_counted_as_the_layer_does_them(key: tuple[str, str]) -> 
     w = WORKLOADS[key]
     operands = TimedArrays(Timed(*key, "forward", "float32", "cpu"), w)
     assert operands.outputs
-    found = cost(operands)
+    found = operations(operands)
     if w.layer == "Identity":
-        assert found.flops == 0
+        assert found == 0
         return
     if "hidden_size" in w.arguments:
         gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[w.layer.removesuffix("Cell")]
-        assert found.flops == 2 * math.prod(w.inputs[0][:-1]) * gates * 128 * (128 + 128)
+        assert found == 2 * math.prod(w.inputs[0][:-1]) * gates * 128 * (128 + 128)
         return
     # Σ of a layer of ones counts its products, those with the padding left out.
     without = {k: v for k, v in w.arguments.items() if k != "padding"}
@@ -327,12 +329,126 @@ def test_operations_are_counted_as_the_layer_does_them(key: tuple[str, str]) -> 
     counted = 2 * float(layer.get(layer(*map(layer.put, ones))).sum())
     padded = w.arguments.get("padding", 0)
     if padded and "ranspose" not in w.layer:
-        assert found.flops > counted
+        assert found > counted
     elif "ilinear" in w.layer:  # a factor comes to each product of x₁ and the weight once summed
         rows, width = w.inputs[1]
-        assert found.flops == counted + 2 * rows * 32 * width
+        assert found == counted + 2 * rows * 32 * width
     else:
-        assert found.flops == counted
+        assert found == counted
+
+
+# Bytes in float32: what is read, what is written, and of a backward pass cotangent and gradients.
+MOVED = {
+    "a linear layer": (
+        ("Linear", {"in_features": 16, "out_features": 8}, ((4, 16),)),
+        4 * (64 + 128 + 8 + 32),
+        4 * (32 + 64 + 128 + 8),
+    ),
+    "a statistic has no gradient, and is read": (
+        ("functional.batch_norm", {"training": False}, ((4, 16, 2), *((16,),) * 4)),
+        4 * (128 + 4 * 16 + 128),
+        4 * (128 + 128 + 2 * 16),
+    ),
+    "counts are int64, buffers have no gradient": (
+        ("BatchNorm1d", {"num_features": 16}, ((4, 16, 2),)),
+        4 * (128 + 4 * 16 + 128) + 8,
+        4 * (128 + 128 + 2 * 16),
+    ),
+    "indices are int64, and rows that nobody names are not read, but have a gradient": (
+        ("Embedding", {"num_embeddings": 4096, "embedding_dim": 32}, ((24,),)),
+        8 * 24 + 4 * (1 * 32 + 24 * 32),
+        4 * (24 * 32 + 4096 * 32),
+    ),
+    "of a sample the score of its class is read": (
+        ("functional.nll_loss", {}, ((24, 100), (24,))),
+        4 * 24 + 8 * 24 + 4,
+        4 * (1 + 2400),
+    ),
+    "what is overwritten is not read": (
+        ("init.ones_", {}, ((64, 64),)),
+        4 * 4096,
+        0,
+    ),
+    "whole numbers come out": (
+        ("functional.one_hot", {"num_classes": 10}, ((24,),)),
+        8 * 24 + 8 * 240,
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MOVED)
+def test_bytes_are_each_operand_and_each_result_once(what: str) -> None:
+    (layer, arguments, shapes), forward, more = MOVED[what]
+    below = {"input": 1} if "Embedding" in layer else {"tensor": 10}
+    w = Workload(layer, "tiny", arguments, shapes, below=below)
+    for direction, moved in zip(PASSES, (forward, forward + more), strict=True):
+        operands = TimedArrays(Timed(layer, "tiny", direction, "float32", "cpu"), w)
+        generator = np.random.default_rng(0)
+        call = operands.call(generator)
+        assert cost(operands, call, operands.inputs(generator)).bytes == moved
+        if not more:
+            return
+
+
+@pytest.mark.parametrize(
+    ("layer", "moves"),
+    [("ReLU", True), ("Identity", False), ("Dropout", False), ("Flatten", False)],
+)
+def test_a_call_that_hands_back_its_input_moves_nothing(layer: str, moves: bool) -> None:
+    found = _timed(torch_backend, layer=layer)
+    assert bool(found.bytes) == moves
+    assert bool(found.flops) == moves
+
+
+@pytest.mark.parametrize(
+    ("sizes", "largest"),
+    [
+        ({"index0": "32K", "index3": "32768K"}, 32 << 20),
+        ({"index0": "1M", "index1": "not told"}, 1 << 20),
+        ({}, 0),
+    ],
+)
+def test_the_largest_cache(sizes: dict[str, str], largest: int, tmp_path: Path) -> None:
+    for index, size in sizes.items():
+        (tmp_path / index).mkdir()
+        (tmp_path / index / "size").write_text(f"{size}\n")
+    assert largest_cache(tmp_path) == largest
+    assert largest_cache(tmp_path / "none") == 0
+
+
+# Copies of one size and of the other's: how much is copied follows the cache.
+@pytest.mark.parametrize(("cache", "copied"), [(0, 1 << 16), (1 << 16, 1 << 17)])
+def test_the_copy_is_larger_than_the_cache(
+    cache: int, copied: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peaks, "LEAST_COPIED", 1 << 16)
+    monkeypatch.setattr(peaks, "LEAST", 0.0)
+    monkeypatch.setattr(peaks, "largest_cache", lambda: cache)
+    seen = []
+    copy = torch_backend.build(Call("functional.linear", {}, {}, "float16", "cpu")).copy
+
+    class Copying:
+        def __init__(self, layer: Any) -> None:
+            self.layer = layer
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.layer, name)
+
+        def __call__(self, *inputs: Any) -> Any:
+            return self.layer(*inputs)
+
+        def copy(self, source: Any, target: Any) -> None:
+            seen.append(2 * source.numel())
+            copy(source, target)
+
+    class Backend:
+        def build(self, call: Call) -> Any:
+            return Copying(torch_backend.build(call))
+
+    found = peaks.measured(cast(Any, Backend()), "float16", "cpu")
+    assert set(seen) == {copied}
+    assert found.bytes
 
 
 # Within pytest.

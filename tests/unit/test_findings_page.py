@@ -1,0 +1,80 @@
+"""Known failures that ship say of which class they are; `docs/findings.md` tells of each once."""
+
+from __future__ import annotations
+
+import re
+
+import findings
+import findings_table
+import pytest
+
+ALL = list(findings.entries())
+
+
+def test_every_file_has_its_place_on_the_page() -> None:
+    assert {path.stem for path in findings.FOLDER.glob("*.toml")} == set(findings.BACKENDS)
+
+
+@pytest.mark.parametrize("name", findings.BACKENDS)
+def test_reasons_begin_with_a_class(name: str) -> None:
+    reasons = {entry.reason for file, entry in ALL if file == name}
+    assert reasons
+    wrong = [reason for reason in reasons if findings.fault(reason)]
+    assert not wrong, f"expected 'class: what is wrong', of {', '.join(findings.CLASSES)}"
+
+
+@pytest.mark.parametrize(
+    ("reason", "fault"),
+    [
+        ("hang: a long kernel", ""),
+        ("hang: a long kernel; also: of volumes", ""),
+        ("no bug: a bound that is too narrow", ""),
+        ("endless loop: a long kernel", "class"),
+        ("a long kernel never returns", "class"),
+        ("hang", "class"),
+        ("hang: ", "wrong"),
+        ("hang: ; also: of volumes", "wrong"),
+        ("hang: a long kernel; also: ", "differs"),
+    ],
+)
+def test_a_reason_without_class_or_content_is_told(reason: str, fault: str) -> None:
+    assert fault in findings.fault(reason)
+    assert bool(fault) == bool(findings.fault(reason))
+
+
+def test_what_ends_the_process_is_of_a_class_that_does() -> None:
+    """A crash is no wrong value; memory that is overwritten may end the process, or not."""
+    allowed = {"crashed": {"crash", "memory"}, "hung": {"hang", "crash"}}
+    for file, entry in ALL:
+        if entry.deadly:
+            kind, what, _ = findings.split(entry.reason)
+            assert kind in allowed[entry.status], f"{file}: {what}"
+
+
+def test_entries_of_one_bug_are_one_finding() -> None:
+    found = findings.bugs()
+    assert len({bug.key for bug in found}) == len(found)
+    assert sum(len(bug.entries) for bug in found) == len(ALL)
+    assert max(len(bug.entries) for bug in found) > 10
+
+
+def test_what_was_seen_is_of_a_finding_and_of_its_pinned_call() -> None:
+    known, stale = {bug.key: bug for bug in findings.bugs()}, "python tests/findings_seen.py NAME"
+    for key, here in findings.seen().items():
+        assert key in known, stale
+        calls = {findings.call_text(case) for _, _, case in findings.pinned(known[key])}
+        assert here["call"] in calls, f"{key}: {stale}"
+
+
+def test_the_page_is_current() -> None:
+    written = findings_table.page(findings.seen())
+    stale = "python tests/findings_table.py writes it"
+    assert findings_table.PAGE.read_text(encoding="utf-8") == written, stale
+
+
+def test_the_table_counts_what_the_sections_list() -> None:
+    text = findings_table.PAGE.read_text(encoding="utf-8")
+    total = int(re.findall(r"\*\*(\d+)\*\* \|$", text, re.MULTILINE)[-1])
+    listed, _, none = text.partition("\n## Listed, and no bug\n")
+    assert listed.count("\n- **") == total
+    assert none.count("\n- ") == sum(b.kind == findings.NO_BUG for b in findings.bugs())
