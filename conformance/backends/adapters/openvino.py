@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 import openvino as ov
 
-from conformance.backends.adapters.onnx_graph import GraphBackend, Run
+from conformance.backends.adapters.onnx_graph import GraphBackend, Made, Run
 from conformance.backends.adapters.onnx_nodes import BFLOAT16
 from conformance.model.case import Call, Numerics, Unsupported
 
@@ -72,7 +72,9 @@ class OpenVino(GraphBackend):
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
         """float32 and the half precisions; Einsum has no bfloat16."""
-        return dtype in DTYPES and not ("ilinear" in layer and dtype == "bfloat16")
+        einsum = layer in ("Bilinear", "functional.bilinear")
+        offered = dtype in DTYPES and not (einsum and dtype == "bfloat16")
+        return offered and super().offers(layer, dtype, device)
 
     def numerics(self, dtype: str) -> Numerics:
         """The precision of inference, where it is less than the dtype's."""
@@ -89,7 +91,7 @@ class OpenVino(GraphBackend):
 
     def prepare(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
-    ) -> tuple[Run, dict[str, np.ndarray]]:
+    ) -> tuple[Run, Made]:
         """As everywhere, but for int64, of which the CPU plugin keeps 32 bits."""
         if any(x is not None and x.dtype == np.int64 for x in inputs):
             raise Unsupported("input of int64, which the CPU plugin has as int32")
