@@ -84,6 +84,7 @@ class Graph:
         self.updates: dict[str, str] = {}
         self._opset = OPSET
         self._dtypes: dict[str, np.dtype[Any]] = {}
+        self._ranks: dict[str, int] = {}
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
 
@@ -118,6 +119,11 @@ class Graph:
     def typed(self, name: str, dtype: np.dtype[Any]) -> str:
         """Say that a result has another dtype than the first input."""
         self._dtypes[name] = dtype
+        return name
+
+    def ranked(self, name: str, rank: int) -> str:
+        """Say how many axes a result has, where shape inference does not."""
+        self._ranks[name] = rank
         return name
 
     def number(self, name: str, value: float) -> float:
@@ -183,7 +189,11 @@ class Graph:
             for x in (*inputs, *weights)
         ]
         results = [
-            helper.make_tensor_value_info(y, form(self._dtypes.get(y, inputs[0].dtype)), None)
+            helper.make_tensor_value_info(
+                y,
+                form(self._dtypes.get(y, inputs[0].dtype)),
+                [None] * self._ranks[y] if y in self._ranks else None,
+            )
             for y in (*outputs, *self.updates.values())
         ]
         graph = helper.make_graph(self._nodes, "call", given, results, self._constants)

@@ -161,10 +161,11 @@ def group_norm(
     if math.prod(input.shape[2:], start=input.shape[1] // num_groups * input.shape[0]) < 2:
         raise Unsupported("one value in all, which GroupNormalization takes")
     _of_channels(input, weight, bias)
-    return graph.add(
+    y = graph.add(
         "GroupNormalization", input.name, *_scaled(graph, input, weight, bias),
         num_groups=num_groups, epsilon=graph.number("eps", eps), **_kept(graph),
     )  # fmt: skip
+    return graph.ranked(y, input.rank)
 
 
 def local_response_norm(

@@ -52,8 +52,9 @@ def pad(
     if not axes:
         return graph.add("Identity", input.name)
     rest = [0] * (input.rank - axes)
-    filling = np.array(value or 0, dtype=input.dtype)
-    if float(filling) != (value or 0) and input.dtype.kind == "i":
+    number = 0 if value is None else value
+    filling = np.array(number, dtype=input.dtype)
+    if input.dtype.kind == "i" and int(filling) != number:
         raise Unsupported(f"value={value!r} of {input.dtype}")
     given = () if mode != "constant" else (graph.constant(filling),)
     pads = graph.integers(*rest, *before, *rest, *after)
@@ -168,7 +169,8 @@ def one_hot(graph: Graph, tensor: Value, *, num_classes: int = -1) -> str:
         raise Unsupported(f"classes of {tensor.dtype}, which OneHot takes")
     if num_classes < 1:
         raise Unsupported(f"num_classes={num_classes}")
-    y = graph.add("OneHot", tensor.name, graph.integers(num_classes), graph.integers(0, 1))
+    depth = graph.constant(np.array(num_classes, dtype=np.int64))
+    y = graph.add("OneHot", tensor.name, depth, graph.integers(0, 1))
     return graph.typed(y, INTEGERS)
 
 

@@ -106,7 +106,8 @@ def max_unpool(
     offsets = graph.constant(planes * math.prod(wanted))
     places = graph.add("Add", places, offsets)
     result = graph.integers(*shape[:2], *wanted)
-    return _as_given(graph, graph.add("MaxUnpool", x, places, result, **attributes), single)
+    y = _as_given(graph, graph.add("MaxUnpool", x, places, result, **attributes), single)
+    return graph.ranked(y, input.rank)
 
 
 def _sizes(value: Any, dims: int, name: str) -> list[int]:
@@ -135,7 +136,11 @@ def _windows(
     if any(2 * p > k or p < 0 for p, k in zip(pads, kernel, strict=True)):
         raise Unsupported(f"padding={padding!r}, which an operator takes")
     spread = _sizes(dilation, dims, "dilation")
+    if min(*kernel, *steps, *spread) < 1:
+        raise Unsupported("a size that is not positive, which an operator takes")
     if input is not None:
+        if 0 in input.shape[-dims - 1 :]:
+            raise Unsupported("an input of no elements, which an operator takes")
         rows = zip(input.shape[-dims:], kernel, pads, spread, strict=True)
         if any(n + 2 * p < d * (k - 1) + 1 for n, k, p, d in rows):
             raise Unsupported("a window longer than the input, which an operator takes")

@@ -2,7 +2,8 @@
 
 Of Resize's coordinate transformations `asymmetric` with floor is torch's nearest, `half_pixel` with
 round_prefer_ceil its nearest-exact; `half_pixel` and `align_corners` are those of its linear and
-cubic modes, whose factor is −0.75, with antialias −0.5. A mode `area` ONNX has not.
+cubic modes, whose factor is −0.75; with antialias it is −0.5, and what is outside has no weight. A
+mode `area` ONNX has not.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _mode(mode: str, dims: int, corners: bool | None, antialias: bool) -> dict[s
     if antialias:
         if mode not in ("bilinear", "bicubic"):
             raise Unsupported(f"antialias=True with mode={mode!r}")
-        found["antialias"] = 1
+        found |= {"antialias": 1, "exclude_outside": 1}
     if mode in ("nearest", "nearest-exact"):
         if corners is not None:
             raise Unsupported(f"align_corners={corners!r} with mode={mode!r}")
