@@ -65,6 +65,8 @@ def attention(
         raise Unsupported("batches that differ, which Attention may take")
     if attn_mask is not None and attn_mask.dtype not in (query.dtype, np.bool_):
         raise Unsupported(f"a mask of {attn_mask.dtype}, which Attention takes")
+    if attn_mask is not None and attn_mask.shape[-1:] != (key.shape[-2],):
+        raise Unsupported("a mask that is broadcast along the keys, which Attention fills with −∞")
     if attn_mask is not None and is_causal:
         raise Unsupported("is_causal with a mask")
     names = [x.name for x in (query, key, value)]
@@ -74,6 +76,8 @@ def attention(
         names = [graph.add("Unsqueeze", name, axis) for name in names]
         if attn_mask is not None and attn_mask.rank == 3:
             mask = graph.add("Unsqueeze", attn_mask.name, axis)
+    if scale is not None and scale < 0:
+        raise Unsupported(f"scale={scale!r}, of which Attention takes the square root")
     given = {} if scale is None else {"scale": graph.number("scale", scale)}
     y = graph.add("Attention", *names, mask, since=ATTENTION, is_causal=int(is_causal), **given)
     return graph.add("Squeeze", y, graph.integers(1)) if query.rank == 3 else y
@@ -88,7 +92,8 @@ def dropout(
     mode = graph.training if training is None else training
     if not 0 <= p < 1:
         raise Unsupported(f"p={p!r}")
-    ratio = graph.constant(np.array(p, dtype=np.float32))
+    wide = np.float64 if graph.dtype == np.float64 else np.float32
+    ratio = graph.constant(np.array(p, dtype=wide))
     return graph.add("Dropout", input.name, ratio, graph.constant(np.array(mode)))
 
 

@@ -167,6 +167,8 @@ def one_hot(graph: Graph, tensor: Value, *, num_classes: int = -1) -> str:
     """OneHot of integers, along the last axis."""
     if tensor.dtype != INTEGERS:
         raise Unsupported(f"classes of {tensor.dtype}, which OneHot takes")
+    if tensor.rank == 0:
+        raise Unsupported("a scalar, of which OneHot has no axis")
     if num_classes < 1:
         raise Unsupported(f"num_classes={num_classes}")
     depth = graph.constant(np.array(num_classes, dtype=np.int64))

@@ -77,11 +77,12 @@ class OnnxRuntime(GraphBackend):
         5.1·2⁻²⁴.
         Elu, Celu and Selu have eˣ − 1 as a difference: eˣ ≤ 1 within 1.3·2⁻²⁴, and half a unit for
         the difference; measured 1.2·2⁻²⁴ on six million points.
-        float16 is computed in float32 and rounded after each operator. In float64 there are no
-        such forms: its kernels answer that they support no double yet.
+        float16 is computed in float32 and rounded after each operator. In float64 the recurrent
+        kernels answer that they support no double yet; Sigmoid has an absolute error there, too:
+        measured 1.5·2⁻⁵³ on 300,000 points from −700 to 40.
         """
         if dtype == "float64":
-            return Numerics()
+            return Numerics(absolute={"sigmoid": 2 * 2.0**-53})
         u = 2.0**-24
         return Numerics(absolute={"tanh": 11 * u, "sigmoid": 6 * u, "expm1": 2 * u})
 
