@@ -65,7 +65,9 @@ def attention(
         raise Unsupported("batches that differ, which Attention may take")
     if attn_mask is not None and attn_mask.dtype not in (query.dtype, np.bool_):
         raise Unsupported(f"a mask of {attn_mask.dtype}, which Attention takes")
-    if attn_mask is not None and attn_mask.shape[-1:] != (key.shape[-2],):
+    if attn_mask is not None and attn_mask.rank < 2:
+        raise Unsupported(f"a mask of {attn_mask.rank} axes")
+    if attn_mask is not None and attn_mask.shape[-1] != key.shape[-2]:
         raise Unsupported("a mask that is broadcast along the keys, which Attention fills with −∞")
     if attn_mask is not None and is_causal:
         raise Unsupported("is_causal with a mask")
