@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -28,19 +29,32 @@ def _backend(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-@pytest.mark.parametrize("layer", ["Linear", "Conv1d", "GRU", "functional.bilinear", "Identity"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *("Linear", "Conv1d", "GRU", "functional.bilinear", "Identity"),
+        *("PReLU", "functional.softmax", "BatchNorm1d", "functional.group_norm", "AvgPool1d"),
+        *("MaxUnpool1d", "CircularPad2d", "PixelUnshuffle", "Fold", "functional.embedding"),
+        *("functional.interpolate", "functional.grid_sample", "NLLLoss"),
+        "functional.scaled_dot_product_attention",
+    ],
+)
 @pytest.mark.parametrize("check", ["shape", "values"])
 def test_passes_or_knows(name: str, layer: str, check: str) -> None:
-    assert status(_backend(name), layer, check, examples=12) in ("passed", "known")
+    backend = _backend(name)
+    if not backend.offers(layer, "float32", "cpu"):
+        pytest.skip("not offered")
+    assert status(backend, layer, check, examples=12) in ("passed", "known", "unsupported")
 
 
 @pytest.mark.parametrize(
     ("layer", "spoil"),
     [
-        ("LSTM", lambda m: m.setitem(_recurrent().GATES, "LSTM", (0, 1, 2, 3))),
-        ("GRU", lambda m: m.setitem(_recurrent().GATES, "GRU", (0, 1, 2))),
-        ("Conv2d", lambda m: m.setattr(_sums(), "sizes", lambda value, dims: [1] * dims)),
-        ("ConvTranspose1d", lambda m: m.setattr(_sums(), "_name", lambda value: None)),
+        ("LSTM", lambda m: m.setitem(_family("recurrent").GATES, "LSTM", (0, 1, 2, 3))),
+        ("GRU", lambda m: m.setitem(_family("recurrent").GATES, "GRU", (0, 1, 2))),
+        ("Conv2d", lambda m: m.setattr(_family("sums"), "sizes", lambda value, dims: [1] * dims)),
+        ("ConvTranspose1d", lambda m: m.setattr(_family("sums"), "_name", lambda value: None)),
+        ("ReplicationPad1d", lambda m: m.setitem(_family("places").MODES, "replicate", "reflect")),
     ],
 )
 def test_a_bug_in_the_adapter_is_caught(
@@ -57,16 +71,8 @@ def test_a_bug_in_the_adapter_is_caught(
     assert status(backend, layer, examples=60) == "failed"
 
 
-def _recurrent() -> Any:
-    from conformance.backends.adapters import onnx_recurrent
-
-    return onnx_recurrent
-
-
-def _sums() -> Any:
-    from conformance.backends.adapters import onnx_sums
-
-    return onnx_sums
+def _family(name: str) -> Any:
+    return importlib.import_module(f"conformance.backends.adapters.onnx_{name}")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +97,12 @@ def _sums() -> Any:
             (1, 1),
             "nonlinearity='sigmoid'",
         ),
+        ("ReLU", {"inplace": True}, (1,), "inplace=True"),
+        ("BatchNorm1d", {"num_features": 1, "momentum": None}, (2, 1), "momentum=None"),
+        ("AvgPool2d", {"kernel_size": 1, "divisor_override": 2}, (1, 1, 1), "divisor_override=2"),
+        ("LPPool1d", {"norm_type": 3, "kernel_size": 1}, (1, 1), "norm_type=3"),
+        ("LocalResponseNorm", {"size": 2}, (1, 2, 1), "size=2"),
+        ("Upsample", {"scale_factor": 1.1}, (1, 1, 9), "keeps in float32"),
     ],
 )
 def test_declines_what_onnx_lacks(
@@ -125,3 +137,40 @@ def test_layouts_hold_the_same_numbers(layout: str) -> None:
     native = built.put(values, layout)
     assert np.array_equal(built.get(native), values)
     assert layout == "offset" or not native.flags.c_contiguous
+
+
+def test_a_number_that_float32_does_not_have_is_declined_in_float64() -> None:
+    built = _backend("onnx-reference").build(
+        Call("LeakyReLU", {"negative_slope": 0.01}, {}, "float64", "cpu")
+    )
+    with pytest.raises(Unsupported, match=r"negative_slope=0\.01"):
+        built(built.put(np.ones(1)))
+
+
+def test_train_mode_moves_the_statistics() -> None:
+    state = {
+        "running_mean": np.zeros(1),
+        "running_var": np.ones(1),
+        "num_batches_tracked": np.array(0),
+    }
+    arguments = {"num_features": 1, "affine": False, "momentum": 0.5}
+    built = _backend("onnx-reference").build(
+        Call("BatchNorm1d", arguments, state, "float32", "cpu", training=True)
+    )
+    built(built.put(np.array([[0.0], [4.0]])))
+    after = {name: built.get(native).item() for name, native in built.state().items()}
+    # The mean is 2, the variance over n - 1 is 8.
+    assert after == {"running_mean": 1.0, "running_var": 4.5, "num_batches_tracked": 1}
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_results_of_another_dtype_than_the_input(name: str) -> None:
+    backend = _backend(name)
+    built = backend.build(
+        Call("MaxPool1d", {"kernel_size": 2, "return_indices": True}, {}, "float32", "cpu")
+    )
+    values, indices = built(built.put(np.array([[[0.0, 1.0, 3.0, 2.0]], [[5.0, 4.0, 6.0, 7.0]]])))
+    assert built.get(values).tolist() == [[[1.0, 3.0]], [[5.0, 7.0]]]
+    # Of the plane, not of the whole tensor.
+    assert built.get(indices).tolist() == [[[1, 2]], [[0, 3]]]
+    assert built.dtype(indices) == "int64"

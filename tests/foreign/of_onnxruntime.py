@@ -85,6 +85,26 @@ class CircularIsZeros(Changed):
             _set(node, "mode", "constant")
 
 
+@plant(FAITHFUL, "AvgPool2d", "functional.avg_pool2d")
+class PaddingIsLeftOut(Changed):
+    """Zeros around the input are not counted, whatever is asked for."""
+
+    def changed(self, node: onnx.NodeProto) -> None:
+        """The operator's default."""
+        if node.op_type == "AveragePool":
+            _set(node, "count_include_pad", 0)
+
+
+@plant(FAITHFUL, "functional.softmax", "Softmax")
+class AxisIsTheLast(Changed):
+    """Numbers along the last axis sum up to 1, whatever the axis."""
+
+    def changed(self, node: onnx.NodeProto) -> None:
+        """The operator's default."""
+        if node.op_type == "Softmax":
+            _set(node, "axis", -1)
+
+
 class _Lasting(GraphLayer):
     def load(self, state: Mapping[str, np.ndarray], layouts: Any = None) -> None:
         """The models stay."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import ml_dtypes
@@ -11,8 +12,11 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from conformance.model.case import Unsupported
+
 OPSET = 22
-IR_VERSION = 10
+# Of the opset that a model has; later opsets come with a later one.
+IR_VERSIONS = {22: 10, 23: 11, 24: 12}
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
@@ -24,6 +28,20 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 def sizes(value: int | Sequence[int], dims: int) -> list[int]:
     """A number for each dimension."""
     return [value] * dims if isinstance(value, int) else list(value)
+
+
+def only(**given: tuple[Any, Any]) -> None:
+    """Decline arguments that ONNX does not have, unless they are what it does anyway.
+
+    Args:
+        given: argument → its value, and the one that changes nothing.
+
+    Raises:
+        Unsupported: for the first that is another.
+    """
+    for name, (value, same) in given.items():
+        if value != same:
+            raise Unsupported(f"{name}={value!r}")
 
 
 @dataclass(frozen=True)
@@ -53,6 +71,9 @@ class Graph:
         dtype: NumPy's dtype of the call.
         training: as of `Call`.
         constant: weights are constants of the graph, not inputs.
+
+    Attributes:
+        updates: state tensor → the result that takes its place after the call.
     """
 
     def __init__(
@@ -60,11 +81,15 @@ class Graph:
     ) -> None:
         self.dtype, self.training, self.constants = dtype, training, constant
         self.weights: dict[str, np.ndarray] = {}
+        self.updates: dict[str, str] = {}
+        self._opset = OPSET
+        self._dtypes: dict[str, np.dtype[Any]] = {}
+        self._ranks: dict[str, int] = {}
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
 
     def several(
-        self, operator: str, count: int, *inputs: str | None, **attributes: Any
+        self, operator: str, count: int, *inputs: str | None, since: int = OPSET, **attributes: Any
     ) -> list[str]:
         """Add an operator and name its outputs.
 
@@ -72,8 +97,10 @@ class Graph:
             operator: its ONNX name.
             count: of its outputs.
             inputs: names, None for one left out.
+            since: the opset that the operator needs, if it is a later one.
             attributes: of the operator.
         """
+        self._opset = max(self._opset, since)
         names = [f"{operator}_{len(self._nodes)}_{k}" for k in range(count)]
         given = [name or "" for name in inputs]
         while given and not given[-1]:
@@ -85,6 +112,44 @@ class Graph:
         """Add an operator with one output."""
         return self.several(operator, 1, *inputs, **attributes)[0]
 
+    def cast(self, name: str, dtype: np.dtype[Any]) -> str:
+        """Add a Cast."""
+        return self.add("Cast", name, to=helper.np_dtype_to_tensor_dtype(dtype))
+
+    def typed(self, name: str, dtype: np.dtype[Any]) -> str:
+        """Say that a result has another dtype than the first input."""
+        self._dtypes[name] = dtype
+        return name
+
+    def ranked(self, name: str, rank: int) -> str:
+        """Say how many axes a result has, where shape inference does not."""
+        self._ranks[name] = rank
+        return name
+
+    def number(self, name: str, value: float) -> float:
+        """A number as an attribute keeps it.
+
+        Args:
+            name: of torch's argument.
+            value: its value.
+
+        Raises:
+            Unsupported: in float64, if float32 has no such number.
+        """
+        with np.errstate(over="ignore"):
+            kept = float(np.float32(value))
+        if self.dtype == np.float64 and kept != value:
+            raise Unsupported(f"{name}={value!r}, which an attribute keeps in float32")
+        return float(value)
+
+    def scalar(self, value: float) -> str:
+        """A constant number of the call's dtype."""
+        return self.constant(np.array(value, dtype=self.dtype))
+
+    def filled(self, value: float, *shape: int) -> str:
+        """A constant of one number everywhere, in the call's dtype."""
+        return self.constant(np.full(shape, value, dtype=self.dtype))
+
     def constant(self, array: np.ndarray) -> str:
         """A constant of the array's dtype."""
         name = f"constant_{len(self._constants)}"
@@ -93,8 +158,8 @@ class Graph:
         return name
 
     def integers(self, *values: int) -> str:
-        """A constant vector of int64."""
-        return self.constant(np.array(values, dtype=np.int64))
+        """A constant vector of int64; a fraction is a TypeError."""
+        return self.constant(np.array([index(value) for value in values], dtype=np.int64))
 
     def weight(self, array: np.ndarray) -> Value:
         """A weight in the call's dtype."""
@@ -108,7 +173,7 @@ class Graph:
     def model(
         self, inputs: Sequence[Value], outputs: Sequence[str], *, fixed: bool
     ) -> onnx.ModelProto:
-        """The finished model; its outputs have the dtype of its first input.
+        """The finished model; its outputs have the dtype of its first input, unless they are typed.
 
         Args:
             inputs: of the graph.
@@ -123,7 +188,15 @@ class Graph:
             )
             for x in (*inputs, *weights)
         ]
-        results = [helper.make_tensor_value_info(y, form(inputs[0].dtype), None) for y in outputs]
+        results = [
+            helper.make_tensor_value_info(
+                y,
+                form(self._dtypes.get(y, inputs[0].dtype)),
+                [None] * self._ranks[y] if y in self._ranks else None,
+            )
+            for y in (*outputs, *self.updates.values())
+        ]
         graph = helper.make_graph(self._nodes, "call", given, results, self._constants)
-        opset = helper.make_opsetid("", OPSET)
-        return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
+        opset = helper.make_opsetid("", self._opset)
+        version = IR_VERSIONS[self._opset]
+        return helper.make_model(graph, opset_imports=[opset], ir_version=version)

@@ -24,8 +24,9 @@ class OnnxReference(GraphBackend):
         return {**super().info(), "numpy": np.__version__}
 
     def numerics(self, dtype: str) -> Numerics:
-        """NumPy adds up float16 and bfloat16 in themselves."""
-        return Numerics(accumulation=dtype if dtype in ("float16", "bfloat16") else None)
+        """NumPy adds up float16 and bfloat16 in themselves, and stores each step in them."""
+        half = dtype in ("float16", "bfloat16")
+        return Numerics(accumulation=dtype if half else None, stepwise=True)
 
     def compile(self, model: onnx.ModelProto) -> Run:
         """Infer all types and shapes, check, evaluate."""

@@ -13,11 +13,20 @@ import onnx
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from conformance.backends.adapters.onnx_graph import FUNCTIONS, GraphBackend, Run, operator_of
+from conformance.backends.adapters.onnx_graph import (
+    BY_RANK,
+    FUNCTIONS,
+    GraphBackend,
+    Run,
+    model_of,
+    operator_of,
+)
 from conformance.backends.adapters.onnx_nodes import BFLOAT16, Graph, Value, numpy_dtype
-from conformance.model.case import Numerics, Unsupported
+from conformance.layers import CATALOGUE
+from conformance.model.case import Call, Numerics, Unsupported
 
 PROVIDERS = ["CPUExecutionProvider"]
+LACKING = "Could not find an implementation"
 
 
 def options() -> Any:
@@ -66,19 +75,24 @@ class OnnxRuntime(GraphBackend):
         Their error is absolute, however small the value; measured: LSTM's tanh within 3.5·2⁻²⁴,
         GRU's within 10.1·2⁻²⁴ (it is 1 + 8·2⁻²⁴ from x = 10 on), the logistic function within
         5.1·2⁻²⁴.
-        float16 is computed in float32 and rounded after each operator. In float64 there are no
-        such forms: its kernels answer that they support no double yet.
+        Elu, Celu and Selu have eˣ − 1 as a difference: eˣ ≤ 1 within 1.3·2⁻²⁴, and half a unit for
+        the difference; measured 1.2·2⁻²⁴ on six million points.
+        float16 is computed in float32 and rounded after each operator. In float64 the recurrent
+        kernels answer that they support no double yet; Sigmoid has an absolute error there, too:
+        measured 1.5·2⁻⁵³ on 300,000 points from −700 to 40.
         """
         if dtype == "float64":
-            return Numerics()
+            return Numerics(absolute={"sigmoid": 2 * 2.0**-53})
         u = 2.0**-24
-        return Numerics(absolute={"tanh": 11 * u, "sigmoid": 6 * u})
+        return Numerics(absolute={"tanh": 11 * u, "sigmoid": 6 * u, "expm1": 2 * u})
 
     @cache  # noqa: B019 - there is one backend of the class
     def offers(self, layer: str, dtype: str, device: str) -> bool:
         """Whether the layer's operator has a kernel for the dtype, by making a session of it."""
         if dtype.startswith("complex") or layer not in FUNCTIONS:
             return False
+        if layer not in BY_RANK:
+            return _has_kernels(layer, dtype)
         operator = operator_of(layer)
         graph = Graph(numpy_dtype(dtype))
         ranks = {"Identity": 1, "Einsum": 1, "MatMul": 2}.get(operator, 3)
@@ -106,6 +120,25 @@ class OnnxRuntime(GraphBackend):
             return [np.asarray(y) for y in made.run(None, dict(inputs))]
 
         return run
+
+
+def _has_kernels(layer: str, dtype: str) -> bool:
+    """Whether a session of the layer's first workload can be made."""
+    row = CATALOGUE[layer]
+    workload = row.workloads[0]
+    whole = {*row.filling.made, *workload.below}
+    inputs = [
+        np.broadcast_to(numpy_dtype("int64" if place.name in whole else dtype).type(0), shape)
+        for place, shape in zip(row.inputs, workload.inputs, strict=False)
+    ]
+    call = Call(layer, workload.arguments, {}, dtype, "cpu")
+    try:
+        session(model_of(call, inputs, {}, fixed=False, constant=False).model)
+    except Unsupported as reason:
+        return not str(reason).startswith(LACKING)
+    except errors.InvalidGraph:
+        return False
+    return True
 
 
 def _value(x: np.ndarray) -> Any:
