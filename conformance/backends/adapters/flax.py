@@ -29,8 +29,11 @@ class Flax(OnJax, Activations, Normalization, Recurrent, Windows):
     """Flax's NNX on the CPU."""
 
     name = "flax"
-    # nnx.Conv: 'SAME' and a stride are both documented.
-    accepts = ("'same' with a stride",)
+    # nnx.Conv has 'SAME' with any stride; nnx.Embed gives NaN for an index of no row; all axes of a
+    # cell's input but the last are its batch; jax.nn.one_hot gives zeros for a class that is none.
+    accepts = (
+        "'same' with a stride", "index of no row", "input of too high a rank", "negative class",
+    )  # fmt: skip
 
     def info(self) -> Mapping[str, str]:
         """The versions of Flax and of JAX under it."""

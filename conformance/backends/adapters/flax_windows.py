@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
+import jax
 from flax import nnx
 
 from conformance.backends.adapters.flax_parts import channels_last, made, named
@@ -17,7 +19,7 @@ class Windows(FunctionBackend):
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name)
-        self._random = nnx.Rngs(0)
+        self._calls = count()
 
     @implements(
         "MaxPool1d", "MaxPool2d", "MaxPool3d", "functional.max_pool1d", "functional.max_pool2d",
@@ -80,7 +82,7 @@ class Windows(FunctionBackend):
                 raise Unsupported(f"an input of {x.ndim} axes")
             shared = tuple(range(-dims, 0))
         layer = nnx.Dropout(p, broadcast_dims=shared, deterministic=not training)
-        return layer(x, rngs=self._random)
+        return layer(x, rngs=jax.random.fold_in(jax.random.key(0), next(self._calls)))
 
 
 def _window(dims: int, size: Any, stride: Any, padding: Any) -> dict[str, Any]:

@@ -39,7 +39,8 @@ class Jax(OnJax, Activations, Attention, Windows):
 
     name = "jax"
     # lax refers to the operation semantics of XLA: a convolution with it takes elements away.
-    accepts = ("negative padding",)
+    # jnp.take gives NaN for an index of no row, jax.nn.one_hot zeros for a class that is none.
+    accepts = ("negative padding", "index of no row", "negative class")
 
     def info(self) -> Mapping[str, str]:
         """The version of JAX."""

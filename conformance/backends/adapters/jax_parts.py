@@ -109,8 +109,15 @@ def only(**given: tuple[Any, Any]) -> None:
 
 
 def each(value: Any, dims: int) -> tuple[int, ...]:
-    """A number for each dimension, given as one or as so many."""
-    return (value,) * dims if isinstance(value, int) else tuple(value)
+    """A number for each dimension, given as one or as so many.
+
+    Raises:
+        ValueError: if there are more or fewer.
+    """
+    numbers = (value,) if isinstance(value, int) else tuple(value)
+    if len(numbers) not in (1, dims):
+        raise ValueError(f"{value!r}: expected one number, or {dims}")
+    return numbers * dims if len(numbers) == 1 else numbers
 
 
 def batched(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
