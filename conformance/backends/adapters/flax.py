@@ -29,10 +29,12 @@ class Flax(OnJax, Activations, Normalization, Recurrent, Windows):
     """Flax's NNX on the CPU."""
 
     name = "flax"
-    # nnx.Conv has 'SAME' with any stride; nnx.Embed gives NaN for an index of no row; all axes of a
-    # cell's input but the last are its batch; jax.nn.one_hot gives zeros for a class that is none.
+    # nnx.Conv has 'SAME' with any stride; nnx.Embed gives NaN for an index of no row and
+    # counts a negative one from the end; all axes of a cell's input but the last are its batch;
+    # jax.nn.one_hot gives zeros for a class that is none.
     accepts = (
-        "'same' with a stride", "index of no row", "input of too high a rank", "negative class",
+        "'same' with a stride", "index of no row", "input of too high a rank", "negative index",
+        "negative class", "class beyond num_classes",
     )  # fmt: skip
 
     def info(self) -> Mapping[str, str]:

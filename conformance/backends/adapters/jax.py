@@ -39,8 +39,12 @@ class Jax(OnJax, Activations, Attention, Windows):
 
     name = "jax"
     # lax refers to the operation semantics of XLA: a convolution with it takes elements away.
-    # jnp.take gives NaN for an index of no row, jax.nn.one_hot zeros for a class that is none.
-    accepts = ("negative padding", "index of no row", "negative class")
+    # jnp.take gives NaN for an index of no row and counts a negative one from the end;
+    # jax.nn.one_hot gives zeros for a class that is none.
+    accepts = (
+        "negative padding", "index of no row", "negative index", "negative class",
+        "class beyond num_classes",
+    )  # fmt: skip
 
     def info(self) -> Mapping[str, str]:
         """The version of JAX."""

@@ -15,7 +15,9 @@ from conformance.backends.adapters.jax_parts import Asked, State, batched, compi
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Unsupported
 
-_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+_MODES = {
+    "constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap",
+}  # fmt: skip
 _PADS = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}
 
 
@@ -65,7 +67,10 @@ class Windows(FunctionBackend):
         mode = _PADS.get(call.layer[: -len("Pad1d")], "constant")
         if mode != "constant" and x.ndim not in (dims + 1, dims + 2):
             raise ValueError(f"{call.layer}: an input of {x.ndim} axes")
-        return _padded(x, each(padding, 2 * dims), mode, value)
+        pad = (padding,) * 2 * dims if isinstance(padding, int) else tuple(padding)
+        if len(pad) != 2 * dims:
+            raise ValueError(f"{call.layer}: padding={padding!r}")
+        return _padded(x, pad, mode, value if mode == "constant" else None)
 
     @implements("functional.pad")
     @compiled
@@ -73,7 +78,7 @@ class Windows(FunctionBackend):
         self, state: State, x: Any, *, pad: Any, mode: str = "constant", value: float | None = None
     ) -> Any:
         """`jnp.pad`."""
-        return _padded(x, pad, mode, 0.0 if value is None else value)
+        return _padded(x, pad, mode, value)
 
     @implements("Embedding", "functional.embedding", ignores=("norm_type",))
     @compiled
@@ -110,7 +115,7 @@ def _pooled(
     return batched(function, x, dims)
 
 
-def _padded(x: Any, pad: Any, mode: str, value: float) -> Any:
+def _padded(x: Any, pad: Any, mode: str, value: float | None) -> Any:
     """torch's list begins with the last axis."""
     if any(p < 0 for p in pad):
         raise Unsupported("negative padding")
@@ -119,6 +124,7 @@ def _padded(x: Any, pad: Any, mode: str, value: float) -> Any:
     pairs = [(0, 0)] * x.ndim
     for k in range(len(pad) // 2):
         pairs[-1 - k] = (pad[2 * k], pad[2 * k + 1])
-    if mode == "constant":
-        return jnp.pad(x, pairs, constant_values=value)
-    return jnp.pad(x, pairs, mode=_MODES[mode])
+    if mode not in _MODES:
+        raise ValueError(f"mode={mode!r}")
+    named = {} if value is None else {"constant_values": value}
+    return jnp.pad(x, pairs, mode=_MODES[mode], **named)

@@ -71,7 +71,9 @@ class Windows(FunctionBackend):
     def zero_pad(self, state: State, x: Any, *, call: Call, padding: Any) -> Any:
         """`ZeroPadding1D` and so on; torch's list begins with the last axis."""
         dims = int(call.layer[-2])
-        numbers = each(padding, 2 * dims)
+        numbers = (padding,) * 2 * dims if isinstance(padding, int) else tuple(padding)
+        if len(numbers) != 2 * dims:
+            raise ValueError(f"{call.layer}: padding={padding!r}")
         if min(numbers) < 0:
             raise Unsupported("negative padding")
         sides = tuple(numbers[k : k + 2] for k in range(2 * dims - 2, -2, -2))
