@@ -58,7 +58,10 @@ def functional_prelu(state: State, input: Rounded, weight: Rounded) -> Rounded:
     in_doubt = zero | (np.abs(x.value) <= read.error)
 
     def sided(x: Rounded) -> Rounded:
-        return choose(positive | zero, read.bare, x.bare * a.bare)
+        found = choose(positive | zero, read.bare, x.bare * a.bare)
+        # Read as zero to tell its side, a number below it may be its own image.
+        apart = np.where(in_doubt & ~zero, np.abs(x.value) + np.abs((x.bare * a.bare).value), 0.0)
+        return found.with_error(np.maximum(found.error, apart))
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         one, other = cotangent.bare, cotangent.bare * a.bare

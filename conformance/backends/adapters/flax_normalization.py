@@ -14,6 +14,7 @@ from flax import nnx
 
 from conformance.backends.adapters.flax_parts import channels_last, made, named
 from conformance.backends.adapters.jax_parts import Asked, State, compiled, only
+from conformance.backends.adapters.torch_defaults import own_epsilon
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Unsupported, Updated
 
@@ -113,7 +114,7 @@ class Normalization(FunctionBackend):
         eps: float | None = None, elementwise_affine: bool = True,
     ) -> Any:  # fmt: skip
         """`nnx.RMSNorm` of the last axes."""
-        epsilon = float(jnp.finfo(jnp.dtype(call.dtype)).eps) if eps is None else eps
+        epsilon = own_epsilon(call.dtype) if eps is None else eps
         layer = made(
             nnx.RMSNorm, call, named(state, weight="scale"), epsilon=epsilon,
             use_scale=elementwise_affine, **_last(normalized_shape),

@@ -72,8 +72,13 @@ class Keras(Activations, Normalization, Windows):
     ) -> Sequence[Any]:
         """Gradients by torch's autograd, through Keras."""
         leaves = [primal.detach().requires_grad_() for primal in primals]
+        pairs = zip(fn(*leaves), cotangents, strict=True)
+        reached = [(y, c) for y, c in pairs if y.requires_grad]  # zeros of a dropout are not
+        if not reached:
+            return [torch.zeros_like(leaf) for leaf in leaves]
+        outputs, given = zip(*reached, strict=True)
         return torch.autograd.grad(
-            fn(*leaves), leaves, cotangents, allow_unused=True, materialize_grads=True
+            outputs, leaves, given, allow_unused=True, materialize_grads=True
         )
 
     @implements("Identity", ignores=("everything",))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.backends.adapters.keras_parts import State, called, layer_of, only, pairs, ranked
+from conformance.backends.adapters.torch_defaults import own_epsilon
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported, Updated
-from conformance.model.formats import format_of
 
 _RANKS = {"BatchNorm1d": (2, 3), "BatchNorm2d": (4,), "BatchNorm3d": (5,)}
 
@@ -77,7 +77,7 @@ class Normalization(FunctionBackend):
         """`RMSNormalization` of the last axes, which always has a scale."""
         only(elementwise_affine=(elementwise_affine, True))
         axis, shape = _last(normalized_shape, x)
-        epsilon = 2 * format_of(call.dtype).unit if eps is None else eps
+        epsilon = own_epsilon(call.dtype) if eps is None else eps
         given = {"axis": axis, "epsilon": epsilon}
         return called("RMSNormalization", call.dtype, x, _affine(state), shape=shape, **given)
 

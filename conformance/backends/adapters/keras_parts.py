@@ -46,9 +46,12 @@ def called(
         given: its arguments.
     """
     layer = layer_of(name, dtype, tuple(x.shape) if shape is None else shape, pairs(given))
-    if not weights:
-        return layer(x)
-    return layer.stateless_call(list(weights), layer.non_trainable_variables, x)[0]
+    try:
+        if not weights:
+            return layer(x)
+        return layer.stateless_call(list(weights), layer.non_trainable_variables, x)[0]
+    except NotImplementedError:  # torch has no such kernel: "… not implemented for 'BFloat16'"
+        raise Unsupported(f"{name} of {keras.backend.standardize_dtype(x.dtype)}") from None
 
 
 def pairs(given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
