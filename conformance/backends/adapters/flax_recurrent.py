@@ -55,7 +55,13 @@ class Recurrent(FunctionBackend):
 def _cell(
     call: Asked, state: State, end: str, inputs: int, units: int, bias: bool, nonlinearity: str
 ) -> Any:
-    sizes = {"in_features": inputs, "hidden_features": units, "dtype": jnp.dtype(call.dtype)}
+    sizes: dict[str, Any] = {
+        "in_features": inputs,
+        "hidden_features": units,
+        "dtype": jnp.dtype(call.dtype),
+    }
+    # Flax's own, orthogonal, is made by LAPACK, which has no half precision.
+    sizes["recurrent_kernel_init"] = nnx.initializers.lecun_normal()
     kind = call.layer.removesuffix("Cell")
     w_x, w_h = (state[name + end].T if state else None for name in ("weight_ih", "weight_hh"))
     b = state["bias_ih" + end] + state["bias_hh" + end] if state and bias else None
