@@ -2,6 +2,7 @@
 
 At an edge any number between the slopes of the two sides is a right slope. An edge that the dtype
 does not have may be rounded to it: of an operand that lies between the two either piece is right.
+So it is of a subnormal operand next to an edge at zero where such numbers may be read as zero.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def pieces(
         functions: one more than there are edges, the lowest first.
         above: edges that belong to the piece above them: it matters where the function jumps.
     """
+    given, x = x, x.flushed if x.precision.flushes else x
     place = np.zeros(x.shape, np.intp)
     kinks = []
     for edge in edges:
@@ -74,7 +76,7 @@ def pieces(
                     found = choose(kink, between(slopes[k], slopes[k + 1]), found)
         return [found]
 
-    return traced(Rounded(value, error, x.precision), [x], pull)
+    return traced(Rounded(value, error, x.precision), [given], pull)
 
 
 def _doubt(edge: float, x: Rounded) -> np.ndarray:

@@ -155,6 +155,12 @@ def maximum(x: Rounded, axis: Axes, *, keepdims: bool = False) -> Rounded:
     return traced(result, [x], pull)
 
 
+def as_read(x: Rounded) -> Rounded:
+    """The same where subnormal numbers may be read as zero: those are in doubt."""
+    read = x.flushed if x.precision.flushes else x
+    return x if read is x else traced(read, [x], lambda cotangent: [cotangent])
+
+
 def softmax(x: Rounded, axis: int) -> Rounded:
     """e^(x − max)/Σe^(x − max), or times the reciprocal of the sum, which rounds once more.
 

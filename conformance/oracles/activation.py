@@ -54,13 +54,18 @@ def functional_prelu(state: State, input: Rounded, weight: Rounded) -> Rounded:
     a = widened(weight).map(lambda array: array.reshape(shape))
     x = widened(input)
     positive, zero = ~(x.value <= 0), x.value == 0
+    read = x.flushed if x.precision.flushes else x
+    in_doubt = zero | (np.abs(x.value) <= read.error)
 
     def sided(x: Rounded) -> Rounded:
-        return choose(positive | zero, x.bare, x.bare * a.bare)
+        found = choose(positive | zero, read.bare, x.bare * a.bare)
+        # Read as zero to tell its side, a number below it may be its own image.
+        apart = np.where(in_doubt & ~zero, np.abs(x.value) + np.abs((x.bare * a.bare).value), 0.0)
+        return found.with_error(np.maximum(found.error, apart))
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
         one, other = cotangent.bare, cotangent.bare * a.bare
-        by_input = choose(zero, between(one, other), choose(positive, one, other))
+        by_input = choose(in_doubt, between(one, other), choose(positive, one, other))
         # The gradient of the weight is one of x's shape, stored before it is added up.
         nothing = level(0.0)(x)
         product = stored(choose(positive, nothing, cotangent.bare * x.bare), input.precision)

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
-from conformance.arithmetic.reductions import maximum
+from conformance.arithmetic.reductions import as_read, maximum
 from conformance.arithmetic.rounded import Rounded
 from conformance.oracles.pooling_windows import Shape, Size, Taps, taps, windows_of
 
@@ -78,7 +78,7 @@ def largest(input: Rounded, taps: Taps, *, indices: bool) -> tuple[Rounded | Cho
         indices: asked for, too.
     """
     shape, whole = taps.shape(input), input.value.dtype.kind == "i"
-    seen = taps.seen(input, _least(input.value))
+    seen = taps.seen(input if whole else as_read(input), _least(input.value))
     values = maximum(seen, -1).map(lambda x: x.reshape(shape))
     hops = ~taps.inside.any(axis=-1)
     if whole and hops.any():

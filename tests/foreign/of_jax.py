@@ -45,6 +45,29 @@ class DilationForgottenInGroups(Jax):
         return self.conv(state, x, groups=groups, dilation=1 if groups > 1 else dilation, **given)
 
 
+@plant(FAITHFUL, "AvgPool2d")
+class WindowsCounted(Jax):
+    """A sum is divided by the numbers of a window along one side, squared."""
+
+    @implements("AvgPool2d", passes=("stride", "padding", "ceil_mode", "count_include_pad"))
+    def counted(self, state: Any, x: Any, *, call: Any, kernel_size: Any, **given: Any) -> Any:
+        """The first side counts twice."""
+        first = kernel_size if isinstance(kernel_size, int) else kernel_size[0]
+        given |= {"kernel_size": kernel_size, "divisor_override": first**2}
+        return self.avg_pool(state, x, call=call, **given)
+
+
+@plant(FAITHFUL, "GELU")
+class AlwaysByTanh(Jax):
+    """GELU is approximated where it should not be."""
+
+    @implements("GELU")
+    def by_tanh(self, state: Any, x: Any, *, approximate: str = "none") -> Any:
+        """JAX's own default."""
+        approximate = "tanh" if approximate == "none" else approximate
+        return self.gelu(state, x, approximate=approximate)
+
+
 plant_around(
     __name__, Jax, FAITHFUL,
     {

@@ -10,44 +10,41 @@ layer without a state is Unsupported.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, wraps
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from conformance.backends.function import FunctionBackend, implements
+from conformance.backends.adapters.jax_activations import Activations
+from conformance.backends.adapters.jax_attention import Attention
+from conformance.backends.adapters.jax_parts import (
+    OnJax,
+    State,
+    batched,
+    compiled,
+    each,
+    only,
+    same_pads,
+)
+from conformance.backends.adapters.jax_windows import Windows
+from conformance.backends.function import implements
 from conformance.model.case import Numerics, Unsupported
 
-jax.config.update("jax_enable_x64", True)  # else float64 is taken for float32
-
 _MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-State = Mapping[str, Any]
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled once for equal arguments and shapes, whichever cases they come from."""
-
-    @lru_cache(maxsize=256)  # compiled code takes memory: 4 GB after half a run without a limit
-    def jitted(backend: Any, arguments: tuple[tuple[str, Any], ...]) -> Any:
-        return jax.jit(lambda state, *x: function(backend, state, *x, **dict(arguments)))
-
-    @wraps(function)
-    def call(self: Any, state: State, *inputs: Any, **arguments: Any) -> Any:
-        return jitted(self, tuple(sorted(arguments.items())))(state, *inputs)
-
-    return call
-
-
-class Jax(FunctionBackend):
+class Jax(OnJax, Activations, Attention, Windows):
     """JAX on the CPU."""
 
     name = "jax"
-    compile_seconds, budget = 0.2, "700"
     # lax refers to the operation semantics of XLA: a convolution with it takes elements away.
-    accepts = ("negative padding",)
+    # jnp.take gives NaN for an index of no row and counts a negative one from the end;
+    # jax.nn.one_hot gives zeros for a class that is none.
+    accepts = (
+        "negative padding", "index of no row", "negative index", "negative class",
+        "class beyond num_classes",
+    )  # fmt: skip
 
     def info(self) -> Mapping[str, str]:
         """The version of JAX."""
@@ -64,28 +61,8 @@ class Jax(FunctionBackend):
         ulp = {"tanh": 7.0} if dtype == "float64" else {}
         return Numerics(flush_to_zero=dtype != "float16", accumulation=own, ulp=ulp)
 
-    def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
-        """Host to array; JAX has no strides."""
-        if layout != "contiguous":
-            raise Unsupported(f"layout={layout!r}")
-        return jax.device_put(array.astype(jnp.dtype(dtype)), jax.devices(device)[0])
-
-    def get(self, native: Any) -> np.ndarray:
-        """Array to host; NumPy has no bfloat16 of its own."""
-        return super().get(native.astype(jnp.float32) if native.dtype == jnp.bfloat16 else native)
-
-    def wait(self, outputs: Any) -> None:
-        """Calls return before they are done."""
-        jax.block_until_ready(outputs)
-
-    def vjp(
-        self, fn: Callable[..., Any], primals: Sequence[Any], cotangents: Sequence[Any]
-    ) -> Sequence[Any]:
-        """Gradients by `jax.vjp`."""
-        return tuple(jax.vjp(fn, *primals)[1](tuple(cotangents)))
-
     @implements("Linear", "functional.linear", ignores=("in_features", "out_features", "bias"))
-    @_compiled
+    @compiled
     def linear(self, state: State, x: Any, *weights: Any) -> Any:
         """`jnp.matmul`, and a sum."""
         weight, bias = _weights(state, weights)
@@ -96,7 +73,7 @@ class Jax(FunctionBackend):
         "Bilinear", "functional.bilinear",
         ignores=("in1_features", "in2_features", "out_features", "bias"),
     )  # fmt: skip
-    @_compiled
+    @compiled
     def bilinear(self, state: State, x1: Any, x2: Any, *weights: Any) -> Any:
         """`jnp.einsum`, and a sum."""
         weight, bias = _weights(state, weights)
@@ -107,7 +84,7 @@ class Jax(FunctionBackend):
         "Conv1d", "Conv2d", "Conv3d", "functional.conv1d", "functional.conv2d", "functional.conv3d",
         ignores=("in_channels", "out_channels", "kernel_size", "bias"),
     )  # fmt: skip
-    @_compiled
+    @compiled
     def conv(
         self, state: State, x: Any, *weights: Any, stride: Any = 1, padding: Any = 0,
         dilation: Any = 1, groups: int = 1, padding_mode: str = "zeros",
@@ -115,15 +92,15 @@ class Jax(FunctionBackend):
         """`lax.conv_general_dilated`, padded before by `jnp.pad` if not with zeros, and a sum."""
         weight, bias = _weights(state, weights)
         dims = weight.ndim - 2
-        strides, dilations = _each(stride, dims), _each(dilation, dims)
+        strides, dilations = each(stride, dims), each(dilation, dims)
         pads = [(0, 0)] * dims
         if padding == "same":
             if set(strides) != {1}:
                 raise Unsupported("padding='same' with a stride")
             reaches = [d * (k - 1) for d, k in zip(dilations, weight.shape[2:], strict=True)]
-            pads = [(reach // 2, reach - reach // 2) for reach in reaches]
+            pads = same_pads(reaches)
         elif padding != "valid":
-            pads = [(p, p) for p in _each(padding, dims)]
+            pads = [(p, p) for p in each(padding, dims)]
 
         def function(x: Any) -> Any:
             if ahead := padding_mode != "zeros":
@@ -133,14 +110,14 @@ class Jax(FunctionBackend):
                 feature_group_count=groups, dimension_numbers=_numbers(dims),
             )  # fmt: skip
 
-        return _batched(function, x, dims, bias)
+        return _with_bias(function, x, dims, bias)
 
     @implements(
         "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
         "functional.conv_transpose1d", "functional.conv_transpose2d", "functional.conv_transpose3d",
         ignores=("in_channels", "out_channels", "kernel_size", "bias", "padding_mode"),
     )  # fmt: skip
-    @_compiled
+    @compiled
     def conv_transpose(
         self, state: State, x: Any, *weights: Any, stride: Any = 1, padding: Any = 0,
         output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
@@ -151,7 +128,7 @@ class Jax(FunctionBackend):
         if groups < 1:
             raise Unsupported(f"groups={groups}")
         names = (stride, padding, output_padding, dilation)
-        strides, paddings, extras, dilations = (_each(value, dims) for value in names)
+        strides, paddings, extras, dilations = (each(value, dims) for value in names)
 
         def function(x: Any) -> Any:
             if groups == 1:
@@ -171,10 +148,17 @@ class Jax(FunctionBackend):
                 dimension_numbers=_numbers(dims),
             )  # fmt: skip
 
-        return _batched(function, x, dims, bias)
+        return _with_bias(function, x, dims, bias)
+
+    @implements("Mish", "functional.mish")
+    @compiled
+    def mish(self, state: State, x: Any, *, inplace: bool = False) -> Any:
+        """`jax.nn.mish`."""
+        only(inplace=(inplace, False))
+        return jax.nn.mish(x)
 
     @implements("RNN", "LSTM", "GRU", ignores=("input_size", "hidden_size", "bias"))
-    @_compiled
+    @compiled
     def recurrent(
         self, state: State, x: Any, *states: Any, num_layers: int = 1, nonlinearity: str = "tanh",
         batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
@@ -236,10 +220,6 @@ def _weights(state: State, given: Sequence[Any]) -> Sequence[Any]:
     return (*given, None)[:2] if given else (_of(state, "weight"), state.get("bias"))
 
 
-def _each(value: Any, dims: int) -> tuple[int, ...]:
-    return (value,) * dims if isinstance(value, int) else tuple(value)
-
-
 def _numbers(dims: int) -> Any:
     return tuple(ends + "HWD"[:dims] for ends in ("NC", "OI", "NC"))
 
@@ -251,9 +231,11 @@ def _biased(y: Any, bias: Any) -> Any:
     return y + bias.reshape(-1, *(1,) * (y.ndim - 2))
 
 
-def _batched(function: Callable[[Any], Any], x: Any, dims: int, bias: Any) -> Any:
+def _with_bias(function: Callable[[Any], Any], x: Any, dims: int, bias: Any) -> Any:
     """With a batch, which is taken away again, and with a bias."""
-    single = x.ndim == dims + 1
-    y = function(x[None] if single else x)
-    y = y if bias is None else _biased(y, bias)
-    return y[0] if single else y
+
+    def biased(x: Any) -> Any:
+        y = function(x)
+        return y if bias is None else _biased(y, bias)
+
+    return batched(biased, x, dims)

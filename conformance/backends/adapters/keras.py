@@ -8,31 +8,28 @@ SimpleRNN and LSTM have one bias where torch has two: it is given their sum.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
-
-os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
-
-import keras
 import torch
 
-from conformance.backends.function import FunctionBackend, implements
+from conformance.backends.adapters.keras_activations import Activations
+from conformance.backends.adapters.keras_normalization import Normalization
+from conformance.backends.adapters.keras_parts import State, keras, layer_of, pairs
+from conformance.backends.adapters.keras_windows import Windows
+from conformance.backends.function import implements
 from conformance.backends.module import pin_precision
 from conformance.backends.torch_layouts import laid_out
 from conformance.model.case import Call, Numerics, Unsupported
 
 _RECURRENT = {"RNN": "SimpleRNN", "LSTM": "LSTM", "GRU": "GRU"}
-State = Mapping[str, Any]
 
 
-class Keras(FunctionBackend):
+class Keras(Activations, Normalization, Windows):
     """Keras 3 on torch."""
 
-    name = "keras"
+    name, base = "keras", "torch"
     # keras.layers.Conv1D: 'same' gives the input's size where strides is 1; the word is
     # case-insensitive, and may be 'causal'.
     accepts = ("'same' with a stride", "unknown padding string")
@@ -75,8 +72,13 @@ class Keras(FunctionBackend):
     ) -> Sequence[Any]:
         """Gradients by torch's autograd, through Keras."""
         leaves = [primal.detach().requires_grad_() for primal in primals]
+        pairs = zip(fn(*leaves), cotangents, strict=True)
+        reached = [(y, c) for y, c in pairs if y.requires_grad]  # zeros of a dropout are not
+        if not reached:
+            return [torch.zeros_like(leaf) for leaf in leaves]
+        outputs, given = zip(*reached, strict=True)
         return torch.autograd.grad(
-            fn(*leaves), leaves, cotangents, allow_unused=True, materialize_grads=True
+            outputs, leaves, given, allow_unused=True, materialize_grads=True
         )
 
     @implements("Identity", ignores=("everything",))
@@ -172,13 +174,6 @@ class Keras(FunctionBackend):
 backend = Keras()
 
 
-@cache
-def _layer(name: str, dtype: str, shape: tuple[Any, ...], given: tuple[Any, ...]) -> Any:
-    layer = getattr(keras.layers, name)(dtype=dtype, **dict(given))
-    layer.build(shape)
-    return layer
-
-
 def _called(
     name: str, call: Call, weights: list[Any], x: Any, states: Sequence[Any] = (), **given: Any
 ) -> Any:
@@ -188,7 +183,7 @@ def _called(
     if size is None and not weights:
         return getattr(keras.layers, name)(dtype=call.dtype, **given)(x)  # builds itself
     shape = (*(None,) * (x.ndim - 1), x.shape[-1] if size is None else size)
-    layer = _layer(name, call.dtype, shape, tuple(sorted(given.items())))
+    layer = layer_of(name, call.dtype, shape, pairs(given))
     keywords = {"initial_state": list(states)} if states else {}
     if not weights:
         return layer(x, **keywords)

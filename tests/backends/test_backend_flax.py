@@ -1,0 +1,92 @@
+"""The Flax adapter: what it passes, what it declines, and bugs planted in it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from support import assert_declined, status, verdict
+
+pytest.importorskip("flax")
+
+from conformance import Call
+from conformance.backends.adapters import flax as adapter
+from conformance.backends.adapters import flax_parts
+
+_status = partial(status, adapter.backend, examples=20)
+
+
+@pytest.mark.parametrize(
+    ("layer", "check", "dtype"),
+    [
+        ("Conv2d", "values", "float32"),
+        ("ConvTranspose1d", "values", "float64"),
+        ("LSTM", "values", "bfloat16"),
+        ("RNNCell", "gradients", "float32"),
+        ("LayerNorm", "values", "float16"),
+        ("MaxPool1d", "values", "float32"),
+        ("Dropout", "values", "float32"),
+        ("ELU", "gradients", "float32"),
+    ],
+)
+def test_items_pass(layer: str, check: str, dtype: str) -> None:
+    assert _status(layer, check, dtype) in ("passed", "known")
+
+
+def test_layouts_are_declined() -> None:
+    assert _status("Linear", "layout") == "unsupported"
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments", "shape", "reason"),
+    [
+        ("GRUCell", {"input_size": 2, "hidden_size": 2}, (2,), "bias=True"),
+        (
+            "Conv1d",
+            {"in_channels": 2, "out_channels": 2, "kernel_size": 3, "padding_mode": "replicate",
+             "padding": 1},
+            (1, 2, 4),
+            "padding_mode='replicate'",
+        ),
+        ("MaxPool1d", {"kernel_size": 2, "ceil_mode": True}, (1, 2, 4), "ceil_mode=True"),
+        ("PReLU", {"num_parameters": 2}, (1, 2), "num_parameters=2"),
+    ],
+)  # fmt: skip
+def test_what_it_lacks_is_declined(
+    layer: str, arguments: dict[str, Any], shape: tuple[int, ...], reason: str
+) -> None:
+    assert_declined(adapter.backend, layer, arguments, shape, reason)
+
+
+@pytest.mark.parametrize("mode", ["circular", "reflect"])
+def test_a_padding_that_keeps_the_size_may_be_of_another_mode(mode: str) -> None:
+    given = {"in_channels": 1, "out_channels": 1, "kernel_size": 3, "padding": 1}
+    call = Call("Conv1d", {**given, "padding_mode": mode, "bias": False},
+                {"weight": np.array([[[1.0, 0.0, 0.0]]])}, "float32", "cpu")  # fmt: skip
+    built = adapter.backend.build(call)
+    y = built.get(built(built.put(np.array([[1.0, 2.0, 3.0]]))))
+    assert y.tolist() == [[3.0 if mode == "circular" else 2.0, 1.0, 2.0]]
+
+
+def test_weights_are_no_zeros_where_none_are_given() -> None:
+    built = adapter.backend.build(
+        Call("Linear", {"in_features": 3, "out_features": 2}, {}, "float32", "cpu")
+    )
+    assert (built.get(built(built.put(np.ones((1, 3))))) != 0).all()
+
+
+def test_swapped_channels_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = flax_parts.channels_last
+
+    def kept(function: Any, x: Any, dims: int) -> Any:
+        return own(lambda x: function(x[::-1]), x, dims)
+
+    monkeypatch.setattr(adapter, "channels_last", kept)
+    assert _status("Conv1d", dtype="float16") == "failed"
+
+
+def test_what_flax_documents_is_accepted_on_purpose() -> None:
+    accepted = verdict(adapter.backend, "Embedding", "errors", examples=60).accepted
+    assert accepted["index of no row"] > 0

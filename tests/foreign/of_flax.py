@@ -1,0 +1,65 @@
+"""Flax's adapter with bugs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from conformance.backends import implements
+from conformance.backends.adapters.flax import Flax
+
+from . import around
+from .bug import plant, plant_around
+
+FAITHFUL = "conformance.backends.adapters.flax:backend"
+
+
+@plant(FAITHFUL, "LSTM")
+class GatesSwapped(Flax):
+    """The cell's gate comes before the forget gate."""
+
+    @implements("LSTM", passes=("input_size", "hidden_size", "bias", "batch_first"))
+    def swapped(self, state: Any, x: Any, *states: Any, call: Any, **given: Any) -> Any:
+        """Of the weights the second and third quarter change places."""
+
+        def turned(w: Any) -> Any:
+            i, f, g, o = jnp.split(w, 4)
+            return jnp.concatenate([i, g, f, o])
+
+        turned_state = {name: turned(w) for name, w in state.items()}
+        return self.recurrent(turned_state, x, *states, call=call, **given)
+
+
+@plant(FAITHFUL, "GroupNorm")
+class EpsilonOutside(Flax):
+    """An eps that is left out is Flax's own, 1e-6."""
+
+    @implements("GroupNorm", passes=("num_groups", "num_channels", "affine", "bias"))
+    def own(self, state: Any, x: Any, *, call: Any, eps: float = 1e-6, **given: Any) -> Any:
+        """Another default."""
+        return self.group_norm(state, x, call=call, eps=eps, **given)
+
+
+@plant(FAITHFUL, "AvgPool1d")
+class PaddingNotCounted(Flax):
+    """Zeros at the edges do not count, whatever is asked for."""
+
+    @implements("AvgPool1d", passes=("kernel_size", "stride", "padding", "ceil_mode"))
+    def uncounted(
+        self, state: Any, x: Any, *, call: Any, count_include_pad: bool = True, **given: Any
+    ) -> Any:
+        """Divided by the elements that are there."""
+        y = self.avg_pool(state, x, call=call, count_include_pad=False, **given)
+        return y.astype(x.dtype)
+
+
+plant_around(
+    __name__, Flax, FAITHFUL,
+    {
+        around.LoadForgotten: "Linear",
+        around.GradientDoubled: "LayerNorm",
+        around.DtypeWidened: "Embedding",
+        around.BatchOfOneDropped: "MaxPool1d",
+    },
+)  # fmt: skip
