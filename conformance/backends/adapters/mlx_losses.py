@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import mlx.core as mx
 import mlx.nn as nn
 
 from conformance.backends.adapters.mlx_parts import State, only
@@ -69,19 +70,23 @@ class Losses(FunctionBackend):
     @implements("NLLLoss", "functional.nll_loss")
     def nll_loss(
         self, state: State, input: Any, target: Any, weight: Any = None, *,
-        ignore_index: int | None = None, reduction: str = "mean",
+        ignore_index: int = -100, reduction: str = "mean",
     ) -> Any:  # fmt: skip
         """`nn.losses.nll_loss`, of which torch's class axis is told."""
-        _classes(state, weight, ignore_index, input, target)
+        _classes(state, weight, ignore_index, target)
         return nn.losses.nll_loss(input, target, axis=_axis(input), reduction=reduction)
 
     @implements("CrossEntropyLoss", "functional.cross_entropy")
     def cross_entropy(
         self, state: State, input: Any, target: Any, weight: Any = None, *,
-        ignore_index: int | None = None, reduction: str = "mean", label_smoothing: float = 0.0,
+        ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0,
     ) -> Any:  # fmt: skip
         """`nn.losses.cross_entropy`, whose weights are of samples and so not torch's."""
-        _classes(state, weight, ignore_index, input, target)
+        _classes(state, weight, ignore_index, target)
+        if label_smoothing == 1:
+            raise Unsupported("label_smoothing=1.0")  # documented: below 1
+        if target.ndim == input.ndim:
+            raise Unsupported("a target of probabilities")  # their sum is taken for 1
         given = {"label_smoothing": label_smoothing, "reduction": reduction}
         return nn.losses.cross_entropy(input, target, axis=_axis(input), **given)
 
@@ -97,11 +102,13 @@ def _alike(arrays: list[Any]) -> None:
         raise Unsupported("inputs of several shapes")
 
 
-def _classes(state: State, weight: Any, ignore_index: int | None, x: Any, target: Any) -> None:
-    """Decline what MLX has no argument for."""
+def _classes(state: State, weight: Any, ignore_index: int, target: Any) -> None:
+    """Decline what MLX has no argument for, ignored targets among it."""
     if state.get("weight", weight) is not None:
         raise Unsupported("weight")
-    only(ignore_index=(ignore_index, None))
+    only(ignore_index=(ignore_index, -100))
+    if target.dtype == mx.int64 and mx.any(target == ignore_index).item():
+        raise Unsupported("a target that is ignored")
 
 
 def _binary(

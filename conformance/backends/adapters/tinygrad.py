@@ -43,10 +43,10 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
     name = "tinygrad"
     # Measured: a convolution's kernel 0.15 s, its gradients 1.7 s; an activation's 0.1 s.
     compile_seconds, budget = 0.3, "700"
-    # It checks its arguments by `assert`, and documents that dtypes are promoted and that what is
-    # padded by a negative number is cut.
-    refusals = (AssertionError,)
-    accepts = ("*of another dtype", "negative padding")
+    # It checks arguments by `assert`, and shapes that do not go together are an IndexError.
+    # Documented are promoted dtypes, negative padding that cuts, and a padding for either side.
+    refusals = (AssertionError, IndexError)
+    accepts = ("*of another dtype", "negative padding", "padding of too many numbers")
 
     def __init__(self) -> None:
         super().__init__()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygrad import dtypes
+
 from conformance.backends.adapters.tinygrad_parts import State, only
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Unsupported
@@ -17,10 +19,12 @@ class Losses(FunctionBackend):
     )
     def cross_entropy(
         self, state: State, input: Any, target: Any, weight: Any = None, *,
-        ignore_index: int | None = None, **given: Any,
+        ignore_index: int = -100, **given: Any,
     ) -> Any:  # fmt: skip
         """`Tensor.cross_entropy`, which has no weights and ignores no class."""
-        only(ignore_index=(ignore_index, None))
+        only(ignore_index=(ignore_index, -100))
+        if dtypes.is_int(target.dtype) and (target == ignore_index).any().item():
+            raise Unsupported("a target that is ignored")
         _without(weight=state.get("weight", weight))
         return input.cross_entropy(target, **given)
 
