@@ -1,7 +1,7 @@
-"""MLX's pooling, padding and upsampling.
+"""MLX's pooling and padding.
 
 MLX pools whole windows only, with a divisor of all their elements; it pads by constants, edges and
-reflections; it upsamples by a factor, and not to a size.
+reflections.
 """
 
 from __future__ import annotations
@@ -15,15 +15,9 @@ from conformance.backends.adapters.mlx_parts import State, channels_last, only
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported
 
-_SCALES = {
-    "nearest": ("nearest", 0), "linear": ("linear", 1), "bilinear": ("linear", 2),
-    "trilinear": ("linear", 3), "bicubic": ("cubic", 2),
-}  # fmt: skip
-"""torch's mode to MLX's, and the axes that torch's is for; 0 for any number."""
-
 
 class Windows(FunctionBackend):
-    """The part of MLX's adapter for pooling, padding and upsampling."""
+    """The part of MLX's adapter for pooling and padding."""
 
     @implements(
         "MaxPool1d", "MaxPool2d", "MaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d",
@@ -69,28 +63,6 @@ class Windows(FunctionBackend):
             raise ValueError(f"pad={pad!r} of an input of {input.ndim} axes")
         return _padded(input, tuple(pad), mode, value)
 
-    @implements("Upsample", "functional.interpolate", "UpsamplingNearest2d", "UpsamplingBilinear2d")
-    def upsample(
-        self, state: State, x: Any, *, call: Call, size: Any = None, scale_factor: Any = None,
-        mode: str = "nearest", align_corners: bool | None = None,
-        recompute_scale_factor: bool | None = None, antialias: bool = False,
-    ) -> Any:  # fmt: skip
-        """`nn.Upsample`."""
-        only(size=(size, None), recompute_scale_factor=(recompute_scale_factor or None, None))
-        only(antialias=(antialias, False))
-        if call.layer == "UpsamplingBilinear2d":
-            mode, align_corners = "bilinear", True
-        if mode not in _SCALES:
-            raise Unsupported(f"mode={mode!r}")
-        own, dims = _SCALES[mode]
-        if x.ndim not in (3, 4, 5) or dims not in (0, x.ndim - 2):
-            raise ValueError(f"mode={mode!r} of an input of {x.ndim} axes")
-        if align_corners is not None and own == "nearest":
-            raise ValueError(f"align_corners with mode={mode!r}")
-        factors = scale_factor if isinstance(scale_factor, tuple) else float(scale_factor)
-        layer = nn.Upsample(factors, own, bool(align_corners))
-        return channels_last(layer, x)
-
 
 def _padded(x: Any, pads: tuple[int, ...], mode: str, value: float | None) -> Any:
     """Padded by pairs from the last axis to the first."""
@@ -99,6 +71,8 @@ def _padded(x: Any, pads: tuple[int, ...], mode: str, value: float | None) -> An
         raise Unsupported(f"mode={mode!r}")
     if any(p < 0 for p in pads):
         raise Unsupported("negative padding")
+    if mode != "constant" and value is not None:
+        raise ValueError(f"value={value!r} with mode={mode!r}")  # mx.pad does not look at it
     pairs = list(zip(pads[::2], pads[1::2], strict=True))[::-1]
     widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs
     return mx.pad(x, widths, modes[mode], 0 if value is None else value)
