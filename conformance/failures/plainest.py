@@ -182,7 +182,7 @@ def _plainer(search: _Search, array: np.ndarray) -> None:
             takes_at(int(place), 1.0)
         elif any(takes_at(int(place), n) for n in _plainer_numbers(float(value))):
             continue
-        elif value == np.trunc(value):
+        elif np.isfinite(value) and value == np.trunc(value):
             _nearest(float(value), partial(takes_at, int(place)))
 
 
