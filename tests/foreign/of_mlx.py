@@ -154,6 +154,39 @@ class ElementsDropped(Mlx):
         return nn.Dropout(given.get("p", 0.5)).train(training)(x)
 
 
+@plant(FAITHFUL, "AvgPool1d")
+class PaddingNotCounted(Mlx):
+    """A mean is of the numbers alone, without the zeros around them."""
+
+    @implements(
+        "AvgPool1d",
+        passes=("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+    )  # fmt: skip
+    def numbers(self, state: Any, x: Any, *, call: Call, **given: Any) -> Any:
+        """Divided by the mean of ones."""
+        whole = self.pool(state, x, call=call, **given)
+        return whole / self.pool(state, mx.ones_like(x), call=call, **given)
+
+
+@plant(FAITHFUL, "functional.scaled_dot_product_attention")
+class CausalFromTheEnd(Mlx):
+    """The causal mask is that of MLX with other lengths, too: the last query sees all keys."""
+
+    @implements(
+        "functional.scaled_dot_product_attention", passes=("dropout_p", "scale", "enable_gqa")
+    )
+    def lower_right(
+        self, state: Any, query: Any, key: Any, value: Any, mask: Any = None, *,
+        is_causal: bool = False, **given: Any,
+    ) -> Any:  # fmt: skip
+        """A mask in place of the word, which the adapter declines."""
+        if is_causal and mask is None:
+            n, m = query.shape[-2], key.shape[-2]
+            mask, is_causal = mx.tril(mx.ones((n, m)), m - n) > 0, False
+        more = {"is_causal": is_causal, **given}
+        return self.scaled_dot_product_attention(state, query, key, value, mask, **more)
+
+
 plant_around(
     __name__, Mlx, FAITHFUL,
     {

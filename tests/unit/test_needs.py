@@ -22,9 +22,9 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.failures.changes import changes
 from conformance.failures.excuses import Excuses
 from conformance.failures.known import applying, shipped
-from conformance.failures.plainest import smaller
+from conformance.failures.plainest import plainest, smaller
 from conformance.layers import CATALOGUE
-from conformance.model.case import DIGITS, Column, Verdict
+from conformance.model.case import DIGITS, Case, Column, Verdict
 from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case
 from conformance.run.drawn import OTHER, columns, run_lengths
@@ -195,3 +195,15 @@ def test_more_values_than_digits_share_the_last() -> None:
 def test_cases_that_a_column_does_not_tell_of_are_unknown() -> None:
     assert Column(("a", "b"), "01z").texts(4) == ["a", "b", "?", "?"]
     assert run_lengths("ppfp") == "2p1f1p"
+
+
+def test_an_infinity_that_a_failure_needs_stays() -> None:
+    case = replace(cases("ReLU")[0], inputs=(np.array([3.5, -np.inf]),))
+
+    def fails(other: Case) -> bool:
+        (x,) = other.inputs
+        return x is not None and bool(np.isinf(x).any())
+
+    (x,) = plainest(case, fails).inputs
+    assert x is not None
+    np.testing.assert_array_equal(x, [0.0, -np.inf])

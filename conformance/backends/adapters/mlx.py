@@ -16,16 +16,19 @@ import mlx.nn as nn
 import numpy as np
 
 from conformance.backends.adapters.mlx_activations import Activations
+from conformance.backends.adapters.mlx_attention import Attention
 from conformance.backends.adapters.mlx_layouts import laid_out
+from conformance.backends.adapters.mlx_losses import Losses
 from conformance.backends.adapters.mlx_normalization import Normalization
 from conformance.backends.adapters.mlx_parts import DTYPES, State, loaded
+from conformance.backends.adapters.mlx_windows import Windows
 from conformance.backends.function import implements
 from conformance.model.case import Call, Numerics, Unsupported
 
 _SIZES = ("kernel_size", "stride", "padding", "dilation", "output_padding")
 
 
-class Mlx(Activations, Normalization):
+class Mlx(Activations, Attention, Losses, Normalization, Windows):
     """MLX on the CPU."""
 
     name = "mlx"

@@ -1,4 +1,4 @@
-"""MLX's activations: the modules and the functions of `mlx.nn`.
+"""MLX's activations and GLU: the modules and the functions of `mlx.nn`.
 
 MLX's functions are compiled for each dtype, layout and scalar argument, on Linux by g++.
 An array of MLX does not change: nothing is done in place.
@@ -85,6 +85,11 @@ class Activations(FunctionBackend):
     def functional_prelu(self, state: State, input: Any, weight: Any) -> Any:
         """`nn.prelu`, likewise by channel."""
         return _by_channel(lambda x: nn.prelu(x, weight), input, weight.size)
+
+    @implements("GLU", "functional.glu")
+    def glu(self, state: State, x: Any, *, dim: int = -1) -> Any:
+        """`nn.glu`."""
+        return nn.glu(x, axis=dim)
 
 
 def _by_channel(function: Any, x: Any, slopes: int) -> Any:

@@ -1,0 +1,96 @@
+"""What the parts of tinygrad's adapter share: dtypes, a layer's state, what is refused, a batch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from tinygrad import Tensor, dtypes
+
+from conformance.backends.numpy_layouts import repeated, room, spoiled, swapped
+from conformance.model.case import Call, Unsupported
+
+DTYPES = {
+    name: getattr(dtypes, name)
+    for name in ("float32", "float64", "bfloat16", "float16", "int64", "bool")
+}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+State = Mapping[str, Any]
+_seeds = itertools.count()
+
+
+def loaded(make: Callable[[], Any], state: State) -> Any:
+    """The layer with a state, or with its own.
+
+    Args:
+        make: makes the layer.
+        state: torch's names, which are tinygrad's.
+    """
+    Tensor.manual_seed(next(_seeds))  # else initial values that are never used queue up
+    layer = make()
+    for name, value in state.items():
+        setattr(layer, name, value)
+    return layer
+
+
+def only(**given: tuple[Any, Any]) -> None:
+    """Decline arguments that tinygrad does not have, unless they are what it does anyway.
+
+    Args:
+        given: argument → its value, and the one that changes nothing.
+
+    Raises:
+        Unsupported: for the first that is another.
+    """
+    for name, (value, plain) in given.items():
+        if value != plain:
+            raise Unsupported(f"{name}={value!r}")
+
+
+def batched(function: Callable[[Any], Any], call: Call, x: Any) -> Any:
+    """With a batch, which is taken away again where there was none.
+
+    Args:
+        function: of an array with a batch.
+        call: whose layer's name tells the rank; tinygrad has one method for all.
+        x: the array.
+
+    Raises:
+        ValueError: for another rank.
+    """
+    rank = int(call.layer[-2]) + 2
+    if x.ndim not in (rank - 1, rank):
+        raise ValueError(f"{call.layer}: an input of {x.ndim} axes")
+    if x.ndim == rank:
+        return function(x)
+    y = function(x.unsqueeze(0))
+    return tuple(part.squeeze(0) for part in y) if isinstance(y, tuple) else y.squeeze(0)
+
+
+def tensor(array: np.ndarray, layout: str, dtype: str) -> Any:
+    """Host to tensor in memory of its own; layouts other than contiguous are views of it."""
+    if layout == "contiguous":
+        return _buffer(array, dtype).reshape(array.shape)
+    if layout == "channels_last" and array.ndim in (4, 5):
+        order = (0, array.ndim - 1, *range(1, array.ndim - 1))
+        return _buffer(np.moveaxis(array, 1, -1), dtype).permute(order)
+    if layout == "transposed" and (pair := swapped(array)):
+        return _buffer(array.swapaxes(*pair), dtype).transpose(*pair)
+    if found := room(array, layout):
+        size, place = found
+        memory = np.full(size, spoiled(array.dtype.kind == "i"))
+        memory[place] = array.reshape(memory[place].shape)
+        return _buffer(memory, dtype)[place].reshape(array.shape)
+    if layout == "expanded" and (first := repeated(array)) is not None:
+        return _buffer(first, dtype).reshape(first.shape).expand(array.shape)
+    raise Unsupported(f"layout={layout!r} of shape {array.shape}")
+
+
+def _buffer(array: np.ndarray, dtype: str) -> Any:
+    """A tensor with memory of its own, which one of no axes would not have."""
+    host = np.ascontiguousarray(array if array.ndim else array.reshape(1))
+    if dtype != "bfloat16":
+        return Tensor(host.astype(dtype), device="CPU").realize()
+    return Tensor(host.astype("float32"), device="CPU").cast(DTYPES[dtype]).realize()
