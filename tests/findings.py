@@ -42,7 +42,7 @@ NO_BUG = "no bug"
 
 BACKENDS = (
     "torch", "torch-compile", "torch-meta", "onnxruntime", "onnx-reference", "openvino",
-    "mlx", "jax", "keras",
+    "mlx", "jax", "flax", "keras", "tinygrad",
 )  # fmt: skip
 """Files, in the page's order; what torch does as well stands with torch."""
 
