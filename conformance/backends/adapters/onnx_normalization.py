@@ -47,7 +47,7 @@ def batch_norm(
     _of_channels(input, running_mean, running_var, weight, bias)
     parameters = _scaled(graph, input, weight, bias)
     mode = graph.training if training is None else training
-    if eps < 0 or (mode and eps == 0):
+    if eps < 0 or (eps == 0 and (mode or running_mean is None)):
         raise Unsupported(f"eps={eps!r}, which BatchNormalization takes")
     epsilon = graph.number("eps", eps)
     if (running_mean is None) != (running_var is None):

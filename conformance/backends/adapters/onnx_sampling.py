@@ -80,6 +80,8 @@ def _mode(mode: str, dims: int, corners: bool | None, antialias: bool) -> dict[s
     if antialias:
         if mode not in ("bilinear", "bicubic"):
             raise Unsupported(f"antialias=True with mode={mode!r}")
+        if corners:
+            raise Unsupported("antialias=True with align_corners, where Resize's filter is wider")
         found |= {"antialias": 1, "exclude_outside": 1}
     if mode in ("nearest", "nearest-exact"):
         if corners is not None:
