@@ -32,7 +32,7 @@ class GatesSwapped(Flax):
 
 
 @plant(FAITHFUL, "GroupNorm")
-class EpsilonOutside(Flax):
+class OwnEpsilon(Flax):
     """An eps that is left out is Flax's own, 1e-6."""
 
     @implements("GroupNorm", passes=("num_groups", "num_channels", "affine", "bias"))

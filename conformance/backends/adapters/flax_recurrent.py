@@ -63,6 +63,8 @@ def _cell(
     # Flax's own, orthogonal, is made by LAPACK, which has no half precision.
     sizes["recurrent_kernel_init"] = nnx.initializers.lecun_normal()
     kind = call.layer.removesuffix("Cell")
+    w_x: Any
+    w_h: Any
     w_x, w_h = (state[name + end].T if state else None for name in ("weight_ih", "weight_hh"))
     b = state["bias_ih" + end] + state["bias_hh" + end] if state and bias else None
     if kind == "GRU":

@@ -32,8 +32,9 @@ class Attention(FunctionBackend):
         if not enable_gqa and q.shape[-3] != k.shape[-3]:
             raise Unsupported("broadcast heads")
         is_mask = attn_mask is not None and attn_mask.dtype == jnp.bool_
-        y = jax.nn.dot_product_attention(
-            *(x.swapaxes(-3, -2) for x in (q, k, v)),
+        q, k, v = (x.swapaxes(-3, -2) for x in (q, k, v))
+        y: Any = jax.nn.dot_product_attention(
+            q, k, v,
             bias=None if is_mask else attn_mask,
             mask=attn_mask if is_mask else None,
             scale=scale, is_causal=is_causal,

@@ -13,6 +13,8 @@ import keras
 
 from conformance.model.case import Unsupported
 
+__all__ = ["State", "called", "each", "keras", "layer_of", "only", "pairs", "ranked"]
+
 State = Mapping[str, Any]
 
 
