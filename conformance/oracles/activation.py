@@ -75,7 +75,7 @@ def functional_prelu(state: State, input: Rounded, weight: Rounded) -> Rounded:
     y = stored(traced(sided(x), [x, a], pull), input.precision)
     # The formula multiplies 0 by an endless slope, which is NaN; a comparison does not.
     endless, lost = ~np.isfinite(a.value), np.isnan(y.value) & np.isinf(x.value)
-    differs = (endless & (x.value >= 0)) | (lost & ~np.isnan(a.value))
+    differs = (endless & ((x.value >= 0) | in_doubt)) | (lost & ~np.isnan(a.value))
     settled = (endless | ~np.isfinite(x.value)) & ~np.isfinite(y.value)
     return y.with_error(np.where(differs, np.inf, np.where(settled, 0.0, y.error)))
 

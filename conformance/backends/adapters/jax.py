@@ -1,4 +1,4 @@
-"""JAX on the CPU: convolutions of `jax.lax`, linear maths of `jax.numpy`, gradients of `jax.vjp`.
+"""JAX on the CPU: `jax.lax`, `jax.nn`, `jax.numpy`, gradients of `jax.vjp`.
 
 JAX has operators and no layers: what is checked are the operators, composed as their documentation
 says and compiled by `jax.jit`. A bias is added, a padding mode is `jnp.pad` before a convolution.
