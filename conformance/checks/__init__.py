@@ -53,6 +53,7 @@ class Check:
         conclude: what the answers to all cases come to, where no single case shows it.
         every: in dtypes other than `IN_FULL` it looks at one of so many cases, since what it asks
             depends little on the dtype.
+        of_many: of a layer that has all of a profile's examples it looks there at one of so many.
     """
 
     run: Callable[[Trial], Evidence]
@@ -63,6 +64,13 @@ class Check:
     whole: bool = False
     conclude: Callable[[Sequence[support.Answer]], support.Conclusion] | None = None
     every: int = 1
+    of_many: int = 1
+
+    def step(self, row: Row, dtype: str) -> int:
+        """Of the cases of a layer and dtype it looks at every n-th: this n."""
+        if dtype == IN_FULL:
+            return 1
+        return max(self.every, self.of_many if row.examples >= 1 else 1)
 
 
 IN_FULL = "float32"
@@ -72,12 +80,12 @@ CHECKS: dict[str, Check] = {
     "shape": Check(shape.check),
     "values": Check(values.check, whole=True),
     "gradients": Check(gradients.check, whole=True),
-    "laws": Check(laws.check, applies=lambda row: bool(row.laws), every=2),
-    "layout": Check(layout.check, relaid=layout.relaid, every=2),
-    "special": Check(special.check, applies=_takes_numbers, every=2),
+    "laws": Check(laws.check, applies=lambda row: bool(row.laws), of_many=2),
+    "layout": Check(layout.check, relaid=layout.relaid, of_many=2),
+    "special": Check(special.check, applies=_takes_numbers, of_many=2),
     "state": Check(state.check, applies=_has_state, every=4),
-    "random": Check(random.check, applies=lambda row: row.draws is not None, every=2),
-    "repeat": Check(repeat.check, larger=siblings.larger, every=4),
+    "random": Check(random.check, applies=lambda row: row.draws is not None),
+    "repeat": Check(repeat.check, larger=siblings.larger, every=2, of_many=4),
     "errors": Check(
         errors.check, invalid=True, applies=lambda row: row.invalid is not None, every=4
     ),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conformance.backends.declared import offered, unasked_of
-from conformance.checks import EVERY_CHECK, IN_FULL
+from conformance.checks import EVERY_CHECK
 from conformance.layers import CATALOGUE
 from conformance.model.protocols import Backend
 
@@ -45,7 +45,7 @@ class Item:
     @property
     def step(self) -> int:
         """Of the cases drawn for its layer and dtype the item has every n-th: this n."""
-        return 1 if self.dtype == IN_FULL else EVERY_CHECK[self.check].every
+        return EVERY_CHECK[self.check].step(CATALOGUE[self.layer], self.dtype)
 
 
 def asked_of(item: Item, examples: int) -> int:

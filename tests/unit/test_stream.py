@@ -11,6 +11,7 @@ import torch
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import CHECKS, IN_FULL
+from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.run.cases import Every
 from conformance.run.engine import Engine
@@ -33,7 +34,16 @@ def test_all_cases_in_one_dtype_and_some_in_others(check: str) -> None:
     assert item.step == 1
     item, cases = _cases(check, "float64", layer)
     assert len(cases) == asked_of(item, EXAMPLES)
-    assert item.step == CHECKS[check].every
+    assert item.step == CHECKS[check].step(CATALOGUE[layer], "float64")
+
+
+def test_of_a_layer_with_a_share_of_the_examples_fewer_are_left_out() -> None:
+    laws, errors = CHECKS["laws"], CHECKS["errors"]
+    many, few = CATALOGUE["Linear"], CATALOGUE["Dropout"]
+    assert few.examples < 1
+    assert laws.step(many, "float64") == laws.of_many > 1
+    assert laws.step(few, "float64") == laws.step(many, IN_FULL) == 1
+    assert errors.step(few, "float64") == errors.every > 1
 
 
 def test_the_cases_are_those_of_other_checks() -> None:
