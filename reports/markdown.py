@@ -79,9 +79,9 @@ def _lacks(run: Run, table: summary.Matrix) -> list[str]:
     """A line for what layers lack together."""
     lines = []
     for lack in presence.lacks(table):
-        where = f" in {', '.join(lack.what)}" if lack.what else ""
+        where = f" in {_text(', '.join(lack.what))}" if lack.what else ""
         names = presence.named(lack.layers, table.layers, run.identity.layers)
-        lines.append(f"- – {len(lack.layers)} not supported{_text(where)}: {_text(names, 2000)}")
+        lines.append(f"- – {len(lack.layers)} not supported{where}: {_text(names, 2000)}")
     return (
         ["### Layers that the backend lacks, in whole or in part", "", *lines, ""] if lines else []
     )

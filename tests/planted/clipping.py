@@ -20,6 +20,7 @@ def clip_grad_norm_each_alone(
     parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None
 ):
     """Each gradient is clipped by its own norm."""
+    parameters = list(parameters)
     total = _TOTAL(_grads(parameters), norm_type, error_if_nonfinite, foreach)
     for p in parameters:
         _NORM([p], max_norm, norm_type, False, foreach)
@@ -57,6 +58,7 @@ def clip_grad_norm_after_the_clipping(
     parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None
 ):
     """The norm that is returned is the one after the clipping."""
+    parameters = list(parameters)
     _NORM(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
     return _TOTAL(_grads(parameters), norm_type)
 
@@ -74,6 +76,7 @@ def clip_grad_norm_nan_skipped(
     parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None
 ):
     """A norm that is not finite clips nothing."""
+    parameters = list(parameters)
     total = _TOTAL(_grads(parameters), norm_type, error_if_nonfinite, foreach)
     if total.isfinite():
         _WITH(parameters, max_norm, total, foreach)
@@ -85,6 +88,7 @@ def clip_grad_norm_infinite_unseen(
     parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None
 ):
     """error_if_nonfinite sees NaN only."""
+    parameters = list(parameters)
     total = _TOTAL(_grads(parameters), norm_type, False, foreach)
     if error_if_nonfinite and total.isnan():
         raise RuntimeError("the total norm is NaN")
@@ -97,6 +101,7 @@ def clip_grad_norm_strided_memory(
     parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None
 ):
     """The norm of a gradient that is not contiguous is that of its memory."""
+    parameters = list(parameters)
     total = _TOTAL([as_if_contiguous(x) for x in _grads(parameters)], norm_type,
                    error_if_nonfinite, foreach)  # fmt: skip
     _WITH(parameters, max_norm, total, foreach)
@@ -132,6 +137,7 @@ def clip_grad_value_new_tensors(parameters, clip_value, foreach=None):
 @plant("clip-grad-value-nan-clipped", "utils.clip_grad_value_", "special")
 def clip_grad_value_nan_clipped(parameters, clip_value, foreach=None):
     """NaN becomes the clip value, as where numbers are compared the other way round."""
+    parameters = list(parameters)
     _VALUE(parameters, clip_value, foreach)
     for grad in _grads(parameters):
         grad.copy_(torch.where(grad.isnan(), float(clip_value), grad))
@@ -156,6 +162,7 @@ def clip_grad_value_tails(parameters, clip_value, foreach=None):
 @plant("clip-grads-with-norm-first-only", "utils.clip_grads_with_norm_", "values")
 def clip_grads_with_norm_first_only(parameters, max_norm, total_norm, foreach=None):
     """Of more than three gradients the last is left as it is."""
+    parameters = list(parameters)
     _WITH(parameters[:-1] if len(parameters) > 3 else parameters, max_norm, total_norm, foreach)
 
 
@@ -168,6 +175,7 @@ def clip_grads_with_norm_large_epsilon(parameters, max_norm, total_norm, foreach
 @plant("clip-grads-with-norm-endless", "utils.clip_grads_with_norm_", "special")
 def clip_grads_with_norm_endless(parameters, max_norm, total_norm, foreach=None):
     """NaN and infinities among the gradients become zero first."""
+    parameters = list(parameters)
     for grad in _grads(parameters):
         grad.nan_to_num_(0.0, 0.0, 0.0)
     _WITH(parameters, max_norm, total_norm, foreach)
