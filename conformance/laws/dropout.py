@@ -142,9 +142,9 @@ def _places(trial: Trial, generator: Generator, p: float) -> Iterator[Masked]:
     while len(found) < calls:
         call.forget()
         found.append(call.arrays[0])
-    got, scale = np.stack(found), kept(exactly(np.ones(calls), trial.precision), p)
+    scale = kept(exactly(np.ones(calls), trial.precision), p)
     for k in range(count):
-        one = got[(slice(None), *[0] * len(sample), k, *[0] * len(space))]
+        one = np.array([y[(*[0] * len(sample), k, *[0] * len(space))] for y in found])
         what = f"in training with p={p:g}, place {k} of {count} in {calls} calls"
         yield Masked(what, "output", one, scale, 0.0, np.ones(calls, bool), 1 - p)
 

@@ -74,6 +74,13 @@ class TrialLike(Protocol):
     def answer(self) -> tuple[np.ndarray, ...]:
         """The outputs on the host, of the documented shapes."""
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The outputs on the host."""
+
+    def forget(self) -> None:
+        """Let go of the outputs: the next that are asked for are those of another call."""
+
     def held(self, name: str) -> np.ndarray:
         """A tensor that the call changed, on the host, after one call."""
 

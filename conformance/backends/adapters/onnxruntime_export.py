@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from conformance.backends.adapters.onnx_graph import Run
+from conformance.backends.adapters.onnx_graph import Made, Run
 from conformance.backends.adapters.onnx_nodes import numpy_dtype
 from conformance.backends.adapters.onnxruntime import OnnxRuntime
 from conformance.backends.module import ModuleBackend, info
@@ -68,7 +68,7 @@ class OnnxRuntimeExport(OnnxRuntime):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._programs: dict[Any, Run] = {}
+        self._programs: dict[Any, tuple[Run, Any]] = {}
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         logging.getLogger("onnxscript").setLevel(logging.ERROR)
 
@@ -78,7 +78,7 @@ class OnnxRuntimeExport(OnnxRuntime):
 
     def prepare(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
-    ) -> tuple[Run, dict[str, np.ndarray]]:
+    ) -> tuple[Run, Made]:
         """Export a structure once, whatever the values of its state."""
         if "lengths" in keywords:
             raise Unsupported("lengths: the exporter takes no packed sequences")
@@ -93,13 +93,13 @@ class OnnxRuntimeExport(OnnxRuntime):
             if len(self._programs) >= _KEPT:
                 self._programs.clear()
             self._programs[form] = self._exported(call, inputs, keywords)
-        run = self._programs[form]
-        wanted = numpy_dtype(call.dtype)
-        return run, {f"state_{k}": np.asarray(x, wanted) for k, x in enumerate(call.state.values())}
+        run, model = self._programs[form]
+        wanted, tensors = numpy_dtype(call.dtype), enumerate(call.state.values())
+        return run, Made(model, {f"state_{k}": np.asarray(x, wanted) for k, x in tensors}, ())
 
     def _exported(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
-    ) -> Run:
+    ) -> tuple[Run, Any]:
         places = [place for place, x in enumerate(inputs) if x is not None]
         if not call.state and not is_function(call.layer) and call.layer != "Identity":
             raise Unsupported("initial state")
@@ -111,7 +111,8 @@ class OnnxRuntimeExport(OnnxRuntime):
             warnings.simplefilter("ignore")
             made = torch.onnx.export(program, tuple(tensors), dynamo=True, verbose=False)
         assert made is not None
-        return _named(self.compile(made.model_proto), made.model_proto, places)
+        model = made.model_proto
+        return _named(self.compile(model), model, places), model
 
 
 def _named(run: Run, model: Any, places: Sequence[int]) -> Run:
