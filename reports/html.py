@@ -81,7 +81,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
         identity=run.identity,
         outcome=summary.outcome(run),
         matrix=table,
-        rows=[row for row in table.rows if not presence.absent(row)],
+        rows=presence.present(table),
         lacks=[
             (lack, presence.named(lack.layers, table.layers, run.identity.layers))
             for lack in presence.lacks(table)

@@ -79,16 +79,14 @@ def _lacks(run: Run, table: summary.Matrix) -> list[str]:
     """A line for what layers lack together."""
     lines = []
     for lack in presence.lacks(table):
-        where = f" in {_text(', '.join(lack.what))}" if lack.what else ""
         names = presence.named(lack.layers, table.layers, run.identity.layers)
-        lines.append(f"- – {len(lack.layers)} not supported{where}: {_text(names, 2000)}")
-    return (
-        ["### Layers that the backend lacks, in whole or in part", "", *lines, ""] if lines else []
-    )
+        lines.append(f"- – {_text(f'{len(lack.layers)} not supported{lack.where}: {names}', 2000)}")
+    title = "### Layers that the backend lacks, in whole or in part"
+    return [title, "", *lines, ""] if lines else []
 
 
 def _matrix(table: summary.Matrix) -> list[str]:
-    rows = [row for row in table.rows if not presence.absent(row)]
+    rows = presence.present(table)
     if not rows:
         return []
     lines = [

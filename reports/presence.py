@@ -27,6 +27,11 @@ class Lack:
     what: tuple[str, ...]
     layers: tuple[str, ...]
 
+    @property
+    def where(self) -> str:
+        """`" in float64, gradients"`; empty where all is lacking."""
+        return f" in {', '.join(self.what)}" if self.what else ""
+
 
 def lacks(table: Matrix) -> tuple[Lack, ...]:
     """What a backend lacks, layers that lack the same together; first those that it lacks whole.
@@ -41,6 +46,11 @@ def lacks(table: Matrix) -> tuple[Lack, ...]:
         elif what := lacking(row):
             found.setdefault(what, []).append(row.layer)
     return tuple(Lack(what, tuple(layers)) for what, layers in found.items() if layers)
+
+
+def present(table: Matrix) -> tuple[LayerRow, ...]:
+    """The rows of layers that a backend supports, if in part."""
+    return tuple(row for row in table.rows if not absent(row))
 
 
 def absent(row: LayerRow) -> bool:

@@ -54,13 +54,13 @@ def _layer(item: pytest.Item) -> str | None:
     return getattr(bug, "layer", callspec.params.get("layer"))
 
 
-def _many(items: list[pytest.Item]) -> Iterator[pytest.Item]:
-    """All but every n-th of a test that is asked of much."""
+def _few(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Of a test that is asked of much every n-th, of others all."""
     seen: Counter[str] = Counter()
     for item in items:
         path, _, name = item.nodeid.partition("[")[0].rpartition("::")
         step = _ONE_OF.get(name, 1) if hasattr(item, "callspec") else 1
-        if seen[path + name] % step:
+        if seen[path + name] % step == 0:
             yield item
         seen[path + name] += 1
 
@@ -72,10 +72,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     from conformance.layers import CATALOGUE
 
     chosen = sample()
-    left = [x for x in items if (name := _layer(x)) in CATALOGUE and name not in chosen]
-    dropped = set(map(id, left))
-    left += list(_many([x for x in items if id(x) not in dropped]))
+
+    def left_out(item: pytest.Item) -> bool:
+        name = _layer(item)
+        return name in CATALOGUE and name not in chosen
+
+    kept = list(_few([item for item in items if not left_out(item)]))
+    here = set(map(id, kept))
+    left = [item for item in items if id(item) not in here]
     if left:
         config.hook.pytest_deselected(items=left)
-        dropped = set(map(id, left))
-        items[:] = [x for x in items if id(x) not in dropped]
+        items[:] = kept

@@ -52,9 +52,7 @@ def brief(run: Run, width: int = 80) -> Iterator[Line]:
 def _layers(matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int) -> Iterator[Line]:
     """A line for each layer of which something is bad, then one for each other outcome."""
     alike: dict[str, list[str]] = {}
-    for row in matrix.rows:
-        if presence.absent(row):
-            continue
+    for row in presence.present(matrix):
         lacking = presence.lacking(row)
         found: dict[str, list[str]] = {}
         for check, cell in zip(matrix.checks, row.cells, strict=True):
@@ -65,7 +63,8 @@ def _layers(matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int)
         tested = sum(cell is not None for cell in row.cells)
         passed = "supported" if "unsupported" in row.tally.statuses else "passed"
         (one, *more) = found or {passed: []}
-        if not more and (one in (passed, "known") or _whole(one, found, tested)):
+        whole = one == "missing" and len(found[one]) == tested
+        if not more and (one in (passed, "known") or whole):
             alike.setdefault(one, []).append(row.layer)
             continue
         worst = next((s for s in summary.SEVERITY if s in found), "")
@@ -76,9 +75,8 @@ def _layers(matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int)
         yield from styled(f"{row.layer}  {'; '.join(parts)}", width, style=worst)
     for lack in presence.lacks(matrix):
         names = presence.named(lack.layers, matrix.layers, facts)
-        where = f" in {', '.join(lack.what)}" if lack.what else ""
-        text = f"{_number(lack.layers)} not supported{where}: {names}"
-        text = f"{summary.GLYPHS['unsupported']} {text}"
+        told = f"{_number(lack.layers)} not supported{lack.where}: {names}"
+        text = f"{summary.GLYPHS['unsupported']} {told}"
         yield from styled(text, width, style="unsupported")
     for status, words in _ALIKE.items():
         layers = alike.get(status, [])
@@ -97,10 +95,6 @@ _ALIKE = {
     "passed": "{layers} passed every check",
 }
 """Outcomes of whole layers, which are told in a line for all of them."""
-
-
-def _whole(status: str, found: dict[str, list[str]], tested: int) -> bool:
-    return status == "missing" and len(found[status]) == tested
 
 
 def _number(layers: Sequence[str]) -> str:

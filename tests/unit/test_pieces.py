@@ -12,9 +12,11 @@ from conformance.arithmetic import smooth
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.pieces import itself, level, pieces
 from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.reductions import as_read, maximum
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.arithmetic.wide import stored, widened
 from conformance.layers import DTYPES
+from conformance.model.case import Numerics
 from conformance.model.formats import FORMATS, round_to
 
 mp = pytest.importorskip("mpmath")
@@ -64,6 +66,23 @@ def test_between_an_edge_and_the_number_it_is_rounded_to_either_piece_is_right()
     y = _step(0.1)(exactly(at, Precision.of("bfloat16")))
     assert y.error[0] == pytest.approx(at[0])
     assert _step(0.1)(exactly(np.array([0.1]), Precision.of("float64"))).error[0] == 0
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_only_a_number_that_may_be_read_as_zero_is_in_doubt(sign: float) -> None:
+    tiny, normal = sign * 2.0**-140, sign * 2.0**-120
+    numbers = np.array([tiny, normal])
+    flush = Precision.of("float32", Numerics(flush_to_zero=True))
+    for function in (_step(0.0), lambda x: maximum(as_read(x), 0)):
+        strict = function(exactly(numbers[:, None].T, Precision.of("float32")))
+        loose = function(exactly(numbers[:, None].T, flush))
+        assert (strict.error == 0).all()
+        # Both what it is and 0 are right of the first, only what it is of the second.
+        wanted, near = strict.value.reshape(-1), loose.error.reshape(-1)
+        assert near[0] >= abs(wanted[0])
+        assert near[1] == 0
+        # Its value may be read with an error of its own size, in either of two pieces.
+        assert near[0] <= 2 * abs(tiny)
 
 
 def test_nan_stays_nan() -> None:
