@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -141,7 +142,7 @@ _KINDS: Mapping[str, _Kind] = {
 }  # fmt: skip
 
 
-@st.composite
+@composite
 def activations(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of an elementwise function.
 
@@ -181,7 +182,7 @@ def activations(draw: Draw, layer: str, dtype: str) -> Case:
 weights = st.sampled_from(("one", "each", "each", "number"))
 
 
-@st.composite
+@composite
 def prelus(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of PReLU: a slope for each channel or one for all.
 

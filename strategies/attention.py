@@ -7,6 +7,7 @@ from typing import Any
 
 from conformance.strategies.arguments import Written, masks
 from conformance.strategies.attention_values import AttentionFiller, regimes
+from conformance.strategies.composing import composite
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ groups = st.sampled_from((1, 1, 2, 3))
 DEFAULTS = {"dropout_p": 0.0, "is_causal": False, "scale": None, "enable_gqa": False}
 
 
-@st.composite
+@composite
 def attentions(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of scaled_dot_product_attention.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -51,7 +52,7 @@ def measurable(arrays: Sequence[np.ndarray], norm_type: float | str, dtype: str)
     return found == 0 or (max(p, 1.0) if p < math.inf else 1.0) * math.log2(found) < reach
 
 
-@st.composite
+@composite
 def clipped(draw: Draw, layer: str, names: tuple[str, ...], dtype: str) -> Case:
     """Cases of a function.
 

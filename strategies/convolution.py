@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import (
     Draw,
@@ -171,7 +172,7 @@ def _transposed_windows(draw: Draw, profile: str, dims: int, *, sized: bool) -> 
     ] * (dims // count)
 
 
-@st.composite
+@composite
 def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of a convolution.
 
@@ -229,7 +230,7 @@ def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     )
 
 
-@st.composite
+@composite
 def transposed_convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of a transposed convolution.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -46,7 +47,7 @@ def pair(
     return x, np.where(some, x if relation == "equal" else -x, y)
 
 
-@st.composite
+@composite
 def similarities(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of cosine similarity.
 
@@ -81,7 +82,7 @@ norms = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0, 0.5, -1.0, 1.5))
 _DISTANCE_EPS = st.sampled_from((1e-6, 1e-6, 0.0, 0.25, 1e-3))
 
 
-@st.composite
+@composite
 def distances(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the distance between pairs of vectors.
 
@@ -109,7 +110,7 @@ _WIDTHS = st.sampled_from((1, 2, 3, 8, 17, 0, 33))
 _ORDERS = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0, 0.0, 0.5, 1.5))
 
 
-@st.composite
+@composite
 def pairs(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of all distances between the rows of a matrix.
 

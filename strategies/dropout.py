@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -38,7 +39,7 @@ def _shapes_of(layer: str) -> st.SearchStrategy[tuple[int, ...]]:
     return st.one_of(*(st.tuples(*[_LENGTHS] * rank) for rank in ranks))
 
 
-@st.composite
+@composite
 def dropouts(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of dropout.
 

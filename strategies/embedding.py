@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -33,7 +34,7 @@ norm_types = st.sampled_from((2.0, 1.0, math.inf, 0.5, 3.0))
 yes_no = st.booleans()
 
 
-@st.composite
+@composite
 def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of an embedding; sparse gradients are not drawn.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.embedding import counts, features, few_counts, max_norms, norm_types
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -35,7 +36,7 @@ _DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
-@st.composite
+@composite
 def embedding_bags(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of bags of embeddings.
 
@@ -99,7 +100,7 @@ shapes = st.sampled_from(
 )
 
 
-@st.composite
+@composite
 def one_hots(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of one-hot rows.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -73,7 +74,7 @@ def _window(draw: Draw, profile: str, last: bool) -> _Window:
     return _Window(kernel, dilation, padding, stride, least + more * stride + slack)
 
 
-@st.composite
+@composite
 def blocks(draw: Draw, layer: str, folds: bool, dtype: str) -> Case:
     """Cases of a layer.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -36,7 +37,7 @@ def _variance(kind: str, filler: Filler, count: int) -> np.ndarray:
     return np.asarray(round_to(found, dtype))
 
 
-@st.composite
+@composite
 def fusions(draw: Draw, layer: str, convolves: bool, dtype: str) -> Case:
     """Cases of a function.
 

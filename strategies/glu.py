@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ _GATES = (0.0, 1.0, 4.0, 16.0, 40.0, 90.0, 110.0, 710.0, 750.0)
 yes_no = st.booleans()
 
 
-@st.composite
+@composite
 def gated(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of GLU.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -28,7 +29,7 @@ PADDINGS = ("zeros", "border", "reflection")
 matrices = st.sampled_from(("identity", "integers", "normal", "normal"))
 
 
-@st.composite
+@composite
 def affine_grids(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of affine_grid.
 
@@ -92,7 +93,7 @@ def grid_numbers(
     return round_to(np.asarray(grid, float), dtype)
 
 
-@st.composite
+@composite
 def grid_samples(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of grid_sample.
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.dropout import shapes as any_shapes
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -84,7 +85,7 @@ def _arguments(draw: Draw, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return {}, {}
 
 
-@st.composite
+@composite
 def inits(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of an initialisation.
 

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -121,7 +122,7 @@ def resized(
     return [n for n, _ in found], {"scale_factor": tuple(f for _, f in found)}
 
 
-@st.composite
+@composite
 def interpolations(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of interpolate or Upsample.
 
@@ -163,7 +164,7 @@ def interpolations(draw: Draw, layer: str, dtype: str) -> Case:
     return _case(draw, layer, dtype, profile, space, arguments)
 
 
-@st.composite
+@composite
 def upsamplings(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the two modules of one mode.
 

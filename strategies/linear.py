@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -31,7 +32,7 @@ constructor_arguments = st.dictionaries(
 positional_arguments = st.lists(st.sampled_from((54, "unused", None)), max_size=2).map(tuple)
 
 
-@st.composite
+@composite
 def identities(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of Identity: any constructor arguments, any shape, floating-point or integer input.
 
@@ -53,7 +54,7 @@ def identities(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)
 
 
-@st.composite
+@composite
 def linears(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of a linear layer.
 
@@ -84,7 +85,7 @@ def linears(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(Call(layer, arguments, state, dtype, "cpu"), (x,), labels=labels, seed=seed)
 
 
-@st.composite
+@composite
 def bilinears(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of a bilinear layer.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -154,7 +155,7 @@ def scores_shape(draw: Draw) -> tuple[int, ...]:
     return (min(count, 4) if few else count, few_of, *sizes)
 
 
-@st.composite
+@composite
 def cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the cross entropy.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.loss import MARGIN, Numbers
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
@@ -70,7 +71,7 @@ def rows(numbers: Numbers, shape: tuple[int, ...]) -> np.ndarray:
     return round_to(numbers.generator.standard_normal(shape), numbers.dtype)
 
 
-@st.composite
+@composite
 def clusters(
     draw: Draw, layer: str, shapes: Callable[..., dict[str, tuple[int, ...]]], dtype: str
 ) -> Case:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.loss import reductions
 from conformance.strategies.loss_pointwise import called, shape, yes_no
 from conformance.strategies.values import seeds
@@ -119,7 +120,7 @@ def _case(
     return called(layer, made.dtype, written, values, defaults, inputs, labels, seed, state)
 
 
-@st.composite
+@composite
 def binary(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the binary cross entropy of probabilities.
 
@@ -139,7 +140,7 @@ def binary(draw: Draw, layer: str, dtype: str) -> Case:
     return _case(layer, made, (x, y), weights, (written, reduction, kind, seed))
 
 
-@st.composite
+@composite
 def binary_with_logits(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the binary cross entropy of logits.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.loss import reductions, saturated
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
@@ -75,7 +76,7 @@ def _needed(targets: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.asarray(lengths + ((targets[:, 1:] == targets[:, :-1]) & inside).sum(axis=1))
 
 
-@st.composite
+@composite
 def sequences(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the loss.
 

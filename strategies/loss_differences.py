@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.loss import reductions
 from conformance.strategies.loss_pointwise import (
     called,
@@ -32,7 +33,7 @@ _EDGES = {
 }
 
 
-@st.composite
+@composite
 def differences(draw: Draw, layer: str, dtype: str, *, edge: str, weights: bool) -> Case:
     """Cases of a loss of differences.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.loss_pointwise import called, shape, spread, yes_no
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
@@ -20,7 +21,7 @@ REGIMES = ("integers", "normal", "spread", "tiny")
 regimes = st.sampled_from(REGIMES)
 
 
-@st.composite
+@composite
 def divergences(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the divergence of logarithms of probabilities from probabilities.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -58,7 +59,7 @@ def _case(
     return Case(Call(layer, given, {}, dtype, "cpu"), arrays, labels=facts, seed=seed)
 
 
-@st.composite
+@composite
 def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the hinge embedding loss.
 
@@ -76,7 +77,7 @@ def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
     return _case(layer, dtype, arrays, given, profile=kind, regime=regime, seed=seed)
 
 
-@st.composite
+@composite
 def rankings(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the margin ranking loss.
 
@@ -100,7 +101,7 @@ _SOFT_REGIMES = st.sampled_from(
 )
 
 
-@st.composite
+@composite
 def logistic(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the soft margin loss.
 

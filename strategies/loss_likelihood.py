@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.loss import reductions
 from conformance.strategies.loss_pointwise import called, shape, spread, yes_no
 from conformance.strategies.values import seeds
@@ -66,7 +67,7 @@ class Numbers:
         return round_to(found, self.dtype)
 
 
-@st.composite
+@composite
 def poisson(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the likelihood of counts.
 
@@ -94,7 +95,7 @@ def poisson(draw: Draw, layer: str, dtype: str) -> Case:
     return called(layer, dtype, written, values, defaults, (x, y), labels, seed)
 
 
-@st.composite
+@composite
 def gaussian(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the likelihood of numbers.
 

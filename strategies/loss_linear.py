@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.loss import (
     Numbers,
     kinds,
@@ -90,7 +91,7 @@ class Operands:
         return self.numbers.logits(self.shape[:-1], 0)
 
 
-@st.composite
+@composite
 def linear_cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the loss.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.distance import HALF
 from conformance.strategies.loss import weighted_case
 from conformance.strategies.loss_hinge import reductions
@@ -40,7 +41,7 @@ def _shape(draw: Draw, dtype: str, classes: Any) -> tuple[int, ...]:
     return (draw(_some if dtype in HALF else _counts), count)
 
 
-@st.composite
+@composite
 def multi_margins(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the multi-class margin loss.
 
@@ -79,7 +80,7 @@ def _labels(kind: str, shape: tuple[int, ...], generator: np.random.Generator) -
     return found
 
 
-@st.composite
+@composite
 def multilabel_margins(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the multi-label margin loss.
 
@@ -105,7 +106,7 @@ _SOFT_REGIMES = st.sampled_from(
 )
 
 
-@st.composite
+@composite
 def multilabel_soft_margins(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the multi-label soft margin loss, of which each class is one or none.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.loss import (
     REGIMES,
     Numbers,
@@ -33,7 +34,7 @@ def _logarithms(logits: np.ndarray, axis: int) -> np.ndarray:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
 
 
-@st.composite
+@composite
 def log_likelihoods(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the negative log likelihood.
 

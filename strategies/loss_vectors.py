@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.distance import lengths, pair, relations
 from conformance.strategies.loss_hinge import labels, reductions, targets
 from conformance.strategies.values import Filler, regimes, seeds
@@ -26,7 +27,7 @@ def _shape(draw: Draw) -> tuple[int, ...]:
     return (length,) if draw(_unbatched) else (draw(_counts), length)
 
 
-@st.composite
+@composite
 def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the cosine embedding loss.
 
@@ -69,7 +70,7 @@ def _triplet(filler: Filler, kind: str, shape: tuple[int, ...]) -> tuple[np.ndar
     return anchor, positive, negative
 
 
-@st.composite
+@composite
 def triplets(draw: Draw, layer: str, dtype: str, *, distance: bool) -> Case:
     """Cases of the triplet losses.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from conformance.strategies.arguments import Written, masks
 from conformance.strategies.attention_values import AttentionFiller
+from conformance.strategies.composing import composite
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -41,7 +42,7 @@ KEYWORDS: dict[str, Any] = {
 }
 
 
-@st.composite
+@composite
 def multihead_attentions(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of MultiheadAttention, in eval mode.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -128,7 +129,7 @@ def named(**arrays: np.ndarray | None) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if array is not None}
 
 
-@st.composite
+@composite
 def layer_norms(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of a layer normalisation.
 
@@ -193,7 +194,7 @@ def _by_channel(values: Values, shape: tuple[int, ...]) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(groups.reshape(features, batch, *spatial), 0, 1))
 
 
-@st.composite
+@composite
 def batch_modules(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of a batch normalisation's module, in train mode and in eval mode.
 
@@ -231,7 +232,7 @@ def batch_modules(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(call, (x,), labels=labels, seed=seed)
 
 
-@st.composite
+@composite
 def batch_norms(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of functional.batch_norm, of any number of spatial dimensions.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.normalization import (
     EPS,
     MOMENTUM,
@@ -62,7 +63,7 @@ def _instances(values: Values, shape: tuple[int, ...]) -> np.ndarray:
     return values.groups(batch * features, math.prod(spatial)).reshape(shape)
 
 
-@st.composite
+@composite
 def instance_modules(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of an instance normalisation's module, in train mode and in eval mode.
 
@@ -105,7 +106,7 @@ def instance_modules(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(call, (x[0] if alone else x,), labels=labels, seed=seed)
 
 
-@st.composite
+@composite
 def instance_norms(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of functional.instance_norm.
 
@@ -137,7 +138,7 @@ def instance_norms(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(call, (x, centre, spread, weight, shift), labels=labels, seed=seed)
 
 
-@st.composite
+@composite
 def group_norms(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of a group normalisation.
 
@@ -177,7 +178,7 @@ def group_norms(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(call, (x,), labels=labels, seed=seed)
 
 
-@st.composite
+@composite
 def rms_norms(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of a normalisation by the root of the mean square.
 
@@ -217,7 +218,7 @@ def rms_norms(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(call, (x,), labels=labels, seed=seed)
 
 
-@st.composite
+@composite
 def response_norms(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of a local response normalisation.
 
@@ -240,7 +241,7 @@ def response_norms(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)
 
 
-@st.composite
+@composite
 def cross_maps(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of CrossMapLRN2d: windows of an odd number of channels, of which alone it is known.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.distance import counts, lengths
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
@@ -22,7 +23,7 @@ _RANKS = st.sampled_from((2, 2, 3, 1, 4))
 yes_no = st.booleans()
 
 
-@st.composite
+@composite
 def units(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of normalize.
 

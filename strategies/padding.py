@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -110,7 +111,7 @@ def _filled(regime: str, seed: int, dtype: str, shape: Sequence[int], whole: boo
     return Filler(regime, dtype, seed, 1, factors=1).operand(*shape)
 
 
-@st.composite
+@composite
 def modules(draw: Draw, layer: str, mode: str, dims: int, valued: bool, dtype: str) -> Case:
     """Cases of a module.
 
@@ -136,7 +137,7 @@ def modules(draw: Draw, layer: str, mode: str, dims: int, valued: bool, dtype: s
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)
 
 
-@st.composite
+@composite
 def pads(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of `functional.pad`: of any number of axes by a constant, else as of the modules.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -103,7 +104,7 @@ def _others(case: Case, name: str) -> dict[str, np.ndarray]:
     return {key: x for key, x in case.call.state.items() if key != name}
 
 
-@st.composite
+@composite
 def weight_norms(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of weight_norm: directions that are not 0, lengths of either sign.
 
@@ -134,7 +135,7 @@ def weight_norms(draw: Draw, layer: str, dtype: str) -> Case:
     return _whole(layer, case, arguments, state, training=False)
 
 
-@st.composite
+@composite
 def spectral_norms(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of spectral_norm: u and v near to the singular vectors, or any.
 

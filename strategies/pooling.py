@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.pooling_windows import (
     DEFAULTS,
     leading,
@@ -59,7 +60,7 @@ def _apart(shape: tuple[int, ...], planes: int, seed: int, dtype: str) -> np.nda
     return np.asarray(numbers * generator.choice([-1.0, 1.0], (planes, 1))).reshape(shape)
 
 
-@st.composite
+@composite
 def max_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of pooling by maximum.
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.pooling import elements
 from conformance.strategies.pooling import regimes_of_floats as compared
 from conformance.strategies.pooling_average import numbers
@@ -52,7 +53,7 @@ def _dimension(draw: Draw, profile: str, dims: int, last: bool) -> tuple[int, in
     return length, draw(_UNEVEN)
 
 
-@st.composite
+@composite
 def adaptive_pools(draw: Draw, layer: str, dims: int, indexed: bool, dtype: str) -> Case:
     """Cases of adaptive pooling.
 

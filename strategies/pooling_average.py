@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.pooling_windows import (
     DEFAULTS,
     leading,
@@ -42,7 +43,7 @@ def numbers(shape: Sequence[int], regime: str, dtype: str, seed: int, terms: int
     return Filler(regime, dtype, seed, terms, factors=1).operand(*shape)
 
 
-@st.composite
+@composite
 def avg_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of pooling by average.
 

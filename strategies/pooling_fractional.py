@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.pooling import elements, regimes_of_floats
 from conformance.strategies.pooling_windows import leading, yes_no
 from conformance.strategies.values import seeds
@@ -24,7 +25,7 @@ _MORE = st.integers(0, 6)
 _LITTLE = st.integers(0, 3)
 
 
-@st.composite
+@composite
 def fractional_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of fractional pooling.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.pooling_windows import (
     DEFAULTS,
     extras,
@@ -88,7 +89,7 @@ def _indices(
     return found
 
 
-@st.composite
+@composite
 def max_unpools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of the inverse of pooling by maximum.
 

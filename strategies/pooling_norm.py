@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.pooling_windows import DEFAULTS, leading, profiles, sizes, windows
 from conformance.strategies.values import REGIMES, Filler, seeds
 from conformance.strategies.windows import Draw
@@ -20,7 +21,7 @@ regimes = st.sampled_from((*REGIMES, "ones", "gaps"))
 _NORMS = st.sampled_from((2, 1, 2.0, 3, 2, math.inf, 1.0, 3.0, 4, 0.5, 1.5))
 
 
-@st.composite
+@composite
 def lp_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     """Cases of pooling by the p-norm.
 

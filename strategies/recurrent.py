@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.recurrent_exact import FILLERS, exact_regimes
 from conformance.strategies.recurrent_weights import Ordinary
 from conformance.strategies.values import SATURATING_REGIMES, seeds
@@ -45,7 +46,7 @@ def _regimes(kind: str, nonlinearity: str, profile: str) -> st.SearchStrategy[st
     return st.sampled_from((*usual[:3], *exact, *usual[3:]))
 
 
-@st.composite
+@composite
 def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of a recurrent layer, in eval mode.
 
@@ -128,7 +129,7 @@ def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
     )
 
 
-@st.composite
+@composite
 def cells(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of a recurrent cell.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -53,7 +54,7 @@ def _case(
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)
 
 
-@st.composite
+@composite
 def flattens(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of Flatten: any range of axes, each end counted from either side.
 
@@ -77,7 +78,7 @@ def flattens(draw: Draw, layer: str, dtype: str) -> Case:
     return _case(draw, layer, dtype, shape, arguments)
 
 
-@st.composite
+@composite
 def unflattens(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of Unflatten: an axis in one to four parts, of which one may be left to be inferred.
 
@@ -100,7 +101,7 @@ def unflattens(draw: Draw, layer: str, dtype: str) -> Case:
     return _case(draw, layer, dtype, tuple(shape), arguments)
 
 
-@st.composite
+@composite
 def shuffles(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of the shuffle of channels: an image, a sequence or a volume.
 
@@ -114,7 +115,7 @@ def shuffles(draw: Draw, layer: str, dtype: str) -> Case:
     return _case(draw, layer, dtype, (batch, groups * size, *space), {"groups": groups})
 
 
-@st.composite
+@composite
 def pixels(draw: Draw, layer: str, factor: str, shuffle: bool, dtype: str) -> Case:
     """Cases of the shuffle of pixels and of its reverse: images behind any number of axes.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -86,7 +87,7 @@ class _Drawn:
         return Case(call, inputs, labels=labels, seed=self.seed)
 
 
-@st.composite
+@composite
 def padded_lists(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of `pad_sequence`."""
     drawn = _Drawn(draw, dtype, empty=True)
@@ -99,7 +100,7 @@ def padded_lists(draw: Draw, layer: str, dtype: str) -> Case:
     return drawn.case(layer, arguments, *arrays)
 
 
-@st.composite
+@composite
 def packed_lists(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of `pack_sequence`."""
     drawn = _Drawn(draw, dtype)
@@ -114,7 +115,7 @@ def _batch(drawn: _Drawn, first: bool) -> np.ndarray:
     return drawn.numbers(*(sizes[::-1] if first else sizes), *drawn.features)
 
 
-@st.composite
+@composite
 def padded_batches(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of `pack_padded_sequence`."""
     drawn, first = _Drawn(draw, dtype), draw(yes_no)
@@ -124,7 +125,7 @@ def padded_batches(draw: Draw, layer: str, dtype: str) -> Case:
     return drawn.case(layer, arguments, _batch(drawn, first), lengths)
 
 
-@st.composite
+@composite
 def batches_to_unpad(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of `unpad_sequence`."""
     drawn, first = _Drawn(draw, dtype, empty=True), draw(yes_no)
@@ -148,7 +149,7 @@ def packed_parts(
     return sizes, order, np.argsort(order)
 
 
-@st.composite
+@composite
 def packed_batches(draw: Draw, layer: str, padded: bool, dtype: str) -> Case:
     """Cases of `pad_packed_sequence` and `unpack_sequence`.
 

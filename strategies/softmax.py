@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
 from conformance.strategies.loss import MARGIN, Numbers
 from conformance.strategies.loss import REGIMES as OF_LOGITS
 from conformance.strategies.values import Filler, seeds
@@ -52,7 +53,7 @@ def numbers(regime: str, dtype: str, seed: int, shape: tuple[int, ...], axis: in
     return x
 
 
-@st.composite
+@composite
 def softmaxes(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of softmax, softmin and log_softmax.
 
@@ -78,7 +79,7 @@ def softmaxes(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(Call(layer, arguments, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)
 
 
-@st.composite
+@composite
 def of_channels(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of softmax over the channels of images.
 
@@ -95,7 +96,7 @@ def of_channels(draw: Draw, layer: str, dtype: str) -> Case:
     return Case(Call(layer, {}, {}, dtype, "cpu"), (x,), labels=labels, seed=seed)
 
 
-@st.composite
+@composite
 def gumbel_softmaxes(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of samples of the Gumbel-softmax distribution.
 

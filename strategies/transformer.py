@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from conformance.strategies.arguments import Written, masks
 from conformance.strategies.attention_values import AttentionFiller
+from conformance.strategies.composing import composite
 from conformance.strategies.multihead_attention import attention_masks, mask_kinds
 from conformance.strategies.transformer_values import EXACT, EXACT_EPS, TransformerFiller, regimes
 from conformance.strategies.values import seeds
@@ -172,7 +173,7 @@ class Drawn:
         return Case(call, inputs, keywords, labels=labels, seed=self.seed)
 
 
-@st.composite
+@composite
 def encoder_layers(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of TransformerEncoderLayer, in eval mode.
 
@@ -188,7 +189,7 @@ def encoder_layers(draw: Draw, layer: str, dtype: str) -> Case:
     return drawn.case(layer, drawn.arguments(), state, (src, mask, padding), {"is_causal": causal})
 
 
-@st.composite
+@composite
 def decoder_layers(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of TransformerDecoderLayer, in eval mode.
 
@@ -208,7 +209,7 @@ def decoder_layers(draw: Draw, layer: str, dtype: str) -> Case:
     return drawn.case(layer, drawn.arguments(), state, inputs, hints)
 
 
-@st.composite
+@composite
 def encoders(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of TransformerEncoder, in eval mode.
 
@@ -237,7 +238,7 @@ def encoders(draw: Draw, layer: str, dtype: str) -> Case:
     return drawn.case(layer, arguments, state, (src, mask, padding), hints)
 
 
-@st.composite
+@composite
 def decoders(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of TransformerDecoder, in eval mode.
 
@@ -266,7 +267,7 @@ def decoders(draw: Draw, layer: str, dtype: str) -> Case:
     return drawn.case(layer, arguments, state, inputs, hints)
 
 
-@st.composite
+@composite
 def transformers(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of Transformer, in eval mode.
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from conformance.strategies.composing import composite
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -125,7 +126,7 @@ def axis_of(case: Case, position: int, axis: int) -> Callable[[int], Case]:
 Cases = Callable[[str], st.SearchStrategy[Case]]
 
 
-@st.composite
+@composite
 def broken_cases(
     draw: Draw, cases: Cases, breaks: tuple[Break, ...], constructed: tuple[str, ...], dtype: str
 ) -> Case:
