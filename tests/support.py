@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from conformance.backends.declared import devices_of, numerics_of
 from conformance.checks import EVERY_CHECK, laws
 from conformance.failures.excuses import Excuses
 from conformance.failures.known import shipped
+from conformance.isolation import planner
+from conformance.isolation.offer import offer
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Unsupported, Verdict
 from conformance.model.failure import Failure, Inapplicable
@@ -219,6 +222,46 @@ def plug_in(pytester: Any, monkeypatch: Any, backends: str) -> None:
     paths = [str(pytester.path), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.syspath_prepend(pytester.path)
+
+
+def session(pytester: Any, *options: str) -> Any:
+    """What a session of the suite comes to, in as few processes as it can do with.
+
+    This process has torch already: pytest runs in it, and asks the backend in it what it offers.
+    Workers of xdist are started by a pytest of its own, which asks in another one.
+
+    Args:
+        pytester: pytest's.
+        options: of pytest.
+    """
+    suite = ("--pyargs", "conformance.suite", "-p", "no:cacheprovider")
+    if any(option in options for option in ("-n1", "-n2")):
+        return pytester.runpytest_subprocess(*suite, *options)
+    kept = _Kept()
+    with pytest.MonkeyPatch.context() as here:
+        here.setattr(planner, "offered_by", lambda asked, seconds: offer(asked))
+        result = pytester.runpytest_inprocess(*suite, *options, plugins=[kept])
+    sys.modules.update(kept.modules)
+    return result
+
+
+class _Kept:
+    """Modules of packages that were loaded before, torch above all, which pytest would drop.
+
+    What registers an operator or a class cannot be loaded twice.
+    """
+
+    def __init__(self) -> None:
+        self.modules: dict[str, Any] = {}
+        self._packages = {name.partition(".")[0] for name in sys.modules}
+
+    def pytest_unconfigure(self) -> None:
+        """Note what is there."""
+        self.modules |= {
+            name: module
+            for name, module in sys.modules.items()
+            if name.partition(".")[0] in self._packages
+        }
 
 
 def refused(pytester: Any, *options: str) -> str:

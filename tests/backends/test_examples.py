@@ -7,10 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import plug_in, session
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -37,7 +40,18 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def _suite(installed: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def suite(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, installed: Path
+) -> Callable[..., pytest.RunResult]:
+    """Runs the suite on an installed example, in this process."""
+    plug_in(pytester, monkeypatch, "")
+    monkeypatch.syspath_prepend(installed)
+    return partial(session, pytester, "--conformance-isolation=none")
+
+
+def _anew(installed: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the suite in processes of its own: what registers a device does so for good."""
     path = os.pathsep.join(filter(None, (str(installed), os.environ.get("PYTHONPATH"))))
     environment: dict[str, Any] = {**os.environ, "PYTHONPATH": path}
     return subprocess.run(
@@ -49,48 +63,50 @@ def _suite(installed: Path, folder: Path, *options: str) -> subprocess.Completed
     )
 
 
-def _passes(result: subprocess.CompletedProcess[str]) -> None:
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "failed" not in result.stdout.splitlines()[-1]
+def _passes(result: pytest.RunResult) -> str:
+    said = result.stdout.str()
+    assert result.ret == 0, said
+    assert "failed" not in result.outlines[-1]
+    return said
 
 
-def test_torch_shaped_example(installed: Path, tmp_path: Path) -> None:
-    result = _suite(
-        installed, tmp_path, "--conformance-backend=torch-shaped", "--conformance-profile=smoke",
+def test_torch_shaped_example(suite: Callable[..., pytest.RunResult]) -> None:
+    result = suite(
+        "--conformance-backend=torch-shaped", "--conformance-profile=smoke",
         "--conformance-check=shape,values",
         "--conformance-layer=Linear,Conv1d", "--conformance-dtype=float32,float64",
     )  # fmt: skip
-    assert result.returncode == 0, result.stdout
-    assert "4 passed, 4 unsupported" in result.stdout
+    assert result.ret == 0, result.stdout.str()
+    assert "4 passed, 4 unsupported" in result.stdout.str()
 
 
-def test_torch_shaped_example_in_every_check(installed: Path, tmp_path: Path) -> None:
-    result = _suite(
-        installed, tmp_path, "--conformance-backend=torch-shaped", "--conformance-examples=30",
+def test_torch_shaped_example_in_every_check(suite: Callable[..., pytest.RunResult]) -> None:
+    result = suite(
+        "--conformance-backend=torch-shaped", "--conformance-examples=30",
         "--conformance-layer=Linear", "--conformance-dtype=float32,bfloat16",
     )  # fmt: skip
-    _passes(result)
-    assert "18 passed" in result.stdout, result.stdout
+    said = _passes(result)
+    assert "18 passed" in said, said
 
 
-def test_numpy_only_example_has_every_layer(installed: Path, tmp_path: Path) -> None:
-    result = _suite(
-        installed, tmp_path, "--conformance-backend=numpy-only", "--conformance-examples=6",
+def test_numpy_only_example_has_every_layer(suite: Callable[..., pytest.RunResult]) -> None:
+    result = suite(
+        "--conformance-backend=numpy-only", "--conformance-examples=6",
         "--conformance-check=shape,values", "--conformance-dtype=float32",
     )  # fmt: skip
-    _passes(result)
+    said = _passes(result)
     # Nothing is declined as a whole.
-    assert "60 passed" in result.stdout, result.stdout
+    assert "60 passed" in said, said
 
 
-def test_numpy_only_example_in_every_check(installed: Path, tmp_path: Path) -> None:
-    result = _suite(
-        installed, tmp_path, "--conformance-backend=numpy-only", "--conformance-examples=12",
+def test_numpy_only_example_in_every_check(suite: Callable[..., pytest.RunResult]) -> None:
+    result = suite(
+        "--conformance-backend=numpy-only", "--conformance-examples=12",
         "--conformance-layer=functional.conv1d,ConvTranspose2d,LSTM,Bilinear,functional.linear",
         "--conformance-dtype=float32", "--conformance-seed=1",
     )  # fmt: skip
-    _passes(result)
-    assert "37 passed, 7 unsupported" in result.stdout, result.stdout
+    said = _passes(result)
+    assert "37 passed, 7 unsupported" in said, said
 
 
 def test_numpy_only_example_does_not_need_torch(installed: Path) -> None:
@@ -102,19 +118,21 @@ def test_numpy_only_example_does_not_need_torch(installed: Path) -> None:
     assert result.stdout.strip() == "False"
 
 
-def test_own_gradients_example_in_every_check(installed: Path, tmp_path: Path) -> None:
-    result = _suite(
-        installed, tmp_path, "--conformance-backend=own-gradients", "--conformance-examples=20",
+def test_own_gradients_example_in_every_check(suite: Callable[..., pytest.RunResult]) -> None:
+    result = suite(
+        "--conformance-backend=own-gradients", "--conformance-examples=20",
         "--conformance-layer=Linear,LazyLinear,functional.linear,Bilinear,LSTMCell,Identity",
         "--conformance-dtype=float32",
     )  # fmt: skip
-    _passes(result)
+    said = _passes(result)
     # Declined as a whole: the layouts of Identity's input, and calls without given weights.
-    assert "43 passed, 9 unsupported" in result.stdout, result.stdout
+    assert "43 passed, 9 unsupported" in said, said
 
 
-def test_a_wrong_derivative_of_own_gradients_is_found(installed: Path, tmp_path: Path) -> None:
-    (tmp_path / "spoiled.py").write_text(
+def test_a_wrong_derivative_of_own_gradients_is_found(
+    suite: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    (pytester.path / "spoiled.py").write_text(
         "import numpy as np\n"
         "from own_gradients import Array, layers\n"
         "from own_gradients.conformance import backend\n"
@@ -123,26 +141,26 @@ def test_a_wrong_derivative_of_own_gradients_is_found(installed: Path, tmp_path:
         "    return Array(y, [(x, lambda g: g * (1 - y))])\n"
         "layers.tanh = tanh\n"
     )
-    result = _suite(
-        installed, tmp_path, "--conformance-backend=spoiled:backend", "--conformance-examples=40",
+    result = suite(
+        "--conformance-backend=spoiled:backend", "--conformance-examples=40",
         "--conformance-layer=LSTMCell", "--conformance-dtype=float32",
         "--conformance-check=values,gradients",
     )  # fmt: skip
-    assert result.returncode == 1
-    assert "1 passed, 1 failed" in result.stdout, result.stdout
-    assert "gradient of weight_ih[2, 0]" in result.stdout
+    assert result.ret == 1
+    assert "1 passed, 1 failed" in result.stdout.str()
+    assert "gradient of weight_ih[2, 0]" in result.stdout.str()
 
 
-def test_class_based_example_in_every_check(installed: Path, tmp_path: Path) -> None:
-    result = _suite(
-        installed, tmp_path, "--conformance-backend=class-based", "--conformance-examples=30",
+def test_class_based_example_in_every_check(suite: Callable[..., pytest.RunResult]) -> None:
+    result = suite(
+        "--conformance-backend=class-based", "--conformance-examples=30",
         "--conformance-layer=Linear,Conv1d,BatchNorm2d,Dropout,GRUCell",
         "--conformance-dtype=float32", "--conformance-seed=1",
     )  # fmt: skip
-    _passes(result)
+    said = _passes(result)
     # Nothing is declined as a whole: no item is unsupported.
-    assert "46 passed" in result.stdout, result.stdout
-    assert "unsupported" not in result.stdout, result.stdout
+    assert "46 passed" in said, said
+    assert "unsupported" not in said, said
 
 
 BIASED = """
@@ -169,9 +187,14 @@ class_based.BatchNormalization.move = lambda self, m, v, count: move(self, m, v,
     ids=["order of gates", "biased running variance", "not transposed back", "no mask backward"],
 )  # fmt: skip
 def test_a_bug_of_class_based_is_found(
-    installed: Path, tmp_path: Path, layer: str, check: str, spoiling: str, said: str
+    suite: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+    layer: str,
+    check: str,
+    spoiling: str,
+    said: str,
 ) -> None:
-    (tmp_path / "spoiled.py").write_text(
+    (pytester.path / "spoiled.py").write_text(
         "import numpy as np\n"
         "import class_based\n"
         "from class_based import conformance\n"
@@ -179,14 +202,14 @@ def test_a_bug_of_class_based_is_found(
         f"{spoiling}\n"
         "backend = conformance.backend\n"
     )
-    result = _suite(
-        installed, tmp_path, "--conformance-backend=spoiled:backend", "--conformance-examples=40",
+    result = suite(
+        "--conformance-backend=spoiled:backend", "--conformance-examples=40",
         f"--conformance-layer={layer}", "--conformance-dtype=float32",
         f"--conformance-check={check}",
     )  # fmt: skip
-    assert result.returncode == 1
-    assert "1 failed" in result.stdout, result.stdout
-    assert said in result.stdout, result.stdout
+    assert result.ret == 1
+    assert "1 failed" in result.stdout.str()
+    assert said in result.stdout.str()
 
 
 def _python_devices() -> bool:
@@ -202,12 +225,12 @@ device_needed = pytest.mark.skipif(
 
 @device_needed
 def test_torch_device_example_in_every_check(installed: Path, tmp_path: Path) -> None:
-    result = _suite(
+    result = _anew(
         installed, tmp_path, "--conformance-backend=torch-device", "--conformance-device=all",
         "--conformance-examples=20", "--conformance-layer=Linear,Identity",
         "--conformance-dtype=float32",
     )  # fmt: skip
-    _passes(result)
+    assert result.returncode == 0, result.stdout + result.stderr
     # The layouts, of an input that has no other than the contiguous one, are all that is declined.
     assert "16 passed, 1 unsupported" in result.stdout, result.stdout
 
@@ -226,7 +249,7 @@ def test_only_a_missing_kernel_is_declined(
         f"{spoiling}\n"
         "backend = OnDevice('whole', nn=torch.nn)\n"
     )
-    result = _suite(
+    result = _anew(
         installed, tmp_path, "--conformance-backend=whole:backend", "--conformance-device=all",
         "--conformance-examples=3", "--conformance-layer=Bilinear", "--conformance-dtype=float32",
         "--conformance-check=values",
@@ -237,19 +260,21 @@ def test_only_a_missing_kernel_is_declined(
 @pytest.mark.parametrize(
     ("section", "outcome"), [("(a)", "36 passed"), ("(b)", "12 passed, 6 unsupported")]
 )
-def test_guide_from_an_empty_folder(section: str, outcome: str, tmp_path: Path) -> None:
+def test_guide_from_an_empty_folder(
+    suite: Callable[..., pytest.RunResult], pytester: pytest.Pytester, section: str, outcome: str
+) -> None:
     files = dict(re.findall(r"\*\*`(.+?)`\*\*\n\n```\w+\n(.*?)```", SECTIONS[section], re.DOTALL))
     assert set(files) == {"mine/__init__.py", "mine/conformance.py"}
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    result = _suite(
-        tmp_path, tmp_path, "--conformance-backend=mine.conformance:backend",
+        (pytester.path / name).parent.mkdir(exist_ok=True)
+        (pytester.path / name).write_text(text)
+    result = suite(
+        "--conformance-backend=mine.conformance:backend",
         "--conformance-layer=Linear", "--conformance-examples=20",
         "--conformance-report=report.html",
     )  # fmt: skip
-    assert outcome in result.stdout, result.stdout
-    assert (tmp_path / "report.html").is_file()
+    assert outcome in result.stdout.str()
+    assert (pytester.path / "report.html").is_file()
 
 
 @pytest.mark.parametrize(
@@ -265,31 +290,31 @@ def test_guide_shows_the_examples(section: str, example: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["right", "wrong"])
-def test_kernels_example(installed: Path, tmp_path: Path, name: str) -> None:
-    result = _suite(
-        installed, tmp_path, f"--conformance-backend=kernels.conformance:{name}",
+def test_kernels_example(suite: Callable[..., pytest.RunResult], name: str) -> None:
+    result = suite(
+        f"--conformance-backend=kernels.conformance:{name}",
         "--conformance-layer=Linear,LayerNorm", "--conformance-dtype=float32",
         "--conformance-check=values,laws", "--conformance-examples=60",
     )  # fmt: skip
     if name == "right":
         _passes(result)
-        assert "4 passed" in result.stdout, result.stdout
+        assert "4 passed" in result.stdout.str()
     else:
-        assert result.returncode == 1
+        assert result.ret == 1
         for layer in ("Linear", "LayerNorm"):
-            assert re.search(rf"^{layer} +✗ failed: ", result.stdout, re.MULTILINE), result.stdout
+            assert re.search(rf"^{layer} +✗ failed: ", result.stdout.str(), re.MULTILINE)
 
 
-def test_gradients_of_kernels_example(installed: Path, tmp_path: Path) -> None:
-    result = _suite(
-        installed, tmp_path, "--conformance-backend=kernels",
+def test_gradients_of_kernels_example(suite: Callable[..., pytest.RunResult]) -> None:
+    result = suite(
+        "--conformance-backend=kernels",
         "--conformance-layer=Linear,LayerNorm",
         "--conformance-dtype=float64,bfloat16", "--conformance-check=gradients,layout",
         "--conformance-examples=20",
     )  # fmt: skip
-    _passes(result)
+    said = _passes(result)
     # The backward pass of a layer norm is torch's own, of the means that the kernel returns.
-    assert "8 passed" in result.stdout, result.stdout
+    assert "8 passed" in said, said
 
 
 def test_the_page_of_kernels_shows_the_example() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conformance.reports.results import encode_line
-from support import plug_in
+from support import plug_in, session
 
 from conformance.backends import FunctionBackend, ModuleBackend, implements
 from conformance.backends.adapters.torch import backend as torch_backend
@@ -305,17 +305,17 @@ def test_the_column_runs_only_where_it_is_named(
         """,
     )
     options = [
-        "--pyargs", "conformance.suite", "--conformance-backend=plugged:backend",
+        "--conformance-backend=plugged:backend",
         "--conformance-layer=Conv2d", "--conformance-dtype=float32", "--conformance-examples=20",
-        "-p", "no:cacheprovider", "--conformance-isolation=none",
+        "--conformance-isolation=none",
     ]  # fmt: skip
-    result = pytester.runpytest_subprocess(*options, "--conformance-check=support,values", "-v")
+    result = session(pytester, *options, "--conformance-check=support,values", "-v")
     output = result.stdout.str()
     assert "test_layer[Conv2d-support-float32-cpu]" in output
     assert "declared unsupported, Conv2d-support-float32-cpu" in output
     assert "least restrictive condition found: groups ≥ 2" in output
     assert "% supported)" in output
     assert result.ret == 0
-    listed = pytester.runpytest_subprocess(*options, "--collect-only", "-q").stdout.str()
+    listed = session(pytester, *options, "--collect-only", "-q").stdout.str()
     assert "Conv2d-values-float32-cpu" in listed
     assert "support" not in listed.replace("unsupported", "")

@@ -16,13 +16,14 @@ from conformance.reports.data import packed
 from conformance.reports.markdown import markdown
 from conformance.reports.space import expanded
 from made_runs import later, rich
-from support import plug_in
+from support import plug_in, session
 from test_report import NASTY, Page, identity, mixed, run_of, verdict
 
 from conformance.model import finding_text
 from conformance.model.cause import Cause, Need, other_causes
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text as prose
+from conformance.plugin import progress
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "schema1.jsonl"
 
@@ -357,11 +358,12 @@ def test_progress_in_a_log_is_whole_lines(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
     plug_in(pytester, monkeypatch, BACKEND)
+    monkeypatch.setattr(progress, "LOGGED", 0.0)
     (pytester.path / "at_once.py").write_text(
         "import conformance.plugin.progress\nconformance.plugin.progress.LOGGED = 0.0\n"
     )
-    done = pytester.runpytest_subprocess(
-        "-p", "at_once", workers, "--pyargs", "conformance.suite", "-p", "no:cacheprovider",
+    done = session(
+        pytester, "-p", "at_once", workers,
         "--conformance-backend=plugged:backend", "--conformance-layer=Linear",
         "--conformance-check=shape,values", "--conformance-dtype=float32",
         "--conformance-examples=3", "--conformance-summary=s.md", "--conformance-isolation=none",

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 import torch
-from support import cases, plug_in
+from support import cases, plug_in, session
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import DOZEN
 from conformance.failures.known import parse
 from conformance.failures.reproducer import reproducer
-from conformance.isolation import limits
+from conformance.isolation import isolated, limits
 from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.journal import Entry, Journal
 from conformance.isolation.limits import LEAST, Limits
@@ -60,7 +60,7 @@ class Hoard(torch.nn.Linear):
     def forward(self, input):
         kept = []
         while input.dim() == 3:
-            kept.append(torch.empty(1 << 26))
+            kept.append(torch.empty(1 << 27))
         return super().forward(input)
 
 class Leave(torch.nn.Bilinear):
@@ -129,9 +129,8 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def run(*options: str) -> tuple[pytest.RunResult, dict[str, dict[str, Any]]]:
         path = pytester.path / "results.jsonl"
-        result = pytester.runpytest_subprocess(
-            "--pyargs", "conformance.suite", "-p", "no:cacheprovider",
-            "--conformance-profile=smoke", "--conformance-dtype=float32",
+        result = session(
+            pytester, "--conformance-profile=smoke", "--conformance-dtype=float32",
             f"--conformance-results={path}", *options,
         )  # fmt: skip
         return result, _verdicts(path)
@@ -151,6 +150,13 @@ from conformance.isolation import isolated
 
 isolated.SHRINKING_ITEM = isolated.SHRINKING_RUN = 600.0
 """
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same in this process."""
+    monkeypatch.setattr(isolated, "SHRINKING_ITEM", 600.0)
+    monkeypatch.setattr(isolated, "SHRINKING_RUN", 600.0)
 
 
 def test_what_ends_or_stops_the_process_costs_one_verdict(
@@ -183,12 +189,12 @@ def test_what_ends_or_stops_the_process_costs_one_verdict(
         compile(found[layer]["reproducer"], layer, "exec")
 
 
-def test_what_fills_the_memory_costs_one_verdict(suite: Any, pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(patient=PATIENT)
+@pytest.mark.usefixtures("patient")
+def test_what_fills_the_memory_costs_one_verdict(suite: Any) -> None:
     # What an allocation that fails says of itself takes seconds where the machine is busy.
     result, verdicts = suite(
-        "-n0", "-ppatient", EVIL, "--conformance-layer=Linear,Identity",
-        "--conformance-check=values", "--conformance-memory=2500",
+        EVIL, "--conformance-layer=Linear,Identity",
+        "--conformance-check=values", "--conformance-memory=1800",
     )  # fmt: skip
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     found = {line["layer"]: line for line in verdicts.values()}
@@ -467,13 +473,14 @@ def test_a_crash_names_the_call_and_the_frame_that_ended_the_process(suite: Any)
     assert not Path(".hypothesis").exists()
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(("kind", "status"), [("crash", "crashed"), ("hang", "hung")])
 def test_the_other_cases_of_an_item_are_judged_after_the_process_is_lost(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, suite: Any, kind: str, status: str
+    pytester: pytest.Pytester, suite: Any, kind: str, status: str
 ) -> None:
-    pytester.makepyfile(plugged=f"KIND = {kind!r}\n{MORTAL}", patient=PATIENT)
+    pytester.makepyfile(plugged=f"KIND = {kind!r}\n{MORTAL}")
     _, verdicts = suite(
-        "-p", "patient", "--conformance-backend=plugged:mortal", "--conformance-layer=Linear",
+        "--conformance-backend=plugged:mortal", "--conformance-layer=Linear",
         "--conformance-check=shape,values", "--conformance-timeout=4", "--conformance-examples=60",
     )  # fmt: skip
     shape, values = verdicts["Linear-shape-float32-cpu"], verdicts["Linear-values-float32-cpu"]
@@ -491,10 +498,11 @@ def test_the_other_cases_of_an_item_are_judged_after_the_process_is_lost(
     assert "see Linear-shape-float32-cpu" in values["message"]
 
 
+@pytest.mark.usefixtures("patient")
 def test_what_ends_the_base_alike_is_inherited(pytester: pytest.Pytester, suite: Any) -> None:
-    pytester.makepyfile(plugged=f"KIND = 'crash'\n{MORTAL}", patient=PATIENT)
+    pytester.makepyfile(plugged=f"KIND = 'crash'\n{MORTAL}")
     _, verdicts = suite(
-        "-p", "patient", "--conformance-backend=plugged:based", "--conformance-layer=Linear",
+        "--conformance-backend=plugged:based", "--conformance-layer=Linear",
         "--conformance-check=shape", "--conformance-examples=60",
     )  # fmt: skip
     (verdict,) = verdicts.values()

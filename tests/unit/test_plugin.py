@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 from conformance.reports.results import read
-from support import plug_in, refused
+from support import plug_in, refused, session
 
 BACKENDS = """
 import os, time
@@ -67,7 +67,7 @@ hostile = Hostile("<script>alert(1)</script>", nn=SimpleNamespace(Linear=Wrong))
 """
 
 
-# Spares a process and its import of torch where losing one is not what is tested.
+# Spares processes and their imports where losing one is not what is tested.
 ONE_PROCESS = "--conformance-isolation=none"
 
 
@@ -79,10 +79,7 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
         # Two checks are enough to see the plug-in at work.
         if not any(option.startswith("--conformance-check") for option in options):
             options = (*options, "--conformance-check=shape,values")
-        return pytester.runpytest_subprocess(
-            "--pyargs", "conformance.suite", "-p", "no:cacheprovider",
-            f"--conformance-profile={profile}", *options,
-        )  # fmt: skip
+        return session(pytester, f"--conformance-profile={profile}", *options)
 
     return run
 
@@ -143,14 +140,13 @@ def test_environment_twins_and_their_errors(
     assert "CONFORMANCE_SEED=x: expected an integer" in refused(pytester)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("processes", [ONE_PROCESS, "-n1"])
 def test_items_left_out_by_pytest_are_not_missing_and_nothing_is_left_behind(
-    suite: Any, pytester: pytest.Pytester, workers: str
+    suite: Any, pytester: pytest.Pytester, processes: str
 ) -> None:
     before = {path.name for path in pytester.path.iterdir()}
     result = suite(
-        "--conformance-layer=Linear", "-k", "float32", "--conformance-results=r.jsonl",
-        f"-n{workers}",
+        "--conformance-layer=Linear", "-k", "float32", "--conformance-results=r.jsonl", processes
     )  # fmt: skip
     assert result.ret == 0
     assert "cut short" not in result.stdout.str()
@@ -165,7 +161,7 @@ def test_items_left_out_by_pytest_are_not_missing_and_nothing_is_left_behind(
 def test_header_table_and_files(suite: Any, pytester: pytest.Pytester) -> None:
     result = suite(
         "--conformance-layer=Linear,GRUCell", "--conformance-results=out/r.jsonl",
-        "--conformance-report=out/r.html", "--conformance-seed=5", "-v",
+        "--conformance-report=out/r.html", "--conformance-seed=5", "-v", ONE_PROCESS,
     )  # fmt: skip
     assert result.ret == 0
     result.stdout.fnmatch_lines(
@@ -188,7 +184,8 @@ def test_header_table_and_files(suite: Any, pytester: pytest.Pytester) -> None:
 
 def test_same_results_with_and_without_workers(suite: Any, pytester: pytest.Pytester) -> None:
     chosen = "--conformance-layer=Conv1d,LSTM,functional.linear,Bilinear"
-    assert suite(chosen, "-n0", "--conformance-results=a.jsonl").ret == 0
+    # Once in this process, once in those that two workers have of their own.
+    assert suite(chosen, ONE_PROCESS, "--conformance-results=a.jsonl").ret == 0
     assert suite(chosen, "-n2", "--conformance-results=b.jsonl").ret == 0
     a, b = _verdicts(pytester.path / "a.jsonl"), _verdicts(pytester.path / "b.jsonl")
     assert a == b
@@ -210,7 +207,7 @@ def test_failure_shows_the_minimal_call_and_how_to_see_it_again(
 ) -> None:
     result = suite(
         "--conformance-backend=plugged:wrong", "--conformance-layer=Linear",
-        "--conformance-dtype=float32", "--conformance-results=r.jsonl",
+        "--conformance-dtype=float32", "--conformance-results=r.jsonl", ONE_PROCESS,
     )  # fmt: skip
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*Linear(1, 1*) on input (*", "*got *", "*wanted *", "*bound *"])
@@ -223,7 +220,7 @@ def test_failure_shows_the_minimal_call_and_how_to_see_it_again(
     assert str(failed.message).splitlines()[0] in again.stdout
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", [ONE_PROCESS, "-n1"])
 def test_junit_holds_message_and_call_and_no_data(
     suite: Any, pytester: pytest.Pytester, workers: str
 ) -> None:
@@ -295,7 +292,7 @@ def test_colour_where_there_is_a_terminal_or_it_is_asked_for(suite: Any) -> None
     assert "\x1b[31m1. Linear: wrong values (4 items)\x1b[0m" in said
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", [ONE_PROCESS, "-n1"])
 def test_a_github_job_has_an_annotation_a_cause(
     suite: Any, monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
@@ -306,7 +303,7 @@ def test_a_github_job_has_an_annotation_a_cause(
     assert "\x1b" not in told
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", [ONE_PROCESS, "-n1"])
 def test_a_run_in_which_nothing_passes_exits_1_and_says_so(suite: Any, workers: str) -> None:
     result = suite("--conformance-backend=plugged:nothing", "--conformance-layer=Linear", workers)
     assert result.ret == 1

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from support import plug_in, session
 
 from conformance.isolation.poison import poisoned
 from conformance.model.unwritten import NUMBERS, unwritten
@@ -33,11 +34,13 @@ backend = ModuleBackend("leaves-out", nn=SimpleNamespace(ReLU=ReLU), base="torch
 """
 
 
-def test_an_element_that_was_not_written_is_told(pytester: pytest.Pytester) -> None:
-    (pytester.path / "leaves_out.py").write_text(LEAVES_OUT)
-    result = pytester.runpytest_subprocess(
-        "-v", "-n0", "-p", "no:cacheprovider", "--pyargs", "conformance.suite",
-        "--conformance-backend=leaves_out:backend", "--conformance-layer=ReLU",
+def test_an_element_that_was_not_written_is_told(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(pytester, monkeypatch, LEAVES_OUT)
+    result = session(
+        pytester, "-v",
+        "--conformance-backend=plugged:backend", "--conformance-layer=ReLU",
         "--conformance-check=values", "--conformance-dtype=float32",
         "--conformance-profile=smoke",
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conformance.reports.results import read
-from support import plug_in
+from support import plug_in, session
 
 BACKENDS = """
 import os, shutil
@@ -44,9 +44,8 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
     plug_in(pytester, monkeypatch, BACKENDS)
 
     def run(backend: str, *options: str) -> pytest.RunResult:
-        return pytester.runpytest_subprocess(
-            "--pyargs", "conformance.suite", "-p", "no:cacheprovider",
-            "--conformance-isolation=none", "--conformance-examples=3",
+        return session(
+            pytester, "--conformance-isolation=none", "--conformance-examples=3",
             "--conformance-layer=Linear", "--conformance-check=shape,values",
             "--conformance-dtype=float32", f"--conformance-backend=plugged:{backend}", *options,
         )  # fmt: skip

@@ -27,11 +27,11 @@ def _cases(check: str, dtype: str, layer: str = "Linear") -> tuple[Item, Sequenc
 
 
 @pytest.mark.parametrize("check", list(CHECKS))
-def test_all_cases_in_one_dtype_and_some_in_others(check: str) -> None:
+def test_all_or_most_cases_in_one_dtype_and_some_in_others(check: str) -> None:
     layer = "Dropout" if check == "random" else "Linear"
     item, cases = _cases(check, IN_FULL, layer)
     assert len(cases) == asked_of(item, EXAMPLES) > 1
-    assert item.step == 1
+    assert item.step == CHECKS[check].step(CATALOGUE[layer], IN_FULL) <= 2
     item, cases = _cases(check, "float64", layer)
     assert len(cases) == asked_of(item, EXAMPLES)
     assert item.step == CHECKS[check].step(CATALOGUE[layer], "float64")
