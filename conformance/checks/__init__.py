@@ -54,6 +54,7 @@ class Check:
         every: in dtypes other than `IN_FULL` it looks at one of so many cases, since what it asks
             depends little on the dtype.
         of_many: of a layer that has all of a profile's examples it looks there at one of so many.
+        in_full: and in `IN_FULL` at one of so many.
     """
 
     run: Callable[[Trial], Evidence]
@@ -65,27 +66,29 @@ class Check:
     conclude: Callable[[Sequence[support.Answer]], support.Conclusion] | None = None
     every: int = 1
     of_many: int = 1
+    in_full: int = 1
 
     def step(self, row: Row, dtype: str) -> int:
         """Of the cases of a layer and dtype it looks at every n-th: this n."""
+        many = row.examples >= 1
         if dtype == IN_FULL:
-            return 1
-        return max(self.every, self.of_many if row.examples >= 1 else 1)
+            return self.in_full if many else 1
+        return max(self.every, self.of_many if many else 1)
 
 
 IN_FULL = "float32"
-"""The dtype in which every check looks at all cases."""
+"""The dtype in which a check looks at all cases, or at the largest share of them."""
 
 CHECKS: dict[str, Check] = {
     "shape": Check(shape.check),
     "values": Check(values.check, whole=True),
-    "gradients": Check(gradients.check, whole=True),
-    "laws": Check(laws.check, applies=lambda row: bool(row.laws), of_many=2),
-    "layout": Check(layout.check, relaid=layout.relaid, of_many=2),
-    "special": Check(special.check, applies=_takes_numbers, of_many=2),
-    "state": Check(state.check, applies=_has_state, every=4),
+    "gradients": Check(gradients.check, whole=True, of_many=2),
+    "laws": Check(laws.check, applies=lambda row: bool(row.laws), of_many=3),
+    "layout": Check(layout.check, relaid=layout.relaid, of_many=3),
+    "special": Check(special.check, applies=_takes_numbers, of_many=3),
+    "state": Check(state.check, applies=_has_state, every=4, in_full=2),
     "random": Check(random.check, applies=lambda row: row.draws is not None),
-    "repeat": Check(repeat.check, larger=siblings.larger, every=2, of_many=4),
+    "repeat": Check(repeat.check, larger=siblings.larger, every=2, of_many=4, in_full=2),
     "errors": Check(
         errors.check, invalid=True, applies=lambda row: row.invalid is not None, every=4
     ),
