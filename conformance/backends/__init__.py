@@ -9,8 +9,9 @@ from conformance.backends.function import FunctionBackend, implements
 if TYPE_CHECKING:
     from conformance.backends.module import ModuleBackend
     from conformance.backends.override import OverrideBackend
+    from conformance.backends.wire import WireBackend
 
-__all__ = ["FunctionBackend", "ModuleBackend", "OverrideBackend", "implements"]
+__all__ = ["FunctionBackend", "ModuleBackend", "OverrideBackend", "WireBackend", "implements"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,4 +24,8 @@ def __getattr__(name: str) -> Any:
         from conformance.backends.override import OverrideBackend
 
         return OverrideBackend
+    if name == "WireBackend":
+        from conformance.backends.wire import WireBackend
+
+        return WireBackend
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -62,6 +62,16 @@ class Pressed:
     asked: Callable[[], bool] = staticmethod(not_interrupted)
 
 
+class Alone:
+    """Whether this process runs a backend and nothing else, so that it may end as the backend does.
+
+    Attributes:
+        process: it does.
+    """
+
+    process = False
+
+
 def call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
     """Call something of the backend's.
 

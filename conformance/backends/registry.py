@@ -17,6 +17,8 @@ from conformance.model.foreign import shown, type_name
 from conformance.model.protocols import Backend
 
 GROUP = "conformance.backends"
+WIRE = "wire:"
+"""Before a command in the place of a name: a server in another language."""
 _ROUTINES = (FunctionType, BuiltinFunctionType, MethodType, functools.partial)
 _LOADED: list[tuple[Backend, str]] = []
 
@@ -30,8 +32,9 @@ def load(name: str) -> Backend:
     """Load a backend.
 
     Args:
-        name: an entry point of the group `conformance.backends`, or `package.module:attribute`
-            naming an instance, a class or a factory without arguments.
+        name: an entry point of the group `conformance.backends`; `package.module:attribute`
+            naming an instance, a class or a factory without arguments; or `wire:` and the command
+            that starts a server (`conformance.backends.WireBackend`).
 
     Raises:
         BackendError: if there is none, if it does not import, or if it is no backend.
@@ -43,6 +46,11 @@ def load(name: str) -> Backend:
             found = _guard(f"{where} fails to import", points[name].load)
         except BackendError as error:
             raise _named_extra(name, points[name], error) from error.__cause__
+    elif name.startswith(WIRE):
+        from conformance.backends.wire import WireBackend
+
+        where = f"backend {name!r}"
+        found = _guard(where, WireBackend, name.removeprefix(WIRE))
     elif ":" in name:
         module, _, attribute = name.partition(":")
         where = f"backend {name!r}"

@@ -30,6 +30,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
+from conformance.backends.asking import Alone
 from conformance.isolation.journal import SCRIPT, STEP
 from conformance.isolation.start import CLOSED, COPY, Start
 
@@ -45,6 +46,7 @@ def main() -> None:
     answer = _Answers()
     # A Ctrl-C is for pytest.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Alone.process = True
     faulthandler.enable()
     warnings.simplefilter("ignore")
     pipe = _pipe()

@@ -1,0 +1,204 @@
+"""`WireBackend`: an implementation in another language, behind a process's standard streams."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from conformance.backends.wire_format import RefusedError, Tensor, encoded, host, plain
+from conformance.backends.wire_server import Server
+from conformance.model.case import Call, Numerics, Unsupported
+
+
+class WireBackend:
+    """A backend whose layers are built and called by a server process.
+
+    The protocol, JSON lines on its standard input and output, stands in docs/wire.md.
+
+    Args:
+        command: the program and its arguments; a text is split as a shell does.
+        name: of the backend; None = as the server says.
+        base: the backend whose kernels it inherits; empty for none.
+    """
+
+    layouts = ("contiguous",)
+    refusals = (RefusedError,)
+
+    def __init__(
+        self, command: str | Sequence[str], name: str | None = None, base: str = ""
+    ) -> None:
+        words = shlex.split(command) if isinstance(command, str) else list(command)
+        if not words:
+            raise ValueError(f"command={command!r}: expected a program")
+        self._server, self._name, self.base = Server(words), name, base
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._name or self._server.hello.name
+
+    def info(self) -> Mapping[str, str]:
+        """The command, and what the server says of itself."""
+        hello = self._server.hello
+        return {"command": shlex.join(self._server.command), **hello.info}
+
+    def devices(self) -> Sequence[str]:
+        """The devices that the server offers."""
+        return tuple(self._server.hello.devices)
+
+    def offers(self, layer: str, dtype: str, device: str) -> bool:
+        """Whether the server says that it has a layer and a dtype; True where it says nothing."""
+        hello = self._server.hello
+        named = hello.layers is None or layer in hello.layers
+        return named and (hello.dtypes is None or dtype in hello.dtypes)
+
+    def numerics(self, dtype: str) -> Numerics | None:
+        """How the server says that it differs from IEEE arithmetic."""
+        fields = self._server.hello.numerics.get(dtype)
+        if fields is None:
+            return None
+        # JSON has lists only; what is a tuple there is frozen.
+        return Numerics(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+    @property
+    def accepts(self) -> Sequence[str]:
+        """Broken constraints that the server accepts on purpose."""
+        return tuple(self._server.hello.accepts)
+
+    def build(self, call: Call) -> WireLayer:
+        """Have the server build the layer of a call."""
+        odd = [name for name, layout in call.layouts.items() if layout != "contiguous"]
+        if odd:
+            raise Unsupported(f"layout={call.layouts[odd[0]]!r}")
+        if not self.offers(call.layer, call.dtype, call.device):
+            raise Unsupported(f"layer {call.layer} in {call.dtype}")
+        return WireLayer(self._server, call)
+
+
+class WireLayer:
+    """A layer in the server process.
+
+    Args:
+        server: the process.
+        call: to build.
+    """
+
+    def __init__(self, server: Server, call: Call) -> None:
+        self._server, self._call, self._number = server, call, -1
+        state = self._sent({name: self._tensor(x) for name, x in call.state.items()})
+        built = server.ask(
+            "build",
+            layer=call.layer,
+            arguments=plain(call.arguments),
+            state=state,
+            dtype=call.dtype,
+            device=call.device,
+            training=call.training,
+        )
+        self._start, self._number, self._has = server.starts, built.layer, frozenset(built.has)
+
+    def __del__(self) -> None:
+        """The server need not keep it; said with the next request."""
+        if self._number >= 0 and self._start == self._server.starts:
+            self._server.dropped.append(self._number)
+
+    def put(self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None) -> Any:
+        """Host to a tensor that is sent with each call."""
+        if layout != "contiguous":
+            raise Unsupported(f"layout={layout!r}")
+        return self._tensor(array, dtype)
+
+    def _tensor(self, array: np.ndarray, dtype: str | None = None) -> Tensor:
+        named = {"i": "int64", "b": "bool"}.get(array.dtype.kind, self._call.dtype)
+        return encoded(array, dtype or named)
+
+    def _sent(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self._server.passing(tensor) for name, tensor in named.items()}
+
+    def _ask(self, op: str, /, **fields: Any) -> Any:
+        if self._start != self._server.starts:
+            raise RuntimeError("the server that had built the layer is gone")
+        return self._server.ask(op, layer=self._number, **fields)
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        """Run the layer; what it wrote into its inputs is written into them here."""
+        result = self._ask("call", inputs=self._listed(inputs), keywords=plain(keywords))
+        for place, tensor in result.written.items():
+            whole = self._fetched(tensor)
+            given = inputs[int(place)]
+            given.dtype, given.shape, given.data = whole.dtype, whole.shape, whole.data
+        outputs = tuple(None if y is None else self._fetched(y) for y in result.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _listed(self, tensors: Sequence[Any]) -> list[Any]:
+        """Tensors in their order; one that is given again is named by its first place."""
+        first: dict[int, int] = {}
+        listed: list[Any] = []
+        for place, tensor in enumerate(tensors):
+            again = tensor is not None and id(tensor) in first
+            if again:
+                listed.append({"same": first[id(tensor)]})
+            else:
+                first[id(tensor)] = place
+                listed.append(None if tensor is None else self._server.passing(tensor))
+        return listed
+
+    def _fetched(self, tensor: Tensor) -> Tensor:
+        return self._server.fetched(tensor)
+
+    def get(self, native: Any) -> np.ndarray:
+        """A tensor to the host."""
+        return host(native)
+
+    def dtype(self, native: Any) -> str:
+        """torch's name of a tensor's dtype."""
+        return str(native.dtype)
+
+    def shape(self, native: Any) -> tuple[int, ...]:
+        """A tensor's shape."""
+        return tuple(native.shape)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """The optional operations that the server offers."""
+        if name in self.__dict__.get("_has", ()):
+            return {
+                "vjp": self._vjp,
+                "state": self._state,
+                "load": self._load,
+                "train": self._train,
+                "attributes": self._attributes,
+            }[name]
+        raise AttributeError(name)
+
+    def _vjp(
+        self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        found = self._ask(
+            "vjp",
+            inputs=self._listed(inputs),
+            cotangents=self._listed(cotangents),
+            keywords=plain(keywords),
+        )
+        return (
+            tuple(None if x is None else self._fetched(x) for x in found.inputs),
+            {name: self._fetched(x) for name, x in found.parameters.items()},
+        )
+
+    def _state(self) -> dict[str, Any]:
+        return {name: self._fetched(x) for name, x in self._ask("state").state.items()}
+
+    def _load(
+        self, state: Mapping[str, np.ndarray], layouts: Mapping[str, str] | None = None
+    ) -> None:
+        if any(layout != "contiguous" for layout in (layouts or {}).values()):
+            raise Unsupported("layouts of a state")
+        self._ask("load", state=self._sent({k: self._tensor(x) for k, x in state.items()}))
+
+    def _train(self, mode: bool) -> None:
+        self._ask("train", mode=mode)
+
+    def _attributes(self) -> dict[str, Any]:
+        return dict(self._ask("attributes").attributes)

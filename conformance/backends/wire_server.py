@@ -1,0 +1,217 @@
+"""A server process: started when it is first asked, and again where it is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from conformance.backends.asking import Alone
+from conformance.backends.wire_format import (
+    PROTOCOL,
+    RESULTS,
+    Answer,
+    Hello,
+    RefusedError,
+    Tensor,
+    WireError,
+    decoded,
+    fetched,
+)
+from conformance.isolation.leftovers import PREFIX, claim
+from conformance.model.case import Unsupported
+from conformance.model.plain_text import bounded
+
+LONGEST = 1 << 30
+"""Bytes of a line that is read."""
+LARGE = 1 << 20
+"""Characters of a tensor's data beyond which it passes as a file, where the server reads files."""
+
+
+class Server:
+    """One process that speaks the protocol, for one process that asks.
+
+    Args:
+        command: the program and its arguments.
+
+    Attributes:
+        starts: how many times it was started; a layer is of one of them.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.command, self.starts = tuple(command), 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner, self._asked = 0, 0
+        self._hello: Hello | None = None
+        self._folder: Path | None = None
+        self.dropped: list[int] = []
+
+    @property
+    def hello(self) -> Hello:
+        """What it says of itself."""
+        self._start()
+        assert self._hello is not None
+        return self._hello
+
+    def ask(self, op: str, /, **fields: Any) -> Any:
+        """Send a request, and wait for its answer.
+
+        Args:
+            op: the operation.
+            fields: of the request.
+
+        Returns:
+            The result, as `RESULTS` says.
+
+        Raises:
+            Unsupported: if it declines the call.
+            RefusedError: if it refuses it.
+            WireError: if it answers anything else; the next request starts it anew.
+        """
+        self._start()
+        return self._asking(op, fields)
+
+    def stop(self) -> None:
+        """End the process."""
+        process, self._process, self._hello = self._process, None, None
+        self.dropped = []
+        if process is None or self._owner != os.getpid():
+            return  # a copy of the process that asks has no server yet
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _start(self) -> None:
+        if self._process is not None and self._owner == os.getpid():
+            return
+        # A copy of the process that asks leaves that one its server, and its folder.
+        self._owner, self._asked, self.dropped, self._folder = os.getpid(), 0, [], None
+        try:
+            self._process = subprocess.Popen(
+                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=_follow()
+            )
+        except OSError as error:
+            raise WireError(f"{self._said} cannot be started: {error}") from None
+        self.starts += 1
+        hello = self._asking("hello", {"protocol": PROTOCOL})
+        if hello.protocol != PROTOCOL:
+            self.stop()
+            said = f"{self._said} speaks protocol {hello.protocol}"
+            raise WireError(f"{said}: expected {PROTOCOL}")
+        self._hello = hello
+
+    def _asking(self, op: str, fields: Mapping[str, Any]) -> Any:
+        self._asked += 1
+        request = {"id": self._asked, "op": op, **fields}
+        if self.dropped:
+            request["drop"], self.dropped = self.dropped, []
+        try:
+            answer = self._answer(self._sent(request), op)
+            if isinstance(answer.ok, Raw):
+                what = f"{self._said} answered {op!r}"
+                return decoded(answer.ok, RESULTS[op], what)
+        except WireError:
+            self.stop()
+            raise
+        if answer.unsupported is not None:
+            raise Unsupported(bounded(answer.unsupported))
+        raise RefusedError(bounded(answer.error or "no message"))
+
+    def _sent(self, request: Mapping[str, Any]) -> bytes:
+        """The line that answers a request."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        line = msgspec.json.encode(request, enc_hook=str) + b"\n"
+        # If it is gone, that shows where its answer is read.
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+        answer = self._process.stdout.readline(LONGEST)
+        if not answer.endswith(b"\n"):
+            self._ended(answer)
+        return answer
+
+    def _answer(self, line: bytes, op: str) -> Answer:
+        answer = decoded(line, Answer, f"{self._said} answered {op!r}")
+        given = (answer.ok, answer.unsupported, answer.error)
+        if answer.id != self._asked:
+            said = f"{self._said} answered {op!r} with id {answer.id}"
+            raise WireError(f"{said}: expected {self._asked}, and one line for each request")
+        if sum(one is not None and one is not UNSET for one in given) != 1:
+            said = f"{self._said} answered {op!r}"
+            raise WireError(f"{said}: expected exactly one of ok, unsupported and error")
+        return answer
+
+    def _ended(self, rest: bytes) -> None:
+        """The server is gone, or wrote a line without an end."""
+        assert self._process is not None
+        if len(rest) >= LONGEST:
+            raise WireError(f"{self._said} wrote a line of more than {LONGEST} bytes")
+        code = self._process.wait()
+        if Alone.process:
+            # This process is the server's: it ends as that did, which costs one verdict.
+            _end_as(code)
+        how = f"was ended by signal {-code}" if code < 0 else f"exited with status {code}"
+        half = f" in the midst of a line, {bounded(str(rest[:80]))!a}" if rest else ""
+        raise WireError(f"{self._said} {how}{half}")
+
+    @property
+    def _said(self) -> str:
+        return f"the server {bounded(' '.join(self.command), 200)!r}"
+
+    def fetched(self, tensor: Tensor) -> Tensor:
+        """A tensor of the server's that holds its elements."""
+        return fetched(tensor, self._folder)
+
+    def passing(self, tensor: Tensor) -> Tensor:
+        """A tensor as it is sent: as a file, where it is large and the server reads files."""
+        if tensor.data is None or len(tensor.data) < LARGE or not self.hello.files:
+            return tensor
+        if self._folder is None:
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+            claim(folder)
+            self.ask("files", folder=str(folder))
+            self._folder = folder
+        with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
+            file.write(b64decode(tensor.data))
+        return Tensor(dtype=tensor.dtype, shape=tensor.shape, file=file.name)
+
+
+def _end_as(code: int) -> None:
+    """End this process as another one ended."""
+    faulthandler.disable()
+    sys.stderr.flush()
+    if code < 0:
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(max(code, 0))
+
+
+def _follow() -> Any:
+    """What lets a server end with the process that asks, should that be killed; else None."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes
+
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    return lambda: prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -1,0 +1,167 @@
+"""A server that speaks the protocol of docs/wire.md, in plain Python: Linear, with its gradients.
+
+Started as `python reference.py [FAULT]`; a fault is one of those of `FAULTS`, by its name.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import struct
+import sys
+import time
+from base64 import b64decode, b64encode
+from typing import Any
+
+FORMATS = {"float32": "f", "float64": "d"}
+Matrix = list[list[float]]
+
+
+def numbers(tensor: dict[str, Any]) -> list[float]:
+    """The elements of a tensor."""
+    count, kind = math.prod(tensor["shape"]), FORMATS[tensor["dtype"]]
+    return list(struct.unpack(f"<{count}{kind}", b64decode(tensor["data"])))
+
+
+def tensor(elements: list[float], shape: list[int], dtype: str) -> dict[str, Any]:
+    """Elements as a tensor."""
+    kind = FORMATS[dtype]
+    stored = b"".join(struct.pack(f"<{kind}", narrow(x, kind)) for x in elements)
+    return {"dtype": dtype, "shape": shape, "data": b64encode(stored).decode()}
+
+
+def narrow(x: float, kind: str) -> float:
+    """A number that the format has room for: `struct` refuses what overflows."""
+    try:
+        struct.pack(f"<{kind}", x)
+    except OverflowError:
+        return math.copysign(math.inf, x)
+    return x
+
+
+class Linear:
+    """`y = x·Wᵀ + b`."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.dtype, self.state = request["dtype"], request["state"]
+
+    def _operands(self, given: dict[str, Any]) -> tuple[list[float], list[float], int, int, int]:
+        weight = self.state["weight"]
+        outs, ins = weight["shape"]
+        rows = math.prod(given["shape"][:-1])
+        return numbers(given), numbers(weight), rows, outs, ins
+
+    def call(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The output."""
+        x, w, rows, outs, ins = self._operands(given)
+        bias = numbers(self.state["bias"]) if "bias" in self.state else [0.0] * outs
+        y = [
+            sum(x[r * ins + k] * w[o * ins + k] for k in range(ins)) + bias[o]
+            for r in range(rows)
+            for o in range(outs)
+        ]
+        return tensor(y, [*given["shape"][:-1], outs], self.dtype)
+
+    def vjp(self, given: dict[str, Any], cotangent: dict[str, Any]) -> dict[str, Any]:
+        """Gradients of the input and of the parameters."""
+        x, w, rows, outs, ins = self._operands(given)
+        g = numbers(cotangent)
+        dx = [
+            sum(g[r * outs + o] * w[o * ins + k] for o in range(outs))
+            for r in range(rows)
+            for k in range(ins)
+        ]
+        dw = [
+            sum(g[r * outs + o] * x[r * ins + k] for r in range(rows))
+            for o in range(outs)
+            for k in range(ins)
+        ]
+        parameters = {"weight": tensor(dw, [outs, ins], self.dtype)}
+        if "bias" in self.state:
+            db = [sum(g[r * outs + o] for r in range(rows)) for o in range(outs)]
+            parameters["bias"] = tensor(db, [outs], self.dtype)
+        return {"inputs": [tensor(dx, given["shape"], self.dtype)], "parameters": parameters}
+
+
+LAYERS: dict[int, Linear] = {}
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """What is answered to a request, without its number."""
+    for number in request.get("drop", ()):
+        LAYERS.pop(number, None)
+    op = request["op"]
+    if op == "hello":
+        hello = {"protocol": 1, "name": "reference", "layers": ["Linear"], "files": True}
+        return {"ok": {**hello, "dtypes": list(FORMATS), "info": {"language": "Python"}}}
+    if op == "build":
+        if not request["state"]:
+            return {"unsupported": "initialisation"}
+        LAYERS[request["id"]] = Linear(request)
+        return {"ok": {"layer": request["id"], "has": ["vjp", "state", "load"]}}
+    if op == "files":
+        return {"ok": {}}
+    layer = LAYERS[request["layer"]]
+    if op == "load":
+        layer.state = request["state"]
+        return {"ok": {}}
+    if op == "state":
+        return {"ok": {"state": layer.state}}
+    given = request["inputs"][0]
+    if not given["shape"] or given["shape"][-1] != layer.state["weight"]["shape"][1]:
+        return {"error": f"in_features is not {given['shape']}"}
+    if op == "call":
+        return {"ok": {"outputs": [layer.call(given)]}}
+    return {"ok": layer.vjp(given, request["cotangents"][0])}
+
+
+def _die(line: str) -> str:
+    print("about to abort", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGABRT)
+    return line
+
+
+def _half(line: str) -> str:
+    sys.stdout.write(line[: len(line) // 2])
+    sys.stdout.flush()
+    os._exit(5)
+
+
+def _sleep(line: str) -> str:
+    time.sleep(1e6)
+    return line
+
+
+def _short(line: str) -> str:
+    found = json.loads(line)
+    found["ok"]["outputs"][0]["data"] = ""
+    return json.dumps(found)
+
+
+FAULTS = {
+    "die": _die,
+    "half": _half,
+    "sleep": _sleep,
+    "short": _short,
+    "garbage": lambda line: "Segmentation fault? No: a print to standard output",
+    "number": lambda line: line.replace('{"id": ', '{"id": 1'),
+    "twice": lambda line: f"{line}\n{line}",
+    "nothing": lambda line: json.dumps({"id": json.loads(line)["id"]}),
+}
+"""What is made of the answer to a call of more than one row."""
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    fault = FAULTS[sys.argv[1]] if sys.argv[1:] else None
+    for text in sys.stdin:
+        request = json.loads(text)
+        line = json.dumps({"id": request["id"], **answer(request)})
+        rows = request["op"] == "call" and len(request["inputs"][0]["shape"]) > 1
+        print(fault(line) if fault and rows else line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

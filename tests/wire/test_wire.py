@@ -1,0 +1,152 @@
+"""Servers in other languages: their answers against the oracle, and against the protocol."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conformance.reports.results import read
+from support import plug_in, session
+
+from conformance.backends import WireBackend, wire_server
+from conformance.backends.declared import info_of
+from conformance.backends.registry import load
+from conformance.backends.wire_format import WireError, encoded, host, schema
+from conformance.failures.known import shipped
+from conformance.model.case import Call, Unsupported
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+
+REFERENCE = Path(__file__).with_name("reference.py")
+SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "wire.schema.json"
+
+
+def server(*words: str) -> WireBackend:
+    """The reference server."""
+    return WireBackend([sys.executable, str(REFERENCE), *words])
+
+
+def verdict(backend: Any, check: str = "values", examples: int = 30) -> Any:
+    """What an item of Linear comes to, in this process."""
+    return Engine(backend, examples, 0, shipped("torch")).run(
+        Item("Linear", check, "float32", "cpu")
+    )
+
+
+@pytest.mark.parametrize("check", ["shape", "values", "gradients", "repeat"])
+def test_a_faithful_server_passes(check: str) -> None:
+    found = verdict(server(), check)
+    assert found.status == "passed", found.message
+    assert found.examples.checked > 5
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("die", "was ended by signal 6"),
+        ("half", "exited with status 5 in the midst of a line"),
+        ("short", "0 bytes: expected"),
+        ("garbage", "answered 'call': JSON is malformed"),
+        ("number", "with id 1"),
+        ("twice", "expected {id}, and one line for each request"),
+        ("nothing", "expected exactly one of ok, unsupported and error"),
+    ],
+)
+def test_what_breaks_the_protocol_is_a_failure_that_says_so(fault: str, said: str) -> None:
+    backend = server(fault)
+    found = verdict(backend)
+    assert found.status == "failed"
+    if fault != "twice":
+        assert said in str(found.message)
+    assert found.examples.checked + found.examples.failed > 5
+    # The server is started anew for what comes next.
+    layer = backend.build(Call("Linear", {}, {"weight": np.ones((1, 1))}, "float32", "cpu"))
+    assert layer.get(layer(layer.put(np.ones(1)))).tolist() == [1.0]
+
+
+@pytest.mark.parametrize(("fault", "status"), [("die", "crashed"), ("sleep", "hung")])
+def test_a_server_that_dies_or_is_silent_costs_one_verdict(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, fault: str, status: str
+) -> None:
+    plug_in(pytester, monkeypatch, "")
+    session(
+        pytester, f"--conformance-backend=wire:{sys.executable} {REFERENCE} {fault}",
+        "--conformance-layer=Linear", "--conformance-dtype=float32", "--conformance-examples=20",
+        "--conformance-check=state,values", "--conformance-results=r.jsonl",
+        "--conformance-timeout=2",
+    )  # fmt: skip
+    state, values = sorted(read(pytester.path / "r.jsonl").verdicts, key=lambda v: str(v.check))
+    assert values.status == status
+    if fault == "die":
+        assert "SIGABRT (signal 6)" in str(values.message)
+        assert "about to abort" in str(values.message)
+    assert str(values.call).startswith("Linear(1, 1")
+    assert state.status != "unchecked"
+
+
+def test_a_program_that_is_not_there_or_speaks_another_version_is_no_backend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(WireError, match="cannot be started"):
+        WireBackend(str(tmp_path / "missing")).devices()
+    with pytest.raises(ValueError, match="expected a program"):
+        WireBackend("")
+    monkeypatch.setattr(wire_server, "PROTOCOL", 2)
+    with pytest.raises(WireError, match="speaks protocol 1: expected 2"):
+        server().info()
+
+
+def test_a_command_in_the_place_of_a_name_is_a_server() -> None:
+    backend = load(f"wire:{sys.executable} {REFERENCE}")
+    assert backend.name == "reference"
+    assert info_of(backend)["language"] == "Python"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "numbers"),
+    [
+        ("float16", [1.5, -0.0, np.inf, 65504, 2.0**-24]),
+        ("bfloat16", [1.0078125, -0.0, -np.inf, 2.0**-133]),
+        ("float32", [1 + 2.0**-23, 2.0**-149]),
+        ("complex64", [1 - 2j, 0.5j]),
+        ("int64", [2**62 + 1, -5]),
+        ("bool", [True, False]),
+    ],
+)
+def test_numbers_pass_bit_for_bit(dtype: str, numbers: list[Any]) -> None:
+    kinds = {"complex64": np.complex128, "int64": np.int64, "bool": np.bool_}
+    array = np.array(numbers, kinds.get(dtype, np.float64))
+    back = host(encoded(array, dtype))
+    assert back.dtype == array.dtype
+    assert back.tobytes() == array.tobytes()
+
+
+def test_large_tensors_pass_as_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire_server, "LARGE", 8)
+    backend = server()
+    layer = backend.build(Call("Linear", {}, {"weight": np.ones((1, 3))}, "float32", "cpu"))
+    folder = backend._server._folder
+    assert folder is not None
+    # This server does not read files, though it says so: the request came as one.
+    assert len(list(folder.iterdir())) == 2
+    del layer
+    backend._server.stop()
+    assert not folder.exists()
+
+
+def test_layouts_and_layers_that_a_server_lacks_are_declined() -> None:
+    backend = server()
+    layer = backend.build(Call("Linear", {}, {"weight": np.ones((1, 1))}, "float32", "cpu"))
+    with pytest.raises(Unsupported, match="layout='sliced'"):
+        layer.put(np.ones(2), "sliced")
+    with pytest.raises(Unsupported, match="layer ReLU in float32"):
+        backend.build(Call("ReLU", {}, {}, "float32", "cpu"))
+    assert not backend.offers("Linear", "float16", "cpu")
+
+
+def test_the_schema_is_that_of_what_is_read() -> None:
+    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == schema()
