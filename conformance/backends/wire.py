@@ -89,7 +89,7 @@ class WireLayer:
     def __init__(self, server: Server, call: Call) -> None:
         self._server, self._call, self._number = server, call, -1
         state = self._sent({name: self._tensor(x) for name, x in call.state.items()})
-        built = server.ask(
+        built = server.request(
             "build",
             layer=call.layer,
             arguments=plain(call.arguments),
@@ -118,14 +118,14 @@ class WireLayer:
     def _sent(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: self._server.passing(tensor) for name, tensor in named.items()}
 
-    def _ask(self, op: str, /, **fields: Any) -> Any:
+    def _request(self, op: str, /, **fields: Any) -> Any:
         if self._start != self._server.starts:
             raise RuntimeError("the server that had built the layer is gone")
-        return self._server.ask(op, layer=self._number, **fields)
+        return self._server.request(op, layer=self._number, **fields)
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """Run the layer; what it wrote into its inputs is written into them here."""
-        result = self._ask("call", inputs=self._listed(inputs), keywords=plain(keywords))
+        result = self._request("call", inputs=self._listed(inputs), keywords=plain(keywords))
         for place, tensor in result.written.items():
             whole = self._fetched(tensor)
             given = inputs[int(place)]
@@ -176,7 +176,7 @@ class WireLayer:
     def _vjp(
         self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        found = self._ask(
+        found = self._request(
             "vjp",
             inputs=self._listed(inputs),
             cotangents=self._listed(cotangents),
@@ -188,17 +188,17 @@ class WireLayer:
         )
 
     def _state(self) -> dict[str, Any]:
-        return {name: self._fetched(x) for name, x in self._ask("state").state.items()}
+        return {name: self._fetched(x) for name, x in self._request("state").state.items()}
 
     def _load(
         self, state: Mapping[str, np.ndarray], layouts: Mapping[str, str] | None = None
     ) -> None:
         if any(layout != "contiguous" for layout in (layouts or {}).values()):
             raise Unsupported("layouts of a state")
-        self._ask("load", state=self._sent({k: self._tensor(x) for k, x in state.items()}))
+        self._request("load", state=self._sent({k: self._tensor(x) for k, x in state.items()}))
 
     def _train(self, mode: bool) -> None:
-        self._ask("train", mode=mode)
+        self._request("train", mode=mode)
 
     def _attributes(self) -> dict[str, Any]:
-        return dict(self._ask("attributes").attributes)
+        return dict(self._request("attributes").attributes)

@@ -65,7 +65,7 @@ class Server:
         assert self._hello is not None
         return self._hello
 
-    def ask(self, op: str, /, **fields: Any) -> Any:
+    def request(self, op: str, /, **fields: Any) -> Any:
         """Send a request, and wait for its answer.
 
         Args:
@@ -189,7 +189,7 @@ class Server:
         if self._folder is None:
             folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
             claim(folder)
-            self.ask("files", folder=str(folder))
+            self.request("files", folder=str(folder))
             self._folder = folder
         with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
             file.write(b64decode(tensor.data))
