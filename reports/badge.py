@@ -26,17 +26,26 @@ def badge(run: Run) -> str:
     Args:
         run: what to tell.
     """
-    name = summary.outcome(run).name
+    outcome = summary.outcome(run)
+    name = outcome.name
     totals = summary.totals(run)
     passed = totals.statuses.get("passed", 0)
     labels = {
-        summary.CONFORMANT: f"{share(passed, totals.items)} of {totals.items} passed",
+        summary.CONFORMANT: _conformant(outcome.claim, run.identity.standard)
+        or f"{share(passed, totals.items)} of {totals.items} passed",
         summary.NOT_CONFORMANT: f"{sum(totals.statuses.get(s, 0) for s in summary.BAD)} failing",
         summary.INCOMPLETE: "incomplete",
         summary.NOTHING_PASSED: "nothing passed",
     }[name]
     left = f"nn-conformance {visible(cut(run.identity.backend, 30))}"
     return _drawn(left, labels, COLOURS[name])
+
+
+def _conformant(claim: str, standard: str) -> str:
+    """The standard, with a mark where the claim is not about all of it; empty without one."""
+    if not claim.startswith("Conforms"):
+        return ""
+    return f"conforms to {standard}{'' if claim.endswith(f'{standard}.') else ' in part'}"
 
 
 def _drawn(left: str, right: str, colour: str) -> str:

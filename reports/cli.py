@@ -181,10 +181,20 @@ def _parser() -> argparse.ArgumentParser:
         "--update", action="store_true", help="keep entries of --write's file that still hold"
     )
     known.set_defaults(run=_known)
+    schema = commands.add_parser("schema", help="JSON Schema of a kind of file")
+    schema.add_argument("name", choices=("results", "known-failures", "wire"), metavar="NAME")
+    schema.set_defaults(run=_schema)
     exhaustive_cli.add(commands)
     kernel_cli.add(commands)
     layers_cli.add(commands)
     return parser
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from conformance.reports.schemas import text
+
+    _say(text(options.name).removesuffix("\n"))
+    return 0
 
 
 def _render(options: argparse.Namespace) -> int:
@@ -258,6 +268,8 @@ def _merge(options: argparse.Namespace) -> int:
     outcome = summary.outcome(run)
     if outcome.headline:
         _say(outcome.headline)
+    if outcome.claim:
+        _say(outcome.claim)
     _say(outcome.sentence)
     return 0 if summary.ok(run) and not outcome.missing and run.footer is not None else 1
 

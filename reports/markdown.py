@@ -33,6 +33,7 @@ def markdown(run: Run, *, every: bool = False) -> str:
         f"## {_icon(outcome.name)} {_text(run.identity.backend, 80)}: {outcome.name}",
         "",
         *([f"**{_text(outcome.headline, 1000)}**", ""] if outcome.headline else []),
+        *([f"**{_text(outcome.claim, 1000)}**", ""] if outcome.claim else []),
         _text(outcome.sentence, 1000),
         "",
         _numbers(run, totals),

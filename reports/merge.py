@@ -11,7 +11,10 @@ from conformance.reports.results import Footer, ResultsError, Run
 from conformance.model.shards import absent, parts
 
 # Runs that differ in one of these are not parts of the same run.
-_SAME = ("schema", "suite", "backend", "info", "torch", "profile", "seed", "examples", "total")
+_SAME = (
+    *("schema", "suite", "backend", "info", "torch", "standard", "profile", "seed", "examples"),
+    "total",
+)
 
 
 def merge(runs: Sequence[Run]) -> Run:

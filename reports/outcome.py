@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conformance.reports.claim import claim
 from conformance.reports.divergences import divergences
 from conformance.reports.results import Run
 from conformance.reports.statuses import BAD, SEVERITY, counts, missing
@@ -25,6 +26,7 @@ class RunOutcome:
         missing: ids of the items that have no verdict.
         headline: the backend, the share of cases that conform, and how many divergences are known
             and new; empty where nothing was checked.
+        claim: what the run shows of the standard that it is held against; empty without one.
     """
 
     name: str
@@ -32,6 +34,7 @@ class RunOutcome:
     gap: str
     missing: tuple[str, ...]
     headline: str = ""
+    claim: str = ""
 
     @property
     def sentence(self) -> str:
@@ -70,7 +73,8 @@ def outcome(run: Run) -> RunOutcome:
             f" This is shard {run.identity.shard}: {len(run.identity.items):d} of the whole run's"
             f" {_items(run.identity.total)}."
         )
-    return RunOutcome(name, summary, gap, lost, _headline(run))
+    said = claim(run, conformant=name == CONFORMANT)
+    return RunOutcome(name, summary, gap, lost, _headline(run), said)
 
 
 def _headline(run: Run) -> str:

@@ -62,6 +62,8 @@ class Identity:
         numerics: how the backend declares to differ from IEEE arithmetic, by dtype; bounds follow.
         layers: what a report says of each layer; empty in files of schema 1 and 2.
         catalogue: number of layers that the suite has, by family; empty in older files.
+        standard: version of torch.nn, and level of it, that the run is held against; empty for
+            none: `"torch.nn 2.13, inference"`.
     """
 
     schema: int
@@ -89,6 +91,7 @@ class Identity:
     numerics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     layers: Mapping[str, LayerFacts] = field(default_factory=dict)
     catalogue: Mapping[str, int] = field(default_factory=dict)
+    standard: str = ""
 
 
 @dataclass(frozen=True)

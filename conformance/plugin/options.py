@@ -34,6 +34,8 @@ OPTIONS = {
     "family": "comma list of families of layers: convolution, recurrent, …",
     "check": "comma list of checks; support runs only where it is named",
     "profile": "smoke, standard (default) or thorough",
+    "standard": "a version of torch.nn and a level of it, 'torch.nn 2.13, inference': it decides "
+    "layers, checks, examples and seed (levels: inference, training, strict)",
     "examples": "examples of each item, overriding the profile",
     "seed": "integer (default: 0); the same seed gives the same cases everywhere",
     "shard": "i/N: only the items of shard i of N",
@@ -98,6 +100,7 @@ class Settings:
         every_dtype: the dtypes were named by the user, and stay even where not offered.
         devices: as named by the user, not yet held against the backend; none = the default.
         profile, examples, seed: what is drawn.
+        standard: the standard and its level that decide these; empty for none.
         shard: index from 1, and number of shards.
         budget: as given, None = the backend's own, if any.
         known: files of known failures.
@@ -120,6 +123,7 @@ class Settings:
     profile: str
     examples: int
     seed: int
+    standard: str
     shard: tuple[int, int]
     budget: str | None
     known: tuple[Path, ...]
@@ -146,7 +150,8 @@ def resolve(config: pytest.Config) -> Settings:
     from conformance.run.planning import PROFILES
 
     read = Reader(config, OPTIONS)
-    given = read.given
+    given, written = read.given, dict(read.given)
+    standard = _standard(read)
     profile = read.one_of("profile", list(PROFILES)) if "profile" in given else "standard"
     everything = (*DTYPES, *COMPLEX)
     results, report, summary = (output(read, name) for name in OUTPUTS)
@@ -174,8 +179,36 @@ def resolve(config: pytest.Config) -> Settings:
         benchmarks=_benchmarks(read, config),
         compare=earlier,
         regression=_ratio(read),
-        given=dict(given),
+        given=written,
+        standard=standard,
     )
+
+
+def _standard(read: Reader) -> str:
+    """The standard that is named, whose options are from here on as given."""
+    from conformance.model.standard import FIXED, StandardError, named
+
+    if "standard" not in read.given:
+        return ""
+    try:
+        standard, level = named(read.given["standard"])
+    except StandardError as error:
+        raise read.error("standard", str(error)) from None
+    twice = next((name for name in FIXED if name in read.given), None)
+    if twice is not None:
+        raise read.error(
+            twice, f"the standard {standard.name!r} decides that: expected one of them"
+        )
+    decided = {
+        "layer": ",".join(standard.layers),
+        "check": ",".join(standard.levels[level]),
+        "profile": standard.profile,
+        "examples": str(standard.examples),
+        "seed": str(standard.seed),
+    }
+    for name, value in decided.items():
+        read.given[name], read.source[name] = value, "--conformance-standard"
+    return f"{standard.name}, {level}"
 
 
 def _layers(read: Reader) -> tuple[str, ...]:

@@ -290,6 +290,7 @@ def _identity(session: SessionLike) -> Identity:
         numerics=session.plan.numerics,
         layers=facts_of_layers(item.layer for item in session.items),
         catalogue=layers_by_family(),
+        standard=settings.standard,
     )
 
 

@@ -93,6 +93,7 @@ class Terminal:
         write.write_line("")
         style = "passed" if outcome.name == summary.CONFORMANT else "failed"
         _write(write, [Line(outcome.headline, HEADING)] if outcome.headline else [], width)
+        _write(write, [Line(outcome.claim, HEADING)] if outcome.claim else [], width)
         for text in wrapped(outcome.sentence, width):
             write.write_line(text, **MARKUP[style], bold=True)
         _write(write, _torch_itself(run), width)

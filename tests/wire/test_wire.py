@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,13 @@ from support import plug_in, session
 from conformance.backends import WireBackend, wire_server
 from conformance.backends.declared import info_of
 from conformance.backends.registry import load
-from conformance.backends.wire_format import WireError, encoded, host, schema
+from conformance.backends.wire_format import WireError, encoded, host
 from conformance.failures.known import shipped
 from conformance.model.case import Call, Unsupported
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 
 REFERENCE = Path(__file__).with_name("reference.py")
-SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "wire.schema.json"
 
 
 def server(*words: str) -> WireBackend:
@@ -146,7 +144,3 @@ def test_layouts_and_layers_that_a_server_lacks_are_declined() -> None:
     with pytest.raises(Unsupported, match="layer ReLU in float32"):
         backend.build(Call("ReLU", {}, {}, "float32", "cpu"))
     assert not backend.offers("Linear", "float16", "cpu")
-
-
-def test_the_schema_is_that_of_what_is_read() -> None:
-    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == schema()

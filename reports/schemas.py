@@ -1,0 +1,105 @@
+"""JSON Schemas of what the suite writes and reads: results, known failures, the wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from conformance.reports.results import SCHEMA, Benchmark, Footer, Identity
+
+from conformance.backends import wire_format
+from conformance.model.case import Verdict
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_LINES: Mapping[str, type] = {
+    "run": Identity,
+    "verdict": Verdict,
+    "footer": Footer,
+    "benchmark": Benchmark,
+}
+_TEXT, _TABLE = {"type": "string"}, {"type": "object"}
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_STRINGS = {**_TABLE, "additionalProperties": _TEXT}
+KNOWN: Mapping[str, Any] = {
+    "layer": _TEXT,
+    "check": _TEXT,
+    "reason": {**_TEXT, "minLength": 1},
+    "dtype": _TEXT,
+    "device": _TEXT,
+    "backend": _TEXT,
+    "when": {"anyOf": [_TABLE, {"type": "array", "items": _TABLE}]},
+    "versions": _STRINGS,
+    "cpu": {**_TABLE, "additionalProperties": {"type": "boolean"}},
+    "link": _TEXT,
+    # A case in JSON, as results hold it.
+    "case": _TEXT,
+    "cases": _STRINGS,
+    "status": {"enum": ["failed", "crashed", "hung"]},
+    "script": _TEXT,
+    "said": _TEXT,
+    "at_most": _SHARE,
+    "within": {"type": "number", "minimum": 1},
+    "strict": {"type": "boolean"},
+}
+"""What an entry of a file of known failures may hold, as docs/known-failures.md tells."""
+
+
+def results() -> dict[str, Any]:
+    """A line of a results file."""
+    references, parts = msgspec.json.schema_components(
+        _LINES.values(), ref_template="#/$defs/{name}"
+    )
+    of_kind = [
+        {"type": "object", "properties": {"kind": {"const": kind}}, "required": ["kind"], **line}
+        for kind, line in zip(_LINES, references, strict=True)
+    ]
+    timing = {**_TABLE, "properties": {"kind": {"const": "timing"}}, "required": ["kind"]}
+    return {
+        "$schema": DRAFT,
+        "title": f"A line of a results file of nn-conformance, schema {SCHEMA}",
+        "oneOf": [*of_kind, timing],
+        "$defs": parts,
+    }
+
+
+def known() -> dict[str, Any]:
+    """A file of known failures, read as TOML."""
+    entry = {
+        **_TABLE,
+        "properties": dict(KNOWN),
+        "required": ["layer", "check", "reason"],
+        "additionalProperties": False,
+    }
+    return {
+        "$schema": DRAFT,
+        "title": "Known failures of a backend, for nn-conformance",
+        **_TABLE,
+        "properties": {"known": {"type": "array", "items": entry}},
+        "additionalProperties": False,
+    }
+
+
+MADE: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "results": results,
+    "known-failures": known,
+    "wire": wire_format.schema,
+}
+"""How each schema is made, by its name."""
+
+
+def text(name: str) -> str:
+    """A schema as it ships with the package.
+
+    Args:
+        name: one of `MADE`.
+    """
+    path = files("conformance").joinpath("schemas", f"{name}.schema.json")
+    return path.read_text(encoding="utf-8")
+
+
+def made(name: str) -> str:
+    """The same, made anew."""
+    return json.dumps(MADE[name](), indent=1, ensure_ascii=False) + "\n"

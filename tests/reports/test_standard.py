@@ -1,0 +1,122 @@
+"""Versioned standards: what they decide of a run, and what the run may claim afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from conformance.reports import summary
+from conformance.reports.badge import badge
+from conformance.reports.html import render
+from conformance.reports.markdown import markdown
+from conformance.reports.results import read
+from support import plug_in, refused, session
+from test_report import identity, run_of, verdict
+
+from conformance.checks import CHECKS
+from conformance.layers import CATALOGUE, DTYPES
+from conformance.model.standard import StandardError, named, standards
+
+NAME = "torch.nn 2.13"
+
+
+def _held(level: str, *verdicts: Any) -> Any:
+    run = run_of(*verdicts)
+    return replace(run, identity=replace(run.identity, standard=f"{NAME}, {level}"))
+
+
+def test_a_standard_names_layers_and_checks_that_there_are() -> None:
+    (standard,) = standards().values()
+    assert standard.name == NAME
+    assert set(standard.layers) <= set(CATALOGUE)
+    assert standard.dtypes == DTYPES
+    # Each level asks what the one before it asks, and the last asks everything.
+    inference, training, strict = (set(checks) for checks in standard.levels.values())
+    assert inference < training < strict == set(CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("torch.nn 1.0", "expected one of 'torch.nn 2.13'"),
+        ("torch.nn 2.13, best", "no level 'best' of 'torch.nn 2.13': expected one of inference"),
+        ("torch.nn 2.13,", "no level ''"),
+    ],
+)
+def test_other_texts_are_refused(text: str, said: str) -> None:
+    with pytest.raises(StandardError, match=said):
+        named(text)
+
+
+def test_without_a_level_it_is_the_strictest() -> None:
+    assert named(" torch.nn  2.13 ")[1] == "strict"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--conformance-standard=torch 2"], "--conformance-standard=torch 2: expected one of"),
+        (["--conformance-standard=torch.nn 2.13", "--conformance-seed=1"], "seed=1: the standard"),
+        (["--conformance-standard=torch.nn 2.13", "--conformance-layer=ReLU"], "decides that"),
+    ],
+)
+def test_what_a_standard_decides_nobody_else_does(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    plug_in(pytester, monkeypatch, "")
+    assert said in refused(pytester, *options)
+
+
+BACKEND = """
+from types import SimpleNamespace
+import torch
+from conformance.backends import ModuleBackend
+
+class Few(ModuleBackend):
+    def offers(self, layer, dtype, device):
+        return layer == "ReLU" and dtype == "float64"
+
+backend = Few("few", nn=SimpleNamespace(ReLU=torch.nn.ReLU))
+"""
+
+
+def test_a_run_is_recorded_with_its_standard_and_claims_what_it_showed(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(pytester, monkeypatch, BACKEND)
+    result = session(
+        pytester, "--conformance-backend=plugged:backend", "--conformance-isolation=none",
+        f"--conformance-standard={NAME}, inference", "--conformance-dtype=float64",
+        "--conformance-results=r.jsonl",
+    )  # fmt: skip
+    run = read(pytester.path / "r.jsonl")
+    assert run.identity.standard == f"{NAME}, inference"
+    assert run.identity.seed == 0
+    assert run.identity.examples == 200
+    assert {v.check for v in run.verdicts} == {"shape", "values", "special", "errors"}
+    assert "layer" not in run.identity.options
+    told = f"Conforms to {NAME}, inference, in 1 of 298 layers, in float64."
+    assert told in " ".join(result.outlines)
+    assert told in markdown(run)
+    assert told in render(run)
+
+
+def test_no_limit_is_told_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    standard = replace(standards()[NAME], layers=("Linear",), dtypes=("float32",))
+    monkeypatch.setattr("conformance.reports.claim.named", lambda text: (standard, "inference"))
+    run = _held("inference", verdict("Linear", "values", "float32", "passed"))
+    assert summary.outcome(run).claim == f"Conforms to {NAME}, inference."
+    assert f"conforms to {NAME}, inference<" in badge(run)
+    shard = replace(run, identity=replace(run.identity, shard="1/2"))
+    assert summary.outcome(shard).claim == f"Conforms to {NAME}, inference, in shard 1/2."
+    assert "in part" in badge(shard)
+
+
+def test_what_fails_or_is_cut_short_shows_nothing() -> None:
+    failing = _held("strict", verdict("Linear", "values", "float32", "failed"))
+    short = replace(_held("strict", verdict("Linear", "values", "float32", "passed")), footer=None)
+    for run in (failing, short):
+        assert summary.outcome(run).claim == f"Does not show that it conforms to {NAME}, strict."
+    assert summary.outcome(run_of(verdict("Linear", "values", "float32", "passed"))).claim == ""
+    assert identity().standard == ""
