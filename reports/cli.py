@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from conformance.reports import exhaustive_cli, kernel_cli, layers_cli
+from conformance.reports import exhaustive_cli, kernel_cli, layers_cli, packs_cli
 
 from conformance.model.files import FileError, clash, write_whole
 from conformance.model.plain_text import bounded, visible
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from conformance.model.case import Verdict
 
 
+_REFUSALS = (exhaustive_cli.UsageError, kernel_cli.UsageError, packs_cli.PackError)
 FAULTS = 200
 """Faults of a file that are listed."""
 
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from conformance.backends.door import BackendError
 
+    refusals = (ResultsError, BackendError, *_REFUSALS)
     try:
         _keep_apart(options)
         code = int(options.run(options))
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Nobody reads on: what Python flushes at its end must not fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ResultsError, BackendError, exhaustive_cli.UsageError, kernel_cli.UsageError) as error:
+    except refusals as error:
         return _refused(options, str(error))
     except OSError as error:
         return _refused(options, str(error))
@@ -184,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     schema = commands.add_parser("schema", help="JSON Schema of a kind of file")
     schema.add_argument("name", choices=("results", "known-failures", "wire"), metavar="NAME")
     schema.set_defaults(run=_schema)
+    packs_cli.add(commands)
     exhaustive_cli.add(commands)
     kernel_cli.add(commands)
     layers_cli.add(commands)

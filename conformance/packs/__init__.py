@@ -1,0 +1,5 @@
+"""Case packs: drawn cases with what must come out, as files for any language."""
+
+
+class PackError(ValueError):
+    """A pack, or answers to one, that cannot be used; the message says why."""

@@ -1,0 +1,183 @@
+"""Writing a pack: cases as drawn for any run, and what the oracle says must come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from conformance import __version__
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.rounded import Rounded
+from conformance.backends.wire_format import plain
+from conformance.layers import CATALOGUE
+from conformance.model.case import Case, Unsupported
+from conformance.model.describe import case_text
+from conformance.model.files import write_whole
+from conformance.packs import PackError
+from conformance.packs.form import (
+    MANIFEST,
+    VERSION,
+    Bounded,
+    CaseEntry,
+    ItemEntry,
+    Manifest,
+    Wanted,
+    digest,
+    write_tensors,
+)
+from conformance.run.drawing import draw_cases
+from conformance.run.planning import examples_of
+from conformance.run.trial import Trial
+
+Tensors = dict[str, tuple[np.ndarray, str]]
+
+
+class _Nobody:
+    """A backend in whose place only the oracle answers."""
+
+    name = "oracle"
+
+    def info(self) -> Mapping[str, str]:
+        """Nothing."""
+        return {}
+
+    def devices(self) -> Sequence[str]:
+        """The CPU."""
+        return ("cpu",)
+
+    def build(self, call: Any) -> Any:
+        """No layer."""
+        raise Unsupported("nothing is computed while a pack is written")
+
+
+def write_pack(
+    folder: Path,
+    layers: Sequence[str],
+    dtypes: Sequence[str],
+    examples: int,
+    seed: int,
+    told: Callable[[str], None] = lambda _: None,
+) -> Manifest:
+    """Write a pack.
+
+    Calls that draw random numbers have no expected value, and are left out.
+
+    Args:
+        folder: a new or empty one.
+        layers, dtypes: names of the catalogue; real dtypes.
+        examples: as of a profile: a simple layer has a share of them.
+        seed: of the cases.
+        told: called with each item's id.
+
+    Raises:
+        PackError: if the folder holds something.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise PackError(f"{folder}: expected a new or an empty folder")
+    items = []
+    for layer in layers:
+        for dtype in dtypes:
+            told(f"{layer}-{dtype}")
+            entry = _written(folder, layer, dtype, examples, seed)
+            if entry is not None:
+                items.append(entry)
+    manifest = Manifest(form=VERSION, suite=__version__, seed=seed, examples=examples, items=items)
+    # Last: a pack that was cut short has none.
+    write_whole(folder / MANIFEST, _json(manifest))
+    return manifest
+
+
+def _json(value: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
+
+
+def _written(folder: Path, layer: str, dtype: str, examples: int, seed: int) -> ItemEntry | None:
+    tensors: Tensors = {}
+    cases = [
+        _entry(index, case, tensors)
+        for index, case in enumerate(draw_cases(layer, dtype, examples_of(layer, examples), seed))
+        if not CATALOGUE[layer].traits.random(case.call)
+    ]
+    if not cases:
+        return None
+    id = f"{layer}-{dtype}"
+    calls, arrays = f"{id}.json", f"{id}.safetensors"
+    data = {calls: _json(cases), arrays: write_tensors(folder / arrays, tensors)}
+    write_whole(folder / calls, data[calls])
+    return ItemEntry(
+        id=id,
+        layer=layer,
+        dtype=dtype,
+        cases=len(cases),
+        calls=calls,
+        tensors=arrays,
+        sha256={name: digest(content) for name, content in data.items()},
+    )
+
+
+def _entry(index: int, case: Case, tensors: Tensors) -> CaseEntry:
+    call = case.call
+    row = CATALOGUE[call.layer]
+    trial = Trial(_Nobody(), row, case)
+
+    def put(name: str, array: np.ndarray, dtype: str | None = None) -> str:
+        kinds = {"i": "int64", "b": "bool"}
+        tensors[f"{index}.{name}"] = array, dtype or kinds.get(array.dtype.kind, call.dtype)
+        return f"{index}.{name}"
+
+    def wanted(answer: str, name: str, dtype: str, expected: Rounded | Choices) -> Wanted:
+        ways = expected.alternatives if isinstance(expected, Choices) else (expected,)
+        values = [
+            Bounded(
+                expected=put(f"{answer}.expected{k or ''}", np.asarray(way.value), "float64"),
+                bound=put(f"{answer}.bound{k or ''}", np.asarray(way.error), "float64"),
+            )
+            for k, way in enumerate(ways)
+        ]
+        return Wanted(
+            answer=f"{index}.{answer}",
+            name=name,
+            dtype=dtype,
+            shape=list(expected.shape),
+            values=values,
+        )
+
+    inputs: list[str | None] = []
+    for place, (name, x) in enumerate(zip(row.input_names, case.inputs, strict=False)):
+        first = next((k for k in range(place) if x is not None and case.inputs[k] is x), None)
+        again = None if first is None else inputs[first]
+        inputs.append(None if x is None else again or put(name, x))
+    expected = iter(trial.expected)
+    shapes = row.output_shapes(case)
+    return CaseEntry(
+        index=index,
+        text=case_text(case),
+        arguments=plain(call.arguments),
+        tuples=[name for name, value in call.arguments.items() if isinstance(value, tuple)],
+        keywords=plain(case.keywords),
+        training=call.training,
+        state={name: put(f"state.{name}", x) for name, x in call.state.items()},
+        inputs=inputs,
+        outputs=[
+            None
+            if shape is None
+            else wanted(f"{k}", output.name, row.dtype(case, k), next(expected))
+            for k, (output, shape) in enumerate(zip(row.outputs, shapes, strict=False))
+        ],
+        after={
+            name: wanted(f"after.{name}", f"{name} after the call", _stored_as(case, name), x)
+            for name, x in trial.after.state.items()
+        },
+    )
+
+
+def _stored_as(case: Case, name: str) -> str:
+    """The dtype of a tensor that the call changes; counts are whole numbers."""
+    places = dict(zip(CATALOGUE[case.call.layer].input_names, case.inputs, strict=False))
+    tensor = case.call.state.get(name, places.get(name))
+    return "int64" if tensor is not None and tensor.dtype.kind == "i" else case.call.dtype
