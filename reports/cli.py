@@ -14,6 +14,7 @@ from conformance.reports import exhaustive_cli, kernel_cli, layers_cli, packs_cl
 
 from conformance.model.files import FileError, clash, write_whole
 from conformance.model.plain_text import bounded, visible
+from conformance.packs import PackError
 
 if TYPE_CHECKING:
     from conformance.reports.results import Run
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from conformance.model.case import Verdict
 
 
-_REFUSALS = (exhaustive_cli.UsageError, kernel_cli.UsageError, packs_cli.PackError)
+_REFUSALS = (exhaustive_cli.UsageError, kernel_cli.UsageError, PackError)
 FAULTS = 200
 """Faults of a file that are listed."""
 
@@ -165,6 +166,15 @@ def _parser() -> argparse.ArgumentParser:
         help="another backend than the one of the results; needed where that is no entry point",
     )
     replay.set_defaults(run=_replay)
+
+    blame = commands.add_parser(
+        "culprit", help="the operator of torch that is to blame for a verdict: the first that is "
+        "outside its own bound while the minimal case runs",
+    )  # fmt: skip
+    blame.add_argument("results", type=Path, metavar="RESULTS")
+    blame.add_argument("id", metavar="ID", help="likewise")
+    blame.add_argument("--backend", help="as of replay")
+    blame.set_defaults(run=_culprit)
 
     backends = commands.add_parser("backends", help="the installed backends")
     backends.set_defaults(run=_backends)
@@ -381,6 +391,33 @@ def _case_fault(verdict: Verdict) -> str:
         if (call.dtype, call.device) != (verdict.dtype, verdict.device):
             return f"{verdict.id}: its case is a call in {call.dtype} on {call.device}"
     return ""
+
+
+def _culprit(options: argparse.Namespace) -> int:
+    from conformance.reports.results import read
+
+    from conformance.run.culprit import culprit
+    from conformance.run.replay import ReplayError
+
+    try:
+        found = culprit(read(options.results), options.id, options.backend)
+    except ReplayError as error:
+        return _refused(options, str(error))
+    _say(found.call)
+    for number, one in enumerate(found.ran, 1):
+        why = f" ({one.says})" if one.says and one is not found.culprit else ""
+        _say(f"{number:4}. {one.text}: {one.outcome}{why}")
+    if found.culprit is not None:
+        _say(f"culprit: {found.culprit.name}")
+        _say("\n".join(f"  {line}" for line in found.culprit.says.splitlines()))
+        return 0
+    why = (
+        "the case passes now"
+        if not found.failure
+        else ("no operator that the catalogue knows is outside its bound")
+    )
+    _say(f"no culprit: {why}")
+    return 1
 
 
 def _replay(options: argparse.Namespace) -> int:

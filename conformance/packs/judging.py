@@ -17,7 +17,7 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks.values import compare
 from conformance.layers import CATALOGUE
-from conformance.model.case import Call, Case, Verdict
+from conformance.model.case import Call, Case, Examples, Verdict
 from conformance.model.cause import Cause
 from conformance.model.encoding import encode_case
 from conformance.model.failure import Failure
@@ -114,7 +114,7 @@ def _judged(pack: Path, answers: Path, item: ItemEntry, odd: list[str]) -> Verdi
         answered, declined = _answers(answers, item)
     except PackError as error:
         finding = Finding("other", says=str(error))
-        return verdicts.wrong(about, "failed", verdicts.Examples(len(cases)), finding)
+        return verdicts.wrong(about, "failed", Examples(len(cases)), finding)
     expected = {w.answer for case in cases for w in _wanted(case)}
     extra = sorted(set(answered) - expected)
     if extra:

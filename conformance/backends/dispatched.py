@@ -1,0 +1,142 @@
+"""The operators that torch runs while something is computed, each held against its own bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.backends.returned import dtype_name
+from conformance.layers.operators import MOVES, UnknownFormError, oracle_of, precision_of
+from conformance.model.case import Numerics
+
+RIGHT, WRONG, MOVED, UNKNOWN = "right", "wrong", "moves numbers", "not known"
+Compare = Callable[[str, np.ndarray, "Rounded | Choices"], str]
+"""Name, answer, right values → what is wrong; empty where nothing is."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """An operator that ran.
+
+    Args:
+        name: `"aten::addmm"`.
+        text: the call: `"aten::addmm(float32 (3,), float32 (1, 2), float32 (2, 3))"`.
+        outcome: `RIGHT`, `WRONG`, `MOVED` or `UNKNOWN`.
+        says: what is wrong, or why nothing is known.
+    """
+
+    name: str
+    text: str
+    outcome: str
+    says: str = ""
+
+
+@dataclass
+class Watch(TorchDispatchMode):
+    """Within `with`, every operator is looked at as it runs.
+
+    Args:
+        compare: holds an answer against right values.
+        numerics: dtype → what the backend declares.
+
+    Attributes:
+        ran: the operators, in their order.
+    """
+
+    compare: Compare
+    numerics: Callable[[str], Numerics | None]
+    ran: list[Ran] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run an operator, its operands read before, since it may write them."""
+        named = dict(kwargs or {})
+        space, _, rest = func._schema.name.partition("::")
+        text = _text(func._schema.name, args, named)
+        oracle = oracle_of(rest) if space == "aten" else None
+        if oracle is None:
+            result = func(*args, **named)
+            outcome = MOVED if rest in MOVES else UNKNOWN
+            self.ran.append(Ran(func._schema.name, text, outcome))
+            return result
+        given = _given(func, args, named)
+        operands, trouble = self._operands(given)
+        result = func(*args, **named)
+        if trouble:
+            self.ran.append(Ran(func._schema.name, text, UNKNOWN, trouble))
+        else:
+            outcome, says = self._judged(oracle, operands, result)
+            self.ran.append(Ran(func._schema.name, text, outcome, says))
+        return result
+
+    def _operands(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+        tensors = [x for x in given.values() if isinstance(x, torch.Tensor)]
+        floating = [x for x in tensors if x.is_floating_point()]
+        if not floating or len({x.dtype for x in floating}) > 1:
+            return {}, "operands of other dtypes"
+        dtype = dtype_name(floating[0].dtype)
+        precision = precision_of(dtype, self.numerics(dtype))
+        return {
+            name: exactly(_host(x), precision) if isinstance(x, torch.Tensor) else x
+            for name, x in given.items()
+        }, ""
+
+    def _judged(
+        self, oracle: Callable[[Any], Any], operands: Mapping[str, Any], result: Any
+    ) -> tuple[str, str]:
+        try:
+            with np.errstate(all="ignore"):
+                expected = oracle(operands)
+        except UnknownFormError as error:
+            return UNKNOWN, str(error)
+        answers = result if isinstance(result, (tuple, list)) else (result,)
+        for number, (answer, wanted) in enumerate(zip(answers, expected, strict=False)):
+            if wanted is None or not isinstance(answer, torch.Tensor):
+                continue
+            name = "result" if len(expected) == 1 else f"result {number}"
+            says = self.compare(name, _host(answer), wanted)
+            if says:
+                return WRONG, says
+        return RIGHT, ""
+
+
+def _given(func: Any, args: Any, named: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments by the schema's names, defaults among them."""
+    found: dict[str, Any] = {}
+    for place, argument in enumerate(func._schema.arguments):
+        if place < len(args):
+            found[argument.name] = args[place]
+        elif argument.name in named:
+            found[argument.name] = named[argument.name]
+        elif argument.has_default_value():
+            found[argument.name] = argument.default_value
+    return found
+
+
+def _host(tensor: torch.Tensor) -> np.ndarray:
+    wide = torch.float64 if tensor.is_floating_point() else tensor.dtype
+    return np.array(tensor.detach().to("cpu", wide).numpy())
+
+
+def _text(name: str, args: Any, named: Mapping[str, Any]) -> str:
+    parts = [_shown(x) for x in args] + [f"{k}={_shown(x)}" for k, x in named.items()]
+    return f"{name}({', '.join(parts)})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{dtype_name(value.dtype)} {tuple(value.shape)}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_shown, value))}]"
+    return str(value)

@@ -1,0 +1,258 @@
+"""Operators of torch that a layer is made of, each as what the catalogue knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded, exactly, multilinear
+from conformance.layers import CATALOGUE
+from conformance.model.case import Updated
+
+Given = Mapping[str, Any]
+Answer = Rounded | Choices | None
+Oracle = Callable[[Given], Sequence[Answer]]
+"""Arguments by the schema's names, tensors as `Rounded` → the results; None = not known."""
+
+
+class UnknownFormError(LookupError):
+    """An operator that is known, in a form that is not."""
+
+
+def _as(layer: str, *inputs: str, **arguments: str) -> Oracle:
+    """The operator is a function of the catalogue.
+
+    Args:
+        layer: its name.
+        inputs: the operator's names of the function's inputs; empty for one that is absent.
+        arguments: the function's arguments, each with the operator's name of it.
+    """
+
+    def oracle(given: Given) -> Sequence[Answer]:
+        row = CATALOGUE[f"functional.{layer}"]
+        operands = [given.get(name) if name else None for name in inputs]
+        written = {name: _value(given[theirs]) for name, theirs in arguments.items()}
+        return _results(row.values({}, *operands, **written))
+
+    return oracle
+
+
+def _value(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _results(found: Any) -> Sequence[Answer]:
+    found = found.outputs if isinstance(found, Updated) else found
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _first(oracle: Oracle) -> Oracle:
+    """Of several results the first: what else a kernel keeps for its backward is its own."""
+    return lambda given: (oracle(given)[0],)
+
+
+def _product(formula: str, left: str, right: str, plus: str = "") -> Oracle:
+    """A product of matrices, summed over one axis, and a term."""
+
+    def oracle(given: Given) -> Sequence[Answer]:
+        if given.get("beta", 1) != 1 or given.get("alpha", 1) != 1:
+            raise UnknownFormError("beta or alpha that is not 1")
+        a, b = given[left], given[right]
+        names = formula.partition(",")[0]
+        return (
+            multilinear(
+                lambda x, y: np.asarray(np.einsum(formula, x, y)),
+                a,
+                b,
+                plus=given[plus] if plus else None,
+                terms=a.shape[names.index("k")],
+                wide=True,
+            ),
+        )
+
+    return oracle
+
+
+def _convolution(given: Given) -> Sequence[Answer]:
+    dims = len(given["input"].shape) - 2
+    same = {name: tuple(given[name]) for name in ("stride", "padding", "dilation")}
+    layer = f"functional.conv{dims}d"
+    if given["transposed"]:
+        layer = f"functional.conv_transpose{dims}d"
+        same["output_padding"] = tuple(given["output_padding"])
+    operands = (given["input"], given["weight"], given["bias"])
+    return _results(CATALOGUE[layer].values({}, *operands, **same, groups=given["groups"]))
+
+
+def _group_norm(given: Given) -> Sequence[Answer]:
+    return _as("group_norm", "input", "weight", "bias", num_groups="group", eps="eps")(given)
+
+
+def _pooled(layer: str) -> Oracle:
+    def oracle(given: Given) -> Sequence[Answer]:
+        names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+        written = {name: _value(given[name]) for name in names}
+        written["stride"] = written["stride"] or written["kernel_size"]
+        row = CATALOGUE[f"functional.{layer}"]
+        return _results(row.values({}, given["self"], **written, return_indices=True))
+
+    return oracle
+
+
+def _averaged(layer: str) -> Oracle:
+    def oracle(given: Given) -> Sequence[Answer]:
+        names = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
+        written = {name: _value(given[name]) for name in names}
+        written["stride"] = written["stride"] or written["kernel_size"]
+        if given.get("divisor_override") is not None:
+            written["divisor_override"] = given["divisor_override"]
+        row = CATALOGUE[f"functional.{layer}"]
+        return _results(row.values({}, given["self"], **written))
+
+    return oracle
+
+
+def _elu(given: Given) -> Sequence[Answer]:
+    if given["scale"] != 1 or given["input_scale"] != 1:
+        raise UnknownFormError("scale that is not 1")
+    return _as("elu", "self", alpha="alpha")(given)
+
+
+def _softmaxed(layer: str) -> Oracle:
+    def oracle(given: Given) -> Sequence[Answer]:
+        if given["half_to_float"]:
+            raise UnknownFormError("half_to_float")
+        return _as(layer, "self", dim="dim")(given)
+
+    return oracle
+
+
+def _attention(given: Given) -> Sequence[Answer]:
+    if given["dropout_p"]:
+        raise UnknownFormError("dropout")
+    names = {"is_causal": "is_causal", "scale": "scale"}
+    places = ("query", "key", "value", "attn_mask")
+    return _first(_as("scaled_dot_product_attention", *places, **names))(given)
+
+
+def _sum_of_two(sign: int) -> Oracle:
+    def oracle(given: Given) -> Sequence[Answer]:
+        if given.get("alpha", 1) != 1:
+            raise UnknownFormError("alpha that is not 1")
+        one, other = _both(given)
+        return (one + other if sign > 0 else one - other,)
+
+    return oracle
+
+
+def _both(given: Given) -> tuple[Rounded, Rounded]:
+    one, other = given["self"], given["other"]
+    if not isinstance(other, Rounded):
+        other = exactly(np.asarray(float(other)), one.precision)
+    return one, other
+
+
+def _multiplied(given: Given) -> Sequence[Answer]:
+    one, other = _both(given)
+    return (one * other,)
+
+
+def _divided(given: Given) -> Sequence[Answer]:
+    one, other = _both(given)
+    return (one / other,)
+
+
+OPERATORS: Mapping[str, Oracle] = {
+    "mm": _product("ik,kj->ij", "self", "mat2"),
+    "bmm": _product("bik,bkj->bij", "self", "mat2"),
+    "mv": _product("ik,k->i", "self", "vec"),
+    "addmm": _product("ik,kj->ij", "mat1", "mat2", "self"),
+    "baddbmm": _product("bik,bkj->bij", "batch1", "batch2", "self"),
+    "addmv": _product("ik,k->i", "mat", "vec", "self"),
+    "linear": _as("linear", "input", "weight", "bias"),
+    "convolution": _convolution,
+    "convolution_overrideable": _convolution,
+    "add": _sum_of_two(1),
+    "sub": _sum_of_two(-1),
+    "mul": _multiplied,
+    "div": _divided,
+    "relu": _as("relu", "self"),
+    "gelu": _as("gelu", "self", approximate="approximate"),
+    "silu": _as("silu", "self"),
+    "mish": _as("mish", "self"),
+    "hardswish": _as("hardswish", "self"),
+    "hardsigmoid": _as("hardsigmoid", "self"),
+    "hardtanh": _as("hardtanh", "self", min_val="min_val", max_val="max_val"),
+    "hardshrink": _as("hardshrink", "self", lambd="lambd"),
+    "softshrink": _as("softshrink", "self", lambd="lambd"),
+    "softplus": _as("softplus", "self", beta="beta", threshold="threshold"),
+    "leaky_relu": _as("leaky_relu", "self", negative_slope="negative_slope"),
+    "threshold": _as("threshold", "self", threshold="threshold", value="value"),
+    "elu": _elu,
+    "glu": _as("glu", "self", dim="dim"),
+    "sigmoid": _as("sigmoid", "self"),
+    "tanh": _as("tanh", "self"),
+    "log_sigmoid_forward": _first(_as("logsigmoid", "self")),
+    "_softmax": _softmaxed("softmax"),
+    "_log_softmax": _softmaxed("log_softmax"),
+    "native_layer_norm": _first(
+        _as("layer_norm", "input", "weight", "bias", normalized_shape="normalized_shape", eps="eps")
+    ),
+    "native_group_norm": _first(_group_norm),
+    "native_batch_norm": _first(
+        _as(
+            "batch_norm",
+            "input",
+            "running_mean",
+            "running_var",
+            "weight",
+            "bias",
+            training="training",
+            momentum="momentum",
+            eps="eps",
+        )
+    ),
+    "avg_pool1d": _averaged("avg_pool1d"),
+    "avg_pool2d": _averaged("avg_pool2d"),
+    "avg_pool3d": _averaged("avg_pool3d"),
+    "_adaptive_avg_pool2d": _as("adaptive_avg_pool2d", "self", output_size="output_size"),
+    "_adaptive_avg_pool3d": _as("adaptive_avg_pool3d", "self", output_size="output_size"),
+    "max_pool2d_with_indices": _pooled("max_pool2d"),
+    "max_pool3d_with_indices": _pooled("max_pool3d"),
+    "embedding": _as("embedding", "indices", "weight"),
+    "_scaled_dot_product_flash_attention_for_cpu": _attention,
+}
+"""Operators of the namespace `aten` by name; those that end in `_` write what the others return."""
+MOVES = frozenset(
+    (
+        *("view", "_unsafe_view", "reshape", "t", "transpose", "permute", "expand", "select"),
+        *("slice", "squeeze", "unsqueeze", "clone", "detach", "alias", "as_strided", "contiguous"),
+        *("cat", "stack", "split", "unsafe_split", "chunk", "unbind", "copy_", "lift_fresh"),
+        *("_to_copy", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"),
+        *("split_with_sizes", "unsafe_chunk", "unfold", "diagonal", "flip", "narrow"),
+    )
+)
+"""Operators that move numbers and compute none."""
+
+
+def oracle_of(name: str) -> Oracle | None:
+    """What must come of an operator; None where it is not known.
+
+    Args:
+        name: within `aten`, without an overload: `"addmm"`, `"relu_"`.
+    """
+    return OPERATORS.get(name) or OPERATORS.get(name.removesuffix("_"))
+
+
+def precision_of(dtype: str, numerics: Any) -> Precision:
+    """How a correct kernel may round.
+
+    Args:
+        dtype: torch's name.
+        numerics: what the backend declares of it.
+    """
+    return Precision.of(dtype, numerics)
