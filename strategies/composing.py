@@ -32,5 +32,5 @@ def composite(
     def strategy(*args: P.args, **kwargs: P.kwargs) -> st.SearchStrategy[Made]:
         return composed()(*args, **kwargs)
 
-    del strategy.__wrapped__  # type: ignore[attr-defined]  # its signature has `draw`
+    del strategy.__wrapped__  # its signature has `draw`
     return strategy

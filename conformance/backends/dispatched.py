@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,8 +38,7 @@ class Ran:
     says: str = ""
 
 
-@dataclass
-class Watch(TorchDispatchMode):
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within `with`, every operator is looked at as it runs.
 
     Args:
@@ -50,12 +49,10 @@ class Watch(TorchDispatchMode):
         ran: the operators, in their order.
     """
 
-    compare: Compare
-    numerics: Callable[[str], Numerics | None]
-    ran: list[Ran] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__()
+    def __init__(self, compare: Compare, numerics: Callable[[str], Numerics | None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.compare, self.numerics = compare, numerics
+        self.ran: list[Ran] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None

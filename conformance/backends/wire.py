@@ -61,7 +61,11 @@ class WireBackend:
         if fields is None:
             return None
         # JSON has lists only; what is a tuple there is frozen.
-        return Numerics(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        frozen: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        }
+        return Numerics(**frozen)
 
     @property
     def accepts(self) -> Sequence[str]:
@@ -163,15 +167,16 @@ class WireLayer:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """The optional operations that the server offers."""
-        if name in self.__dict__.get("_has", ()):
-            return {
-                "vjp": self._vjp,
-                "state": self._state,
-                "load": self._load,
-                "train": self._train,
-                "attributes": self._attributes,
-            }[name]
-        raise AttributeError(name)
+        if name not in self.__dict__.get("_has", ()):
+            raise AttributeError(name)
+        offered: dict[str, Callable[..., Any]] = {
+            "vjp": self._vjp,
+            "state": self._state,
+            "load": self._load,
+            "train": self._train,
+            "attributes": self._attributes,
+        }
+        return offered[name]
 
     def _vjp(
         self, inputs: Sequence[Any], cotangents: Sequence[Any], **keywords: Any

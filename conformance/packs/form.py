@@ -221,10 +221,12 @@ def read_tensors(data: bytes, path: Path) -> dict[str, tuple[np.ndarray, str]]:
     Raises:
         PackError: if the file is malformed, or has a dtype that no layer answers in.
     """
-    from safetensors import SafetensorError, deserialize
+    import safetensors
+    from safetensors import SafetensorError
 
+    read: Any = safetensors.deserialize
     try:
-        found = deserialize(data)
+        found = read(data)
     except SafetensorError as error:
         raise PackError(f"{path}: no safetensors file: {bounded(str(error), 200)}") from None
     tensors = {}
