@@ -62,6 +62,7 @@ class Identity:
         numerics: how the backend declares to differ from IEEE arithmetic, by dtype; bounds follow.
         layers: what a report says of each layer; empty in files of schema 1 and 2.
         catalogue: number of layers that the suite has, by family; empty in older files.
+        drawn: how cases were drawn, where that is not as the seed has them elsewhere; else empty.
     """
 
     schema: int
@@ -89,6 +90,7 @@ class Identity:
     numerics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     layers: Mapping[str, LayerFacts] = field(default_factory=dict)
     catalogue: Mapping[str, int] = field(default_factory=dict)
+    drawn: str = ""
 
 
 @dataclass(frozen=True)
