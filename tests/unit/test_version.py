@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -38,8 +39,8 @@ def _version(folder: Path) -> Version:
 def folder(tmp_path: Path) -> Path:
     """A folder with the project's settings only, and no git."""
     (tmp_path / "conformance").mkdir()
-    (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
-    (tmp_path / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
+    for name in ("pyproject.toml", ".gitignore", ".gitattributes", ".git_archival.txt"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     return tmp_path
 
 
@@ -72,6 +73,21 @@ def test_a_shallow_clone_has_one(folder: Path, tmp_path_factory: pytest.TempPath
     shallow = tmp_path_factory.mktemp("shallow")
     _git(shallow, "clone", "--depth=1", folder.as_uri(), ".")
     assert _version(shallow).is_devrelease
+
+
+@pytest.mark.parametrize(("tag", "version"), [("v0.2.0", "0.2.0"), ("", FALLBACK)])
+def test_an_archive_of_a_commit_tells_its_tag(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, tag: str, version: str
+) -> None:
+    """GitHub hands an action, and anybody else, a commit without its history."""
+    _git(folder, "init")
+    _commit(folder, "first")
+    if tag:
+        _git(folder, "tag", tag)
+    unpacked = tmp_path_factory.mktemp("archive")
+    _git(folder, "archive", "--output", str(unpacked / "commit.tar"), "HEAD")
+    shutil.unpack_archive(unpacked / "commit.tar", unpacked)
+    assert _version(unpacked) == Version(version)
 
 
 def test_a_folder_of_which_nothing_was_built_has_one() -> None:
