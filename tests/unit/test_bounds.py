@@ -125,3 +125,24 @@ def test_every_fragment_reaches_the_changelog() -> None:
 def test_the_changelog_has_the_place_where_releases_are_written() -> None:
     text = (ROOT / TOWNCRIER["filename"]).read_text(encoding="utf-8")
     assert text.count(TOWNCRIER["start_string"]) == 1
+
+
+FORMS = sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))
+FORMS = [path for path in FORMS if path.stem != "config"]
+
+
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
+def test_forms_ask_for_the_results_file_and_the_bug_report(path: Path) -> None:
+    yaml = pytest.importorskip("yaml", reason="needs PyYAML")
+    form = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert {"name", "description", "body"} <= {*form}
+    asked = [part["attributes"] for part in form["body"] if part["type"] != "markdown"]
+    text = " ".join(f"{a['label']} {a.get('description', '')}" for a in asked)
+    assert "results file" in text
+    assert "nn-conformance bug-report" in text
+    ids = [part["id"] for part in form["body"] if part["type"] != "markdown"]
+    assert len(ids) == len({*ids})
+
+
+def test_there_is_a_form_for_each_kind_of_issue() -> None:
+    assert [path.stem for path in FORMS] == ["backend-or-layer", "divergence", "wrong-verdict"]
