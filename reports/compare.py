@@ -16,7 +16,7 @@ from conformance.model.case import Verdict
 KINDS = ("broken", "fixed", "new", "gone", "changed", "margin")
 """What can have become of an item, in the order of the page."""
 
-LIKE = ("suite", "profile", "seed", "examples", "shard")
+LIKE = ("suite", "profile", "seed", "examples", "shard", "drawn")
 """What two runs must share to be compared."""
 
 MARGIN = 2.0
@@ -171,7 +171,11 @@ def _met(names: Iterator[str]) -> tuple[str, ...]:
 
 def _unlike(before: Identity, after: Identity) -> tuple[str, ...]:
     pairs = ((name, getattr(before, name), getattr(after, name)) for name in LIKE)
-    return tuple(f"{name}: {a} and {b}" for name, a, b in pairs if a != b)
+    return tuple(f"{name}: {_told(a)} and {_told(b)}" for name, a, b in pairs if a != b)
+
+
+def _told(value: object) -> str:
+    return "as ever" if value == "" else str(value)
 
 
 def _change(before: Verdict | None, after: Verdict | None) -> VerdictChange | None:

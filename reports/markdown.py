@@ -38,6 +38,7 @@ def markdown(run: Run, *, every: bool = False) -> str:
         "",
         _numbers(run, totals),
         "",
+        *([f"> Drawn {_text(run.identity.drawn, 300)}.", ""] if run.identity.drawn else []),
         *(f"> {_text(note, 300)}" for note in run.notes[:5]),
         *_failures(run, table, len(run.verdicts) + 1 if every else CLUSTERS),
         *_lacks(run, table),

@@ -45,6 +45,7 @@ def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
                 ("profile", identity.profile),
                 ("seed", str(identity.seed)),
                 ("examples per item", grouped(identity.examples)),
+                *([("cases drawn", identity.drawn)] if identity.drawn else []),
                 ("shard", identity.shard),
                 ("items, this shard", grouped(len(identity.items))),
                 ("items, whole run", grouped(identity.total)),

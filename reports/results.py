@@ -64,6 +64,7 @@ class Identity:
         catalogue: number of layers that the suite has, by family; empty in older files.
         standard: version of torch.nn, and level of it, that the run is held against; empty for
             none: `"torch.nn 2.13, inference"`.
+        drawn: how cases were drawn, where that is not as the seed has them elsewhere; else empty.
     """
 
     schema: int
@@ -92,6 +93,7 @@ class Identity:
     layers: Mapping[str, LayerFacts] = field(default_factory=dict)
     catalogue: Mapping[str, int] = field(default_factory=dict)
     standard: str = ""
+    drawn: str = ""
 
 
 @dataclass(frozen=True)

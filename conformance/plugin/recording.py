@@ -258,6 +258,8 @@ def _version(package: str) -> str | None:
 
 
 def _identity(session: SessionLike) -> Identity:
+    from conformance.run.provider import drawn_otherwise
+
     settings = session.settings
     return Identity(
         schema=SCHEMA,
@@ -291,6 +293,7 @@ def _identity(session: SessionLike) -> Identity:
         layers=facts_of_layers(item.layer for item in session.items),
         catalogue=layers_by_family(),
         standard=settings.standard,
+        drawn=drawn_otherwise(),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shlex
+import warnings
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
@@ -163,6 +164,17 @@ class Session:
         """Without benchmarks asked for, their file is none of the suite's."""
         off = self.settings.benchmarks == "none"
         return True if off and collection_path == SUITE / "test_benchmarks.py" else None
+
+    def pytest_collection(self) -> None:
+        """Warn, once, of cases that are not those of the seed elsewhere; pytest lists warnings."""
+        from conformance.run.provider import drawn_otherwise
+
+        if not self.worker and (otherwise := drawn_otherwise()):
+            warnings.warn(
+                f"conformance: this Hypothesis, {version('hypothesis')}, lacks what the suite "
+                f"draws with; it draws {otherwise}",
+                stacklevel=1,
+            )
 
     def pytest_collection_finish(self) -> None:
         """What is loaded now stays: keep the collector from walking it again and again."""

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import hypothesis
-from hypothesis import HealthCheck, Phase, configuration
+from hypothesis import HealthCheck, Phase
 from hypothesis.errors import Flaky
-from hypothesis.internal.conjecture import providers
 
-from conformance.isolation.scratch import scratch
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.model.failure import Failure
 from conformance.run.cases import KEPT, KEPT_OF_MANY, MANY, Cases
 from conformance.run.drawn import covering
+from conformance.run.provider import drawing_provider, kept_elsewhere
 from conformance.run.tiles import tiled
 from conformance.run.variants import varied
-
-_HOME = "__hypothesis_home_directory"
-
-
-class _Provider(providers.HypothesisProvider):
-    """Hypothesis's own draws without the constants it collects from the user's local modules.
-
-    With them the same seed draws other cases in another directory or after one more import
-    (Hypothesis ≥ 6.131).
-    """
-
-    def _maybe_draw_constant(self, *arguments: object, **keywords: object) -> None:
-        return None
-
-
-providers.AVAILABLE_PROVIDERS["conformance"] = _Provider
 
 
 def derived_seed(seed: int, layer: str, dtype: str, round: int = 0) -> int:
@@ -68,7 +49,7 @@ def _run(
     phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     settings = hypothesis.settings(
         max_examples=examples,
-        backend="conformance",
+        backend=drawing_provider(),
         database=None,
         deadline=None,
         derandomize=False,
@@ -89,24 +70,9 @@ def _run(
         strategy = tiled(row, row.cases(dtype))
     test = hypothesis.given(strategy)(conformance_case)
     test = hypothesis.seed(derived_seed(seed, layer, dtype, round))(settings(test))
-    with warnings.catch_warnings(), _kept_elsewhere():
+    with warnings.catch_warnings(), kept_elsewhere():
         warnings.simplefilter("ignore", hypothesis.errors.NonInteractiveExampleWarning)
         test()
-
-
-@contextlib.contextmanager
-def _kept_elsewhere() -> Iterator[None]:
-    """What Hypothesis keeps for later it would keep in the working directory.
-
-    The user's own tests in the same process go on as they were.
-    """
-    before = vars(configuration).get(_HOME)
-    if before is None and "HYPOTHESIS_STORAGE_DIRECTORY" not in os.environ:
-        configuration.set_hypothesis_home_dir(scratch("hypothesis"))
-    try:
-        yield
-    finally:
-        configuration.set_hypothesis_home_dir(before)
 
 
 # Neighbouring items are the checks of one layer and dtype: two streams are enough.

@@ -1,0 +1,134 @@
+"""The `run` steps of a GitHub workflow as plain bash, with what a runner sets for them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SHELL = ("bash", "--noprofile", "--norc", "-eo", "pipefail")
+"""What a runner starts for `shell: bash`."""
+
+
+class WorkflowError(ValueError):
+    """A step that this runner, or a person at a shell, could not run."""
+
+
+@dataclass
+class Ran:
+    """A step that was run.
+
+    Args:
+        name: of the step.
+        code: its exit status.
+        text: what it printed.
+    """
+
+    name: str
+    code: int
+    text: str
+
+
+@dataclass
+class Runner:
+    """A job's folder and environment.
+
+    Args:
+        folder: that steps run in.
+        env: of the workflow and the job; a step's own comes on top.
+        context: values of expressions: `"matrix.shard"` → `"1"`.
+    """
+
+    folder: Path
+    env: Mapping[str, str]
+    context: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("summary", "output"):
+            self.file(name).touch()
+
+    def file(self, name: str) -> Path:
+        """What steps append to: the job's `summary`, or their `output`."""
+        return self.folder.parent / f"{self.folder.name}.{name}"
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """What steps put out."""
+        lines = self.file("output").read_text(encoding="utf-8").splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def run(self, step: Mapping[str, Any]) -> Ran:
+        """Run a step.
+
+        Raises:
+            WorkflowError: if it has an expression in its script, or one that has no value here.
+        """
+        script = str(step["run"])
+        if "${{" in script:
+            raise WorkflowError(f"step {step.get('name')}: an expression in a script: {script}")
+        env = {k: self.filled(str(v)) for k, v in step.get("env", {}).items()}
+        run = subprocess.run(
+            [*SHELL, "-c", script], cwd=self.folder, env={**self._surroundings(), **env},
+            capture_output=True, text=True,
+        )  # fmt: skip
+        return Ran(str(step.get("name", "")), run.returncode, run.stdout + run.stderr)
+
+    def filled(self, text: str) -> str:
+        """A value with its expressions replaced by what they stand for."""
+
+        def value(match: re.Match[str]) -> str:
+            try:
+                return self.context[match[1]]
+            except KeyError:
+                raise WorkflowError(f"{match[0]}: no such value") from None
+
+        return re.sub(r"\$\{\{\s*([\w.\-]+)\s*\}\}", value, text)
+
+    def _surroundings(self) -> dict[str, str]:
+        """The environment of a runner, with this Python first on its path."""
+        mine = {k: v for k, v in os.environ.items() if not k.startswith(("CONFORMANCE_", "PYTEST"))}
+        return {
+            **mine,
+            "CI": "true",
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_WORKFLOW": "conformance",
+            "GITHUB_REPOSITORY": "somebody/something",
+            "GITHUB_STEP_SUMMARY": str(self.file("summary")),
+            "GITHUB_OUTPUT": str(self.file("output")),
+            "OMP_NUM_THREADS": "1",
+            "PYTEST_XDIST_AUTO_NUM_WORKERS": "1",
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), mine["PATH"]]),
+            **self.env,
+        }
+
+
+def read(path: Path) -> Any:
+    """A YAML file; `on`, which YAML takes for a truth value, is the text that GitHub means."""
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if True in data:
+        data["on"] = data.pop(True)
+    return data
+
+
+def steps(job: Mapping[str, Any], *names: str) -> list[Mapping[str, Any]]:
+    """The steps of a job with a script, or those of these names."""
+    found = [step for step in job["steps"] if "run" in step]
+    return [step for step in found if step.get("name") in names] if names else found
+
+
+def actions(data: Any) -> Sequence[str]:
+    """Every action that a workflow or a composite action uses."""
+    if isinstance(data, Mapping):
+        own = [data["uses"]] if isinstance(data.get("uses"), str) else []
+        return [*own, *(name for value in data.values() for name in actions(value))]
+    if isinstance(data, list):
+        return [name for value in data for name in actions(value)]
+    return []

@@ -1,0 +1,120 @@
+"""The package as users get it: built, its metadata checked, installed alone, and set to work.
+
+`tox run -e package` runs it. It needs `build` and `twine`, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LAYERS = "Linear,ReLU,functional.softmax"
+"""A module with weights, one without, a function."""
+
+
+class PackageError(Exception):
+    """What is wrong with the package."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check the package of a source tree; the exit status is 1 where it is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--layers", default=LAYERS, help=f"that the main job is run on ({LAYERS})")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="package-check-") as name:
+        try:
+            _check(Path(name), options.layers)
+        except PackageError as error:
+            print(f"package_check: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _check(folder: Path, layers: str) -> None:
+    tree, dist = folder / "tree", folder / "dist"
+    _ran([sys.executable, "-m", "build", "--wheel", "--outdir", str(tree), str(ROOT)])
+    # The wheel of this one is built from the sdist.
+    _ran([sys.executable, "-m", "build", "--outdir", str(dist), str(ROOT)])
+    built = [*tree.iterdir(), *dist.iterdir()]
+    _ran([sys.executable, "-m", "twine", "check", "--strict", *map(str, built)])
+    (here,), (wheel,) = tree.glob("*.whl"), dist.glob("*.whl")
+    told = differences(contents(here), contents(wheel))
+    if told:
+        raise PackageError(f"the wheel of the sdist is not that of the tree: {told}")
+    _work(folder, wheel, layers)
+    print(f"{wheel.name}: installed alone, it does its work on {layers}")
+
+
+def contents(wheel: Path) -> dict[str, str]:
+    """The files of a wheel with their digests, without those that name the version.
+
+    Args:
+        wheel: the file.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        return {
+            name: hashlib.sha256(archive.read(name)).hexdigest()
+            for name in archive.namelist()
+            if ".dist-info/" not in name and not name.endswith("/_version.py")
+        }
+
+
+def differences(a: Mapping[str, str], b: Mapping[str, str]) -> str:
+    """The files that two wheels do not have alike, some of them; empty where there are none."""
+    unlike = sorted(name for name in {*a, *b} if a.get(name) != b.get(name))
+    return ", ".join(unlike[:10]) + (f" and {len(unlike) - 10} more" if len(unlike) > 10 else "")
+
+
+def _work(folder: Path, wheel: Path, layers: str) -> None:
+    """Install a wheel where there is nothing else, and do what a user does with it."""
+    place, work = folder / "venv", folder / "work"
+    venv.create(place, with_pip=True)
+    work.mkdir()
+    bin = place / ("Scripts" if os.name == "nt" else "bin")
+    python, command = str(bin / "python"), str(bin / "nn-conformance")
+    _ran([python, "-m", "pip", "install", "--quiet", str(wheel)], work)
+    where = _ran([python, "-c", "import conformance; print(conformance.__file__)"], work).strip()
+    if not Path(where).is_relative_to(place):
+        raise PackageError(f"conformance is imported from {where}, not from the installed wheel")
+    _ran(
+        [
+            *(python, "-m", "pytest", "-q", "--pyargs", "conformance.suite"),
+            *("--conformance-backend=torch", "--conformance-profile=smoke"),
+            *(f"--conformance-layer={layers}", "--conformance-results=results.jsonl"),
+            "--conformance-report=report.html",
+        ],
+        work,
+    )
+    for arguments in (["verify"], ["render", "-o", "again.html"], ["badge", "-o", "badge.svg"]):
+        _ran([command, arguments[0], "results.jsonl", *arguments[1:]], work)
+    with (work / "results.jsonl").open(encoding="utf-8") as lines:
+        told = json.loads(next(lines))["suite"]
+    if told != (expected := wheel.name.split("-")[1]):
+        raise PackageError(f"the results file names suite {told!r}, the wheel is {expected!r}")
+
+
+def _ran(command: list[str], folder: Path | None = None) -> str:
+    """What a command prints; its output is shown where it fails."""
+    shown = " ".join(Path(part).name if "/" in part else part for part in command)
+    print(f"+ {shown}", flush=True)
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTEST_ADDOPTS")}
+    run = subprocess.run(
+        command, cwd=folder, env={**env, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+    if run.returncode:
+        raise PackageError(f"{shown}: exit status {run.returncode}\n{run.stdout}{run.stderr}")
+    return run.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())

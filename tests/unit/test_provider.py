@@ -1,0 +1,123 @@
+"""What the suite uses of Hypothesis's private interface is there, and a run without it says so."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import hypothesis
+import pytest
+from conformance.reports.compare import compare
+from conformance.reports.provenance import provenance
+from conformance.reports.results import ResultsError, read
+from hypothesis import configuration, strategies
+from hypothesis.internal.conjecture import providers
+from test_report import run_of, verdict
+
+from conformance.run import drawing, provider
+
+WITHOUT = """
+import types
+
+import hypothesis
+import hypothesis.internal.conjecture as package
+from hypothesis.internal.conjecture import providers
+
+# As if a later Hypothesis had it elsewhere: its own modules hold what they need of it already.
+package.providers = types.ModuleType(providers.__name__)
+"""
+
+
+def test_hypothesis_still_has_what_the_suite_takes_of_it() -> None:
+    own = providers.HypothesisProvider
+    assert {"choice_type", "constraints", "p"} <= {
+        *inspect.signature(own._maybe_draw_constant).parameters
+    }
+    assert isinstance(providers.AVAILABLE_PROVIDERS, dict)
+    assert provider._HOME in vars(configuration)
+    assert [*inspect.signature(configuration.set_hypothesis_home_dir).parameters] == ["directory"]
+    assert provider.drawing_provider() == provider.NAME
+    assert provider.drawn_otherwise() == ""
+
+
+@pytest.mark.parametrize("drawn", [strategies.integers(), strategies.floats(), strategies.text()])
+def test_hypothesis_asks_for_constants_where_the_suite_declines_them(
+    drawn: strategies.SearchStrategy[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def spy(self: object, choice_type: str, *rest: object, **keywords: object) -> None:
+        asked.append(choice_type)
+
+    monkeypatch.setattr(provider.Provider, "_maybe_draw_constant", spy)
+
+    @hypothesis.settings(backend=provider.NAME, max_examples=20, database=None)
+    @hypothesis.given(drawn)
+    def draw(x: object) -> None:
+        pass
+
+    draw()
+    assert asked, "constants of local modules come in by another way: cases depend on the folder"
+
+
+@pytest.fixture
+def public(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The suite as it draws where its own provider cannot be had."""
+    caches = (drawing._drawn, drawing._chosen, drawing.draw_cases)
+    monkeypatch.setattr(drawing, "drawing_provider", lambda: provider.PUBLIC)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.mark.parametrize("invalid", [False, True])
+def test_public_means_draw_as_many_cases(public: None, invalid: bool) -> None:
+    assert len(drawing.draw_cases("Linear", "float32", 40, 0, invalid=invalid)) == 40
+
+
+def test_a_provider_that_draws_nothing_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(providers.AVAILABLE_PROVIDERS, provider.NAME, "no.such.Provider")
+    assert not provider._draws()
+
+
+def test_a_run_without_the_private_interface_passes_and_warns(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs"),
+            *("conformance.suite", "--conformance-layer=ReLU", "--conformance-dtype=float32"),
+            *("--conformance-examples=8", "--conformance-results=results.jsonl"),
+            "--conformance-summary=summary.md",
+        ],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    told = " ".join(run.stdout.split())
+    assert f"this Hypothesis, {hypothesis.__version__}, lacks what the suite draws with" in told
+    with (tmp_path / "results.jsonl").open() as lines:
+        assert json.loads(next(lines))["drawn"] == provider.OTHERWISE
+    assert read(tmp_path / "results.jsonl").footer is not None
+    assert "Drawn by the public interface of Hypothesis only" in (
+        tmp_path / "summary.md"
+    ).read_text(encoding="utf-8")
+    assert not (tmp_path / ".hypothesis").exists()
+
+
+def test_runs_of_other_cases_are_unlike_and_a_report_says_so() -> None:
+    run = run_of(verdict("Conv2d", "shape", "float32", "passed"))
+    other = replace(run, identity=replace(run.identity, drawn=provider.OTHERWISE))
+    with pytest.raises(ResultsError, match="unlike runs: drawn: as ever and by the public"):
+        compare(run, other)
+    assert compare(run, other, force=True).same == 1
+    selection = dict(dict(provenance(other))["Selection"])
+    assert selection["cases drawn"] == provider.OTHERWISE
+    assert "cases drawn" not in dict(dict(provenance(run))["Selection"])
