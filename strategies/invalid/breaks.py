@@ -177,5 +177,14 @@ def breaks_of(made: Callable[[str], st.SearchStrategy[Case]]) -> frozenset[str]:
     Args:
         made: by `invalid_cases`.
     """
+    return frozenset(b.name for b in every_break(made))
+
+
+def every_break(made: Callable[[str], st.SearchStrategy[Case]]) -> tuple[Break, ...]:
+    """The breaks that invalid cases may have.
+
+    Args:
+        made: by `invalid_cases`.
+    """
     breaks: tuple[Break, ...] = made.args[1]  # type: ignore[attr-defined]
-    return frozenset(b.name for b in breaks)
+    return breaks

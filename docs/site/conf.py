@@ -1,0 +1,52 @@
+"""Sphinx: what the site is made with; its sources are those that `generate.py` stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+import conformance
+
+project = "nn-conformance"
+author = "the authors of nn-conformance"
+release = version = conformance.__version__
+language = "en"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+html_theme = "furo"
+html_title = "nn-conformance"
+html_static_path = [str(Path(__file__).with_name("static"))]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sphinx = False
+html_theme_options = {"navigation_with_keys": True}
+
+# Anchors are made as GitHub makes them, where the same files are read.
+myst_heading_anchors = 4
+myst_enable_extensions = ["colon_fence", "deflist"]
+suppress_warnings = ["myst.header"]
+pygments_style, pygments_dark_style = "default", "github-dark"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+default_role = "code"
+napoleon_google_docstring, napoleon_numpy_docstring = True, False
+# Types of other packages, and names within signatures that are no part of the public names.
+nitpick_ignore_regex = [("py:.*", r"(?!conformance\.(backends\.)?[A-Z]\w*$).*")]
+
+linkcheck_timeout = 20
+linkcheck_retries = 2
+linkcheck_anchors = False
+
+
+def setup(app: Sphinx) -> None:
+    """Sample reports stand beside the sources, and go into the site as they are."""
+
+    def extra(app: Sphinx, config: Config) -> None:
+        there = Path(app.srcdir).parent / "extra"
+        config.html_extra_path = [str(there)] if there.exists() else []
+
+    app.connect("config-inited", extra)

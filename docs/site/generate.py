@@ -1,0 +1,58 @@
+"""Writes the sources of the site: `python docs/site/generate.py FOLDER`, then `sphinx-build`.
+
+What takes time can be left out while the site is worked on: `--layers 'Conv*'` looks at cases of
+some layers only, `--no-report` runs no suite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+from collections.abc import Sequence
+from pathlib import Path
+
+import check_pages
+import layer_pages
+import numerics_page
+import report_page
+from staging import HERE, Stage
+
+MADE = HERE / "made"
+"""Pages with places for what the build computes."""
+EXTRA = "sample"
+"""Where the sample reports stand in the site."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Stage the repository's pages, make the others."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("target", type=Path, help="the folder of the sources; `extra` beside it")
+    parser.add_argument("--layers", default="*", help="glob of the layers whose cases are drawn")
+    parser.add_argument("--no-report", action="store_true", help="run no suite, take no pictures")
+    given = parser.parse_args(arguments)
+    stage = Stage(given.target.resolve())
+    stage.repository()
+    stage.own()
+    layer_pages.write(stage, lambda row: fnmatch.fnmatch(row.name, given.layers))
+    check_pages.write(stage)
+    _made(stage, "numerics", numerics_page.page(_text("numerics")))
+    extra = stage.target.parent / "extra" / EXTRA
+    ends = dict.fromkeys(report_page.BACKENDS, "left out")
+    shown = {name: "" for name in report_page.PICTURES}
+    if not given.no_report:
+        ends = report_page.sample(extra)
+        shown = report_page.pictures(extra, stage.target / "pictures")
+    _made(stage, "report", report_page.page(_text("report"), ends, shown))
+    stage.finish()
+
+
+def _text(name: str) -> str:
+    return (MADE / f"{name}.md").read_text(encoding="utf-8")
+
+
+def _made(stage: Stage, name: str, text: str) -> None:
+    stage.write(f"{name}.md", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""A page for each layer of the catalogue, an index for each family, and one of all."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import groupby
+from typing import Any
+
+from known_layers import Divergences
+from layer_facts import DTYPE, VALID, Facts, facts
+from numerics_page import anchor, title
+from prose import code, escaped, meanings, paragraphs, said, sentence, table
+from staging import Stage
+
+from conformance.checks import CHECKS
+from conformance.layers import CATALOGUE
+from conformance.layers.reached import table as reached
+from conformance.layers.row import REQUIRED, Argument, Input, Output, Row, stateless
+from conformance.model.case import class_and_method
+from conformance.model.describe import argument_text
+
+_PLAIN = ("name", "default", "plain", "other", "size", "window", "large", "fixes_sizes")
+"""Fields of an argument that a reader of the signature does not need."""
+
+
+def signature(row: Row) -> str:
+    """The call as torch documents it, with every default."""
+    inputs = dict.fromkeys(x.part_of or x.name for x in row.inputs if not x.by_name)
+    optional = {x.part_of or x.name for x in row.inputs if x.optional and not x.part_of}
+    before = [f"{name}=None" if name in optional else name for name in inputs]
+    named = [f"{x.name}=None" if x.optional else x.name for x in row.inputs if x.by_name]
+    given = [a for a in row.arguments if not a.keyword]
+    required = [a.name for a in given if a.default is REQUIRED]
+    written = [f"{a.name}={_default(row, a)}" for a in given if a.default is not REQUIRED]
+    if row.function:
+        return _called(f"torch.nn.{row.name}", [*before, *required, *named, *written])
+    name, method = class_and_method(row.name)
+    made = _called(f"torch.nn.{name}", [*required, *row.constructor_tensors, *written])
+    keywords = [f"{a.name}={_default(row, a)}" for a in row.arguments if a.keyword]
+    return f"layer = {made}\n{_called(f'layer.{method}' if method else 'layer', [*before, *named, *keywords])}"
+
+
+def _called(name: str, parts: Sequence[str]) -> str:
+    line = f"{name}({', '.join(parts)})"
+    if len(line) <= 76:
+        return line
+    return f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + ")"
+
+
+def _default(row: Row, argument: Argument) -> str:
+    return argument_text(row.name, argument.name, argument.default)
+
+
+def _flags(of: Any, without: Sequence[str] = ()) -> str:
+    """What its class's docstring says of the fields that are not as they are by default."""
+    told = []
+    for field, meaning in _set(of):
+        if field not in without:
+            told.append(meaning)
+    return escaped(" ".join(sentence(x) for x in told))
+
+
+def _set(of: Any) -> Iterator[tuple[str, str]]:
+    """The fields that are not as they are by default, with what they mean."""
+    meaning = meanings(type(of))
+    for field in fields(of):
+        if field.name in meaning and getattr(of, field.name) != field.default:
+            yield field.name, meaning[field.name]
+
+
+def _arguments(row: Row) -> Iterator[str]:
+    if row.arguments:
+        rows = []
+        for a in row.arguments:
+            default = "required" if a.default is REQUIRED else code(_default(row, a))
+            rows.append((code(a.name), default, _flags(a, _PLAIN)))
+        yield "### Arguments\n"
+        yield table(("argument", "default", ""), rows) + "\n"
+
+
+def _tensors(row: Row) -> Iterator[str]:
+    yield "### Tensors\n"
+    rows = list(_inputs(row))
+    rows += [(code(x.name), "output", _of_output(x)) for x in row.outputs]
+    yield table(("tensor", "role", ""), rows) + "\n"
+    if "→" in (shapes := said(row.shapes)):
+        yield f"Shapes: {escaped(shapes)}\n"
+    if row.state is not stateless:
+        yield f"State: {escaped(said(row.state))}\n"
+
+
+def _inputs(row: Row) -> Iterator[tuple[str, str, str]]:
+    """A line for each input, one for the parts of an argument that say the same."""
+    for (part, _), group in groupby(row.inputs, key=lambda x: (x.part_of, x.part_of and x.role)):
+        some = list(group)
+        if not part:
+            yield from ((code(x.name), _role(x), _of_input(x)) for x in some)
+            continue
+        names = dict.fromkeys((some[0].name, some[-1].name))
+        shown = " to ".join(code(name) for name in names)
+        told = f"What torch's `{part}` holds."
+        yield shown, _role(some[0]), f"{told} {_of_input(some[0])}".strip()
+
+
+def _role(x: Input) -> str:
+    return f"input: {x.role}" if x.role != "data" else "input"
+
+
+def _of_input(x: Input) -> str:
+    text = _flags(x, ("name", "role", "batch_axis", "differentiable", "signed", "fixed", "part_of"))
+    return text if x.differentiable else f"{text} No gradient is asked for.".strip()
+
+
+def _of_output(x: Output) -> str:
+    text = _flags(x, ("name", "batch_axis", "dtype", "differentiable"))
+    return text if x.differentiable else f"{text} It has no gradient.".strip()
+
+
+def _up(row: Row) -> str:
+    """From the layer's page to the site's root."""
+    return "../../"
+
+
+def _formula(row: Row) -> Iterator[str]:
+    yield "## Formula\n"
+    yield "```text\n" + "\n".join(row.formula) + "\n```\n"
+    yield f"As [torch's documentation]({row.page}) says it. {_oracle(row)}\n"
+
+
+def _oracle(row: Row) -> str:
+    text = said(row.values)
+    return f"What the oracle computes:\n\n{paragraphs(text)}" if text else ""
+
+
+def _bounds(row: Row, found: Facts) -> Iterator[str]:
+    yield "## How its bound comes about\n"
+    yield (
+        f"The oracle's numbers carry the largest error of a correct implementation "
+        f"([how bounds are derived]({_up(row)}numerics.md)). Of its arithmetic it uses, as the first "
+        f"{VALID} cases show:\n"
+    )
+    rows = {}
+    for (module, name), function in sorted(found.steps.items()):
+        plain = name.strip("_")
+        shown = f"Rounded.{plain}" if name.startswith("_") else name
+        section = f"{_up(row)}numerics.md#{anchor(module)}"
+        first = said(function).partition("\n\n")[0]
+        rows[shown] = (code(shown), f"[{title(module)}]({section})", escaped(sentence(first)))
+    if rows:
+        yield table(("function", "section", "what it does"), list(rows.values())) + "\n"
+    else:
+        yield "Nothing: elements are moved or counted, and must be equal.\n"
+
+
+def _regimes(found: Facts) -> Iterator[str]:
+    if not found.regimes:
+        return
+    total = sum(r.cases for r in found.regimes)
+    exact = sum(r.exact for r in found.regimes)
+    yield "## What is drawn\n"
+    yield (
+        f"Of the first {VALID} cases in {DTYPE}, {total} have outputs with an element, and {exact} of "
+        "these are exact: no sum and no function of theirs rounds, in whatever order, so every element "
+        "must be equal. By the regime of their values:\n"
+    )
+    rows = [(code(r.name), str(r.cases), str(r.exact), str(r.some)) for r in found.regimes]
+    head = ("regime", "cases", "all elements exact", "some of them")
+    yield table(head, rows) + "\n"
+    yield "Such as:\n\n```text\n" + "\n".join(found.calls) + "\n```\n"
+
+
+def _laws(row: Row) -> Iterator[str]:
+    if row.laws:
+        yield "## Laws\n"
+        yield f"Calls that must agree with each other ([laws]({_up(row)}checks/laws.md)):\n"
+        rows = [(f"`{x.name}`", escaped(x.statement), escaped(x.exact)) for x in row.laws]
+        yield table(("law", "what holds", "how close"), rows) + "\n"
+
+
+def _errors(row: Row, found: Facts) -> Iterator[str]:
+    yield "## What is refused\n"
+    if not found.refused:
+        yield "No call of it is invalid, as far as the suite knows: `errors` does not apply.\n"
+        return
+    yield (
+        f"Invalid calls that a backend must refuse ([errors]({_up(row)}checks/errors.md)); *customary* "
+        "ones torch refuses without saying so, and another implementation may accept.\n"
+    )
+    rows = [
+        (escaped(r.name), code(r.argument), r.required, code(r.call) if r.call else "")
+        for r in found.refused
+    ]
+    yield table(("what is wrong", "with", "demand", "example"), rows) + "\n"
+
+
+def _traits(row: Row) -> Iterator[str]:
+    rows = []
+    for name, meaning in _set(row.traits):
+        value = getattr(row.traits, name)
+        if callable(value):
+            shown = "by case"
+        else:
+            shown = {True: "yes", False: "no"}.get(value, str(value))
+        rows.append((code(name), shown, escaped(meaning)))
+    more = [("dims", str(row.dims))] if row.dims else []
+    more += [("complex", "no")] if not row.complex else []
+    more += [("eager", code(row.eager))] if row.eager else []
+    more += [("module", code(row.module))] if row.module else []
+    rows += [(code(k), v, escaped(meanings(Row)[k])) for k, v in more]
+    if rows:
+        yield "## Traits\n\nWhat generic code is told of it, where that is not the default:\n"
+        yield table(("trait", "", "meaning"), rows) + "\n"
+
+
+def _checks(row: Row) -> str:
+    """Links to the checks that it has."""
+    have = [name for name, check in CHECKS.items() if check.applies(row)]
+    return " · ".join(f"[{name}]({_up(row)}checks/{name}.md)" for name in have)
+
+
+def _operators(row: Row) -> Iterator[str]:
+    names = [name for name, layers in reached().items() if row.name in layers]
+    if names:
+        yield "## Operators of torch that it reaches\n"
+        yield f"For [`check-kernel`]({_up(row)}docs/kernels.md), traced on a CPU:\n"
+        yield " ".join(code(name) for name in sorted(names)) + "\n"
+
+
+def page(row: Row, found: Facts, divergences: Divergences) -> str:
+    """The text of a layer's page.
+
+    Args:
+        row: of the layer.
+        found: what its cases show.
+        divergences: known ones, of all layers.
+    """
+    # In no table of contents: three hundred entries on each of as many pages take minutes to write.
+    lines = [
+        "---\norphan: true\n---\n",
+        f"# {escaped(row.name)}\n",
+        f"```python\n{signature(row)}\n```\n",
+    ]
+    lines.append(f"Family [{row.family}](index.md). Checks: {_checks(row)}\n")
+    lines += [*_formula(row), *_arguments(row), *_tensors(row), *_bounds(row, found)]
+    lines += [*_regimes(found), *_laws(row), *_errors(row, found), *_traits(row)]
+    lines += [*divergences.section(row.name, _up(row)), *_operators(row)]
+    return "\n".join(lines)
+
+
+def families() -> Mapping[str, list[Row]]:
+    """The rows of each family, in the catalogue's order."""
+    found: dict[str, list[Row]] = {}
+    for row in CATALOGUE.values():
+        found.setdefault(row.family, []).append(row)
+    return found
+
+
+def family_page(family: str, rows: Sequence[Row], divergences: Divergences) -> str:
+    """The index of a family: its layers, and what its modules say of themselves."""
+    oracle = importlib.import_module(f"conformance.oracles.{family}")
+    lines = [f"# {family.capitalize()}\n", paragraphs(inspect.getdoc(oracle) or "") + "\n"]
+    body = []
+    for row in rows:
+        counted = divergences.count(row.name)
+        link = f"[{escaped(row.name)}](<{row.name}.md>)"
+        body.append((link, str(len(row.laws)), str(counted or "")))
+    lines.append(table(("layer", "laws", "known divergences"), body) + "\n")
+    return "\n".join(lines)
+
+
+def index_page(divergences: Divergences) -> str:
+    """All families."""
+    body = []
+    for family, rows in families().items():
+        names = ", ".join(f"[{escaped(r.name)}](<{family}/{r.name}.md>)" for r in rows)
+        body.append((f"[{family}]({family}/index.md)", str(len(rows)), names))
+    entries = "\n".join(f"{family}/index" for family in families())
+    return "\n".join(
+        [
+            "# Layers\n",
+            f"{len(CATALOGUE)} modules and functions in {len(body)} families; each page is made from the "
+            "layer's row of the catalogue, which is all that the suite knows of it.\n",
+            table(("family", "layers", "which"), body) + "\n",
+            f"```{{toctree}}\n:hidden:\n{entries}\n```",
+        ]
+    )
+
+
+def write(stage: Stage, only: Callable[[Row], bool] = lambda row: True) -> None:
+    """Write the pages of layers.
+
+    Args:
+        stage: where to.
+        only: the layers that get a page with what cases show; others get one without.
+    """
+    divergences = Divergences()
+    stage.write("layers/index.md", index_page(divergences))
+    nothing = Facts((), (), {}, ())
+    for family, rows in families().items():
+        stage.write(f"layers/{family}/index.md", family_page(family, rows, divergences))
+        for row in rows:
+            found = facts(row) if only(row) else nothing
+            stage.write(f"layers/{family}/{row.name}.md", page(row, found, divergences))

@@ -1,0 +1,66 @@
+"""Every link within the built site leads to a file, and to an anchor in it: `python links.py HTML`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+class _Page(HTMLParser):
+    """The anchors and the links of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anchors: set[str] = set()
+        self.links: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep what a tag names, and where it leads."""
+        for name, value in attrs:
+            if value and (name == "id" or (name == "name" and tag == "a")):
+                self.anchors.add(value)
+            elif value and name in ("href", "src"):
+                self.links.add(value)
+
+
+def _read(path: Path) -> _Page:
+    page = _Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+def broken(html: Path) -> Iterator[str]:
+    """What leads nowhere, a line for each link.
+
+    Args:
+        html: the built site.
+    """
+    html = html.resolve()
+    pages = {path: _read(path) for path in sorted(html.rglob("*.html"))}
+    for path, page in pages.items():
+        for link in sorted(page.links):
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc or link.startswith("#q="):
+                continue  # elsewhere, or a filter of a report
+            there = path
+            if parts.path:
+                there = Path(os.path.normpath(path.parent / unquote(parts.path)))
+            if there.is_dir():
+                there /= "index.html"
+            where = path.relative_to(html)
+            if not there.exists():
+                yield f"{where}: {link} leads to no file"
+            elif parts.fragment and there in pages and html / "sample" not in there.parents:
+                anchors = pages[there].anchors
+                if parts.fragment not in anchors and unquote(parts.fragment) not in anchors:
+                    yield f"{where}: {link} leads to no anchor"
+
+
+if __name__ == "__main__":
+    found = list(broken(Path(sys.argv[1])))
+    print("\n".join(found) if found else "every link within the site leads somewhere")
+    sys.exit(bool(found))

@@ -1,0 +1,182 @@
+"""How bounds are derived: what the modules of the arithmetic say, and one example that is computed."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+
+import numpy as np
+from prose import code, escaped, meanings, paragraphs, sentence, table
+
+from conformance.arithmetic.rounded import Rounded
+from conformance.backends.adapters.torch import backend
+from conformance.layers import CATALOGUE
+from conformance.model.case import STORED, ULP, Call, Case, Numerics
+from conformance.model.formats import FORMATS, round_to
+from conformance.run.trial import Trial
+
+TITLES = {
+    "rounded": "Sums of products and the four operations",
+    "reductions": "Sums, means, variances, maxima, softmax",
+    "elementary": "Elementary functions",
+    "activations": "Tanh, sigmoid, and the gates of a cell",
+    "smooth": "Softplus, GELU and their kin",
+    "pieces": "Functions given piece by piece",
+    "choices": "Several right values, and selection",
+    "wide": "Half precision",
+    "derivatives": "Gradients",
+    "exactness": "Where nothing rounds",
+}
+"""Modules of the arithmetic, in the page's order."""
+
+LAYER, TERMS, SEED = "functional.linear", 8, 0
+
+
+def title(module: str) -> str:
+    """The heading of a module's section."""
+    return TITLES.get(module, module)
+
+
+def anchor(module: str) -> str:
+    """The heading's anchor, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", title(module).lower()).replace(" ", "-")
+
+
+def _case(x: np.ndarray, w: np.ndarray, dtype: str) -> Case:
+    operands = (round_to(x, dtype), round_to(w, dtype), None)
+    return Case(Call(LAYER, {}, {}, dtype, "cpu"), operands)
+
+
+def _trial(case: Case, numerics: Numerics | None = None) -> Trial:
+    return Trial(backend, CATALOGUE[LAYER], case, numerics)
+
+
+def _bound(trial: Trial) -> float:
+    (expected,) = trial.expected
+    assert isinstance(expected, Rounded)
+    return float(expected.error.item())
+
+
+def _numbers(x: np.ndarray) -> str:
+    return ", ".join(f"{value:.4f}" for value in x.ravel())
+
+
+def example() -> str:
+    """A dot product: its terms, its bound, what torch is off by; then the same in whole numbers."""
+    generator = np.random.default_rng(SEED)
+    x, w = generator.standard_normal((2, 1, TERMS))
+    case = _case(x, w, "float32")
+    trial = _trial(case)
+    given_x, given_w = case.inputs[0], case.inputs[1]
+    assert given_x is not None
+    assert given_w is not None
+    magnitude = float(np.abs(given_x * given_w).sum())
+    unit, bound = FORMATS["float32"].unit, _bound(trial)
+    (expected,), (got,) = trial.expected, trial.answer
+    value, error = float(expected.value.item()), abs(float(got.item() - expected.value.item()))
+    rows = [
+        ("Σ xₖ·wₖ, computed in float64", f"{value:.10f}"),
+        ("Σ \\|xₖ·wₖ\\|", f"{magnitude:.10f}"),
+        ("u of float32", f"2⁻²⁴ = {unit:.4g}"),
+        (f"n·u·Σ \\|xₖ·wₖ\\| with n = {TERMS}", f"{TERMS * unit * magnitude:.4g}"),
+        ("the oracle's bound", f"{bound:.4g}"),
+        ("torch's answer", f"{float(got.item()):.10f}"),
+        ("its error", f"{error:.4g}"),
+        ("error ÷ bound", f"{error / bound:.3f}"),
+    ]
+    lines = [
+        f"`{LAYER}` of one row of {TERMS} numbers and one weight of as many, computed when this page "
+        f"was built (seed {SEED}):\n",
+        f"```text\nx = {_numbers(given_x)}\nw = {_numbers(given_w)}\n```\n",
+        table(("", ""), rows) + "\n",
+        "A formula that leaves out one term, or takes one twice, is off by that term: the smallest is "
+        f"{float(np.abs(given_x * given_w).min()):.4g}, "
+        f"{float(np.abs(given_x * given_w).min()) / bound:,.0f} bounds.\n",
+    ]
+    whole = _trial(
+        _case(generator.integers(-3, 4, (1, TERMS)) * 1.0, np.full((1, TERMS), 2.0), "float32")
+    )
+    (exact,) = whole.expected
+    lines.append(
+        f"In whole numbers no partial sum rounds, in whatever order: Σ is {exact.value.item():g}, the "
+        f"bound is {_bound(whole):g}, and equality is asked for; torch gives {whole.answer[0].item():g}.\n"
+    )
+    lines.append("What a backend declares changes the bound of the same numbers:\n")
+    lines.append(table(("dtype", "declared", "bound"), list(_declared(x, w))))
+    return "\n".join(lines)
+
+
+def _declared(x: np.ndarray, w: np.ndarray) -> Iterator[tuple[str, str, str]]:
+    declarations: tuple[tuple[str, Numerics | None], ...] = (
+        ("float32", None),
+        ("float32", Numerics(operand_roundoff=2.0**-11)),
+        ("bfloat16", None),
+        ("bfloat16", Numerics(accumulation="bfloat16")),
+    )
+    for dtype, numerics in declarations:
+        shown = "nothing"
+        if numerics is not None:
+            given = [
+                f
+                for f in fields(numerics)
+                if getattr(numerics, f.name) != getattr(Numerics(), f.name)
+            ]
+            shown = ", ".join(code(f"{f.name}={getattr(numerics, f.name)!r}") for f in given)
+        yield dtype, shown, f"{_bound(_trial(_case(x, w, dtype), numerics)):.4g}"
+
+
+def numerics() -> str:
+    """The fields of `Numerics`, and the functions and results that they name."""
+    plain = Numerics()
+    rows = [
+        (
+            code(f.name),
+            code(repr(getattr(plain, f.name))),
+            escaped(sentence(meanings(Numerics)[f.name])),
+        )
+        for f in fields(Numerics)
+    ]
+    ulps = [(code(name), f"{error:g}") for name, error in ULP.items()]
+    stored = [(code(name), escaped(meaning)) for name, meaning in STORED.items()]
+    return "\n\n".join(
+        (
+            table(("field", "default", "meaning"), rows),
+            "Largest errors in units in the last place, where nothing else is declared (`ulp`):",
+            table(("function", "units"), ulps),
+            "Results that may be stored in half precision in the midst of a composite (`stored`):",
+            table(("name", "what is stored"), stored),
+        )
+    )
+
+
+def sections() -> Iterator[str]:
+    """What each module of the arithmetic says of its bounds, and its functions."""
+    for module in TITLES:
+        loaded = importlib.import_module(f"conformance.arithmetic.{module}")
+        yield f"## {title(module)}\n"
+        yield f"{paragraphs(inspect.getdoc(loaded) or '')}\n"
+        rows = [
+            (code(name), escaped(sentence((inspect.getdoc(f) or "").partition("\n\n")[0])))
+            for name, f in inspect.getmembers(loaded, inspect.isfunction)
+            if f.__module__ == loaded.__name__ and not name.startswith("_")
+        ]
+        if rows:
+            yield table((code(f"conformance.arithmetic.{module}"), ""), rows) + "\n"
+
+
+def page(head: str) -> str:
+    """The page's text.
+
+    Args:
+        head: what is written of it by hand, with a place for each part.
+    """
+    parts = {"example": example(), "numerics": numerics(), "sections": "\n".join(sections())}
+    for name, text in parts.items():
+        mark = f"<!-- {name} -->"
+        if head.count(mark) != 1:
+            raise ValueError(f"expected one {mark}")
+        head = head.replace(mark, text)
+    return head

@@ -1,0 +1,143 @@
+"""Sample reports, made when the site is built, and what a reader sees of them.
+
+The suite runs at few examples on torch and on a backend with planted bugs (`tests/buggy.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from shots import KINDS, browser
+from staging import ROOT
+
+LAYERS = "Conv[12]d,ConvTranspose1d,Linear,LSTM"
+OPTIONS = (
+    *("-q", "-p", "no:cacheprovider", "--pyargs", "conformance.suite"),
+    *("--conformance-profile=smoke", "--conformance-dtype=float32,bfloat16"),
+    f"--conformance-layer={LAYERS}",
+)
+BACKENDS = {"torch": "torch", "buggy": "buggy:backend"}
+PICTURES = {
+    "top": ("light", ""),
+    "failure": ("light", ".entry"),
+    "dark": ("dark", ""),
+    "narrow": ("narrow", ""),
+}
+"""Pictures of the report with failures: how it is shown, and from which element on."""
+MISSING = (
+    "**There are no screenshots here: this site was built where chromium or playwright was missing.** "
+    "The sample reports are linked above."
+)
+
+
+def sample(folder: Path) -> dict[str, str]:
+    """Run the suite on both backends, and compare.
+
+    Args:
+        folder: for the reports, `torch.html`, `buggy.html`, `comparison.html`.
+
+    Returns:
+        The end of what the terminal showed, by backend.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+    ends = {}
+    with tempfile.TemporaryDirectory() as work:
+        for name, backend in BACKENDS.items():
+            made = (
+                f"--conformance-results={name}.jsonl",
+                f"--conformance-report={folder / name}.html",
+            )
+            command = [
+                sys.executable,
+                "-m",
+                "pytest",
+                *OPTIONS,
+                f"--conformance-backend={backend}",
+                *made,
+            ]
+            done = _run(command, work, environment)
+            if done.returncode not in (0, 1):
+                raise RuntimeError(
+                    f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
+                )
+            ends[name] = _end(done.stdout)
+        command = [
+            sys.executable,
+            "-m",
+            "conformance.reports.cli",
+            "compare",
+            "torch.jsonl",
+            "buggy.jsonl",
+        ]
+        _run([*command, "-o", str(folder / "comparison.html")], work, environment)
+    return ends
+
+
+def _run(
+    command: list[str], work: str, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=work,
+        env=environment,
+        check=False,
+        text=True,
+        capture_output=True,
+        timeout=1200,
+    )
+
+
+def _end(text: str) -> str:
+    """The suite's summary at the end of what pytest printed."""
+    lines = text.rstrip().splitlines()
+    starts = [
+        k for k, line in enumerate(lines) if line.startswith("====") and "conformance" in line
+    ]
+    return "\n".join(lines[starts[-1] if starts else -30 :][:60])
+
+
+def pictures(folder: Path, images: Path) -> dict[str, str]:
+    """Screenshots of the report of the backend with bugs.
+
+    Args:
+        folder: that `sample` filled.
+        images: for the pictures.
+
+    Returns:
+        Markdown by picture's name; what is missing, and why, where there is no browser.
+    """
+    with browser() as shoot:
+        if shoot is None:
+            return {name: MISSING if k == 0 else "" for k, name in enumerate(PICTURES)}
+        found = {}
+        for name, (kind, at) in PICTURES.items():
+            image = images / f"report-{name}.png"
+            shoot(folder / "buggy.html", image, at=at, **KINDS[kind])
+            found[name] = (
+                f"```{{image}} {images.name}/{image.name}\n:alt: the report, {name}\n:class: shot\n```"
+            )
+        return found
+
+
+def page(head: str, ends: dict[str, str], shown: dict[str, str]) -> str:
+    """The page's text.
+
+    Args:
+        head: what is written of it by hand, with a place for each part.
+        ends: of `sample`.
+        shown: of `pictures`.
+    """
+    parts = {f"picture: {name}": text for name, text in shown.items()}
+    parts |= {f"terminal: {name}": f"```text\n{text}\n```" for name, text in ends.items()}
+    for name, text in parts.items():
+        mark = f"<!-- {name} -->"
+        if head.count(mark) != 1:
+            raise ValueError(f"expected one {mark}")
+        head = head.replace(mark, text)
+    return head

@@ -1,0 +1,143 @@
+"""The Markdown of the repository as pages of the site: copied at build time, never kept twice.
+
+Each file keeps its place, so that links between pages hold as they stand. A link to a file or
+folder that is no page leads to a page that is made of it: its text, or the list of what it holds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+OWN = HERE / "pages"
+"""Pages that are written for the site."""
+
+LANGUAGES = {".py": "python", ".toml": "toml", ".md": "markdown", ".json": "json"}
+_CODE = re.compile(r"(```.*?```|`[^`\n]*`(?!\]\())", re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def pages(root: Path = ROOT) -> list[Path]:
+    """The Markdown files that are pages, relative to the repository."""
+    found = [*root.glob("*.md"), *(root / "docs").glob("*.md")]
+    return sorted(path.relative_to(root) for path in found)
+
+
+class Stage:
+    """The sources of the site, in a folder of their own.
+
+    Args:
+        target: the folder.
+        root: the repository.
+    """
+
+    def __init__(self, target: Path, root: Path = ROOT) -> None:
+        self.target, self.root = target, root
+        self.shown: dict[str, str] = {}
+        self.written: set[Path] = set()
+
+    def write(self, page: str, text: str) -> None:
+        """Write a page; one that says the same is left, so that Sphinx need not read it again.
+
+        Args:
+            page: its path below the target.
+            text: Markdown.
+        """
+        path = self.target / page
+        self.written.add(path)
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def repository(self) -> None:
+        """All pages of the repository."""
+        for page in pages(self.root):
+            text = (self.root / page).read_text(encoding="utf-8")
+            self.write(page.as_posix(), self.linked(text, page))
+
+    def own(self) -> None:
+        """The pages written for the site, whose links are those of the repository's root."""
+        for path in sorted(OWN.glob("*.md")):
+            self.write(path.name, self.linked(path.read_text(encoding="utf-8"), Path(path.name)))
+
+    def linked(self, text: str, page: Path) -> str:
+        """A page's text, its links to what is no page led to one.
+
+        Args:
+            text: Markdown.
+            page: its place in the repository.
+        """
+
+        def led(match: re.Match[str]) -> str:
+            path, anchor = match[1], match[2] or ""
+            place = os.path.normpath(page.parent / path)
+            there = self.root / place
+            if path.endswith(".md") or not there.exists():
+                return match[0]  # Sphinx tells of one that leads nowhere.
+            self.show(Path(place))
+            return f"]({path}.md{anchor})"
+
+        parts = _CODE.split(text)
+        return "".join(x if k % 2 else _LINK.sub(led, x) for k, x in enumerate(parts))
+
+    def show(self, place: Path) -> str:
+        """Make a page of a file or folder of the repository.
+
+        Args:
+            place: relative to the repository.
+
+        Returns:
+            The page's name.
+        """
+        name = f"{place.as_posix()}.md"
+        if name not in self.shown:
+            self.shown[name] = ""
+            there = self.root / place
+            text = _file(place, there) if there.is_file() else "\n".join(self._folder(place))
+            self.shown[name] = text
+            self.write(name, f"---\norphan: true\n---\n\n{text}\n")
+        return name
+
+    def _folder(self, place: Path) -> Iterator[str]:
+        """The files that a folder holds; of one of folders the list of these."""
+        inside = [p for p in sorted((self.root / place).iterdir()) if not p.name.startswith(".")]
+        inside = [p for p in inside if p.name != "__pycache__" and p.suffix != ".egg-info"]
+        yield f"# {place.as_posix()}\n"
+        files = [p for p in inside if p.is_file() and p.suffix in LANGUAGES]
+        folders = [p for p in inside if p.is_dir()]
+        if not files:
+            for folder in folders:
+                name = self.show(folder.relative_to(self.root))
+                yield f"- [{folder.name}]({Path(name).relative_to(place.parent).as_posix()})"
+            return
+        for path in files:
+            if len(files) > 4:  # each is long enough for a page
+                name = self.show(path.relative_to(self.root))
+                yield f"- [{path.name}]({Path(name).relative_to(place.parent).as_posix()})"
+            else:
+                yield f"## {path.name}\n\n{_literal(path)}\n"
+        for path in sorted(q for f in folders for q in f.rglob("*.py")):
+            inner = path.relative_to(self.root / place).as_posix()
+            yield f"## {inner}\n\n{_literal(path)}\n"
+
+    def finish(self) -> None:
+        """Delete pages of an earlier build that are made no more."""
+        for path in self.target.rglob("*.md"):
+            if path not in self.written:
+                path.unlink()
+
+
+def _file(place: Path, path: Path) -> str:
+    return f"# {place.name}\n\n`{place.as_posix()}` of the repository:\n\n{_literal(path)}"
+
+
+def _literal(path: Path) -> str:
+    """A file's text in a fence that it does not hold."""
+    text = path.read_text(encoding="utf-8").rstrip("\n")
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=2) + 3)
+    return f"{fence}{LANGUAGES[path.suffix]}\n{text}\n{fence}"
