@@ -174,3 +174,33 @@ def test_results_of_another_dtype_than_the_input(name: str) -> None:
     # Of the plane, not of the whole tensor.
     assert built.get(indices).tolist() == [[[1, 2]], [[0, 3]]]
     assert built.dtype(indices) == "int64"
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments", "state", "inputs", "wanted"),
+    [
+        ("ReLU", {}, {}, [np.array([-1.0, 2.0])], [0.0, 2.0]),
+        ("functional.one_hot", {"num_classes": 2}, {}, [np.array([1, 0])], [[0, 1], [1, 0]]),
+        (
+            "NLLLoss", {"reduction": "none"}, {"weight": np.array([2.0, 3.0])},
+            [np.array([[1.0, 4.0]]), np.array([1])], [-12.0],
+        ),
+        (
+            "BatchNorm1d", {"num_features": 1, "affine": False, "eps": 1.0},
+            {
+                "running_mean": np.array([1.0]), "running_var": np.array([3.0]),
+                "num_batches_tracked": np.array(5),
+            },
+            [np.array([[5.0]])], [[2.0]],
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_exported_keeps_whole_numbers(
+    layer: str, arguments: Any, state: Any, inputs: list[np.ndarray], wanted: Any
+) -> None:
+    """Modules without a state are exported, too; indices and counts stay int64."""
+    for package in ("onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    backend = inner(load("conformance.backends.adapters.onnxruntime_export:backend"))
+    built = backend.build(Call(layer, arguments, state, "float32", "cpu"))
+    assert built.get(built(*map(built.put, inputs))).tolist() == wanted

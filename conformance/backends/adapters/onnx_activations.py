@@ -107,8 +107,10 @@ def threshold(
 
 
 def softplus(graph: Graph, input: Value, *, beta: float = 1.0, threshold: float = 20.0) -> str:
-    """Softplus, which has neither beta nor a threshold."""
+    """Softplus, which has neither beta nor a threshold: in float64 e⁻²⁰ is more than a rounding."""
     only(beta=(beta, 1.0), threshold=(threshold, 20.0))
+    if graph.dtype == np.float64:
+        raise Unsupported(f"threshold={threshold!r} in float64, of which Softplus has none")
     return graph.add("Softplus", input.name)
 
 

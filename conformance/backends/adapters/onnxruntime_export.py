@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from conformance.backends.adapters.onnx_graph import Made, Run
+from conformance.backends.adapters.onnx_graph import Made, Run, zeros
 from conformance.backends.adapters.onnx_nodes import numpy_dtype
 from conformance.backends.adapters.onnxruntime import OnnxRuntime
 from conformance.backends.module import ModuleBackend, info
-from conformance.model.case import Call, Unsupported, is_function
+from conformance.model.case import Call, Unsupported
 
 _TORCH = ModuleBackend("torch")
 _KEPT = 2048
@@ -94,18 +94,22 @@ class OnnxRuntimeExport(OnnxRuntime):
                 self._programs.clear()
             self._programs[form] = self._exported(call, inputs, keywords)
         run, model = self._programs[form]
-        wanted, tensors = numpy_dtype(call.dtype), enumerate(call.state.values())
-        return run, Made(model, {f"state_{k}": np.asarray(x, wanted) for k, x in tensors}, ())
+        wanted = numpy_dtype(call.dtype)
+        state = {
+            f"state_{k}": x if x.dtype.kind == "i" else np.asarray(x, wanted)
+            for k, x in enumerate(call.state.values())
+        }
+        return run, Made(model, state, ())
 
     def _exported(
         self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
     ) -> tuple[Run, Any]:
         places = [place for place, x in enumerate(inputs) if x is not None]
-        if not call.state and not is_function(call.layer) and call.layer != "Identity":
+        if not call.state and zeros(call, inputs):
             raise Unsupported("initial state")
         program = _Program(call, places, keywords).eval()
         layer = _TORCH.build(call)
-        tensors = [layer.put(np.asarray(inputs[place], np.float64)) for place in places]
+        tensors = [layer.put(_wide(inputs[place])) for place in places]
         tensors += [layer.put(x) for x in call.state.values()]
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
@@ -113,6 +117,12 @@ class OnnxRuntimeExport(OnnxRuntime):
         assert made is not None
         model = made.model_proto
         return _named(self.compile(model), model, places), model
+
+
+def _wide(x: np.ndarray | None) -> np.ndarray:
+    """An input as torch takes it: whole numbers as they are, others in float64."""
+    assert x is not None
+    return x if x.dtype.kind in "ib" else x.astype(np.float64)
 
 
 def _named(run: Run, model: Any, places: Sequence[int]) -> Run:
