@@ -51,7 +51,7 @@ class Keras(Activations, Normalization, Windows):
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
         """Keras has no complex layers."""
-        return not dtype.startswith("complex")
+        return super().offers(layer, dtype, device) and not dtype.startswith("complex")
 
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
         """Host to torch tensor."""
