@@ -81,6 +81,10 @@ class FunctionBackend:
         """The CPU."""
         return ("cpu",)
 
+    def offers(self, layer: str, dtype: str, device: str) -> bool:
+        """Layers that a function implements, in every dtype."""
+        return layer in self._functions
+
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
         """Host to native: a NumPy array of the dtype, C-contiguous."""
         if layout != "contiguous":

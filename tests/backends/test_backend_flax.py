@@ -11,7 +11,7 @@ from support import assert_declined, status, verdict
 
 pytest.importorskip("flax")
 
-from conformance import Call
+from conformance import Call, Unsupported
 from conformance.backends.adapters import flax as adapter
 from conformance.backends.adapters import flax_parts
 
@@ -29,6 +29,7 @@ _status = partial(status, adapter.backend, examples=20)
         ("MaxPool1d", "values", "float32"),
         ("Dropout", "values", "float32"),
         ("ELU", "gradients", "float32"),
+        ("MultiheadAttention", "values", "float32"),
     ],
 )
 def test_items_pass(layer: str, check: str, dtype: str) -> None:
@@ -90,3 +91,20 @@ def test_swapped_channels_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_flax_documents_is_accepted_on_purpose() -> None:
     accepted = verdict(adapter.backend, "Embedding", "errors", examples=60).accepted
     assert accepted["index of no row"] > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "mask", "reason"),
+    [
+        ({"need_weights": True}, None, "average_attn_weights=True"),
+        ({"need_weights": False}, np.zeros((1, 1)), "attn_mask of numbers"),
+    ],
+)
+def test_attention_has_neither_masks_of_numbers_nor_mean_weights(
+    given: dict[str, Any], mask: np.ndarray | None, reason: str
+) -> None:
+    arguments = {"embed_dim": 2, "num_heads": 1}
+    built = adapter.backend.build(Call("MultiheadAttention", arguments, {}, "float32", "cpu"))
+    x = built.put(np.ones((1, 2)))
+    with pytest.raises(Unsupported, match=reason):
+        built(x, x, x, None, None if mask is None else built.put(mask), **given)

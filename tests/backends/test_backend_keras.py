@@ -13,6 +13,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 pytest.importorskip("keras")
 
 from conformance.backends.adapters import keras as adapter
+from conformance.backends.adapters import keras_attention
 
 _status = partial(status, adapter.backend)
 
@@ -26,6 +27,7 @@ _status = partial(status, adapter.backend)
         ("LSTM", "values", "bfloat16"),
         ("GRU", "gradients", "float32"),
         ("Linear", "layout", "float32"),
+        ("MultiheadAttention", "gradients", "float32"),
     ],
 )
 def test_items_pass(layer: str, check: str, dtype: str) -> None:
@@ -36,6 +38,11 @@ def test_swapped_gates_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     own = adapter._gates
     monkeypatch.setattr(adapter, "_gates", lambda layer, state: own("LSTM", state))
     assert _status("GRU") == "failed"
+
+
+def test_a_mask_that_hides_what_it_should_show_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras_attention, "_open", lambda mask, name: mask)
+    assert _status("MultiheadAttention") == "failed"
 
 
 def test_a_dropped_dilation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from conformance.backends import FunctionBackend, implements
 from conformance.checks import CHECKS
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case
+from conformance.run.planning import plan
 from conformance.run.trial import Trial
 
 functional = torch.nn.functional
@@ -190,3 +191,16 @@ def test_of_updated_the_outputs_are_waited_for() -> None:
     y = layer(layer.put(np.ones(3)))
     assert len(waiting.waited) == 1
     assert waiting.waited[0] is y
+
+
+def test_what_no_function_implements_is_asked_for_in_one_dtype() -> None:
+    layers = ("functional.linear", "Fold")
+    items = plan(
+        Functions(), layers=layers, checks=("values",), dtypes=("float32", "float64"),
+        devices=("cpu",), every_dtype=False,
+    )  # fmt: skip
+    assert [(item.layer, item.dtype) for item in items] == [
+        ("functional.linear", "float32"),
+        ("functional.linear", "float64"),
+        ("Fold", "float32"),
+    ]

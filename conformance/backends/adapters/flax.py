@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from conformance.backends.adapters.flax_attention import Attention
 from conformance.backends.adapters.flax_normalization import Normalization
 from conformance.backends.adapters.flax_parts import channels_last, made, named
 from conformance.backends.adapters.flax_recurrent import Recurrent
@@ -25,7 +26,7 @@ from conformance.backends.function import implements
 from conformance.model.case import Numerics, Unsupported
 
 
-class Flax(OnJax, Activations, Normalization, Recurrent, Windows):
+class Flax(OnJax, Activations, Attention, Normalization, Recurrent, Windows):
     """Flax's NNX on the CPU."""
 
     name = "flax"
@@ -43,7 +44,7 @@ class Flax(OnJax, Activations, Normalization, Recurrent, Windows):
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
         """Flax's layers are of real numbers here."""
-        return not dtype.startswith("complex")
+        return super().offers(layer, dtype, device) and not dtype.startswith("complex")
 
     def numerics(self, dtype: str) -> Numerics:
         """As JAX's; half precision may be stored at every step."""

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from conformance.backends.adapters.keras_activations import Activations
+from conformance.backends.adapters.keras_attention import Attention
 from conformance.backends.adapters.keras_normalization import Normalization
 from conformance.backends.adapters.keras_parts import State, keras, layer_of, pairs
 from conformance.backends.adapters.keras_windows import Windows
@@ -26,7 +27,7 @@ from conformance.model.case import Call, Numerics, Unsupported
 _RECURRENT = {"RNN": "SimpleRNN", "LSTM": "LSTM", "GRU": "GRU"}
 
 
-class Keras(Activations, Normalization, Windows):
+class Keras(Activations, Attention, Normalization, Windows):
     """Keras 3 on torch."""
 
     name, base = "keras", "torch"
@@ -51,7 +52,7 @@ class Keras(Activations, Normalization, Windows):
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
         """Keras has no complex layers."""
-        return not dtype.startswith("complex")
+        return super().offers(layer, dtype, device) and not dtype.startswith("complex")
 
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
         """Host to torch tensor."""
