@@ -23,7 +23,7 @@ _status = partial(status, adapter.backend)
     [
         "Conv1d", "functional.conv2d", "LSTM", "GRU", "RNN", "Bilinear", "ReLU", "functional.tanh",
         "functional.gelu", "Softshrink", "LayerNorm", "functional.rms_norm", "Embedding",
-        "Dropout3d", "functional.softmin",
+        "Dropout3d", "functional.softmin", "UpsamplingBilinear2d", "Upsample",
     ],
 )  # fmt: skip
 def test_values_pass(layer: str) -> None:
@@ -45,6 +45,8 @@ def test_values_pass(layer: str) -> None:
         ("Embedding", "errors", "float32"),
         ("Softmax", "values", "float32"),
         ("LogSoftmax", "gradients", "float64"),
+        ("UpsamplingBilinear2d", "shape", "float16"),
+        ("Upsample", "errors", "float32"),
     ],
 )
 def test_its_bugs_are_known(layer: str, check: str, dtype: str) -> None:
@@ -102,6 +104,10 @@ def test_what_it_lacks_is_declined(layer: str, arguments: dict[str, Any], reason
         ("RMSNorm", {"normalized_shape": 3}, (2, 3), "eps=None"),
         ("Dropout2d", {}, (2, 3, 4), "an input of 3 axes"),
         ("Softmax", {}, (2, 3), "dim=None"),
+        ("Upsample", {"scale_factor": 1.25}, (1, 1, 4), "scale_factor=1.25 of length 4"),
+        ("Upsample", {"size": 4}, (1, 1, 4), "size=4"),
+        ("functional.interpolate", {"scale_factor": 2.0, "mode": "bilinear", "antialias": True},
+         (1, 1, 2, 2), "scale_factor=2.0 of length 2"),
         ("functional.softmax", {"dim": 1, "dtype": "float64"}, (2, 3), "dtype="),
     ],
 )  # fmt: skip
