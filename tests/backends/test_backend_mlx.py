@@ -24,6 +24,7 @@ _status = partial(status, adapter.backend)
         "Conv1d", "functional.conv2d", "LSTM", "GRU", "RNN", "Bilinear", "ReLU", "functional.tanh",
         "functional.gelu", "Softshrink", "LayerNorm", "functional.rms_norm", "Embedding",
         "Dropout3d", "functional.softmin", "UpsamplingBilinear2d", "Upsample",
+        "MultiheadAttention",
     ],
 )  # fmt: skip
 def test_values_pass(layer: str) -> None:
