@@ -24,7 +24,7 @@ _status = partial(status, adapter.backend)
         "Conv1d", "functional.conv2d", "LSTM", "GRU", "RNN", "Bilinear", "ReLU", "functional.tanh",
         "functional.gelu", "Softshrink", "LayerNorm", "functional.rms_norm", "Embedding",
         "Dropout3d", "functional.softmin", "UpsamplingBilinear2d", "Upsample",
-        "MultiheadAttention",
+        "MultiheadAttention", "NLLLoss", "functional.gaussian_nll_loss",
     ],
 )  # fmt: skip
 def test_values_pass(layer: str) -> None:
@@ -48,6 +48,8 @@ def test_values_pass(layer: str) -> None:
         ("LogSoftmax", "gradients", "float64"),
         ("UpsamplingBilinear2d", "shape", "float16"),
         ("Upsample", "errors", "float32"),
+        ("GaussianNLLLoss", "gradients", "float32"),
+        ("functional.binary_cross_entropy", "errors", "float16"),
     ],
 )
 def test_its_bugs_are_known(layer: str, check: str, dtype: str) -> None:
@@ -107,6 +109,7 @@ def test_what_it_lacks_is_declined(layer: str, arguments: dict[str, Any], reason
         ("Softmax", {}, (2, 3), "dim=None"),
         ("Upsample", {"scale_factor": 1.25}, (1, 1, 4), "scale_factor=1.25 of length 4"),
         ("Upsample", {"size": 4}, (1, 1, 4), "size=4"),
+        ("MultiheadAttention", {"embed_dim": 1, "num_heads": 1}, (1, 1, 1), "need_weights=True"),
         ("functional.interpolate", {"scale_factor": 2.0, "mode": "bilinear", "antialias": True},
          (1, 1, 2, 2), "scale_factor=2.0 of length 2"),
         ("functional.softmax", {"dim": 1, "dtype": "float64"}, (2, 3), "dtype="),
