@@ -109,7 +109,6 @@ def test_what_it_lacks_is_declined(layer: str, arguments: dict[str, Any], reason
         ("Softmax", {}, (2, 3), "dim=None"),
         ("Upsample", {"scale_factor": 1.25}, (1, 1, 4), "scale_factor=1.25 of length 4"),
         ("Upsample", {"size": 4}, (1, 1, 4), "size=4"),
-        ("MultiheadAttention", {"embed_dim": 1, "num_heads": 1}, (1, 1, 1), "need_weights=True"),
         ("functional.interpolate", {"scale_factor": 2.0, "mode": "bilinear", "antialias": True},
          (1, 1, 2, 2), "scale_factor=2.0 of length 2"),
         ("functional.softmax", {"dim": 1, "dtype": "float64"}, (2, 3), "dtype="),
