@@ -23,7 +23,8 @@ _status = partial(status, adapter.backend)
     [
         "Conv1d", "functional.conv2d", "LSTM", "GRU", "RNN", "Bilinear", "ReLU", "functional.tanh",
         "functional.gelu", "Softshrink", "LayerNorm", "functional.rms_norm", "Embedding",
-        "Dropout3d",
+        "Dropout3d", "functional.softmin", "UpsamplingBilinear2d", "Upsample",
+        "MultiheadAttention", "NLLLoss", "functional.gaussian_nll_loss",
     ],
 )  # fmt: skip
 def test_values_pass(layer: str) -> None:
@@ -43,6 +44,12 @@ def test_values_pass(layer: str) -> None:
         ("functional.celu", "gradients", "float32"),
         ("GroupNorm", "shape", "float32"),
         ("Embedding", "errors", "float32"),
+        ("Softmax", "values", "float32"),
+        ("LogSoftmax", "gradients", "float64"),
+        ("UpsamplingBilinear2d", "shape", "float16"),
+        ("Upsample", "errors", "float32"),
+        ("GaussianNLLLoss", "gradients", "float32"),
+        ("functional.binary_cross_entropy", "errors", "float16"),
     ],
 )
 def test_its_bugs_are_known(layer: str, check: str, dtype: str) -> None:
@@ -99,6 +106,12 @@ def test_what_it_lacks_is_declined(layer: str, arguments: dict[str, Any], reason
         ("LayerNorm", {"normalized_shape": (2, 3)}, (2, 3), "normalized_shape of several axes"),
         ("RMSNorm", {"normalized_shape": 3}, (2, 3), "eps=None"),
         ("Dropout2d", {}, (2, 3, 4), "an input of 3 axes"),
+        ("Softmax", {}, (2, 3), "dim=None"),
+        ("Upsample", {"scale_factor": 1.25}, (1, 1, 4), "scale_factor=1.25 of length 4"),
+        ("Upsample", {"size": 4}, (1, 1, 4), "size=4"),
+        ("functional.interpolate", {"scale_factor": 2.0, "mode": "bilinear", "antialias": True},
+         (1, 1, 2, 2), "scale_factor=2.0 of length 2"),
+        ("functional.softmax", {"dim": 1, "dtype": "float64"}, (2, 3), "dtype="),
     ],
 )  # fmt: skip
 def test_what_other_families_lack_is_declined(

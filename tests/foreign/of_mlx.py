@@ -187,6 +187,58 @@ class CausalFromTheEnd(Mlx):
         return self.scaled_dot_product_attention(state, query, key, value, mask, **more)
 
 
+@plant(FAITHFUL, "Upsample", "UpsamplingBilinear2d")
+class FactorsFromTheEnd(Mlx):
+    """The factors of several dimensions are taken from the last to the first."""
+
+    @implements(
+        "Upsample", "UpsamplingBilinear2d",
+        passes=("size", "mode", "align_corners", "recompute_scale_factor"),
+    )  # fmt: skip
+    def turned(
+        self, state: Any, x: Any, *, call: Call, scale_factor: Any = None, **given: Any
+    ) -> Any:
+        """A tuple turned round."""
+        factor = scale_factor[::-1] if isinstance(scale_factor, tuple) else scale_factor
+        return self.upsample(state, x, call=call, scale_factor=factor, **given)
+
+
+@plant(FAITHFUL, "MultiheadAttention")
+class MasksOfHeadsTurned(Mlx):
+    """Masks of each head count batches within heads, and not heads within batches."""
+
+    @implements(
+        "MultiheadAttention",
+        passes=(
+            "embed_dim", "dropout", "bias", "add_bias_kv", "add_zero_attn", "kdim", "vdim",
+            "batch_first", "need_weights", "average_attn_weights", "is_causal",
+        ),
+    )  # fmt: skip
+    def turned(
+        self, state: Any, query: Any, key: Any, value: Any, padding: Any = None, mask: Any = None,
+        *, num_heads: int, call: Call, **given: Any,
+    ) -> Any:  # fmt: skip
+        """The mask's first axis in the other order."""
+        if mask is not None and mask.ndim == 3:
+            of_heads = mask.reshape(num_heads, -1, *mask.shape[1:])
+            mask = of_heads.swapaxes(0, 1).reshape(mask.shape)
+        more = {"num_heads": num_heads, "call": call, **given}
+        return self.multi_head_attention(state, query, key, value, padding, mask, **more)
+
+
+@plant(FAITHFUL, "GaussianNLLLoss", "functional.gaussian_nll_loss")
+class EpsIsAdded(Mlx):
+    """A variance has eps added to it, where it shall be eps at least."""
+
+    @implements(
+        "GaussianNLLLoss", "functional.gaussian_nll_loss", passes=("full", "eps", "reduction")
+    )
+    def added(self, state: Any, input: Any, target: Any, var: Any, **given: Any) -> Any:
+        """The sum in place of the maximum."""
+        eps = given.get("eps", 1e-6)
+        return self.gaussian_nll_loss(state, input, target, var + eps, **given)
+
+
 plant_around(
     __name__, Mlx, FAITHFUL,
     {

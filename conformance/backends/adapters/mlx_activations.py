@@ -1,4 +1,4 @@
-"""MLX's activations and GLU: the modules and the functions of `mlx.nn`.
+"""MLX's activations, softmax and GLU: the modules and the functions of `mlx.nn`.
 
 MLX's functions are compiled for each dtype, layout and scalar argument, on Linux by g++.
 An array of MLX does not change: nothing is done in place.
@@ -85,6 +85,20 @@ class Activations(FunctionBackend):
     def functional_prelu(self, state: State, input: Any, weight: Any) -> Any:
         """`nn.prelu`, likewise by channel."""
         return _by_channel(lambda x: nn.prelu(x, weight), input, weight.size)
+
+    @implements(
+        "Softmax", "LogSoftmax", "Softmin", "functional.softmax", "functional.log_softmax",
+        "functional.softmin",
+    )  # fmt: skip
+    def softmax(
+        self, state: State, x: Any, *, call: Call, dim: int | None = None, dtype: Any = None
+    ) -> Any:
+        """`nn.softmax`, `nn.log_softmax` and `nn.softmin`, along an axis that is named."""
+        if dim is None:
+            raise Unsupported("dim=None")
+        only(dtype=(dtype, None))
+        name = bare_name(call.layer).lower()
+        return getattr(nn, {"logsoftmax": "log_softmax"}.get(name, name))(x, axis=dim)
 
     @implements("GLU", "functional.glu")
     def glu(self, state: State, x: Any, *, dim: int = -1) -> Any:
