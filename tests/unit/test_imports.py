@@ -63,7 +63,7 @@ WITH_TORCH = {
         *("account", "module", "torch_calls", "torch_layouts", "torch_sequences", "torch_wholes"),
         *("operators", "overriding", "override", "returned", "kernel_folder", "dispatched"),
         *(f"adapters.{name}" for name in ("torch", "torch_compile", "torch_export")),
-        *("adapters.onnxruntime_export", "adapters.keras"),
+        *("adapters.onnxruntime_export", "adapters.keras", "adapters.keras_attention"),
     )
 }
 
