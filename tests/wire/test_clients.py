@@ -1,0 +1,132 @@
+"""Example servers in other languages: faithful they pass, with a bug they are found out."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conformance.reports.results import read
+from support import plug_in, session
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "wire"
+
+
+@dataclass(frozen=True)
+class Client:
+    """An example server.
+
+    Args:
+        tool: the program that builds or runs it.
+        build: from its folder, with `OUT` for a new folder; empty where nothing is built.
+        run: the server, with `OUT` likewise, and `FOLDER` for its own folder.
+        layers: that it has.
+        gradients: it has them.
+    """
+
+    tool: str
+    build: str
+    run: str
+    layers: tuple[str, ...]
+    gradients: bool = False
+
+
+LINEAR = ("Linear", "functional.linear", "ReLU")
+CLIENTS = {
+    "cpp": Client(
+        "g++", "g++ -std=c++17 -O1 -Wall -Werror -o OUT/server server.cpp", "OUT/server",
+        (*LINEAR, "Conv2d", "functional.conv2d"),
+    ),
+    "javascript": Client("node", "", "node FOLDER/server.js", LINEAR, gradients=True),
+    "rust": Client(
+        "cargo", "cargo build --offline --locked --target-dir OUT", "OUT/debug/server",
+        (*LINEAR, "Conv1d", "functional.conv1d"),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """What starts a server, which is built when it is first asked for."""
+    built: dict[str, str] = {}
+    # pytester gives tests another home; a toolchain may lie in this one.
+    environment = dict(os.environ)
+
+    def started(name: str) -> str:
+        client, folder = CLIENTS[name], EXAMPLES / name
+        if shutil.which(client.tool) is None:
+            pytest.skip(f"{client.tool} is missing")
+        if name not in built:
+            out = str(tmp_path_factory.mktemp(name))
+            if client.build:
+                words = client.build.replace("OUT", out).split()
+                done = subprocess.run(
+                    words, cwd=folder, env=environment, capture_output=True, text=True, check=False
+                )
+                assert done.returncode == 0, done.stderr
+            built[name] = client.run.replace("OUT", out).replace("FOLDER", str(folder))
+        return built[name]
+
+    return started
+
+
+def _verdicts(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, command: str, *options: str
+) -> dict[tuple[str, str], Any]:
+    """What came of a session, by layer and check."""
+    plug_in(pytester, monkeypatch, "")
+    session(
+        pytester, f"--conformance-backend=wire:{command}", "--conformance-isolation=none",
+        "--conformance-examples=12", "--conformance-dtype=float32",
+        "--conformance-results=r.jsonl", *options,
+    )  # fmt: skip
+    return {(v.layer, str(v.check)): v for v in read(pytester.path / "r.jsonl").verdicts}
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_an_example_passes_in_all_that_it_offers(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    command: Callable[[str], str],
+    name: str,
+) -> None:
+    client = CLIENTS[name]
+    found = _verdicts(
+        pytester, monkeypatch, command(name), f"--conformance-layer={','.join(client.layers)}"
+    )
+    assert {layer for layer, _ in found} == set(client.layers)
+    lacking = {"layout"} if client.gradients else {"layout", "gradients"}
+    for (layer, check), verdict in found.items():
+        wanted = "unsupported" if check in lacking else "passed"
+        assert verdict.status == wanted, f"{layer} {check}: {verdict.message}"
+        assert check in lacking or verdict.examples.checked > 2
+    # Wrong calls are refused, not declined, though there are no initial values.
+    assert not found["Linear", "errors"].examples.unsupported
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_a_bug_in_an_example_is_found_and_shrunk(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    command: Callable[[str], str],
+    name: str,
+) -> None:
+    client = CLIENTS[name]
+    layers = [layer for layer in client.layers if layer != "ReLU"]
+    found = _verdicts(
+        pytester, monkeypatch, f"{command(name)} --bug bias-dropped",
+        f"--conformance-layer={','.join(layers)}", "--conformance-check=values",
+    )  # fmt: skip
+    assert {layer for layer, _ in found} == set(layers)
+    for verdict in found.values():
+        assert verdict.status == "failed"
+        # Every size is 1, and no argument is left that the bug does not need.
+        assert set(re.findall(r"\d+", re.sub(r"[a-z]+\d+d?", "", str(verdict.call)))) == {"1"}
+        assert "=" not in str(verdict.call)
+    assert str(found["Linear", "values"].call).startswith("Linear(1, 1) on input (1,), float32")
