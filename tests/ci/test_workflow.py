@@ -215,7 +215,7 @@ def test_the_action_runs_the_suite(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("inputs", "told"),
     [
-        ({"shard": "4", "shards": "3"}, "--conformance-shard"),
+        ({"shard": "4", "shards": "3"}, "CONFORMANCE_SHARD=4/3: expected"),
         ({"layer": "ReLUU"}, "nearest: ReLU"),
         ({"known": "no.toml"}, "no.toml"),
     ],
