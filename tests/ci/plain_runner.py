@@ -104,7 +104,7 @@ class Runner:
             "GITHUB_STEP_SUMMARY": str(self.file("summary")),
             "GITHUB_OUTPUT": str(self.file("output")),
             "OMP_NUM_THREADS": "1",
-            "PYTEST_XDIST_AUTO_NUM_WORKERS": "1",
+            "PYTEST_XDIST_AUTO_NUM_WORKERS": "0",
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), mine["PATH"]]),
             **self.env,
         }
