@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _made(stage, "numerics", numerics_page.page(_text("numerics")))
     extra = stage.target.parent / "extra" / EXTRA
     ends = dict.fromkeys(report_page.BACKENDS, "left out")
-    shown = {name: "" for name in report_page.PICTURES}
+    shown = dict.fromkeys(report_page.PICTURES, "")
     if not given.no_report:
         ends = report_page.sample(extra)
         shown = report_page.pictures(extra, stage.target / "pictures")
