@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
@@ -176,9 +177,16 @@ def _regimes(found: Facts) -> Iterator[str]:
 def _laws(row: Row) -> Iterator[str]:
     if row.laws:
         yield "## Laws\n"
-        yield f"Calls that must agree with each other ([laws]({_up(row)}checks/laws.md)):\n"
-        rows = [(f"`{x.name}`", escaped(x.statement), escaped(x.exact)) for x in row.laws]
-        yield table(("law", "what holds", "how close"), rows) + "\n"
+        usual = Counter(x.exact for x in row.laws).most_common(1)[0][0]
+        yield (
+            f"Calls that must agree with each other ([laws]({_up(row)}checks/laws.md)). How close, "
+            f"where nothing else is said: {escaped(usual)}.\n"
+        )
+        rows = [
+            (f"`{x.name}`", escaped(x.statement), escaped(x.exact) if x.exact != usual else "")
+            for x in row.laws
+        ]
+        yield table(("law", "what holds", "otherwise"), rows) + "\n"
 
 
 def _errors(row: Row, found: Facts) -> Iterator[str]:
