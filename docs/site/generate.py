@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     extra = stage.target.parent / "extra" / EXTRA
     ends = dict.fromkeys(report_page.BACKENDS, "left out")
     shown = dict.fromkeys(report_page.PICTURES, "")
-    if not given.no_report:
+    if given.no_report:
+        report_page.left_out(extra)
+    else:
         ends = report_page.sample(extra)
         shown = report_page.pictures(extra, stage.target / "pictures")
     _made(stage, "report", report_page.page(_text("report"), ends, shown))
