@@ -11,6 +11,7 @@ import conformance
 
 project = "nn-conformance"
 author = "the authors of nn-conformance"
+copyright = author
 release = version = conformance.__version__
 language = "en"
 

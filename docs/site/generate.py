@@ -38,8 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _made(stage, "numerics", numerics_page.page(_text("numerics")))
     extra = stage.target.parent / "extra" / EXTRA
     ends = dict.fromkeys(report_page.BACKENDS, "left out")
-    shown = {name: "" for name in report_page.PICTURES}
-    if not given.no_report:
+    shown = dict.fromkeys(report_page.PICTURES, "")
+    if given.no_report:
+        report_page.left_out(extra)
+    else:
         ends = report_page.sample(extra)
         shown = report_page.pictures(extra, stage.target / "pictures")
     _made(stage, "report", report_page.page(_text("report"), ends, shown))

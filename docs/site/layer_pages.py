@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
@@ -40,7 +41,8 @@ def signature(row: Row) -> str:
     name, method = class_and_method(row.name)
     made = _called(f"torch.nn.{name}", [*required, *row.constructor_tensors, *written])
     keywords = [f"{a.name}={_default(row, a)}" for a in row.arguments if a.keyword]
-    return f"layer = {made}\n{_called(f'layer.{method}' if method else 'layer', [*before, *named, *keywords])}"
+    called = _called(f"layer.{method}" if method else "layer", [*before, *named, *keywords])
+    return f"layer = {made}\n{called}"
 
 
 def _called(name: str, parts: Sequence[str]) -> str:
@@ -139,8 +141,8 @@ def _bounds(row: Row, found: Facts) -> Iterator[str]:
     yield "## How its bound comes about\n"
     yield (
         f"The oracle's numbers carry the largest error of a correct implementation "
-        f"([how bounds are derived]({_up(row)}numerics.md)). Of its arithmetic it uses, as the first "
-        f"{VALID} cases show:\n"
+        f"([how bounds are derived]({_up(row)}numerics.md)). Of its arithmetic it uses, as the "
+        f"first {VALID} cases show:\n"
     )
     rows = {}
     for (module, name), function in sorted(found.steps.items()):
@@ -162,9 +164,9 @@ def _regimes(found: Facts) -> Iterator[str]:
     exact = sum(r.exact for r in found.regimes)
     yield "## What is drawn\n"
     yield (
-        f"Of the first {VALID} cases in {DTYPE}, {total} have outputs with an element, and {exact} of "
-        "these are exact: no sum and no function of theirs rounds, in whatever order, so every element "
-        "must be equal. By the regime of their values:\n"
+        f"Of the first {VALID} cases in {DTYPE}, {total} have outputs with an element, and {exact} "
+        "of these are exact: no sum and no function of theirs rounds, in whatever order, so every "
+        "element must be equal. By the regime of their values:\n"
     )
     rows = [(code(r.name), str(r.cases), str(r.exact), str(r.some)) for r in found.regimes]
     head = ("regime", "cases", "all elements exact", "some of them")
@@ -175,9 +177,16 @@ def _regimes(found: Facts) -> Iterator[str]:
 def _laws(row: Row) -> Iterator[str]:
     if row.laws:
         yield "## Laws\n"
-        yield f"Calls that must agree with each other ([laws]({_up(row)}checks/laws.md)):\n"
-        rows = [(f"`{x.name}`", escaped(x.statement), escaped(x.exact)) for x in row.laws]
-        yield table(("law", "what holds", "how close"), rows) + "\n"
+        usual = Counter(x.exact for x in row.laws).most_common(1)[0][0]
+        yield (
+            f"Calls that must agree with each other ([laws]({_up(row)}checks/laws.md)). How close, "
+            f"where nothing else is said: {escaped(usual)}.\n"
+        )
+        rows = [
+            (f"`{x.name}`", escaped(x.statement), escaped(x.exact) if x.exact != usual else "")
+            for x in row.laws
+        ]
+        yield table(("law", "what holds", "otherwise"), rows) + "\n"
 
 
 def _errors(row: Row, found: Facts) -> Iterator[str]:
@@ -186,8 +195,8 @@ def _errors(row: Row, found: Facts) -> Iterator[str]:
         yield "No call of it is invalid, as far as the suite knows: `errors` does not apply.\n"
         return
     yield (
-        f"Invalid calls that a backend must refuse ([errors]({_up(row)}checks/errors.md)); *customary* "
-        "ones torch refuses without saying so, and another implementation may accept.\n"
+        f"Invalid calls that a backend must refuse ([errors]({_up(row)}checks/errors.md)); "
+        "*customary* ones torch refuses without saying so, and another implementation may accept.\n"
     )
     rows = [
         (escaped(r.name), code(r.argument), r.required, code(r.call) if r.call else "")
@@ -200,10 +209,8 @@ def _traits(row: Row) -> Iterator[str]:
     rows = []
     for name, meaning in _set(row.traits):
         value = getattr(row.traits, name)
-        if callable(value):
-            shown = "by case"
-        else:
-            shown = {True: "yes", False: "no"}.get(value, str(value))
+        words = {True: "yes", False: "no"}
+        shown = "by case" if callable(value) else words.get(value, str(value))
         rows.append((code(name), shown, escaped(meaning)))
     more = [("dims", str(row.dims))] if row.dims else []
     more += [("complex", "no")] if not row.complex else []
@@ -278,11 +285,14 @@ def index_page(divergences: Divergences) -> str:
         names = ", ".join(f"[{escaped(r.name)}](<{family}/{r.name}.md>)" for r in rows)
         body.append((f"[{family}]({family}/index.md)", str(len(rows)), names))
     entries = "\n".join(f"{family}/index" for family in families())
+    told = (
+        f"{len(CATALOGUE)} modules and functions in {len(body)} families; each page is made from "
+        "the layer's row of the catalogue, which is all that the suite knows of it.\n"
+    )
     return "\n".join(
         [
             "# Layers\n",
-            f"{len(CATALOGUE)} modules and functions in {len(body)} families; each page is made from the "
-            "layer's row of the catalogue, which is all that the suite knows of it.\n",
+            told,
             table(("family", "layers", "which"), body) + "\n",
             f"```{{toctree}}\n:hidden:\n{entries}\n```",
         ]

@@ -1,4 +1,4 @@
-"""Every link within the built site leads to a file, and to an anchor in it: `python links.py HTML`."""
+"""Every link within the built site leads to a file, and to an anchor: `python links.py HTML`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How bounds are derived: what the modules of the arithmetic say, and one example that is computed."""
+"""How bounds are derived: what the arithmetic says of itself, and an example that is computed."""
 
 from __future__ import annotations
 
@@ -87,22 +87,28 @@ def example() -> str:
         ("its error", f"{error:.4g}"),
         ("error ÷ bound", f"{error / bound:.3f}"),
     ]
+    least = float(np.abs(given_x * given_w).min())
+    told = (
+        f"`{LAYER}` of one row of {TERMS} numbers and one weight of as many, computed when this "
+        f"page was built (seed {SEED}):\n"
+    )
+    missed = (
+        "A formula that leaves out one term, or takes one twice, is off by that term: the smallest "
+        f"is {least:.4g}, {least / bound:,.0f} bounds.\n"
+    )
     lines = [
-        f"`{LAYER}` of one row of {TERMS} numbers and one weight of as many, computed when this page "
-        f"was built (seed {SEED}):\n",
+        told,
         f"```text\nx = {_numbers(given_x)}\nw = {_numbers(given_w)}\n```\n",
         table(("", ""), rows) + "\n",
-        "A formula that leaves out one term, or takes one twice, is off by that term: the smallest is "
-        f"{float(np.abs(given_x * given_w).min()):.4g}, "
-        f"{float(np.abs(given_x * given_w).min()) / bound:,.0f} bounds.\n",
+        missed,
     ]
-    whole = _trial(
-        _case(generator.integers(-3, 4, (1, TERMS)) * 1.0, np.full((1, TERMS), 2.0), "float32")
-    )
+    integers = generator.integers(-3, 4, (1, TERMS)) * 1.0
+    whole = _trial(_case(integers, np.full((1, TERMS), 2.0), "float32"))
     (exact,) = whole.expected
     lines.append(
-        f"In whole numbers no partial sum rounds, in whatever order: Σ is {exact.value.item():g}, the "
-        f"bound is {_bound(whole):g}, and equality is asked for; torch gives {whole.answer[0].item():g}.\n"
+        f"In whole numbers no partial sum rounds, in whatever order: Σ is {exact.value.item():g}, "
+        f"the bound is {_bound(whole):g}, and equality is asked for; torch gives "
+        f"{whole.answer[0].item():g}.\n"
     )
     lines.append("What a backend declares changes the bound of the same numbers:\n")
     lines.append(table(("dtype", "declared", "bound"), list(_declared(x, w))))

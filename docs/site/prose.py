@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
 _CODE = re.compile(r"(`[^`]*`)")
+_MARKUP = re.compile(r"([\\*_<>\[\]|$])")
 _SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Attributes):\s*$", re.MULTILINE)
 _ENTRY = re.compile(r"^ {4}(\w[\w, ]*):\s+(.*?)(?=^ {4}\w|\Z)", re.MULTILINE | re.DOTALL)
 
@@ -16,17 +17,11 @@ _ENTRY = re.compile(r"^ {4}(\w[\w, ]*):\s+(.*?)(?=^ {4}\w|\Z)", re.MULTILINE | r
 def escaped(text: str) -> str:
     """Text in which Markdown finds no markup but code."""
     parts = _CODE.split(text)
-    return "".join(
-        x if k % 2 else re.sub(r"([\\*_<>\[\]|$])", r"\\\1", x) for k, x in _pairs(parts)
-    )
-
-
-def _pairs(parts: list[str]) -> Iterator[tuple[int, str]]:
-    return enumerate(parts)
+    return "".join(x if k % 2 else _MARKUP.sub(r"\\\1", x) for k, x in enumerate(parts))
 
 
 def code(text: str) -> str:
-    """Inline code, also of what holds a backtick; in a cell of a table a bar is told from its own."""
+    """Inline code, also of what holds a backtick, or a bar in a cell of a table."""
     text = " ".join(text.split()).replace("|", "\\|")
     fence = "``" if "`" in text else "`"
     pad = " " if "`" in text else ""

@@ -1,0 +1,161 @@
+"""The documentation site: what its pages are made of is all there; links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import check_pages
+import layer_pages
+import links
+import numerics_page
+import prose
+import pytest
+import staging
+from conformance.strategies.invalid.breaks import breaks_of
+from findings import NO_BUG
+from known_layers import Divergences
+from layer_facts import Facts, facts
+
+from conformance.checks import EVERY_CHECK
+from conformance.layers import CATALOGUE
+from conformance.layers.row import Row
+
+NOTHING = Facts((), (), {}, ())
+
+
+@pytest.fixture(scope="module")
+def divergences() -> Divergences:
+    return Divergences()
+
+
+@pytest.mark.parametrize("name", ["BatchNorm2d", "functional.linear", "utils.rnn.pack_sequence"])
+def test_a_page_has_all_that_the_row_says(name: str, divergences: Divergences) -> None:
+    row = CATALOGUE[name]
+    page = layer_pages.page(row, facts(row, valid=12, invalid=12), divergences)
+    assert all(line in page for line in row.formula)
+    assert row.page in page
+    assert all(f"| `{law.name}` |" in page for law in row.laws)
+    assert all(f"| `{a.name}` |" in page for a in row.arguments)
+    assert row.invalid is not None
+    assert all(f"| {prose.escaped(broken)} |" in page for broken in breaks_of(row.invalid))
+    assert "| regime |" in page
+    assert "{" not in page.partition("## Laws")[2].partition("## What is refused")[0]
+
+
+def test_the_signature_is_torchs() -> None:
+    assert layer_pages.signature(CATALOGUE["Linear"]) == (
+        "layer = torch.nn.Linear(in_features, out_features, bias=True)\nlayer(input)"
+    )
+    shown = layer_pages.signature(CATALOGUE["functional.layer_norm"])
+    assert shown.split("(")[1].startswith("input, normalized_shape, weight=None") or (
+        "    input,\n    normalized_shape,\n" in shown
+    )
+    packed = layer_pages.signature(CATALOGUE["utils.rnn.pack_sequence"])
+    assert packed == "torch.nn.utils.rnn.pack_sequence(sequences, enforce_sorted=True)"
+
+
+def test_every_family_and_layer_is_reached(divergences: Divergences) -> None:
+    index, families = layer_pages.index_page(divergences), layer_pages.families()
+    assert {row.family for row in CATALOGUE.values()} == set(families)
+    for family, rows in families.items():
+        assert f"\n{family}/index" in index
+        page = layer_pages.family_page(family, rows, divergences)
+        for row in rows:
+            assert f"](<{row.name}.md>)" in page
+            assert f"](<{family}/{row.name}.md>)" in index
+
+
+def test_a_known_failure_is_on_the_page_of_its_layer(divergences: Divergences) -> None:
+    layer, found = next(iter(divergences.of.items()))
+    row: Row = CATALOGUE[layer]
+    page = layer_pages.page(row, NOTHING, divergences)
+    assert all(prose.escaped(bug.what) in page for bug, _ in found)
+    assert divergences.count(layer) == sum(bug.kind != NO_BUG for bug, _ in found)
+    none = next(name for name in CATALOGUE if name not in divergences.of)
+    assert "None is known" in layer_pages.page(CATALOGUE[none], NOTHING, divergences)
+
+
+def test_the_findings_that_are_linked_are_there(divergences: Divergences) -> None:
+    text = (staging.ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    headings = {x.replace(":", "").replace(" ", "-") for x in re.findall("^### (.*)$", text, re.M)}
+    wanted = {
+        anchor
+        for layer in divergences.of
+        for line in divergences.section(layer, "")
+        for anchor in re.findall(r"findings\.md#([\w-]+)", line)
+    }
+    assert wanted
+    assert wanted <= headings
+
+
+def test_what_an_oracle_uses_is_noted_and_has_a_section() -> None:
+    steps = facts(CATALOGUE["Softmax"], valid=6, invalid=1).steps
+    assert ("reductions", "softmax") in steps
+    assert ("rounded", "exactly") not in steps
+    assert {module for module, _ in steps} <= set(numerics_page.TITLES)
+
+
+def test_the_example_is_computed() -> None:
+    text = numerics_page.example()
+    found = re.search(r"\| error ÷ bound \| (\S+) \|", text)
+    assert found is not None
+    assert 0 <= float(found[1]) <= 1
+    assert "bound is 0, and equality is asked for" in text
+
+
+@pytest.mark.parametrize("name", ["shape", "support"])
+def test_a_check_page_shows_a_failure(name: str) -> None:
+    page = check_pages.page(name)
+    assert f"failed: {name} of" in page
+    assert "torch: differs" in page
+
+
+def test_readme_has_a_property_of_each_check() -> None:
+    assert {*check_pages.properties()} >= {*EVERY_CHECK} - {*check_pages.ON_REQUEST}
+
+
+def test_markdown_is_staged_as_it_stands_but_for_links_to_files(tmp_path: Path) -> None:
+    stage = staging.Stage(tmp_path)
+    text = "[a](../examples/torch_shaped) `[b](../examples)` [c](contract.md#layer) [d](#e)"
+    led = stage.linked(text, Path("docs/x.md"))
+    assert led == text.replace("torch_shaped)", "torch_shaped.md)")
+    shown = (tmp_path / "examples" / "torch_shaped.md").read_text(encoding="utf-8")
+    assert "ModuleBackend" in shown
+
+
+def test_a_page_that_is_made_no_more_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / "old.md").write_text("# Old\n")
+    stage = staging.Stage(tmp_path)
+    stage.write("new.md", "# New\n")
+    stage.finish()
+    assert [path.name for path in tmp_path.iterdir()] == ["new.md"]
+
+
+def test_links_that_lead_nowhere_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<a href="b.html#x"></a><a href="c.html"></a><a href="#y"></a>'
+    )
+    (tmp_path / "b.html").write_text('<p id="z"></p><a href="https://example.org/"></a>')
+    assert list(links.broken(tmp_path)) == [
+        "a.html: #y leads to no anchor",
+        "a.html: b.html#x leads to no anchor",
+        "a.html: c.html leads to no file",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a call leaves nothing", "A call leaves nothing."),
+        ("x·½·(1 + y)", "x·½·(1 + y)."),
+        ("state_dict names", "state_dict names."),
+        ("number of outputs:", "Number of outputs:"),
+    ],
+)
+def test_sentences(text: str, wanted: str) -> None:
+    assert prose.sentence(text) == wanted
+
+
+def test_prose_is_no_markup() -> None:
+    assert prose.escaped("(*, N_i) `a_b` x<y") == r"(\*, N\_i) `a_b` x\<y"
