@@ -9,6 +9,8 @@ from conformance.reports.divergences import divergences
 from conformance.reports.results import Run
 from conformance.reports.statuses import BAD, SEVERITY, counts, missing
 
+from conformance.model.shards import absent, parts
+
 CONFORMANT = "conformant"
 NOT_CONFORMANT = "not conformant"
 INCOMPLETE = "incomplete"
@@ -96,8 +98,19 @@ def _gap(run: Run, lost: tuple[str, ...]) -> str:
         verb = "has" if len(lost) == 1 else "have"
         total = len(set(run.identity.items))
         gaps.append(f"{len(lost):d} of {_items(total)} {verb} no verdict")
+    if lacking := _shards_missing(run.identity.shard):
+        gaps.append(f"shard{'' if len(lacking) == 1 else 's'} {', '.join(lacking)} missing")
     text = "; ".join(gaps)
     return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _shards_missing(shard: str) -> tuple[str, ...]:
+    """Of several shards that were joined those that are not there; one is a run of its own."""
+    try:
+        present, count = parts(shard)
+    except ValueError:  # a run that was not read from a file
+        return ()
+    return absent(present, count) if 1 < len(present) < count else ()
 
 
 def _empty(run: Run) -> str:

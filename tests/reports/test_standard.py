@@ -113,6 +113,16 @@ def test_no_limit_is_told_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -
     assert "in part" in badge(shard)
 
 
+def test_of_joined_shards_none_may_be_missing() -> None:
+    run = _held("strict", verdict("Linear", "values", "float32", "passed"))
+    part = replace(run, identity=replace(run.identity, shard="1,3/4"))
+    outcome = summary.outcome(part)
+    assert outcome.name == summary.INCOMPLETE
+    assert "Shards 2/4, 4/4 missing." in outcome.sentence
+    assert outcome.claim.startswith("Does not show")
+    assert "incomplete" in badge(part)
+
+
 def test_what_fails_or_is_cut_short_shows_nothing() -> None:
     failing = _held("strict", verdict("Linear", "values", "float32", "failed"))
     short = replace(_held("strict", verdict("Linear", "values", "float32", "passed")), footer=None)
