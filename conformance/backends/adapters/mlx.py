@@ -42,8 +42,8 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
         return {"mlx": version("mlx"), "mlx device": str(mx.default_device())}
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
-        """Every dtype but complex128."""
-        return dtype in DTYPES
+        """Its functions, in every dtype but complex128."""
+        return super().offers(layer, dtype, device) and dtype in DTYPES
 
     def numerics(self, dtype: str) -> Numerics:
         """Half precision is stored at every step; eˣ is less exact the larger |x|.

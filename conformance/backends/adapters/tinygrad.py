@@ -58,7 +58,9 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
         return {"tinygrad": version("tinygrad"), "tinygrad renderer": renderer}
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
-        """No complex numbers; bfloat16 where the compiler has it, clang from 15 on."""
+        """Its functions in real numbers; bfloat16 where the compiler has it, clang from 15 on."""
+        if not super().offers(layer, dtype, device):
+            return False
         if dtype != "bfloat16":
             return dtype in DTYPES
         if dtype not in self._half:
