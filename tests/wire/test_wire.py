@@ -16,6 +16,7 @@ from conformance.backends.declared import info_of
 from conformance.backends.registry import load
 from conformance.backends.wire_format import WireError, encoded, host
 from conformance.failures.known import shipped
+from conformance.isolation import isolated
 from conformance.model.case import Call, Unsupported
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
@@ -56,14 +57,25 @@ def test_a_faithful_server_passes(check: str) -> None:
 )
 def test_what_breaks_the_protocol_is_a_failure_that_says_so(fault: str, said: str) -> None:
     backend = server(fault)
-    found = verdict(backend)
+    call = Call("Linear", {}, {"weight": np.ones((1, 1))}, "float32", "cpu")
+    layer = backend.build(call)
+    with pytest.raises(WireError) as raised:  # noqa: PT012 - a second line is met by the next call
+        layer.get(layer(layer.put(np.ones((2, 1)))))
+        layer(layer.put(np.ones(1)))
+    assert said.format(id=4) in str(raised.value)
+    # The server is started anew for what comes next, and the layer is that one's no more.
+    again = backend.build(call)
+    assert again.get(again(again.put(np.ones(1)))).tolist() == [1.0]
+    if fault != "short":
+        with pytest.raises(RuntimeError, match="is gone"):
+            layer(layer.put(np.ones(1)))
+
+
+def test_a_server_that_breaks_the_protocol_fails_the_item() -> None:
+    found = verdict(server("garbage"))
     assert found.status == "failed"
-    if fault != "twice":
-        assert said in str(found.message)
-    assert found.examples.checked + found.examples.failed > 5
-    # The server is started anew for what comes next.
-    layer = backend.build(Call("Linear", {}, {"weight": np.ones((1, 1))}, "float32", "cpu"))
-    assert layer.get(layer(layer.put(np.ones(1)))).tolist() == [1.0]
+    assert "answered 'call': JSON is malformed" in str(found.message)
+    assert found.examples.checked > 5
 
 
 @pytest.mark.parametrize(("fault", "status"), [("die", "crashed"), ("sleep", "hung")])
@@ -71,6 +83,7 @@ def test_a_server_that_dies_or_is_silent_costs_one_verdict(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, fault: str, status: str
 ) -> None:
     plug_in(pytester, monkeypatch, "")
+    monkeypatch.setattr(isolated, "SHRINKING_ITEM", 8.0)
     session(
         pytester, f"--conformance-backend=wire:{sys.executable} {REFERENCE} {fault}",
         "--conformance-layer=Linear", "--conformance-dtype=float32", "--conformance-examples=20",
