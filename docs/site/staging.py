@@ -16,7 +16,11 @@ HERE = Path(__file__).resolve().parent
 OWN = HERE / "pages"
 """Pages that are written for the site."""
 
-LANGUAGES = {".py": "python", ".toml": "toml", ".md": "markdown", ".json": "json"}
+LANGUAGES = {
+    **{".py": "python", ".toml": "toml", ".md": "markdown", ".json": "json", ".yml": "yaml"},
+    **{".cpp": "cpp", ".hpp": "cpp", ".js": "javascript", ".rs": "rust"},
+}
+"""Of files that are shown as they are; any other is text."""
 _CODE = re.compile(r"(```.*?```|`[^`\n]*`(?!\]\())", re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
@@ -140,4 +144,4 @@ def _literal(path: Path) -> str:
     """A file's text in a fence that it does not hold."""
     text = path.read_text(encoding="utf-8").rstrip("\n")
     fence = "`" * (max(map(len, re.findall("`+", text)), default=2) + 3)
-    return f"{fence}{LANGUAGES[path.suffix]}\n{text}\n{fence}"
+    return f"{fence}{LANGUAGES.get(path.suffix, 'text')}\n{text}\n{fence}"
