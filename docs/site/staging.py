@@ -17,8 +17,15 @@ OWN = HERE / "pages"
 """Pages that are written for the site."""
 
 LANGUAGES = {
-    **{".py": "python", ".toml": "toml", ".md": "markdown", ".json": "json", ".yml": "yaml"},
-    **{".cpp": "cpp", ".hpp": "cpp", ".js": "javascript", ".rs": "rust"},
+    ".py": "python",
+    ".toml": "toml",
+    ".md": "markdown",
+    ".json": "json",
+    ".yml": "yaml",
+    ".cpp": "cpp",
+    ".hpp": "cpp",
+    ".js": "javascript",
+    ".rs": "rust",
 }
 """Of files that are shown as they are; any other is text."""
 _CODE = re.compile(r"(```.*?```|`[^`\n]*`(?!\]\())", re.DOTALL)
