@@ -95,7 +95,9 @@ def test_a_server_that_dies_or_is_silent_costs_one_verdict(
     if fault == "die":
         assert "SIGABRT (signal 6)" in str(values.message)
         assert "about to abort" in str(values.message)
-    assert str(values.call).startswith("Linear(1, 1")
+        assert str(values.call).startswith("Linear(1, 1")
+    else:  # each try takes a second: it is as plain as eight seconds make it
+        assert str(values.call).startswith("Linear(")
     assert state.status != "unchecked"
 
 
