@@ -12,10 +12,9 @@ from conformance.checks.values import compare
 from conformance.layers import CATALOGUE
 from conformance.model.case import Unsupported
 from conformance.model.describe import case_text
-from conformance.model.encoding import CaseError, decode_case
 from conformance.model.failure import Failure
-from conformance.reports.results import Run, UnknownVerdictError
-from conformance.run.replay import ReplayError, installed_backend
+from conformance.reports.results import Run
+from conformance.run.replay import case_of, installed_backend
 from conformance.run.trial import Trial
 
 
@@ -49,18 +48,7 @@ def culprit(run: Run, id: str, backend: str | None = None) -> Found:
     """
     from conformance.backends.dispatched import WRONG, Watch
 
-    try:
-        verdict = run.verdict(id)
-    except UnknownVerdictError as error:
-        raise ReplayError(str(error)) from None
-    if verdict.case is None:
-        raise ReplayError(f"{verdict.id} is {verdict.status} and holds no case")
-    try:
-        case = decode_case(verdict.case)
-    except CaseError as error:
-        raise ReplayError(f"{verdict.id}: its case cannot be read: {error}") from error
-    if case.call.layer not in CATALOGUE or verdict.check not in EVERY_CHECK:
-        raise ReplayError(f"{verdict.id}: this version of the suite has no such layer or check")
+    verdict, case = case_of(run, id)
     case = replace(case, call=replace(case.call, device=verdict.device))
     loaded = load(backend or installed_backend(run))
     numerics = numerics_of(loaded, verdict.dtype)

@@ -7,6 +7,7 @@ from conformance.checks import EVERY_CHECK
 from conformance.isolation.limits import Limits, share_of_memory
 from conformance.isolation.process import Child, ChildError, Died
 from conformance.layers import CATALOGUE
+from conformance.model.case import Case, Verdict
 from conformance.model.describe import case_text
 from conformance.model.encoding import decode_case
 from conformance.model.plain_text import bounded
@@ -41,6 +42,32 @@ def installed_backend(run: Run) -> str:
     )
 
 
+def case_of(run: Run, id: str) -> tuple[Verdict, Case]:
+    """A verdict and its case.
+
+    Args:
+        run: the results.
+        id: of the verdict.
+
+    Raises:
+        ReplayError: if there is no such verdict, or it holds no case that can be run.
+    """
+    try:
+        verdict = run.verdict(id)
+    except UnknownVerdictError as error:
+        raise ReplayError(str(error)) from None
+    if verdict.case is None:
+        raise ReplayError(f"{verdict.id} is {verdict.status} and holds no case")
+    try:
+        case = decode_case(verdict.case)
+    except (KeyError, TypeError, ValueError) as error:
+        said = bounded(str(error))
+        raise ReplayError(f"{verdict.id}: its case cannot be read: {said}") from error
+    if case.call.layer not in CATALOGUE or verdict.check not in EVERY_CHECK:
+        raise ReplayError(f"{verdict.id}: this version of the suite has no such layer or check")
+    return verdict, case
+
+
 def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
     """Run a verdict's case.
 
@@ -56,20 +83,8 @@ def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
     Raises:
         ReplayError: if there is no such verdict, it holds no case, or its backend is not installed.
     """
-    try:
-        verdict = run.verdict(id)
-    except UnknownVerdictError as error:
-        raise ReplayError(str(error)) from None
-    id = verdict.id
-    if verdict.case is None:
-        raise ReplayError(f"{id} is {verdict.status} and holds no case")
-    try:
-        case = decode_case(verdict.case)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ReplayError(f"{id}: its case cannot be read: {bounded(str(error))}") from error
-    if case.call.layer not in CATALOGUE or verdict.check not in EVERY_CHECK:
-        raise ReplayError(f"{id}: this version of the suite has no such layer or check")
-    call = case.call
+    verdict, case = case_of(run, id)
+    id, call = verdict.id, case.call
     for field in ("layer", "dtype", "device"):
         found, expected = getattr(call, field), getattr(verdict, field)
         if found != expected:
