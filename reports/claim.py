@@ -7,7 +7,7 @@ from conformance.reports.matrix import matrix
 from conformance.reports.presence import present
 from conformance.reports.results import Run
 
-from conformance.model.standard import StandardError, named
+from conformance.model.standard import Standard, StandardError, named
 
 
 def claim(run: Run, *, conformant: bool) -> str:
@@ -26,26 +26,28 @@ def claim(run: Run, *, conformant: bool) -> str:
         return f"{text} is no standard that is known here: no claim."
     if not conformant:
         return f"Does not show that it conforms to {standard.name}, {level}."
-    limits = [*_extent(run, standard.layers, standard.dtypes), *_shard(run)]
+    limits = _extent(run, standard, level)
     but = _known(run)
     told = f"Conforms to {standard.name}, {level}"
     return f"{told}{', '.join(['', *limits])}{f', but for {but}' if but else ''}."
 
 
-def _extent(run: Run, layers: tuple[str, ...], dtypes: tuple[str, ...]) -> list[str]:
-    """Layers and dtypes, where they are not all."""
-    rows = [row.layer for row in present(matrix(run))]
-    found = []
-    if len(rows) < len(layers):
-        found.append(f"in {len(rows)} of {len(layers)} layers")
-    used = {verdict.dtype for verdict in run.verdicts if verdict.status in ("passed", "known")}
-    if not used >= {*dtypes}:
-        found.append(f"in {', '.join(d for d in dtypes if d in used)}")
-    return found
-
-
-def _shard(run: Run) -> list[str]:
-    return [] if run.identity.shard == "1/1" else [f"in shard {run.identity.shard}"]
+def _extent(run: Run, standard: Standard, level: str) -> list[str]:
+    """Layers, dtypes, checks, cases and shards, where they are not all."""
+    layers = [row.layer for row in present(matrix(run))]
+    shown = [verdict for verdict in run.verdicts if verdict.status in ("passed", "known")]
+    dtypes = {verdict.dtype for verdict in shown}
+    lacking = [c for c in standard.levels[level] if c not in {verdict.check for verdict in shown}]
+    limits = {
+        f"in {len(layers)} of {len(standard.layers)} layers": len(layers) < len(standard.layers),
+        f"in {', '.join(d for d in standard.dtypes if d in dtypes)}": not dtypes
+        >= {*standard.dtypes},
+        f"without {', '.join(lacking)}": lacking,
+        "in a part of the cases": any(verdict.examples.stopped for verdict in run.verdicts),
+        "on other cases": run.identity.drawn,
+        f"in shard {run.identity.shard}": run.identity.shard != "1/1",
+    }
+    return [limit for limit, applies in limits.items() if applies]
 
 
 def _known(run: Run) -> str:

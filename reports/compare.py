@@ -175,7 +175,7 @@ def _unlike(before: Identity, after: Identity) -> tuple[str, ...]:
 
 
 def _told(value: object) -> str:
-    return "as ever" if value == "" else str(value)
+    return "as usual" if value == "" else str(value)
 
 
 def _change(before: Verdict | None, after: Verdict | None) -> VerdictChange | None:

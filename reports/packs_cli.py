@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import os
-import platform
 import sys
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,7 +92,8 @@ def _pack(options: argparse.Namespace) -> int:
 def _judge(options: argparse.Namespace) -> int:
     from conformance.reports.results import write
 
-    from conformance.packs.judging import judge, now
+    from conformance.packs.judging import judge
+    from conformance.run.machine import now
 
     started = now()
     manifest, given, verdicts, odd = judge(options.pack, options.answers)
@@ -113,9 +111,8 @@ def _run(manifest: Manifest, given: Given, verdicts: tuple[Verdict, ...], starte
     from conformance.reports.results import SCHEMA, Footer, Identity, Run
 
     from conformance import __version__
-    from conformance.failures import cpu
     from conformance.layers.layer_facts import facts_of_layers, layers_by_family
-    from conformance.packs.judging import now
+    from conformance.run.machine import machine, now
 
     layers = [item.layer for item in manifest.items]
     identity = Identity(
@@ -123,13 +120,7 @@ def _run(manifest: Manifest, given: Given, verdicts: tuple[Verdict, ...], starte
         suite=__version__,
         backend=given.backend,
         info=given.info,
-        torch=_version("torch"),
-        numpy=_version("numpy") or "unknown",
-        hypothesis=_version("hypothesis") or "unknown",
-        python=platform.python_version(),
-        os=platform.platform(),
-        cpu=cpu.name(),
-        threads={name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ},
+        **machine(),
         devices=("cpu",),
         dtypes=tuple(dict.fromkeys(item.dtype for item in manifest.items)),
         profile="pack",
@@ -147,10 +138,3 @@ def _run(manifest: Manifest, given: Given, verdicts: tuple[Verdict, ...], starte
     run = Run(identity, verdicts)
     seconds = round(sum(verdict.seconds for verdict in verdicts), 3)
     return replace(run, footer=Footer(summary.counts(run), len(verdicts), seconds, now()))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -63,7 +63,7 @@ class Pressed:
 
 
 class Alone:
-    """Whether this process runs a backend and nothing else, so that it may end as the backend does.
+    """Whether this process exists to run a backend, so that it may end with the backend.
 
     Attributes:
         process: it does.

@@ -11,9 +11,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.backends.returned import dtype_name
-from conformance.layers.operators import MOVES, UnknownFormError, oracle_of, precision_of
+from conformance.layers.operators import MOVES, UnknownFormError, oracle_of
 from conformance.model.case import Numerics
 
 RIGHT, WRONG, MOVED, UNKNOWN = "right", "wrong", "moves numbers", "not known"
@@ -83,7 +84,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not floating or len({x.dtype for x in floating}) > 1:
             return {}, "operands of other dtypes"
         dtype = dtype_name(floating[0].dtype)
-        precision = precision_of(dtype, self.numerics(dtype))
+        precision = Precision.of(dtype, self.numerics(dtype))
         return {
             name: exactly(_host(x), precision) if isinstance(x, torch.Tensor) else x
             for name, x in given.items()

@@ -82,8 +82,8 @@ class FunctionBackend:
         return ("cpu",)
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
-        """Layers that a function implements, in every dtype."""
-        return layer in self._functions
+        """Layers that a function implements, in every dtype; all where a subclass builds itself."""
+        return layer in self._functions or type(self).build is not FunctionBackend.build
 
     def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
         """Host to native: a NumPy array of the dtype, C-contiguous."""

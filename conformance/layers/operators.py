@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
-from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly, multilinear
 from conformance.layers import CATALOGUE
 from conformance.model.case import Updated
@@ -88,30 +87,23 @@ def _convolution(given: Given) -> Sequence[Answer]:
     return _results(CATALOGUE[layer].values({}, *operands, **same, groups=given["groups"]))
 
 
-def _group_norm(given: Given) -> Sequence[Answer]:
-    return _as("group_norm", "input", "weight", "bias", num_groups="group", eps="eps")(given)
+_WINDOW = ("kernel_size", "stride", "padding", "ceil_mode")
 
 
-def _pooled(layer: str) -> Oracle:
+def _windows(layer: str, *names: str, **more: Any) -> Oracle:
+    """Pooling, whose stride is the window's size where the operator has none.
+
+    Args:
+        layer: the function.
+        names: its arguments besides those of every window.
+        more: further arguments, with their values.
+    """
+
     def oracle(given: Given) -> Sequence[Answer]:
-        names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-        written = {name: _value(given[name]) for name in names}
+        written = {name: _value(given[name]) for name in (*_WINDOW, *names) if name in given}
         written["stride"] = written["stride"] or written["kernel_size"]
         row = CATALOGUE[f"functional.{layer}"]
-        return _results(row.values({}, given["self"], **written, return_indices=True))
-
-    return oracle
-
-
-def _averaged(layer: str) -> Oracle:
-    def oracle(given: Given) -> Sequence[Answer]:
-        names = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
-        written = {name: _value(given[name]) for name in names}
-        written["stride"] = written["stride"] or written["kernel_size"]
-        if given.get("divisor_override") is not None:
-            written["divisor_override"] = given["divisor_override"]
-        row = CATALOGUE[f"functional.{layer}"]
-        return _results(row.values({}, given["self"], **written))
+        return _results(row.values({}, given["self"], **written, **more))
 
     return oracle
 
@@ -202,7 +194,9 @@ OPERATORS: Mapping[str, Oracle] = {
     "native_layer_norm": _first(
         _as("layer_norm", "input", "weight", "bias", normalized_shape="normalized_shape", eps="eps")
     ),
-    "native_group_norm": _first(_group_norm),
+    "native_group_norm": _first(
+        _as("group_norm", "input", "weight", "bias", num_groups="group", eps="eps")
+    ),
     "native_batch_norm": _first(
         _as(
             "batch_norm",
@@ -216,13 +210,13 @@ OPERATORS: Mapping[str, Oracle] = {
             eps="eps",
         )
     ),
-    "avg_pool1d": _averaged("avg_pool1d"),
-    "avg_pool2d": _averaged("avg_pool2d"),
-    "avg_pool3d": _averaged("avg_pool3d"),
+    "avg_pool1d": _windows("avg_pool1d", "count_include_pad", "divisor_override"),
+    "avg_pool2d": _windows("avg_pool2d", "count_include_pad", "divisor_override"),
+    "avg_pool3d": _windows("avg_pool3d", "count_include_pad", "divisor_override"),
     "_adaptive_avg_pool2d": _as("adaptive_avg_pool2d", "self", output_size="output_size"),
     "_adaptive_avg_pool3d": _as("adaptive_avg_pool3d", "self", output_size="output_size"),
-    "max_pool2d_with_indices": _pooled("max_pool2d"),
-    "max_pool3d_with_indices": _pooled("max_pool3d"),
+    "max_pool2d_with_indices": _windows("max_pool2d", "dilation", return_indices=True),
+    "max_pool3d_with_indices": _windows("max_pool3d", "dilation", return_indices=True),
     "embedding": _as("embedding", "indices", "weight"),
     "_scaled_dot_product_flash_attention_for_cpu": _attention,
 }
@@ -246,13 +240,3 @@ def oracle_of(name: str) -> Oracle | None:
         name: within `aten`, without an overload: `"addmm"`, `"relu_"`.
     """
     return OPERATORS.get(name) or OPERATORS.get(name.removesuffix("_"))
-
-
-def precision_of(dtype: str, numerics: Any) -> Precision:
-    """How a correct kernel may round.
-
-    Args:
-        dtype: torch's name.
-        numerics: what the backend declares of it.
-    """
-    return Precision.of(dtype, numerics)

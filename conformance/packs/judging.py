@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +146,6 @@ def _concluded(
     cases = [_case(item, entry, tensors) for entry in entries]
     log = Log(cases)
     failures: dict[int, Finding] = {}
-    silent = 0
     for place, (entry, case) in enumerate(zip(entries, cases, strict=True)):
         key = str(entry.index)
         wanted = _wanted(entry)
@@ -158,7 +156,6 @@ def _concluded(
             log.failed(place)
             failures[place] = Finding("other", says=declined.errors[key])
         elif missing and not answered and not (declined.unsupported or declined.errors):
-            silent += 1
             log.declined(place, "no answers to this layer and dtype")
         else:
             try:
@@ -232,8 +229,3 @@ def _python(value: Any, *, outermost: bool = False) -> Any:
         found = [_python(one) for one in value]
         return tuple(found) if outermost else found
     return value
-
-
-def now() -> str:
-    """The time, as results have it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

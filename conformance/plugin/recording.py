@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
 import re
 import subprocess
 import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +15,6 @@ import msgspec
 import pytest
 
 from conformance import __version__
-from conformance.failures import cpu
-from conformance.isolation.limits import THREADS
 from conformance.layers.layer_facts import facts_of_layers, layers_by_family
 from conformance.model.case import Examples, Verdict
 from conformance.model.files import write_whole
@@ -31,6 +25,7 @@ from conformance.plugin.told import readable
 from conformance.reports import summary
 from conformance.reports.results import SCHEMA, Footer, Identity, Run, Writer, encode_line, parse
 from conformance.reports.results import write as write_run
+from conformance.run.machine import machine, now
 
 if TYPE_CHECKING:
     from conformance.plugin.shared import SessionLike
@@ -186,13 +181,15 @@ class Recorder:
             items = tuple(id for id in self.identity.items if id in done)
             whole = self.identity.shard == "1/1"
             total = len(items) if whole else self.identity.total
-            self.identity = replace(self.identity, items=items, total=total)
+            # A standard says itself which items it has.
+            standard = self.identity.standard if items == self.identity.items else ""
+            self.identity = replace(self.identity, items=items, total=total, standard=standard)
         if (self.verdicts or self.benchmarks) and done >= set(self.identity.items):
             self.footer = Footer(
                 counts=summary.counts(self.run()),
                 verdicts=len(self.verdicts),
                 seconds=round(time.perf_counter() - self.started, 3),
-                finished=_now(),
+                finished=now(),
             )
         self._close()
         if self.verdicts or self.benchmarks:
@@ -246,17 +243,6 @@ def _verdict(line: str, identity: Identity) -> Verdict:
     return verdict
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def _identity(session: SessionLike) -> Identity:
     from conformance.run.provider import drawn_otherwise
 
@@ -266,13 +252,7 @@ def _identity(session: SessionLike) -> Identity:
         suite=__version__,
         backend=session.plan.backend,
         info=session.plan.info,
-        torch=_version("torch"),
-        numpy=_version("numpy") or "unknown",
-        hypothesis=_version("hypothesis") or "unknown",
-        python=platform.python_version(),
-        os=platform.platform(),
-        cpu=cpu.name(),
-        threads={name: os.environ[name] for name in THREADS if name in os.environ},
+        **machine(),
         devices=session.plan.devices,
         dtypes=settings.dtypes,
         profile=settings.profile,
@@ -288,7 +268,7 @@ def _identity(session: SessionLike) -> Identity:
         items=tuple(item.id for item in session.items),
         total=session.plan.total if session.items or session.plan.items == () else 0,
         git=_git(),
-        started=_now(),
+        started=now(),
         numerics=session.plan.numerics,
         layers=facts_of_layers(item.layer for item in session.items),
         catalogue=layers_by_family(),

@@ -1,4 +1,4 @@
-"""What the suite uses of Hypothesis beyond its public interface, and what becomes of it without."""
+"""The part of Hypothesis's private interface that drawing uses, and its public substitute."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def drawing_provider() -> str:
 
 
 def drawn_otherwise() -> str:
-    """How cases are drawn, where that is not as ever; else empty."""
+    """How cases are drawn, where the suite's own provider is not used; else empty."""
     return "" if drawing_provider() == NAME else OTHERWISE
 
 
@@ -75,7 +75,7 @@ def _draws() -> bool:
             hypothesis.seed(0)(
                 settings(hypothesis.given(strategies.integers())(conformance_probe))
             )()
-    except Exception:  # whatever a later Hypothesis has against it
+    except Exception:  # a later Hypothesis may refuse it in any way
         return False
     return bool(drawn)
 

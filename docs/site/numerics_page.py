@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 import numpy as np
-from prose import code, escaped, meanings, paragraphs, sentence, table
+from prose import code, escaped, filled, meanings, paragraphs, sentence, table
 
 from conformance.arithmetic.rounded import Rounded
 from conformance.backends.adapters.torch import backend
@@ -180,9 +180,4 @@ def page(head: str) -> str:
         head: what is written of it by hand, with a place for each part.
     """
     parts = {"example": example(), "numerics": numerics(), "sections": "\n".join(sections())}
-    for name, text in parts.items():
-        mark = f"<!-- {name} -->"
-        if head.count(mark) != 1:
-            raise ValueError(f"expected one {mark}")
-        head = head.replace(mark, text)
-    return head
+    return filled(head, parts)

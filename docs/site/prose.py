@@ -20,6 +20,24 @@ def escaped(text: str) -> str:
     return "".join(x if k % 2 else _MARKUP.sub(r"\\\1", x) for k, x in enumerate(parts))
 
 
+def filled(head: str, parts: Mapping[str, str]) -> str:
+    """A page that is written by hand, with what is made in the places that it names.
+
+    Args:
+        head: the page; `<!-- NAME -->` is a place, and stands there once.
+        parts: by name.
+
+    Raises:
+        ValueError: for a place that is not there, or twice.
+    """
+    for name, text in parts.items():
+        mark = f"<!-- {name} -->"
+        if head.count(mark) != 1:
+            raise ValueError(f"expected one {mark}")
+        head = head.replace(mark, text)
+    return head
+
+
 def code(text: str) -> str:
     """Inline code, also of what holds a backtick, or a bar in a cell of a table."""
     text = " ".join(text.split()).replace("|", "\\|")

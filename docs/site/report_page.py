@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from prose import filled
 from shots import KINDS, browser
 from staging import ROOT
 
@@ -144,9 +145,4 @@ def page(head: str, ends: dict[str, str], shown: dict[str, str]) -> str:
     """
     parts = {f"picture: {name}": text for name, text in shown.items()}
     parts |= {f"terminal: {name}": f"```text\n{text}\n```" for name, text in ends.items()}
-    for name, text in parts.items():
-        mark = f"<!-- {name} -->"
-        if head.count(mark) != 1:
-            raise ValueError(f"expected one {mark}")
-        head = head.replace(mark, text)
-    return head
+    return filled(head, parts)

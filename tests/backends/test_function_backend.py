@@ -204,3 +204,15 @@ def test_what_no_function_implements_is_asked_for_in_one_dtype() -> None:
         ("functional.linear", "float64"),
         ("Fold", "float32"),
     ]
+
+
+class Itself(Functions):
+    """Builds what no function implements."""
+
+    def build(self, call: Call) -> Any:
+        return super().build(Call("functional.linear", {}, {}, call.dtype, call.device))
+
+
+def test_a_backend_that_builds_itself_is_asked_for_every_layer() -> None:
+    assert not Functions().offers("Fold", "float64", "cpu")
+    assert Itself().offers("Fold", "float64", "cpu")

@@ -81,6 +81,19 @@ def _answer_with_torch(pack: Path, answers: Path, spoil: float = 1.0) -> None:
         (answers / f"{item.id}.json").write_text(json.dumps({"errors": errors}))
 
 
+def test_a_seed_gives_the_same_pack_again(pack: Path, tmp_path: Path) -> None:
+    arguments = ["pack", "--layer=Linear,MaxPool2d", "--examples=12", "--dtype=float32"]
+    for name, seed in (("same", "0"), ("other", "1")):
+        assert cli.main([*arguments, "-o", str(tmp_path / name), f"--seed={seed}"]) == 0
+    first = {
+        item.id: item.sha256 for item in read_json(pack / "manifest.json", form.Manifest).items
+    }
+    for name in ("same", "other"):
+        found = read_json(tmp_path / name / "manifest.json", form.Manifest).items
+        assert len(found) == 2
+        assert all((item.sha256 == first[item.id]) == (name == "same") for item in found)
+
+
 def test_torchs_answers_conform(pack: Path, tmp_path: Path) -> None:
     _answer_with_torch(pack, tmp_path / "answers")
     manifest, given, verdicts, odd = judge(pack, tmp_path / "answers")

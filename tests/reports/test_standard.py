@@ -16,6 +16,7 @@ from test_report import identity, run_of, verdict
 
 from conformance.checks import CHECKS
 from conformance.layers import CATALOGUE, DTYPES
+from conformance.model.case import Examples
 from conformance.model.standard import StandardError, named, standards
 
 NAME = "torch.nn 2.13"
@@ -96,16 +97,63 @@ def test_a_run_is_recorded_with_its_standard_and_claims_what_it_showed(
     assert run.identity.examples == 200
     assert {v.check for v in run.verdicts} == {"shape", "values", "special", "errors"}
     assert "layer" not in run.identity.options
-    told = f"Conforms to {NAME}, inference, in 1 of 298 layers, in float64."
-    assert told in " ".join(result.outlines)
+    # No call of the one layer is invalid: nothing was shown of refusals.
+    told = f"Conforms to {NAME}, inference, in 1 of 298 layers, in float64, without errors."
+    assert told in " ".join(result.stdout.str().split())
     assert told in markdown(run)
     assert told in render(run)
 
 
-def test_no_limit_is_told_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    standard = replace(standards()[NAME], layers=("Linear",), dtypes=("float32",))
+def test_of_items_that_pytest_chooses_nothing_is_claimed(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(pytester, monkeypatch, BACKEND)
+    session(
+        pytester, "--conformance-backend=plugged:backend", "--conformance-isolation=none",
+        f"--conformance-standard={NAME}, inference", "-k", "values and ReLU-",
+        "--conformance-results=r.jsonl",
+    )  # fmt: skip
+    run = read(pytester.path / "r.jsonl")
+    assert summary.outcome(run).name == summary.CONFORMANT
+    assert run.identity.standard == summary.outcome(run).claim == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "limit"),
+    [
+        ({"layers": ("Linear", "ReLU")}, "in 1 of 2 layers"),
+        ({"dtypes": ("float32", "float64")}, "in float32"),
+        ({"levels": {"inference": ("values", "gradients")}}, "without gradients"),
+    ],
+)
+def test_what_a_run_lacks_of_its_standard_is_told(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], limit: str
+) -> None:
+    run = _small(monkeypatch, **change)
+    assert summary.outcome(run).claim == f"Conforms to {NAME}, inference, {limit}."
+
+
+def test_cases_that_are_not_those_of_the_standard_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = _small(monkeypatch)
+    other = replace(run, identity=replace(run.identity, drawn="by public means"))
+    assert summary.outcome(other).claim.endswith("inference, on other cases.")
+    (one,) = run.verdicts
+    short = replace(run, verdicts=(replace(one, examples=Examples(5, 5, stopped=195)),))
+    assert summary.outcome(short).claim.endswith("inference, in a part of the cases.")
+
+
+def _small(monkeypatch: pytest.MonkeyPatch, **change: Any) -> Any:
+    """A run of one item, all of a standard that has no other, but for a change of it."""
+    whole = {"layers": ("Linear",), "dtypes": ("float32",), "levels": {"inference": ("values",)}}
+    standard = replace(standards()[NAME], **{**whole, **change})
     monkeypatch.setattr("conformance.reports.claim.named", lambda text: (standard, "inference"))
-    run = _held("inference", verdict("Linear", "values", "float32", "passed"))
+    return _held("inference", verdict("Linear", "values", "float32", "passed"))
+
+
+def test_no_limit_is_told_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _small(monkeypatch)
     assert summary.outcome(run).claim == f"Conforms to {NAME}, inference."
     assert f"conforms to {NAME}, inference<" in badge(run)
     shard = replace(run, identity=replace(run.identity, shard="1/2"))

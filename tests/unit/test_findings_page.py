@@ -43,16 +43,12 @@ def test_a_reason_without_class_or_content_is_told(reason: str, fault: str) -> N
 
 
 def test_what_ends_the_process_is_of_a_class_that_does() -> None:
-    """A crash is no wrong value; memory that is overwritten may end the process, or not.
-
-    A wrong value that later calls inherit is told as the end of the process, which they cannot use.
-    """
+    """A crash is no wrong value; memory that is overwritten may end the process, or not."""
     allowed = {"crashed": {"crash", "memory"}, "hung": {"hang", "crash"}}
     for file, entry in ALL:
         if entry.deadly:
             kind, what, _ = findings.split(entry.reason)
-            inherited = "the process is lost to the layer" in entry.reason
-            assert inherited or kind in allowed[entry.status], f"{file}: {what}"
+            assert kind in allowed[entry.status], f"{file}: {what}"
 
 
 def test_entries_of_one_bug_are_one_finding() -> None:

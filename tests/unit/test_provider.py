@@ -115,7 +115,7 @@ def test_a_run_without_the_private_interface_passes_and_warns(tmp_path: Path) ->
 def test_runs_of_other_cases_are_unlike_and_a_report_says_so() -> None:
     run = run_of(verdict("Conv2d", "shape", "float32", "passed"))
     other = replace(run, identity=replace(run.identity, drawn=provider.OTHERWISE))
-    with pytest.raises(ResultsError, match="unlike runs: drawn: as ever and by the public"):
+    with pytest.raises(ResultsError, match="unlike runs: drawn: as usual and by the public"):
         compare(run, other)
     assert compare(run, other, force=True).same == 1
     selection = dict(dict(provenance(other))["Selection"])

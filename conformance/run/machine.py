@@ -1,0 +1,37 @@
+"""What a run was made on, and when, as the first line of its results tells it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from conformance.failures import cpu
+from conformance.isolation.limits import THREADS
+
+
+def machine() -> dict[str, Any]:
+    """Versions, system, CPU and threads, as fields of an `Identity`."""
+    return {
+        "torch": _version("torch"),
+        "numpy": _version("numpy") or "unknown",
+        "hypothesis": _version("hypothesis") or "unknown",
+        "python": platform.python_version(),
+        "os": platform.platform(),
+        "cpu": cpu.name(),
+        "threads": {name: os.environ[name] for name in THREADS if name in os.environ},
+    }
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
