@@ -53,7 +53,8 @@ class Check:
         conclude: what the answers to all cases come to, where no single case shows it.
         every: in dtypes other than `IN_FULL` it looks at one of so many cases, since what it asks
             depends little on the dtype.
-        of_many: of a layer that has all of a profile's examples it looks there at one of so many.
+        of_many: of a layer that has all of a profile's examples it looks there at one of so many,
+            of one that has `MEDIUM` of them or more at one of two.
         in_full: and in `IN_FULL` at one of so many.
     """
 
@@ -73,8 +74,12 @@ class Check:
         many = row.examples >= 1
         if dtype == IN_FULL:
             return self.in_full if many else 1
-        return max(self.every, self.of_many if many else 1)
+        most = self.of_many if many else 2 if row.examples >= MEDIUM else 1
+        return max(self.every, min(self.of_many, most))
 
+
+MEDIUM = 0.25
+"""The share of a profile's examples from which on half of a layer's cases are still many."""
 
 IN_FULL = "float32"
 """The dtype in which a check looks at all cases, or at the largest share of them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,14 +73,15 @@ def _relaid(case: Case) -> tuple[Layouts, Case]:
     generator = np.random.default_rng((case.seed, _STREAM))
     tensors: dict[Key, np.ndarray] = {k: x for k, x in enumerate(case.inputs) if x is not None}
     tensors.update(case.call.state)
+    written = _written(case)
     layouts = _converted(tensors, generator)
     for key, array in tensors.items():
         if key not in layouts:
-            choices = ("contiguous", *_possible(case, key, array))
+            choices = ("contiguous", *_possible(array, key in written))
             layouts[key] = choices[generator.integers(len(choices))]
     if set(layouts.values()) <= {"contiguous"}:
         key = list(tensors)[generator.integers(len(tensors))]
-        choices = _possible(case, key, tensors[key])
+        choices = _possible(tensors[key], key in written)
         layouts[key] = choices[generator.integers(len(choices))]
     for key, layout in layouts.items():
         if layout == "expanded":
@@ -104,17 +105,21 @@ def _pulled_back(case: Case, first: str | None, generator: np.random.Generator) 
     return found
 
 
-def _possible(case: Case, key: Key, array: np.ndarray) -> tuple[str, ...]:
-    """The layouts that a tensor can have; one that is written into has an element in each place.
+def _written(case: Case) -> Collection[Key]:
+    """The tensors that are written into or whose elements are fixed: none repeats an element."""
+    row = CATALOGUE[case.call.layer]
+    places = range(len(case.inputs))
+    updated = row.traits.updates(case.call)
+    parameters = () if updated else row.parameters(case)
+    return {
+        *(place for place in places if row.inputs[place].updated or row.fixed(case, place)),
+        *(name for name in case.call.state if name not in parameters),
+    }
 
-    One whose elements are fixed has no repeated ones either.
-    """
-    found, row = possible(array.shape), CATALOGUE[case.call.layer]
-    if isinstance(key, int):
-        written = row.inputs[key].updated or row.fixed(case, key)
-    else:
-        written = key not in row.parameters(case) or row.traits.updates(case.call)
-    return tuple(x for x in found if not (written and x == "expanded"))
+
+def _possible(array: np.ndarray, written: bool) -> tuple[str, ...]:
+    """The layouts that a tensor can have; one that is written into has an element in each place."""
+    return tuple(x for x in possible(array.shape) if not (written and x == "expanded"))
 
 
 def _converted(tensors: Mapping[Key, np.ndarray], generator: np.random.Generator) -> Layouts:
@@ -176,14 +181,20 @@ def _attempt(trial: Trial, case: Case, layouts: Layouts) -> Evidence:
         return _run(trial, _with(case, layouts))
     except Failure as failure:
         found = failure
-    for key in tuple(layouts):
-        fewer: Layouts = {k: v for k, v in layouts.items() if k != key}
-        try:
-            _run(trial, _with(case, fewer))
-        except Unsupported:
-            continue
-        except Failure as failure:
-            layouts, found = fewer, failure
+    # A transformer has 60 tensors: whole halves of them are left out first.
+    size = len(layouts)
+    while size:
+        names = tuple(layouts)
+        for start in range(0, len(names), size):
+            left_out = names[start : start + size]
+            fewer: Layouts = {k: v for k, v in layouts.items() if k not in left_out}
+            try:
+                _run(trial, _with(case, fewer))
+            except Unsupported:
+                continue
+            except Failure as failure:
+                layouts, found = fewer, failure
+        size //= 2
     shown = {
         name: layout for name, layout in _named(trial.row, layouts).items() if layout != CONTIGUOUS
     }

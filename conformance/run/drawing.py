@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import hypothesis
 from hypothesis import HealthCheck, Phase
@@ -16,6 +15,7 @@ from conformance.model.case import Case
 from conformance.model.failure import Failure
 from conformance.run.cases import KEPT, KEPT_OF_MANY, MANY, Cases
 from conformance.run.drawn import covering
+from conformance.run.keeping import OfOneLayer
 from conformance.run.provider import drawing_provider, kept_elsewhere
 from conformance.run.tiles import tiled
 from conformance.run.variants import varied
@@ -75,12 +75,12 @@ def _run(
         test()
 
 
-# Neighbouring items are the checks of one layer and dtype: two streams are enough.
-@lru_cache(maxsize=2)
+@OfOneLayer
 def _drawn(
     layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int
 ) -> Sequence[Case]:
-    cases = Cases(KEPT if examples <= MANY else KEPT_OF_MANY)
+    # Rounds after the first lie in memory beside it.
+    cases = Cases(KEPT if examples <= MANY and not round else KEPT_OF_MANY)
 
     def add(case: Case) -> None:
         if len(cases) < examples:
@@ -90,7 +90,7 @@ def _drawn(
     return cases
 
 
-@lru_cache(maxsize=2)
+@OfOneLayer
 def _chosen(
     layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int, values: int
 ) -> tuple[tuple[int, ...], int]:
@@ -100,7 +100,7 @@ def _chosen(
     return kept, 1 if invalid else -(-examples // max(len(kept), 1))
 
 
-@lru_cache(maxsize=2)
+@OfOneLayer
 def draw_cases(
     layer: str,
     dtype: str,

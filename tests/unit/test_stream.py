@@ -10,7 +10,7 @@ import torch
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.checks import CHECKS, IN_FULL
+from conformance.checks import CHECKS, IN_FULL, MEDIUM
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.run.cases import Every
@@ -39,9 +39,10 @@ def test_all_or_most_cases_in_one_dtype_and_some_in_others(check: str) -> None:
 
 def test_of_a_layer_with_a_share_of_the_examples_fewer_are_left_out() -> None:
     laws, errors = CHECKS["laws"], CHECKS["errors"]
-    many, few = CATALOGUE["Linear"], CATALOGUE["Dropout"]
-    assert few.examples < 1
-    assert laws.step(many, "float64") == laws.of_many > 1
+    many, some, few = (CATALOGUE[name] for name in ("Linear", "Dropout", "MaxPool1d"))
+    assert few.examples < MEDIUM <= some.examples < 1
+    assert laws.step(many, "float64") == laws.of_many > 2
+    assert laws.step(some, "float64") == 2
     assert laws.step(few, "float64") == laws.step(many, IN_FULL) == 1
     assert errors.step(few, "float64") == errors.every > 1
 

@@ -65,6 +65,8 @@ class OnnxRuntimeExport(OnnxRuntime):
     """torch's exporter, then ONNX Runtime."""
 
     compile_seconds = 0.8
+    # What the exporter makes is for the shapes it was made with.
+    fixed = True
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
