@@ -286,8 +286,9 @@ class Engine:
         backend that declines none, or a round brings no further structure.
         """
         cases = stream.cases()
-        for done, index in enumerate(self._order(cases)):
-            if done and left() <= 0:
+        for index in self._order(cases):
+            # However little time is left, an item is judged by one case that tells something.
+            if left() <= 0 and log.telling():
                 return
             yield index, cases[index]
         declined = [k for k in range(len(cases)) if log.letter(k) == "d"]

@@ -111,6 +111,10 @@ class Log:
         """The cases that passed or were declined."""
         return [index for index, letter in enumerate(self._letters) if letter in "pd"]
 
+    def telling(self) -> bool:
+        """Whether a case has told something: it was compared, declined or went wrong."""
+        return bool(self._evidence.comparisons) or any(x not in "nbp" for x in self._letters)
+
     def surveyed(self) -> float:
         """Seconds since this was first asked, which is when a case failed."""
         now = time.monotonic()

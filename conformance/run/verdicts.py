@@ -114,6 +114,8 @@ def _format_notes(examples: Examples, excuses: Sequence[Excuse]) -> str | None:
         parts.append(f"{_cases(examples.left_out)} left out")
     if examples.lost:
         parts.append(f"{_cases(examples.lost)} lost")
+    if examples.stopped and not examples.checked:
+        parts.append(f"{_cases(examples.stopped)} beyond the time budget")
     return ", ".join(parts) or None
 
 

@@ -19,11 +19,13 @@ from conformance.failures import known as known_failures
 from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.journal import Entry
 from conformance.isolation.process import Child, Died
+from conformance.model.case import Case, Examples, Numerics
 from conformance.model.describe import case_text
 from conformance.model.encoding import encode_case
 from conformance.run import verdicts
 from conformance.run.budget import GRACE, KEPT, Budget, parse
 from conformance.run.engine import Engine
+from conformance.run.outcomes import Outcome
 from conformance.run.planning import Item
 
 ITEM = Item("Linear", "values", "float32", "cpu")
@@ -125,6 +127,25 @@ def test_an_item_stops_when_its_time_is_over_and_counts_what_it_left_out() -> No
     assert verdict.examples.drawn + verdict.examples.stopped == 60
     whole = Engine(backend, 60, 0, budget=Budget(60.0)).run(ITEM)
     assert (whole.examples.drawn, whole.examples.stopped) == (60, 0)
+
+
+def test_an_item_whose_time_is_over_goes_on_until_a_case_tells_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine(backend, 60, 0, budget=Budget(0.0))
+    judged, asked = engine.outcome, list[Case]()
+
+    def outcome(item: Item, case: Case, numerics: Numerics | None = None) -> Outcome:
+        asked.append(case)
+        return Outcome("invalid", "not for this case") if len(asked) < 4 else judged(item, case)
+
+    monkeypatch.setattr(engine, "outcome", outcome)
+    verdict = engine.run(ITEM)
+    assert (verdict.status, verdict.examples.drawn, verdict.examples.stopped) == ("passed", 4, 56)
+    # Of a time that is over before any case tells something a verdict without numbers says so.
+    nothing = verdicts.conclude(ITEM, Examples(1, invalid=1, stopped=59), {"comparisons": 0}, ())
+    assert nothing.status == "unchecked"
+    assert nothing.message == f"{verdicts.NOTHING} (59 cases beyond the time budget)"
 
 
 def test_cases_that_leave_nothing_to_compare_come_last_within_a_budget() -> None:

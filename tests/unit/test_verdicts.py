@@ -463,12 +463,12 @@ def test_every_number_of_a_half_precision_is_looked_at(check: str) -> None:
     """The failing one is found among 65 280, and told alone."""
     AtOneNumber.__name__ = AtOneNumber.__qualname__ = "SiLU"
     backend = ModuleBackend("one number", nn=SimpleNamespace(SiLU=AtOneNumber))
-    verdict = Engine(backend, 20, 0).run(Item("SiLU", check, "bfloat16", "cpu"))
+    verdict = Engine(backend, 40, 0).run(Item("SiLU", check, "bfloat16", "cpu"))
     assert verdict.status == "failed"
     assert verdict.comparisons > 65_000 or verdict.examples.failed == 1
     case = decode_case(verdict.case)
     assert case.inputs[0] is not None
     assert case.inputs[0].tolist() == [-17.375]
-    faithful = Engine(torch_backend, 20, 0).run(Item("SiLU", check, "bfloat16", "cpu"))
+    faithful = Engine(torch_backend, 40, 0).run(Item("SiLU", check, "bfloat16", "cpu"))
     assert faithful.status == "passed"
     assert faithful.comparisons > 65_000
