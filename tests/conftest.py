@@ -1,7 +1,8 @@
 """Shared by all tests: pytest's own test runner, a quiet torch, and a sample of the layers.
 
 Tests that are asked of each layer, or of each layer's planted bugs, run for some of each family;
-of tests that are asked of many laws or bugs some run. `NN_CONFORMANCE_TESTS=all` runs them all, as
+of tests that are asked of many laws or bugs some run; what is marked `nightly` takes sessions or
+waits of many seconds, and has a cheaper twin. `NN_CONFORMANCE_TESTS=all` runs them all, as
 `tox -e nightly` does.
 """
 
@@ -66,7 +67,7 @@ def _few(items: list[pytest.Item]) -> Iterator[pytest.Item]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests of layers that are not in the sample, and some of those that are many."""
+    """Leave out what is marked so, layers that are not in the sample, and some of what is many."""
     if os.environ.get("NN_CONFORMANCE_TESTS") == "all":
         return
     from conformance.layers import CATALOGUE
@@ -75,7 +76,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     def left_out(item: pytest.Item) -> bool:
         name = _layer(item)
-        return name in CATALOGUE and name not in chosen
+        return (name in CATALOGUE and name not in chosen) or bool(
+            item.get_closest_marker("nightly")
+        )
 
     kept = list(_few([item for item in items if not left_out(item)]))
     here = set(map(id, kept))

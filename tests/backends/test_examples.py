@@ -80,6 +80,7 @@ def test_torch_shaped_example(suite: Callable[..., pytest.RunResult]) -> None:
     assert "4 passed, 4 unsupported" in result.stdout.str()
 
 
+@pytest.mark.nightly
 def test_torch_shaped_example_in_every_check(suite: Callable[..., pytest.RunResult]) -> None:
     result = suite(
         "--conformance-backend=torch-shaped", "--conformance-examples=30",
@@ -151,6 +152,7 @@ def test_a_wrong_derivative_of_own_gradients_is_found(
     assert "gradient of weight_ih[2, 0]" in result.stdout.str()
 
 
+@pytest.mark.nightly
 def test_class_based_example_in_every_check(suite: Callable[..., pytest.RunResult]) -> None:
     result = suite(
         "--conformance-backend=class-based", "--conformance-examples=30",

@@ -331,6 +331,7 @@ def test_twenty_thousand_verdicts_are_small_and_quickly_laid_out(opened: Opener)
     assert 0 < len(_rows(page)) <= 100
 
 
+@pytest.mark.nightly
 def test_a_hundred_thousand_verdicts_still_open(opened: Opener) -> None:
     page = opened(html.render(large(100_000, plain=True)))
     assert "100\u202f000 verdicts" in page.inner_text("#shown")

@@ -353,7 +353,7 @@ backend = ModuleBackend("plain", nn=torch.nn)
 """
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+@pytest.mark.parametrize("workers", ["-n0", pytest.param("-n1", marks=pytest.mark.nightly)])
 def test_progress_in_a_log_is_whole_lines(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:

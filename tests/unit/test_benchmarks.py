@@ -543,6 +543,7 @@ def test_under_xdist_they_wait_for_a_serial_phase(bench: Any) -> None:
     assert "xdist plugin is active" not in result.stdout.str() + result.stderr.str()
 
 
+@pytest.mark.nightly
 def test_under_xdist_a_wrong_call_fails_the_run(bench: Any) -> None:
     result = bench("wrong", "-n", "1", "--conformance-benchmarks=small", target="conformance.suite")
     assert result.ret == pytest.ExitCode.TESTS_FAILED

@@ -215,7 +215,9 @@ def _known_crash(folder: Path, verdicts: dict[str, dict[str, Any]]) -> str:
     return f"--conformance-known={known}"
 
 
-@pytest.mark.parametrize(("name", "processes"), [("evil", 1), ("forkless", 2)])
+@pytest.mark.parametrize(
+    ("name", "processes"), [("evil", 1), pytest.param("forkless", 2, marks=pytest.mark.nightly)]
+)
 def test_a_known_crash_costs_copies_or_its_cases_are_left_out(
     pytester: pytest.Pytester, suite: Any, tmp_path: Path, name: str, processes: int
 ) -> None:
@@ -244,6 +246,7 @@ def test_a_known_crash_costs_copies_or_its_cases_are_left_out(
         assert "stale known failure" in verdict["message"]
 
 
+@pytest.mark.nightly
 def test_a_failure_that_ends_the_process_while_it_shrinks_is_a_failure(suite: Any) -> None:
     _, verdicts = suite(
         "--conformance-backend=plugged:late", "--conformance-layer=Linear",
@@ -275,7 +278,7 @@ worn = ModuleBackend("worn")
     ("error", "limit", "statuses"),
     [
         ("MemoryError", 1, ["passed"] * 3),
-        ("MemoryError", 0, ["crashed"] * 2),
+        pytest.param("MemoryError", 0, ["crashed"] * 2, marks=pytest.mark.nightly),
         ("KeyError", 1, ["passed", "crashed", "passed"]),
     ],
 )
@@ -474,7 +477,10 @@ def test_a_crash_names_the_call_and_the_frame_that_ended_the_process(suite: Any)
 
 
 @pytest.mark.usefixtures("patient")
-@pytest.mark.parametrize(("kind", "status"), [("crash", "crashed"), ("hang", "hung")])
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("crash", "crashed"), pytest.param("hang", "hung", marks=pytest.mark.nightly)],
+)
 def test_the_other_cases_of_an_item_are_judged_after_the_process_is_lost(
     pytester: pytest.Pytester, suite: Any, kind: str, status: str
 ) -> None:

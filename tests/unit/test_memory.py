@@ -49,7 +49,12 @@ hoarder = Hoarder("hoarder")
 
 @pytest.mark.parametrize(
     ("values", "examples", "held", "processes"),
-    [(1, 5, GROWN, 2), (2, 5, GROWN, 1), (1, 5, 0, 1), (1, MANY + 1, 0, 2)],
+    [
+        (1, 5, GROWN, 2),
+        (2, 5, GROWN, 1),
+        (1, 5, 0, 1),
+        pytest.param(1, MANY + 1, 0, 2, marks=pytest.mark.nightly),
+    ],
 )
 def test_a_process_that_has_grown_is_ended_between_layers(
     pytester: pytest.Pytester,
@@ -85,7 +90,7 @@ limits = Limits("limits")
     [
         (MANY, None, "none-none-none"),
         (MANY + 1, None, "128-32-4194304"),
-        (MANY + 1, "7", "7-32-4194304"),
+        pytest.param(MANY + 1, "7", "7-32-4194304", marks=pytest.mark.nightly),
     ],
 )
 def test_long_runs_keep_neither_kernels_that_serve_no_other_check_nor_free_memory(

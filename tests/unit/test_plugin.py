@@ -140,7 +140,7 @@ def test_environment_twins_and_their_errors(
     assert "CONFORMANCE_SEED=x: expected an integer" in refused(pytester)
 
 
-@pytest.mark.parametrize("processes", [ONE_PROCESS, "-n1"])
+@pytest.mark.parametrize("processes", [ONE_PROCESS, pytest.param("-n1", marks=pytest.mark.nightly)])
 def test_items_left_out_by_pytest_are_not_missing_and_nothing_is_left_behind(
     suite: Any, pytester: pytest.Pytester, processes: str
 ) -> None:
@@ -220,7 +220,7 @@ def test_failure_shows_the_minimal_call_and_how_to_see_it_again(
     assert str(failed.message).splitlines()[0] in again.stdout
 
 
-@pytest.mark.parametrize("workers", [ONE_PROCESS, "-n1"])
+@pytest.mark.parametrize("workers", [ONE_PROCESS, pytest.param("-n1", marks=pytest.mark.nightly)])
 def test_junit_holds_message_and_call_and_no_data(
     suite: Any, pytester: pytest.Pytester, workers: str
 ) -> None:
@@ -292,7 +292,7 @@ def test_colour_where_there_is_a_terminal_or_it_is_asked_for(suite: Any) -> None
     assert "\x1b[31m1. Linear: wrong values (4 items)\x1b[0m" in said
 
 
-@pytest.mark.parametrize("workers", [ONE_PROCESS, "-n1"])
+@pytest.mark.parametrize("workers", [ONE_PROCESS, pytest.param("-n1", marks=pytest.mark.nightly)])
 def test_a_github_job_has_an_annotation_a_cause(
     suite: Any, monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
@@ -303,7 +303,7 @@ def test_a_github_job_has_an_annotation_a_cause(
     assert "\x1b" not in told
 
 
-@pytest.mark.parametrize("workers", [ONE_PROCESS, "-n1"])
+@pytest.mark.parametrize("workers", [ONE_PROCESS, pytest.param("-n1", marks=pytest.mark.nightly)])
 def test_a_run_in_which_nothing_passes_exits_1_and_says_so(suite: Any, workers: str) -> None:
     result = suite("--conformance-backend=plugged:nothing", "--conformance-layer=Linear", workers)
     assert result.ret == 1

@@ -50,9 +50,15 @@ def test_a_faithful_server_passes(check: str) -> None:
         ("half", "exited with status 5 in the midst of a line"),
         ("short", "0 bytes: expected"),
         ("garbage", "answered 'call': JSON is malformed"),
-        ("number", "with id 1"),
-        ("twice", "expected {id}, and one line for each request"),
-        ("nothing", "expected exactly one of ok, unsupported and error"),
+        pytest.param("number", "with id 1", marks=pytest.mark.nightly),
+        pytest.param(
+            "twice", "expected {id}, and one line for each request", marks=pytest.mark.nightly
+        ),
+        pytest.param(
+            "nothing",
+            "expected exactly one of ok, unsupported and error",
+            marks=pytest.mark.nightly,
+        ),
     ],
 )
 def test_what_breaks_the_protocol_is_a_failure_that_says_so(fault: str, said: str) -> None:
@@ -78,7 +84,10 @@ def test_a_server_that_breaks_the_protocol_fails_the_item() -> None:
     assert found.examples.checked > 5
 
 
-@pytest.mark.parametrize(("fault", "status"), [("die", "crashed"), ("sleep", "hung")])
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [("die", "crashed"), pytest.param("sleep", "hung", marks=pytest.mark.nightly)],
+)
 def test_a_server_that_dies_or_is_silent_costs_one_verdict(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, fault: str, status: str
 ) -> None:
