@@ -44,7 +44,7 @@ def interpolate(
             raise Unsupported(f"size={size!r}")
     else:
         each = [scale_factor] * dims if isinstance(scale_factor, int | float) else [*scale_factor]
-        if len(each) != dims or min(each) <= 0:
+        if len(each) != dims or not all(0 < s < math.inf for s in each):
             raise Unsupported(f"scale_factor={scale_factor!r}")
         wanted = [math.floor(n * s) for n, s in zip(input.shape[2:], each, strict=True)]
         if min(wanted) < 1:
