@@ -223,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--examples", type=int, default=200, help="the profile's (%(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (%(default)s)")
     parser.add_argument("--bug", default="*", metavar="GLOB", help="comma list")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="one bug of so many")
     parser.add_argument("--output", type=Path, metavar="FILE.jsonl", help="raw facts")
     parser.add_argument("--table", type=Path, metavar="FILE.md", help="default: standard output")
     parser.add_argument("--checks", choices=("all", "declared"), default="all")
@@ -232,12 +233,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     globs = options.bug.split(",")
     bugs = [b for b in planted.BUGS if any(fnmatch.fnmatchcase(b.name, glob) for glob in globs)]
     bugs.sort(key=lambda bug: layers.index(bug.layer))
+    bugs = bugs[:: options.every]
     if not bugs:
         parser.error(f"no bug is called {options.bug}")
     seeds = tuple(int(seed) for seed in options.seeds.split(","))
     campaign = Campaign(
-        conformance.__version__, torch.__version__, seeds, options.examples, options.checks
-    )
+        conformance.__version__, torch.__version__, seeds, options.examples, options.checks,
+        every=options.every,
+    )  # fmt: skip
     work = partial(_survey_named, checks=options.checks, examples=options.examples, seeds=seeds)
     for path in filter(None, (options.output, options.table)):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -53,6 +53,7 @@ class Campaign:
         examples: cases of each run.
         checks: `"all"` or `"declared"`.
         runs: in the order of the bugs, those of a bug in the order in which they were run.
+        every: one bug of so many was run.
     """
 
     suite: str
@@ -61,6 +62,7 @@ class Campaign:
     examples: int
     checks: str
     runs: list[Run] = field(default_factory=list)
+    every: int = 1
 
     @property
     def provenance(self) -> dict[str, object]:
@@ -137,10 +139,11 @@ def render(
     killed = pairs - sum(map(len, campaign.survived().values()))
     every = campaign.checks == "all"
     source = "`tox -e kill-rate`" if every else "`python tests/kill_rate.py --checks declared`"
+    which = "every planted bug" if campaign.every == 1 else f"one planted bug of {campaign.every}"
     blocks = [
         "# Kill rate",
         (
-            f"Written by {source}: every planted bug of `tests/planted` in place of "
+            f"Written by {source}: {which} of `tests/planted` in place of "
             "torch's layer, and whether the suite notices. A failure does not count where torch "
             "fails on the same case, unless torch's own failure is a listed one of something else."
         ),

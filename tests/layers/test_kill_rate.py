@@ -169,6 +169,13 @@ def test_command_writes_facts_and_table(tmp_path: Path, capsys: pytest.CaptureFi
         "identity-subnormals-flushed",
     }
     assert "| all | " in table.read_text()
+    assert "every planted bug" in table.read_text()
+    options = [*options, "--checks", "declared", "--every", "2", "--table", str(table)]
+    assert kill_rate.main([*options, "--output", str(facts)]) == 0
+    assert {json.loads(x)["bug"] for x in facts.read_text().splitlines()[1:]} == {
+        "identity-size-one-squeezed"
+    }
+    assert "one planted bug of 2" in table.read_text()
     with pytest.raises(SystemExit):
         kill_rate.main(["--bug", "no-such-bug"])
 
