@@ -26,7 +26,7 @@ from conformance.run import verdicts
 from conformance.run.budget import GRACE, KEPT, Budget, parse
 from conformance.run.engine import Engine
 from conformance.run.outcomes import Outcome
-from conformance.run.planning import Item
+from conformance.run.planning import Item, in_rounds, plan
 
 ITEM = Item("Linear", "values", "float32", "cpu")
 
@@ -202,6 +202,34 @@ def test_within_a_budget_dtypes_take_turns_and_layers_do_not(
     assert listed("--conformance-budget=60") == [
         "Identity-float32", "Linear-float32", "Identity-float64", "Linear-float64"
     ]  # fmt: skip
+
+
+def test_of_a_compiler_the_checks_that_lead_come_first_and_each_worker_has_its_layers() -> None:
+    names = ("Identity", "Linear", "ReLU")
+    items = plan(
+        backend, layers=names, checks=("shape", "values", "gradients"),
+        dtypes=("float32", "float64"), devices=("cpu",), every_dtype=False,
+    )  # fmt: skip
+    assert [item.dtype for item in in_rounds(items)] == ["float32"] * 9 + ["float64"] * 9
+    both = in_rounds(items, 2, compiled=True)
+    assert sorted(item.id for item in both) == sorted(item.id for item in items)
+    first, second = both[:12], both[12:]
+    assert {item.layer for item in first} == {"Identity", "ReLU"}
+    assert {item.layer for item in second} == {"Linear"}
+    assert [(item.layer, item.check, item.dtype) for item in first] == [
+        ("Identity", "values", "float32"),
+        ("Identity", "gradients", "float32"),
+        ("ReLU", "values", "float32"),
+        ("ReLU", "gradients", "float32"),
+        ("Identity", "shape", "float32"),
+        ("ReLU", "shape", "float32"),
+        ("Identity", "values", "float64"),
+        ("Identity", "gradients", "float64"),
+        ("ReLU", "values", "float64"),
+        ("ReLU", "gradients", "float64"),
+        ("Identity", "shape", "float64"),
+        ("ReLU", "shape", "float64"),
+    ]
 
 
 class Compiler(ModuleBackend):
