@@ -148,6 +148,25 @@ def test_an_item_whose_time_is_over_goes_on_until_a_case_tells_something(
     assert nothing.message == f"{verdicts.NOTHING} (59 cases beyond the time budget)"
 
 
+def test_an_item_of_which_the_rest_is_declined_goes_on_until_numbers_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine(backend, 60, 0, budget=Budget(0.0))
+    judged, asked = engine.outcome, list[Case]()
+
+    def outcome(item: Item, case: Case, numerics: Numerics | None = None) -> Outcome:
+        asked.append(case)
+        if len(asked) > 63:
+            return judged(item, case)
+        return Outcome("passed") if len(asked) < 4 else Outcome("unsupported", "not this one")
+
+    monkeypatch.setattr(engine, "outcome", outcome)
+    verdict = engine.run(ITEM)
+    assert verdict.status == "passed"
+    assert verdict.examples.unsupported == {"not this one": 60}
+    assert 63 < verdict.examples.drawn < 70
+
+
 def test_cases_that_leave_nothing_to_compare_come_last_within_a_budget() -> None:
     seen: list[int] = []
 
