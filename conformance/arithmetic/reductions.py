@@ -140,6 +140,7 @@ def maximum(x: Rounded, axis: Axes, *, keepdims: bool = False) -> Rounded:
         lower = np.asarray((x.value - x.error).max(axis=along, keepdims=True))
         error = np.maximum(upper - value, value - lower)
     exact = x.error.max(axis=along, keepdims=True) == 0  # of infinite numbers, too
+    exact |= (np.isnan(x.value) & (x.error == 0)).any(axis=along, keepdims=True)
     error = np.where(exact, 0.0, np.where(np.isnan(error), np.inf, error))
     shape = value.shape if keepdims else _only(value, along, False).shape
     result = Rounded(value.reshape(shape), error.reshape(shape), x.precision)
@@ -253,12 +254,17 @@ def _raised(x: Rounded, axis: int) -> tuple[Rounded, Rounded, np.ndarray]:
 
 
 def _settled(result: Rounded, x: Rounded, axis: int) -> Rounded:
-    """NaN where a row has no finite maximum: for certain, where all of it is known."""
+    """NaN where a row has no finite maximum.
+
+    For certain, where all of it is known, or NaN or ∞ is there for certain, whatever is beside it.
+    """
     largest = x.value.max(axis=axis, keepdims=True, initial=-np.inf)
     lost = ~np.isfinite(largest)
     if not some(lost):
         return result
-    exact = (x.error == 0).all(axis=axis, keepdims=True)
+    known = x.error == 0
+    exact = known.all(axis=axis, keepdims=True)
+    exact |= (known & (np.isnan(x.value) | np.isposinf(x.value))).any(axis=axis, keepdims=True)
     value = np.where(lost, np.nan, result.value)
     return Rounded(value, np.where(lost, np.where(exact, 0.0, np.inf), result.error), x.precision)
 

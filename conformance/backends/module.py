@@ -17,6 +17,7 @@ from conformance.backends.torch_calls import (
     construct,
     constructor_tensors,
     missing_kernels_declined,
+    newer_arguments_declined,
     trimmed,
 )
 from conformance.backends.torch_layouts import laid_out
@@ -197,7 +198,10 @@ class ModuleLayer:
             return self._forward(*inputs, **keywords)
 
     def _forward(self, *inputs: Any, **keywords: Any) -> Any:
-        with missing_kernels_declined():
+        with (
+            missing_kernels_declined(),
+            newer_arguments_declined(self.function, self._call),
+        ):
             result = self._called(*inputs, **keywords)
         listed = self._row is not None and self._row.traits.lists
         # A named tuple is a tuple.

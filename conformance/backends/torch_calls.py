@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from packaging.version import Version
 
 from conformance.model.case import Call, Unsupported, is_function, looked_up, part
 
@@ -19,6 +20,8 @@ _NO_KERNEL = re.compile(
     r"|\w+_overrideable not implemented",
     re.IGNORECASE,
 )
+
+_NO_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 def constructor_tensors(call: Call) -> dict[str, torch.Tensor]:
@@ -78,7 +81,7 @@ def construct(
     arguments = {**as_torch_has_them(call, nn), **tensors}
     extra = arguments.pop("*", ())
     placed = {"device": torch.device(call.device), "dtype": getattr(torch, call.dtype)}
-    with missing_kernels_declined():
+    with missing_kernels_declined(), newer_arguments_declined(cls, call):
         if _takes_placement(cls):
             return cls(*extra, **arguments, **placed)  # type: ignore[no-any-return]
         return cls(*extra, **arguments).to(**placed)  # type: ignore[no-any-return]
@@ -95,6 +98,36 @@ def missing_kernels_declined() -> Iterator[None]:
         if _NO_KERNEL.search(str(error)):
             raise Unsupported(str(error).splitlines()[0].split(". ")[0]) from error
         raise
+
+
+@contextmanager
+def newer_arguments_declined(callee: Any, call: Call) -> Iterator[None]:
+    """An argument that a torch older than the catalogue lacks is a declined call.
+
+    What an implementation of somebody else lacks is a failure, as before.
+
+    Args:
+        callee: the class or function.
+        call: that names its arguments.
+    """
+    try:
+        yield
+    except TypeError as error:
+        found = _NO_ARGUMENT.search(str(error))
+        torchs = str(getattr(callee, "__module__", "")).partition(".")[0] == "torch"
+        if found is None or not torchs or not _newer(call.layer, found[1]):
+            raise
+        raise Unsupported(f"{found[1]}: torch {torch.__version__} has no such argument") from error
+
+
+def _newer(layer: str, argument: str) -> bool:
+    """Whether the catalogue, of a later torch than this one, knows the argument."""
+    from conformance.layers import CATALOGUE
+    from conformance.layers.excluded import TORCH
+
+    older = Version(torch.__version__).release[:2] < Version(TORCH).release
+    row = CATALOGUE.get(layer)
+    return older and row is not None and row.argument(argument) is not None
 
 
 @cache

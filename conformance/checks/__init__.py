@@ -56,6 +56,7 @@ class Check:
         of_many: of a layer that has all of a profile's examples it looks there at one of so many,
             of one that has `MEDIUM` of them or more at one of two.
         in_full: and in `IN_FULL` at one of so many.
+        leads: it comes first in a run that has no time for all.
     """
 
     run: Callable[[Trial], Evidence]
@@ -68,6 +69,7 @@ class Check:
     every: int = 1
     of_many: int = 1
     in_full: int = 1
+    leads: bool = False
 
     def step(self, row: Row, dtype: str) -> int:
         """Of the cases of a layer and dtype it looks at every n-th: this n."""
@@ -86,8 +88,8 @@ IN_FULL = "float32"
 
 CHECKS: dict[str, Check] = {
     "shape": Check(shape.check),
-    "values": Check(values.check, whole=True),
-    "gradients": Check(gradients.check, whole=True, of_many=2),
+    "values": Check(values.check, whole=True, leads=True),
+    "gradients": Check(gradients.check, whole=True, of_many=2, leads=True),
     "laws": Check(laws.check, applies=lambda row: bool(row.laws), of_many=3),
     "layout": Check(layout.check, relaid=layout.relaid, of_many=3),
     "special": Check(special.check, applies=_takes_numbers, of_many=3),

@@ -10,7 +10,7 @@ from conformance.backends.door import BackendError, guarded
 from conformance.backends.registry import load
 from conformance.model.plain_text import bounded
 from conformance.model.protocols import Backend
-from conformance.run.planning import Item, in_rounds, plan
+from conformance.run.planning import Item, plan
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def offer(asked: Asked) -> Offer:
         backend.name,
         info,
         chosen,
-        tuple(items if budget is None else in_rounds(items)),
+        tuple(items),
         declared.isolation_of(backend),
         {dtype: declared.declared(backend, dtype) for dtype in used},
         declared.values_per_structure(backend),

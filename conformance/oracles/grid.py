@@ -19,6 +19,7 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.reductions import as_read
 from conformance.arithmetic.rounded import OWN, Rounded, multilinear, traced
 from conformance.arithmetic.wide import declared, stored, wide, widened
 from conformance.oracles.grid_places import (
@@ -272,7 +273,7 @@ def _selected(
         weights = Rounded(value, error, precision)
         taps.append(Taps(index, inside, weights, inside, vague, 1))
         ways.append((low,) if one.all() else (low, high))
-    batch = np.arange(x.shape[0])[:, np.newaxis]
+    batch, read = np.arange(x.shape[0])[:, np.newaxis], as_read(x)
     found = []
 
     def pull(cotangent: Rounded) -> list[Rounded | None]:
@@ -284,7 +285,7 @@ def _selected(
         within = np.all([inside for _, inside in way], axis=0)
         at: Any = (batch, slice(None), *(index for index, _ in way))
         # A slice between two indices: the channels come last.
-        value, error = (np.moveaxis(array[at], -1, 1) for array in (x.value, x.error))
+        value, error = (np.moveaxis(array[at], -1, 1) for array in (read.value, read.error))
         value = np.where(within[:, np.newaxis], value, 0.0)
         error = np.where(within[:, np.newaxis], error, 0.0)
         error = np.where(lost[:, np.newaxis], np.inf, error)

@@ -22,6 +22,7 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.reductions import as_read
 from conformance.arithmetic.rounded import Rounded, traced
 from conformance.arithmetic.wide import declared, stored, wide, widened
 from conformance.oracles.interpolation_axis import (
@@ -183,6 +184,7 @@ def _lowest(above: int, below: int) -> tuple[int, int]:
 
 def _selected(x: Rounded, resize: Resize, form: str, precision: Precision) -> Rounded | Choices:
     """The element at ⌊s⌋ of each output, or at either of two, in each dimension."""
+    read = as_read(x)
     pairs = [nearest(o, n, scale, form, precision) for o, n, scale in resize.rows]
     axes = [picked(*pair, n, precision) for pair, n in zip(pairs, resize.lengths, strict=True)]
     ways = [(index,) if np.array_equal(index, other) else (index, other) for index, other in pairs]
@@ -193,6 +195,6 @@ def _selected(x: Rounded, resize: Resize, form: str, precision: Precision) -> Ro
     found = []
     for way in product(*ways):
         grid = np.ix_(*(np.arange(n) for n in x.shape[:2]), *way)
-        copy = Rounded(x.value[grid], x.error[grid], x.precision)
+        copy = Rounded(read.value[grid], read.error[grid], x.precision)
         found.append(traced(copy, [x], pull))
     return found[0] if len(found) == 1 else Choices(tuple(found))

@@ -10,7 +10,7 @@ import pytest
 
 from conformance.model.shards import shard_of
 from conformance.plugin.options import Settings
-from conformance.run.planning import Item
+from conformance.run.planning import Item, in_rounds
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,12 @@ class Plan:
         return msgspec.json.decode(text, type=cls)
 
 
-def make_plan(settings: Settings) -> Plan:
+def make_plan(settings: Settings, workers: int) -> Plan:
     """Ask the backend what it offers, in a process of its own.
 
     Args:
         settings: what the user asks for.
+        workers: that will share the items.
 
     Raises:
         pytest.UsageError: if the backend cannot be used, or lacks a device.
@@ -83,6 +84,8 @@ def make_plan(settings: Settings) -> Plan:
         raise pytest.UsageError(str(error)) from None
     index, count = settings.shard
     kept = tuple(item for item in offer.items if shard_of(item.id, count) == index)
+    if offer.budget is not None:
+        kept = in_rounds(kept, workers, compiled=offer.values > 1)
     isolated = settings.isolated
     if isolated is None:
         isolated = offer.isolation == "process"

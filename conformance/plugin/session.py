@@ -53,7 +53,8 @@ class Session:
         given: dict[str, Any] = getattr(config, "workerinput", {})
         handed = given.get(PLAN)
         # Workers are spared the backend's imports.
-        self.plan = make_plan(self.settings) if handed is None else Plan.decode(handed)
+        workers = getattr(config.option, "numprocesses", None) or 1
+        self.plan = make_plan(self.settings, workers) if handed is None else Plan.decode(handed)
         # A run of the benchmarks alone has no verdicts to wait for.
         alone = all(names_benchmarks(str(argument)) for argument in config.args)
         self.items = () if alone and config.args else self.plan.items

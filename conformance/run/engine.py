@@ -303,7 +303,9 @@ class Engine:
             further, before = stream.cases(round), len(seen)
             log.extend(len(cases))
             for place, case in enumerate(further):
-                if (log.checked >= wanted and len(seen) >= all_structures) or left() <= 0:
+                if log.checked >= wanted and len(seen) >= all_structures:
+                    return
+                if left() <= 0 and log.telling():
                     return
                 index = round * len(cases) + place
                 yield index, case

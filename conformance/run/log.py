@@ -112,8 +112,10 @@ class Log:
         return [index for index, letter in enumerate(self._letters) if letter in "pd"]
 
     def telling(self) -> bool:
-        """Whether a case has told something: it was compared, declined or went wrong."""
-        return bool(self._evidence.comparisons) or any(x not in "nbp" for x in self._letters)
+        """Whether a case was compared or went wrong, or all that the check asks were declined."""
+        if self._evidence.comparisons or any(x not in "nbpd" for x in self._letters):
+            return True
+        return "d" in self._letters and not self.checked
 
     def surveyed(self) -> float:
         """Seconds since this was first asked, which is when a case failed."""

@@ -90,13 +90,27 @@ def plan(
     return tuple(items)
 
 
-def in_rounds(items: Sequence[Item]) -> tuple[Item, ...]:
+def in_rounds(
+    items: Sequence[Item], workers: int = 1, *, compiled: bool = False
+) -> tuple[Item, ...]:
     """All items of a dtype after those of another: what no time is left for is a round's end.
 
-    Layer by layer it would be a layer, in every dtype.
+    Layer by layer it would be a layer, in every dtype. A backend that compiles what it runs may not
+    come to the end of the first dtype: there the checks that lead have a round of their own.
 
     Args:
         items: of a run.
+        workers: that each have a part of the items from the first on; each has every n-th layer.
+        compiled: structures are dear.
     """
-    rounds = list(dict.fromkeys(item.dtype for item in items))
-    return tuple(sorted(items, key=lambda item: rounds.index(item.dtype)))
+    dtypes = list(dict.fromkeys(item.dtype for item in items))
+    layers = {layer: k for k, layer in enumerate(dict.fromkeys(item.layer for item in items))}
+
+    def place(item: Item) -> tuple[int, ...]:
+        worker, dtype = layers[item.layer] % workers, dtypes.index(item.dtype)
+        if not compiled:
+            return worker, dtype
+        leads = EVERY_CHECK[item.check].leads
+        return worker, dtype > 0, not leads, dtype
+
+    return tuple(sorted(items, key=place))

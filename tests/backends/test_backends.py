@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -361,6 +362,39 @@ def test_wrap_is_applied_to_every_module() -> None:
     verdict = _verdict(Negated("negated"), "AdaptiveLogSoftmaxWithLoss.log_prob")
     assert verdict.status == "failed"
     assert "wrong of" in verdict.message
+
+
+class _Older(torch.nn.BatchNorm1d):
+    """As torch had it before the argument `bias`."""
+
+    def __init__(self, num_features: int, device: Any = None, dtype: Any = None) -> None:
+        super().__init__(num_features, device=device, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("version", "home", "declined"),
+    [
+        ("2.3.1", "torch.nn.modules.batchnorm", True),
+        ("2.13.0", "torch.nn.modules.batchnorm", False),
+        ("2.3.1", "somebody.else", False),
+    ],
+)
+def test_an_argument_that_an_older_torch_lacks_is_declined(
+    monkeypatch: pytest.MonkeyPatch, version: str, home: str, declined: bool
+) -> None:
+    monkeypatch.setattr(torch, "__version__", version)
+    monkeypatch.setattr(_Older, "__module__", home)
+    call = Call("BatchNorm1d", {"num_features": 2, "bias": True}, {}, "float32", "cpu", False, {})
+    backend = ModuleBackend("older", nn=SimpleNamespace(BatchNorm1d=_Older))
+    if declined:
+        with pytest.raises(Unsupported, match=r"bias: torch .* has no such argument"):
+            backend.build(call)
+    else:
+        with pytest.raises(TypeError, match="unexpected keyword argument 'bias'"):
+            backend.build(call)
+    odd = replace(call, arguments={"num_features": 2, "odd": True})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'odd'"):
+        backend.build(odd)
 
 
 def test_function_backend_never_swallows_an_argument() -> None:

@@ -21,7 +21,7 @@ from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
-from conformance.model.case import Case
+from conformance.model.case import Case, Numerics
 from conformance.oracles.interpolation import interpolate
 
 FUNCTION = "functional.interpolate"
@@ -191,3 +191,12 @@ def test_each_law_is_seen_failing(name: str) -> None:
     assert compared
     known = ("antialias=True", "scale_factor=", "mode='area'")
     assert not [text for text in found if not any(word in text for word in known)]
+
+
+def test_a_nearest_neighbour_may_be_read_without_subnormal_numbers_where_that_is_declared() -> None:
+    x = np.array([[[2.0**-130, 2.0**-120]]])
+    for flush in (False, True):
+        precision = Precision.of("float32", Numerics(flush_to_zero=flush))
+        found = interpolate({}, exactly(x, precision), scale_factor=2.0)
+        assert isinstance(found, Rounded)
+        assert found.error.ravel().tolist() == [2.0**-130 * flush] * 2 + [0.0] * 2

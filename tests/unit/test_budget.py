@@ -26,7 +26,7 @@ from conformance.run import verdicts
 from conformance.run.budget import GRACE, KEPT, Budget, parse
 from conformance.run.engine import Engine
 from conformance.run.outcomes import Outcome
-from conformance.run.planning import Item
+from conformance.run.planning import Item, in_rounds, plan
 
 ITEM = Item("Linear", "values", "float32", "cpu")
 
@@ -148,6 +148,25 @@ def test_an_item_whose_time_is_over_goes_on_until_a_case_tells_something(
     assert nothing.message == f"{verdicts.NOTHING} (59 cases beyond the time budget)"
 
 
+def test_an_item_of_which_the_rest_is_declined_goes_on_until_numbers_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine(backend, 60, 0, budget=Budget(0.0))
+    judged, asked = engine.outcome, list[Case]()
+
+    def outcome(item: Item, case: Case, numerics: Numerics | None = None) -> Outcome:
+        asked.append(case)
+        if len(asked) > 63:
+            return judged(item, case)
+        return Outcome("passed") if len(asked) < 4 else Outcome("unsupported", "not this one")
+
+    monkeypatch.setattr(engine, "outcome", outcome)
+    verdict = engine.run(ITEM)
+    assert verdict.status == "passed"
+    assert verdict.examples.unsupported == {"not this one": 60}
+    assert 63 < verdict.examples.drawn < 70
+
+
 def test_cases_that_leave_nothing_to_compare_come_last_within_a_budget() -> None:
     seen: list[int] = []
 
@@ -202,6 +221,34 @@ def test_within_a_budget_dtypes_take_turns_and_layers_do_not(
     assert listed("--conformance-budget=60") == [
         "Identity-float32", "Linear-float32", "Identity-float64", "Linear-float64"
     ]  # fmt: skip
+
+
+def test_of_a_compiler_the_checks_that_lead_come_first_and_each_worker_has_its_layers() -> None:
+    names = ("Identity", "Linear", "ReLU")
+    items = plan(
+        backend, layers=names, checks=("shape", "values", "gradients"),
+        dtypes=("float32", "float64"), devices=("cpu",), every_dtype=False,
+    )  # fmt: skip
+    assert [item.dtype for item in in_rounds(items)] == ["float32"] * 9 + ["float64"] * 9
+    both = in_rounds(items, 2, compiled=True)
+    assert sorted(item.id for item in both) == sorted(item.id for item in items)
+    first, second = both[:12], both[12:]
+    assert {item.layer for item in first} == {"Identity", "ReLU"}
+    assert {item.layer for item in second} == {"Linear"}
+    assert [(item.layer, item.check, item.dtype) for item in first] == [
+        ("Identity", "values", "float32"),
+        ("Identity", "gradients", "float32"),
+        ("ReLU", "values", "float32"),
+        ("ReLU", "gradients", "float32"),
+        ("Identity", "shape", "float32"),
+        ("ReLU", "shape", "float32"),
+        ("Identity", "values", "float64"),
+        ("Identity", "gradients", "float64"),
+        ("ReLU", "values", "float64"),
+        ("ReLU", "gradients", "float64"),
+        ("Identity", "shape", "float64"),
+        ("ReLU", "shape", "float64"),
+    ]
 
 
 class Compiler(ModuleBackend):

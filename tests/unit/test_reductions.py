@@ -187,6 +187,22 @@ def test_a_maximum_is_copied_and_no_further_off_than_what_may_be_it() -> None:
     assert ratio(np.array([[0, 5.0, 0], [7.5, 0.0, 0.0]]), found) > 1
 
 
+def test_nan_that_is_certain_makes_maximum_and_softmax_nan_beside_numbers_in_doubt() -> None:
+    precision = Precision.of("float32", Numerics(unit_roundoff=2.0**-8, operand_roundoff=2.0**-8))
+    x = exactly(np.array([[np.nan, 1.0], [1.0, 2.0]]), precision)
+    assert reductions.maximum(x, 1).decided.tolist() == [True, True]
+    for function in (reductions.softmax, reductions.log_softmax):
+        found = function(x, 1)
+        assert np.isnan(found.value[0]).all()
+        assert found.decided.all()
+        endless = function(exactly(np.array([[np.inf, 1.0]]), precision), 1)
+        assert np.isnan(endless.value).all()
+        assert endless.decided.all()
+    perhaps = Rounded(np.array([[np.nan, 1.0]]), np.array([[np.inf, 0.5]]), precision)
+    assert not reductions.maximum(perhaps, 1).decided.any()
+    assert not reductions.softmax(perhaps, 1).decided.any()
+
+
 def _true_softmax(x: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, ...]:
     """p, log p and the gradients of both, by 40 digits."""
     found: list[list[list[float]]] = [[], [], [], []]

@@ -93,7 +93,7 @@ class Windows(FunctionBackend):
         if dims not in (2, 3):
             raise Unsupported(f"an input of {x.ndim} axes")
         factors = (scale_factor,) * dims if isinstance(scale_factor, (int, float)) else scale_factor
-        if factors is None or any(f != int(f) or f < 1 for f in factors):
+        if factors is None or any(not float(f).is_integer() or f < 1 for f in factors):
             raise Unsupported(f"scale_factor={scale_factor!r}")
         times = tuple(int(f) for f in factors)
         return _batched(f"UpSampling{dims}D", call, x, dims, size=times, **_FIRST)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backends.adapters.onnx_nodes import Graph, Value, numpy_dtype, only
+from conformance.backends.adapters.onnx_nodes import BFLOAT16, Graph, Value, numpy_dtype, only
 from conformance.model.case import Unsupported
 
 # Since when an operator is there, if later than the others.
@@ -94,6 +94,8 @@ def shrink(graph: Graph, input: Value, *, soft: bool, lambd: float = 0.5) -> str
     """Hardshrink and Softshrink: Shrink, whose bias is 0 or lambd."""
     if lambd < 0:
         raise Unsupported(f"lambd={lambd!r}, which Shrink takes")
+    if graph.dtype == BFLOAT16:
+        raise Unsupported("Shrink in bfloat16")
     kept = graph.number("lambd", lambd)
     return graph.add("Shrink", input.name, lambd=kept, bias=kept if soft else 0.0)
 

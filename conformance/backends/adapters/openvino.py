@@ -86,10 +86,11 @@ class OpenVino(GraphBackend):
         unit = UNITS.get(self.precision, 0.0)
         own = UNITS["bf16" if dtype == "bfloat16" else dtype.replace("float", "f")]
         # x86 multiplies bfloat16 without subnormals, and a bias that is an input of the model is
-        # added to a sum that was rounded already.
+        # added to a sum that was rounded already. What a model has in bfloat16 stays so, whatever
+        # precision is asked for: each operator that the plugin makes of one stores its result.
         brief = max(unit, own) == UNITS["bf16"]
         declared = Numerics(
-            accumulation="bfloat16" if brief else None, flush_to_zero=brief,
+            accumulation="bfloat16" if brief else None, flush_to_zero=brief, stepwise=brief,
             absolute={"expm1": EXPM1},
         )  # fmt: skip
         if unit <= own:
