@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from subprocess import CalledProcessError
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from conformance.backends.adapters.tinygrad_parts import (
     NAMES,
     State,
     batched,
+    compiled,
     loaded,
     only,
     tensor,
@@ -48,28 +48,14 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
     refusals = (AssertionError, IndexError)
     accepts = ("*of another dtype", "negative padding", "padding of too many numbers")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._half: dict[str, bool] = {}
-
     def info(self) -> Mapping[str, str]:
         """The version of tinygrad, and what makes its kernels."""
         renderer = type(Device["CPU"].renderer).__name__
         return {"tinygrad": version("tinygrad"), "tinygrad renderer": renderer}
 
     def offers(self, layer: str, dtype: str, device: str) -> bool:
-        """Its functions in real numbers; bfloat16 where the compiler has it, clang from 15 on."""
-        if not super().offers(layer, dtype, device):
-            return False
-        if dtype != "bfloat16":
-            return dtype in DTYPES
-        if dtype not in self._half:
-            try:
-                tensor(np.ones(1), "contiguous", dtype)
-                self._half[dtype] = True
-            except CalledProcessError:
-                self._half[dtype] = False
-        return self._half[dtype]
+        """Its functions in real numbers, where the compiler has the dtype."""
+        return super().offers(layer, dtype, device) and compiled(dtype)
 
     def numerics(self, dtype: str) -> Numerics:
         """Every step is stored in the dtype; functions are formulas of 2ˣ and log₂.

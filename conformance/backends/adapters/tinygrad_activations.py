@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.backends.adapters.tinygrad_parts import DTYPES, State, only
+from conformance.backends.adapters.tinygrad_parts import DTYPES, State, compiled, only
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported, bare_name
 
@@ -67,7 +67,7 @@ class Activations(FunctionBackend):
         """`Tensor.softmax` and so on, in a dtype."""
         if dim is None:
             raise Unsupported("dim=None")
-        if dtype is not None and dtype not in DTYPES:
+        if dtype is not None and not compiled(dtype):
             raise Unsupported(f"dtype={dtype!r}")
         given = {} if dtype is None else {"dtype": DTYPES[dtype]}
         return getattr(input, bare_name(call.layer))(dim, **given)

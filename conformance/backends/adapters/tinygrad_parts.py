@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from functools import cache
+from subprocess import CalledProcessError
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,18 @@ DTYPES = {
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 State = Mapping[str, Any]
 _seeds = itertools.count()
+
+
+@cache
+def compiled(dtype: str) -> bool:
+    """Whether the compiler makes kernels in a dtype: clang has bfloat16 from 15 on."""
+    if dtype not in DTYPES:
+        return False
+    try:
+        tensor(np.ones(1), "contiguous", dtype)
+    except CalledProcessError:
+        return False
+    return True
 
 
 def loaded(make: Callable[[], Any], state: State) -> Any:

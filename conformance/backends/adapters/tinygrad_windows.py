@@ -85,11 +85,12 @@ class Windows(FunctionBackend):
             raise ValueError(f"mode={mode!r} of an input of {x.ndim} axes")
         if align_corners is not None and mode not in _AXES:
             raise ValueError(f"align_corners with mode={mode!r}")
-        to = _each(size, x.ndim - 2)
-        if len(to) != x.ndim - 2:
-            raise ValueError(f"size={size!r} of an input of {x.ndim} axes")
-        return x.interpolate(to, _MODES[mode], bool(align_corners))
+        return x.interpolate(_each(size, x.ndim - 2), _MODES[mode], bool(align_corners))
 
 
 def _each(value: Any, dims: int) -> tuple[int, ...]:
-    return (value,) * dims if isinstance(value, int) else tuple(value)
+    """A number for each axis; tinygrad reads off the numbers how many axes there are."""
+    numbers = (value,) * dims if isinstance(value, int) else tuple(value)
+    if len(numbers) != dims:
+        raise ValueError(f"{value!r} for {dims} axes")
+    return numbers
