@@ -415,6 +415,33 @@ def test_copies_that_hang_once_their_process_has_computed_are_not_trusted(check:
     assert verdict.examples.excused == 0
 
 
+def test_a_case_known_to_crash_whose_copy_hangs_is_left_out() -> None:
+    """A framework's threads may hang in a copy now and then: here it would crash."""
+    known = parse(
+        "[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\nstatus = 'crashed'\n"
+        "strict = false\nwhen = { in_features = '>1' }",
+        "here",
+    )
+
+    class Crashing(ModuleBackend):
+        def build(self, call: Call) -> Any:
+            assert call.arguments["in_features"] <= 1, "it ran in the engine's own process"
+            return super().build(call)
+
+    copies: list[Outcome] = []
+
+    def copied(run: Any, seconds: float) -> Outcome:
+        # A plain case lives in two copies, and copies are trusted from then on.
+        copies.append(run() if len(copies) < 2 else Outcome("hung"))
+        return copies[-1]
+
+    engine = Engine(Crashing("crashing"), 20, 0, known, note=lambda *said: None, copied=copied)
+    verdict = engine.run(Item("Linear", "values", "float32", "cpu"))
+    assert len(copies) > 2
+    assert (verdict.status, verdict.examples.failed) == ("passed", 0)
+    assert verdict.examples.left_out > 0
+
+
 class Mortal(torch.nn.Linear):
     """Ends the process where gradients are recorded."""
 
