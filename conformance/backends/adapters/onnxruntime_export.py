@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from conformance.backends.adapters.onnx_graph import Made, Run, zeros
 from conformance.backends.adapters.onnx_nodes import numpy_dtype
@@ -49,7 +50,7 @@ class _Program(torch.nn.Module):
             inputs[place] = tensor
         (module,) = self._module
         if module is None:
-            return self._layer.function(*inputs, **self._layer.arguments)
+            return self._layer(*inputs, **self._keywords)
         states = dict(zip(self._names, tensors[len(self._places) :], strict=True))
         first, *hidden = inputs
         given: tuple[Any, ...] = (first,)
@@ -115,7 +116,13 @@ class OnnxRuntimeExport(OnnxRuntime):
         tensors += [layer.put(x) for x in call.state.values()]
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            made = torch.onnx.export(program, tuple(tensors), dynamo=True, verbose=False)
+            try:
+                made = torch.onnx.export(program, tuple(tensors), dynamo=True, verbose=False)
+            except torch.onnx.OnnxExporterError as error:
+                if not isinstance(error.__cause__, GuardOnDataDependentSymNode):
+                    raise
+                # As torch's page on export has it: such a layer has to be written otherwise.
+                raise Unsupported("control flow that depends on data") from error
         assert made is not None
         model = made.model_proto
         return _named(self.compile(model), model, places), model
