@@ -55,7 +55,7 @@ class Check:
             depends little on the dtype.
         of_many: of a layer that has all of a profile's examples it looks there at one of so many,
             of one that has `MEDIUM` of them or more at one of two.
-        in_full: and in `IN_FULL` at one of so many.
+        in_full: and in `IN_FULL`, of both, at one of so many.
         leads: it comes first in a run that has no time for all.
     """
 
@@ -73,10 +73,10 @@ class Check:
 
     def step(self, row: Row, dtype: str) -> int:
         """Of the cases of a layer and dtype it looks at every n-th: this n."""
-        many = row.examples >= 1
+        many, medium = row.examples >= 1, row.examples >= MEDIUM
         if dtype == IN_FULL:
-            return self.in_full if many else 1
-        most = self.of_many if many else 2 if row.examples >= MEDIUM else 1
+            return self.in_full if medium else 1
+        most = self.of_many if many else 2 if medium else 1
         return max(self.every, min(self.of_many, most))
 
 
@@ -91,11 +91,11 @@ CHECKS: dict[str, Check] = {
     "values": Check(values.check, whole=True, leads=True),
     "gradients": Check(gradients.check, whole=True, of_many=2, leads=True),
     "laws": Check(laws.check, applies=lambda row: bool(row.laws), of_many=3),
-    "layout": Check(layout.check, relaid=layout.relaid, of_many=3),
+    "layout": Check(layout.check, relaid=layout.relaid, of_many=3, in_full=2),
     "special": Check(special.check, applies=_takes_numbers, of_many=3),
-    "state": Check(state.check, applies=_has_state, every=4, in_full=2),
+    "state": Check(state.check, applies=_has_state, every=4, in_full=3),
     "random": Check(random.check, applies=lambda row: row.draws is not None),
-    "repeat": Check(repeat.check, larger=siblings.larger, every=2, of_many=4, in_full=2),
+    "repeat": Check(repeat.check, larger=siblings.larger, every=4, of_many=6, in_full=3),
     "errors": Check(
         errors.check, invalid=True, applies=lambda row: row.invalid is not None, every=4
     ),
