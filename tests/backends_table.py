@@ -25,9 +25,9 @@ HEAD = f"""\
 Written by `tests/backends_table.py` from the results files of the backends' tox environments: all
 layers, checks and dtypes that each offers, two workers, on a machine of two cores. Known are items
 that failed as the [known failures](known-failures.md) that ship with a backend say, and
-[findings](findings.md) tells them one by one. Where a run has a time budget, items left out are
-those that had no time at all, and the share of the cases is what was looked at of all that there
-were.
+[findings](findings.md) tells them one by one; failed are those that were new in that run. Where a
+run has a time budget, items left out are those that had no time at all, and the share of the cases
+is what was looked at of all that there were.
 
 | {" | ".join(COLUMNS)} |
 |{"---|" * len(COLUMNS)}
