@@ -121,7 +121,9 @@ def bugs() -> list[Bug]:
         kind, what, _ = split(entry.reason)
         owner = file
         if entry.backend != "*" and file not in entry.backend.split(","):
-            owner = entry.backend.split(",")[0]
+            # A mode of a backend has no section of its own.
+            named = [name for name in entry.backend.split(",") if name in BACKENDS]
+            owner = named[0] if named else file
         bug = found.setdefault((kind, what), Bug(kind, what, owner))
         bug.entries.append((file, entry))
     return list(found.values())

@@ -229,7 +229,7 @@ device_needed = pytest.mark.skipif(
 def test_torch_device_example_in_every_check(installed: Path, tmp_path: Path) -> None:
     result = _anew(
         installed, tmp_path, "--conformance-backend=torch-device", "--conformance-device=all",
-        "--conformance-examples=20", "--conformance-layer=Linear,Identity",
+        "--conformance-examples=40", "--conformance-layer=Linear,Identity",
         "--conformance-dtype=float32",
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr

@@ -105,7 +105,7 @@ def test_an_example_passes_in_all_that_it_offers(
     for (layer, check), verdict in found.items():
         wanted = "unsupported" if check in lacking else "passed"
         assert verdict.status == wanted, f"{layer} {check}: {verdict.message}"
-        assert check in lacking or verdict.examples.checked > 2
+        assert check in lacking or verdict.examples.checked > 1
     # Wrong calls are refused, not declined, though there are no initial values.
     assert not found["Linear", "errors"].examples.unsupported
 
