@@ -80,7 +80,7 @@ class Check:
         return max(self.every, min(self.of_many, most))
 
 
-MEDIUM = 0.25
+MEDIUM = 0.3
 """The share of a profile's examples from which on half of a layer's cases are still many."""
 
 IN_FULL = "float32"
