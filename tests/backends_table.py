@@ -6,13 +6,12 @@ and number of examples replaces the earlier one.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
-from pathlib import Path
 
 from conformance.reports import summary
-from conformance.reports.results import Run, read
+from conformance.reports.results import Run
+from run_tables import add_rows, cells_of
 
 COLUMNS = (
     *("backend", "seed", "examples", "versions", "items", "passed", "known", "unsupported"),
@@ -25,9 +24,9 @@ HEAD = f"""\
 Written by `tests/backends_table.py` from the results files of the backends' tox environments: all
 layers, checks and dtypes that each offers, two workers, on a machine of two cores. Known are items
 that failed as the [known failures](known-failures.md) that ship with a backend say, and
-[findings](findings.md) tells them one by one; failed are those that were new in that run. Where a
-run has a time budget, items left out are those that had no time at all, and the share of the cases
-is what was looked at of all that there were.
+[findings](findings.md) tells them one by one; failed are those that were new in that run, and those
+in which nothing was compared. Where a run has a time budget, items left out are those that had no
+time at all, and the share of the cases is what was looked at of all that there were.
 
 | {" | ".join(COLUMNS)} |
 |{"---|" * len(COLUMNS)}
@@ -77,22 +76,13 @@ def merged(table: str, rows: list[str]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Add results files to the table; 1 if a row of the table has failures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("results", nargs="+", type=Path)
-    parser.add_argument("--table", type=Path, required=True)
-    options = parser.parse_args(arguments)
-    before = options.table.read_text(encoding="utf-8") if options.table.exists() else ""
-    text = merged(before, [row(read(path)) for path in options.results])
-    options.table.write_text(text, encoding="utf-8")
-    broken = [line for line in text.splitlines() if _KEY.match(line) and _failed(line)]
-    print("\n".join(broken) or f"{options.table}: no failure")
-    return 1 if broken else 0
+    return add_rows(arguments, __doc__, row, merged, _failed)
 
 
 def _failed(line: str) -> bool:
-    cells = [cell.strip() for cell in line.split("|")][1:]
-    cell = dict(zip(COLUMNS, cells, strict=False))
-    return cell["failed"] != "0" or cell["minutes"] == "cut short"
+    cells = cells_of(line, COLUMNS)
+    wrong = cells.get("failed") != "0" or cells["minutes"] == "cut short"
+    return _KEY.match(line) is not None and wrong
 
 
 if __name__ == "__main__":

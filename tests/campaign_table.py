@@ -7,14 +7,13 @@ one.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from conformance.reports import summary
-from conformance.reports.results import Run, read
+from conformance.reports.results import Run
+from run_tables import add_rows, cells_of
 
 COLUMNS = (
     *("seed", "examples", "shard", "layers", "items", "passed", "known", "failed", "comparisons"),
@@ -78,21 +77,13 @@ def merged(table: str, rows: list[str]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Add results files to the table; 1 if a row of the table has failures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("results", nargs="+", type=Path)
-    parser.add_argument("--table", type=Path, required=True)
-    options = parser.parse_args(arguments)
-    before = options.table.read_text(encoding="utf-8") if options.table.exists() else ""
-    text = merged(before, [row(read(path)) for path in options.results])
-    options.table.write_text(text, encoding="utf-8")
-    broken = [line for line in text.splitlines() if _KEY.match(line) and _failed(line)]
-    print("\n".join(broken) or f"{options.table}: no failure")
-    return 1 if broken else 0
+    return add_rows(arguments, __doc__, row, merged, _failed)
 
 
 def _failed(line: str) -> bool:
-    cells = [cell.strip() for cell in line.split("|")]
-    return cells[1 + COLUMNS.index("failed")] != "0" or cells[-2] == "cut short"
+    cells = cells_of(line, COLUMNS)
+    wrong = cells.get("failed") != "0" or cells["minutes"] == "cut short"
+    return _KEY.match(line) is not None and wrong
 
 
 if __name__ == "__main__":

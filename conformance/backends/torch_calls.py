@@ -104,7 +104,7 @@ def missing_kernels_declined() -> Iterator[None]:
 def newer_arguments_declined(callee: Any, call: Call) -> Iterator[None]:
     """An argument that a torch older than the catalogue lacks is a declined call.
 
-    What an implementation of somebody else lacks is a failure, as before.
+    An argument that a plugged-in class or function lacks stays a failure.
 
     Args:
         callee: the class or function.

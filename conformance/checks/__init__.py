@@ -53,10 +53,10 @@ class Check:
         conclude: what the answers to all cases come to, where no single case shows it.
         every: in dtypes other than `IN_FULL` it looks at one of so many cases, since what it asks
             depends little on the dtype.
-        of_many: of a layer that has all of a profile's examples it looks there at one of so many,
-            of one that has `MEDIUM` of them or more at one of two.
-        in_full: and in `IN_FULL`, of both, at one of so many.
-        leads: it comes first in a run that has no time for all.
+        of_many: of a layer that has all of a profile's examples it looks there at one of so many.
+        of_medium: of a layer that has `MEDIUM` of them or more, likewise.
+        in_full: in `IN_FULL` it looks at one of so many cases of those two.
+        leads: it runs before the others where a time budget may not suffice for all.
     """
 
     run: Callable[[Trial], Evidence]
@@ -68,6 +68,7 @@ class Check:
     conclude: Callable[[Sequence[support.Answer]], support.Conclusion] | None = None
     every: int = 1
     of_many: int = 1
+    of_medium: int = 1
     in_full: int = 1
     leads: bool = False
 
@@ -76,12 +77,11 @@ class Check:
         many, medium = row.examples >= 1, row.examples >= MEDIUM
         if dtype == IN_FULL:
             return self.in_full if medium else 1
-        most = self.of_many if many else 2 if medium else 1
-        return max(self.every, min(self.of_many, most))
+        return max(self.every, self.of_many if many else self.of_medium if medium else 1)
 
 
 MEDIUM = 0.3
-"""The share of a profile's examples from which on half of a layer's cases are still many."""
+"""The share of a profile's examples from which on part of a layer's cases is enough."""
 
 IN_FULL = "float32"
 """The dtype in which a check looks at all cases, or at the largest share of them."""
@@ -89,9 +89,9 @@ IN_FULL = "float32"
 CHECKS: dict[str, Check] = {
     "shape": Check(shape.check),
     "values": Check(values.check, whole=True, leads=True),
-    "gradients": Check(gradients.check, whole=True, of_many=2, leads=True),
-    "laws": Check(laws.check, applies=lambda row: bool(row.laws), of_many=3),
-    "layout": Check(layout.check, relaid=layout.relaid, of_many=3, in_full=2),
+    "gradients": Check(gradients.check, whole=True, of_many=2, of_medium=2, leads=True),
+    "laws": Check(laws.check, applies=lambda row: bool(row.laws), of_many=3, of_medium=2),
+    "layout": Check(layout.check, relaid=layout.relaid, of_many=3, of_medium=2, in_full=2),
     "special": Check(special.check, applies=_takes_numbers, of_many=3),
     "state": Check(state.check, applies=_has_state, every=4, in_full=3),
     "random": Check(random.check, applies=lambda row: row.draws is not None),

@@ -79,7 +79,7 @@ def _run(
 def _drawn(
     layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int
 ) -> Sequence[Case]:
-    # Rounds after the first lie in memory beside it.
+    # All rounds are kept side by side, so later ones get less memory.
     cases = Cases(KEPT if examples <= MANY and not round else KEPT_OF_MANY)
 
     def add(case: Case) -> None:

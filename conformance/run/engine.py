@@ -199,9 +199,9 @@ class Engine:
         if entry is None:
             return self.outcome(item, case, numerics)
         outcome = self.copies.deadly(item, case, entry)
-        # On a busy machine a copy may be longer about its end than it is given.
-        slow = outcome is not None and (outcome.status, entry.status) == ("hung", "crashed")
-        if outcome is None or slow:
+        # Threads of a framework may hang in a copy; in this process the case would crash.
+        stuck = outcome is not None and (outcome.status, entry.status) == ("hung", "crashed")
+        if outcome is None or stuck:
             excuses.leave_out(entry)
             return None
         if outcome.status in ("crashed", "hung") and excuses.deadly(case, outcome.status) is None:
@@ -290,7 +290,7 @@ class Engine:
         """
         cases = stream.cases()
         for index in self._order(cases):
-            # However little time is left, an item is judged by one case that tells something.
+            # However little time is left, a verdict rests on something.
             if left() <= 0 and log.telling():
                 return
             yield index, cases[index]

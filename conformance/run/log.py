@@ -112,7 +112,10 @@ class Log:
         return [index for index, letter in enumerate(self._letters) if letter in "pd"]
 
     def telling(self) -> bool:
-        """Whether a case was compared or went wrong, or all that the check asks were declined."""
+        """Whether a verdict can rest on the cases so far.
+
+        Numbers were compared, a case went wrong, or all to which the check applies were declined.
+        """
         if self._evidence.comparisons or any(x not in "nbpd" for x in self._letters):
             return True
         return "d" in self._letters and not self.checked

@@ -100,8 +100,9 @@ def in_rounds(
 
     Args:
         items: of a run.
-        workers: that each have a part of the items from the first on; each has every n-th layer.
-        compiled: structures are dear.
+        workers: that share the items. Each starts with a contiguous part, which holds every n-th
+            layer.
+        compiled: the backend compiles what it runs.
     """
     dtypes = list(dict.fromkeys(item.dtype for item in items))
     layers = {layer: k for k, layer in enumerate(dict.fromkeys(item.layer for item in items))}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import planted
@@ -18,6 +19,8 @@ from conformance.backends.declared import numerics_of
 from conformance.checks import layout
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Unsupported
+from conformance.model.failure import Failure
+from conformance.model.finding import Finding
 from conformance.run.trial import Evidence, Trial
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "layout"]
@@ -163,3 +166,24 @@ def test_an_output_in_the_memory_of_an_input_is_caught() -> None:
     assert found.passed, found
     found = first_failure(_backend("Linear", _Handing), "Linear", "layout")
     assert "output shares memory with input" in found.said
+
+
+@pytest.mark.parametrize("needed", [{"t3", "t41"}, {"t0"}, set()])
+def test_layouts_that_a_failure_does_not_need_are_left_out_by_halves(
+    monkeypatch: pytest.MonkeyPatch, needed: set[str]
+) -> None:
+    tried: list[set[str]] = []
+
+    def run(trial: Any, layouts: dict[str, str]) -> None:
+        tried.append(set(layouts))
+        if needed <= set(layouts):
+            raise Failure(Finding("other", says="wrong"))
+
+    monkeypatch.setattr(layout, "_run", run)
+    monkeypatch.setattr(layout, "_with", lambda case, layouts: layouts)
+    monkeypatch.setattr(layout, "_named", lambda row, layouts: layouts)
+    sixty = {f"t{k}": "transposed" for k in range(60)}
+    with pytest.raises(Failure) as caught:
+        layout._attempt(cast(Any, SimpleNamespace(row=None)), cast(Any, None), cast(Any, sixty))
+    assert set(caught.value.finding.layouts or {}) == needed
+    assert len(tried) < 30

@@ -19,7 +19,7 @@ from conformance.failures import known as known_failures
 from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.journal import Entry
 from conformance.isolation.process import Child, Died
-from conformance.model.case import Case, Examples, Numerics
+from conformance.model.case import Case, Examples, Numerics, Verdict
 from conformance.model.describe import case_text
 from conformance.model.encoding import encode_case
 from conformance.run import verdicts
@@ -129,20 +129,24 @@ def test_an_item_stops_when_its_time_is_over_and_counts_what_it_left_out() -> No
     assert (whole.examples.drawn, whole.examples.stopped) == (60, 0)
 
 
+def _out_of_time(monkeypatch: pytest.MonkeyPatch, *first: Outcome) -> Verdict:
+    """The verdict of an item without any time, whose first cases have the outcomes given."""
+    engine, coming = Engine(backend, 60, 0, budget=Budget(0.0)), iter(first)
+    judged = engine.outcome
+
+    def outcome(item: Item, case: Case, numerics: Numerics | None = None) -> Outcome:
+        return next(coming, None) or judged(item, case)
+
+    monkeypatch.setattr(engine, "outcome", outcome)
+    return engine.run(ITEM)
+
+
 def test_an_item_whose_time_is_over_goes_on_until_a_case_tells_something(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    engine = Engine(backend, 60, 0, budget=Budget(0.0))
-    judged, asked = engine.outcome, list[Case]()
-
-    def outcome(item: Item, case: Case, numerics: Numerics | None = None) -> Outcome:
-        asked.append(case)
-        return Outcome("invalid", "not for this case") if len(asked) < 4 else judged(item, case)
-
-    monkeypatch.setattr(engine, "outcome", outcome)
-    verdict = engine.run(ITEM)
+    verdict = _out_of_time(monkeypatch, *[Outcome("invalid", "not for this case")] * 3)
     assert (verdict.status, verdict.examples.drawn, verdict.examples.stopped) == ("passed", 4, 56)
-    # Of a time that is over before any case tells something a verdict without numbers says so.
+    # A verdict without numbers names the budget, if no case ran to its end.
     nothing = verdicts.conclude(ITEM, Examples(1, invalid=1, stopped=59), {"comparisons": 0}, ())
     assert nothing.status == "unchecked"
     assert nothing.message == f"{verdicts.NOTHING} (59 cases beyond the time budget)"
@@ -151,17 +155,10 @@ def test_an_item_whose_time_is_over_goes_on_until_a_case_tells_something(
 def test_an_item_of_which_the_rest_is_declined_goes_on_until_numbers_are_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    engine = Engine(backend, 60, 0, budget=Budget(0.0))
-    judged, asked = engine.outcome, list[Case]()
-
-    def outcome(item: Item, case: Case, numerics: Numerics | None = None) -> Outcome:
-        asked.append(case)
-        if len(asked) > 63:
-            return judged(item, case)
-        return Outcome("passed") if len(asked) < 4 else Outcome("unsupported", "not this one")
-
-    monkeypatch.setattr(engine, "outcome", outcome)
-    verdict = engine.run(ITEM)
+    without_numbers = [Outcome("passed")] * 3
+    verdict = _out_of_time(
+        monkeypatch, *without_numbers, *[Outcome("unsupported", "not this one")] * 60
+    )
     assert verdict.status == "passed"
     assert verdict.examples.unsupported == {"not this one": 60}
     assert 63 < verdict.examples.drawn < 70

@@ -31,10 +31,11 @@ def test_all_or_most_cases_in_one_dtype_and_some_in_others(check: str) -> None:
     layer = "Dropout" if check == "random" else "Linear"
     item, cases = _cases(check, IN_FULL, layer)
     assert len(cases) == asked_of(item, EXAMPLES) > 1
-    assert item.step == CHECKS[check].step(CATALOGUE[layer], IN_FULL) <= 3
+    in_full = item.step
+    assert in_full == CHECKS[check].step(CATALOGUE[layer], IN_FULL)
     item, cases = _cases(check, "float64", layer)
     assert len(cases) == asked_of(item, EXAMPLES)
-    assert item.step == CHECKS[check].step(CATALOGUE[layer], "float64")
+    assert item.step == CHECKS[check].step(CATALOGUE[layer], "float64") >= in_full
 
 
 def test_of_a_layer_with_a_share_of_the_examples_fewer_are_left_out() -> None:
@@ -42,7 +43,8 @@ def test_of_a_layer_with_a_share_of_the_examples_fewer_are_left_out() -> None:
     many, some, few = (CATALOGUE[name] for name in ("Linear", "Dropout", "MaxPool1d"))
     assert few.examples < MEDIUM <= some.examples < 1
     assert laws.step(many, "float64") == laws.of_many > 2
-    assert laws.step(some, "float64") == 2
+    assert laws.step(some, "float64") == laws.of_medium > 1
+    assert CHECKS["special"].step(some, "float64") == 1
     assert laws.step(few, "float64") == laws.step(many, IN_FULL) == 1
     assert errors.step(few, "float64") == errors.every > 1
 

@@ -32,7 +32,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
     """MLX on the CPU."""
 
     name = "mlx"
-    # It compiles its activations, and some of its known failures take a copy of the process a case.
+    # It compiles its activations, and each case of a known crash runs in a copy of the process.
     budget = "700"
 
     def __init__(self) -> None:

@@ -1,0 +1,58 @@
+"""What is drawn of a layer and dtype is kept while its checks run, and no longer."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from conformance import Unsupported
+from conformance.backends import ModuleBackend
+from conformance.run import drawing
+from conformance.run.engine import Engine
+from conformance.run.keeping import OfOneLayer
+from conformance.run.planning import Item
+
+
+def test_results_are_kept_until_another_layer_or_dtype_is_asked_for() -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    @OfOneLayer
+    def made(layer: str, dtype: str, round: int) -> int:
+        calls.append((layer, dtype, round))
+        return len(calls)
+
+    assert [made("A", "float32", k) for k in (0, 1, 2, 0, 1, 2)] == [1, 2, 3, 1, 2, 3]
+    made("A", "float64", 0)
+    made("A", "float32", 0)
+    assert calls[3:] == [("A", "float64", 0), ("A", "float32", 0)]
+
+
+class Choosy(torch.nn.Linear):
+    """Takes calls without a batch only, so that further rounds are drawn."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Of one dimension."""
+        if input.dim() > 1:
+            raise Unsupported("batches")
+        return super().forward(input)
+
+
+def test_the_rounds_of_a_backend_that_declines_are_drawn_once_for_all_checks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, drawn = drawing._run, list[int]()
+
+    def counted(*arguments: Any, round: int, **facts: Any) -> None:
+        drawn.append(round)
+        run(*arguments, round=round, **facts)
+
+    monkeypatch.setattr(drawing, "_run", counted)
+    Choosy.__name__ = Choosy.__qualname__ = "Linear"
+    engine = Engine(ModuleBackend("choosy", nn=SimpleNamespace(Linear=Choosy)), 40, 41)
+    for check in ("shape", "values", "special"):
+        assert engine.run(Item("Linear", check, "float32", "cpu")).examples.unsupported
+    assert len(drawn) > 3
+    assert len(drawn) == len(set(drawn))
