@@ -20,7 +20,7 @@ from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
-from conformance.model.case import Case
+from conformance.model.case import Case, Numerics
 from conformance.model.formats import round_to
 from conformance.oracles.grid import affine_grid, grid_sample
 
@@ -186,3 +186,13 @@ def test_each_law_is_seen_failing(layer: str, name: str) -> None:
     compared, found = law_findings(torch_backend, layer, name)
     assert compared
     assert not found
+
+
+def test_a_nearest_neighbour_may_be_read_without_subnormal_numbers_where_that_is_declared() -> None:
+    x, grid = np.array([[[[2.0**-130, 2.0**-120]]]]), np.array([[[[-0.5, 0.0], [0.5, 0.0]]]])
+    for flush in (False, True):
+        precision = Precision.of("float32", Numerics(flush_to_zero=flush))
+        given = (exactly(a, precision) for a in (x, grid))
+        found = grid_sample({}, *given, mode="nearest", align_corners=False)
+        assert isinstance(found, Rounded)
+        assert found.error.ravel().tolist() == [2.0**-130 * flush, 0.0]
