@@ -91,6 +91,7 @@ static Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor* b, const Wi
     if (x.shape[rank - 3] != C * at.groups) throw Wrong("input must have " + std::to_string(C * at.groups) + " channels");
     if (O % at.groups) throw Wrong("out_channels must be divisible by groups");
     if (b && b->shape != Shape{O}) throw Wrong("bias must have out_channels elements");
+    if (KH < 1 || KW < 1) throw Wrong("kernel_size must be at least 1");
     int64_t reach_h = H + 2 * at.padding[0] - at.dilation[0] * (KH - 1) - 1;
     int64_t reach_w = W + 2 * at.padding[1] - at.dilation[1] * (KW - 1) - 1;
     if (reach_h < 0 || reach_w < 0) throw Wrong("the kernel is larger than the padded input");

@@ -146,6 +146,9 @@ impl Layer {
     fn conv1d(&self, x: &Tensor, w: &Tensor, b: Option<&Tensor>, add: impl Fn(usize) -> f64) -> Result<Tensor, No> {
         let [stride, padding, dilation, groups] = self.window()?;
         let [o, c, k] = w.shape[..] else { return wrong("weight must have three dimensions") };
+        if k == 0 {
+            return wrong("kernel_size must be at least 1");
+        }
         let (batch, channels, length) = match x.shape[..] {
             [channels, length] => (1, channels, length),
             [batch, channels, length] => (batch, channels, length),
