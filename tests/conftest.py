@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+import warm
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -28,12 +29,26 @@ _SAMPLE = frozenset(
 """Of each family that has many layers one, and one of each form."""
 
 _ONE_OF = {
-    "test_each_law_is_seen_failing": 3,
+    "test_a_call_that_is_accepted_and_fails_is_no_unsupported_one": 3,
     "test_a_script_shows_the_failure": 3,
+    "test_a_verdicts_message_is_the_text_of_its_failure": 3,
+    "test_conditions_on_the_page_are_met_by_cases": 3,
+    "test_each_law_holds_of_torch_and_is_seen_failing": 3,
+    "test_each_law_is_seen_failing": 3,
+    "test_each_law_of_a_method_is_seen_failing": 3,
+    "test_exported_programs_pass": 2,
+    "test_faithful_backend_passes": 2,
     "test_null_backend_fails_values": 2,
+    "test_the_planted_operator_is_named": 3,
     "test_torch_passes": 2,
 }
 """Tests that are asked of so much beside layers that one of so many runs."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where tests run, have a process at hand that others are forked from."""
+    if not config.getoption("collectonly") and not getattr(config.option, "numprocesses", None):
+        warm.install()
 
 
 def sample() -> set[str]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -219,7 +220,11 @@ def plug_in(pytester: Any, monkeypatch: Any, backends: str) -> None:
         monkeypatch.delenv(name)
     pytester.makepyfile(plugged=backends)
     # What this session imports conformance from, that one must, too.
-    paths = [str(pytester.path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [
+        str(pytester.path),
+        str(Path(__file__).parent),
+        *filter(None, [os.environ.get("PYTHONPATH")]),
+    ]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.syspath_prepend(pytester.path)
 
@@ -236,7 +241,7 @@ def session(pytester: Any, *options: str) -> Any:
     """
     suite = ("--pyargs", "conformance.suite", "-p", "no:cacheprovider")
     if any(option in options for option in ("-n1", "-n2")):
-        return pytester.runpytest_subprocess(*suite, *options)
+        return pytester.runpytest_subprocess(*suite, "-pwarm", *options)
     kept = _Kept()
     with pytest.MonkeyPatch.context() as here:
         here.setattr(planner, "offered_by", lambda asked, seconds: offer(asked))

@@ -492,7 +492,7 @@ def bench(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def run(backend: str, *options: str, target: str = "conformance.suite.test_benchmarks") -> Any:
         return pytester.runpytest_subprocess(
-            "-p", "no:cacheprovider", "--pyargs", target, "--conformance-layer=Identity",
+            "-p", "no:cacheprovider", "-pwarm", "--pyargs", target, "--conformance-layer=Identity",
             "--conformance-check=shape", "--conformance-examples=3", "--conformance-dtype=float32",
             f"--conformance-backend=plugged:{backend}", "--conformance-results=r.jsonl", *options,
         )  # fmt: skip
@@ -563,21 +563,18 @@ def test_without_isolation_they_run_in_pytests_own_process(bench: Any) -> None:
 
 
 def test_a_regression_fails_the_run_on_a_ratio(bench: Any) -> None:
-    here = "--conformance-isolation=none"  # spares a process and its import of torch
-    assert bench("plain", here).ret == 0
+    assert bench("plain").ret == 0
     Path("r.jsonl").rename("before.jsonl")
     earlier = "--conformance-compare=before.jsonl"
-    slower = bench("sleeping", here, earlier, "--conformance-regression=2")
+    slower = bench("sleeping", earlier, "--conformance-regression=2")
     assert slower.ret == pytest.ExitCode.TESTS_FAILED
     slower.stdout.fnmatch_lines(["*times as slow as before, relative to torch*"])
     Path("r.jsonl").rename("slow.jsonl")
     # As slow in seconds, but no slower than before: a ratio is what counts.
-    same = bench(
-        "sleeping", here, "--conformance-compare=slow.jsonl", "--conformance-regression=50"
-    )
+    same = bench("sleeping", "--conformance-compare=slow.jsonl", "--conformance-regression=50")
     assert same.ret == 0
-    assert bench("sleeping", here, earlier).ret == 0
-    alone = bench("sleeping", here, "--conformance-regression=2")
+    assert bench("sleeping", earlier).ret == 0
+    alone = bench("sleeping", "--conformance-regression=2")
     assert alone.ret == pytest.ExitCode.TESTS_FAILED
     alone.stdout.fnmatch_lines(["*times as slow as torch*"])
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+import warm
 from support import cases, plug_in, session
 
 from conformance.backends import ModuleBackend
@@ -39,6 +40,9 @@ import os, sys, time
 from types import SimpleNamespace
 import torch
 from conformance.backends import ModuleBackend
+from conformance.failures import reproducer
+
+reproducer.PATIENCE = 3.0  # a script of what hangs takes all of it
 
 with open("starts", "a") as starts:
     print(os.getpid(), file=starts)
@@ -60,7 +64,7 @@ class Hoard(torch.nn.Linear):
     def forward(self, input):
         kept = []
         while input.dim() == 3:
-            kept.append(torch.empty(1 << 27))
+            kept.append(torch.empty(1 << 29))
         return super().forward(input)
 
 class Leave(torch.nn.Bilinear):
@@ -144,11 +148,13 @@ def _verdicts(path: Path) -> dict[str, dict[str, Any]]:
     return {line["id"]: line for line in lines if line["kind"] == "verdict"}
 
 
-# Where a new process takes long to start, the usual time to shrink a death in is a few tries.
+# Where a new process takes long to start, the usual time to shrink a death in is a few tries; each
+# of them that hangs takes all the time that it has.
 PATIENT = """
 from conformance.isolation import isolated
 
 isolated.SHRINKING_ITEM = isolated.SHRINKING_RUN = 600.0
+isolated.HANGS = 0.4
 """
 
 
@@ -550,7 +556,8 @@ def test_a_process_starts_no_threads_that_its_copies_would_wait_for(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("MKL_NUM_THREADS", "3")
     child = Child("torch", 1, 0, (), Limits(30))
-    child.start()
+    with warm.cold():
+        child.start()
     try:
         assert child._process is not None
         found = Path(f"/proc/{child._process.pid}/environ").read_bytes().split(b"\0")

@@ -1,0 +1,228 @@
+"""Processes for sessions of tests, forked from one that has torch already.
+
+Importing torch takes two seconds, and tests start some 150 processes of the suite. What runs in
+them is what the suite starts, `conformance.isolation.child` and `planner`; only where they come
+from differs. Started as `python -P warm.py SOCKET` it is the process that they are forked from; as
+a plug-in (`-p warm`) it serves a session in another process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import IO, Any, NoReturn
+
+SOCKET = "NN_CONFORMANCE_TESTS_WARM"
+"""The environment variable that names the socket of the process to fork from."""
+LONGEST = 1 << 20
+"""Bytes of a request, an environment above all."""
+MODULES = (
+    "conformance.backends.adapters.torch", "conformance.backends.registry", "conformance.checks",
+    "conformance.failures.known", "conformance.isolation.child", "conformance.isolation.planner",
+    "conformance.run.engine", "conformance.run.planning",
+)  # fmt: skip
+
+
+class Warm:
+    """What `subprocess.Popen` is to the suite, with the arguments that it gives it.
+
+    Args:
+        command: `[…, "-m", module]`.
+        stdin, stdout: pipes.
+        stderr: a file.
+        env: None = this process's.
+        start_new_session: always.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        stdin: int,
+        stdout: int,
+        stderr: IO[bytes],
+        env: Mapping[str, str] | None = None,
+        start_new_session: bool,
+    ) -> None:
+        assert stdin == stdout == subprocess.PIPE
+        assert start_new_session
+        self.args, self.returncode = command, None
+        request = {
+            "module": command[-1], "cwd": os.getcwd(),
+            "environment": dict(os.environ if env is None else env),
+        }  # fmt: skip
+        theirs, own = os.pipe()
+        answers, answering = os.pipe()
+        self._status = socket.socket(socket.AF_UNIX)
+        self._status.connect(os.environ[SOCKET])
+        data = json.dumps(request).encode() + b"\n"
+        socket.send_fds(self._status, [data[:1]], [theirs, answering, stderr.fileno()])
+        self._status.sendall(data[1:])
+        os.close(theirs)
+        os.close(answering)
+        self.stdin, self.stdout = os.fdopen(own, "wb"), os.fdopen(answers, "rb")
+        self._said = self._status.makefile("rb")
+        self.pid = int(self._said.readline())
+
+    def poll(self) -> int | None:
+        """Its exit status; None while it runs."""
+        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
+            self.wait()
+        return self.returncode
+
+    def wait(self) -> int:
+        """Its exit status, minus the number of the signal that ended it."""
+        if self.returncode is None:
+            self.returncode = int(self._said.readline())
+            self._status.close()
+        return self.returncode
+
+    def kill(self) -> None:
+        """End it."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def communicate(self, given: bytes, seconds: float) -> tuple[bytes, None]:
+        """All that it answers to all that it is given."""
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.write(given)
+            self.stdin.close()
+        answer, until = b"", time.monotonic() + seconds
+        while select.select([self.stdout], [], [], max(until - time.monotonic(), 0))[0]:
+            if not (more := os.read(self.stdout.fileno(), 1 << 16)):
+                self.wait()
+                return answer, None
+            answer += more
+        raise subprocess.TimeoutExpired(self.args, seconds, answer)
+
+
+def install() -> None:
+    """Let processes of the suite that this one starts be forked; without `os.fork` nothing."""
+    from conformance.isolation import planner, process
+
+    if not hasattr(os, "fork"):
+        return
+    if SOCKET not in os.environ:
+        _start()
+    for module in (planner, process):
+        module.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
+            Popen=Warm, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired
+        )
+
+
+@contextlib.contextmanager
+def cold() -> Iterator[None]:
+    """Let them be started as users' are."""
+    from conformance.isolation import planner, process
+
+    was = process.subprocess
+    process.subprocess = planner.subprocess = subprocess
+    try:
+        yield
+    finally:
+        process.subprocess = planner.subprocess = was
+
+
+def _start() -> None:
+    """Start the process to fork from; it ends with this one."""
+    from conformance.isolation.limits import keep_to_one_thread
+    from conformance.isolation.poison import poisoned
+
+    folder = tempfile.mkdtemp(prefix="warm-")
+    path, environment = str(Path(folder) / "socket"), poisoned(os.environ)
+    keep_to_one_thread(environment)
+    process = subprocess.Popen(
+        [sys.executable, "-P", __file__, path], stdin=subprocess.PIPE, env=environment
+    )
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(process.kill)
+    os.environ[SOCKET] = path
+    while not Path(path).exists():
+        assert process.poll() is None, "the process to fork from did not start"
+        time.sleep(0.05)
+
+
+def pytest_configure() -> None:
+    """Serve a session in a process of its own."""
+    install()
+
+
+def _serve(path: str) -> NoReturn:
+    """Fork a process for each that asks, until standard input ends."""
+    for name in MODULES:
+        importlib.import_module(name)
+    sys.modules["conformance.failures.known"].shipped("torch")
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path + ".new")
+        listening.listen(64)
+        os.rename(path + ".new", path)
+        while True:
+            if 0 in select.select([listening, 0], [], [])[0]:
+                os._exit(0)
+            asking, _ = listening.accept()
+            first, files, _, _ = socket.recv_fds(asking, 1, 3)
+            request = json.loads(first + asking.makefile("rb").readline(LONGEST))
+            if os.fork() == 0:
+                listening.close()
+                _watch(request, files, asking)
+            for file in (*files, asking.fileno()):
+                os.close(file)
+            asking.detach()
+
+
+def _watch(request: dict[str, Any], files: list[int], asking: socket.socket) -> NoReturn:
+    """Fork the process, and tell its number and its end: only its parent hears of that."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pid = os.fork()
+    if pid == 0:
+        asking.close()
+        _be(request, files)
+    for file in files:
+        os.close(file)
+    asking.sendall(b"%d\n" % pid)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with contextlib.suppress(OSError):
+        asking.sendall(b"%d\n" % code)
+    os._exit(0)
+
+
+def _be(request: dict[str, Any], files: list[int]) -> NoReturn:
+    """What `python -P -m module` would be, in that environment."""
+    os.setsid()
+    for own, file in enumerate(files):
+        os.dup2(file, own)
+        os.close(file)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    importlib.invalidate_caches()
+    try:
+        sys.modules[request["module"]].main()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
