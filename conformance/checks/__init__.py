@@ -87,14 +87,16 @@ IN_FULL = "float32"
 """The dtype in which a check looks at all cases, or at the largest share of them."""
 
 CHECKS: dict[str, Check] = {
-    "shape": Check(shape.check),
+    "shape": Check(shape.check, of_many=2, of_medium=2),
     "values": Check(values.check, whole=True, leads=True),
     "gradients": Check(gradients.check, whole=True, of_many=2, of_medium=2, leads=True),
     "laws": Check(laws.check, applies=lambda row: bool(row.laws), of_many=3, of_medium=2),
     "layout": Check(layout.check, relaid=layout.relaid, of_many=3, of_medium=2, in_full=2),
     "special": Check(special.check, applies=_takes_numbers, of_many=3),
     "state": Check(state.check, applies=_has_state, every=4, in_full=3),
-    "random": Check(random.check, applies=lambda row: row.draws is not None),
+    "random": Check(
+        random.check, applies=lambda row: row.draws is not None, of_many=2, of_medium=2
+    ),
     "repeat": Check(repeat.check, larger=siblings.larger, every=4, of_many=6, in_full=3),
     "errors": Check(
         errors.check, invalid=True, applies=lambda row: row.invalid is not None, every=4

@@ -159,7 +159,7 @@ class _Server:
         from conformance.isolation.journal import Journal
         from conformance.run.engine import Engine
 
-        self.error, self._drawn = "", (None, None)
+        self.error, self._layer = "", None
         self.journal = Journal(Path(start.journal))
         self._step = Path(start.journal).with_name(STEP)
         try:
@@ -197,12 +197,11 @@ class _Server:
             self.journal.note("idle")
 
     def _tidy(self, item: Mapping[str, Any]) -> None:
-        """Give memory back; cases, of which a layer and dtype has its own, are what is large."""
-        drawn = item.get("layer"), item.get("dtype")
-        if drawn != self._drawn:
+        """Give memory back; cases, of which a layer has its own, are what is large."""
+        if item.get("layer") != self._layer:
             # Arrays do not count for the collector, however large: by itself it comes late.
             gc.collect()
-        self._drawn = drawn
+        self._layer = item.get("layer")
         _give_memory_back()
 
     def _benchmark(self, request: Mapping[str, Any]) -> dict[str, Any]:
