@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,6 +57,7 @@ def test_the_faithful_backend_passes() -> None:
 # --- nothing else touches a backend ---
 
 
+@cache
 def _sources() -> list[tuple[str, ast.Module]]:
     own = [path for path in ROOT.rglob("*.py") if path.parent.name != "adapters"]
     found = [(path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())) for path in own]
