@@ -220,3 +220,21 @@ def test_every_fact_of_a_case_can_be_named(layer: str) -> None:
         for name in case.call.state:
             # Of a norm behind a stack no argument says what it holds.
             assert name.startswith("norm.") or kinds(f"{name}.layout", (layer,)), name
+
+
+def test_a_backend_has_the_entries_that_name_it_whichever_file_they_are_in() -> None:
+    folder = Path(known.__file__).parents[1] / "known_failures"
+    every = [
+        (entry, file.stem if entry.backend == "*" else entry.backend)
+        for file in sorted(folder.glob("*.toml"))
+        for entry in known.parse(file.read_text(encoding="utf-8"), file.name)
+    ]
+    names = {name for _, about in every for name in about.split(",")}
+    assert {"torch", "torch-meta", "openvino-f32"} < names
+    # A file that does not name a backend is not read for it: patterns would be passed over.
+    assert not [name for name in names if set(name) & set("*?[")]
+    for name in sorted(names):
+        wanted = [entry.reason for entry, about in every if name in about.split(",")]
+        found = known.shipped(name)
+        assert [entry.reason for entry in found] == wanted
+        assert all(name in entry.backend.split(",") for entry in found)
