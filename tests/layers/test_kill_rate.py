@@ -158,6 +158,7 @@ def test_table_tells_of_survivors_and_is_the_same_each_time() -> None:
     assert "Only `values`: linear-square-weight-untransposed." in table
 
 
+@pytest.mark.nightly
 def test_command_writes_facts_and_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     facts, table = tmp_path / "new" / "facts.jsonl", tmp_path / "table.md"
     options = ["--bug", "identity-s*", "--seeds", "0", "--examples", "20", "--jobs", "1"]

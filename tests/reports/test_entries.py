@@ -158,6 +158,7 @@ reason = "rounds 16 units away"
     assert Engine(backend, EXAMPLES, 0, parse(text, "k.toml")).run(item).status == status
 
 
+@pytest.mark.nightly
 def test_what_an_entry_that_stays_covers_widens_no_new_one(failed: Run) -> None:
     """The run is made without the file: both bugs are in it, and only one is new."""
     text = written(failed).text.replace('reason = ""', 'reason = "adds 1"')
