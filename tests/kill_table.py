@@ -138,7 +138,10 @@ def render(
     pairs = len(bugs) * len(campaign.seeds)
     killed = pairs - sum(map(len, campaign.survived().values()))
     every = campaign.checks == "all"
-    source = "`tox -e kill-rate`" if every else "`python tests/kill_rate.py --checks declared`"
+    given = ("" if every else " --checks declared") + (
+        "" if campaign.every == 1 else f" --every {campaign.every}"
+    )
+    source = f"`python tests/kill_rate.py{given}`" if given else "`tox -e kill-rate`"
     which = "every planted bug" if campaign.every == 1 else f"one planted bug of {campaign.every}"
     blocks = [
         "# Kill rate",
