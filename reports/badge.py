@@ -15,6 +15,8 @@ COLOURS = {
     summary.NOT_CONFORMANT: "#b00e26",
     summary.INCOMPLETE: "#59636e",
     summary.NOTHING_PASSED: "#725400",
+    summary.SURVEYED: "#1b5a8a",
+    summary.WENT_WRONG: "#725400",
 }
 WIDTH = 6.2
 """Of a character at this size, in pixels; the text is stretched to fit."""
@@ -28,7 +30,7 @@ def badge(run: Run) -> str:
     """
     outcome = summary.outcome(run)
     name = outcome.name
-    totals = summary.totals(run)
+    totals, found = summary.totals(run), summary.divergences(run)
     passed = totals.statuses.get("passed", 0)
     labels = {
         summary.CONFORMANT: _conformant(outcome.claim, run.identity.standard)
@@ -36,6 +38,8 @@ def badge(run: Run) -> str:
         summary.NOT_CONFORMANT: f"{sum(totals.statuses.get(s, 0) for s in summary.BAD)} failing",
         summary.INCOMPLETE: "incomplete",
         summary.NOTHING_PASSED: "nothing passed",
+        summary.SURVEYED: f"{share(found.checked - found.failed, found.checked)} of cases conform",
+        summary.WENT_WRONG: "survey went wrong",
     }[name]
     left = f"nn-conformance {visible(cut(run.identity.backend, 30))}"
     return _drawn(left, labels, COLOURS[name])

@@ -192,6 +192,13 @@ def _parser() -> argparse.ArgumentParser:
     known.add_argument(
         "--update", action="store_true", help="keep entries of --write's file that still hold"
     )
+    known.add_argument(
+        "--seen", action="store_true", help="run the pinned cases of files of known failures, and "
+        "add this machine to the entries that fail here",
+    )  # fmt: skip
+    known.add_argument(
+        "--backend", help="that --seen runs the cases on (default: the one that the file is named for)",
+    )  # fmt: skip
     known.set_defaults(run=_known)
     schema = commands.add_parser("schema", help="JSON Schema of a kind of file")
     schema.add_argument("name", choices=("results", "known-failures", "wire"), metavar="NAME")
@@ -448,11 +455,32 @@ def _known(options: argparse.Namespace) -> int:
 
     if options.write is not None:
         return _write_known(options)
+    if options.seen:
+        return _add_place(options)
     for path in options.files:
         try:
             _say(f"{path}: {checked(path, rewrite=options.rewrite)} entries")
         except KnownError as error:
             return _refused(options, str(error))
+    return 0
+
+
+def _add_place(options: argparse.Namespace) -> int:
+    from conformance.backends.door import BackendError
+    from conformance.failures.known import KnownError
+    from conformance.failures.seen import add_place
+
+    for path in options.files:
+        try:
+            survey = add_place(path, options.backend or path.stem)
+        except (BackendError, KnownError) as error:
+            return _refused(options, str(error))
+        for reason, instead in survey.passing:
+            _say(f"does not show here: {bounded(reason, 500)} (its pinned case {instead})")
+        _say(
+            f"{path}: {len(survey.failing)} entries show on {survey.place}, "
+            f"{len(survey.passing)} do not; {survey.untried} cannot be tried"
+        )
     return 0
 
 

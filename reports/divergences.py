@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from conformance.reports.clusters import Cluster, clusters
 from conformance.reports.matrix import listed, matrix
 from conformance.reports.results import Run
-from conformance.reports.statuses import status, verdicts
+from conformance.reports.statuses import is_run_error, status, verdicts
 from conformance.reports.text import share
 
 from conformance.model.case import Verdict
@@ -46,6 +47,8 @@ class Divergences:
         left_out: examples not run because a known failure would end the process.
         excused: of those that failed, the ones that a known failure explains.
         thin: verdicts that rest on too few structures.
+        not_shown: reasons of known failures whose pinned case passes here, each with its verdicts.
+        survey: the run is one: what is new is so on this machine.
     """
 
     known: tuple[KnownDivergence, ...]
@@ -56,6 +59,8 @@ class Divergences:
     left_out: int
     excused: int
     thin: tuple[Verdict, ...]
+    not_shown: Mapping[str, tuple[Verdict, ...]]
+    survey: bool
 
     @property
     def headline(self) -> str:
@@ -67,7 +72,9 @@ class Divergences:
         parts = [known]
         if self.inherited:
             parts.append(f"{len(self.inherited)} inherited from {self.inherited[0].base}")
-        parts.append(f"{len(self.new)} new")
+        listed = self.known or self.inherited or self.not_shown
+        here = " on this machine" if self.survey and listed else ""
+        parts.append(f"{len(self.new)} new{here}")
         summary = f"{conforming} of {self.checked:,d} cases conform; {', '.join(parts)}"
         if self.thin:
             verb = "verdict is" if len(self.thin) == 1 else "verdicts are"
@@ -102,13 +109,32 @@ def divergences(run: Run) -> Divergences:
     return Divergences(
         known=tuple(k for k in met if not k.base),
         inherited=tuple(k for k in met if k.base),
-        new=clusters(listed(matrix(run), ("crashed", "hung", "failed")), run.identity.layers),
+        new=clusters(
+            [
+                verdict
+                for verdict in listed(matrix(run), ("crashed", "hung", "failed"))
+                if not (run.identity.survey and is_run_error(verdict))
+            ],
+            run.identity.layers,
+        ),
         checked=sum(v.examples.checked for v in found),
         failed=sum(v.examples.failed for v in found),
         left_out=sum(v.examples.left_out for v in found),
         excused=sum(v.examples.excused for v in found),
         thin=tuple(v for v in found if v.thin and v.status == "passed"),
+        not_shown=_not_shown(found),
+        survey=run.identity.survey,
     )
+
+
+def _not_shown(verdicts: Sequence[Verdict]) -> dict[str, tuple[Verdict, ...]]:
+    """Known failures that the run says do not show here, those of the most verdicts first."""
+    groups: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        for reason in verdict.not_shown:
+            groups.setdefault(reason, []).append(verdict)
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    return {reason: tuple(members) for reason, members in ordered}
 
 
 def _excuses(verdict: Verdict) -> tuple[Excuse, ...]:

@@ -41,6 +41,7 @@ def markdown(run: Run, *, every: bool = False) -> str:
         *([f"> Drawn {_text(run.identity.drawn, 300)}.", ""] if run.identity.drawn else []),
         *(f"> {_text(note, 300)}" for note in run.notes[:5]),
         *_failures(run, table, len(run.verdicts) + 1 if every else CLUSTERS),
+        *_not_shown(run),
         *_lacks(run, table),
         *_matrix(table),
     ]
@@ -75,6 +76,18 @@ def _failures(run: Run, table: summary.Matrix, most: int) -> list[str]:
     if len(bugs) > most:
         lines.append(f"- … and {len(bugs) - most} more: nn-conformance summary --all")
     return [*lines, ""]
+
+
+def _not_shown(run: Run) -> list[str]:
+    """Known failures that do not show on the machine of the run."""
+    reasons = summary.divergences(run).not_shown
+    if not reasons:
+        return []
+    lines = [f"- {_text(reason, 300)}" for reason in list(reasons)[:CLUSTERS]]
+    if len(reasons) > CLUSTERS:
+        lines.append(f"- … and {len(reasons) - CLUSTERS} more")
+    places = _text(", ".join(run.identity.places.values()), 300)
+    return [f"### Known failures that do not show on {places}", "", *lines, ""]
 
 
 def _lacks(run: Run, table: summary.Matrix) -> list[str]:
@@ -115,7 +128,8 @@ def _cell(cell: summary.MatrixCell | None) -> str:
 
 
 def _icon(name: str) -> str:
-    return {summary.CONFORMANT: "✓", summary.NOT_CONFORMANT: "✗"}.get(name, "…")
+    icons = {summary.CONFORMANT: "✓", summary.NOT_CONFORMANT: "✗", summary.SURVEYED: "≈"}
+    return icons.get(name, "…")
 
 
 def _text(text: str, length: int = 200) -> str:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from conformance.reports.claim import claim
 from conformance.reports.divergences import divergences
 from conformance.reports.results import Run
-from conformance.reports.statuses import BAD, SEVERITY, counts, missing
+from conformance.reports.statuses import (
+    BAD,
+    SEVERITY,
+    counts,
+    has_run_error,
+    is_run_error,
+    missing,
+)
 
 from conformance.model.shards import absent, parts
 
@@ -15,6 +23,8 @@ CONFORMANT = "conformant"
 NOT_CONFORMANT = "not conformant"
 INCOMPLETE = "incomplete"
 NOTHING_PASSED = "nothing passed"
+SURVEYED = "surveyed"
+WENT_WRONG = "survey went wrong"
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,8 @@ class RunOutcome:
     """The run in one word and a sentence or two.
 
     Args:
-        name: `CONFORMANT`, `NOT_CONFORMANT`, `INCOMPLETE` or `NOTHING_PASSED`.
+        name: `CONFORMANT`, `NOT_CONFORMANT`, `INCOMPLETE` or `NOTHING_PASSED`; of a survey
+            `SURVEYED`, `WENT_WRONG` or `INCOMPLETE`.
         reason: what it rests on, with denominators.
         gap: why the run is incomplete; empty for a complete one.
         missing: ids of the items that have no verdict.
@@ -51,7 +62,10 @@ def outcome(run: Run) -> RunOutcome:
     lost = missing(run)
     gap = _gap(run, lost)
     bad = [name for name in BAD if found[name]]
-    if bad and (found["passed"] or bad != ["unchecked"]):
+    if run.identity.survey and total and not gap:
+        name = WENT_WRONG if has_run_error(run) else SURVEYED
+        summary = _surveyed(run, found, total)
+    elif bad and (found["passed"] or bad != ["unchecked"]):
         name = NOT_CONFORMANT
         number = _list([f"{found[name]:d} {name}" for name in bad])
         summary = f"Of {_items(total)}, {number}; {_none(found['passed'])} passed."
@@ -75,8 +89,21 @@ def outcome(run: Run) -> RunOutcome:
             f" This is shard {run.identity.shard}: {len(run.identity.items):d} of the whole run's"
             f" {_items(run.identity.total)}."
         )
-    said = claim(run, conformant=name == CONFORMANT)
+    conformant = name == CONFORMANT or (name == SURVEYED and not bad)
+    said = claim(run, conformant=conformant)
     return RunOutcome(name, summary, gap, lost, _headline(run), said)
+
+
+def _surveyed(run: Run, number: Mapping[str, int], total: int) -> str:
+    """What the items of a survey came to: what differs is its result."""
+    errors = sum(map(is_run_error, run.verdicts))
+    differing = sum(number[name] for name in BAD) - errors
+    parts = [f"{number['passed']:d} of {_items(total)} conform"]
+    if differing:
+        verb = "differs" if differing == 1 else "differ"
+        parts.append(f"{differing:d} {verb} in a way that is not listed")
+    parts += [f"in {errors:d} the run itself went wrong"] if errors else []
+    return f"{'; '.join(parts)}."
 
 
 def _headline(run: Run) -> str:

@@ -34,6 +34,7 @@ def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
             [
                 ("OS", identity.os),
                 ("CPU", identity.cpu),
+                *((f"seen on, {device}", place) for device, place in _pairs(identity.places)),
                 *((f"threads, {name}", value) for name, value in _pairs(identity.threads)),
             ],
         ),

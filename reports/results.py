@@ -65,6 +65,9 @@ class Identity:
         standard: version of torch.nn, and level of it, that the run is held against; empty for
             none: `"torch.nn 2.13, inference"`.
         drawn: how cases were drawn, where that is not as the seed has them elsewhere; else empty.
+        places: for each device where the backend answers, as known failures say where they were
+            seen: `"torch 2.13.0 on Linux x86_64 AuthenticAMD avx512_bf16"`.
+        survey: the run tells how the backend differs, and does not fail where it does.
     """
 
     schema: int
@@ -94,6 +97,8 @@ class Identity:
     catalogue: Mapping[str, int] = field(default_factory=dict)
     standard: str = ""
     drawn: str = ""
+    places: Mapping[str, str] = field(default_factory=dict)
+    survey: bool = False
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ KNOWN: Mapping[str, Any] = {
     "said": _TEXT,
     "at_most": _SHARE,
     "within": {"type": "number", "minimum": 1},
+    "seen": {"type": "array", "items": _TEXT},
     "strict": {"type": "boolean"},
 }
 """What an entry of a file of known failures may hold, as docs/known-failures.md tells."""

@@ -89,14 +89,32 @@ def devices(run: Run) -> tuple[str, ...]:
 def ok(run: Run) -> bool:
     """Whether the session may exit with 0: nothing bad, and something passed or failed as listed.
 
-    An interrupted session has its own exit status, so completeness is no part of this.
+    A survey may wherever it did not go wrong itself. An interrupted session has its own exit
+    status, so completeness is no part of this.
 
     Args:
         run: verdicts so far; the footer may be missing.
     """
+    if run.identity.survey:
+        return not has_run_error(run)
     found = counts(run)
     compared = found["passed"] + found["known"]
     return compared > 0 and not any(found[name] for name in BAD)
+
+
+def is_run_error(verdict: Verdict) -> bool:
+    """Whether a verdict says that the run went wrong, and nothing of the backend.
+
+    Nothing was compared, the suite's own code failed, or one of its processes was lost.
+    """
+    kind = verdict.failure.kind if verdict.failure is not None else ""
+    return status(verdict) == "unchecked" or kind == "internal"
+
+
+def has_run_error(run: Run) -> bool:
+    """Whether a survey went wrong: an item of it did, or all were declined."""
+    statuses = {status(verdict) for verdict in run.verdicts}
+    return statuses <= {"unsupported"} or any(map(is_run_error, run.verdicts))
 
 
 def rank(verdict: Verdict) -> int:

@@ -11,6 +11,8 @@ from conformance.reports.outcome import (
     INCOMPLETE,
     NOT_CONFORMANT,
     NOTHING_PASSED,
+    SURVEYED,
+    WENT_WRONG,
     outcome,
 )
 from conformance.reports.performance import timings
@@ -38,6 +40,8 @@ __all__ = [
     "INCOMPLETE",
     "NOTHING_PASSED",
     "NOT_CONFORMANT",
+    "SURVEYED",
+    "WENT_WRONG",
     "SEVERITY",
     "Cluster",
     "Divergences",

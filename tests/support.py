@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
@@ -15,8 +16,9 @@ import numpy as np
 import pytest
 
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.declared import devices_of, numerics_of
+from conformance.backends.declared import devices_of, info_of, numerics_of
 from conformance.checks import EVERY_CHECK, laws
+from conformance.failures.cpu import place_of
 from conformance.failures.excuses import Excuses
 from conformance.failures.known import shipped
 from conformance.isolation import planner
@@ -48,6 +50,11 @@ def cases(
     """
     drawn = draw_cases(layer, dtype, examples, seed, invalid=invalid)
     return tuple(case for case in drawn if tiled or "tile" not in case.labels)
+
+
+def seen_here() -> str:
+    """The line of an entry of known failures that says that it was seen here, on torch."""
+    return f"seen = [{json.dumps(place_of(info_of(torch_backend), 'cpu'))}]\n"
 
 
 # Layers that torch's CPU has in these dtypes only.

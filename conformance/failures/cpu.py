@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _FACTS = Path("/proc/cpuinfo")
@@ -17,6 +20,13 @@ _LEVELS = {
     "avx512_fp16": {"AVX512_CORE_BF16"},
     "amx_bf16": {"AVX512_CORE_FP16", "AVX10_1_512"},
 }
+LIMITS = (
+    "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS",
+    "MKL_CBWR",
+)  # fmt: skip
+"""Environment variables by which libraries leave instructions of the CPU unused."""
+# Of ARM, what kernels differ by, by Linux's names.
+_ARM = ("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme")
 
 
 @cache
@@ -45,8 +55,63 @@ def cpu_features() -> frozenset[str]:
     return frozenset(found)
 
 
+def cpu_level() -> str:
+    """What libraries choose their kernels by: `"Linux x86_64 AuthenticAMD avx512_bf16"`.
+
+    The system, the architecture, who made the CPU, the highest of its instruction sets that kernels
+    differ by (of ARM all of them), and the limits that the environment sets.
+    """
+    facts = cpu_facts()
+    flags = (facts.get("flags") or facts.get("Features") or "").split()
+    levels = [feature for feature in _LEVELS if feature in flags][-1:]
+    maker = facts.get("vendor_id") or facts.get("CPU implementer") or _apple_cpu()
+    chosen_by = (platform.system(), platform.machine(), maker, *levels)
+    arm = (feature for feature in _ARM if feature in flags)
+    limits = (f"{limit}={os.environ[limit]}" for limit in LIMITS if os.environ.get(limit))
+    return " ".join(filter(None, (*chosen_by, *arm, *limits)))
+
+
+@cache
+def _apple_cpu() -> str:
+    """The name of a Mac's CPU; empty on other systems."""
+    if platform.system() != "Darwin":
+        return ""
+    command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return asked.stdout.strip()
+
+
+def place_of(info: Mapping[str, str], device: str) -> str:
+    """Where a backend answers: `"torch 2.13.0 on Linux x86_64 AuthenticAMD avx512_bf16"`.
+
+    Args:
+        info: what the backend says of itself: of that the packages that are installed, or all of it
+            where it names none.
+        device: of the call; on another one than a CPU, its kind stands for the CPU.
+    """
+    kind = device.partition(":")[0]
+    packages = {name: text for name, text in info.items() if _is_installed(name)}
+    versions = ", ".join(f"{name} {text}" for name, text in (packages or info).items())
+    return f"{versions} on {cpu_level() if kind == 'cpu' else kind}"
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return bool(version(package))
+    except (PackageNotFoundError, ValueError):
+        return False
+
+
 def name() -> str:
     """The CPU's name, and which of oneDNN's instruction sets may be used."""
-    known = cpu_facts().get("model name") or platform.processor() or platform.machine()
+    known = (
+        cpu_facts().get("model name")
+        or _apple_cpu()
+        or platform.processor()
+        or platform.machine()
+    )
     special = ", ".join(feature for feature in _LEVELS if feature in cpu_features())
     return f"{known} ({special})" if special else known

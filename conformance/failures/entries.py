@@ -23,7 +23,7 @@ from conformance.reports.clusters import Cluster, by_cause
 from conformance.reports.results import Run
 from conformance.reports.statuses import status
 
-_ENTRY = re.compile(r"(?m)^(?=\[\[known\]\])")
+ENTRY = re.compile(r"(?m)^(?=\[\[known\]\])")
 _NO_FAILURE = ("allowance", "declared", "internal", "stale", "support", "unchecked")
 
 
@@ -79,7 +79,7 @@ def _kept(run: Run, earlier: str, name: str) -> tuple[list[str], list[str], list
     layers = {v.layer for v in run.verdicts}
     causes = [cause for v in run.verdicts for cause in by_cause(v) if _writable(cause)]
     kept, stale, old = list[str](), list[str](), list[Known]()
-    first, *parts = _ENTRY.split(earlier)
+    first, *parts = ENTRY.split(earlier)
     parse(first, name)  # comments, if anything
     for part in parts:
         if not _reason(part):
@@ -88,7 +88,8 @@ def _kept(run: Run, earlier: str, name: str) -> tuple[list[str], list[str], list
         reason = entry.reason
         asked = any(named(layer, entry.layer) for layer in layers)
         shows = any(_explains(entry, run, cause) for cause in causes)
-        if reason in holds or shows or not asked or entry.by_chance:
+        elsewhere = entry.seen and not {*run.identity.places.values()} & {*entry.seen}
+        if reason in holds or shows or not asked or entry.by_chance or elsewhere:
             kept.append(part)
             old.append(entry)
         else:

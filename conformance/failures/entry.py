@@ -126,7 +126,10 @@ class Entry:
         fields |= {"versions": versions} if versions else {}
         fields |= {"status": self.status} if self.status != "failed" else {}
         cases = {v.id: v.case for v in self.members if v.case is not None}
-        fields |= {"strict": False} if self._draws or not cases else {}
+        never_stale = self._draws or not cases
+        places = dict.fromkeys(run.identity.places.get(v.device) for v in self.members)
+        seen = [place for place in places if place]
+        fields |= {"strict": False} if never_stale else {"seen": seen} if seen else {}
         fields["reason"] = reason
         lines = ["[[known]]", f"# {_comment(bug)}"]
         lines += [f"{name} = {_toml(value)}" for name, value in fields.items()]

@@ -72,8 +72,9 @@ class Known:
         at_most: the largest share of the covered cases that fails; more than this fails the item.
         within: the largest error ÷ bound that it excuses: a rounding error a little beyond its
             bound is no licence for a wrong formula.
-        strict: the entry is stale where its pinned case passes. False for a failure that depends
-            on a CPU, on memory or on chance.
+        seen: where all its pinned cases fail (`cpu.place_of`): there, and nowhere else, it is stale
+            where one passes.
+        strict: False for a failure that depends on memory or on chance: it is never stale.
         base: the backend that the entry is inherited from; empty for the backend's own.
     """
 
@@ -94,6 +95,7 @@ class Known:
     said: str = "*"
     at_most: float = 1.0
     within: float | None = None
+    seen: tuple[str, ...] = ()
     strict: bool = True
     base: str = ""
 

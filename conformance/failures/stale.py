@@ -1,4 +1,4 @@
-"""Known failures whose pinned case no longer fails."""
+"""Known failures whose pinned case does not fail here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOW = {
 }
 
 
-def stale_entries(
+def not_failing(
     engine: EngineLike,
     item: Item,
     applies: Mapping[int, Known],
@@ -33,7 +33,7 @@ def stale_entries(
 ) -> list[tuple[Known, str]]:
     """The strict known failures of an item whose pinned case does not fail, with what it does.
 
-    An entry over several checks is stale where the case fails in none of them.
+    An entry over several checks fails where the case fails in one of them.
 
     Args:
         engine: runs the cases.
@@ -45,19 +45,19 @@ def stale_entries(
     found = []
     for index, entry in applies.items():
         if left() > 0 and index not in dead:
-            now = _now(engine, item, index, entry)
+            now = passes_now(engine, item, index, entry)
             if now:
                 found.append((entry, now))
     return found
 
 
-def _now(engine: EngineLike, item: Item, index: int, entry: Known) -> str:
+def passes_now(engine: EngineLike, item: Item, index: int, entry: Known) -> str:
     """What the pinned case of an entry does in place of failing; empty where it fails."""
     case = entry.pinned(item.dtype, item.device, item.id)
     if case is None or entry.by_chance or entry.base or (entry.deadly and not engine.expendable):
         return ""
     results = []
-    for check in _checks(item, entry, case):
+    for check in checks_of(item, entry, case):
         outcome = _tried(engine, replace(item, check=check), index, entry, case)
         if outcome.status not in _NOW:
             return ""
@@ -65,7 +65,7 @@ def _now(engine: EngineLike, item: Item, index: int, entry: Known) -> str:
     return results[0] if results else ""
 
 
-def _checks(item: Item, entry: Known, case: Case) -> list[str]:
+def checks_of(item: Item, entry: Known, case: Case) -> list[str]:
     """The checks that an entry names and that can look at its pinned case, the item's first."""
     row, invalid = CATALOGUE[case.call.layer], "broken" in case.labels
     checks = [

@@ -25,6 +25,7 @@ _EXPECTED: dict[Any, str] = {
     _CONDITIONS: "a table or a list of tables",
     str: "str",
     dict: "a table",
+    list: "a list",
     bool: "true or false",
 }
 FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -45,6 +46,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "said": str,
     "at_most": _NUMBER,
     "within": _NUMBER,
+    "seen": list,
     "strict": bool,
 }
 STATUSES = ("failed", "crashed", "hung")
@@ -93,6 +95,7 @@ def held(table: Any, where: str) -> dict[str, Any]:
     if "case" in fields:
         fields["case"] = _case(fields["case"], layers, f"{where}: case")
     fields["cases"] = _cases(table, layers, where)
+    fields["seen"] = tuple(table.get("seen", ()))
     _pinned(fields, layers, where)
     return fields
 
@@ -152,7 +155,7 @@ def _numbers(table: Mapping[str, Any], where: str) -> None:
 
 
 def _places(table: Mapping[str, Any], where: str) -> None:
-    """Where the entry applies: versions and CPU."""
+    """Where the entry applies, versions and CPU, and where it was seen."""
     for package, specifier in table.get("versions", {}).items():
         if not _PACKAGE.fullmatch(package):
             raise _error(where, "versions", package, "the name of a package")
@@ -164,6 +167,9 @@ def _places(table: Mapping[str, Any], where: str) -> None:
             raise _error(where, "cpu", feature, "an instruction set such as 'avx512_bf16'")
         if not isinstance(there, bool):
             raise _error(where, f"cpu.{feature}", there, "true or false")
+    for place in table.get("seen", []):
+        if not (isinstance(place, str) and place.strip()):
+            raise _error(where, "seen", place, "a place, as nn-conformance known --seen writes it")
 
 
 @lru_cache(maxsize=256)

@@ -4,7 +4,8 @@ Started as `python -P -m conformance.isolation.child`. One JSON object a line, e
 that its `Answer` bears: first `Start`, answered `{}` or `{"error": …}`; then `{"item": …,
 "seconds": …}` runs an item within a budget (null: in as much time as it takes), `{"item": …,
 "case": …}` one case of it, with `"fork"` in a copy of this process, which has run nothing yet and
-stays as it is, with `"base"` on the backend's base; `{"benchmark": …, "set": …}` times a call.
+stays as it is, with `"base"` on the backend's base; `{"item": …, "entry": …}` tries the pinned case
+of a known failure, by its index; `{"benchmark": …, "set": …}` times a call.
 """
 
 from __future__ import annotations
@@ -177,6 +178,7 @@ class _Server:
 
     def answer(self, request: Mapping[str, Any]) -> bytes:
         """One request; what the suite itself raises is an answer, too."""
+        from conformance.failures.stale import passes_now
         from conformance.run.budget import Budget
         from conformance.run.planning import Item
 
@@ -186,6 +188,10 @@ class _Server:
             item = Item(**request["item"])
             if "case" in request:
                 return msgspec.json.encode(self._tried(item, request))
+            if "entry" in request:
+                index = request["entry"]
+                now = passes_now(self.engine, item, index, self.engine.known[index])
+                return msgspec.json.encode({"now": now})
             seconds = request["seconds"]
             self.engine.budget = None if seconds is None else Budget(seconds)
             lost = {int(index): str(met) for index, met in request["lost"].items()}

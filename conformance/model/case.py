@@ -302,6 +302,8 @@ class Verdict:
         thin: why a verdict rests on too few structures: `"2 of 40 structures (declined)"`.
         hits: how often what is under test ran, by name, where the backend counts it: operators
             that a kernel replaces.
+        not_shown: reasons of known failures whose pinned case passes here, on a machine or version
+            of which their entries say nothing.
         failure: what is wrong, as data; `message` is its text, then that of `others`. None where
             nothing new is wrong, and in files of schema 2.
     """
@@ -336,6 +338,7 @@ class Verdict:
     accepted: Mapping[str, int] = field(default_factory=dict)
     thin: str | None = None
     hits: Mapping[str, int] = field(default_factory=dict)
+    not_shown: tuple[str, ...] = ()
     failure: Finding | None = None
 
     @property

@@ -36,14 +36,16 @@ def annotated(run: Run) -> Iterator[str]:
         run: the verdicts so far.
     """
     bugs = summary.clusters(summary.listed(summary.matrix(run)), run.identity.layers)
+    level = "warning" if run.identity.survey else "error"
     shown = bugs if len(bugs) <= MOST else bugs[: MOST - 1]
     for bug in shown:
-        yield _error(headline(bug), *_lines(bug))
+        yield _error(headline(bug), *_lines(bug), level=level)
     if len(bugs) > len(shown):
         rest = len(bugs) - len(shown)
-        yield _error(f"{run.identity.backend}: {rest} more causes of failure", "See the job's log.")
+        title = f"{run.identity.backend}: {rest} more causes of failure"
+        yield _error(title, "See the job's log.", level=level)
     outcome = summary.outcome(run)
-    if not bugs and outcome.name != summary.CONFORMANT:
+    if not bugs and outcome.name not in (summary.CONFORMANT, summary.SURVEYED):
         yield _error(f"{run.identity.backend}: {outcome.name}", outcome.sentence)
 
 
@@ -68,10 +70,10 @@ def _lines(bug: Cluster) -> Iterator[str]:
         yield first.command
 
 
-def _error(title: str, *lines: str) -> str:
+def _error(title: str, *lines: str, level: str = "error") -> str:
     text = "\n".join(" ".join(visible(cut(line, LONGEST)).split()) for line in lines)
     title = " ".join(visible(title).split())
-    return f"::error title={_escaped(title, _PROPERTY)}::{_escaped(text, _DATA)}"
+    return f"::{level} title={_escaped(title, _PROPERTY)}::{_escaped(text, _DATA)}"
 
 
 def _escaped(text: str, codes: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -41,6 +41,8 @@ OPTIONS = {
     "shard": "i/N: only the items of shard i of N",
     "budget": "seconds for the whole run, or for each item: 2.5/item; items stop early, and say so "
     "(default: none, or the backend's own)",
+    "survey": "tell how the backend differs, and end with 0 wherever it does: with 1 only where the "
+    "run itself went wrong; the environment: yes or no",
     "known": "comma list of TOML files of known failures, besides those that ship with the backend",
     "isolation": "process (default): items run in a child process, so that a crash costs one "
     "verdict; none: in pytest's own, for debuggers",
@@ -55,6 +57,8 @@ OPTIONS = {
     "report": "HTML file to write",
     "summary": "Markdown file to write, for a CI job's page",
 }
+FLAGS, YES = ("survey",), "yes"
+"""Options that take no value, and what they are where they are given."""
 LEAST_MEMORY = 512
 """MiB within which a backend can be imported and run its plainest cases."""
 SUITE = Path(__file__).resolve().parent.parent / "suite"
@@ -64,11 +68,14 @@ def add_options(parser: pytest.Parser) -> None:
     """Declare every option under the prefix `--conformance-`."""
     group = parser.getgroup("conformance", "nn-conformance: property-based conformance of torch.nn")
     for name, meaning in OPTIONS.items():
+        form: dict[str, Any] = {"metavar": name.upper()}
+        if name in FLAGS:
+            form = {"action": "store_const", "const": YES}
         group.addoption(
             f"--conformance-{name}",
             dest=f"conformance_{name}",
-            metavar=name.upper(),
             help=f"{meaning}; environment: {twin(name)}",
+            **form,
         )
 
 
@@ -103,6 +110,7 @@ class Settings:
         standard: the standard and its level that decide these; empty for none.
         shard: index from 1, and number of shards.
         budget: as given, None = the backend's own, if any.
+        survey: divergences do not fail the run.
         known: files of known failures.
         isolated: items run in a child process; None = as the backend asks, else they do.
         timeout: seconds that one case may take, None = by what the backend's structures cost.
@@ -126,6 +134,7 @@ class Settings:
     standard: str
     shard: tuple[int, int]
     budget: str | None
+    survey: bool
     known: tuple[Path, ...]
     isolated: bool | None
     timeout: int | None
@@ -169,6 +178,7 @@ def resolve(config: pytest.Config) -> Settings:
         seed=read.integer("seed", 0),
         shard=_shard(read),
         budget=_budget(read),
+        survey="survey" in given and read.one_of("survey", [YES, "no"]) == YES,
         known=known,
         isolated=_isolated(read),
         timeout=read.integer("timeout", 0, least=1, most=10_000_000) or None,

@@ -100,7 +100,8 @@ class Progress:
         share = 100 * done // total if total else 100
         left = (now - self.started) / done * (total - done) if done else 0.0
         rest = f", about {span(left)} left" if done < total else ""
-        return f"{done} of {total} items ({share}%), {failing} failing{rest}"
+        word = "differing" if self.session.settings.survey else "failing"
+        return f"{done} of {total} items ({share}%), {failing} {word}{rest}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:

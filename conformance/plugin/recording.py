@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from conformance import __version__
+from conformance.failures.cpu import place_of
 from conformance.layers.layer_facts import facts_of_layers, layers_by_family
 from conformance.model.case import Examples, Verdict
 from conformance.model.files import write_whole
@@ -102,7 +103,9 @@ class Recorder:
         match = _ITEM.search(crashitem)
         if match is not None:
             died = "the worker process died while it ran this item"
-            self._crashed(match["id"], Finding("lost", "crashed", says=died))
+            # Within pytest's own process it may be the backend that ended it.
+            kind = "internal" if self.session.plan.isolated else "lost"
+            self._crashed(match["id"], Finding(kind, "crashed", says=died))
 
     def _crashed(self, id: str, failure: Finding) -> None:
         """Record that an item ended without a verdict of its own."""
@@ -274,6 +277,8 @@ def _identity(session: SessionLike) -> Identity:
         catalogue=layers_by_family(),
         standard=settings.standard,
         drawn=drawn_otherwise(),
+        places={device: place_of(session.plan.info, device) for device in session.plan.devices},
+        survey=settings.survey,
     )
 
 

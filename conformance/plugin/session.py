@@ -144,8 +144,9 @@ class Session:
         values = self.plan.values
         dear = f", {values} of each structure" if values > 1 else ""
         limit = f", budget {self.plan.budget} s" if self.plan.budget else ""
+        mode = "survey" if s.survey else "gate"
         told = [
-            f"conformance: backend {self.plan.backend} ({facts})",
+            f"conformance: {mode} of backend {self.plan.backend} ({facts})",
             (
                 f"conformance: device {', '.join(self.plan.devices)}; profile {s.profile}, "
                 f"{s.examples} examples an item{dear}{limit}, seed {s.seed}{shard}; "
@@ -191,6 +192,7 @@ class Session:
         """
         from conformance.plugin.told import failure_text, properties
         from conformance.reports.results import encode_line
+        from conformance.reports.statuses import BAD, is_run_error
 
         verdict = self.engine.run(item)
         if os.getpid() != self._process:
@@ -204,7 +206,9 @@ class Session:
         message = bounded(verdict.message or "")
         if verdict.status != "passed":
             node.user_properties += properties(verdict)
-        if verdict.status in ("failed", "crashed", "hung", "unchecked"):
+        if verdict.status in BAD and self.settings.survey and not is_run_error(verdict):
+            pytest.xfail(failure_text(verdict))
+        if verdict.status in BAD:
             pytest.fail(failure_text(verdict), pytrace=False)
         if verdict.status == "unsupported":
             pytest.skip(f"unsupported: {message}")

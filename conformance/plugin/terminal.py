@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 WIDEST = 100
 """Columns that prose takes at most; a table takes all."""
+LAYERS = 6
+"""Layers that the last line of a survey names."""
+_STYLES = {summary.CONFORMANT: "passed", summary.SURVEYED: "known"}
 MARKUP: Mapping[str, Mapping[str, bool]] = {
     "failed": {"red": True},
     "crashed": {"purple": True, "bold": True},
@@ -45,6 +48,16 @@ class Terminal:
 
     def __init__(self, session: SessionLike) -> None:
         self.session = session
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """After all that pytest tells: what a survey found."""
+        result = yield
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        run = self.session.recorder.run()
+        if reporter is not None and run.identity.survey and run.verdicts:
+            _write(reporter, _survey(run), min(columns(), WIDEST))
+        return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(
@@ -91,12 +104,14 @@ class Terminal:
         _write(write, _stopped(run.verdicts), width)
         _write(write, _declared(run.verdicts), width)
         write.write_line("")
-        style = "passed" if outcome.name == summary.CONFORMANT else "failed"
+        style = _STYLES.get(outcome.name, "failed")
         _write(write, [Line(outcome.headline, HEADING)] if outcome.headline else [], width)
         _write(write, [Line(outcome.claim, HEADING)] if outcome.claim else [], width)
         for text in wrapped(outcome.sentence, width):
             write.write_line(text, **MARKUP[style], bold=True)
-        _write(write, _torch_itself(run), width)
+        _write(write, _not_shown(run, in_full=write.config.option.verbose > 0), width)
+        if not run.identity.survey:
+            _write(write, _torch_itself(run), width)
         if not in_full:
             _write(write, [Line("Every item's message in full: -v")], width)
 
@@ -144,6 +159,35 @@ def _declared(verdicts: Sequence[Verdict]) -> Iterator[Line]:
             continue
         yield Line(f"declared unsupported, {verdict.id}")
         yield from (Line(f"  {line}") for line in (verdict.message or "").splitlines())
+
+
+def _not_shown(run: Run, *, in_full: bool) -> Iterator[Line]:
+    """The known failures that do not show on this machine: how many, and with `-v` which."""
+    reasons = summary.divergences(run).not_shown
+    if reasons:
+        count = f"{len(reasons)} known failure{'s do' if len(reasons) > 1 else ' does'}"
+        places = ", ".join(run.identity.places.values())
+        yield Line(f"{count} not show here ({places}): nothing fails for that")
+        if in_full:
+            yield from (Line(f"  {visible(reason)}") for reason in reasons)
+
+
+def _survey(run: Run) -> Iterator[Line]:
+    """The last words of a survey: what is new, in which layers, and what to do with it."""
+    new = summary.divergences(run).new
+    if not new:
+        yield Line("survey: no new divergence", "passed")
+        return
+    layers = list(dict.fromkeys(layer for bug in new for layer in bug.layers))
+    names = ", ".join((*layers[:LAYERS], *(["…"] if len(layers) > LAYERS else [])))
+    count = f"{len(new)} new divergence{'s' if len(new) > 1 else ''}"
+    yield Line(f"survey: {count}, in {names}", HEADING)
+    results = run.identity.options.get("results")
+    if results is None:
+        yield Line("  with --conformance-results=FILE they can be listed and reported")
+        return
+    yield Line(f"  list:   nn-conformance known {results} --write known.toml")
+    yield Line(f"  report: nn-conformance bug-report {results} {new[0].first.id}")
 
 
 def _torch_itself(run: Run) -> Iterator[Line]:

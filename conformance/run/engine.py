@@ -7,10 +7,12 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from conformance.backends.declared import (
     base_of,
     hits_of,
+    info_of,
     numerics_of,
     offered,
     values_per_structure,
@@ -18,13 +20,14 @@ from conformance.backends.declared import (
 from conformance.backends.door import BackendError, guarded
 from conformance.checks import EVERY_CHECK
 from conformance.checks.support import Answer, Conclusion
+from conformance.failures.cpu import place_of
 from conformance.failures.excuses import Excuses
 from conformance.failures.features import structure
 from conformance.failures.investigate import investigate
 from conformance.failures.known import Known, applying
 from conformance.failures.reference import Reference
 from conformance.failures.reproducer import reproducer
-from conformance.failures.stale import stale_entries
+from conformance.failures.stale import not_failing
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Examples, Numerics, Unsupported, Verdict
 from conformance.model.cause import Cause
@@ -121,10 +124,19 @@ class Engine:
         applies = applying(
             self.known, dataclasses.asdict(item), self.backend.name, self.base(item.layer)
         )
-        if stale := stale_entries(self, item, applies, dead, left):
-            return verdicts.stale(item, stale)
+        passing = not_failing(self, item, applies, dead, left)
+        if passing:
+            place = place_of(self._info, item.device)
+            if stale := [(entry, now) for entry, now in passing if place in entry.seen]:
+                return verdicts.stale(item, stale)
         excuses = Excuses(tuple(applies.values()), EVERY_CHECK[item.check])
-        return self._judged(item, numerics, excuses, left, lost)
+        verdict = self._judged(item, numerics, excuses, left, lost)
+        return replace(verdict, not_shown=tuple(dict.fromkeys(entry.reason for entry, _ in passing)))
+
+    @cached_property
+    def _info(self) -> dict[str, str]:
+        """What the backend says of itself."""
+        return info_of(self.backend)
 
     def numerics(self, dtype: str) -> Numerics | None:
         """What the backend declares of its arithmetic in a dtype."""

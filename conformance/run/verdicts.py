@@ -207,6 +207,7 @@ def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
         "accepted",
         "thin",
         "hits",
+        "not_shown",
     )
     facts = {name: getattr(verdict, name) for name in kept}
     return failed(item, examples, facts, verdict.excuses, causes)
@@ -219,7 +220,7 @@ def left_out(item: Item, examples: int) -> Verdict:
 
 
 def stale(item: Item, entries: Sequence[tuple[Known, str]]) -> Verdict:
-    """Known failures that no longer show.
+    """Known failures that no longer show where they are said to have been seen.
 
     Args:
         item: the item.

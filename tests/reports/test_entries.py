@@ -17,6 +17,8 @@ from conformance.reports.space import expanded
 from test_report import identity
 
 from conformance.backends import ModuleBackend
+from conformance.backends.declared import info_of
+from conformance.failures.cpu import place_of
 from conformance.failures.entries import write, written
 from conformance.failures.facts import Facts
 from conformance.failures.known import KnownError, parse
@@ -51,7 +53,8 @@ def _run(layer: type, known: Any = ()) -> Run:
     engine = Engine(_backend(layer), EXAMPLES, 0, known)
     found = tuple(engine.run(item) for item in ITEMS)
     who = replace(identity(tuple(i.id for i in ITEMS)), backend="dilated", examples=EXAMPLES,
-                  seed=0, dtypes=("float32",), options={})  # fmt: skip
+                  seed=0, dtypes=("float32",), options={},
+                  places={"cpu": place_of(info_of(engine.backend), "cpu")})  # fmt: skip
     return Run(who, found)
 
 

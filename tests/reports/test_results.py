@@ -28,7 +28,7 @@ from conformance.reports.results import (
     write,
 )
 from conformance.reports.results import parse as parse_lines
-from support import cases
+from support import cases, seen_here
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
@@ -282,14 +282,14 @@ def test_a_padding_by_name_counts_in_a_sum_as_the_numbers_it_stands_for() -> Non
 
 
 def test_a_known_failure_that_passes_is_stale(failed: Verdict) -> None:
-    verdict = _with(_known(failed), backend=torch_backend)
+    verdict = _with(f"{_known(failed)}\n{seen_here()}", backend=torch_backend)
     assert verdict.status == "failed"
     assert "stale" in str(verdict.message)
 
 
 def test_a_case_pinned_in_a_layer_that_a_check_does_not_apply_to_is_not_tried() -> None:
     case = json.dumps(encode_case(cases("functional.linear")[0]))
-    text = "[[known]]\nlayer = '*inear'\ncheck = '*'\nreason = 'none'\n"
+    text = f"[[known]]\nlayer = '*inear'\ncheck = '*'\nreason = 'none'\n{seen_here()}"
     known = parse(f"{text}when = {{ 'input.ndim' = '>0' }}\ncase = '{case}'", "known.toml")
     run = Engine(torch_backend, 3, 0, known).run
     assert "stale" in str(run(Item("Linear", "values", "float32", "cpu")).message)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import Spoiled, cases
+from support import Spoiled, cases, seen_here
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
@@ -207,15 +207,26 @@ def test_a_bad_field_is_named(line: str, message: str) -> None:
 
 def test_an_entry_that_is_not_strict_is_never_stale() -> None:
     case = json.dumps(encode_case(cases("Conv2d")[0]))
-    pinned = f"{ENTRY}when = {{ groups = '>=1' }}\ncase = '''{case}'''\n"
+    pinned = f"{ENTRY}when = {{ groups = '>=1' }}\ncase = '''{case}'''\n{seen_here()}"
     assert "stale" in str(_run(torch_backend, "Conv2d", "values", parse(pinned, "h")).message)
     by_chance = parse(f"{pinned}strict = false\n", "here")
-    assert _run(torch_backend, "Conv2d", "values", by_chance).status == "passed"
+    verdict = _run(torch_backend, "Conv2d", "values", by_chance)
+    assert (verdict.status, verdict.not_shown) == ("passed", ())
+
+
+@pytest.mark.parametrize("seen", ["", "seen = ['torch 1.0 on Linux x86_64 GenuineIntel avx2']\n"])
+def test_what_was_not_seen_on_this_machine_does_not_show_and_fails_nothing(seen: str) -> None:
+    case = json.dumps(encode_case(cases("Conv2d")[0]))
+    pinned = f"{ENTRY}when = {{ groups = '>=1' }}\ncase = '''{case}'''\n{seen}"
+    verdict = _run(torch_backend, "Conv2d", "values", parse(pinned, "here"))
+    assert (verdict.status, verdict.not_shown) == ("passed", ("wrong",))
+    failing = _run(Wrong(lambda call, y: y + 1), "Conv2d", "values", parse(pinned, "here"))
+    assert (failing.status, failing.not_shown) == ("known", ())
 
 
 def test_an_entry_over_several_checks_is_stale_only_where_none_fails() -> None:
     case = json.dumps(encode_case(cases("Conv2d")[0]))
-    entry = f"{ENTRY}case = '''{case}'''\n".replace('"values"', '"shape,values"')
+    entry = f"{ENTRY}case = '''{case}'''\n{seen_here()}".replace('"values"', '"shape,values"')
     verdict = _run(Wrong(lambda call, y: y + 1), "Conv2d", "shape", parse(entry, "here"))
     assert verdict.status == "passed"
 
