@@ -197,7 +197,8 @@ def _parser() -> argparse.ArgumentParser:
         "add this machine to the entries that fail here",
     )  # fmt: skip
     known.add_argument(
-        "--backend", help="that --seen runs the cases on (default: the one that the file is named for)",
+        "--backend",
+        help="that --seen runs the cases on (default: the one that the file is named for)",
     )  # fmt: skip
     known.set_defaults(run=_known)
     schema = commands.add_parser("schema", help="JSON Schema of a kind of file")

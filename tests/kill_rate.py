@@ -37,11 +37,12 @@ from conformance.backends.module import STORES
 from conformance.checks import CHECKS
 from conformance.failures.excuses import Excuses
 from conformance.layers import CATALOGUE
+from conformance.layers import DTYPES as IN_ORDER
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure, Inapplicable
 from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
+from conformance.run.planning import PROFILES, Item
 from conformance.run.stream import Stream
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -63,21 +64,23 @@ def cases(layer: str, dtype: str, examples: int, seed: int, invalid: bool) -> tu
 
 
 def attempt(
-    bug: planted.Bug, check: str, dtype: str, examples: int, seed: int, backend: Any = None
-) -> Run:
+    bug: planted.Bug, check: str, dtype: str, examples: int, seed: int, backend: Any = None,
+    *, samples: bool = False,
+) -> Run:  # fmt: skip
     """Run one check on the drawn cases until it notices the bug.
 
     Args:
         bug: the bug, or whatever has its name, its layer and its check.
         check, dtype, examples, seed: as an item of the suite has them.
         backend: that has the bug; None = one that is made of it.
+        samples: the profile asks for a share of the cases.
 
     Returns:
         What happened. A failure counts that torch's known failures do not cover, where torch shows
         none on the same case, or one that they cover and that is of something else.
     """
     backend = backend or backend_of(bug)
-    item = Item(bug.layer, check, dtype, "cpu")
+    item = Item(bug.layer, check, dtype, "cpu", samples)
     numerics = numerics_of(backend, dtype)
     engine, faithful = Engine(backend, examples, seed), Engine(torch_backend, examples, seed)
     stream = Stream(item, examples, seed)
@@ -132,12 +135,17 @@ def checks_of(bug: planted.Bug) -> list[str]:
 
 
 def until_killed(
-    bug: planted.Bug, attempts: Iterable[Attempt], examples: int, seed: int
+    bug: planted.Bug,
+    attempts: Iterable[Attempt],
+    examples: int,
+    seed: int,
+    *,
+    samples: bool = False,
 ) -> list[Run]:
     """One attempt after the other until one succeeds."""
     runs = []
     for check, dtype in attempts:
-        runs.append(attempt(bug, check, dtype, examples, seed))
+        runs.append(attempt(bug, check, dtype, examples, seed, samples=samples))
         if runs[-1].killed:
             break
     return runs
@@ -159,15 +167,18 @@ def surveyed(bug: planted.Bug, examples: int, seed: int) -> list[Run]:
     return runs
 
 
-def survey(bug: planted.Bug, checks: str, examples: int, seeds: Sequence[int]) -> list[Run]:
+def survey(
+    bug: planted.Bug, checks: str, examples: int, seeds: Sequence[int], profile: str = "standard"
+) -> list[Run]:
     """All runs of one bug.
 
     Args:
         bug: the bug.
         checks: `"all"` = every check at the first seed, and as few as decide at the others;
-            `"declared"` = its own check only, where the suite has it.
+            `"declared"` = its own check only, where the suite has it, `"any"` = until one notices.
         examples: cases of each run.
         seeds: of the suite.
+        profile: that the checks and dtypes are of.
     """
     names = checks_of(bug)
     if checks == "declared" and bug.check in names:
@@ -175,6 +186,9 @@ def survey(bug: planted.Bug, checks: str, examples: int, seeds: Sequence[int]) -
     # The declared check in every dtype, then the others, the plainest dtype first.
     plain = [(bug.check, dtype) for dtype in DTYPES if bug.check in names]
     plain += [(check, dtype) for dtype in DTYPES for check in names]
+    items = [Item(bug.layer, check, dtype, "cpu") for dtype in IN_ORDER for check in names]
+    chosen = {(item.check, item.dtype) for item in PROFILES[profile].chosen(items)}
+    plain = [attempted for attempted in plain if attempted in chosen]
     runs: list[Run] = []
     for seed in seeds:
         if checks == "all" and not runs:
@@ -182,7 +196,7 @@ def survey(bug: planted.Bug, checks: str, examples: int, seeds: Sequence[int]) -
             continue
         before = list(dict.fromkeys((run.check, run.dtype) for run in runs if run.killed))
         order = list(dict.fromkeys([*before, *plain]))
-        runs += until_killed(bug, order, examples, seed)
+        runs += until_killed(bug, order, examples, seed, samples=PROFILES[profile].samples)
     return runs
 
 
@@ -194,12 +208,12 @@ def _start() -> None:
 
 
 def _survey_named(
-    names: Sequence[str], *, checks: str, examples: int, seeds: Sequence[int]
+    names: Sequence[str], *, checks: str, examples: int, seeds: Sequence[int], profile: str
 ) -> list[list[Run]]:
     """In a worker: bugs of one layer, which cross the border between processes by their names."""
     MEMORY.forget()
     bugs = {bug.name: bug for bug in planted.BUGS}
-    return [survey(bugs[name], checks, examples, seeds) for name in names]
+    return [survey(bugs[name], checks, examples, seeds, profile) for name in names]
 
 
 def _bundles(bugs: Sequence[planted.Bug]) -> Iterator[list[str]]:
@@ -220,14 +234,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0,1,2,3,4", help="comma list (%(default)s)")
-    parser.add_argument("--examples", type=int, default=200, help="the profile's (%(default)s)")
+    parser.add_argument("--profile", choices=PROFILES, default="standard", help="(%(default)s)")
+    parser.add_argument("--examples", type=int, help="in place of the profile's")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (%(default)s)")
     parser.add_argument("--bug", default="*", metavar="GLOB", help="comma list")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="one bug of so many")
     parser.add_argument("--output", type=Path, metavar="FILE.jsonl", help="raw facts")
     parser.add_argument("--table", type=Path, metavar="FILE.md", help="default: standard output")
-    parser.add_argument("--checks", choices=("all", "declared"), default="all")
+    parser.add_argument(
+        "--checks", choices=("all", "declared", "any"), default="all",
+        help="any: the declared one, then the others, until one notices (%(default)s)",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
+    options.examples = options.examples or PROFILES[options.profile].examples
 
     layers = list(CATALOGUE)
     globs = options.bug.split(",")
@@ -239,9 +258,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seeds = tuple(int(seed) for seed in options.seeds.split(","))
     campaign = Campaign(
         conformance.__version__, torch.__version__, seeds, options.examples, options.checks,
-        every=options.every,
+        every=options.every, profile=options.profile,
     )  # fmt: skip
-    work = partial(_survey_named, checks=options.checks, examples=options.examples, seeds=seeds)
+    work = partial(
+        _survey_named, checks=options.checks, examples=options.examples, seeds=seeds,
+        profile=options.profile,
+    )  # fmt: skip
     for path in filter(None, (options.output, options.table)):
         path.parent.mkdir(parents=True, exist_ok=True)
     # Spawned, as torch's threads do not survive a fork.

@@ -51,9 +51,10 @@ class Campaign:
         suite, torch: versions.
         seeds: of the suite; at the first one every check was run, if `checks` is `"all"`.
         examples: cases of each run.
-        checks: `"all"` or `"declared"`.
+        checks: `"all"`, `"declared"` or `"any"`.
         runs: in the order of the bugs, those of a bug in the order in which they were run.
         every: one bug of so many was run.
+        profile: whose checks and dtypes were run.
     """
 
     suite: str
@@ -63,6 +64,7 @@ class Campaign:
     checks: str
     runs: list[Run] = field(default_factory=list)
     every: int = 1
+    profile: str = "standard"
 
     @property
     def provenance(self) -> dict[str, object]:
@@ -138,9 +140,12 @@ def render(
     pairs = len(bugs) * len(campaign.seeds)
     killed = pairs - sum(map(len, campaign.survived().values()))
     every = campaign.checks == "all"
-    given = ("" if every else " --checks declared") + (
-        "" if campaign.every == 1 else f" --every {campaign.every}"
-    )
+    options = {
+        "profile": "" if campaign.profile == "standard" else campaign.profile,
+        "checks": "" if every else campaign.checks,
+        "every": "" if campaign.every == 1 else str(campaign.every),
+    }
+    given = "".join(f" --{name} {value}" for name, value in options.items() if value)
     source = f"`python tests/kill_rate.py{given}`" if given else "`tox -e kill-rate`"
     which = "every planted bug" if campaign.every == 1 else f"one planted bug of {campaign.every}"
     blocks = [

@@ -56,6 +56,9 @@ class Check:
         of_many: of a layer that has all of a profile's examples it looks there at one of so many.
         of_medium: of a layer that has `MEDIUM` of them or more, likewise.
         in_full: in `IN_FULL` it looks at one of so many cases of those two.
+        enough, enough_further: where a profile samples it looks at about so many cases, in
+            `IN_FULL` and in other dtypes.
+        further: in how many dtypes besides a layer's first it is asked in a profile that samples.
         leads: it runs before the others where a time budget may not suffice for all.
     """
 
@@ -70,6 +73,9 @@ class Check:
     of_many: int = 1
     of_medium: int = 1
     in_full: int = 1
+    enough: int = 16
+    enough_further: int = 4
+    further: int = 0
     leads: bool = False
 
     def step(self, row: Row, dtype: str) -> int:
@@ -80,6 +86,9 @@ class Check:
         return max(self.every, self.of_many if many else self.of_medium if medium else 1)
 
 
+ALL = 1 << 30
+"""More cases than any item has."""
+
 MEDIUM = 0.3
 """The share of a profile's examples from which on part of a layer's cases is enough."""
 
@@ -87,19 +96,21 @@ IN_FULL = "float32"
 """The dtype in which a check looks at all cases, or at the largest share of them."""
 
 CHECKS: dict[str, Check] = {
-    "shape": Check(shape.check, of_many=2, of_medium=2),
-    "values": Check(values.check, whole=True, leads=True),
-    "gradients": Check(gradients.check, whole=True, of_many=2, of_medium=2, leads=True),
+    "shape": Check(shape.check, of_many=2, of_medium=2, enough=24, further=3),
+    "values": Check(
+        values.check, whole=True, enough=ALL, enough_further=ALL, further=3, leads=True
+    ),
+    "gradients": Check(gradients.check, whole=True, of_many=2, of_medium=2, further=2, leads=True),
     "laws": Check(laws.check, applies=lambda row: bool(row.laws), of_many=3, of_medium=2),
     "layout": Check(layout.check, relaid=layout.relaid, of_many=3, of_medium=2, in_full=2),
-    "special": Check(special.check, applies=_takes_numbers, of_many=3),
-    "state": Check(state.check, applies=_has_state, every=4, in_full=3),
+    "special": Check(special.check, applies=_takes_numbers, of_many=3, enough_further=6, further=1),
+    "state": Check(state.check, applies=_has_state, every=4, in_full=3, enough=12),
     "random": Check(
-        random.check, applies=lambda row: row.draws is not None, of_many=2, of_medium=2
+        random.check, applies=lambda row: row.draws is not None, of_many=2, of_medium=2, enough=24
     ),
-    "repeat": Check(repeat.check, larger=siblings.larger, every=4, of_many=6, in_full=3),
+    "repeat": Check(repeat.check, larger=siblings.larger, every=4, of_many=6, in_full=3, enough=12),
     "errors": Check(
-        errors.check, invalid=True, applies=lambda row: row.invalid is not None, every=4
+        errors.check, invalid=True, applies=lambda row: row.invalid is not None, every=4, enough=30
     ),
 }
 

@@ -108,10 +108,7 @@ def _is_installed(package: str) -> bool:
 def name() -> str:
     """The CPU's name, and which of oneDNN's instruction sets may be used."""
     known = (
-        cpu_facts().get("model name")
-        or _apple_cpu()
-        or platform.processor()
-        or platform.machine()
+        cpu_facts().get("model name") or _apple_cpu() or platform.processor() or platform.machine()
     )
     special = ", ".join(feature for feature in _LEVELS if feature in cpu_features())
     return f"{known} ({special})" if special else known

@@ -302,7 +302,7 @@ def read(backend: str, paths: Sequence[Path] = (), base: str = "") -> tuple[Know
 
 
 def applying(
-    known: Sequence[Known], item: Mapping[str, str], backend: str, base: str = ""
+    known: Sequence[Known], item: Mapping[str, Any], backend: str, base: str = ""
 ) -> dict[int, Known]:
     """The known failures that are about an item, by their index.
 
@@ -312,10 +312,11 @@ def applying(
         backend: its name.
         base: the backend that it inherits the item's layer from; empty for none.
     """
+    about = {name: item[name] for name in ("layer", "check", "dtype", "device")}
     return {
         index: entry
         for index, entry in enumerate(known)
-        if entry.base in ("", base) and entry.applies(**item, backend=backend)
+        if entry.base in ("", base) and entry.applies(**about, backend=backend)
     }
 
 

@@ -67,7 +67,7 @@ def add_place(path: Path, name: str, device: str = "") -> Survey:
     backend = load(name)
     device = device or devices_of(backend)[0]
     place = place_of(info_of(backend), device)
-    # Of the run's known failures those of the file come last but for the base's, which are not read.
+    # The child reads those that ship with the backend, then those of the file.
     before = len(read(backend.name))
     child = Child(name, 1, 0, (path,), Limits(SECONDS, MEMORY))
     failing, passing, untried = list[int](), list[tuple[str, str]](), 0

@@ -12,7 +12,7 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Verdict
 from conformance.reports.results import Run
 from conformance.reports.space import expanded
-from conformance.run.planning import Item
+from conformance.run.planning import PROFILES, Item
 from conformance.run.stream import Stream
 
 TERMS = 3
@@ -29,7 +29,10 @@ def cases_of(run: Run, verdict: Verdict, outcomes: str) -> Iterator[Case]:
     """
     identity = run.identity
     values = int(identity.options.get("values of each structure", "1"))
-    item = Item(verdict.layer, verdict.check, verdict.dtype, verdict.device)
+    # A run of another tool has a profile of its own.
+    profile = PROFILES.get(identity.profile)
+    samples = profile is not None and profile.samples
+    item = Item(verdict.layer, verdict.check, verdict.dtype, verdict.device, samples)
     stream = Stream(item, identity.examples, identity.seed, values)
     letters = expanded(verdict.outcomes or "")
     return (stream[k] for k, letter in enumerate(letters) if letter in outcomes)

@@ -129,7 +129,7 @@ class IsolatedEngine:
         causes: list[Cause] = []
         inherited: list[Excuse] = []
         invalid = EVERY_CHECK[item.check].invalid
-        group = (item.layer, item.dtype, item.device, invalid, item.step)
+        group = (item.layer, item.dtype, item.device, invalid, item.step(self.examples))
         lost = self._lost.setdefault(group, {})
         while True:
             dead = [

@@ -33,7 +33,8 @@ OPTIONS = {
     "layer": "comma list of layers or globs: Conv*, functional.*",
     "family": "comma list of families of layers: convolution, recurrent, …",
     "check": "comma list of checks; support runs only where it is named",
-    "profile": "smoke, standard (default) or thorough",
+    "profile": "quick (default): every check in float32, some in the other dtypes; smoke, standard "
+    "or thorough",
     "standard": "a version of torch.nn and a level of it, 'torch.nn 2.13, inference': it decides "
     "layers, checks, examples and seed (levels: inference, training, strict)",
     "examples": "examples of each item, overriding the profile",
@@ -41,8 +42,8 @@ OPTIONS = {
     "shard": "i/N: only the items of shard i of N",
     "budget": "seconds for the whole run, or for each item: 2.5/item; items stop early, and say so "
     "(default: none, or the backend's own)",
-    "survey": "tell how the backend differs, and end with 0 wherever it does: with 1 only where the "
-    "run itself went wrong; the environment: yes or no",
+    "survey": "tell how the backend differs, and end with 0 wherever it does: with 1 only where "
+    "the run itself went wrong; in the environment: yes or no",
     "known": "comma list of TOML files of known failures, besides those that ship with the backend",
     "isolation": "process (default): items run in a child process, so that a crash costs one "
     "verdict; none: in pytest's own, for debuggers",
@@ -161,7 +162,9 @@ def resolve(config: pytest.Config) -> Settings:
     read = Reader(config, OPTIONS)
     given, written = read.given, dict(read.given)
     standard = _standard(read)
-    profile = read.one_of("profile", list(PROFILES)) if "profile" in given else "standard"
+    # Whoever names a number of examples wants so many of each item.
+    profile = "standard" if "examples" in given else "quick"
+    profile = read.one_of("profile", list(PROFILES)) if "profile" in given else profile
     everything = (*DTYPES, *COMPLEX)
     results, report, summary = (output(read, name) for name in OUTPUTS)
     known, earlier = _known(read), _earlier(read)
@@ -174,7 +177,7 @@ def resolve(config: pytest.Config) -> Settings:
         every_dtype="dtype" in given,
         devices=tuple(read.listed("device")) if "device" in given else (),
         profile=profile,
-        examples=read.integer("examples", PROFILES[profile], least=1, most=10_000_000),
+        examples=read.integer("examples", PROFILES[profile].examples, least=1, most=10_000_000),
         seed=read.integer("seed", 0),
         shard=_shard(read),
         budget=_budget(read),

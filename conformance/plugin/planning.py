@@ -10,7 +10,7 @@ import pytest
 
 from conformance.model.shards import shard_of
 from conformance.plugin.options import Settings
-from conformance.run.planning import Item, in_rounds
+from conformance.run.planning import PROFILES, Item, in_rounds
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,14 @@ def make_plan(settings: Settings, workers: int) -> Plan:
     except BackendError as error:
         raise pytest.UsageError(str(error)) from None
     index, count = settings.shard
-    kept = tuple(item for item in offer.items if shard_of(item.id, count) == index)
+    items = PROFILES[settings.profile].chosen(offer.items)
+    kept = tuple(item for item in items if shard_of(item.id, count) == index)
     if offer.budget is not None:
         kept = in_rounds(kept, workers, compiled=offer.values > 1)
     isolated = settings.isolated
     if isolated is None:
         isolated = offer.isolation == "process"
     return Plan(
-        offer.backend, offer.info, offer.devices, kept, len(offer.items), isolated, offer.numerics,
+        offer.backend, offer.info, offer.devices, kept, len(items), isolated, offer.numerics,
         offer.values, offer.budget, settings.timeout or offer.timeout, offer.bases,
     )  # fmt: skip

@@ -237,5 +237,7 @@ class Session:
             "examples": s.examples,
             "seed": s.seed,
         }
+        if item.samples:
+            facts["profile"] = s.profile
         options = [f"--conformance-{name}={value}" for name, value in facts.items()]
         return shlex.join(["pytest", "--pyargs", "conformance.suite", *options])

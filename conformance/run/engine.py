@@ -131,7 +131,9 @@ class Engine:
                 return verdicts.stale(item, stale)
         excuses = Excuses(tuple(applies.values()), EVERY_CHECK[item.check])
         verdict = self._judged(item, numerics, excuses, left, lost)
-        return replace(verdict, not_shown=tuple(dict.fromkeys(entry.reason for entry, _ in passing)))
+        return replace(
+            verdict, not_shown=tuple(dict.fromkeys(entry.reason for entry, _ in passing))
+        )
 
     @cached_property
     def _info(self) -> dict[str, str]:

@@ -149,7 +149,9 @@ def examine(
     tell(asked.kernels, asked.device)
     question = Asked(NAME, asked.layers, tuple(CHECKS), asked.dtypes, True, (), None)
     offer = offered_by(question, starting(TIMEOUT))
-    examples = PROFILES[asked.profile]
+    profile = PROFILES[asked.profile]
+    offer = dataclasses.replace(offer, items=profile.chosen(offer.items))
+    examples = profile.examples
     child = Child(
         NAME, examples, asked.seed, (), Limits(offer.timeout, share_of_memory(1)), base=BASE
     )

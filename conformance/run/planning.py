@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conformance.backends.declared import offered, unasked_of
-from conformance.checks import EVERY_CHECK
+from conformance.checks import EVERY_CHECK, IN_FULL
 from conformance.layers import CATALOGUE
 from conformance.model.protocols import Backend
 
-PROFILES = {"smoke": 40, "standard": 200, "thorough": 4000}
+FURTHER = 14
+"""Where items sample, so many cases at most are drawn in dtypes other than `IN_FULL`."""
 
 
 def examples_of(layer: str, examples: int) -> int:
@@ -30,22 +31,85 @@ class Item:
 
     Args:
         layer, check, dtype, device: names.
+        samples: it has some of the cases (`Check.enough`, `FURTHER`).
     """
 
     layer: str
     check: str
     dtype: str
     device: str
+    samples: bool = False
 
     @property
     def id(self) -> str:
         """`"Conv2d-values-float32-cpu"`."""
         return f"{self.layer}-{self.check}-{self.dtype}-{self.device}"
 
-    @property
-    def step(self) -> int:
-        """Of the cases drawn for its layer and dtype the item has every n-th: this n."""
-        return EVERY_CHECK[self.check].step(CATALOGUE[self.layer], self.dtype)
+    def drawn(self, examples: int) -> int:
+        """How many cases are drawn for its layer and dtype.
+
+        Args:
+            examples: of the profile.
+        """
+        number = examples_of(self.layer, examples)
+        return min(number, FURTHER) if self.samples and self.dtype != IN_FULL else number
+
+    def step(self, examples: int) -> int:
+        """Of the cases drawn for its layer and dtype the item has every n-th: this n.
+
+        Args:
+            examples: of the profile.
+        """
+        check = EVERY_CHECK[self.check]
+        if not self.samples:
+            return check.step(CATALOGUE[self.layer], self.dtype)
+        enough = check.enough if self.dtype == IN_FULL else check.enough_further
+        return max(self.drawn(examples) // enough, 1)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much of what there is a run looks at.
+
+    Args:
+        examples: cases of an item.
+        samples: items have some of the cases, and beyond a layer's first dtype there are fewer
+            checks (`Check.further`).
+    """
+
+    examples: int
+    samples: bool = False
+
+    def chosen(self, items: Sequence[Item]) -> tuple[Item, ...]:
+        """The items of a run, of those that there are.
+
+        A check that is asked in some further dtypes only is asked in others of the next layer.
+        """
+        if not self.samples:
+            return tuple(items)
+        items = [replace(item, samples=True) for item in items]
+        dtypes: dict[tuple[str, str], dict[str, None]] = {}
+        for item in items:
+            dtypes.setdefault((item.layer, item.device), {})[item.dtype] = None
+        places = {layer: place for place, layer in enumerate(CATALOGUE)}
+
+        def is_chosen(item: Item) -> bool:
+            first, *further = dtypes[item.layer, item.device]
+            if item.dtype == first:
+                return True
+            turn = places[item.layer] % len(further)
+            turned = [*further[turn:], *further[:turn]]
+            return item.dtype in turned[: EVERY_CHECK[item.check].further]
+
+        return tuple(filter(is_chosen, items))
+
+
+PROFILES = {
+    "smoke": Profile(40),
+    "quick": Profile(140, samples=True),
+    "standard": Profile(200),
+    "thorough": Profile(4000),
+}
 
 
 def asked_of(item: Item, examples: int) -> int:
@@ -55,7 +119,7 @@ def asked_of(item: Item, examples: int) -> int:
         item: the item.
         examples: of the profile.
     """
-    return math.ceil(examples_of(item.layer, examples) / item.step)
+    return math.ceil(item.drawn(examples) / item.step(examples))
 
 
 def plan(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -71,7 +72,9 @@ def _draws() -> bool:
             backend=NAME, max_examples=1, database=None, deadline=None,
             phases=[hypothesis.Phase.generate], suppress_health_check=list(hypothesis.HealthCheck),
         )  # fmt: skip
-        with kept_elsewhere():
+        with kept_elsewhere(), warnings.catch_warnings():
+            # One draw is not slow, and pytest's plug-ins are where a run is planned.
+            warnings.simplefilter("ignore", hypothesis.errors.HypothesisSideeffectWarning)
             hypothesis.seed(0)(
                 settings(hypothesis.given(strategies.integers())(conformance_probe))
             )()

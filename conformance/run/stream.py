@@ -13,7 +13,7 @@ from conformance.model.case import Case
 from conformance.run.cases import Ending, Every
 from conformance.run.drawing import draw_cases
 from conformance.run.drawn import covering
-from conformance.run.planning import Item, examples_of
+from conformance.run.planning import Item
 
 ROUNDS = 10
 """A backend that declines cases is asked at most so many times those of the profile."""
@@ -54,13 +54,13 @@ class Stream:
     @property
     def examples(self) -> int:
         """How many cases are drawn: of invalid calls, which no other check needs, few."""
-        asked = examples_of(self.item.layer, self.profile)
-        return -(-asked // self.item.step) if self.invalid else asked
+        asked = self.item.drawn(self.profile)
+        return -(-asked // self.item.step(self.profile)) if self.invalid else asked
 
     @property
     def step(self) -> int:
         """It has every n-th of the drawn cases: this n."""
-        return 1 if self.invalid else self.item.step
+        return 1 if self.invalid else self.item.step(self.profile)
 
     def cases(self, round: int = 0) -> Sequence[Case]:
         """The cases of a round; those of round 0 are the same for every backend.

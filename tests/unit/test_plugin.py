@@ -105,7 +105,7 @@ def _verdicts(path: Path) -> list[dict[str, Any]]:
         ("check=value", "no check 'value'; expected one of shape, values"),
         ("dtype=float8", "no dtype 'float8'"),
         ("device=cuda:7", "offers cpu"),
-        ("profile=quick", "expected one of smoke, standard, thorough"),
+        ("profile=brisk", "expected one of smoke, quick, standard, thorough"),
         ("examples=none", "expected an integer"),
         ("examples=0", "at least 1"),
         ("seed=1.5", "expected an integer"),

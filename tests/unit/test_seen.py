@@ -15,7 +15,9 @@ from conformance.failures.seen import with_place
 from conformance.model.encoding import encode_case
 
 PLACE = "torch 2.13.0 on Linux x86_64 AuthenticAMD avx512_bf16"
-UNPINNED = '[[known]]\nlayer = "Linear"\ncheck = "values"\nstrict = false\nreason = "now and then"\n'
+UNPINNED = (
+    '[[known]]\nlayer = "Linear"\ncheck = "values"\nstrict = false\nreason = "now and then"\n'
+)
 
 
 def _entry(layer: str, check: str, **fields: str) -> str:

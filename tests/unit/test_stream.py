@@ -11,11 +11,11 @@ import torch
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import CHECKS, IN_FULL, MEDIUM
-from conformance.layers import CATALOGUE
+from conformance.layers import CATALOGUE, DTYPES
 from conformance.model.case import Case
 from conformance.run.cases import Every
 from conformance.run.engine import Engine
-from conformance.run.planning import Item, asked_of
+from conformance.run.planning import PROFILES, Item, asked_of
 from conformance.run.stream import Stream
 
 EXAMPLES = 30
@@ -31,11 +31,11 @@ def test_all_or_most_cases_in_one_dtype_and_some_in_others(check: str) -> None:
     layer = "Dropout" if check == "random" else "Linear"
     item, cases = _cases(check, IN_FULL, layer)
     assert len(cases) == asked_of(item, EXAMPLES) > 1
-    in_full = item.step
+    in_full = item.step(EXAMPLES)
     assert in_full == CHECKS[check].step(CATALOGUE[layer], IN_FULL)
     item, cases = _cases(check, "float64", layer)
     assert len(cases) == asked_of(item, EXAMPLES)
-    assert item.step == CHECKS[check].step(CATALOGUE[layer], "float64") >= in_full
+    assert item.step(EXAMPLES) == CHECKS[check].step(CATALOGUE[layer], "float64") >= in_full
 
 
 def test_of_a_layer_with_a_share_of_the_examples_fewer_are_left_out() -> None:
@@ -52,7 +52,7 @@ def test_of_a_layer_with_a_share_of_the_examples_fewer_are_left_out() -> None:
 def test_the_cases_are_those_of_other_checks() -> None:
     (_, some), (item, whole) = _cases("state", "float64"), _cases("values", "float64")
     assert isinstance(some, Every)
-    assert item.step == 1
+    assert item.step(EXAMPLES) == 1
     assert list(some) == [whole[k] for k in range(0, len(whole), CHECKS["state"].every)]
     assert some[-1] is some[len(some) - 1]
     assert some[1:3] == (some[1], some[2])
@@ -82,6 +82,51 @@ def test_a_stream_is_asked_for_the_profiles_examples(check: str) -> None:
     item = Item("LazyLinear", check, IN_FULL, "cpu")
     stream = Stream(item, EXAMPLES, 0)
     assert len(stream.cases()) == asked_of(item, EXAMPLES) < EXAMPLES
+
+
+def _items(layer: str, dtypes: Sequence[str] = DTYPES) -> list[Item]:
+    checks = [name for name, check in CHECKS.items() if check.applies(CATALOGUE[layer])]
+    return [Item(layer, check, dtype, "cpu") for dtype in dtypes for check in checks]
+
+
+def test_the_quick_profile_asks_every_check_in_the_first_dtype_and_some_in_others() -> None:
+    quick, chosen = PROFILES["quick"], list[Item]()
+    for layer in CATALOGUE:
+        there = _items(layer)
+        ours = quick.chosen(there)
+        assert [i.check for i in ours if i.dtype == IN_FULL] == [
+            i.check for i in there if i.dtype == IN_FULL
+        ]
+        chosen += ours
+    further = {(item.check, item.dtype) for item in chosen if item.dtype != IN_FULL}
+    asked = {name for name, check in CHECKS.items() if check.further}
+    # Of the layers together, each of these checks is asked in every dtype.
+    assert further == {(check, dtype) for check in asked for dtype in DTYPES if dtype != IN_FULL}
+    for layer in ("Linear", "ReLU"):
+        for check in CHECKS:
+            count = sum(
+                i.layer == layer and i.check == check and i.dtype != IN_FULL for i in chosen
+            )
+            assert count in (0, CHECKS[check].further)
+    assert [i.id for i in PROFILES["smoke"].chosen(_items("GRU"))] == [i.id for i in _items("GRU")]
+
+
+def test_a_lone_dtype_has_every_check_in_the_quick_profile() -> None:
+    there = _items("Linear", ["bfloat16"])
+    assert [i.id for i in PROFILES["quick"].chosen(there)] == [i.id for i in there]
+
+
+@pytest.mark.parametrize("layer", ["Linear", "Dropout", "MaxPool1d"])
+@pytest.mark.parametrize("check", ["values", "gradients", "errors", "special"])
+def test_a_quick_item_has_some_of_the_cases_that_are_drawn(layer: str, check: str) -> None:
+    examples = PROFILES["quick"].examples
+    for dtype in (IN_FULL, "float16"):
+        item = Item(layer, check, dtype, "cpu", samples=True)
+        stream = Stream(item, examples, 0)
+        enough = CHECKS[check].enough if dtype == IN_FULL else CHECKS[check].enough_further
+        number = len(stream.cases())
+        assert min(enough, item.drawn(examples)) <= number <= min(2 * enough, item.drawn(examples))
+        assert number == asked_of(item, examples)
 
 
 class _Forgets(torch.nn.Linear):
