@@ -89,7 +89,7 @@ def _work(folder: Path, wheel: Path, layers: str) -> None:
     _ran(
         [
             *(python, "-m", "pytest", "-q", "--pyargs", "conformance.suite"),
-            *("--conformance-backend=torch", "--conformance-profile=smoke"),
+            *("--conformance-backend=torch", "--conformance-profile=smoke", "--conformance-survey"),
             *(f"--conformance-layer={layers}", "--conformance-results=results.jsonl"),
             "--conformance-report=report.html",
         ],
