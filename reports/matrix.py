@@ -8,7 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from conformance.reports.results import Run
-from conformance.reports.statuses import BAD, CHECKS, SEVERITY, missing, rank, status, verdicts
+from conformance.reports.statuses import (
+    BAD,
+    CHECKS,
+    SEVERITY,
+    missing,
+    once,
+    rank,
+    status,
+    verdicts,
+)
 
 from conformance.model.case import Verdict
 
@@ -108,6 +117,7 @@ class Matrix:
         return tuple(row.layer for row in self.rows)
 
 
+@once
 def matrix(run: Run) -> Matrix:
     """Layers × checks, each cell over all dtypes and devices.
 
@@ -151,6 +161,7 @@ def matrix(run: Run) -> Matrix:
     return Matrix(checks, tuple(rows))
 
 
+@once
 def totals(run: Run) -> Totals:
     """Sums over the whole run."""
     return tally(verdicts(run), len(missing(run)))
@@ -158,24 +169,29 @@ def totals(run: Run) -> Totals:
 
 def tally(found: Iterable[Verdict], gap: int = 0) -> Totals:
     """Sums over verdicts, and a number of items that have none."""
-    found = tuple(found)
-    number = Counter(status(verdict) for verdict in found)
-    met = [margin for verdict in found if (margin := margin_of(verdict)) is not None]
+    number: Counter[str] = Counter()
+    drawn = checked = declined = invalid = comparisons = failed = excused = left_out = thin = 0
+    largest: float | None = None
+    for verdict in found:
+        number[status(verdict)] += 1
+        examples, margin = verdict.examples, margin_of(verdict)
+        drawn += examples.drawn
+        checked += examples.checked
+        declined += examples.declined
+        invalid += examples.invalid
+        failed += examples.failed
+        excused += examples.excused
+        left_out += examples.left_out
+        comparisons += verdict.comparisons
+        thin += verdict.thin is not None and verdict.status == "passed"
+        if margin is not None and (largest is None or margin > largest):
+            largest = margin
     return Totals(
-        status=next((name for name in SEVERITY if number[name]), "missing"),
-        statuses={name: number[name] for name in SEVERITY if number[name]},
-        missing=gap,
-        drawn=sum(v.examples.drawn for v in found),
-        checked=sum(v.examples.checked for v in found),
-        declined=sum(sum(v.examples.unsupported.values()) for v in found),
-        invalid=sum(v.examples.invalid for v in found),
-        comparisons=sum(v.comparisons for v in found),
-        margin=max(met, default=None),
-        failed=sum(v.examples.failed for v in found),
-        excused=sum(v.examples.excused for v in found),
-        left_out=sum(v.examples.left_out for v in found),
-        thin=sum(v.thin is not None and v.status == "passed" for v in found),
-    )
+        next((name for name in SEVERITY if number[name]), "missing"),
+        {name: number[name] for name in SEVERITY if number[name]},
+        gap, drawn, checked, declined, invalid, comparisons, largest, failed, excused, left_out,
+        thin,
+    )  # fmt: skip
 
 
 def margin_of(verdict: Verdict) -> float | None:

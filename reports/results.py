@@ -359,11 +359,8 @@ class _Records:
         Raises:
             ValueError: if it is none that may stand there, saying why.
         """
-        if len(line) > LINE:
-            raise ValueError(f"more than {LINE:,} bytes")
-        data = msgspec.json.decode(line, type=dict[str, Any])
+        data = _decoded(line)
         kind = data.get("kind")
-        _refuse(valid.depth_fault(data))
         if kind == "run":
             _refuse("a second first line" if self.identity is not None else "")
             _refuse("the line of kind 'run' is not the first" if self._begun else "")
@@ -371,8 +368,7 @@ class _Records:
             _refuse(valid.identity_fault(identity))
             self.identity = identity
         elif kind == "verdict":
-            verdict = msgspec.convert(data, Verdict)
-            _refuse(valid.verdict_fault(verdict))
+            verdict = _verdict(data)
             _refuse("a verdict after the last line" if self.footer is not None else "")
             self.verdicts.append(verdict)
         elif kind == "footer":
@@ -387,6 +383,37 @@ class _Records:
             self.timing.append(data)
         else:
             raise ValueError(f"unknown kind {bounded(repr(kind), 80)}")
+
+
+def parse_verdict(line: bytes) -> Verdict:
+    """The verdict on a line of its own, as a worker sends it.
+
+    Raises:
+        ValueError: if it is none that a results file may hold, saying why.
+    """
+    try:
+        data = _decoded(line)
+        kind = data.get("kind")
+        _refuse("" if kind == "verdict" else f"a line of kind {bounded(repr(kind), 80)}")
+        return _verdict(data)
+    except (OverflowError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _decoded(line: bytes) -> dict[str, Any]:
+    """A line's data."""
+    _refuse(f"more than {LINE:,} bytes" if len(line) > LINE else "")
+    data = msgspec.json.decode(line, type=dict[str, Any])
+    # Most lines open too few brackets to be deep.
+    if line.count(b"{") + line.count(b"[") > valid.DEEPEST:
+        _refuse(valid.depth_fault(data))
+    return data
+
+
+def _verdict(data: Mapping[str, Any]) -> Verdict:
+    verdict = msgspec.convert(data, Verdict)
+    _refuse(valid.verdict_fault(verdict))
+    return verdict
 
 
 def _refuse(fault: str) -> None:

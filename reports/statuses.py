@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from conformance.reports.results import Run
 
 from conformance.model.case import STATUSES, Verdict
+
+Value = TypeVar("Value")
 
 SEVERITY = ("crashed", "hung", "failed", "unchecked", "known", "passed", "unsupported")
 """Statuses, worst first: the order in which a cell of the matrix chooses among its verdicts.
@@ -54,6 +58,23 @@ def status(verdict: Verdict) -> str:
     return verdict.status if verdict.status in STATUSES else "unchecked"
 
 
+def once(compute: Callable[[Run], Value]) -> Callable[[Run], Value]:
+    """A function of a run that is computed once for each run and kept with it."""
+
+    name = f"{compute.__module__}.{compute.__qualname__}"
+
+    @functools.wraps(compute)
+    def kept(run: Run) -> Value:
+        values = vars(run)
+        if name not in values:
+            values[name] = compute(run)
+        value: Value = values[name]
+        return value
+
+    return kept
+
+
+@once
 def verdicts(run: Run) -> tuple[Verdict, ...]:
     """One verdict for each id: the worst where it was written twice, the later of equals."""
     kept: dict[str, Verdict] = {}
@@ -70,6 +91,7 @@ def counts(run: Run) -> dict[str, int]:
     return {name: found[name] for name in STATUSES}
 
 
+@once
 def missing(run: Run) -> tuple[str, ...]:
     """Ids of the items that the run announced and has no verdict for."""
     seen = {verdict.id for verdict in run.verdicts}

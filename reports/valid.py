@@ -115,20 +115,13 @@ def verdict_fault(verdict: Verdict) -> str:
     for name in ("id", "layer", "check", "dtype", "device", "status"):
         if wrong := _names_fault(name, [getattr(verdict, name)]):
             return wrong
-    examples = verdict.examples
-    counts = {f"examples: {name}": getattr(examples, name) for name in _COUNTS}
-    counts |= {f"examples: unsupported: {k}": n for k, n in examples.unsupported.items()}
-    counts |= {f"accepted: {k}": n for k, n in verdict.accepted.items()}
-    counts |= {f"hits: {k}": n for k, n in verdict.hits.items()}
-    counts |= {"comparisons": verdict.comparisons}
+    for words, number in _counts(verdict):
+        if not 0 <= number <= MOST:
+            return f"{_plain(' '.join(words))} is {number}, expected a count"
     for field in ("ulps", "ratios"):
-        for place, number in getattr(verdict, field).items():
+        for place in getattr(verdict, field):
             if not _PLACE.fullmatch(place):
                 return f"{field} has {_shown(place)}, expected 'exact' or a whole number"
-            counts[f"{field} {place}"] = number
-    for name, number in counts.items():
-        if not 0 <= number <= MOST:
-            return f"{_plain(name)} is {number}, expected a count"
     for name in ("seconds", "margin"):
         value = getattr(verdict, name)
         if value is not None and not value >= 0:
@@ -143,6 +136,23 @@ def verdict_fault(verdict: Verdict) -> str:
             count = len(column.values)
             return f"drawn: {_shown(name)} has a case of none of its {count} values"
     return ""
+
+
+def _counts(verdict: Verdict) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Every count of a verdict, and the words that name it."""
+    examples = verdict.examples
+    for name in _COUNTS:
+        yield ("examples:", name), getattr(examples, name)
+    for what, counts in (
+        ("examples: unsupported:", examples.unsupported),
+        ("accepted:", verdict.accepted),
+        ("hits:", verdict.hits),
+        ("ulps", verdict.ulps),
+        ("ratios", verdict.ratios),
+    ):
+        for name, number in counts.items():
+            yield (what, name), number
+    yield ("comparisons",), verdict.comparisons
 
 
 def footer_fault(footer: FooterLike) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.plugin.shared import KEY
-from conformance.reports.statuses import BAD
 
 if TYPE_CHECKING:
     from conformance.plugin.shared import SessionLike
@@ -93,15 +92,14 @@ class Progress:
         Args:
             now: the time, as `time.monotonic` has it.
         """
-        verdicts = self.session.recorder.verdicts
-        done = len(verdicts)
-        failing = sum(verdict.status in BAD for verdict in verdicts)
+        recorder = self.session.recorder
+        done = len(recorder.verdicts)
         total = max(self.total, done)
         share = 100 * done // total if total else 100
         left = (now - self.started) / done * (total - done) if done else 0.0
         rest = f", about {span(left)} left" if done < total else ""
         word = "differing" if self.session.settings.survey else "failing"
-        return f"{done} of {total} items ({share}%), {failing} {word}{rest}"
+        return f"{done} of {total} items ({share}%), {recorder.bad} {word}{rest}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:

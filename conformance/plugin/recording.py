@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,21 @@ from conformance.model.plain_text import bounded
 from conformance.plugin.shared import KEY, TIMED
 from conformance.plugin.told import readable
 from conformance.reports import summary
-from conformance.reports.results import SCHEMA, Footer, Identity, Run, Writer, encode_line, parse
+from conformance.reports.results import (
+    SCHEMA,
+    Footer,
+    Identity,
+    Run,
+    Writer,
+    encode_line,
+    parse_verdict,
+)
 from conformance.reports.results import write as write_run
 from conformance.run.machine import machine, now
 
 if TYPE_CHECKING:
     from conformance.plugin.shared import SessionLike
+    from conformance.run.planning import Item
 
 _TO_THE_END = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 _ITEM = re.compile(r"::test_layer\[(?P<id>.+)\]$")
@@ -46,6 +56,8 @@ class Recorder:
         self.session = session
         self.started = time.perf_counter()
         self.verdicts: list[Verdict] = []
+        self.bad = 0
+        self._run: Run | None = None
         self.footer: Footer | None = None
         self.identity = _identity(session)
         self.writer: Writer | None = None
@@ -91,7 +103,7 @@ class Recorder:
     def _take(self, line: str) -> None:
         """Record a worker's verdict; what is none is told of, and its item is missing."""
         try:
-            verdict = _verdict(line, self.identity)
+            verdict = parse_verdict(line.encode("utf-8", "surrogatepass"))
         except ValueError as error:
             self.trouble.append(f"verdict: {bounded(str(error), 500)}")
         else:
@@ -109,24 +121,31 @@ class Recorder:
 
     def _crashed(self, id: str, failure: Finding) -> None:
         """Record that an item ended without a verdict of its own."""
-        for item in self.session.items:
-            if item.id == id:
-                self.record(
-                    Verdict(
-                        item.id, item.layer, item.check, item.dtype, item.device, "crashed",
-                        Examples(), message=failure.says, failure=failure,
-                        command=self.session.command(item),
-                    )
-                )  # fmt: skip
+        item = self._items.get(id)
+        if item is not None:
+            self.record(
+                Verdict(
+                    item.id, item.layer, item.check, item.dtype, item.device, "crashed",
+                    Examples(), message=failure.says, failure=failure,
+                    command=self.session.command(item),
+                )
+            )  # fmt: skip
+
+    @cached_property
+    def _items(self) -> dict[str, Item]:
+        return {item.id: item for item in self.session.items}
 
     def record(self, verdict: Verdict) -> None:
         """Keep a verdict and write it out at once."""
         self.verdicts.append(verdict)
+        self.bad += verdict.status in summary.BAD
+        self._run = None
         self._put(encode_line(verdict))
 
     def append(self, line: dict[str, Any]) -> None:
         """Keep a line about benchmarks and write it out at once."""
         self.benchmarks.append(line)
+        self._run = None
         self._put(msgspec.json.encode(line) + b"\n")
 
     def _put(self, line: bytes) -> None:
@@ -166,13 +185,15 @@ class Recorder:
             self._lose(f"{path}: {error.strerror or error}")
 
     def run(self) -> Run:
-        """All that is known so far."""
-        lines = self.benchmarks
-        timed = tuple(line for line in lines if line["kind"] == "benchmark")
-        timing = tuple(line for line in lines if line["kind"] == "timing")
-        return Run(
-            self.identity, tuple(self.verdicts), self.footer, benchmarks=timed, timing=timing
-        )
+        """All that is known so far; the same object until there is more."""
+        if self._run is None:
+            lines = self.benchmarks
+            timed = tuple(line for line in lines if line["kind"] == "benchmark")
+            timing = tuple(line for line in lines if line["kind"] == "timing")
+            self._run = Run(
+                self.identity, tuple(self.verdicts), self.footer, benchmarks=timed, timing=timing
+            )
+        return self._run
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -187,6 +208,7 @@ class Recorder:
             # A standard says itself which items it has.
             standard = self.identity.standard if items == self.identity.items else ""
             self.identity = replace(self.identity, items=items, total=total, standard=standard)
+            self._run = None
         if (self.verdicts or self.benchmarks) and done >= set(self.identity.items):
             self.footer = Footer(
                 counts=summary.counts(self.run()),
@@ -194,6 +216,7 @@ class Recorder:
                 seconds=round(time.perf_counter() - self.started, 3),
                 finished=now(),
             )
+            self._run = None
         self._close()
         if self.verdicts or self.benchmarks:
             self._write_pages()
@@ -235,15 +258,6 @@ def _chosen_by_pytest(config: pytest.Config) -> bool:
     option = config.option
     named = any("::" in argument for argument in config.args)
     return bool(named or option.keyword or option.markexpr or getattr(option, "lf", False))
-
-
-def _verdict(line: str, identity: Identity) -> Verdict:
-    """A worker's line as a verdict."""
-    run = parse([encode_line(identity), line.encode("utf-8", "surrogatepass")])
-    if not run.verdicts:
-        raise ValueError(f"not a verdict: {run.notes}")
-    verdict: Verdict = run.verdicts[0]
-    return verdict
 
 
 def _identity(session: SessionLike) -> Identity:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
-from conformance.reports.results import read
+from conformance.reports.results import Identity, encode_line, parse, read
 from support import plug_in, session
+
+from conformance.model.case import Examples, Verdict
+from conformance.plugin import recording
+from conformance.plugin.progress import Progress
+from conformance.plugin.shared import KEY
 
 BACKENDS = """
 import os, shutil
@@ -112,3 +119,92 @@ def test_an_item_that_ends_without_a_verdict_is_no_pass(
     verdicts = read(pytester.path / "r.jsonl").verdicts
     assert [verdict.status for verdict in verdicts] == ["crashed", "crashed"]
     assert all("nothing to see" in str(verdict.message) for verdict in verdicts)
+
+
+MANY = 1000
+
+
+class Unwalked(list[Verdict]):
+    """A list that only grows: whoever walks it at each verdict takes quadratic time."""
+
+    def __iter__(self) -> Any:
+        raise AssertionError("all verdicts so far are walked")
+
+
+def _many() -> tuple[Identity, list[Verdict]]:
+    """The first line of a run of many items, and their verdicts."""
+    (*ids,) = (f"Layer{k}-values-float32-cpu" for k in range(MANY))
+    run = parse([msgspec.json.encode({"kind": "run", "items": ids, "total": MANY})])
+    found = [
+        Verdict(id, id.partition("-")[0], "values", "float32", "cpu", "passed", Examples(1, 1))
+        for id in ids
+    ]
+    return run.identity, found
+
+
+def _recorder(identity: Identity, path: Path | None, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A recorder of a run of that first line, and what it has of pytest."""
+    monkeypatch.setattr(recording, "_identity", lambda session: identity)
+    session = SimpleNamespace(
+        items=(), settings=SimpleNamespace(results=path), benchmarks=SimpleNamespace(started=int)
+    )
+    session.recorder = recording.Recorder(session)  # type: ignore[arg-type]
+    return session.recorder
+
+
+def _report(id: str, line: str) -> pytest.TestReport:
+    place = (f"test_layers.py::test_layer[{id}]", ("test_layers.py", 0, "test_layer"))
+    return pytest.TestReport(*place, {}, "passed", None, "call", user_properties=[(KEY, line)])
+
+
+def test_a_verdict_costs_its_own_line_however_many_items_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity, verdicts = _many()
+    recorder = _recorder(identity, tmp_path / "r.jsonl", monkeypatch)
+    recorder.pytest_sessionstart()
+    recorder.verdicts = Unwalked()
+    progress = Progress(recorder.session)
+    lines = [encode_line(verdict) for verdict in verdicts]
+    passed: list[int] = []
+    encode, decode = msgspec.json.encode, msgspec.json.decode
+
+    def encoding(*given: Any, **options: Any) -> bytes:
+        line = encode(*given, **options)
+        passed.append(len(line))
+        return line
+
+    def decoding(line: bytes, **options: Any) -> Any:
+        passed.append(len(line))
+        return decode(line, **options)
+
+    monkeypatch.setattr(msgspec.json, "encode", encoding)
+    monkeypatch.setattr(msgspec.json, "decode", decoding)
+    for verdict, line in zip(verdicts, lines, strict=True):
+        recorder.pytest_runtest_logreport(_report(verdict.id, line.decode()))
+        progress.line(1.0)
+    assert recorder.trouble == []
+    assert len(recorder.verdicts) == MANY
+    assert 0 < sum(passed) <= 2 * sum(map(len, lines))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("", "Input data was truncated"),
+        ('{"kind": "footer"}', "a line of kind 'footer'"),
+        ('{"kind": "verdict", "id": "x"}', "missing required field"),
+        ('{"kind": "verdict", "x": ' + 50 * "[" + 50 * "]" + "}", "nested deeper than 32"),
+        ('{"kind": "verdict", "x": ' + 100_000 * "[" + 100_000 * "]" + "}", "recursion"),
+        ('{"kind": "verdict", "x": "\udc80"}', "utf-8"),
+    ],
+)
+def test_what_a_worker_sends_in_place_of_a_verdict_is_trouble(
+    monkeypatch: pytest.MonkeyPatch, line: str, reason: str
+) -> None:
+    recorder = _recorder(_many()[0], None, monkeypatch)
+    recorder.pytest_runtest_logreport(_report("Layer0-values-float32-cpu", line))
+    (trouble,) = recorder.trouble
+    assert trouble.startswith("verdict: ")
+    assert reason in trouble
+    assert not recorder.verdicts
