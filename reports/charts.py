@@ -1,17 +1,15 @@
-"""Charts as SVG, drawn here so that they need no script; colours come from the style sheet."""
+"""Charts: as SVG, and as what the page's script draws them from."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from conformance.reports.space import BROKEN, ArgumentSpace, ArgumentValue, Space
-from conformance.reports.text import cut
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from conformance.model.plain_text import visible
+from conformance.model.case import DIGITS
 
-HEIGHT = 12
 SHOWN = 8
 """Values of one argument in a heat map; rarer ones are left out."""
 
@@ -19,46 +17,25 @@ WIDEST = 8.0
 """The largest ratio to torch that has a place of its own; beyond it lies the edge."""
 
 
-def histogram(
-    counts: Mapping[str, int], low: int, high: int, label: str, limit: int | None = None
-) -> Markup:
-    """How many numbers were how large, in powers of 2; the bar on the left stands for exact ones.
+def bars(counts: Mapping[str, int], low: int, high: int) -> str:
+    """The heights of a histogram, a character of `DIGITS` for each bar; the page's script draws it.
 
-    Heights grow with the square root of the numbers, so that a few show next to many.
+    The first bar stands for exact numbers, after a gap stand those for the powers of 2. Heights
+    grow with the square root of the numbers, so that a few show next to many.
 
     Args:
         counts: as in `Verdict.ulps` or `Verdict.ratios`.
         low, high: powers on the outermost bars, which hold what lies beyond.
-        label: what a screen reader says.
-        limit: the power from which on bars are marked as too much; None = no such power.
     """
-    total = sum(counts.values())
-    if not total:
-        return Markup("")
-    bars = [0] * (high - low + 1)
+    numbers = [0] * (high - low + 3)
     for power, number in counts.items():
-        if power != "exact":
-            bars[min(max(int(power), low), high) - low] += number
-    heights = [counts.get("exact", 0), 0, *bars]
-    top = max(heights)
-    within: list[str] = []
-    over: list[str] = []
-    edge = len(heights) if limit is None else limit - low + 2
-    for place, number in enumerate(heights):
-        if number:
-            size = max(0.5, HEIGHT * math.sqrt(number / top))
-            part = f"M{place} {HEIGHT}v{-size:.3g}h.8v{size:.3g}z"
-            (over if place >= edge else within).append(part)
-    width = len(heights)
-    marks = f'<path class="axis" d="M0 {HEIGHT}.2h{width}"/>'
-    if limit is not None:
-        marks += f'<path class="edge" d="M{edge - 0.1:g} 0v{HEIGHT + 1}"/>'
-    return Markup(
-        f'<svg class="hist" viewBox="0 -1 {width} {HEIGHT + 2}" preserveAspectRatio="none" '
-        f'role="img" aria-label="{escape(visible(cut(label)))}">{marks}'
-        f'<path class="bar" d="{"".join(within)}"/>'
-        + (f'<path class="bad" d="{"".join(over)}"/>' if over else "")
-        + "</svg>"
+        place = 0 if power == "exact" else min(max(int(power), low), high) - low + 2
+        numbers[place] += number
+    top = max(numbers)
+    least, most = len(DIGITS) // 24, len(DIGITS) - 1
+    return "".join(
+        DIGITS[max(least, round(most * math.sqrt(number / top))) if number else 0]
+        for number in (numbers if top else ())
     )
 
 
@@ -80,48 +57,30 @@ def whisker(ratio: float, low: float | None, high: float | None) -> Markup:
     )
 
 
-def heat_map(space: Space) -> str:
-    """Which values met which: darker = more cases, red = some failed, blank = never.
+def heat_map(space: Space) -> tuple[list[int], str]:
+    """Which values met which; the page's script draws it.
 
     Args:
         space: of a layer.
+
+    Returns:
+        How many values of each argument have a place, and for each place a character for every
+        place before it: `.` = never met; 1, 2, 3 = in some cases, in three, in ten; a, b, c = some
+        of these failed, half of them, all.
     """
-    places = [
-        (argument.name, value.text) for argument in _wide(space) for value in _shown(argument)
-    ]
-    cells: dict[str, list[str]] = {}
-    for row, (one, a) in enumerate(places):
-        for column, (other, b) in enumerate(places[:row]):
-            if one == other:
-                continue
-            found = space.pairs.get((other, one, b, a)) or space.pairs.get((one, other, a, b))
-            if found is None:
-                continue
-            cases, failed = found
-            shade = 1 + (cases >= 3) + (cases >= 10)
-            name = f"f{1 + (2 * failed >= cases) + (failed == cases)}" if failed else f"c{shade}"
-            cells.setdefault(name, []).append(f"M{column} {row}h.9v.9h-.9z")
-    left, size = 13, len(places)
-    texts = []
-    for row, (name, text) in enumerate(places):
-        label = escape(visible(cut(f"{name} {text}", 28)))
-        texts.append(f'<text x="-.3" y="{row + 0.7}" text-anchor="end">{label}</text>')
-        if row + 1 < size:
-            place = f"translate({row + 0.2} {row - 0.1}) rotate(-45)"
-            texts.append(f'<text transform="{place}" x="0.3">{label}</text>')
-    paths = "".join(f'<path class="{n}" d="{"".join(d)}"/>' for n, d in sorted(cells.items()))
-    label = escape(visible(cut(f"{space.layer}: pairs of values that were drawn together")))
-    top = 9
-    return (
-        f'<svg class="heat" viewBox="{-left} {-top} {size + left + 9} {size + top}" '
-        f'width="{(size + left + 9) * 14}" role="img" aria-label="{label}">'
-        f'<g class="labels">{"".join(texts)}</g>{paths}</svg>'
-    )
+    shown = [_shown(argument) for argument in space.arguments]
+    places = [(number, value) for number, values in enumerate(shown) for value in values]
+    marks = []
+    for row, (number, value) in enumerate(places):
+        for other_number, other in places[:row]:
+            cases, failed = (0, 0) if number == other_number else space.pair(value, other)
+            if failed:
+                marks.append("abc"[(2 * failed >= cases) + (failed == cases)])
+            else:
+                marks.append(".123"[(cases > 0) + (cases >= 3) + (cases >= 10)])
+    return [len(values) for values in shown], "".join(marks)
 
 
-def _wide(space: Space) -> Iterable[ArgumentSpace]:
-    return (a for a in space.arguments if len(a.values) > 1 and a.name != BROKEN)
-
-
-def _shown(argument: ArgumentSpace) -> Iterable[ArgumentValue]:
-    return argument.values[:SHOWN]
+def _shown(argument: ArgumentSpace) -> Sequence[ArgumentValue]:
+    single = len(argument.values) == 1 or argument.name == BROKEN
+    return () if single else argument.values[:SHOWN]

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from conformance.reports import presence, summary
 from conformance.reports.bug_report import chosen
 from conformance.reports.causes import numbers
-from conformance.reports.charts import heat_map, histogram, whisker
+from conformance.reports.charts import bars, heat_map, whisker
 from conformance.reports.coverage import coverage
 from conformance.reports.data import pack, packed
 from conformance.reports.page import PlotArea, page
 from conformance.reports.performance import good, rate, share
 from conformance.reports.provenance import provenance
 from conformance.reports.results import Run
-from conformance.reports.text import ratio, spread
+from conformance.reports.text import spread
 from markupsafe import Markup
 
 from conformance.model.case import Verdict
@@ -47,14 +47,13 @@ class Nearness:
     Args:
         dtype: its name.
         worst: the verdict that came nearest to its bound.
-        bounds, ulps: the two distributions, as charts.
+        bars: heights of the two distributions, of error ÷ bound and of the distance.
         far: how far numbers were away, in words.
     """
 
     dtype: str
     worst: Verdict
-    bounds: Markup
-    ulps: Markup
+    bars: tuple[str, str]
     far: str
 
 
@@ -73,6 +72,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
     found = summary.divergences(run)
     covered = summary.spaces(run)
     data, left_out = packed(run)
+    nearness = _nearness(run, table)
     replayed = shlex.join([*chosen(run), results])
     members_shown = {v.id for c in bugs for v in c.items[:MEMBERS]}
     return page(
@@ -96,7 +96,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
         home={v.id: c.id for c in bugs for v in c.items if v.id not in members_shown},
         reasons=summary.unsupported(run, table),
         accepted=_accepted(run),
-        nearness=_nearness(run, table),
+        nearness=nearness,
         spaces=covered,
         timings=summary.timings(run),
         dtypes=summary.dtypes(run),
@@ -112,7 +112,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
         share=share,
         replay=lambda item: f"nn-conformance replay {replayed} {shlex.quote(item)}",
         data=Markup(data),
-        extra=Markup(pack(_extra(run, bugs, covered))),
+        extra=Markup(pack(_extra(run, bugs, covered, nearness))),
         left_out=left_out,
         results=results,
         quoted=replayed,
@@ -127,12 +127,18 @@ def _accepted(run: Run) -> dict[str, int]:
     return dict(found.most_common())
 
 
-def _extra(run: Run, bugs: Iterable[summary.Cluster], covered: Iterable[summary.Space]) -> bytes:
-    """What the script draws when it is asked for: heat maps; and the items of each bug."""
+def _extra(
+    run: Run,
+    bugs: Iterable[summary.Cluster],
+    covered: Iterable[summary.Space],
+    nearness: Iterable[tuple[str, list[Nearness]]],
+) -> bytes:
+    """What the script draws charts of, in the order of the page; and the items of each bug."""
     places = {verdict.id: place for place, verdict in enumerate(summary.verdicts(run))}
     return json.dumps(
         {
-            "heat": {visible(space.layer): heat_map(space) for space in covered},
+            "heat": [heat_map(space) for space in covered],
+            "bars": [near.bars for _, entries in nearness for near in entries],
             "bugs": {bug.id: [places[v.id] for v in bug.items] for bug in bugs},
             "missing": [visible(item) for item in summary.missing(run)],
         },
@@ -150,13 +156,6 @@ def _nearness(run: Run, table: summary.Matrix) -> list[tuple[str, list[Nearness]
 
 def _near(found: summary.Margins, worst: Verdict) -> Nearness:
     place = worst.layer, worst.dtype
-    ratios, ulps = found.ratios.get(place, {}), found.ulps.get(place, {})
-    name = f"{worst.layer}, {worst.dtype}"
-    far = spread(ulps)
-    return Nearness(
-        worst.dtype,
-        worst,
-        histogram(ratios, *RATIOS, f"{name}: error ÷ bound, at most {ratio(worst.margin)}", 0),
-        histogram(ulps, *ULPS, f"{name}: distance in ulp, {far}"),
-        far,
-    )
+    ulps = found.ulps.get(place, {})
+    heights = bars(found.ratios.get(place, {}), *RATIOS), bars(ulps, *ULPS)
+    return Nearness(worst.dtype, worst, heights, spread(ulps))

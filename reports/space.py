@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,7 +11,7 @@ from itertools import combinations
 from conformance.reports.results import Run
 from conformance.reports.statuses import verdicts
 
-from conformance.model.case import Column, Verdict
+from conformance.model.case import DIGITS, Column, Verdict
 
 # Checks that are given invalid calls; their cases are others.
 INVALID = ("errors",)
@@ -29,12 +29,14 @@ class ArgumentValue:
         cases: how many cases had it.
         failed: of these, how many failed in at least one check.
         declined: how many the backend declined, in every check that came to them.
+        bits: a bit for each case of the layer, set where it had the value.
     """
 
     text: str
     cases: int
     failed: int
     declined: int
+    bits: int
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Space:
         failed: of these, how many failed in at least one check.
         declined: how many were declined.
         arguments: the arguments.
-        pairs: two arguments and a value of each → cases and failed ones; absent = never drawn.
+        failing: a bit for each case, set where it failed.
     """
 
     layer: str
@@ -70,7 +72,7 @@ class Space:
     failed: int
     declined: int
     arguments: tuple[ArgumentSpace, ...]
-    pairs: Mapping[tuple[str, str, str, str], tuple[int, int]]
+    failing: int
 
     @property
     def possible(self) -> int:
@@ -81,12 +83,20 @@ class Space:
     @property
     def met(self) -> int:
         """Number of pairs of values that met in a case."""
-        return len(self.pairs)
+        values = [[value.bits for value in argument.values] for argument in self.arguments]
+        return sum(
+            sum(a & b != 0 for a in one for b in other) for one, other in combinations(values, 2)
+        )
+
+    def pair(self, one: ArgumentValue, other: ArgumentValue) -> tuple[int, int]:
+        """The cases that had both values, and how many of them failed."""
+        both = one.bits & other.bits
+        return both.bit_count(), (both & self.failing).bit_count()
 
 
 def spaces(run: Run) -> tuple[Space, ...]:
     """The space of each layer whose cases are recorded, in the order of the run."""
-    found: dict[str, list[tuple[dict[str, Column], list[str]]]] = {}
+    found: dict[str, list[_Part]] = {}
     held: dict[tuple[str, str, bool], list[Verdict]] = {}
     for verdict in verdicts(run):
         key = (verdict.layer, verdict.dtype, verdict.check in INVALID)
@@ -94,36 +104,58 @@ def spaces(run: Run) -> tuple[Space, ...]:
     for (layer, _, _), members in held.items():
         drawn = next((dict(v.drawn) for v in members if v.drawn), None)
         if drawn:
-            found.setdefault(layer, []).append((drawn, outcomes(members, drawn)))
+            found.setdefault(layer, []).append(_part(drawn, members))
     # What a layer of the same arguments had could have been drawn here, too.
     known: dict[frozenset[str], dict[str, dict[str, None]]] = {}
     for parts in found.values():
         values = known.setdefault(_names(parts), {})
-        for drawn, _ in parts:
-            for name, column in drawn.items():
+        for part in parts:
+            for name, column in part.drawn.items():
                 values.setdefault(name, {}).update(dict.fromkeys(column.values))
     order = [name.split("-", 1)[0] for name in run.identity.items]
     layers = [layer for layer in dict.fromkeys((*order, *found)) if layer in found]
     return tuple(_space(layer, found[layer], known[_names(found[layer])]) for layer in layers)
 
 
-def _names(parts: Sequence[tuple[dict[str, Column], list[str]]]) -> frozenset[str]:
-    return frozenset(name for drawn, _ in parts for name in drawn)
+@dataclass(frozen=True)
+class _Part:
+    """The cases of a layer in one dtype, and a bit for each of them by outcome."""
+
+    drawn: Mapping[str, Column]
+    count: int
+    failing: int
+    declined: int
 
 
-def outcomes(members: Sequence[Verdict], drawn: Mapping[str, Column]) -> list[str]:
-    """Outcome of each case over all checks: f, p, d, or a blank for none.
+def _names(parts: Sequence[_Part]) -> frozenset[str]:
+    return frozenset(name for part in parts for name in part.drawn)
+
+
+def _part(drawn: Mapping[str, Column], members: Sequence[Verdict]) -> _Part:
+    """The outcome of each case over all checks: failed in any, else passed in any, else declined.
 
     Args:
-        members: verdicts on the same cases.
         drawn: the cases' arguments.
+        members: verdicts on these cases.
     """
     count = max(len(column.cases) for column in drawn.values())
-    every = [expanded(v.outcomes).ljust(count)[:count] for v in members if v.outcomes]
-    found = []
-    for letters in zip(*every, strict=True):
-        found.append(next((letter for letter in "fpd" if letter in letters), " "))
-    return found or [" "] * count
+    failing = passing = declined = 0
+    for verdict in members:
+        letters = expanded(verdict.outcomes).ljust(count)[:count].encode()
+        failing |= _bits(letters, b"f")
+        passing |= _bits(letters, b"p")
+        declined |= _bits(letters, b"d")
+    return _Part(drawn, count, failing, declined & ~failing & ~passing)
+
+
+def _bits(text: bytes, character: bytes) -> int:
+    """A bit for each character of a text, set where it is that one."""
+    return int(b"0" + text.translate(_table(character)), 2)
+
+
+@functools.cache
+def _table(character: bytes) -> bytes:
+    return b"".join(b"1" if code == ord(character) else b"0" for code in range(256))
 
 
 def expanded(text: str) -> str:
@@ -132,54 +164,56 @@ def expanded(text: str) -> str:
     return "".join(letter * min(int(number), LONGEST_RUN) for number, letter in parts)[:LONGEST_RUN]
 
 
-def _space(
-    layer: str,
-    parts: Sequence[tuple[dict[str, Column], list[str]]],
-    known: Mapping[str, Mapping[str, None]],
-) -> Space:
-    totals: Counter[str] = Counter()
-    values: dict[str, Counter[tuple[str, str]]] = {}
-    pairs: Counter[tuple[str, str, str, str, str]] = Counter()
-    for drawn, letters in parts:
-        texts = {name: column.texts(len(letters)) for name, column in drawn.items()}
-        totals.update(letters)
-        for name, column in texts.items():
-            values.setdefault(name, Counter()).update(zip(column, letters, strict=True))
-        for one, other in combinations(texts, 2):
-            pairs.update(
-                (one, other, a, b, letter)
-                for a, b, letter in zip(texts[one], texts[other], letters, strict=True)
-            )
-    joined: dict[tuple[str, str, str, str], tuple[int, int]] = {}
-    for (one, other, a, b, letter), number in pairs.items():
-        cases, failed = joined.get((one, other, a, b), (0, 0))
-        joined[one, other, a, b] = cases + number, failed + number * (letter == "f")
+def _space(layer: str, parts: Sequence[_Part], known: Mapping[str, Mapping[str, None]]) -> Space:
+    values: dict[str, dict[str, int]] = {}
+    cases = failing = declined = 0
+    for part in parts:
+        failing |= part.failing << cases
+        declined |= part.declined << cases
+        for name, column in part.drawn.items():
+            texts = dict(zip(DIGITS, column.values, strict=False))
+            places = column.cases.ljust(part.count)
+            encoded = places.encode("ascii", "replace")
+            held = values.setdefault(name, {})
+            for place in dict.fromkeys(places):
+                text = texts.get(place, "?")
+                bits = _bits(encoded, place.encode("ascii", "replace"))
+                held[text] = held.get(text, 0) | bits << cases
+        cases += part.count
     return Space(
         layer,
-        sum(totals.values()),
-        totals["f"],
-        totals["d"],
-        tuple(_argument(layer, name, counts, known[name]) for name, counts in values.items()),
-        joined,
+        cases,
+        failing.bit_count(),
+        declined.bit_count(),
+        tuple(
+            _argument(layer, name, held, failing, declined, known[name])
+            for name, held in values.items()
+        ),
+        failing,
     )
 
 
 def _argument(
-    layer: str, name: str, counts: Mapping[tuple[str, str], int], known: Mapping[str, None]
+    layer: str,
+    name: str,
+    held: Mapping[str, int],
+    failing: int,
+    declined: int,
+    known: Mapping[str, None],
 ) -> ArgumentSpace:
-    texts = dict.fromkeys(text for text, _ in counts)
     values = [
         ArgumentValue(
             text,
-            sum(number for (t, _), number in counts.items() if t == text),
-            counts.get((text, "f"), 0),
-            counts.get((text, "d"), 0),
+            bits.bit_count(),
+            (bits & failing).bit_count(),
+            (bits & declined).bit_count(),
+            bits,
         )
-        for text in texts
+        for text, bits in held.items()
     ]
     possible = dict(known)
     if possible.keys() & {"True", "False"}:
         possible |= dict.fromkeys(("True", "False"))
     impossible = re.compile(r"\d+-d.*|mixed" if layer.endswith("1d") else r"\d+-d.*")
-    never = tuple(t for t in possible if t not in texts and not impossible.fullmatch(t))
+    never = tuple(t for t in possible if t not in held and not impossible.fullmatch(t))
     return ArgumentSpace(name, tuple(sorted(values, key=lambda v: -v.cases)), never)

@@ -10,6 +10,7 @@ const grouped = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, "\u202f")
 const GLYPHS = { passed: "✓", failed: "✗", crashed: "◆", hung: "◷", unsupported: "–", known: "≈", unchecked: "?", missing: "…" };
 const SEVERITY = ["crashed", "hung", "failed", "unchecked", "known", "missing", "unsupported", "passed"];
 const LONG = 100000;
+const PLACES = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 // ANSI sequences stripped, other invisible characters shown; as the page itself does it.
 const visible = (text) => {
@@ -71,11 +72,12 @@ const load = async () => {
 const written = () => all("tr[data-id]").map((row, place) => ({ ...row.dataset, state: row.dataset.status, place, row, message: row.textContent }));
 const extra = async () => JSON.parse((await unpack("extra_data")) || "{}");
 let ready = null;
-let facts = { heat: {}, bugs: {}, missing: [] };
+let facts = { heat: [], bars: [], bugs: {}, missing: [] };
 let verdicts = [];
 const start = () => {
   ready ??= (async () => {
     facts = { ...facts, ...(await extra()) };
+    drawBars();
     verdicts = byId("results_data") ? await load() : written();
     for (const id of facts.missing) {
       const [layer, check, dtype, ...device] = id.split("-");

@@ -1,7 +1,5 @@
 // The address, and the evidence of one verdict.
 // --- the address: #q=… holds a filter, anything else names a place or a verdict ---
-const encode = (query) => encodeURIComponent(query).replace(/%20/g, "+").replace(/%3A/gi, ":").replace(/%2C/gi, ",");
-const decode = (text) => { try { return decodeURIComponent(text.replace(/\+/g, " ")); } catch { return text; } };
 const store = () => history.replaceState(null, "", box.value.trim() ? `#q=${encode(box.value.trim())}` : "#");
 const ask = async (query, scroll) => {
   box.value = query;
@@ -36,7 +34,7 @@ const open = (id) => {
   if (!verdict || !evidence) return false;
   const e = verdict.examples ?? {};
   byId("evidence_title").replaceChildren(
-    make("span", { className: `badge ${verdict.state}` }, make("span", { className: "glyph", textContent: GLYPHS[verdict.state], ariaHidden: "true" }), ` ${verdict.state}`),
+    make("span", { className: `badge ${verdict.state}` }, glyph(verdict.state), ` ${verdict.state}`),
     ` ${visible(`${verdict.layer} · ${verdict.check} · ${verdict.dtype} · ${verdict.device}`)}`);
   const body = byId("evidence_body");
   const reasons = Object.entries(e.unsupported ?? {});
@@ -66,21 +64,3 @@ document.addEventListener("click", async (event) => {
   await start();
   if (open(link.dataset.open)) history.replaceState(null, "", `#${encodeURIComponent(link.dataset.open)}`);
 });
-
-// --- heat maps come when their details are opened ---
-for (const details of all("details.space")) {
-  details.addEventListener("toggle", async () => {
-    const place = details.querySelector("[data-heat]");
-    if (!details.open || place.firstChild) return;
-    await start();
-    const svg = facts.heat[place.dataset.heat];
-    if (!svg) return;
-    const holder = make("template");
-    holder.innerHTML = svg;
-    const key = make("p", { className: "key" }, ...[["k0", "never met"], ["k1", "1 or 2 cases"], ["k2", "3 to 9"], ["k3", "10 or more"], ["w1", "some failed"], ["w2", "half or more"], ["w3", "all failed"]].map(([name, text]) => make("span", { className: name, textContent: text })));
-    place.append(make("p", { className: "label", textContent: "Pairs of values that met in a case" }), key, holder.content);
-    place.tabIndex = 0;
-    place.setAttribute("role", "group");
-    place.setAttribute("aria-label", `${place.dataset.heat}: pairs of values`);
-  });
-}

@@ -18,6 +18,8 @@ const holds = (term, verdict) => {
   const value = term.field === "status" ? verdict.state : verdict[term.field] ?? "";
   return term.tests.some((test) => test.test(value));
 };
+const encode = (query) => encodeURIComponent(query).replace(/%20/g, "+").replace(/%3A/gi, ":").replace(/%2C/gi, ",");
+const decode = (text) => { try { return decodeURIComponent(text.replace(/\+/g, " ")); } catch { return text; } };
 const quote = (value) => (/[\s,"*]/.test(value) ? `"${value.replaceAll('"', "")}"` : value);
 
 const form = byId("filters");

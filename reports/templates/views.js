@@ -3,6 +3,20 @@
 const matrix = document.querySelector(".matrix tbody");
 const rowsOf = matrix ? [...matrix.rows] : [];
 const checks = matrix ? all(".matrix thead th").slice(1).map((cell) => cell.textContent) : [];
+const glyph = (state) => make("span", { className: "glyph", textContent: GLYPHS[state], ariaHidden: "true" });
+const away = (text) => make("span", { className: "away", textContent: text });
+// A cell comes without what a page that is only read has no use for: its address, and words for a screen reader.
+rowsOf.forEach((row) => [...row.cells].slice(1).forEach((cell, column) => {
+  const state = cell.className;
+  if (state === "none") { cell.replaceChildren(make("span", { textContent: "·", ariaHidden: "true" }), away("no such item")); return; }
+  const link = cell.querySelector("a");
+  link.replaceChildren(glyph(state), " ", make("span", { className: "word", textContent: state }));
+  if (!link.hash) link.href = `#q=${encode(`layer:${quote(row.dataset.layer)} check:${quote(checks[column])}`)}`;
+  const small = cell.querySelector("small");
+  if (!small) return;
+  const [share, drawn] = small.textContent.split(" of ");
+  small.replaceChildren(share, away(" supported"), ` of ${drawn}`, away(" examples"));
+}));
 const before = rowsOf.map((row) => [...row.cells].slice(1).map((cell) => ({ cell, html: cell.innerHTML, name: cell.className })));
 const percent = (part, whole) => {
   if (!whole) return "–";
@@ -24,7 +38,7 @@ const drawCell = ({ cell }, found) => {
   const part = found.filter((verdict) => verdict.state === worst.state).length;
   const link = make("a", { href: `#${worst.id}` });
   link.dataset.open = worst.id;
-  link.append(make("span", { className: "glyph", textContent: GLYPHS[worst.state], ariaHidden: "true" }), " ", make("span", { className: "word", textContent: worst.state }));
+  link.append(glyph(worst.state), " ", make("span", { className: "word", textContent: worst.state }));
   cell.className = worst.state;
   cell.append(link);
   if (part !== found.length) cell.append(" ", make("span", { className: "part", textContent: `${part}/${found.length}` }));
@@ -32,7 +46,7 @@ const drawCell = ({ cell }, found) => {
   const checked = found.reduce((sum, verdict) => sum + (verdict.examples?.checked ?? 0), 0);
   const less = found.reduce((sum, verdict) => sum + declined(verdict), 0);
   if (worst.state !== "missing") {
-    cell.append(make("span", { className: "sub" }, percent(checked, checked + less), make("span", { className: "away", textContent: " supported" }), ` of ${compact(drawn)}`, make("span", { className: "away", textContent: " examples" })));
+    cell.append(make("small", {}, percent(checked, checked + less), away(" supported"), ` of ${compact(drawn)}`, away(" examples")));
   }
 };
 
@@ -73,7 +87,7 @@ const drawRow = (verdict) => {
   const number = (text) => make("td", { className: "number", textContent: text });
   return make("tr", {},
     make("th", { scope: "row" }, link),
-    make("td", { className: verdict.state }, make("span", { className: "glyph", textContent: GLYPHS[verdict.state], ariaHidden: "true" }), ` ${verdict.state}`),
+    make("td", { className: verdict.state }, glyph(verdict.state), ` ${verdict.state}`),
     number(e.failed ? grouped(e.failed) : "–"),
     number(`${grouped(e.checked ?? 0)} / ${grouped(e.drawn ?? 0)}`),
     number(grouped(declined(verdict))),
