@@ -115,6 +115,26 @@ def large(count: int, *, plain: bool = False) -> results.Run:
     return results.Run(identity(total, dtypes=DTYPES, devices=tuple(devices)), tuple(found), footer)
 
 
+def passing(count: int) -> results.Run:
+    """So many layers in every dtype and check, all of whose cases pass."""
+    generator = random.Random(0)
+    found = []
+    for layer in (f"functional.layer_{k}" for k in range(count)):
+        for dtype in DTYPES:
+            cases = drawn(generator.randrange(99), 200)
+            for check in summary.CHECKS:
+                facts = {
+                    "margin": generator.random(),
+                    "ulps": {str(k): generator.randrange(10**5) for k in range(-9, 4)},
+                    "ratios": {str(k): generator.randrange(10**5) for k in range(-12, 0)},
+                    "worst": f"{layer}(input, 64, stride=2) on input (2, 64, 5), {dtype}, cpu",
+                    "outcomes": "200p",
+                    "drawn": cases if check == "shape" else None,
+                }
+                found.append(verdict(layer, check, dtype, "passed", **facts))
+    return run_of(*found, dtypes=DTYPES)
+
+
 def later(run: results.Run) -> results.Run:
     """The next run: one bug mended, one made, an item more and one less, a margin that moved."""
     mended: dict[str, Verdict] = {v.id: v for v in run.verdicts}

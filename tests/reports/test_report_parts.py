@@ -15,7 +15,7 @@ from conformance.reports.badge import badge
 from conformance.reports.data import packed
 from conformance.reports.markdown import markdown
 from conformance.reports.space import expanded
-from made_runs import later, rich
+from made_runs import DTYPES, later, passing, rich
 from support import plug_in, session
 from test_report import NASTY, Page, identity, mixed, run_of, verdict
 
@@ -335,6 +335,16 @@ def test_what_the_page_holds_are_the_results() -> None:
     assert again.verdicts == run.verdicts
     assert again.identity == run.identity
     assert (again.benchmarks, again.timing) == (run.benchmarks, run.timing)
+
+
+def test_a_verdict_takes_few_bytes_of_the_page() -> None:
+    """Of a page of 298 layers in four dtypes these are all but the results that it holds."""
+    sizes = []
+    for count in (10, 20):
+        page = html.render(passing(count))
+        sizes.append(len(re.sub(r'id="results_data".*?</script>', "", page).encode()))
+    more = 10 * len(DTYPES) * len(summary.CHECKS)
+    assert (sizes[1] - sizes[0]) / more < 80
 
 
 def test_outcomes_are_read_whatever_they_say() -> None:
