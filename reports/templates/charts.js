@@ -17,7 +17,7 @@ const histogram = (heights, label, edge = heights.length) => {
   }).join("");
   const marks = [svg("path", { class: "axis", d: `M0 ${HEIGHT}.2h${heights.length}` })];
   if (edge < heights.length) marks.push(svg("path", { class: "edge", d: `M${edge - 0.1} 0v${HEIGHT + 1}` }));
-  marks.push(svg("path", { class: "bar", d: part(0, edge) }), svg("path", { class: "bad", d: part(edge, heights.length) }));
+  for (const [name, d] of [["bar", part(0, edge)], ["bad", part(edge, heights.length)]]) if (d) marks.push(svg("path", { class: name, d }));
   return svg("svg", { class: "hist", viewBox: `0 -1 ${heights.length} ${HEIGHT + 2}`, preserveAspectRatio: "none", role: "img", "aria-label": label }, ...marks);
 };
 // The place of the bar for errors of the bound and more.

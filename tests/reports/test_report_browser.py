@@ -224,6 +224,16 @@ def test_the_results_can_be_downloaded(opened: Opener, report: str, tmp_path: Pa
     assert lines[2]["reproducer"].startswith("import torch")
 
 
+def test_charts_are_drawn_beside_what_they_tell(opened: Opener, report: str) -> None:
+    page = opened(report)
+    entries = page.locator(".nearness li")
+    told = sum(bool(verdict.ulps) for verdict in rich().verdicts)
+    assert page.locator(".nearness svg.hist path.bar").count() == 2 * told > 0
+    label = page.locator(".nearness svg.hist").first.get_attribute("aria-label") or ""
+    assert ": error ÷ bound, at most " in label
+    assert "of the bound at most, by" in (entries.first.locator("a").text_content() or "")
+
+
 def test_heat_maps_come_when_they_are_asked_for(opened: Opener, report: str) -> None:
     page = opened(report)
     page.click("details.space summary >> nth=0")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from conformance.reports import cli, compare, html, results, summary
 from conformance.reports.badge import badge
+from conformance.reports.charts import bars, heat_map
 from conformance.reports.data import packed
 from conformance.reports.markdown import markdown
 from conformance.reports.space import expanded
@@ -20,6 +21,7 @@ from support import plug_in, session
 from test_report import NASTY, Page, identity, mixed, run_of, verdict
 
 from conformance.model import finding_text
+from conformance.model.case import Column
 from conformance.model.cause import Cause, Need, other_causes
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text as prose
@@ -337,6 +339,31 @@ def test_what_the_page_holds_are_the_results() -> None:
     assert (again.benchmarks, again.timing) == (run.benchmarks, run.timing)
 
 
+def test_heights_and_marks_are_a_character_each() -> None:
+    assert bars({"exact": 100, "-1": 1, "0": 25, "9": 25}, -1, 1) == "Z06uu"
+    assert bars({}, -1, 1) == ""
+    cases = [Column(("1", "2"), digits) for digits in ("0" * 10 + "111", "0" * 10 + "101")]
+    failing = verdict(
+        "Linear", "shape", "float32", "failed", outcomes="12p1f",
+        drawn={"bias": cases[0], "size": cases[1], "input": Column(("2-d",), "0" * 13)},
+    )  # fmt: skip
+    (space,) = summary.spaces(run_of(failing))
+    assert (space.cases, space.failed, space.met, space.possible) == (13, 1, 7, 8)
+    assert heat_map(space) == ([2, 2, 0], ".31.b.")
+
+
+def test_a_pair_counts_once_though_dtypes_name_arguments_in_another_order() -> None:
+    one, other = Column(("1", "2"), "01"), Column(("a",), "00")
+    run = run_of(
+        verdict("Linear", "shape", "float32", "passed", drawn={"x": one, "y": other}),
+        verdict("Linear", "shape", "float64", "passed", drawn={"y": other, "x": one}),
+    )
+    (space,) = summary.spaces(run)
+    assert (space.met, space.possible) == (2, 2)
+    (x, y) = space.arguments
+    assert space.pair(x.values[0], y.values[0]) == (2, 0)
+
+
 def test_a_verdict_takes_few_bytes_of_the_page() -> None:
     """Of a page of 298 layers in four dtypes these are all but the results that it holds."""
     sizes = []
@@ -388,6 +415,7 @@ def test_progress_in_a_log_is_whole_lines(
 
 
 def test_a_line_of_results_is_as_documented() -> None:
-    fields = json.loads(results.encode_line(rich().verdicts[1]))
-    assert {"needs", "outcomes", "drawn", "ratios", "worst"} <= set(fields)
-    assert fields["examples"]["failed"] == 7
+    lines = [json.loads(results.encode_line(verdict)) for verdict in rich().verdicts]
+    fields = {name for line in lines for name in line}
+    assert {"needs", "outcomes", "drawn", "ratios", "worst"} <= fields
+    assert lines[1]["examples"]["failed"] == 7
