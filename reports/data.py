@@ -58,7 +58,7 @@ def _lines(run: Run, left_out: tuple[str, ...]) -> Iterator[bytes]:
 def _line(verdict: Verdict, left_out: tuple[str, ...]) -> bytes:
     kept = {"kind": "verdict", **vars(verdict)}
     for name in left_out:
-        del kept[name]
+        kept.pop(name, None)
     if left_out:
         # Digits beyond these take up room and are not read.
         kept = {name: value for name, value in kept.items() if value not in (None, {}, (), "")}

@@ -219,9 +219,15 @@ _KINDS = {"run": Identity, "verdict": Verdict, "footer": Footer}
 
 
 def encode_line(record: Identity | Verdict | Footer) -> bytes:
-    """One record as a line of the results file; a verdict's also tells the share supported."""
+    """One record as a line of the results file; a verdict's also tells the share supported.
+
+    A verdict's fields that are as they are by default are left out: most of them are.
+    """
     kind = next(name for name, cls in _KINDS.items() if isinstance(record, cls))
     data = {"kind": kind, **msgspec.to_builtins(record)}
+    if isinstance(record, Verdict):
+        data["examples"] = _without_defaults(data["examples"], _BLANK["examples"])
+        data = _without_defaults(data, _BLANK)
     if isinstance(record, Verdict) and record.examples.supported is not None:
         data["supported"] = round(record.examples.supported, 4)
     line = msgspec.json.encode(data) + b"\n"
@@ -231,6 +237,12 @@ def encode_line(record: Identity | Verdict | Footer) -> bytes:
 
 
 _DATA = ("case", "drawn", "outcomes")
+# A verdict with all fields as they are by default; those that have none are never empty.
+_BLANK: Mapping[str, Any] = msgspec.to_builtins(Verdict("", "", "", "", "", ""))
+
+
+def _without_defaults(data: Mapping[str, Any], blank: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in data.items() if k not in blank or v != blank[k]}
 
 
 def _cut(data: Any) -> Any:

@@ -61,10 +61,10 @@ def peaks(lines: Iterable[str]) -> Peaks:
     found: Peaks = defaultdict(dict)
     for line in lines:
         verdict: dict[str, Any] = json.loads(line)
-        if verdict.get("kind") != "verdict" or not verdict["comparisons"]:
+        if verdict.get("kind") != "verdict" or not verdict.get("comparisons"):
             continue
         place = verdict["check"], verdict["dtype"]
-        if place[0] in CHECKS and verdict["margin"] is not None:
+        if place[0] in CHECKS and verdict.get("margin") is not None:
             row = found[verdict["layer"]]
             row[place] = max(row.get(place, 0.0), verdict["margin"])
     return dict(found)

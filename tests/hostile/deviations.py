@@ -71,12 +71,12 @@ def _unlike(due: Due, found: Sequence[Mapping[str, object]]) -> Iterator[str]:
             place
             for place, line in enumerate(found)
             if fnmatch.fnmatchcase(str(line["id"]), glob)
-            and re.match(pattern, f"{line['status']}: {line['message'] or ''}", re.DOTALL)
+            and re.match(pattern, f"{line['status']}: {line.get('message', '')}", re.DOTALL)
         }
         if not matching:
             yield f"no verdict of {glob} is {pattern!r}"
         explained |= matching
     for place, line in enumerate(found):
         if due.others and place not in explained and line["status"] != due.others:
-            message = str(line["message"] or "")[:200]
+            message = str(line.get("message", ""))[:200]
             yield f"{line['id']} is {line['status']}, due is {due.others}: {message}"

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from conformance.reports import cli, results
 from test_report import identity, run_of, verdict
@@ -469,10 +470,12 @@ def test_shards_by_name() -> None:
             parts(text)
 
 
-def test_counts_that_are_left_out_are_those_of_old_files() -> None:
-    run = run_of(verdict("Linear", "values", "float32", "passed", examples=Examples(3, 3)))
-    line = json.loads(results.encode_line(run.verdicts[0]))
-    del line["examples"]["lost"], line["outcomes"]
-    read = results.parse([results.encode_line(run.identity), json.dumps(line).encode()], "old")
-    assert read.verdicts[0].examples == Examples(3, 3)
-    assert read.notes == ()
+def test_what_a_verdict_has_by_default_is_left_out_and_read_all_the_same() -> None:
+    given = verdict("Linear", "values", "float32", "passed", examples=Examples(3, 3), margin=None)
+    line = json.loads(results.encode_line(given))
+    assert line["examples"] == {"drawn": 3, "checked": 3}
+    names = {"kind", "id", "layer", "check", "dtype", "device", "status", "examples"}
+    assert line.keys() == {*names, "comparisons", "supported"}
+    assert results.parse_verdict(json.dumps(line).encode()) == given
+    # Older files have them all.
+    assert results.parse_verdict(msgspec.json.encode({"kind": "verdict", **vars(given)})) == given
