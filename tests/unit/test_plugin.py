@@ -89,7 +89,7 @@ def _verdicts(path: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     kept = [line for line in lines if line["kind"] == "verdict"]
     for line in kept:
-        line.pop("seconds")
+        line.pop("seconds", None)
     return sorted(kept, key=lambda line: str(line["id"]))
 
 
