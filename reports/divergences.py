@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from conformance.reports.clusters import Cluster, clusters
 from conformance.reports.matrix import listed, matrix
 from conformance.reports.results import Run
-from conformance.reports.statuses import is_run_error, status, verdicts
+from conformance.reports.statuses import is_run_error, once, status, verdicts
 from conformance.reports.text import share
 
 from conformance.model.case import Verdict
@@ -83,6 +83,7 @@ class Divergences:
         return summary
 
 
+@once
 def divergences(run: Run) -> Divergences:
     """The distinct ways in which a backend differs in a run.
 
