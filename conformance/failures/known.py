@@ -116,15 +116,13 @@ class Known:
 
     def applies(self, *, layer: str, check: str, dtype: str, device: str, backend: str) -> bool:
         """Whether the entry is about an item, in the versions installed and on this CPU."""
-        pairs = (
-            (layer, self.layer),
-            (check, self.check),
-            (dtype, self.dtype),
-            (device, self.device),
-            (backend, self.backend),
-        )
+        # Every item asks every entry: the layer tells most of them apart.
         return (
-            all(named(name, patterns) for name, patterns in pairs)
+            named(layer, self.layer)
+            and named(check, self.check)
+            and named(dtype, self.dtype)
+            and named(device, self.device)
+            and named(backend, self.backend)
             and all(_installed(package, wanted) for package, wanted in self.versions.items())
             and all((name in cpu_features()) == there for name, there in self.cpu.items())
         )

@@ -7,9 +7,11 @@ import json
 import operator
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 COMPARISON = re.compile(r"^(==|!=|>=|<=|>|<)\s*(.+)$", re.DOTALL)
+_GLOB = re.compile(r"[*?\[]")
 RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -22,7 +24,16 @@ RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
 
 def named(name: str, patterns: str) -> bool:
     """Whether one of a comma list of globs is the name."""
-    return any(fnmatch.fnmatchcase(name, pattern.strip()) for pattern in patterns.split(","))
+    names, globs = _split(patterns)
+    return name in names or any(glob.match(name) for glob in globs)
+
+
+@cache
+def _split(patterns: str) -> tuple[frozenset[str], tuple[re.Pattern[str], ...]]:
+    """The plain names of a comma list, and its globs."""
+    each = frozenset(pattern.strip() for pattern in patterns.split(","))
+    names = frozenset(pattern for pattern in each if not _GLOB.search(pattern))
+    return names, tuple(re.compile(fnmatch.translate(glob)) for glob in sorted(each - names))
 
 
 def meets(value: Any, wanted: Any) -> bool:

@@ -160,7 +160,7 @@ class _Server:
         from conformance.isolation.journal import Journal
         from conformance.run.engine import Engine
 
-        self.error, self._layer = "", None
+        self.error, self._layer, self._layers = "", None, 0
         self.journal = Journal(Path(start.journal))
         self._step = Path(start.journal).with_name(STEP)
         try:
@@ -207,6 +207,10 @@ class _Server:
         if item.get("layer") != self._layer:
             # Arrays do not count for the collector, however large: by itself it comes late.
             gc.collect()
+            self._layers += 1
+            if self._layers == 2:
+                # What the first layer has loaded stays: torch's first gradient imports SymPy.
+                gc.freeze()
         self._layer = item.get("layer")
         _give_memory_back()
 

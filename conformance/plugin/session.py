@@ -88,13 +88,14 @@ class Session:
         from conformance.isolation.limits import Limits, share_of_memory
         from conformance.isolation.process import Child
         from conformance.run.budget import parse
-        from conformance.run.engine import Engine
 
         s, name = self.settings, self.plan.backend
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
         given = self.plan.budget
         budget = None if given is None else parse(given, len(self.items), workers)
         if not self.plan.isolated:
+            from conformance.run.engine import Engine
+
             backend, Pressed.asked = load(s.backend), self.interrupted
             return Engine(backend, s.examples, s.seed, self.known, self.interrupted, budget=budget)
         limits = Limits(self.plan.timeout, s.memory or share_of_memory(workers))

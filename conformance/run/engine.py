@@ -35,6 +35,7 @@ from conformance.model.encoding import encode_case
 from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.finding import Finding
 from conformance.model.foreign import written
+from conformance.model.lazy import lazy
 from conformance.model.protocols import Backend
 from conformance.run import verdicts
 from conformance.run.budget import Budget
@@ -139,6 +140,11 @@ class Engine:
     def _info(self) -> dict[str, str]:
         """What the backend says of itself."""
         return info_of(self.backend)
+
+    @lazy
+    def counts(self) -> bool:
+        """Whether the backend counts what is under test."""
+        return hits_of(self.backend) is not None
 
     def numerics(self, dtype: str) -> Numerics | None:
         """What the backend declares of its arithmetic in a dtype."""
@@ -394,7 +400,7 @@ class Engine:
         Args:
             item, case, numerics, backend: as `try_case` takes them.
         """
-        before = None if backend is not None else hits_of(self.backend)
+        before = hits_of(self.backend) if backend is None and self.counts else None
         found = self._tried(item, case, numerics, backend)
         if before is None:
             return found

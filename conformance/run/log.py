@@ -32,7 +32,7 @@ class Log:
         self._reasons: dict[int, str] = {}
         self._excess: dict[int, float] = {}
         self._letters = ["n"] * len(cases)
-        self._worst: str | None = None
+        self._worst: Case | None = None
         self._since: float | None = None
         self._hits: Counter[str] = Counter()
 
@@ -51,7 +51,7 @@ class Log:
         before = self._evidence.margin
         self._evidence += evidence
         if self._evidence.margin != before:
-            self._worst = case_text(case)
+            self._worst = case
         self._mark(index, "p", checked=True)
 
     def failed(self, index: int, *, excess: float | None = None, excused: bool = False) -> None:
@@ -152,6 +152,6 @@ class Log:
         return {
             **evidence_fields(self._evidence),
             "outcomes": outcomes,
-            "worst": self._worst,
+            "worst": None if self._worst is None else case_text(self._worst),
             "hits": dict(self._hits),
         }
