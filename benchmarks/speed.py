@@ -2,15 +2,17 @@
 
 ρ = (CPU seconds of a pytest run − direct replay) ÷ direct replay, the direct replay being build,
 call, oracle and check of the same cases in a plain loop. Run by hand or by `tox -e speed`; prints a
-Markdown table, one row a family. CPU seconds of all processes count. What a run of a single case
-takes, three processes and two imports of torch, is paid once by a run of however many families:
-`ρ` leaves it out, `ρ alone` has it in.
+Markdown table, one row a family. CPU seconds of all processes count, each of one thread. What a run
+of a single case takes, three processes and two imports of torch, is paid once by a run of however
+many families: `ρ` leaves it out, `ρ alone` has it in. It is measured several times, and the least
+of them counts; where a family's replay is short beside it, several seeds make that longer.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -72,7 +74,6 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
     from conformance.failures.known import shipped
     from conformance.layers import CATALOGUE
     from conformance.model.failure import Failure, Inapplicable
-    from conformance.run.drawing import draw_cases
     from conformance.run.planning import Item
     from conformance.run.stream import Stream
     from conformance.run.trial import Trial, Unsupported
@@ -84,7 +85,7 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
     )
     Trial.evaluate = clock.timing(lambda *_: "oracle", Trial.evaluate)  # type: ignore[method-assign]
     cotangents.expected = clock.timing(lambda *_: "oracle", cotangents.expected)
-    draw = clock.timing(lambda *_: "drawing", draw_cases)
+    draw = clock.timing(lambda *_: "drawing", Stream.cases)
     known = shipped("torch")
 
     def run(layer: str, check: str, dtype: str, cases: Any) -> None:
@@ -111,8 +112,7 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
             for check, facts in CHECKS.items():
                 if facts.applies(row):
                     stream = Stream(Item(layer, check, dtype, "cpu"), examples, seed)
-                    cases = draw(layer, dtype, stream.examples, seed, invalid=facts.invalid)
-                    timed(layer, check, dtype, cases[:: stream.step])
+                    timed(layer, check, dtype, draw(stream))
     return dict(clock.spent)
 
 
@@ -153,6 +153,20 @@ def items(layers: list[str], dtypes: list[str]) -> int:
     return len(dtypes) * sum(check.applies(row) for row in rows for check in CHECKS.values())
 
 
+def replayed(layers: str, dtypes: list[str], examples: int, seed: int) -> Counter[str]:
+    """What `replay` measures in a process of its own, which has one thread as the suite's have."""
+    from conformance.isolation.limits import keep_to_one_thread
+
+    environment = dict(os.environ)
+    keep_to_one_thread(environment)
+    command = [
+        sys.executable, __file__, "--replay", layers, "--dtype", ",".join(dtypes),
+        "--examples", str(examples), "--seed", str(seed),
+    ]  # fmt: skip
+    answer = subprocess.run(command, capture_output=True, check=True, env=environment)
+    return Counter(json.loads(answer.stdout))
+
+
 def main() -> None:
     """Measure every family, each in processes of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -161,6 +175,8 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32,float64,bfloat16,float16")
     parser.add_argument("--examples", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="how many, from --seed on")
+    parser.add_argument("--starts", type=int, default=3, help="how often the start is measured")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--replay", metavar="LAYERS", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -168,28 +184,34 @@ def main() -> None:
     if options.replay:
         print(json.dumps(replay(options.replay, *facts)))
         return
-    start = suite(
-        "Identity", ["float32"], 1, options.seed, options.workers, "--conformance-check=shape"
-    )
-    print(f"A run of a single case takes {start:.1f} CPU s.\n")
+    starts = [
+        suite(
+            "Identity", ["float32"], 1, options.seed, options.workers, "--conformance-check=shape"
+        )
+        for _ in range(options.starts)
+    ]
+    start = min(starts)
+    print(f"A run of a single case takes {start:.1f} CPU s, at most {max(starts):.1f}.\n")
     print(
         f"| family | items | run, CPU s | CPU s an item | replay, CPU s | ρ | ρ alone "
-        f"| {' | '.join(SHARES)} | the rest |"
+        f"| {' | '.join(SHARES)} | the start | the rest | the rest, ms an item |"
     )
-    print("|---|" + "---:|" * (len(SHARES) + 7))
+    print("|---|" + "---:|" * (len(SHARES) + 9))
     for family in options.family or every:
-        layers, count = ",".join(every[family]), items(every[family], facts[0])
-        again = [*sys.argv, "--replay", layers]
-        answer = subprocess.run([sys.executable, *again], capture_output=True, check=True)
-        spent: dict[str, float] = json.loads(answer.stdout)
-        whole = suite(layers, *facts, options.workers)
+        layers = ",".join(every[family])
+        count = options.seeds * items(every[family], facts[0])
+        spent, whole = Counter[str](), 0.0
+        for seed in range(options.seed, options.seed + options.seeds):
+            spent += replayed(layers, facts[0], facts[1], seed)
+            whole += suite(layers, facts[0], facts[1], seed, options.workers)
+        once = options.seeds * start
         work = sum(spent.values()) - spent["drawing"]
-        shares = [f"{spent[name] / whole:.0%}" for name in SHARES]
-        rest = 1 - sum(spent.values()) / whole
+        rest = whole - once - sum(spent.values())
+        shares = [f"{part / whole:.0%}" for part in (*(spent[x] for x in SHARES), once, rest)]
         print(
             f"| {family} | {count} | {whole:.1f} | {whole / count:.2f} "
-            f"| {work:.1f} | {(whole - start) / work - 1:.2f} | {whole / work - 1:.2f} "
-            f"| {' | '.join(shares)} | {rest:.0%} |",
+            f"| {work:.1f} | {(whole - once) / work - 1:.2f} | {whole / work - 1:.2f} "
+            f"| {' | '.join(shares)} | {1000 * rest / count:.0f} |",
             flush=True,
         )
 
