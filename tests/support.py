@@ -52,9 +52,13 @@ def cases(
     return tuple(case for case in drawn if tiled or "tile" not in case.labels)
 
 
-def seen_here() -> str:
-    """The line of an entry of known failures that says that it was seen here, on torch."""
-    return f"seen = [{json.dumps(place_of(info_of(torch_backend), 'cpu'))}]\n"
+def seen_here(backend: str = "torch") -> str:
+    """The line of an entry of known failures that says that it was seen here.
+
+    Args:
+        backend: a name; torch's module or what looks like it.
+    """
+    return f"seen = [{json.dumps(place_of(backend, info_of(torch_backend), 'cpu'))}]\n"
 
 
 # Layers that torch's CPU has in these dtypes only.

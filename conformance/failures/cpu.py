@@ -84,18 +84,20 @@ def _apple_cpu() -> str:
     return asked.stdout.strip()
 
 
-def place_of(info: Mapping[str, str], device: str) -> str:
+def place_of(backend: str, info: Mapping[str, str], device: str) -> str:
     """Where a backend answers: `"torch 2.13.0 on Linux x86_64 AuthenticAMD avx512_bf16"`.
 
     Args:
+        backend: its name, which stands first where no package has it.
         info: what the backend says of itself: of that the packages that are installed, or all of it
             where it names none.
         device: of the call; on another one than a CPU, its kind stands for the CPU.
     """
     kind = device.partition(":")[0]
     packages = {name: text for name, text in info.items() if _is_installed(name)}
-    versions = ", ".join(f"{name} {text}" for name, text in (packages or info).items())
-    return f"{versions} on {cpu_level() if kind == 'cpu' else kind}"
+    versions = [f"{name} {text}" for name, text in (packages or info).items()]
+    named = [] if backend in packages else [backend]
+    return f"{', '.join(named + versions)} on {cpu_level() if kind == 'cpu' else kind}"
 
 
 def _is_installed(package: str) -> bool:

@@ -66,7 +66,7 @@ def add_place(path: Path, name: str, device: str = "") -> Survey:
     entries = parse(text, str(path))
     backend = load(name)
     device = device or devices_of(backend)[0]
-    place = place_of(info_of(backend), device)
+    place = place_of(backend.name, info_of(backend), device)
     # The child reads those that ship with the backend, then those of the file.
     before = len(read(backend.name))
     child = Child(name, 1, 0, (path,), Limits(SECONDS, MEMORY))

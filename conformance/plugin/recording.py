@@ -291,7 +291,10 @@ def _identity(session: SessionLike) -> Identity:
         catalogue=layers_by_family(),
         standard=settings.standard,
         drawn=drawn_otherwise(),
-        places={device: place_of(session.plan.info, device) for device in session.plan.devices},
+        places={
+            device: place_of(session.plan.backend, session.plan.info, device)
+            for device in session.plan.devices
+        },
         survey=settings.survey,
     )
 

@@ -127,7 +127,7 @@ class Engine:
         )
         passing = not_failing(self, item, applies, dead, left)
         if passing:
-            place = place_of(self._info, item.device)
+            place = place_of(self.backend.name, self._info, item.device)
             if stale := [(entry, now) for entry, now in passing if place in entry.seen]:
                 return verdicts.stale(item, stale)
         excuses = Excuses(tuple(applies.values()), EVERY_CHECK[item.check])

@@ -54,7 +54,7 @@ def _run(layer: type, known: Any = ()) -> Run:
     found = tuple(engine.run(item) for item in ITEMS)
     who = replace(identity(tuple(i.id for i in ITEMS)), backend="dilated", examples=EXAMPLES,
                   seed=0, dtypes=("float32",), options={},
-                  places={"cpu": place_of(info_of(engine.backend), "cpu")})  # fmt: skip
+                  places={"cpu": place_of("dilated", info_of(engine.backend), "cpu")})  # fmt: skip
     return Run(who, found)
 
 

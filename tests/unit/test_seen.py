@@ -62,9 +62,9 @@ def test_an_arm_cpu_and_a_mac_have_levels_of_their_own(monkeypatch: pytest.Monke
 
 def test_a_place_names_the_packages_and_the_level_or_the_device() -> None:
     info = {"torch": "2.13.0", "threads": "1"}
-    assert cpu.place_of(info, "cpu") == f"torch 2.13.0 on {cpu.cpu_level()}"
-    assert cpu.place_of(info, "cuda:1") == "torch 2.13.0 on cuda"
-    assert cpu.place_of({"mine": "3"}, "cuda") == "mine 3 on cuda"
+    assert cpu.place_of("torch", info, "cpu") == f"torch 2.13.0 on {cpu.cpu_level()}"
+    assert cpu.place_of("compiled", info, "cuda:1") == "compiled, torch 2.13.0 on cuda"
+    assert cpu.place_of("mine", {"revision": "3"}, "cuda") == "mine, revision 3 on cuda"
 
 
 def test_a_place_is_added_once_and_nothing_else_changes() -> None:

@@ -120,7 +120,8 @@ def test_an_entry_is_stale_in_a_gate_only_where_it_was_seen(
     suite: Any, pytester: pytest.Pytester, seen: str | None, status: int
 ) -> None:
     known = pytester.path / "known.toml"
-    known.write_text(f"{ENTRY}{seen_here() if seen is None else seen}case = '{CASE}'\n")
+    where = seen_here("faithful") if seen is None else seen
+    known.write_text(f"{ENTRY}{where}case = '{CASE}'\n")
     result = suite("faithful", f"--conformance-known={known}")
     assert result.ret == status
     run = read(pytester.path / "r.jsonl")
