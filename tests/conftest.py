@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
+import forked
 import pytest
 import warm
 
@@ -60,6 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Where tests run, have a process at hand that others are forked from."""
     if not config.getoption("collectonly") and not getattr(config.option, "numprocesses", None):
         warm.install()
+    config.pluginmanager.register(forked.Plugin(), forked.Plugin.NAME)
 
 
 def sample() -> set[str]:

@@ -1,0 +1,189 @@
+"""Tests that call torch on drawn cases run in a fork of pytest's process: its death costs one test.
+
+A call of torch may end its process, or harm its heap so that a later call does. Tests in
+`tests/layers`, and those marked `in_fork`, run one after the other in one fork, from set-up to
+tear-down, and their reports come back. A test in which the fork dies runs once more in a new one:
+if that dies too, the test fails; if not, its outcome is that of the second run, with a warning.
+
+Without `os.fork`, on macOS (whose frameworks do not survive it) and under a debugger all tests run
+in pytest's process.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import signal
+import socket
+import sys
+import traceback
+import warnings
+from typing import IO, Any, NoReturn
+
+import pytest
+
+FORKS = hasattr(os, "fork") and sys.platform != "darwin"
+
+
+class DiedInTestWarning(pytest.PytestWarning):
+    """The fork died in a test that passes in a new one."""
+
+
+def is_forked(item: pytest.Item) -> bool:
+    """Whether a test runs in a fork."""
+    debugged = item.config.getoption("usepdb") or item.config.getoption("trace")
+    of_torch = item.path.parent.name == "layers" or item.get_closest_marker("in_fork") is not None
+    return FORKS and of_torch and not debugged
+
+
+class _Recorder:
+    """What a fork keeps of a test: reports, and warnings as arguments of `warn_explicit`."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self.reports: list[dict[str, Any]] = []
+        self.warned: list[tuple[str, str, int]] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep a report."""
+        serialize = self._config.hook.pytest_report_to_serializable
+        self.reports.append(serialize(config=self._config, report=report))
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        """Keep a warning."""
+        self.warned.append(
+            (str(warning_message.message), warning_message.filename, warning_message.lineno)
+        )
+
+
+def _send(connection: IO[bytes], message: Any) -> None:
+    pickle.dump(message, connection)
+    connection.flush()
+
+
+class Fork:
+    """A fork of this process, which runs tests of a session one after the other."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        own, theirs = socket.socketpair()
+        self.tests = 0
+        with warnings.catch_warnings():
+            # Of threads: those of xdist, which the fork does without.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._pid = os.fork()
+        if self._pid == 0:
+            own.close()
+            _serve(session, theirs)
+        theirs.close()
+        self._connection = own.makefile("rwb")
+        own.close()
+
+    def run(self, place: int, following: int | None) -> dict[str, Any] | None:
+        """Reports and warnings of the test at a place of `session.items`; None where it dies."""
+        self.tests += 1
+        try:
+            _send(self._connection, (place, following))
+            return pickle.load(self._connection)
+        except (EOFError, ConnectionError, pickle.UnpicklingError):
+            return None
+
+    def end(self) -> int:
+        """Its exit status, minus the number of the signal that ended it."""
+        self._connection.close()
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+def _serve(session: pytest.Session, connection: socket.socket) -> NoReturn:
+    """Run the tests that are asked for, until nobody asks."""
+    gc.freeze()  # The collector would write to, and so copy, every page.
+    hook, recorder = session.config.hook, _Recorder(session.config)
+    for caller in (
+        hook.pytest_runtest_logstart, hook.pytest_runtest_logreport,
+        hook.pytest_runtest_logfinish, hook.pytest_warning_recorded,
+    ):  # fmt: skip
+        for implementation in caller.get_hookimpls():
+            caller._remove_plugin(implementation.plugin)
+    session.config.pluginmanager.unregister(name=Plugin.NAME)
+    session.config.pluginmanager.register(recorder)
+    file = connection.makefile("rwb")
+    try:
+        while True:
+            try:
+                place, following = pickle.load(file)
+            except EOFError:
+                os._exit(0)
+            item = session.items[place]
+            nextitem = None if following is None else session.items[following]
+            item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+            _send(file, {"reports": recorder.reports, "warned": recorder.warned})
+            recorder.reports, recorder.warned = [], []
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+class Plugin:
+    """Runs tests in forks, and reports them as if they ran here."""
+
+    NAME = "forked"
+
+    def __init__(self) -> None:
+        self._fork: Fork | None = None
+        self._places: dict[pytest.Item, int] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Any:
+        """Run one test that calls torch."""
+        if not is_forked(item):
+            return None
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in self._reports(item, nextitem):
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        # What the test before left set up for this one.
+        item.session._setupstate.teardown_exact(nextitem)
+        if nextitem is None or not is_forked(nextitem):
+            self._end()
+        return True
+
+    def pytest_sessionfinish(self) -> None:
+        """End the fork where a session stops early."""
+        self._end()
+
+    def _reports(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
+        died: list[str] = []
+        while True:
+            fork = self._fork = self._fork or Fork(item.session)
+            answer = fork.run(self._place(item), nextitem and self._place(nextitem))
+            if answer is not None:
+                break
+            died.append(_said(self._end()))
+            if fork.tests == 1:
+                return [_failed(item, ", then ".join(died))]
+        for message, filename, lineno in answer["warned"]:
+            warnings.warn_explicit(message, UserWarning, filename, lineno)
+        if died:
+            item.warn(DiedInTestWarning(f"{died[0]}; in a new one the test is as reported"))
+        from_serializable = item.config.hook.pytest_report_from_serializable
+        return [from_serializable(config=item.config, data=data) for data in answer["reports"]]
+
+    def _place(self, item: pytest.Item) -> int:
+        if not self._places:
+            self._places = {each: place for place, each in enumerate(item.session.items)}
+        return self._places[item]
+
+    def _end(self) -> int:
+        fork, self._fork = self._fork, None
+        return 0 if fork is None else fork.end()
+
+
+def _said(status: int) -> str:
+    """How a fork ended, in words."""
+    how = f"died of {signal.Signals(-status).name}" if status < 0 else f"exited with {status}"
+    return f"its process {how}"
+
+
+def _failed(item: pytest.Item, message: str) -> pytest.TestReport:
+    call = pytest.CallInfo.from_call(lambda: pytest.fail(message, pytrace=False), when="call")
+    return pytest.TestReport.from_item_and_call(item, call)
