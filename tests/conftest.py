@@ -61,6 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Where tests run, have a process at hand that others are forked from."""
     if not config.getoption("collectonly") and not getattr(config.option, "numprocesses", None):
         warm.install()
+    warm.hasten()
     config.pluginmanager.register(forked.Plugin(), forked.Plugin.NAME)
 
 

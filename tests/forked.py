@@ -43,7 +43,7 @@ class _Recorder:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self.reports: list[dict[str, Any]] = []
-        self.warned: list[tuple[str, str, int]] = []
+        self.warned: list[tuple[str, type[Warning], str, int]] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep a report."""
@@ -52,9 +52,8 @@ class _Recorder:
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         """Keep a warning."""
-        self.warned.append(
-            (str(warning_message.message), warning_message.filename, warning_message.lineno)
-        )
+        of = warning_message
+        self.warned.append((str(of.message), of.category, of.filename, of.lineno))
 
 
 def _send(connection: IO[bytes], message: Any) -> None:
@@ -106,6 +105,7 @@ def _serve(session: pytest.Session, connection: socket.socket) -> NoReturn:
             caller._remove_plugin(implementation.plugin)
     session.config.pluginmanager.unregister(name=Plugin.NAME)
     session.config.pluginmanager.register(recorder)
+    recorder.warned = []  # Those of tests before, which are told to every new plug-in.
     file = connection.makefile("rwb")
     try:
         while True:
@@ -161,8 +161,8 @@ class Plugin:
             died.append(_said(self._end()))
             if fork.tests == 1:
                 return [_failed(item, ", then ".join(died))]
-        for message, filename, lineno in answer["warned"]:
-            warnings.warn_explicit(message, UserWarning, filename, lineno)
+        for warned in answer["warned"]:
+            warnings.warn_explicit(*warned)
         if died:
             item.warn(DiedInTestWarning(f"{died[0]}; in a new one the test is as reported"))
         from_serializable = item.config.hook.pytest_report_from_serializable

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -30,6 +31,8 @@ from typing import IO, Any, NoReturn
 
 SOCKET = "NN_CONFORMANCE_TESTS_WARM"
 """The environment variable that names the socket of the process to fork from."""
+SEARCH = "NN_CONFORMANCE_TESTS_SEARCH"
+"""The environment variable with which failing cases are made as small and plain as for users."""
 LONGEST = 1 << 20
 """Bytes of a request, an environment above all."""
 MODULES = (
@@ -113,6 +116,21 @@ class Warm:
         raise subprocess.TimeoutExpired(self.args, seconds, answer)
 
 
+def hasten() -> None:
+    """Leave failing cases as Hypothesis shrinks them: further search takes a second or two each.
+
+    Set `NN_CONFORMANCE_TESTS_SEARCH` where a test asks for what that finds.
+    """
+    from conformance.failures import investigate, plainest
+
+    for name in ("plainest", "smallest"):
+        setattr(investigate, name, functools.partial(_searched, getattr(plainest, name)))
+
+
+def _searched(search: Any, case: Any, fails: Any) -> Any:
+    return search(case, fails) if SEARCH in os.environ else case
+
+
 def install() -> None:
     """Let processes of the suite that this one starts be forked; without `os.fork` nothing."""
     from conformance.isolation import planner, process
@@ -169,6 +187,7 @@ def _serve(path: str) -> NoReturn:
     for name in MODULES:
         importlib.import_module(name)
     sys.modules["conformance.failures.known"].shipped("torch")
+    hasten()
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -52,10 +52,11 @@ def suite(
 
 def _anew(installed: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the suite in processes of its own: what registers a device does so for good."""
-    path = os.pathsep.join(filter(None, (str(installed), os.environ.get("PYTHONPATH"))))
+    tests = str(Path(__file__).parents[1])
+    path = os.pathsep.join(filter(None, (str(installed), tests, os.environ.get("PYTHONPATH"))))
     environment: dict[str, Any] = {**os.environ, "PYTHONPATH": path}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "--pyargs", "conformance.suite", *options],
+        [sys.executable, "-m", "pytest", "-pwarm", "--pyargs", "conformance.suite", *options],
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -17,6 +17,9 @@ SHELL = ("bash", "--noprofile", "--norc", "-eo", "pipefail")
 """What a runner starts for `shell: bash`."""
 
 
+TESTS = str(Path(__file__).parents[1])
+
+
 class WorkflowError(ValueError):
     """A step that this runner, or a person at a shell, could not run."""
 
@@ -105,6 +108,9 @@ class Runner:
             "GITHUB_OUTPUT": str(self.file("output")),
             "OMP_NUM_THREADS": "1",
             "PYTEST_XDIST_AUTO_NUM_WORKERS": "0",
+            # What the suite starts is forked from a process that has torch.
+            "PYTEST_ADDOPTS": "-p warm",
+            "PYTHONPATH": os.pathsep.join([TESTS, *filter(None, [mine.get("PYTHONPATH")])]),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), mine["PATH"]]),
             **self.env,
         }

@@ -26,9 +26,8 @@ SMALL = {
     "CONFORMANCE_LAYER": "ReLU,Softsign",
     "CONFORMANCE_CHECK": "shape,values,repeat",
     "CONFORMANCE_DTYPE": "float32",
-    "CONFORMANCE_ISOLATION": "none",
 }
-"""Six items, some of them in each of three shards, in few processes."""
+"""Six items, some of them in each of three shards."""
 
 GH = """#!/usr/bin/env bash
 # GitHub's command line as far as it is asked: FAKE_RUN is the last run, FAKE_RESULTS its file.
@@ -196,7 +195,7 @@ def _suite(tmp_path: Path, **inputs: str) -> tuple[Runner, Ran]:
     context = {f"inputs.{name}": value for name, value in {**given, **inputs}.items()}
     runner = Runner(
         tmp_path / "action",
-        {"CONFORMANCE_CHECK": "shape,values", "CONFORMANCE_ISOLATION": "none"},
+        {"CONFORMANCE_CHECK": "shape,values"},
         context,
     )
     (step,) = steps(action["runs"], "Suite")
