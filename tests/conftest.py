@@ -80,8 +80,8 @@ def _layer(item: pytest.Item) -> str | None:
     callspec = getattr(item, "callspec", None)
     if callspec is None:
         return None
-    bug = callspec.params.get("bug")
-    return getattr(bug, "layer", callspec.params.get("layer"))
+    bug, row = callspec.params.get("bug"), callspec.params.get("row")
+    return getattr(bug, "layer", callspec.params.get("layer", getattr(row, "name", None)))
 
 
 def _few(items: list[pytest.Item]) -> Iterator[pytest.Item]:

@@ -32,6 +32,8 @@ from conformance.run.planning import Item
 from conformance.run.trial import Trial
 
 LAYERS = tuple(CATALOGUE)
+ENOUGH = None if os.environ.get("NN_CONFORMANCE_TESTS") == "all" else 24
+"""Compared cases after which a check, or a law, that should pass has passed; None = all."""
 
 
 @lru_cache(maxsize=256)
@@ -119,9 +121,17 @@ class Search:
 
 
 def law_findings(
-    backend: Any, layer: str, name: str, examples: int = 200, *, unlisted: bool = False
+    backend: Any,
+    layer: str,
+    name: str,
+    examples: int = 200,
+    *,
+    unlisted: bool = False,
+    every: bool = False,
 ) -> tuple[int, list[str]]:
     """In how many cases a law of a layer compares something and holds, and what it finds in others.
+
+    It looks no further than the first finding, or `ENOUGH` compared cases.
 
     Args:
         backend: whose answers the law is asked about.
@@ -129,11 +139,14 @@ def law_findings(
         name: of the law.
         examples: cases to draw, in float32.
         unlisted: without what a known failure of torch's explains.
+        every: of all cases.
     """
     row, excuses = CATALOGUE[layer], excuses_of(layer, "laws", "float32")
     place, law = next((k, x) for k, x in enumerate(row.laws) if x.name == name)
-    spoken, found = 0, []
+    spoken, found = 0, list[str]()
     for case in cases(layer, "float32", examples):
+        if not every and (found or spoken == ENOUGH):
+            break
         try:
             spoken += laws.held(Trial(backend, row, case), law, place).comparisons > 0
         except Inapplicable:
@@ -154,8 +167,9 @@ def first_failure(
     seed: int = 0,
     *,
     tiled: bool = True,
+    enough: int | None = None,
 ) -> Search:
-    """Run a check on the cases of an item until it fails.
+    """Run a check on the cases of an item until it fails, or has compared enough of them.
 
     A caller asks for `passed` or for `failure`: no failure alone may be nothing at all.
     """
@@ -166,6 +180,8 @@ def first_failure(
     invalid = EVERY_CHECK[check].invalid
     excuses = excuses_of(layer, check, dtype)
     for index, case in enumerate(cases(layer, dtype, examples, seed, invalid=invalid, tiled=tiled)):
+        if found["compared"] == enough:
+            break
         if excuses.deadly(case) is not None:
             found["known"] += 1
             continue

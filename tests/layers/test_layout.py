@@ -11,7 +11,7 @@ import pytest
 import torch
 from conformance.strategies.layouts import LAYOUTS, possible
 from planted.bug import alter_gradient, spaces
-from support import cases, first_failure
+from support import ENOUGH, cases, first_failure
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
@@ -49,7 +49,7 @@ def test_bug_is_caught(bug: planted.Bug) -> None:
 @pytest.mark.parametrize("layer", ["Conv2d", "ConvTranspose2d", "LSTM", "Linear", "LazyConv1d"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_torch_passes(layer: str, dtype: str) -> None:
-    found = first_failure(torch_backend, layer, "layout", dtype)
+    found = first_failure(torch_backend, layer, "layout", dtype, enough=ENOUGH)
     assert found.passed, found
 
 

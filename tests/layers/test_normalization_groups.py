@@ -106,10 +106,12 @@ def _fake(word: str, added: str) -> ModuleBackend:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("layer", "name", "added"), FAKES)
 def test_every_law_is_seen_failing(layer: str, name: str, added: str) -> None:
-    _, found = law_findings(_fake(layer.removeprefix("functional."), added), layer, name, 120)
+    _, found = law_findings(
+        _fake(layer.removeprefix("functional."), added), layer, name, 120, every=True
+    )
     found = [message for message in found if f"law {name!r}" in message]
     assert found
-    compared, wrong = law_findings(torch_backend, layer, name, 120)
+    compared, wrong = law_findings(torch_backend, layer, name, 120, every=True)
     assert compared >= 5
     # An empty batch with a weight is refused by torch.
     assert all("select(): index 0" in message for message in wrong)
@@ -128,5 +130,7 @@ class LazyOfSizes(nn.LazyInstanceNorm1d):
 @pytest.mark.filterwarnings("ignore")
 def test_a_lazy_layer_of_its_own_is_seen() -> None:
     space = SimpleNamespace(LazyInstanceNorm1d=LazyOfSizes, InstanceNorm1d=nn.InstanceNorm1d)
-    _, found = law_findings(ModuleBackend("fake", nn=space), "LazyInstanceNorm1d", "eager", 60)
+    _, found = law_findings(
+        ModuleBackend("fake", nn=space), "LazyInstanceNorm1d", "eager", 60, every=True
+    )
     assert any("the worst of" in message for message in found)
