@@ -19,6 +19,7 @@ import socket
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from typing import IO, Any, NoReturn
 
 import pytest
@@ -35,6 +36,36 @@ def is_forked(item: pytest.Item) -> bool:
     debugged = item.config.getoption("usepdb") or item.config.getoption("trace")
     of_torch = item.path.parent.name == "layers" or item.get_closest_marker("in_fork") is not None
     return FORKS and of_torch and not debugged
+
+
+def called(function: Callable[[], Any]) -> Any:
+    """What a function returns, called in a fork; what it leaves behind goes with that.
+
+    Raises:
+        RuntimeError: if it raises, with its traceback, or ends the process.
+    """
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        gc.freeze()
+        try:
+            answer = True, function()
+        except BaseException:
+            answer = False, traceback.format_exc()
+        with os.fdopen(writing, "wb") as file:
+            pickle.dump(answer, file)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        data = file.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    returned, answer = pickle.loads(data) if data else (False, _said(status))
+    if not returned:
+        raise RuntimeError(answer)
+    return answer
 
 
 class _Recorder:

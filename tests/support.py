@@ -12,8 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
+from xdist import workermanage
 
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import devices_of, info_of, numerics_of
@@ -268,13 +270,27 @@ def session(pytester: Any, *options: str) -> Any:
     """
     suite = ("--pyargs", "conformance.suite", "-p", "no:cacheprovider")
     if any(option in options for option in ("-n1", "-n2")):
-        return pytester.runpytest_subprocess(*suite, "-pwarm", *options)
+        return apart(pytester, *suite, "-pwarm", *options)
     kept = _Kept()
     with pytest.MonkeyPatch.context() as here:
         here.setattr(planner, "offered_by", lambda asked, seconds: offer(asked))
         result = pytester.runpytest_inprocess(*suite, *options, plugins=[kept])
     sys.modules.update(kept.modules)
     return result
+
+
+def apart(pytester: Any, *arguments: str) -> pytest.RunResult:
+    """What a session of pytest comes to in a fork of this process, which has torch already."""
+    if not forked.FORKS:
+        return pytester.runpytest_subprocess(*arguments)
+
+    def run() -> tuple[Any, ...]:
+        # Workers get the path that their session's process began with.
+        workermanage._sys_path = list(sys.path)
+        result = pytester.runpytest_inprocess(*arguments)
+        return result.ret, result.outlines, result.errlines, result.duration
+
+    return pytest.RunResult(*forked.called(run))
 
 
 class _Kept:

@@ -10,10 +10,9 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support import plug_in, session
+from support import apart, plug_in, session
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -50,18 +49,14 @@ def suite(
     return partial(session, pytester, "--conformance-isolation=none")
 
 
-def _anew(installed: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the suite in processes of its own: what registers a device does so for good."""
-    tests = str(Path(__file__).parents[1])
-    path = os.pathsep.join(filter(None, (str(installed), tests, os.environ.get("PYTHONPATH"))))
-    environment: dict[str, Any] = {**os.environ, "PYTHONPATH": path}
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-pwarm", "--pyargs", "conformance.suite", *options],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture
+def anew(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, installed: Path
+) -> Callable[..., pytest.RunResult]:
+    """Runs the suite in processes of its own: what registers a device does so for good."""
+    plug_in(pytester, monkeypatch, "")
+    monkeypatch.syspath_prepend(installed)
+    return partial(apart, pytester, "-p", "no:cacheprovider", "--pyargs", "conformance.suite")
 
 
 def _passes(result: pytest.RunResult) -> str:
@@ -227,15 +222,15 @@ device_needed = pytest.mark.skipif(
 
 
 @device_needed
-def test_torch_device_example_in_every_check(installed: Path, tmp_path: Path) -> None:
-    result = _anew(
-        installed, tmp_path, "--conformance-backend=torch-device", "--conformance-device=all",
+def test_torch_device_example_in_every_check(anew: Callable[..., pytest.RunResult]) -> None:
+    result = anew(
+        "--conformance-backend=torch-device", "--conformance-device=all",
         "--conformance-examples=40", "--conformance-layer=Linear,Identity",
         "--conformance-dtype=float32",
     )  # fmt: skip
-    assert result.returncode == 0, result.stdout + result.stderr
+    said = _passes(result)
     # The layouts, of an input that has no other than the contiguous one, are all that is declined.
-    assert "16 passed, 1 unsupported" in result.stdout, result.stdout
+    assert "16 passed, 1 unsupported" in said, said
 
 
 @device_needed
@@ -244,20 +239,20 @@ def test_torch_device_example_in_every_check(installed: Path, tmp_path: Path) ->
     [("", "1 unsupported"), ("torch_device._empty = torch_device.linear", "1 failed")],
 )
 def test_only_a_missing_kernel_is_declined(
-    installed: Path, tmp_path: Path, spoiling: str, status: str
+    anew: Callable[..., pytest.RunResult], pytester: pytest.Pytester, spoiling: str, status: str
 ) -> None:
-    (tmp_path / "whole.py").write_text(
+    (pytester.path / "whole.py").write_text(
         "import torch, torch_device\n"
         "from torch_device.conformance import OnDevice\n"
         f"{spoiling}\n"
         "backend = OnDevice('whole', nn=torch.nn)\n"
     )
-    result = _anew(
-        installed, tmp_path, "--conformance-backend=whole:backend", "--conformance-device=all",
+    result = anew(
+        "--conformance-backend=whole:backend", "--conformance-device=all",
         "--conformance-examples=3", "--conformance-layer=Bilinear", "--conformance-dtype=float32",
         "--conformance-check=values",
     )  # fmt: skip
-    assert status in result.stdout, result.stdout
+    assert status in result.stdout.str()
 
 
 @pytest.mark.parametrize(

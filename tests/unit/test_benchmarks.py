@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from conformance.reports.results import Benchmark, read
-from support import Spoiled, plug_in, refused
+from support import Spoiled, apart, plug_in, refused
 
 from conformance import Case
 from conformance.backends.adapters.torch import backend as torch_backend
@@ -491,8 +491,9 @@ def bench(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
     plug_in(pytester, monkeypatch, BACKENDS)
 
     def run(backend: str, *options: str, target: str = "conformance.suite.test_benchmarks") -> Any:
-        return pytester.runpytest_subprocess(
-            "-p", "no:cacheprovider", "-pwarm", "--pyargs", target, "--conformance-layer=Identity",
+        return apart(
+            pytester, "-p", "no:cacheprovider", "-pwarm", "--pyargs", target,
+            "--conformance-layer=Identity",
             "--conformance-check=shape", "--conformance-examples=3", "--conformance-dtype=float32",
             f"--conformance-backend=plugged:{backend}", "--conformance-results=r.jsonl", *options,
         )  # fmt: skip

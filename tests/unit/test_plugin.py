@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 from conformance.reports.results import read
-from support import plug_in, refused, session
+from support import apart, plug_in, refused, session
 
 BACKENDS = """
 import os, time
@@ -214,10 +214,11 @@ def test_failure_shows_the_minimal_call_and_how_to_see_it_again(
     (failed,) = [v for v in read(pytester.path / "r.jsonl").verdicts if v.status == "failed"]
     import shlex
 
-    command = [sys.executable, "-m", *shlex.split(str(failed.command))]
-    again = subprocess.run(command, capture_output=True, text=True, cwd=pytester.path)
-    assert again.returncode == 1
-    assert str(failed.message).splitlines()[0] in again.stdout
+    name, *options = shlex.split(str(failed.command))
+    assert name == "pytest"
+    again = apart(pytester, *options)
+    assert again.ret == 1
+    assert str(failed.message).splitlines()[0] in again.stdout.str()
 
 
 @pytest.mark.parametrize("workers", [ONE_PROCESS, pytest.param("-n1", marks=pytest.mark.nightly)])
