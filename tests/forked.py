@@ -38,11 +38,16 @@ def is_forked(item: pytest.Item) -> bool:
     return FORKS and of_torch and not debugged
 
 
+class EndedError(Exception):
+    """A function ended its process; the argument is the exit status, or minus a signal's number."""
+
+
 def called(function: Callable[[], Any]) -> Any:
     """What a function returns, called in a fork; what it leaves behind goes with that.
 
     Raises:
-        RuntimeError: if it raises, with its traceback, or ends the process.
+        RuntimeError: if it raises, with its traceback.
+        EndedError: if it ends the process.
     """
     reading, writing = os.pipe()
     with warnings.catch_warnings():
@@ -62,7 +67,9 @@ def called(function: Callable[[], Any]) -> Any:
     with os.fdopen(reading, "rb") as file:
         data = file.read()
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    returned, answer = pickle.loads(data) if data else (False, _said(status))
+    if not data:
+        raise EndedError(status)
+    returned, answer = pickle.loads(data)
     if not returned:
         raise RuntimeError(answer)
     return answer

@@ -290,7 +290,10 @@ def apart(pytester: Any, *arguments: str) -> pytest.RunResult:
         result = pytester.runpytest_inprocess(*arguments)
         return result.ret, result.outlines, result.errlines, result.duration
 
-    return pytest.RunResult(*forked.called(run))
+    try:
+        return pytest.RunResult(*forked.called(run))
+    except forked.EndedError as ended:
+        return pytest.RunResult(ended.args[0], [], [], 0.0)
 
 
 class _Kept:

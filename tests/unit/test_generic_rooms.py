@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import conformance.reports
@@ -62,12 +63,13 @@ ALLOWED = {
 }
 
 
-def _vocabulary() -> set[str]:
+@lru_cache
+def _vocabulary() -> frozenset[str]:
     words: set[str] = set()
     for row in CATALOGUE.values():
         words |= {row.name, row.name.removeprefix("functional."), *row.input_names}
         words |= {argument.name for argument in row.arguments}
-    return words - set(ROLES) - set(COMMON)
+    return frozenset(words - set(ROLES) - set(COMMON))
 
 
 def _documentation(tree: ast.AST) -> set[int]:
@@ -92,7 +94,17 @@ def literals(source: str) -> Iterator[str]:
             yield text
 
 
-def named(text: str, words: set[str]) -> set[str]:
+@lru_cache
+def _literals_of(file: Path) -> tuple[str, ...]:
+    return tuple(literals(file.read_text(encoding="utf-8")))
+
+
+@lru_cache
+def _stems(words: frozenset[str]) -> tuple[str, ...]:
+    return tuple(word for word in words if re.fullmatch(r"[A-Z]\w{3,}", word))
+
+
+def named(text: str, words: frozenset[str]) -> set[str]:
     """The words of the catalogue that a string names: alone, or as the stem of a layer's name.
 
     Args:
@@ -102,15 +114,14 @@ def named(text: str, words: set[str]) -> set[str]:
     if text in words:
         return {text}
     found = {form for form in FORMS if text.startswith(form) and " " not in text}
-    stems = {word for word in words if re.fullmatch(r"[A-Z]\w{3,}", word)}
-    within = {text} if any(len(text) > 3 and text in stem for stem in stems) else set()
+    within = {text} if any(len(text) > 3 and text in stem for stem in _stems(words)) else set()
     return found | (within if re.fullmatch(r"[A-Za-z]+", text) and not text.islower() else set())
 
 
-def _hits(file: Path, words: set[str]) -> set[str]:
+def _hits(file: Path, words: frozenset[str]) -> set[str]:
     return {
         hit
-        for text in literals(file.read_text(encoding="utf-8"))
+        for text in _literals_of(file)
         for hit in named(text, words)
         if (file.name, hit) not in ALLOWED
     }
@@ -125,7 +136,7 @@ def test_the_allow_list_holds_nothing_that_is_gone() -> None:
     there = {
         (file.name, hit)
         for file in FILES
-        for text in literals(file.read_text(encoding="utf-8"))
+        for text in _literals_of(file)
         for hit in named(text, _vocabulary())
     }
     assert set(ALLOWED) <= there

@@ -7,6 +7,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import conformance.reports
@@ -22,8 +23,13 @@ PACKAGES = {
 }
 
 
-def _imports(file: Path, module: str) -> Iterator[str]:
+@cache
+def _imports(file: Path, module: str) -> tuple[str, ...]:
     """Absolute names of all modules that a file imports, wherever it does."""
+    return tuple(_imported(file, module))
+
+
+def _imported(file: Path, module: str) -> Iterator[str]:
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

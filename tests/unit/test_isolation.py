@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 import warm
-from support import cases, plug_in, session
+from support import apart, cases, plug_in, session
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
@@ -148,19 +148,9 @@ def _verdicts(path: Path) -> dict[str, dict[str, Any]]:
     return {line["id"]: line for line in lines if line["kind"] == "verdict"}
 
 
-# Where a new process takes long to start, the usual time to shrink a death in is a few tries; each
-# of them that hangs takes all the time that it has.
-PATIENT = """
-from conformance.isolation import isolated
-
-isolated.SHRINKING_ITEM = isolated.SHRINKING_RUN = 600.0
-isolated.HANGS = 0.4
-"""
-
-
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same in this process."""
+    """Where a process takes long to start, the usual time to shrink a death in is a few tries."""
     monkeypatch.setattr(isolated, "SHRINKING_ITEM", 600.0)
     monkeypatch.setattr(isolated, "SHRINKING_RUN", 600.0)
 
@@ -168,14 +158,15 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 # One that hangs takes all its time at each try. The cheaper twin is a function that hangs, in
 # tests/backends/test_override.py.
 @pytest.mark.parametrize("hangs", [False, pytest.param(True, marks=pytest.mark.nightly)])
+@pytest.mark.usefixtures("patient")
 def test_what_ends_or_stops_the_process_costs_one_verdict(
-    suite: Any, pytester: pytest.Pytester, hangs: bool
+    suite: Any, monkeypatch: pytest.MonkeyPatch, hangs: bool
 ) -> None:
-    pytester.makepyfile(patient=PATIENT)
+    monkeypatch.setattr(isolated, "HANGS", 0.4)
     expected = {"Conv1d": "crashed", "Bilinear": "crashed", "Identity": "passed"}
     expected |= {"RNNCell": "hung"} if hangs else {}
     result, verdicts = suite(
-        "-n2", "-ppatient", EVIL, f"--conformance-layer={','.join(expected)}",
+        EVIL, f"--conformance-layer={','.join(expected)}",
         "--conformance-check=values", "--conformance-timeout=3",
     )  # fmt: skip
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -314,8 +305,8 @@ def test_a_process_in_which_the_suite_fails_judges_no_other_item(
 def test_without_isolation_items_run_in_pytests_process(
     pytester: pytest.Pytester, suite: Any
 ) -> None:
-    result = pytester.runpytest_subprocess(
-        "--pyargs", "conformance.suite", EVIL, "--conformance-layer=Bilinear",
+    result = apart(
+        pytester, "--pyargs", "conformance.suite", EVIL, "--conformance-layer=Bilinear",
         "--conformance-check=values", "--conformance-isolation=none",
     )  # fmt: skip
     assert result.ret == 3  # the backend's own, its os._exit

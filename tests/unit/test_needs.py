@@ -105,6 +105,7 @@ def test_needs_are_told_in_words(layer: str, wrong: Any, phrases: set[str]) -> N
 
 
 @pytest.mark.parametrize("bug", ["grucell-reset", "conv1d-later-groups-undilated"])
+@pytest.mark.usefixtures("searched")
 def test_the_numbers_of_a_minimal_case_are_plain(bug: str) -> None:
     """Zeros and small integers, whatever the seed of the arrays drew."""
     planted = next(x for x in BUGS if x.name.startswith(bug))
@@ -115,6 +116,7 @@ def test_the_numbers_of_a_minimal_case_are_plain(bug: str) -> None:
     assert set(np.abs(numbers)) <= {0.0, 1.0, 2.0}
 
 
+@pytest.mark.usefixtures("searched")
 def test_passing_cases_are_told_from_failing_ones_by_what_all_of_these_have() -> None:
     """Where the minimal case needs nothing but a number, a share tells which."""
     verdict = _verdict(_backend("ReLU", lambda m, x: bool((x < -3).any())), "ReLU")

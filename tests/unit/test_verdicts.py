@@ -470,6 +470,7 @@ class AtOneNumber(torch.nn.SiLU):
 
 
 @pytest.mark.parametrize("check", ["values", "gradients"])
+@pytest.mark.usefixtures("searched")
 def test_every_number_of_a_half_precision_is_looked_at(check: str) -> None:
     """The failing one is found among 65 280, and told alone."""
     AtOneNumber.__name__ = AtOneNumber.__qualname__ = "SiLU"
