@@ -60,9 +60,13 @@ _ONE_OF = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Where tests run, have a process at hand that others are forked from."""
-    if not config.getoption("collectonly") and not getattr(config.option, "numprocesses", None):
-        warm.install()
+    """Have a process at hand that others are forked from; one serves all workers."""
+    if config.getoption("collectonly"):
+        return
+    if getattr(config.option, "numprocesses", None):
+        warm.start()
+        return
+    warm.install()
     warm.hasten()
     config.pluginmanager.register(forked.Plugin(), forked.Plugin.NAME)
 

@@ -137,8 +137,7 @@ def install() -> None:
 
     if not hasattr(os, "fork"):
         return
-    if SOCKET not in os.environ:
-        _start()
+    start()
     for module in (planner, process):
         module.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
             Popen=Warm, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired
@@ -158,8 +157,10 @@ def cold() -> Iterator[None]:
         process.subprocess = planner.subprocess = was
 
 
-def _start() -> None:
-    """Start the process to fork from; it ends with this one."""
+def start() -> None:
+    """Start the process to fork from, which ends with this one, but for one that there is."""
+    if SOCKET in os.environ or not hasattr(os, "fork"):
+        return
     from conformance.isolation.limits import keep_to_one_thread
     from conformance.isolation.poison import poisoned
 

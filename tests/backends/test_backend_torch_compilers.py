@@ -20,6 +20,8 @@ from conformance.run.engine import Engine
 from conformance.run.planning import Item
 from conformance.run.stream import structures
 
+pytestmark = pytest.mark.in_fork
+
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, ("g++", "clang++"))), reason="inductor needs a C++ compiler"
 )

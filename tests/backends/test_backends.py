@@ -23,6 +23,8 @@ from conformance.model.case import Verdict
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 
+pytestmark = pytest.mark.in_fork
+
 
 def _verdict(backend: Any, layer: str = "Linear", check: str = "values", **facts: Any) -> Verdict:
     item = Item(layer, check, facts.get("dtype", "float32"), facts.get("device", "cpu"))

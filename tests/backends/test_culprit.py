@@ -23,6 +23,8 @@ from conformance.run import culprit as blame
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 
+pytestmark = pytest.mark.in_fork
+
 aten = torch.ops.aten
 
 

@@ -18,6 +18,8 @@ from conformance.model.case import Call, Case
 from conformance.run.planning import plan
 from conformance.run.trial import Trial
 
+pytestmark = pytest.mark.in_fork
+
 functional = torch.nn.functional
 
 

@@ -25,6 +25,8 @@ from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
 from conformance.run.planning import Item, plan
 
+pytestmark = pytest.mark.in_fork
+
 pytest_plugins = ["pytester"]
 
 KERNELS = """

@@ -19,6 +19,8 @@ from conformance.packs import PackError, form
 from conformance.packs.form import CaseEntry, digest, read_json, read_tensors
 from conformance.packs.judging import judge
 
+pytestmark = pytest.mark.in_fork
+
 ANSWER = Path(__file__).resolve().parents[2] / "examples" / "packs" / "answer.py"
 LAYERS = "Linear,ReLU,BatchNorm2d,MaxPool2d,functional.avg_pool2d,CrossEntropyLoss"
 
@@ -148,10 +150,19 @@ def test_a_pack_is_answered_without_the_suite_and_judged_without_torch(
     assert cli.main(["render", str(results), "-o", str(tmp_path / "r.html")]) == 0
 
 
-def _copied(pack: Path, tmp_path: Path) -> tuple[Path, Path]:
+@pytest.fixture(scope="module")
+def answered(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the pack, and with right answers to it."""
+    folder = tmp_path_factory.mktemp("answered")
+    shutil.copytree(pack, folder / "pack")
+    subprocess.run([sys.executable, str(ANSWER), str(pack), str(folder / "answers")], check=True)
+    return folder
+
+
+def _copied(answered: Path, tmp_path: Path) -> tuple[Path, Path]:
     answers = tmp_path / "answers"
-    subprocess.run([sys.executable, str(ANSWER), str(pack), str(answers)], check=True)
-    shutil.copytree(pack, tmp_path / "pack")
+    shutil.copytree(answered / "answers", answers)
+    shutil.copytree(answered / "pack", tmp_path / "pack")
     return tmp_path / "pack", answers
 
 
@@ -175,9 +186,9 @@ def _verdict(pack: Path, answers: Path) -> tuple[Any, list[str]]:
     ],
 )
 def test_missing_or_misshapen_answers_cost_one_verdict(
-    pack: Path, tmp_path: Path, change: Any, said: str
+    answered: Path, tmp_path: Path, change: Any, said: str
 ) -> None:
-    _copied(pack, tmp_path)
+    _copied(answered, tmp_path)
     _rewritten(tmp_path / "answers", change)
     verdict, odd = _verdict(tmp_path / "pack", tmp_path / "answers")
     assert verdict.status == "failed"
@@ -186,8 +197,8 @@ def test_missing_or_misshapen_answers_cost_one_verdict(
     assert not odd
 
 
-def test_answers_that_nobody_asked_for_are_told(pack: Path, tmp_path: Path) -> None:
-    _copied(pack, tmp_path)
+def test_answers_that_nobody_asked_for_are_told(answered: Path, tmp_path: Path) -> None:
+    _copied(answered, tmp_path)
     _rewritten(tmp_path / "answers", lambda t: {**t, "99.0": t["0.0"]})
     (tmp_path / "answers" / "Conv9d-float32.safetensors").write_bytes(b"")
     verdict, odd = _verdict(tmp_path / "pack", tmp_path / "answers")
@@ -196,16 +207,16 @@ def test_answers_that_nobody_asked_for_are_told(pack: Path, tmp_path: Path) -> N
     assert any("Conv9d-float32.safetensors" in line for line in odd)
 
 
-def test_garbage_in_place_of_answers_costs_one_verdict(pack: Path, tmp_path: Path) -> None:
-    _copied(pack, tmp_path)
+def test_garbage_in_place_of_answers_costs_one_verdict(answered: Path, tmp_path: Path) -> None:
+    _copied(answered, tmp_path)
     (tmp_path / "answers" / "Linear-float32.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     verdict, _ = _verdict(tmp_path / "pack", tmp_path / "answers")
     assert verdict.status == "failed"
     assert "no safetensors file" in str(verdict.message)
 
 
-def test_answers_that_are_not_there_are_unsupported(pack: Path, tmp_path: Path) -> None:
-    _copied(pack, tmp_path)
+def test_answers_that_are_not_there_are_unsupported(answered: Path, tmp_path: Path) -> None:
+    _copied(answered, tmp_path)
     for end in ("safetensors", "json"):
         (tmp_path / "answers" / f"Linear-float32.{end}").unlink()
     verdict, _ = _verdict(tmp_path / "pack", tmp_path / "answers")
@@ -213,9 +224,9 @@ def test_answers_that_are_not_there_are_unsupported(pack: Path, tmp_path: Path) 
 
 
 def test_a_pack_that_was_changed_is_refused(
-    pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    answered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    changed, answers = _copied(pack, tmp_path)
+    changed, answers = _copied(answered, tmp_path)
     path = changed / "Linear-float32.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
     assert cli.main(["judge", str(changed), str(answers), "-o", str(tmp_path / "r.jsonl")]) == 2
@@ -233,17 +244,17 @@ def test_a_pack_that_was_changed_is_refused(
     ],
 )
 def test_another_manifest_is_refused(
-    pack: Path, tmp_path: Path, change: dict[str, Any], said: str
+    answered: Path, tmp_path: Path, change: dict[str, Any], said: str
 ) -> None:
-    changed, answers = _copied(pack, tmp_path)
+    changed, answers = _copied(answered, tmp_path)
     path = changed / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(PackError, match=said):
         judge(changed, answers)
 
 
-def test_a_name_that_leads_elsewhere_is_refused(pack: Path, tmp_path: Path) -> None:
-    changed, answers = _copied(pack, tmp_path)
+def test_a_name_that_leads_elsewhere_is_refused(answered: Path, tmp_path: Path) -> None:
+    changed, answers = _copied(answered, tmp_path)
     path = changed / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["items"][0]["calls"] = "../secret.json"

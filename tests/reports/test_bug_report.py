@@ -31,6 +31,8 @@ from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 
+pytestmark = pytest.mark.in_fork
+
 
 class NoBias(torch.nn.Conv2d):
     """A planted bug: no bias where groups are given."""

@@ -29,6 +29,8 @@ from conformance.run.engine import Engine
 from conformance.run.planning import Item
 from conformance.run.stream import Stream
 
+pytestmark = pytest.mark.in_fork
+
 EXAMPLES = 60
 ITEMS = [Item("Conv2d", check, "float32", "cpu") for check in ("values", "gradients", "laws")]
 

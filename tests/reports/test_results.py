@@ -28,6 +28,7 @@ from conformance.reports.results import (
     write,
 )
 from conformance.reports.results import parse as parse_lines
+from script_rate import ran
 from support import cases, seen_here
 
 from conformance.backends import ModuleBackend
@@ -42,6 +43,8 @@ from conformance.model.shards import shard_of
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 from conformance.run.replay import ReplayError, replay
+
+pytestmark = pytest.mark.in_fork
 
 
 class NoDilation(torch.nn.Conv2d):
@@ -109,9 +112,7 @@ def test_reproducer_runs_alone_and_shows_the_failure(failed: Verdict, tmp_path: 
     assert result.stdout.strip().endswith("FAILED")
     sound = str(failed.reproducer)
     sound = sound.replace("from test_results import", "from torch.nn import Conv2d  #")
-    script.write_text(sound.replace("NoDilation(", "Conv2d("), encoding="utf-8")
-    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert ran(sound.replace("NoDilation(", "Conv2d("), None)[0] == 0
 
 
 def test_replay_runs_the_case_without_hypothesis(failed: Verdict) -> None:

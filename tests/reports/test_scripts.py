@@ -24,6 +24,8 @@ from conformance.layers import CATALOGUE
 from conformance.model.failure import Failure, Inapplicable
 from conformance.run.trial import Trial
 
+pytestmark = pytest.mark.in_fork
+
 # Of each family a bug of each check, but for those that few cases show: of the sizes of blocks.
 CHOSEN = {
     (CATALOGUE[bug.layer].family, bug.check): bug

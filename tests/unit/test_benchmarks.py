@@ -31,6 +31,8 @@ from conformance.timing.operands import TimedArrays
 from conformance.timing.peaks import Peak
 from conformance.timing.workloads import PASSES, WORKLOADS, Timed, Workload, plan
 
+pytestmark = pytest.mark.in_fork
+
 ONE = Workload("Linear", "tiny", {"in_features": 16, "out_features": 8}, ((4, 16),))
 
 

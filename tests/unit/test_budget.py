@@ -28,6 +28,8 @@ from conformance.run.engine import Engine
 from conformance.run.outcomes import Outcome
 from conformance.run.planning import Item, in_rounds, plan
 
+pytestmark = pytest.mark.in_fork
+
 ITEM = Item("Linear", "values", "float32", "cpu")
 
 

@@ -22,6 +22,8 @@ from conformance.model.encoding import decode_case, encode_case
 from conformance.model.failure import Failure
 from conformance.run.trial import Trial
 
+pytestmark = pytest.mark.in_fork
+
 
 def _trial(backend: Any, layer: str, case: Case) -> Trial:
     return Trial(backend, CATALOGUE[layer], case)

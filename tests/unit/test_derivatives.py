@@ -16,6 +16,8 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case
 from conformance.run.trial import Trial
 
+pytestmark = pytest.mark.in_fork
+
 
 def _slopes(case: Case) -> tuple[float, float, float]:
     """Slope along a random direction by difference and by gradient, and the size of its terms."""

@@ -19,6 +19,8 @@ from conformance.model.farthest import Farthest
 from conformance.model.formats import every_number
 from conformance.run.exhaustive import blocks, covered, functions, named
 
+pytestmark = pytest.mark.in_fork
+
 
 def _wrong_at_one(input: torch.Tensor) -> torch.Tensor:
     y = torch.tanh(input)

@@ -15,6 +15,8 @@ from conformance.run.engine import Engine
 from conformance.run.keeping import OfOneLayer
 from conformance.run.planning import Item
 
+pytestmark = pytest.mark.in_fork
+
 
 def test_results_are_kept_until_another_layer_or_dtype_is_asked_for() -> None:
     calls: list[tuple[Any, ...]] = []

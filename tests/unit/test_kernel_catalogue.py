@@ -14,6 +14,8 @@ from planted import KERNELS
 
 from conformance.layers import CATALOGUE
 
+pytestmark = pytest.mark.in_fork
+
 OPERATORS = sorted({kernel.operator for kernel in KERNELS})
 WRONG = [kernel for kernel in KERNELS if kernel.wrong is not None]
 SHORT = (

@@ -17,6 +17,8 @@ from conformance.model.failure import Failure
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 
+pytestmark = pytest.mark.in_fork
+
 
 def _ulp(numerics: Numerics, name: str) -> float:
     return numerics.ulp.get(name, ULP[name])

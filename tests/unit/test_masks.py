@@ -18,6 +18,8 @@ from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 
+pytestmark = pytest.mark.in_fork
+
 Spoil = Callable[[Call, Any, tuple[Any, ...]], Any]
 
 

@@ -28,6 +28,8 @@ from conformance.run.drawing import draw_cases
 from conformance.run.planning import Item
 from conformance.run.trial import Trial
 
+pytestmark = pytest.mark.in_fork
+
 HOARDER = """
 import numpy as np
 from conformance.backends import ModuleBackend

@@ -31,6 +31,8 @@ from conformance.run.drawn import OTHER, columns, run_lengths
 from conformance.run.engine import Engine
 from conformance.run.planning import Item
 
+pytestmark = pytest.mark.in_fork
+
 
 def _verdict(backend: Any, layer: str, check: str = "values", seed: int = 0) -> Verdict:
     return Engine(backend, 60, seed).run(Item(layer, check, "float32", "cpu"))

@@ -11,6 +11,8 @@ from support import LAYERS, Search, Spoiled, first_failure, offered
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.model.case import Call, Unsupported
 
+pytestmark = pytest.mark.in_fork
+
 
 def _zeros(y: Any, inputs: Any) -> Any:
     return torch.zeros_like(y)

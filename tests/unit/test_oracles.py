@@ -17,6 +17,8 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.run.trial import Trial
 
+pytestmark = pytest.mark.in_fork
+
 TINY = 400  # elements of the largest array that a loop in Python is given
 
 

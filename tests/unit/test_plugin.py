@@ -15,6 +15,8 @@ import pytest
 from conformance.reports.results import read
 from support import apart, plug_in, refused, session
 
+pytestmark = pytest.mark.in_fork
+
 BACKENDS = """
 import os, time
 from types import SimpleNamespace

@@ -16,6 +16,8 @@ from conformance.plugin import recording
 from conformance.plugin.progress import Progress
 from conformance.plugin.shared import KEY
 
+pytestmark = pytest.mark.in_fork
+
 BACKENDS = """
 import os, shutil
 from types import SimpleNamespace

@@ -28,6 +28,8 @@ from conformance.oracles.convolution import paddings, per_dimension
 from conformance.run.drawing import draw_cases, shrink
 from conformance.run.trial import Trial
 
+pytestmark = pytest.mark.in_fork
+
 CONVS = tuple(name for name in LAYERS if "conv" in name.lower())
 RECURRENT = ("RNN", "LSTM", "GRU")
 

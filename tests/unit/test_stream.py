@@ -18,6 +18,8 @@ from conformance.run.engine import Engine
 from conformance.run.planning import PROFILES, Item, asked_of
 from conformance.run.stream import Stream
 
+pytestmark = pytest.mark.in_fork
+
 EXAMPLES = 30
 
 

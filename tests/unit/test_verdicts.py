@@ -30,6 +30,8 @@ from conformance.run.engine import Engine
 from conformance.run.planning import Item
 from conformance.run.stream import ROUNDS, needed, structures
 
+pytestmark = pytest.mark.in_fork
+
 
 def _run(backend: Any, layer: str, check: str, known: Any = (), examples: int = 100) -> Verdict:
     return Engine(backend, examples, 0, known).run(Item(layer, check, "float32", "cpu"))
