@@ -140,13 +140,12 @@ def test_export_hides_no_other_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def compiled() -> Iterator[Any]:
     from conformance.backends.adapters.torch_compile import CompileBackend
 
     # Neither processes that import torch nor headers compiled for many kernels.
-    monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)
-    monkeypatch.setattr(torch._inductor.config, "cpp_cache_precompile_headers", False)
-    yield CompileBackend("torch-compile")
+    with torch._inductor.config.patch(compile_threads=1, cpp_cache_precompile_headers=False):
+        yield CompileBackend("torch-compile")
     torch._dynamo.reset()
 
 
