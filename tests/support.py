@@ -38,7 +38,6 @@ ENOUGH = None if os.environ.get("NN_CONFORMANCE_TESTS") == "all" else 24
 """Compared cases after which a check, or a law, that should pass has passed; None = all."""
 
 
-@lru_cache(maxsize=256)
 def cases(
     layer: str,
     dtype: str = "float32",
@@ -52,8 +51,13 @@ def cases(
 
     Their numbers have changed places: they are no longer what a regime promises.
     """
-    drawn = draw_cases(layer, dtype, examples, seed, invalid=invalid)
-    return tuple(case for case in drawn if tiled or "tile" not in case.labels)
+    drawn = _drawn(layer, dtype, examples, seed, invalid)
+    return drawn if tiled else tuple(case for case in drawn if "tile" not in case.labels)
+
+
+@lru_cache(maxsize=256)
+def _drawn(layer: str, dtype: str, examples: int, seed: int, invalid: bool) -> tuple[Case, ...]:
+    return tuple(draw_cases(layer, dtype, examples, seed, invalid=invalid))
 
 
 def seen_here(backend: str = "torch") -> str:

@@ -117,12 +117,15 @@ class Warm:
 
 
 def hasten() -> None:
-    """Leave failing cases as Hypothesis shrinks them: further search takes a second or two each.
+    """Leave failing cases as Hypothesis shrinks them, and keep drawn cases of more than one layer.
 
-    Set `NN_CONFORMANCE_TESTS_SEARCH` where a test asks for what that finds.
+    Further search takes a second or two for each failure; set `NN_CONFORMANCE_TESTS_SEARCH` where
+    a test asks for what that finds.
     """
     from conformance.failures import investigate, plainest
+    from conformance.run import drawing
 
+    drawing._drawn = functools.lru_cache(maxsize=32)(drawing._drawn.__wrapped__)  # type: ignore[attr-defined]
     for name in ("plainest", "smallest"):
         setattr(investigate, name, functools.partial(_searched, getattr(plainest, name)))
 
