@@ -491,10 +491,12 @@ sleeping, wrong, dying, plain = map(like, (Sleeping, Wrong, Dying, torch.nn.Iden
 @pytest.fixture
 def bench(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
     plug_in(pytester, monkeypatch, BACKENDS)
+    # For the serial phase, too, which leaves out options of the session.
+    pytester.makeini("[pytest]\naddopts = -pwarm")
 
     def run(backend: str, *options: str, target: str = "conformance.suite.test_benchmarks") -> Any:
         return apart(
-            pytester, "-p", "no:cacheprovider", "-pwarm", "--pyargs", target,
+            pytester, "-p", "no:cacheprovider", "--pyargs", target,
             "--conformance-layer=Identity",
             "--conformance-check=shape", "--conformance-examples=3", "--conformance-dtype=float32",
             f"--conformance-backend=plugged:{backend}", "--conformance-results=r.jsonl", *options,
