@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import LAYERS, Search, Spoiled, first_failure, offered
+from support import ENOUGH, LAYERS, Search, Spoiled, first_failure, offered
 
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.model.case import Call, Unsupported
@@ -84,7 +84,7 @@ SELDOM = {("functional.pad", "echo"), ("Upsample", "echo")}
 @pytest.mark.parametrize("layer", LAYERS)
 def test_null_backend_fails_values(layer: str, null: str) -> None:
     if (layer, null) in EXCEPTED:
-        assert first_failure(Spoiled(null, NULLS[null]), layer, "values").passed
+        assert first_failure(Spoiled(null, NULLS[null]), layer, "values", enough=ENOUGH).passed
         return
     one = null == "times 1.001" or (layer, null) in SELDOM
     for dtype in offered(layer, *("float32", "bfloat16")[: 1 if one else 2]):
@@ -96,7 +96,7 @@ def test_null_backend_fails_values(layer: str, null: str) -> None:
 def test_faithful_backend_passes(layer: str) -> None:
     for dtype in offered(layer, "float32", "bfloat16"):
         for check in ("shape", "values", "gradients"):
-            found = first_failure(torch_backend, layer, check, dtype, examples=60)
+            found = first_failure(torch_backend, layer, check, dtype, examples=60, enough=ENOUGH)
             assert found.passed, (dtype, check, found)
 
 
