@@ -57,12 +57,14 @@ def called(function: Callable[[], Any]) -> Any:
         os.close(reading)
         gc.freeze()
         try:
-            answer = True, function()
-        except BaseException:
-            answer = False, traceback.format_exc()
-        with os.fdopen(writing, "wb") as file:
-            pickle.dump(answer, file)
-        os._exit(0)
+            try:
+                answer = True, function()
+            except BaseException:
+                answer = False, traceback.format_exc()
+            with os.fdopen(writing, "wb") as file:
+                pickle.dump(answer, file)
+        finally:
+            os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as file:
         data = file.read()
@@ -198,11 +200,14 @@ class Plugin:
                 break
             died.append(_said(self._end()))
             if fork.tests == 1:
-                return [_failed(item, ", then ".join(died))]
+                said = ", a new one ".join(died)
+                return [_failed(item, f"its process {said}")]
         for warned in answer["warned"]:
             warnings.warn_explicit(*warned)
         if died:
-            item.warn(DiedInTestWarning(f"{died[0]}; in a new one the test is as reported"))
+            item.warn(
+                DiedInTestWarning(f"its process {died[0]}; in a new one the test is as reported")
+            )
         from_serializable = item.config.hook.pytest_report_from_serializable
         return [from_serializable(config=item.config, data=data) for data in answer["reports"]]
 
@@ -218,8 +223,7 @@ class Plugin:
 
 def _said(status: int) -> str:
     """How a fork ended, in words."""
-    how = f"died of {signal.Signals(-status).name}" if status < 0 else f"exited with {status}"
-    return f"its process {how}"
+    return f"died of {signal.Signals(-status).name}" if status < 0 else f"exited with {status}"
 
 
 def _failed(item: pytest.Item, message: str) -> pytest.TestReport:

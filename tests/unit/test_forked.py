@@ -35,8 +35,10 @@ def test_a_test_in_which_the_process_dies_fails_and_the_others_go_on(
         "def test_three(): pass\n",
     )
     result.assert_outcomes(passed=2, failed=1)
-    how = f"its process died of {name}"
-    result.stdout.fnmatch_lines([f"{how}, then {how}", "FAILED layers/test_it.py::test_two - *"])
+    how = f"died of {name}"
+    result.stdout.fnmatch_lines(
+        [f"its process {how}, a new one {how}", "FAILED layers/test_it.py::test_two - *"]
+    )
 
 
 def test_a_test_that_dies_of_an_earlier_one_passes_in_a_new_process(
