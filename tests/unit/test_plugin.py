@@ -185,7 +185,7 @@ def test_header_table_and_files(suite: Any, pytester: pytest.Pytester) -> None:
 
 
 def test_same_results_with_and_without_workers(suite: Any, pytester: pytest.Pytester) -> None:
-    chosen = ("--conformance-layer=Conv1d,LSTM", "--conformance-dtype=float32,bfloat16")
+    chosen = ("--conformance-layer=Bilinear,LSTMCell", "--conformance-dtype=float32,bfloat16")
     # Once in this process, once in those that two workers have of their own.
     assert suite(*chosen, ONE_PROCESS, "--conformance-results=a.jsonl").ret == 0
     assert suite(*chosen, "-n2", "--conformance-results=b.jsonl").ret == 0
