@@ -119,8 +119,8 @@ class Warm:
 def hasten() -> None:
     """Leave failing cases as Hypothesis shrinks them, and keep drawn cases of more than one layer.
 
-    Further search takes a second or two for each failure; set `NN_CONFORMANCE_TESTS_SEARCH` where
-    a test asks for what that finds.
+    Further search takes a second or two for each failure; it stays where `SEARCH` is set, and
+    where all tests run.
     """
     from conformance.failures import investigate, plainest
     from conformance.run import drawing
@@ -131,7 +131,8 @@ def hasten() -> None:
 
 
 def _searched(search: Any, case: Any, fails: Any) -> Any:
-    return search(case, fails) if SEARCH in os.environ else case
+    stays = SEARCH in os.environ or os.environ.get("NN_CONFORMANCE_TESTS") == "all"
+    return search(case, fails) if stays else case
 
 
 def install() -> None:

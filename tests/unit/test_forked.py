@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import forked
@@ -116,3 +117,14 @@ def test_tests_elsewhere_run_in_a_fork_where_they_are_marked(
         f"def test_it(): assert (os.getpid() != STARTED) is {forks}\n"
     )
     _session(pytester, text, folder="unit").assert_outcomes(passed=1)
+
+
+def test_a_function_called_in_a_fork_returns_raises_or_ends_it() -> None:
+    kept: list[int] = []
+    assert forked.called(lambda: kept.append(1) or len(kept)) == 1
+    assert kept == []
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        forked.called(lambda: 1 / 0)
+    with pytest.raises(forked.EndedError) as ended:
+        forked.called(lambda: os._exit(3))
+    assert ended.value.args == (3,)

@@ -184,14 +184,26 @@ def test_header_table_and_files(suite: Any, pytester: pytest.Pytester) -> None:
     assert "GRUCell" in (pytester.path / "out" / "r.html").read_text(encoding="utf-8")
 
 
-def test_same_results_with_and_without_workers(suite: Any, pytester: pytest.Pytester) -> None:
-    chosen = ("--conformance-layer=Bilinear,LSTMCell", "--conformance-dtype=float32,bfloat16")
+@pytest.mark.parametrize(
+    ("layers", "dtypes", "items"),
+    [
+        ("Bilinear,LSTMCell", "float32,bfloat16", 8),
+        pytest.param(
+            "Conv1d,LSTM,functional.linear,Bilinear", "float32,float64,bfloat16,float16", 32,
+            marks=pytest.mark.nightly,
+        ),
+    ],
+)  # fmt: skip
+def test_same_results_with_and_without_workers(
+    suite: Any, pytester: pytest.Pytester, layers: str, dtypes: str, items: int
+) -> None:
+    chosen = (f"--conformance-layer={layers}", f"--conformance-dtype={dtypes}")
     # Once in this process, once in those that two workers have of their own.
     assert suite(*chosen, ONE_PROCESS, "--conformance-results=a.jsonl").ret == 0
     assert suite(*chosen, "-n2", "--conformance-results=b.jsonl").ret == 0
     a, b = _verdicts(pytester.path / "a.jsonl"), _verdicts(pytester.path / "b.jsonl")
     assert a == b
-    assert len(a) == 8
+    assert len(a) == items
 
 
 def test_shards_are_disjoint_and_complete(suite: Any, pytester: pytest.Pytester) -> None:
@@ -347,10 +359,13 @@ def test_complex_dtypes_on_request(suite: Any) -> None:
     result.stdout.fnmatch_lines(["4 passed"])
 
 
-def test_worker_crash_leaves_a_verdict_and_the_rest(suite: Any, pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("workers", ["-n1", pytest.param("-n2", marks=pytest.mark.nightly)])
+def test_worker_crash_leaves_a_verdict_and_the_rest(
+    suite: Any, pytester: pytest.Pytester, workers: str
+) -> None:
     result = suite(
         "--conformance-backend=plugged:dying", "--conformance-layer=Linear,Bilinear",
-        "--conformance-dtype=float32", "-n1", "--conformance-results=r.jsonl",
+        "--conformance-dtype=float32", workers, "--conformance-results=r.jsonl",
         "--conformance-report=r.html",
     )  # fmt: skip
     assert result.ret == 1
