@@ -150,7 +150,7 @@ class Session:
             f"conformance: {mode} of backend {self.plan.backend} ({facts})",
             (
                 f"conformance: device {', '.join(self.plan.devices)}; profile {s.profile}, "
-                f"{s.examples} examples an item{dear}{limit}, seed {s.seed}{shard}; "
+                f"up to {s.examples} examples an item{dear}{limit}, seed {s.seed}{shard}; "
                 f"hypothesis {hypothesis}, numpy {numpy}"
             ),
         ]
