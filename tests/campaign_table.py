@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 
 from conformance.reports import summary
-from conformance.reports.results import Run
+from conformance.reports.results import Identity, Run
 from run_tables import add_rows, cells_of
 
 COLUMNS = (
@@ -22,14 +22,16 @@ COLUMNS = (
 HEAD = f"""\
 # No false alarm
 
-Written by `tests/campaign_table.py`, after `tox -e campaign` (ten seeds) and `tox -e campaign-long`
-(twenty times the examples, in parts where time is short): torch against the suite, all checks.
+Written by `tests/campaign_table.py`, after `tox -e campaign` (ten seeds), `tox -e campaign-long`
+(twenty times the examples, in parts where time is short) and `tox -e cpu` (as lesser CPUs, by the
+variables beside the CPU): torch against the suite, all checks.
 Known are items that failed as the [known failures](../conformance/known_failures/torch.toml) say;
 failed takes in crashes, hangs and items in which nothing was compared.
 
 | {" | ".join(COLUMNS)} |
 |{"---|" * len(COLUMNS)}
 """
+_LIMIT = re.compile(r"\b[A-Z][A-Z_]*=[^ `]+")
 _KEY = re.compile(r"^\| (\d+) \| (\d+) \| (\d+)/(\d+) \| (.+?) \|")
 
 
@@ -48,10 +50,16 @@ def row(run: Run) -> str:
         len(identity.items),
         counts.get("passed", 0), counts.get("known", 0), wrong, f"{totals.comparisons:,}",
         "–" if totals.margin is None else f"{totals.margin:.3f}", identity.torch,
-        (identity.git or {}).get("commit", "?")[:7], identity.cpu, identity.started[:10],
+        (identity.git or {}).get("commit", "?")[:7], _cpu(identity), identity.started[:10],
         "cut short" if run.footer is None else f"{run.footer.seconds / 60:.1f}",
     )  # fmt: skip
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _cpu(identity: Identity) -> str:
+    """The CPU, with the limits that the environment set to its instructions."""
+    limits = _LIMIT.findall(identity.places.get("cpu", ""))
+    return f"{identity.cpu} {' '.join(f'`{limit}`' for limit in limits)}".rstrip()
 
 
 def _layers(options: Mapping[str, str]) -> str:
@@ -60,18 +68,18 @@ def _layers(options: Mapping[str, str]) -> str:
 
 
 def merged(table: str, rows: list[str]) -> str:
-    """The table with new rows in it, by examples, seed, shard and layers.
+    """The table with new rows in it, by examples, seed, shard, layers and limits of the CPU.
 
     Args:
         table: as it stands; empty if there is none yet.
         rows: new ones.
     """
-    found: dict[tuple[int, int, int, int, str], str] = {}
+    found: dict[tuple[int, int, int, int, str, str], str] = {}
     for line in (*table.splitlines(), *rows):
         match = _KEY.match(line)
         if match:
             seed, examples, part, count = map(int, match.groups()[:4])
-            found[examples, seed, count, part, match[5]] = line
+            found[examples, seed, count, part, match[5], " ".join(_LIMIT.findall(line))] = line
     return HEAD + "".join(f"{found[key]}\n" for key in sorted(found))
 
 

@@ -51,6 +51,18 @@ def test_a_part_of_the_layers_is_a_row_of_its_own(tmp_path: Path) -> None:
     assert [row.split(" | ")[3] for row in _rows(table)] == ["`*Cell`", "`RNN,GRU`", "all"]
 
 
+def test_a_run_as_a_lesser_cpu_is_a_row_of_its_own(tmp_path: Path) -> None:
+    table, run, paths = tmp_path / "table.md", run_of(A), list[str]()
+    for limit in ("", " ONEDNN_MAX_CPU_ISA=AVX2", " ONEDNN_MAX_CPU_ISA=AVX2"):
+        places = {"cpu": f"torch 2.13.0 on Linux x86_64 AuthenticAMD avx2{limit}"}
+        other = replace(run, identity=replace(run.identity, places=places))
+        paths.append(_written(tmp_path / f"{len(paths)}.jsonl", other, seed=1))
+    assert main([*paths, "--table", str(table)]) == 0
+    own, lesser = _rows(table)
+    assert "ONEDNN" not in own
+    assert "`ONEDNN_MAX_CPU_ISA=AVX2`" in lesser
+
+
 @pytest.mark.parametrize("status", ["failed", "crashed", "hung", "unchecked"])
 def test_a_failure_in_the_table_is_the_exit_status(tmp_path: Path, status: str) -> None:
     table = tmp_path / "table.md"
