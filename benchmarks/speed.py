@@ -16,6 +16,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -127,7 +128,9 @@ def suite(
         f"--conformance-dtype={','.join(dtypes)}", f"--conformance-examples={examples}",
         f"--conformance-seed={seed}", *options,
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # In a checkout pytest would load its tests' conftest.py, which keeps processes warm.
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode:
         raise SystemExit(done.stdout[-4000:] + done.stderr[-2000:])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

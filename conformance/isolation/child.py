@@ -160,7 +160,7 @@ class _Server:
         from conformance.isolation.journal import Journal
         from conformance.run.engine import Engine
 
-        self.error, self._layer, self._layers = "", None, 0
+        self.error, self._layer, self._first = "", None, None
         self.journal = Journal(Path(start.journal))
         self._step = Path(start.journal).with_name(STEP)
         try:
@@ -204,14 +204,16 @@ class _Server:
 
     def _tidy(self, item: Mapping[str, Any]) -> None:
         """Give memory back; cases, of which a layer has its own, are what is large."""
-        if item.get("layer") != self._layer:
+        layer = item.get("layer")
+        self._first = self._first or layer
+        is_first = layer is not None and layer == self._first
+        if layer != self._layer or is_first:
             # Arrays do not count for the collector, however large: by itself it comes late.
             gc.collect()
-            self._layers += 1
-            if self._layers == 2:
-                # What the first layer has loaded stays: torch's first gradient imports SymPy.
-                gc.freeze()
-        self._layer = item.get("layer")
+        if is_first:
+            # What the first layer loads stays: torch's first gradient imports SymPy.
+            gc.freeze()
+        self._layer = layer
         _give_memory_back()
 
     def _benchmark(self, request: Mapping[str, Any]) -> dict[str, Any]:
