@@ -31,7 +31,8 @@ _SAMPLE = frozenset(
 _ONE_OF = {
     "test_a_call_that_is_accepted_and_fails_is_no_unsupported_one": 3,
     "test_a_command_ends_with_a_status": 2,
-    "test_a_script_shows_the_failure": 3,
+    "test_a_script_shows_the_failure": 5,
+    "test_a_script_shows_the_failure_of_a_foreign_backend": 2,
     "test_a_scoreboard_shuts_nobody_out": 3,
     "test_a_verdicts_message_is_the_text_of_its_failure": 3,
     "test_broken_contract_is_a_failed_verdict": 2,
