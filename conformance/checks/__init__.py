@@ -102,13 +102,15 @@ CHECKS: dict[str, Check] = {
     ),
     "gradients": Check(gradients.check, whole=True, of_many=2, of_medium=2, further=2, leads=True),
     "laws": Check(laws.check, applies=lambda row: bool(row.laws), of_many=3, of_medium=2),
-    "layout": Check(layout.check, relaid=layout.relaid, of_many=3, of_medium=2, in_full=2),
-    "special": Check(special.check, applies=_takes_numbers, of_many=3, enough_further=6, further=1),
-    "state": Check(state.check, applies=_has_state, every=4, in_full=3, enough=12),
-    "random": Check(
-        random.check, applies=lambda row: row.draws is not None, of_many=2, of_medium=2, enough=24
+    "layout": Check(
+        layout.check, relaid=layout.relaid, of_many=3, of_medium=2, in_full=2, enough=14
     ),
-    "repeat": Check(repeat.check, larger=siblings.larger, every=4, of_many=6, in_full=3, enough=12),
+    "special": Check(special.check, applies=_takes_numbers, of_many=3, enough_further=6, further=1),
+    "state": Check(state.check, applies=_has_state, every=4, in_full=3, enough=10),
+    "random": Check(
+        random.check, applies=lambda row: row.draws is not None, of_many=2, of_medium=2, enough=16
+    ),
+    "repeat": Check(repeat.check, larger=siblings.larger, every=4, of_many=6, in_full=3, enough=10),
     "errors": Check(
         errors.check, invalid=True, applies=lambda row: row.invalid is not None, every=4, enough=30
     ),

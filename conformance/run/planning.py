@@ -11,7 +11,7 @@ from conformance.checks import EVERY_CHECK, IN_FULL
 from conformance.layers import CATALOGUE
 from conformance.model.protocols import Backend
 
-FURTHER = 14
+FURTHER = 13
 """Where items sample, so many cases at most are drawn in dtypes other than `IN_FULL`."""
 
 
@@ -106,7 +106,7 @@ class Profile:
 
 PROFILES = {
     "smoke": Profile(40),
-    "quick": Profile(140, samples=True),
+    "quick": Profile(130, samples=True),
     "standard": Profile(200),
     "thorough": Profile(4000),
 }
