@@ -11,6 +11,7 @@ from conformance.reports.cli import main
 
 from conformance.backends.kernel import VARIABLE
 from conformance.run import kernel
+from conformance.run.planning import Profile
 
 SOURCE = """
 import torch
@@ -38,7 +39,7 @@ def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tried.py").write_text(SOURCE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(VARIABLE, "")
-    monkeypatch.setitem(kernel.PROFILES, "smoke", 6)
+    monkeypatch.setitem(kernel.PROFILES, "smoke", Profile(6))
     monkeypatch.setattr(kernel, "CHECKS", {"values": None, "layout": None})
 
 

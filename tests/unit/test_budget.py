@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from support import plug_in
+from support import plug_in, seen_here
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend
@@ -192,7 +192,8 @@ def test_a_run_that_is_too_late_leaves_items_out_until_it_is_not() -> None:
 
 def test_pinned_cases_are_tried_while_there_is_time() -> None:
     case = json.dumps(encode_case(Engine(backend, 5, 0).cases(ITEM)[0]))
-    entry = f"[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\ncase = '{case}'"
+    entry = f"[[known]]\nlayer = 'Linear'\ncheck = 'values'\nreason = 'none'\ncase = '{case}'\n"
+    entry += seen_here()
     known = known_failures.parse(entry, "here")
     on_time = Engine(backend, 5, 0, known, budget=Budget(60.0)).run(ITEM)
     assert (on_time.status, "passes" in str(on_time.message)) == ("failed", True)

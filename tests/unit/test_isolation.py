@@ -239,10 +239,10 @@ def test_a_known_crash_costs_copies_or_its_cases_are_left_out(
     # pytest itself, plans the run.
     assert len(starts.read_text().splitlines()) == 1 + processes
     if name == "evil":
-        # A faithful implementation in its place: the entry is stale.
+        # Another backend in its place: of that the entry says nothing.
         _, verdicts = suite(*options, known)
         (verdict,) = verdicts.values()
-        assert "stale known failure" in verdict["message"]
+        assert (verdict["status"], len(verdict["not_shown"])) == ("passed", 1)
 
 
 @pytest.mark.nightly
@@ -519,14 +519,14 @@ def test_the_other_cases_of_an_item_are_judged_after_the_process_is_lost(
     assert shape["status"] == status
     # Shrunk: no plainer case is lost.
     assert shape["call"].startswith("Linear(2, 4")
-    checked, left_out = shape["examples"]["checked"], shape["examples"]["left_out"]
+    checked, left_out = shape["examples"]["checked"], shape["examples"].get("left_out", 0)
     # Cases that hang use up the patience: the rest is left out, and counted.
     assert checked > (10 if kind == "crash" else 0)
     assert checked + left_out > 10
     # What one check lost, the other does not wait for; what else is wrong it tells.
     assert values["status"] == "failed"
     assert "wrong of" in values["message"]
-    assert values["examples"]["lost"] >= 1
+    assert values["examples"].get("lost", 0) >= 1
     assert "see Linear-shape-float32-cpu" in values["message"]
 
 

@@ -148,7 +148,9 @@ def _recorder(identity: Identity, path: Path | None, monkeypatch: pytest.MonkeyP
     """A recorder of a run of that first line, and what it has of pytest."""
     monkeypatch.setattr(recording, "_identity", lambda session: identity)
     session = SimpleNamespace(
-        items=(), settings=SimpleNamespace(results=path), benchmarks=SimpleNamespace(started=int)
+        items=(),
+        settings=SimpleNamespace(results=path, survey=False),
+        benchmarks=SimpleNamespace(started=int),
     )
     session.recorder = recording.Recorder(session)  # type: ignore[arg-type]
     return session.recorder

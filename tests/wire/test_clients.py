@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -70,7 +71,8 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
                     words, cwd=folder, env=environment, capture_output=True, text=True, check=False
                 )
                 assert done.returncode == 0, done.stderr
-            built[name] = client.run.replace("OUT", out).replace("FOLDER", str(folder))
+            built[name] = client.run.replace("OUT", shlex.quote(out))
+            built[name] = built[name].replace("FOLDER", shlex.quote(str(folder)))
         return built[name]
 
     return started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from conformance.run.engine import Engine
 from conformance.run.planning import Item
 
 REFERENCE = Path(__file__).with_name("reference.py")
+COMMAND = shlex.join([sys.executable, str(REFERENCE)])
 
 
 def server(*words: str) -> WireBackend:
@@ -96,7 +98,7 @@ def test_a_server_that_dies_or_is_silent_costs_one_verdict(
     monkeypatch.setattr(isolated, "HANGS", 0.3)
     monkeypatch.setattr(isolated, "SHRINKING_ITEM", 15.0)
     session(
-        pytester, f"--conformance-backend=wire:{sys.executable} {REFERENCE} {fault}",
+        pytester, f"--conformance-backend=wire:{COMMAND} {fault}",
         "--conformance-layer=Linear", "--conformance-dtype=float32", "--conformance-examples=20",
         "--conformance-check=state,values", "--conformance-results=r.jsonl",
         "--conformance-timeout=2",
@@ -123,7 +125,7 @@ def test_a_program_that_is_not_there_or_speaks_another_version_is_no_backend(
 
 
 def test_a_command_in_the_place_of_a_name_is_a_server() -> None:
-    backend = load(f"wire:{sys.executable} {REFERENCE}")
+    backend = load(f"wire:{COMMAND}")
     assert backend.name == "reference"
     assert info_of(backend)["language"] == "Python"
 
