@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from conformance.reports.clusters import Cluster, clusters
 from conformance.reports.matrix import listed, matrix
 from conformance.reports.results import Run
-from conformance.reports.statuses import is_run_error, once, status, verdicts
+from conformance.reports.statuses import is_run_error, is_stale, once, status, verdicts
 from conformance.reports.text import share
 
 from conformance.model.case import Verdict
@@ -119,7 +119,7 @@ def divergences(run: Run) -> Divergences:
             [
                 verdict
                 for verdict in listed(matrix(run), ("crashed", "hung", "failed"))
-                if not (run.identity.survey and is_run_error(verdict))
+                if not (run.identity.survey and (is_run_error(verdict) or is_stale(verdict)))
             ],
             run.identity.layers,
         ),

@@ -14,6 +14,7 @@ from conformance.reports.statuses import (
     counts,
     has_run_error,
     is_run_error,
+    is_stale,
     missing,
 )
 
@@ -97,11 +98,13 @@ def outcome(run: Run) -> RunOutcome:
 def _surveyed(run: Run, number: Mapping[str, int], total: int) -> str:
     """What the items of a survey came to: what differs is its result."""
     errors = sum(map(is_run_error, run.verdicts))
-    differing = sum(number[name] for name in BAD) - errors
+    stale = sum(map(is_stale, run.verdicts))
+    differing = sum(number[name] for name in BAD) - errors - stale
     parts = [f"{number['passed']:d} of {_items(total)} conform"]
     if differing:
         verb = "differs" if differing == 1 else "differ"
         parts.append(f"{differing:d} {verb} in a way that is not listed")
+    parts += [f"of {stale:d} a known failure has gone stale"] if stale else []
     parts += [f"in {errors:d} the run itself went wrong"] if errors else []
     return f"{'; '.join(parts)}."
 

@@ -133,6 +133,11 @@ def is_run_error(verdict: Verdict) -> bool:
     return status(verdict) == "unchecked" or kind == "internal"
 
 
+def is_stale(verdict: Verdict) -> bool:
+    """Whether a verdict says that a known failure no longer shows where it was seen."""
+    return verdict.failure is not None and verdict.failure.kind == "stale"
+
+
 def has_run_error(run: Run) -> bool:
     """Whether a survey went wrong: an item of it did, or all were declined."""
     statuses = {status(verdict) for verdict in run.verdicts}

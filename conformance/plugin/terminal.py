@@ -16,6 +16,7 @@ from conformance.plugin.lines import HEADING, Line, columns, wrapped
 from conformance.plugin.table import table
 from conformance.reports import summary
 from conformance.reports.results import Run
+from conformance.reports.statuses import is_stale
 
 if TYPE_CHECKING:
     from conformance.plugin.shared import SessionLike
@@ -175,6 +176,10 @@ def _not_shown(run: Run, *, in_full: bool) -> Iterator[Line]:
 def _survey(run: Run) -> Iterator[Line]:
     """The last words of a survey: what is new, in which layers, and what to do with it."""
     new = summary.divergences(run).new
+    stale = [verdict.id for verdict in run.verdicts if is_stale(verdict)]
+    if stale:
+        more = f" and {len(stale) - 1} more" if len(stale) > 1 else ""
+        yield Line(f"survey: a known failure passes where it was seen: {stale[0]}{more}", "known")
     if not new:
         yield Line("survey: no new divergence", "passed")
         return

@@ -136,6 +136,17 @@ def test_an_entry_is_stale_in_a_gate_only_where_it_was_seen(
         assert "Known failures that do not show" in markdown(run)
 
 
+def test_a_stale_entry_is_no_divergence_of_a_survey(suite: Any, pytester: pytest.Pytester) -> None:
+    known = pytester.path / "known.toml"
+    known.write_text(f"{ENTRY}{seen_here('faithful')}case = '{CASE}'\n")
+    result = suite("faithful", f"--conformance-known={known}", "--conformance-survey")
+    assert result.ret == 0
+    stale, last = result.outlines[-2:]
+    assert stale.startswith("survey: a known failure passes where it was seen: Identity-values")
+    assert last == "survey: no new divergence"
+    assert "0 new" in summary.divergences(read(pytester.path / "r.jsonl")).headline
+
+
 def test_what_fails_as_listed_elsewhere_is_known_here(
     suite: Any, pytester: pytest.Pytester
 ) -> None:
