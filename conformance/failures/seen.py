@@ -110,7 +110,9 @@ def with_place(text: str, place: str, failing: Sequence[int]) -> str:
         listed = "".join(f"    {_quoted(each)},\n" for each in places)
         line = f"seen = [{_quoted(place)}]\n" if len(places) == 1 else f"seen = [\n{listed}]\n"
         without = _SEEN.sub("", parts[index])
-        parts[index] = _REASON.sub(lambda _, line=line: line, without, count=1)
+        at = _REASON.search(without)
+        assert at is not None  # an entry without a reason is refused
+        parts[index] = without[: at.start()] + line + without[at.start() :]
     return "".join((first, *parts))
 
 
@@ -126,7 +128,8 @@ def _trials(backend: Backend, entry: Known, device: str) -> Iterator[Item]:
     dtypes = DTYPES if entry.dtype == "*" else (*DTYPES, *COMPLEX)
     for dtype in dtypes:
         pinned = {id: case for id, case in entry.cases.items() if id.endswith(f"-{dtype}-{device}")}
-        items = [Item(*id.split("-")[:2], dtype, device) for id in pinned]
+        names = [id.split("-") for id in pinned]
+        items = [Item(layer, check, dtype, device) for layer, check, *_ in names]
         if entry.case is not None:
             layer = entry.case.call.layer
             checks = [name for name in EVERY_CHECK if named(name, entry.check)]
