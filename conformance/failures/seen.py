@@ -31,7 +31,7 @@ _REASON = re.compile(r"(?m)^(?=reason\b)")
 
 
 @dataclass(frozen=True)
-class Survey:
+class PlaceReport:
     """What the pinned cases of a file come to on this machine.
 
     Args:
@@ -47,7 +47,7 @@ class Survey:
     untried: int
 
 
-def add_place(path: Path, name: str, device: str = "") -> Survey:
+def add_place(path: Path, name: str, device: str = "") -> PlaceReport:
     """Run the pinned cases of a file, and add the present machine to the entries that fail here.
 
     Args:
@@ -90,7 +90,7 @@ def add_place(path: Path, name: str, device: str = "") -> Survey:
     if new != text:
         parse(new, str(path))
         write_whole(path, new)
-    return Survey(place, tuple(entries[k].reason for k in failing), tuple(passing), untried)
+    return PlaceReport(place, tuple(entries[k].reason for k in failing), tuple(passing), untried)
 
 
 def with_place(text: str, place: str, failing: Sequence[int]) -> str:
