@@ -50,10 +50,16 @@ def row(run: Run) -> str:
         len(identity.items),
         counts.get("passed", 0), counts.get("known", 0), wrong, f"{totals.comparisons:,}",
         "–" if totals.margin is None else f"{totals.margin:.3f}", identity.torch,
-        (identity.git or {}).get("commit", "?")[:7], _cpu(identity), identity.started[:10],
+        _commit(identity), _cpu(identity), identity.started[:10],
         "cut short" if run.footer is None else f"{run.footer.seconds / 60:.1f}",
     )  # fmt: skip
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _commit(identity: Identity) -> str:
+    """The commit of the checkout that the run was in, else the one that the version names."""
+    built_of = identity.suite.partition("+g")[2] or "?"
+    return (identity.git or {}).get("commit", built_of)[:7]
 
 
 def _cpu(identity: Identity) -> str:
