@@ -52,6 +52,8 @@ def test_a_level_is_the_highest_instruction_set_and_what_limits_it(
 
 
 def test_an_arm_cpu_and_a_mac_have_levels_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in cpu.LIMITS:
+        monkeypatch.delenv(name, raising=False)
     facts = {"CPU implementer": "0x41", "Features": "fp asimd bf16 sve"}
     monkeypatch.setattr(cpu, "cpu_facts", lambda: facts)
     assert cpu.cpu_level().endswith("0x41 asimd bf16 sve")
