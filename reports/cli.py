@@ -473,14 +473,14 @@ def _add_place(options: argparse.Namespace) -> int:
 
     for path in options.files:
         try:
-            survey = add_place(path, options.backend or path.stem)
+            report = add_place(path, options.backend or path.stem)
         except (BackendError, KnownError) as error:
             return _refused(options, str(error))
-        for reason, instead in survey.passing:
+        for reason, instead in report.passing:
             _say(f"does not show here: {bounded(reason, 500)} (its pinned case {instead})")
         _say(
-            f"{path}: {len(survey.failing)} entries show on {survey.place}, "
-            f"{len(survey.passing)} do not; {survey.untried} cannot be tried"
+            f"{path}: {len(report.failing)} entries show on {report.place}, "
+            f"{len(report.passing)} do not; {report.untried} cannot be tried"
         )
     return 0
 

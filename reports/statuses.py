@@ -139,9 +139,9 @@ def is_stale(verdict: Verdict) -> bool:
 
 
 def has_run_error(run: Run) -> bool:
-    """Whether a survey went wrong: an item of it did, or all were declined."""
-    statuses = {status(verdict) for verdict in run.verdicts}
-    return statuses <= {"unsupported"} or any(map(is_run_error, run.verdicts))
+    """Whether a survey went wrong: an item of it did, or no answer of the backend was looked at."""
+    looked_at = any(verdict.examples.checked for verdict in run.verdicts)
+    return not looked_at or any(map(is_run_error, run.verdicts))
 
 
 def rank(verdict: Verdict) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from conformance.reports.html import render
 from conformance.reports.markdown import markdown
 from conformance.reports.results import read
 from support import plug_in, seen_here, session
+
+from conformance.model.case import Examples
+from conformance.model.finding import Finding
 
 BACKENDS = """
 from types import SimpleNamespace
@@ -91,6 +95,18 @@ def test_a_survey_that_compares_nothing_ends_with_1(suite: Any, pytester: pytest
     result = suite("declining", "--conformance-survey")
     assert result.ret == 1
     assert summary.outcome(read(pytester.path / "r.jsonl")).name == summary.WENT_WRONG
+
+
+def test_a_survey_whose_backend_never_answers_went_wrong(
+    suite: Any, pytester: pytest.Pytester
+) -> None:
+    suite("wrong", "--conformance-survey")
+    run = read(pytester.path / "r.jsonl")
+    (verdict,) = run.verdicts
+    assert summary.ok(run)
+    lost = Finding("lost", "crashed", says="the backend's process did not start")
+    silent = replace(verdict, status="crashed", examples=Examples(), failure=lost)
+    assert not summary.ok(replace(run, verdicts=(silent,)))
 
 
 def test_a_survey_whose_file_is_lost_ends_with_1(suite: Any) -> None:
