@@ -7,7 +7,7 @@ import json
 import operator
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 COMPARISON = re.compile(r"^(==|!=|>=|<=|>|<)\s*(.+)$", re.DOTALL)
@@ -22,6 +22,8 @@ RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+# Every item asks every entry; neighbours ask of one layer.
+@lru_cache(maxsize=4096)
 def named(name: str, patterns: str) -> bool:
     """Whether one of a comma list of globs is the name."""
     names, globs = _split(patterns)

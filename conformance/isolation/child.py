@@ -160,7 +160,7 @@ class _Server:
         from conformance.isolation.journal import Journal
         from conformance.run.engine import Engine
 
-        self.error, self._layer, self._first = "", None, None
+        self.error, self._layer, self._modules = "", None, 0
         self.journal = Journal(Path(start.journal))
         self._step = Path(start.journal).with_name(STEP)
         try:
@@ -204,16 +204,15 @@ class _Server:
 
     def _tidy(self, item: Mapping[str, Any]) -> None:
         """Give memory back; cases, of which a layer has its own, are what is large."""
-        layer = item.get("layer")
-        self._first = self._first or layer
-        is_first = layer is not None and layer == self._first
-        if layer != self._layer or is_first:
+        layer, modules = item.get("layer"), len(sys.modules)
+        if layer != self._layer or modules != self._modules:
             # Arrays do not count for the collector, however large: by itself it comes late.
             gc.collect()
-        if is_first:
-            # What the first layer loads stays: torch's first gradient imports SymPy.
+        if modules != self._modules:
+            # Modules stay, and the collector walks over none that is frozen: torch's first
+            # gradient imports SymPy.
             gc.freeze()
-        self._layer = layer
+        self._layer, self._modules = layer, modules
         _give_memory_back()
 
     def _benchmark(self, request: Mapping[str, Any]) -> dict[str, Any]:
