@@ -1,0 +1,290 @@
+"""Holds behaviour while the code is rearranged: records what the suite draws, expects and concludes.
+
+    python tools/lock.py record before.json
+    python tools/lock.py record after.json
+    python tools/lock.py compare before.json after.json
+
+A record has a digest of each item's drawn cases, of the expected values and bounds (of `gradients`:
+of the expected gradients), and of torch's verdict; and the verdicts on twelve planted bugs. It also
+has the CPU seconds that each part took. `compare` lists what differs and ends with 1 where anything
+does, or with 0 and "same"; it prints the ratio of the seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import fnmatch
+import hashlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PROFILE = "smoke"
+SEEDS = (0, 1)
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+BUGS = (  # one that each check alone notices, and two more of the longest oracles
+    "relu-capped-at-six",
+    "gru-batch-of-one-squeezed",
+    "linear-weight-gradient-of-last-block",
+    "functional-cross-entropy-one-largest-logit",
+    "instancenorm3d-channels-last-read-as-rows",
+    "linear-zero-weights-skipped",
+    "decoder-layers-one-object",
+    "dropout1d-gradient-of-another-mask",
+    "multiheadattention-keeps-the-first-mask",
+    "conv2d-indivisible-groups-accepted",
+    "transformer-source-padding-hides-memory",
+    "functional-grid-sample-nan-means-the-centre",
+)
+VARIES = ("seconds", "hits", "reproducer")  # fields of a verdict that two runs need not share
+SHOWN = 20  # differences of a kind that are listed
+
+
+def digest(value: Any) -> str:
+    """A short digest of arrays, dataclasses and plain values, whatever their modules are called."""
+    state = hashlib.sha256()
+    _feed(state, value)
+    return state.hexdigest()[:16]
+
+
+def _feed(state: Any, value: Any) -> None:
+    if isinstance(value, np.ndarray):
+        state.update(f"{value.dtype}{value.shape}".encode())
+        state.update(np.ascontiguousarray(value).tobytes())
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            state.update(field.name.encode())
+            _feed(state, getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        state.update(b"{")
+        for key, each in value.items():
+            state.update(repr(key).encode())
+            _feed(state, each)
+    elif isinstance(value, (tuple, list)):
+        state.update(b"(")
+        for each in value:
+            _feed(state, each)
+    else:
+        state.update(repr(value).encode())
+
+
+def expectation(expected: Any) -> Any:
+    """Value and bound of what an oracle returns, without how they were computed."""
+    if expected is None:
+        return None
+    alternatives = getattr(expected, "alternatives", (expected,))
+    return [(each.value, each.error) for each in alternatives]
+
+
+def drawn_and_expected(layer: str, seed: int) -> dict[str, tuple[str, str]]:
+    """Item → digests of its cases and of what the oracle expects of them, in all dtypes."""
+    from conformance.backends.adapters.torch import backend
+    from conformance.backends.declared import numerics_of
+    from conformance.checks import CHECKS, cotangents
+    from conformance.layers import CATALOGUE
+    from conformance.run.planning import PROFILES, Item
+    from conformance.run.stream import Stream
+    from conformance.run.trial import Trial
+
+    warnings.simplefilter("ignore")
+    row, found = CATALOGUE[layer], {}
+    for dtype in DTYPES:
+        kept: dict[tuple[int, bool], str] = {}  # cases are kept as long as their layer is drawn
+
+        def expected(case: Any, *, gradients: bool, dtype: str = dtype) -> str:
+            trial = Trial(backend, row, case, numerics_of(backend, dtype))
+            try:
+                if gradients:
+                    pulled = cotangents.pulled(trial)
+                    parameters = {name: expectation(x) for name, x in pulled.parameters.items()}
+                    of_inputs = [expectation(x) for x in pulled.inputs]
+                    return digest((pulled.cotangents, of_inputs, parameters))
+                after = trial.after
+                state = {name: expectation(x) for name, x in after.state.items()}
+                return digest(([expectation(x) for x in after.outputs], state))
+            except Exception as error:
+                return f"{type(error).__name__}: {error}"[:60]
+
+        for check in CHECKS.values():
+            if not check.applies(row):
+                continue
+            name = next(key for key, each in CHECKS.items() if each is check)
+            item = Item(layer, name, dtype, "cpu")
+            cases = list(Stream(item, PROFILES[PROFILE].examples, seed).cases())
+            cases = [case for case in cases if sum(x.size for x in case.operands) < 1 << 16]
+            oracle = []
+            for case in () if check.invalid else cases:
+                key = (id(case), name == "gradients")
+                if key not in kept:
+                    kept[key] = expected(case, gradients=name == "gradients")
+                oracle.append(kept[key])
+            found[item.id] = digest(cases), digest(oracle)
+    return found
+
+
+def verdicts(layers: str, seed: int) -> dict[str, tuple[str, str]]:
+    """Item → status and digest of torch's verdict, by a run of the suite."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results.jsonl"
+        command = [
+            sys.executable, "-m", "pytest", "-q", "-n2", "-p", "no:cacheprovider",
+            "--pyargs", "conformance.suite", "--conformance-backend=torch", "--conformance-survey",
+            f"--conformance-profile={PROFILE}", f"--conformance-seed={seed}",
+            f"--conformance-layer={layers}", f"--conformance-results={results}",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+        if done.returncode:
+            raise SystemExit(done.stdout[-3000:] + done.stderr[-1000:])
+        lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+    return {v["id"]: _concluded(v) for v in lines if v.get("kind") == "verdict"}
+
+
+def _concluded(verdict: Mapping[str, Any]) -> tuple[str, str]:
+    said = {name: value for name, value in verdict.items() if name not in VARIES}
+    return str(verdict["status"]), digest(said)
+
+
+def planted_verdicts(name: str, seed: int) -> dict[str, tuple[str, str]]:
+    """Item → status and digest of the verdict on a planted bug, by every check of its layer."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    import msgspec
+    import planted
+    import torch
+    from kill_rate import backend_of
+
+    from conformance.checks import CHECKS
+    from conformance.failures.known import shipped
+    from conformance.layers import CATALOGUE
+    from conformance.run.engine import Engine
+    from conformance.run.planning import PROFILES, Item
+
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    bug = next(bug for bug in planted.BUGS if bug.name == name)
+    engine = Engine(backend_of(bug), PROFILES[PROFILE].examples, seed, shipped("torch"))
+    found = {}
+    for check, facts in CHECKS.items():
+        if facts.applies(CATALOGUE[bug.layer]):
+            for dtype in ("float32", "bfloat16"):
+                item = Item(bug.layer, check, dtype, "cpu")
+                verdict = engine.run(item)
+                found[f"{name}: {item.id}"] = _concluded(msgspec.to_builtins(verdict))
+    return found
+
+
+def record(layers: str, seeds: Sequence[int], workers: int) -> dict[str, Any]:
+    """All that a record holds.
+
+    Args:
+        layers: comma list of globs.
+        seeds: of the runs.
+        workers: processes.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
+    from conformance.layers import CATALOGUE
+
+    names = [n for n in CATALOGUE if any(fnmatch.fnmatchcase(n, g) for g in layers.split(","))]
+    parts: dict[str, dict[str, Any]] = {"drawn and expected": {}, "torch": {}, "planted": {}}
+    seconds: dict[str, float] = {}
+    for part, function, of in (
+        ("drawn and expected", drawn_and_expected, names),
+        ("planted", planted_verdicts, BUGS),
+    ):
+        with _timed(seconds, part), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            tasks = {(seed, x): pool.submit(function, x, seed) for seed in seeds for x in of}
+            for (seed, _), task in tasks.items():
+                parts[part] |= {f"{seed} {key}": found for key, found in task.result().items()}
+    for seed in seeds:
+        with _timed(seconds, f"torch, seed {seed}"):
+            found = verdicts(layers, seed)
+        parts["torch"] |= {f"{seed} {key}": verdict for key, verdict in found.items()}
+    return {"parts": parts, "seconds": seconds}
+
+
+class _timed:
+    """Adds the CPU seconds of child processes to a table."""
+
+    def __init__(self, table: dict[str, float], name: str) -> None:
+        self._table, self._name = table, name
+
+    def __enter__(self) -> None:
+        self._before = _children()
+
+    def __exit__(self, *error: object) -> None:
+        self._table[self._name] = round(_children() - self._before, 1)
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """What differs between two records, one line an item."""
+    for part, old in before["parts"].items():
+        new = after["parts"][part]
+        for key in old.keys() | new.keys():
+            a, b = old.get(key), new.get(key)
+            if a is None or b is None:
+                yield f"{part}: {key}: only {'after' if a is None else 'before'}"
+            elif list(a) != list(b):
+                if part == "drawn and expected":
+                    what = [n for n, x, y in zip(("cases", "expected"), a, b, strict=True) if x != y]
+                    yield f"{part}: {key}: {' and '.join(what)}"
+                else:
+                    yield f"{part}: {key}: {a[0]} → {b[0]}" + (
+                        " with another verdict" if a[0] == b[0] else ""
+                    )
+
+
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
+    """Print what differs and the ratio of the seconds; 1 where anything differs."""
+    lines = sorted(differences(before, after))
+    for line in lines[:SHOWN]:
+        print(line)
+    if len(lines) > SHOWN:
+        print(f"… and {len(lines) - SHOWN} more")
+    items = sum(len(part) for part in after["parts"].values())
+    print(f"{len(lines)} of {items} differ" if lines else f"same: {items} digests")
+    for name, old in before["seconds"].items():
+        new = after["seconds"].get(name)
+        if new is not None:
+            print(f"{name}: {old:.0f} → {new:.0f} CPU seconds ({new / old:.2f})")
+    return 1 if lines else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    recording = commands.add_parser("record")
+    recording.add_argument("file", type=Path)
+    recording.add_argument("--layers", default="*")
+    recording.add_argument("--seeds", default=",".join(map(str, SEEDS)))
+    recording.add_argument("--workers", type=int, default=2)
+    comparing = commands.add_parser("compare")
+    comparing.add_argument("before", type=Path)
+    comparing.add_argument("after", type=Path)
+    given = parser.parse_args(arguments)
+    if given.command == "compare":
+        before, after = (json.loads(f.read_text("utf-8")) for f in (given.before, given.after))
+        return compare(before, after)
+    found = record(given.layers, [int(seed) for seed in given.seeds.split(",")], given.workers)
+    given.file.write_text(json.dumps(found, indent=0), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
