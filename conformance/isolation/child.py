@@ -208,12 +208,12 @@ class _Server:
         if layer != self._layer or modules != self._modules:
             # Arrays do not count for the collector, however large: by itself it comes late.
             gc.collect()
+            _give_memory_back()
         if modules != self._modules:
             # Modules stay, and the collector walks over none that is frozen: torch's first
             # gradient imports SymPy.
             gc.freeze()
         self._layer, self._modules = layer, modules
-        _give_memory_back()
 
     def _benchmark(self, request: Mapping[str, Any]) -> dict[str, Any]:
         from conformance.timing.workloads import Timed
