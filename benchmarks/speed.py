@@ -72,12 +72,12 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
     from conformance.backends.adapters.torch import backend
     from conformance.backends.declared import numerics_of
     from conformance.checks import CHECKS, cotangents
-    from conformance.failures.known import shipped
+    from conformance.checks.trial import Trial, Unsupported
+    from conformance.items.planning import Item
+    from conformance.items.stream import Stream
+    from conformance.known.entry import shipped
     from conformance.layers import CATALOGUE
     from conformance.model.failure import Failure, Inapplicable
-    from conformance.run.planning import Item
-    from conformance.run.stream import Stream
-    from conformance.run.trial import Trial, Unsupported
 
     warnings.simplefilter("ignore")
     clock = Clock()
@@ -158,7 +158,7 @@ def items(layers: list[str], dtypes: list[str]) -> int:
 
 def replayed(layers: str, dtypes: list[str], examples: int, seed: int) -> Counter[str]:
     """What `replay` measures in a process of its own, which has one thread as the suite's have."""
-    from conformance.isolation.limits import keep_to_one_thread
+    from conformance.model.limits import keep_to_one_thread
 
     environment = dict(os.environ)
     keep_to_one_thread(environment)

@@ -29,7 +29,7 @@ class NoCauseError(ValueError):
 
 
 class Subject(Protocol):
-    """What is reported: see `conformance.failures.explanation.Explanation`."""
+    """What is reported: see `conformance.commands.explanation.Explanation`."""
 
     @property
     def verdict(self) -> Verdict: ...

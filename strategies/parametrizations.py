@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +28,9 @@ PARTS = {
     "ConvTranspose3d": 1,
     "Bilinear": 0,
 }
+CasesOf = Callable[[str, str], st.SearchStrategy[Case]]
+"""Name of a layer with a weight, dtype → its cases."""
+
 _parts = st.sampled_from(tuple(PARTS))
 _yes_no = st.booleans()
 _seldom = st.sampled_from((False, False, False, False, True))
@@ -42,15 +46,12 @@ _biases = st.sampled_from((True, False))
 _least = st.sampled_from((1e-12, 1e-12, 1e-6))
 
 
-def _part(draw: Draw, dtype: str) -> Case:
+def _part(draw: Draw, dtype: str, cases_of: CasesOf) -> Case:
     """A case of a layer with a weight."""
-    # Loaded here: the catalogue is made of strategies.
-    from conformance.layers import CATALOGUE
-
     name = draw(_parts)
     if "Conv" in name:
         return _convolution(draw, name, dtype)
-    case: Case = draw(CATALOGUE[name].cases(dtype))
+    case: Case = draw(cases_of(name, dtype))
     if not case.call.state["weight"].size:
         case = _convolution(draw, "Conv1d", dtype)
     return replace(case, layouts=(), cotangent_layouts=())
@@ -105,14 +106,9 @@ def _others(case: Case, name: str) -> dict[str, np.ndarray]:
 
 
 @composite
-def weight_norms(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of weight_norm: directions that are not 0, lengths of either sign.
-
-    Args:
-        layer: its name.
-        dtype: torch's name of the dtype.
-    """
-    case = _part(draw, dtype)
+def weight_norms(draw: Draw, layer: str, dtype: str, cases_of: CasesOf) -> Case:
+    """Cases of weight_norm: directions that are not 0, lengths of either sign."""
+    case = _part(draw, dtype, cases_of)
     name = _name(draw, case)
     written = Written(draw(masks))
     v = case.call.state[name].copy()
@@ -136,14 +132,9 @@ def weight_norms(draw: Draw, layer: str, dtype: str) -> Case:
 
 
 @composite
-def spectral_norms(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of spectral_norm: u and v near to the singular vectors, or any.
-
-    Args:
-        layer: its name.
-        dtype: torch's name of the dtype.
-    """
-    case = _part(draw, dtype)
+def spectral_norms(draw: Draw, layer: str, dtype: str, cases_of: CasesOf) -> Case:
+    """Cases of spectral_norm: u and v near to the singular vectors, or any."""
+    case = _part(draw, dtype, cases_of)
     name = _name(draw, case)
     training, near = draw(_yes_no), not draw(_seldom)
     own = PARTS[case.call.layer]

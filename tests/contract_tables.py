@@ -13,8 +13,8 @@ import numpy as np
 
 from conformance.backends import numpy_layouts
 from conformance.layers import CATALOGUE
-from conformance.layers.row import Input, Row
 from conformance.model.case import STORED, ULP
+from conformance.spec.row import Input, Row
 
 ROOT = Path(__file__).resolve().parents[1]
 # Roles that a name does not tell.

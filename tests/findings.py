@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from conformance.failures.known import Known, on, parse
+from conformance.known.entry import Known, on, parse
+from conformance.layers.describe import case_text, number_text
 from conformance.model.case import Case
-from conformance.model.describe import case_text, number_text
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEN = ROOT / "docs" / "findings.json"

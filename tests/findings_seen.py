@@ -18,12 +18,12 @@ import findings
 from conformance.backends.declared import devices_of, info_of
 from conformance.backends.registry import load
 from conformance.checks import EVERY_CHECK
-from conformance.failures.known import Known, named, on
-from conformance.isolation.limits import Limits
 from conformance.isolation.process import Child, Died
+from conformance.known.entry import Known, named, on
 from conformance.layers import CATALOGUE
+from conformance.layers.encoding import encode_case
 from conformance.model.case import Case
-from conformance.model.encoding import encode_case
+from conformance.model.limits import Limits
 
 SECONDS = 60.0
 MEMORY = 4096

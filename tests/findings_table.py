@@ -24,9 +24,9 @@ from findings import (
     seen,
 )
 
-from conformance.failures.known import Known
-from conformance.failures.nameable import layers_named
+from conformance.known.entry import Known
 from conformance.layers import CATALOGUE, COMPLEX, DTYPES
+from conformance.matching.fact_schema import layers_named
 
 PAGE = ROOT / "docs" / "findings.md"
 

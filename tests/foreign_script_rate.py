@@ -26,9 +26,9 @@ from support import cases
 
 from conformance.backends.registry import load
 from conformance.checks import CHECKS
-from conformance.failures.excuses import Excuses
-from conformance.failures.known import shipped
-from conformance.failures.reproducer import UNSEEN, reproducer
+from conformance.diagnosis.reproducer import UNSEEN, reproducer
+from conformance.known.entry import shipped
+from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
 from conformance.model.protocols import Backend
 

@@ -35,15 +35,15 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.backends.module import STORES
 from conformance.checks import CHECKS
-from conformance.failures.excuses import Excuses
+from conformance.generation.drawing import draw_cases
+from conformance.items.planning import PROFILES, Item
+from conformance.items.stream import Stream
+from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
 from conformance.layers import DTYPES as IN_ORDER
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure, Inapplicable
-from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
-from conformance.run.planning import PROFILES, Item
-from conformance.run.stream import Stream
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 Attempt = tuple[str, str]  # a check and a default dtype

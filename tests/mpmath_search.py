@@ -27,9 +27,9 @@ import numpy as np
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 from conformance.layers import CATALOGUE
 from conformance.model.formats import FORMATS, round_to
-from conformance.oracles.saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 
 LAYERS = ("RNN tanh", "RNN relu", "LSTM", "LSTM proj", "GRU")
 CELLS = ("RNNCell tanh", "RNNCell relu", "LSTMCell", "GRUCell")

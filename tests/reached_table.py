@@ -24,9 +24,9 @@ import conformance
 from conformance.backends.module import ModuleBackend
 from conformance.backends.operators import Operator, operator
 from conformance.backends.override import OverrideBackend
+from conformance.generation.drawing import draw_cases
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
-from conformance.run.drawing import draw_cases
 
 TABLE = Path(str(conformance.__file__)).parent / "layers" / "reached.json"
 DTYPES = ("float32", "bfloat16")

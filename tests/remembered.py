@@ -11,7 +11,7 @@ import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks import cotangents
-from conformance.run.trial import Trial
+from conformance.checks.trial import Trial
 
 Function = Callable[..., Any]
 

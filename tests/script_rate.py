@@ -32,12 +32,12 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.checks import CHECKS
-from conformance.failures.reproducer import UNSEEN, reproducer
+from conformance.checks.trial import Trial
+from conformance.diagnosis.reproducer import UNSEEN, reproducer
+from conformance.items.outcomes import on_device
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure, Inapplicable
-from conformance.run.outcomes import on_device
-from conformance.run.trial import Trial
 
 _IMPORT = re.compile(r"^from \S+ import (\w+)  # the implementation under test$", re.MULTILINE)
 

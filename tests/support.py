@@ -20,18 +20,18 @@ from xdist import workermanage
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import devices_of, info_of, numerics_of
 from conformance.checks import EVERY_CHECK, laws
-from conformance.failures.cpu import place_of
-from conformance.failures.excuses import Excuses
-from conformance.failures.known import shipped
+from conformance.checks.trial import Trial
+from conformance.generation.drawing import draw_cases
 from conformance.isolation import planner
 from conformance.isolation.offer import offer
+from conformance.items.planning import Item
+from conformance.known.cpu import place_of
+from conformance.known.entry import shipped
+from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Unsupported, Verdict
 from conformance.model.failure import Failure, Inapplicable
-from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
-from conformance.run.trial import Trial
 
 LAYERS = tuple(CATALOGUE)
 ENOUGH = None if os.environ.get("NN_CONFORMANCE_TESTS") == "all" else 24

@@ -12,10 +12,10 @@ import numpy as np
 
 from conformance.backends.adapters.torch import backend
 from conformance.backends.declared import numerics_of
+from conformance.checks.trial import Trial
+from conformance.generation.block_sizes import of_sizes
+from conformance.generation.drawing import draw_cases
 from conformance.layers import CATALOGUE
-from conformance.run.drawing import draw_cases
-from conformance.run.tiles import of_sizes
-from conformance.run.trial import Trial
 
 LAYER, DTYPES, FEATURES = "functional.linear", ("float64", "float32", "float16", "bfloat16"), 1024
 

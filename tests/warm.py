@@ -37,8 +37,8 @@ LONGEST = 1 << 20
 """Bytes of a request, an environment above all."""
 MODULES = (
     "conformance.backends.adapters.torch", "conformance.backends.registry", "conformance.checks",
-    "conformance.failures.known", "conformance.isolation.child", "conformance.isolation.planner",
-    "conformance.run.engine", "conformance.run.planning",
+    "conformance.known.entry", "conformance.isolation.child", "conformance.isolation.planner",
+    "conformance.run.engine", "conformance.items.planning",
 )  # fmt: skip
 
 
@@ -122,8 +122,9 @@ def hasten() -> None:
     Further search takes a second or two for each failure; it stays where `SEARCH` is set, and
     where all tests run.
     """
-    from conformance.failures import investigate, plainest
-    from conformance.run import drawing
+    from conformance.diagnosis import diagnose as investigate
+    from conformance.diagnosis import minimize as plainest
+    from conformance.generation import drawing
 
     drawing._drawn = functools.lru_cache(maxsize=32)(drawing._drawn.__wrapped__)  # type: ignore[attr-defined]
     for name in ("plainest", "smallest"):
@@ -165,8 +166,8 @@ def start() -> None:
     """Start the process to fork from, which ends with this one, but for one that there is."""
     if SOCKET in os.environ or not hasattr(os, "fork"):
         return
-    from conformance.isolation.limits import keep_to_one_thread
     from conformance.isolation.poison import poisoned
+    from conformance.model.limits import keep_to_one_thread
 
     folder = tempfile.mkdtemp(prefix="warm-")
     path, environment = str(Path(folder) / "socket"), poisoned(os.environ)
@@ -191,7 +192,7 @@ def _serve(path: str) -> NoReturn:
     """Fork a process for each that asks, until standard input ends."""
     for name in MODULES:
         importlib.import_module(name)
-    sys.modules["conformance.failures.known"].shipped("torch")
+    sys.modules["conformance.known.entry"].shipped("torch")
     hasten()
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Holds behaviour while the code is rearranged: records what the suite draws, expects and concludes.
+"""Holds behaviour while code is rearranged: records what the suite draws, expects and concludes.
 
     python tools/lock.py record before.json
     python tools/lock.py record after.json
@@ -93,10 +93,10 @@ def drawn_and_expected(layer: str, seed: int) -> dict[str, tuple[str, str]]:
     from conformance.backends.adapters.torch import backend
     from conformance.backends.declared import numerics_of
     from conformance.checks import CHECKS, cotangents
+    from conformance.checks.trial import Trial
+    from conformance.items.planning import PROFILES, Item
+    from conformance.items.stream import Stream
     from conformance.layers import CATALOGUE
-    from conformance.run.planning import PROFILES, Item
-    from conformance.run.stream import Stream
-    from conformance.run.trial import Trial
 
     warnings.simplefilter("ignore")
     row, found = CATALOGUE[layer], {}
@@ -165,10 +165,10 @@ def planted_verdicts(name: str, seed: int) -> dict[str, tuple[str, str]]:
     from kill_rate import backend_of
 
     from conformance.checks import CHECKS
-    from conformance.failures.known import shipped
+    from conformance.items.planning import PROFILES, Item
+    from conformance.known.entry import shipped
     from conformance.layers import CATALOGUE
     from conformance.run.engine import Engine
-    from conformance.run.planning import PROFILES, Item
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -202,18 +202,18 @@ def record(layers: str, seeds: Sequence[int], workers: int) -> dict[str, Any]:
         ("drawn and expected", drawn_and_expected, names),
         ("planted", planted_verdicts, BUGS),
     ):
-        with _timed(seconds, part), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        with _Timed(seconds, part), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             tasks = {(seed, x): pool.submit(function, x, seed) for seed in seeds for x in of}
             for (seed, _), task in tasks.items():
                 parts[part] |= {f"{seed} {key}": found for key, found in task.result().items()}
     for seed in seeds:
-        with _timed(seconds, f"torch, seed {seed}"):
+        with _Timed(seconds, f"torch, seed {seed}"):
             found = verdicts(layers, seed)
         parts["torch"] |= {f"{seed} {key}": verdict for key, verdict in found.items()}
     return {"parts": parts, "seconds": seconds}
 
 
-class _timed:
+class _Timed:
     """Adds the CPU seconds of child processes to a table."""
 
     def __init__(self, table: dict[str, float], name: str) -> None:
@@ -241,7 +241,9 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
                 yield f"{part}: {key}: only {'after' if a is None else 'before'}"
             elif list(a) != list(b):
                 if part == "drawn and expected":
-                    what = [n for n, x, y in zip(("cases", "expected"), a, b, strict=True) if x != y]
+                    what = [
+                        n for n, x, y in zip(("cases", "expected"), a, b, strict=True) if x != y
+                    ]
                     yield f"{part}: {key}: {' and '.join(what)}"
                 else:
                     yield f"{part}: {key}: {a[0]} → {b[0]}" + (

@@ -14,9 +14,9 @@ import numpy as np
 
 from conformance.arithmetic.exactness import product_is_exact, some, sum_is_exact
 from conformance.arithmetic.rounded import OWN, Rounded, traced
+from conformance.arithmetic.saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 from conformance.arithmetic.wide import kept
 from conformance.model.formats import FORMATS
-from conformance.oracles.saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 
 
 def tanh(x: Rounded) -> Rounded:

@@ -18,9 +18,9 @@ import numpy as np
 
 from conformance.arithmetic.exactness import some
 from conformance.arithmetic.rounded import OWN, Rounded, traced, unbroadcast
+from conformance.arithmetic.saturation import ERF_ONE, SIGMOID_ZERO
 from conformance.arithmetic.wide import kept
 from conformance.model.formats import round_to
-from conformance.oracles.saturation import ERF_ONE, SIGMOID_ZERO
 
 
 def constant(value: float, like: Rounded) -> Rounded:

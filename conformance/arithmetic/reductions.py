@@ -13,8 +13,8 @@ import numpy as np
 from conformance.arithmetic.elementary import constant, exp, log, square
 from conformance.arithmetic.exactness import some
 from conformance.arithmetic.rounded import OWN, Rounded, moved_cotangent, multilinear, traced
+from conformance.arithmetic.saturation import SIGMOID_ZERO
 from conformance.arithmetic.wide import kept
-from conformance.oracles.saturation import SIGMOID_ZERO
 
 Axes = int | tuple[int, ...] | None
 

@@ -12,7 +12,7 @@ import numpy as np
 from conformance.model.case import Call, Case, Unsupported, Updated, is_function
 
 if TYPE_CHECKING:
-    from conformance.layers.row import Row
+    from conformance.spec.row import Row
 
 F = TypeVar("F", bound=Callable[..., Any])
 

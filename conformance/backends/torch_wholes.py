@@ -12,7 +12,7 @@ import torch
 from conformance.model.case import GRADIENTS, LIST, Unsupported
 
 if TYPE_CHECKING:
-    from conformance.layers.row import Input, Row
+    from conformance.spec.row import Input, Row
 
 
 def put_together(row: Row, inputs: tuple[Any, ...]) -> list[tuple[Input, Any]]:

@@ -30,8 +30,8 @@ from conformance.backends.wire_format import (
     decoded,
     fetched,
 )
-from conformance.isolation.leftovers import PREFIX, claim
 from conformance.model.case import Unsupported
+from conformance.model.leftovers import PREFIX, claim
 from conformance.model.plain_text import bounded
 
 LONGEST = 1 << 30

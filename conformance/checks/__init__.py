@@ -19,9 +19,9 @@ from conformance.checks import (
     support,
     values,
 )
-from conformance.layers.row import Row
+from conformance.checks.trial import Evidence, Trial
 from conformance.model.case import Case
-from conformance.run.trial import Evidence, Trial
+from conformance.spec.row import Row
 
 
 def _every_layer(row: Row) -> bool:

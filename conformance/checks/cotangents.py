@@ -13,9 +13,9 @@ from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.checks.trial import KEPT, SMALL, Expected, Trial, lean
 from conformance.model.case import Case
 from conformance.model.formats import FORMATS, REAL, round_to
-from conformance.run.trial import KEPT, SMALL, Expected, Trial, lean
 from conformance.strategies.layouts import constant
 
 _EVERY, _STREAM = 8, 0x73756D  # of so many cases one has constant cotangents

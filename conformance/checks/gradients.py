@@ -9,12 +9,12 @@ from typing import Any
 
 from conformance.checks import cotangents
 from conformance.checks.cotangents import Pulled
+from conformance.checks.trial import Evidence, Expected, Trial
 from conformance.checks.values import compare, nearness
-from conformance.failures.facts import asked_alone
+from conformance.matching.facts import asked_alone
 from conformance.model.case import Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import counted, differs
-from conformance.run.trial import Evidence, Expected, Trial
 
 
 def check(trial: Trial) -> Evidence:

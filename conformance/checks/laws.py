@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
+from conformance.checks.trial import Evidence, Trial
 from conformance.checks.values import compare, whole
-from conformance.laws.law import Claim, Law
 from conformance.model.case import Unsupported
 from conformance.model.failure import Failure, Inapplicable
 from conformance.model.proof import Proof, unlike
-from conformance.run.trial import Evidence, Trial
+from conformance.spec.law import Claim, Law
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike
+    from conformance.spec.trial_like import TrialLike
 
 _QUICK = 1 << 14  # elements of a call of which the oracle is asked
 _SHOWN = 64  # wrong elements of which one is looked at again

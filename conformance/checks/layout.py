@@ -10,14 +10,14 @@ import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks import cotangents, gradients
+from conformance.checks.trial import Evidence, Trial
 from conformance.checks.values import changed, compare
-from conformance.failures.facts import asked_laid_out, own_layouts
 from conformance.layers import CATALOGUE
-from conformance.layers.row import Row
+from conformance.matching.facts import asked_laid_out, own_layouts
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding
-from conformance.run.trial import Evidence, Trial
+from conformance.spec.row import Row
 from conformance.strategies.layouts import constant, possible
 
 

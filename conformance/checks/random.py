@@ -17,13 +17,13 @@ import numpy as np
 
 from conformance.checks.laws import agree
 from conformance.checks.samples import sampled
-from conformance.laws.draws import Draws, Masked, Sample
+from conformance.checks.trial import Evidence, Trial
+from conformance.layers.describe import array_text
 from conformance.model.case import Unsupported
-from conformance.model.describe import array_text
 from conformance.model.failure import Failure, Inapplicable
 from conformance.model.finding import Finding, differs
 from conformance.model.proof import Proof
-from conformance.run.trial import Evidence, Trial
+from conformance.spec.draws import Draws, Masked, Sample
 
 _STREAM = 0x72616E64  # this check's own random numbers of a case
 _UNLIKELY = math.log(2 / 1e-10)

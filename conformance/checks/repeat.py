@@ -25,11 +25,11 @@ from conformance.checks.siblings import (
     varied_inputs,
     with_other_weights,
 )
+from conformance.checks.trial import Evidence, Trial
 from conformance.model.case import Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding, differs
 from conformance.model.proof import Proof, unlike
-from conformance.run.trial import Evidence, Trial
 
 
 class Tally:

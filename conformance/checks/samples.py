@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from conformance.laws.draws import Sample
-from conformance.layers.state import FALSE_ALARM, allowed_distance
-from conformance.model.describe import array_text
+from conformance.checks.trial import Evidence
+from conformance.layers.describe import array_text
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding, differs
 from conformance.model.proof import Proof
-from conformance.run.trial import Evidence
+from conformance.spec.draws import Sample
+from conformance.spec.state import FALSE_ALARM, allowed_distance
 
 _ENOUGH = 9  # numbers of eight bits that are all alike by a chance of 2⁻⁶⁴
 _MOST = 4096  # numbers of which it is computed how many are to be below

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from conformance.checks.trial import Evidence, Trial
 from conformance.model.failure import Failure
 from conformance.model.finding import differs
-from conformance.run.trial import Evidence, Trial
 
 
 def check(trial: Trial) -> Evidence:

@@ -12,11 +12,11 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices, joined
 from conformance.arithmetic.rounded import Rounded
+from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
 from conformance.layers.fitting import resized
 from conformance.model.case import Call, Case
 from conformance.model.protocols import Layer
-from conformance.run.trial import Trial
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -13,14 +13,14 @@ import numpy as np
 
 from conformance.arithmetic.choices import enclosed
 from conformance.arithmetic.rounded import Rounded
+from conformance.checks.trial import Evidence, Trial
 from conformance.checks.values import compare, located
+from conformance.layers.describe import number_text
 from conformance.model.case import Case
-from conformance.model.describe import number_text
 from conformance.model.failure import Failure, Inapplicable
 from conformance.model.finding import Finding
 from conformance.model.formats import format_of
 from conformance.model.proof import Proof
-from conformance.run.trial import Evidence, Trial
 
 _STREAM = 0x73706563  # this check's own random numbers of a case
 _KINDS = ("nan", "infinite", "largest", "subnormal", "zero")

@@ -16,7 +16,15 @@ import numpy as np
 
 from conformance.checks.repeat import Tally
 from conformance.checks.siblings import Arrays, load, sibling, state_of, with_other_weights
-from conformance.layers.state import (
+from conformance.checks.trial import Evidence, Trial
+from conformance.layers.describe import array_text
+from conformance.model.case import Unsupported
+from conformance.model.failure import Failure, Inapplicable
+from conformance.model.finding import IN_TRAIN_MODE, Finding, differs
+from conformance.model.formats import format_of
+from conformance.model.proof import Proof
+from conformance.model.protocols import Layer
+from conformance.spec.state import (
     Constant,
     Normal,
     Shape,
@@ -27,14 +35,6 @@ from conformance.layers.state import (
     cumulative_uniform,
     distance,
 )
-from conformance.model.case import Unsupported
-from conformance.model.describe import array_text
-from conformance.model.failure import Failure, Inapplicable
-from conformance.model.finding import IN_TRAIN_MODE, Finding, differs
-from conformance.model.formats import format_of
-from conformance.model.proof import Proof
-from conformance.model.protocols import Layer
-from conformance.run.trial import Evidence, Trial
 
 NAMES = Finding("names", "names in state()")
 AFTER = "after a call"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.run.trial import Trial
+from conformance.checks.trial import Trial
 
 
 def forced(trial: Trial) -> tuple[tuple[str, np.ndarray, Rounded], ...]:

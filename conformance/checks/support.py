@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from conformance.failures.claims import claims, topic
-from conformance.failures.conditions import Table, format_rules, tightest
-from conformance.failures.features import features, structure
+from conformance.checks.trial import Evidence, Trial
+from conformance.generation.variants import varied
+from conformance.layers.describe import case_text
+from conformance.matching.decline_reasons import claims, topic
+from conformance.matching.features import features, structure
+from conformance.matching.rule_search import Table, format_rules, tightest
 from conformance.model.case import Case, Unsupported
-from conformance.model.describe import case_text
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding
-from conformance.run.trial import Evidence, Trial
-from conformance.run.variants import varied
 
 NOWHERE = "none; arguments, dimensions and sizes do not tell them from supported cases"
 SHOWN = 6  # reasons of one topic that are listed

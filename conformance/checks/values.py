@@ -12,12 +12,12 @@ from conformance.arithmetic.exactness import every, some
 from conformance.arithmetic.rounded import Rounded
 from conformance.arithmetic.ulps import farthest
 from conformance.checks.steps import forced
-from conformance.model.describe import array_text, number_text
+from conformance.checks.trial import Evidence, Trial
+from conformance.layers.describe import array_text, number_text
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding, differs, number
 from conformance.model.proof import Proof, beyond, shaped
 from conformance.model.unwritten import unwritten
-from conformance.run.trial import Evidence, Trial
 
 _WIDEST = 64  # 2⁶⁴ units in the last place are no nearer than any more
 _BLOCK = 1 << 17  # numbers compared in one go: a dozen arrays of that size are made on the way

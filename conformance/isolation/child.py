@@ -36,9 +36,9 @@ from conformance.isolation.journal import SCRIPT, STEP
 from conformance.isolation.start import CLOSED, COPY, Start
 
 if TYPE_CHECKING:
+    from conformance.items.outcomes import Outcome
+    from conformance.items.planning import Item
     from conformance.model.case import Case
-    from conformance.run.outcomes import Outcome
-    from conformance.run.planning import Item
     from conformance.timing.measure import Bench
 
 
@@ -156,8 +156,8 @@ class _Server:
     def __init__(self, start: Start) -> None:
         from conformance.backends.door import BackendError
         from conformance.backends.registry import load
-        from conformance.failures.known import KnownError, read
         from conformance.isolation.journal import Journal
+        from conformance.known.entry import KnownError, read
         from conformance.run.engine import Engine
 
         self.error, self._layer, self._modules = "", None, 0
@@ -178,9 +178,9 @@ class _Server:
 
     def answer(self, request: Mapping[str, Any]) -> bytes:
         """One request; what the suite itself raises is an answer, too."""
-        from conformance.failures.stale import passes_now
-        from conformance.run.budget import Budget
-        from conformance.run.planning import Item
+        from conformance.items.planning import Item
+        from conformance.model.budget import Budget
+        from conformance.run.stale import passes_now
 
         try:
             if "benchmark" in request:
@@ -229,7 +229,7 @@ class _Server:
         return Bench(self.engine.backend, self.engine.seed, self.journal.note)
 
     def _tried(self, item: Item, request: Mapping[str, Any]) -> dict[str, Any]:
-        from conformance.model.encoding import decode_case
+        from conformance.layers.encoding import decode_case
 
         case = decode_case(request["case"])
         if request.get("base"):
@@ -256,8 +256,8 @@ class _Server:
     def _noting_steps(self) -> Iterator[None]:
         """Each step is written down before it begins: it may be the last."""
         from conformance.backends.asking import Inside
-        from conformance.model.encoding import encode_case
-        from conformance.run.trial import Trial
+        from conformance.checks.trial import Trial
+        from conformance.layers.encoding import encode_case
 
         last: list[Any] = []
 
@@ -285,7 +285,7 @@ class _Server:
 
 def _in_copy(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
     """The outcome of a case in a copy of this process; None where there are no copies."""
-    from conformance.run.outcomes import Outcome
+    from conformance.items.outcomes import Outcome
 
     answer = _forked(lambda: dataclasses.asdict(run()), seconds)
     if not answer:

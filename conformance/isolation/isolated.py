@@ -13,21 +13,21 @@ import msgspec
 
 from conformance.backends.declared import TIMEOUT
 from conformance.checks import EVERY_CHECK
-from conformance.failures.excuses import Excuses
-from conformance.failures.known import Known, applying
+from conformance.generation.cases import MANY
+from conformance.generation.drawing import shrink
 from conformance.isolation.process import Child, ChildError, Died, Forged
+from conformance.items import verdicts
+from conformance.items.planning import Item, asked_of
+from conformance.items.stream import Stream
+from conformance.known.entry import Known, applying
+from conformance.known.matches import Excuses
+from conformance.layers.describe import case_text
+from conformance.layers.encoding import decode_case, encode_case
+from conformance.model.budget import Budget
 from conformance.model.case import Case, Examples, Verdict
 from conformance.model.cause import Cause, Excuse
-from conformance.model.describe import case_text
-from conformance.model.encoding import decode_case, encode_case
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding
-from conformance.run import verdicts
-from conformance.run.budget import Budget
-from conformance.run.cases import MANY
-from conformance.run.drawing import shrink
-from conformance.run.planning import Item, asked_of
-from conformance.run.stream import Stream
 
 # Each probe that ends the process costs a new one: importing a framework takes seconds.
 SHRINKING_ITEM = 40.0

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from conformance.backends import declared
 from conformance.backends.door import BackendError, guarded
 from conformance.backends.registry import load
+from conformance.items.planning import Item, plan
 from conformance.model.plain_text import bounded
 from conformance.model.protocols import Backend
-from conformance.run.planning import Item, plan
 
 
 @dataclass(frozen=True)

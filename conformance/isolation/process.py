@@ -19,11 +19,11 @@ from typing import IO, Any
 
 import msgspec
 
-from conformance.isolation import leftovers
 from conformance.isolation.journal import SCRIPT, STEP, WATCHED, Entry, Journal
-from conformance.isolation.limits import Limits, keep_to_one_thread
 from conformance.isolation.poison import poisoned
 from conformance.isolation.start import Answer, Start
+from conformance.model import leftovers
+from conformance.model.limits import Limits, keep_to_one_thread
 from conformance.model.plain_text import bounded
 
 POLL = 0.1

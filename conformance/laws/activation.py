@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.rounded import exactly
-from conformance.laws.law import (
+from conformance.model.case import is_function
+from conformance.spec.law import (
     SUMMED,
     Claim,
     Claims,
@@ -24,10 +25,9 @@ from conformance.laws.law import (
     same,
     times,
 )
-from conformance.model.case import is_function
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _FUNCTION = {
     module: f"functional.{function}"

@@ -9,7 +9,8 @@ import numpy as np
 from conformance.arithmetic.rounded import OWN, Rounded, exactly
 from conformance.arithmetic.wide import widened
 from conformance.laws.activation import by_layer, doubles, given, of_input, twice
-from conformance.laws.law import (
+from conformance.oracles.smooth_activation import SELU_ALPHA, SELU_SCALE
+from conformance.spec.law import (
     SUMMED,
     Claim,
     Claims,
@@ -21,10 +22,9 @@ from conformance.laws.law import (
     measured,
     on_host,
 )
-from conformance.oracles.smooth_activation import SELU_ALPHA, SELU_SCALE
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 @law("alpha_one", "ELU and CELU with an alpha of 1 are one", SUMMED)

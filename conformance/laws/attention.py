@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
-from conformance.laws.law import (
+from conformance.model.formats import round_to
+from conformance.spec.law import (
     Claims,
     Generator,
     Side,
@@ -20,10 +21,9 @@ from conformance.laws.law import (
     same,
     times,
 )
-from conformance.model.formats import round_to
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 MOST = 2e6
 """Scores of the largest call."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.laws.law import Claim, Generator, called, input_of, many, same
+from conformance.spec.law import Claim, Generator, called, input_of, many, same
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 def among_many(trial: Trial, generator: Generator, axis: int) -> Claim:

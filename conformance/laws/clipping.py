@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
-from conformance.laws.law import (
+from conformance.model.formats import format_of
+from conformance.spec.law import (
     MOVED,
     SUMMED,
     Claim,
@@ -22,10 +23,9 @@ from conformance.laws.law import (
     measured,
     times,
 )
-from conformance.model.formats import format_of
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _UTILS = "utils."
 _HARD = "functional.hardtanh"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.laws.convolution_calls import Operands
-from conformance.laws.law import Claims, Generator, Side, claim, law, many, measured, paired, same
 from conformance.laws.multilinear import counterpart
 from conformance.oracles.convolution import PAD_MODES
+from conformance.spec.law import Claims, Generator, Side, claim, law, many, measured, paired, same
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 # Numbers that go into the copies of a layer and come out: a call holds several copies of them.
 _MOST = 1 << 21

@@ -8,21 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conformance.arithmetic.rounded import exactly
-from conformance.laws.law import (
-    Claims,
-    Generator,
-    Side,
-    called,
-    claim,
-    law,
-    many,
-    measured,
-    same,
-)
 from conformance.model.case import is_function
+from conformance.spec.law import Claims, Generator, Side, called, claim, law, many, measured, same
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 BOTH = "equal where nothing rounds, else within twice the bound"
 _FORMS = {

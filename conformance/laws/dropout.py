@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.rounded import OWN, Rounded, exactly
-from conformance.laws.draws import Draws, Masked
-from conformance.laws.law import Claims, Generator, law, same
 from conformance.model.case import is_function
 from conformance.oracles.dropout import alpha_dropped, alpha_kept, alpha_scale, kept
+from conformance.spec.draws import Draws, Masked
+from conformance.spec.law import Claims, Generator, law, same
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02, of channels 0.04
 _MANY = 64  # of so many cases one has a probe of 2²⁰ draws, which tells 0.1 from 25/256

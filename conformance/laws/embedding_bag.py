@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.reductions import maximum, over, total
-from conformance.laws.law import (
+from conformance.model.case import is_function
+from conformance.oracles.embedding_bag import bags
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -20,11 +22,9 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.model.case import is_function
-from conformance.oracles.embedding_bag import bags
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 EXACT = "equal: nothing is computed"
 MOVED = "equal where the case's sums are exact, else within twice its bound"

@@ -9,7 +9,8 @@ import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws.batches import each_alone
-from conformance.laws.law import (
+from conformance.laws.linear import EXACT
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -23,11 +24,10 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.laws.linear import EXACT
-from conformance.layers.sizes import per_dimension
+from conformance.spec.sizes import per_dimension
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _FORMS = {"Unfold": "functional.unfold", "Fold": "functional.fold"}
 _TWINS = {**_FORMS, **{function: module for module, function in _FORMS.items()}}

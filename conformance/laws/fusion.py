@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.laws.law import (
+from conformance.model.formats import format_of
+from conformance.spec.law import (
     MOVED,
     SUMMED,
     Claim,
@@ -24,10 +25,9 @@ from conformance.laws.law import (
     same,
     times,
 )
-from conformance.model.formats import format_of
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _NORM = "functional.batch_norm"
 _LINEAR = "functional.linear"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conformance.arithmetic.rounded import exactly
-from conformance.laws.law import (
+from conformance.model.case import is_function
+from conformance.spec.law import (
     SUMMED,
     Claim,
     Claims,
@@ -22,10 +23,9 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.model.case import is_function
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 def _dim(trial: Trial) -> int:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.rounded import exactly
-from conformance.laws.law import (
+from conformance.model.formats import round_to
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -20,10 +21,9 @@ from conformance.laws.law import (
     measured,
     same,
 )
-from conformance.model.formats import round_to
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 def _given(trial: Trial) -> dict[str, Any]:

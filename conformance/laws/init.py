@@ -14,9 +14,11 @@ import numpy as np
 
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.laws.distributions import Distribution, Normal, Uniform, middle
-from conformance.laws.draws import Draws, Masked, Sample
-from conformance.laws.law import (
+from conformance.model.formats import format_of
+from conformance.oracles import init as oracle
+from conformance.spec.distributions import Distribution, Normal, Uniform, middle
+from conformance.spec.draws import Draws, Masked, Sample
+from conformance.spec.law import (
     Claims,
     Generator,
     Side,
@@ -27,12 +29,10 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.layers.state import FALSE_ALARM
-from conformance.model.formats import format_of
-from conformance.oracles import init as oracle
+from conformance.spec.state import FALSE_ALARM
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 EXACT = "always equal: nothing is computed"
 _EVERY, _MANY = 8, 64  # of so many cases one has a large probe, or a huge one

@@ -12,7 +12,9 @@ import numpy as np
 from conformance.arithmetic.choices import enclosed
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws.batches import among_many
-from conformance.laws.law import (
+from conformance.model.formats import round_to
+from conformance.oracles.interpolation import Resize
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -24,11 +26,9 @@ from conformance.laws.law import (
     measured,
     same,
 )
-from conformance.model.formats import round_to
-from conformance.oracles.interpolation import Resize
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 SELECTING = ("nearest", "nearest-exact")
 FUNCTION = "functional.interpolate"

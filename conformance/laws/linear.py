@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.laws.convolution_calls import Operands
-from conformance.laws.law import (
-    Claims,
-    Generator,
-    input_of,
-    law,
-    many,
-    same,
-)
+from conformance.spec.law import Claims, Generator, input_of, law, many, same
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 EXACT = "always equal: nothing is computed"
 

@@ -9,27 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.laws.law import (
-    SUMMED,
-    Claims,
-    Generator,
-    Law,
-    Side,
-    claim,
-    law,
-    measured,
-    same,
-)
 from conformance.laws.loss_reductions import form, on, reductions, unbatched
 from conformance.model.case import is_function
 from conformance.model.formats import round_to
 from conformance.oracles.loss_linear import IGNORED
 from conformance.oracles.loss_nll import class_axis
+from conformance.spec.law import SUMMED, Claims, Generator, Law, Side, claim, law, measured, same
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ import numpy as np
 from conformance.arithmetic.elementary import exp
 from conformance.arithmetic.reductions import maximum, over, total
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.laws.law import (
+from conformance.laws.loss_reductions import on, samples, unbatched
+from conformance.spec.law import (
     SUMMED,
     Claim,
     Claims,
@@ -23,10 +24,9 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.laws.loss_reductions import on, samples, unbatched
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 LOSS = "AdaptiveLogSoftmaxWithLoss"
 LOG_PROB, PREDICT = f"{LOSS}.log_prob", f"{LOSS}.predict"

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.laws.law import (
+from conformance.laws.loss_pointwise import each, pointwise, weighted
+from conformance.laws.loss_reductions import form, on, reduced_by
+from conformance.model.case import is_function
+from conformance.model.formats import round_to
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -18,13 +22,9 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.laws.loss_pointwise import each, pointwise, weighted
-from conformance.laws.loss_reductions import form, on, reduced_by
-from conformance.model.case import is_function
-from conformance.model.formats import round_to
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _BCE = ("BCELoss", "functional.binary_cross_entropy")
 _LOGITS = ("BCEWithLogitsLoss", "functional.binary_cross_entropy_with_logits")

@@ -9,7 +9,10 @@ import numpy as np
 
 from conformance.arithmetic.elementary import known
 from conformance.arithmetic.reductions import over, total
-from conformance.laws.law import (
+from conformance.laws.loss_reductions import form, given, reduced_by, samples
+from conformance.model.formats import round_to
+from conformance.oracles.loss_ctc import padded
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -21,12 +24,9 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.laws.loss_reductions import form, given, reduced_by, samples
-from conformance.model.formats import round_to
-from conformance.oracles.loss_ctc import padded
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _MORE = 17  # steps or labels beyond those that count
 

@@ -8,7 +8,10 @@ import numpy as np
 
 from conformance.arithmetic.elementary import constant
 from conformance.arithmetic.rounded import exactly
-from conformance.laws.law import (
+from conformance.laws.loss_pointwise import ones, pointwise, swapped
+from conformance.laws.loss_reductions import elements, form, given, on
+from conformance.model.case import is_function
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -21,12 +24,9 @@ from conformance.laws.law import (
     same,
     times,
 )
-from conformance.laws.loss_pointwise import ones, pointwise, swapped
-from conformance.laws.loss_reductions import elements, form, given, on
-from conformance.model.case import is_function
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _FUNCTION = {
     "L1Loss": "functional.l1_loss",

@@ -7,22 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conformance.arithmetic.rounded import exactly
-from conformance.laws.law import (
-    SUMMED,
-    Claims,
-    Generator,
-    Side,
-    claim,
-    law,
-    measured,
-    on_host,
-)
 from conformance.laws.loss_pointwise import given_inputs, pointwise
 from conformance.laws.loss_reductions import elements, form, given, on
 from conformance.model.formats import round_to
+from conformance.spec.law import SUMMED, Claims, Generator, Side, claim, law, measured, on_host
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 def _samples(trial: Trial) -> float:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conformance.arithmetic.rounded import exactly
-from conformance.laws.law import (
+from conformance.laws.loss_reductions import form, given, on, reductions, unbatched
+from conformance.model.formats import format_of
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -18,11 +20,9 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.laws.loss_reductions import form, given, on, reductions, unbatched
-from conformance.model.formats import format_of
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 def may_double(trial: Trial, *arrays: np.ndarray) -> bool:

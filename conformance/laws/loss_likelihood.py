@@ -9,7 +9,10 @@ import numpy as np
 
 from conformance.arithmetic.elementary import constant
 from conformance.arithmetic.rounded import exactly
-from conformance.laws.law import (
+from conformance.laws.loss_pointwise import Inputs, each, given_inputs, pointwise
+from conformance.laws.loss_reductions import form, given, on
+from conformance.model.formats import round_to
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -20,12 +23,9 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.laws.loss_pointwise import Inputs, each, given_inputs, pointwise
-from conformance.laws.loss_reductions import form, given, on
-from conformance.model.formats import round_to
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 @law("nothing", "what never happens loses what is expected", SUMMED)

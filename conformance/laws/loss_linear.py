@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.laws.law import (
+from conformance.laws.loss import Loss, classes, dropped, mean_of_samples
+from conformance.laws.loss_reductions import on, reductions
+from conformance.laws.loss_reductions import unbatched as single
+from conformance.model.case import is_function
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -19,15 +23,11 @@ from conformance.laws.law import (
     measured,
     same,
 )
-from conformance.laws.loss import Loss, classes, dropped, mean_of_samples
-from conformance.laws.loss_reductions import on, reductions
-from conformance.laws.loss_reductions import unbatched as single
-from conformance.model.case import is_function
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _MODULE, _FUNCTION = "LinearCrossEntropyLoss", "functional.linear_cross_entropy"
 # Arguments of the module that a function's arrays show.

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.laws.law import SUMMED, Claims, Generator, Side, claim, law, measured, same
 from conformance.laws.loss_reductions import form, on, reductions, unbatched
 from conformance.model.case import is_function
 from conformance.model.formats import round_to
+from conformance.spec.law import SUMMED, Claims, Generator, Side, claim, law, measured, same
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 def _scores(trial: Trial) -> tuple[np.ndarray, np.ndarray]:

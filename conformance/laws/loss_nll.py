@@ -4,17 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.laws.law import (
-    SUMMED,
-    Claims,
-    Generator,
-    Side,
-    bounded,
-    called,
-    claim,
-    law,
-    measured,
-)
 from conformance.laws.loss import (
     CLASSES,
     DROPPED,
@@ -26,9 +15,20 @@ from conformance.laws.loss import (
 )
 from conformance.laws.loss_reductions import form, on, reductions, unbatched
 from conformance.model.case import is_function
+from conformance.spec.law import (
+    SUMMED,
+    Claims,
+    Generator,
+    Side,
+    bounded,
+    called,
+    claim,
+    law,
+    measured,
+)
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 @law("composed", "the loss of a log_softmax is the cross entropy", SUMMED)

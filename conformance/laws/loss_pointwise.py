@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.laws.law import Claims, Generator, Law, Move, law, many, same
 from conformance.laws.loss_reductions import Divisor, given, on, reduced_by, reductions
+from conformance.spec.law import Claims, Generator, Law, Move, law, many, same
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 Inputs = tuple[np.ndarray | None, ...]
 Aligned = Callable[["Trial"], Inputs]

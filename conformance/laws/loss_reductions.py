@@ -10,7 +10,8 @@ import numpy as np
 
 from conformance.arithmetic.elementary import constant
 from conformance.arithmetic.reductions import over, total
-from conformance.laws.law import (
+from conformance.model.case import is_function
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -24,10 +25,9 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.model.case import is_function
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 Inputs = tuple[np.ndarray | None, ...]
 Divisor = Callable[["Trial"], float | None]

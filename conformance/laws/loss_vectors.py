@@ -9,7 +9,10 @@ import numpy as np
 from conformance.arithmetic.choices import minimum
 from conformance.arithmetic.elementary import constant
 from conformance.arithmetic.rounded import Rounded
-from conformance.laws.law import (
+from conformance.laws.loss_reductions import form, given, on, reductions, unbatched
+from conformance.model.case import is_function
+from conformance.oracles.loss_hinge import hinge
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -21,12 +24,9 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.laws.loss_reductions import form, given, on, reductions, unbatched
-from conformance.model.case import is_function
-from conformance.oracles.loss_hinge import hinge
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _TRIPLET = ("TripletMarginLoss", "functional.triplet_margin_loss")
 _WITH_DISTANCE = (

@@ -11,10 +11,10 @@ import numpy as np
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.reductions import mean
 from conformance.arithmetic.rounded import Rounded
-from conformance.laws.law import Claim, Claims, Generator, Side, law, many, measured, on_host, same
+from conformance.spec.law import Claim, Claims, Generator, Side, law, many, measured, on_host, same
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 Move = Callable[[np.ndarray], np.ndarray]
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conformance.laws.convolution_calls import Operands
-from conformance.laws.law import (
+from conformance.model.case import is_function
+from conformance.model.formats import round_to
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -25,11 +27,9 @@ from conformance.laws.law import (
     same,
     times,
 )
-from conformance.model.case import is_function
-from conformance.model.formats import round_to
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 # Of rows with more numbers 17 fill hundreds of megabytes: a call holds several copies of them.

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.laws.law import (
+from conformance.model.case import Call
+from conformance.model.formats import round_to
+from conformance.oracles.normalization_modes import uses_batch_statistics
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -22,12 +25,9 @@ from conformance.laws.law import (
     same,
     times,
 )
-from conformance.layers.normalization_propagation import uses_batch_statistics
-from conformance.model.case import Call
-from conformance.model.formats import round_to
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 LARGE = 1 << 16  # numbers of a case that is not made larger
 

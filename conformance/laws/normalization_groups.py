@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
-from conformance.laws.law import (
+from conformance.laws.normalization import LARGE, exact
+from conformance.model.case import Call
+from conformance.oracles.normalization_modes import uses_own_statistics
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -26,12 +29,9 @@ from conformance.laws.law import (
     same,
     times,
 )
-from conformance.laws.normalization import LARGE, exact
-from conformance.layers.normalization_propagation import uses_own_statistics
-from conformance.model.case import Call
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 Tensors = dict[str, np.ndarray | None]
 _WEIGHTS = ("weight", "bias")

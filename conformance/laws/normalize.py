@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.laws.batches import among_many
-from conformance.laws.law import (
+from conformance.model.formats import round_to
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -21,10 +22,9 @@ from conformance.laws.law import (
     same,
     times,
 )
-from conformance.model.formats import round_to
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 def _axes(trial: Trial) -> tuple[int, ...]:

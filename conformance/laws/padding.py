@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.laws.batches import among_many, each_alone
-from conformance.laws.law import (
-    Claims,
-    Generator,
-    called,
-    input_of,
-    law,
-    same,
-)
 from conformance.laws.linear import EXACT
 from conformance.model.case import is_function
 from conformance.model.formats import round_to
+from conformance.spec.law import Claims, Generator, called, input_of, law, same
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _STEMS = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}
 _PAD = "functional.pad"

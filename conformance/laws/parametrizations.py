@@ -9,17 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.laws.law import (
-    Claims,
-    Generator,
-    Law,
-    Side,
-    bounded,
-    claim,
-    law,
-    measured,
-    times,
-)
 from conformance.model.case import part
 from conformance.model.formats import format_of, round_to
 from conformance.oracles.parametrizations import (
@@ -29,9 +18,10 @@ from conformance.oracles.parametrizations import (
     names_of,
     output_axis,
 )
+from conformance.spec.law import Claims, Generator, Law, Side, bounded, claim, law, measured, times
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 Computed = Callable[..., tuple[Rounded, dict[str, Rounded]]]
 """(state, arguments) → the weight, and what the call makes of the state."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.laws.batches import among_many, each_alone
-from conformance.laws.law import (
+from conformance.laws.pooling_gradients import whole
+from conformance.model.formats import round_to
+from conformance.spec.law import (
     Claim,
     Claims,
     Generator,
@@ -23,12 +25,10 @@ from conformance.laws.law import (
     measured,
     same,
 )
-from conformance.laws.pooling_gradients import whole
-from conformance.layers.sizes import per_dimension
-from conformance.model.formats import round_to
+from conformance.spec.sizes import per_dimension
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 EXACT = "always equal: nothing is computed"
 Move = Callable[[np.ndarray], np.ndarray]

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
-from conformance.laws.law import (
+from conformance.laws.pooling import EXACT, function, indices, leading, planes, singles, values_of
+from conformance.laws.pooling import scaled as scaled_maximum
+from conformance.laws.pooling_average import moved, scaled
+from conformance.laws.pooling_gradients import whole
+from conformance.spec.law import (
     MOVED,
     Claims,
     Generator,
@@ -19,13 +23,9 @@ from conformance.laws.law import (
     measured,
     same,
 )
-from conformance.laws.pooling import EXACT, function, indices, leading, planes, singles, values_of
-from conformance.laws.pooling import scaled as scaled_maximum
-from conformance.laws.pooling_average import moved, scaled
-from conformance.laws.pooling_gradients import whole
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 def _first(trial: Trial) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
-from conformance.laws.law import (
+from conformance.laws.pooling import function, leading, numbers, planes, singles, stride
+from conformance.model.formats import format_of, round_to
+from conformance.spec.law import (
     MOVED,
     Claims,
     Generator,
@@ -21,11 +23,9 @@ from conformance.laws.law import (
     measured,
     same,
 )
-from conformance.laws.pooling import function, leading, numbers, planes, singles, stride
-from conformance.model.formats import format_of, round_to
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 def _divided(trial: Trial) -> dict[str, Any]:

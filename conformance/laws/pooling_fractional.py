@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
-from conformance.laws.draws import Draws, Masked
-from conformance.laws.law import Claim, Claims, Generator, Side, called, claim, input_of, law, same
 from conformance.laws.pooling import EXACT, TWINS, leading
 from conformance.laws.pooling_gradients import whole
 from conformance.oracles.pooling_fractional import starts_of
+from conformance.spec.draws import Draws, Masked
+from conformance.spec.law import Claim, Claims, Generator, Side, called, claim, input_of, law, same
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _EVERY, _CALLS = 8, 64  # of so many cases one has a probe of so many calls
 _NONE = {"output_size": None, "output_ratio": None, "return_indices": False}

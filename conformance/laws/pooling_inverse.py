@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.laws.law import Claim, Claims, Generator, Side, claim, law, many, measured, same
 from conformance.laws.pooling import EXACT, TWINS
-from conformance.layers.sizes import per_dimension
 from conformance.model.case import is_function
+from conformance.spec.law import Claim, Claims, Generator, Side, claim, law, many, measured, same
+from conformance.spec.sizes import per_dimension
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 def _both(trial: Trial) -> tuple[np.ndarray, np.ndarray]:

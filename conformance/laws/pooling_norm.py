@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.laws.law import (
+from conformance.laws.pooling import function, leading, numbers, planes, singles, stride
+from conformance.laws.pooling_average import moved
+from conformance.model.formats import format_of, round_to
+from conformance.spec.law import (
     MOVED,
     SUMMED,
     Claims,
@@ -20,12 +23,9 @@ from conformance.laws.law import (
     measured,
     same,
 )
-from conformance.laws.pooling import function, leading, numbers, planes, singles, stride
-from conformance.laws.pooling_average import moved
-from conformance.model.formats import format_of, round_to
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 def _norm(trial: Trial) -> float:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.laws.law import (
+from conformance.laws.recurrent_calls import GATES, Form, RecurrentCall
+from conformance.spec.law import (
     SUMMED,
     Claims,
     Generator,
@@ -19,10 +20,9 @@ from conformance.laws.law import (
     measured,
     same,
 )
-from conformance.laws.recurrent_calls import GATES, Form, RecurrentCall
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 def after(first: tuple[Move, ...], then: tuple[Move, ...]) -> tuple[Move, ...]:

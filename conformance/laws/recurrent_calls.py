@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.laws.law import Move
+from conformance.spec.law import Move
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 StateArrays = Mapping[str, np.ndarray]
 GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}

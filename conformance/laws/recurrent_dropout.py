@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.laws.draws import Draws, Masked
-from conformance.laws.law import Generator, same
 from conformance.model.formats import format_of
-from conformance.model.protocols import TrialLike
 from conformance.oracles.recurrent_state import GATES, layer_shapes
+from conformance.spec.draws import Draws, Masked
+from conformance.spec.law import Generator, same
+from conformance.spec.trial_like import TrialLike
 
 _EVERY = 16  # of so many cases one is asked for rates
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
-from conformance.laws.law import (
+from conformance.laws.recurrent import common, stepped
+from conformance.laws.recurrent_calls import Form, RecurrentCall
+from conformance.spec.law import (
     SUMMED,
     Claim,
     Claims,
@@ -21,11 +23,9 @@ from conformance.laws.law import (
     moved,
     same,
 )
-from conformance.laws.recurrent import common, stepped
-from conformance.laws.recurrent_calls import Form, RecurrentCall
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _CELLS = ("input_size", "hidden_size", "bias", "nonlinearity")
 

@@ -5,20 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from conformance.laws.law import (
-    Claims,
-    Generator,
-    called,
-    input_of,
-    law,
-    many,
-    same,
-)
 from conformance.laws.linear import EXACT
 from conformance.model.case import is_function
+from conformance.spec.law import Claims, Generator, called, input_of, law, many, same
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 
 def _given(trial: Trial) -> dict[str, Any]:

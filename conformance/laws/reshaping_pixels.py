@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.laws.law import Claims, Generator, called, input_of, law, many, same
 from conformance.laws.linear import EXACT
+from conformance.spec.law import Claims, Generator, called, input_of, law, many, same
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _FACTORS = {"PixelShuffle": "upscale_factor", "PixelUnshuffle": "downscale_factor"}
 _FUNCTIONS = {

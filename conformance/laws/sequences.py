@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.rounded import exactly
-from conformance.laws.law import (
+from conformance.laws.linear import EXACT
+from conformance.oracles.sequences import count_of_orders, lengths_of
+from conformance.spec.law import (
     Claim,
     Claims,
     Generator,
@@ -21,11 +23,9 @@ from conformance.laws.law import (
     measured,
     same,
 )
-from conformance.laws.linear import EXACT
-from conformance.oracles.sequences import count_of_orders, lengths_of
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _RNN = "utils.rnn."
 _MOST = 6  # sequences of a list

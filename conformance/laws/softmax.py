@@ -10,7 +10,9 @@ import numpy as np
 
 from conformance.arithmetic.elementary import exp
 from conformance.arithmetic.rounded import OWN, Rounded
-from conformance.laws.law import (
+from conformance.model.case import Case
+from conformance.oracles.softmax import axis_of, whole_error
+from conformance.spec.law import (
     SUMMED,
     Claim,
     Claims,
@@ -26,11 +28,9 @@ from conformance.laws.law import (
     on_host,
     same,
 )
-from conformance.model.case import Case
-from conformance.oracles.softmax import axis_of, whole_error
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 BOTH = "equal where nothing rounds, else within twice the bound"
 _FORMS = {

@@ -10,11 +10,11 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
-from conformance.laws.law import Claim, Claims, Generator, Law, Side, law, many, same
-from conformance.layers.transformer_parts import changed, first, kind_of, named, sides
+from conformance.laws.transformer_calls import changed, first, kind_of, named, sides
+from conformance.spec.law import Claim, Claims, Generator, Law, Side, law, many, same
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 Array = np.ndarray
 Change = Callable[[Array], Array]
@@ -37,7 +37,7 @@ class Operands:
         """None where several answers are right: two may be different ones of them."""
         if any(isinstance(x, Choices) for x in trial.expected):
             return None
-        return cls(trial, named(trial.case))
+        return cls(trial, named(trial))
 
     @property
     def hinted(self) -> bool:

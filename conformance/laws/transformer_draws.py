@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conformance.arithmetic.rounded import exactly
-from conformance.laws.draws import Draws, Masked
-from conformance.laws.law import Generator, same
-from conformance.layers.transformer_parts import changed, named
+from conformance.laws.transformer_calls import changed, named
 from conformance.oracles.dropout import kept
+from conformance.spec.draws import Draws, Masked
+from conformance.spec.law import Generator, same
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 _RATES = (0.5, 0.1, 0.75)
 _BATCH, _LENGTH, _SIZE = 64, 3, 8
@@ -30,7 +30,7 @@ def layer_draws(trial: Trial, generator: Generator) -> Draws:
     """In train mode without dropout as in eval mode; with it each sublayer as documented."""
     yield from without(trial, generator)
     p = _RATES[generator.integers(3)]
-    given = [name for name in ("memory",) if name in named(trial.case)]
+    given = [name for name in ("memory",) if name in named(trial)]
     parts = ("self_attn", *(("multihead_attn",) if given else ()), "feed_forward")
     name, inner = parts[generator.integers(len(parts))], bool(generator.integers(2))
     attention = name != "feed_forward"

@@ -10,12 +10,12 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
-from conformance.laws.law import Claim, Claims, Generator, Law, Side, bounded, law, measured
 from conformance.laws.transformer import SHARED, Operands, residual
-from conformance.layers.transformer_parts import first, named
+from conformance.laws.transformer_calls import first, named
+from conformance.spec.law import Claim, Claims, Generator, Law, Side, bounded, law, measured
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike as Trial
+    from conformance.spec.trial_like import TrialLike as Trial
 
 Array = np.ndarray
 
@@ -72,7 +72,7 @@ def layers(trial: Trial, generator: Generator) -> Claims:
 @law("nested", "enable_nested_tensor changes nothing where nothing is padded")
 def nested(trial: Trial, generator: Generator) -> Claims:
     """Of a case that may have a nested tensor: rows that are not padded, without it."""
-    (whole,), padding = trial.expected, named(trial.case)["src_key_padding_mask"]
+    (whole,), padding = trial.expected, named(trial)["src_key_padding_mask"]
     if not isinstance(whole, Choices) or padding is None:
         return
     call = trial.case.call
@@ -94,7 +94,7 @@ def both(trial: Trial, generator: Generator) -> Claims:
     """Each as a stack of its own."""
     if Operands.of(trial) is None:
         return
-    call, given, hints = trial.case.call, named(trial.case), trial.case.keywords
+    call, given, hints = trial.case.call, named(trial), trial.case.keywords
     counts = {f"num_{name}_layers": call.arguments.get(f"num_{name}_layers", 6)
               for name in ("encoder", "decoder")}  # fmt: skip
     kind = {k: v for k, v in call.arguments.items() if k not in counts}

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterator
 from importlib import import_module
 
-from conformance.layers.row import Row
+from conformance.spec.row import Row
 
 _FAMILIES = (
     "convolution",

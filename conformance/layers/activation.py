@@ -13,15 +13,15 @@ import numpy as np
 from conformance.laws import activation as laws
 from conformance.laws import activation_slopes as slopes
 from conformance.layers.activation_kinds import KINDS, Kind
-from conformance.layers.axes import Axes, joined, no_axes
-from conformance.layers.elementwise import every_axis, whole
-from conformance.layers.propagation import computed
-from conformance.layers.row import REQUIRED, Argument, Input, Output, Row, Traits, stateless
-from conformance.layers.sizes import resized
-from conformance.layers.state import Constant, Shape, StateTensor
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles import activation as oracle
+from conformance.spec.axes import Axes, joined, no_axes
+from conformance.spec.elementwise import every_axis, whole
+from conformance.spec.propagation import computed
+from conformance.spec.row import REQUIRED, Argument, Input, Output, Row, Traits, stateless
+from conformance.spec.sizes import resized
+from conformance.spec.state import Constant, Shape, StateTensor
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import activation as cases
 from conformance.strategies.activation import is_in_place
 from conformance.strategies.invalid import activation as invalid

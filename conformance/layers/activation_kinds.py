@@ -9,10 +9,10 @@ from typing import Any
 from conformance.laws import activation as laws
 from conformance.laws import activation_curves as curves
 from conformance.laws import activation_slopes as slopes
-from conformance.laws.law import Law
-from conformance.layers.row import REQUIRED, Argument
 from conformance.oracles import activation as oracle
 from conformance.oracles import smooth_activation as smooth
+from conformance.spec.law import Law
+from conformance.spec.row import REQUIRED, Argument
 
 _INPLACE = Argument("inplace", False, other=True)
 _ALPHA = Argument("alpha", 1.0, other=0.5)

@@ -12,12 +12,12 @@ from conformance.laws import attention as laws
 from conformance.laws.attention_draws import sdpa_draws
 from conformance.layers import multihead_attention
 from conformance.layers.attention_propagation import attention
-from conformance.layers.axes import Axes
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case
 from conformance.oracles import attention as oracle
+from conformance.spec.axes import Axes
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import attention as cases
 from conformance.strategies.invalid import attention as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

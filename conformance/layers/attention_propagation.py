@@ -8,10 +8,10 @@ import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
-from conformance.layers.propagation import Propagation, finite, oracle
+from conformance.spec.propagation import Propagation, finite, oracle
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike
+    from conformance.spec.trial_like import TrialLike
 
 
 def _floats(x: np.ndarray) -> np.ndarray:

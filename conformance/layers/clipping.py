@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from conformance.laws import clipping as laws
-from conformance.layers.axes import Axes
-from conformance.layers.propagation import computed
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import GRADIENTS, LIST, Call, Case
-from conformance.model.protocols import FactsLike as Facts
 from conformance.oracles import clipping as oracle
+from conformance.spec.axes import Axes
+from conformance.spec.propagation import computed
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.trial_like import FactsLike as Facts
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import clipping as cases
 from conformance.strategies.invalid import clipping as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -11,16 +11,16 @@ import numpy as np
 
 from conformance.laws import convolution as laws
 from conformance.laws import multilinear
-from conformance.laws.law import Law
-from conformance.layers.axes import batched, no_axes
 from conformance.layers.convolution_facts import DERIVED, TRANSPOSED, channels, kernel_of, refit
 from conformance.layers.convolution_workloads import flops, flops_transposed, workloads
-from conformance.layers.row import Argument, Input, Output, Row, Traits, nothing_inferred, stateless
-from conformance.layers.sizes import per_dimension
-from conformance.layers.state import Shape, StateTensor, products, uniform, with_bias
-from conformance.layers.workload import Filling
 from conformance.model.case import Case
 from conformance.oracles import convolution as oracle
+from conformance.spec.axes import batched, no_axes
+from conformance.spec.law import Law
+from conformance.spec.row import Argument, Input, Output, Row, Traits, nothing_inferred, stateless
+from conformance.spec.sizes import per_dimension
+from conformance.spec.state import Shape, StateTensor, products, uniform, with_bias
+from conformance.spec.workload import Filling
 from conformance.strategies import convolution as cases
 from conformance.strategies.invalid import convolution as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.layers.axes import Axes, joined
-from conformance.layers.row import Row
-from conformance.layers.sizes import per_dimension, resized
 from conformance.oracles.convolution import paddings
+from conformance.spec.axes import Axes, joined
+from conformance.spec.row import Row
+from conformance.spec.sizes import per_dimension, resized
 
 if TYPE_CHECKING:
     from conformance.model.case import Case
-    from conformance.model.protocols import FactsLike as Facts
+    from conformance.spec.trial_like import FactsLike as Facts
 
 
 def pads(found: Facts) -> tuple[int, ...]:

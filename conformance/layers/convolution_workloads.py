@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from conformance.layers.workload import Shape, Workload
+from conformance.spec.workload import Shape, Workload
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from typing import Any
 
 from conformance.laws import distance as laws
 from conformance.laws import normalize as unit_laws
-from conformance.layers.axes import Axes
-from conformance.layers.elementwise import every_axis
-from conformance.layers.propagation import computed
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.sizes import sizes_of
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case
 from conformance.oracles import distance as oracle
 from conformance.oracles import normalize as unit_oracle
+from conformance.spec.axes import Axes
+from conformance.spec.elementwise import every_axis
+from conformance.spec.propagation import computed
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.sizes import sizes_of
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import distance as cases
 from conformance.strategies import normalize as unit_cases
 from conformance.strategies.invalid import distance as invalid

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from conformance.laws import dropout as laws
-from conformance.layers.elementwise import every_axis
-from conformance.layers.propagation import copied
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles import dropout as oracle
+from conformance.spec.elementwise import every_axis
+from conformance.spec.propagation import copied
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import dropout as cases
 from conformance.strategies.invalid import dropout as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

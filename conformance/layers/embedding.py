@@ -10,14 +10,14 @@ from typing import Any
 
 from conformance.laws import embedding as laws
 from conformance.layers import embedding_bag
-from conformance.layers.elementwise import every_axis
-from conformance.layers.propagation import looked_up
-from conformance.layers.row import Argument, Input, Output, Row, Traits, stateless
-from conformance.layers.sizes import resized
-from conformance.layers.state import Normal, Shape, StateTensor
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles import embedding as oracle
+from conformance.spec.elementwise import every_axis
+from conformance.spec.propagation import looked_up
+from conformance.spec.row import Argument, Input, Output, Row, Traits, stateless
+from conformance.spec.sizes import resized
+from conformance.spec.state import Normal, Shape, StateTensor
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import embedding as cases
 from conformance.strategies.invalid import embedding as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.laws import embedding_bag as laws
-from conformance.layers.axes import Axes, joined
-from conformance.layers.elementwise import every_axis
-from conformance.layers.propagation import Propagation, looked_up
-from conformance.layers.row import Argument, Input, Output, Row, Traits, stateless
-from conformance.layers.sizes import resized
-from conformance.layers.state import Normal, Shape, StateTensor
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles import embedding_bag as oracle
+from conformance.spec.axes import Axes, joined
+from conformance.spec.elementwise import every_axis
+from conformance.spec.propagation import Propagation, looked_up
+from conformance.spec.row import Argument, Input, Output, Row, Traits, stateless
+from conformance.spec.sizes import resized
+from conformance.spec.state import Normal, Shape, StateTensor
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import embedding_bag as cases
 from conformance.strategies.invalid import embedding_bag as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import FactsLike as Facts
+    from conformance.spec.trial_like import FactsLike as Facts
 
 _SIZES = (
     Argument("num_embeddings", plain=1, size=True),

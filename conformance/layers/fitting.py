@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.layers.axes import Axes
-from conformance.layers.row import Row
 from conformance.model.case import Case
+from conformance.spec.axes import Axes
+from conformance.spec.row import Row
 
 
 def with_argument(row: Row, case: Case, name: str, value: Any) -> Case | None:

@@ -9,15 +9,15 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import folding as laws
-from conformance.layers.axes import Axes, batched
-from conformance.layers.propagation import copied, sums
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.sizes import per_dimension, resized
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case, is_function
-from conformance.model.protocols import FactsLike as Facts
 from conformance.oracles import folding as oracle
+from conformance.spec.axes import Axes, batched
+from conformance.spec.propagation import copied, sums
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.sizes import per_dimension, resized
+from conformance.spec.state import Shape
+from conformance.spec.trial_like import FactsLike as Facts
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import folding as cases
 from conformance.strategies.invalid import folding as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from conformance.laws import fusion as laws
-from conformance.layers.axes import Axes, joined
-from conformance.layers.propagation import computed
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case
 from conformance.oracles import fusion as oracle
+from conformance.spec.axes import Axes, joined
+from conformance.spec.propagation import computed
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import fusion as cases
 from conformance.strategies.invalid import fusion as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

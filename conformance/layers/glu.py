@@ -12,13 +12,13 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import glu as laws
-from conformance.layers.axes import Axes
-from conformance.layers.elementwise import every_axis
-from conformance.layers.propagation import computed
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case
 from conformance.oracles import glu as oracle
+from conformance.spec.axes import Axes
+from conformance.spec.elementwise import every_axis
+from conformance.spec.propagation import computed
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import glu as cases
 from conformance.strategies.invalid import glu as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import grid as laws
-from conformance.layers.axes import Axes
 from conformance.layers.grid_propagation import placed, sampled
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case
 from conformance.oracles import grid as oracle
+from conformance.spec.axes import Axes
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import grid as cases
 from conformance.strategies.invalid import grid as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.layers.propagation import Propagation, finite
-from conformance.model.protocols import TrialLike
 from conformance.oracles.grid import pixels, taps_of
 from conformance.oracles.grid_sums import jointly
+from conformance.spec.propagation import Propagation, finite
+from conformance.spec.trial_like import TrialLike
 
 
 def _expected(trial: TrialLike) -> tuple[Rounded, ...]:

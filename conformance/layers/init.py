@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from conformance.laws import init as laws
-from conformance.laws.distributions import Normal
 from conformance.laws.init import Distributed
-from conformance.laws.law import Law
-from conformance.layers.elementwise import every_axis
-from conformance.layers.propagation import copied
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case, bare_name
 from conformance.oracles import init as oracle
+from conformance.spec.distributions import Normal
+from conformance.spec.elementwise import every_axis
+from conformance.spec.law import Law
+from conformance.spec.propagation import copied
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import init as cases
 from conformance.strategies.invalid import init as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -9,15 +9,15 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import interpolation as laws
-from conformance.layers.axes import Axes
-from conformance.layers.elementwise import every_axis
 from conformance.layers.interpolation_propagation import interpolated
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case
-from conformance.model.protocols import FactsLike as Facts
 from conformance.oracles import interpolation as oracle
+from conformance.spec.axes import Axes
+from conformance.spec.elementwise import every_axis
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.trial_like import FactsLike as Facts
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import interpolation as cases
 from conformance.strategies.invalid import interpolation as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -17,12 +17,12 @@ import numpy as np
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded
 from conformance.arithmetic.wide import wide
-from conformance.layers.propagation import Propagation, finite, oracle
-from conformance.layers.state import Shape
-from conformance.model.protocols import TrialLike
 from conformance.oracles.interpolation import Resize
 from conformance.oracles.interpolation_axis import Axis, averaged
 from conformance.oracles.interpolation_sums import applied
+from conformance.spec.propagation import Propagation, finite, oracle
+from conformance.spec.state import Shape
+from conformance.spec.trial_like import TrialLike
 
 
 def _expected(fixed: Mapping[str, Any], trial: TrialLike) -> tuple[Rounded, ...]:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from conformance.layers import CATALOGUE
-from conformance.layers.row import Row
 from conformance.model.layer_facts import LayerFacts
+from conformance.spec.row import Row
 
 _PLAIN = (bool, int, float, str)
 

@@ -13,17 +13,17 @@ import numpy as np
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import linear as laws
 from conformance.laws import multilinear
-from conformance.layers.axes import Axes, batched, joined
-from conformance.layers.elementwise import every_axis
-from conformance.layers.outputs import input_dtype
-from conformance.layers.propagation import chained_sums, copied
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.sizes import resized
-from conformance.layers.state import Shape, StateTensor, products, uniform, with_bias
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case, is_function
-from conformance.model.protocols import TrialLike
 from conformance.oracles import linear as oracle
+from conformance.spec.axes import Axes, batched, joined
+from conformance.spec.elementwise import every_axis
+from conformance.spec.outputs import input_dtype
+from conformance.spec.propagation import chained_sums, copied
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.sizes import resized
+from conformance.spec.state import Shape, StateTensor, products, uniform, with_bias
+from conformance.spec.trial_like import TrialLike
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import linear as cases
 from conformance.strategies.invalid import linear as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -37,13 +37,13 @@ from conformance.layers.loss_nll import (
 )
 from conformance.layers.loss_parts import REDUCTION, filled, unreduced
 from conformance.layers.loss_parts import rows as batch
-from conformance.layers.propagation import Propagation
-from conformance.layers.row import Argument, Input, Row, Traits
-from conformance.layers.state import Shape
-from conformance.layers.workload import Workload
 from conformance.model.case import is_function
-from conformance.model.protocols import TrialLike
 from conformance.oracles import loss as oracle
+from conformance.spec.propagation import Propagation
+from conformance.spec.row import Argument, Input, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.trial_like import TrialLike
+from conformance.spec.workload import Workload
 from conformance.strategies import loss as cases
 from conformance.strategies.invalid import loss as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

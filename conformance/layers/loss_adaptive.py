@@ -14,23 +14,23 @@ import numpy as np
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
 from conformance.laws import loss_adaptive as laws
-from conformance.laws.law import Law
 from conformance.layers.loss_linear import nearest
 from conformance.layers.loss_parts import rows as batch
 from conformance.layers.loss_parts import scale_of_weights
-from conformance.layers.propagation import computed
-from conformance.layers.row import Argument, Input, Output, Row
-from conformance.layers.sizes import resized
-from conformance.layers.state import Shape, StateTensor, uniform
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case, class_and_method
 from conformance.oracles import loss_adaptive as oracle
+from conformance.spec.law import Law
+from conformance.spec.propagation import computed
+from conformance.spec.row import Argument, Input, Output, Row
+from conformance.spec.sizes import resized
+from conformance.spec.state import Shape, StateTensor, uniform
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import loss_adaptive as cases
 from conformance.strategies.invalid import loss_adaptive as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import FactsLike as Facts
+    from conformance.spec.trial_like import FactsLike as Facts
 
 _ARGUMENTS = (
     Argument("in_features", plain=1, size=True),

@@ -9,11 +9,11 @@ import numpy as np
 from conformance.laws import loss_binary as laws
 from conformance.layers.loss_parts import filled
 from conformance.layers.loss_pointwise import batch_of, pair, pointwise
-from conformance.layers.propagation import Propagation, computed
-from conformance.layers.row import Arguments, Input, Row
-from conformance.layers.state import Shape, StateTensor
 from conformance.model.case import is_function
 from conformance.oracles import loss_binary as oracle
+from conformance.spec.propagation import Propagation, computed
+from conformance.spec.row import Arguments, Input, Row
+from conformance.spec.state import Shape, StateTensor
 from conformance.strategies import loss_binary as cases
 from conformance.strategies.invalid import loss_binary as invalid
 

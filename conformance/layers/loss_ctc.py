@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.laws import loss_ctc as laws
-from conformance.layers.axes import Axes
 from conformance.layers.loss_parts import REDUCTION, filled, unreduced
-from conformance.layers.propagation import Propagation, computed
-from conformance.layers.row import Argument, Input, Row, Traits
-from conformance.layers.state import Shape
-from conformance.layers.workload import Workload
 from conformance.model.case import Case, is_function
 from conformance.oracles import loss_ctc as oracle
+from conformance.spec.axes import Axes
+from conformance.spec.propagation import Propagation, computed
+from conformance.spec.row import Argument, Input, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Workload
 from conformance.strategies import loss_ctc as cases
 from conformance.strategies.invalid import loss_ctc as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import FactsLike as Facts
+    from conformance.spec.trial_like import FactsLike as Facts
 
 _ARGUMENTS = (
     Argument("blank", 0, other=1),

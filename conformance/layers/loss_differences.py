@@ -10,9 +10,9 @@ from typing import Any
 from conformance.laws import loss_differences as laws
 from conformance.layers.loss_parts import REDUCTION
 from conformance.layers.loss_pointwise import batch_of, pointwise
-from conformance.layers.row import Argument, Input, Row
 from conformance.model.case import is_function
 from conformance.oracles import loss_differences as oracle
+from conformance.spec.row import Argument, Input, Row
 from conformance.strategies import loss_differences as cases
 from conformance.strategies.invalid import loss_differences as invalid
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from conformance.laws import loss_divergence as laws
 from conformance.layers.loss_parts import REDUCTION
 from conformance.layers.loss_pointwise import pair, pointwise
-from conformance.layers.row import Argument, Row
 from conformance.oracles import loss_divergence as oracle
+from conformance.spec.row import Argument, Row
 from conformance.strategies import loss_divergence as cases
 from conformance.strategies.invalid.loss_pointwise import broadcast_breaks
 

@@ -17,10 +17,10 @@ from conformance.layers.loss_parts import (
     timed,
     unreduced,
 )
-from conformance.layers.propagation import computed
-from conformance.layers.row import Argument, Input, Row, Traits
 from conformance.model.case import is_function
 from conformance.oracles import loss_hinge as oracle
+from conformance.spec.propagation import computed
+from conformance.spec.row import Argument, Input, Row, Traits
 from conformance.strategies import loss_hinge as cases
 from conformance.strategies.invalid import loss_hinge as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -15,10 +15,10 @@ from conformance.layers.loss_pointwise import (
     pointwise,
     timed,
 )
-from conformance.layers.row import Argument, Input, Row
-from conformance.layers.state import Shape
 from conformance.model.case import Case
 from conformance.oracles import loss_likelihood as oracle
+from conformance.spec.row import Argument, Input, Row
+from conformance.spec.state import Shape
 from conformance.strategies import loss_likelihood as cases
 from conformance.strategies.invalid import loss_likelihood as invalid
 from conformance.strategies.invalid.loss_pointwise import broadcast_breaks

@@ -14,23 +14,23 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.reductions import log_softmax
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import loss_linear as laws
-from conformance.layers.axes import Axes, joined
 from conformance.layers.loss_parts import REDUCTION, scale_of_weights, unreduced
 from conformance.layers.loss_parts import rows as batch
-from conformance.layers.propagation import Propagation, computed
-from conformance.layers.row import Argument, Input, Row, Traits
-from conformance.layers.sizes import resized
-from conformance.layers.state import Shape, StateTensor, uniform, with_bias
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case, is_function
 from conformance.oracles import loss_linear as oracle
 from conformance.oracles.linear import functional_linear
+from conformance.spec.axes import Axes, joined
+from conformance.spec.propagation import Propagation, computed
+from conformance.spec.row import Argument, Input, Row, Traits
+from conformance.spec.sizes import resized
+from conformance.spec.state import Shape, StateTensor, uniform, with_bias
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import loss_linear as cases
 from conformance.strategies.invalid import loss_linear as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import FactsLike as Facts
+    from conformance.spec.trial_like import FactsLike as Facts
 
 _SIZES = (
     Argument("in_features", plain=1, size=True),

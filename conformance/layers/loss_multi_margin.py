@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from conformance.laws import loss_multi_margin as laws
-from conformance.layers.axes import Axes, joined
 from conformance.layers.loss_parts import (
     REDUCTION,
     filled,
@@ -19,11 +18,12 @@ from conformance.layers.loss_parts import (
     timed,
     unreduced,
 )
-from conformance.layers.propagation import computed
-from conformance.layers.row import Argument, Arguments, Input, Row, Traits, stateless
-from conformance.layers.state import Shape, StateTensor
 from conformance.model.case import Case, is_function
 from conformance.oracles import loss_multi_margin as oracle
+from conformance.spec.axes import Axes, joined
+from conformance.spec.propagation import computed
+from conformance.spec.row import Argument, Arguments, Input, Row, Traits, stateless
+from conformance.spec.state import Shape, StateTensor
 from conformance.strategies import loss_multi_margin as cases
 from conformance.strategies.invalid import loss_multi_margin as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -12,16 +12,16 @@ import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import loss_nll as laws
-from conformance.layers.axes import Axes, joined
 from conformance.layers.loss_parts import REDUCTION, filled, unreduced
 from conformance.layers.loss_parts import rows as batch
-from conformance.layers.propagation import Propagation
-from conformance.layers.row import Argument, Input, Row, Traits
-from conformance.layers.state import Shape, StateTensor
-from conformance.layers.workload import Workload
 from conformance.model.case import Case, is_function
-from conformance.model.protocols import TrialLike
 from conformance.oracles import loss_nll as oracle
+from conformance.spec.axes import Axes, joined
+from conformance.spec.propagation import Propagation
+from conformance.spec.row import Argument, Input, Row, Traits
+from conformance.spec.state import Shape, StateTensor
+from conformance.spec.trial_like import TrialLike
+from conformance.spec.workload import Workload
 from conformance.strategies import loss_nll as cases
 from conformance.strategies.invalid import loss_nll as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.layers.axes import Axes
-from conformance.layers.row import Argument, Output
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case
+from conformance.spec.axes import Axes
+from conformance.spec.row import Argument, Output
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
 
 REDUCTION = Argument("reduction", "mean", other="sum")
 

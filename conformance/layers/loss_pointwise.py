@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from conformance.layers.axes import Axes
 from conformance.layers.loss_parts import REDUCTION, filled, flops, unreduced
-from conformance.layers.propagation import Propagation, computed
-from conformance.layers.row import Input, Output, Row, Traits
-from conformance.layers.state import Shape
-from conformance.layers.workload import Workload
 from conformance.model.case import Case, is_function
+from conformance.spec.axes import Axes
+from conformance.spec.propagation import Propagation, computed
+from conformance.spec.row import Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Workload
 from conformance.strategies.invalid.breaks import Break, invalid_cases
 
 Shapes = Callable[[Case], list[Shape | None]]

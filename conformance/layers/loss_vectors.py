@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.laws import loss_vectors as laws
-from conformance.layers.axes import Axes, joined
 from conformance.layers.loss_parts import (
     REDUCTION,
     every_axis_of_all,
@@ -25,16 +24,17 @@ from conformance.layers.loss_parts import (
     unreduced,
 )
 from conformance.layers.loss_parts import rows as batch
-from conformance.layers.propagation import computed
-from conformance.layers.row import Argument, Input, Row, Traits
 from conformance.model.case import Case, is_function
 from conformance.oracles import loss_vectors as oracle
+from conformance.spec.axes import Axes, joined
+from conformance.spec.propagation import computed
+from conformance.spec.row import Argument, Input, Row, Traits
 from conformance.strategies import loss_vectors as cases
 from conformance.strategies.invalid import loss_vectors as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import FactsLike as Facts
+    from conformance.spec.trial_like import FactsLike as Facts
 
 _MARGIN = Argument("margin", 1.0, other=2.0)
 _SWAP = Argument("swap", False, other=True)

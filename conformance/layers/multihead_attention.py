@@ -13,13 +13,13 @@ import numpy as np
 from conformance.laws import multihead_attention as laws
 from conformance.laws.attention_draws import multihead_draws
 from conformance.layers.attention_propagation import multihead
-from conformance.layers.axes import Axes
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.sizes import resized
-from conformance.layers.state import Shape, StateTensor
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case
 from conformance.oracles import multihead_attention as oracle
+from conformance.spec.axes import Axes
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.sizes import resized
+from conformance.spec.state import Shape, StateTensor
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import multihead_attention as cases
 from conformance.strategies.invalid import multihead_attention as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -9,12 +9,12 @@ from functools import partial
 from conformance.laws import normalization as laws
 from conformance.layers import normalization_groups as groups
 from conformance.layers import normalization_parts as parts
-from conformance.layers.axes import no_axes
 from conformance.layers.normalization_propagation import by_channel, by_row
-from conformance.layers.row import Argument, Input, Output, Row, Traits, stateless
-from conformance.layers.row import nothing_inferred as nothing
-from conformance.layers.workload import Workload
 from conformance.oracles import normalization as oracle
+from conformance.spec.axes import no_axes
+from conformance.spec.row import Argument, Input, Output, Row, Traits, stateless
+from conformance.spec.row import nothing_inferred as nothing
+from conformance.spec.workload import Workload
 from conformance.strategies import normalization as cases
 from conformance.strategies.invalid import normalization as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -13,19 +13,20 @@ import numpy as np
 from conformance.laws import normalization_groups as laws
 from conformance.layers import normalization_parts as parts
 from conformance.layers import normalization_propagation as propagation
-from conformance.layers.axes import Axes
-from conformance.layers.row import Argument, Input, Output, Row, Traits, nothing_inferred, stateless
-from conformance.layers.sizes import resized
-from conformance.layers.state import Shape, StateTensor
-from conformance.layers.workload import Workload
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles import normalization_groups as oracle
+from conformance.oracles.normalization_modes import uses_own_statistics
+from conformance.spec.axes import Axes
+from conformance.spec.row import Argument, Input, Output, Row, Traits, nothing_inferred, stateless
+from conformance.spec.sizes import resized
+from conformance.spec.state import Shape, StateTensor
+from conformance.spec.workload import Workload
 from conformance.strategies import normalization_groups as cases
 from conformance.strategies.invalid import normalization_groups as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import FactsLike
+    from conformance.spec.trial_like import FactsLike
 
 _WEIGHTS = (Input("weight", "weight", optional=True), Input("bias", "bias", optional=True))
 _BY_NAME = tuple(replace(x, by_name=True) for x in _WEIGHTS)
@@ -43,7 +44,7 @@ def _first_axis(case: Case) -> int | None:
 
 
 def _batch_statistics(usual: bool, found: FactsLike) -> bool:
-    return propagation.uses_own_statistics(usual, found.case)
+    return uses_own_statistics(usual, found.case)
 
 
 def _places(case: Case) -> int:

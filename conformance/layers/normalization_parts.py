@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.layers.axes import Axes, joined
-from conformance.layers.normalization_propagation import uses_batch_statistics
-from conformance.layers.row import Argument, Row
-from conformance.layers.sizes import resized, sizes_of
-from conformance.layers.state import Constant, Shape, StateTensor
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case
+from conformance.oracles.normalization_modes import uses_batch_statistics
+from conformance.spec.axes import Axes, joined
+from conformance.spec.row import Argument, Row
+from conformance.spec.sizes import resized, sizes_of
+from conformance.spec.state import Constant, Shape, StateTensor
+from conformance.spec.workload import Filling, Workload
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import FactsLike
+    from conformance.spec.trial_like import FactsLike
 
 FORMULA = "y = (x - E[x]) / sqrt(Var[x] + eps) * gamma + beta"
 ONES, ZEROS = Constant(1.0), Constant(0.0)

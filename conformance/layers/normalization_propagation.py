@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
-from conformance.layers.propagation import Propagation, finite, oracle
-from conformance.layers.sizes import sizes_of
-from conformance.model.case import Case, is_function
+from conformance.oracles.normalization_modes import uses_batch_statistics, uses_own_statistics
+from conformance.spec.propagation import Propagation, finite, oracle
+from conformance.spec.sizes import sizes_of
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike
+    from conformance.spec.trial_like import TrialLike
 
 Spread = Callable[[np.ndarray], np.ndarray]
 """Where anything is odd → where its mean and variance are."""
@@ -51,27 +51,6 @@ def _space(trial: TrialLike) -> tuple[int, ...]:
     assert x is not None
     alone = bool(trial.row.dims) and x.ndim == trial.row.dims + 1
     return tuple(range(1 if alone else 2, x.ndim))
-
-
-def uses_batch_statistics(case: Case) -> bool:
-    """Whether the batch's own mean and variance are taken, so that no row is by itself."""
-    call, arguments = case.call, case.call.arguments
-    if is_function(call.layer):
-        return bool(arguments.get("training", False))
-    return call.training or not arguments.get("track_running_stats", True)
-
-
-def uses_own_statistics(usual: bool, case: Case) -> bool:
-    """Whether the mean and variance of each sample are taken.
-
-    Args:
-        usual: whether running ones are tracked where nothing is said of it.
-        case: of an instance normalisation.
-    """
-    call, arguments = case.call, case.call.arguments
-    if is_function(call.layer):
-        return bool(arguments.get("use_input_stats", True))
-    return call.training or not arguments.get("track_running_stats", usual)
 
 
 def _operand(trial: TrialLike, name: str) -> np.ndarray | None:

@@ -9,15 +9,15 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import padding as laws
-from conformance.layers.axes import Axes, batched
-from conformance.layers.elementwise import every_axis
-from conformance.layers.outputs import input_dtype
-from conformance.layers.propagation import copied
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case
 from conformance.oracles import padding as oracle
+from conformance.spec.axes import Axes, batched
+from conformance.spec.elementwise import every_axis
+from conformance.spec.outputs import input_dtype
+from conformance.spec.propagation import copied
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import padding as cases
 from conformance.strategies.invalid import padding as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -16,15 +16,15 @@ import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import parametrizations as laws
-from conformance.laws.law import Law
-from conformance.layers.propagation import Propagation, chained_sums, computed, in_range
-from conformance.layers.row import Argument, Input, Output, Row, Traits, no_product
-from conformance.layers.state import Shape, StateTensor
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case, Updated, part
-from conformance.model.protocols import FactsLike as Facts
-from conformance.model.protocols import TrialLike
 from conformance.oracles import parametrizations as oracle
+from conformance.spec.law import Law
+from conformance.spec.propagation import Propagation, chained_sums, computed, in_range
+from conformance.spec.row import Argument, Input, Output, Row, Traits, no_product
+from conformance.spec.state import Shape, StateTensor
+from conformance.spec.trial_like import FactsLike as Facts
+from conformance.spec.trial_like import TrialLike
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import parametrizations as cases
 from conformance.strategies.invalid import parametrizations as invalid
 from conformance.strategies.invalid.breaks import Break, invalid_cases
@@ -38,6 +38,11 @@ def _row_of(module: oracle.Module) -> Row:
     from conformance.layers import CATALOGUE
 
     return CATALOGUE[module[0]]
+
+
+def _cases_of(name: str, dtype: str) -> Any:
+    """The cases of a layer by its name."""
+    return _row_of((name, ())).cases(dtype)
 
 
 def _inner(case: Case) -> Case:
@@ -236,7 +241,7 @@ _KINDS = {
 
 
 def _row(name: str, kind: _Kind) -> Row:
-    valid = partial(kind.cases, name)
+    valid = partial(kind.cases, name, cases_of=_cases_of)
     module = Argument("module", plain=_LINEAR, module=True)
     return Row(
         name,

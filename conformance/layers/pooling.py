@@ -16,8 +16,6 @@ from conformance.layers import (
     pooling_inverse,
     pooling_norm,
 )
-from conformance.layers.axes import batched
-from conformance.layers.outputs import input_dtype
 from conformance.layers.pooling_windows import (
     CEIL,
     DILATION,
@@ -35,12 +33,14 @@ from conformance.layers.pooling_windows import (
     refit,
     workloads,
 )
-from conformance.layers.propagation import copied
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.sizes import per_dimension
-from conformance.layers.workload import Filling
-from conformance.model.protocols import FactsLike as Facts
 from conformance.oracles import pooling as oracle
+from conformance.spec.axes import batched
+from conformance.spec.outputs import input_dtype
+from conformance.spec.propagation import copied
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.sizes import per_dimension
+from conformance.spec.trial_like import FactsLike as Facts
+from conformance.spec.workload import Filling
 from conformance.strategies import pooling as cases
 from conformance.strategies.invalid import pooling as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

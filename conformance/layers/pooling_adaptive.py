@@ -10,9 +10,6 @@ from typing import Any
 
 from conformance.laws import pooling as forms
 from conformance.laws import pooling_adaptive as laws
-from conformance.laws.law import Law
-from conformance.layers.axes import batched
-from conformance.layers.outputs import input_dtype
 from conformance.layers.pooling_windows import (
     INDICES,
     SPACES,
@@ -21,12 +18,15 @@ from conformance.layers.pooling_windows import (
     int64,
     output_length,
 )
-from conformance.layers.propagation import copied, sums
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case
 from conformance.oracles import pooling_adaptive as oracle
+from conformance.spec.axes import batched
+from conformance.spec.law import Law
+from conformance.spec.outputs import input_dtype
+from conformance.spec.propagation import copied, sums
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import pooling_adaptive as cases
 from conformance.strategies.invalid import pooling_adaptive as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

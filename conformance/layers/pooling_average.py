@@ -8,7 +8,6 @@ from functools import partial
 
 from conformance.laws import pooling as forms
 from conformance.laws import pooling_average as laws
-from conformance.layers.axes import batched
 from conformance.layers.pooling_windows import (
     CEIL,
     KERNEL,
@@ -23,10 +22,11 @@ from conformance.layers.pooling_windows import (
     refit,
     workloads,
 )
-from conformance.layers.propagation import sums
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.workload import Filling
 from conformance.oracles import pooling_average as oracle
+from conformance.spec.axes import batched
+from conformance.spec.propagation import sums
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.workload import Filling
 from conformance.strategies import pooling_average as cases
 from conformance.strategies.invalid import pooling as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -9,7 +9,6 @@ from typing import Any
 
 from conformance.laws import pooling as forms
 from conformance.laws import pooling_fractional as laws
-from conformance.layers.axes import batched
 from conformance.layers.pooling_windows import (
     INDICES,
     KERNEL,
@@ -20,12 +19,13 @@ from conformance.layers.pooling_windows import (
     int64,
     output_length,
 )
-from conformance.layers.propagation import copied
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.sizes import per_dimension
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles import pooling_fractional as oracle
+from conformance.spec.axes import batched
+from conformance.spec.propagation import copied
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.sizes import per_dimension
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import pooling_fractional as cases
 from conformance.strategies.invalid import pooling_fractional as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

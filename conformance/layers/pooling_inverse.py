@@ -10,7 +10,6 @@ from typing import Any
 
 from conformance.laws import pooling as forms
 from conformance.laws import pooling_inverse as laws
-from conformance.layers.axes import Axes, batched, joined
 from conformance.layers.pooling_windows import (
     KERNEL,
     PADDING,
@@ -20,13 +19,14 @@ from conformance.layers.pooling_windows import (
     kept_stride,
     output_length,
 )
-from conformance.layers.propagation import copied
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.sizes import per_dimension
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case, is_function
 from conformance.oracles import pooling_inverse as oracle
+from conformance.spec.axes import Axes, batched, joined
+from conformance.spec.propagation import copied
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.sizes import per_dimension
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import pooling_inverse as cases
 from conformance.strategies.invalid import pooling_inverse as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

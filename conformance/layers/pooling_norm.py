@@ -12,7 +12,6 @@ import numpy as np
 from conformance.arithmetic.rounded import Rounded
 from conformance.laws import pooling as forms
 from conformance.laws import pooling_norm as laws
-from conformance.layers.axes import batched
 from conformance.layers.pooling_windows import (
     CEIL,
     KERNEL,
@@ -26,11 +25,12 @@ from conformance.layers.pooling_windows import (
     refit,
     workloads,
 )
-from conformance.layers.propagation import sums
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.workload import Filling
-from conformance.model.protocols import TrialLike as Trial
 from conformance.oracles import pooling_norm as oracle
+from conformance.spec.axes import batched
+from conformance.spec.propagation import sums
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.trial_like import TrialLike as Trial
+from conformance.spec.workload import Filling
 from conformance.strategies import pooling_norm as cases
 from conformance.strategies.invalid import pooling as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

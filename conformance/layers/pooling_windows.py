@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from conformance.layers.row import Argument, Row
-from conformance.layers.sizes import per_dimension, sizes_of
-from conformance.layers.state import Shape
-from conformance.layers.workload import Workload
 from conformance.model.case import Case
-from conformance.model.protocols import FactsLike as Facts
+from conformance.spec.row import Argument, Row
+from conformance.spec.sizes import per_dimension, sizes_of
+from conformance.spec.state import Shape
+from conformance.spec.trial_like import FactsLike as Facts
+from conformance.spec.workload import Workload
 
 KERNEL = Argument("kernel_size", plain=1, per_dimension=True, window=True)
 STRIDE = Argument("stride", None, other=2, per_dimension=True, window=True)

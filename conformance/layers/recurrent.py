@@ -13,17 +13,17 @@ import numpy as np
 from conformance.laws import recurrent as laws
 from conformance.laws import recurrent_sequences as sequences
 from conformance.laws.recurrent_dropout import draws
-from conformance.layers.axes import Axes
 from conformance.layers.recurrent_propagation import recurrent
-from conformance.layers.row import REQUIRED, Argument, Input, Output, Row, Traits
-from conformance.layers.sizes import resized
-from conformance.layers.state import Shape, StateTensor, uniform
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Call, Case
 from conformance.oracles import recurrent as oracle
 from conformance.oracles import recurrent_cells as cells
 from conformance.oracles import recurrent_steps as steps
 from conformance.oracles.recurrent_state import GATES, cell_shapes, layer_shapes
+from conformance.spec.axes import Axes
+from conformance.spec.row import REQUIRED, Argument, Input, Output, Row, Traits
+from conformance.spec.sizes import resized
+from conformance.spec.state import Shape, StateTensor, uniform
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import recurrent as cases
 from conformance.strategies.invalid import recurrent as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

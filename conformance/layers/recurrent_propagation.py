@@ -10,10 +10,10 @@ import numpy as np
 
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded
-from conformance.layers.propagation import Propagation, finite, oracle, taken
+from conformance.spec.propagation import Propagation, finite, oracle, taken
 
 if TYPE_CHECKING:
-    from conformance.model.protocols import TrialLike
+    from conformance.spec.trial_like import TrialLike
 
 # A finite stand-in for ∞, in float64, and what only a multiple of it exceeds.
 _FAR, _BEYOND = 2.0**664, 1e100

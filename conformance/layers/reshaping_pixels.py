@@ -8,14 +8,14 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import reshaping_pixels as laws
-from conformance.layers.elementwise import every_axis
-from conformance.layers.outputs import input_dtype
-from conformance.layers.propagation import copied
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.sizes import resized
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case, is_function
 from conformance.oracles import reshaping as oracle
+from conformance.spec.elementwise import every_axis
+from conformance.spec.outputs import input_dtype
+from conformance.spec.propagation import copied
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.sizes import resized
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import reshaping as cases
 from conformance.strategies.invalid import reshaping as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from conformance.laws import sequences as laws
-from conformance.layers.axes import Axes, joined
-from conformance.layers.outputs import input_dtype
-from conformance.layers.propagation import copied
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import LIST, Case
 from conformance.oracles import sequences as oracle
+from conformance.spec.axes import Axes, joined
+from conformance.spec.outputs import input_dtype
+from conformance.spec.propagation import copied
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import sequences as cases
 from conformance.strategies.invalid import sequences as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

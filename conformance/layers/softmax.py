@@ -10,14 +10,14 @@ from typing import Any
 
 from conformance.laws import softmax as laws
 from conformance.laws import softmax_draws as draws
-from conformance.layers.elementwise import every_axis
-from conformance.layers.propagation import computed
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.state import Shape
-from conformance.layers.workload import Filling, Workload
 from conformance.model.case import Case, is_function
-from conformance.model.protocols import FactsLike
 from conformance.oracles import softmax as oracle
+from conformance.spec.elementwise import every_axis
+from conformance.spec.propagation import computed
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.trial_like import FactsLike
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import softmax as cases
 from conformance.strategies.invalid import softmax as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

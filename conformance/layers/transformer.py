@@ -10,8 +10,6 @@ from typing import Any
 from conformance.laws import transformer as laws
 from conformance.laws.transformer_draws import layer_draws
 from conformance.layers import transformer_stacks as stacks
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.state import Shape, StateTensor
 from conformance.layers.transformer_inputs import KIND, drops, hint, padding, pairs, sequence
 from conformance.layers.transformer_parts import (
     FACTS,
@@ -21,8 +19,10 @@ from conformance.layers.transformer_parts import (
 )
 from conformance.layers.transformer_propagation import transformer
 from conformance.layers.transformer_state import decoder_layer, encoder_layer
-from conformance.layers.workload import Filling, Workload
 from conformance.oracles import transformer as oracle
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape, StateTensor
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import transformer as cases
 from conformance.strategies.invalid import transformer as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

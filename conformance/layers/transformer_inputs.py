@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from conformance.layers.row import Argument, Input
-from conformance.layers.transformer_parts import kind_of, mask_axis, padding_axis, sequence_axis
+from conformance.laws.transformer_calls import kind_of
+from conformance.layers.transformer_parts import mask_axis, padding_axis, sequence_axis
 from conformance.model.case import Call
+from conformance.spec.row import Argument, Input
 
 KIND = (
     Argument("d_model", plain=1, size=True),

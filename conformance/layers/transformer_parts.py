@@ -8,61 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.layers.axes import Axes
-from conformance.layers.sizes import resized
+from conformance.laws.transformer_calls import MASKS, batched, first, kind_of, sides
 from conformance.model.case import Case
+from conformance.spec.axes import Axes
+from conformance.spec.sizes import resized
 
 if TYPE_CHECKING:
-    from conformance.layers.row import Row
-
-# Each mask, and which sequences its queries and keys are.
-_MASKS = {
-    "mask": ("src", "src"),
-    "src_mask": ("src", "src"),
-    "tgt_mask": ("tgt", "tgt"),
-    "memory_mask": ("tgt", "memory"),
-    "src_key_padding_mask": ("", "src"),
-    "tgt_key_padding_mask": ("", "tgt"),
-    "memory_key_padding_mask": ("", "memory"),
-}
-_LAYERS = ("encoder_layer", "decoder_layer")
-
-
-def kind_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a layer: a layer's own, or those of the layer that a stack is of."""
-    for name in _LAYERS:
-        if name in arguments:
-            return dict(arguments[name][1])
-    return dict(arguments)
-
-
-def changed(
-    arguments: Mapping[str, Any], kind: Mapping[str, Any], *, plain: bool = False
-) -> dict[str, Any]:
-    """The arguments with other ones of the layer.
-
-    Args:
-        arguments: of a layer, or of a stack.
-        kind: what is changed, of the layer.
-        plain: nothing else of the layer is written, and of a stack one layer without a norm.
-    """
-    for name in _LAYERS:
-        if name in arguments:
-            module, pairs = arguments[name]
-            given = {**({} if plain else dict(pairs)), **kind}
-            others = {"num_layers": 1} if plain else arguments
-            return {**others, name: (module, tuple(given.items()))}
-    return {**({} if plain else arguments), **kind}
-
-
-def first(case: Case) -> bool:
-    """Whether the batch leads."""
-    return bool(kind_of(case.call.arguments).get("batch_first", False))
-
-
-def batched(case: Case) -> bool:
-    """Whether there is a batch."""
-    return case.inputs[0] is not None and case.inputs[0].ndim == 3
+    from conformance.spec.row import Row
 
 
 def sequence_axis(case: Case) -> int | None:
@@ -95,25 +47,16 @@ def named(case: Case) -> dict[str, np.ndarray | None]:
     return {**dict.fromkeys(names), **dict(zip(names, case.inputs, strict=False))}
 
 
-def sides(name: str, given: Mapping[str, Any]) -> tuple[str, str]:
-    """The sequences of a mask's queries, "" of a padding mask, and of its keys.
-
-    Of both stacks together the memory is what becomes of the source.
-    """
-    query, key = _MASKS[name]
-    return query, key if key in given else "src"
-
-
 def lengths(case: Case) -> tuple[Axes, ...]:
     """The axes of each sequence, and of the masks that go with it."""
     given, names = named(case), names_of(case)
     time = 1 if batched(case) and first(case) else 0
     found: dict[str, list[tuple[int, int]]] = {
-        name: [(place, time)] for place, name in enumerate(names) if name not in _MASKS
+        name: [(place, time)] for place, name in enumerate(names) if name not in MASKS
     }
     for place, name in enumerate(names):
         mask = given[name]
-        if name in _MASKS and mask is not None:
+        if name in MASKS and mask is not None:
             query, key = sides(name, given)
             found[key].append((place, mask.ndim - 1))
             if query:
@@ -143,7 +86,7 @@ def adding(facts: Any) -> bool:
 
 def headed(facts: Any) -> bool:
     """Whether a mask is one for each head, or one of keys, which is spread over the heads."""
-    given = {name: x for name, x in named(facts.case).items() if name in _MASKS and x is not None}
+    given = {name: x for name, x in named(facts.case).items() if name in MASKS and x is not None}
     return any("padding" in name or x.ndim == 3 for name, x in given.items())
 
 
@@ -165,7 +108,7 @@ def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     if norm is not None and dict(norm[1])["normalized_shape"] != kind["d_model"]:
         return None
     heads = kind["nhead"] != before["nhead"]
-    if heads and any(x is not None and x.ndim == 3 for n, x in given.items() if n in _MASKS):
+    if heads and any(x is not None and x.ndim == 3 for n, x in given.items() if n in MASKS):
         return None
     hints = {"is_causal": "src_mask", "src_is_causal": "src_mask"}
     hints |= {"tgt_is_causal": "tgt_mask", "memory_is_causal": "memory_mask"}
@@ -175,10 +118,10 @@ def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     turned = kind.get("batch_first", False) != before.get("batch_first", False)
     inputs: list[np.ndarray | None] = []
     for name, x in zip(row.input_names, case.inputs, strict=False):
-        if x is not None and name not in _MASKS:
+        if x is not None and name not in MASKS:
             x = resized(x, (*x.shape[:-1], kind["d_model"]))
             x = x.swapaxes(0, 1).copy() if turned and x.ndim == 3 else x
-        if x is not None and name in _MASKS and x.ndim == 3:
+        if x is not None and name in MASKS and x.ndim == 3:
             # A mask for each head of each element.
             batch = given[row.input_names[0]]
             assert batch is not None

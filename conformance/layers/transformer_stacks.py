@@ -8,21 +8,16 @@ from functools import partial
 from typing import Any
 
 from conformance.laws import transformer_stacks as laws
+from conformance.laws.transformer_calls import kind_of
 from conformance.laws.transformer_draws import layer_draws, without
 from conformance.layers import transformer_state as states
-from conformance.layers.row import Argument, Input, Output, Row, Traits
-from conformance.layers.state import Shape
 from conformance.layers.transformer_inputs import KIND, drops, hint, padding, pairs, sequence
-from conformance.layers.transformer_parts import (
-    FACTS,
-    kind_of,
-    lengths,
-    refit,
-    sequence_axis,
-)
+from conformance.layers.transformer_parts import FACTS, lengths, refit, sequence_axis
 from conformance.layers.transformer_propagation import transformer
-from conformance.layers.workload import Filling, Workload
 from conformance.oracles import transformer as oracle
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies import transformer as cases
 from conformance.strategies.invalid import transformer as invalid
 from conformance.strategies.invalid.breaks import invalid_cases

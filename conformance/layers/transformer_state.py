@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from conformance.layers.state import Constant, Shape, StateTensor, Uniform
+from conformance.spec.state import Constant, Shape, StateTensor, Uniform
 
 Arguments = Mapping[str, Any]
 

@@ -287,7 +287,7 @@ class Verdict:
         drawn: the arguments of the cases, on the first of the run's items that have them.
         message: why it failed, or why nothing was checked.
         call: the minimal failing call as a person would type it.
-        case: the minimal failing case as JSON data (`conformance.model.encoding`).
+        case: the minimal failing case as JSON data (`conformance.layers.encoding`).
         needs: which arguments the failure needs to be what they are.
         share: what its failing cases have in common, and how many cases have that.
         excess: largest error ÷ bound among the failing cases of the first cause.

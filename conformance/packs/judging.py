@@ -14,11 +14,15 @@ import numpy as np
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded
+from conformance.checks.trial import Evidence
 from conformance.checks.values import compare
+from conformance.items import verdicts
+from conformance.items.log import Log
+from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
+from conformance.layers.encoding import encode_case
 from conformance.model.case import Call, Case, Examples, Verdict
 from conformance.model.cause import Cause
-from conformance.model.encoding import encode_case
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding, differs
 from conformance.packs import PackError
@@ -38,10 +42,6 @@ from conformance.packs.form import (
     read_json,
     read_tensors,
 )
-from conformance.run import verdicts
-from conformance.run.log import Log
-from conformance.run.planning import Item
-from conformance.run.trial import Evidence
 
 Tensors = Mapping[str, tuple[np.ndarray, str]]
 CHECK = "values"

@@ -13,9 +13,12 @@ from conformance import __version__
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
 from conformance.backends.wire_format import plain
+from conformance.checks.trial import Trial
+from conformance.generation.drawing import draw_cases
+from conformance.items.planning import examples_of
 from conformance.layers import CATALOGUE
+from conformance.layers.describe import case_text
 from conformance.model.case import Case, Unsupported
-from conformance.model.describe import case_text
 from conformance.model.files import write_whole
 from conformance.packs import PackError
 from conformance.packs.form import (
@@ -29,9 +32,6 @@ from conformance.packs.form import (
     digest,
     write_tensors,
 )
-from conformance.run.drawing import draw_cases
-from conformance.run.planning import examples_of
-from conformance.run.trial import Trial
 
 Tensors = dict[str, tuple[np.ndarray, str]]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.isolation.scratch import scratch
+from conformance.model.scratch import scratch
 from conformance.plugin.options import add_options, wanted
 
 if TYPE_CHECKING:

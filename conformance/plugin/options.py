@@ -23,7 +23,7 @@ from conformance.plugin.values import (
 )
 
 if TYPE_CHECKING:
-    from conformance.failures.known import Known
+    from conformance.known.entry import Known
 
 OPTIONS = {
     "backend": "implementation under test: entry-point name, or package.module:attribute "
@@ -156,8 +156,8 @@ def resolve(config: pytest.Config) -> Settings:
         pytest.UsageError: naming the option, its value and what was expected.
     """
     from conformance.checks import CHECKS, EVERY_CHECK
+    from conformance.items.planning import PROFILES
     from conformance.layers import COMPLEX, DTYPES
-    from conformance.run.planning import PROFILES
 
     read = Reader(config, OPTIONS)
     given, written = read.given, dict(read.given)
@@ -241,7 +241,7 @@ def _layers(read: Reader) -> tuple[str, ...]:
 
 
 def _budget(read: Reader) -> str | None:
-    from conformance.run.budget import parse
+    from conformance.model.budget import parse
 
     given = read.given.get("budget")
     if given is None:
@@ -329,7 +329,7 @@ def known_failures(backend: str, paths: Sequence[Path], base: str = "") -> tuple
     Raises:
         pytest.UsageError: for a file that cannot be read.
     """
-    from conformance.failures.known import KnownError, read
+    from conformance.known.entry import KnownError, read
 
     try:
         return read(backend, paths, base)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
+from conformance.items.planning import PROFILES, Item, in_rounds
 from conformance.model.shards import shard_of
 from conformance.plugin.options import Settings
-from conformance.run.planning import PROFILES, Item, in_rounds
 
 
 @dataclass(frozen=True)

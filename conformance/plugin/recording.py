@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from conformance import __version__
-from conformance.failures.cpu import place_of
+from conformance.known.cpu import place_of
 from conformance.layers.layer_facts import facts_of_layers, layers_by_family
 from conformance.model.case import Examples, Verdict
 from conformance.model.files import write_whole
@@ -38,8 +38,8 @@ from conformance.reports.results import write as write_run
 from conformance.run.machine import machine, now
 
 if TYPE_CHECKING:
+    from conformance.items.planning import Item
     from conformance.plugin.shared import SessionLike
-    from conformance.run.planning import Item
 
 _TO_THE_END = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 _ITEM = re.compile(r"::test_layer\[(?P<id>.+)\]$")
@@ -261,7 +261,7 @@ def _chosen_by_pytest(config: pytest.Config) -> bool:
 
 
 def _identity(session: SessionLike) -> Identity:
-    from conformance.run.provider import drawn_otherwise
+    from conformance.generation.provider import drawn_otherwise
 
     settings = session.settings
     return Identity(

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.isolation import leftovers
+from conformance.generation.cases import MANY
 from conformance.isolation.isolated import IsolatedEngine
-from conformance.isolation.limits import keep_to_one_thread
 from conformance.isolation.start import COPY
+from conformance.model import leftovers
+from conformance.model.limits import keep_to_one_thread
 from conformance.model.plain_text import bounded
 from conformance.plugin.interrupts import MARKER, Interrupted
 from conformance.plugin.lines import columns, wrapped
 from conformance.plugin.options import SUITE, known_failures, names_benchmarks, resolve
 from conformance.plugin.orphans import CONTROLLER, end_with
 from conformance.plugin.shared import KEY, LONG, PLAN, UNSAFE_DISTRIBUTIONS
-from conformance.run.cases import MANY
 
 if TYPE_CHECKING:
     from conformance.run.engine import Engine
@@ -85,9 +85,9 @@ class Session:
         """What runs the items: in a child process, or in this one."""
         from conformance.backends.asking import Pressed
         from conformance.backends.registry import load
-        from conformance.isolation.limits import Limits, share_of_memory
         from conformance.isolation.process import Child
-        from conformance.run.budget import parse
+        from conformance.model.budget import parse
+        from conformance.model.limits import Limits, share_of_memory
 
         s, name = self.settings, self.plan.backend
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -170,7 +170,7 @@ class Session:
 
     def pytest_collection(self) -> None:
         """Warn, once, of cases that are not those of the seed elsewhere; pytest lists warnings."""
-        from conformance.run.provider import drawn_otherwise
+        from conformance.generation.provider import drawn_otherwise
 
         if not self.worker and (otherwise := drawn_otherwise()):
             warnings.warn(

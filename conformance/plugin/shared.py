@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import pytest
 
+    from conformance.items.planning import Item
     from conformance.plugin.options import Settings
-    from conformance.run.planning import Item
 
 KEY = "conformance-verdict"
 TIMED = "conformance-benchmark"

@@ -20,32 +20,32 @@ from conformance.backends.declared import (
 from conformance.backends.door import BackendError, guarded
 from conformance.checks import EVERY_CHECK
 from conformance.checks.support import Answer, Conclusion
-from conformance.failures.cpu import place_of
-from conformance.failures.excuses import Excuses
-from conformance.failures.features import structure
-from conformance.failures.investigate import investigate
-from conformance.failures.known import Known, applying
-from conformance.failures.reference import Reference
-from conformance.failures.reproducer import reproducer
-from conformance.failures.stale import not_failing
+from conformance.checks.trial import Evidence, Trial
+from conformance.diagnosis.diagnose import investigate
+from conformance.diagnosis.reference import Reference
+from conformance.diagnosis.reproducer import reproducer
+from conformance.generation.argument_columns import columns
+from conformance.items import verdicts
+from conformance.items.forks import Copied, Copies
+from conformance.items.log import JUDGED, Log
+from conformance.items.outcomes import Outcome, on_device
+from conformance.items.planning import Item, asked_of
+from conformance.items.stream import ROUNDS, Stream, needed, structures
+from conformance.known.cpu import place_of
+from conformance.known.entry import Known, applying
+from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
+from conformance.layers.encoding import encode_case
+from conformance.matching.features import structure
+from conformance.model.budget import Budget
 from conformance.model.case import Case, Examples, Numerics, Unsupported, Verdict
 from conformance.model.cause import Cause
-from conformance.model.encoding import encode_case
 from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.finding import Finding
 from conformance.model.foreign import written
 from conformance.model.lazy import lazy
 from conformance.model.protocols import Backend
-from conformance.run import verdicts
-from conformance.run.budget import Budget
-from conformance.run.copies import Copied, Copies
-from conformance.run.drawn import columns
-from conformance.run.log import JUDGED, Log
-from conformance.run.outcomes import Outcome, on_device
-from conformance.run.planning import Item, asked_of
-from conformance.run.stream import ROUNDS, Stream, needed, structures
-from conformance.run.trial import Evidence, Trial
+from conformance.run.stale import not_failing
 
 # Seconds that a failing item may take to look at its other cases.
 SURVEYING = 10.0

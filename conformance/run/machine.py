@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from conformance.failures import cpu
-from conformance.isolation.limits import THREADS
+from conformance.known import cpu
+from conformance.model.limits import THREADS
 
 
 def machine() -> dict[str, Any]:

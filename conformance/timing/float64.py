@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, multilinear
-from conformance.layers.row import Row
 from conformance.model.case import Call
 from conformance.model.protocols import Backend
+from conformance.spec.row import Row
 
 
 def through_torch(row: Row, arguments: Any, torch: Backend) -> Row:

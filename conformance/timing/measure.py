@@ -14,11 +14,11 @@ from conformance.backends import registry
 from conformance.backends.asking import call
 from conformance.backends.declared import devices_of, offered
 from conformance.backends.door import BackendError, itself
+from conformance.checks.trial import Trial
 from conformance.model.case import Unsupported
 from conformance.model.failure import Failure
 from conformance.model.protocols import Backend
 from conformance.reports.results import Benchmark
-from conformance.run.trial import Trial
 from conformance.timing.cost import BYTES, Cost, cost
 from conformance.timing.operands import TimedArrays
 from conformance.timing.peaks import Peak, measured

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from conformance.layers import CATALOGUE
-from conformance.layers.row import Row
-from conformance.layers.workload import Workload
 from conformance.model.case import Call, Case
 from conformance.model.formats import format_of, round_to
+from conformance.spec.row import Row
+from conformance.spec.workload import Workload
 from conformance.timing.workloads import Timed
 
 ArrayTuple = tuple[np.ndarray, ...]

@@ -14,11 +14,11 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.backends.declared import numerics_of
 from conformance.checks import gradients, values
 from conformance.checks.cotangents import Pulled, expected
+from conformance.checks.trial import Trial
 from conformance.model.case import Call, Case, Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import counted
 from conformance.model.protocols import Backend
-from conformance.run.trial import Trial
 from conformance.timing.cost import operations
 from conformance.timing.float64 import through_torch
 from conformance.timing.operands import ArrayTuple, TimedArrays

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conformance.layers import CATALOGUE
-from conformance.layers.workload import Workload
+from conformance.spec.workload import Workload
 
 SETS = ("none", "small", "full")
 PASSES = ("forward", "forward+backward")

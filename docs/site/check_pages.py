@@ -17,11 +17,11 @@ from staging import ROOT, Stage
 
 from conformance.backends import ModuleBackend
 from conformance.checks import CHECKS, EVERY_CHECK, ON_REQUEST, Check
+from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
-from conformance.layers.row import Row
 from conformance.model.case import Call, Unsupported, Verdict
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
+from conformance.spec.row import Row
 
 EXAMPLES, TRIES, LINES = 60, 4, 16
 """Cases of a bug, bugs that are tried, and lines of the message that is shown."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from findings import NO_BUG, Bug, bugs, split
 from prose import escaped
 
-from conformance.failures.known import Known
-from conformance.failures.nameable import layers_named
+from conformance.known.entry import Known
+from conformance.matching.fact_schema import layers_named
 
 
 class Divergences:

@@ -18,11 +18,11 @@ from conformance.strategies.invalid.breaks import every_break
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded
 from conformance.backends.adapters.torch import backend
-from conformance.layers.row import Row
+from conformance.checks.trial import Trial
+from conformance.generation.drawing import draw_cases
+from conformance.layers.describe import case_text
 from conformance.model.case import Case
-from conformance.model.describe import case_text
-from conformance.run.drawing import draw_cases
-from conformance.run.trial import Trial
+from conformance.spec.row import Row
 
 DTYPE, SEED = "float32", 0
 VALID, INVALID, SHOWN = 40, 60, 3

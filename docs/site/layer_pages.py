@@ -18,10 +18,10 @@ from staging import Stage
 
 from conformance.checks import CHECKS
 from conformance.layers import CATALOGUE
+from conformance.layers.describe import argument_text
 from conformance.layers.reached import table as reached
-from conformance.layers.row import REQUIRED, Argument, Input, Output, Row, stateless
 from conformance.model.case import class_and_method
-from conformance.model.describe import argument_text
+from conformance.spec.row import REQUIRED, Argument, Input, Output, Row, stateless
 
 _PLAIN = ("name", "default", "plain", "other", "size", "window", "large", "fixes_sizes")
 """Fields of an argument that a reader of the signature does not need."""

@@ -13,10 +13,10 @@ from prose import code, escaped, filled, meanings, paragraphs, sentence, table
 
 from conformance.arithmetic.rounded import Rounded
 from conformance.backends.adapters.torch import backend
+from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
 from conformance.model.case import STORED, ULP, Call, Case, Numerics
 from conformance.model.formats import FORMATS, round_to
-from conformance.run.trial import Trial
 
 TITLES = {
     "rounded": "Sums of products and the four operations",

@@ -69,7 +69,7 @@ def sample(folder: Path) -> dict[str, str]:
                 )
             plain = done.stdout.replace(f"{work}/", "").replace(f"{folder}/", "")
             ends[name] = _end(plain)
-        command = [sys.executable, "-c", "from conformance.reports.cli import main; main()"]
+        command = [sys.executable, "-c", "from conformance.commands.cli import main; main()"]
         command += ["compare", "torch.jsonl", "buggy.jsonl", "-o", str(folder / "comparison.html")]
         done = _run(command, work, environment)
         if not (folder / "comparison.html").exists():

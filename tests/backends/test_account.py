@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from conformance.reports import cli, layers_cli
 
 from conformance.backends.account import Account, account, exported, installed
+from conformance.commands import cli
+from conformance.commands import layers as layers_cli
 from conformance.layers import CATALOGUE
 from conformance.layers.excluded import EXCLUDED
 

@@ -62,7 +62,7 @@ def test_a_bug_in_the_adapter_is_caught(
 ) -> None:
     backend = _backend("onnxruntime")
     monkeypatch.setattr(
-        "conformance.failures.investigate.shrink", lambda *arguments, **keywords: None
+        "conformance.diagnosis.diagnose.shrink", lambda *arguments, **keywords: None
     )
     assert status(backend, layer, examples=60) in ("passed", "known")
     spoil(monkeypatch)

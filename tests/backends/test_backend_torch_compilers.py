@@ -14,11 +14,11 @@ from support import cases, verdict
 from conformance.backends.adapters import torch_export, torch_meta
 from conformance.backends.declared import budget_of, devices_of, timeout_of, values_per_structure
 from conformance.backends.door import BackendError
+from conformance.generation.drawing import draw_cases
 from conformance.isolation.offer import chosen_devices as devices
-from conformance.run.drawing import draw_cases
+from conformance.items.planning import Item
+from conformance.items.stream import structures
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
-from conformance.run.stream import structures
 
 pytestmark = pytest.mark.in_fork
 

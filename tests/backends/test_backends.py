@@ -18,10 +18,10 @@ from conformance.backends import FunctionBackend, ModuleBackend, implements, reg
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import devices_of, info_of
 from conformance.backends.door import BackendError, inner
-from conformance.failures.known import shipped
+from conformance.items.planning import Item
+from conformance.known.entry import shipped
 from conformance.model.case import Verdict
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
 
 pytestmark = pytest.mark.in_fork
 

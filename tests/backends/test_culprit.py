@@ -9,19 +9,20 @@ from typing import Any
 
 import pytest
 import torch
-from conformance.reports import cli, results
+from conformance.reports import results
 from test_report import run_of
 
 from conformance.backends import OverrideBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.dispatched import RIGHT, UNKNOWN, WRONG, Watch
 from conformance.backends.registry import load
-from conformance.failures.known import shipped
+from conformance.commands import cli
+from conformance.commands import culprit as blame
+from conformance.items.planning import Item
+from conformance.known.entry import shipped
 from conformance.layers.operators import MOVES, OPERATORS, oracle_of
 from conformance.model.failure import Failure
-from conformance.run import culprit as blame
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
 
 pytestmark = pytest.mark.in_fork
 
@@ -147,9 +148,9 @@ def test_torch_itself_has_no_culprit(
     ],
 )  # fmt: skip
 def test_no_operator_of_torch_is_wrong_where_the_layer_is_right(made: str) -> None:
+    from conformance.checks.trial import Trial
+    from conformance.generation.drawing import draw_cases
     from conformance.layers import CATALOGUE
-    from conformance.run.drawing import draw_cases
-    from conformance.run.trial import Trial
 
     torch_ = load("torch")
     known = 0

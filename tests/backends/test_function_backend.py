@@ -13,10 +13,10 @@ from support import first_failure
 from conformance import Updated
 from conformance.backends import FunctionBackend, implements
 from conformance.checks import CHECKS
+from conformance.checks.trial import Trial
+from conformance.items.planning import plan
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case
-from conformance.run.planning import plan
-from conformance.run.trial import Trial
 
 pytestmark = pytest.mark.in_fork
 

@@ -16,14 +16,14 @@ from conformance.backends import OverrideBackend
 from conformance.backends.door import BackendError
 from conformance.backends.kernel_folder import operator_of
 from conformance.backends.registry import load
+from conformance.generation.drawing import draw_cases
 from conformance.isolation.isolated import IsolatedEngine
-from conformance.isolation.limits import Limits
 from conformance.isolation.process import Child, Died
+from conformance.items.planning import Item, plan
+from conformance.layers.encoding import encode_case
 from conformance.model.case import Call, Unsupported, Verdict
-from conformance.model.encoding import encode_case
-from conformance.run.drawing import draw_cases
+from conformance.model.limits import Limits
 from conformance.run.engine import Engine
-from conformance.run.planning import Item, plan
 
 pytestmark = pytest.mark.in_fork
 

@@ -29,7 +29,7 @@ sys.path.insert(0, str(HERE.parent))
 from hostile.processes import command, marked, parent, send  # noqa: E402
 from hostile.slow_run import BACKEND, COMMAND, ITEMS, environment  # noqa: E402
 
-RENDER = "import sys; from conformance.reports.cli import main; sys.exit(main(sys.argv[1:]))"
+RENDER = "import sys; from conformance.commands.cli import main; sys.exit(main(sys.argv[1:]))"
 DONE = re.compile(r"PASSED|FAILED|SKIPPED|XFAIL|ERROR")
 ID = re.compile(r"test_layer\[([^\]\s]+)\]")
 # What ends before any item is begun leaves no results, but a usage error.

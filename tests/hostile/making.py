@@ -147,7 +147,7 @@ CHANGED = "AN INPUT WAS CHANGED"
 _MAIN = """
 limit = 4
 def run(arguments):
-    from conformance.reports.cli import main
+    from conformance.commands.cli import main
     while "then" in arguments:
         main(arguments[:arguments.index("then")])
         del arguments[:arguments.index("then") + 1]

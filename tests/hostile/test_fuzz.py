@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conformance.reports import cli
 from conformance.reports.results import ResultsError, parse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conformance.failures import known
+from conformance.commands import cli
+from conformance.known import entry as known
 from hostile.files_known_fields import PINNED, toml
 from hostile.making import FAILED, FOOTER, HEADER, PASSED, TIMED, lines
 

@@ -19,10 +19,10 @@ from conformance.arithmetic.rounded import exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, DTYPES
-from conformance.layers.row import Row
 from conformance.model.formats import FORMATS
 from conformance.oracles.activation import leaky_relu, relu
 from conformance.oracles.smooth_activation import silu
+from conformance.spec.row import Row
 
 MODULES = ("ReLU", "LeakyReLU", "SiLU")
 ROWS = [row for row in CATALOGUE.values() if row.family == "activation"]

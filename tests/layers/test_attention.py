@@ -16,11 +16,11 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.cotangents import pulled
 from conformance.checks.layout import _written
 from conformance.checks.siblings import varied_inputs
+from conformance.checks.trial import Trial
+from conformance.generation.block_sizes import of_sizes
+from conformance.generation.variants import varied
 from conformance.layers import CATALOGUE, DTYPES
 from conformance.oracles.attention import functional_scaled_dot_product_attention as sdpa
-from conformance.run.tiles import of_sizes
-from conformance.run.trial import Trial
-from conformance.run.variants import varied
 
 SDPA = "functional.scaled_dot_product_attention"
 

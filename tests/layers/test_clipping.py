@@ -16,12 +16,12 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
+from conformance.layers.describe import case_text
 from conformance.layers.fitting import with_argument
 from conformance.model.case import Call, Case
-from conformance.model.describe import case_text
 from conformance.oracles.clipping import clip_grad_norm_, clip_grad_value_, coefficient
-from conformance.run.trial import Trial
 
 FLOAT32, FLOAT16 = Precision.of("float32"), Precision.of("float16")
 LAYERS = tuple(name for name, row in CATALOGUE.items() if row.family == "clipping")

@@ -17,7 +17,6 @@ from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import random
-from conformance.laws.draws import Masked
 from conformance.laws.dropout import FORMS, LAWS, shared
 from conformance.layers import DTYPES
 from conformance.oracles.dropout import (
@@ -27,6 +26,7 @@ from conformance.oracles.dropout import (
     functional_alpha_dropout,
     functional_dropout,
 )
+from conformance.spec.draws import Masked
 
 NAMES = ("Dropout", "functional.dropout")
 EVERY = (*FORMS, *FORMS.values())

@@ -18,10 +18,10 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.oracles.embedding import functional_embedding
-from conformance.run.trial import Trial
 
 LAYERS = ("Embedding", "functional.embedding")
 FLOAT64 = Precision.of("float64")

@@ -19,11 +19,11 @@ from conformance.arithmetic.rounded import exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.cotangents import expected
+from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
 from conformance.layers.embedding_bag import rows
 from conformance.model.case import Case
 from conformance.oracles.embedding_bag import bags, functional_embedding_bag
-from conformance.run.trial import Trial
 
 LAYERS = ("EmbeddingBag", "functional.embedding_bag")
 FLOAT64 = Precision.of("float64")

@@ -15,19 +15,19 @@ from support import ENOUGH, cases, first_failure
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import errors
-from conformance.failures.known import shipped
+from conformance.checks.trial import Evidence, Trial
+from conformance.generation.drawing import shrink
+from conformance.items.outcomes import Outcome
+from conformance.items.planning import Item
+from conformance.known.entry import shipped
 from conformance.layers import CATALOGUE
-from conformance.layers.row import stateless
+from conformance.layers.describe import case_text
+from conformance.layers.encoding import decode_case, encode_case
 from conformance.model.case import Call, Case, Unsupported
-from conformance.model.describe import case_text
-from conformance.model.encoding import decode_case, encode_case
 from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.formats import round_to
-from conformance.run.drawing import shrink
 from conformance.run.engine import Engine
-from conformance.run.outcomes import Outcome
-from conformance.run.planning import Item
-from conformance.run.trial import Evidence, Trial
+from conformance.spec.row import stateless
 
 LAYERS = tuple(name for name, row in CATALOGUE.items() if row.invalid is not None)
 BUGS = [bug for bug in planted.BUGS if bug.check == "errors"]

@@ -20,9 +20,9 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
 from conformance.layers.fitting import resized, with_argument
-from conformance.layers.sizes import per_dimension
 from conformance.model.case import Case
 from conformance.oracles.folding import Blocks, fold, unfold
+from conformance.spec.sizes import per_dimension
 
 LAYERS = ("Unfold", "Fold", "functional.unfold", "functional.fold")
 FLOAT32 = Precision.of("float32")

@@ -17,9 +17,9 @@ from conformance.arithmetic.rounded import exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
+from conformance.layers.describe import case_text
 from conformance.layers.fitting import with_argument
 from conformance.model.case import Call, Case
-from conformance.model.describe import case_text
 from conformance.oracles.fusion import fuse_conv_bn_weights
 
 FLOAT32 = Precision.of("float32")

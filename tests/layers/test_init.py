@@ -15,12 +15,12 @@ from torch.nn import init
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.samples import sampled
-from conformance.laws.distributions import Distribution, Normal, Uniform, middle
-from conformance.laws.draws import Sample
 from conformance.layers import CATALOGUE
 from conformance.model.case import bare_name
 from conformance.model.failure import Failure
 from conformance.oracles.init import gain_of, off_orthogonal, truncated_ends
+from conformance.spec.distributions import Distribution, Normal, Uniform, middle
+from conformance.spec.draws import Sample
 
 NAMES = tuple(name for name, row in CATALOGUE.items() if row.family == "init")
 LAWS = [(name, law.name) for name in NAMES for law in CATALOGUE[name].laws]

@@ -20,9 +20,9 @@ from conformance.arithmetic.rounded import exactly
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.checks import CHECKS
+from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case
-from conformance.run.trial import Trial
 
 FAITHFUL = planted.Bug("linear-as-it-is", "Linear", "values", "Nothing is wrong.", nn.Linear)
 

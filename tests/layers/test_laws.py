@@ -19,12 +19,12 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.checks import laws
+from conformance.checks.trial import Trial
 from conformance.laws import convolution
-from conformance.laws.law import Law
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure, Inapplicable
-from conformance.run.trial import Trial
+from conformance.spec.law import Law
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "laws"]
 # Of most of their cases no law says anything, or torch declines them in half precision.

@@ -17,11 +17,11 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.checks import layout
+from conformance.checks.trial import Evidence, Trial
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding
-from conformance.run.trial import Evidence, Trial
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "layout"]
 SHAPES = [(), (3,), (2, 3), (2, 3, 4), (2, 3, 4, 5), (2, 3, 2, 3, 2), (1, 1), (0, 3), (2, 1, 3)]

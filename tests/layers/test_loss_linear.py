@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.failures.facts import Facts
 from conformance.laws.loss_linear import LAWS
 from conformance.layers import DTYPES
+from conformance.matching.facts import Facts
 from conformance.model.case import is_function
 
 NAMES = ("LinearCrossEntropyLoss", "functional.linear_cross_entropy")

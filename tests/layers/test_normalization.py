@@ -18,12 +18,12 @@ from torch.nn import functional
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import repeat, state, values
-from conformance.failures.facts import Facts
+from conformance.checks.trial import Trial
 from conformance.laws import normalization as laws
 from conformance.layers import CATALOGUE
+from conformance.matching.facts import Facts
 from conformance.model.case import Call, Case
 from conformance.model.failure import Failure
-from conformance.run.trial import Trial
 
 BATCH = ("BatchNorm2d", "functional.batch_norm")
 LAYER = ("LayerNorm", "functional.layer_norm")

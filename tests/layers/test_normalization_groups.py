@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
-from conformance.run.trial import Trial
 
 TRACKED = ("InstanceNorm2d", "functional.instance_norm")
 

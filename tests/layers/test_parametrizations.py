@@ -19,6 +19,7 @@ from conformance.arithmetic.rounded import exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.layout import _expected as laid_out
+from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
 from conformance.oracles.parametrizations import (
     by_largest_value,
@@ -27,7 +28,6 @@ from conformance.oracles.parametrizations import (
     names_of,
     weight_norm,
 )
-from conformance.run.trial import Trial
 
 WEIGHT, SPECTRAL = "utils.parametrizations.weight_norm", "utils.parametrizations.spectral_norm"
 LAWS = [(name, law.name) for name in (WEIGHT, SPECTRAL) for law in CATALOGUE[name].laws]

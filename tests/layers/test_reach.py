@@ -10,9 +10,9 @@ import pytest
 
 from conformance.backends.numpy_layouts import swapped
 from conformance.checks.layout import Layouts, _relaid
+from conformance.generation.drawing import draw_cases
 from conformance.model.case import Case
 from conformance.oracles.convolution import per_dimension
-from conformance.run.drawing import draw_cases
 
 SEEDS, EXAMPLES = range(10), 200
 

@@ -17,16 +17,16 @@ from conformance.arithmetic import activations
 from conformance.arithmetic import rounded as rounding
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
+from conformance.arithmetic.saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import cotangents, steps, values
+from conformance.checks.trial import Trial, worst
+from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Numerics
 from conformance.model.failure import Failure
-from conformance.oracles.saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
-from conformance.run.trial import Trial, worst
 
 RECURRENT = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
 EXACT = ("zero", "bits", "rectified", "saturated", "hold")

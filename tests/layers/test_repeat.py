@@ -16,14 +16,14 @@ from torch import nn
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import CHECKS, siblings
-from conformance.failures.excuses import Excuses
-from conformance.failures.known import shipped
+from conformance.checks.trial import Trial
+from conformance.items.planning import Item
+from conformance.known.entry import shipped
+from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
+from conformance.layers.describe import case_text
 from conformance.model.case import Call, Case
-from conformance.model.describe import case_text
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
-from conformance.run.trial import Trial
 
 BUGS = [bug for bug in planted.BUGS if bug.check == "repeat"]
 

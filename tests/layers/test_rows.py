@@ -16,12 +16,12 @@ from support import LAYERS, OFFERED, cases, first_failure
 
 from conformance.backends.account import account
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE, UnknownLayerError
 from conformance.layers.excluded import ARGUMENTS, EXCLUDED, OLDER, TORCH
-from conformance.layers.row import REQUIRED, ROLES, Row
 from conformance.model.case import class_and_method
 from conformance.model.failure import Failure
-from conformance.run.trial import Trial
+from conformance.spec.row import REQUIRED, ROLES, Row
 
 # Arguments of torch's that no call of the suite has: where a layer is made, and what is deprecated.
 LEFT_OUT = {"self", "args", "kwargs", *ARGUMENTS}

@@ -18,9 +18,9 @@ from conformance.arithmetic.rounded import exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
+from conformance.layers.describe import case_text
 from conformance.layers.fitting import resized, with_argument
 from conformance.model.case import Call, Case
-from conformance.model.describe import case_text
 from conformance.oracles.sequences import count_of_orders, orders, pack_sequence
 
 FLOAT32 = Precision.of("float32")

@@ -22,13 +22,13 @@ from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.arithmetic.wide import converted
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks.trial import Trial
 from conformance.laws import softmax as laws
 from conformance.laws.softmax_draws import _logistic, _slack
 from conformance.layers import CATALOGUE, DTYPES
+from conformance.layers.describe import case_text
 from conformance.model.case import Case
-from conformance.model.describe import case_text
 from conformance.oracles.softmax import axis_of, gumbel_softmax, log_softmax, softmax, whole_error
-from conformance.run.trial import Trial
 
 FUNCTIONS = ("functional.softmin", "functional.softmax", "functional.log_softmax")
 MODULES = ("Softmin", "Softmax", "LogSoftmax")

@@ -17,10 +17,10 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.checks import special
+from conformance.checks.trial import Evidence, Trial
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case, Numerics
 from conformance.model.failure import Failure, Inapplicable
-from conformance.run.trial import Evidence, Trial
 
 NAN, INF = float("nan"), float("inf")
 BUGS = [bug for bug in planted.BUGS if bug.check == "special"]

@@ -18,16 +18,11 @@ from conformance.backends import FunctionBackend, ModuleBackend, implements
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.adapters.torch_meta import backend as meta_backend
 from conformance.checks import state
+from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
-from conformance.layers.state import (
-    allowed_distance,
-    cumulative_normal,
-    cumulative_uniform,
-    distance,
-)
 from conformance.model.case import Case, Unsupported, is_function
 from conformance.model.failure import Failure
-from conformance.run.trial import Trial
+from conformance.spec.state import allowed_distance, cumulative_normal, cumulative_uniform, distance
 
 MODULES = [layer for layer in LAYERS if not is_function(layer)]
 BUGS = [bug for bug in planted.BUGS if bug.check == "state" and not is_function(bug.layer)]

@@ -9,12 +9,12 @@ import pytest
 from conformance.reports import summary
 
 from conformance.backends import ModuleBackend
+from conformance.items.planning import Item
 from conformance.model.case import Verdict
 from conformance.model.cause import other_causes
 from conformance.model.finding import KINDS
 from conformance.model.finding_text import text
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
 
 # Of each check the first bug of a module, and what is found.
 KINDS_OF = {

@@ -19,13 +19,13 @@ from conformance.backends import FunctionBackend, ModuleBackend, implements
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import CHECKS
 from conformance.checks.support import Answer, conclude, survey
-from conformance.failures.claims import ReasonClaim, claims, topic
-from conformance.failures.conditions import Table, format_rules
-from conformance.failures.features import features, structure
+from conformance.generation.drawing import draw_cases
+from conformance.items.planning import Item, asked_of
+from conformance.matching.decline_reasons import ReasonClaim, claims, topic
+from conformance.matching.features import features, structure
+from conformance.matching.rule_search import Table, format_rules
 from conformance.model.case import Call, Case, Examples, Unsupported, Verdict
-from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
-from conformance.run.planning import Item, asked_of
 
 Rule = Callable[[Call], str | None]
 

@@ -16,10 +16,11 @@ from torch.nn import functional
 from conformance.arithmetic.choices import Choices
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks.trial import Trial
+from conformance.laws.transformer_calls import kind_of
 from conformance.layers import CATALOGUE
-from conformance.layers.transformer_parts import kind_of, named
+from conformance.layers.transformer_parts import named
 from conformance.model.case import Case
-from conformance.run.trial import Trial
 
 LAYERS = tuple(name for name, row in CATALOGUE.items() if row.family == "transformer")
 

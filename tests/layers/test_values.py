@@ -10,8 +10,8 @@ import pytest
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks import values
+from conformance.checks.trial import Evidence
 from conformance.model.failure import Failure
-from conformance.run.trial import Evidence
 
 SHAPE = (3, 2 * values._BLOCK // 5, 2)
 

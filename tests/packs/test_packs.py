@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conformance.reports import cli
 from conformance.reports.results import read
 
+from conformance.commands import cli
 from conformance.packs import PackError, form
 from conformance.packs.form import CaseEntry, digest, read_json, read_tensors
 from conformance.packs.judging import judge
@@ -123,7 +123,7 @@ def test_wrong_answers_are_found(pack: Path, tmp_path: Path) -> None:
 JUDGE = """
 import sys
 sys.modules["torch"] = None
-from conformance.reports import cli
+from conformance.commands import cli
 code = cli.main(["judge", sys.argv[1], sys.argv[2], "-o", sys.argv[3]])
 assert sys.modules["torch"] is None
 sys.exit(code)

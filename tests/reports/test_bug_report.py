@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conformance.reports import bug_report, cli, results
+from conformance.reports import bug_report, results
 from conformance.reports.asked import CHECKS
 from conformance.reports.headline import issue_title
 from test_report import run_of, verdict
@@ -18,18 +18,18 @@ from test_report import run_of, verdict
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import EVERY_CHECK
-from conformance.failures import explanation
-from conformance.failures.explanation import Explanation, ExplanationError, explain
-from conformance.failures.known import KnownError, named, parse, shipped
-from conformance.failures.reproducer import UNSEEN
+from conformance.commands import cli, explanation
+from conformance.commands.explanation import Explanation, ExplanationError, explain
+from conformance.diagnosis.reproducer import UNSEEN
+from conformance.generation.drawing import draw_cases
+from conformance.items.planning import Item
+from conformance.known.entry import KnownError, named, parse, shipped
 from conformance.layers import CATALOGUE
+from conformance.layers.encoding import encode_case
 from conformance.model.case import Verdict
 from conformance.model.cause import Cause, Excuse, Need
-from conformance.model.encoding import encode_case
 from conformance.model.finding import Finding
-from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
 
 pytestmark = pytest.mark.in_fork
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conformance.reports.cli import main
 
 from conformance.backends.kernel import VARIABLE
-from conformance.run import kernel
-from conformance.run.planning import Profile
+from conformance.commands import kernel
+from conformance.commands.cli import main
+from conformance.items.planning import Profile
 
 SOURCE = """
 import torch

@@ -11,23 +11,24 @@ from typing import Any
 import pytest
 import torch
 from buggy import GroupedDilation
-from conformance.reports import cli, results
+from conformance.reports import results
 from conformance.reports.results import Run
 from conformance.reports.space import expanded
 from test_report import identity
 
 from conformance.backends import ModuleBackend
 from conformance.backends.declared import info_of
-from conformance.failures.cpu import place_of
-from conformance.failures.entries import write, written
-from conformance.failures.facts import Facts
-from conformance.failures.known import KnownError, parse
-from conformance.failures.meeting import meets
-from conformance.failures.telling import telling
-from conformance.model.encoding import encode_case
+from conformance.commands import cli
+from conformance.commands.crash_conditions import telling
+from conformance.commands.known_writer import write, written
+from conformance.items.planning import Item
+from conformance.items.stream import Stream
+from conformance.known.cpu import place_of
+from conformance.known.entry import KnownError, parse
+from conformance.layers.encoding import encode_case
+from conformance.matching.comparison import meets
+from conformance.matching.facts import Facts
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
-from conformance.run.stream import Stream
 
 pytestmark = pytest.mark.in_fork
 

@@ -9,9 +9,9 @@ from printed import missing, told
 from support import cases
 
 from conformance.backends.registry import load
-from conformance.failures.reproducer import UNSEEN, reproducer
+from conformance.checks.trial import Trial
+from conformance.diagnosis.reproducer import UNSEEN, reproducer
 from conformance.layers import CATALOGUE
-from conformance.run.trial import Trial
 
 BUGS = {bug.name: bug for bug in bugs()}
 # One object that several calls give, state that a call changes, gradients, refusals by exceptions

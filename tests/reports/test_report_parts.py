@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conformance.reports import cli, compare, html, results, summary
+from conformance.reports import compare, html, results, summary
 from conformance.reports.badge import badge
 from conformance.reports.charts import bars, heat_map
 from conformance.reports.data import packed
@@ -20,6 +20,7 @@ from made_runs import DTYPES, later, passing, rich
 from support import plug_in, session
 from test_report import NASTY, Page, identity, mixed, run_of, verdict
 
+from conformance.commands import cli
 from conformance.model import finding_text
 from conformance.model.case import Column
 from conformance.model.cause import Cause, Need, other_causes

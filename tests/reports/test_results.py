@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conformance.reports import cli, summary
+from conformance.reports import summary
 from conformance.reports.merge import merge, missing_shards
 from conformance.reports.results import (
     Footer,
@@ -34,15 +34,16 @@ from support import cases, seen_here
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import EVERY_CHECK
-from conformance.failures import cpu
-from conformance.failures.excuses import Excuses
-from conformance.failures.known import Known, KnownError, parse, shipped
+from conformance.commands import cli
+from conformance.commands.replay import ReplayError, replay
+from conformance.items.planning import Item
+from conformance.known import cpu
+from conformance.known.entry import Known, KnownError, parse, shipped
+from conformance.known.matches import Excuses
+from conformance.layers.encoding import encode_case
 from conformance.model.case import Call, Case, Examples, Verdict
-from conformance.model.encoding import encode_case
 from conformance.model.shards import shard_of
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
-from conformance.run.replay import ReplayError, replay
 
 pytestmark = pytest.mark.in_fork
 

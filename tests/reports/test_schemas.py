@@ -10,12 +10,13 @@ from typing import Any
 
 import jsonschema
 import pytest
-from conformance.reports import cli, results, schemas
+from conformance.reports import results, schemas
 from made_runs import rich
 
 from conformance.backends import wire_format
 from conformance.backends.wire_format import Built
-from conformance.failures.known import Known, KnownError, parse
+from conformance.commands import cli
+from conformance.known.entry import Known, KnownError, parse
 
 
 def _valid(name: str, value: Any) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conformance.reports import cli, results
+from conformance.reports import results
 from conformance.reports.clusters import clusters
 from conformance.reports.results import ResultsError, Run
 from conformance.reports.scoreboard import Board, ScoreCell, board
@@ -17,6 +17,7 @@ from conformance.reports.scoreboard_html import percent, render
 from conformance.reports.statuses import PARTLY
 from test_report import Page, identity, run_of, verdict
 
+from conformance.commands import cli
 from conformance.model.case import Examples, Verdict
 from conformance.model.finding import Finding
 

@@ -19,10 +19,10 @@ from torch import nn
 
 from conformance.backends import FunctionBackend, ModuleBackend, implements
 from conformance.checks import CHECKS
-from conformance.failures.reproducer import UNSEEN, reproducer
+from conformance.checks.trial import Trial
+from conformance.diagnosis.reproducer import UNSEEN, reproducer
 from conformance.layers import CATALOGUE
 from conformance.model.failure import Failure, Inapplicable
-from conformance.run.trial import Trial
 
 pytestmark = pytest.mark.in_fork
 

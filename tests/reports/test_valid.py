@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from conformance.reports import cli, results
+from conformance.reports import results
 from test_report import identity, run_of, verdict
 from test_report_parts import whole
 
+from conformance.commands import cli
 from conformance.model.case import Examples
 from conformance.model.shards import absent, parts, shard_of
 

@@ -19,9 +19,9 @@ from conformance import Case
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.checks.cotangents import expected
+from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call
-from conformance.run.trial import Trial
 from conformance.timing import measure, peaks, rounds
 from conformance.timing.cost import cost, operations
 from conformance.timing.float64 import through_torch

@@ -15,18 +15,18 @@ from support import plug_in, seen_here
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend
-from conformance.failures import known as known_failures
 from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.journal import Entry
 from conformance.isolation.process import Child, Died
+from conformance.items import verdicts
+from conformance.items.outcomes import Outcome
+from conformance.items.planning import Item, in_rounds, plan
+from conformance.known import entry as known_failures
+from conformance.layers.describe import case_text
+from conformance.layers.encoding import encode_case
+from conformance.model.budget import GRACE, KEPT, Budget, parse
 from conformance.model.case import Case, Examples, Numerics, Verdict
-from conformance.model.describe import case_text
-from conformance.model.encoding import encode_case
-from conformance.run import verdicts
-from conformance.run.budget import GRACE, KEPT, Budget, parse
 from conformance.run.engine import Engine
-from conformance.run.outcomes import Outcome
-from conformance.run.planning import Item, in_rounds, plan
 
 pytestmark = pytest.mark.in_fork
 
@@ -55,7 +55,7 @@ def test_the_rest_of_an_item_goes_to_the_next_only_if_they_share() -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A time that passes only where a test says so."""
     now = [0.0]
-    monkeypatch.setattr("conformance.run.budget.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("conformance.model.budget.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 

@@ -15,12 +15,12 @@ from conformance import Updated
 from conformance.backends import FunctionBackend, implements
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import CHECKS
-from conformance.failures.rewriting import rewritten
+from conformance.checks.trial import Trial
+from conformance.known.migrate import rewritten
 from conformance.layers import CATALOGUE
+from conformance.layers.encoding import decode_case, encode_case
 from conformance.model.case import Call, Case
-from conformance.model.encoding import decode_case, encode_case
 from conformance.model.failure import Failure
-from conformance.run.trial import Trial
 
 pytestmark = pytest.mark.in_fork
 

@@ -12,9 +12,9 @@ from support import LAYERS, Spoiled, SpoiledLayer, cases, first_failure
 from conformance.arithmetic.derivatives import leaf, pull_back
 from conformance.arithmetic.rounded import exactly
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case
-from conformance.run.trial import Trial
 
 pytestmark = pytest.mark.in_fork
 

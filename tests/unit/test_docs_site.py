@@ -19,7 +19,7 @@ from layer_facts import Facts, facts
 
 from conformance.checks import EVERY_CHECK
 from conformance.layers import CATALOGUE
-from conformance.layers.row import Row
+from conformance.spec.row import Row
 
 NOTHING = Facts((), (), {}, ())
 

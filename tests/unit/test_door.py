@@ -17,11 +17,11 @@ import conformance
 from conformance.backends import FunctionBackend, declared, implements
 from conformance.backends.door import BackendError, guarded
 from conformance.backends.plain import RESULTS
+from conformance.items.planning import Item
 from conformance.model.case import Verdict
 from conformance.model.failure import Failure, Inapplicable
 from conformance.model.foreign import shown, type_name, written
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
 
 ROOT = Path(conformance.__file__).parent
 DOOR = ("conformance.backends.door", "conformance.backends.asking")
@@ -29,7 +29,7 @@ LISTED = {
     # Loads backends by name, and families of layers.
     "import_module": {"backends/account.py", "backends/registry.py", "layers/__init__.py"},
     # Asks whether a backend is one that the suite brings.
-    "inner": {"failures/script_torch.py", "failures/reproducer.py"},
+    "inner": {"diagnosis/script_torch.py", "diagnosis/reproducer.py"},
     # Takes the time of calls without the door's.
     "itself": {"timing/measure.py"},
     # Load a backend; let the backend, not the suite, be what a timed round raises.
@@ -84,7 +84,7 @@ def test_what_goes_past_the_door_is_listed(name: str) -> None:
 def test_no_file_reads_a_member_of_a_backend_by_name() -> None:
     # The last one is given torch's, or one that is shaped like it.
     behind = ("backends/module.py", "backends/function.py", "backends/door.py")
-    behind += ("failures/script_torch.py",)
+    behind += ("diagnosis/script_torch.py",)
     for file, tree in _sources():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or file in behind:

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conformance.reports.cli import main
 from conformance.reports.exhaustive import Line, table
 
 from conformance.arithmetic.ulps import farthest, unit_in_the_last_place
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.commands.cli import main
 from conformance.model.covered import Covered
 from conformance.model.farthest import Farthest
 from conformance.model.formats import every_number

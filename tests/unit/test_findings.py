@@ -17,11 +17,12 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
 from conformance.checks.values import compare
 from conformance.isolation.child import _in_copy
-from conformance.isolation.limits import Limits
 from conformance.isolation.process import Child
+from conformance.items.outcomes import Outcome, alike
+from conformance.items.planning import Item
+from conformance.layers.encoding import encode_case
 from conformance.model.case import Verdict
 from conformance.model.cause import Cause
-from conformance.model.encoding import encode_case
 from conformance.model.failure import Failure
 from conformance.model.finding import (
     KINDS,
@@ -34,9 +35,8 @@ from conformance.model.finding import (
     returned,
 )
 from conformance.model.finding_text import kind_words, text, words
+from conformance.model.limits import Limits
 from conformance.run.engine import Engine
-from conformance.run.outcomes import Outcome, alike
-from conformance.run.planning import Item
 
 ITEM = Item("Conv2d", "values", "float32", "cpu")
 WORST = Finding(

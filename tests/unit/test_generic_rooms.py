@@ -13,7 +13,7 @@ import pytest
 
 import conformance
 from conformance.layers import CATALOGUE
-from conformance.layers.row import ROLES
+from conformance.spec.row import ROLES
 
 ROOT = Path(str(conformance.__file__)).parent
 ROOMS = ("checks", "run", "failures", "timing", "plugin", "isolation", "model")

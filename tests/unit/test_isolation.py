@@ -19,28 +19,29 @@ from support import apart, cases, plug_in, session
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import DOZEN
-from conformance.failures.known import parse
-from conformance.failures.reproducer import reproducer
-from conformance.isolation import isolated, limits
+from conformance.checks.trial import Trial
+from conformance.diagnosis.reproducer import reproducer
+from conformance.isolation import isolated
 from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.journal import Entry, Journal
-from conformance.isolation.limits import LEAST, Limits
 from conformance.isolation.process import Child
+from conformance.items.forks import ALLOWED
+from conformance.items.outcomes import Outcome
+from conformance.items.planning import Item
+from conformance.known.entry import parse
 from conformance.layers import CATALOGUE
+from conformance.layers.encoding import encode_case
+from conformance.model import limits
 from conformance.model.case import Call
-from conformance.model.encoding import encode_case
-from conformance.run.copies import ALLOWED
+from conformance.model.limits import LEAST, Limits
 from conformance.run.engine import Engine
-from conformance.run.outcomes import Outcome
-from conformance.run.planning import Item
-from conformance.run.trial import Trial
 
 BACKENDS = """
 import os, sys, time
 from types import SimpleNamespace
 import torch
 from conformance.backends import ModuleBackend
-from conformance.failures import reproducer
+from conformance.diagnosis import reproducer
 
 reproducer.PATIENCE = 3.0  # a script of what hangs takes all of it
 

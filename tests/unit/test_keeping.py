@@ -10,10 +10,10 @@ import torch
 
 from conformance import Unsupported
 from conformance.backends import ModuleBackend
-from conformance.run import drawing
+from conformance.generation import drawing
+from conformance.generation.cache import OfOneLayer
+from conformance.items.planning import Item
 from conformance.run.engine import Engine
-from conformance.run.keeping import OfOneLayer
-from conformance.run.planning import Item
 
 pytestmark = pytest.mark.in_fork
 

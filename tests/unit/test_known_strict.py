@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from support import cases
 
-from conformance.failures import known
-from conformance.failures.facts import facts
-from conformance.failures.nameable import kinds
+from conformance.known import entry as known
 from conformance.layers import CATALOGUE
-from conformance.model.encoding import encode_case
+from conformance.layers.encoding import encode_case
+from conformance.matching.fact_schema import kinds
+from conformance.matching.facts import facts
 
 LOOSE = '[[known]]\nlayer = "{layer}"\ncheck = "{check}"\nreason = "r"\nstrict = false\n'
 PINNED = json.dumps(encode_case(cases("Linear")[0]))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from conformance.isolation import leftovers
+from conformance.model import leftovers
 
-CLAIM = "import sys, pathlib; from conformance.isolation import leftovers as x; "
+CLAIM = "import sys, pathlib; from conformance.model import leftovers as x; "
 
 
 def _of_a_dead_process(folder: Path) -> Path:

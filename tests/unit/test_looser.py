@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from conformance.backends import ModuleBackend
-from conformance.failures.looser import LADDER, looser
+from conformance.diagnosis.tolerance_hints import LADDER, looser
+from conformance.items.planning import Item
 from conformance.model.case import STORED, ULP, Call, Case, Numerics
 from conformance.model.failure import Failure
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
 
 pytestmark = pytest.mark.in_fork
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.failures import cpu
-from conformance.failures.excuses import Excuses
-from conformance.failures.known import Known, shipped
+from conformance.generation.drawing import draw_cases
+from conformance.items.planning import Item
+from conformance.known import cpu
+from conformance.known.entry import Known, shipped
+from conformance.known.matches import Excuses
 from conformance.model.case import Call, Verdict
-from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
 
 pytestmark = pytest.mark.in_fork
 

@@ -14,19 +14,19 @@ from support import cases, plug_in
 
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import CHECKS
+from conformance.checks import trial as trials
+from conformance.checks.trial import Trial
+from conformance.generation import drawing
+from conformance.generation.cases import KEPT, KEPT_OF_MANY, MANY, Cases
+from conformance.generation.drawing import draw_cases
 from conformance.isolation.isolated import GROWN, IsolatedEngine
-from conformance.isolation.limits import Limits
 from conformance.isolation.process import Child
+from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
+from conformance.layers.encoding import encode_case
 from conformance.model.case import Case
-from conformance.model.encoding import encode_case
 from conformance.model.failure import Failure, Inapplicable
-from conformance.run import drawing
-from conformance.run import trial as trials
-from conformance.run.cases import KEPT, KEPT_OF_MANY, MANY, Cases
-from conformance.run.drawing import draw_cases
-from conformance.run.planning import Item
-from conformance.run.trial import Trial
+from conformance.model.limits import Limits
 
 pytestmark = pytest.mark.in_fork
 

@@ -19,17 +19,17 @@ from support import cases
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.failures.changes import changes
-from conformance.failures.excuses import Excuses
-from conformance.failures.known import applying, shipped
-from conformance.failures.plainest import plainest, smaller
+from conformance.diagnosis.minimize import plainest, smaller
+from conformance.diagnosis.mutations import changes
+from conformance.generation.argument_columns import OTHER, columns, run_lengths
+from conformance.items.planning import Item
+from conformance.known.entry import applying, shipped
+from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
+from conformance.layers.describe import case_text
+from conformance.layers.encoding import decode_case
 from conformance.model.case import DIGITS, Case, Column, Verdict
-from conformance.model.describe import case_text
-from conformance.model.encoding import decode_case
-from conformance.run.drawn import OTHER, columns, run_lengths
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
 
 pytestmark = pytest.mark.in_fork
 

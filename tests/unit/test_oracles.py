@@ -13,9 +13,9 @@ from support import LAYERS, cases, first_failure
 
 from conformance.arithmetic.choices import Choices
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
-from conformance.run.trial import Trial
 
 pytestmark = pytest.mark.in_fork
 

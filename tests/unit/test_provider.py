@@ -20,7 +20,7 @@ from hypothesis import configuration, strategies
 from hypothesis.internal.conjecture import providers
 from test_report import run_of, verdict
 
-from conformance.run import drawing, provider
+from conformance.generation import drawing, provider
 
 WITHOUT = """
 import types

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from conformance.reports import cli
 from support import cases, seen_here
 
-from conformance.failures import cpu
-from conformance.failures.known import parse, shipped
-from conformance.failures.seen import with_place
-from conformance.model.encoding import encode_case
+from conformance.commands import cli
+from conformance.commands.known_seen import with_place
+from conformance.known import cpu
+from conformance.known.entry import parse, shipped
+from conformance.layers.encoding import encode_case
 
 PLACE = "torch 2.13.0 on Linux x86_64 AuthenticAMD avx512_bf16"
 UNPINNED = (

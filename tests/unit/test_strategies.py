@@ -18,15 +18,15 @@ import torch
 from support import ENOUGH, LAYERS, cases, first_failure
 
 from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks.trial import Trial
+from conformance.generation.drawing import draw_cases, shrink
 from conformance.layers import CATALOGUE, COMPLEX, DTYPES
+from conformance.layers.describe import case_text
+from conformance.layers.encoding import decode_case, encode_case
 from conformance.model.case import Case, is_function, looked_up
-from conformance.model.describe import case_text
-from conformance.model.encoding import decode_case, encode_case
 from conformance.model.failure import Failure
 from conformance.model.formats import round_to
 from conformance.oracles.convolution import paddings, per_dimension
-from conformance.run.drawing import draw_cases, shrink
-from conformance.run.trial import Trial
 
 pytestmark = pytest.mark.in_fork
 
@@ -113,8 +113,8 @@ def test_failing_cases_shrink_to_the_plainest_call() -> None:
 def test_same_seed_same_cases_in_another_folder_and_process(tmp_path: Any) -> None:
     script = (
         "import sys, json, csv, sqlite3\n"
-        "from conformance.run.drawing import draw_cases\n"
-        "from conformance.model.encoding import encode_case\n"
+        "from conformance.generation.drawing import draw_cases\n"
+        "from conformance.layers.encoding import encode_case\n"
         "print(json.dumps([encode_case(c) for c in draw_cases('Conv2d', 'float32', 40, 7)]))\n"
     )
     (tmp_path / "local.py").write_text("A, B = 12345, 'a constant that a local module holds'\n")

@@ -11,12 +11,12 @@ import torch
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import CHECKS, IN_FULL, MEDIUM
+from conformance.generation.cases import Every
+from conformance.items.planning import PROFILES, Item, asked_of
+from conformance.items.stream import Stream
 from conformance.layers import CATALOGUE, DTYPES
 from conformance.model.case import Case
-from conformance.run.cases import Every
 from conformance.run.engine import Engine
-from conformance.run.planning import PROFILES, Item, asked_of
-from conformance.run.stream import Stream
 
 pytestmark = pytest.mark.in_fork
 

@@ -8,11 +8,11 @@ from conformance.reports.causes import needed
 from kill_rate import backend_of
 from support import LAYERS, cases
 
+from conformance.generation.block_sizes import ELEMENTS, SIZES, dimensions, of_sizes
+from conformance.generation.drawing import draw_cases
+from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
-from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
-from conformance.run.tiles import ELEMENTS, SIZES, dimensions, of_sizes
 
 
 def test_sizes_are_next_to_whole_blocks() -> None:

@@ -17,18 +17,18 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import accepted_by, base_of
 from conformance.backends.door import BackendError
 from conformance.checks import EVERY_CHECK
-from conformance.failures.excuses import Excuses
-from conformance.failures.known import KnownError, parse, read, shipped
+from conformance.generation.drawing import draw_cases
+from conformance.items import verdicts
+from conformance.items.planning import Item
+from conformance.items.stream import ROUNDS, needed, structures
+from conformance.known.entry import KnownError, parse, read, shipped
+from conformance.known.matches import Excuses
+from conformance.layers.encoding import decode_case, encode_case
 from conformance.model.case import Call, Unsupported, Verdict
 from conformance.model.cause import Cause
-from conformance.model.encoding import decode_case, encode_case
 from conformance.model.finding import Finding
 from conformance.plugin.terminal import _torch_itself
-from conformance.run import verdicts
-from conformance.run.drawing import draw_cases
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
-from conformance.run.stream import ROUNDS, needed, structures
 
 pytestmark = pytest.mark.in_fork
 
@@ -268,7 +268,7 @@ def test_conditions_on_derived_facts(
 ) -> None:
     import numpy as np
 
-    from conformance.failures.known import Known
+    from conformance.known.entry import Known
     from conformance.model.case import Case
 
     full = {"in_channels": 1, "out_channels": 1, "kernel_size": 1, **arguments}
@@ -381,7 +381,7 @@ def test_a_verdict_on_two_structures_is_thin() -> None:
 
 
 def test_few_structures_reach_each_value_of_each_argument() -> None:
-    from conformance.run.drawn import argument_texts
+    from conformance.generation.argument_columns import argument_texts
 
     for layer in ("Conv2d", "LSTM"):
         whole = draw_cases(layer, "float32", 200, 0)

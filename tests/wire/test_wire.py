@@ -16,11 +16,11 @@ from conformance.backends import WireBackend, wire_server
 from conformance.backends.declared import accepted_by, info_of
 from conformance.backends.registry import load
 from conformance.backends.wire_format import WireError, encoded, host
-from conformance.failures.known import shipped
 from conformance.isolation import isolated
+from conformance.items.planning import Item
+from conformance.known.entry import shipped
 from conformance.model.case import Call, Numerics, Unsupported
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
 
 REFERENCE = Path(__file__).with_name("reference.py")
 COMMAND = shlex.join([sys.executable, str(REFERENCE)])

@@ -1,0 +1,229 @@
+"""`nn-conformance check-kernel`: a function in place of an operator of torch, to a verdict."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import secrets
+import sys
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from conformance.model.plain_text import bounded, visible
+
+if TYPE_CHECKING:
+    from conformance.commands.kernel import Examination, Score
+
+WIDTH = 80
+SEEDS = 2**31
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+LINES = 12
+"""Lines of a message that are shown."""
+
+
+class UsageError(Exception):
+    """An option is wrong."""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command.
+
+    Args:
+        commands: of `nn-conformance`.
+    """
+    parser = commands.add_parser(
+        "check-kernel", help="hold a function that replaces an operator of torch against the suite"
+    )
+    say = parser.add_argument
+    say("kernels", nargs="+", metavar="MODULE:ATTR", help="the function; also FILE.py:ATTR")
+    say("--op", action="append", required=True, metavar="OPERATOR",
+        help="that it replaces, such as aten::addmm; one for each function")  # fmt: skip
+    say("--device", default="cpu", help="whose kernel it replaces (default: cpu)")
+    say("--dtype", default=",".join(DTYPES), help="comma list (default: all four)")
+    say("--layer", metavar="NAMES",
+        help="comma list of names or globs (default: all that reach the operator)")  # fmt: skip
+    say("--profile", default="standard", help="smoke, standard (default) or thorough")
+    say("--seed", help="of an earlier run (default: drawn, and told at the end)")
+    say("--failures", default="3", metavar="N",
+        help="stop when N items have failed (default: 3; 0 = never)")  # fmt: skip
+    say("--json", action="store_true", help="print the score as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Examine the kernel and print its score.
+
+    Args:
+        options: of the command line.
+
+    Returns:
+        0 where it is right, 1 where it is wrong or nothing was judged.
+    """
+    from conformance.backends.door import BackendError
+    from conformance.commands.kernel import examine
+
+    # As `python -m` does, but after all that is installed: nothing here stands in for a library.
+    if "." not in sys.path:
+        sys.path.append(".")
+    asked = _asked(options)
+    quiet = options.json or not sys.stderr.isatty()
+
+    def told(item: Any, verdict: Any) -> None:
+        if not quiet:
+            print(f"\r\x1b[K{visible(item.id)}: {verdict.status}", end="", file=sys.stderr)
+
+    try:
+        score = examine(asked, told)
+    except BackendError as error:
+        raise _usage(error) from error
+    if not quiet:
+        print("\r\x1b[K", end="", file=sys.stderr)
+    print(_json(score) if options.json else "\n".join(_text(score)))
+    return 0 if score.verdict == "right" else 1
+
+
+def _asked(options: argparse.Namespace) -> Examination:
+    from conformance.commands.kernel import Examination
+    from conformance.items.planning import PROFILES
+    from conformance.layers.reached import layers_reaching
+
+    operators, kernels = options.op, options.kernels
+    if len(operators) != len(kernels):
+        raise UsageError(
+            f"{len(kernels)} functions and {len(operators)} --op: expected one operator for each"
+        )
+    if twice := [name for name in operators if operators.count(name) > 1]:
+        raise UsageError(f"--op={twice[0]!r} is given twice")
+    if options.profile not in PROFILES:
+        expected = ", ".join(PROFILES)
+        raise UsageError(f"--profile={options.profile!r}: expected one of {expected}")
+    layers = _layers(options.layer) if options.layer else layers_reaching(operators)
+    return Examination(
+        tuple(zip(operators, kernels, strict=True)),
+        options.device,
+        # Without any, the operator's name is held against torch's all the same.
+        layers or _unreached(operators, options.device, kernels),
+        _dtypes(options.dtype),
+        options.profile,
+        secrets.randbelow(SEEDS) if options.seed is None else _number("--seed", options.seed),
+        _number("--failures", options.failures),
+    )
+
+
+def _usage(error: Exception) -> UsageError:
+    """What is wrong with a kernel, without the backend that it was to be part of."""
+    text = str(error)
+    return UsageError(text.partition(" cannot be created: ")[2] or text)
+
+
+def _number(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise UsageError(f"{name}={text!r}: expected a whole number of at least 0")
+    return int(text)
+
+
+def _dtypes(text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in found:
+        if name not in DTYPES:
+            raise UsageError(f"--dtype={name!r}: expected one of {', '.join(DTYPES)}")
+    return found
+
+
+def _layers(text: str) -> tuple[str, ...]:
+    import fnmatch
+
+    from conformance.layers import CATALOGUE
+
+    globs = [part.strip() for part in text.split(",")]
+    for glob in globs:
+        if not fnmatch.filter(CATALOGUE, glob):
+            raise UsageError(f"--layer={glob!r}: expected a layer, as nn-conformance layers lists")
+    return tuple(x for x in CATALOGUE if any(fnmatch.fnmatchcase(x, glob) for glob in globs))
+
+
+def _unreached(operators: list[str], device: str, kernels: list[str]) -> tuple[str, ...]:
+    """Say that no layer reaches the operators, or first that there are none of that name."""
+    from conformance.backends.declared import TIMEOUT
+    from conformance.backends.door import BackendError
+    from conformance.backends.kernel import NAME, tell
+    from conformance.isolation.offer import Asked
+    from conformance.isolation.planner import offered_by
+    from conformance.isolation.process import starting
+
+    tell(list(zip(operators, kernels, strict=True)), device)
+    try:
+        offered_by(Asked(NAME, (), (), (), True, (), None), starting(TIMEOUT))
+    except BackendError as error:
+        raise _usage(error) from error
+    raise UsageError(
+        f"--op={', '.join(operators)}: no layer of the suite reaches it, as traced on a CPU; "
+        "expected another operator, or --layer with those that do on your device"
+    )
+
+
+def _json(score: Score) -> str:
+    data = dataclasses.asdict(score)
+    # JSON has no such number.
+    if data["largest"] is not None and math.isinf(data["largest"]):
+        data["largest"] = "inf"
+    return json.dumps(data, indent=1)
+
+
+def _text(score: Score) -> Iterator[str]:
+    """The score in lines of 80 columns."""
+    for operator, where in score.kernels.items():
+        told = f"{where} for {operator} on {score.device}: {score.verdict}"
+        yield from _wrapped(told, "")
+    if score.share is not None:
+        wrong = f", {score.failed:,} wrong" if score.failed else ""
+        yield from _wrapped(
+            f"{_percent(score.share)} of {score.checked:,} cases right{wrong}; "
+            f"{score.declined:,} declined"
+        )
+    told = ", ".join(f"{count} {status}" for status, count in sorted(score.items.items()))
+    if score.left_out:
+        told += f"; {score.left_out} not run, since enough had failed"
+    yield from _wrapped(f"items: {told}")
+    if score.smallest is not None:
+        yield ""
+        yield f"smallest failing case ({visible(score.smallest.id)}):"
+        for line in bounded(score.smallest.message).splitlines()[:LINES]:
+            yield from _wrapped(line)
+        if score.smallest.needs:
+            yield from _wrapped(f"needs {' and '.join(score.smallest.needs)}")
+        yield ""
+    if score.largest is not None:
+        yield from _wrapped(f"largest error ÷ bound: {score.largest:.3g}")
+    ran = ", ".join(f"{name} {count:,} times" for name, count in score.hits.items())
+    within = f", in {', '.join(score.layers)}" if score.layers else ""
+    yield from _wrapped(f"ran: {ran}{within}")
+    for timed in score.speed:
+        yield from _wrapped(_speed(timed))
+    if score.verdict == "unchecked" and score.reasons:
+        yield from _wrapped(f"declined most often: {next(iter(score.reasons))}")
+    yield from _wrapped(f"seed {score.seed}, profile {score.profile}, {score.seconds:.0f} s")
+
+
+def _speed(timed: Any) -> str:
+    told = f"speed: {timed.layer} {timed.name}, {timed.dtype}: {timed.seconds * 1e3:.3g} ms"
+    if timed.ratio is None:
+        return told
+    interval = "" if timed.low is None else f" ({timed.low:.2f} to {timed.high:.2f})"
+    return f"{told}, {timed.ratio:.2f} times torch's{interval}"
+
+
+def _percent(share: float) -> str:
+    # What is not all is never shown as all.
+    return "100 %" if share == 1 else f"{math.floor(share * 1000) / 10:.1f} %"
+
+
+def _wrapped(text: str, indent: str = "  ") -> list[str]:
+    found = textwrap.wrap(
+        visible(text), WIDTH, initial_indent=indent, subsequent_indent=indent + "  ",
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return found or [""]

@@ -1,0 +1,499 @@
+"""`nn-conformance`: what can be done with results; the list of backends and layers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from conformance.commands import check_kernel as kernel_cli
+from conformance.commands import exhaustive as exhaustive_cli
+from conformance.commands import layers as layers_cli
+from conformance.commands import packs as packs_cli
+from conformance.model.files import FileError, clash, write_whole
+from conformance.model.plain_text import bounded, visible
+from conformance.packs import PackError
+
+if TYPE_CHECKING:
+    from conformance.model.case import Verdict
+    from conformance.reports.results import Run
+
+
+_REFUSALS = (exhaustive_cli.UsageError, kernel_cli.UsageError, PackError)
+FAULTS = 200
+"""Faults of a file that are listed."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the program's name; None = the process's own.
+
+    Returns:
+        0, 1 where a verdict or a file is bad, 2 for a usage error.
+    """
+    options = _parser().parse_args(arguments)
+    from conformance.backends.door import BackendError
+    from conformance.reports.results import ResultsError
+
+    refusals = (ResultsError, BackendError, *_REFUSALS)
+    try:
+        _keep_apart(options)
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Nobody reads on: what Python flushes at its end must not fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except refusals as error:
+        return _refused(options, str(error))
+    except OSError as error:
+        return _refused(options, str(error))
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        # The files were read line by line against the schema: a traceback would help nobody else.
+        told = f"{type(error).__name__}: {error}"
+        return _refused(options, f"{told}; if the files are sound, this is a bug of nn-conformance")
+
+
+def _refused(options: argparse.Namespace, problem: str) -> int:
+    """Say why nothing comes of a command."""
+    _say(f"nn-conformance {options.command}: {bounded(problem)}", sys.stderr)
+    return 2
+
+
+def _say(text: str, file: TextIO | None = None) -> None:
+    """Print text, some of which a file says."""
+    out = file or sys.stdout
+    shown = visible(text)
+    print(shown.encode(out.encoding or "utf-8", "backslashreplace").decode(
+        out.encoding or "utf-8", "replace"), file=out)  # fmt: skip
+
+
+def _keep_apart(options: argparse.Namespace) -> None:
+    """No file is written over one that the command reads.
+
+    Raises:
+        OSError: naming both.
+    """
+    given = vars(options)
+    outputs = [given[name] for name in ("output", "write", "table") if given.get(name)]
+    places = ("results", "before", "after", "files", "lines")
+    inputs = [path for name in places if given.get(name) for path in _listed(given[name])]
+    found = clash(outputs, inputs)
+    if found is not None:
+        raise FileError(f"{found[0]} is read and written: expected another file to write")
+
+
+def _listed(paths: Path | list[Path]) -> list[Path]:
+    return paths if isinstance(paths, list) else [paths]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nn-conformance",
+        description="Conformance results of torch.nn implementations. "
+        "The suite itself runs under pytest: pytest -n auto --pyargs conformance.suite",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    render = commands.add_parser("render", help="results files to one HTML report")
+    render.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
+    render.add_argument("-o", "--output", required=True, type=Path, metavar="HTML")
+    render.set_defaults(run=_render)
+
+    board = commands.add_parser("scoreboard", help="results of several backends to one HTML matrix")
+    board.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
+    board.add_argument("-o", "--output", required=True, type=Path, metavar="HTML")
+    board.set_defaults(run=_scoreboard)
+
+    bug = commands.add_parser("bug-report", help="the text of an issue about a verdict, Markdown")
+    bug.add_argument("results", type=Path, metavar="RESULTS")
+    bug.add_argument("id", metavar="ID", help="of a verdict, a prefix of it, or a glob")
+    bug.add_argument(
+        "--known", type=int, default=1, metavar="N",
+        help="of several known failures that explain the verdict the Nth",
+    )  # fmt: skip
+    bug.add_argument(
+        "--cause", type=int, default=1, metavar="N",
+        help="of a verdict that fails for several causes the Nth",
+    )  # fmt: skip
+    bug.add_argument(
+        "--backend", help="that the pinned case of a known failure is run on (default: the one of "
+        "the results, if it is installed)",
+    )  # fmt: skip
+    bug.set_defaults(run=_bug_report)
+
+    merge = commands.add_parser("merge", help="results files of shards to one")
+    merge.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
+    merge.add_argument("-o", "--output", required=True, type=Path, metavar="RESULTS")
+    merge.set_defaults(run=_merge)
+
+    compare = commands.add_parser("compare", help="two runs, or two backends, to one HTML page")
+    compare.add_argument("before", type=Path, metavar="A")
+    compare.add_argument("after", type=Path, metavar="B")
+    compare.add_argument("-o", "--output", required=True, type=Path, metavar="HTML")
+    compare.add_argument(
+        "--force", action="store_true", help="though suite versions, seeds or profiles differ"
+    )
+    compare.set_defaults(run=_compare)
+
+    badge = commands.add_parser("badge", help="a run's outcome as a small SVG picture")
+    badge.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
+    badge.add_argument("-o", "--output", required=True, type=Path, metavar="SVG")
+    badge.set_defaults(run=_badge)
+
+    summary = commands.add_parser("summary", help="a run as Markdown, for a CI job's page")
+    summary.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
+    summary.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: stdout")
+    summary.add_argument("--all", action="store_true", help="list every cause of failure")
+    summary.set_defaults(run=_summary)
+
+    verify = commands.add_parser("verify", help="check schema, completeness and counts")
+    verify.add_argument("results", nargs="+", type=Path, metavar="RESULTS")
+    verify.set_defaults(run=_verify)
+
+    replay = commands.add_parser("replay", help="run a verdict's minimal case, without Hypothesis")
+    replay.add_argument("results", type=Path, metavar="RESULTS")
+    replay.add_argument("id", metavar="ID", help="likewise")
+    replay.add_argument(
+        "--backend",
+        help="another backend than the one of the results; needed where that is no entry point",
+    )
+    replay.set_defaults(run=_replay)
+
+    blame = commands.add_parser(
+        "culprit", help="the operator of torch that is to blame for a verdict: the first that is "
+        "outside its own bound while the minimal case runs",
+    )  # fmt: skip
+    blame.add_argument("results", type=Path, metavar="RESULTS")
+    blame.add_argument("id", metavar="ID", help="likewise")
+    blame.add_argument("--backend", help="as of replay")
+    blame.set_defaults(run=_culprit)
+
+    backends = commands.add_parser("backends", help="the installed backends")
+    backends.set_defaults(run=_backends)
+    known = commands.add_parser(
+        "known", help="check files of known failures, or write one from results"
+    )
+    known.add_argument("files", nargs="+", type=Path, metavar="TOML or RESULTS")
+    known.add_argument(
+        "--rewrite", action="store_true", help="write their pinned cases in the present form"
+    )
+    known.add_argument(
+        "--write", type=Path, metavar="TOML",
+        help="a file with an entry for each cause of failure in the results; reasons are yours",
+    )  # fmt: skip
+    known.add_argument(
+        "--update", action="store_true", help="keep entries of --write's file that still hold"
+    )
+    known.add_argument(
+        "--seen", action="store_true", help="run the pinned cases of files of known failures, and "
+        "add this machine to the entries that fail here",
+    )  # fmt: skip
+    known.add_argument(
+        "--backend",
+        help="that --seen runs the cases on (default: the one that the file is named for)",
+    )  # fmt: skip
+    known.set_defaults(run=_known)
+    schema = commands.add_parser("schema", help="JSON Schema of a kind of file")
+    schema.add_argument("name", choices=("results", "known-failures", "wire"), metavar="NAME")
+    schema.set_defaults(run=_schema)
+    packs_cli.add(commands)
+    exhaustive_cli.add(commands)
+    kernel_cli.add(commands)
+    layers_cli.add(commands)
+    return parser
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from conformance.reports.schemas import text
+
+    _say(text(options.name).removesuffix("\n"))
+    return 0
+
+
+def _render(options: argparse.Namespace) -> int:
+    from conformance.reports import html
+    from conformance.reports.merge import merge
+    from conformance.reports.results import read
+
+    run = merge([read(path) for path in options.results])
+    _write(options.output, html.render(run, results=str(options.results[0])))
+    _say(str(options.output))
+    return 0
+
+
+def _scoreboard(options: argparse.Namespace) -> int:
+    from conformance.reports.results import read
+    from conformance.reports.scoreboard import board
+    from conformance.reports.scoreboard_html import render
+
+    found = board([read(path) for path in options.results], [str(p) for p in options.results])
+    _write(options.output, render(found))
+    _say(str(options.output))
+    return 0
+
+
+def _bug_report(options: argparse.Namespace) -> int:
+    from conformance.commands.explanation import ExplanationError, explain
+    from conformance.reports import bug_report
+    from conformance.reports.results import UnknownVerdictError, read
+
+    run = read(options.results)
+    try:
+        run, causes = bug_report.of_cause(run, options.id, options.cause)
+        subject = explain(run, options.id, options.known, options.backend)
+    except (ExplanationError, UnknownVerdictError, bug_report.NoCauseError) as error:
+        return _refused(options, str(error))
+    text = bug_report.render(run, subject, str(options.results), options.cause)
+    _say(text.removesuffix("\n"))
+    if subject.others:
+        print(
+            f"nn-conformance bug-report: this is known failure {options.known} of "
+            f"{subject.others + 1} that explain the verdict; --known N shows another",
+            file=sys.stderr,
+        )
+    if causes > 1:
+        print(
+            f"nn-conformance bug-report: this is cause {options.cause} of {causes} for which the "
+            "verdict fails; --cause N shows another",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from conformance.reports import summary
+    from conformance.reports.merge import disagreements, merge, missing_shards
+    from conformance.reports.results import read, write
+
+    runs = [read(path) for path in options.results]
+    run = merge(runs)
+    write(options.output, run)
+    told = disagreements(runs)
+    for line in told[:FAULTS]:
+        _say(bounded(line, 500), sys.stderr)
+    if len(told) > FAULTS:
+        print(f"… and {len(told) - FAULTS:,} more", file=sys.stderr)
+    lost = missing_shards(run)
+    if lost:
+        _say(f"incomplete: shards missing: {', '.join(lost)}", sys.stderr)
+        return 1
+    outcome = summary.outcome(run)
+    if outcome.headline:
+        _say(outcome.headline)
+    if outcome.claim:
+        _say(outcome.claim)
+    _say(outcome.sentence)
+    return 0 if summary.ok(run) and not outcome.missing and run.footer is not None else 1
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from conformance.reports.compare import compare, render
+    from conformance.reports.results import read
+
+    found = compare(read(options.before), read(options.after), force=options.force)
+    _write(options.output, render(found, (str(options.before), str(options.after))))
+    _say(found.sentence)
+    lacking = max(_lacking(options, run) for run in (found.before, found.after))
+    return 1 if found.of("broken") else lacking
+
+
+def _lacking(options: argparse.Namespace, run: Run) -> int:
+    """1 where a run is not whole, which is said: what nobody ran is not green."""
+    from conformance.reports import summary
+
+    outcome = summary.outcome(run)
+    empty = not run.verdicts and not run.benchmarks
+    gap = outcome.gap or ("The run holds no verdict." if empty else "")
+    if gap:
+        who = bounded(run.identity.backend, 80)
+        _say(f"nn-conformance {options.command}: {who}: incomplete: {gap}", sys.stderr)
+    return 1 if gap else 0
+
+
+def _badge(options: argparse.Namespace) -> int:
+    from conformance.reports.badge import badge
+    from conformance.reports.merge import merge
+    from conformance.reports.results import read
+
+    run = merge([read(path) for path in options.results])
+    _write(options.output, badge(run))
+    return _lacking(options, run)
+
+
+def _summary(options: argparse.Namespace) -> int:
+    from conformance.reports.markdown import markdown
+    from conformance.reports.merge import merge
+    from conformance.reports.results import read
+
+    run = merge([read(path) for path in options.results])
+    text = markdown(run, every=options.all)
+    if options.output is None:
+        sys.stdout.buffer.write(text.encode())
+    else:
+        _write(options.output, text)
+    return _lacking(options, run)
+
+
+def _write(path: Path, text: str) -> None:
+    write_whole(path, text)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    return max([_verified(path) for path in options.results])
+
+
+def _verified(path: Path) -> int:
+    from conformance.reports import summary, valid
+    from conformance.reports.merge import missing_shards
+    from conformance.reports.results import SCHEMA, read
+
+    run = read(path)
+    faults = list(run.notes)
+    if run.identity.schema > SCHEMA:
+        faults.append(f"schema {run.identity.schema} is newer than {SCHEMA}, which is read here")
+    faults += valid.faults(run)
+    faults += filter(None, map(_case_fault, run.verdicts))
+    ids = [verdict.id for verdict in run.verdicts]
+    times = sorted(Counter(ids).items())
+    faults += [f"{id}: more than one verdict" for id, number in times if number > 1]
+    faults += [f"{id}: no verdict" for id in summary.missing(run)]
+    faults += [f"shard {shard} is missing" for shard in missing_shards(run)]
+    if run.footer is None:
+        faults.append("no last line: the session was cut short")
+    elif run.footer.verdicts != len(ids):
+        faults.append(f"the last line counts {run.footer.verdicts} verdicts, here are {len(ids)}")
+    elif {k: v for k, v in run.footer.counts.items() if v} != {
+        k: v for k, v in summary.counts(run).items() if v
+    }:
+        faults.append("the last line's counts are not those of the verdicts")
+    for fault in faults[:FAULTS]:
+        _say(bounded(fault, 500))
+    if len(faults) > FAULTS:
+        print(f"… and {len(faults) - FAULTS:,} more")
+    _say(f"{path}: {'not valid' if faults else 'valid'}, {len(ids)} verdicts")
+    return 1 if faults else 0
+
+
+def _case_fault(verdict: Verdict) -> str:
+    """What is wrong with a verdict's minimal cases; empty where nothing is."""
+    from conformance.layers.encoding import CaseError, decode_case
+
+    for data in (verdict.case, *(cause.case for cause in verdict.others)):
+        if data is None:
+            continue
+        try:
+            call = decode_case(data).call
+        except CaseError as error:
+            return f"{verdict.id}: its case cannot be read: {error}"
+        if call.layer != verdict.layer:
+            return f"{verdict.id}: its case is a call of {call.layer}"
+        if (call.dtype, call.device) != (verdict.dtype, verdict.device):
+            return f"{verdict.id}: its case is a call in {call.dtype} on {call.device}"
+    return ""
+
+
+def _culprit(options: argparse.Namespace) -> int:
+    from conformance.commands.culprit import culprit
+    from conformance.commands.replay import ReplayError
+    from conformance.reports.results import read
+
+    try:
+        found = culprit(read(options.results), options.id, options.backend)
+    except ReplayError as error:
+        return _refused(options, str(error))
+    _say(found.call)
+    for number, one in enumerate(found.ran, 1):
+        why = f" ({one.says})" if one.says and one is not found.culprit else ""
+        _say(f"{number:4}. {one.text}: {one.outcome}{why}")
+    if found.culprit is not None:
+        _say(f"culprit: {found.culprit.name}")
+        _say("\n".join(f"  {line}" for line in found.culprit.says.splitlines()))
+        return 0
+    why = (
+        "the case passes now"
+        if not found.failure
+        else ("no operator that the catalogue knows is outside its bound")
+    )
+    _say(f"no culprit: {why}")
+    return 1
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from conformance.commands.replay import ReplayError, replay
+    from conformance.reports.results import read
+
+    run = read(options.results)
+    try:
+        passed, text = replay(run, options.id, options.backend)
+    except ReplayError as error:
+        return _refused(options, str(error))
+    _say(text)
+    return 0 if passed else 1
+
+
+def _backends(options: argparse.Namespace) -> int:
+    from conformance.backends.registry import available
+
+    for name, point in sorted(available().items()):
+        print(f"{name}\t{point.value}")
+    return 0
+
+
+def _known(options: argparse.Namespace) -> int:
+    from conformance.known.entry import KnownError
+    from conformance.known.migrate import checked
+
+    if options.write is not None:
+        return _write_known(options)
+    if options.seen:
+        return _add_place(options)
+    for path in options.files:
+        try:
+            _say(f"{path}: {checked(path, rewrite=options.rewrite)} entries")
+        except KnownError as error:
+            return _refused(options, str(error))
+    return 0
+
+
+def _add_place(options: argparse.Namespace) -> int:
+    from conformance.backends.door import BackendError
+    from conformance.commands.known_seen import add_place
+    from conformance.known.entry import KnownError
+
+    for path in options.files:
+        try:
+            report = add_place(path, options.backend or path.stem)
+        except (BackendError, KnownError) as error:
+            return _refused(options, str(error))
+        for reason, instead in report.passing:
+            _say(f"does not show here: {bounded(reason, 500)} (its pinned case {instead})")
+        _say(
+            f"{path}: {len(report.failing)} entries show on {report.place}, "
+            f"{len(report.passing)} do not; {report.untried} cannot be tried"
+        )
+    return 0
+
+
+def _write_known(options: argparse.Namespace) -> int:
+    from conformance.commands.known_writer import write
+    from conformance.known.entry import KnownError
+    from conformance.reports.merge import merge
+    from conformance.reports.results import read
+
+    run = merge([read(path) for path in options.files])
+    try:
+        found = write(run, options.write, update=options.update)
+    except KnownError as error:
+        return _refused(options, str(error))
+    for reason in found.stale:
+        _say(f"stale, left out: {bounded(reason, 500)}")
+    _say(f"{options.write}: {found.new} new entries, each of which needs a reason")
+    return 0

@@ -1,0 +1,102 @@
+"""The fewest conditions that tell cases that end the process from those that pass."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from conformance.items.planning import PROFILES, Item
+from conformance.items.stream import Stream
+from conformance.layers import CATALOGUE
+from conformance.matching.comparison import meets
+from conformance.matching.facts import Facts
+from conformance.model.case import Case, Verdict
+from conformance.reports.results import Run
+from conformance.reports.space import expanded
+
+TERMS = 3
+"""Conditions that are tried together at most."""
+
+
+def cases_of(run: Run, verdict: Verdict, outcomes: str) -> Iterator[Case]:
+    """The cases of an item that came out in one of some ways.
+
+    Args:
+        run: the results.
+        verdict: of the item.
+        outcomes: letters of `OUTCOMES`.
+    """
+    identity = run.identity
+    values = int(identity.options.get("values of each structure", "1"))
+    # A run of another tool has a profile of its own.
+    profile = PROFILES.get(identity.profile)
+    samples = profile is not None and profile.samples
+    item = Item(verdict.layer, verdict.check, verdict.dtype, verdict.device, samples)
+    stream = Stream(item, identity.examples, identity.seed, values)
+    letters = expanded(verdict.outcomes or "")
+    return (stream[k] for k, letter in enumerate(letters) if letter in outcomes)
+
+
+def telling(lost: Sequence[Case], passing: Sequence[Case]) -> Iterator[dict[str, Any]]:
+    """Conditions of which each lost case meets one table, and no passing case any.
+
+    Of as many conditions those are taken that most cases meet. What such an entry covers is left
+    out, or runs in a copy of the process: so it must not cover what passes.
+
+    Args:
+        lost: the cases that end the process, the plainest first.
+        passing: those that do not.
+    """
+    left = [Facts(case) for case in lost]
+    others = [Facts(case) for case in passing]
+    while left:
+        conditions = dict(_of(left[0]))
+        mine = {name: [_met(x, name, wanted) for x in left] for name, wanted in conditions.items()}
+        theirs = {
+            name: [_met(x, name, wanted) for x in others] for name, wanted in conditions.items()
+        }
+        names = _fewest(mine, theirs) if others else tuple(conditions)
+        yield {name: conditions[name] for name in names}
+        met = [all(mine[name][k] for name in names) for k in range(len(left))]
+        left = [x for x, covered in zip(left, met, strict=True) if not covered]
+
+
+def _fewest(
+    mine: Mapping[str, Sequence[bool]], theirs: Mapping[str, Sequence[bool]]
+) -> tuple[str, ...]:
+    """The smallest choice of conditions that no other case meets, else all of them."""
+    for size in range(1, TERMS + 1):
+        found = [
+            names
+            for names in itertools.combinations(mine, size)
+            if not any(all(row) for row in zip(*(theirs[name] for name in names), strict=True))
+        ]
+        if found:
+            return max(found, key=lambda n: sum(map(all, zip(*(mine[x] for x in n), strict=True))))
+    return tuple(mine)
+
+
+def _of(found: Facts) -> Iterator[tuple[str, Any]]:
+    """What is unusual in a case, as conditions: its arguments, then the form of its inputs."""
+    case, row = found.case, CATALOGUE[found.case.call.layer]
+    if found.get("empty"):
+        yield "empty", True
+    for name, value in {**case.call.arguments, **case.keywords}.items():
+        argument = row.argument(name)
+        plain = row.defaults.get(name, None if argument is None else argument.plain)
+        numbers = value if isinstance(value, (tuple, list)) else (value,)
+        if isinstance(value, (bool, str)) and value != plain:
+            yield name, value
+        elif type(plain) is int and all(type(n) is int for n in numbers) and max(numbers) > plain:
+            yield name, f">{plain}"
+    for place, array in enumerate(case.inputs):
+        name = row.input_names[place]
+        if row.inputs[place].optional:
+            yield name, "absent" if array is None else "given"
+        elif array is not None:
+            yield f"{name}.ndim", f"=={array.ndim}"
+
+
+def _met(found: Facts, name: str, wanted: Any) -> bool:
+    return meets(found.get(name), wanted)

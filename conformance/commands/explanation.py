@@ -1,0 +1,177 @@
+"""The known failure that explains a verdict, and its case, for a bug report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from conformance.checks import EVERY_CHECK
+from conformance.commands.replay import ReplayError, installed_backend
+from conformance.diagnosis.reproducer import UNSEEN
+from conformance.isolation.process import Child, ChildError, Died
+from conformance.known.entry import Known, KnownError, applying, read
+from conformance.known.matches import Excuses
+from conformance.layers.describe import case_text
+from conformance.layers.encoding import decode_case, encode_case
+from conformance.model.case import Case, Verdict
+from conformance.model.finding import Finding
+from conformance.model.finding_text import text
+from conformance.model.limits import Limits, share_of_memory
+from conformance.reports.results import Run, UnknownVerdictError
+
+TIMEOUT = 60.0
+REPORTABLE = ("failed", "crashed", "hung", "known")
+
+
+class ExplanationError(ValueError):
+    """A verdict of which nothing can be reported."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A failure with all that is known of it.
+
+    Args:
+        verdict: as the results hold it.
+        call: the failing call in one line.
+        message: of the check.
+        failure: the same, as data; None where it was not recorded.
+        script: that stands on its own; None where there is none.
+        lacking: what the script does not show; empty if it shows the failure.
+        reason, link: of the known failure that explains it; empty without one.
+        others: further known failures that explain the verdict.
+    """
+
+    verdict: Verdict
+    call: str
+    message: str
+    script: str | None
+    lacking: str = ""
+    reason: str = ""
+    link: str = ""
+    others: int = 0
+    failure: Finding | None = None
+
+
+def explain(run: Run, id: str, number: int = 1, backend: str | None = None) -> Explanation:
+    """Look a verdict up, and the known failure that explains it.
+
+    A known failure has a pinned case in place of the verdict's: it is run, in a process of its own.
+
+    Args:
+        run: the results.
+        id: of the verdict.
+        number: which of several known failures, from 1.
+        backend: that the pinned case is run on, as on the command line; None = the one that the
+            results were made with, if that is installed; else the case is not run.
+
+    Raises:
+        ExplanationError: if there is no such verdict, or nothing is wrong with it.
+    """
+    verdict = _found(run, id)
+    entries = _entries(run, verdict)
+    if not 1 <= number <= max(len(entries), 1):
+        has = f"known failures 1 to {len(entries)}" if entries else "no known failure"
+        raise ExplanationError(f"--known {number}: {verdict.id} has {has}")
+    entry = entries[number - 1] if entries else None
+    others = max(len(entries) - 1, 0)
+    reason, link = (entry.reason, entry.link) if entry else ("", "")
+    call, message, failure = verdict.call or "", verdict.message or "", verdict.failure
+    script = (entry.script if entry else "") or verdict.reproducer
+    if entry is not None and verdict.case is None:
+        case = entry.pinned(verdict.dtype, verdict.device, verdict.id)
+        if case is not None:
+            call = case_text(case)
+            answered, failure, made = _run(run, verdict, case, entry, backend)
+            message, script = answered or message, script or made
+    lacking = UNSEEN if script and UNSEEN in script else ""
+    return Explanation(verdict, call, message, script, lacking, reason, link, others, failure)
+
+
+def _found(run: Run, id: str) -> Verdict:
+    try:
+        found = run.verdict(id)
+    except UnknownVerdictError as error:
+        raise ExplanationError(str(error)) from None
+    if found.status not in REPORTABLE:
+        raise ExplanationError(f"{found.id} is {found.status}: there is no bug to report")
+    return found
+
+
+def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
+    """Known failures that cover the failing case, or that a `known` verdict rests on."""
+    base = next((excuse.base for excuse in verdict.excuses if excuse.base), "")
+    paths = [Path(p.strip()) for p in run.identity.options.get("known", "").split(",") if p.strip()]
+    try:
+        known = read(run.identity.backend, [path for path in paths if _is_file(path)], base)
+    except KnownError as error:
+        raise ExplanationError(str(error)) from None
+    found = list(applying(known, _item(verdict), run.identity.backend, base).values())
+    if verdict.status == "known":
+        reasons = {excuse.reason for excuse in verdict.excuses if excuse.excused}
+        answered = verdict.message or ""
+        return [e for e in found if (e.reason in reasons if reasons else e.reason in answered)]
+    if verdict.case is None:
+        return []
+    try:
+        case = decode_case(verdict.case)
+        check = EVERY_CHECK[verdict.check]
+        explaining = [Excuses((entry,), check) for entry in found]
+        failure = verdict.failure
+        message = verdict.message or "" if failure is None else text(replace(failure, notes=()))
+        return [
+            entry
+            for entry, excuses in zip(found, explaining, strict=True)
+            if excuses.explaining(case, message, failure) is not None
+        ]
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is there; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _item(verdict: Verdict) -> dict[str, str]:
+    return {name: getattr(verdict, name) for name in ("layer", "check", "dtype", "device")}
+
+
+def _run(
+    run: Run, verdict: Verdict, case: Case, entry: Known, backend: str | None
+) -> tuple[str, Finding | None, str | None]:
+    """What the check says of a pinned case, the same as data, and a script of it.
+
+    Returns:
+        Nothing in their places where it cannot be run.
+    """
+    failure: Finding | None = None
+    try:
+        name = backend or installed_backend(run)
+    except ReplayError:
+        return "", None, None
+    child = Child(name, 1, 0, (), Limits(TIMEOUT, share_of_memory(1)))
+    request = {"item": _item(verdict), "case": encode_case(case)}
+    try:
+        try:
+            answer = child.ask(request)
+            answered = str(answer.get("message", ""))
+            failure = msgspec.convert(answer.get("failure"), Finding | None, strict=False)
+        except Died as died:
+            answered = died.how
+        try:
+            asked = {**request, "script": answered or entry.reason, "deadly": entry.deadly}
+            script = child.ask(asked).get("script")
+        except Died:
+            script = None
+    except ChildError:
+        return "", None, None
+    finally:
+        child.stop()
+    return answered, failure, None if script is None else str(script)

@@ -1,0 +1,156 @@
+"""Where known failures were seen: their pinned cases, run here, and the entries that say so."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conformance.backends.declared import devices_of, info_of, offered
+from conformance.backends.registry import load
+from conformance.checks import EVERY_CHECK
+from conformance.commands.known_writer import ENTRY
+from conformance.isolation.process import Child, Died
+from conformance.items.planning import Item
+from conformance.known.cpu import place_of
+from conformance.known.entry import MOST, Known, KnownError, applying, named, parse, read
+from conformance.layers import COMPLEX, DTYPES
+from conformance.model.files import read_text, write_whole
+from conformance.model.limits import Limits
+from conformance.model.protocols import Backend
+from conformance.run.stale import checks_of
+
+SECONDS = 60.0
+"""That a pinned case may take."""
+MEMORY = 4 << 30
+"""Bytes that the process of the backend may fill."""
+_SEEN = re.compile(r"(?ms)^seen = \[.*?\]\n")
+_REASON = re.compile(r"(?m)^(?=reason\b)")
+
+
+@dataclass(frozen=True)
+class PlaceReport:
+    """What the pinned cases of a file come to on this machine.
+
+    Args:
+        place: the versions and the CPU level, or the device.
+        failing: reasons of entries of which every pinned case fails here.
+        passing: reason and what a pinned case does instead, of the other entries.
+        untried: entries without a pinned case that applies here, or that are never stale.
+    """
+
+    place: str
+    failing: tuple[str, ...]
+    passing: tuple[tuple[str, str], ...]
+    untried: int
+
+
+def add_place(path: Path, name: str, device: str = "") -> PlaceReport:
+    """Run the pinned cases of a file, and add the present machine to the entries that fail here.
+
+    Args:
+        path: of the file; it is written anew where that changes it.
+        name: of the backend.
+        device: to run on; empty for the backend's first.
+
+    Raises:
+        KnownError: if it is no file of known failures.
+        BackendError: if the backend cannot be used.
+    """
+    try:
+        text = read_text(path, MOST)
+    except OSError as error:
+        raise KnownError(str(error)) from None
+    entries = parse(text, str(path))
+    backend = load(name)
+    device = device or devices_of(backend)[0]
+    place = place_of(backend.name, info_of(backend), device)
+    # The child reads those that ship with the backend, then those of the file.
+    before = len(read(backend.name))
+    child = Child(name, 1, 0, (path,), Limits(SECONDS, MEMORY))
+    failing, passing, untried = list[int](), list[tuple[str, str]](), 0
+    try:
+        for index, entry in enumerate(entries):
+            answers = [
+                _answer(child, item, before + index, entry)
+                for item in _trials(backend, entry, device)
+            ]
+            instead = next(filter(None, answers), "")
+            if not answers:
+                untried += 1
+            elif instead:
+                passing.append((entry.reason, instead))
+            else:
+                failing.append(index)
+    finally:
+        child.stop()
+    new = with_place(text, place, failing)
+    if new != text:
+        parse(new, str(path))
+        write_whole(path, new)
+    return PlaceReport(place, tuple(entries[k].reason for k in failing), tuple(passing), untried)
+
+
+def with_place(text: str, place: str, failing: Sequence[int]) -> str:
+    """The text of a file in which some entries say that they were seen at a place, too.
+
+    Args:
+        text: TOML.
+        place: see `place_of`.
+        failing: the entries, by their index.
+    """
+    first, *parts = ENTRY.split(text)
+    for index in failing:
+        (entry,) = parse(parts[index], f"entry {index + 1}")
+        if place in entry.seen:
+            continue
+        places = (*entry.seen, place)
+        listed = "".join(f"    {_quoted(each)},\n" for each in places)
+        line = f"seen = [{_quoted(place)}]\n" if len(places) == 1 else f"seen = [\n{listed}]\n"
+        without = _SEEN.sub("", parts[index])
+        at = _REASON.search(without)
+        assert at is not None  # an entry without a reason is refused
+        parts[index] = without[: at.start()] + line + without[at.start() :]
+    return "".join((first, *parts))
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _trials(backend: Backend, entry: Known, device: str) -> Iterator[Item]:
+    """Items in which each pinned case of an entry is tried: one for each case and dtype."""
+    if entry.by_chance:
+        return
+    # Most layers have no complex form, and an entry for every dtype says nothing of those.
+    dtypes = DTYPES if entry.dtype == "*" else (*DTYPES, *COMPLEX)
+    for dtype in dtypes:
+        pinned = {id: case for id, case in entry.cases.items() if id.endswith(f"-{dtype}-{device}")}
+        names = [id.split("-") for id in pinned]
+        items = [Item(layer, check, dtype, device) for layer, check, *_ in names]
+        if entry.case is not None:
+            layer = entry.case.call.layer
+            checks = [name for name in EVERY_CHECK if named(name, entry.check)]
+            items += [Item(layer, check, dtype, device) for check in checks]
+        for item in items:
+            case = entry.pinned(dtype, device, item.id)
+            about = applying((entry,), dataclasses.asdict(item), backend.name)
+            if case is None or not about or not checks_of(item, entry, case):
+                continue
+            if offered(backend, item.layer, dtype, device):
+                yield item
+            if item.id not in entry.cases:
+                break  # the other checks try the same case
+
+
+def _answer(child: Child, item: Item, index: int, entry: Known) -> str:
+    """What a pinned case does in place of failing; empty where it fails."""
+    try:
+        answer = child.ask({"item": dataclasses.asdict(item), "entry": index})
+    except Died as died:
+        return "" if died.status == entry.status else f"is {died.status} now"
+    if "raised" in answer:
+        raise RuntimeError(answer["raised"])
+    return str(answer["now"])

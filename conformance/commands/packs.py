@@ -1,0 +1,136 @@
+"""`nn-conformance pack` and `judge`: cases as files, and answers held against them."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance.packs import PackError
+from conformance.reports import summary
+
+if TYPE_CHECKING:
+    from conformance.model.case import Verdict
+    from conformance.packs.form import Given, Manifest
+    from conformance.reports.results import Run
+
+EXAMPLES = 20
+"""Examples of each item, unless told otherwise."""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare both commands."""
+    pack = commands.add_parser(
+        "pack", help="drawn cases with expected values and bounds, as files for any language"
+    )
+    pack.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
+    pack.add_argument("--layer", default="*", help="comma list of names or globs (default: all)")
+    pack.add_argument("--family", default="*", help="comma list of families (default: all)")
+    pack.add_argument("--dtype", default="float32", help="comma list (default: float32)")
+    pack.add_argument("--examples", type=int, default=EXAMPLES, metavar="N")
+    pack.add_argument("--seed", type=int, default=0, metavar="N")
+    pack.set_defaults(run=_pack)
+
+    held = commands.add_parser("judge", help="answers to a pack, to an ordinary results file")
+    held.add_argument("pack", type=Path, metavar="DIR")
+    held.add_argument("answers", type=Path, metavar="ANSWERS")
+    held.add_argument("-o", "--output", required=True, type=Path, metavar="RESULTS")
+    held.set_defaults(run=_judge)
+
+
+def _listed(text: str, known: tuple[str, ...], what: str) -> list[str]:
+    """Names that patterns match, in the order of the known ones.
+
+    Raises:
+        PackError: for a pattern that matches none.
+    """
+    chosen: set[str] = set()
+    for pattern in (part.strip() for part in text.split(",")):
+        found = {name for name in known if name == pattern or fnmatch.fnmatchcase(name, pattern)}
+        if not found:
+            raise PackError(f"--{what}={text}: no {what} {pattern!r}")
+        chosen |= found
+    return [name for name in known if name in chosen]
+
+
+def _pack(options: argparse.Namespace) -> int:
+    from conformance.layers import CATALOGUE, DTYPES
+    from conformance.packs.writing import write_pack
+
+    if options.examples < 1:
+        raise PackError(f"--examples={options.examples}: expected at least 1")
+    families = _listed(
+        options.family, tuple(dict.fromkeys(row.family for row in CATALOGUE.values())), "family"
+    )
+    layers = [
+        name
+        for name in _listed(options.layer, tuple(CATALOGUE), "layer")
+        if CATALOGUE[name].family in families
+    ]
+    dtypes = _listed(options.dtype, DTYPES, "dtype")
+    shown = sys.stderr if sys.stderr.isatty() else None
+    manifest = write_pack(
+        options.output,
+        layers,
+        dtypes,
+        options.examples,
+        options.seed,
+        lambda item: print(f"\r\x1b[K{item}", end="", file=shown) if shown else None,
+    )
+    if shown:
+        print("\r\x1b[K", end="", file=shown)
+    cases = sum(item.cases for item in manifest.items)
+    print(f"{options.output}: {len(manifest.items)} items, {cases} cases")
+    return 0
+
+
+def _judge(options: argparse.Namespace) -> int:
+    from conformance.packs.judging import judge
+    from conformance.reports.results import write
+    from conformance.run.machine import now
+
+    started = now()
+    manifest, given, verdicts, odd = judge(options.pack, options.answers)
+    run = _run(manifest, given, verdicts, started)
+    write(options.output, run)
+    for line in odd:
+        print(f"nn-conformance judge: {line}", file=sys.stderr)
+    outcome = summary.outcome(run)
+    print(outcome.headline, outcome.sentence, sep="\n")
+    print(options.output)
+    return 0 if summary.ok(run) and not odd else 1
+
+
+def _run(manifest: Manifest, given: Given, verdicts: tuple[Verdict, ...], started: str) -> Run:
+    from conformance import __version__
+    from conformance.layers.layer_facts import facts_of_layers, layers_by_family
+    from conformance.reports.results import SCHEMA, Footer, Identity, Run
+    from conformance.run.machine import machine, now
+
+    layers = [item.layer for item in manifest.items]
+    identity = Identity(
+        schema=SCHEMA,
+        suite=__version__,
+        backend=given.backend,
+        info=given.info,
+        **machine(),
+        devices=("cpu",),
+        dtypes=tuple(dict.fromkeys(item.dtype for item in manifest.items)),
+        profile="pack",
+        seed=manifest.seed,
+        examples=manifest.examples,
+        shard="1/1",
+        options={"pack written by": manifest.suite},
+        items=tuple(verdict.id for verdict in verdicts),
+        total=len(verdicts),
+        git=None,
+        started=started,
+        layers=facts_of_layers(layers),
+        catalogue=layers_by_family(),
+    )
+    run = Run(identity, verdicts)
+    seconds = round(sum(verdict.seconds for verdict in verdicts), 3)
+    return replace(run, footer=Footer(summary.counts(run), len(verdicts), seconds, now()))

@@ -1,0 +1,90 @@
+"""Where numbers that a check looked at stand among the arrays that it read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from conformance.diagnosis.transcript import Step
+from conformance.model.proof import Index
+
+
+def located(
+    steps: Sequence[Step], array: np.ndarray, where: Index | None, apart: str | None = None
+) -> str | None:
+    """An array, or an element of it, in terms of the arrays that were read.
+
+    By the memory that it shares with one of them, or as the same numbers in the same order; an
+    element also by its value, where that stands in one place only and the array holds nothing but
+    what was read: one of sums is none of their terms, though it may be the same number.
+
+    Args:
+        steps: those that gave arrays.
+        array: read, or made of what was read.
+        where: the element; None = all of it.
+        apart: what another array was located as, which this one is not a part of.
+    """
+    read = [s for s in steps if not (apart or "").startswith((f"{s.name}[", f"{s.name}."))][::-1]
+    for step in read:
+        if step.result is array:
+            return step.name if where is None else _element(step.name, where)
+        if array.size and step.result.size and np.shares_memory(step.result, array):
+            found = _within(step, array, where)
+            if found is not None:
+                return found
+    whole = _whole(read, array)
+    if where is None:
+        return whole
+    places = list(_places(read, array[where]))
+    if len(places) == 1 and _of_what_was_read(read, array):
+        return places[0]
+    return _element(whole, where) if whole is not None else None
+
+
+def _element(name: str, where: Index) -> str:
+    return f"{name}[{', '.join(map(str, where)) or '()'}]"
+
+
+def _places(steps: Sequence[Step], wanted: Any) -> Iterator[str]:
+    """Where arrays hold a number, bit by bit but for NaN."""
+    for step in steps:
+        array = step.result
+        if array.dtype.kind not in "fciub":
+            continue
+        same = (array == wanted) & (np.signbit(np.real(array)) == np.signbit(np.real(wanted)))
+        if wanted != wanted:
+            same = np.isnan(array)
+        for place in np.argwhere(same):
+            yield _element(step.name, tuple(map(int, place)))
+
+
+def _of_what_was_read(steps: Sequence[Step], array: np.ndarray) -> bool:
+    """Whether every element of an array was read."""
+    kept = [s.result.reshape(-1) for s in steps if s.result.dtype.kind in "fciub"]
+    known = np.concatenate([array.reshape(-1)[:0], *kept])
+    return bool((np.isin(array, known) | (array != array)).all())
+
+
+def _within(step: Step, array: np.ndarray, where: Index | None) -> str | None:
+    """A view of an array that was read, or an element of the view."""
+    source = step.result
+    if not source.flags.c_contiguous or source.itemsize != array.itemsize:
+        return None
+    if where is None:
+        whole = array.size == source.size and array.flags.c_contiguous
+        return f"{step.name}.reshape({array.shape})" if whole else None
+    moved = sum(i * s for i, s in zip(where, array.strides, strict=True))
+    offset = array.ctypes.data + moved - source.ctypes.data
+    place = np.unravel_index(offset // source.itemsize, source.shape)
+    return _element(step.name, tuple(map(int, place)))
+
+
+def _whole(steps: Sequence[Step], array: np.ndarray) -> str | None:
+    """An array of the same numbers in the same order."""
+    for step in steps:
+        same = step.result.size == array.size
+        if same and np.array_equal(step.result.reshape(-1), array.reshape(-1), equal_nan=True):
+            return f"{step.name}.reshape({array.shape})"
+    return None

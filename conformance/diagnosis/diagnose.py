@@ -1,0 +1,299 @@
+"""Shrink the failures of an item and describe each of their causes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from conformance.checks.trial import Trial
+from conformance.diagnosis.minimize import plainest, smallest
+from conformance.diagnosis.mutations import Change
+from conformance.diagnosis.necessary_arguments import explains, needs, size_of_number
+from conformance.diagnosis.reproducer import reproducer
+from conformance.diagnosis.shared_conditions import shared
+from conformance.diagnosis.tolerance_hints import looser
+from conformance.generation.drawing import shrink
+from conformance.items.log import Log
+from conformance.items.outcomes import Outcome, on_device
+from conformance.items.planning import Item
+from conformance.items.stream import Stream
+from conformance.known.matches import Excuses
+from conformance.layers import CATALOGUE
+from conformance.layers.encoding import decode_case, encode_case
+from conformance.model.case import Case, Numerics, Unsupported
+from conformance.model.cause import Cause, Need
+from conformance.model.failure import Failure, Inapplicable
+from conformance.model.finding import Finding, number_or_none
+from conformance.model.finding_text import text
+
+if TYPE_CHECKING:
+    from conformance.items.engine_protocol import EngineLike
+
+# Seconds that a failure may take to shrink beyond its item's budget.
+LEAST_SHRINKING = 1.0
+# Causes of one item that are shrunk, and of invalid calls, whose every broken constraint is one;
+# seconds after which no further cause is begun.
+MOST, MOST_INVALID, LONGEST = 4, 12, 20.0
+# Times that a case which draws random numbers passes before it is said to.
+DRAWS = 8
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A cause, its minimal failure, the changes of its case that make it pass, and its cases."""
+
+    cause: Cause
+    kind: str
+    needed: tuple[Change, ...]
+    number: Change | None = None
+    indices: tuple[int, ...] = ()
+
+
+def investigate(
+    engine: EngineLike,
+    item: Item,
+    numerics: Numerics | None,
+    excuses: Excuses,
+    failures: Mapping[str, Sequence[int]],
+    stream: Stream,
+    log: Log,
+    left: Callable[[], float],
+    *,
+    careful: bool = False,
+) -> list[Cause]:
+    """Every distinct cause among an item's failing cases.
+
+    Failures of another kind have another cause, and so has a failing case without something that
+    the causes before it need.
+
+    Args:
+        engine: runs cases.
+        item, numerics: what is checked.
+        excuses: what is known to fail in it.
+        failures: for each kind of failure the indices of the cases that fail so.
+        stream, log: the cases and their outcomes so far.
+        left: seconds of the item's budget that are left.
+        careful: run cases in copies of the process; some of the layer's have ended it.
+    """
+    investigation = _Investigation(
+        engine, item, numerics, excuses, stream, log, left, careful=careful
+    )
+    engine.copies.renew_patience()
+    started, found = time.monotonic(), list[_Found]()
+    most = MOST_INVALID if stream.invalid else MOST
+    rest: list[str] = []
+    for kind, indices in failures.items():
+        unexplained = list(indices)
+        while unexplained:
+            late = time.monotonic() - started > LONGEST or (found and left() <= 0)
+            if len(found) == most or late:
+                rest.append(f"{kind} ({len(unexplained)})")
+                break
+            same = [earlier for earlier in found if earlier.kind == kind]
+            new = investigation.cause(unexplained[0], kind, same)
+            new = _borne_out(new, [stream[k] for k in unexplained])
+            explained = [k for k in unexplained if explains(new.needed, stream[k])]
+            explained = list(dict.fromkeys([unexplained[0], *explained]))
+            found.append(replace(new, indices=tuple(explained)))
+            unexplained = [k for k in unexplained if k not in explained]
+    causes = [_counted(each, failures, stream, log) for each in found]
+    if rest and causes:
+        causes[-1] = causes[-1].noting(f"not shrunk, further failures by kind: {', '.join(rest)}")
+    return causes
+
+
+class _Investigation:
+    """Shrinks failures of one item; the arguments are those of `investigate`."""
+
+    def __init__(
+        self,
+        engine: EngineLike,
+        item: Item,
+        numerics: Numerics | None,
+        excuses: Excuses,
+        stream: Stream,
+        log: Log,
+        left: Callable[[], float],
+        *,
+        careful: bool,
+    ) -> None:
+        self._careful = careful
+        self._engine, self._item, self._numerics = engine, item, numerics
+        self._excuses, self._stream, self._left = excuses, stream, left
+        self._checked = log.checked
+        self._allowed = min(left() - LEAST_SHRINKING, 0.0)
+
+    def cause(self, index: int, kind: str, earlier: Sequence[_Found]) -> _Found:
+        """The plainest case that fails in a way, and what it shows.
+
+        Args:
+            index: of the first case that fails so.
+            kind: of its failure.
+            earlier: causes of the same kind; a case that they explain is none of this one.
+        """
+        engine, item, stream = self._engine, self._item, self._stream
+
+        def fails(candidate: Case) -> Failure | None:
+            if any(explains(other.needed, candidate) for other in earlier):
+                return None
+            outcome = self._outcome(candidate, index)
+            if outcome is None or outcome.failure is None or outcome.kind != kind:
+                return None
+            return Failure(outcome.failure)
+
+        round, place = stream.drawn_as(index)
+        minimal = shrink(
+            item.layer, item.dtype, stream.examples, engine.seed, place, fails,
+            invalid=stream.invalid, values=engine.values, round=round,
+        )  # fmt: skip
+        case, notes = stream[index], list[str]()
+        if minimal is None:
+            outcome = self._outcome(case, index)
+            again = None if outcome is None else outcome.failure
+            failure = again or Finding("other", says=kind)
+            if outcome is not None and outcome.status != "failed":
+                notes = ["note: the same case did not fail again when it was repeated"]
+        else:
+            case, again = minimal[0], minimal[1].finding
+            failure = again
+        if again is None or stream.invalid:
+            case = on_device(case, item.device)
+            return self._described(case, failure, kind, notes, shrunk=minimal is not None)
+
+        def alike(candidate: Case) -> bool:
+            if any(explains(other.needed, candidate) for other in earlier):
+                return False
+            return self._alike(candidate, failure, index) is True
+
+        small = smallest(case, alike)
+        found, needed = needs(small, lambda other: self._alike(other, failure, index))
+        plain = plainest(small, alike)
+        if plain is not case:
+            outcome = self._outcome(plain, index)
+            again = None if outcome is None else outcome.failure
+            case, failure = (case, failure) if again is None else (plain, again)
+        number = size_of_number(case, lambda other: self._alike(other, failure, index))
+        described = self._described(
+            on_device(case, item.device), failure, kind, notes,
+            shrunk=True, needs=found, needed=needed,
+        )  # fmt: skip
+        return replace(described, number=number)
+
+    def _described(
+        self,
+        case: Case,
+        failure: Finding,
+        kind: str,
+        notes: Sequence[str],
+        *,
+        shrunk: bool,
+        needs: tuple[Need, ...] = (),
+        needed: tuple[Change, ...] = (),
+    ) -> _Found:
+        engine, item = self._engine, self._item
+        trial = Trial(engine.backend, CATALOGUE[item.layer], case, self._numerics)
+        noted, reference = failure.noting(*notes), None
+        if shrunk:
+            outcome = Outcome.failed(failure)
+            reference = engine.reference.compared(item, case, outcome)
+            # What is drawn anew passes by chance.
+            if not self._stream.invalid and not trial.row.traits.random(case.call):
+                declaration = looser(lambda other: self._passes(case, other), self._numerics)
+                if declaration is not None:
+                    noted = noted.noting(f"  {declaration}")
+        if reference is not None:
+            noted = noted.noting(reference)
+        cause = Cause.of(
+            noted,
+            trial.text(),
+            case=encode_case(trial.case),
+            needs=needs,
+            reproducer=reproducer(trial, item.check, text(failure)),
+            reference=reference,
+        )
+        return _Found(cause, kind, needed)
+
+    def _outcome(self, candidate: Case, index: int) -> Outcome | None:
+        """The outcome of a case that shrinking tries; None where a known failure explains it."""
+        if self._left() < self._allowed or self._excuses.deadly(candidate) is not None:
+            return None
+        self._engine.note("shrinking", index, self._checked)
+        if self._careful:
+            copied = self._engine.copies.careful(self._item, candidate)
+            if copied is None or copied.status in ("crashed", "hung"):
+                return None
+            outcome = copied
+        else:
+            outcome = self._engine.outcome(self._item, candidate, self._numerics)
+        if outcome.status == "failed":
+            entry = self._excuses.explaining(candidate, outcome.message, outcome.failure)
+            if self._engine.reference.inherited(self._item, candidate, outcome, entry) is not None:
+                return None
+        return outcome
+
+    def _alike(self, candidate: Case, failure: Finding, index: int) -> bool | None:
+        """Whether a changed case fails as the minimal one does; None where that is not known."""
+        outcome = self._outcome(candidate, index)
+        if outcome is None or outcome.status in ("unsupported", "invalid"):
+            return None
+        # A draw may hide what is wrong.
+        draws = CATALOGUE[candidate.call.layer].traits.random(candidate.call)
+        for _ in range(DRAWS if draws else 0):
+            if outcome is None or outcome.failure is not None:
+                break
+            outcome = self._outcome(candidate, index)
+        if outcome is None or outcome.status in ("unsupported", "invalid"):
+            return None
+        if outcome.failure is not None:
+            return True if outcome.failure.manner == failure.manner else None
+        return False if outcome.comparisons else None
+
+    def _passes(self, case: Case, numerics: Numerics) -> bool:
+        """Whether the case would pass if the backend declared other arithmetic."""
+        try:
+            return self._engine.try_case(self._item, case, numerics).comparisons > 0
+        except (Unsupported, Inapplicable, Failure):
+            return False
+
+
+def _borne_out(found: _Found, failing: Sequence[Case]) -> _Found:
+    """The cause without the sizes that a failing case does without that has all else it needs.
+
+    In a case with other sizes stand other numbers, with which a bug need not show.
+    """
+    row = None if found.cause.case is None else CATALOGUE[decode_case(found.cause.case).call.layer]
+    for change in found.needed:
+        argument = None if row is None else row.argument(change.argument)
+        others = [other for other in found.needed if other is not change]
+        sized = "." in change.argument or (argument is not None and argument.size)
+        if sized and any(
+            explains(others, case) and not explains((change,), case) for case in failing
+        ):
+            needs = (need for need in found.cause.needs if need.argument != change.argument)
+            cause = replace(found.cause, needs=tuple(needs))
+            found = replace(found, cause=cause, needed=tuple(others))
+    return found
+
+
+def _counted(
+    found: _Found, failures: Mapping[str, Sequence[int]], stream: Stream, log: Log
+) -> Cause:
+    """The cause with the number of its cases, and with what these have in common."""
+    excesses = [log.excess(k) for k in found.indices]
+    largest = None if None in excesses else max(filter(None, excesses), default=None)
+    cause = replace(found.cause, failed=len(found.indices), excess=number_or_none(largest))
+    if stream.invalid or cause.case is None:
+        return cause
+    others = {k for indices in failures.values() for k in indices} - set(found.indices)
+    needs, share = shared(
+        cause.needs,
+        found.needed,
+        found.number,
+        decode_case(cause.case),
+        [stream[k] for k in found.indices],
+        [stream[k] for k in sorted(others)],
+        [stream[k] for k in log.passing()],
+    )
+    return replace(cause, needs=needs, share=share)

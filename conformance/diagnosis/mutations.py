@@ -1,0 +1,146 @@
+"""The valid calls that differ from a case in one argument, or in one size of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from conformance.layers import CATALOGUE
+from conformance.layers.fitting import fitted, resized, same, with_argument
+from conformance.model.case import Case
+from conformance.spec.row import Row
+
+
+@dataclass(frozen=True)
+class Change:
+    """A minimal case with one argument changed.
+
+    Args:
+        argument: its name.
+        value, other: what it is in the minimal case, and here.
+        case: the changed case.
+        varied: see `Need`.
+    """
+
+    argument: str
+    value: Any
+    other: Any
+    case: Case
+    varied: bool = False
+
+
+def changes(case: Case) -> Iterator[Change]:
+    """The valid cases that differ from one in an argument, or in what belongs to the call."""
+    row, written = CATALOGUE[case.call.layer], case.call.arguments
+    plain, sized = row.defaults, bool(case.keywords)
+    for name, value in written.items():
+        argument = row.argument(name)
+        if argument is None or (sized and argument.window):
+            continue  # only some sizes can come out
+        fewest = 1 if argument.size and argument.plain is None else argument.plain
+        least = plain.get(name, fewest)
+        if name not in plain and least is None:
+            continue
+        if not same(value, least):
+            yield from _some(changed(row, case, name, value, least))
+        elif argument.size and type(value) is int:
+            yield from _some(changed(row, case, name, value, value + 1, varied=True))
+    if row.traits.modes and row.traits.trains(case):
+        call = replace(case.call, training=not case.call.training)
+        other = fitted(row, replace(case, call=call), written)
+        if other is not None:
+            yield Change(
+                "training", case.call.training, call.training, other, varied=not case.call.training
+            )
+    yield from _without(row, case)
+    yield from _batches(row, case)
+    yield from _axes(row, case)
+    words = any(isinstance(written.get(name), str) for name in row.windows)
+    for argument in row.arguments:
+        name = argument.name
+        value = written.get(name, plain.get(name))
+        if argument.other is None or not same(value, argument.default):
+            continue
+        if argument.window and (words or sized):
+            continue
+        yield from _some(changed(row, case, name, value, argument.other, varied=True))
+
+
+def _some(change: Change | None) -> tuple[Change, ...]:
+    return () if change is None else (change,)
+
+
+def changed(
+    row: Row, case: Case, name: str, value: Any, other: Any, *, varied: bool = False
+) -> Change | None:
+    """A valid case with another value of one argument, its arrays fitted to that.
+
+    Args:
+        row: of the case.
+        case: a valid case.
+        name: of the argument.
+        value, other: what it is in the case, and what it shall be.
+        varied: see `Need`.
+
+    Returns:
+        None where the call would be invalid.
+    """
+    found = with_argument(row, case, name, other)
+    return None if found is None else Change(name, value, other, found, varied)
+
+
+def _without(row: Row, case: Case) -> Iterator[Change]:
+    """Left out: keywords, hidden states together, and every other input that may be."""
+    # Of several that are needed none can be left out.
+    free = {} if row.traits.needs_keywords(case) else case.keywords
+    for name, value in free.items():
+        kept = {key: v for key, v in case.keywords.items() if key != name}
+        yield Change(name, value, None, replace(case, keywords=kept))
+    given = [k for k in row.places("hidden") if k < len(case.inputs)]
+    hidden = (given,) if given and case.inputs[given[0]] is not None else ()
+    others = (
+        [k]
+        for k, x in enumerate(case.inputs)
+        if row.inputs[k].optional and k not in given and x is not None
+    )
+    for places in (*hidden, *others):
+        left = tuple(None if k in places else x for k, x in enumerate(case.inputs))
+        other = fitted(row, replace(case, inputs=left), case.call.arguments)
+        if other is not None:
+            yield Change(row.input_names[places[0]], "given", None, other)
+
+
+def _batches(row: Row, case: Case) -> Iterator[Change]:
+    """A batch of one instead of more or none, and no batch instead of one."""
+    first, axis = case.inputs[0], row.batch_axis(case, 0)
+    if first is None or axis is None or case.keywords:
+        return
+    count = first.shape[axis]
+    if count > 1:
+        fewer = resized(row, case, row.axes(case)[0], range(1))
+        if fewer is not None:
+            yield Change("batch", count, 1, fewer)
+    elif row.dims and axis == 0:
+        other = None if count else 1
+        x = first[0] if count else np.zeros((1, *first.shape[1:]))
+        changed_case = replace(case, inputs=(x, *case.inputs[1:]))
+        found = fitted(row, changed_case, case.call.arguments)
+        if found is not None:
+            yield Change("batch", count, other, found)
+
+
+def _axes(row: Row, case: Case) -> Iterator[Change]:
+    """One place less along an axis that has several: sizes that no argument names."""
+    for axes in row.axes(case):
+        place, axis = axes[0]
+        array = case.inputs[place]
+        if array is None or array.shape[axis] < 2 or axis == row.batch_axis(case, place):
+            continue
+        size = array.shape[axis]
+        fewer = resized(row, case, axes, range(size - 1))
+        if fewer is not None:
+            name = f"{row.input_names[place]}.shape[{axis - array.ndim}]"
+            yield Change(name, size, size - 1, fewer)

@@ -1,0 +1,157 @@
+"""Which arguments a failure needs: the minimal case with each of them changed in turn."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from conformance.diagnosis.mutations import Change, changed, changes
+from conformance.layers import CATALOGUE
+from conformance.layers.fitting import same
+from conformance.matching.facts import EQUALS, Facts
+from conformance.model.case import Case
+from conformance.model.cause import Need
+
+TRIES = 40
+"""Changes that are tried at most for one failure."""
+
+
+def needs(
+    case: Case, tried: Callable[[Case], bool | None]
+) -> tuple[tuple[Need, ...], tuple[Change, ...]]:
+    """What a failure needs, and what it is independent of.
+
+    Args:
+        case: the minimal failing case, a valid call.
+        tried: runs the check on a case: True if it fails in the same way, False if it passes,
+            None where that is unknown.
+
+    Returns:
+        What became of each change, and the changes that make the case pass.
+    """
+    found, needed = list[Need](), list[Change]()
+    for change in itertools.islice(changes(case), TRIES):
+        fails = tried(change.case)
+        if fails is None:
+            continue
+        least = change if fails else _nearest(case, change, tried)
+        found.append(need_of(least, fails=fails))
+        needed += [] if fails else [least]
+    for change in _relations(case, needed, tried):
+        found = [need for need in found if need.argument not in change.argument.split(EQUALS)]
+        needed = [one for one in needed if one.argument not in change.argument.split(EQUALS)]
+        found.append(need_of(change))
+        needed.append(change)
+    return tuple(found), tuple(needed)
+
+
+def size_of_number(case: Case, tried: Callable[[Case], bool | None]) -> Change | None:
+    """How large, or how far below 0, the only number of an input has to be.
+
+    Args:
+        case: the failing case with the plainest numbers.
+        tried: as above.
+    """
+    row = CATALOGUE[case.call.layer]
+    for place, array in enumerate(case.inputs):
+        if array is None or array.dtype.kind != "f" or not row.inputs[place].signed:
+            continue
+        at = np.flatnonzero(array)
+        value = float(array.reshape(-1)[at[0]]) if len(at) == 1 else 0.0
+        if not np.isfinite(value) or abs(value) < 2 or value != np.trunc(value):
+            continue
+        other = value - np.sign(value)
+        nearer = array.copy()
+        nearer.reshape(-1)[at[0]] = other
+        inputs = tuple(nearer if x is array else x for x in case.inputs)
+        changed_case = replace(case, inputs=inputs)
+        if tried(changed_case) is False:
+            end = "max" if value > 0 else "min"
+            return Change(f"{row.input_names[place]}.{end}", value, float(other), changed_case)
+    return None
+
+
+def need_of(change: Change, *, fails: bool = False) -> Need:
+    """What became of a change, as it is recorded."""
+    return Need(change.argument, repr(change.value), repr(change.other), fails, change.varied)
+
+
+def _relations(
+    case: Case, needed: Sequence[Change], tried: Callable[[Case], bool | None]
+) -> Iterator[Change]:
+    """Sizes of which the case needs no more than that they are the same.
+
+    Each of them may neither grow nor shrink, but both may grow together.
+    """
+    row = CATALOGUE[case.call.layer]
+
+    def grown(start: Case, name: str) -> Case | None:
+        size = start.call.arguments[name]
+        change = changed(row, start, name, size, size + 1)
+        return None if change is None else change.case
+
+    sizes = {
+        change.argument: change.value
+        for change in needed
+        if (argument := row.argument(change.argument)) is not None
+        and argument.size
+        and type(change.value) is int
+    }
+    for name, other in itertools.combinations(sizes, 2):
+        if sizes[name] != sizes[other]:
+            continue
+        first, second = grown(case, name), grown(case, other)
+        both = None if first is None else grown(first, other)
+        if first is None or second is None or both is None:
+            continue
+        if tried(first) is False and tried(second) is False and tried(both):
+            yield Change(f"{name}{EQUALS}{other}", True, False, first)
+
+
+def _nearest(case: Case, change: Change, tried: Callable[[Case], bool | None]) -> Change:
+    """The change by one, where that makes the case pass, too: `"> 128"` says more than `"> 1"`."""
+    value, other = change.value, change.other
+    if type(value) is not int or type(other) is not int or value - other < 2:
+        return change
+    row = CATALOGUE[case.call.layer]
+    if row.argument(change.argument) is None:
+        return change  # a fact of the arrays, which cannot be written
+    closer = changed(row, case, change.argument, value, value - 1)
+    return closer if closer is not None and tried(closer.case) is False else change
+
+
+def explains(needed: Sequence[Change], case: Case) -> bool:
+    """Whether a failing case has all that a failure needs.
+
+    Args:
+        needed: the changes that make the failure's minimal case pass.
+        case: another failing case.
+    """
+    found = Facts(case)
+    return not any(_lacks(found.get(change.argument), change) for change in needed)
+
+
+def _lacks(value: Any, change: Change) -> bool:
+    """Whether a fact is on the side of a change that passes."""
+    value = None if value == "absent" else value
+    if is_number(change.other) and not change.varied and is_number(change.value):
+        if value is None:
+            return True
+        numbers = value if isinstance(value, (tuple, list)) else (value,)
+        if all(map(is_number, numbers)):
+            if change.value > change.other:
+                return bool(max(numbers, default=change.other) <= change.other)
+            if isinstance(change.other, float):
+                return bool(min(numbers, default=change.other) >= change.other)
+    if isinstance(change.value, str) and change.value != "given":
+        return bool(value != change.value)  # of several words each is another thing
+    return same(value, change.other)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, not a truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,113 @@
+"""What torch, or the backend whose kernels are inherited, does with a case that fails."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from conformance.backends.declared import devices_of
+from conformance.backends.door import BackendError
+from conformance.backends.registry import load
+from conformance.items.forks import ALLOWED
+from conformance.items.outcomes import Outcome, alike
+from conformance.items.planning import Item
+from conformance.known.entry import Known
+from conformance.matching.facts import Facts
+from conformance.model.case import Case
+
+if TYPE_CHECKING:
+    from conformance.items.engine_protocol import EngineLike
+    from conformance.model.protocols import Backend
+
+TORCH = "torch"
+
+
+class Reference:
+    """The backend that failures are compared with: the base where there is one, else torch.
+
+    Args:
+        engine: runs the cases.
+    """
+
+    def __init__(self, engine: EngineLike) -> None:
+        self._engine = engine
+        self._loaded: dict[str, Backend | None] = {}
+
+    def inherited(
+        self, item: Item, case: Case, outcome: Outcome, entry: Known | None
+    ) -> Known | None:
+        """The known failure that excuses a failing case, be it inherited from the base.
+
+        A strict entry of the base excuses only what the base does as well, where that does not
+        hang on what each of them draws.
+
+        Args:
+            item, case: what failed.
+            outcome: how.
+            entry: the known failure that explains it, None without one.
+        """
+        if entry is not None and not entry.base:
+            return entry
+        base = self._engine.base(item.layer)
+        if not base:
+            return None
+        if entry is not None and (entry.by_chance or outcome.drawn):
+            return entry
+        theirs = self._outcome(base, item, case, outcome)
+        if entry is not None and theirs is not None and theirs.drawn:
+            # The base got no further than what it drew: there it does what the entry says.
+            return entry if entry.explains(Facts(case), theirs.message, theirs.excess) else None
+        if theirs is None or not alike(outcome, theirs):
+            return None
+        if entry is not None:
+            return entry
+        reason = f"{base} fails alike, not among its known failures: {outcome.kind}"
+        return Known(item.layer, item.check, reason, base=base)
+
+    def compared(self, item: Item, case: Case, outcome: Outcome) -> str | None:
+        """`"torch: same"` or `"torch: differs"`; None on torch itself, or where it cannot be run.
+
+        Args:
+            item, case: what failed.
+            outcome: how.
+        """
+        name = self._engine.base(item.layer) or TORCH
+        if name == self._engine.backend.name:
+            return None
+        theirs = self._outcome(name, item, case, outcome)
+        if theirs is None or theirs.status in ("unsupported", "invalid"):
+            return None
+        return f"{name}: {'same' if alike(outcome, theirs) else 'differs'}"
+
+    def base_outcome(self, item: Item, case: Case, seconds: float) -> Outcome | None:
+        """What the base does with a case, in a copy of the process; None where that is unknown.
+
+        Args:
+            item, case: what to run.
+            seconds: that it may take.
+        """
+        base = self._backend(self._engine.base(item.layer) or "")
+        if base is None:
+            return None
+        return self._engine.copies.run(item, case, seconds, base)
+
+    def _outcome(self, name: str, item: Item, case: Case, outcome: Outcome) -> Outcome | None:
+        backend = self._backend(name)
+        if backend is None:
+            return None
+        item = replace(item, device=item.device if item.device in devices_of(backend) else "cpu")
+        # A backend's failure may be the end of the process on its base.
+        if self._engine.copies.serve(item):
+            allowed = ALLOWED["hung" if outcome.status == "hung" else "crashed"]
+            return self._engine.copies.run(item, case, allowed, backend)
+        if outcome.status != "failed":
+            return None
+        return self._engine.outcome(item, case, self._engine.numerics(item.dtype), backend)
+
+    def _backend(self, name: str) -> Backend | None:
+        if name not in self._loaded:
+            self._loaded[name] = None
+            with suppress(BackendError):
+                self._loaded[name] = load(name)
+        return self._loaded[name]

@@ -1,0 +1,206 @@
+"""A failing case as a script that runs on its own: what the check did, and what it found."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from conformance.backends.door import BackendError, inner
+from conformance.backends.registry import loaded_as
+from conformance.checks import EVERY_CHECK
+from conformance.checks.trial import Trial
+from conformance.diagnosis.recording_backend import Recorded
+from conformance.diagnosis.script import DRAWS, Printer, script
+from conformance.diagnosis.script_contract import ContractPrinter
+from conformance.diagnosis.script_torch import TorchPrinter, seeded, torch_shaped
+from conformance.diagnosis.transcript import Transcript, planned
+from conformance.layers import CATALOGUE
+from conformance.model.case import Unsupported
+from conformance.model.failure import Failure, Inapplicable
+from conformance.model.foreign import exact_text
+from conformance.model.plain_text import bounded
+
+UNSEEN = "The check passed when it was recorded: the script does what it did, and judges nothing."
+ATTEMPTS = 5
+"""How often the check is run until it fails again: initial values are drawn anew each time."""
+LONGEST = 100_000
+"""Characters of a script that a backend writes."""
+PATIENCE = 10.0
+"""Seconds that a case which ends the process may take in a copy."""
+
+
+def reproducer(
+    trial: Trial,
+    check: str,
+    message: str,
+    *,
+    deadly: bool = False,
+    write: Callable[[str], None] | None = None,
+) -> str:
+    """A script of the steps of a check; it exits 1 where it meets the failure, else 0.
+
+    That of a torch-shaped backend needs torch and NumPy, and the module of a layer that is not
+    torch's own; that of any other its adapter. A backend may write its own: `script(transcript)`.
+
+    Args:
+        trial: the failing trial.
+        check: the check that failed.
+        message: of its failure.
+        deadly: the case ends the process: it is run in a copy.
+        write: called with the script so far before each step, where there are no copies.
+    """
+    if deadly:
+        return _of_the_dying(trial, check, _title(trial, check, message), write)
+    seed = 0
+    for seed in range(ATTEMPTS):
+        transcript = Transcript()
+        failure = _recorded(trial, check, transcript, seed)
+        if failure is not None:
+            if failure.case is not None:
+                less = Transcript()
+                alone = _recorded(trial.other(failure.case), check, less, seed)
+                if alone is not None:
+                    transcript, failure = less, alone
+            break
+    own = trial.backend.read("script")  # type: ignore[attr-defined]
+    if own is not None:
+        return _of_its_own(trial, transcript)
+    if failure is None:
+        title = [*_title(trial, check, message), "", UNSEEN]
+        return script(title, transcript, _printer(trial), ending="not judged")
+    proof, random = failure.proof, _draws(transcript)
+    if proof is not None and proof.whole is not None and random:
+        proof = proof.whole
+    # Initial values may come out where it is not they that are looked at; and a layer may draw
+    # where none should: then the numbers are others each time.
+    drawn = random or any(step.initial for step in transcript.steps)
+    drawn = drawn or failure.finding.kind == "random" or failure.finding.got not in message
+    title = _title(trial, check, str(failure) if drawn else message, drawn=drawn)
+    # A bug may draw where nothing says so, and come to the same numbers by chance: always seeded.
+    printer = _printer(trial, seed)
+    draws = DRAWS if random and not torch_shaped(trial.backend) else 1
+    return script(title, transcript, printer, failure.finding, proof, draws=draws)
+
+
+def _of_its_own(trial: Trial, transcript: Transcript) -> str:
+    """The script that a backend writes, or a comment that says what is wrong with it."""
+    try:
+        text = exact_text(trial.backend.ask("script", transcript))  # type: ignore[attr-defined]
+    except BackendError as error:
+        return f"# {error}".replace("\n", "\n# ")
+    return "# script() returned no text" if text is None else bounded(text, LONGEST)
+
+
+def _draws(transcript: Transcript) -> bool:
+    """Whether a step draws random numbers, initial values apart."""
+    for step in transcript.steps:
+        trains = step.member == "train" and step.arguments[0]
+        call = replace(step.call, training=True) if trains else step.call
+        if CATALOGUE[call.layer].traits.random(call):
+            return True
+    return False
+
+
+def _title(trial: Trial, check: str, message: str, *, drawn: bool = False) -> list[str]:
+    anew = ", with random numbers drawn for this script" * drawn
+    return [
+        trial.text(),
+        "",
+        f"Check {check!r} on backend {trial.backend.name}{anew}:",
+        *(f"  {line}" for line in message.splitlines()[:12]),
+    ]
+
+
+def _printer(trial: Trial, seed: int | None = None) -> Printer:
+    if torch_shaped(trial.backend):
+        return TorchPrinter(inner(trial.backend), trial.case.call, seed)
+    return ContractPrinter(loaded_as(trial.backend) or trial.backend.name)
+
+
+def _recorded(trial: Trial, check: str, transcript: Transcript, seed: int = 0) -> Failure | None:
+    """Run the check once more, each step written down; torch draws from a seed."""
+    backend = Recorded(trial.backend, transcript)
+    again = Trial(backend, trial.row, trial.case, trial.numerics)
+    with seeded(trial.backend, seed):
+        try:
+            EVERY_CHECK[check].run(again)
+        except Failure as failure:
+            return failure
+        except (Unsupported, Inapplicable):
+            return None
+    return None
+
+
+def _of_the_dying(
+    trial: Trial, check: str, title: Sequence[str], write: Callable[[str], None] | None
+) -> str:
+    """The steps up to the one that ends the process, or never ends."""
+    ending = "the process is still there"
+    if hasattr(os, "fork") and torch_shaped(trial.backend):
+        last = _from_a_copy(trial, check, title, ending)
+        if last:
+            return last
+    elif write is not None:
+        sofar = lambda steps: write(script(title, steps, _printer(trial), ending=ending))  # noqa: E731
+        _recorded(trial, check, Transcript(sofar))
+    return script(title, planned(trial.case), _printer(trial), ending=ending)
+
+
+def _from_a_copy(trial: Trial, check: str, title: Sequence[str], ending: str) -> str:
+    """The last script that a copy of the process wrote before it ended; empty if it lives."""
+    reading, writing = os.pipe()
+    copy = os.fork()
+    if copy == 0:
+        try:
+            os.close(reading)
+
+            def begun(transcript: Transcript) -> None:
+                text = script(title, transcript, _printer(trial), ending=ending)
+                data = text.encode()
+                os.write(writing, len(data).to_bytes(8, "big") + data)
+
+            _recorded(trial, check, Transcript(begun))
+            os.write(writing, (0).to_bytes(8, "big"))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    try:
+        return _last(_read(reading, time.monotonic() + PATIENCE))
+    finally:
+        os.close(reading)
+        _end(copy)
+
+
+def _read(reading: int, until: float) -> bytes:
+    data = b""
+    while (left := until - time.monotonic()) > 0:
+        if not select.select([reading], [], [], left)[0]:
+            break
+        part = os.read(reading, 1 << 20)
+        if not part:
+            break
+        data += part
+    return data
+
+
+def _last(data: bytes) -> str:
+    """The last whole text; empty where the end says that the copy lived."""
+    found = ""
+    while len(data) >= 8:
+        size = int.from_bytes(data[:8], "big")
+        if size == 0:
+            return ""
+        if len(data) < 8 + size:
+            break
+        found, data = data[8 : 8 + size].decode(), data[8 + size :]
+    return found
+
+
+def _end(copy: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(copy, 9)
+    os.waitpid(copy, 0)

@@ -1,1 +1,0 @@
-"""What failed: shrinking, causes, known failures, reproducers."""

@@ -1,0 +1,210 @@
+"""Cases with sizes at which kernels are cut into blocks, and with one array for two inputs.
+
+A kernel works in blocks, and what is wrong with it shows in what is left over for the last one. So
+a share of every layer's cases has a size of B·k - 1, B·k or B·k + 1, and its other sizes are small.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from conformance.generation.variants import varied
+from conformance.layers.fitting import resized, with_argument
+from conformance.model.case import Case
+from conformance.spec.axes import Axes
+from conformance.spec.row import Row
+
+BLOCKS = (16, 32, 64, 128, 256, 512, 1024)
+MOST = BLOCKS[-1] + 1
+SIZES = tuple(
+    sorted({b * k + d for b in BLOCKS for k in (1, 2, 3) for d in (-1, 0, 1) if b * k + d <= MOST})
+)
+"""The sizes that are drawn, the smallest first."""
+ELEMENTS = {1: 2**14, 2: 2**16}
+"""Numbers that its arrays hold at most, where they grow as the size, or as its square."""
+SMALL = (3, 1)
+"""What the other sizes are cut to: the first with which there is room for a size."""
+
+# The plainest case is one as its layer draws it.
+_kinds = st.sampled_from(("",) * 17 + ("one", "one", "two", "same"))
+# One more than a block is what a kernel of one block, or one that forgets the rest, does not see.
+_DRAWN = sorted((*SIZES, *(b + 1 for b in BLOCKS), *(b + 1 for b in BLOCKS)))
+_FEW = bisect_right(SIZES, 65)
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A size of a case that may be any number.
+
+    Args:
+        name: the argument's, or the input's with its axis.
+        size: what it is.
+        sized: (case, size) → the case with another; None where that would be no valid call.
+        most: the largest that is drawn.
+    """
+
+    name: str
+    size: int
+    sized: Callable[[Case, int], Case | None]
+    most: int = MOST
+
+
+def dimensions(row: Row, case: Case) -> Iterator[Dimension]:
+    """The sizes of a case that may be any number, one at a time.
+
+    Args:
+        row: of the case.
+        case: a valid case.
+    """
+    for name, value in case.call.arguments.items():
+        argument = row.argument(name)
+        if argument is None or not argument.size or argument.window:
+            continue
+        last = value[-1] if isinstance(value, (tuple, list)) and value else value
+        if type(last) is int and last:
+            yield Dimension(name, last, partial(_with_argument, row, name))
+    for axes in row.axes(case):
+        place, axis = axes[0]
+        array = case.inputs[place]
+        if array is not None and array.shape[axis]:
+            name = f"{row.input_names[place]}.shape[{axis - array.ndim}]"
+            yield Dimension(
+                name, array.shape[axis], partial(_with_axes, row, axes), row.longest(case)
+            )
+
+
+def _with_argument(row: Row, name: str, case: Case, size: int) -> Case | None:
+    value: Any = case.call.arguments[name]
+    several = isinstance(value, (tuple, list))
+    return with_argument(row, case, name, type(value)((*value[:-1], size)) if several else size)
+
+
+def _with_axes(row: Row, axes: Axes, case: Case, size: int) -> Case | None:
+    place, axis = axes[0]
+    array = case.inputs[place]
+    assert array is not None
+    return resized(row, case, axes, [k % array.shape[axis] for k in range(size)])
+
+
+@st.composite
+def tiled(draw: Any, row: Row, cases: st.SearchStrategy[Case]) -> Case:
+    """A layer's cases, some of them with a size that kernels cut into blocks.
+
+    Args:
+        row: of the layer.
+        cases: as its strategy draws them.
+    """
+    case: Case = draw(cases)
+    kind = draw(_kinds)
+    if kind == "same":
+        return _given_twice(row, case)
+    if not kind or any(x.size == 0 for x in _arrays(case)):
+        return case
+    every = tuple(dimensions(row, case))
+    if not every:
+        return case
+    chosen = draw(st.sampled_from(every))
+    # One that it can have: were others cut down to the largest, that would be the commonest.
+    sizes = {chosen.name: draw(st.sampled_from(_DRAWN[: bisect_right(_DRAWN, chosen.most)]))}
+    if kind == "two" and len(every) > 1:
+        other = draw(st.sampled_from([x for x in every if x is not chosen]))
+        sizes[other.name] = draw(st.sampled_from(SIZES[:_FEW]))
+    found = of_sizes(row, case, sizes)
+    return case if found is None else found
+
+
+def of_sizes(row: Row, case: Case, sizes: Mapping[str, int]) -> Case | None:
+    """The case with these sizes, or the largest below them with which it is not too large.
+
+    Its other sizes are small, and its elements have changed places: growing repeats them, and a
+    kernel that reads those of another block would get the same.
+
+    Args:
+        row: of the case.
+        case: a valid case.
+        sizes: by name of the dimension.
+
+    Returns:
+        None where none of them can be had.
+    """
+    grown = None
+    for small in SMALL:
+        grown = _grown(row, _cut(row, case, sizes, small), sizes) or grown
+        if grown is not None and _sizes(row, grown).items() >= sizes.items():
+            break
+    if grown is None:
+        return None
+    labels = {**case.labels, "tile": " and ".join(sizes)}
+    return varied(replace(grown, labels=labels), 1)
+
+
+def _arrays(case: Case) -> list[np.ndarray]:
+    return [x for x in (*case.inputs, *case.call.state.values()) if x is not None]
+
+
+def _sizes(row: Row, case: Case) -> dict[str, int]:
+    return {x.name: x.size for x in dimensions(row, case)}
+
+
+def _cut(row: Row, case: Case, kept: Mapping[str, int], small: int) -> Case:
+    """The case with its other sizes small, as far as it stays valid."""
+    for name in [x.name for x in dimensions(row, case) if x.name not in kept]:
+        now = next((x for x in dimensions(row, case) if x.name == name), None)
+        if now is not None and now.size > small + 1:
+            case = now.sized(case, small) or case
+    return case
+
+
+def _grown(row: Row, case: Case, sizes: Mapping[str, int]) -> Case | None:
+    before = case
+    for name, size in sizes.items():
+        now = next((x for x in dimensions(row, case) if x.name == name), None)
+        if now is not None:
+            case = _as_large(row, case, now, size) or case
+    return None if case is before else case
+
+
+def _as_large(row: Row, case: Case, chosen: Dimension, size: int) -> Case | None:
+    least, more = SIZES[0], 2 * SIZES[0]
+    one, two = chosen.sized(case, least), chosen.sized(case, more)
+    if one is not None and two is not None and size > more:
+        power = 1 if _count(row, two) < 3 * _count(row, one) else 2
+        most = more * (ELEMENTS[power] / _count(row, two)) ** (1 / power)
+        size = min(size, _at_most(most))
+    size = min(size, _at_most(chosen.most))
+    found = chosen.sized(case, size)
+    return None if found is None or _count(row, found) > ELEMENTS[2] else found
+
+
+def _at_most(limit: float) -> int:
+    """The largest size that is drawn within a limit, or the smallest."""
+    return SIZES[max(bisect_right(SIZES, limit) - 1, 0)]
+
+
+def _count(row: Row, case: Case) -> int:
+    outputs = sum(math.prod(shape) for shape in row.output_shapes(case) if shape is not None)
+    return outputs + sum(x.size for x in _arrays(case))
+
+
+def _given_twice(row: Row, case: Case) -> Case:
+    """The case with one array for two of its inputs, where two have one shape."""
+    inputs = list(case.inputs)
+    for place in range(1, len(inputs)):
+        one, two = inputs[place - 1], inputs[place]
+        if one is None or two is None or one is two or one.shape != two.shape:
+            continue
+        if row.inputs[place].updated and row.traits.updates(case.call):
+            continue  # what is written into is no other's
+        if {row.inputs[k].role for k in (place - 1, place)} == {"data"} and one.dtype == two.dtype:
+            inputs[place] = one
+            labels = {**case.labels, "tile": f"one array for {row.input_names[place]} too"}
+            return replace(case, inputs=tuple(inputs), labels=labels)
+    return case

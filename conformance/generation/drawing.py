@@ -1,0 +1,183 @@
+"""Drawing cases, the same for a seed everywhere, and shrinking a failing one."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+
+import hypothesis
+from hypothesis import HealthCheck, Phase
+from hypothesis.errors import Flaky
+
+from conformance.generation.argument_columns import covering
+from conformance.generation.block_sizes import tiled
+from conformance.generation.cache import OfOneLayer
+from conformance.generation.cases import KEPT, KEPT_OF_MANY, MANY, Cases
+from conformance.generation.provider import drawing_provider, kept_elsewhere
+from conformance.generation.variants import varied
+from conformance.layers import CATALOGUE
+from conformance.model.case import Case
+from conformance.model.failure import Failure
+
+
+def derived_seed(seed: int, layer: str, dtype: str, round: int = 0) -> int:
+    """The seed of a layer's cases; check, device and backend do not enter, so all see the same.
+
+    Args:
+        seed: the run's.
+        layer, dtype: names.
+        round: 0 for the cases that every backend is asked; later ones are asked of a backend that
+            declines some of them.
+    """
+    more = f"/{round}" if round else ""
+    digest = hashlib.sha256(f"{seed}/{layer}/{dtype}{more}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def _run(
+    layer: str,
+    dtype: str,
+    examples: int,
+    seed: int,
+    body: Callable[[Case], None],
+    *,
+    shrink: bool,
+    invalid: bool,
+    round: int,
+) -> None:
+    phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
+    settings = hypothesis.settings(
+        max_examples=examples,
+        backend=drawing_provider(),
+        database=None,
+        deadline=None,
+        derandomize=False,
+        phases=phases,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        verbosity=hypothesis.Verbosity.quiet,
+    )
+
+    def conformance_case(case: Case) -> None:
+        body(case)
+
+    row = CATALOGUE[layer]
+    if invalid:
+        assert row.invalid is not None
+        strategy = row.invalid(dtype)
+    else:
+        strategy = tiled(row, row.cases(dtype))
+    test = hypothesis.given(strategy)(conformance_case)
+    test = hypothesis.seed(derived_seed(seed, layer, dtype, round))(settings(test))
+    with warnings.catch_warnings(), kept_elsewhere():
+        warnings.simplefilter("ignore", hypothesis.errors.NonInteractiveExampleWarning)
+        test()
+
+
+@OfOneLayer
+def _drawn(
+    layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int
+) -> Sequence[Case]:
+    # All rounds are kept side by side, so later ones get less memory.
+    cases = Cases(KEPT if examples <= MANY and not round else KEPT_OF_MANY)
+
+    def add(case: Case) -> None:
+        if len(cases) < examples:
+            cases.add(case)
+
+    _run(layer, dtype, examples, seed, add, shrink=False, invalid=invalid, round=round)
+    return cases
+
+
+@OfOneLayer
+def _chosen(
+    layer: str, dtype: str, examples: int, seed: int, invalid: bool, round: int, values: int
+) -> tuple[tuple[int, ...], int]:
+    """The drawn cases whose structures are kept, and how many cases are made of each."""
+    cases = _drawn(layer, dtype, examples, seed, invalid, round)
+    kept = covering(cases, -(-examples // values))
+    return kept, 1 if invalid else -(-examples // max(len(kept), 1))
+
+
+@OfOneLayer
+def draw_cases(
+    layer: str,
+    dtype: str,
+    examples: int,
+    seed: int,
+    *,
+    invalid: bool = False,
+    values: int = 1,
+    round: int = 0,
+) -> Sequence[Case]:
+    """The cases of a layer and dtype.
+
+    Args:
+        layer: a name of the catalogue.
+        dtype: torch's name of the dtype.
+        examples: how many.
+        seed: the run's seed.
+        invalid: calls that must be refused, instead of valid ones.
+        values: about so many cases share their structure: all but the elements' places is the
+            same. Every value of every argument is kept; of an invalid structure there is one case.
+        round: see `derived_seed`.
+    """
+    drawn = _drawn(layer, dtype, examples, seed, invalid, round)
+    if values == 1:
+        return drawn
+    kept, each = _chosen(layer, dtype, examples, seed, invalid, round, values)
+    cases = Cases(KEPT if examples <= MANY else KEPT_OF_MANY)
+    for place in kept:
+        for k in range(each):
+            if len(cases) < examples:
+                cases.add(varied(drawn[place], k))
+    return cases
+
+
+def shrink(
+    layer: str,
+    dtype: str,
+    examples: int,
+    seed: int,
+    first: int,
+    fails: Callable[[Case], Failure | None],
+    *,
+    invalid: bool = False,
+    values: int = 1,
+    round: int = 0,
+) -> tuple[Case, Failure] | None:
+    """The plainest failing case that Hypothesis finds from the first failing one.
+
+    Args:
+        layer, dtype, examples, seed, invalid, values, round: as given to `draw_cases`.
+        first: index of the first failing case; those before it are known to pass.
+        fails: runs the check on a case, and returns its failure.
+
+    Returns:
+        The minimal case and its failure; None if nothing failed this time.
+    """
+    found: list[tuple[Case, Failure]] = []
+    drawn, structure, variant = 0, first, 0
+    if values > 1:
+        kept, each = _chosen(layer, dtype, examples, seed, invalid, round, values)
+        place, variant = divmod(first, each)
+        structure = kept[place]
+
+    def body(case: Case) -> None:
+        nonlocal drawn
+        drawn += 1
+        if drawn <= structure:
+            return
+        case = varied(case, variant)
+        failure = fails(case)
+        if failure is not None:
+            found.append((case, failure))
+            raise failure from None
+
+    try:
+        _run(layer, dtype, examples, seed, body, shrink=True, invalid=invalid, round=round)
+    except (Failure, Flaky):
+        # Hypothesis's last call is the minimal one.
+        return found[-1] if found else None
+    return None

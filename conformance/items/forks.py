@@ -1,0 +1,147 @@
+"""Cases that may end the process, run in a copy of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from conformance.backends.declared import compiling
+from conformance.checks import EVERY_CHECK
+from conformance.items.outcomes import Outcome
+from conformance.items.planning import Item
+from conformance.known.entry import Known, applying
+from conformance.known.matches import Excuses
+from conformance.model.case import Case
+
+if TYPE_CHECKING:
+    from conformance.items.engine_protocol import EngineLike
+    from conformance.model.protocols import Backend
+
+# Runs something in a copy of the process, for so many seconds at most; None where it cannot.
+Copied = Callable[[Callable[[], Outcome], float], Outcome | None]
+
+ALLOWED = {"crashed": 10.0, "hung": 1.0}
+"""Seconds that a case may take in a copy, by what is expected of it: a case takes milliseconds."""
+TRIED = 10
+"""Plain cases of an item of which one has to be answered before copies are trusted."""
+HANGING = 5.0
+"""Seconds that the cases of one item may hang in copies; then the others are left out."""
+
+
+class Copies:
+    """Copies of the engine's process.
+
+    A copy costs milliseconds, a new process seconds. Some frameworks die or hang in any copy: what
+    such a copy does says nothing, so a case that no known failure covers has to live in one first,
+    and in another after this process has computed it as well.
+
+    Args:
+        engine: runs the cases.
+        copied: makes a copy; None = there are none.
+    """
+
+    def __init__(self, engine: EngineLike, copied: Copied | None) -> None:
+        self._engine, self._copied = engine, copied
+        self._trusted = False
+        self._hanging: tuple[Item | None, float] = (None, 0.0)
+
+    def deadly(self, item: Item, case: Case, entry: Known) -> Outcome | None:
+        """The outcome of a case that a known failure says ends the process.
+
+        Args:
+            item, case: what to run.
+            entry: the known failure.
+
+        Returns:
+            None where no copy can tell, or too much time went to cases that hang.
+        """
+        if not self.serve(item):
+            return None
+        return self._within_patience(item, case, ALLOWED[entry.status])
+
+    def careful(self, item: Item, case: Case) -> Outcome | None:
+        """The outcome of a case in a copy, since another case of the layer ended the process.
+
+        Args:
+            item, case: what to run.
+
+        Returns:
+            None where too much time went to cases that hang.
+        """
+        return self._within_patience(item, case, ALLOWED["hung"])
+
+    def renew_patience(self) -> None:
+        """Let cases hang again: what comes next is another search."""
+        self._hanging = (None, 0.0)
+
+    def _within_patience(self, item: Item, case: Case, seconds: float) -> Outcome | None:
+        spent = self._hanging[1] if self._hanging[0] == item else 0.0
+        if spent > HANGING:
+            return None
+        started = time.monotonic()
+        outcome = self.run(item, case, seconds)
+        if outcome is not None and outcome.status == "hung":
+            self._hanging = item, spent + time.monotonic() - started
+        return outcome
+
+    def run(
+        self, item: Item, case: Case, seconds: float, backend: Backend | None = None
+    ) -> Outcome | None:
+        """The outcome of a case in a copy; None where there are no copies.
+
+        Args:
+            item, case: what to run.
+            seconds: that the copy may take.
+            backend: to run on; None = the one under test.
+        """
+        if self._copied is None:
+            return None
+        engine = self._engine
+        numerics = engine.numerics(item.dtype)
+        return self._copied(
+            lambda: engine.outcome(item, case, numerics, backend),
+            seconds + compiling(engine.backend),
+        )
+
+    def serve(self, item: Item) -> bool:
+        """Whether a plain case of an item lives in a copy.
+
+        Args:
+            item: the item.
+        """
+        if self._copied is None or self._trusted:
+            return self._copied is not None
+        if EVERY_CHECK[item.check].invalid:
+            # A refusal computes nothing, and so lives in copies in which nothing else does.
+            item = replace(item, check="shape")
+        engine = self._engine
+        known = applying(
+            engine.known, dataclasses.asdict(item), engine.backend.name, engine.base(item.layer)
+        )
+        deadly = Excuses(tuple(known.values()), EVERY_CHECK[item.check]).deadly
+        plain = (
+            case
+            for case in self._engine.cases(item)
+            if deadly(case) is None and all(array.size for array in case.operands)
+        )
+        for case in islice(plain, TRIED):
+            outcome = self.run(item, case, ALLOWED["crashed"])
+            if outcome is not None and outcome.status in ("unsupported", "invalid"):
+                continue
+            self._trusted = self._lives(outcome)
+            if self._trusted:
+                # The threads that a framework starts when it first computes are in no later copy.
+                self._engine.outcome(item, case, self._engine.numerics(item.dtype))
+                self._trusted = self._lives(self.run(item, case, ALLOWED["crashed"]))
+            if not self._trusted:
+                self._copied = None
+            return self._trusted
+        return False
+
+    @staticmethod
+    def _lives(outcome: Outcome | None) -> bool:
+        return outcome is not None and outcome.status not in ("crashed", "hung")

@@ -1,0 +1,106 @@
+"""The cases of an item: those that every backend is asked, and further ones if it declines some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from conformance.checks import EVERY_CHECK
+from conformance.generation.argument_columns import covering
+from conformance.generation.cases import Ending, Every
+from conformance.generation.drawing import draw_cases
+from conformance.items.planning import Item
+from conformance.layers import CATALOGUE
+from conformance.matching.features import structure
+from conformance.model.case import Case
+
+ROUNDS = 10
+"""A backend that declines cases is asked at most so many times those of the profile."""
+
+
+ENOUGH = 5
+"""Of so many cases some are given up for those that hold every number."""
+
+
+# Its oracle's answer is kept with the object, and asked for by two checks in turn.
+@lru_cache(maxsize=2)
+def _whole(layer: str, dtype: str) -> Sequence[Case]:
+    make = CATALOGUE[layer].whole
+    return () if make is None else make(dtype)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The cases of an item, in rounds of as many as the profile has.
+
+    Args:
+        item: the item.
+        profile: examples of the run's profile.
+        seed: of the run.
+        values: about so many cases share their structure.
+    """
+
+    item: Item
+    profile: int
+    seed: int
+    values: int = 1
+
+    @property
+    def invalid(self) -> bool:
+        """Whether the cases are calls that must be refused."""
+        return EVERY_CHECK[self.item.check].invalid
+
+    @property
+    def examples(self) -> int:
+        """How many cases are drawn: of invalid calls, which no other check needs, few."""
+        asked = self.item.drawn(self.profile)
+        return -(-asked // self.item.step(self.profile)) if self.invalid else asked
+
+    @property
+    def step(self) -> int:
+        """It has every n-th of the drawn cases: this n."""
+        return 1 if self.invalid else self.item.step(self.profile)
+
+    def cases(self, round: int = 0) -> Sequence[Case]:
+        """The cases of a round; those of round 0 are the same for every backend.
+
+        The last of them are those that hold every number, where the layer has them.
+        """
+        drawn = self._drawn(round)
+        whole = () if round or self.invalid or len(drawn) < ENOUGH else self._whole()
+        return Ending(drawn, whole) if whole else drawn
+
+    def _whole(self) -> Sequence[Case]:
+        if not EVERY_CHECK[self.item.check].whole:
+            return ()
+        return _whole(self.item.layer, self.item.dtype)
+
+    def _drawn(self, round: int) -> Sequence[Case]:
+        drawn = draw_cases(
+            self.item.layer, self.item.dtype, self.examples, self.seed,
+            invalid=self.invalid, values=self.values, round=round,
+        )  # fmt: skip
+        return drawn if self.step == 1 else Every(drawn, self.step)
+
+    def _located(self, index: int) -> tuple[int, int]:
+        return divmod(index, max(len(self.cases()), 1))
+
+    def drawn_as(self, index: int) -> tuple[int, int]:
+        """The round in which a case is drawn, and its place among all that are drawn there."""
+        round, place = self._located(index)
+        return round, place * self.step
+
+    def __getitem__(self, index: int) -> Case:
+        round, place = self._located(index)
+        return self.cases(round)[place]
+
+
+def structures(cases: Sequence[Case]) -> int:
+    """How many different structures cases have."""
+    return len({structure(case) for case in cases})
+
+
+def needed(cases: Sequence[Case]) -> int:
+    """How many structures reach each value of each argument at least once."""
+    return len(covering(cases, 0))

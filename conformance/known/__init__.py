@@ -1,0 +1,1 @@
+"""Known failures: entries, what they are held against, and which failing cases they explain."""

@@ -1,0 +1,1 @@
+"""Facts of cases, conditions on them, and rules found among them."""

@@ -1,0 +1,89 @@
+"""Known failures whose pinned case does not fail here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from conformance.checks import EVERY_CHECK
+from conformance.items.forks import ALLOWED
+from conformance.items.outcomes import Outcome
+from conformance.items.planning import Item
+from conformance.known.entry import Known, named
+from conformance.layers import CATALOGUE
+from conformance.model.case import Case
+
+if TYPE_CHECKING:
+    from conformance.items.engine_protocol import EngineLike
+
+_NOW = {
+    "passed": "passes now",
+    "unsupported": "is declined now",
+    "invalid": "is none that the check applies to",
+}
+
+
+def not_failing(
+    engine: EngineLike,
+    item: Item,
+    applies: Mapping[int, Known],
+    dead: Collection[int],
+    left: Callable[[], float],
+) -> list[tuple[Known, str]]:
+    """The strict known failures of an item whose pinned case does not fail, with what it does.
+
+    An entry over several checks fails where the case fails in one of them.
+
+    Args:
+        engine: runs the cases.
+        item: the item.
+        applies: the known failures that are about it, by their index.
+        dead: those whose pinned case is known to end the process.
+        left: seconds of the item's budget that are left.
+    """
+    found = []
+    for index, entry in applies.items():
+        if left() > 0 and index not in dead:
+            now = passes_now(engine, item, index, entry)
+            if now:
+                found.append((entry, now))
+    return found
+
+
+def passes_now(engine: EngineLike, item: Item, index: int, entry: Known) -> str:
+    """What the pinned case of an entry does in place of failing; empty where it fails."""
+    case = entry.pinned(item.dtype, item.device, item.id)
+    if case is None or entry.by_chance or entry.base or (entry.deadly and not engine.expendable):
+        return ""
+    results = []
+    for check in checks_of(item, entry, case):
+        outcome = _tried(engine, replace(item, check=check), index, entry, case)
+        if outcome.status not in _NOW:
+            return ""
+        results.append(_NOW[outcome.status])
+    return results[0] if results else ""
+
+
+def checks_of(item: Item, entry: Known, case: Case) -> list[str]:
+    """The checks that an entry names and that can look at its pinned case, the item's first."""
+    row, invalid = CATALOGUE[case.call.layer], "broken" in case.labels
+    checks = [
+        name
+        for name, check in EVERY_CHECK.items()
+        if check.invalid == invalid and check.applies(row) and named(name, entry.check)
+    ]
+    if item.check not in checks:
+        return []  # pinned in a layer, or by a call, of which this check asks nothing
+    return [item.check, *(name for name in checks if name != item.check)]
+
+
+def _tried(engine: EngineLike, item: Item, index: int, entry: Known, case: Case) -> Outcome:
+    """The outcome of a pinned case, in a copy of the process where it is to end that."""
+    if entry.deadly and engine.copies.serve(item):
+        copied = engine.copies.run(item, case, ALLOWED[entry.status])
+        # With all the time that a case has it may come to an end.
+        if copied is not None and copied.status == entry.status:
+            return copied
+    engine.note("pinned", index, 0)
+    return engine.outcome(item, case, engine.numerics(item.dtype))

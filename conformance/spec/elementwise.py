@@ -1,0 +1,34 @@
+"""What layers have in common that compute each element from one number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from conformance.model.case import Call, Case
+from conformance.model.formats import every_number
+from conformance.spec.axes import Axes
+from conformance.spec.row import REQUIRED, Argument
+
+
+def every_axis(case: Case) -> tuple[Axes, ...]:
+    """Every axis of the first input, for an elementwise layer."""
+    first = case.inputs[0]
+    return () if first is None else tuple(((0, axis),) for axis in range(first.ndim))
+
+
+def whole(layer: str, arguments: Sequence[Argument], dtype: str) -> tuple[Case, ...]:
+    """Every finite number of a dtype of 16 bits, for an elementwise layer without a state.
+
+    Args:
+        layer: its name.
+        arguments: its arguments. Those without a default are as plain as they get; one that is a
+            word names another function, which has a case of its own.
+        dtype: torch's name of the dtype.
+    """
+    if dtype not in ("float16", "bfloat16"):
+        return ()
+    plain = {a.name: a.plain for a in arguments if a.default is REQUIRED}
+    words = [{a.name: a.other} for a in arguments if isinstance(a.other, str)]
+    numbers, labels = every_number(dtype), {"profile": "every number"}
+    calls = [Call(layer, {**plain, **word}, {}, dtype, "cpu") for word in ({}, *words)]
+    return tuple(Case(call, (numbers,), labels=labels) for call in calls)

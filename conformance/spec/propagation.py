@@ -1,0 +1,188 @@
+"""What NaN, infinities and huge numbers among a call's operands make of its outputs.
+
+Which outputs become NaN or infinite is read off the oracle run on stand-ins, where IEEE arithmetic
+settles it in whatever order the sums are taken; every other element is left undecided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.model.formats import FORMATS
+
+if TYPE_CHECKING:
+    from conformance.spec.trial_like import TrialLike
+
+Substitute = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Propagation:
+    """How NaN, infinities and huge numbers travel from the operands to the outputs.
+
+    Args:
+        expected: trial → values and bounds, NaN and infinities among the values; an infinite bound
+            means that IEEE arithmetic leaves the element undecided.
+        infinities: at most so many infinite numbers are put among the data.
+        parameters: NaN and infinities are put among weights and biases, too, and all weights are
+            made zero.
+        zero_weights: a weight may be zero where the data hold an infinity.
+        roles: of the inputs and state tensors that take all special numbers.
+        crowds: NaN and infinities may be most of the data: elements are compared, not added.
+    """
+
+    expected: Callable[[TrialLike], tuple[Rounded, ...]]
+    infinities: int = 3
+    parameters: bool = True
+    zero_weights: bool = True
+    roles: tuple[str, ...] = ("data", "hidden")
+    crowds: bool = False
+
+
+def oracle(trial: TrialLike, precision: Precision, change: Substitute) -> tuple[Rounded, ...]:
+    """The oracle on changed inputs and state."""
+    with np.errstate(all="ignore"):
+        state = {k: exactly(change(x), precision) for k, x in trial.case.call.state.items()}
+        inputs = [None if x is None else exactly(change(x), precision) for x in trial.case.inputs]
+        return trial.evaluate(state, inputs)
+
+
+def finite(x: np.ndarray) -> np.ndarray:
+    """The array with zeros in place of NaN and infinities."""
+    return np.where(np.isfinite(x), x, 0.0)
+
+
+def _copied(trial: TrialLike) -> tuple[Rounded, ...]:
+    return trial.expected
+
+
+def _of_sums(trial: TrialLike) -> tuple[Rounded, ...]:
+    with np.errstate(all="ignore"):
+        return (_sums(trial, chained=False),)
+
+
+def _of_chained_sums(trial: TrialLike) -> tuple[Rounded, ...]:
+    with np.errstate(all="ignore"):
+        return (_sums(trial, chained=True),)
+
+
+copied = Propagation(_copied)
+"""Outputs are elements of the input."""
+computed = Propagation(_copied)
+"""The oracle's own arithmetic says what becomes of NaN and infinities, and what it leaves open."""
+looked_up = Propagation(_copied, parameters=False, roles=("weight",))
+"""Outputs are elements of a weight."""
+sums = Propagation(_of_sums)
+"""Outputs are sums of products of two factors."""
+chained_sums = Propagation(_of_chained_sums)
+"""Outputs are sums of products of three factors, two of which are multiplied first."""
+
+
+def _sums(trial: TrialLike, *, chained: bool) -> Rounded:
+    """Sums of products: NaN, ±∞ or finite by their terms, whatever the order."""
+    precision = trial.precision
+    wide = trial.row.traits.wide_sums and precision.wide_unit < precision.unit
+    # Partial sums reach as far as the format that they are accumulated in.
+    reach = FORMATS["float32"].largest if wide else precision.largest
+    (whole,) = (x.lean for x in oracle(trial, replace(precision, largest=reach), finite))
+    value, error = whole.value, whole.error
+    finite_bound = np.isfinite(error)
+    over = _overflows(trial, value)
+    if wide:
+        over |= np.abs(value) - error > precision.largest * (1 + 2 * precision.unit)
+        error = np.where(np.abs(value) + error > precision.largest, np.inf, error)
+    value = np.where(over, np.copysign(np.inf, value), value)
+    error = np.where(over, 0.0, error)
+    if chained and not _in_range(trial, precision):
+        error = np.full_like(error, np.inf)
+    if all(np.isfinite(x).all() for x in trial.case.operands):
+        return Rounded(value, error, precision)
+    # With ±1 for every finite number nothing overflows: what is left are the classes.
+    (classes,) = (x.value for x in oracle(trial, precision, _signs))
+    certain = np.isnan(classes) | finite_bound
+    if precision.flushes and _holds_subnormal(trial, precision):
+        # ∞ times a weight that may be read as zero.
+        (flushed,) = oracle(trial, precision, lambda x: _signs(x, precision.normal))
+        certain &= (flushed.value == classes) | (np.isnan(flushed.value) & np.isnan(classes))
+    reached = taken(trial, precision)[0]
+    if chained:
+        certain &= reached | (np.isinf(classes) & _in_range(trial, precision))
+    if trial.numerics is not None and trial.numerics.inexact:
+        # Winograd's and Fourier's transforms spread NaN and ∞ over their tiles.
+        certain &= reached
+        error = np.full_like(error, np.inf)
+    special = ~np.isfinite(classes)
+    error = np.where(special, np.where(certain, 0.0, np.inf), error)
+    return Rounded(np.where(special, classes, value), error, precision)
+
+
+def _holds_subnormal(trial: TrialLike, precision: Precision) -> bool:
+    """Whether any operand may be read as zero."""
+    sizes = (np.abs(x) for x in trial.case.operands)
+    return any(((x > 0) & (x < precision.normal)).any() for x in sizes)
+
+
+def _overflows(trial: TrialLike, value: np.ndarray) -> np.ndarray:
+    """Where terms of one sign add up to more than the largest number: so they do in every order."""
+    precision = trial.precision
+    # No term exceeds the product of the largest operands, no sum so many of them as there are.
+    largest = [np.abs(finite(x)).max(initial=1.0) for x in trial.case.operands]
+    most = float(np.prod(largest)) * (1 + max(x.size for x in trial.case.operands))
+    if most < precision.largest:
+        return np.zeros(value.shape, bool)
+    (size,) = (x.value for x in oracle(trial, precision, lambda x: np.abs(finite(x))))
+    over = np.asarray((np.abs(value) == size) & np.isfinite(size))
+    if not over.any():
+        return over
+    (terms,) = (x.value for x in oracle(trial, precision, np.ones_like))
+    lost = 1 - 2 * terms * max(precision.sum_unit, precision.unit)
+    return np.asarray(over & (size * lost > precision.largest))
+
+
+def _signs(x: np.ndarray, least: float = 0.0) -> np.ndarray:
+    return np.where(np.isfinite(x), np.where(np.abs(x) < least, 0.0, np.sign(x)), x)
+
+
+def _only_nan(x: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(x), x, 0.0)
+
+
+def _in_range(trial: TrialLike, precision: Precision) -> bool:
+    """Whether no product of two factors of a bilinear form can overflow or vanish."""
+    x1, x2, *given = (x for x in trial.case.inputs if x is not None)
+    weight = trial.case.call.state.get("weight", given[0] if given else None)
+    assert weight is not None
+    return in_range(precision, x1, weight, x2)
+
+
+def in_range(precision: Precision, x1: np.ndarray, weight: np.ndarray, x2: np.ndarray) -> bool:
+    """Whether no product of two factors of a bilinear form can overflow or vanish.
+
+    The form may be contracted over either side first, so Σ_j A_ij x_j is met before it is
+    multiplied by an infinite x_i; that makes ∞ − ∞ of single terms a matter of order, too.
+
+    Args:
+        precision: of the numbers.
+        x1, weight, x2: the factors; the weight counts the outputs first.
+    """
+    found = [np.abs(x[np.isfinite(x) & (x != 0)]) for x in (x1, weight, x2)]
+    # A factor of zeros alone does not keep the other two from overflowing first.
+    pairs = [(a, b) for a, b in combinations(found, 2) if a.size and b.size]
+    high = max((a.max() * b.max() for a, b in pairs), default=0.0) * weight[0].size
+    products = [a.min() * b.min() for a, b in pairs]
+    low = min((*products, *(x.min() for x in found if x.size)), default=np.inf)
+    return bool(high < precision.largest / 2 and low >= precision.normal)
+
+
+def taken(trial: TrialLike, precision: Precision) -> list[np.ndarray]:
+    """Where each output is NaN by what NaN reaches alone."""
+    if not any(np.isnan(x).any() for x in trial.case.operands):
+        return [np.zeros(shape, bool) for shape in trial.shapes]
+    return [np.isnan(result.value) for result in oracle(trial, precision, _only_nan)]

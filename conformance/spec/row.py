@@ -1,0 +1,512 @@
+"""What the suite knows of one layer, as data: generic code asks the row and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.model.case import Call, Case, class_and_method, is_function
+from conformance.spec.axes import Axes, no_axes, no_axis
+from conformance.spec.propagation import Propagation, sums
+from conformance.spec.sizes import per_dimension
+from conformance.spec.state import Shape, StateTensor
+from conformance.spec.workload import Filling, Workload
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+    from conformance.arithmetic.rounded import Rounded
+    from conformance.spec.draws import Draws
+    from conformance.spec.law import Law
+    from conformance.spec.trial_like import TrialLike
+
+# Namespaces whose functions stand on one page.
+_ONE_PAGE = ("init",)
+
+REQUIRED = object()
+"""The default of an argument that has none."""
+
+Arguments = Mapping[str, Any]
+
+ROLES = ("data", "hidden", "weight", "bias", "index", "target", "mask", "statistic")
+"""What an input or a state tensor can be."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a constructor or function that is no tensor.
+
+    Args:
+        name: torch's.
+        default: torch's; `REQUIRED` where it has none.
+        plain: the plainest value, where there is no default to go back to.
+        other: a value to try in place of the default, when it is asked what a failure needs; None =
+            none is tried.
+        per_dimension: it is one number for each spatial dimension, or one for all.
+        size: it says how large a case is, which is seldom what is wrong.
+        window: its values decide which output sizes are possible.
+        keyword: it is given to the call, not to the constructor: `output_size`.
+        fixes_sizes: where it is given, no size of the inputs can change by itself.
+        fixes: the input that is fixed where its value is not False: `is_causal` says what the mask
+            holds.
+        sequence: it is kept as a tuple, be it written as one number.
+        like: the argument whose value None stands for: `kdim` is `embed_dim` then.
+        of_torch: its value is a name in `torch`, of a dtype or a function; torch gets the object.
+        function: it is a function, or a word for one: its value is the word, or the name of the
+            function with its namespace, `"functional.relu"`, in place of which torch gets that.
+        large: its default makes a case large: in the plainest ones it is written out.
+        record: name of a class of torch.nn; the value is (field, value) pairs, of which torch gets
+            an instance.
+        module: it is a module: the value is the name of its layer and (argument, value) pairs; its
+            state is a part of the whole's.
+    """
+
+    name: str
+    default: Any = REQUIRED
+    plain: Any = None
+    other: Any = None
+    per_dimension: bool = False
+    size: bool = False
+    window: bool = False
+    keyword: bool = False
+    fixes_sizes: bool = False
+    fixes: str = ""
+    sequence: bool = False
+    like: str = ""
+    of_torch: bool = False
+    function: bool = False
+    large: bool = False
+    record: str = ""
+    module: bool = False
+
+
+@dataclass(frozen=True)
+class Input:
+    """One tensor that the documented signature names.
+
+    Args:
+        name: torch's.
+        role: `"data"`, `"hidden"` (a recurrent state), `"weight"`, `"bias"`, `"index"`, `"target"`,
+            `"mask"`, `"statistic"` (a running mean or variance).
+        optional: it may be left out.
+        batch_axis: case → the axis that counts the batch; None where the case has none.
+        differentiable: it has a gradient, where its dtype can have one.
+        by_name: torch takes it by name: an argument that is no tensor stands before it.
+        signed: any number may stand in place of any of its elements; otherwise its elements may
+            change places at most (indices, probabilities, variances).
+        updated: the call may write into it.
+        fixed: no element may be another, nor in another place: offsets, which never decrease.
+        part_of: torch's argument that it is a part of, as its neighbours are that say the same: one
+            tensor of a list (`Row.wholes`).
+        on_host: torch takes it on the CPU, wherever the others are.
+        said: torch has no default for it: None is written where it is left out.
+    """
+
+    name: str
+    role: str = "data"
+    optional: bool = False
+    batch_axis: Callable[[Case], int | None] = no_axis
+    differentiable: bool = True
+    by_name: bool = False
+    signed: bool = True
+    updated: bool = False
+    fixed: bool = False
+    part_of: str = ""
+    on_host: bool = False
+    said: bool = False
+
+
+@dataclass(frozen=True)
+class Output:
+    """One tensor that a call returns.
+
+    Args:
+        name: for messages.
+        batch_axis: as of an input.
+        dtype: case → torch's name of its dtype; None = the call's dtype.
+        differentiable: it depends on inputs or state in a way that has a gradient.
+        on_host: torch gives it on the CPU, wherever the inputs are.
+    """
+
+    name: str
+    batch_axis: Callable[[Case], int | None] = no_axis
+    dtype: Callable[[Case], str] | None = None
+    differentiable: bool = True
+    on_host: bool = False
+
+
+def _never(call: Call) -> bool:
+    return False
+
+
+def _always(case: Case) -> bool:
+    return True
+
+
+def _none(case: Case) -> bool:
+    return False
+
+
+def no_product(trial: TrialLike) -> None:
+    """No bias is added to a stored product."""
+
+
+def _any_size(case: Case) -> int:
+    return 2**31
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What generic code must know of how a layer behaves.
+
+    Args:
+        placed: its constructor takes `device` and `dtype`.
+        aliases: an output may be an input, or share its memory.
+        copies: outputs are elements of the input: NaN, infinities and signs of zero come through.
+        wide_sums: in half precision its sums are accumulated in float32 and rounded once.
+        product: trial → the product to which a bias is added after it is stored, where the tensors
+            lie inconveniently; None where there is none, or of any other layer.
+        states: number of hidden states that torch takes, and returns, as one argument.
+        random: call → whether it draws random numbers.
+        modes: train mode and eval mode differ: the oracle takes `training`.
+        updates: call → whether it changes the layer's state, or inputs that may be `updated`: the
+            oracle returns `Updated`.
+        trains: case → whether it may be called in train mode, too.
+        batched: its inputs always have a batch axis, whether or not their rows are apart.
+        every_weight_counts: case → whether each output has a product with each of its weights,
+            whatever the algorithm.
+        needs_keywords: case → whether the call is invalid without its keywords: indices into an
+            output of the size that they say.
+        lists: its outputs are the elements of a list.
+        refuses_special: case → whether a call with NaN or infinities is refused.
+    """
+
+    placed: bool = True
+    aliases: bool = False
+    copies: bool = False
+    wide_sums: bool = False
+    product: Callable[[TrialLike], Rounded | None] = no_product
+    states: int = 0
+    random: Callable[[Call], bool] = _never
+    modes: bool = False
+    updates: Callable[[Call], bool] = _never
+    trains: Callable[[Case], bool] = _always
+    batched: bool = False
+    every_weight_counts: Callable[[Case], bool] = _always
+    needs_keywords: Callable[[Case], bool] = _none
+    lists: bool = False
+    refuses_special: Callable[[Case], bool] = _none
+
+
+def stateless(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
+    """The state of a layer that has none."""
+    return ()
+
+
+def _nothing_shown(case: Case) -> Arguments:
+    return {}
+
+
+def _as_written(arguments: Arguments) -> Arguments:
+    return {}
+
+
+def nothing_inferred(input: Shape) -> Arguments:
+    """What a layer that is not lazy reads from its first input."""
+    return {}
+
+
+def _all_needed(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Row:
+    """All that the suite knows of one layer.
+
+    Args:
+        name: of the `torch.nn` class, or `functional.` and the name of the function; with the name
+            of a method behind it where that is called in place of the module.
+        family: layers that share their mathematics, and one file name: `"convolution"`.
+        arguments, inputs, outputs: in torch's order.
+        cases: dtype → strategy of valid cases.
+        values: the oracle, `(state, *inputs, **arguments)` → one output or a tuple: each a
+            `Rounded`, `Choices`, or None where the documentation says None; or `Updated`.
+        shapes: the shape oracle, `(*input shapes, **arguments)` → a tuple of shapes; None for an
+            absent output.
+        formula: what the documentation says that it computes, line by line.
+        eager: the class that a lazy layer is after its first call; None of any other layer.
+        module: the class whose computation a function does; None of any other layer, and where
+            there is none.
+        wholes: arguments of torch's that inputs are parts of → what they are to torch: a `LIST` of
+            those that are given; `GRADIENTS`, the `grad` of each of a list of parameters, which
+            stand behind the outputs as the call leaves them; or a class of torch.nn, by its name,
+            that has them as fields.
+        dims: number of spatial dimensions, which stand last in the input's shape.
+        complex: the layer has complex forms.
+        invalid: dtype → strategy of invalid cases, None where no call is invalid.
+        laws: relations between calls that hold of the layer.
+        steps: the oracle of each step from the layer's own previous output, `(output, state,
+            *inputs, **arguments)`; None where a layer takes no steps.
+        stepwise: case → whether the outputs show the states between the steps.
+        state: (arguments, shape of the first input) → the tensors of its state, in the order of
+            its state_dict.
+        constructor_tensors: state tensors that the constructor takes; the call may have none.
+        state_roles: roles of state tensors whose names do not tell a weight from a bias.
+        inferred: shape of the first input → what a lazy layer reads from it.
+        propagation: how NaN and infinities travel to the outputs.
+        traits: see `Traits`.
+        draws: (trial, random numbers) → what must hold of the random numbers that a layer draws;
+            None where it never draws any.
+        derived: facts that conditions of known failures can name besides the arguments.
+        numbers: arguments that may be a word → the derived fact that says it in numbers.
+        kept_as: all arguments → those that a user reads otherwise than they were written: a stride
+            that was left out is the kernel's size.
+        shown: case → arguments that the arrays of a function show, and a module is given.
+        counted: case → arguments that its numbers tell, and a shape depends on: as many classes as
+            the largest one needs.
+        refit: (case, new arguments) → the case with its arrays in the shapes that these ask for, or
+            None where the call would be invalid; None where no argument changes a shape.
+        free: case → axes besides those of the batch and of space whose size no argument and no
+            weight decides: the steps of a sequence, every axis of an elementwise layer.
+        shared: case → axes that inputs of a function have in common with its weights: the features
+            of the input and of the weight.
+        longest: case → the largest size of an axis that is drawn: of a sequence each step takes
+            time.
+        whole: dtype → cases that hold every finite number of a dtype of 16 bits each, none for
+            other dtypes; None where an element of the output depends on more than one number.
+        workloads: the calls that are timed.
+        filling: how their arrays are filled.
+        flops: (workload, weights' shapes, outputs' shapes) → multiplications and additions of the
+            plain algorithm.
+        needed: inputs and state tensors by name → how many numbers of one the call has to read,
+            where that is not all: of a table the rows that are looked up.
+        examples: share of the profile's examples that it needs.
+    """
+
+    name: str
+    family: str
+    arguments: tuple[Argument, ...]
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    cases: Callable[[str], SearchStrategy[Case]]
+    values: Callable[..., Any]
+    shapes: Callable[..., tuple[Shape | None, ...]]
+    formula: tuple[str, ...]
+    eager: str | None = None
+    module: str | None = None
+    wholes: Mapping[str, str] = field(default_factory=dict)
+    dims: int = 0
+    complex: bool = True
+    invalid: Callable[[str], SearchStrategy[Case]] | None = None
+    laws: tuple[Law, ...] = ()
+    steps: Callable[..., Any] | None = None
+    stepwise: Callable[[Case], bool] = _always
+    state: Callable[[Arguments, Shape], tuple[StateTensor, ...]] = stateless
+    constructor_tensors: tuple[str, ...] = ()
+    state_roles: Mapping[str, str] = field(default_factory=dict)
+    inferred: Callable[[Shape], Arguments] = nothing_inferred
+    propagation: Propagation = sums
+    traits: Traits = Traits()
+    draws: Callable[[TrialLike, np.random.Generator], Draws] | None = None
+    derived: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    kept_as: Callable[[Arguments], Arguments] = _as_written
+    shown: Callable[[Case], Arguments] = _nothing_shown
+    counted: Callable[[Case], Arguments] = _nothing_shown
+    refit: Callable[[Row, Case, dict[str, Any]], Case | None] | None = None
+    free: Callable[[Case], tuple[Axes, ...]] = no_axes
+    shared: Callable[[Case], tuple[Axes, ...]] = no_axes
+    longest: Callable[[Case], int] = _any_size
+    whole: Callable[[str], Sequence[Case]] | None = None
+    workloads: tuple[Workload, ...] = ()
+    filling: Filling = field(default_factory=Filling)
+    flops: Callable[[Workload, Sequence[Shape], Sequence[Shape]], int] | None = None
+    needed: Callable[[Mapping[str, np.ndarray]], Mapping[str, int]] = _all_needed
+    examples: float = 1.0
+
+    @property
+    def function(self) -> bool:
+        """Whether it is a function, whose weights are inputs."""
+        return is_function(self.name)
+
+    @property
+    def lazy(self) -> bool:
+        """Whether its first call makes it what it is."""
+        return self.eager is not None
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """Names of the arguments that have no default, in torch's order."""
+        return tuple(a.name for a in self.arguments if a.default is REQUIRED)
+
+    @cached_property
+    def defaults(self) -> Mapping[str, Any]:
+        """The defaults of the other arguments."""
+        return {a.name: a.default for a in self.arguments if a.default is not REQUIRED}
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in torch's order."""
+        return tuple(x.name for x in self.inputs)
+
+    @cached_property
+    def cotangent_names(self) -> tuple[str, ...]:
+        """Names of the cotangents of its outputs: `grad_output`."""
+        return tuple(f"grad_{x.name}" for x in self.outputs)
+
+    @cached_property
+    def keywords(self) -> frozenset[str]:
+        """Names of the arguments that are given to the call."""
+        return frozenset(a.name for a in self.arguments if a.keyword)
+
+    @cached_property
+    def of_torch(self) -> frozenset[str]:
+        """Names of the arguments that name what torch has."""
+        return frozenset(a.name for a in self.arguments if a.of_torch)
+
+    @cached_property
+    def functions(self) -> frozenset[str]:
+        """Names of the arguments that are functions, or words for them."""
+        return frozenset(a.name for a in self.arguments if a.function)
+
+    @cached_property
+    def records(self) -> Mapping[str, str]:
+        """The arguments that are an object of fields, each with the name of its class."""
+        return {a.name: a.record for a in self.arguments if a.record}
+
+    @cached_property
+    def modules(self) -> frozenset[str]:
+        """Names of the arguments that are modules."""
+        return frozenset(a.name for a in self.arguments if a.module)
+
+    @cached_property
+    def windows(self) -> frozenset[str]:
+        """Names of the arguments that decide which output sizes are possible."""
+        return frozenset(a.name for a in self.arguments if a.window)
+
+    @cached_property
+    def per_dimension(self) -> frozenset[str]:
+        """Names of the arguments that have one number for each spatial dimension."""
+        return frozenset(a.name for a in self.arguments if a.per_dimension)
+
+    @property
+    def page(self) -> str:
+        """Address of its page in torch's documentation."""
+        name = self.name if self.function else class_and_method(self.name)[0]
+        space = name.partition(".")[0]
+        if space in _ONE_PAGE:
+            return f"https://docs.pytorch.org/docs/stable/nn.{space}.html#torch.nn.{name}"
+        return f"https://docs.pytorch.org/docs/stable/generated/torch.nn.{name}.html"
+
+    def argument(self, name: str) -> Argument | None:
+        """One of its arguments; None where it has none of that name."""
+        return next((a for a in self.arguments if a.name == name), None)
+
+    def role(self, name: str) -> str:
+        """What an input or a state tensor is."""
+        found = next((x.role for x in self.inputs if x.name == name), None)
+        if found is not None:
+            return found
+        # Names of state tensors differ by layer and direction; the word in them does not.
+        return self.state_roles.get(name, "bias" if "bias" in name else "weight")
+
+    def dtype(self, case: Case, index: int = 0) -> str:
+        """torch's name of the dtype that an output must have."""
+        chosen = self.outputs[index].dtype
+        return case.call.dtype if chosen is None else chosen(case)
+
+    def places(self, *roles: str) -> tuple[int, ...]:
+        """Places of the inputs that have one of some roles."""
+        return tuple(k for k, x in enumerate(self.inputs) if x.role in roles)
+
+    def batch_axis(self, case: Case, place: int) -> int | None:
+        """The axis of an input that counts the batch; None where it has none, or is left out."""
+        given = place < len(case.inputs) and case.inputs[place] is not None
+        return self.inputs[place].batch_axis(case) if given else None
+
+    def fixed(self, case: Case, place: int) -> bool:
+        """Whether no element of an input may be another, nor in another place."""
+        known, written = self.inputs[place], self.written(case)
+        return known.fixed or any(
+            a.fixes == known.name and bool(written.get(a.name)) for a in self.arguments
+        )
+
+    def axes(self, case: Case) -> tuple[Axes, ...]:
+        """Axes of the inputs whose sizes may change, those first that are the batch."""
+        if any(a.fixes_sizes and a.name in case.keywords for a in self.arguments):
+            return ()
+        places = range(min(len(self.inputs), len(case.inputs)))
+        axes = ((k, self.batch_axis(case, k)) for k in places)
+        batch = tuple((k, axis) for k, axis in axes if axis is not None)
+        first = case.inputs[0]
+        space = (
+            [((0, first.ndim - k),) for k in range(self.dims, 0, -1)] if first is not None else []
+        )
+        found = (batch, *space, *self.free(case), *self.shared(case))
+        return tuple(dict.fromkeys(group for group in found if group))
+
+    def parameters(self, case: Case) -> tuple[str, ...]:
+        """Names of the state tensors of a case that have gradients."""
+        first = case.inputs[0]
+        shape = () if first is None else first.shape
+        arguments = {**case.call.arguments, **self.inferred(shape)}
+        buffers = {x.name for x in self.state(arguments, shape) if x.buffer}
+        return tuple(name for name in case.call.state if name not in buffers)
+
+    def constructed(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The tensors of a state that the constructor takes: no layer can be built without them."""
+        return {name: x for name, x in state.items() if name in self.constructor_tensors}
+
+    def kept(self, name: str, arguments: Arguments, input: Shape) -> bool:
+        """Whether only the places of a state tensor's elements may change, not their values."""
+        given = {**arguments, **self.inferred(input)}
+        found = next((x for x in self.state(given, input) if x.name == name), None)
+        return found is not None and found.constraint != "any"
+
+    def written(self, case: Case) -> Arguments:
+        """The arguments of a case as the oracles take them: without extra positional ones."""
+        given = {k: v for k, v in case.call.arguments.items() if k != "*"}
+        return {**given, **case.keywords}
+
+    def state_shapes(self, arguments: Arguments, input: Shape) -> dict[str, Shape]:
+        """Names and shapes of its state, in the order of its state_dict.
+
+        Args:
+            arguments: those written out.
+            input: shape of the first input, from which a lazy layer infers its sizes.
+        """
+        return {x.name: x.shape for x in self.state({**arguments, **self.inferred(input)}, input)}
+
+    def output_shapes(self, case: Case) -> tuple[Shape | None, ...]:
+        """Shapes of the outputs by the documentation's formulas."""
+        given = [None if x is None else x.shape for x in case.inputs]
+        while given and given[-1] is None:
+            given.pop()
+        return self.shapes(*given, **{**self.written(case), **self.counted(case)})
+
+    def readable(self, name: str, value: Any) -> Any:
+        """An attribute in the form in which it is compared: sizes as tuples."""
+        argument = self.argument(name)
+        if argument is not None and argument.sequence:
+            return (value,) if isinstance(value, int) else tuple(value)
+        if argument is None or not argument.per_dimension or not self.dims:
+            return value
+        if isinstance(value, (int, tuple, list)) and not isinstance(value, bool):
+            return per_dimension(value, self.dims)
+        return value
+
+    def attributes(self, arguments: Arguments, input: Shape) -> Arguments:
+        """What a user can read from the layer after its first call, by name."""
+        facts = {**self.defaults, **arguments, **self.inferred(input)}
+        facts |= self.kept_as(facts)
+        likes = {a.name: facts.get(a.like) for a in self.arguments if a.like}
+        return {
+            name: self.readable(name, likes.get(name) if value is None else value)
+            for name, value in facts.items()
+            if name != "*" and name not in self.keywords
+        }
