@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from conformance.strategies.arguments import Written, masks
 from conformance.strategies.composing import composite
-from conformance.strategies.loss import MARGIN, Numbers
-from conformance.strategies.loss import REGIMES as OF_LOGITS
+from conformance.strategies.loss.cross_entropy import MARGIN, Numbers
+from conformance.strategies.loss.cross_entropy import REGIMES as OF_LOGITS
 from conformance.strategies.values import Filler, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st

@@ -13,7 +13,7 @@ from conformance.arithmetic.choices import enclosed
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws.batches import among_many
 from conformance.model.formats import round_to
-from conformance.oracles.interpolation import Resize
+from conformance.oracles.interpolation.interpolate import Resize
 from conformance.spec.law import (
     SUMMED,
     Claims,

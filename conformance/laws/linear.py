@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.laws.convolution_calls import Operands
+from conformance.laws.convolution.calls import Operands
 from conformance.spec.law import Claims, Generator, input_of, law, many, same
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conformance.laws.convolution_calls import Operands
+from conformance.laws.convolution.calls import Operands
 from conformance.model.case import is_function
 from conformance.model.formats import round_to
 from conformance.spec.law import (

@@ -8,11 +8,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from conformance.laws import distance as laws
-from conformance.laws import normalize as unit_laws
+from conformance.laws.distance import normalize as unit_laws
+from conformance.laws.distance import vectors as laws
 from conformance.model.case import Case
-from conformance.oracles import distance as oracle
-from conformance.oracles import normalize as unit_oracle
+from conformance.oracles.distance import normalize as unit_oracle
+from conformance.oracles.distance import vectors as oracle
 from conformance.spec.axes import Axes
 from conformance.spec.elementwise import every_axis
 from conformance.spec.propagation import computed
@@ -20,11 +20,11 @@ from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.sizes import sizes_of
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
-from conformance.strategies import distance as cases
-from conformance.strategies import normalize as unit_cases
-from conformance.strategies.invalid import distance as invalid
-from conformance.strategies.invalid import normalize as unit_invalid
+from conformance.strategies.distance import normalize as unit_cases
+from conformance.strategies.distance import vectors as cases
 from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.distance import normalize as unit_invalid
+from conformance.strategies.invalid.distance import vectors as invalid
 
 _COSINE = (Argument("dim", 1, other=0), Argument("eps", 1e-8, other=1e-6))
 _DISTANCE = (

@@ -1,4 +1,4 @@
-"""Which layers reach which operator of torch, as `tests/reached_table.py` traced it on a CPU."""
+"""Which layers reach which operator of torch, as `tools/reached_table.py` traced it on a CPU."""
 
 from __future__ import annotations
 

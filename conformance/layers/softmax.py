@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from conformance.laws import softmax as laws
-from conformance.laws import softmax_draws as draws
+from conformance.laws.softmax import draws
+from conformance.laws.softmax import softmax as laws
 from conformance.model.case import Case, is_function
 from conformance.oracles import softmax as oracle
 from conformance.spec.elementwise import every_axis

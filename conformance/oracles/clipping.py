@@ -20,7 +20,7 @@ from conformance.arithmetic.choices import maximum, minimum
 from conformance.arithmetic.elementary import constant
 from conformance.arithmetic.rounded import OWN, Rounded, join
 from conformance.model.case import Updated
-from conformance.oracles.distance import norm
+from conformance.oracles.distance.vectors import norm
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]

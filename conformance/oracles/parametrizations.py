@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, multilinear, traced, unbroadcast
-from conformance.oracles.distance import norm
-from conformance.oracles.normalize import normalize
+from conformance.oracles.distance.normalize import normalize
+from conformance.oracles.distance.vectors import norm
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]

@@ -62,7 +62,7 @@ def gumbel_softmax(
 ) -> Rounded | Choices:
     """softmax((logits + g)/τ) of Gumbel numbers g; hard: 1 at the largest and 0 elsewhere.
 
-    Any number from 0 to 1 may be drawn; `laws/softmax_draws.py` says how often. The gradient, of
+    Any number from 0 to 1 may be drawn; `laws/softmax/draws.py` says how often. The gradient, of
     hard samples, too, is p(c − Σ c p)/τ: that is p(1 − p)/τ times the difference of c and a mean of
     the others' c.
     """

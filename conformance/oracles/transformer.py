@@ -26,14 +26,10 @@ from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import Rounded, choose
 from conformance.arithmetic.wide import settled
 from conformance.model.case import Updated
-from conformance.oracles.activation import relu, relu6
-from conformance.oracles.multihead_attention import (
-    is_causal_mask,
-    multihead_attention,
-    projected,
-)
-from conformance.oracles.normalization import wide_layer_norm
-from conformance.oracles.smooth_activation import gelu, silu
+from conformance.oracles.activation.elementwise import relu, relu6
+from conformance.oracles.activation.smooth import gelu, silu
+from conformance.oracles.attention.multihead import is_causal_mask, multihead_attention, projected
+from conformance.oracles.normalization.batch_and_layer import wide_layer_norm
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]

@@ -13,7 +13,7 @@ pytest.importorskip("flax")
 
 from conformance import Call, Unsupported
 from conformance.backends.adapters import flax as adapter
-from conformance.backends.adapters import flax_parts
+from conformance.backends.adapters.flax import parts as flax_parts
 
 _status = partial(status, adapter.backend, examples=20)
 

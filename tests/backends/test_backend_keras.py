@@ -13,7 +13,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 pytest.importorskip("keras")
 
 from conformance.backends.adapters import keras as adapter
-from conformance.backends.adapters import keras_attention
+from conformance.backends.adapters.keras import attention as keras_attention
 
 _status = partial(status, adapter.backend)
 

@@ -16,8 +16,8 @@ from conformance.model.case import Call, Unsupported
 pytest.importorskip("onnx")
 
 BACKENDS = {
-    "onnxruntime": ("onnxruntime", "conformance.backends.adapters.onnxruntime:backend"),
-    "onnx-reference": ("onnx", "conformance.backends.adapters.onnx_reference:backend"),
+    "onnxruntime": ("onnxruntime", "conformance.backends.adapters.onnx.onnxruntime:backend"),
+    "onnx-reference": ("onnx", "conformance.backends.adapters.onnx.reference:backend"),
     "openvino-f32": ("openvino", "conformance.backends.adapters.openvino:f32"),
 }
 
@@ -201,6 +201,6 @@ def test_what_is_exported_keeps_whole_numbers(
     """Modules without a state are exported, too; indices and counts stay int64."""
     for package in ("onnxruntime", "onnxscript"):
         pytest.importorskip(package)
-    backend = inner(load("conformance.backends.adapters.onnxruntime_export:backend"))
+    backend = inner(load("conformance.backends.adapters.onnx.onnxruntime_export:backend"))
     built = backend.build(Call(layer, arguments, state, "float32", "cpu"))
     assert built.get(built(*map(built.put, inputs))).tolist() == wanted

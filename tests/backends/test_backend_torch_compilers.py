@@ -11,7 +11,8 @@ import pytest
 import torch
 from support import cases, verdict
 
-from conformance.backends.adapters import torch_export, torch_meta
+from conformance.backends.adapters.torch import export as torch_export
+from conformance.backends.adapters.torch import meta as torch_meta
 from conformance.backends.declared import budget_of, devices_of, timeout_of, values_per_structure
 from conformance.backends.door import BackendError
 from conformance.generation.drawing import draw_cases
@@ -141,7 +142,7 @@ def test_export_hides_no_other_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def compiled() -> Iterator[Any]:
-    from conformance.backends.adapters.torch_compile import CompileBackend
+    from conformance.backends.adapters.torch.compile import CompileBackend
 
     # Neither processes that import torch nor trials of the instructions that the CPU names.
     with torch._inductor.config.patch({"compile_threads": 1, "cpp.vec_isa_ok": True}):
@@ -177,7 +178,7 @@ def test_recurrent_layers_that_dynamo_does_not_compile_are_declined(
 
 @needs_compiler
 def test_a_wrong_kernel_is_caught(compiled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from conformance.backends.adapters import torch_compile
+    from conformance.backends.adapters.torch import compile as torch_compile
 
     def spoiled(graph: Any, inputs: Any) -> Any:
         return lambda *arguments: tuple(y + 1 for y in graph(*arguments))
@@ -187,7 +188,7 @@ def test_a_wrong_kernel_is_caught(compiled: Any, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_missing_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    from conformance.backends.adapters.torch_compile import CompileBackend
+    from conformance.backends.adapters.torch.compile import CompileBackend
 
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(BackendError, match=r"needs a compiler: no g\+\+ or clang"):
@@ -197,7 +198,7 @@ def test_a_missing_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_dear_backends_have_a_budget_and_more_time_for_a_case(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from conformance.backends.adapters.torch_compile import CompileBackend
+    from conformance.backends.adapters.torch.compile import CompileBackend
 
     backend = CompileBackend("torch-compile")
     assert budget_of(backend) == "700"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from brute_force.attention import multihead
-from brute_force.normalization import layer_norm
+from brute_force.normalization.batch_and_layer import layer_norm
 from conformance.model.case import Case
 
 LAYER: dict[str, Any] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from conformance.backends import implements
 from conformance.backends.adapters.keras import Keras
-from conformance.backends.adapters.keras_parts import keras
+from conformance.backends.adapters.keras.parts import keras
 
 from . import around
 from .bug import plant, plant_around

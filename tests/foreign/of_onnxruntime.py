@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import onnx
 
-from conformance.backends.adapters.onnx_graph import GraphLayer, Run
-from conformance.backends.adapters.onnxruntime import OnnxRuntime
+from conformance.backends.adapters.onnx.graph import GraphLayer, Run
+from conformance.backends.adapters.onnx.onnxruntime import OnnxRuntime
 from conformance.model.case import Call
 
 from . import around
 from .bug import plant, plant_around
 
-FAITHFUL = "conformance.backends.adapters.onnxruntime:backend"
+FAITHFUL = "conformance.backends.adapters.onnx.onnxruntime:backend"
 
 
 class Changed(OnnxRuntime):

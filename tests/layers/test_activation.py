@@ -20,8 +20,8 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, DTYPES
 from conformance.model.formats import FORMATS
-from conformance.oracles.activation import leaky_relu, relu
-from conformance.oracles.smooth_activation import silu
+from conformance.oracles.activation.elementwise import leaky_relu, relu
+from conformance.oracles.activation.smooth import silu
 from conformance.spec.row import Row
 
 MODULES = ("ReLU", "LeakyReLU", "SiLU")

@@ -20,7 +20,9 @@ from conformance.checks.trial import Trial
 from conformance.generation.block_sizes import of_sizes
 from conformance.generation.variants import varied
 from conformance.layers import CATALOGUE, DTYPES
-from conformance.oracles.attention import functional_scaled_dot_product_attention as sdpa
+from conformance.oracles.attention.scaled_dot_product import (
+    functional_scaled_dot_product_attention as sdpa,
+)
 
 SDPA = "functional.scaled_dot_product_attention"
 

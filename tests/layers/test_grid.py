@@ -22,7 +22,7 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Numerics
 from conformance.model.formats import round_to
-from conformance.oracles.grid import affine_grid, grid_sample
+from conformance.oracles.grid.grid import affine_grid, grid_sample
 
 AFFINE, SAMPLE = "functional.affine_grid", "functional.grid_sample"
 FLOAT32 = Precision.of("float32")

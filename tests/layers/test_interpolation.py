@@ -22,7 +22,7 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Numerics
-from conformance.oracles.interpolation import interpolate
+from conformance.oracles.interpolation.interpolate import interpolate
 
 FUNCTION = "functional.interpolate"
 FLOAT32 = Precision.of("float32")

@@ -9,8 +9,8 @@ from typing import Any
 import planted
 import pytest
 import torch
-from planted import laws as planted_laws
 from planted.bug import spaces
+from planted.several import laws as planted_laws
 from support import LAYERS, cases, excuses_of, first_failure, law_findings, offered
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
@@ -20,7 +20,7 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.checks import laws
 from conformance.checks.trial import Trial
-from conformance.laws import convolution
+from conformance.laws.convolution import convolution
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure, Inapplicable

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conformance.strategies.parametrizations import PARTS
-from planted.parametrizations import _changed, _spectral
+from planted.parametrizations.history import _changed, _spectral
 from support import cases, law_findings
 from torch.nn.utils import parametrizations
 

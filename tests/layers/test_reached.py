@@ -1,4 +1,4 @@
-"""The table of operators that layers reach: as `tests/reached_table.py` finds it, and true."""
+"""The table of operators that layers reach: as `tools/reached_table.py` finds it, and true."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 import planted
 import pytest
 import torch
-from conformance.strategies.recurrent_exact import FILLERS, exact_regimes
+from conformance.strategies.recurrent.exact import FILLERS, exact_regimes
 from support import cases, first_failure
 from test_oracles import reference
 

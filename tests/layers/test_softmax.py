@@ -23,8 +23,8 @@ from conformance.arithmetic.wide import converted
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.trial import Trial
-from conformance.laws import softmax as laws
-from conformance.laws.softmax_draws import _logistic, _slack
+from conformance.laws.softmax import softmax as laws
+from conformance.laws.softmax.draws import _logistic, _slack
 from conformance.layers import CATALOGUE, DTYPES
 from conformance.layers.describe import case_text
 from conformance.model.case import Case

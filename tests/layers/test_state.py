@@ -16,7 +16,7 @@ from torch import nn
 
 from conformance.backends import FunctionBackend, ModuleBackend, implements
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.backends.adapters.torch_meta import backend as meta_backend
+from conformance.backends.adapters.torch.meta import backend as meta_backend
 from conformance.checks import state
 from conformance.checks.trial import Trial
 from conformance.layers import CATALOGUE

@@ -17,9 +17,9 @@ from conformance.arithmetic.choices import Choices
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.trial import Trial
-from conformance.laws.transformer_calls import kind_of
+from conformance.laws.transformer.calls import kind_of
 from conformance.layers import CATALOGUE
-from conformance.layers.transformer_parts import named
+from conformance.layers.transformer.parts import named
 from conformance.model.case import Case
 
 LAYERS = tuple(name for name, row in CATALOGUE.items() if row.family == "transformer")

@@ -18,7 +18,7 @@ is always on. In place of torch it is run as a namespace: `SimpleNamespace(Conv1
 
 `KERNELS` is a second catalogue, of functions that replace an operator of torch below autograd: one
 correct kernel an operator, written in blocks, and its wrong relatives. Each stands with calls that
-it gets right and calls that it gets wrong, on which `kernel_check.py` proves it.
+it gets right and calls that it gets wrong, on which `tools/kernel_check.py` proves it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from . import kernel
-from .bug import CHECKS, PLANTED, Bug
+from planted.bug import CHECKS, PLANTED, Bug
+from planted.kernels import kernel
 
 # A family plants its bugs when it is imported.
-for module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{module.name}")
+for module in pkgutil.walk_packages(__path__, f"{__name__}."):
+    importlib.import_module(module.name)
 
 BUGS: tuple[Bug, ...] = tuple(PLANTED)
 KERNELS: tuple[kernel.Kernel, ...] = tuple(kernel.KERNELS)

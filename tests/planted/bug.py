@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,6 +38,7 @@ class Bug:
         check: the column expected to notice it; others may notice it too.
         story: what is wrong, and who made such a bug.
         implementation: a `torch.nn.Module` subclass, or a function with torch's signature.
+        origin: `"history"`, of torch and its ports; `"blind"`, written without sight of the checks.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Bug:
     check: str
     story: str
     implementation: Any
+    origin: str = "history"
 
     @property
     def target(self) -> str:
@@ -86,7 +89,7 @@ def spaces(layer: str, implementation: Any, **others: Any) -> dict[str, Any]:
     return {"nn": found}
 
 
-def plant(name: str, layer: str, check: str) -> Callable[[Any], Any]:
+def plant(name: str, layer: str, check: str, origin: str = "history") -> Callable[[Any], Any]:
     """Register the decorated class or function as a bug; its docstring is the story.
 
     A class takes the name of the layer that it stands in for, as a user would read it.
@@ -97,10 +100,14 @@ def plant(name: str, layer: str, check: str) -> Callable[[Any], Any]:
             raise ValueError(f"{name}: unknown check {check!r} or name already planted")
         implementation.__name__ = implementation.__qualname__ = target(layer)
         story = " ".join(implementation.__doc__.split())
-        PLANTED.append(Bug(name, layer, check, story, implementation))
+        PLANTED.append(Bug(name, layer, check, story, implementation, origin))
         return implementation
 
     return register
+
+
+blind = partial(plant, origin="blind")
+"""Plants a bug that was written without sight of the checks."""
 
 
 class _Graft(torch.autograd.Function):

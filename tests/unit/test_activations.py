@@ -12,7 +12,7 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.model.case import Numerics
 from conformance.model.formats import FORMATS, round_to
-from conformance.oracles.recurrent_cells import affine, gru_cell
+from conformance.oracles.recurrent.cells import affine, gru_cell
 
 DTYPES = tuple(FORMATS)
 

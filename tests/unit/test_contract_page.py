@@ -48,7 +48,7 @@ def _first_names(text: str) -> set[str]:
 
 @pytest.mark.parametrize("name", contract_tables.PAGES)
 def test_generated_parts_are_current(name: str) -> None:
-    stale = f"python tests/contract_tables.py writes {name}"
+    stale = f"python tools/contract_tables.py writes {name}"
     assert contract_tables.written(name) == (ROOT / name).read_text(encoding="utf-8"), stale
 
 

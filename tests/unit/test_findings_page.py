@@ -59,7 +59,7 @@ def test_entries_of_one_bug_are_one_finding() -> None:
 
 
 def test_what_was_seen_is_of_a_finding_and_of_its_pinned_call() -> None:
-    known, stale = {bug.key: bug for bug in findings.bugs()}, "python tests/findings_seen.py NAME"
+    known, stale = {bug.key: bug for bug in findings.bugs()}, "python tools/findings_seen.py NAME"
     for key, here in findings.seen().items():
         assert key in known, stale
         calls = {findings.call_text(case) for _, _, case in findings.pinned(known[key])}
@@ -68,7 +68,7 @@ def test_what_was_seen_is_of_a_finding_and_of_its_pinned_call() -> None:
 
 def test_the_page_is_current() -> None:
     written = findings_table.page(findings.seen())
-    stale = "python tests/findings_table.py writes it"
+    stale = "python tools/findings_table.py writes it"
     assert findings_table.PAGE.read_text(encoding="utf-8") == written, stale
 
 

@@ -68,8 +68,8 @@ WITH_TORCH = {
     for name in (
         *("account", "module", "torch_calls", "torch_layouts", "torch_sequences", "torch_wholes"),
         *("operators", "overriding", "override", "returned", "kernel_folder", "dispatched"),
-        *(f"adapters.{name}" for name in ("torch", "torch_compile", "torch_export")),
-        *("adapters.onnxruntime_export", "adapters.keras", "adapters.keras_attention"),
+        *(f"adapters.{name}" for name in ("torch", "torch.compile", "torch.export")),
+        *("adapters.onnx.onnxruntime_export", "adapters.keras", "adapters.keras.attention"),
     )
 }
 
@@ -151,7 +151,7 @@ def _direct(file: Path, module: str) -> set[str]:
 
 
 def _package(module: str) -> str:
-    """`conformance.laws.loss.ctc` → `laws`; empty for the top."""
+    """`conformance.laws.loss.cross_entropy.ctc` → `laws`; empty for the top."""
     return module.partition(".")[2].partition(".")[0]
 
 

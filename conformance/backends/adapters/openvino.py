@@ -19,8 +19,8 @@ import numpy as np
 import onnx
 import openvino as ov
 
-from conformance.backends.adapters.onnx_graph import GraphBackend, Made, Run
-from conformance.backends.adapters.onnx_nodes import BFLOAT16
+from conformance.backends.adapters.onnx.graph import GraphBackend, Made, Run
+from conformance.backends.adapters.onnx.nodes import BFLOAT16
 from conformance.model.case import Call, Numerics, Unsupported
 
 DTYPES = ("float32", "float16", "bfloat16")

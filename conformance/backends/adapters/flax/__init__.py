@@ -1,0 +1,147 @@
+"""Flax: the layers of `flax.nnx` on the CPU, compiled by `jax.jit`.
+
+Flax wants channels last; the adapter moves axes. Its recurrent layers have one layer and one
+direction, all else is Unsupported; where torch has two biases for one sum, they have one, which is
+given the sum of the two. Its activations are those of `jax.nn`. It has no functions with weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from conformance.backends.adapters.flax.attention import Attention
+from conformance.backends.adapters.flax.normalization import Normalization
+from conformance.backends.adapters.flax.parts import channels_last, made, named
+from conformance.backends.adapters.flax.recurrent import Recurrent
+from conformance.backends.adapters.flax.windows import Windows
+from conformance.backends.adapters.jax.activations import Activations
+from conformance.backends.adapters.jax.parts import Asked, OnJax, State, compiled, each
+from conformance.backends.function import implements
+from conformance.model.case import Numerics, Unsupported
+
+
+class Flax(OnJax, Activations, Attention, Normalization, Recurrent, Windows):
+    """Flax's NNX on the CPU."""
+
+    name = "flax"
+    # nnx.Conv has 'SAME' with any stride; nnx.Embed gives NaN for an index of no row and
+    # counts a negative one from the end; all axes of a cell's input but the last are its batch;
+    # jax.nn.one_hot gives zeros for a class that is none.
+    accepts = (
+        "'same' with a stride", "index of no row", "input of too high a rank", "negative index",
+        "negative class", "class beyond num_classes",
+    )  # fmt: skip
+
+    def info(self) -> Mapping[str, str]:
+        """The versions of Flax and of JAX under it."""
+        return {"flax": flax.__version__, "jax": jax.__version__}
+
+    def offers(self, layer: str, dtype: str, device: str) -> bool:
+        """Flax's layers are of real numbers here."""
+        return super().offers(layer, dtype, device) and not dtype.startswith("complex")
+
+    def numerics(self, dtype: str) -> Numerics:
+        """As JAX's; half precision may be stored at every step."""
+        half = dtype in ("bfloat16", "float16")
+        ulp = {"tanh": 7.0} if dtype == "float64" else {}
+        return Numerics(
+            flush_to_zero=dtype != "float16", accumulation=dtype if half else None, ulp=ulp,
+            stepwise=half,
+        )  # fmt: skip
+
+    @implements("Linear", ignores=())
+    @compiled
+    def linear(
+        self, state: State, x: Any, *, call: Asked, in_features: int, out_features: int,
+        bias: bool = True,
+    ) -> Any:  # fmt: skip
+        """`nnx.Linear`, whose kernel is (in, out)."""
+        given = named(state, bias="bias")
+        if state:
+            given["kernel"] = state["weight"].T
+        sizes = {"in_features": in_features, "out_features": out_features, "use_bias": bias}
+        return made(nnx.Linear, call, given, "kernel_init", **sizes)(x)
+
+    @implements("Conv1d", "Conv2d", "Conv3d")
+    @compiled
+    def conv(
+        self, state: State, x: Any, *, call: Asked, in_channels: int, out_channels: int,
+        kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
+        bias: bool = True, padding_mode: str = "zeros",
+    ) -> Any:  # fmt: skip
+        """`nnx.Conv`, whose kernel is (…, in, out)."""
+        dims = int(call.layer[-2])
+        sizes, dilations = each(kernel_size, dims), each(dilation, dims)
+        reaches = [d * (k - 1) for d, k in zip(dilations, sizes, strict=True)]
+        layer = made(
+            nnx.Conv, call, _kernel(state), "kernel_init", in_features=in_channels,
+            out_features=out_channels, kernel_size=sizes, strides=each(stride, dims),
+            padding=_padding(padding, padding_mode, reaches), kernel_dilation=dilations,
+            feature_group_count=groups, use_bias=bias,
+        )  # fmt: skip
+        return channels_last(layer, x, dims)
+
+    @implements("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
+    @compiled
+    def conv_transpose(
+        self, state: State, x: Any, *, call: Asked, in_channels: int, out_channels: int,
+        kernel_size: Any, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
+        groups: int = 1, bias: bool = True, dilation: Any = 1, padding_mode: str = "zeros",
+    ) -> Any:  # fmt: skip
+        """`nnx.ConvTranspose`, padded as its documentation says what torch's padding is."""
+        if groups != 1:
+            raise Unsupported("groups>1")
+        if padding_mode != "zeros":
+            raise Unsupported(f"padding_mode={padding_mode!r}")
+        dims = int(call.layer[-2])
+        given = (kernel_size, stride, dilation, padding, output_padding)
+        sizes, strides, dilations, pads, extras = (each(value, dims) for value in given)
+        rows = zip(sizes, dilations, pads, extras, strict=True)
+        layer = made(
+            nnx.ConvTranspose, call, _kernel(state), "kernel_init", in_features=in_channels,
+            out_features=out_channels, kernel_size=sizes, strides=strides,
+            padding=[(d * (k - 1) - p, d * (k - 1) - p + extra) for k, d, p, extra in rows],
+            kernel_dilation=dilations, use_bias=bias, transpose_kernel=True,
+        )  # fmt: skip
+        return channels_last(layer, x, dims)
+
+    @implements("PReLU")
+    @compiled
+    def prelu(
+        self, state: State, x: Any, *, call: Asked, num_parameters: int = 1, init: float = 0.25
+    ) -> Any:
+        """`nnx.PReLU`, which has one slope."""
+        if num_parameters != 1:
+            raise Unsupported(f"num_parameters={num_parameters}")
+        layer = nnx.PReLU(init, param_dtype=jnp.dtype(call.dtype))
+        if state:
+            layer.negative_slope = nnx.Param(state["weight"].reshape(()))
+        return layer(x)
+
+
+backend = Flax()
+
+
+def _kernel(state: State) -> dict[str, Any]:
+    """Both kinds of kernels lie as torch's with the first two axes last, in the other order."""
+    if not state:
+        return {}
+    return {"kernel": jnp.moveaxis(state["weight"], (0, 1), (-1, -2)), **named(state, bias="bias")}
+
+
+def _padding(padding: Any, mode: str, reaches: list[int]) -> Any:
+    """torch's padding in Flax's words: what is not of zeros keeps the size, or is not there."""
+    whole = (
+        [2 * p for p in each(padding, len(reaches))] if not isinstance(padding, str) else reaches
+    )
+    if mode == "zeros" or padding == "valid" or not any(whole):
+        return padding.upper() if isinstance(padding, str) else [(p // 2, p // 2) for p in whole]
+    if mode not in ("circular", "reflect") or whole != reaches:
+        raise Unsupported(f"padding_mode={mode!r}, padding={padding!r}")
+    return mode.upper()

@@ -1,0 +1,122 @@
+"""Flax's attention: `nnx.MultiHeadAttention`, whose masks are true where a key takes part.
+
+It has no masks of numbers, and one number of features for keys and values. What it sows are the
+weights of each head before the dropout; no mean of them.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from conformance.backends.adapters.flax.parts import made
+from conformance.backends.adapters.jax.parts import Asked, State, compiled, only
+from conformance.backends.function import FunctionBackend, implements
+from conformance.model.case import Unsupported
+
+
+class Attention(FunctionBackend):
+    """The part of Flax's adapter for attention."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self._draws = count()
+
+    @implements(
+        "MultiheadAttention",
+        passes=(
+            "embed_dim", "num_heads", "bias", "add_bias_kv", "add_zero_attn", "kdim", "vdim",
+            "batch_first", "is_causal",
+        ),
+    )  # fmt: skip
+    def multihead_attention(
+        self, state: State, query: Any, key: Any, value: Any, key_padding_mask: Any = None,
+        attn_mask: Any = None, *, call: Any, training: bool, dropout: float = 0.0,
+        need_weights: bool = True, average_attn_weights: bool = True, **given: Any,
+    ) -> Any:  # fmt: skip
+        """`nnx.MultiHeadAttention`, the batch first."""
+        if need_weights and average_attn_weights:
+            raise Unsupported("average_attn_weights=True")
+        rate = dropout if training else 0.0
+        if need_weights and rate:
+            raise Unsupported("weights after a dropout")
+        drawn = jax.random.fold_in(jax.random.key(0), next(self._draws)) if rate else None
+        inputs = (query, key, value, key_padding_mask, attn_mask, drawn)
+        return self._attention(state, *inputs, call=call, rate=rate, sown=need_weights, **given)
+
+    @compiled
+    def _attention(
+        self, state: State, query: Any, key: Any, value: Any, padding: Any, mask: Any,
+        drawn: Any, *, call: Asked, rate: float, sown: bool, embed_dim: int, num_heads: int,
+        bias: bool = True, add_bias_kv: bool = False, add_zero_attn: bool = False,
+        kdim: int | None = None, vdim: int | None = None, batch_first: bool = False,
+        is_causal: bool = False,
+    ) -> Any:  # fmt: skip
+        only(add_bias_kv=(add_bias_kv, False), add_zero_attn=(add_zero_attn, False))
+        if (kdim or embed_dim) != (vdim or embed_dim):
+            raise Unsupported("keys of another width than values")
+        if is_causal and mask is None:
+            raise ValueError("is_causal=True without attn_mask")
+        batched, swapped = query.ndim == 3, query.ndim == 3 and not batch_first
+        samples = query.shape[1 - batch_first] if batched else None
+        masks = [_pairs(mask, samples, num_heads), _columns(padding, samples)]
+        layer = made(
+            nnx.MultiHeadAttention, call, _given(state, embed_dim, num_heads), "kernel_init",
+            num_heads=num_heads, in_features=embed_dim, in_kv_features=kdim or embed_dim,
+            use_bias=bias, dropout_rate=rate, broadcast_dropout=False, decode=False,
+        )  # fmt: skip
+        q, k, v = (x.swapaxes(0, 1) if swapped else x for x in (query, key, value))
+        y = layer(
+            q, k, v, mask=nnx.combine_masks(*masks, dtype=bool), sow_weights=sown,
+            is_causal=is_causal, deterministic=not rate,
+            rngs=None if drawn is None else nnx.Rngs(drawn),
+        )  # fmt: skip
+        weights = nnx.pop(layer, nnx.Intermediate)["attention_weights"][0] if sown else None
+        return y.swapaxes(0, 1) if swapped else y, weights
+
+
+def _given(state: State, width: int, heads: int) -> dict[str, Any]:
+    """torch's matrices in Flax's order, each head by itself."""
+    if not state:
+        return {}
+    found, names = {}, ("query", "key", "value")
+    if "in_proj_weight" in state:
+        matrices = jnp.split(state["in_proj_weight"], 3)
+    else:
+        matrices = [state[f"{name}_proj_weight"] for name in "qkv"]
+    for name, matrix in zip(names, matrices, strict=True):
+        found[f"{name}.kernel"] = matrix.T.reshape(-1, heads, width // heads)
+    found["out.kernel"] = state["out_proj.weight"].T.reshape(heads, width // heads, width)
+    if "in_proj_bias" in state:
+        for name, offset in zip(names, jnp.split(state["in_proj_bias"], 3), strict=True):
+            found[f"{name}.bias"] = offset.reshape(heads, width // heads)
+        found["out.bias"] = state["out_proj.bias"]
+    return found
+
+
+def _pairs(mask: Any, samples: int | None, heads: int) -> Any:
+    """(L, S) or (N·heads, L, S), true where nothing is seen, to one for each head of a sample."""
+    if mask is None:
+        return None
+    if mask.dtype != bool:
+        raise Unsupported("attn_mask of numbers")
+    if mask.ndim not in (2, 3):
+        raise ValueError(f"attn_mask of {mask.ndim} axes")
+    leading = () if samples is None else (samples,)
+    shape = (*leading, heads) if mask.ndim == 3 else (1,) * len(leading) + (1,)
+    return ~mask.reshape(*shape, *mask.shape[-2:])
+
+
+def _columns(mask: Any, samples: int | None) -> Any:
+    """(N, S) or (S), true where a key does not take part, to one for every head and query."""
+    if mask is None:
+        return None
+    if mask.dtype != bool:
+        raise Unsupported("key_padding_mask of numbers")
+    if mask.ndim != (1 if samples is None else 2):
+        raise ValueError(f"key_padding_mask of {mask.ndim} axes")
+    return ~mask[..., None, None, :]

@@ -1,0 +1,130 @@
+"""Flax's normalisations, each with the variance of two passes, `use_fast_variance=False`.
+
+By its documentation the other one, Flax's default, is "less numerically stable": E[x²] − E[x]²
+has no digits left where the mean is large beside the deviation.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+
+from conformance.backends.adapters.flax.parts import channels_last, made, named
+from conformance.backends.adapters.jax.parts import Asked, State, compiled, only
+from conformance.backends.adapters.torch.defaults import own_epsilon
+from conformance.backends.function import FunctionBackend, implements
+from conformance.model.case import Unsupported, Updated
+
+_RANKS = {"BatchNorm1d": (2, 3), "BatchNorm2d": (4,), "BatchNorm3d": (5,)}
+
+
+class Normalization(FunctionBackend):
+    """The part of Flax's adapter for norms."""
+
+    @implements("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
+    def batch_norm(
+        self, state: State, x: Any, *, call: Any, training: bool, num_features: int,
+        eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+        track_running_stats: bool = True, bias: bool = True,
+    ) -> Any:  # fmt: skip
+        """`nnx.BatchNorm`, which does not count its calls; the adapter does."""
+        if momentum is None:
+            raise Unsupported("momentum=None")
+        y, after = self._batch_norm(
+            {name: array for name, array in state.items() if name != "num_batches_tracked"}, x,
+            call=call, num_features=num_features, eps=eps, momentum=momentum,
+            scale=affine, bias=affine and bias, running=track_running_stats and not training,
+        )  # fmt: skip
+        if not (training and track_running_stats and state):
+            return y
+        return Updated(y, {**after, "num_batches_tracked": state["num_batches_tracked"] + 1})
+
+    @compiled
+    def _batch_norm(
+        self, state: State, x: Any, *, call: Asked, num_features: int, eps: float,
+        momentum: float, scale: bool, bias: bool, running: bool,
+    ) -> Any:  # fmt: skip
+        if x.ndim not in _RANKS[call.layer]:
+            raise ValueError(f"{call.layer}: an input of {x.ndim} axes")
+        names = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
+        layer = made(
+            nnx.BatchNorm, call, named(state, **names), num_features=num_features, epsilon=eps,
+            momentum=1 - momentum, axis=1, use_scale=scale, use_bias=bias,
+            use_running_average=running, dtype=jnp.dtype(call.dtype), use_fast_variance=False,
+        )  # fmt: skip
+        y = layer(x)
+        dtype = jnp.dtype(call.dtype)
+        after = {"running_mean": layer.mean[...], "running_var": layer.var[...]}
+        return y, {name: array.astype(dtype) for name, array in after.items()}
+
+    @implements("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", ignores=("momentum",))
+    @compiled
+    def instance_norm(
+        self, state: State, x: Any, *, call: Asked, num_features: int, eps: float = 1e-5,
+        affine: bool = False, track_running_stats: bool = False, bias: bool = True,
+    ) -> Any:  # fmt: skip
+        """`nnx.InstanceNorm`, which keeps no statistics and has a batch."""
+        only(track_running_stats=(track_running_stats, False))
+        dims = int(call.layer[-2])
+        if x.ndim not in (dims + 1, dims + 2):
+            raise ValueError(f"{call.layer}: an input of {x.ndim} axes")
+        layer = made(
+            nnx.InstanceNorm, call, named(state, weight="scale", bias="bias"),
+            num_features=num_features, epsilon=eps, use_scale=affine, use_bias=affine and bias,
+            feature_axes=1, dtype=jnp.dtype(call.dtype), use_fast_variance=False,
+        )  # fmt: skip
+        return layer(x) if x.ndim == dims + 2 else layer(x[None])[0]
+
+    @implements("GroupNorm")
+    @compiled
+    def group_norm(
+        self, state: State, x: Any, *, call: Asked, num_groups: int, num_channels: int,
+        eps: float = 1e-5, affine: bool = True, bias: bool = True,
+    ) -> Any:  # fmt: skip
+        """`nnx.GroupNorm`."""
+        layer = made(
+            nnx.GroupNorm, call, named(state, weight="scale", bias="bias"),
+            num_features=num_channels, num_groups=num_groups, epsilon=eps, use_scale=affine,
+            use_bias=affine and bias, dtype=jnp.dtype(call.dtype), use_fast_variance=False,
+        )  # fmt: skip
+        return channels_last(layer, x, x.ndim - 2)
+
+    @implements("LayerNorm")
+    @compiled
+    def layer_norm(
+        self, state: State, x: Any, *, call: Asked, normalized_shape: Any, eps: float = 1e-5,
+        elementwise_affine: bool = True, bias: bool = True,
+    ) -> Any:  # fmt: skip
+        """`nnx.LayerNorm` of the last axes."""
+        axes = _last(normalized_shape)
+        layer = made(
+            nnx.LayerNorm, call, named(state, weight="scale", bias="bias"), epsilon=eps,
+            use_scale=elementwise_affine, use_bias=elementwise_affine and bias, **axes,
+            dtype=jnp.dtype(call.dtype), use_fast_variance=False,
+        )  # fmt: skip
+        return layer(x)
+
+    @implements("RMSNorm")
+    @compiled
+    def rms_norm(
+        self, state: State, x: Any, *, call: Asked, normalized_shape: Any,
+        eps: float | None = None, elementwise_affine: bool = True,
+    ) -> Any:  # fmt: skip
+        """`nnx.RMSNorm` of the last axes."""
+        epsilon = own_epsilon(call.dtype) if eps is None else eps
+        layer = made(
+            nnx.RMSNorm, call, named(state, weight="scale"), epsilon=epsilon,
+            use_scale=elementwise_affine, **_last(normalized_shape),
+            dtype=jnp.dtype(call.dtype), use_fast_variance=False,
+        )  # fmt: skip
+        return layer(x)
+
+
+def _last(shape: Any) -> dict[str, Any]:
+    """The last axes as Flax has them: both statistics and weights are of these."""
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    axes = tuple(range(-len(sizes), 0))
+    return {"num_features": math.prod(sizes), "reduction_axes": axes, "feature_axes": axes}

@@ -1,0 +1,245 @@
+"""JAX on the CPU: `jax.lax`, `jax.nn`, `jax.numpy`, gradients of `jax.vjp`.
+
+JAX has operators and no layers: what is checked are the operators, composed as their documentation
+says and compiled by `jax.jit`. A bias is added, a padding mode is `jnp.pad` before a convolution.
+RNN, LSTM and GRU, one layer in one direction, are torch's formulas in `lax.scan`: the formulas are
+this file's; the loop, its gradient and the activations are JAX's. There are no initial values: a
+layer without a state is Unsupported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from conformance.backends.adapters.jax.activations import Activations
+from conformance.backends.adapters.jax.attention import Attention
+from conformance.backends.adapters.jax.parts import (
+    OnJax,
+    State,
+    batched,
+    compiled,
+    each,
+    only,
+    same_pads,
+)
+from conformance.backends.adapters.jax.windows import Windows
+from conformance.backends.function import implements
+from conformance.model.case import Numerics, Unsupported
+
+_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+class Jax(OnJax, Activations, Attention, Windows):
+    """JAX on the CPU."""
+
+    name = "jax"
+    # lax refers to the operation semantics of XLA: a convolution with it takes elements away.
+    # jnp.take gives NaN for an index of no row and counts a negative one from the end;
+    # jax.nn.one_hot gives zeros for a class that is none.
+    accepts = (
+        "negative padding", "index of no row", "negative index", "negative class",
+        "class beyond num_classes",
+    )  # fmt: skip
+
+    def info(self) -> Mapping[str, str]:
+        """The version of JAX."""
+        return {"jax": jax.__version__}
+
+    def numerics(self, dtype: str) -> Numerics:
+        """XLA's threads flush subnormal numbers; a sum is stored before a bias is added.
+
+        Measured: products, sums and convolutions read and write subnormal numbers as zero in every
+        dtype but float16, which is computed in float32, where its own are normal numbers; tanh of
+        float64 is off by up to 6.93 units in the last place on 8 million points. In half precision
+        sigmoid is, of all numbers of float16 and all but four of bfloat16, 1 / (1 + e⁻ˣ) with each
+        step stored, and of one of six (float16) not the true value stored once.
+        """
+        own = dtype if dtype in ("bfloat16", "float16") else None
+        ulp = {"tanh": 7.0} if dtype == "float64" else {}
+        return Numerics(
+            flush_to_zero=dtype != "float16", accumulation=own, ulp=ulp, stepwise=own is not None
+        )
+
+    @implements("Linear", "functional.linear", ignores=("in_features", "out_features", "bias"))
+    @compiled
+    def linear(self, state: State, x: Any, *weights: Any) -> Any:
+        """`jnp.matmul`, and a sum."""
+        weight, bias = _weights(state, weights)
+        y = jnp.matmul(x, weight.T)
+        return y if bias is None else y + bias
+
+    @implements(
+        "Bilinear", "functional.bilinear",
+        ignores=("in1_features", "in2_features", "out_features", "bias"),
+    )  # fmt: skip
+    @compiled
+    def bilinear(self, state: State, x1: Any, x2: Any, *weights: Any) -> Any:
+        """`jnp.einsum`, and a sum."""
+        weight, bias = _weights(state, weights)
+        y = jnp.einsum("...i,oij,...j->...o", x1, weight, x2)
+        return y if bias is None else y + bias
+
+    @implements(
+        "Conv1d", "Conv2d", "Conv3d", "functional.conv1d", "functional.conv2d", "functional.conv3d",
+        ignores=("in_channels", "out_channels", "kernel_size", "bias"),
+    )  # fmt: skip
+    @compiled
+    def conv(
+        self, state: State, x: Any, *weights: Any, stride: Any = 1, padding: Any = 0,
+        dilation: Any = 1, groups: int = 1, padding_mode: str = "zeros",
+    ) -> Any:  # fmt: skip
+        """`lax.conv_general_dilated`, padded before by `jnp.pad` if not with zeros, and a sum."""
+        weight, bias = _weights(state, weights)
+        dims = weight.ndim - 2
+        strides, dilations = each(stride, dims), each(dilation, dims)
+        pads = [(0, 0)] * dims
+        if padding == "same":
+            if set(strides) != {1}:
+                raise Unsupported("padding='same' with a stride")
+            reaches = [d * (k - 1) for d, k in zip(dilations, weight.shape[2:], strict=True)]
+            pads = same_pads(reaches)
+        elif padding != "valid":
+            pads = [(p, p) for p in each(padding, dims)]
+
+        def function(x: Any) -> Any:
+            if ahead := padding_mode != "zeros":
+                x = jnp.pad(x, [(0, 0), (0, 0), *pads], mode=_MODES[padding_mode])
+            return lax.conv_general_dilated(
+                x, weight, strides, [(0, 0)] * dims if ahead else pads, rhs_dilation=dilations,
+                feature_group_count=groups, dimension_numbers=_numbers(dims),
+            )  # fmt: skip
+
+        return _with_bias(function, x, dims, bias)
+
+    @implements(
+        "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
+        "functional.conv_transpose1d", "functional.conv_transpose2d", "functional.conv_transpose3d",
+        ignores=("in_channels", "out_channels", "kernel_size", "bias", "padding_mode"),
+    )  # fmt: skip
+    @compiled
+    def conv_transpose(
+        self, state: State, x: Any, *weights: Any, stride: Any = 1, padding: Any = 0,
+        output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
+    ) -> Any:  # fmt: skip
+        """`lax.conv_transpose`; with groups, which it lacks, the convolution it stands for."""
+        weight, bias = _weights(state, weights)
+        dims = weight.ndim - 2
+        if groups < 1:
+            raise Unsupported(f"groups={groups}")
+        names = (stride, padding, output_padding, dilation)
+        strides, paddings, extras, dilations = (each(value, dims) for value in names)
+
+        def function(x: Any) -> Any:
+            if groups == 1:
+                pads = [(p, p - extra) for p, extra in zip(paddings, extras, strict=True)]
+                return lax.conv_transpose(
+                    x, weight, strides, pads, rhs_dilation=dilations, transpose_kernel=True,
+                    dimension_numbers=_numbers(dims), use_consistent_padding=True,
+                )  # fmt: skip
+            rows = zip(dilations, weight.shape[2:], paddings, extras, strict=True)
+            pads = [(d * (k - 1) - p, d * (k - 1) - p + extra) for d, k, p, extra in rows]
+            inputs, outputs, *kernel = weight.shape
+            apart = weight.reshape(groups, inputs // groups, outputs, *kernel)
+            turned = apart.swapaxes(1, 2).reshape(groups * outputs, inputs // groups, *kernel)
+            return lax.conv_general_dilated(
+                x, jnp.flip(turned, range(2, dims + 2)), (1,) * dims, pads, lhs_dilation=strides,
+                rhs_dilation=dilations, feature_group_count=groups,
+                dimension_numbers=_numbers(dims),
+            )  # fmt: skip
+
+        return _with_bias(function, x, dims, bias)
+
+    @implements("Mish", "functional.mish")
+    @compiled
+    def mish(self, state: State, x: Any, *, inplace: bool = False) -> Any:
+        """`jax.nn.mish`."""
+        only(inplace=(inplace, False))
+        return jax.nn.mish(x)
+
+    @implements("RNN", "LSTM", "GRU", ignores=("input_size", "hidden_size", "bias"))
+    @compiled
+    def recurrent(
+        self, state: State, x: Any, *states: Any, num_layers: int = 1, nonlinearity: str = "tanh",
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
+        proj_size: int = 0,
+    ) -> Any:  # fmt: skip
+        """A cell in `lax.scan`."""
+        given = {"num_layers": num_layers - 1, "dropout": dropout, "bidirectional": bidirectional}
+        for name, value in {**given, "proj_size": proj_size}.items():
+            if value:
+                raise Unsupported(name)
+        names = [f"{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        w_x, w_h, b_x, b_h = (_of(state, n) if "w" in n else state.get(n, 0) for n in names)
+        width, gates = w_h.shape[1], len(w_h) // w_h.shape[1]
+        swapped = batch_first and x.ndim == 3
+        x = x.swapaxes(0, 1) if swapped else x
+        start = jnp.zeros((*x.shape[1:-1], width), x.dtype)
+        first = tuple(s[0] for s in states if s is not None) or (start,) * (1 + (gates == 4))
+        activation = {"tanh": jnp.tanh, "relu": jax.nn.relu}[nonlinearity]
+
+        def step(carried: Any, x: Any) -> Any:
+            from_x, from_h = jnp.matmul(x, w_x.T) + b_x, jnp.matmul(carried[0], w_h.T) + b_h
+            new = _CELLS[gates](from_x, from_h, carried, activation)
+            return new, new[0]
+
+        last, output = lax.scan(step, first, x)
+        return (output.swapaxes(0, 1) if swapped else output, *(s[None] for s in last))
+
+
+backend = Jax()
+
+
+def _rnn(x: Any, h: Any, carried: Any, activation: Callable[[Any], Any]) -> tuple[Any, ...]:
+    return (activation(x + h),)
+
+
+def _gru(x: Any, h: Any, carried: Any, _: Any) -> tuple[Any, ...]:
+    (r_x, z_x, n_x), (r_h, z_h, n_h) = jnp.split(x, 3, -1), jnp.split(h, 3, -1)
+    r, z = jax.nn.sigmoid(r_x + r_h), jax.nn.sigmoid(z_x + z_h)
+    return ((1 - z) * jnp.tanh(n_x + r * n_h) + z * carried[0],)
+
+
+def _lstm(x: Any, h: Any, carried: Any, _: Any) -> tuple[Any, ...]:
+    i, f, g, o = jnp.split(x + h, 4, -1)
+    c = jax.nn.sigmoid(f) * carried[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(c), c
+
+
+_CELLS = {1: _rnn, 3: _gru, 4: _lstm}
+
+
+def _of(state: State, name: str) -> Any:
+    if name not in state:
+        raise Unsupported("initial values")
+    return state[name]
+
+
+def _weights(state: State, given: Sequence[Any]) -> Sequence[Any]:
+    """Weight and bias of a function's inputs, or of a layer's state."""
+    return (*given, None)[:2] if given else (_of(state, "weight"), state.get("bias"))
+
+
+def _numbers(dims: int) -> Any:
+    return tuple(ends + "HWD"[:dims] for ends in ("NC", "OI", "NC"))
+
+
+def _biased(y: Any, bias: Any) -> Any:
+    """The sum with a bias of shape (out_channels,); any other would be broadcast."""
+    if bias.shape != y.shape[1:2]:
+        raise ValueError(f"bias of shape {bias.shape}: expected {y.shape[1:2]}")
+    return y + bias.reshape(-1, *(1,) * (y.ndim - 2))
+
+
+def _with_bias(function: Callable[[Any], Any], x: Any, dims: int, bias: Any) -> Any:
+    """With a batch, which is taken away again, and with a bias."""
+
+    def biased(x: Any) -> Any:
+        y = function(x)
+        return y if bias is None else _biased(y, bias)
+
+    return batched(biased, x, dims)

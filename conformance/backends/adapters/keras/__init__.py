@@ -1,0 +1,237 @@
+"""Keras 3 on its torch backend: the layers of `keras.layers`, called without a state of their own.
+
+Keras wants channels last and a batch; the adapter moves axes and adds the batch. A convolution pads
+'valid' or 'same' only, recurrent layers have one layer and one direction here, all else is
+Unsupported. Keras infers its input's size where `build` is given none: those are the lazy layers.
+SimpleRNN and LSTM have one bias where torch has two: it is given their sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from conformance.backends.adapters.keras.activations import Activations
+from conformance.backends.adapters.keras.attention import Attention
+from conformance.backends.adapters.keras.normalization import Normalization
+from conformance.backends.adapters.keras.parts import State, keras, layer_of, pairs
+from conformance.backends.adapters.keras.windows import Windows
+from conformance.backends.function import implements
+from conformance.backends.module import pin_precision
+from conformance.backends.torch_layouts import laid_out
+from conformance.model.case import Call, Numerics, Unsupported
+
+_RECURRENT = {"RNN": "SimpleRNN", "LSTM": "LSTM", "GRU": "GRU"}
+
+
+class Keras(Activations, Attention, Normalization, Windows):
+    """Keras 3 on torch."""
+
+    name, base = "keras", "torch"
+    # keras.layers.Conv1D: 'same' gives the input's size where strides is 1; the word is
+    # case-insensitive, and may be 'causal'.
+    accepts = ("'same' with a stride", "unknown padding string")
+
+    def __init__(self) -> None:
+        super().__init__()
+        if keras.backend.backend() != "torch":
+            raise RuntimeError(f"KERAS_BACKEND={keras.backend.backend()!r}: expected 'torch'")
+        pin_precision()
+
+    def info(self) -> Mapping[str, str]:
+        """The versions of Keras and of torch under it."""
+        return {"keras": keras.__version__, "keras backend": "torch", "torch": torch.__version__}
+
+    def numerics(self, dtype: str) -> Numerics:
+        """A product is stored before its bias is added; bfloat16 flushes, as it does in torch."""
+        half = dtype in ("bfloat16", "float16")
+        return Numerics(accumulation=dtype if half else None, flush_to_zero=dtype == "bfloat16")
+
+    def offers(self, layer: str, dtype: str, device: str) -> bool:
+        """Keras has no complex layers."""
+        return super().offers(layer, dtype, device) and not dtype.startswith("complex")
+
+    def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
+        """Host to torch tensor."""
+        tensor = torch.tensor(array, dtype=getattr(torch, dtype), device=device)
+        return tensor if layout == "contiguous" else laid_out(tensor, array, layout)
+
+    def get(self, native: Any) -> np.ndarray:
+        """Tensor to host."""
+        tensor = native.detach()
+        return np.array(tensor.to(torch.float64 if tensor.is_floating_point() else torch.int64))
+
+    def dtype(self, native: Any) -> str:
+        """torch's name of the tensor's dtype."""
+        return str(native.dtype).removeprefix("torch.")
+
+    def vjp(
+        self, fn: Callable[..., Any], primals: Sequence[Any], cotangents: Sequence[Any]
+    ) -> Sequence[Any]:
+        """Gradients by torch's autograd, through Keras."""
+        leaves = [primal.detach().requires_grad_() for primal in primals]
+        pairs = zip(fn(*leaves), cotangents, strict=True)
+        reached = [(y, c) for y, c in pairs if y.requires_grad]  # zeros of a dropout are not
+        if not reached:
+            return [torch.zeros_like(leaf) for leaf in leaves]
+        outputs, given = zip(*reached, strict=True)
+        return torch.autograd.grad(
+            outputs, leaves, given, allow_unused=True, materialize_grads=True
+        )
+
+    @implements("Identity", ignores=("everything",))
+    def identity(self, state: State, x: Any) -> Any:
+        """`Identity`, in the input's dtype."""
+        return keras.layers.Identity(dtype=self.dtype(x))(x)
+
+    @implements("Linear", "LazyLinear", passes=("in_features",))
+    def linear(
+        self, state: State, x: Any, *, call: Call, out_features: int, bias: bool = True, **_: int
+    ) -> Any:
+        """`Dense`, which wants a batch."""
+        weights = [state["weight"].T, *_bias(state)] if state else []
+        batch = x[None] if x.ndim == 1 else x
+        y = _called("Dense", call, weights, batch, units=out_features, use_bias=bias)
+        return y[0] if x.ndim == 1 else y
+
+    @implements(
+        "Conv1d", "Conv2d", "Conv3d", "LazyConv1d", "LazyConv2d", "LazyConv3d",
+        passes=("in_channels",),
+    )  # fmt: skip
+    def conv(
+        self, state: State, x: Any, *, call: Call, out_channels: int, kernel_size: Any,
+        stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True,
+        padding_mode: str = "zeros", **_: int,
+    ) -> Any:  # fmt: skip
+        """`Conv1D` and so on, whose kernel is (…, in, out)."""
+        given = _window(call, padding, padding_mode, stride, dilation)
+        given |= {"filters": out_channels, "kernel_size": kernel_size, "groups": groups}
+        weights = [state["weight"].movedim((1, 0), (-2, -1)), *_bias(state)] if state else []
+        name = call.layer.removeprefix("Lazy").replace("d", "D")
+        return _channels_last(
+            call, x, lambda x: _called(name, call, weights, x, use_bias=bias, **given)
+        )
+
+    @implements(
+        "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
+        "LazyConvTranspose1d", "LazyConvTranspose2d", "LazyConvTranspose3d",
+        passes=("in_channels",),
+    )  # fmt: skip
+    def conv_transpose(
+        self, state: State, x: Any, *, call: Call, out_channels: int, kernel_size: Any,
+        stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1,
+        bias: bool = True, dilation: Any = 1, padding_mode: str = "zeros", **_: int,
+    ) -> Any:  # fmt: skip
+        """`Conv1DTranspose` and so on, whose kernel is (…, out, in)."""
+        if groups != 1:
+            raise Unsupported("groups>1")
+        if isinstance(padding, str):
+            raise Unsupported(f"padding={padding!r}")
+        given = _window(call, padding, padding_mode, stride, dilation)
+        # Left out, it is what makes the output `stride` times as long.
+        given |= {"filters": out_channels, "kernel_size": kernel_size}
+        given["output_padding"] = output_padding
+        if np.any(np.asarray(output_padding) >= np.asarray(stride)):
+            raise Unsupported("output_padding>=stride")
+        weights = [state["weight"].movedim((0, 1), (-1, -2)), *_bias(state)] if state else []
+        name = f"Conv{call.layer[-2]}DTranspose"
+        return _channels_last(
+            call, x, lambda x: _called(name, call, weights, x, use_bias=bias, **given)
+        )
+
+    @implements("RNN", "LSTM", "GRU", passes=("input_size",))
+    def recurrent(
+        self, state: State, x: Any, *states: Any, call: Call, hidden_size: int, num_layers: int = 1,
+        nonlinearity: str = "tanh", bias: bool = True, batch_first: bool = False,
+        dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0, **_: int,
+    ) -> Any:  # fmt: skip
+        """`SimpleRNN`, `LSTM` and `GRU`, batch first, returning the sequence and the states."""
+        if num_layers != 1:
+            raise Unsupported(f"num_layers={num_layers}")
+        if "proj_size" in call.arguments and (proj_size or call.layer != "LSTM"):
+            raise Unsupported("proj_size")
+        if dropout or bidirectional:
+            raise Unsupported("dropout" if dropout else "bidirectional=True")
+        if nonlinearity not in ("tanh", "relu"):
+            raise Unsupported(f"nonlinearity={nonlinearity!r}")  # Keras has more than torch
+        given: dict[str, Any] = {"units": hidden_size, "use_bias": bias}
+        given |= {"activation": nonlinearity} if call.layer == "RNN" else {}
+        given |= {"return_sequences": True, "return_state": True}
+        # As torch's; Keras's own, orthogonal, is made by LAPACK, which has no half precision.
+        given["recurrent_initializer"] = "random_uniform"
+        single, swapped = x.ndim == 2, x.ndim == 3 and not batch_first
+        x = x[None] if single else x.swapaxes(0, 1) if swapped else x
+        first = [s if single else s.squeeze(0) for s in states if s is not None]
+        y, *last = _called(
+            _RECURRENT[call.layer], call, _gates(call.layer, state), x, first, **given
+        )
+        y = y[0] if single else y.swapaxes(0, 1) if swapped else y
+        return (y, *(s if single else s[None] for s in last))
+
+
+backend = Keras()
+
+
+def _called(
+    name: str, call: Call, weights: list[Any], x: Any, states: Sequence[Any] = (), **given: Any
+) -> Any:
+    """The layer called with weights that are given, or with its own initial ones."""
+    sizes = [call.arguments.get(n) for n in ("in_features", "in_channels", "input_size")]
+    size = next((n for n in sizes if n is not None), None)
+    if size is None and not weights:
+        return getattr(keras.layers, name)(dtype=call.dtype, **given)(x)  # builds itself
+    shape = (*(None,) * (x.ndim - 1), x.shape[-1] if size is None else size)
+    layer = layer_of(name, call.dtype, shape, pairs(given))
+    keywords = {"initial_state": list(states)} if states else {}
+    if not weights:
+        return layer(x, **keywords)
+    return layer.stateless_call(weights, layer.non_trainable_variables, x, **keywords)[0]
+
+
+def _bias(state: State) -> list[Any]:
+    return [state["bias"]] if "bias" in state else []
+
+
+def _gates(layer: str, state: State) -> list[Any]:
+    """kernel, recurrent kernel and bias, transposed; a GRU's update gate comes first in Keras."""
+    if not state:
+        return []
+    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    named: list[Any] = [state.get(f"{kind}_l0") for kind in kinds]
+    if layer == "GRU":
+        for k, array in enumerate(named):
+            if array is not None:
+                r, z, n = array.chunk(3)
+                named[k] = torch.cat([z, r, n])
+    w_ih, w_hh, b_ih, b_hh = named
+    if b_ih is None:
+        return [w_ih.T, w_hh.T]
+    return [w_ih.T, w_hh.T, torch.stack([b_ih, b_hh]) if layer == "GRU" else b_ih + b_hh]
+
+
+def _window(
+    call: Call, padding: Any, padding_mode: str, stride: Any, dilation: Any
+) -> dict[str, Any]:
+    """Arguments of a window in Keras's words."""
+    if padding_mode != "zeros":
+        raise Unsupported(f"padding_mode={padding_mode!r}")
+    numbers = not isinstance(padding, str)
+    if numbers and padding not in (0, (0,) * int(call.layer[-2])):
+        raise Unsupported("padding by numbers")
+    if np.max(stride) > 1 and np.max(dilation) > 1:
+        raise Unsupported("stride>1 with dilation>1")
+    words = {"padding": "valid" if numbers else padding}
+    return {"strides": stride, "dilation_rate": dilation, **words}
+
+
+def _channels_last(call: Call, x: Any, function: Callable[[Any], Any]) -> Any:
+    """(N, C, …) or (C, …) to (N, …, C), and back; another rank is Keras's to refuse."""
+    dims = int(call.layer[-2])
+    if x.ndim not in (dims + 1, dims + 2):
+        return function(x)
+    single = x.ndim == dims + 1
+    y = function((x[None] if single else x).movedim(1, -1)).movedim(-1, 1)
+    return y[0] if single else y

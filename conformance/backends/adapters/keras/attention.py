@@ -1,0 +1,107 @@
+"""Keras's attention: `MultiHeadAttention`, whose masks are true where a key takes part.
+
+A mask is of queries and keys, for all heads; it has no masks of numbers. The weights are those of
+each head before the dropout; no mean of them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+
+from conformance.backends.adapters.keras.parts import State, keras, only
+from conformance.backends.function import FunctionBackend, implements
+from conformance.model.case import Call, Unsupported
+
+
+class Attention(FunctionBackend):
+    """The part of Keras's adapter for attention."""
+
+    @implements("MultiheadAttention")
+    def multihead_attention(
+        self, state: State, query: Any, key: Any, value: Any, key_padding_mask: Any = None,
+        attn_mask: Any = None, *, call: Call, training: bool, embed_dim: int, num_heads: int,
+        dropout: float = 0.0, bias: bool = True, add_bias_kv: bool = False,
+        add_zero_attn: bool = False, kdim: int | None = None, vdim: int | None = None,
+        batch_first: bool = False, need_weights: bool = True, average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> Any:  # fmt: skip
+        """`MultiHeadAttention`, with a batch, which leads."""
+        only(add_bias_kv=(add_bias_kv, False), add_zero_attn=(add_zero_attn, False))
+        if need_weights and average_attn_weights:
+            raise Unsupported("average_attn_weights=True")
+        if need_weights and training and dropout:
+            raise Unsupported("weights after a dropout")
+        if num_heads > 0 and embed_dim % num_heads:
+            raise ValueError(f"embed_dim={embed_dim}, num_heads={num_heads}")
+        if is_causal and attn_mask is None:
+            raise ValueError("is_causal=True without attn_mask")
+        single = query.ndim == 2
+        swapped = not single and not batch_first
+        q, k, v = (
+            x[None] if single else x.swapaxes(0, 1) if swapped else x for x in (query, key, value)
+        )
+        padding, mask = _open(key_padding_mask, "key_padding_mask"), _open(attn_mask, "attn_mask")
+        if mask is not None and mask.ndim != 2:
+            raise Unsupported("attn_mask of each head")
+        if padding is not None and padding.ndim != 2 - single:
+            raise ValueError(f"key_padding_mask of {padding.ndim} axes")
+        layer = _built(
+            call.dtype, num_heads, embed_dim, dropout, bias, kdim or embed_dim, vdim or embed_dim
+        )
+        keywords = {
+            "value_mask": padding[None] if single and padding is not None else padding,
+            "attention_mask": None if mask is None else mask[None],
+            "return_attention_scores": need_weights, "training": training,
+            "use_causal_mask": is_causal,
+        }  # fmt: skip
+        if state:
+            weights = _weights(state, num_heads)
+            y = layer.stateless_call(
+                weights, layer.non_trainable_variables, q, v, k, **keywords
+            )[0]  # fmt: skip
+        else:
+            y = layer(q, v, k, **keywords)
+        y, scores = y if need_weights else (y, None)
+        if single:
+            return y[0], None if scores is None else scores[0]
+        return y.swapaxes(0, 1) if swapped else y, scores
+
+
+@cache
+def _built(
+    dtype: str, heads: int, width: int, dropout: float, bias: bool, keys: int, values: int
+) -> Any:
+    layer = keras.layers.MultiHeadAttention(
+        heads, width // heads if heads else width, dropout=dropout, use_bias=bias, dtype=dtype
+    )
+    layer.build(*((None, None, size) for size in (width, values, keys)))
+    return layer
+
+
+def _weights(state: State, heads: int) -> list[Any]:
+    """torch's matrices in Keras's order: query, key, value, output, each with its bias."""
+    if "in_proj_weight" in state:
+        matrices = state["in_proj_weight"].chunk(3)
+    else:
+        matrices = [state[f"{name}_proj_weight"] for name in "qkv"]
+    offsets = state["in_proj_bias"].chunk(3) if "in_proj_bias" in state else ()
+    width = len(matrices[0])
+    sizes = (heads, width // heads)
+    found: list[Any] = []
+    for k, matrix in enumerate(matrices):
+        found.append(matrix.T.reshape(-1, *sizes))
+        found += [offsets[k].reshape(sizes)] if offsets else []
+    found.append(state["out_proj.weight"].T.reshape(*sizes, width))
+    return found + ([state["out_proj.bias"]] if offsets else [])
+
+
+def _open(mask: Any, name: str) -> Any:
+    """True where a key takes part: the opposite of what the layer is given."""
+    if mask is None:
+        return None
+    if mask.dtype != torch.bool:
+        raise Unsupported(f"{name} of numbers")
+    return ~mask

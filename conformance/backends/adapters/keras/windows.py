@@ -1,0 +1,129 @@
+"""Keras's pooling, padding, upsampling and losses.
+
+Pooling pads 'valid' here: 'same' depends on the length. Layers want a batch, which is added, and
+take channels first. Losses are means: of other sums Keras takes the mean along the last axis first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conformance.backends.adapters.keras.parts import State, called, each, keras, only, ranked
+from conformance.backends.function import FunctionBackend, implements
+from conformance.model.case import Call, Unsupported, bare_name
+
+_FIRST = {"data_format": "channels_first"}
+_LOSSES = {
+    "MSELoss": "MeanSquaredError", "mse_loss": "MeanSquaredError",
+    "L1Loss": "MeanAbsoluteError", "l1_loss": "MeanAbsoluteError",
+}  # fmt: skip
+
+
+class Windows(FunctionBackend):
+    """The part of Keras's adapter for pooling, padding, upsampling and losses."""
+
+    @implements(
+        "MaxPool1d", "MaxPool2d", "MaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d",
+        ignores=("count_include_pad",),
+    )  # fmt: skip
+    def pool(
+        self, state: State, x: Any, *, call: Call, kernel_size: Any, stride: Any = None,
+        padding: Any = 0, dilation: Any = 1, return_indices: bool = False, ceil_mode: bool = False,
+        divisor_override: int | None = None,
+    ) -> Any:  # fmt: skip
+        """`MaxPooling1D` and so on."""
+        only(return_indices=(return_indices, False), ceil_mode=(ceil_mode, False))
+        only(divisor_override=(divisor_override, None))
+        dims = int(call.layer[-2])
+        if any(each(padding, dims)):
+            raise Unsupported("padding by numbers")
+        only(dilation=(each(dilation, dims), (1,) * dims))
+        sizes = each(kernel_size, dims)
+        strides = sizes if stride is None else each(stride, dims)
+        name = f"{'Max' if 'Max' in call.layer else 'Average'}Pooling{dims}D"
+        return _batched(name, call, x, dims, pool_size=sizes, strides=strides, **_FIRST)
+
+    @implements(
+        "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d", "AdaptiveAvgPool1d",
+        "AdaptiveAvgPool2d", "AdaptiveAvgPool3d",
+    )  # fmt: skip
+    def adaptive_pool(
+        self, state: State, x: Any, *, call: Call, output_size: Any, return_indices: bool = False
+    ) -> Any:
+        """`AdaptiveMaxPooling1D` and so on."""
+        only(return_indices=(return_indices, False))
+        dims = int(call.layer[-2])
+        if output_size is None or None in (sizes := each(output_size, dims)):
+            raise Unsupported("an output size of None")
+        if 0 in sizes:
+            raise Unsupported("an output size of 0")
+        name = f"Adaptive{'Max' if 'Max' in call.layer else 'Average'}Pooling{dims}D"
+        return _batched(name, call, x, dims, output_size=sizes, **_FIRST)
+
+    @implements("ZeroPad1d", "ZeroPad2d", "ZeroPad3d")
+    def zero_pad(self, state: State, x: Any, *, call: Call, padding: Any) -> Any:
+        """`ZeroPadding1D` and so on; torch's list begins with the last axis."""
+        dims = int(call.layer[-2])
+        numbers = (padding,) * 2 * dims if isinstance(padding, int) else tuple(padding)
+        if len(numbers) != 2 * dims:
+            raise ValueError(f"{call.layer}: padding={padding!r}")
+        if min(numbers) < 0:
+            raise Unsupported("negative padding")
+        sides = tuple(numbers[k : k + 2] for k in range(2 * dims - 2, -2, -2))
+        given = {"padding": sides[0] if dims == 1 else sides, **_FIRST}
+        return _batched(f"ZeroPadding{dims}D", call, x, dims, **given)
+
+    @implements("Upsample", "UpsamplingNearest2d")
+    def upsample(
+        self, state: State, x: Any, *, call: Call, size: Any = None, scale_factor: Any = None,
+        mode: str = "nearest", align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
+    ) -> Any:  # fmt: skip
+        """`UpSampling2D` and `UpSampling3D`: each element as often as a whole number says."""
+        only(size=(size, None), mode=(mode, "nearest"), align_corners=(align_corners, None))
+        only(recompute_scale_factor=(recompute_scale_factor, None))
+        dims = x.ndim - 2
+        if dims not in (2, 3):
+            raise Unsupported(f"an input of {x.ndim} axes")
+        factors = (scale_factor,) * dims if isinstance(scale_factor, (int, float)) else scale_factor
+        if factors is None or any(not float(f).is_integer() or f < 1 for f in factors):
+            raise Unsupported(f"scale_factor={scale_factor!r}")
+        times = tuple(int(f) for f in factors)
+        return _batched(f"UpSampling{dims}D", call, x, dims, size=times, **_FIRST)
+
+    @implements("MSELoss", "L1Loss", "functional.mse_loss", "functional.l1_loss")
+    def loss(
+        self, state: State, input: Any, target: Any, weight: Any = None, *, call: Call,
+        reduction: str = "mean",
+    ) -> Any:  # fmt: skip
+        """`MeanSquaredError` and `MeanAbsoluteError`."""
+        _mean_only(input, target, weight, reduction)
+        name = _LOSSES[bare_name(call.layer)]
+        return getattr(keras.losses, name)(dtype=call.dtype)(target, input)
+
+    @implements("HuberLoss", "functional.huber_loss")
+    def huber(
+        self, state: State, input: Any, target: Any, weight: Any = None, *, call: Call,
+        reduction: str = "mean", delta: float = 1.0,
+    ) -> Any:  # fmt: skip
+        """`Huber`."""
+        _mean_only(input, target, weight, reduction)
+        return keras.losses.Huber(delta=delta, dtype=call.dtype)(target, input)
+
+
+def _mean_only(input: Any, target: Any, weight: Any, reduction: str) -> None:
+    only(reduction=(reduction, "mean"))
+    if input.shape != target.shape:
+        raise Unsupported("shapes that are broadcast")
+    if weight is not None:
+        raise Unsupported("weight")
+    if input.ndim == 0:
+        raise Unsupported("an input of no axes")
+
+
+def _batched(name: str, call: Call, x: Any, dims: int, **given: Any) -> Any:
+    ranked(call.layer, x, dims + 1, dims + 2)
+    shape = (None,) * (dims + 2)
+    if x.ndim == dims + 2:
+        return called(name, call.dtype, x, shape=shape, **given)
+    return called(name, call.dtype, x[None], shape=shape, **given)[0]

@@ -1,0 +1,251 @@
+"""MLX: the layers of `mlx.nn` and the convolutions of `mlx.core`, on the CPU.
+
+MLX wants channels last and a batch; the adapter moves axes and adds the batch. Its recurrent layers
+have one layer and one direction, all else is Unsupported; where torch has two biases for one sum,
+they have one, which is given the sum of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+
+from conformance.backends.adapters.mlx.activations import Activations
+from conformance.backends.adapters.mlx.attention import Attention
+from conformance.backends.adapters.mlx.layouts import laid_out
+from conformance.backends.adapters.mlx.losses import Losses
+from conformance.backends.adapters.mlx.normalization import Normalization
+from conformance.backends.adapters.mlx.parts import DTYPES, State, loaded
+from conformance.backends.adapters.mlx.windows import Windows
+from conformance.backends.function import implements
+from conformance.model.case import Call, Numerics, Unsupported
+
+_SIZES = ("kernel_size", "stride", "padding", "dilation", "output_padding")
+
+
+class Mlx(Activations, Attention, Losses, Normalization, Windows):
+    """MLX on the CPU."""
+
+    name = "mlx"
+    # It compiles its activations, and each case of a known crash runs in a copy of the process.
+    budget = "700"
+
+    def __init__(self) -> None:
+        super().__init__()
+        mx.set_default_device(mx.cpu)
+
+    def info(self) -> Mapping[str, str]:
+        """The version of MLX, and where it runs."""
+        return {"mlx": version("mlx"), "mlx device": str(mx.default_device())}
+
+    def offers(self, layer: str, dtype: str, device: str) -> bool:
+        """Its functions, in every dtype but complex128."""
+        return super().offers(layer, dtype, device) and dtype in DTYPES
+
+    def numerics(self, dtype: str) -> Numerics:
+        """Half precision is stored at every step; eˣ is less exact the larger |x|.
+
+        eˣ is 2 to the power of x·log₂e, and both the factor and the product are rounded: that is
+        |x|·2⁻²³ for |x| < 88, or 88 ULP. The power itself is good for another, sum and quotient
+        of the logistic function for ½ each; measured: eˣ within 60.5 ULP, the logistic function
+        within 63.4, both at most 2 for |x| < 1.
+        """
+        if dtype in ("bfloat16", "float16"):
+            return Numerics(accumulation=dtype, stepwise=True)
+        return Numerics(ulp={"exp": 90.0, "sigmoid": 90.0}) if dtype == "float32" else Numerics()
+
+    def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
+        """Host to array; layouts other than contiguous are views."""
+        if dtype not in DTYPES:
+            raise Unsupported(f"dtype={dtype!r}")
+        native = mx.array(array, dtype=DTYPES[dtype])
+        if layout != "contiguous":
+            native = laid_out(native, array, layout)
+        mx.eval(native)
+        return native
+
+    def get(self, native: Any) -> np.ndarray:
+        """Array to host; NumPy has no bfloat16."""
+        return super().get(native.astype(mx.float32) if native.dtype == mx.bfloat16 else native)
+
+    def dtype(self, native: Any) -> str:
+        """torch's name of the array's dtype."""
+        return str(native.dtype).removeprefix("mlx.core.")
+
+    def wait(self, outputs: Any) -> None:
+        """Arrays are computed no earlier than they are asked for."""
+        try:
+            mx.eval(outputs)
+        except ValueError as error:
+            raise (Unsupported(str(error)) if "data type" in str(error) else error) from None
+
+    def vjp(
+        self, fn: Callable[..., Any], primals: Sequence[Any], cotangents: Sequence[Any]
+    ) -> Sequence[Any]:
+        """Gradients by `mx.vjp`."""
+        found: Sequence[Any] = mx.vjp(lambda *x: list(fn(*x)), list(primals), list(cotangents))[1]
+        return found
+
+    @implements("Identity", ignores=("everything",))
+    def identity(self, state: State, input: Any) -> Any:
+        """`nn.Identity`."""
+        return nn.Identity()(input)
+
+    @implements("Linear", passes=("bias",))
+    def linear(
+        self, state: State, x: Any, *, call: Call, in_features: int, out_features: int, **given: Any
+    ) -> Any:
+        """`nn.Linear`."""
+        return loaded(nn.Linear(in_features, out_features, **given), call, state)(x)
+
+    @implements("functional.linear")
+    def functional_linear(self, state: State, input: Any, weight: Any, bias: Any = None) -> Any:
+        """`mx.addmm`, as `nn.Linear` uses it."""
+        return input @ weight.T if bias is None else mx.addmm(bias, input, weight.T)
+
+    @implements("Bilinear", passes=("bias",))
+    def bilinear(
+        self, state: State, input1: Any, input2: Any, *, call: Call, in1_features: int,
+        in2_features: int, out_features: int, **given: Any,
+    ) -> Any:  # fmt: skip
+        """`nn.Bilinear`, whose weight is (out, in2, in1)."""
+        layer = nn.Bilinear(in1_features, in2_features, out_features, **given)
+        mapped = _with(state, weight=lambda w: w.swapaxes(1, 2))
+        return loaded(layer, call, mapped)(input1, input2)
+
+    @implements(
+        "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
+        passes=("in_channels", "out_channels", "bias", *_SIZES),
+    )  # fmt: skip
+    def conv(
+        self, state: State, x: Any, *, call: Call, groups: int = 1, padding_mode: str = "zeros",
+        **given: Any,
+    ) -> Any:  # fmt: skip
+        """`nn.Conv1d` and so on: zero padding by numbers, groups in `nn.Conv1d` and `nn.Conv2d`."""
+        if padding_mode != "zeros":
+            raise Unsupported(f"padding_mode={padding_mode!r}")
+        if call.layer in ("Conv1d", "Conv2d"):
+            given["groups"] = groups
+        elif groups != 1:
+            raise Unsupported("groups>1")
+        layer = getattr(nn, call.layer)(**_sizes(call, given))
+        axis = 0 if "Transpose" in call.layer else 1
+        mapped = _with(state, weight=lambda w: mx.moveaxis(w, axis, -1))
+        return _channels_last(call, loaded(layer, call, mapped), x)
+
+    @implements("functional.conv1d", "functional.conv2d", "functional.conv3d", passes=("stride",))
+    def functional_conv(
+        self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call,
+        padding: Any = 0, dilation: Any = 1, groups: int = 1, **given: Any,
+    ) -> Any:  # fmt: skip
+        """`mx.conv_general`, which pads either side as 'same' wants it; the bias is added."""
+        if groups != 1 and call.layer == "functional.conv3d":
+            raise Unsupported("groups>1")
+        weight = mx.moveaxis(weight, 1, -1)
+        if padding == "same":
+            if given.get("stride", 1) not in (1, (1,), (1, 1), (1, 1, 1)):
+                raise Unsupported("padding='same' with a stride")
+            dims = weight.ndim - 2
+            each = (dilation,) * dims if isinstance(dilation, int) else dilation
+            reach = [d * (k - 1) for d, k in zip(each, weight.shape[1:-1], strict=True)]
+            padding = ([r // 2 for r in reach], [r - r // 2 for r in reach])
+        given |= {"padding": 0 if padding == "valid" else padding, "kernel_dilation": dilation}
+        given |= {"groups": groups}
+        return _channels_last(call, lambda x: mx.conv_general(x, weight, **given), input, bias)
+
+    @implements(
+        "functional.conv_transpose1d", "functional.conv_transpose2d", "functional.conv_transpose3d",
+        passes=_SIZES[1:],
+    )  # fmt: skip
+    def functional_conv_transpose(
+        self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call,
+        groups: int = 1, **given: Any,
+    ) -> Any:  # fmt: skip
+        """`mx.conv_transpose1d` and so on, documented for one group; the bias is added."""
+        if groups != 1:
+            raise Unsupported("groups>1")
+        operation = getattr(mx, call.layer.removeprefix("functional."))
+        weight, given = mx.moveaxis(weight, 0, -1), _sizes(call, given)
+        return _channels_last(call, lambda x: operation(x, weight, **given), input, bias)
+
+    @implements("RNN", "LSTM", "GRU", passes=("input_size", "hidden_size", "bias"))
+    def recurrent(
+        self, state: State, x: Any, *states: Any, call: Call, num_layers: int = 1,
+        nonlinearity: str = "tanh", batch_first: bool = False, dropout: float = 0.0,
+        bidirectional: bool = False, proj_size: int = 0, **given: Any,
+    ) -> Any:  # fmt: skip
+        """`nn.RNN`, `nn.LSTM`, `nn.GRU`; the last of the states at each time is the final one."""
+        beyond = {"dropout": dropout, "bidirectional": bidirectional, "proj_size": proj_size}
+        beyond |= {"num_layers": num_layers - 1}
+        for name, value in beyond.items():
+            if value or (name == "proj_size" in call.arguments and call.layer != "LSTM"):
+                raise Unsupported(name)
+        if call.layer == "RNN":
+            if nonlinearity not in ("tanh", "relu"):
+                raise Unsupported(f"nonlinearity={nonlinearity!r}")
+            given["nonlinearity"] = getattr(nn, nonlinearity)
+        layer = loaded(getattr(nn, call.layer)(**given), call, _gates(call.layer, state))
+        swapped = x.ndim == 3 and not batch_first
+        first = (None if s is None else s.squeeze(0) for s in states)
+        outputs = layer(x.swapaxes(0, 1) if swapped else x, *first)
+        sequences = outputs if isinstance(outputs, tuple) else (outputs,)
+        output = sequences[0].swapaxes(0, 1) if swapped else sequences[0]
+        return (output, *(s[..., -1, :][None] for s in sequences))
+
+
+backend = Mlx()
+
+
+def _with(state: State, **maps: Callable[[Any], Any]) -> State:
+    return {name: maps[name](x) if name in maps else x for name, x in state.items()}
+
+
+def _gates(layer: str, state: State) -> dict[str, Any]:
+    """MLX's names; a GRU keeps the hidden state's bias of its new gate to itself."""
+    if not state:
+        return {}
+    names = ("Wxh", "Whh") if layer == "RNN" else ("Wx", "Wh")
+    found = dict(zip(names, (state["weight_ih_l0"], state["weight_hh_l0"]), strict=True))
+    if "bias_ih_l0" not in state:
+        return found
+    b_x, b_h = state["bias_ih_l0"], state["bias_hh_l0"]
+    if layer != "GRU":
+        return {**found, "bias": b_x + b_h}
+    shared, new = mx.split(b_h, [2 * len(b_h) // 3])
+    return {**found, "b": b_x + mx.concatenate([shared, mx.zeros_like(new)]), "bhn": new}
+
+
+def _sizes(call: Call, given: dict[str, Any]) -> dict[str, Any]:
+    """Arguments as MLX takes them: 'valid' is no padding, a tuple of one number is the number."""
+    words = {"same", "valid"} & {given.get("padding")} if "ranspose" not in call.layer else ()
+    if "same" in words:
+        raise Unsupported("padding='same'")
+    given = {**given, "padding": 0} if words else given
+    one = call.layer.endswith("1d")
+    return {
+        k: v[0] if one and k in _SIZES and isinstance(v, tuple) and len(v) == 1 else v
+        for k, v in given.items()
+    }
+
+
+def _biased(y: Any, bias: Any) -> Any:
+    """The sum with a bias of shape (out_channels,); any other would be broadcast."""
+    if tuple(bias.shape) != y.shape[-1:]:
+        raise ValueError(f"bias of shape {tuple(bias.shape)}: expected {tuple(y.shape[-1:])}")
+    return y + bias
+
+
+def _channels_last(call: Call, function: Callable[[Any], Any], x: Any, bias: Any = None) -> Any:
+    """(N, C, …) or (C, …) to (N, …, C), and back; another rank is MLX's to refuse."""
+    dims = int(call.layer[-2])
+    if x.ndim not in (dims + 1, dims + 2):
+        return function(x)
+    single = x.ndim == dims + 1
+    y = function(mx.moveaxis(x[None] if single else x, 1, -1))
+    y = mx.moveaxis(y if bias is None else _biased(y, bias), -1, 1)
+    return y[0] if single else y

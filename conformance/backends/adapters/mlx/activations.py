@@ -1,0 +1,113 @@
+"""MLX's activations, softmax and GLU: the modules and the functions of `mlx.nn`.
+
+MLX's functions are compiled for each dtype, layout and scalar argument, on Linux by g++.
+An array of MLX does not change: nothing is done in place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.nn as nn
+
+from conformance.backends.adapters.mlx.parts import State, loaded, only
+from conformance.backends.function import FunctionBackend, implements
+from conformance.model.case import Call, Unsupported, bare_name
+
+_MODULES = {"Hardshrink": "HardShrink", "Hardtanh": "HardTanh"}
+_FUNCTIONS = {"hardshrink": "hard_shrink", "hardtanh": "hard_tanh", "logsigmoid": "log_sigmoid"}
+_GELUS = {"none": nn.gelu, "tanh": nn.gelu_approx}
+
+
+class Activations(FunctionBackend):
+    """The part of MLX's adapter for functions of single numbers."""
+
+    @implements(
+        "ReLU", "ReLU6", "LeakyReLU", "Hardtanh", "Hardshrink", "Softshrink", "Hardswish", "ELU",
+        "SELU", "CELU", "SiLU", "Mish", "Sigmoid", "Tanh", "LogSigmoid", "Softsign",
+        passes=("negative_slope", "alpha", "lambd"),
+    )  # fmt: skip
+    def activation(
+        self, state: State, x: Any, *, call: Call, inplace: bool = False, **given: Any
+    ) -> Any:
+        """`nn.ReLU` and so on, whose HardTanh ends at −1 and 1."""
+        only(inplace=(inplace, False))
+        return getattr(nn, _MODULES.get(call.layer, call.layer))(**given)(x)
+
+    @implements("GELU")
+    def gelu(self, state: State, x: Any, *, approximate: str = "none") -> Any:
+        """`nn.GELU`."""
+        return nn.GELU(approximate)(x)
+
+    @implements("Softplus")
+    def softplus(self, state: State, x: Any, *, beta: float = 1.0, threshold: float = 20.0) -> Any:
+        """`nn.Softplus`, which has no arguments and no threshold."""
+        only(beta=(beta, 1.0), threshold=(threshold, 20.0))
+        return nn.Softplus()(x)
+
+    @implements("PReLU", passes=("num_parameters", "init"))
+    def prelu(self, state: State, x: Any, *, call: Call, **given: Any) -> Any:
+        """`nn.PReLU`, a slope for each channel, which is the last axis."""
+        layer = loaded(nn.PReLU(**given), call, state)
+        return _by_channel(layer, x, len(layer.weight))
+
+    @implements(
+        "functional.relu", "functional.relu6", "functional.leaky_relu", "functional.hardtanh",
+        "functional.hardshrink", "functional.softshrink", "functional.hardswish", "functional.elu",
+        "functional.selu", "functional.celu", "functional.silu", "functional.mish",
+        "functional.sigmoid", "functional.tanh", "functional.logsigmoid", "functional.softsign",
+        passes=("negative_slope", "alpha", "lambd", "min_val", "max_val"),
+    )  # fmt: skip
+    def functional_activation(
+        self, state: State, input: Any, *, call: Call, inplace: bool = False, **given: Any
+    ) -> Any:
+        """`nn.relu` and so on."""
+        only(inplace=(inplace, False))
+        name = bare_name(call.layer)
+        return getattr(nn, _FUNCTIONS.get(name, name))(input, **given)
+
+    @implements("functional.gelu")
+    def functional_gelu(self, state: State, input: Any, *, approximate: str = "none") -> Any:
+        """`nn.gelu` and `nn.gelu_approx`."""
+        if approximate not in _GELUS:
+            raise Unsupported(f"approximate={approximate!r}")
+        return _GELUS[approximate](input)
+
+    @implements("functional.softplus")
+    def functional_softplus(
+        self, state: State, input: Any, *, beta: float = 1.0, threshold: float = 20.0
+    ) -> Any:
+        """`nn.softplus`, which has no arguments and no threshold."""
+        only(beta=(beta, 1.0), threshold=(threshold, 20.0))
+        return nn.softplus(input)
+
+    @implements("functional.prelu")
+    def functional_prelu(self, state: State, input: Any, weight: Any) -> Any:
+        """`nn.prelu`, likewise by channel."""
+        return _by_channel(lambda x: nn.prelu(x, weight), input, weight.size)
+
+    @implements(
+        "Softmax", "LogSoftmax", "Softmin", "functional.softmax", "functional.log_softmax",
+        "functional.softmin",
+    )  # fmt: skip
+    def softmax(
+        self, state: State, x: Any, *, call: Call, dim: int | None = None, dtype: Any = None
+    ) -> Any:
+        """`nn.softmax`, `nn.log_softmax` and `nn.softmin`, along an axis that is named."""
+        if dim is None:
+            raise Unsupported("dim=None")
+        only(dtype=(dtype, None))
+        name = bare_name(call.layer).lower()
+        return getattr(nn, {"logsoftmax": "log_softmax"}.get(name, name))(x, axis=dim)
+
+    @implements("GLU", "functional.glu")
+    def glu(self, state: State, x: Any, *, dim: int = -1) -> Any:
+        """`nn.glu`."""
+        return nn.glu(x, axis=dim)
+
+
+def _by_channel(function: Any, x: Any, slopes: int) -> Any:
+    """With the channels, the second axis, last, where there is more than one slope."""
+    if slopes == 1 or x.ndim < 2:
+        return function(x)
+    return function(x.swapaxes(1, -1)).swapaxes(1, -1)

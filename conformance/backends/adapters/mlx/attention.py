@@ -1,0 +1,105 @@
+"""MLX's attention: `mx.fast.scaled_dot_product_attention` and `nn.MultiHeadAttention`.
+
+Both take a batch of heads. The causal mask is aligned to the lower right, and torch's is not.
+`nn.TransformerEncoderLayer` has no biases around its attention where torch's has: it is not here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from conformance.backends.adapters.mlx.parts import DTYPES, State, only
+from conformance.backends.function import FunctionBackend, implements
+from conformance.model.case import Call, Unsupported
+
+
+class Attention(FunctionBackend):
+    """The part of MLX's adapter for attention."""
+
+    @implements("functional.scaled_dot_product_attention")
+    def scaled_dot_product_attention(
+        self, state: State, query: Any, key: Any, value: Any, attn_mask: Any = None, *,
+        dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Any:  # fmt: skip
+        """`mx.fast.scaled_dot_product_attention` of four axes, to which a batch is added."""
+        only(dropout_p=(dropout_p, 0.0))
+        if query.ndim not in (3, 4) or not query.ndim == key.ndim == value.ndim:
+            raise Unsupported(f"a query of {query.ndim} axes")
+        if not query.shape[:-3] == key.shape[:-3] == value.shape[:-3]:
+            raise Unsupported("batches that are broadcast")
+        if not enable_gqa and not query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
+            raise Unsupported("leading axes that are broadcast")
+        if is_causal:
+            if attn_mask is not None:
+                raise ValueError("attn_mask with is_causal=True")
+            if query.shape[-2] != key.shape[-2]:
+                raise Unsupported("is_causal=True with other lengths")
+        if query.shape[-1] == 0:
+            raise Unsupported("heads of no features")
+        three = query.ndim == 3
+        if attn_mask is not None and three and attn_mask.ndim == 3:
+            attn_mask = attn_mask[None]
+        given = {
+            "scale": 1 / math.sqrt(query.shape[-1]) if scale is None else scale,
+            "mask": "causal" if is_causal else attn_mask,
+        }
+        q, k, v = (x[None] if three else x for x in (query, key, value))
+        y = mx.fast.scaled_dot_product_attention(q, k, v, **given)
+        return y[0] if three else y
+
+    @implements("MultiheadAttention")
+    def multi_head_attention(
+        self, state: State, query: Any, key: Any, value: Any, key_padding_mask: Any = None,
+        attn_mask: Any = None, *, call: Call, embed_dim: int, num_heads: int, dropout: float = 0.0,
+        bias: bool = True, add_bias_kv: bool = False, add_zero_attn: bool = False,
+        kdim: int | None = None, vdim: int | None = None, batch_first: bool = False,
+        need_weights: bool = True, average_attn_weights: bool = True, is_causal: bool = False,
+    ) -> Any:  # fmt: skip
+        """`nn.MultiHeadAttention`, which gives no weights and takes masks that are added."""
+        only(need_weights=(need_weights, False), dropout=(dropout, 0.0))
+        only(add_bias_kv=(add_bias_kv, False), add_zero_attn=(add_zero_attn, False))
+        if key_padding_mask is not None:
+            raise Unsupported("key_padding_mask")
+        if attn_mask is not None and attn_mask.dtype == mx.bool_:
+            raise Unsupported("attn_mask of bool")
+        if not state:
+            raise Unsupported("initial values")
+        layer = nn.MultiHeadAttention(
+            embed_dim, num_heads, key_input_dims=kdim or embed_dim,
+            value_input_dims=vdim or embed_dim, bias=bias,
+        )  # fmt: skip
+        layer.set_dtype(DTYPES[call.dtype])
+        for name, tensors in _projections(state).items():
+            for kind, tensor in tensors.items():
+                setattr(getattr(layer, name), kind, tensor)
+        single = query.ndim == 2
+        q, k, v = (
+            x[None] if single else x if batch_first else x.swapaxes(0, 1)
+            for x in (query, key, value)
+        )
+        if attn_mask is not None and attn_mask.ndim == 3:
+            attn_mask = attn_mask.reshape(-1, num_heads, *attn_mask.shape[1:])
+        y = layer(q, k, v, attn_mask)
+        return (y[0] if single else y if batch_first else y.swapaxes(0, 1)), None
+
+
+def _projections(state: State) -> dict[str, dict[str, Any]]:
+    """torch's weights and biases, one tensor or three, by MLX's layers."""
+    names = ("query_proj", "key_proj", "value_proj")
+    packed = state.get("in_proj_weight")
+    weights = (
+        [state[f"{letter}_proj_weight"] for letter in "qkv"]
+        if packed is None else mx.split(packed, 3)
+    )  # fmt: skip
+    found = {name: {"weight": w} for name, w in zip(names, weights, strict=True)}
+    found["out_proj"] = {"weight": state["out_proj.weight"]}
+    if "in_proj_bias" in state:
+        for name, b in zip(names, mx.split(state["in_proj_bias"], 3), strict=True):
+            found[name]["bias"] = b
+        found["out_proj"]["bias"] = state["out_proj.bias"]
+    return found

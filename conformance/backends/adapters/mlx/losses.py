@@ -1,0 +1,123 @@
+"""MLX's losses of `mlx.nn.losses`, those that are defined as torch's.
+
+A triplet's eps is added elsewhere, hinge_loss is another loss, and kl_div_loss sums over an axis:
+torch has none of these. MLX has no weights of classes and no ignored classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from conformance.backends.adapters.mlx.parts import State, only
+from conformance.backends.function import FunctionBackend, implements
+from conformance.model.case import Call, Unsupported
+
+_NAMES = {
+    "L1Loss": "l1_loss", "MSELoss": "mse_loss", "SmoothL1Loss": "smooth_l1_loss",
+    "HuberLoss": "huber_loss", "MarginRankingLoss": "margin_ranking_loss",
+}  # fmt: skip
+
+
+class Losses(FunctionBackend):
+    """The part of MLX's adapter for losses."""
+
+    @implements(
+        *_NAMES, *(f"functional.{name}" for name in _NAMES.values()),
+        passes=("beta", "delta", "margin"),
+    )  # fmt: skip
+    def loss(
+        self, state: State, *inputs: Any, call: Call, reduction: str = "mean", **given: Any
+    ) -> Any:
+        """`nn.losses.l1_loss` and so on, of inputs of one shape."""
+        name = _NAMES.get(call.layer, call.layer.removeprefix("functional."))
+        arrays = [x for x in inputs if x is not None]
+        if len(arrays) > 2 and name != "margin_ranking_loss":
+            raise Unsupported("weight")
+        _alike(arrays)
+        return getattr(nn.losses, name)(*arrays, reduction=reduction, **given)
+
+    @implements("GaussianNLLLoss", "functional.gaussian_nll_loss", passes=("full", "eps"))
+    def gaussian_nll_loss(
+        self, state: State, input: Any, target: Any, var: Any, *, reduction: str = "mean",
+        **given: Any,
+    ) -> Any:  # fmt: skip
+        """`nn.losses.gaussian_nll_loss`, with a variance of each number."""
+        if isinstance(var, (int, float)):
+            raise Unsupported("var is a number")
+        _alike([input, target, var])
+        return nn.losses.gaussian_nll_loss(input, target, var, reduction=reduction, **given)
+
+    @implements("BCELoss", "functional.binary_cross_entropy")
+    def binary_cross_entropy(
+        self, state: State, input: Any, target: Any, weight: Any = None, *, reduction: str = "mean"
+    ) -> Any:
+        """`nn.losses.binary_cross_entropy` of probabilities."""
+        return _binary(state, input, target, weight, reduction, with_logits=False)
+
+    @implements("BCEWithLogitsLoss", "functional.binary_cross_entropy_with_logits")
+    def binary_cross_entropy_with_logits(
+        self, state: State, input: Any, target: Any, weight: Any = None, pos_weight: Any = None, *,
+        reduction: str = "mean",
+    ) -> Any:  # fmt: skip
+        """`nn.losses.binary_cross_entropy`, of logits where nothing is said."""
+        if state.get("pos_weight", pos_weight) is not None:
+            raise Unsupported("pos_weight")
+        return _binary(state, input, target, weight, reduction, with_logits=True)
+
+    @implements("NLLLoss", "functional.nll_loss")
+    def nll_loss(
+        self, state: State, input: Any, target: Any, weight: Any = None, *,
+        ignore_index: int = -100, reduction: str = "mean",
+    ) -> Any:  # fmt: skip
+        """`nn.losses.nll_loss`, of which torch's class axis is told."""
+        _classes(state, weight, ignore_index, target)
+        return nn.losses.nll_loss(input, target, axis=_axis(input), reduction=reduction)
+
+    @implements("CrossEntropyLoss", "functional.cross_entropy")
+    def cross_entropy(
+        self, state: State, input: Any, target: Any, weight: Any = None, *,
+        ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0,
+    ) -> Any:  # fmt: skip
+        """`nn.losses.cross_entropy`, whose weights are of samples and so not torch's."""
+        _classes(state, weight, ignore_index, target)
+        if label_smoothing == 1:
+            raise Unsupported("label_smoothing=1.0")  # documented: below 1
+        if target.ndim == input.ndim:
+            raise Unsupported("a target of probabilities")  # their sum is taken for 1
+        given = {"label_smoothing": label_smoothing, "reduction": reduction}
+        return nn.losses.cross_entropy(input, target, axis=_axis(input), **given)
+
+
+def _axis(x: Any) -> int:
+    """torch's axis of classes."""
+    return 0 if x.ndim == 1 else 1
+
+
+def _alike(arrays: list[Any]) -> None:
+    """MLX documents no broadcasting of these; torch broadcasts some, and warns."""
+    if len({tuple(x.shape) for x in arrays}) > 1:
+        raise Unsupported("inputs of several shapes")
+
+
+def _classes(state: State, weight: Any, ignore_index: int, target: Any) -> None:
+    """Decline what MLX has no argument for, ignored targets among it."""
+    if state.get("weight", weight) is not None:
+        raise Unsupported("weight")
+    only(ignore_index=(ignore_index, -100))
+    if target.dtype == mx.int64 and mx.any(target == ignore_index).item():
+        raise Unsupported("a target that is ignored")
+
+
+def _binary(
+    state: State, x: Any, target: Any, weight: Any, reduction: str, *, with_logits: bool
+) -> Any:
+    """With weights of the loss's shape, which MLX's are."""
+    weight = state.get("weight", weight)
+    if weight is not None and weight.shape != x.shape:
+        raise Unsupported("weight of another shape")
+    return nn.losses.binary_cross_entropy(
+        x, target, weight, with_logits=with_logits, reduction=reduction
+    )

@@ -1,0 +1,146 @@
+"""MLX's pooling, padding and upsampling.
+
+MLX pools whole windows only, with a divisor of all their elements; it pads by constants, edges and
+reflections; it resizes by a factor, and not to a size, and as torch where the ratio is whole.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from conformance.backends.adapters.mlx.parts import State, channels_last, only
+from conformance.backends.function import FunctionBackend, implements
+from conformance.model.case import Call, Unsupported
+
+_SCALES = {
+    "nearest": ("nearest", 0), "linear": ("linear", 1), "bilinear": ("linear", 2),
+    "trilinear": ("linear", 3), "bicubic": ("cubic", 2),
+}  # fmt: skip
+"""torch's mode to MLX's, and the axes that torch's is for; 0 for any number."""
+
+
+class Windows(FunctionBackend):
+    """The part of MLX's adapter for pooling, padding and upsampling."""
+
+    @implements(
+        "MaxPool1d", "MaxPool2d", "MaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d",
+        passes=("kernel_size", "stride", "padding"),
+    )  # fmt: skip
+    def pool(
+        self, state: State, x: Any, *, call: Call, dilation: Any = 1, return_indices: bool = False,
+        ceil_mode: bool = False, count_include_pad: bool = True,
+        divisor_override: int | None = None, **given: Any,
+    ) -> Any:  # fmt: skip
+        """`nn.MaxPool1d` and so on."""
+        dims = int(call.layer[-2])
+        if dilation not in (1, (1,) * dims):
+            raise Unsupported(f"dilation={dilation!r}")
+        only(return_indices=(return_indices, False), ceil_mode=(ceil_mode, False))
+        only(count_include_pad=(count_include_pad, True))
+        only(divisor_override=(divisor_override, None))
+        return _spatial(call, getattr(nn, call.layer)(**given), x)
+
+    @implements(
+        *(f"{kind}Pad{n}d" for kind in ("Reflection", "Replication") for n in (1, 2, 3)),
+        *(f"{kind}Pad{n}d" for kind in ("Zero", "Constant") for n in (1, 2, 3)),
+    )
+    def pad(
+        self, state: State, x: Any, *, call: Call, padding: Any, value: float | None = None
+    ) -> Any:
+        """`mx.pad`."""
+        dims = int(call.layer[-2])
+        kinds = {"Reflection": "reflect", "Replication": "replicate"}
+        mode = kinds.get(call.layer[: -len("Pad1d")], "constant")
+        pads = (padding,) * (2 * dims) if isinstance(padding, int) else tuple(padding)
+        if len(pads) != 2 * dims or x.ndim not in (dims + 1, dims + 2):
+            raise ValueError(f"{call.layer}: padding={padding!r} of an input of {x.ndim} axes")
+        return _padded(x, pads, mode, value)
+
+    @implements("functional.pad")
+    def functional_pad(
+        self, state: State, input: Any, *, pad: Any, mode: str = "constant",
+        value: float | None = None,
+    ) -> Any:  # fmt: skip
+        """`mx.pad`, of torch's pairs from the last axis to the first."""
+        if len(pad) % 2 or len(pad) > 2 * input.ndim:
+            raise ValueError(f"pad={pad!r} of an input of {input.ndim} axes")
+        return _padded(input, tuple(pad), mode, value)
+
+    @implements("Upsample", "functional.interpolate", "UpsamplingNearest2d", "UpsamplingBilinear2d")
+    def upsample(
+        self, state: State, x: Any, *, call: Call, size: Any = None, scale_factor: Any = None,
+        mode: str = "nearest", align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None, antialias: bool = False,
+    ) -> Any:  # fmt: skip
+        """`nn.Upsample`, by factors that MLX documents no difference to torch of."""
+        only(size=(size, None), recompute_scale_factor=(recompute_scale_factor or None, None))
+        if call.layer == "UpsamplingBilinear2d":
+            mode, align_corners = "bilinear", True
+        if mode not in _SCALES:
+            raise Unsupported(f"mode={mode!r}")
+        own, dims = _SCALES[mode]
+        if x.ndim not in (3, 4, 5) or dims not in (0, x.ndim - 2):
+            raise ValueError(f"mode={mode!r} of an input of {x.ndim} axes")
+        if align_corners is not None and own == "nearest":
+            raise ValueError(f"align_corners with mode={mode!r}")
+        if scale_factor is None:
+            raise ValueError("neither size nor scale_factor")
+        if antialias and align_corners:
+            raise Unsupported("antialias=True with align_corners=True")
+        if not align_corners:
+            _of_whole_ratio(x.shape[2:], scale_factor, smaller=antialias)
+        given = scale_factor if isinstance(scale_factor, tuple) else float(scale_factor)
+        layer = nn.Upsample(given, own, bool(align_corners), antialias)
+        return channels_last(layer, x)
+
+
+def _of_whole_ratio(lengths: tuple[int, ...], factor: Any, *, smaller: bool) -> None:
+    """Decline other factors: MLX documents that it then selects other elements than torch.
+
+    A ratio is whole where one length is a multiple of the other.
+
+    Args:
+        lengths: of the input's dimensions.
+        factor: for all of them, or each.
+        smaller: no output is longer than the input, as is documented of antialiasing.
+
+    Raises:
+        Unsupported: for a factor of another ratio.
+    """
+    each = factor if isinstance(factor, tuple) else (factor,) * len(lengths)
+    for length, f in zip(lengths, each, strict=False):
+        if not 0 < f < math.inf:
+            continue  # MLX's to refuse
+        multiple = f if f >= 1 else 1 / f
+        if multiple != int(multiple) or length * f != int(length * f) or (smaller and f > 1):
+            raise Unsupported(f"scale_factor={f!r} of length {length}")
+
+
+def _padded(x: Any, pads: tuple[int, ...], mode: str, value: float | None) -> Any:
+    """Padded by pairs from the last axis to the first."""
+    modes = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
+    if mode not in modes:
+        raise Unsupported(f"mode={mode!r}")
+    if any(p < 0 for p in pads):
+        raise Unsupported("negative padding")
+    if mode != "constant" and value is not None:
+        raise ValueError(f"value={value!r} with mode={mode!r}")  # mx.pad does not look at it
+    pairs = list(zip(pads[::2], pads[1::2], strict=True))[::-1]
+    widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs
+    return mx.pad(x, widths, modes[mode], 0 if value is None else value)
+
+
+def _spatial(call: Call, function: Any, x: Any) -> Any:
+    """With or without a batch.
+
+    Raises:
+        ValueError: for an input of another rank, which would lose an axis here.
+    """
+    dims = int(call.layer[-2])
+    if x.ndim not in (dims + 1, dims + 2):
+        raise ValueError(f"{call.layer}: an input of {x.ndim} axes")
+    return channels_last(function, x, batched=x.ndim == dims + 2)

@@ -1,0 +1,1 @@
+"""ONNX: onnxruntime, the reference evaluator, and graphs made for both."""

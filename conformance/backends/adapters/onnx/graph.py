@@ -1,0 +1,288 @@
+"""A call as an ONNX model, and the base of the backends that run such models.
+
+A module's state becomes constants of the graph, as exporters write it; the weights of a function
+are inputs. The files of the families (`onnx_sums`, `onnx_recurrent`, …) say how each layer is put
+in operators; what a graph cannot say is Unsupported. An invalid call comes without a state: it gets
+zeros, since ONNX has no initialisation and only the refusal is looked at.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import onnx
+
+from conformance.backends.adapters.onnx import activations as onnx_activations
+from conformance.backends.adapters.onnx import losses as onnx_losses
+from conformance.backends.adapters.onnx import normalization as onnx_normalization
+from conformance.backends.adapters.onnx import places as onnx_places
+from conformance.backends.adapters.onnx import pooling as onnx_pooling
+from conformance.backends.adapters.onnx import recurrent as onnx_recurrent
+from conformance.backends.adapters.onnx import sampling as onnx_sampling
+from conformance.backends.adapters.onnx import sums as onnx_sums
+from conformance.backends.adapters.onnx.nodes import Graph, Value, numpy_dtype
+from conformance.backends.numpy_layouts import laid_out
+from conformance.layers import CATALOGUE
+from conformance.model.case import Call, Unsupported, is_function
+
+Run = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
+# Of a batch normalisation's calls; ONNX counts none, the adapter does.
+COUNT = "num_batches_tracked"
+
+# The shapes of the state show these; `bias` would be the argument of a module.
+SHOWN = frozenset(
+    {"in_channels", "out_channels", "kernel_size", "bias"}
+    | {"in_features", "in1_features", "in2_features", "out_features"}
+    | {"num_parameters", "init", "num_features", "affine", "elementwise_affine"}
+    | {"num_embeddings", "embedding_dim"}
+)
+FUNCTIONS: dict[str, Callable[..., Any]] = {"Identity": onnx_sums.identity}
+for _prefix in ("", "Lazy", "functional."):
+    FUNCTIONS[f"{_prefix}linear" if "." in _prefix else f"{_prefix}Linear"] = onnx_sums.linear
+    for _d in (1, 2, 3):
+        _names = ("conv", "conv_transpose") if "." in _prefix else ("Conv", "ConvTranspose")
+        FUNCTIONS[f"{_prefix}{_names[0]}{_d}d"] = partial(onnx_sums.conv, dims=_d)
+        FUNCTIONS[f"{_prefix}{_names[1]}{_d}d"] = partial(onnx_sums.conv_transpose, dims=_d)
+FUNCTIONS |= {"Bilinear": onnx_sums.bilinear, "functional.bilinear": onnx_sums.bilinear}
+for _kind in onnx_recurrent.GATES:
+    FUNCTIONS[_kind] = partial(onnx_recurrent.recurrent, kind=_kind)
+    FUNCTIONS[f"{_kind}Cell"] = partial(onnx_recurrent.cell, kind=_kind)
+# Their models are for inputs of any shape of a rank; others are made for each shape.
+BY_RANK = frozenset(FUNCTIONS)
+for _family in (
+    onnx_activations, onnx_normalization, onnx_pooling, onnx_places, onnx_sampling, onnx_losses
+):  # fmt: skip
+    FUNCTIONS |= _family.FUNCTIONS
+
+
+@dataclass(frozen=True)
+class Made:
+    """The model of a call.
+
+    Args:
+        model: the model.
+        weights: values of the inputs that are a module's state.
+        updates: names of the state tensors whose values after the call are its last outputs.
+    """
+
+    model: onnx.ModelProto
+    weights: Mapping[str, np.ndarray]
+    updates: tuple[str, ...]
+
+
+def model_of(
+    call: Call,
+    inputs: Sequence[np.ndarray | None],
+    keywords: Mapping[str, Any],
+    *,
+    fixed: bool,
+    constant: bool = True,
+) -> Made:
+    """The model of a call with inputs of given shapes and dtypes.
+
+    Args:
+        call: the call.
+        inputs: in torch's order, None for one left out; their values are not looked at.
+        keywords: as of `Case`.
+        fixed: the input shapes are written down, instead of only their ranks.
+        constant: a module's state becomes constants, instead of inputs.
+
+    Raises:
+        Unsupported: for what ONNX has no way to say.
+    """
+    function = FUNCTIONS[call.layer]
+    graph = Graph(numpy_dtype(call.dtype), training=call.training, constant=constant)
+    values = [
+        None if array is None else Value(f"input_{place}", array.shape, array.dtype)
+        for place, array in enumerate(inputs)
+    ]
+    arguments: dict[str, Any] = {}
+    if call.layer != "Identity":
+        module = not is_function(call.layer)
+        known = inspect.signature(function).parameters
+        for name, value in {**call.arguments, **keywords}.items():
+            # A bias is a number or two of the state, or none; the argument is not asked.
+            asked = name in known and name != "bias"
+            if "state" not in known and module and name in SHOWN and not asked:
+                continue
+            if name not in known:
+                raise Unsupported(f"{name}={value!r}")
+            arguments[name] = value
+        # What a law left of a module's state is none of a function's.
+        state = (call.state or zeros(call, inputs)) if module else {}
+        if "state" in known:
+            arguments["state"] = state
+        else:
+            arguments |= {
+                name: graph.weight(array) for name, array in state.items() if name != COUNT
+            }
+    result = function(graph, *values, **arguments)
+    outputs = [result] if isinstance(result, str) else result
+    given = [x for x in values if x is not None]
+    model = graph.model(given, outputs, fixed=fixed)
+    return Made(model, graph.weights, tuple(graph.updates))
+
+
+def operator_of(layer: str) -> str:
+    """The ONNX operator that a layer is made of first of all."""
+    if layer == "Identity":
+        return "Identity"
+    if "onv" in layer:
+        return "ConvTranspose" if "ranspose" in layer else "Conv"
+    if "inear" in layer:
+        return "Einsum" if "ilinear" in layer else "MatMul"
+    return layer.removesuffix("Cell")
+
+
+def zeros(call: Call, inputs: Sequence[np.ndarray | None]) -> dict[str, np.ndarray]:
+    """Zeros in the shapes of a module's state.
+
+    Args:
+        call: of the module.
+        inputs: of the call.
+
+    Raises:
+        Unsupported: if the arguments make none.
+    """
+    first = inputs[0]
+    if first is None or is_function(call.layer):
+        return {}
+    arguments = call.arguments
+    groups = arguments.get("groups", 1)
+    channels = [arguments.get(name, 0) for name in ("in_channels", "out_channels")]
+    try:
+        if any(count % groups for count in channels):
+            raise ValueError("groups do not divide the channels")
+        row = CATALOGUE[call.layer]
+        shapes = row.state_shapes(arguments, first.shape)
+        # A module may be without the tensors that its constructor takes.
+        return {k: np.zeros(v) for k, v in shapes.items() if k not in row.constructor_tensors}
+    except (ArithmeticError, IndexError, TypeError, ValueError) as error:
+        raise Unsupported(f"a state as these arguments have it: {error}") from error
+
+
+class GraphBackend:
+    """A backend that runs ONNX models on the CPU; a subclass defines `compile`.
+
+    Args:
+        name: the backend's name.
+    """
+
+    # Whether the shapes of the inputs are written into a model, and a module's state.
+    fixed = False
+    constant = True
+    budget = "700"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def info(self) -> Mapping[str, str]:
+        """The version of onnx."""
+        return {"onnx": onnx.__version__}
+
+    def devices(self) -> Sequence[str]:
+        """The CPU."""
+        return ("cpu",)
+
+    def offers(self, layer: str, dtype: str, device: str) -> bool:
+        """Layers that a graph can say, of which Identity alone has complex numbers."""
+        return layer in FUNCTIONS and (layer == "Identity" or not dtype.startswith("complex"))
+
+    def compile(self, model: onnx.ModelProto) -> Run:
+        """Make a model ready to run: inputs by name → outputs in the model's order."""
+        raise NotImplementedError
+
+    def prepare(
+        self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
+    ) -> tuple[Run, Made]:
+        """What runs a call with inputs of these shapes, and the model that it runs."""
+        made = model_of(call, inputs, keywords, fixed=self.fixed, constant=self.constant)
+        return self.compile(made.model), made
+
+    def build(self, call: Call) -> GraphLayer:
+        """A layer that makes its models as it is called."""
+        if call.layer not in FUNCTIONS:
+            raise Unsupported(f"layer {call.layer}")
+        if any(layout != "contiguous" for layout in call.layouts.values()):
+            raise Unsupported("layout of a constant")
+        if call.dtype.startswith("complex") and call.layer != "Identity":
+            raise Unsupported(f"dtype={call.dtype!r}")
+        return GraphLayer(self, call)
+
+
+class GraphLayer:
+    """One call; a model for each form of its inputs.
+
+    Args:
+        backend: runs the models.
+        call: the call.
+    """
+
+    def __init__(self, backend: GraphBackend, call: Call) -> None:
+        self._backend, self._call = backend, call
+        self._runs: dict[Any, tuple[Run, Made]] = {}
+        self.updated: dict[str, Any] = {}
+
+    def put(self, array: np.ndarray, layout: str = "contiguous", dtype: str | None = None) -> Any:
+        """Host to a NumPy array of the dtype, in a memory layout."""
+        named = {"i": "int64", "b": "bool"}.get(array.dtype.kind, self._call.dtype)
+        with np.errstate(over="ignore"):
+            return laid_out(np.asarray(array, dtype=numpy_dtype(dtype or named)), layout)
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        """Run the model of inputs of this form."""
+        shaped = self._backend.fixed or bool(keywords) or self._call.layer not in BY_RANK
+        form = (repr(keywords), *(
+            None if x is None else (x.dtype, x.shape if shaped else x.ndim) for x in inputs
+        ))  # fmt: skip
+        if form not in self._runs:
+            self._runs[form] = self._backend.prepare(self._call, inputs, keywords)
+        run, made = self._runs[form]
+        given = {f"input_{place}": x for place, x in enumerate(inputs) if x is not None}
+        outputs = list(run({**given, **made.weights}))
+        if made.updates:
+            outputs, last = outputs[: -len(made.updates)], outputs[-len(made.updates) :]
+            self._update(dict(zip(made.updates, last, strict=True)))
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def _update(self, values: Mapping[str, np.ndarray]) -> None:
+        """The state after a call, of a module; of a function what takes its inputs' place."""
+        if is_function(self._call.layer):
+            self.updated = dict(values)
+            return
+        if not self._call.state:
+            return  # nothing was loaded: zeros stand in for the initial values
+        self.updated = dict(values)
+        state = {**self._call.state, **{name: self.get(x) for name, x in values.items()}}
+        if COUNT in state:
+            state[COUNT] = state[COUNT] + 1
+        self.load(state)
+
+    def get(self, native: Any) -> np.ndarray:
+        """A fresh array of float64, complex128, int64 or bool."""
+        wide = {"c": np.complex128, "i": np.int64, "b": np.bool_}.get(native.dtype.kind, np.float64)
+        return np.array(native, dtype=wide)
+
+    def dtype(self, native: Any) -> str:
+        """torch's name of the array's dtype."""
+        return str(native.dtype)
+
+    def aliases(self, a: Any, b: Any) -> bool:
+        """Whether two arrays share memory."""
+        return bool(np.may_share_memory(a, b))
+
+    def state(self) -> Mapping[str, Any]:
+        """The arrays that become constants."""
+        return {name: self.put(array) for name, array in self._call.state.items()}
+
+    def load(
+        self, state: Mapping[str, np.ndarray], layouts: Mapping[str, str] | None = None
+    ) -> None:
+        """Use another state from now on, in new models."""
+        self._call = replace(self._call, state=dict(state))
+        self._runs.clear()

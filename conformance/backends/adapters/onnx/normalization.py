@@ -1,0 +1,251 @@
+"""Normalisations in ONNX: BatchNormalization, InstanceNormalization, LRN and those of groups.
+
+ONNX keeps the variance of a batch as it divides by it, over n, where torch keeps that over n − 1;
+so running statistics are composed: BatchNormalization with a momentum of 0 gives the batch's own,
+Mul and Add move the old ones towards them. Operators want a scale and a shift: ones and zeros
+where there are none. eps is an attribute, in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.backends.adapters.onnx.nodes import Graph, Value
+from conformance.model.case import Unsupported
+
+# Since when an operator is there, if later than the others.
+RMS = 23
+DOUBLE = 11  # ONNX's number of the dtype in which a mean is kept
+
+
+def batch_norm(
+    graph: Graph, input: Value, running_mean: Value | None = None,
+    running_var: Value | None = None, weight: Value | None = None, bias: Value | None = None, *,
+    ranks: Sequence[int] = (), training: bool | None = None, momentum: float | None = 0.1,
+    eps: float = 1e-5, track_running_stats: bool = True,
+) -> str:  # fmt: skip
+    """BatchNormalization; a module without statistics takes those of the batch in eval mode, too.
+
+    Args:
+        graph: as it grows.
+        input: (N, C, …).
+        running_mean, running_var: statistics, if any are kept.
+        weight, bias: for each channel, or None.
+        ranks: the input's possible numbers of axes; none said is any from two on.
+        training: the argument of a function; None is a module, which has its mode.
+        momentum, eps, track_running_stats: torch's.
+    """
+    if input.rank not in ranks if ranks else input.rank < 2:
+        raise Unsupported(f"an input of {input.rank} axes, which BatchNormalization takes")
+    if momentum is None:
+        raise Unsupported("momentum=None")
+    _of_channels(input, running_mean, running_var, weight, bias)
+    parameters = _scaled(graph, input, weight, bias)
+    mode = graph.training if training is None else training
+    if eps < 0 or (eps == 0 and (mode or running_mean is None)):
+        raise Unsupported(f"eps={eps!r}, which BatchNormalization takes")
+    epsilon = graph.number("eps", eps)
+    if (running_mean is None) != (running_var is None):
+        raise Unsupported("one statistic of two")
+    if running_mean is not None and running_var is not None and not mode:
+        return graph.add(
+            "BatchNormalization", input.name, *parameters, running_mean.name, running_var.name,
+            epsilon=epsilon,
+        )  # fmt: skip
+    if not mode and training is not None:
+        raise Unsupported("no statistics in eval mode")
+    count = input.shape[0] * math.prod(input.shape[2:])
+    if count < 2:
+        raise Unsupported("one value for each channel, which BatchNormalization takes")
+    zeros, ones = (graph.filled(x, input.shape[1]) for x in (0.0, 1.0))
+    y, mean, variance = graph.several(
+        "BatchNormalization", 3, input.name, *parameters, zeros, ones,
+        epsilon=epsilon, momentum=0.0, training_mode=1,
+    )  # fmt: skip
+    if running_mean is not None and running_var is not None:
+        wider = momentum * count / (count - 1)
+        graph.updates = {
+            "running_mean": _moved(graph, running_mean, mean, momentum, momentum),
+            "running_var": _moved(graph, running_var, variance, momentum, wider),
+        }
+    return y
+
+
+def instance_norm(
+    graph: Graph, input: Value, running_mean: Value | None = None,
+    running_var: Value | None = None, weight: Value | None = None, bias: Value | None = None, *,
+    dims: int | None = None, use_input_stats: bool | None = None, momentum: float | None = 0.1,
+    eps: float = 1e-5, track_running_stats: bool = False,
+) -> str:  # fmt: skip
+    """InstanceNormalization; statistics that are kept are used in eval mode, by BatchNormalization.
+
+    Args:
+        graph: as it grows.
+        input: (N, C, …) or, of a module, (C, …).
+        running_mean, running_var: statistics, if any are kept.
+        weight, bias: for each channel, or None.
+        dims: of a module.
+        use_input_stats: the argument of a function; None is a module, which has its mode.
+        momentum, eps, track_running_stats: torch's.
+    """
+    if input.rank not in ((dims + 1, dims + 2) if dims else (3, 4, 5)):
+        raise Unsupported(f"an input of {input.rank} axes, which InstanceNormalization takes")
+    single = dims is not None and input.rank == dims + 1
+    shape = (1, *input.shape) if single else input.shape
+    x = graph.add("Unsqueeze", input.name, graph.integers(0)) if single else input.name
+    given = Value(x, shape, input.dtype)
+    _of_channels(given, running_mean, running_var, weight, bias)
+    own = use_input_stats
+    if own is None:
+        own = graph.training or running_mean is None
+    if own and running_mean is not None:
+        raise Unsupported("statistics that are moved, which InstanceNormalization has not")
+    if not own and (running_mean is None or running_var is None):
+        raise Unsupported("no statistics")
+    parameters = _scaled(graph, given, weight, bias)
+    epsilon = graph.number("eps", eps)
+    if running_mean is not None and running_var is not None:
+        y = graph.add(
+            "BatchNormalization", x, *parameters, running_mean.name, running_var.name,
+            epsilon=epsilon,
+        )  # fmt: skip
+    else:
+        if math.prod(shape[2:]) < 2:
+            raise Unsupported("one value for each channel, which InstanceNormalization takes")
+        y = graph.add("InstanceNormalization", x, *parameters, epsilon=epsilon)
+    return graph.add("Squeeze", y, graph.integers(0)) if single else y
+
+
+def layer_norm(
+    graph: Graph, input: Value, weight: Value | None = None, bias: Value | None = None, *,
+    normalized_shape: Any, eps: float = 1e-5,
+) -> str:  # fmt: skip
+    """LayerNormalization; the mean is kept in float32, in float64 in that."""
+    sizes = _of_last(input, normalized_shape, weight, bias)
+    scale = graph.filled(1.0, *sizes) if weight is None else weight.name
+    return graph.add(
+        "LayerNormalization", input.name, scale, None if bias is None else bias.name,
+        axis=-len(sizes), epsilon=graph.number("eps", eps), **_kept(graph),
+    )  # fmt: skip
+
+
+def rms_norm(
+    graph: Graph, input: Value, weight: Value | None = None, *, normalized_shape: Any,
+    eps: float | None = None,
+) -> str:  # fmt: skip
+    """RMSNormalization; left out, eps is that of the dtype that it is computed in."""
+    sizes = _of_last(input, normalized_shape, weight, None)
+    scale = graph.filled(1.0, *sizes) if weight is None else weight.name
+    wide = np.float64 if graph.dtype == np.float64 else np.float32
+    epsilon = float(np.finfo(wide).eps) if eps is None else eps
+    return graph.add(
+        "RMSNormalization", input.name, scale, since=RMS, axis=-len(sizes),
+        epsilon=graph.number("eps", epsilon), **_kept(graph),
+    )  # fmt: skip
+
+
+def group_norm(
+    graph: Graph, input: Value, weight: Value | None = None, bias: Value | None = None, *,
+    num_groups: int, num_channels: int | None = None, eps: float = 1e-5,
+) -> str:  # fmt: skip
+    """GroupNormalization, since opset 21 with a scale for each channel."""
+    if input.rank < 2 or num_channels not in (None, input.shape[1]):
+        raise Unsupported(f"an input of shape {input.shape}, which GroupNormalization takes")
+    if num_groups < 1 or input.shape[1] % num_groups:
+        raise Unsupported(f"num_groups={num_groups} of {input.shape[1]} channels")
+    if math.prod(input.shape[2:], start=input.shape[1] // num_groups * input.shape[0]) < 2:
+        raise Unsupported("one value in all, which GroupNormalization takes")
+    _of_channels(input, weight, bias)
+    y = graph.add(
+        "GroupNormalization", input.name, *_scaled(graph, input, weight, bias),
+        num_groups=num_groups, epsilon=graph.number("eps", eps), **_kept(graph),
+    )  # fmt: skip
+    return graph.ranked(y, input.rank)
+
+
+def local_response_norm(
+    graph: Graph, input: Value, *, size: int, alpha: float = 1e-4, beta: float = 0.75,
+    k: float = 1.0, ranks: Sequence[int] = (),
+) -> str:  # fmt: skip
+    """LRN, whose window of an even size has its larger half behind, torch's before."""
+    if input.rank not in ranks if ranks else input.rank < 3:
+        raise Unsupported(f"an input of {input.rank} axes, which LRN takes")
+    if size < 1 or size % 2 == 0:
+        raise Unsupported(f"size={size}, of which LRN has the larger half behind")
+    numbers = {"alpha": alpha, "beta": beta, "bias": k}
+    return graph.add(
+        "LRN", input.name, size=size, **{n: graph.number(n, x) for n, x in numbers.items()}
+    )
+
+
+def _kept(graph: Graph) -> dict[str, int]:
+    """In which dtype the mean is kept."""
+    return {"stash_type": DOUBLE} if graph.dtype == np.float64 else {}
+
+
+def _moved(graph: Graph, old: Value, new: str, momentum: float, factor: float) -> str:
+    """(1 − momentum)·old + factor·new."""
+    left = graph.add("Mul", old.name, graph.scalar(1 - momentum))
+    return graph.add("Add", left, graph.add("Mul", new, graph.scalar(factor)))
+
+
+def _scaled(
+    graph: Graph, input: Value, weight: Value | None, bias: Value | None
+) -> tuple[str, str]:
+    count = input.shape[1]
+    return (
+        graph.filled(1.0, count) if weight is None else weight.name,
+        graph.filled(0.0, count) if bias is None else bias.name,
+    )
+
+
+def _of_channels(input: Value, *given: Value | None) -> None:
+    """Each tensor has a number for each channel.
+
+    Raises:
+        Unsupported: if one has not: an operator may broadcast it.
+    """
+    if any(x is not None and x.shape != (input.shape[1],) for x in given):
+        raise Unsupported("another number of channels, which an operator broadcasts")
+
+
+def _of_last(
+    input: Value, normalized_shape: Any, weight: Value | None, bias: Value | None
+) -> tuple[int, ...]:
+    """The sizes of the last axes, which the input and the weights have."""
+    one = isinstance(normalized_shape, int)
+    sizes = (normalized_shape,) if one else tuple(normalized_shape)
+    if not sizes or input.shape[-len(sizes) :] != sizes:
+        raise Unsupported(f"normalized_shape={normalized_shape!r}, of which no operator is told")
+    if any(x is not None and x.shape != sizes for x in (weight, bias)):
+        raise Unsupported("a weight of another shape, which an operator broadcasts")
+    return sizes
+
+
+def _functions() -> dict[str, Callable[..., Any]]:
+    """Implementations by layer: modules and functions."""
+    found: dict[str, Callable[..., Any]] = {}
+    for dims in (1, 2, 3):
+        ranks = (2, 3) if dims == 1 else (dims + 2,)
+        for prefix in ("", "Lazy"):
+            found[f"{prefix}BatchNorm{dims}d"] = partial(batch_norm, ranks=ranks)
+            found[f"{prefix}InstanceNorm{dims}d"] = partial(instance_norm, dims=dims)
+    for names, function in (
+        (("functional.batch_norm",), partial(batch_norm, training=False)),
+        (("functional.instance_norm",), partial(instance_norm, use_input_stats=True)),
+        (("LayerNorm", "functional.layer_norm"), layer_norm),
+        (("RMSNorm", "functional.rms_norm"), rms_norm),
+        (("GroupNorm", "functional.group_norm"), group_norm),
+        (("LocalResponseNorm", "functional.local_response_norm"), local_response_norm),
+        (("CrossMapLRN2d",), partial(local_response_norm, ranks=(4,))),
+    ):
+        found |= dict.fromkeys(names, function)
+    return found
+
+
+FUNCTIONS = _functions()

@@ -1,0 +1,149 @@
+"""ONNX Runtime on what `torch.onnx.export(dynamo=True)` makes of torch's own modules and functions.
+
+The second mode of `onnxruntime`: the exporter chooses the operators. A module is called with its
+parameters as inputs of the graph (`torch.func.functional_call`), so that one export, by far the
+dearest step, serves for every state; shapes are fixed, as they are by the exporter's default.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+from conformance.backends.adapters.onnx.graph import Made, Run, zeros
+from conformance.backends.adapters.onnx.nodes import numpy_dtype
+from conformance.backends.adapters.onnx.onnxruntime import OnnxRuntime
+from conformance.backends.module import ModuleBackend, info
+from conformance.model.case import Call, Unsupported
+
+_TORCH = ModuleBackend("torch")
+_KEPT = 2048
+
+
+class _Program(torch.nn.Module):
+    """A call as a function of tensors only, inputs first, then parameters.
+
+    Args:
+        call: the call, its state filled in.
+        places: of the inputs that are given.
+        keywords: as of `Case`.
+    """
+
+    def __init__(self, call: Call, places: Sequence[int], keywords: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._layer = _TORCH.build(call)
+        self._call, self._places, self._keywords = call, places, keywords
+        self._names = list(call.state)
+        # Not registered: its parameters are replaced by inputs.
+        self._module = (self._layer.module,)
+
+    def forward(self, *tensors: torch.Tensor) -> Any:
+        """The layer's outputs."""
+        inputs: list[torch.Tensor | None] = [None] * (max(self._places) + 1)
+        for place, tensor in zip(self._places, tensors, strict=False):
+            inputs[place] = tensor
+        (module,) = self._module
+        if module is None:
+            return self._layer(*inputs, **self._keywords)
+        states = dict(zip(self._names, tensors[len(self._places) :], strict=True))
+        first, *hidden = inputs
+        given: tuple[Any, ...] = (first,)
+        if hidden:
+            cells = "LSTM" in self._call.layer
+            given = (first, tuple(hidden) if cells else hidden[0])
+            if self._call.layer == "Bilinear":
+                given = tuple(inputs)
+        return torch.func.functional_call(module, states, given, dict(self._keywords))
+
+
+class OnnxRuntimeExport(OnnxRuntime):
+    """torch's exporter, then ONNX Runtime."""
+
+    compile_seconds = 0.8
+    # What the exporter makes is for the shapes it was made with.
+    fixed = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._programs: dict[Any, tuple[Run, Any]] = {}
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        logging.getLogger("onnxscript").setLevel(logging.ERROR)
+
+    def info(self) -> Mapping[str, str]:
+        """Versions of ONNX Runtime and of torch."""
+        return {**super().info(), "torch": info()["torch"]}
+
+    def prepare(
+        self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
+    ) -> tuple[Run, Made]:
+        """Export a structure once, whatever the values of its state."""
+        if "lengths" in keywords:
+            raise Unsupported("lengths: the exporter takes no packed sequences")
+        if call.layer.startswith("Lazy"):
+            raise Unsupported(f"layer {call.layer}: the exporter takes no lazy layers")
+        if call.training:
+            raise Unsupported("training=True")
+        shapes = [None if x is None else (x.shape, str(x.dtype)) for x in inputs]
+        states = {name: x.shape for name, x in call.state.items()}
+        form = repr((call.layer, call.arguments, call.dtype, shapes, states, keywords))
+        if form not in self._programs:
+            if len(self._programs) >= _KEPT:
+                self._programs.clear()
+            self._programs[form] = self._exported(call, inputs, keywords)
+        run, model = self._programs[form]
+        wanted = numpy_dtype(call.dtype)
+        state = {
+            f"state_{k}": x if x.dtype.kind == "i" else np.asarray(x, wanted)
+            for k, x in enumerate(call.state.values())
+        }
+        return run, Made(model, state, ())
+
+    def _exported(
+        self, call: Call, inputs: Sequence[np.ndarray | None], keywords: Mapping[str, Any]
+    ) -> tuple[Run, Any]:
+        places = [place for place, x in enumerate(inputs) if x is not None]
+        if not call.state and zeros(call, inputs):
+            raise Unsupported("initial state")
+        program = _Program(call, places, keywords).eval()
+        layer = _TORCH.build(call)
+        tensors = [layer.put(_wide(inputs[place])) for place in places]
+        tensors += [layer.put(x) for x in call.state.values()]
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            try:
+                made = torch.onnx.export(program, tuple(tensors), dynamo=True, verbose=False)
+            except torch.onnx.OnnxExporterError as error:
+                if not isinstance(error.__cause__, GuardOnDataDependentSymNode):
+                    raise
+                # As torch's page on export has it: such a layer has to be written otherwise.
+                raise Unsupported("control flow that depends on data") from error
+        assert made is not None
+        model = made.model_proto
+        return _named(self.compile(model), model, places), model
+
+
+def _wide(x: np.ndarray | None) -> np.ndarray:
+    """An input as torch takes it: whole numbers as they are, others in float64."""
+    assert x is not None
+    return x if x.dtype.kind in "ib" else x.astype(np.float64)
+
+
+def _named(run: Run, model: Any, places: Sequence[int]) -> Run:
+    """Inputs by this package's names; the exporter leaves out those that nothing needs."""
+    order = [f"input_{place}" for place in places]
+    theirs = [x.name for x in model.graph.input]
+
+    def renamed(inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
+        ours = [*order, *(name for name in inputs if name.startswith("state_"))]
+        return run({name: inputs[mine] for name, mine in zip(theirs, ours, strict=True)})
+
+    return renamed
+
+
+backend = OnnxRuntimeExport("onnxruntime-export")

@@ -1,0 +1,201 @@
+"""tinygrad on the CPU: the layers of `tinygrad.nn` and methods of `tinygrad.Tensor`.
+
+tinygrad has torch's names and axes, and wants a batch, which the adapter adds. Its methods are
+lazy: a call's kernels are made, and compiled by clang, where its outputs are asked for. What a
+method has no argument for is Unsupported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+os.environ.setdefault("PARALLEL", "0")  # no pool of compilers: a process of the suite has no other
+
+from tinygrad import Device, Tensor, nn
+
+from conformance.backends.adapters.tinygrad.activations import Activations
+from conformance.backends.adapters.tinygrad.losses import Losses
+from conformance.backends.adapters.tinygrad.normalization import Normalization
+from conformance.backends.adapters.tinygrad.parts import (
+    DTYPES,
+    NAMES,
+    State,
+    batched,
+    compiled,
+    loaded,
+    only,
+    tensor,
+)
+from conformance.backends.adapters.tinygrad.windows import Windows
+from conformance.backends.function import implements
+from conformance.model.case import Call, Numerics, Unsupported
+from conformance.model.formats import format_of
+
+
+class Tinygrad(Activations, Losses, Normalization, Windows):
+    """tinygrad on the CPU."""
+
+    name = "tinygrad"
+    # Measured: a convolution's kernel 0.15 s, its gradients 1.7 s; an activation's 0.1 s.
+    compile_seconds, budget = 0.3, "700"
+    # It checks arguments by `assert`, and shapes that do not go together are an IndexError.
+    # Documented are promoted dtypes, negative padding that cuts, and a padding for either side.
+    refusals = (AssertionError, IndexError)
+    accepts = ("*of another dtype", "negative padding", "padding of too many numbers")
+
+    def info(self) -> Mapping[str, str]:
+        """The version of tinygrad, and what makes its kernels."""
+        renderer = type(Device["CPU"].renderer).__name__
+        return {"tinygrad": version("tinygrad"), "tinygrad renderer": renderer}
+
+    def offers(self, layer: str, dtype: str, device: str) -> bool:
+        """Its functions in real numbers, where the compiler has the dtype."""
+        return super().offers(layer, dtype, device) and compiled(dtype)
+
+    def numerics(self, dtype: str) -> Numerics:
+        """Every step is stored in the dtype; functions are formulas of 2ˣ and log₂.
+
+        Derived, u the unit roundoff, and measured on 10⁶ points of each range:
+
+        - eˣ is 2 to the power of x·log₂e, where both factor and product are rounded: 2·|x|·u for
+          |x| < 88 (709 in float64), or as many ULP, and another for the power. Measured: 63.6 and
+          437. The logistic function 1/(1 + e⁻ˣ) inherits it: 63.3 and 433.
+        - ln x is log₂x·ln 2: a ULP of log₂ is up to two, factor and product half a ULP each.
+          Measured: 2.8 and 3.1.
+        - tanh x is 2·σ(2x) − 1, with twice the error of σ above ½, 2.5·u. Measured: 3·u.
+        - erf is Abramowitz and Stegun 7.1.26, good for 1.5·10⁻⁷; its sum of five terms adds 6·u at
+          most, measured.
+        - 1 is added to x before a logarithm, and taken from eˣ: 2·u whatever the size.
+        """
+        u = format_of(dtype).unit
+        power = 711.0 if dtype == "float64" else 90.0
+        half = dtype in ("bfloat16", "float16")
+        return Numerics(
+            accumulation=dtype if half else None, stepwise=half,
+            ulp={} if half else {"exp": power, "sigmoid": power, "log": 4.0, "expm1": power},
+            absolute={"tanh": 5 * u, "erf": 1.5e-7 + 6 * u, "log1p": 2 * u, "expm1": 2 * u},
+        )  # fmt: skip
+
+    def put(self, array: np.ndarray, layout: str, dtype: str, device: str) -> Any:
+        """Host to tensor."""
+        if dtype not in DTYPES:
+            raise Unsupported(f"dtype={dtype!r}")
+        return tensor(array, layout, dtype)
+
+    def get(self, native: Any) -> np.ndarray:
+        """Tensor to host; bfloat16 goes through float32."""
+        return super().get(native.numpy())
+
+    def dtype(self, native: Any) -> str:
+        """torch's name of the tensor's dtype."""
+        return NAMES.get(native.dtype, str(native.dtype).removeprefix("dtypes."))
+
+    def wait(self, outputs: Any) -> None:
+        """Nothing is computed before it is asked for."""
+        found = outputs if isinstance(outputs, (list, tuple)) else (outputs,)
+        if lazy := [x for x in found if x is not None]:
+            Tensor.realize(*lazy)
+
+    def vjp(
+        self, fn: Callable[..., Any], primals: Sequence[Any], cotangents: Sequence[Any]
+    ) -> Sequence[Any]:
+        """Gradients by `Tensor.gradient`, of each output."""
+        found: list[Any] = []
+        for output, cotangent in zip(fn(*primals), cotangents, strict=True):
+            parts = output.gradient(*primals, gradient=cotangent)
+            found = [a + b for a, b in zip(found, parts, strict=True)] if found else parts
+        return found
+
+    @implements("Linear", passes=("in_features", "out_features", "bias"))
+    def linear(self, state: State, x: Any, **given: Any) -> Any:
+        """`nn.Linear`."""
+        return loaded(lambda: nn.Linear(**given), state)(x)
+
+    @implements("functional.linear")
+    def functional_linear(self, state: State, input: Any, weight: Any, bias: Any = None) -> Any:
+        """`Tensor.linear`, whose weight is transposed; one of one axis is multiplied with."""
+        if weight.ndim == 1:
+            raise Unsupported("a weight of one axis")
+        return input.linear(weight.transpose(), bias)
+
+    @implements("LSTMCell", passes=("input_size", "hidden_size", "bias"))
+    def lstm_cell(self, state: State, x: Any, *states: Any, **given: Any) -> Any:
+        """`nn.LSTMCell`."""
+        layer = loaded(lambda: nn.LSTMCell(**given), state)
+        first = tuple(s for s in states if s is not None)
+        if x.ndim != 1:
+            return layer(x, first or None)
+        h, c = layer(x.unsqueeze(0), tuple(s.unsqueeze(0) for s in first) or None)
+        return h.squeeze(0), c.squeeze(0)
+
+    @implements("Embedding", ignores=("norm_type",))
+    def embedding(
+        self, state: State, indices: Any, *, num_embeddings: int, embedding_dim: int,
+        padding_idx: int | None = None, max_norm: float | None = None,
+        scale_grad_by_freq: bool = False, sparse: bool = False,
+    ) -> Any:  # fmt: skip
+        """`nn.Embedding`."""
+        only(padding_idx=(padding_idx, None), max_norm=(max_norm, None))
+        only(scale_grad_by_freq=(scale_grad_by_freq, False), sparse=(sparse, False))
+        return loaded(lambda: nn.Embedding(num_embeddings, embedding_dim), state)(indices)
+
+    @implements("Flatten")
+    def flatten(self, state: State, x: Any, *, start_dim: int = 1, end_dim: int = -1) -> Any:
+        """`Tensor.flatten`."""
+        return x.flatten(start_dim, end_dim)
+
+    @implements("Unflatten")
+    def unflatten(self, state: State, x: Any, *, dim: int, unflattened_size: Any) -> Any:
+        """`Tensor.unflatten`."""
+        return x.unflatten(dim, tuple(unflattened_size))
+
+    @implements(
+        "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d",
+        passes=(
+            "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups",
+            "bias", "output_padding",
+        ),
+    )  # fmt: skip
+    def conv(
+        self, state: State, x: Any, *, call: Call, padding_mode: str = "zeros", **given: Any
+    ) -> Any:
+        """`nn.Conv1d` and so on, which have no padding 'valid'."""
+        only(padding_mode=(padding_mode, "zeros"))
+        if given.get("padding") == "valid":
+            raise Unsupported("padding='valid'")
+        if call.layer.endswith("1d") and isinstance(given["kernel_size"], tuple):
+            given["kernel_size"] = given["kernel_size"][0]
+        layer = loaded(lambda: getattr(nn, call.layer)(**given), state)
+        return batched(layer, call, x)
+
+    @implements(
+        "functional.conv1d", "functional.conv2d", "functional.conv3d",
+        passes=("stride", "dilation", "groups"),
+    )  # fmt: skip
+    def functional_conv(
+        self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call,
+        padding: Any = 0, **given: Any,
+    ) -> Any:  # fmt: skip
+        """`Tensor.conv2d`, of any number of axes, which pads by numbers."""
+        if isinstance(padding, str):
+            raise Unsupported(f"padding={padding!r}")
+        given["padding"] = padding
+        return batched(lambda x: x.conv2d(weight, bias, **given), call, input)
+
+    @implements(
+        "functional.conv_transpose1d", "functional.conv_transpose2d", "functional.conv_transpose3d",
+        passes=("stride", "padding", "dilation", "groups", "output_padding"),
+    )  # fmt: skip
+    def functional_conv_transpose(
+        self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call, **given: Any
+    ) -> Any:
+        """`Tensor.conv_transpose2d`, of any number of axes."""
+        return batched(lambda x: x.conv_transpose2d(weight, bias, **given), call, input)
+
+
+backend = Tinygrad()

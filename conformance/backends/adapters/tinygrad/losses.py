@@ -1,0 +1,80 @@
+"""tinygrad's losses and attention: methods of `Tensor` that name torch's page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad import dtypes
+
+from conformance.backends.adapters.tinygrad.parts import State, only
+from conformance.backends.function import FunctionBackend, implements
+from conformance.model.case import Unsupported
+
+
+class Losses(FunctionBackend):
+    """The part of tinygrad's adapter for losses, one-hot vectors and attention."""
+
+    @implements(
+        "CrossEntropyLoss", "functional.cross_entropy", passes=("reduction", "label_smoothing")
+    )
+    def cross_entropy(
+        self, state: State, input: Any, target: Any, weight: Any = None, *,
+        ignore_index: int = -100, **given: Any,
+    ) -> Any:  # fmt: skip
+        """`Tensor.cross_entropy`, which has no weights and ignores no class."""
+        only(ignore_index=(ignore_index, -100))
+        if dtypes.is_int(target.dtype) and (target == ignore_index).any().item():
+            raise Unsupported("a target that is ignored")
+        _without(weight=state.get("weight", weight))
+        return input.cross_entropy(target, **given)
+
+    @implements("NLLLoss", "functional.nll_loss", passes=("reduction",))
+    def nll_loss(
+        self, state: State, input: Any, target: Any, weight: Any = None, *,
+        ignore_index: int = -100, **given: Any,
+    ) -> Any:  # fmt: skip
+        """`Tensor.nll_loss`, which ignores what it is told to."""
+        return input.nll_loss(target, state.get("weight", weight), ignore_index, **given)
+
+    @implements("BCELoss", "functional.binary_cross_entropy", passes=("reduction",))
+    def binary_cross_entropy(
+        self, state: State, input: Any, target: Any, weight: Any = None, **given: Any
+    ) -> Any:
+        """`Tensor.binary_crossentropy`."""
+        _without(weight=state.get("weight", weight))
+        return input.binary_crossentropy(target, **given)
+
+    @implements(
+        "BCEWithLogitsLoss", "functional.binary_cross_entropy_with_logits", passes=("reduction",)
+    )
+    def binary_cross_entropy_with_logits(
+        self, state: State, input: Any, target: Any, weight: Any = None, pos_weight: Any = None,
+        **given: Any,
+    ) -> Any:  # fmt: skip
+        """`Tensor.binary_crossentropy_logits`."""
+        _without(weight=state.get("weight", weight))
+        given["pos_weight"] = state.get("pos_weight", pos_weight)
+        return input.binary_crossentropy_logits(target, **given)
+
+    @implements("functional.one_hot")
+    def one_hot(self, state: State, tensor: Any, *, num_classes: int = -1) -> Any:
+        """`Tensor.one_hot`, which is told the number of classes."""
+        if num_classes == -1:
+            raise Unsupported("num_classes=-1")
+        return tensor.one_hot(num_classes)
+
+    @implements("functional.scaled_dot_product_attention", passes=("is_causal", "enable_gqa"))
+    def scaled_dot_product_attention(
+        self, state: State, query: Any, key: Any, value: Any, attn_mask: Any = None, *,
+        dropout_p: float = 0.0, scale: float | None = None, **given: Any,
+    ) -> Any:  # fmt: skip
+        """`Tensor.scaled_dot_product_attention`, whose dropout is for train mode."""
+        only(dropout_p=(dropout_p, 0.0), scale=(scale, None))
+        return query.scaled_dot_product_attention(key, value, attn_mask, **given)
+
+
+def _without(**given: Any) -> None:
+    """Decline an input that tinygrad has no argument for."""
+    for name, value in given.items():
+        if value is not None:
+            raise Unsupported(name)

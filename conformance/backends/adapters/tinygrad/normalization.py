@@ -1,0 +1,102 @@
+"""tinygrad's normalisations and dropout.
+
+`nn.BatchNorm` is one class for all ranks. Train mode is tinygrad's `TRAINING`; the running
+statistics after a call in it are those of the layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad import nn
+from tinygrad.helpers import Context
+
+from conformance.backends.adapters.tinygrad.parts import State, batched, loaded, only
+from conformance.backends.function import FunctionBackend, implements
+from conformance.model.case import Call, Unsupported, Updated
+
+_RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+
+
+class Normalization(FunctionBackend):
+    """The part of tinygrad's adapter for norms and dropout."""
+
+    @implements("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", passes=("eps", "affine"))
+    def batch_norm(
+        self, state: State, x: Any, *, call: Call, training: bool, num_features: int,
+        momentum: float | None = 0.1, track_running_stats: bool = True, bias: bool = True,
+        **given: Any,
+    ) -> Any:  # fmt: skip
+        """`nn.BatchNorm`."""
+        only(bias=(bias, True))
+        if momentum is None:
+            raise Unsupported("momentum=None")
+        dims = int(call.layer[-2])
+        if x.ndim != dims + 2 and not (dims == 1 and x.ndim == 2):
+            raise ValueError(f"{call.layer}: an input of {x.ndim} axes")
+        given |= {"momentum": momentum, "track_running_stats": track_running_stats}
+        # The layer writes into its statistics.
+        own = {n: s.clone().realize() if n in _RUNNING else s for n, s in state.items()}
+        layer = loaded(lambda: nn.BatchNorm(num_features, **given), own)
+        with Context(TRAINING=int(training)):
+            y = layer(x)
+        after = {name: getattr(layer, name) for name in _RUNNING if name in state}
+        return Updated(y, after) if training and track_running_stats else y
+
+    @implements(
+        "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", passes=("eps",), ignores=("momentum",)
+    )
+    def instance_norm(
+        self, state: State, x: Any, *, call: Call, training: bool, num_features: int,
+        affine: bool = False, track_running_stats: bool = False, bias: bool = True, **given: Any,
+    ) -> Any:  # fmt: skip
+        """`nn.InstanceNorm`, which keeps no statistics, and is affine where nothing is said."""
+        only(track_running_stats=(track_running_stats, False), bias=(bias, True))
+        layer = loaded(lambda: nn.InstanceNorm(num_features, affine=affine, **given), state)
+        return batched(layer, call, x)
+
+    @implements("GroupNorm", passes=("num_groups", "num_channels", "eps", "affine"))
+    def group_norm(self, state: State, x: Any, *, bias: bool = True, **given: Any) -> Any:
+        """`nn.GroupNorm`."""
+        only(bias=(bias, True))
+        return loaded(lambda: nn.GroupNorm(**given), state)(x)
+
+    @implements("LayerNorm", passes=("eps", "elementwise_affine"))
+    def layer_norm(
+        self, state: State, x: Any, *, normalized_shape: Any, bias: bool = True, **given: Any
+    ) -> Any:
+        """`nn.LayerNorm`, of one axis or several."""
+        only(bias=(bias, True))
+        shape = normalized_shape if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        return loaded(lambda: nn.LayerNorm(shape, **given), state)(x)
+
+    @implements("RMSNorm", passes=("elementwise_affine",))
+    def rms_norm(
+        self, state: State, x: Any, *, normalized_shape: Any, eps: float | None = None, **given: Any
+    ) -> Any:
+        """`nn.RMSNorm`, of the last axis; left out, its eps is not the dtype's, but 1e-6."""
+        if eps is None:
+            raise Unsupported("eps=None")
+        sizes = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
+        if len(sizes) != 1:
+            raise Unsupported("normalized_shape of several axes")
+        if x.shape[-1:] != tuple(sizes):
+            # tinygrad's is not told the size by anything but its weight.
+            raise ValueError(f"normalized_shape={sizes}: the input is of shape {x.shape}")
+        return loaded(lambda: nn.RMSNorm(sizes[0], eps=eps, **given), state)(x)
+
+    @implements("functional.normalize")
+    def normalize(
+        self, state: State, input: Any, *, p: float = 2.0, dim: int = 1, eps: float = 1e-12
+    ) -> Any:
+        """`Tensor.normalize`."""
+        return input.normalize(p, dim, eps)
+
+    @implements("Dropout", "functional.dropout")
+    def dropout(
+        self, state: State, x: Any, *, p: float = 0.5, training: bool = True, inplace: bool = False
+    ) -> Any:
+        """`Tensor.dropout` in train mode."""
+        only(inplace=(inplace, False))
+        with Context(TRAINING=int(training)):
+            return x.dropout(p)

@@ -1,0 +1,127 @@
+"""Slopes of PReLU, which are learned, and of RReLU, which are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from conformance.arithmetic.rounded import exactly
+from conformance.laws.activation.elementwise import doubled
+from conformance.model.case import is_function
+from conformance.spec.draws import Draws, Masked
+from conformance.spec.law import Claims, Generator, law, many, same
+
+if TYPE_CHECKING:
+    from conformance.spec.trial_like import TrialLike as Trial
+
+_EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02
+_PARTS = (0.5, 0.9)  # of the way from lower to upper: what is uniform has its share above each
+
+
+@law("mean_slope", "without training it is LeakyReLU with a slope of (lower + upper)/2")
+def mean_slope(trial: Trial, generator: Generator) -> Claims:
+    """Both on the same input."""
+    lower, upper = _ends(trial)
+    function = is_function(trial.case.call.layer)
+    name = "functional.leaky_relu" if function else "LeakyReLU"
+    arguments = {"negative_slope": (lower + upper) / 2}
+    call = replace(trial.case.call, layer=name, arguments=arguments, training=False)
+    leaky = trial.other(replace(trial.case, call=call, layouts=()))
+    yield same(leaky, _with(trial, training=False))
+
+
+def _ends(trial: Trial) -> tuple[float, float]:
+    given, defaults = trial.case.call.arguments, trial.row.defaults
+    lower, upper = (float(given.get(name, defaults[name])) for name in ("lower", "upper"))
+    return lower, upper
+
+
+def _with(trial: Trial, *, training: bool) -> Trial:
+    """The call in a mode, not in place."""
+    call = trial.case.call
+    given = {k: v for k, v in call.arguments.items() if k not in ("training", "inplace")}
+    function = is_function(call.layer)
+    if function:
+        given["training"] = training
+    call = replace(call, arguments=given, training=training and not function)
+    return trial.other(replace(trial.case, call=call, layouts=()))
+
+
+def draws(trial: Trial, generator: Generator) -> Draws:
+    """The slope of each element is drawn by itself, uniformly, anew in each call.
+
+    Of -1 the output is the slope with its sign changed, the gradient the slope. Each is held
+    against two points between lower and upper, of which it is as often above as below.
+    """
+    lower, upper = _ends(trial)
+    if not lower < upper:
+        return
+    large = 4 if generator.integers(_EVERY) == 0 else 1
+    shape = (
+        8 * large + int(generator.integers(4)),
+        16 * large,
+        16 + int(generator.integers(-1, 4)),
+    )
+    case = trial.case
+    source = trial.other(replace(case, inputs=(np.full(shape, -1.0),), layouts=()))
+    first, second = (_with(source, training=True) for _ in range(2))
+    got, again = -first.answer[0], -second.answer[0]
+    (gradient,) = _with(source, training=True).pulled(np.ones(shape))
+    ones, everywhere = exactly(np.ones(shape), trial.precision), np.ones(shape, bool)
+    for part in _PARTS:
+        # No number of the dtype lies there, so that none is on either side by rounding alone.
+        end = lower + part * (upper - lower)
+        for name, numbers in (("slope", got), ("gradient of input", gradient)):
+            if numbers is not None:
+                above = (numbers > end).astype(float)
+                other = (again > end).astype(float) if name == "slope" else None
+                what = f"in training with lower={lower:g}, upper={upper:g}: 1 above {end:g}"
+                yield Masked(what, name, above, ones, 0.0, everywhere, 1 - part, again=other)
+
+
+@law("form", "the module and the function are one")
+def form(trial: Trial, generator: Generator) -> Claims:
+    """A module has its slopes in its state, a function among its inputs."""
+    case = trial.case
+    call, x = case.call, case.inputs[0]
+    if is_function(call.layer):
+        weight = case.inputs[1]
+        assert weight is not None
+        slopes = weight.reshape(-1)
+        given, state = {"num_parameters": slopes.size}, {"weight": slopes}
+        other = replace(call, layer="PReLU", arguments=given, state=state, layouts={})
+        inputs: tuple[np.ndarray | None, ...] = (x,)
+    else:
+        slopes = call.state.get("weight", np.full(1, 0.25))
+        other = replace(call, layer="functional.prelu", arguments={}, state={}, layouts={})
+        inputs = (x, slopes)
+    yield same(trial.other(replace(case, call=other, inputs=inputs, layouts=())), trial)
+
+
+@law("one_slope", "with one slope it is LeakyReLU")
+def one_slope(trial: Trial, generator: Generator) -> Claims:
+    """The slope as an argument."""
+    case = trial.case
+    weight = case.inputs[1] if is_function(case.call.layer) else case.call.state.get("weight")
+    if weight is not None and weight.size == 1:
+        name = "functional.leaky_relu" if is_function(case.call.layer) else "LeakyReLU"
+        arguments = {"negative_slope": float(weight.reshape(()))}
+        call = replace(case.call, layer=name, arguments=arguments, state={}, layouts={})
+        yield same(trial.other(replace(case, call=call, inputs=case.inputs[:1], layouts=())), trial)
+
+
+@law("rows", "each row of a large batch is that row of a small one")
+def rows(trial: Trial, generator: Generator) -> Claims:
+    """Rows drawn from the case's: several blocks of vector code, and a tail."""
+    x = trial.case.inputs[0]
+    assert x is not None
+    if x.ndim > 1 and x.shape[0]:
+        chosen = generator.integers(x.shape[0], size=many(generator, cost=float(x.size)))
+        inputs = (x[chosen], *trial.case.inputs[1:])
+        other = trial.other(replace(trial.case, inputs=inputs, layouts=()))
+        yield same(other, trial, wanted_moves=lambda y: y[chosen])
+
+
+PRELU = (form, one_slope, rows, doubled)

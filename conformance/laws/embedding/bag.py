@@ -1,0 +1,259 @@
+"""Laws of bags of embeddings, and of one-hot rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.arithmetic.reductions import maximum, over, total
+from conformance.model.case import is_function
+from conformance.oracles.embedding.bag import bags
+from conformance.spec.law import (
+    SUMMED,
+    Claims,
+    Generator,
+    Side,
+    claim,
+    law,
+    many,
+    measured,
+    on_host,
+    same,
+)
+
+if TYPE_CHECKING:
+    from conformance.spec.trial_like import TrialLike as Trial
+
+EXACT = "equal: nothing is computed"
+MOVED = "equal where the case's sums are exact, else within twice its bound"
+_SIZES = ("num_embeddings", "embedding_dim")
+
+
+@dataclass(frozen=True, eq=False)
+class Bag:
+    """One call, whether the weight is state or an input.
+
+    Args:
+        trial: the case that it was read from.
+        index, weight, offsets, factors: its tensors.
+        arguments: those written out, but for the sizes.
+    """
+
+    trial: Trial
+    index: np.ndarray
+    weight: np.ndarray
+    offsets: np.ndarray | None
+    factors: np.ndarray | None
+    arguments: dict[str, Any]
+
+    @classmethod
+    def of(cls, trial: Trial) -> Bag:
+        """Read a case."""
+        call, (index, *given) = trial.case.call, trial.case.inputs
+        weight = given.pop(0) if is_function(call.layer) else call.state["weight"]
+        offsets, factors = given
+        assert index is not None
+        assert weight is not None
+        arguments = {k: v for k, v in call.arguments.items() if k not in _SIZES}
+        return cls(trial, index, weight, offsets, factors, arguments)
+
+    @property
+    def last(self) -> bool:
+        """Whether the last offset is an end."""
+        return bool(self.arguments.get("include_last_offset", False))
+
+    @property
+    def mode(self) -> str:
+        """How a bag is reduced."""
+        return str(self.arguments.get("mode", "mean"))
+
+    @property
+    def places(self) -> tuple[np.ndarray, int]:
+        """The bag of each index, and how many there are."""
+        return bags(self.index, self.offsets, self.last)
+
+    def having(self, **arguments: Any) -> Bag:
+        """With other arguments; None leaves out."""
+        given = {k: v for k, v in {**self.arguments, **arguments}.items() if v is not None}
+        return replace(self, arguments=given)
+
+    def call(self, layer: str = "") -> Trial:
+        """The trial of this call, of the module or of the function."""
+        case = self.trial.case
+        name = layer or case.call.layer
+        function, arguments = is_function(name), dict(self.arguments)
+        rest = (self.offsets, self.factors)
+        if not function:
+            arguments |= dict(zip(_SIZES, self.weight.shape, strict=True))
+        state = {} if function else {"weight": self.weight}
+        call = replace(case.call, layer=name, arguments=arguments, state=state, layouts={})
+        inputs = (self.index, self.weight, *rest) if function else (self.index, *rest)
+        return self.trial.other(replace(case, call=call, inputs=inputs, layouts=()))
+
+
+@law("function", "the module is the function of the same backend, with its own weight", MOVED)
+def function(trial: Trial, generator: Generator) -> Claims:
+    """A module as a function, or a function as a module."""
+    other = "EmbeddingBag" if trial.row.function else "functional.embedding_bag"
+    yield same(Bag.of(trial).call(other), trial)
+
+
+@law("flat", "bags of one size are rows of indices, or one row with offsets", MOVED)
+def flat(trial: Trial, generator: Generator) -> Claims:
+    """A case in rows, as one row."""
+    bag = Bag.of(trial)
+    if bag.index.ndim != 2 or not bag.index.size:
+        return
+    count, size = bag.index.shape
+    ends = np.arange(count + bag.last) * size
+    factors = None if bag.factors is None else bag.factors.reshape(-1)
+    yield same(
+        replace(bag, index=bag.index.reshape(-1), offsets=ends, factors=factors).call(), trial
+    )
+
+
+@law("end", "the last offset may be left out, as it is where the indices end", MOVED)
+def end(trial: Trial, generator: Generator) -> Claims:
+    """With it where the case has none, and without it."""
+    bag = Bag.of(trial)
+    if bag.offsets is None:
+        return
+    offsets = bag.offsets[:-1] if bag.last else np.append(bag.offsets, bag.index.size)
+    yield same(replace(bag, offsets=offsets).having(include_last_offset=not bag.last).call(), trial)
+
+
+@law("ones", "weights of 1 are none", MOVED)
+def ones(trial: Trial, generator: Generator) -> Claims:
+    """Of a sum without weights."""
+    bag = Bag.of(trial)
+    if bag.mode != "sum" or bag.factors is not None:
+        return
+    yield same(replace(bag, factors=np.ones(bag.index.shape)).call(), trial)
+
+
+@law("many", "a bag means the same among many others", MOVED)
+def among(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 bags, drawn from the case's, empty ones among them."""
+    bag = Bag.of(trial)
+    place, count = bag.places
+    if not count:
+        return
+    chosen = generator.integers(count, size=many(generator))
+    items = [np.flatnonzero(place == k) for k in chosen]
+    taken = np.concatenate(items)
+    starts = np.cumsum([0, *map(len, items)])
+    offsets = starts if bag.last else starts[:-1]
+    factors = None if bag.factors is None else bag.factors.reshape(-1)[taken]
+    other = replace(bag, index=bag.index.reshape(-1)[taken], offsets=offsets, factors=factors)
+    yield same(other.call(), trial, wanted_moves=lambda y: y[chosen])
+
+
+@law("order", "the order within a bag means nothing", MOVED)
+def order(trial: Trial, generator: Generator) -> Claims:
+    """Each bag shuffled."""
+    bag = Bag.of(trial)
+    place, _ = bag.places
+    shuffled = generator.permutation(len(place))
+    shuffled = shuffled[np.argsort(place[shuffled], kind="stable")]
+
+    def moved(array: np.ndarray | None) -> np.ndarray | None:
+        return None if array is None else array.reshape(-1)[shuffled].reshape(array.shape)
+
+    index = moved(bag.index)
+    assert index is not None
+    yield same(replace(bag, index=index, factors=moved(bag.factors)).call(), trial)
+
+
+@law("padding", "what the row of padding_idx holds means nothing", MOVED)
+def padding(trial: Trial, generator: Generator) -> Claims:
+    """Another row in its place."""
+    bag = Bag.of(trial)
+    place = bag.arguments.get("padding_idx")
+    if place is None:
+        return
+    weight = bag.weight.copy()
+    weight[place] = bag.weight[generator.integers(len(weight))] * 2.0 ** -int(
+        generator.integers(2)
+    ) if bag.arguments.get("max_norm") is None else 0.0  # fmt: skip
+    yield same(replace(bag, weight=weight).call(), trial)
+
+
+@law("features", "features are reduced each by itself", MOVED)
+def features(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 features, drawn from the case's; not where a norm joins them."""
+    bag = Bag.of(trial)
+    if trial.row.traits.updates(trial.case.call):
+        return
+    chosen = generator.integers(bag.weight.shape[1], size=many(generator))
+    yield same(
+        replace(bag, weight=bag.weight[:, chosen]).call(),
+        trial,
+        wanted_moves=lambda y: y[:, chosen],
+    )
+
+
+@law("embedding", "a bag of the embedding's rows is their sum, mean or maximum", SUMMED)
+def embedding(trial: Trial, generator: Generator) -> Claims:
+    """Rows of indices, without padding and norm; the reduction is taken here."""
+    bag = Bag.of(trial)
+    plain = bag.arguments.get("padding_idx") is None and bag.arguments.get("max_norm") is None
+    if bag.index.ndim != 2 or not bag.index.size or bag.factors is not None or not plain:
+        return
+    case = trial.case
+    call = replace(case.call, layer="functional.embedding", arguments={}, state={}, layouts={})
+    rows = trial.other(replace(case, call=call, inputs=(bag.index, bag.weight), layouts=()))
+    (found,) = measured(rows)
+    host = on_host(found)
+    reduced = maximum(host, 1) if bag.mode == "max" else total(host, 1)
+    if bag.mode == "mean":
+        reduced = over(reduced, bag.index.shape[1])
+    yield claim(trial, measured(trial), Side(f"{rows.text()}, then {bag.mode}", (reduced,)))
+
+
+LAWS = (function, flat, end, ones, among, order, padding, features, embedding)
+
+
+@law("rows", "a class means the same among many others", EXACT)
+def rows(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 classes, drawn from the case's, with as many classes as it has."""
+    (tensor,) = trial.case.inputs
+    assert tensor is not None
+    if not tensor.size:
+        return
+    classes = trial.shapes[0][-1]
+    chosen = generator.integers(tensor.size, size=many(generator))
+    yield same(
+        _hot(trial, tensor.reshape(-1)[chosen], classes),
+        trial,
+        wanted_moves=lambda y: y.reshape(tensor.size, classes)[chosen],
+    )
+
+
+@law("more", "more classes are more columns of zeros", EXACT)
+def more(trial: Trial, generator: Generator) -> Claims:
+    """17 to 65 more."""
+    (tensor,) = trial.case.inputs
+    assert tensor is not None
+    classes, added = trial.shapes[0][-1], many(generator)
+    yield same(_hot(trial, tensor, classes + added), trial, got_moves=lambda y: y[..., :classes])
+
+
+@law("relabelled", "columns go with the names of the classes", EXACT)
+def relabelled(trial: Trial, generator: Generator) -> Claims:
+    """Classes in another order."""
+    (tensor,) = trial.case.inputs
+    assert tensor is not None
+    classes = trial.shapes[0][-1]
+    names = generator.permutation(classes)
+    other = _hot(trial, names[tensor] if classes else tensor, classes)
+    yield same(other, trial, got_moves=lambda y: y[..., names])
+
+
+def _hot(trial: Trial, tensor: np.ndarray, classes: int) -> Trial:
+    call = replace(trial.case.call, arguments={"num_classes": classes})
+    return trial.other(replace(trial.case, call=call, inputs=(tensor,), layouts=()))
+
+
+ONE_HOT_LAWS = (rows, more, relabelled)

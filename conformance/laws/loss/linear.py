@@ -1,0 +1,178 @@
+"""Laws of the cross entropy of a linear map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.laws.loss.cross_entropy import Loss, classes, dropped, mean_of_samples
+from conformance.laws.loss.reductions import on, reductions
+from conformance.laws.loss.reductions import unbatched as single
+from conformance.model.case import is_function
+from conformance.spec.law import (
+    SUMMED,
+    Claims,
+    Generator,
+    Side,
+    bounded,
+    claim,
+    law,
+    measured,
+    same,
+)
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from conformance.spec.trial_like import TrialLike as Trial
+
+_MODULE, _FUNCTION = "LinearCrossEntropyLoss", "functional.linear_cross_entropy"
+# Arguments of the module that a function's arrays show.
+_SIZES = ("in_features", "num_classes", "out_features", "bias")
+
+
+@dataclass(frozen=True, eq=False)
+class Map(Loss):
+    """One call, whether weights are state or inputs.
+
+    Args:
+        trial: the case that it was read from.
+        x, target: features and what their logits should say.
+        weight: of the classes, or None.
+        arguments: those written out, without the sizes.
+        linear: (C, d_1, …, d_K, in_features).
+        bias: (C, d_1, …, d_K), or None.
+    """
+
+    linear: np.ndarray
+    bias: np.ndarray | None
+
+    @classmethod
+    def of(cls, trial: Trial) -> Map:
+        """Read a case."""
+        call = trial.case.call
+        arguments = {k: v for k, v in call.arguments.items() if k not in _SIZES}
+        if is_function(call.layer):
+            x, linear, target, bias, weight = (*trial.case.inputs, None, None)[:5]
+            assert linear is not None
+        else:
+            x, target = trial.case.inputs
+            facts = {**trial.row.defaults, **call.arguments}
+            shape = (facts["num_classes"], *facts["out_features"])
+            linear = call.state["linear.weight"].reshape(*shape, -1)
+            given = call.state.get("linear.bias")
+            bias = None if given is None else given.reshape(shape)
+            weight = call.state.get("weight")
+        assert x is not None
+        assert target is not None
+        return cls(trial, x, target, weight, arguments, linear, bias)
+
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+        return len(self.linear)
+
+    def exchanged(self, order: np.ndarray) -> Self:
+        """The classes in another order, with what makes their logits.
+
+        Args:
+            order: of each place the class that comes there.
+        """
+        other, bias = self._retargeted(order), self.bias
+        linear = self.linear[order]
+        return replace(other, linear=linear, bias=None if bias is None else bias[order])
+
+    def run(self, layer: str | None = None, **changes: Any) -> Trial:
+        """The call on the same backend.
+
+        Args:
+            layer: the module or the function; None = the case's own.
+            changes: of the arguments.
+        """
+        name = layer or self.trial.case.call.layer
+        arguments, state = {**self.arguments, **changes}, {}
+        inputs: tuple[np.ndarray | None, ...] = (
+            self.x, self.linear, self.target, self.bias, self.weight
+        )  # fmt: skip
+        if not is_function(name):
+            classes, *places, features = self.linear.shape
+            inputs = (self.x, self.target)
+            sizes = {"in_features": features, "num_classes": classes}
+            arguments = {**sizes, "out_features": tuple(places), **arguments}
+            arguments["bias"] = self.bias is not None
+            state = {} if self.weight is None else {"weight": self.weight}
+            state["linear.weight"] = self.linear.reshape(-1, features)
+            if self.bias is not None:
+                state["linear.bias"] = self.bias.reshape(-1)
+        return on(self.trial, inputs, layer=name, state=state, only=arguments)
+
+
+@law("form", "the module and the function are one")
+def form(trial: Trial, generator: Generator) -> Claims:
+    """The weights go from the state to the call, or back."""
+    other = _MODULE if is_function(trial.case.call.layer) else _FUNCTION
+    yield same(Map.of(trial).run(other), trial)
+
+
+@law("unbatched", "a sample without a batch dimension is a batch of one")
+def unbatched(trial: Trial, generator: Generator) -> Claims:
+    """Of a K-dimensional loss there is none."""
+    if Map.of(trial).linear.ndim == 2:
+        yield from single(2).claims(trial, generator)
+
+
+@law("composed", "it is the cross entropy of the linear map", SUMMED)
+def composed(trial: Trial, generator: Generator) -> Claims:
+    """As its page defines it."""
+    given = Map.of(trial)
+    classes, *places, features = given.linear.shape
+    flat = given.linear.reshape(-1, features)
+    bias = None if given.bias is None else given.bias.reshape(-1)
+    mapped = on(trial, (given.x, flat, bias), layer="functional.linear", state={}, only={})
+    logits = mapped.answer[0].reshape(*given.x.shape[:-1], classes, *places)
+    arguments = {k: v for k, v in given.arguments.items() if k != "options" and v is not None}
+    inputs, name = (logits, given.target, given.weight), "functional.cross_entropy"
+    crossed = on(trial, inputs, layer=name, state={}, only=arguments)
+    steps = bounded(crossed.answer, trial.expected)
+    side = Side(f"{crossed.text()} of {mapped.text()}", steps)
+    yield claim(trial, measured(trial), side)
+
+
+@law("chunked", "chunks of any size are as good as none")
+def chunked(trial: Trial, generator: Generator) -> Claims:
+    """In two sizes, and as it comes."""
+    given = Map.of(trial)
+    count = max(len(given.x) if given.x.ndim == 2 else 1, 1)
+    sizes = generator.integers(1, count, size=2, endpoint=True)
+    each = [(("batch_chunk_size", int(size)),) for size in sizes]
+    for options in (None, (), *each):
+        yield same(given.run(options=options), trial)
+
+
+@law("features", "features may change their places, and have others of weight zero among them")
+def features(trial: Trial, generator: Generator) -> Claims:
+    """The same sums in another order."""
+    given = Map.of(trial)
+    count = given.x.shape[-1]
+    wide = count + int(generator.integers(34))
+    places = generator.permutation(wide)[:count]
+    linear = np.zeros((*given.linear.shape[:-1], wide))
+    linear[..., places] = given.linear
+    x = np.zeros((*given.x.shape[:-1], wide))
+    x[..., places] = given.x
+    yield same(replace(given, x=x, linear=linear).run(), trial)
+
+
+LAWS = (
+    form,
+    *reductions({"mean": partial(mean_of_samples, read=Map.of)}),
+    unbatched,
+    composed,
+    chunked,
+    classes(Map.of),
+    features,
+    dropped(Map.of),
+)

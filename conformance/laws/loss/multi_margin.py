@@ -1,0 +1,122 @@
+"""Laws of the losses over classes by margins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from conformance.laws.loss.reductions import form, on, reductions, unbatched
+from conformance.model.case import is_function
+from conformance.model.formats import round_to
+from conformance.spec.law import SUMMED, Claims, Generator, Side, claim, law, measured, same
+
+if TYPE_CHECKING:
+    from conformance.spec.trial_like import TrialLike as Trial
+
+
+def _scores(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
+    x, target = trial.case.inputs[:2]
+    assert x is not None
+    assert target is not None
+    return x, target
+
+
+def _weight(trial: Trial) -> np.ndarray | None:
+    given = trial.case.inputs[2:]
+    return given[0] if given else trial.case.call.state.get("weight")
+
+
+def _on(trial: Trial, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> Trial:
+    """The call on others, the weight where it belongs."""
+    if is_function(trial.case.call.layer):
+        given = (weight,) if "weight" in trial.row.input_names else ()
+        return on(trial, (x, target, *given))
+    return on(trial, (x, target), state={} if weight is None else {"weight": weight})
+
+
+def _labels_moved(target: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Labels of classes that have changed their places; −1 stays."""
+    return np.where(target >= 0, where[np.maximum(target, 0)], target)
+
+
+@law("classes", "classes may change their places, with their weights and labels")
+def classes(trial: Trial, generator: Generator) -> Claims:
+    """A permutation of the classes."""
+    x, target = _scores(trial)
+    weight, order = _weight(trial), generator.permutation(x.shape[-1])
+    if target.dtype.kind == "i":
+        target = _labels_moved(target, np.argsort(order))
+    else:
+        target = target.take(order, -1)
+    weight = None if weight is None else weight[order]
+    yield same(_on(trial, x.take(order, -1), target, weight), trial)
+
+
+@law("shifted", "what is added to all scores of a sample means nothing", SUMMED)
+def shifted(trial: Trial, generator: Generator) -> Claims:
+    """Whole numbers, added where no score is rounded."""
+    x, target = _scores(trial)
+    shift = generator.integers(-16, 16, (*x.shape[:-1], 1)).astype(np.float64)
+    moved = x + shift
+    exact = (round_to(moved, trial.case.call.dtype) == moved) & (moved - shift == x)
+    moved = np.where(exact.all(-1, keepdims=True), moved, x)
+    if not np.array_equal(moved, x):
+        other = _on(trial, moved, target, _weight(trial))
+        yield claim(other, measured(other), Side(trial.text(), measured(trial)))
+
+
+@law("weighted", "weights half as large: half the loss; weights of 1 are none")
+def weighted(trial: Trial, generator: Generator) -> Claims:
+    """A power of two; no weights, where there are none."""
+    x, target = _scores(trial)
+    weight = _weight(trial)
+    if weight is None:
+        yield same(_on(trial, x, target, np.ones(x.shape[-1])), trial)
+    else:
+        other = _on(trial, x, target, weight / 2)
+        yield same(other, trial, got_moves=lambda y: y * 2)
+
+
+@law("labels", "labels may come in any order, and what stands behind the first -1 means nothing")
+def labels(trial: Trial, generator: Generator) -> Claims:
+    """Of each sample another order, and other numbers behind."""
+    x, target = _scores(trial)
+    other, count = target.copy(), x.shape[-1]
+    for row in other.reshape(-1, count):
+        many = int(np.cumprod(row >= 0).sum())
+        row[:many] = generator.permutation(row[:many])
+        row[many + 1 :] = generator.integers(-1, count, len(row[many + 1 :]))
+    yield same(on(trial, (x, other)), trial)
+
+
+@law("mirrored", "a score and its label negated mean the same")
+def mirrored(trial: Trial, generator: Generator) -> Claims:
+    """−x and 1 − y, of all classes."""
+    x, target = _scores(trial)
+    yield same(_on(trial, -x, 1 - target, _weight(trial)), trial)
+
+
+MULTI_MARGIN = (
+    form("MultiMarginLoss", "functional.multi_margin_loss", ("weight",)),
+    *reductions(),
+    unbatched(2),
+    classes,
+    shifted,
+    weighted,
+)
+MULTILABEL_MARGIN = (
+    form("MultiLabelMarginLoss", "functional.multilabel_margin_loss"),
+    *reductions(),
+    unbatched(2),
+    classes,
+    shifted,
+    labels,
+)
+MULTILABEL_SOFT = (
+    form("MultiLabelSoftMarginLoss", "functional.multilabel_soft_margin_loss", ("weight",)),
+    *reductions(),
+    classes,
+    weighted,
+    mirrored,
+)

@@ -1,0 +1,1 @@
+"""Laws of softmax and its kin."""

@@ -1,0 +1,170 @@
+"""What Gumbel-softmax draws: how often which class, how sharp the samples, their gradients.
+
+With Gumbel numbers g the class at which logits + g is largest has probability softmax(logits). Of
+two classes the difference of the g is a logistic number L, so that the first of two soft samples is
+above σ(w) with probability σ(difference of the logits − τw), whatever τ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.arithmetic.rounded import exactly
+from conformance.laws.softmax.softmax import adds_up, axis_of_case, plain
+from conformance.spec.draws import Draws, Masked
+from conformance.spec.law import Claims, Generator, Side, called, claim, input_of, law, measured
+
+if TYPE_CHECKING:
+    from conformance.spec.trial_like import TrialLike as Trial
+
+_EVERY = 8  # of so many cases one has a probe that tells a rate to within 0.02, else 0.04
+_FEW, _MANY = 8192, 32768
+# logit of the threshold: less for a large τ, so that the rates stay away from 0 and 1.
+_AWAY, _MOST = 1.4, 2.0
+
+
+@law("whole", "each slice adds up to 1", "within what the sum and the quotients round")
+def whole(trial: Trial, generator: Generator) -> Claims:
+    """Whatever is drawn; a hard sample is 1 once."""
+    yield from adds_up(called(trial, plain(trial)))
+
+
+@law("certain", "a class beside which all others have the logit -inf is drawn", "always equal")
+def certain(trial: Trial, generator: Generator) -> Claims:
+    """Of each slice another class."""
+    x, axis = input_of(trial), axis_of_case(trial.case)
+    if not x.size:
+        return
+    x = plain(trial).reshape(x.shape or 1)
+    sizes = [1 if place == axis else size for place, size in enumerate(x.shape)]
+    chosen = generator.integers(x.shape[axis], size=sizes)
+    places = np.arange(x.shape[axis]).reshape([-1 if k == axis else 1 for k in range(x.ndim)])
+    at = (places == chosen).reshape(input_of(trial).shape)
+    other = called(trial, np.where(at, plain(trial), -np.inf))
+    wanted = (exactly(at.astype(float), trial.precision),)
+    yield claim(other, measured(other), Side("1 where the logit is a number, else 0", wanted))
+
+
+LAWS = (whole, certain)
+
+
+def draws(trial: Trial, generator: Generator) -> Draws:
+    """Classes by their probabilities, samples by τ, anew in each call and each slice.
+
+    The probe has the case's own axis, τ and dtype, and logits of its own.
+    """
+    count = int(generator.integers(2, 5, endpoint=True))
+    size = (_MANY if generator.integers(_EVERY) == 0 else _FEW) + int(generator.integers(4))
+    logits = generator.integers(-4, 4, count, endpoint=True) / 4.0
+    yield from _chosen(_probe(trial, logits, size), logits)
+    difference = float(generator.integers(-4, 4, endpoint=True)) / 4.0
+    pair = np.array([difference, 0.0])
+    yield from _sharp(_probe(trial, pair, size), difference)
+
+
+class _Probe:
+    """Many slices with the same logits.
+
+    Args:
+        trial: of the call on them.
+        axis: along which the classes are.
+        shape: of the input.
+    """
+
+    def __init__(self, trial: Trial, axis: int, shape: tuple[int, ...]) -> None:
+        self.trial, self.axis, self.shape = trial, axis, shape
+        given = trial.case.call.arguments
+        self.tau, self.hard = float(given.get("tau", 1.0)), bool(given.get("hard", False))
+
+    def answer(self) -> np.ndarray:
+        """What a new call draws."""
+        new = self.trial.other(self.trial.case)
+        return np.asarray(new.answer[0])
+
+    def of(self, array: np.ndarray, place: int) -> np.ndarray:
+        """What is drawn of one class, for all slices."""
+        return np.asarray(array.take(place, self.axis))
+
+
+def _probe(trial: Trial, logits: np.ndarray, size: int) -> _Probe:
+    """As many axes as the case's `dim` needs, and one more."""
+    dim = int(trial.case.call.arguments.get("dim", -1))
+    rank = max(dim + 1, -dim, 2)
+    axis = dim % rank
+    sizes = [1] * rank
+    sizes[0 if axis else 1] = size
+    shape = tuple(logits.size if k == axis else n for k, n in enumerate(sizes))
+    x = logits.reshape([-1 if k == axis else 1 for k in range(rank)])
+    x = np.ascontiguousarray(np.broadcast_to(x, shape))
+    return _Probe(trial.other(replace(trial.case, inputs=(x,), layouts=())), axis, shape)
+
+
+def _chosen(probe: _Probe, logits: np.ndarray) -> Iterator[Masked]:
+    """The class of each sample, by its probability."""
+    raised = np.exp(logits - logits.max())
+    got, again = probe.answer(), probe.answer()
+    for place, chance in enumerate(raised / raised.sum()):
+        first, second = (
+            (probe.of(y, place) >= y.max(probe.axis)).astype(float) for y in (got, again)
+        )
+        what = f"with tau={probe.tau:g}: class {place} of {logits.size} is the largest"
+        yield _often(probe, what, "sample", first, float(chance), second)
+
+
+def _sharp(probe: _Probe, difference: float) -> Iterator[Masked]:
+    """Of two classes: how often a soft sample is above a number, and a gradient as well."""
+    tau, w = probe.tau, min(_AWAY, _MOST / probe.tau)
+    if not probe.hard:
+        got, again = (probe.of(probe.answer(), 0) for _ in range(2))
+        for sign in (1.0, -1.0):
+            end, chance = _logistic(sign * w), _logistic(difference - tau * sign * w)
+            first, second = ((y > end).astype(float) for y in (got, again))
+            what = f"with tau={tau:g}: 1 of 2 above {end:g}"
+            yield _often(probe, what, "sample", first, chance, second)
+    cotangent = np.zeros(probe.shape)
+    cotangent[tuple(0 if k == probe.axis else slice(None) for k in range(cotangent.ndim))] = 1.0
+    (gradient,) = probe.trial.other(probe.trial.case).pulled(cotangent)
+    if gradient is None or (w < _AWAY and probe.trial.precision.half):
+        return  # so near its largest that roundings of a half precision decide
+    # p₀p₁/τ is above σ(w)σ(−w)/τ where p₀ is between σ(−w) and σ(w).
+    end = _logistic(w) * _logistic(-w) / tau
+    chance = _logistic(difference + tau * w) - _logistic(difference - tau * w)
+    for place, sign in ((0, 1.0), (1, -1.0)):
+        above = (sign * probe.of(gradient, place) > end).astype(float)
+        what = f"with tau={tau:g}: {sign:+.0f} times that of class {place} of 2 above {end:g}"
+        yield _often(probe, what, "gradient of logits", above, chance)
+
+
+def _often(
+    probe: _Probe,
+    what: str,
+    name: str,
+    got: np.ndarray,
+    chance: float,
+    again: np.ndarray | None = None,
+) -> Masked:
+    got, again = got.reshape(-1), None if again is None else again.reshape(-1)
+    ones, everywhere = exactly(np.ones(got.shape), probe.trial.precision), np.ones(got.shape, bool)
+    slack = _slack(probe.trial.precision, probe.tau)
+    return Masked(what, name, got, ones, 0.0, everywhere, chance, again=again, slack=slack)
+
+
+def _slack(precision: Any, tau: float) -> float:
+    """By how much roundings may move a chance.
+
+    In units of L each of the two classes has an exponential number u, its logarithm u·|g|, the sum
+    and the quotient u·|l + g| each, and the sample τ·6u at the thresholds here, the gradient 7τu.
+    As |l| ≤ 1, |threshold| ≤ 2, and so one |g| is at most the other's + 3, that is
+    u(15 + 6|g| + 14τ) on either side of the threshold; the mean of |g| is about 1, the density of
+    g at most 1/e.
+    """
+    return float(2 / math.e * precision.unit * (21 + 14 * min(tau, 2.0)))
+
+
+def _logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-x))

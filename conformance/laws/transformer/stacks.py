@@ -1,0 +1,136 @@
+"""Laws of stacks of a transformer's layers: what they are made of, each layer by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.rounded import Rounded
+from conformance.laws.transformer.calls import first, named
+from conformance.laws.transformer.layers import SHARED, Operands, residual
+from conformance.spec.law import Claim, Claims, Generator, Law, Side, bounded, law, measured
+
+if TYPE_CHECKING:
+    from conformance.spec.trial_like import TrialLike as Trial
+
+Array = np.ndarray
+
+
+def _part(state: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {k.removeprefix(prefix): x for k, x in state.items() if k.startswith(prefix)}
+
+
+def _called(
+    trial: Trial,
+    layer: str,
+    arguments: Mapping[str, Any],
+    state: Mapping[str, Array],
+    inputs: Sequence[Array | None],
+    **keywords: Any,
+) -> Array:
+    """What the backend makes of a part."""
+    call = replace(
+        trial.case.call, layer=layer, arguments=dict(arguments), state=dict(state), layouts={}
+    )
+    case = replace(
+        trial.case, call=call, inputs=tuple(inputs), layouts=(), cotangent_layouts=(),
+        keywords=keywords,
+    )  # fmt: skip
+    return np.asarray(trial.other(case).answer[0])
+
+
+def _claim(trial: Trial, found: Array, text: str) -> Claim:
+    """The same, within the bound of the whole, which is that of its parts in turn."""
+    return Claim(trial.names, Side(text, bounded([found], trial.expected)), Side(
+        trial.text(), measured(trial), trial))  # fmt: skip
+
+
+@law("layers", "a stack is its layers in turn, and its norm")
+def layers(trial: Trial, generator: Generator) -> Claims:
+    """Each layer as a layer of its own."""
+    if Operands.of(trial) is None:
+        return
+    call, (x, *others) = trial.case.call, trial.case.inputs
+    name = "encoder_layer" if "encoder_layer" in call.arguments else "decoder_layer"
+    layer, pairs = call.arguments[name]
+    # A layer has no hint that is neither true nor false.
+    hints = {k: bool(v) for k, v in trial.case.keywords.items()}
+    for place in range(call.arguments["num_layers"]):
+        state = _part(call.state, f"layers.{place}.")
+        x = _called(trial, layer, dict(pairs), state, (x, *others), **hints)
+    norm = call.arguments.get("norm")
+    if norm is not None:
+        x = _called(trial, norm[0], dict(norm[1]), _part(call.state, "norm."), (x,))
+    assert x is not None
+    yield _claim(trial, x, f"{layer} in turn")
+
+
+@law("nested", "enable_nested_tensor changes nothing where nothing is padded")
+def nested(trial: Trial, generator: Generator) -> Claims:
+    """Of a case that may have a nested tensor: rows that are not padded, without it."""
+    (whole,), padding = trial.expected, named(trial)["src_key_padding_mask"]
+    if not isinstance(whole, Choices) or padding is None:
+        return
+    call = trial.case.call
+    arguments = {**call.arguments, "enable_nested_tensor": False}
+    other = trial.other(replace(trial.case, call=replace(call, arguments=arguments)))
+    padded = padding if padding.dtype == bool else padding != 0
+    kept = ~(padded if first(trial.case) or padded.ndim == 1 else padded.T)
+    (plain,) = other.expected
+    if not kept.any() or isinstance(plain, Choices):
+        return
+    error = plain.error[kept]
+    sides = [Rounded(x.answer[0][kept], error, trial.precision) for x in (trial, other)]
+    wanted = Side(other.text(), (sides[1],), other)
+    yield Claim(trial.names, Side(trial.text(), (sides[0],)), wanted)
+
+
+@law("both", "a transformer is the decoder of what its encoder makes")
+def both(trial: Trial, generator: Generator) -> Claims:
+    """Each as a stack of its own."""
+    if Operands.of(trial) is None:
+        return
+    call, given, hints = trial.case.call, named(trial), trial.case.keywords
+    counts = {f"num_{name}_layers": call.arguments.get(f"num_{name}_layers", 6)
+              for name in ("encoder", "decoder")}  # fmt: skip
+    kind = {k: v for k, v in call.arguments.items() if k not in counts}
+    eps, bias = kind.get("layer_norm_eps", 1e-5), kind.get("bias", True)
+    pairs = (("normalized_shape", kind["d_model"]), ("eps", eps), ("bias", bias))
+
+    def arguments(name: str) -> dict[str, Any]:
+        layer = f"Transformer{name.capitalize()}Layer"
+        count = counts[f"num_{name}_layers"]
+        return {
+            f"{name}_layer": (layer, tuple(kind.items())),
+            "num_layers": count,
+            "norm": ("LayerNorm", pairs),
+        }
+
+    encoding = {"is_causal": hints["src_is_causal"]} if "src_is_causal" in hints else {}
+    memory = _called(
+        trial, "TransformerEncoder", arguments("encoder"), _part(call.state, "encoder."),
+        (given["src"], given["src_mask"], given["src_key_padding_mask"]), **encoding,
+    )  # fmt: skip
+    masks = ("tgt_mask", "memory_mask", "tgt_key_padding_mask", "memory_key_padding_mask")
+    found = _called(
+        trial, "TransformerDecoder", arguments("decoder"), _part(call.state, "decoder."),
+        (given["tgt"], memory, *(given[name] for name in masks)),
+        **{k: v for k, v in hints.items() if k != "src_is_causal"},
+    )  # fmt: skip
+    yield _claim(trial, found, "TransformerDecoder of TransformerEncoder")
+
+
+def of_stack(name: str) -> tuple[Law, ...]:
+    """The laws of a stack, or of both.
+
+    Args:
+        name: the layer.
+    """
+    if "coder" not in name:
+        # The residual of both is behind the norms of their stacks.
+        return (*(x for x in SHARED if x is not residual), both)
+    return (*SHARED, layers, nested) if "Encoder" in name else (*SHARED, layers)

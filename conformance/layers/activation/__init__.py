@@ -1,0 +1,187 @@
+"""Activations, element by element: the modules, the functions, those that work in place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.laws.activation import elementwise as laws
+from conformance.laws.activation import slopes
+from conformance.layers.activation.kinds import KINDS, Kind
+from conformance.model.case import Call, Case, is_function
+from conformance.oracles.activation import elementwise as oracle
+from conformance.spec.axes import Axes, joined, no_axes
+from conformance.spec.elementwise import every_axis, whole
+from conformance.spec.propagation import computed
+from conformance.spec.row import REQUIRED, Argument, Input, Output, Row, Traits, stateless
+from conformance.spec.sizes import resized
+from conformance.spec.state import Constant, Shape, StateTensor
+from conformance.spec.workload import Filling, Workload
+from conformance.strategies import activation as cases
+from conformance.strategies.activation import is_in_place
+from conformance.strategies.invalid import activation as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+
+def _first(case: Case) -> int | None:
+    x = case.inputs[0]
+    return 0 if x is not None and x.ndim else None
+
+
+def _writes(call: Call) -> bool:
+    return bool(call.arguments.get("inplace", False))
+
+
+def _always_writes(call: Call) -> bool:
+    return True
+
+
+def _flops(
+    operations: int, workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]
+) -> int:
+    return operations * math.prod(outputs[0])
+
+
+def _draws(call: Call) -> bool:
+    """Whether there is more than one slope to draw from."""
+    training = call.training or call.arguments.get("training", False)
+    return bool(training) and call.arguments.get("lower", 1 / 8) < call.arguments.get(
+        "upper", 1 / 3
+    )
+
+
+def _ends_refit(
+    ends: tuple[str, str], row: Row, case: Case, arguments: dict[str, Any]
+) -> Case | None:
+    """No array depends on an argument, but one end may not pass the other."""
+    low, high = (arguments.get(name, row.defaults[name]) for name in ends)
+    return replace(case, call=replace(case.call, arguments=arguments)) if low < high else None
+
+
+def _elementwise(name: str, kind: Kind) -> Row:
+    breaks = invalid.activation_breaks(name)
+    valid = partial(cases.activations, name)
+    takes = {argument.name for argument in kind.arguments}
+    modes = "training" in takes and not is_function(name)
+    always = is_in_place(name)
+    inplace = always or "inplace" in takes
+    updates = _always_writes if always else _writes
+    traits = Traits(placed=False, aliases=inplace, updates=updates, modes=modes)
+    arguments = tuple(
+        a
+        for a in kind.arguments
+        if not (modes and a.name == "training") and not (always and a.name == "inplace")
+    )
+    return Row(
+        name,
+        "activation",
+        arguments,
+        (Input("input", batch_axis=_first, updated=inplace),),
+        (Output("output", _first),),
+        cases=valid,
+        values=partial(kind.oracle, inplace=True) if always else kind.oracle,
+        shapes=oracle.shape,
+        formula=(kind.formula,),
+        complex=False,
+        # None where every shape and every argument is valid.
+        invalid=invalid_cases(valid, breaks) if breaks else None,
+        laws=(laws.elements, laws.reshaped, laws.in_place if always else laws.form, *kind.laws),
+        propagation=computed,
+        refit=None if kind.ends is None else partial(_ends_refit, kind.ends),
+        free=every_axis,
+        whole=partial(whole, name, arguments),
+        traits=replace(traits, random=_draws) if "training" in takes else traits,
+        draws=slopes.draws if "training" in takes else None,
+        workloads=tuple(_workloads(name, kind)),
+        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+        flops=partial(_flops, kind.operations),
+        examples=kind.examples,
+    )
+
+
+def _workloads(name: str, kind: Kind) -> Iterator[Workload]:
+    yield Workload(name, "64 by 3072", _plain(kind), ((64, 3072),), small=True)
+    if kind.feeds_forward:
+        yield Workload(name, "64 by 16384", _plain(kind), ((64, 16384),))
+
+
+def _plain(kind: Kind) -> Mapping[str, Any]:
+    return {a.name: a.plain for a in kind.arguments if a.default is REQUIRED}
+
+
+def _slope_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+    """A slope for each channel, or one for all."""
+    initial = Constant(arguments.get("init", 0.25))
+    return (StateTensor("weight", (arguments.get("num_parameters", 1),), initial),)
+
+
+def _slope_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """As many channels as slopes."""
+    x, count = case.inputs[0], arguments.get("num_parameters", 1)
+    assert x is not None
+    if count != 1:
+        if x.ndim < 2 or not x.size:
+            return None
+        x = resized(x, (x.shape[0], count, *x.shape[2:]))
+    weight = resized(case.call.state.get("weight", np.full(1, 0.25)), (count,))
+    state = {"weight": weight} if case.call.state else {}
+    return replace(case, call=replace(case.call, arguments=arguments, state=state), inputs=(x,))
+
+
+def _unslanted(case: Case) -> tuple[Axes, ...]:
+    """Every axis but that of the channels."""
+    return tuple(group for group in every_axis(case) if group != ((0, 1),))
+
+
+def _slopes(case: Case) -> tuple[Axes, ...]:
+    """The channels, where a function is given a slope for each."""
+    weight = case.inputs[1]
+    return (joined(case, (0, 1), (1, 0)),) if weight is not None and weight.size > 1 else ()
+
+
+def _with_slopes(name: str) -> Row:
+    function = is_function(name)
+    valid = partial(cases.prelus, name)
+    shapes: tuple[Shape, ...] = ((64, 256, 7, 7), (256,)) if function else ((64, 256, 7, 7),)
+    given = {} if function else {"num_parameters": 256}
+    weight = (Input("weight", "weight"),) if function else ()
+    return Row(
+        name,
+        "activation",
+        ()
+        if function
+        else (Argument("num_parameters", 1, other=2), Argument("init", 0.25, other=0.5)),
+        (Input("input", batch_axis=_first), *weight),
+        (Output("output", _first),),
+        cases=valid,
+        values=oracle.functional_prelu if function else oracle.prelu,
+        shapes=oracle.prelu_shape,
+        formula=("PReLU(x) = max(0, x) + a min(0, x)",),
+        complex=False,
+        invalid=invalid_cases(valid, invalid.activation_breaks(name)),
+        laws=slopes.PRELU,
+        state=stateless if function else _slope_state,
+        propagation=computed,
+        refit=None if function else _slope_refit,
+        free=_unslanted,
+        shared=_slopes if function else no_axes,
+        workloads=(Workload(name, "64 by 256 by 7 by 7", given, shapes, small=True),),
+        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+        flops=partial(_flops, 2),
+        examples=0.4,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows: the modules, the functions, the functions that work in place."""
+    for place in range(2):
+        yield from (_elementwise(names[place], kind) for names, kind in KINDS.items())
+        yield _with_slopes(("PReLU", "functional.prelu")[place])
+    for (_, function), kind in KINDS.items():
+        if kind.in_place:
+            yield _elementwise(f"{function}_", kind)

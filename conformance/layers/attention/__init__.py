@@ -1,0 +1,134 @@
+"""MultiheadAttention, functional.scaled_dot_product_attention."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from conformance.laws.attention import scaled_dot_product as laws
+from conformance.laws.attention.draws import sdpa_draws
+from conformance.layers.attention import multihead as multihead_attention
+from conformance.layers.attention.propagation import attention
+from conformance.model.case import Call, Case
+from conformance.oracles.attention import scaled_dot_product as oracle
+from conformance.spec.axes import Axes
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
+from conformance.strategies.attention import scaled_dot_product as cases
+from conformance.strategies.invalid.attention import scaled_dot_product as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+_SDPA = "functional.scaled_dot_product_attention"
+
+
+def _batch(case: Case) -> int | None:
+    """The first of two leading dimensions or more: a single one counts heads."""
+    query = case.inputs[0]
+    return 0 if query is not None and query.ndim > 3 else None
+
+
+def _mask_batch(case: Case) -> int | None:
+    """Likewise; a mask may have one for all, or none."""
+    query, mask = case.inputs[0], case.inputs[3]
+    if query is None or mask is None or query.ndim < 4:
+        return None
+    return 0 if mask.ndim == query.ndim and len(mask) == len(query) else None
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments; None where two masks are asked for, or heads do not match."""
+    query, key = case.inputs[:2]
+    assert query is not None
+    assert key is not None
+    if not arguments.get("enable_gqa", False) and query.shape[:-2] != key.shape[:-2]:
+        return None
+    masked = len(case.inputs) > 3 and case.inputs[3] is not None
+    if masked and arguments.get("is_causal", False):
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _lengths(case: Case) -> tuple[Axes, ...]:
+    """The axes of queries, of keys, and of what each value holds."""
+    query, key, value, *masks = case.inputs
+    assert query is not None
+    assert key is not None
+    assert value is not None
+    queries, keys = [(0, query.ndim - 2)], [(1, key.ndim - 2), (2, value.ndim - 2)]
+    for mask in masks:
+        if mask is not None and mask.ndim > 1 and mask.shape[-2] == query.shape[-2]:
+            queries.append((3, mask.ndim - 2))
+        if mask is not None and mask.ndim and mask.shape[-1] == key.shape[-2]:
+            keys.append((3, mask.ndim - 1))
+    width = ((0, query.ndim - 1), (1, key.ndim - 1))
+    return tuple(queries), tuple(keys), width, ((2, value.ndim - 1),)
+
+
+def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    query, key, value = workload.inputs[:3]
+    pairs = math.prod(query[:-1]) * key[-2]
+    return 2 * pairs * (query[-1] + value[-1])
+
+
+# Sizes of GPT-2 and of BERT-base, a head of 64 numbers.
+_HEADS: tuple[tuple[str, tuple[Shape, ...], dict[str, bool]], ...] = (
+    ("bert 12 heads, 128", ((1, 12, 128, 64),) * 3, {}),
+    ("gpt2 12 heads, 512, causal", ((1, 12, 512, 64),) * 3, {"is_causal": True}),
+    # Scores of one head: the oracle holds some 200 bytes for each of them.
+    ("1 head, 2048, causal", ((1, 1, 2048, 64),) * 3, {"is_causal": True}),
+    ("1 head, 1024 against 4096", ((1, 1, 1024, 64), *((1, 1, 4096, 64),) * 2), {}),
+    ("decoding against 1024", ((1, 12, 1, 64), *((1, 12, 1024, 64),) * 2), {}),
+)
+
+
+def _random(call: Call) -> bool:
+    return bool(call.arguments.get("dropout_p", 0.0) > 0)
+
+
+def _attention() -> Row:
+    return Row(
+        _SDPA,
+        "attention",
+        (
+            Argument("dropout_p", 0.0),
+            Argument("is_causal", False, other=True),
+            Argument("scale", None, other=1.0),
+            Argument("enable_gqa", False),
+        ),
+        (
+            *(Input(name, batch_axis=_batch) for name in ("query", "key", "value")),
+            Input("attn_mask", "mask", optional=True, batch_axis=_mask_batch, signed=False),
+        ),
+        (Output("output", _batch),),
+        cases=partial(cases.attentions, _SDPA),
+        values=oracle.functional_scaled_dot_product_attention,
+        shapes=oracle.functional_scaled_dot_product_attention_shape,
+        formula=(
+            "attn_weight = softmax(query key^T * scale + attn_bias), scale = 1/sqrt(E)",
+            "output = attn_weight value",
+        ),
+        complex=False,
+        invalid=invalid_cases(partial(cases.attentions, _SDPA), invalid.BREAKS),
+        laws=laws.LAWS,
+        propagation=attention,
+        traits=Traits(random=_random),
+        draws=sdpa_draws,
+        refit=_refit,
+        free=_lengths,
+        workloads=tuple(
+            Workload(_SDPA, name, arguments, inputs, k == 0)
+            for k, (name, inputs, arguments) in enumerate(_HEADS)
+        ),
+        filling=Filling(contraction=False),
+        flops=_flops,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    yield multihead_attention.row()
+    yield _attention()

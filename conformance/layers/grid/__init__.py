@@ -1,0 +1,134 @@
+"""affine_grid and grid_sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from conformance.laws import grid as laws
+from conformance.layers.grid.propagation import placed, sampled
+from conformance.model.case import Case
+from conformance.oracles.grid import grid as oracle
+from conformance.spec.axes import Axes
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
+from conformance.strategies import grid as cases
+from conformance.strategies.invalid import grid as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+_CORNERS = Argument("align_corners", None, other=True)
+
+
+def _first_axis(case: Case) -> int | None:
+    return 0
+
+
+def _affine_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with another size, whose batch is that of the matrices."""
+    theta = case.inputs[0]
+    size = arguments["size"]
+    if theta is None or len(size) != theta.shape[1] + 2 or min(size) < 1 or not len(theta):
+        return None
+    fitted = type(size)((len(theta), *size[1:]))
+    return replace(case, call=replace(case.call, arguments={**arguments, "size": fitted}))
+
+
+def _sample_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with another mode; a volume has no bicubic one."""
+    x = case.inputs[0]
+    if x is None or not math.prod(x.shape[2:]):
+        return None
+    if arguments.get("mode") == "bicubic" and x.ndim == 5:
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _sample_axes(case: Case) -> tuple[Axes, ...]:
+    """Channels, lengths of the input, and places."""
+    x, grid = case.inputs
+    assert x is not None
+    assert grid is not None
+    of_input = tuple(((0, axis),) for axis in range(1, x.ndim))
+    return (*of_input, *(((1, axis),) for axis in range(1, grid.ndim - 1)))
+
+
+def _affine_flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    dims = outputs[0][-1]
+    return 2 * (dims + 1) * math.prod(outputs[0])
+
+
+def _sample_flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    taps = {"nearest": 1, "bicubic": 16}.get(workload.arguments.get("mode", "bilinear"), 4)
+    return 2 * taps * math.prod(outputs[0])
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    name = "functional.affine_grid"
+    valid = partial(cases.affine_grids, name)
+    shared: dict[str, Any] = {
+        "complex": False,
+        "traits": Traits(placed=False, batched=True, wide_sums=True),
+        "filling": Filling(contraction=False, scale=lambda name, arguments: 1.0),
+    }
+    yield Row(
+        name,
+        "grid",
+        (Argument("size", plain=(1, 1, 1, 1), size=True, sequence=True), _CORNERS),
+        (Input("theta"),),
+        (Output("output"),),
+        cases=valid,
+        values=oracle.affine_grid,
+        shapes=oracle.affine_grid_shape,
+        formula=(
+            "output[n, h, w] = theta[n] (x_w, y_h, 1)",
+            "x_w = (2w + 1 - W) / W; align_corners: (2w + 1 - W) / (W - 1), 0 of W = 1",
+        ),
+        invalid=invalid_cases(valid, invalid.affine_breaks()),
+        laws=laws.AFFINE,
+        propagation=placed,
+        refit=_affine_refit,
+        workloads=(
+            Workload(name, "32 by 32", {"size": (8, 1, 32, 32)}, ((8, 2, 3),), small=True),
+            Workload(name, "224 by 224", {"size": (8, 1, 224, 224)}, ((8, 2, 3),)),
+        ),
+        flops=_affine_flops,
+        examples=0.4,
+        **shared,
+    )
+    name = "functional.grid_sample"
+    valid = partial(cases.grid_samples, name)
+    yield Row(
+        name,
+        "grid",
+        (
+            Argument("mode", "bilinear", other="nearest"),
+            Argument("padding_mode", "zeros", other="border"),
+            _CORNERS,
+        ),
+        (Input("input", batch_axis=_first_axis), Input("grid", batch_axis=_first_axis)),
+        (Output("output", _first_axis),),
+        cases=valid,
+        values=oracle.grid_sample,
+        shapes=oracle.grid_sample_shape,
+        formula=(
+            "output[n, :, h, w] = Σ_ij w(i − y) w(j − x) input[n, :, i, j]",
+            "x = ((grid[n, h, w, 0] + 1) W − 1) / 2, y = ((grid[n, h, w, 1] + 1) H − 1) / 2",
+            "align_corners: x = (grid[n, h, w, 0] + 1) (W − 1) / 2, likewise y",
+        ),
+        invalid=invalid_cases(valid, invalid.sample_breaks()),
+        laws=laws.SAMPLE,
+        propagation=sampled,
+        refit=_sample_refit,
+        free=_sample_axes,
+        workloads=(
+            Workload(name, "32 by 32", {}, ((8, 16, 32, 32), (8, 32, 32, 2)), small=True),
+            Workload(name, "112 by 112", {}, ((8, 32, 112, 112), (8, 112, 112, 2))),
+        ),
+        flops=_sample_flops,
+        **shared,
+    )

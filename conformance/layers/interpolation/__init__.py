@@ -1,0 +1,204 @@
+"""interpolate, Upsample, UpsamplingNearest2d and UpsamplingBilinear2d."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from conformance.laws import interpolation as laws
+from conformance.layers.interpolation.propagation import interpolated
+from conformance.model.case import Case
+from conformance.oracles.interpolation import interpolate as oracle
+from conformance.spec.axes import Axes
+from conformance.spec.elementwise import every_axis
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.trial_like import FactsLike as Facts
+from conformance.spec.workload import Filling, Workload
+from conformance.strategies import interpolation as cases
+from conformance.strategies.invalid import interpolation as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+_SIZE = Argument("size", None, size=True)
+_FACTOR = Argument("scale_factor", None)
+_MODE = Argument("mode", "nearest", other="area")
+_CORNERS = Argument("align_corners", None, other=True)
+_RECOMPUTE = Argument("recompute_scale_factor", None, other=True)
+_ANTIALIAS = Argument("antialias", False, other=True)
+
+_RANKS = {"linear": 3, "bilinear": 4, "bicubic": 4, "lanczos": 4, "trilinear": 5}
+
+
+def _first_axis(case: Case) -> int | None:
+    return 0
+
+
+def _but_the_batch(case: Case) -> tuple[Axes, ...]:
+    return every_axis(case)[1:]
+
+
+def _numbers(value: Any, dims: int) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
+
+
+def _valid(given: Mapping[str, Any], shape: Shape) -> bool:
+    """Whether a call is valid, and the length of its output beyond doubt."""
+    dims, mode = len(shape) - 2, given.get("mode", "nearest")
+    size, factor = given["size"], given["scale_factor"]
+    corners, recompute = given.get("align_corners"), given.get("recompute_scale_factor")
+    if (size is None) is (factor is None) or not min(shape[1:]):
+        return False
+    numbers = _numbers(factor if size is None else size, dims)
+    if len(numbers) != dims or (recompute and factor is None):
+        return False
+    if size is None and not all(map(cases.clear, shape[2:], numbers)):
+        return False
+    if size is not None and min(numbers) < 1:
+        return False
+    antialias = given.get("antialias", False)
+    if mode in cases.SELECTING and (corners is not None or antialias):
+        return False
+    if antialias and mode not in cases.ANTIALIASED:
+        return False
+    if mode == "lanczos" and (corners or not antialias):
+        return False
+    return _RANKS.get(mode, len(shape)) == len(shape)
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments; None where the call would be invalid."""
+    x = case.inputs[0]
+    if x is None or not _valid({**row.defaults, **arguments}, x.shape):
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _output_length(found: Facts) -> tuple[int, ...] | None:
+    """Length of the output in each spatial dimension."""
+    try:
+        return tuple(found.row.output_shapes(found.case)[0][2:])
+    except (ValueError, TypeError, IndexError, KeyError, OverflowError):
+        return None
+
+
+def _of_length(times: int) -> Callable[[Facts], bool | None]:
+    """Whether an output is so many times as long as the input, by a factor that is another number.
+
+    A factor that is recomputed, and one that corners take the place of, is not used.
+    """
+
+    def fact(found: Facts) -> bool | None:
+        first, outputs, factor = found.case.inputs[0], _output_length(found), None
+        factor = found.get("scale_factor")
+        if first is None or outputs is None:
+            return None
+        unused = found.get("recompute_scale_factor") or found.get("align_corners")
+        if factor is None or unused or found.get("mode") == "area":
+            return False
+        rows = zip(outputs, first.shape[2:], _numbers(factor, first.ndim - 2), strict=True)
+        return any(o == times * n and f != times for o, n, f in rows)
+
+    return fact
+
+
+def _narrowest(found: Facts) -> int | None:
+    """Length of the output's last dimension."""
+    outputs = _output_length(found)
+    return None if not outputs else outputs[-1]
+
+
+def _taps(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """One multiplication and addition a tap, the dimensions one after the other."""
+    taps = {"nearest": 0, "bicubic": 4}.get(workload.arguments.get("mode", "nearest"), 2)
+    return 2 * taps * (len(outputs[0]) - 2) * math.prod(outputs[0])
+
+
+def _workloads(layer: str, modes: Sequence[str]) -> tuple[Workload, ...]:
+    """Feature pyramid (T.-Y. Lin et al., 2017) and segmentation (J. Long et al., 2015) by 2.
+
+    Bilinear, also the answers of DeepLab (L.-C. Chen et al., 2017) by 8.
+    """
+    found = []
+    for mode in modes:
+        given: dict[str, Any] = {"scale_factor": 2.0} | ({"mode": mode} if mode else {})
+        name = mode or "doubled"
+        found.append(Workload(layer, f"{name}, 16 channels", given, ((1, 16, 28, 28),), small=True))
+        found.append(Workload(layer, f"{name}, 256 channels", given, ((1, 256, 56, 56),)))
+        if mode == "bilinear":
+            classes: dict[str, Any] = {"scale_factor": 8.0, "mode": mode}
+            found.append(Workload(layer, "bilinear, 21 classes by 8", classes, ((1, 21, 65, 65),)))
+    return tuple(found)
+
+
+_FORMULA = (
+    "output[i] = Σ_j w(j − s(i)) × input[j] in each dimension; s = scale × (i + ½) − ½",
+    "align_corners: s = i × (n − 1) / (o − 1)",
+    "nearest: ⌊scale × i⌋; nearest-exact: ⌊scale × (i + ½)⌋",
+    "scale = n / o of the lengths, or 1 / scale_factor",
+)
+
+
+def rows() -> Iterator[Row]:
+    """The rows, the function first."""
+    name = "functional.interpolate"
+    valid = partial(cases.interpolations, name)
+    interpolate = Row(
+        name,
+        "interpolation",
+        (_SIZE, _FACTOR, _MODE, _CORNERS, _RECOMPUTE, _ANTIALIAS),
+        (Input("input", batch_axis=_first_axis),),
+        (Output("output", _first_axis),),
+        cases=valid,
+        values=oracle.interpolate,
+        shapes=oracle.interpolate_shape,
+        formula=_FORMULA,
+        complex=False,
+        invalid=invalid_cases(valid, invalid.interpolate_breaks(function=True)),
+        laws=laws.LAWS,
+        propagation=interpolated(),
+        traits=Traits(placed=False, batched=True),
+        derived={
+            "output_length": _output_length,
+            "output_width": _narrowest,
+            "length_kept": _of_length(1),
+            "length_doubled": _of_length(2),
+        },
+        refit=_refit,
+        free=_but_the_batch,
+        workloads=_workloads(name, ("nearest", "bilinear", "bicubic", "area")),
+        filling=Filling(contraction=False),
+        flops=_taps,
+    )
+    yield interpolate
+    name = "Upsample"
+    valid = partial(cases.interpolations, name)
+    yield replace(
+        interpolate,
+        name=name,
+        arguments=(_SIZE, _FACTOR, replace(_MODE, other="bilinear"), _CORNERS, _RECOMPUTE),
+        cases=valid,
+        invalid=invalid_cases(valid, invalid.interpolate_breaks(function=False)),
+        workloads=_workloads(name, ("nearest", "bilinear")),
+        examples=0.4,
+    )
+    corners = interpolated(mode="bilinear", align_corners=True)
+    for name, values, own, propagation in (
+        ("UpsamplingNearest2d", oracle.upsampling_nearest2d, laws.NEAREST, interpolated()),
+        ("UpsamplingBilinear2d", oracle.upsampling_bilinear2d, laws.BILINEAR, corners),
+    ):
+        valid = partial(cases.upsamplings, name)
+        yield replace(
+            interpolate,
+            name=name,
+            arguments=(_SIZE, _FACTOR),
+            cases=valid,
+            values=values,
+            invalid=invalid_cases(valid, invalid.shared_breaks()),
+            laws=own,
+            propagation=propagation,
+            workloads=_workloads(name, ("",)),
+            examples=0.25,
+        )

@@ -1,0 +1,167 @@
+"""AdaptiveLogSoftmaxWithLoss: the module, its log_prob and its predict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import exactly
+from conformance.laws.loss import adaptive as laws
+from conformance.layers.loss.linear import nearest
+from conformance.layers.loss.parts import rows as batch
+from conformance.layers.loss.parts import scale_of_weights
+from conformance.model.case import Case, class_and_method
+from conformance.oracles.loss import adaptive as oracle
+from conformance.spec.law import Law
+from conformance.spec.propagation import computed
+from conformance.spec.row import Argument, Input, Output, Row
+from conformance.spec.sizes import resized
+from conformance.spec.state import Shape, StateTensor, uniform
+from conformance.spec.workload import Filling, Workload
+from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.loss import adaptive as invalid
+from conformance.strategies.loss import adaptive as cases
+
+if TYPE_CHECKING:
+    from conformance.spec.trial_like import FactsLike as Facts
+
+_ARGUMENTS = (
+    Argument("in_features", plain=1, size=True),
+    Argument("n_classes", plain=2, size=True),
+    Argument("cutoffs", plain=(1,), sequence=True),
+    Argument("div_value", 4.0, other=2.0),
+    Argument("head_bias", False, other=True),
+)
+_NAMES = tuple(a.name for a in _ARGUMENTS)
+_FORMULA = (
+    "head = log_softmax(head(input)): of the classes below cutoffs[0] and of each cluster",
+    "output_n = head_{n,y_n} for y_n < cutoffs[0]",
+    "output_n = head_{n,cutoffs[0]+i} + log_softmax(tail_i(input))_{n,y_n-cutoffs[i]}",
+    "for cutoffs[i] <= y_n < cutoffs[i+1]; loss = -(1/N) sum_n output_n",
+)
+
+
+def _shapes(**arguments: Any) -> dict[str, Shape]:
+    return oracle.state_shapes(**{k: v for k, v in arguments.items() if k in _NAMES})
+
+
+def _state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+    """A Linear for the head, and two for each cluster."""
+    found: list[StateTensor] = []
+    for name, shape in _shapes(**arguments).items():
+        found += uniform({name: shape}, shape[1] if len(shape) > 1 else arguments["in_features"])
+    return tuple(found)
+
+
+def _increasing(cutoffs: Sequence[int], classes: int) -> bool:
+    ends = (0, *cutoffs, classes)
+    return len(cutoffs) > 0 and all(a < b for a, b in pairwise(ends))
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with its arrays in the shapes that other arguments ask for."""
+    x, *target = case.inputs
+    assert x is not None
+    classes = arguments["n_classes"]
+    if not _increasing(arguments["cutoffs"], classes):
+        return None
+    if any(y is not None and y.size and y.max() >= classes for y in target):
+        return None
+    state = case.call.state
+    source = np.concatenate([v.reshape(-1) for v in state.values()])
+    arrays = {k: resized(state.get(k, source), s) for k, s in _shapes(**arguments).items()}
+    layouts = {k: v for k, v in case.call.layouts.items() if k in arrays}
+    call = replace(case.call, arguments=arguments, state=arrays, layouts=layouts)
+    inputs = (resized(x, (*x.shape[:-1], arguments["in_features"])), *target)
+    return replace(case, call=call, inputs=inputs)
+
+
+def _targets(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
+    """A class for each row, the frequent ones often."""
+    drawn = generator.exponential(500.0, size=shapes[1])
+    return np.minimum(drawn, _WORDS - 1).astype(np.int64)
+
+
+# The vocabulary of WikiText-2, as in PyTorch's examples.
+_WORDS = 33278
+_TIMED = {"in_features": 256, "n_classes": _WORDS, "cutoffs": (2000, 10000)}
+
+
+def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """The products of all maps, and four for each logit."""
+    rows = math.prod(workload.inputs[0][:-1])
+    return rows * sum(2 * math.prod(shape) + 4 * shape[0] for shape in weights)
+
+
+def _row(name: str, laws: tuple[Law, ...]) -> Row:
+    """The module's row, or that of a method that takes no target."""
+    method = class_and_method(name)[1]
+    valid = partial(cases.clusters, name, _shapes)
+    x = Input("input", batch_axis=batch)
+    target = Input("target", "target", batch_axis=batch, signed=False)
+    breaks = invalid.method_breaks() if method else invalid.adaptive_breaks()
+    inputs: tuple[Shape, ...] = ((64, 256),) if method else ((64, 256), (64,))
+    whole = Output("output", batch, _whole if method == "predict" else None, method != "predict")
+    values, shapes = _ORACLES[method]
+    return Row(
+        name,
+        "loss",
+        _ARGUMENTS,
+        (x,) if method else (x, target),
+        (whole,) if method else (whole, Output("loss")),
+        cases=valid,
+        values=values,
+        shapes=shapes,
+        formula=_FORMULA,
+        complex=False,
+        invalid=invalid_cases(valid, breaks),
+        laws=laws,
+        propagation=computed,
+        state=_state,
+        refit=_refit,
+        derived={"nearest": _nearest},
+        workloads=(Workload(name, "64 words", _TIMED, inputs, small=True),),
+        filling=Filling(contraction=False, scale=scale_of_weights, made={"target": _targets}),
+        flops=_flops,
+        examples=0.2 if method else 0.4,
+    )
+
+
+def _nearest(found: Facts) -> float | None:
+    """How near to 0 the logarithms come that torch's softmax makes in this case: their smallest."""
+    case, precision = found.case, Precision.of("float64")
+    x = case.inputs[0]
+    if x is None or not x.size:
+        return None
+    state = {name: exactly(w, precision) for name, w in case.call.state.items()}
+    given = exactly(np.atleast_2d(x), precision)
+    clusters = len(case.call.arguments["cutoffs"])
+    each = [oracle.head_logs(state, given)]
+    each += [oracle.cluster_logs(state, given, k) for k in range(clusters)]
+    return nearest(each)
+
+
+def _whole(case: Case) -> str:
+    """The dtype of classes."""
+    return "int64"
+
+
+_ORACLES: Mapping[str, tuple[Callable[..., Any], Callable[..., tuple[Shape, ...]]]] = {
+    "": (oracle.adaptive_log_softmax_with_loss, oracle.adaptive_log_softmax_with_loss_shape),
+    "log_prob": (oracle.full_log_prob, oracle.full_log_prob_shape),
+    "predict": (oracle.predict, oracle.predict_shape),
+}
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    yield _row(laws.LOSS, laws.LAWS)
+    yield _row(laws.LOG_PROB, laws.OF_ALL)
+    yield _row(laws.PREDICT, laws.OF_PREDICTED)

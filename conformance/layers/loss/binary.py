@@ -1,0 +1,103 @@
+"""BCELoss, BCEWithLogitsLoss, and their functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from conformance.laws.loss import binary as laws
+from conformance.layers.loss.parts import filled
+from conformance.layers.loss.pointwise import batch_of, pair, pointwise
+from conformance.model.case import is_function
+from conformance.oracles.loss import binary as oracle
+from conformance.spec.propagation import Propagation, computed
+from conformance.spec.row import Arguments, Input, Row
+from conformance.spec.state import Shape, StateTensor
+from conformance.strategies.invalid.loss import binary as invalid
+from conformance.strategies.loss import binary as cases
+
+_OF_PROBABILITIES = ("l = -w (y log x + (1 - y) log(1 - x)), no logarithm below -100",)
+_OF_LOGITS = ("l = -w (p y log s(x) + (1 - y) log(1 - s(x))), s(x) = 1 / (1 + exp(-x))",)
+
+
+def _eighths(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
+    """Eighths that are neither 0 nor 1."""
+    return generator.integers(1, 8, shapes[0]) / 8
+
+
+def _state(names: tuple[str, ...]) -> Callable[[Arguments, Shape], tuple[StateTensor, ...]]:
+    """Weights of the last axis, where the constructor takes them."""
+
+    def weights(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
+        return tuple(
+            StateTensor(name, input[-1:], buffer=True, constraint="positive") for name in names
+        )
+
+    return weights
+
+
+def _weight(name: str, place: int, *, by_name: bool = False) -> Input:
+    return Input(
+        name,
+        "weight",
+        optional=True,
+        batch_axis=batch_of(place),
+        differentiable=False,
+        by_name=by_name,
+        signed=False,
+    )
+
+
+def _of_probabilities(name: str) -> Row:
+    function = is_function(name)
+    constructed: tuple[str, ...] = () if function else ("weight",)
+    made = {"input": _eighths, "target": _eighths}
+    inputs = pair(signed=False)
+    return pointwise(
+        name,
+        "BCELoss",
+        cases.binary,
+        invalid.binary_breaks(),
+        values=oracle.binary_cross_entropy if function else oracle.bce_loss,
+        shapes=oracle.binary_shape if function else oracle.bce_shape,
+        formula=_OF_PROBABILITIES,
+        laws=laws.PROBABILITIES,
+        inputs=(*inputs, _weight("weight", 2)) if function else inputs,
+        constructed=constructed,
+        state=_state(constructed),
+        # NaN and infinities are no probabilities.
+        propagation=Propagation(computed.expected, roles=("weight",)),
+        filling=filled(**made),
+        operations=6,
+    )
+
+
+def _of_logits(name: str) -> Row:
+    function = is_function(name)
+    constructed: tuple[str, ...] = () if function else ("weight", "pos_weight")
+    inputs = pair(signed=True)
+    weights = (_weight("weight", 2), _weight("pos_weight", 3, by_name=True))
+    return pointwise(
+        name,
+        "BCEWithLogitsLoss",
+        cases.binary_with_logits,
+        invalid.logits_breaks(),
+        values=oracle.binary_cross_entropy_with_logits if function else oracle.bce_with_logits_loss,
+        shapes=oracle.binary_shape if function else oracle.bce_shape,
+        formula=_OF_LOGITS,
+        laws=laws.LOGITS,
+        inputs=(*inputs, *weights) if function else inputs,
+        constructed=constructed,
+        state=_state(constructed),
+        filling=filled(target=_eighths),
+        operations=6,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    for name in ("BCELoss", "functional.binary_cross_entropy"):
+        yield _of_probabilities(name)
+    for name in ("BCEWithLogitsLoss", "functional.binary_cross_entropy_with_logits"):
+        yield _of_logits(name)

@@ -1,0 +1,155 @@
+"""CTCLoss: the module and the function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.laws.loss import ctc as laws
+from conformance.layers.loss.parts import REDUCTION, filled, unreduced
+from conformance.model.case import Case, is_function
+from conformance.oracles.loss import ctc as oracle
+from conformance.spec.axes import Axes
+from conformance.spec.propagation import Propagation, computed
+from conformance.spec.row import Argument, Input, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Workload
+from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.loss import ctc as invalid
+from conformance.strategies.loss import ctc as cases
+
+if TYPE_CHECKING:
+    from conformance.spec.trial_like import FactsLike as Facts
+
+_ARGUMENTS = (
+    Argument("blank", 0, other=1),
+    REDUCTION,
+    Argument("zero_infinity", False, other=True),
+)
+_FORMULA = (
+    "l_n = -log sum_alignments prod_t exp(log_probs[t, n, alignment_t])",
+    "over the alignments of input_lengths[n] steps that are the target",
+    "without blanks and with each run of one class as one label",
+    "mean: (1/N) sum_n l_n / target_lengths[n]",
+)
+_LONGEST = 129  # each step takes time
+
+
+def _batch(axis: int) -> Callable[[Case], int | None]:
+    """The axis that counts the batch, where targets and lengths are tensors with as many rows."""
+
+    def found(case: Case) -> int | None:
+        targets = case.inputs[1]
+        padded = targets is not None and targets.ndim == 2
+        return axis if padded and not case.keywords else None
+
+    return found
+
+
+def _free(case: Case) -> tuple[Axes, ...]:
+    """Steps, classes and, of padded targets, labels."""
+    x, targets = case.inputs[:2]
+    assert x is not None
+    assert targets is not None
+    return (
+        ((0, 0),), ((0, x.ndim - 1),), *((((1, 1),),) if targets.ndim == 2 else ())
+    )  # fmt: skip
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments: lengths end where their sequences do."""
+    x, targets, *lengths = case.inputs
+    assert x is not None
+    assert targets is not None
+    size, blank = x.shape[-1], arguments.get("blank", 0)
+    if not len(x) or not 0 <= blank < size:
+        return None
+    if targets.size and (targets.max() >= size or targets.min() < 0 or (targets == blank).any()):
+        return None
+    most = (len(x), targets.shape[-1] if targets.ndim == 2 else 2**31)
+    if case.keywords:
+        names = row.input_names[2:]
+        pairs = zip(names, most, strict=True)
+        cut = {name: tuple(min(n, end) for n in case.keywords[name]) for name, end in pairs}
+        case = replace(case, keywords={**case.keywords, **cut})
+    else:
+        both = [np.minimum(n, end) for n, end in zip(lengths, most, strict=True) if n is not None]
+        case = replace(case, inputs=(x, targets, *both))
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _no_probability(found: Facts) -> bool:
+    """Whether some class is impossible at some step: its logarithm is −∞."""
+    x = found.case.inputs[0]
+    return bool(x is not None and np.isneginf(x).any())
+
+
+def _labels(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
+    """Labels that are not the blank, which is class 0."""
+    return generator.integers(1, shapes[0][-1], size=shapes[1])
+
+
+def _steps(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
+    return np.full(shapes[2], shapes[0][0])
+
+
+def _lengths(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
+    return np.full(shapes[3], shapes[1][-1])
+
+
+# An utterance as characters, a line of handwriting.
+_SIZES = (("16 of 50 steps", 50, 16, 20, 15), ("8 of 500 steps", 500, 8, 32, 60))
+
+
+def _workloads(layer: str) -> tuple[Workload, ...]:
+    found = [
+        Workload(layer, name, {}, ((t, n, c), (n, s), (n,), (n,)), small=k == 0)
+        for k, (name, t, n, c, s) in enumerate(_SIZES)
+    ]
+    return tuple(found[:1] if is_function(layer) else found)
+
+
+def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """Of each state at each step: three exponentials, two sums, a logarithm, a sum."""
+    (steps, count, _), (_, labels) = workload.inputs[:2]
+    return 7 * steps * count * (2 * labels + 1)
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    made = {"targets": _labels, "input_lengths": _steps, "target_lengths": _lengths}
+    for name in ("CTCLoss", "functional.ctc_loss"):
+        valid = partial(cases.sequences, name)
+        yield Row(
+            name,
+            "loss",
+            _ARGUMENTS,
+            (
+                Input("log_probs", batch_axis=_batch(1), signed=False),
+                Input("targets", "target", batch_axis=_batch(0), signed=False),
+                Input("input_lengths", "index", batch_axis=_batch(0), fixed=True),
+                Input("target_lengths", "index", batch_axis=_batch(0), fixed=True),
+            ),
+            (unreduced(_batch(0)),),
+            cases=valid,
+            values=oracle.ctc_loss,
+            shapes=oracle.ctc_loss_shape,
+            formula=_FORMULA,
+            complex=False,
+            invalid=invalid_cases(valid, invalid.ctc_breaks()),
+            laws=laws.LAWS,
+            propagation=Propagation(computed.expected),
+            traits=Traits(placed=False, needs_keywords=lambda case: bool(case.keywords)),
+            derived={"no_probability": _no_probability},
+            refit=_refit,
+            free=_free,
+            longest=lambda case: _LONGEST,
+            workloads=_workloads(name),
+            filling=filled(**made),
+            flops=_flops,
+            examples=0.25 if is_function(name) else 0.75,
+        )

@@ -1,0 +1,96 @@
+"""L1Loss, MSELoss, SmoothL1Loss, HuberLoss, and their functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from conformance.laws.loss import differences as laws
+from conformance.layers.loss.parts import REDUCTION
+from conformance.layers.loss.pointwise import batch_of, pointwise
+from conformance.model.case import is_function
+from conformance.oracles.loss import differences as oracle
+from conformance.spec.row import Argument, Input, Row
+from conformance.strategies.invalid.loss import differences as invalid
+from conformance.strategies.loss import differences as cases
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One of the losses.
+
+    Args:
+        module, function: its two names.
+        values: the oracle.
+        formula: as documented.
+        factor: what the loss of numbers twice as large is multiplied by.
+        operations: for each element.
+        edge: argument that says where a parabola becomes a line; empty = it has none.
+        weights: whether the function takes weights.
+    """
+
+    module: str
+    function: str
+    values: Callable[..., Any]
+    formula: tuple[str, ...]
+    factor: float
+    operations: int
+    edge: str = ""
+    weights: bool = True
+
+
+_KINDS = (
+    _Kind("L1Loss", "functional.l1_loss", oracle.l1_loss, ("l_n = |x_n - y_n|",), 2.0, 2),
+    _Kind("MSELoss", "functional.mse_loss", oracle.mse_loss, ("l_n = (x_n - y_n)^2",), 4.0, 2),
+    _Kind(
+        "SmoothL1Loss",
+        "functional.smooth_l1_loss",
+        oracle.smooth_l1_loss,
+        ("l_n = (x_n - y_n)^2 / (2 beta) if |x_n - y_n| < beta else |x_n - y_n| - beta / 2",),
+        2.0,
+        4,
+        "beta",
+        weights=False,
+    ),
+    _Kind(
+        "HuberLoss",
+        "functional.huber_loss",
+        oracle.huber_loss,
+        ("l_n = (x_n - y_n)^2 / 2 if |x_n - y_n| < delta else delta (|x_n - y_n| - delta / 2)",),
+        4.0,
+        4,
+        "delta",
+    ),
+)
+_PAIR = (Input("input", batch_axis=batch_of(0)), Input("target", batch_axis=batch_of(1)))
+_WEIGHT = Input(
+    "weight", "weight", optional=True, batch_axis=batch_of(2), by_name=True, signed=False
+)
+
+
+def _row(kind: _Kind, name: str) -> Row:
+    weights = kind.weights and is_function(name)
+    edge = (Argument(kind.edge, 1.0, other=0.5),) if kind.edge else ()
+    found = laws.laws(kind.module, kind.edge, kind.factor)
+    return pointwise(
+        name,
+        kind.module,
+        partial(cases.differences, edge=kind.edge, weights=weights),
+        invalid.difference_breaks(kind.edge, weights),
+        values=kind.values,
+        shapes=oracle.difference_shape,
+        formula=kind.formula,
+        laws=(*found, *laws.WEIGHTED) if weights else found,
+        arguments=(REDUCTION, *edge),
+        inputs=(*_PAIR, _WEIGHT) if weights else _PAIR,
+        operations=kind.operations,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    for kind in _KINDS:
+        for name in (kind.module, kind.function):
+            yield _row(kind, name)

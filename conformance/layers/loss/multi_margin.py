@@ -1,0 +1,184 @@
+"""MultiMarginLoss, MultiLabelMarginLoss, MultiLabelSoftMarginLoss, and their functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.laws.loss import multi_margin as laws
+from conformance.layers.loss.parts import REDUCTION, filled, first_axis, flops, timed, unreduced
+from conformance.model.case import Case, is_function
+from conformance.oracles.loss import multi_margin as oracle
+from conformance.spec.axes import Axes, joined
+from conformance.spec.propagation import computed
+from conformance.spec.row import Argument, Arguments, Input, Row, Traits, stateless
+from conformance.spec.state import Shape, StateTensor
+from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.loss import multi_margin as invalid
+from conformance.strategies.loss import multi_margin as cases
+
+_BATCH = partial(first_axis, 2)
+_INPUT = Input("input", batch_axis=_BATCH)
+_TARGET = Input("target", "target", batch_axis=_BATCH, differentiable=False, signed=False)
+
+
+def _weight(*, by_name: bool) -> Input:
+    return Input(
+        "weight", "weight", optional=True, differentiable=False, by_name=by_name, signed=False
+    )
+
+
+def _weights(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
+    """A weight for each class, where the constructor takes one."""
+    return (StateTensor("weight", input[-1:], buffer=True, constraint="positive"),)
+
+
+def _classes(case: Case) -> tuple[Axes, ...]:
+    """The classes of scores, of labels that have as many, and of a function's weights."""
+    x, target = case.inputs[:2]
+    if x is None or target is None or case.call.state:
+        return ()
+    labels = ((1, -1),) if target.ndim == x.ndim else ()
+    return (joined(case, (0, -1), *labels, (2, 0)),)
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments; indices are classes, and the loss of no class is none."""
+    x, target = case.inputs[:2]
+    if x is None or target is None or not x.shape[-1]:
+        return None
+    if target.dtype.kind == "i" and (target >= x.shape[-1]).any():
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _relabelled(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """Likewise; of labels that are no classes, or there twice, the others are left."""
+    x, target = case.inputs[:2]
+    if x is None or target is None or not x.shape[-1]:
+        return None
+    found, count = np.full(target.shape, -1), x.shape[-1]
+    for new, old in zip(found.reshape(-1, count), target.reshape(-1, count), strict=True):
+        front = old[: int(np.cumprod(old >= 0).sum())]
+        kept = list(dict.fromkeys(label for label in front.tolist() if label < count))
+        new[: len(kept)] = kept
+        if len(kept) == len(front):
+            new[len(front) :] = np.minimum(old[len(front) :], count - 1)
+    call = replace(case.call, arguments=arguments)
+    return replace(case, call=call, inputs=(x, found, *case.inputs[2:]))
+
+
+def _one(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
+    """A class of each sample."""
+    return generator.integers(shapes[0][-1], size=shapes[1])
+
+
+def _some(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
+    """Three classes of each sample."""
+    found = np.full(shapes[1], -1)
+    found[:, :3] = [generator.permutation(shapes[0][-1])[:3] for _ in found]
+    return found
+
+
+def _any(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
+    """Each class or not."""
+    return generator.integers(0, 1, shapes[1], endpoint=True).astype(np.float64)
+
+
+def _weighted(row: Row, *, by_name: bool = False) -> Row:
+    """With a weight for each class: an input of a function, state of a module."""
+    if is_function(row.name):
+        return replace(row, inputs=(*row.inputs, _weight(by_name=by_name)))
+    return replace(row, state=_weights, constructor_tensors=("weight",))
+
+
+def _constructed(name: str) -> tuple[str, ...]:
+    return () if is_function(name) else ("weight",)
+
+
+def _multi_margin(name: str) -> Row:
+    valid, function = partial(cases.multi_margins, name), is_function(name)
+    row = Row(
+        name,
+        "loss",
+        (Argument("p", 1, other=2), Argument("margin", 1.0, other=0.0), REDUCTION),
+        (_INPUT, _TARGET),
+        (unreduced(_BATCH),),
+        cases=valid,
+        values=oracle.multi_margin_loss,
+        shapes=oracle.by_class_shape,
+        formula=("loss(x, y) = sum_i w[y] * max(0, margin - x[y] + x[i])^p / x.size(0), i != y",),
+        complex=False,
+        invalid=invalid_cases(valid, invalid.multi_margin_breaks(), _constructed(name)),
+        laws=laws.MULTI_MARGIN,
+        propagation=computed,
+        traits=Traits(placed=False),
+        refit=_refit,
+        free=_classes,
+        workloads=timed(name, (512, 1000), (512,)),
+        filling=filled(target=_one),
+        flops=flops(4),
+        examples=0.2 if function else 0.3,
+    )
+    return _weighted(row, by_name=True)
+
+
+def _multilabel_margin(name: str) -> Row:
+    valid = partial(cases.multilabel_margins, name)
+    return replace(
+        _multi_margin(name),
+        arguments=(REDUCTION,),
+        # In another place a label may be there twice.
+        inputs=(_INPUT, replace(_TARGET, fixed=True)),
+        cases=valid,
+        values=oracle.multilabel_margin_loss,
+        formula=("loss(x, y) = sum_ij max(0, 1 - (x[y[j]] - x[i])) / x.size(0), i != y[j]",),
+        invalid=invalid_cases(valid, invalid.multilabel_margin_breaks()),
+        laws=laws.MULTILABEL_MARGIN,
+        state=stateless,
+        constructor_tensors=(),
+        refit=_relabelled,
+        workloads=timed(name, (128, 200), (128, 200)),
+        filling=filled(target=_some),
+        flops=flops(9),
+    )
+
+
+def _multilabel_soft_margin(name: str) -> Row:
+    valid = partial(cases.multilabel_soft_margins, name)
+    row = replace(
+        _multilabel_margin(name),
+        cases=valid,
+        inputs=(_INPUT, _TARGET),
+        values=oracle.multilabel_soft_margin_loss,
+        refit=_refit,
+        formula=(
+            "loss(x, y) = -1/C sum_i w[i] * (y[i] * log((1 + exp(-x[i]))^-1)",
+            "    + (1 - y[i]) * log(exp(-x[i]) / (1 + exp(-x[i]))))",
+        ),
+        invalid=invalid_cases(valid, invalid.multilabel_soft_breaks(), _constructed(name)),
+        laws=laws.MULTILABEL_SOFT,
+        workloads=timed(name, (512, 200), (512, 200)),
+        filling=filled(target=_any),
+        flops=flops(6),
+    )
+    return _weighted(row)
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    for made, module, function in (
+        (_multilabel_margin, "MultiLabelMarginLoss", "functional.multilabel_margin_loss"),
+        (
+            _multilabel_soft_margin,
+            "MultiLabelSoftMarginLoss",
+            "functional.multilabel_soft_margin_loss",
+        ),
+        (_multi_margin, "MultiMarginLoss", "functional.multi_margin_loss"),
+    ):
+        yield made(module)
+        yield made(function)

@@ -1,0 +1,166 @@
+"""What losses have in common that are a number for each element: batch, axes, and the row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.layers.loss.parts import REDUCTION, filled, flops, unreduced
+from conformance.model.case import Case, is_function
+from conformance.spec.axes import Axes
+from conformance.spec.propagation import Propagation, computed
+from conformance.spec.row import Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Workload
+from conformance.strategies.invalid.breaks import Break, invalid_cases
+
+Shapes = Callable[[Case], list[Shape | None]]
+"""Case → the shapes of its inputs as they are broadcast."""
+
+
+def as_given(case: Case) -> list[Shape | None]:
+    """The shapes of the inputs."""
+    return [None if x is None else x.shape for x in case.inputs]
+
+
+def _whole(case: Case, shapes: list[Shape | None]) -> Shape:
+    """The shape that all operands are broadcast to."""
+    given = [shape for shape in shapes if shape is not None]
+    return np.broadcast_shapes(*given, *(x.shape for x in case.call.state.values()))
+
+
+def _axis(shape: Shape, whole: Shape, axis: int) -> int | None:
+    """Which axis of an operand is one of the whole; None where it has none, or but one number."""
+    place = axis - (len(whole) - len(shape))
+    return place if place >= 0 and shape[place] == whole[axis] else None
+
+
+def _fixed(case: Case, whole: Shape, axis: int) -> bool:
+    """Whether a tensor that the constructor takes has an axis, as it has one of the input."""
+    return any(_axis(x.shape, whole, axis) is not None for x in case.call.state.values())
+
+
+def every_axis(shapes: Shapes = as_given) -> Callable[[Case], tuple[Axes, ...]]:
+    """Every axis whose size may change, that of the batch first.
+
+    An operand that has one number for the whole of an axis keeps it.
+
+    Args:
+        shapes: of the inputs, where axes that they lack at their ends stand.
+    """
+
+    def axes(case: Case) -> tuple[Axes, ...]:
+        given, found = shapes(case), list[Axes]()
+        whole = _whole(case, given)
+        for axis in range(len(whole)):
+            places = [
+                (k, place)
+                for k, (shape, x) in enumerate(zip(given, case.inputs, strict=True))
+                if shape is not None and x is not None
+                if (place := _axis(shape, whole, axis)) is not None and place < x.ndim
+            ]
+            if not _fixed(case, whole, axis):
+                found.append(tuple(places))
+        return tuple(group for group in found if group)
+
+    return axes
+
+
+def batch_of(place: int, shapes: Shapes = as_given) -> Callable[[Case], int | None]:
+    """The first axis counts the samples, of an operand that has it.
+
+    Args:
+        place: of the input.
+        shapes: of the inputs, where axes that they lack at their ends stand.
+    """
+
+    def axis(case: Case) -> int | None:
+        given = shapes(case)
+        whole, shape, x = _whole(case, given), given[place], case.inputs[place]
+        if not whole or shape is None or x is None or not x.ndim or _fixed(case, whole, 0):
+            return None
+        return 0 if _axis(shape, whole, 0) == 0 else None
+
+    return axis
+
+
+def outputs(shapes: Shapes = as_given) -> tuple[Output, ...]:
+    """The losses, or one of all.
+
+    Args:
+        shapes: of the inputs, where axes that they lack at their ends stand.
+    """
+    return (unreduced(batch_of(0, shapes)),)
+
+
+def timed(layer: str, operands: int) -> tuple[Workload, ...]:
+    """A million losses.
+
+    Args:
+        layer: its name.
+        operands: how many arrays are given.
+    """
+    shape = (1024, 1024)
+    return (Workload(layer, "1024 by 1024", {}, (shape,) * operands, small=True),)
+
+
+_REDUCED = ("mean: sum_n l_n / n", "sum: sum_n l_n")
+
+
+def pointwise(
+    name: str,
+    module: str,
+    made: Callable[..., Any],
+    breaks: tuple[Break, ...],
+    *,
+    operations: int,
+    constructed: tuple[str, ...] = (),
+    formula: tuple[str, ...],
+    **facts: Any,
+) -> Row:
+    """The row of a loss that is a number for each element.
+
+    Args:
+        name: of the module or of the function.
+        module: of the module.
+        made: (name, dtype) → strategy of valid cases.
+        breaks: of these.
+        operations: for each element.
+        constructed: state tensors that the constructor takes.
+        formula: of one loss.
+        facts: what else the row says; or in place of what is said here.
+    """
+    function = is_function(name)
+    valid = partial(made, name)
+    found: dict[str, Any] = {
+        "arguments": (REDUCTION,),
+        "outputs": outputs(),
+        "free": every_axis(),
+        "propagation": Propagation(computed.expected, parameters=False),
+        "workloads": timed(name, 2),
+        "filling": filled(),
+        **facts,
+    }
+    return Row(
+        name,
+        "loss",
+        cases=valid,
+        formula=(*formula, *_REDUCED),
+        module=module if function else None,
+        complex=False,
+        invalid=invalid_cases(valid, breaks, constructed),
+        traits=Traits(placed=False),
+        constructor_tensors=constructed,
+        flops=flops(operations),
+        examples=0.25 if function else 0.4,
+        **found,
+    )
+
+
+def pair(*, signed: bool) -> tuple[Input, Input]:
+    """Input and target, which is a probability or a count."""
+    first = Input("input", batch_axis=batch_of(0), signed=signed)
+    return first, Input("target", "target", batch_axis=batch_of(1), signed=False)

@@ -1,0 +1,212 @@
+"""Batch and layer normalisations: modules, lazy modules and functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+from conformance.laws.normalization import batch_and_layer as laws
+from conformance.layers.normalization import groups, parts
+from conformance.layers.normalization.propagation import by_channel, by_row
+from conformance.oracles.normalization import batch_and_layer as oracle
+from conformance.spec.axes import no_axes
+from conformance.spec.row import Argument, Input, Output, Row, Traits, stateless
+from conformance.spec.row import nothing_inferred as nothing
+from conformance.spec.workload import Workload
+from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.normalization import batch_and_layer as invalid
+from conformance.strategies.normalization import batch_and_layer as cases
+
+# Sequences and volumes of the sizes of ResNet-50's first images.
+_SHAPES = {
+    1: ((8, 64, 3136),),
+    2: tuple(shape for _, shape in parts.IMAGES),
+    3: ((2, 64, 8, 28, 28),),
+}
+_TITLES = {1: ("sequence 64",), 2: tuple(title for title, _ in parts.IMAGES), 3: ("video 64",)}
+
+
+def _row_workloads(name: str) -> Iterator[Workload]:
+    for k, (title, shape) in enumerate(parts.ROWS):
+        if name == "LayerNorm":
+            yield Workload(name, title, {"normalized_shape": shape[-1]}, (shape,), k == 0)
+        else:
+            rows = (shape, shape[-1:], shape[-1:])
+            yield Workload(name, title, {"normalized_shape": shape[-1:]}, rows, k == 0)
+
+
+def _batch_workloads(name: str, dims: int, lazy: bool) -> Iterator[Workload]:
+    for k, (title, shape) in enumerate(zip(_TITLES[dims], _SHAPES[dims], strict=True)):
+        arguments = {} if lazy else {"num_features": shape[1]}
+        if not (lazy and k):
+            yield Workload(name, title, arguments, (shape,), k == 0)
+
+
+def _layer_norm() -> Row:
+    valid = partial(cases.layer_norms, "LayerNorm")
+    return Row(
+        "LayerNorm",
+        "normalization",
+        (
+            Argument("normalized_shape", plain=1, size=True, sequence=True),
+            parts.EPS,
+            Argument("elementwise_affine", True, other=False),
+            parts.BIAS,
+        ),
+        (Input("input", batch_axis=parts.leading),),
+        (Output("output", parts.leading),),
+        cases=valid,
+        values=oracle.layer_norm,
+        shapes=oracle.layer_norm_shape,
+        formula=(parts.FORMULA, "Var[x]: the biased estimator"),
+        complex=False,
+        invalid=invalid_cases(valid, invalid.layer_norm_breaks("LayerNorm")),
+        laws=laws.LAYER,
+        state=parts.row_state,
+        propagation=by_row,
+        refit=parts.row_refit,
+        workloads=tuple(_row_workloads("LayerNorm")),
+        filling=parts.FILLING,
+        flops=parts.flops,
+        examples=0.75,
+    )
+
+
+def _functional_layer_norm() -> Row:
+    name = "functional.layer_norm"
+    valid = partial(cases.layer_norms, name)
+    return replace(
+        _layer_norm(),
+        name=name,
+        arguments=(Argument("normalized_shape", plain=(1,), size=True), parts.EPS),
+        inputs=(
+            Input("input", batch_axis=parts.leading),
+            Input("weight", "weight", optional=True, by_name=True),
+            Input("bias", "bias", optional=True, by_name=True),
+        ),
+        cases=valid,
+        values=oracle.functional_layer_norm,
+        shapes=oracle.functional_layer_norm_shape,
+        invalid=invalid_cases(valid, invalid.layer_norm_breaks(name)),
+        state=stateless,
+        refit=parts.shape_refit,
+        workloads=tuple(_row_workloads(name)),
+        examples=0.4,
+    )
+
+
+def _batch_norm(dims: int, *, lazy: bool = False) -> Row:
+    eager = f"BatchNorm{dims}d"
+    name = f"Lazy{eager}" if lazy else eager
+    valid = partial(cases.batch_modules, name)
+    return Row(
+        name,
+        "normalization",
+        (
+            *(() if lazy else (parts.FEATURES,)),
+            parts.EPS,
+            parts.MOMENTUM,
+            Argument("affine", True, other=False),
+            Argument("track_running_stats", True, other=False),
+            parts.BIAS,
+        ),
+        (Input("input", batch_axis=parts.rows_apart),),
+        (Output("output", parts.rows_apart),),
+        cases=valid,
+        values=oracle.batch_norm,
+        shapes=oracle.batch_norm_shape,
+        formula=(
+            parts.FORMULA,
+            "x_new = (1 - momentum) * x + momentum * x_t",
+            "running_var: the unbiased estimator",
+        ),
+        eager=eager if lazy else None,
+        # The length may be missing: of an input of one dimension it is no axis that stands last.
+        dims=0 if dims == 1 else dims,
+        free=parts.length if dims == 1 else no_axes,
+        complex=False,
+        invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
+        laws=(*laws.BATCH, laws.lazy),
+        state=partial(parts.channel_state, True),
+        state_roles=parts.STATISTICS,
+        inferred=parts.inferred_features if lazy else nothing,
+        propagation=by_channel,
+        traits=Traits(modes=True, updates=parts.updates, trains=parts.trains, batched=True),
+        derived={"batch_statistics": parts.from_batch},
+        refit=parts.channel_refit,
+        workloads=tuple(_batch_workloads(name, dims, lazy)),
+        filling=parts.FILLING,
+        flops=parts.scaling_flops,
+        # A lazy form computes what its class does: its cases are for what it infers.
+        examples=0.15 if lazy else 0.4,
+    )
+
+
+def _shared_batch_norm() -> Row:
+    """On one process it is a batch normalisation of any number of dimensions."""
+    name = "SyncBatchNorm"
+    valid = partial(cases.batch_modules, name)
+    return replace(
+        _batch_norm(2),
+        name=name,
+        cases=valid,
+        dims=0,
+        free=parts.length,
+        invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
+        laws=(*laws.BATCH, laws.alone),
+        workloads=tuple(_batch_workloads(name, 2, lazy=False)),
+        examples=0.3,
+    )
+
+
+def _functional_batch_norm() -> Row:
+    name = "functional.batch_norm"
+    valid = partial(cases.batch_norms, name)
+    return Row(
+        name,
+        "normalization",
+        (Argument("training", False, other=True), parts.MOMENTUM, parts.EPS),
+        (
+            Input("input", batch_axis=parts.rows_apart),
+            Input("running_mean", "statistic", differentiable=False, updated=True),
+            Input("running_var", "statistic", differentiable=False, signed=False, updated=True),
+            Input("weight", "weight", optional=True),
+            Input("bias", "bias", optional=True),
+        ),
+        (Output("output", parts.rows_apart),),
+        cases=valid,
+        values=oracle.functional_batch_norm,
+        shapes=oracle.functional_batch_norm_shape,
+        formula=(parts.FORMULA, "x_new = (1 - momentum) * x + momentum * x_t"),
+        complex=False,
+        invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
+        laws=laws.BATCH,
+        propagation=by_channel,
+        traits=Traits(updates=parts.function_updates),
+        derived={"batch_statistics": parts.from_batch},
+        refit=parts.mode_refit,
+        shared=parts.channels,
+        workloads=tuple(
+            Workload(name, title, {"training": True}, (shape, *(shape[1:2],) * 4), k == 0)
+            for k, (title, shape) in enumerate(parts.IMAGES)
+        ),
+        filling=parts.FILLING,
+        flops=parts.flops,
+        examples=0.35,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    for dims in (1, 2, 3):
+        yield _batch_norm(dims)
+    for dims in (1, 2, 3):
+        yield _batch_norm(dims, lazy=True)
+    yield _shared_batch_norm()
+    yield from groups.instance_rows()
+    yield _layer_norm()
+    yield from groups.module_rows()
+    yield _functional_batch_norm()
+    yield _functional_layer_norm()
+    yield from groups.function_rows()

@@ -1,0 +1,142 @@
+"""Adaptive pooling, by maximum and by average: modules and functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from conformance.laws.pooling import adaptive as laws
+from conformance.laws.pooling import maximum as forms
+from conformance.layers.pooling.windows import (
+    INDICES,
+    SPACES,
+    Space,
+    input_length,
+    int64,
+    output_length,
+)
+from conformance.model.case import Case
+from conformance.oracles.pooling import adaptive as oracle
+from conformance.spec.axes import batched
+from conformance.spec.law import Law
+from conformance.spec.outputs import input_dtype
+from conformance.spec.propagation import copied, sums
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
+from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.pooling import adaptive as invalid
+from conformance.strategies.pooling import adaptive as cases
+
+# Its values are sizes of an output: those that a user asks for, whatever the input's.
+_SIZE = Argument("output_size", plain=1, per_dimension=True)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is made of a region.
+
+    Args:
+        module: the module's name, without the dimensions.
+        indexed: the indices of its elements can be had.
+        formula: what the module computes.
+    """
+
+    module: str
+    indexed: bool
+    formula: str
+
+
+_KINDS = (
+    _Kind("AdaptiveMaxPool", True, "max"),
+    _Kind("AdaptiveAvgPool", False, "mean"),
+)
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with another output size; None where that is none."""
+    size, first = arguments["output_size"], case.inputs[0]
+    numbers = size if isinstance(size, (tuple, list)) else (size,) * row.dims
+    fits = len(numbers) == row.dims and all(n is None or n >= 0 for n in numbers)
+    if first is None or not fits or (size is None or (row.dims == 1 and None in numbers)):
+        return None
+    if not all(first.shape[-row.dims :]):
+        return None
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _each_element(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """One comparison or addition an element."""
+    return math.prod(workload.inputs[0])
+
+
+def _workloads(layer: str, dims: int) -> tuple[Workload, ...]:
+    """The end of ResNet (K. He et al., 2015), and that of VGG (2014) with a larger image."""
+    last, vgg = {1: ((512, 49), (512, 81)), 2: ((512, 7, 7), (512, 9, 9)),
+                 3: ((64, 7, 7, 7), (64, 9, 9, 9))}[dims]  # fmt: skip
+    return (
+        Workload(layer, "resnet head", {"output_size": 1}, ((8, *last),), small=True),
+        Workload(layer, "vgg head", {"output_size": 7}, ((8, *vgg),)),
+    )
+
+
+def _formula(kind: _Kind, space: Space) -> tuple[str, ...]:
+    places = ", ".join(
+        f"⌊{at} × {axis}_in / {axis}_out⌋ ≤ {at}' < ⌈({at} + 1) × {axis}_in / {axis}_out⌉"
+        for at, axis in zip(space.indices, space.axes, strict=True)
+    )
+    out, inner = (", ".join(f"{at}{mark}" for at in space.indices) for mark in ("", "'"))
+    return (
+        f"out(N_i, C_j, {out}) = {kind.formula} of input(N_i, C_j, {inner}),",
+        places,
+    )
+
+
+def _laws(kind: _Kind, dims: int) -> tuple[Law, ...]:
+    """Those of the kind; no layer has four dimensions."""
+    found = laws.MAXIMUM if kind.indexed else laws.AVERAGE
+    return tuple(x for x in found if x is not laws.lifted or dims < 3)
+
+
+def _row(kind: _Kind, name: str, space: Space, examples: float) -> Row:
+    dims = space.dims
+    valid = partial(cases.adaptive_pools, name, dims, kind.indexed)
+    batch = batched(dims + 2)
+    indices = Output("indices", batch, int64, differentiable=False)
+    form = "max" if kind.indexed else "avg"
+    return Row(
+        name,
+        "pooling",
+        (_SIZE, *((INDICES,) if kind.indexed else ())),
+        (Input("input", batch_axis=batch),),
+        (Output("output", batch, input_dtype), *((indices,) if kind.indexed else ())),
+        cases=valid,
+        values=partial(getattr(oracle, f"adaptive_{form}_pool"), dims),
+        shapes=partial(getattr(oracle, f"adaptive_{form}_pool_shape"), dims),
+        formula=_formula(kind, space),
+        dims=dims,
+        complex=False,
+        invalid=invalid_cases(valid, invalid.adaptive_breaks(dims)),
+        laws=_laws(kind, dims),
+        propagation=replace(copied if kind.indexed else sums, parameters=False,
+                            crowds=kind.indexed),
+        traits=Traits(placed=False, wide_sums=not kind.indexed),
+        derived={"input_length": input_length, "output_length": output_length},
+        refit=_refit,
+        workloads=_workloads(name, dims),
+        filling=Filling(terms=lambda shape: 9, factors=1, contraction=False),
+        flops=_each_element,
+        examples=examples,
+    )  # fmt: skip
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    for kind in _KINDS:
+        for space in SPACES:
+            name = f"{kind.module}{space.dims}d"
+            yield _row(kind, name, space, 0.2)
+            yield _row(kind, forms.FUNCTIONS[name], space, 0.12)

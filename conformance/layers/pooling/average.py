@@ -1,0 +1,96 @@
+"""Pooling by average: modules and functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+from conformance.laws.pooling import average as laws
+from conformance.laws.pooling import maximum as forms
+from conformance.layers.pooling.windows import (
+    CEIL,
+    KERNEL,
+    PADDING,
+    SPACES,
+    STRIDE,
+    Space,
+    each_tap,
+    input_length,
+    kept_stride,
+    output_length,
+    refit,
+    workloads,
+)
+from conformance.oracles.pooling import average as oracle
+from conformance.spec.axes import batched
+from conformance.spec.propagation import sums
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.workload import Filling
+from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.pooling import maximum as invalid
+from conformance.strategies.pooling import average as cases
+
+_COUNTED = Argument("count_include_pad", True, other=False)
+_DIVISOR = Argument("divisor_override", None, other=3)
+_PROPAGATION = replace(sums, parameters=False)
+
+
+def _formula(space: Space) -> tuple[str, ...]:
+    """out = Σ over m, n of input / (kH × kW), and the lengths."""
+    taps = "kmn"[-space.dims :]
+    places = (
+        f"stride[{k}] × {at} + {tap}"
+        for k, (at, tap) in enumerate(zip(space.indices, taps, strict=True))
+    )
+    added = " ".join(
+        f"Σ_{{{tap} = 0}}^{{k{axis} − 1}}" for tap, axis in zip(taps, space.axes, strict=True)
+    )
+    size = " × ".join(f"k{axis}" for axis in space.axes)
+    return (
+        f"out(N_i, C_j, {', '.join(space.indices)}) = 1 / ({size}) {added}",
+        f"input(N_i, C_j, {', '.join(places)})",
+        *(
+            f"{axis}_out = ⌊({axis}_in + 2 × padding[{k}] − kernel_size[{k}]) / stride[{k}] + 1⌋"
+            for k, axis in enumerate(space.axes)
+        ),
+    )
+
+
+def _avg_pool(name: str, space: Space, examples: float) -> Row:
+    dims = space.dims
+    valid = partial(cases.avg_pools, name, dims)
+    batch = batched(dims + 2)
+    divisor = (_DIVISOR,) if dims > 1 else ()
+    return Row(
+        name,
+        "pooling",
+        (KERNEL, STRIDE, PADDING, CEIL, _COUNTED, *divisor),
+        (Input("input", batch_axis=batch),),
+        (Output("output", batch),),
+        cases=valid,
+        values=partial(oracle.avg_pool, dims),
+        shapes=partial(oracle.avg_pool_shape, dims),
+        formula=_formula(space),
+        dims=dims,
+        complex=False,
+        invalid=invalid_cases(valid, invalid.window_breaks(dims, divided=dims > 1)),
+        laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],  # no layer has four dimensions
+        propagation=_PROPAGATION,
+        traits=Traits(placed=False, wide_sums=True),
+        derived={"input_length": input_length, "output_length": output_length},
+        kept_as=kept_stride,
+        refit=refit,
+        workloads=workloads(name, dims),
+        filling=Filling(terms=lambda shape: 9, factors=1, contraction=False),
+        flops=each_tap,
+        examples=examples,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    for space in SPACES:
+        name = f"AvgPool{space.dims}d"
+        yield _avg_pool(name, space, 0.4)
+        yield _avg_pool(forms.FUNCTIONS[name], space, 0.3)

@@ -1,0 +1,139 @@
+"""The inverse of pooling by maximum: modules and functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from conformance.laws.pooling import inverse as laws
+from conformance.laws.pooling import maximum as forms
+from conformance.layers.pooling.windows import (
+    KERNEL,
+    PADDING,
+    SPACES,
+    STRIDE,
+    Space,
+    kept_stride,
+    output_length,
+)
+from conformance.model.case import Case, is_function
+from conformance.oracles.pooling import inverse as oracle
+from conformance.spec.axes import Axes, batched, joined
+from conformance.spec.propagation import copied
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.sizes import per_dimension
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
+from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.pooling import inverse as invalid
+from conformance.strategies.pooling import inverse as cases
+
+
+def _sized(case: Case) -> bool:
+    return bool(case.keywords)
+
+
+def _stride(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    return kept_stride({"stride": None, **arguments})
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with other arguments; None where its indices are those of another plane."""
+    x, index = case.inputs
+    changed = replace(case, call=replace(case.call, arguments=arguments))
+    if x is None or index is None or x.shape != index.shape or not x.size:
+        return None
+    (before,), (after,) = row.output_shapes(case), row.output_shapes(changed)
+    fits = before is not None and after is not None and min(after[-row.dims :]) > 0
+    if not fits or after is None or int(index.max()) >= math.prod(after[-row.dims :]):
+        return None
+    given = arguments.get("output_size", case.keywords.get("output_size"))
+    if given is None:
+        return changed
+    plain = {k: v for k, v in arguments.items() if k != "output_size"}
+    (usual,) = row.shapes(x.shape, index.shape, **plain)
+    step = arguments.get("stride")
+    steps = arguments["kernel_size"] if step is None else step
+    near = zip(given[-row.dims :], (usual or ())[-row.dims :],
+               per_dimension(steps, row.dims), strict=True)  # fmt: skip
+    return changed if all(abs(a - b) < s for a, b, s in near) else None
+
+
+def _channels(case: Case) -> tuple[Axes, ...]:
+    """The channels, of both."""
+    dims = int(case.call.layer[-2])
+    return (joined(case, (0, -dims - 1), (1, -dims - 1)),)
+
+
+def _moved(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """Nothing is computed; a number that is copied counts as one."""
+    return math.prod(outputs[0])
+
+
+def _workloads(layer: str, dims: int) -> tuple[Workload, ...]:
+    """The first step up of SegNet (V. Badrinarayanan et al., 2015), a part of it."""
+    plane = {1: (3136,), 2: (56, 56), 3: (14, 14, 14)}[dims]
+    shape = (1, 64, *plane)
+    given = {"kernel_size": 2}
+    below = {"indices": math.prod(plane)}
+    return (Workload(layer, "segnet, 64 channels", given, (shape, shape), small=True, below=below),)
+
+
+def _max_unpool(name: str, space: Space, examples: float) -> Row:
+    dims = space.dims
+    valid = partial(cases.max_unpools, name, dims)
+    batch = batched(dims + 2)
+    size = Argument("output_size", None, keyword=not is_function(name))
+    return Row(
+        name,
+        "pooling",
+        (KERNEL, STRIDE, PADDING, size),
+        (
+            Input("input", batch_axis=batch),
+            Input(
+                "indices",
+                "index",
+                batch_axis=batched(dims + 2, 1),
+                differentiable=False,
+                signed=False,
+                fixed=True,
+            ),
+        ),
+        (Output("output", batch),),
+        cases=valid,
+        values=partial(oracle.max_unpool, dims),
+        shapes=partial(oracle.max_unpool_shape, dims),
+        formula=(
+            "out(N_i, C_j, indices(N_i, C_j, x)) = input(N_i, C_j, x), 0 elsewhere",
+            *(
+                f"{axis}_out = ({axis}_in − 1) × stride[{k}] − 2 × padding[{k}] + kernel_size[{k}]"
+                for k, axis in enumerate(space.axes)
+            ),
+        ),
+        dims=dims,
+        complex=False,
+        invalid=invalid_cases(valid, invalid.unpool_breaks(dims)),
+        laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],  # no layer has four dimensions
+        propagation=replace(copied, parameters=False),
+        # Of zeros of either sign at one index either may be there: `copies` would ask for one.
+        traits=Traits(placed=False, needs_keywords=_sized),
+        derived={"output_length": output_length},
+        kept_as=_stride,
+        refit=_refit,
+        free=_channels,
+        workloads=_workloads(name, dims),
+        filling=Filling(contraction=False),
+        flops=_moved,
+        examples=examples,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    for space in SPACES:
+        name = f"MaxUnpool{space.dims}d"
+        yield _max_unpool(name, space, 0.2)
+        yield _max_unpool(forms.FUNCTIONS[name], space, 0.15)

@@ -1,0 +1,103 @@
+"""Pooling by the p-norm: modules and functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from conformance.arithmetic.rounded import Rounded
+from conformance.laws.pooling import maximum as forms
+from conformance.laws.pooling import norm as laws
+from conformance.layers.pooling.windows import (
+    CEIL,
+    KERNEL,
+    SPACES,
+    STRIDE,
+    Space,
+    each_tap,
+    input_length,
+    output_length,
+    overhang,
+    refit,
+    workloads,
+)
+from conformance.oracles.pooling import norm as oracle
+from conformance.spec.axes import batched
+from conformance.spec.propagation import sums
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.trial_like import TrialLike as Trial
+from conformance.spec.workload import Filling
+from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.pooling import maximum as invalid
+from conformance.strategies.pooling import norm as cases
+
+_NORM = Argument("norm_type", plain=2, other=1)
+
+
+def _expected(trial: Trial) -> tuple[Rounded, ...]:
+    """As of sums; a broken power of −∞ is ∞ as a power and NaN as a square root."""
+    found = sums.expected(trial)
+    p, x = float(trial.case.call.arguments["norm_type"]), trial.case.inputs[0]
+    if p == math.inf or p.is_integer() or x is None or not (x < 0).any():
+        return found
+    return tuple(y.with_error(np.full(y.shape, np.inf)) for y in found)
+
+
+def _lp_pool(name: str, space: Space, examples: float) -> Row:
+    dims = space.dims
+    valid = partial(cases.lp_pools, name, dims)
+    batch = batched(dims + 2)
+    timed = tuple(
+        replace(
+            work,
+            arguments={"norm_type": 2}
+            | {k: v for k, v in work.arguments.items() if k != "padding"},
+        )
+        for work in workloads(name, dims)
+    )
+    return Row(
+        name,
+        "pooling",
+        (_NORM, KERNEL, STRIDE, CEIL),
+        (Input("input", batch_axis=batch),),
+        (Output("output", batch),),
+        cases=valid,
+        values=partial(oracle.lp_pool, dims),
+        shapes=partial(oracle.lp_pool_shape, dims),
+        formula=(
+            "f(X) = (Σ_{x ∈ X} x^p)^(1/p)",
+            "at p = ∞ max pooling over absolute values",
+            *(
+                f"{axis}_out = ⌊({axis}_in − kernel_size[{k}]) / stride[{k}] + 1⌋"
+                for k, axis in enumerate(space.axes)
+            ),
+        ),
+        dims=dims,
+        complex=False,
+        invalid=invalid_cases(valid, invalid.window_breaks(dims, padded=False)),
+        laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],  # no layer has four dimensions
+        propagation=replace(sums, expected=_expected, parameters=False),
+        traits=Traits(placed=False),
+        derived={
+            "input_length": input_length,
+            "output_length": output_length,
+            "overhang": overhang,
+        },
+        refit=refit,
+        workloads=timed,
+        filling=Filling(terms=lambda shape: 9, factors=2, contraction=False),
+        flops=each_tap,
+        examples=examples,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    for space in SPACES:
+        name = f"LPPool{space.dims}d"
+        yield _lp_pool(name, space, 0.2)
+        yield _lp_pool(forms.FUNCTIONS[name], space, 0.12)

@@ -1,0 +1,295 @@
+"""RNN, LSTM, GRU and their cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.laws.recurrent import layers as laws
+from conformance.laws.recurrent import sequences
+from conformance.laws.recurrent.dropout import draws
+from conformance.layers.recurrent.propagation import recurrent
+from conformance.model.case import Call, Case
+from conformance.oracles.recurrent import cells, steps
+from conformance.oracles.recurrent import layers as oracle
+from conformance.oracles.recurrent.state import GATES, cell_shapes, layer_shapes
+from conformance.spec.axes import Axes
+from conformance.spec.row import REQUIRED, Argument, Input, Output, Row, Traits
+from conformance.spec.sizes import resized
+from conformance.spec.state import Shape, StateTensor, uniform
+from conformance.spec.workload import Filling, Workload
+from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.recurrent import layers as invalid
+from conformance.strategies.recurrent import layers as cases
+
+_CELL_LAWS = (
+    laws.rows,
+    laws.singles,
+    laws.unbatched,
+    laws.zeros,
+    laws.units,
+    laws.inputs,
+    laws.copies,
+)
+_LAYER_LAWS = (
+    *_CELL_LAWS,
+    sequences.batch_first,
+    sequences.packed,
+    sequences.stacked,
+    sequences.directions,
+    sequences.as_cell,
+    sequences.carried,
+)
+_STEP = "h_t = tanh(x_t W_ih^T + b_ih + h_(t−1) W_hh^T + b_hh), or ReLU in place of tanh"
+_FORMULAS = {
+    "RNN": (_STEP,),
+    "RNNCell": ("h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or ReLU in place of tanh",),
+    "LSTM": (
+        "i_t = σ(W_ii x_t + b_ii + W_hi h_(t−1) + b_hi)",
+        "f_t = σ(W_if x_t + b_if + W_hf h_(t−1) + b_hf)",
+        "g_t = tanh(W_ig x_t + b_ig + W_hg h_(t−1) + b_hg)",
+        "o_t = σ(W_io x_t + b_io + W_ho h_(t−1) + b_ho)",
+        "c_t = f_t ⊙ c_(t−1) + i_t ⊙ g_t",
+        "h_t = o_t ⊙ tanh(c_t), and h_t = W_hr h_t with proj_size > 0",
+    ),
+    "LSTMCell": (
+        "i = σ(W_ii x + b_ii + W_hi h + b_hi)",
+        "f = σ(W_if x + b_if + W_hf h + b_hf)",
+        "g = tanh(W_ig x + b_ig + W_hg h + b_hg)",
+        "o = σ(W_io x + b_io + W_ho h + b_ho)",
+        "c' = f ⊙ c + i ⊙ g",
+        "h' = o ⊙ tanh(c')",
+    ),
+    "GRU": (
+        "r_t = σ(W_ir x_t + b_ir + W_hr h_(t−1) + b_hr)",
+        "z_t = σ(W_iz x_t + b_iz + W_hz h_(t−1) + b_hz)",
+        "n_t = tanh(W_in x_t + b_in + r_t ⊙ (W_hn h_(t−1) + b_hn))",
+        "h_t = (1 − z_t) ⊙ n_t + z_t ⊙ h_(t−1)",
+    ),
+    "GRUCell": (
+        "r = σ(W_ir x + b_ir + W_hr h + b_hr)",
+        "z = σ(W_iz x + b_iz + W_hz h + b_hz)",
+        "n = tanh(W_in x + b_in + r ⊙ (W_hn h + b_hn))",
+        "h' = (1 − z) ⊙ n + z ⊙ h",
+    ),
+}
+
+
+def _time_first(case: Case, place: int) -> bool:
+    return place > 0 or not case.call.arguments.get("batch_first", False)
+
+
+def _layer_axis(place: int) -> Callable[[Case], int | None]:
+    """The batch axis of a layer's input or state; a state has its layers first."""
+
+    def axis(case: Case) -> int | None:
+        first = case.inputs[0]
+        if first is None or first.ndim == 2:
+            return None
+        return 1 if _time_first(case, place) else 0
+
+    return axis
+
+
+def _cell_axis(case: Case) -> int | None:
+    first = case.inputs[0]
+    return None if first is None or first.ndim == 1 else 0
+
+
+def _several_steps(case: Case) -> bool:
+    """Only a single layer shows all its states, and a single step has none between."""
+    if case.call.arguments.get("num_layers", 1) > 1:
+        return False
+    first = case.inputs[0]
+    assert first is not None
+    return bool(first.shape[0 if first.ndim == 2 or _time_first(case, 0) else 1] != 1)
+
+
+def _steps(case: Case) -> tuple[Axes, ...]:
+    """The axis of time."""
+    first = case.inputs[0]
+    return (((0, 0 if first is None or first.ndim == 2 or _time_first(case, 0) else 1),),)
+
+
+def _drops(call: Call) -> bool:
+    """Dropout between layers, in train mode."""
+    drops = call.arguments.get("dropout", 0.0) > 0 and call.arguments.get("num_layers", 1) > 1
+    return call.training and bool(drops)
+
+
+def _layer_state(gates: int, arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+    return uniform(layer_shapes(gates, **arguments), arguments["hidden_size"])
+
+
+def _cell_state(gates: int, arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
+    return uniform(cell_shapes(gates, **arguments), arguments["hidden_size"])
+
+
+def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with its arrays in the shapes that other arguments ask for."""
+    if arguments.get("proj_size", 0) >= arguments["hidden_size"]:
+        return None
+    inputs, state = list(case.inputs), case.call.state
+    first = inputs[0]
+    assert first is not None
+    shape = list(first.shape)
+    turned = arguments.get("batch_first", False) != case.call.arguments.get("batch_first", False)
+    if turned and first.ndim == 3:
+        shape[:2] = reversed(shape[:2])
+    shape[-1] = arguments["input_size"]
+    inputs[0] = resized(first, tuple(shape))
+    source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
+    wanted = row.state_shapes(arguments, tuple(shape))
+    arrays = {k: resized(state.get(k, source), s) for k, s in wanted.items()}
+    given = row.shapes(tuple(shape), **arguments)[-len(inputs[1:]) :] if inputs[1:] else ()
+    pairs = zip(inputs[1:], given, strict=True)
+    inputs[1:] = [None if x is None or s is None else resized(x, s) for x, s in pairs]
+    layouts = {k: v for k, v in case.call.layouts.items() if k in arrays}
+    call = replace(case.call, arguments=arguments, state=arrays, layouts=layouts)
+    return replace(case, call=call, inputs=tuple(inputs))
+
+
+def _longest(case: Case) -> int:
+    """257 steps of all layers and directions together."""
+    given = case.call.arguments
+    layers = int(given.get("num_layers", 1))
+    return 257 // (2 * layers if given.get("bidirectional", False) else layers)
+
+
+def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    rows = math.prod(workload.inputs[0][:-1])
+    return 2 * rows * sum(math.prod(shape) for shape in weights if len(shape) == 2)
+
+
+def _scale(name: str, arguments: Mapping[str, Any]) -> float:
+    """W_hh below 1/width, so that an error is not multiplied from step to step."""
+    width = int(arguments["hidden_size"])
+    return 1 / width if name.startswith("weight_hh") else 1 / math.sqrt(width)
+
+
+# Batch, steps, width, more arguments; the width is also that of the input.
+_LAYERS: tuple[tuple[int, int, int, Mapping[str, Any]], ...] = (
+    (8, 12, 128, {}),
+    (16, 12, 256, {"bidirectional": True}),
+    (16, 10, 512, {"batch_first": True}),
+    (8, 5, 1024, {}),
+)
+_CELLS = ((16, 128), (32, 512), (32, 1024))
+_FILLING = Filling(scale=_scale, contraction=False)
+
+
+def _layer_workloads(name: str) -> Iterator[Workload]:
+    for batch, length, width, more in _LAYERS:
+        text = f"batch {batch}, {length} steps, width {width}"
+        leading = (batch, length) if more.get("batch_first") else (length, batch)
+        arguments = {"input_size": width, "hidden_size": width, **more}
+        yield Workload(name, text, arguments, ((*leading, width),), width == 128)
+
+
+def _cell_workloads(name: str, states: int) -> Iterator[Workload]:
+    for batch, width in _CELLS:
+        arguments = {"input_size": width, "hidden_size": width}
+        shapes = ((batch, width),) * (1 + states)
+        yield Workload(name, f"batch {batch}, width {width}", arguments, shapes, width == 128)
+
+
+_SIZES = (Argument("input_size", size=True), Argument("hidden_size", size=True))
+_NONLINEARITY = Argument("nonlinearity", "tanh")
+_BIAS = Argument("bias", True, other=False)
+
+
+def _layer_arguments(kind: str) -> tuple[Argument, ...]:
+    found = (
+        *_SIZES,
+        Argument("num_layers", 1, other=2),
+        *((_NONLINEARITY,) if kind == "RNN" else ()),
+        _BIAS,
+        Argument("batch_first", False),
+        Argument("dropout", 0.0),
+        Argument("bidirectional", False, other=True),
+        *((Argument("proj_size", 0),) if kind == "LSTM" else ()),
+        Argument("lengths", None, keyword=True, fixes_sizes=True),
+    )
+    assert all(a.default is not REQUIRED for a in found[2:])
+    return found
+
+
+def _layer(kind: str, states: int, values: Any, step_oracle: Any) -> Row:
+    valid = partial(cases.recurrents, kind)
+    names = ("h_0", "c_0")[:states]
+    hidden = (
+        Input(name, "hidden", optional=True, batch_axis=_layer_axis(k))
+        for k, name in enumerate(names, 1)
+    )
+    finals = (Output(name, _layer_axis(k)) for k, name in enumerate(("h_n", "c_n")[:states], 1))
+    return Row(
+        kind,
+        "recurrent",
+        _layer_arguments(kind),
+        (Input("input", batch_axis=_layer_axis(0)), *hidden),
+        (Output("output", _layer_axis(0)), *finals),
+        cases=valid,
+        values=values,
+        shapes=partial(oracle.layer_shape, states),
+        formula=_FORMULAS[kind],
+        complex=False,
+        invalid=invalid_cases(valid, invalid.breaks(kind)),
+        laws=_LAYER_LAWS,
+        steps=step_oracle,
+        stepwise=_several_steps,
+        state=partial(_layer_state, GATES[kind]),
+        propagation=recurrent,
+        traits=Traits(states=states, random=_drops),
+        draws=draws,
+        refit=_refit,
+        free=_steps,
+        longest=_longest,
+        workloads=tuple(_layer_workloads(kind)),
+        filling=_FILLING,
+        flops=_flops,
+    )
+
+
+def _cell(kind: str, states: int, values: Any) -> Row:
+    name = f"{kind}Cell"
+    valid = partial(cases.cells, name)
+    arguments = (*_SIZES, _BIAS, *((_NONLINEARITY,) if kind == "RNN" else ()))
+    names = ("hx", "cx")[:states]
+    hidden = (Input(x, "hidden", optional=True, batch_axis=_cell_axis) for x in names)
+    finals = ("h'", "c'") if states == 2 else ("output",)
+    return Row(
+        name,
+        "recurrent",
+        arguments,
+        (Input("input", batch_axis=_cell_axis), *hidden),
+        tuple(Output(x, _cell_axis) for x in finals),
+        cases=valid,
+        values=values,
+        shapes=partial(cells.cell_shape, states),
+        formula=_FORMULAS[name],
+        complex=False,
+        invalid=invalid_cases(valid, invalid.breaks(name)),
+        laws=(*_CELL_LAWS, laws.as_layer),
+        state=partial(_cell_state, GATES[kind]),
+        propagation=recurrent,
+        traits=Traits(states=states if states > 1 else 0),
+        refit=_refit,
+        workloads=tuple(_cell_workloads(name, states)),
+        filling=_FILLING,
+        flops=_flops,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    yield _layer("RNN", 1, oracle.rnn, steps.rnn_steps)
+    yield _layer("LSTM", 2, oracle.lstm, steps.lstm_steps)
+    yield _layer("GRU", 1, oracle.gru, steps.gru_steps)
+    yield _cell("RNN", 1, cells.rnn_cell)
+    yield _cell("LSTM", 2, cells.lstm_cell)
+    yield _cell("GRU", 1, cells.gru_cell)

@@ -1,0 +1,162 @@
+"""Flatten, Unflatten, ChannelShuffle and its two functions; shuffles of pixels follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from conformance.laws.reshaping import flatten as laws
+from conformance.layers.reshaping import pixels as reshaping_pixels
+from conformance.model.case import Case
+from conformance.oracles import reshaping as oracle
+from conformance.spec.axes import Axes
+from conformance.spec.elementwise import every_axis
+from conformance.spec.outputs import input_dtype
+from conformance.spec.propagation import copied
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.sizes import resized
+from conformance.spec.state import Shape
+from conformance.spec.workload import Filling, Workload
+from conformance.strategies import reshaping as cases
+from conformance.strategies.invalid import reshaping as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+
+
+def _shape(case: Case) -> Shape:
+    x = case.inputs[0]
+    assert x is not None
+    return x.shape
+
+
+def _samples(argument: str, case: Case) -> int | None:
+    """The first axis counts the batch, unless it is one of those that the argument begins with."""
+    axes = len(_shape(case))
+    given: int = case.call.arguments.get(argument, 1)
+    return 0 if axes and given % axes else None
+
+
+def _first_axis(case: Case) -> int | None:
+    return 0
+
+
+def _with(case: Case, arguments: Mapping[str, Any]) -> Case:
+    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _flatten_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with another range of axes, if the input has it."""
+    axes = max(len(_shape(case)), 1)
+    ends = [arguments.get(name, row.defaults[name]) for name in ("start_dim", "end_dim")]
+    if not all(-axes <= end < axes for end in ends) or ends[0] % axes > ends[1] % axes:
+        return None
+    return _with(case, arguments)
+
+
+def _unflatten_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with the axis as long as the sizes ask for."""
+    shape, dim, sizes = list(_shape(case)), arguments["dim"], arguments["unflattened_size"]
+    if not sizes or not -len(shape) <= dim < len(shape) or list(sizes).count(-1) > 1:
+        return None
+    known = math.prod(size for size in sizes if size != -1)
+    if -1 in sizes and not known:
+        return None
+    if -1 not in sizes or shape[dim] % known:
+        shape[dim] = known
+    x = case.inputs[0]
+    assert x is not None
+    return replace(_with(case, arguments), inputs=(resized(x, tuple(shape)),))
+
+
+def _shuffle_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+    """The case with another number of groups, if it divides the channels."""
+    groups = arguments["groups"]
+    return None if groups < 1 or _shape(case)[1] % groups else _with(case, arguments)
+
+
+def _all_but(axis: int, case: Case) -> tuple[Axes, ...]:
+    return tuple(group for group in every_axis(case) if group != ((0, axis),))
+
+
+def _unsplit(case: Case) -> tuple[Axes, ...]:
+    """Every axis but that which becomes several."""
+    return _all_but(case.call.arguments["dim"] % len(_shape(case)), case)
+
+
+def _shuffle(name: str, row: Row) -> Row:
+    valid = partial(cases.shuffles, name)
+    given = {"groups": 3}
+    return replace(
+        row,
+        name=name,
+        arguments=(Argument("groups", plain=1),),
+        inputs=(Input("input", batch_axis=_first_axis),),
+        outputs=(Output("output", _first_axis, input_dtype),),
+        cases=valid,
+        values=oracle.channel_shuffle,
+        shapes=oracle.channel_shuffle_shape,
+        formula=("(N, C, *) as (N, g, C/g, *), whose second and third axis change places",),
+        invalid=invalid_cases(valid, invalid.shuffle_breaks()),
+        laws=laws.SHUFFLE,
+        traits=Traits(placed=False, copies=True),
+        refit=_shuffle_refit,
+        free=partial(_all_but, 1),
+        examples=0.4,
+        workloads=(Workload(name, "shufflenet 240", given, ((8, 240, 28, 28),), small=True),),
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, the modules first."""
+    samples = partial(_samples, "start_dim")
+    valid = partial(cases.flattens, "Flatten")
+    flatten = Row(
+        "Flatten",
+        "reshaping",
+        (Argument("start_dim", 1, other=0), Argument("end_dim", -1, other=1)),
+        (Input("input", batch_axis=samples),),
+        (Output("output", samples, input_dtype),),
+        cases=valid,
+        values=oracle.flatten,
+        shapes=oracle.flatten_shape,
+        formula=("(*, S_start, ..., S_end, *) -> (*, prod S_i, *)",),
+        invalid=invalid_cases(valid, invalid.flatten_breaks()),
+        laws=laws.FLATTEN,
+        propagation=copied,
+        traits=Traits(placed=False, aliases=True, copies=True),
+        refit=_flatten_refit,
+        free=every_axis,
+        workloads=(Workload("Flatten", "vgg 512", {}, ((8, 512, 7, 7),), small=True),),
+        filling=Filling(contraction=False),
+        flops=lambda workload, weights, outputs: 0,
+        examples=0.25,
+    )
+    yield flatten
+    samples = partial(_samples, "dim")
+    valid = partial(cases.unflattens, "Unflatten")
+    sizes = {"dim": 1, "unflattened_size": (512, 7, 7)}
+    yield replace(
+        flatten,
+        name="Unflatten",
+        arguments=(
+            Argument("dim", plain=0),
+            Argument("unflattened_size", plain=(1,), sequence=True),
+        ),
+        inputs=(Input("input", batch_axis=samples),),
+        outputs=(Output("output", samples, input_dtype),),
+        cases=valid,
+        values=oracle.unflatten,
+        shapes=oracle.unflatten_shape,
+        formula=("(*, S_dim, *) -> (*, U_1, ..., U_n, *), prod U_i = S_dim",),
+        invalid=invalid_cases(valid, invalid.unflatten_breaks()),
+        laws=laws.UNFLATTEN,
+        refit=_unflatten_refit,
+        free=_unsplit,
+        workloads=(Workload("Unflatten", "vgg 512", sizes, ((8, 25088),), small=True),),
+    )
+    yield _shuffle("ChannelShuffle", flatten)
+    for name in ("functional.channel_shuffle", "functional.native_channel_shuffle"):
+        yield _shuffle(name, flatten)
+    yield from reshaping_pixels.rows()

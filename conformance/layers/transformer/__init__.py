@@ -1,0 +1,112 @@
+"""TransformerEncoderLayer, TransformerDecoderLayer; their stacks are in `transformer_stacks`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from conformance.laws.transformer import layers as laws
+from conformance.laws.transformer.draws import layer_draws
+from conformance.layers.transformer import stacks
+from conformance.layers.transformer.inputs import KIND, drops, hint, padding, pairs, sequence
+from conformance.layers.transformer.parts import FACTS, lengths, refit, sequence_axis
+from conformance.layers.transformer.propagation import transformer
+from conformance.layers.transformer.state import decoder_layer, encoder_layer
+from conformance.oracles import transformer as oracle
+from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.state import Shape, StateTensor
+from conformance.spec.workload import Filling, Workload
+from conformance.strategies.invalid import transformer as invalid
+from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.transformer import layers as cases
+
+ENCODER, DECODER = "TransformerEncoderLayer", "TransformerDecoderLayer"
+
+
+def _flops(
+    attentions: int, workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]
+) -> int:
+    """Projections in and out of each attention, scores and what they weigh; both linear layers."""
+    rows, width = math.prod(outputs[0][:-1]), outputs[0][-1]
+    keys = [workload.inputs[k] for k in range(attentions)]
+    total: int = 2 * rows * width * workload.arguments["dim_feedforward"]
+    for key in keys:
+        columns = math.prod(key[:-1])
+        total += 2 * (rows + columns) * width * width + 2 * rows * key[1] * width
+    return 2 * total
+
+
+_SIZES = {"d_model": 256, "nhead": 4, "dim_feedforward": 1024, "batch_first": True}
+
+
+def _row(
+    name: str,
+    inputs: tuple[Input, ...],
+    hints: tuple[Argument, ...],
+    state: Callable[[Mapping[str, Any], Shape], tuple[StateTensor, ...]],
+    formula: tuple[str, ...],
+    prefix: str,
+) -> Row:
+    count = 1 if prefix == "encoder" else 2
+    valid = partial(getattr(cases, f"{prefix}_layers"), name)
+    return Row(
+        name,
+        "transformer",
+        (*KIND, *hints),
+        inputs,
+        (Output("output", sequence_axis),),
+        cases=valid,
+        values=getattr(oracle, f"transformer_{prefix}_layer"),
+        shapes=getattr(oracle, f"{prefix}_layer_shape"),
+        formula=formula,
+        complex=False,
+        invalid=invalid_cases(valid, invalid.layer_breaks(name)),
+        laws=laws.SHARED,
+        state=state,
+        propagation=transformer,
+        traits=Traits(random=drops),
+        draws=layer_draws,
+        derived=FACTS,
+        refit=refit,
+        free=lengths,
+        workloads=(
+            Workload(name, "32 tokens of 256", _SIZES, ((1, 32, 256),) * count, small=True),
+        ),
+        filling=Filling(scale=lambda name, arguments: 1 / 256, contraction=False),
+        flops=partial(_flops, count),
+        examples=0.25,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows, in the order of torch's documentation."""
+    yield _row(
+        ENCODER,
+        (sequence("src"), pairs("src_mask"), padding("src_key_padding_mask")),
+        (hint("is_causal"),),
+        encoder_layer,
+        (
+            "y = norm1(x + attention(x, x, x)), norm2(y + linear2(activation(linear1(y))))",
+            "norm_first: y = x + attention(norm1(x)), y + linear2(activation(linear1(norm2(y))))",
+        ),
+        "encoder",
+    )
+    yield _row(
+        DECODER,
+        (
+            *map(sequence, ("tgt", "memory")),
+            *map(pairs, ("tgt_mask", "memory_mask")),
+            *map(padding, ("tgt_key_padding_mask", "memory_key_padding_mask")),
+        ),
+        (hint("tgt_is_causal"), hint("memory_is_causal")),
+        decoder_layer,
+        (
+            "y = norm1(x + attention(x, x, x)), z = norm2(y + attention(y, memory, memory)),",
+            "norm3(z + linear2(activation(linear1(z))))",
+            "norm_first: each norm is of what an attention or linear1 takes, as in the encoder",
+        ),
+        "decoder",
+    )
+    yield from stacks.rows()

@@ -1,0 +1,266 @@
+"""MultiheadAttention.
+
+`(state, *inputs, **arguments)` as every oracle; keyword parameters and defaults are those of the
+documentation page torch.nn.MultiheadAttention and of its `forward`.
+
+In half precision each step is stored that the documented composition stores: the projections, with
+their bias added before or after; the scaled query and the scores, where weights are asked for; the
+weights; each head's output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.reductions import mean
+from conformance.arithmetic.rounded import OWN, Rounded, join, traced
+from conformance.arithmetic.wide import kept, stored, widened
+from conformance.model.formats import FORMATS
+from conformance.oracles.attention.core import (
+    attended,
+    either,
+    masked_scores,
+    scaled_scores,
+    settle_nan,
+)
+from conformance.oracles.attention.scaled_dot_product import mask_of
+from conformance.oracles.linear import functional_linear
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+Outputs = tuple[Rounded | Choices, Rounded | Choices | None]
+
+
+def multihead_attention(
+    state: State,
+    query: Rounded,
+    key: Rounded,
+    value: Rounded,
+    key_padding_mask: Rounded | None = None,
+    attn_mask: Rounded | None = None,
+    *,
+    embed_dim: int,
+    num_heads: int,
+    dropout: float = 0.0,
+    bias: bool = True,
+    add_bias_kv: bool = False,
+    add_zero_attn: bool = False,
+    kdim: int | None = None,
+    vdim: int | None = None,
+    batch_first: bool = False,
+    need_weights: bool = True,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> Outputs:
+    """Concat(head_1, …, head_h) W^O, head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V)."""
+    precision, batched = query.precision, len(query.shape) == 3
+
+    def batch_leads(x: np.ndarray) -> np.ndarray:
+        if not batched:
+            return x[np.newaxis]
+        return x if batch_first else np.asarray(x.swapaxes(0, 1))
+
+    inputs = [x.map(batch_leads) for x in (query, key, value)]
+    parts = zip(inputs, _weights(state, embed_dim), _biases(state, embed_dim, bias), strict=True)
+    q, k, v = (projected(x, w, b) for x, w, b in parts)
+    extra = 0
+    if add_bias_kv:
+        k, v = _with_row(k, state["bias_k"]), _with_row(v, state["bias_v"])
+        extra += 1
+    if add_zero_attn:
+        zero = Rounded(np.zeros((1, 1, embed_dim)), np.zeros((1, 1, embed_dim)), precision)
+        k, v = _with_row(k, zero), _with_row(v, zero)
+        extra += 1
+    q, k, v = (widened(_heads(x, num_heads)) for x in (q, k, v))
+    scores = _stored_scores(scaled_scores(q, k, None), q, k)
+    hinted = attn_mask if attn_mask is None or not is_causal else _gradient_unspecified(attn_mask)
+    given = [
+        mask_of(place(mask, q.shape[0], num_heads, extra))
+        for mask, place in ((hinted, _pairs), (key_padding_mask, _columns))
+        if mask is not None
+    ]
+    allowed = np.ones((1, 1), bool)
+    for opened, _ in given:
+        allowed = allowed & opened
+    scores = _added(scores, [added for _, added in given if added is not None])
+    scores, empty = masked_scores(scores, None, allowed)
+    found = [
+        _answer(scores, v, empty, nothing, state, embed_dim, bias, average_attn_weights)
+        for nothing in ((0.0, np.nan) if empty.any() else (0.0,))
+    ]
+    if is_causal and not is_causal_mask(attn_mask, query.shape, key.shape, batched, batch_first):
+        # A wrong hint: no answer is wrong, nor is a gradient.
+        found = [tuple(_gradient_unspecified(_anything(x)) for x in answers) for answers in found]
+
+    def batch_back(x: np.ndarray) -> np.ndarray:
+        if not batched:
+            return np.asarray(x[0])
+        return x if batch_first else np.asarray(x.swapaxes(0, 1))
+
+    (zero_output, zero_weights), (lost_output, lost_weights) = found[0], found[-1]
+    output = either(zero_output.map(batch_back), lost_output.map(batch_back), empty)
+    if not need_weights:
+        return output, None
+    unbatch = (lambda x: x) if batched else (lambda x: x[0])
+    return output, either(zero_weights.map(unbatch), lost_weights.map(unbatch), empty)
+
+
+def _weights(state: State, embed_dim: int) -> tuple[Rounded, ...]:
+    """W^Q, W^K, W^V: one above the other where all have the same number of features."""
+    if "in_proj_weight" in state:
+        whole = state["in_proj_weight"]
+        return tuple(whole[k * embed_dim : (k + 1) * embed_dim] for k in range(3))
+    return tuple(state[f"{name}_proj_weight"] for name in "qkv")
+
+
+def _biases(state: State, embed_dim: int, bias: bool) -> tuple[Rounded | None, ...]:
+    if not bias:
+        return (None,) * 3
+    whole = state["in_proj_bias"]
+    return tuple(whole[k * embed_dim : (k + 1) * embed_dim] for k in range(3))
+
+
+def projected(x: Rounded, weight: Rounded, bias: Rounded | None) -> Rounded:
+    """x Wᵀ + b, in half precision also with the product stored before the bias is added."""
+    fused = functional_linear({}, x, weight, bias)
+    if bias is None or not x.precision.half:
+        return fused
+    product = functional_linear({}, x.bare, weight.bare, None)
+    rounded = product.error + (x.precision.unit + OWN) * (fused.size + product.error)
+    return fused.with_error(np.where(fused.error == 0, 0.0, np.maximum(fused.error, rounded)))
+
+
+def _with_row(x: Rounded, row: Rounded) -> Rounded:
+    """One more position at the end, the same for all of the batch."""
+    copies = Rounded(
+        np.zeros((x.shape[0], 1, x.shape[2])), np.zeros((x.shape[0], 1, x.shape[2])), x.precision
+    )
+    return join([x, copies + row], 1)
+
+
+def _heads(x: Rounded, heads: int) -> Rounded:
+    """(N, L, E) → (N, heads, L, E/heads)."""
+    batch, length, width = x.shape
+    shape = (batch, length, heads, width // heads)
+    return x.map(lambda a: np.asarray(a.reshape(shape).swapaxes(1, 2)))
+
+
+def _stored_scores(scores: Rounded, q: Rounded, k: Rounded) -> Rounded:
+    """In half precision the query is stored after it was scaled, and so are the scores."""
+    if not scores.precision.store:
+        return scores
+    unit = FORMATS[scores.precision.store].unit
+    factor = q.shape[-1] ** -0.5
+    size = np.abs(q.value) @ np.abs(k.value).swapaxes(-1, -2) * factor
+    exact = np.frexp(factor)[0] == 0.5
+    more = 0.0 if exact else unit * size
+    return scores.with_error(kept(scores.with_error(scores.error + more)).error)
+
+
+def _added(scores: Rounded, masks: list[Rounded]) -> Rounded:
+    """Scores and masks of numbers; of two masks the sum may be taken, and stored, before."""
+    for mask in masks:
+        scores = scores + mask
+    if len(masks) > 1:
+        first, second = masks
+        unit = FORMATS[scores.precision.store or scores.precision.dtype].unit + OWN
+        scores = scores.with_error(scores.error + unit * np.abs(first.value + second.value))
+    return scores.with_error(kept(scores).error) if masks else scores
+
+
+def _pairs(mask: Rounded, batch: int, heads: int, extra: int) -> Rounded:
+    """(L, S) or (N·heads, L, S) → that of the scores, further keys let through."""
+    if len(mask.shape) == 3:
+        shape = (batch, heads, *mask.shape[1:])
+        mask = mask.map(lambda a: a.reshape(shape))
+    return _taking_part(mask, extra)
+
+
+def _columns(mask: Rounded, batch: int, heads: int, extra: int) -> Rounded:
+    """(N, S) or (S) → (N, 1, 1, S)."""
+    shape = (batch, 1, 1, mask.shape[-1])
+    return _taking_part(mask.map(lambda a: a.reshape(shape)), extra)
+
+
+def _taking_part(mask: Rounded, extra: int) -> Rounded:
+    """True where a key takes part: the opposite of what the layer is given."""
+    if mask.value.dtype == bool:
+        open_ = np.concatenate([~mask.value, np.ones((*mask.shape[:-1], extra), bool)], -1)
+        return Rounded(open_, np.zeros(open_.shape), mask.precision)
+    if not extra:
+        return mask
+    zero = np.zeros((*mask.shape[:-1], extra))
+    return join([mask, Rounded(zero, zero, mask.precision)], len(mask.shape) - 1)
+
+
+def _answer(
+    scores: Rounded,
+    v: Rounded,
+    empty: np.ndarray,
+    nothing: float,
+    state: State,
+    embed_dim: int,
+    bias: bool,
+    average: bool,
+) -> tuple[Rounded, ...]:
+    """Output (N, L, E) and weights of the batch."""
+    outer = state["out_proj.weight"].precision
+    p, heads = attended(scores, v, empty, nothing)
+    batch, _, length, _ = heads.shape
+    whole = (batch, length, embed_dim)
+    joined = stored(heads, outer).map(lambda a: np.asarray(a.swapaxes(1, 2).reshape(whole)))
+    offset = state["out_proj.bias"] if bias else None
+    output = functional_linear({}, joined, state["out_proj.weight"], offset)
+    p = stored(p, outer)
+    if average:
+        p = stored(mean(widened(p), 1), outer)
+    return settle_nan(output, nothing), settle_nan(p, nothing)
+
+
+def _gradient_unspecified(x: Rounded) -> Rounded:
+    """Of a mask that the hint may stand in for: whether it has a gradient is not documented."""
+    return traced(x.bare, [x], lambda cotangent: [_anything(cotangent)])
+
+
+def _anything(x: Rounded) -> Rounded:
+    return x.with_error(np.full(x.shape, np.inf))
+
+
+def is_causal_mask(
+    mask: Rounded | None, query: Shape, key: Shape, batched: bool, batch_first: bool
+) -> bool:
+    """Whether the hint that a mask is the causal one is true."""
+    if mask is None:
+        return False
+    axis = 1 if batched and batch_first else 0
+    later = ~np.tril(np.ones((query[axis], key[axis]), bool))
+    wanted = later if mask.value.dtype == bool else np.where(later, -np.inf, 0.0)
+    return bool((mask.value == wanted).all())
+
+
+def multihead_attention_shape(
+    query: Shape,
+    key: Shape,
+    value: Shape,
+    key_padding_mask: Shape | None = None,
+    attn_mask: Shape | None = None,
+    *,
+    num_heads: int,
+    add_bias_kv: bool = False,
+    add_zero_attn: bool = False,
+    batch_first: bool = False,
+    need_weights: bool = True,
+    average_attn_weights: bool = True,
+    **arguments: Any,
+) -> tuple[Shape | None, ...]:
+    """(L, N, E) → (L, N, E) and (N, L, S) or (N, heads, L, S); without N where it is unbatched."""
+    batched = len(query) == 3
+    axis = 1 if batched and batch_first else 0
+    rows, columns = query[axis], key[axis] + add_bias_kv + add_zero_attn
+    batch = (query[1 - axis],) if batched else ()
+    heads = () if average_attn_weights else (num_heads,)
+    return query, (*batch, *heads, rows, columns) if need_weights else None

@@ -1,0 +1,79 @@
+"""functional.scaled_dot_product_attention.
+
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page. `*_shape` functions take shapes in place of arrays.
+
+Sources: the page torch.nn.functional.scaled_dot_product_attention of the PyTorch documentation;
+Dao, *FlashAttention-2* (2023), an implementation that it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices, take
+from conformance.arithmetic.rounded import Rounded, traced
+from conformance.arithmetic.wide import stored, widened
+from conformance.oracles.attention.core import attended, either, masked_scores, scaled_scores
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+
+
+def functional_scaled_dot_product_attention(
+    state: State,
+    query: Rounded,
+    key: Rounded,
+    value: Rounded,
+    attn_mask: Rounded | None = None,
+    *,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Rounded | Choices:
+    """softmax(scale·QKᵀ + mask)V; query (…, Hq, L, E), key (…, H, S, E), value (…, H, S, Ev)."""
+    precision = query.precision
+    if enable_gqa:
+        # A repetition by itself, as documented: the gradient of each head is stored before the sum.
+        key, value = (_repeated(x, query.shape[-3] // x.shape[-3]) for x in (key, value))
+    q, k, v = (widened(x) for x in (query, key, value))
+    scores = scaled_scores(q, k, scale)
+    allowed, added = mask_of(attn_mask)
+    if is_causal:
+        allowed = np.tril(np.ones(scores.shape[-2:], bool))
+    scores, empty = masked_scores(scores, added, allowed)
+    outputs = [attended(scores, v, empty, nothing)[1] for nothing in (0.0, np.nan)]
+    zero, missing = (stored(y, precision) for y in outputs)
+    return either(zero, missing, empty)
+
+
+def mask_of(mask: Rounded | None) -> tuple[np.ndarray, Rounded | None]:
+    """Which keys take part, and what is added to the scores of those.
+
+    Args:
+        mask: True where a key takes part; or numbers to add, −∞ where it takes none.
+    """
+    if mask is None:
+        return np.ones((1, 1), bool), None
+    if mask.value.dtype == bool:
+        return mask.value, None
+    allowed = ~np.isneginf(mask.value)
+    finite = Rounded(np.where(allowed, mask.value, 0.0), mask.error, mask.precision)
+    return allowed, widened(traced(finite, [mask], lambda cotangent: [cotangent]))
+
+
+def _repeated(x: Rounded, times: int) -> Rounded:
+    """`repeat_interleave` along the heads: each serves several heads of the query."""
+    heads = np.repeat(np.arange(x.shape[-3]), times)
+    return take(x, heads, axis=len(x.shape) - 3)
+
+
+def functional_scaled_dot_product_attention_shape(
+    query: Shape, key: Shape, value: Shape, attn_mask: Shape | None = None, **arguments: Any
+) -> tuple[Shape, ...]:
+    """(…, Hq, L, E), (…, H, S, E), (…, H, S, Ev) → (…, Hq, L, Ev)."""
+    return ((*query[:-1], value[-1]),)

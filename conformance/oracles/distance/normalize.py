@@ -1,0 +1,66 @@
+"""Vectors over their norms.
+
+Source: the page torch.nn.functional.normalize of the PyTorch documentation.
+
+Like a cosine similarity it is composed of kernels, each of which stores what it computes: in half
+precision the norm, taken wide, is a number of the dtype before anything is divided by it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from conformance.arithmetic.choices import maximum as larger
+from conformance.arithmetic.elementary import constant, ratio
+from conformance.arithmetic.rounded import Rounded, traced
+from conformance.oracles.distance.vectors import Shape, State, norm
+
+
+def normalize(
+    state: State,
+    input: Rounded,
+    *,
+    p: float = 2.0,
+    dim: int | Sequence[int] = 1,
+    eps: float = 1e-12,
+) -> Rounded:
+    """v = v/max(‖v‖ₚ, eps) of every vector v along `dim`, an axis or several."""
+    rank = len(input.shape)
+    axes = [axis % rank for axis in ((dim,) if isinstance(dim, int) else dim)]
+    order = [*(axis for axis in range(rank) if axis not in axes), *axes]
+    sizes = tuple(input.shape[axis] for axis in order)
+    kept = sizes[: rank - len(axes)]
+    vectors = input.map(
+        lambda array: array.transpose(order).reshape(*kept, math.prod(sizes[len(kept) :]))
+    )
+    back = np.argsort(order)
+    return _unit(vectors, p, eps).map(lambda array: array.reshape(sizes).transpose(back))
+
+
+def normalize_shape(input: Shape, **arguments: object) -> tuple[Shape, ...]:
+    """(*) → (*)."""
+    return (input,)
+
+
+def _unit(x: Rounded, p: float, eps: float) -> Rounded:
+    """Along the last axis."""
+    length, least = norm(x, p, -1), constant(eps, x)
+    quotient = ratio(x, larger(length, least))
+    # 0/eps is 0, also of an eps that the format does not have: 1e-12 is no number of float16.
+    nothing = (length.value == 0) & (length.error == 0) & (eps > 0)
+    value, error = quotient.value, np.where(nothing, 0.0, quotient.error)
+    value = np.where(nothing, 0.0, value)
+    missing, endless = np.isnan(x.value), np.isinf(x.value)
+    if p == 0:
+        # Whether NaN counts as another number than 0 is nowhere said.
+        lost, unknown = missing, missing.any(-1, keepdims=True)
+    else:
+        # What is finite is divided by ∞; of a sum that was scaled that is NaN, too.
+        lost = missing.any(-1, keepdims=True) | endless
+        unknown = endless.any(-1, keepdims=True)
+    error = np.where(lost, 0.0, np.where(unknown, np.inf, error))
+    result = Rounded(np.where(lost, np.nan, value), error, x.precision)
+    return traced(result, [quotient], lambda cotangent: [cotangent])

@@ -1,0 +1,253 @@
+"""EmbeddingBag: sums, means and maxima of bags of embeddings; and one-hot rows.
+
+Sources: the pages torch.nn.EmbeddingBag, torch.nn.functional.embedding_bag and
+torch.nn.functional.one_hot of the PyTorch documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices, take
+from conformance.arithmetic.elementary import known
+from conformance.arithmetic.reductions import maximum
+from conformance.arithmetic.rounded import (
+    OWN,
+    Rounded,
+    choose,
+    exactly,
+    moved_cotangent,
+    multilinear,
+    traced,
+)
+from conformance.arithmetic.wide import declared, noted, stored, widened
+from conformance.model.case import Updated
+from conformance.oracles.embedding.embedding import gradient_scale, looked_up, renormalised
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+
+
+def embedding_bag(
+    state: State,
+    input: Rounded,
+    offsets: Rounded | None = None,
+    per_sample_weights: Rounded | None = None,
+    *,
+    num_embeddings: int,
+    embedding_dim: int,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Rounded | Updated:
+    """The function's, of the weight (num_embeddings, embedding_dim)."""
+    return functional_embedding_bag(
+        {},
+        input,
+        state["weight"],
+        offsets,
+        per_sample_weights,
+        max_norm=max_norm,
+        norm_type=norm_type,
+        scale_grad_by_freq=scale_grad_by_freq,
+        mode=mode,
+        include_last_offset=include_last_offset,
+        padding_idx=padding_idx,
+    )
+
+
+def embedding_bag_shape(
+    input: Shape,
+    offsets: Shape | None = None,
+    per_sample_weights: Shape | None = None,
+    *,
+    embedding_dim: int,
+    include_last_offset: bool = False,
+    **others: object,
+) -> tuple[Shape, ...]:
+    """(B, N), or (N) and offsets (B) or (B + 1) → (B, embedding_dim)."""
+    if len(input) == 2:
+        return ((input[0], embedding_dim),)
+    assert offsets is not None
+    return ((offsets[0] - include_last_offset, embedding_dim),)
+
+
+def functional_embedding_bag(
+    state: State,
+    input: Rounded,
+    weight: Rounded,
+    offsets: Rounded | None = None,
+    per_sample_weights: Rounded | None = None,
+    *,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Rounded | Updated:
+    """Σ, mean or maximum of the rows that a bag names, but for `padding_idx`; 0 of none."""
+    index = input.value.astype(np.int64)
+    bag, count = bags(index, None if offsets is None else offsets.value, include_last_offset)
+    flat = index.reshape(-1)
+    scale = gradient_scale(flat, weight, padding_idx, by_frequency=scale_grad_by_freq)
+    kept = np.ones(flat.shape, bool)
+    if padding_idx is not None:
+        kept = flat != padding_idx % max(len(weight.value), 1)
+    factors = None
+    if per_sample_weights is not None:
+        factors = per_sample_weights.map(lambda array: array.reshape(-1)[kept])
+
+    def of(table: Rounded) -> Rounded:
+        if mode == "max":
+            # A row that is twice in a bag is one candidate.
+            pairs = np.unique(np.stack([bag[kept], flat[kept]]), axis=1)
+            return _largest(take(table, pairs[1]), pairs[0], count)
+        rows = looked_up(table, flat[kept], scale[kept])
+        found = _summed(widened(rows), factors and widened(factors), bag[kept], count)
+        if mode == "mean":
+            found = _averaged(noted(found, "bag_sum"), np.bincount(bag[kept], minlength=count))
+        return stored(_settled(found, rows, factors, bag[kept], count), table.precision)
+
+    if max_norm is None:
+        return of(weight)
+    ways = renormalised(weight, flat, max_norm, norm_type)
+    return Updated(Choices(tuple(map(of, ways))), {"weight": Choices(ways)})
+
+
+def functional_embedding_bag_shape(
+    input: Shape,
+    weight: Shape,
+    offsets: Shape | None = None,
+    per_sample_weights: Shape | None = None,
+    *,
+    include_last_offset: bool = False,
+    **others: object,
+) -> tuple[Shape, ...]:
+    """(B, N), or (N) and offsets (B) or (B + 1), and a weight (V, D) → (B, D)."""
+    return embedding_bag_shape(
+        input, offsets, embedding_dim=weight[1], include_last_offset=include_last_offset
+    )
+
+
+def one_hot(state: State, tensor: Rounded, *, num_classes: int = -1) -> Rounded:
+    """1 at the class and 0 elsewhere; −1 classes are one more than the largest class."""
+    index = tensor.value.astype(np.int64)
+    classes = int(index.max(initial=-1)) + 1 if num_classes == -1 else num_classes
+    hot = index[..., np.newaxis] == np.arange(classes)
+    return exactly(hot.astype(float), tensor.precision)
+
+
+def one_hot_shape(tensor: Shape, *, num_classes: int) -> tuple[Shape, ...]:
+    """(*) → (*, num_classes)."""
+    return ((*tensor, num_classes),)
+
+
+def bags(
+    index: np.ndarray, offsets: np.ndarray | None, include_last_offset: bool
+) -> tuple[np.ndarray, int]:
+    """The bag that each index belongs to, and how many bags there are.
+
+    Args:
+        index: (B, N), or (N) with offsets.
+        offsets: where each bag starts; None of an index (B, N).
+        include_last_offset: the last offset is where the last bag ends.
+    """
+    if offsets is None:
+        return np.repeat(np.arange(index.shape[0]), index.shape[1]), index.shape[0]
+    starts = offsets[:-1] if include_last_offset else offsets
+    places = np.arange(index.size)
+    return np.searchsorted(starts, places, side="right") - 1, len(starts)
+
+
+def _summed(rows: Rounded, factors: Rounded | None, bag: np.ndarray, count: int) -> Rounded:
+    """Σ over each bag, of one row without a rounding: (bags, features)."""
+    width = rows.shape[1]
+    most = int(np.bincount(bag, minlength=count).max(initial=1))
+
+    def added(values: np.ndarray, *by: np.ndarray) -> np.ndarray:
+        whole = np.zeros((count, width))
+        np.add.at(whole, bag, values * by[0][:, np.newaxis] if by else values)
+        return whole
+
+    def grain(x: Rounded, *by: Rounded) -> np.ndarray:
+        least = np.full((count, width), np.inf)
+        np.minimum.at(least, bag, x.quanta * by[0].quanta[:, np.newaxis] if by else x.quanta)
+        return least
+
+    if factors is None:
+        # Of terms as they are: a rounding less than terms.
+        return multilinear(
+            added, rows, terms=max(most - 1, 1), grain=grain, adjoints=[lambda c: c[bag]]
+        )
+    return multilinear(
+        added,
+        rows,
+        factors,
+        terms=most,
+        grain=grain,
+        adjoints=[
+            lambda c, by: c[bag] * by[:, np.newaxis],
+            lambda c, values: (c[bag] * values).sum(1),
+        ],
+    )
+
+
+def _averaged(summed: Rounded, sizes: np.ndarray) -> Rounded:
+    """Sums over sizes, or times their reciprocals, which round as well; by 1 and 0 as they are."""
+    divisors = np.maximum(sizes, 1)[:, np.newaxis].astype(float)
+    quotient = summed.bare * noted(known(1.0 / divisors, summed), "bag_sum")
+    if not declared(summed.precision, "bag_sum"):
+        quotient = summed.bare / known(divisors, summed)
+    more = (summed.precision.unit + OWN) * quotient.reach
+    twice = (np.frexp(divisors)[0] != 0.5) & (quotient.error > 0)
+    quotient = quotient.with_error(quotient.error + np.where(twice, more, 0.0))
+    return traced(quotient, [summed], lambda cotangent: [_averaged(cotangent, sizes)])
+
+
+def _settled(
+    found: Rounded, rows: Rounded, factors: Rounded | None, bag: np.ndarray, count: int
+) -> Rounded:
+    """What NaN and infinities among a bag make of its sum, whatever the order."""
+    given = [rows] if factors is None else [rows, factors]
+    if all(np.isfinite(x.value).all() for x in given):
+        return found
+    normal = rows.precision.normal if rows.precision.flushes else 0.0
+    if any(x.doubtful or ((x.size > 0) & (x.size < normal)).any() for x in given):
+        return found  # a number that may be 0 times ∞
+    signs = [np.where(np.isfinite(x.value), np.sign(x.value), x.value) for x in given]
+    with np.errstate(invalid="ignore"):
+        products = signs[0] * (signs[1][:, np.newaxis] if factors is not None else 1.0)
+        whole = np.zeros(found.shape)
+        np.add.at(whole, bag, products)
+    certain = ~np.isfinite(whole)
+    value, error = np.where(certain, whole, found.value), np.where(certain, 0.0, found.error)
+    result = Rounded(value, error, found.precision)
+    return traced(result, [found], lambda cotangent: [cotangent])
+
+
+def _largest(rows: Rounded, bag: np.ndarray, count: int) -> Rounded:
+    """The maximum of each feature over each bag, copied; 0 of none."""
+    sizes = np.bincount(bag, minlength=count)
+    nothing = exactly(np.zeros((count, rows.shape[1])), rows.precision)
+    if not len(bag):
+        return nothing
+    starts = np.cumsum(sizes) - sizes
+    inside = np.arange(sizes.max()) < sizes[:, np.newaxis]
+    places = np.where(inside, starts[:, np.newaxis] + np.arange(sizes.max()), 0)
+    table = take(rows, places, inside=inside[..., np.newaxis], fill=-np.inf)
+    largest = maximum(table, 1)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        return [moved_cotangent(cotangent, lambda array: np.where(full, array, 0.0))]
+
+    full = (sizes > 0)[:, np.newaxis]
+    chosen = choose(np.broadcast_to(full, nothing.shape), largest.bare, nothing)
+    return traced(Rounded(chosen.value, chosen.error, rows.precision), [largest], pull)

@@ -1,0 +1,152 @@
+"""CrossEntropyLoss, module and function.
+
+The documentation defines the loss of class indices as LogSoftmax followed by NLLLoss, and that of
+probabilities by the same logarithms. So in half precision log_softmax is one kernel: computed wide,
+its result stored; what follows works on stored numbers in the dtype, sums included.
+
+Sources: the pages torch.nn.CrossEntropyLoss and torch.nn.functional.cross_entropy of the PyTorch
+documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from conformance.arithmetic.elementary import constant
+from conformance.arithmetic.reductions import log_softmax, over, total
+from conformance.arithmetic.rounded import Rounded, choose
+from conformance.arithmetic.wide import stored, widened
+from conformance.oracles.loss.nll import class_axis, nll_loss_module_shape, of_indices, zeros
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+
+
+def cross_entropy_loss(
+    state: State,
+    input: Rounded,
+    target: Rounded,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Rounded:
+    """The function's, with the weight that the constructor took."""
+    return cross_entropy(
+        {},
+        input,
+        target,
+        state.get("weight"),
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )
+
+
+def cross_entropy(
+    state: State,
+    input: Rounded,
+    target: Rounded,
+    weight: Rounded | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Rounded:
+    """l = −Σ_c w_c log softmax(x)_c y_c; y_c of an index is 1 at it and 0 elsewhere.
+
+    With label smoothing ε it is (1 − ε)·l + ε/C·(the loss of y = 1). An ignored index has no loss.
+    The mean over indices is weighted: Σl/Σw_y over those that count; that over probabilities is
+    Σl/N.
+    """
+    axis = class_axis(input.shape)
+    logs = stored(log_softmax(widened(input), axis), input.precision)
+    if target.shape == input.shape:
+        return _of_probabilities(logs, target, weight, axis, reduction, label_smoothing)
+    return _of_indices(logs, target, weight, axis, ignore_index, reduction, label_smoothing)
+
+
+def _of_indices(
+    logs: Rounded,
+    target: Rounded,
+    weight: Rounded | None,
+    axis: int,
+    ignored: int,
+    reduction: str,
+    smoothing: float,
+) -> Rounded:
+    loss, reduced = of_indices(logs, target, weight, axis, ignored, reduction)
+    if not smoothing:
+        return loss
+    weighted = -logs if weight is None else -(logs * _along(weight, axis, logs))
+    kept = np.broadcast_to(np.expand_dims(reduced.counts, axis), weighted.shape)
+    terms = choose(kept, weighted, zeros(weighted))
+    # Of all classes of all samples in any order; a loss of each has those of one sample.
+    smooth = reduced.of(total(terms, axis) if reduction == "none" else total(terms))
+    return _mixed(loss, smooth, smoothing, logs.shape[axis])
+
+
+def _of_probabilities(
+    logs: Rounded,
+    target: Rounded,
+    weight: Rounded | None,
+    axis: int,
+    reduction: str,
+    smoothing: float,
+) -> Rounded:
+    classes = logs.shape[axis]
+    if smoothing:
+        kept, shared = _shares(smoothing, classes, target)
+        target = target * kept + shared
+    terms = -(logs * target)
+    if weight is not None:
+        terms = terms * _along(weight, axis, logs)
+    if reduction == "none":
+        return total(terms, axis)
+    loss = total(terms)
+    return over(loss, logs.value.size // classes) if reduction == "mean" else loss
+
+
+def _mixed(loss: Rounded, smooth: Rounded, smoothing: float, classes: int) -> Rounded:
+    """(1 − ε)·loss + ε/C·smooth."""
+    kept, shared = _shares(smoothing, classes, loss)
+    return loss * kept + smooth * shared
+
+
+def _shares(smoothing: float, classes: int, like: Rounded) -> tuple[Rounded, Rounded]:
+    """1 − ε and ε/C, each rounded."""
+    part = constant(smoothing, like)
+    return constant(1.0, like) - part, part / constant(float(classes), like)
+
+
+def _along(weight: Rounded, axis: int, like: Rounded) -> Rounded:
+    """One weight for each class, to be multiplied with what has an axis of classes."""
+    columns = (-1, *(1,) * (len(like.shape) - axis - 1))
+    return weight.map(lambda array: array.reshape(columns))
+
+
+def cross_entropy_loss_shape(
+    input: Shape,
+    target: Shape,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> tuple[Shape, ...]:
+    """A scalar; unreduced () for (C), (N) for (N, C), (N, d_1, …, d_K) for the rest."""
+    return nll_loss_module_shape(input, target, reduction=reduction)
+
+
+def cross_entropy_shape(
+    input: Shape,
+    target: Shape,
+    weight: Shape | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> tuple[Shape, ...]:
+    """As the module's."""
+    return cross_entropy_loss_shape(input, target, reduction=reduction)

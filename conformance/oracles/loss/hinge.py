@@ -1,0 +1,109 @@
+"""Losses of ±1 labels: HingeEmbeddingLoss, MarginRankingLoss, SoftMarginLoss, and their functions.
+
+torch composes them of kernels: in half precision each step is stored in the dtype. So it is here;
+one kernel that stores once errs less.
+
+Sources: the pages torch.nn.HingeEmbeddingLoss, MarginRankingLoss and SoftMarginLoss of the PyTorch
+documentation, and those of the functions in torch.nn.functional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from conformance.arithmetic.activations import sigmoid
+from conformance.arithmetic.choices import maximum
+from conformance.arithmetic.elementary import constant
+from conformance.arithmetic.reductions import total
+from conformance.arithmetic.rounded import OWN, Rounded, choose, join, traced
+from conformance.arithmetic.smooth import softplus
+from conformance.arithmetic.wide import stored, widened
+from conformance.oracles.distance.vectors import spread
+from conformance.oracles.loss.reductions import common_shape, reduced, settled
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+
+
+def hinge_embedding_loss(
+    state: State, input: Rounded, target: Rounded, *, margin: float = 1.0, reduction: str = "mean"
+) -> Rounded:
+    """l = x where y = 1, max(0, margin − x) where y = −1."""
+    apart = hinge(constant(margin, input), -input)
+    return reduced(choose(target.value == 1, input, apart), reduction)
+
+
+def margin_ranking_loss(
+    state: State,
+    input1: Rounded,
+    input2: Rounded,
+    target: Rounded,
+    *,
+    margin: float = 0.0,
+    reduction: str = "mean",
+) -> Rounded:
+    """l = max(0, −y·(x₁ − x₂) + margin)."""
+    # Of y = ±1 no product rounds.
+    first = choose(target.value == 1, -input1, input1)
+    second = choose(target.value == 1, input2, -input2)
+    return reduced(hinge(first, second, constant(margin, input1)), reduction)
+
+
+def soft_margin_loss(
+    state: State, input: Rounded, target: Rounded, *, reduction: str = "mean"
+) -> Rounded:
+    """l = log(1 + e^(−y·x))."""
+    return reduced(_soft(choose(target.value == 1, -input, input)), reduction)
+
+
+def hinge(*terms: Rounded) -> Rounded:
+    """max(0, the sum of a few terms), in whichever order they are added.
+
+    Where the sum is 0, or its sign in doubt, any slope between 0 and 1 is right.
+
+    Args:
+        terms: of shapes that broadcast against each other.
+    """
+    shape = np.broadcast_shapes(*(x.shape for x in terms))
+    with np.errstate(invalid="ignore"):
+        whole = total(join([spread(x, shape) for x in terms], 0, new=True), 0)
+    known = settled(whole, *terms)
+    if not all(np.isfinite(x.error).all() for x in terms):
+        # What may have overflowed may be infinite, too, of either sign.
+        open_, lost = np.zeros(shape, bool), np.zeros(shape, bool)
+        for x in terms:
+            open_ |= ~np.isfinite(x.error)
+            lost |= np.isnan(x.value) & (x.error == 0)
+        known = known.with_error(np.where(open_ & ~lost, np.inf, known.error))
+    return maximum(known, constant(0.0, whole))
+
+
+def _soft(z: Rounded) -> Rounded:
+    """log(1 + eᶻ), its exponential stored as well; its derivative e/(1 + e), every step stored.
+
+    A relative error of e comes through the logarithm as that times e/(1 + e).
+    """
+    wide = softplus(widened(z.bare))
+    precision, slope = z.precision, sigmoid(widened(z.bare))
+    if wide.precision != precision:
+        moved = (precision.unit + OWN) * slope.reach
+        moved = np.where(wide.error == 0, 0.0, moved + precision.underflow)
+        wide = wide.with_error(wide.error + moved)
+    result = stored(wide, precision)
+    return traced(result, [z], lambda cotangent: [cotangent * sigmoid(z.bare)])
+
+
+def same_shape(input: Shape, target: Shape, *, margin: float = 1.0, reduction: str = "mean") -> (
+    tuple[Shape, ...]
+):  # fmt: skip
+    """(*) → a scalar; unreduced (*)."""
+    return common_shape(input, target, reduction=reduction)
+
+
+def margin_ranking_shape(
+    input1: Shape, input2: Shape, target: Shape, *, margin: float = 0.0, reduction: str = "mean"
+) -> tuple[Shape, ...]:
+    """(N) or () → a scalar; unreduced as the inputs."""
+    return common_shape(input1, input2, target, reduction=reduction)

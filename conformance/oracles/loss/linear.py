@@ -1,0 +1,136 @@
+"""LinearCrossEntropyLoss, module and function: the cross entropy of a linear map.
+
+The page defines it as `cross_entropy(linear(input, linear_weight, linear_bias), target)`: logits
+are stored in the dtype. With `options` the batch is worked through in chunks, which changes no
+number by more than the roundings of a sum in another order.
+
+Sources: the pages torch.nn.LinearCrossEntropyLoss, torch.nn.functional.linear_cross_entropy and
+torch.nn.LinearCrossEntropyOptions of the PyTorch documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic.choices import take
+from conformance.arithmetic.reductions import total
+from conformance.arithmetic.rounded import Rounded
+from conformance.oracles.linear import functional_linear
+from conformance.oracles.loss.cross_entropy import cross_entropy
+from conformance.oracles.loss.nll import Reduced
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+IGNORED = -100
+
+
+def linear_cross_entropy(
+    state: State,
+    input: Rounded,
+    linear_weight: Rounded,
+    target: Rounded,
+    linear_bias: Rounded | None = None,
+    weight: Rounded | None = None,
+    *,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Rounded:
+    """The cross entropy of x Aᵀ + b, A (C, in_features) or (C, d_1, …, d_K, in_features)."""
+    classes, *places, features = linear_weight.shape
+    rows = linear_weight.map(lambda array: array.reshape(-1, features))
+    bias = None if linear_bias is None else linear_bias.map(lambda array: array.reshape(-1))
+    flat = functional_linear({}, input, rows, bias)
+    shape = (*input.shape[:-1], classes, *places)
+    logits = flat.map(lambda array: array.reshape(shape))
+    ignored = IGNORED if ignore_index is None else ignore_index
+    rest: Any = {"ignore_index": ignored, "label_smoothing": label_smoothing}
+    loss = cross_entropy({}, logits, target, weight, reduction=reduction, **rest)
+    if reduction != "mean" or target.shape == logits.shape:
+        return loss
+    each = cross_entropy({}, logits.bare, target, weight, reduction="none", **rest)
+    return loss.with_error(np.maximum(loss.error, _divided(each, target, weight, ignored).error))
+
+
+def _divided(each: Rounded, target: Rounded, weight: Rounded | None, ignored: int) -> Rounded:
+    """The mean over indices as CrossEntropyLoss prints it: the sum of losses that are divided.
+
+    So it comes out of chunks, which are added to the mean one by one. Each quotient rounds.
+    """
+    counts = target.value != ignored
+    classes = np.where(counts, target.value, 0).astype(np.int64)
+    shares = None if weight is None else take(weight, classes)
+    whole = Reduced("mean", counts, shares).whole(each)
+    return total(each / whole)
+
+
+def linear_cross_entropy_loss(
+    state: State,
+    input: Rounded,
+    target: Rounded,
+    *,
+    in_features: int,
+    num_classes: int,
+    out_features: tuple[int, ...] = (),
+    bias: bool = False,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Rounded:
+    """The function's; the weight (C·d_1·…·d_K, in_features) of a Linear, its bias likewise."""
+    shape = (num_classes, *out_features)
+
+    def unflattened(array: np.ndarray) -> np.ndarray:
+        return array.reshape(shape if array.ndim == 1 else (*shape, in_features))
+
+    given = state.get("linear.bias") if bias else None
+    return linear_cross_entropy(
+        {},
+        input,
+        state["linear.weight"].map(unflattened),
+        target,
+        None if given is None else given.map(unflattened),
+        state.get("weight"),
+        reduction=reduction,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        options=options,
+    )
+
+
+def linear_cross_entropy_shape(
+    input: Shape,
+    linear_weight: Shape,
+    target: Shape,
+    linear_bias: Shape | None = None,
+    weight: Shape | None = None,
+    *,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> tuple[Shape, ...]:
+    """A scalar; unreduced () of (in_features), (N, d_1, …, d_K) of (N, in_features)."""
+    return ((*input[:-1], *linear_weight[1:-1]) if reduction == "none" else (),)
+
+
+def linear_cross_entropy_loss_shape(
+    input: Shape,
+    target: Shape,
+    *,
+    in_features: int,
+    num_classes: int,
+    out_features: tuple[int, ...] = (),
+    bias: bool = False,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> tuple[Shape, ...]:
+    """As the function's."""
+    return ((*input[:-1], *out_features) if reduction == "none" else (),)

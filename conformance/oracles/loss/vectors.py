@@ -1,0 +1,198 @@
+"""Losses of vectors: CosineEmbeddingLoss, the two triplet losses, and their functions.
+
+In half precision torch composes them of kernels, each of which stores what it computes; so it is
+here, but for the range: that a square of float16 overflows is no matter of rounding.
+
+Sources: the pages torch.nn.CosineEmbeddingLoss, TripletMarginLoss and TripletMarginWithDistanceLoss
+of the PyTorch documentation, and those of the functions in torch.nn.functional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices, minimum
+from conformance.arithmetic.elementary import constant, ratio, sqrt, square
+from conformance.arithmetic.reductions import total
+from conformance.arithmetic.rounded import Rounded, choose, traced
+from conformance.arithmetic.wide import stored, wide
+from conformance.model.formats import FORMATS
+from conformance.oracles.distance.vectors import functional_cosine_similarity, pairwise_distance
+from conformance.oracles.loss.hinge import hinge
+from conformance.oracles.loss.reductions import common_shape, reduced
+
+Shape = tuple[int, ...]
+State = Mapping[str, Rounded]
+
+# torch adds it, a number of float32 in every dtype, to the square of each length. The page does not
+# name it.
+_EPSILON = float(np.float32(1e-12))
+COSINE = "cosine_similarity"
+"""A distance function besides pairwise_distance."""
+
+
+def cosine_embedding_loss(
+    state: State,
+    input1: Rounded,
+    input2: Rounded,
+    target: Rounded,
+    *,
+    margin: float = 0.0,
+    reduction: str = "mean",
+) -> Choices:
+    """l = 1 − cos(x₁, x₂) where y = 1, max(0, cos(x₁, x₂) − margin) where y = −1.
+
+    The page does not say what keeps the lengths from being 0. Two forms are right: that of
+    cosine_similarity, where each length is at least 1e-8, and torch's, where 1e-12 is added to each
+    square. By both a vector of zeros has the cosine 0 with any other.
+    """
+    a, b = _in_steps(input1), _in_steps(input2)
+    finite = (np.isfinite(a.value) & np.isfinite(b.value)).all(-1)
+    zero = finite & ~(a.value.any(-1) & b.value.any(-1))
+    similar = target.value == 1
+    ways = []
+    for found in (functional_cosine_similarity({}, a, b, dim=-1), _cosine(a, b)):
+        value, error = (np.where(zero, 0.0, x) for x in (found.value, found.error))
+        settled = traced(Rounded(value, error, a.precision), [found], lambda c: [c])
+        cosine = stored(settled, input1.precision)
+        together = constant(1.0, cosine) - cosine
+        apart = hinge(cosine, -constant(margin, cosine))
+        ways.append(reduced(choose(similar, together, apart), reduction))
+    return Choices(tuple(ways))
+
+
+def _in_steps(x: Rounded) -> Rounded:
+    """An operand, from here on with every step rounded to the dtype, in the range of float32."""
+    outer, inner = x.precision, wide(x.precision)
+    if inner == outer:
+        return x
+    bits = FORMATS[outer.dtype].bits if inner.bits else 0
+    steps = replace(
+        inner, unit=outer.unit, underflow=max(inner.underflow, outer.underflow), bits=bits
+    )
+    result = Rounded(x.value, x.error, steps)
+    return traced(result, [x], lambda cotangent: [stored(cotangent, outer)])
+
+
+def _cosine(a: Rounded, b: Rounded) -> Rounded:
+    """Σab ÷ √((Σa² + ε)·(Σb² + ε)); NaN of a vector with NaN or an infinity."""
+    squares = [total(square(x), -1) + constant(_EPSILON, x) for x in (a, b)]
+    cosine = ratio(total(a * b, -1), sqrt(squares[0] * squares[1], nonnegative=True))
+    lost = ~(np.isfinite(a.value) & np.isfinite(b.value)).all(-1)
+    value = np.where(lost, np.nan, cosine.value)
+    settled = Rounded(value, np.where(lost, 0.0, cosine.error), cosine.precision)
+    return traced(settled, [cosine], lambda cotangent: [cotangent])
+
+
+def cosine_embedding_shape(
+    input1: Shape, input2: Shape, target: Shape, *, margin: float = 0.0, reduction: str = "mean"
+) -> tuple[Shape, ...]:
+    """(N, D) or (D) → a scalar; unreduced (N) or ()."""
+    return common_shape(input1[:-1], reduction=reduction)
+
+
+def triplet_margin_loss(
+    state: State,
+    anchor: Rounded,
+    positive: Rounded,
+    negative: Rounded,
+    *,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Rounded:
+    """l = max(0, d(a, p) − d(a, n) + margin), d(x, y) = ‖x − y + eps‖ₚ.
+
+    With `swap` the smaller of d(a, n) and d(p, n) stands for d(a, n). That eps is added to each
+    component is on the page of PairwiseDistance.
+    """
+
+    def distance(x: Rounded, y: Rounded) -> Rounded:
+        return pairwise_distance({}, x, y, p=p, eps=eps)
+
+    return _of_distances(distance, anchor, positive, negative, margin, swap, reduction)
+
+
+def _of_distances(
+    distance: Callable[[Rounded, Rounded], Rounded],
+    anchor: Rounded,
+    positive: Rounded,
+    negative: Rounded,
+    margin: float,
+    swap: bool,
+    reduction: str,
+) -> Rounded:
+    far = distance(anchor, negative)
+    if swap:
+        far = minimum(far, distance(positive, negative))
+    near = distance(anchor, positive)
+    return reduced(hinge(constant(margin, near), near, -far), reduction)
+
+
+def triplet_margin_with_distance_loss(
+    state: State,
+    anchor: Rounded,
+    positive: Rounded,
+    negative: Rounded,
+    *,
+    distance_function: str | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Rounded:
+    """The same with any d, by default that of PairwiseDistance.
+
+    Args:
+        distance_function: the name of a function.
+    """
+
+    def distance(x: Rounded, y: Rounded) -> Rounded:
+        if distance_function == COSINE:
+            return functional_cosine_similarity({}, x, y)
+        return pairwise_distance({}, x, y)
+
+    return _of_distances(distance, anchor, positive, negative, margin, swap, reduction)
+
+
+def comparable(inputs: Sequence[np.ndarray | None]) -> bool:
+    """Whether the cosine is a distance: of a batch of vectors, none with a negative component.
+
+    Args:
+        inputs: of the call.
+    """
+    given = [x for x in inputs if x is not None]
+    return all(x.ndim == 2 and bool((x >= 0).all()) for x in given)
+
+
+def triplet_margin_shape(
+    anchor: Shape,
+    positive: Shape,
+    negative: Shape,
+    *,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> tuple[Shape, ...]:
+    """(N, D) or (D) → a scalar; unreduced (N) or ()."""
+    return common_shape(anchor[:-1], reduction=reduction)
+
+
+def with_distance_shape(
+    anchor: Shape,
+    positive: Shape,
+    negative: Shape,
+    *,
+    distance_function: str | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> tuple[Shape, ...]:
+    """Likewise; the functions are those that compare vectors."""
+    return triplet_margin_shape(anchor, positive, negative, reduction=reduction)

@@ -1,0 +1,306 @@
+"""Normalisations of a sample by itself: of instances, of groups, by mean square, of neighbours.
+
+Sources: their pages and those of their functions in the PyTorch documentation. As of the batch's
+normalisation, in half precision all is that of float32, and one rounding stores the result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic.elementary import constant, power, ratio, reciprocal_sqrt, square
+from conformance.arithmetic.reductions import mean
+from conformance.arithmetic.rounded import Rounded, multilinear, traced
+from conformance.arithmetic.wide import stepwise, stored, widened
+from conformance.model.case import Updated
+from conformance.model.formats import FORMATS
+from conformance.oracles.normalization.batch_and_layer import (
+    Normalised,
+    Shape,
+    State,
+    by_channel,
+    copied,
+    folded,
+    moved,
+    normalised,
+    observed,
+    standardised,
+)
+
+
+def instance_norm(
+    dims: int,
+    usual: bool,
+    state: State,
+    input: Rounded,
+    *,
+    training: bool = False,
+    eps: float = 1e-5,
+    momentum: float = 0.1,
+    **arguments: Any,
+) -> Rounded | Updated:
+    """y = (x − E[x])/√(Var[x] + ε)·γ + β of every channel of every sample.
+
+    Statistics are the sample's in train mode, and where none are tracked. The running ones are kept
+    in train mode.
+
+    Args:
+        dims: number of spatial dimensions; an input of one dimension more is one sample.
+        usual: the default of `affine` and of `track_running_stats`.
+        state: weight, bias and running statistics.
+        input: (N, C, *) or (C, *).
+        training: whether it is called in train mode.
+        eps: added to the variance.
+        momentum: the share of the new statistics.
+        arguments: the others.
+    """
+    tracked = arguments.get("track_running_stats", usual)
+    alone = len(input.shape) == dims + 1
+    x = input.map(lambda array: array[np.newaxis]) if alone else input
+    found = functional_instance_norm(
+        {}, x,
+        state["running_mean"] if tracked else None, state["running_var"] if tracked else None,
+        state.get("weight"), state.get("bias"),
+        use_input_stats=training or not tracked, momentum=momentum, eps=eps,
+    )  # fmt: skip
+    if not alone:
+        return found
+    if isinstance(found, Rounded):
+        return found.map(lambda array: array[0])
+    assert isinstance(found.outputs, Rounded)
+    return Updated(found.outputs.map(lambda array: array[0]), found.state)
+
+
+def functional_instance_norm(
+    state: State,
+    input: Rounded,
+    running_mean: Rounded | None = None,
+    running_var: Rounded | None = None,
+    weight: Rounded | None = None,
+    bias: Rounded | None = None,
+    *,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Rounded | Updated:
+    """Likewise. What is observed of the running statistics is the mean over the samples.
+
+    That of their means, and of their unbiased variances Σ(x − μ)²/(n − 1): each sample moves the
+    running ones by itself, and the mean of these is kept, or the mean moves them.
+    """
+    x, precision = widened(input), input.precision
+    axes = tuple(range(2, len(x.shape)))
+    copies = (*x.shape[:2], *(1 for _ in axes))
+    gain, shift = (
+        None if w is None else copied(by_channel(widened(w), x), copies) for w in (weight, bias)
+    )
+    if not use_input_stats:
+        assert running_mean is not None
+        assert running_var is not None
+        found = standardised(x, running_mean, running_var, eps)
+        return stored(folded(x, found, gain, shift), precision)
+    found = normalised(x, axes, eps, "batch_statistics")
+    y = stored(folded(x, found, gain, shift), precision)
+    if running_mean is None or running_var is None:
+        return y
+    if not math.prod(x.shape):
+        # No sample, no observation: the statistics before are kept.
+        return Updated(y, {"running_mean": running_mean.bare, "running_var": running_var.bare})
+    kept = {}
+    statistics = {"running_mean": running_mean, "running_var": running_var}
+    for (name, before), new in zip(statistics.items(), observed(x, axes), strict=True):
+        each = mean(moved(before, new, momentum), 0)
+        together = moved(before, mean(new, 0), momentum)
+        kept[name] = stored(each.with_error(np.maximum(each.error, together.error)), precision)
+    return Updated(y, kept)
+
+
+def group_norm(
+    state: State,
+    input: Rounded,
+    *,
+    num_groups: int,
+    num_channels: int,
+    eps: float = 1e-5,
+    affine: bool = True,
+    bias: bool = True,
+) -> Rounded:
+    """y = (x − E[x])/√(Var[x] + ε)·γ + β of every group of num_channels/num_groups channels."""
+    weight, shift = state.get("weight"), state.get("bias")
+    return functional_group_norm({}, input, weight, shift, num_groups=num_groups, eps=eps)
+
+
+def functional_group_norm(
+    state: State,
+    input: Rounded,
+    weight: Rounded | None = None,
+    bias: Rounded | None = None,
+    *,
+    num_groups: int,
+    eps: float = 1e-5,
+) -> Rounded:
+    """Likewise; γ and β belong to channels."""
+    x, shape = widened(input), input.shape
+    size = math.prod(shape[1:]) // num_groups
+    groups = x.map(lambda array: array.reshape(shape[0], num_groups, size))
+    found = normalised(groups, (2,), eps)
+
+    def spread(array: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(array, groups.shape).reshape(shape)
+
+    apart = Normalised(
+        found.result.map(lambda array: array.reshape(shape)),
+        found.centre.map(spread),
+        found.inverse.map(spread),
+        found.again.map(lambda array: array.reshape(shape)),
+    )
+    gain, shift = (None if w is None else by_channel(widened(w), x) for w in (weight, bias))
+    return stored(folded(x, apart, gain, shift), input.precision)
+
+
+def rms_norm(
+    state: State,
+    input: Rounded,
+    *,
+    normalized_shape: int | Sequence[int],
+    eps: float | None = None,
+    elementwise_affine: bool = True,
+) -> Rounded:
+    """y = x/√(Σx²/n + ε)·γ over the last dimensions, whose sizes are given."""
+    sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    return functional_rms_norm({}, input, state.get("weight"), normalized_shape=sizes, eps=eps)
+
+
+def functional_rms_norm(
+    state: State,
+    input: Rounded,
+    weight: Rounded | None = None,
+    *,
+    normalized_shape: Sequence[int],
+    eps: float | None = None,
+) -> Rounded:
+    """Likewise. ε is that of float64, or of float32 for all narrower dtypes, if it is left out."""
+    if eps is None:
+        form = FORMATS["float64" if input.precision.dtype == "float64" else "float32"]
+        eps = 2 * form.unit
+    x = widened(input)
+    axes = tuple(range(len(x.shape) - len(normalized_shape), len(x.shape)))
+    numbers = x.bare
+    inverse = reciprocal_sqrt(mean(square(numbers), axes, keepdims=True) + constant(eps, x))
+    result = numbers * inverse
+    with np.errstate(over="ignore", invalid="ignore"):
+        beyond = ~(np.square(x.reach).sum(axis=axes, keepdims=True) <= x.precision.largest)
+    result = result.with_error(np.where(beyond, np.inf, result.error))
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        # r·(c − x̂·mean(c·x̂)), or r·c − x·(r³·mean(c·x)), in which each factor rounds anew.
+        c = cotangent.bare
+        within = inverse * (c - result.bare * mean(c * result.bare, axes, keepdims=True))
+        slope = inverse * inverse * inverse * mean(c * numbers, axes, keepdims=True)
+        apart = inverse * c - numbers * slope
+        return [within.with_error(np.maximum(within.error, apart.error))]
+
+    y = traced(result, [x], pull)
+    if weight is None:
+        return stored(y, input.precision)
+    gain = widened(weight)
+    y = y * gain
+    # x·(r·γ): the slope may underflow before it is multiplied.
+    y = y.with_error(y.error + x.precision.underflow * x.reach)
+    return stored(y, input.precision)
+
+
+def local_response_norm(
+    state: State,
+    input: Rounded,
+    *,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+) -> Rounded:
+    """b = a·(k + α/n·Σa²)^−β, the sum over the n channels from c − ⌊n/2⌋ to c + ⌈n/2⌉ − 1.
+
+    The page calls n the number of channels that are added up; its formula has one more where n is
+    even.
+    """
+    x = stepwise(widened(input), "neighbours")
+    base = _of_neighbours(x, size, alpha, k)
+    # a/(…)^β, or a·(…)^−β.
+    return stored(ratio(x, power(base, beta, nonnegative=True)), input.precision)
+
+
+def cross_map_lrn(
+    state: State,
+    input: Rounded,
+    *,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+) -> Rounded:
+    """Likewise: torch documents nothing of it, and of an odd n it is the same normalisation.
+
+    Of an even n its own code adds up n − 1 channels and divides by n, which nothing says. It is a
+    chain of operations, each of which is stored, partial sums among them: so it is here.
+    """
+    base = _of_neighbours(input, size, alpha, k)
+    divided = ratio(input, power(base, beta, nonnegative=True))
+    times = input * power(base, -beta, nonnegative=True)
+    return divided.with_error(np.maximum(divided.error, times.error))
+
+
+def _of_neighbours(x: Rounded, size: int, alpha: float, k: float) -> Rounded:
+    """k + α/n·Σa² of the n channels around each one."""
+    below, above = size // 2, (size - 1) // 2
+
+    def within(array: np.ndarray, before: int = below, after: int = above) -> np.ndarray:
+        """Each channel with those before and after it, added up."""
+        count = array.shape[1]
+        found = np.zeros(array.shape)
+        for step in range(-min(before, count), min(after, count) + 1):
+            low, high = max(0, -step), min(count, count - step)
+            if low < high:
+                found[:, low:high] += array[:, low + step : high + step]
+        return found
+
+    squares = multilinear(
+        within,
+        square(x),
+        terms=max(min(size, x.shape[1]), 1),
+        adjoints=[lambda cotangent: within(cotangent, above, below)],
+    )
+    # (α/n)·Σ, or α·(Σ/n): the quotient, the product, and α itself as it is stored.
+    scaled = squares.bare if squares.node is None else squares
+    scaled = scaled * constant(alpha / size, x)
+    more = 2 * x.precision.unit * scaled.reach
+    scaled = scaled.with_error(scaled.error + np.where(scaled.error > 0, more, 0.0))
+    return scaled + constant(k, x)
+
+
+def instance_norm_shape(input: Shape, **arguments: Any) -> tuple[Shape, ...]:
+    """(N, C, *) or (C, *) → the same."""
+    return (input,)
+
+
+def functional_instance_norm_shape(
+    input: Shape,
+    running_mean: Shape | None = None,
+    running_var: Shape | None = None,
+    weight: Shape | None = None,
+    bias: Shape | None = None,
+    **arguments: Any,
+) -> tuple[Shape, ...]:
+    """(N, C, *) → the same."""
+    return (input,)
+
+
+def weighted_shape(
+    input: Shape, weight: Shape | None = None, bias: Shape | None = None, **arguments: Any
+) -> tuple[Shape, ...]:
+    """(N, *) → the same."""
+    return (input,)

@@ -1,0 +1,131 @@
+"""Pooling of regions that adapt to the size of the output, by maximum and by average.
+
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page. `*_shape` functions take shapes in place of arrays.
+
+Sources: the pages torch.nn.AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d,
+AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d and those of their functions in the PyTorch
+documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.rounded import Rounded
+from conformance.oracles.pooling.average import averaged
+from conformance.oracles.pooling.maximum import largest
+from conformance.oracles.pooling.windows import Shape, Taps, taps_of
+
+State = Mapping[str, Rounded]
+AdaptiveSize = int | Sequence[int | None] | None
+
+
+def regions(length: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """The regions of one dimension, [⌊i·L/o⌋, ⌈(i + 1)·L/o⌉) for i = 0, …, o − 1.
+
+    The documentation says that the output is of the size asked for, whatever the input's, and no
+    more: these regions, all of one size where o divides L, are those of torch.
+
+    Args:
+        length: of the input, L.
+        outputs: their number, o.
+
+    Returns:
+        For each region the position of each tap, and whether the region has so many.
+    """
+    at = np.arange(outputs)
+    starts, ends = at * length // max(outputs, 1), -(-(at + 1) * length // max(outputs, 1))
+    most = int((ends - starts).max(initial=1))
+    places = starts[:, np.newaxis] + np.arange(most)
+    return places, places < ends[:, np.newaxis]
+
+
+def adaptive_avg_pool(
+    dims: int, state: State, input: Rounded, *, output_size: AdaptiveSize
+) -> Rounded:
+    """The average of each region.
+
+    Args:
+        dims: number of spatial dimensions.
+        state: none.
+        input: (N, C, *) or (C, *).
+        output_size: as the page has it; None is the input's.
+    """
+    seen, counts = adapted(input.shape[-dims:], output_size)
+    return averaged(input, seen, counts)
+
+
+def adaptive_avg_pool_shape(
+    dims: int, input: Shape, *, output_size: AdaptiveSize
+) -> tuple[Shape, ...]:
+    """(*, H, W) → (*, S_0, S_1)."""
+    return ((*input[:-dims], *adaptive_sizes(input[-dims:], output_size)),)
+
+
+adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = (
+    partial(adaptive_avg_pool, dims) for dims in (1, 2, 3)
+)
+
+
+def adaptive_sizes(sizes: Shape, output_size: AdaptiveSize) -> Shape:
+    """The output's, of which None is the input's.
+
+    Args:
+        sizes: of the input.
+        output_size: as the argument.
+    """
+    given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * len(sizes)
+    return tuple(
+        size if wanted is None else wanted for size, wanted in zip(sizes, given, strict=True)
+    )
+
+
+def adapted(sizes: Shape, output_size: AdaptiveSize) -> tuple[Taps, np.ndarray]:
+    """What each region sees, and how many elements it has.
+
+    Args:
+        sizes: of the input.
+        output_size: as the argument.
+    """
+    found = [regions(n, o) for n, o in zip(sizes, adaptive_sizes(sizes, output_size), strict=True)]
+    places, insides = zip(*found, strict=True)
+    seen = taps_of(places, insides, sizes)
+    return seen, seen.inside.sum(axis=1).astype(float)
+
+
+def adaptive_max_pool(
+    dims: int,
+    state: State,
+    input: Rounded,
+    *,
+    output_size: AdaptiveSize,
+    return_indices: bool = False,
+) -> tuple[Rounded | Choices, ...]:
+    """The largest element of each region, and its index in the plane.
+
+    Args:
+        dims: number of spatial dimensions.
+        state: none.
+        input: (N, C, *) or (C, *).
+        output_size, return_indices: as the page has them.
+    """
+    seen, _ = adapted(input.shape[-dims:], output_size)
+    return largest(input, seen, indices=return_indices)
+
+
+def adaptive_max_pool_shape(
+    dims: int, input: Shape, *, output_size: AdaptiveSize, return_indices: bool = False
+) -> tuple[Shape, ...]:
+    """(*, H, W) → (*, S_0, S_1), twice with the indices."""
+    shape = (*input[:-dims], *adaptive_sizes(input[-dims:], output_size))
+    return (shape, shape) if return_indices else (shape,)
+
+
+adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = (
+    partial(adaptive_max_pool, dims) for dims in (1, 2, 3)
+)

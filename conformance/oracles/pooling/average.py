@@ -1,0 +1,125 @@
+"""Pooling by average.
+
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page. `*_shape` functions take shapes in place of arrays.
+
+Sources: the pages torch.nn.AvgPool1d, AvgPool2d, AvgPool3d and those of their functions in the
+PyTorch documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial, reduce
+
+import numpy as np
+
+from conformance.arithmetic.elementary import known
+from conformance.arithmetic.reductions import total
+from conformance.arithmetic.rounded import OWN, Rounded, traced, with_node
+from conformance.arithmetic.wide import stored, widened
+from conformance.oracles.pooling.windows import Shape, Size, Taps, Window, taps, windows_of
+
+State = Mapping[str, Rounded]
+
+
+def avg_pool(
+    dims: int,
+    state: State,
+    input: Rounded,
+    *,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Rounded:
+    """out(N, C, h, w) = Σ over m, n of input(N, C, stride[0]·h + m, stride[1]·w + n) / (kH·kW).
+
+    Args:
+        dims: number of spatial dimensions.
+        state: none.
+        input: (N, C, *) or (C, *).
+        kernel_size, stride, padding, ceil_mode: as the page has them.
+        count_include_pad: the zero-padding counts; what a window goes off-bounds beyond that, with
+            `ceil_mode`, is no padding and never counts, of which the page says nothing.
+        divisor_override: in place of the number of elements; one dimension has none.
+    """
+    windows = windows_of(input.shape[-dims:], kernel_size, stride, padding, 1, ceil_mode)
+    seen = taps(windows)
+    if divisor_override is not None:
+        divisors = np.full(len(seen.index), float(divisor_override))
+    elif count_include_pad:
+        divisors = _product([_within(window) for window in windows])
+    else:
+        divisors = seen.inside.sum(axis=1).astype(float)
+    return averaged(input, seen, divisors)
+
+
+def avg_pool_shape(
+    dims: int,
+    input: Shape,
+    *,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> tuple[Shape, ...]:
+    """(*, H, W) → (*, H_out, W_out)."""
+    windows = windows_of(input[-dims:], kernel_size, stride, padding, 1, ceil_mode)
+    return ((*input[:-dims], *(w.outputs for w in windows)),)
+
+
+avg_pool1d, avg_pool2d, avg_pool3d = (partial(avg_pool, dims) for dims in (1, 2, 3))
+
+
+def _within(window: Window) -> np.ndarray:
+    """How many taps of each window lie in the padded input."""
+    within = window.places < window.length + window.padding
+    return np.asarray(within.sum(axis=1).astype(float))
+
+
+def _product(counts: Sequence[np.ndarray]) -> np.ndarray:
+    """Of every combination of windows."""
+    return np.asarray(reduce(lambda a, b: np.multiply.outer(a, b).reshape(-1), counts))
+
+
+def averaged(input: Rounded, seen: Taps, divisors: np.ndarray) -> Rounded:
+    """The sum of what each window sees over its divisor.
+
+    In half precision it is accumulated in float32 and stored once. What overlapping windows give
+    back to an element may be added up in the dtype itself, as the gradients of convolutions are.
+
+    Args:
+        input: (*, plane).
+        seen: by each window.
+        divisors: one for each window.
+    """
+    shape = seen.shape(input)
+
+    def mean(x: Rounded) -> Rounded:
+        quotient = _over(total(seen.seen(x, 0.0), -1), divisors)
+        return quotient.map(lambda array: array.reshape(shape))
+
+    value = stored(mean(widened(input.bare)), input.precision)
+    return value if input.node is None else with_node(value, mean(input).node)
+
+
+def _over(x: Rounded, divisors: np.ndarray) -> Rounded:
+    """Sums over numbers of terms, (*, windows) over (windows).
+
+    Divided, multiplied by the reciprocal, or each term divided before it is added, as the page of
+    AvgPool3d has it: at most one more rounding of every term. By a power of two all are exact.
+    """
+    quotient = x.bare / known(divisors, x)
+    if len(divisors):
+        # |x| alone would miss what cancels: the terms are rounded.
+        terms = x.size if x.magnitude is None else x.magnitude
+        more = (x.precision.unit + OWN) * (terms + x.error) / np.abs(divisors)
+        exact = (np.frexp(np.abs(divisors))[0] == 0.5) | (terms + x.error == 0)
+        more = np.where(exact, 0.0, more + x.precision.underflow)
+        quotient = quotient.with_error(quotient.error + more)
+    return traced(quotient, [x], lambda cotangent: [_over(cotangent, divisors)])

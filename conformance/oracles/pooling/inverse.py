@@ -1,0 +1,97 @@
+"""The partial inverse of pooling by maximum.
+
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page. `*_shape` functions take shapes in place of arrays.
+
+Sources: the pages torch.nn.MaxUnpool1d, MaxUnpool2d, MaxUnpool3d and those of their functions in
+the PyTorch documentation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices, take
+from conformance.arithmetic.rounded import Rounded
+from conformance.oracles.convolution import per_dimension
+from conformance.oracles.pooling.windows import Shape, Size
+
+State = Mapping[str, Rounded]
+
+
+def max_unpool(
+    dims: int,
+    state: State,
+    input: Rounded,
+    indices: Rounded,
+    *,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    output_size: Sequence[int] | None = None,
+) -> Rounded | Choices:
+    """Each element stands where its index says, in a plane of zeros.
+
+    Where an index is repeated "this operation may behave nondeterministically": one of the elements
+    that it belongs to stands there.
+
+    Args:
+        dims: number of spatial dimensions.
+        state: none.
+        input: (N, C, *) or (C, *).
+        indices: of the same shape.
+        kernel_size, stride, padding, output_size: as the page has them.
+    """
+    (shape,) = max_unpool_shape(
+        dims,
+        input.shape,
+        indices.shape,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        output_size=output_size,
+    )
+    planes, plane = math.prod(input.shape[:-dims]), math.prod(shape[-dims:])
+    count = math.prod(input.shape[-dims:])
+    starts = np.arange(planes)[:, np.newaxis] * plane
+    places = (indices.value.reshape(planes, count).astype(np.int64) + starts).reshape(-1)
+    # For each place the elements that name it, one after the other.
+    order = np.argsort(places, kind="stable")
+    named, first, counts = np.unique(places[order], return_index=True, return_counts=True)
+    flat, ways = input.map(lambda array: array.reshape(-1)), []
+    for k in range(int(counts.max(initial=1))):
+        source = np.zeros(planes * plane, np.int64)
+        inside = np.zeros(planes * plane, bool)
+        if len(named):
+            source[named], inside[named] = order[first + k % counts], True
+        if not flat.shape[0]:
+            ways.append(Rounded(np.zeros(shape), np.zeros(shape), input.precision))
+            continue
+        chosen = take(flat, source, 0, inside=inside)
+        ways.append(chosen.map(lambda array: array.reshape(shape)))
+    return ways[0] if len(ways) == 1 else Choices(tuple(ways))
+
+
+def max_unpool_shape(
+    dims: int,
+    input: Shape,
+    indices: Shape,
+    *,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    output_size: Sequence[int] | None = None,
+) -> tuple[Shape, ...]:
+    """H_out = (H_in − 1)·stride − 2·padding + kernel_size, or as `output_size` has it."""
+    if output_size is not None:
+        return ((*input[:-dims], *output_size[-dims:]),)
+    given = (kernel_size, kernel_size if stride is None else stride, padding)
+    rows = zip(input[-dims:], *(per_dimension(size, dims) for size in given), strict=True)
+    return ((*input[:-dims], *((n - 1) * s - 2 * p + k for n, k, s, p in rows)),)
+
+
+max_unpool1d, max_unpool2d, max_unpool3d = (partial(max_unpool, dims) for dims in (1, 2, 3))

@@ -1,0 +1,119 @@
+"""Pooling by maximum.
+
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page. `*_shape` functions take shapes in place of arrays.
+
+Sources: the pages torch.nn.MaxPool1d, MaxPool2d and MaxPool3d and those of their functions in the
+PyTorch documentation. Of input in whole numbers they say nothing: its padding is the smallest one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.reductions import as_read, maximum
+from conformance.arithmetic.rounded import Rounded
+from conformance.oracles.pooling.windows import Shape, Size, Taps, taps, windows_of
+
+State = Mapping[str, Rounded]
+
+
+def max_pool(
+    dims: int,
+    state: State,
+    input: Rounded,
+    *,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    return_indices: bool = False,
+    ceil_mode: bool = False,
+) -> tuple[Rounded | Choices, ...]:
+    """out(N, C, h, w) = max over m, n of input(N, C, stride[0]·h + m, stride[1]·w + n).
+
+    Args:
+        dims: number of spatial dimensions, above 2.
+        state: none.
+        input: (N, C, *) or (C, *).
+        kernel_size, stride, padding, dilation, return_indices, ceil_mode: as the page has them.
+    """
+    sizes = input.shape[-dims:]
+    windows = windows_of(sizes, kernel_size, stride, padding, dilation, ceil_mode)
+    return largest(input, taps(windows), indices=return_indices)
+
+
+def max_pool_shape(
+    dims: int,
+    input: Shape,
+    *,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    return_indices: bool = False,
+    ceil_mode: bool = False,
+) -> tuple[Shape, ...]:
+    """(*, H, W) → (*, H_out, W_out), twice with the indices."""
+    windows = windows_of(input[-dims:], kernel_size, stride, padding, dilation, ceil_mode)
+    shape = (*input[:-dims], *(w.outputs for w in windows))
+    return (shape, shape) if return_indices else (shape,)
+
+
+max_pool1d, max_pool2d, max_pool3d = (partial(max_pool, dims) for dims in (1, 2, 3))
+
+
+def largest(input: Rounded, taps: Taps, *, indices: bool) -> tuple[Rounded | Choices, ...]:
+    """The largest element of each window, and its index in the plane.
+
+    An element is copied: no rounding. In a backward pass overlapping windows add up.
+
+    Args:
+        input: (*, plane).
+        taps: what each window sees; the padding is negative infinity.
+        indices: asked for, too.
+    """
+    shape, whole = taps.shape(input), input.value.dtype.kind == "i"
+    seen = taps.seen(input if whole else as_read(input), _least(input.value))
+    values = maximum(seen, -1).map(lambda x: x.reshape(shape))
+    hops = ~taps.inside.any(axis=-1)
+    if whole and hops.any():
+        # −∞ is no whole number.
+        undecided = np.where(np.broadcast_to(hops.reshape(taps.outputs), shape), np.inf, 0.0)
+        values = values.with_error(undecided)
+    return (values, _indices(seen, taps, shape)) if indices else (values,)
+
+
+def _least(values: np.ndarray) -> float:
+    """What no number is smaller than."""
+    return int(np.iinfo(values.dtype).min) if values.dtype.kind == "i" else -np.inf
+
+
+def _indices(seen: Rounded, taps: Taps, shape: Shape) -> Rounded | Choices:
+    """The index of a largest element: of several any, since the documentation names none.
+
+    NaN is the largest where there is one. Of a window that hops over the input nothing is known.
+    """
+    value, inside = seen.value, taps.inside
+    if not value.size:
+        return Rounded(np.zeros(shape), np.zeros(shape), seen.precision)
+    if seen.doubtful:
+        low, high = value - seen.error, value + seen.error
+    else:
+        low = high = value  # whole numbers as they are
+    bound = np.where(inside, low, _least(value)).max(axis=-1, keepdims=True)
+    found = inside & ((high >= bound) | np.isnan(value))
+    # NaN compares as false, so that where there is one nothing else is the largest.
+    counts = found.sum(axis=-1)
+    first = np.argsort(~found, axis=-1, kind="stable")
+    unknown = np.where(counts == 0, np.inf, 0.0).reshape(shape)
+    ways = []
+    for k in range(max(int(counts.max()), 1)):
+        tap = np.take_along_axis(first, np.where(k < counts, k, 0)[..., np.newaxis], -1)
+        index = np.take_along_axis(np.broadcast_to(taps.index, value.shape), tap, -1)
+        ways.append(Rounded(index.reshape(shape).astype(float), unknown, seen.precision))
+    return ways[0] if len(ways) == 1 else Choices(tuple(ways))

@@ -1,0 +1,110 @@
+"""Pooling by the p-norm of a window.
+
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page. `*_shape` functions take shapes in place of arrays.
+
+Sources: the pages torch.nn.LPPool1d, LPPool2d, LPPool3d and those of their functions in the PyTorch
+documentation. They write xᵖ, not |x|ᵖ: the sum of odd powers may be negative, and its root of odd
+degree is then negative, too. Only of p = ∞ they say that absolute values are compared.
+
+torch composes the layer of kernels each of which stores what it computes, so that in half precision
+powers, their mean, k times that, and its root are numbers of the dtype. So they are here; one
+kernel that stores once errs less.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.elementary import absolute, constant, power
+from conformance.arithmetic.rounded import Rounded, traced
+from conformance.oracles.pooling.average import averaged
+from conformance.oracles.pooling.maximum import largest
+from conformance.oracles.pooling.windows import Shape, Size, taps, windows_of
+
+State = Mapping[str, Rounded]
+
+
+def lp_pool(
+    dims: int,
+    state: State,
+    input: Rounded,
+    *,
+    norm_type: float,
+    kernel_size: Size,
+    stride: Size | None = None,
+    ceil_mode: bool = False,
+) -> Rounded | Choices:
+    """f(X) = (Σ over x in X of xᵖ)^(1/p); max over |x| at p = ∞.
+
+    X are the elements of the input in the window: what it goes off-bounds, with `ceil_mode`, is
+    none of them.
+
+    Args:
+        dims: number of spatial dimensions.
+        state: none.
+        input: (N, C, *) or (C, *).
+        norm_type, kernel_size, stride, ceil_mode: as the page has them.
+    """
+    seen = taps(windows_of(input.shape[-dims:], kernel_size, stride, 0, 1, ceil_mode))
+    if norm_type == math.inf:
+        (value,) = largest(absolute(input), seen, indices=False)
+        return value
+    # The sum as k times the mean: by a power of two nothing is rounded on the way.
+    size = seen.index.shape[1]
+    mean = averaged(power(input, norm_type), seen, np.full(len(seen.index), float(size)))
+    return _root(mean * constant(float(size), mean), norm_type)
+
+
+def lp_pool_shape(
+    dims: int,
+    input: Shape,
+    *,
+    norm_type: float,
+    kernel_size: Size,
+    stride: Size | None = None,
+    ceil_mode: bool = False,
+) -> tuple[Shape, ...]:
+    """(*, H, W) → (*, H_out, W_out)."""
+    windows = windows_of(input[-dims:], kernel_size, stride, 0, 1, ceil_mode)
+    return ((*input[:-dims], *(w.outputs for w in windows)),)
+
+
+lp_pool1d, lp_pool2d, lp_pool3d = (partial(lp_pool, dims) for dims in (1, 2, 3))
+
+
+def _root(summed: Rounded, p: float) -> Rounded:
+    """The p-th root, of a negative number the negative one; its gradient is 0 at 0.
+
+    Of an even power, or a broken one, nothing is negative but by rounding.
+    """
+    odd = float(p).is_integer() and p % 2 == 1
+    size = Rounded(summed.size, summed.error, summed.precision)
+    root = size if p == 1 else power(size, 1.0 / p, nonnegative=True)
+    sign = np.sign(summed.value) if odd else np.where(summed.value < 0, np.nan, 1.0)
+    value, error = sign * root.value, root.error
+    if odd:
+        # Where the sign is in doubt either root may come out.
+        doubtful = summed.error >= summed.size
+        with np.errstate(all="ignore"):
+            error = np.where(doubtful & (summed.error > 0), error + 2 * root.reach, error)
+    result = Rounded(value, error, summed.precision)
+
+    def pull(cotangent: Rounded) -> list[Rounded | None]:
+        found = cotangent.bare
+        if p != 1:
+            slope = constant(1.0 / p, size) * power(size, 1.0 / p - 1.0, nonnegative=True)
+            found = found * slope
+        nothing = (summed.value == 0) & (summed.error == 0)
+        value = np.where(nothing, 0.0, found.value)
+        # Where it is in doubt whether the sum is 0 the gradient may be that of 0.
+        perhaps = (summed.error > 0) & (summed.error >= summed.size)
+        error = np.where(perhaps, found.error + found.size, found.error)
+        return [Rounded(value, np.where(nothing, 0.0, error), found.precision)]
+
+    return traced(result, [summed], pull)

@@ -1,0 +1,260 @@
+"""RNN, LSTM and GRU: the steps of `cells` over time, in layers and directions.
+
+Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
+those of the documentation page. `layer_shape` takes shapes in place of arrays.
+
+Source: the pages torch.nn.RNN, LSTM, GRU of the PyTorch documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from conformance.arithmetic.exactness import every
+from conformance.arithmetic.rounded import Rounded, choose, join
+from conformance.oracles.recurrent.cells import (
+    Hidden,
+    Shape,
+    State,
+    StepFunction,
+    Weights,
+    gru_step,
+    lstm_step,
+    rnn_step,
+    zeros,
+)
+
+
+def _from_inputs(w: Weights, x: Rounded, suffixes: Sequence[str]) -> list[Rounded]:
+    """W_ih x_t + b_ih for x (L, N, features), step by step, each (directions, N, rows)."""
+    if x.node is None and w.ih.node is None:
+        together = w.of_input(turned(x, suffixes))
+        return [together.part(t) for t in range(x.shape[0])]
+    # A gradient is a sum over the steps, which may be stored after each of them.
+    (suffix,) = suffixes
+    order = range(x.shape[0])
+    return [w.of_input(x[np.newaxis, t]) for t in (reversed(order) if suffix else order)]
+
+
+def _sequence(
+    step: StepFunction,
+    from_inputs: Sequence[Rounded],
+    hidden: Hidden,
+    w: Weights,
+    active: np.ndarray,
+) -> tuple[Rounded, Hidden]:
+    """One layer over its steps → every output (L, directions, N, size), and the last states.
+
+    Args:
+        from_inputs: W_ih x_t + b_ih.
+        active: (L, directions, N), whether the sequence runs at that step. Where it does not, the
+            state stays and the output is 0; so the reverse direction starts at each sequence's end.
+    """
+    outputs: list[Rounded] = []
+    for a, runs in zip(from_inputs, active[..., np.newaxis], strict=True):
+        new = step(a, hidden, w)
+        if every(runs):
+            hidden = new
+            outputs.append(new[0])
+            continue
+        hidden = tuple(choose(runs, n, old) for n, old in zip(new, hidden, strict=True))
+        h = hidden[0]
+        outputs.append(choose(runs, h, zeros(h.shape, h)))
+    return join(outputs, axis=0, new=True), hidden
+
+
+def turned(x: Rounded, suffixes: Sequence[str]) -> Rounded:
+    """(L, …) → (L, directions, …), the reverse direction's turned round in time."""
+    return join([x[::-1] if suffix else x for suffix in suffixes], axis=1, new=True)
+
+
+def turned_back(y: Rounded, suffixes: Sequence[str]) -> list[Rounded]:
+    """(L, directions, …) → (L, …) for each of them, in time's own order."""
+    return [y[::-1, k] if suffix else y[:, k] for k, suffix in enumerate(suffixes)]
+
+
+def timed(x: Rounded, batch_first: bool) -> Rounded:
+    """(L, N, features) of what is (L, N, features), (N, L, features) or (L, features)."""
+    if len(x.shape) == 2:
+        return x[:, np.newaxis]
+    return x.map(lambda a: a.swapaxes(0, 1)) if batch_first else x
+
+
+def as_input(y: Rounded, x: Rounded, batch_first: bool) -> Rounded:
+    """The output (L, N, features) in the form that the input had."""
+    return y[:, 0] if len(x.shape) == 2 else timed(y, batch_first)
+
+
+def directions(bidirectional: bool) -> tuple[str, ...]:
+    """What the names of a layer's weights end in."""
+    return ("", "_reverse") if bidirectional else ("",)
+
+
+def running(
+    length: int, batch: int, lengths: Sequence[int] | None, suffixes: Sequence[str]
+) -> np.ndarray:
+    """(L, directions, N): whether a sequence runs at a step; `lengths` of a packed batch."""
+    runs = np.arange(length)[:, np.newaxis] < np.array(lengths or [length] * batch)
+    return np.stack([runs[::-1] if suffix else runs for suffix in suffixes], axis=1)
+
+
+def started(
+    initial: Sequence[Rounded | None], sizes: Sequence[int], count: int, x: Rounded, batch: int
+) -> list[Rounded]:
+    """The initial states (count, N, size); where none is given, zeros.
+
+    Args:
+        initial: h_0 (and c_0), each (count, N?, size).
+        sizes: the last dimension of each of them.
+        count: layers times directions.
+        x: the input, unbatched as they are.
+        batch: N.
+    """
+    return [
+        zeros((count, batch, size), x)
+        if h is None
+        else (h[:, np.newaxis] if len(x.shape) == 2 else h)
+        for h, size in zip(initial, sizes, strict=True)
+    ]
+
+
+def _layers(
+    step: StepFunction,
+    state: State,
+    input: Rounded,
+    initial: Sequence[Rounded | None],
+    *,
+    sizes: Sequence[int],
+    num_layers: int,
+    batch_first: bool,
+    bidirectional: bool,
+    lengths: Sequence[int] | None,
+) -> tuple[Rounded, ...]:
+    """Stacked, possibly bidirectional layers on input (L, N, H_in), (N, L, H_in) or (L, H_in).
+
+    Args:
+        initial: h_0 (and c_0), each (D·num_layers, N?, size) or None for zeros.
+        sizes: the last dimension of each of them.
+        lengths: of each sequence of a packed batch, in the batch's order.
+    """
+    x = timed(input, batch_first)
+    length, batch, _ = x.shape
+    ends = directions(bidirectional)
+    given = started(initial, sizes, num_layers * len(ends), input, batch)
+    # Gradients are taken apart: one direction's may be exact where the other's are not.
+    recorded = x.node is not None or any(array.node is not None for array in state.values())
+    passes = [(suffix,) for suffix in ends] if recorded else [ends]
+    finals: list[Hidden] = []
+    place = 0
+    for layer in range(num_layers):
+        outputs: list[Rounded] = []
+        for suffixes in passes:
+            weights = Weights(state, *(f"_l{layer}{suffix}" for suffix in suffixes))
+            hidden = tuple(h[place : place + len(suffixes)] for h in given)
+            from_inputs = _from_inputs(weights, x, suffixes)
+            runs = running(length, batch, lengths, suffixes)
+            y, final = _sequence(step, from_inputs, hidden, weights, runs)
+            outputs += turned_back(y, suffixes)
+            finals.append(final)
+            place += len(suffixes)
+        x = join(outputs, axis=-1)
+    lasts = [join([final[k] for final in finals], axis=0) for k in range(len(given))]
+    if len(input.shape) == 2:
+        lasts = [h[:, 0] for h in lasts]
+    return (as_input(x, input, batch_first), *lasts)
+
+
+def rnn(
+    state: State,
+    input: Rounded,
+    h_0: Rounded | None = None,
+    *,
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    nonlinearity: str = "tanh",
+    bias: bool = True,
+    batch_first: bool = False,
+    dropout: float = 0.0,
+    bidirectional: bool = False,
+    lengths: Sequence[int] | None = None,
+) -> tuple[Rounded, ...]:
+    """RNN in eval mode → output, h_n."""
+
+    def step(x: Rounded, hidden: Hidden, w: Weights) -> Hidden:
+        return rnn_step(x, hidden, w, nonlinearity)
+
+    return _layers(
+        step, state, input, (h_0,), sizes=(hidden_size,), num_layers=num_layers,
+        batch_first=batch_first, bidirectional=bidirectional, lengths=lengths,
+    )  # fmt: skip
+
+
+def lstm(
+    state: State,
+    input: Rounded,
+    h_0: Rounded | None = None,
+    c_0: Rounded | None = None,
+    *,
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bias: bool = True,
+    batch_first: bool = False,
+    dropout: float = 0.0,
+    bidirectional: bool = False,
+    proj_size: int = 0,
+    lengths: Sequence[int] | None = None,
+) -> tuple[Rounded, ...]:
+    """LSTM in eval mode → output, h_n, c_n."""
+    return _layers(
+        lstm_step, state, input, (h_0, c_0), sizes=(proj_size or hidden_size, hidden_size),
+        num_layers=num_layers, batch_first=batch_first, bidirectional=bidirectional,
+        lengths=lengths,
+    )  # fmt: skip
+
+
+def gru(
+    state: State,
+    input: Rounded,
+    h_0: Rounded | None = None,
+    *,
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bias: bool = True,
+    batch_first: bool = False,
+    dropout: float = 0.0,
+    bidirectional: bool = False,
+    lengths: Sequence[int] | None = None,
+) -> tuple[Rounded, ...]:
+    """GRU in eval mode → output, h_n."""
+    return _layers(
+        gru_step, state, input, (h_0,), sizes=(hidden_size,), num_layers=num_layers,
+        batch_first=batch_first, bidirectional=bidirectional, lengths=lengths,
+    )  # fmt: skip
+
+
+def layer_shape(
+    states: int,
+    input: Shape,
+    *hidden: Shape | None,
+    hidden_size: int,
+    num_layers: int = 1,
+    batch_first: bool = False,
+    bidirectional: bool = False,
+    proj_size: int = 0,
+    **others: object,
+) -> tuple[Shape, ...]:
+    """(*, H_in) → (*, D·H_out), and (D·num_layers, N?, H_out) for each state.
+
+    H_out is proj_size or hidden_size.
+    """
+    directions = 2 if bidirectional else 1
+    h_out = proj_size or hidden_size
+    batch = () if len(input) == 2 else (input[0 if batch_first else 1],)
+    sizes = (h_out, hidden_size)[:states]
+    finals = tuple((directions * num_layers, *batch, size) for size in sizes)
+    return ((*input[:-1], directions * h_out), *finals)

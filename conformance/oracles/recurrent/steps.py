@@ -1,0 +1,170 @@
+"""RNN, LSTM and GRU step by step from the states that an implementation itself gave.
+
+The bound of a whole sequence grows with every step, until it is void: each step's error is
+multiplied by the weights of the next. Here each step starts from the implementation's own previous
+output (R. J. Williams and D. Zipser, *A learning algorithm for continually running fully recurrent
+neural networks*, 1989, call it teacher forcing), so its bound is that of a single step however long
+the sequence. Only a single layer shows all its states; of an LSTM's cell state only the last is
+seen, so c is carried on by the oracle from the implementation's own h: its error is multiplied by
+forget gates ≤ 1.
+
+Each oracle takes `(output, state, *inputs, **arguments)`, `output` being the implementation's first
+output, and returns what the layer's own oracle does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic.rounded import Rounded, choose, exactly, join
+from conformance.oracles.recurrent.cells import (
+    Hidden,
+    State,
+    Weights,
+    gru_step,
+    lstm_gates,
+    lstm_output,
+    rnn_step,
+    zeros,
+)
+from conformance.oracles.recurrent.layers import (
+    as_input,
+    directions,
+    running,
+    started,
+    timed,
+    turned,
+    turned_back,
+)
+
+# x and the own previous h (L, directions, N, …), the initial states, the weights and which steps
+# run → every h, and the last c.
+Steps = Callable[[Rounded, Rounded, Sequence[Rounded], Weights, np.ndarray], Hidden]
+
+
+def given(values: np.ndarray, like: Rounded) -> Rounded:
+    """A state that was handed out.
+
+    The one that is carried on may be what it was before it was rounded to the format: keeping the
+    state in a wider one is better than asked for. Half the distance between two numbers is at most
+    u·|h|, or half the smallest subnormal number.
+    """
+    precision = like.precision
+    return Rounded(values, precision.unit * np.abs(values) + precision.underflow, precision)
+
+
+def _previous(own: np.ndarray, first: Rounded, active: np.ndarray) -> Rounded:
+    """The state before each step: the output of the step before; at first the initial one.
+
+    Args:
+        own: the outputs (L, directions, N, size).
+        first: the initial state (directions, N, size).
+        active: (L, directions, N), whether the sequence runs at that step.
+    """
+    nowhere = exactly(np.zeros(first.shape), first.precision)[np.newaxis]
+    before = join([nowhere, given(own, first)[:-1]], axis=0)
+    starts = active & ~np.concatenate([np.zeros_like(active[:1]), active[:-1]])
+    initial = first.map(lambda array: np.broadcast_to(array, before.shape))
+    return choose(starts[..., np.newaxis], initial, before)
+
+
+def _plain_steps(
+    step: Callable[..., Hidden],
+    x: Rounded,
+    h: Rounded,
+    initial: Sequence[Rounded],
+    w: Weights,
+    active: np.ndarray,
+) -> Hidden:
+    """RNN, GRU: h_t from x_t and h_{t−1}."""
+    return step(w.of_input(x), (h,), w)
+
+
+def _lstm_steps(
+    x: Rounded, h: Rounded, initial: Sequence[Rounded], w: Weights, active: np.ndarray
+) -> Hidden:
+    """LSTM: gates from x_t and h_{t−1}; c_t = f⊙c_{t−1} + i⊙g carried on; h_t from o and c_t."""
+    i, f, g, o = lstm_gates(w.of_input(x), h, w)
+    added = i * g
+    _, c = initial
+    cells: list[Rounded] = []
+    for t, runs in enumerate(active[..., np.newaxis]):
+        c = choose(runs, f[t] * c + added[t], c)
+        cells.append(c)
+    return lstm_output(o, join(cells, axis=0, new=True), w), c
+
+
+def _layer(
+    steps: Steps,
+    output: np.ndarray,
+    state: State,
+    input: Rounded,
+    *initial: Rounded | None,
+    hidden_size: int,
+    proj_size: int = 0,
+    num_layers: int = 1,
+    batch_first: bool = False,
+    bidirectional: bool = False,
+    lengths: Sequence[int] | None = None,
+    **others: Any,
+) -> tuple[Rounded, ...]:
+    """Output and final states of a single layer, shapes as those of the layer itself."""
+    assert num_layers == 1
+    x = timed(input, batch_first)
+    length, batch, _ = x.shape
+    ends = directions(bidirectional)
+    sizes = (proj_size or hidden_size, hidden_size)[: len(initial)]
+    states = started(initial, sizes, len(ends), input, batch)
+    active = running(length, batch, lengths, ends)
+    own = np.split(timed(exactly(output, x.precision), batch_first).value, len(ends), axis=-1)
+    own = [part[::-1] if suffix else part for part, suffix in zip(own, ends, strict=True)]
+    before = _previous(np.stack(own, axis=1), states[0], active)
+    weights = Weights(state, *(f"_l0{suffix}" for suffix in ends))
+    h, *rest = steps(turned(x, ends), before, states, weights, active)
+    shown = choose(active[..., np.newaxis], h, zeros(h.shape, h))
+    last = length - 1 - np.argmax(active[::-1], axis=0)
+    lasts = [h[last, np.arange(len(ends))[:, np.newaxis], np.arange(batch)], *rest]
+    if len(input.shape) == 2:
+        lasts = [h[:, 0] for h in lasts]
+    return (as_input(join(turned_back(shown, ends), axis=-1), input, batch_first), *lasts)
+
+
+def rnn_steps(
+    output: np.ndarray,
+    state: State,
+    input: Rounded,
+    h_0: Rounded | None = None,
+    *,
+    nonlinearity: str = "tanh",
+    **arguments: Any,
+) -> tuple[Rounded, ...]:
+    """RNN of one layer from its own previous outputs → output, h_n."""
+    steps = partial(_plain_steps, partial(rnn_step, nonlinearity=nonlinearity))
+    return _layer(steps, output, state, input, h_0, **arguments)
+
+
+def lstm_steps(
+    output: np.ndarray,
+    state: State,
+    input: Rounded,
+    h_0: Rounded | None = None,
+    c_0: Rounded | None = None,
+    **arguments: Any,
+) -> tuple[Rounded, ...]:
+    """LSTM of one layer from its own previous outputs → output, h_n, c_n."""
+    return _layer(_lstm_steps, output, state, input, h_0, c_0, **arguments)
+
+
+def gru_steps(
+    output: np.ndarray,
+    state: State,
+    input: Rounded,
+    h_0: Rounded | None = None,
+    **arguments: Any,
+) -> tuple[Rounded, ...]:
+    """GRU of one layer from its own previous outputs → output, h_n."""
+    return _layer(partial(_plain_steps, gru_step), output, state, input, h_0, **arguments)

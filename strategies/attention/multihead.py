@@ -1,0 +1,164 @@
+"""Cases of MultiheadAttention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.attention.values import AttentionFiller
+from conformance.strategies.composing import composite
+from conformance.strategies.values import seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+from conformance.model.formats import round_to
+
+batches = st.sampled_from((1, 2, 3, None, 0, 2))
+lengths = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
+heads = st.sampled_from((1, 2, 3, 4))
+head_widths = st.sampled_from((1, 2, 4, 3, 16, 8))
+# None: as many features as embed_dim.
+features = st.sampled_from((None, None, None, 1, 3, 8))
+one_in_four = st.integers(0, 3).map(lambda n: n == 3)
+sharing = st.sampled_from(("apart", "self", "key and value", "self"))
+mask_kinds = st.sampled_from(("none", "none", "bool", "float", "causal"))
+regimes = st.sampled_from(("ramp", "integers", "zero", "bits", "normal", "mixed"))
+yes_no = st.booleans()
+DEFAULTS: dict[str, Any] = {
+    "dropout": 0.0,
+    "bias": True,
+    "add_bias_kv": False,
+    "add_zero_attn": False,
+    "kdim": None,
+    "vdim": None,
+    "batch_first": False,
+}
+KEYWORDS: dict[str, Any] = {
+    "need_weights": True,
+    "average_attn_weights": True,
+    "is_causal": False,
+}
+
+
+@composite
+def multihead_attentions(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of MultiheadAttention, in eval mode.
+
+    Args:
+        layer: `"MultiheadAttention"`.
+        dtype: torch's name of the dtype.
+    """
+    batch, rows, columns = draw(batches), draw(lengths), draw(lengths)
+    count, width = draw(heads), draw(head_widths)
+    embed, kind, shared = count * width, draw(mask_kinds), draw(sharing)
+    chosen = {
+        "dropout": 0.5 if draw(one_in_four) else 0.0,
+        "bias": not draw(one_in_four),
+        "add_bias_kv": draw(one_in_four),
+        "add_zero_attn": draw(one_in_four),
+        "kdim": draw(features),
+        "vdim": draw(features),
+        "batch_first": draw(yes_no),
+    }
+    if shared == "self":
+        columns, chosen["kdim"], chosen["vdim"] = rows, None, None
+    if shared == "key and value":
+        chosen["vdim"] = chosen["kdim"]
+    written = Written(draw(masks))
+    padded = draw(one_in_four)
+    given = {
+        "need_weights": draw(yes_no),
+        "average_attn_weights": draw(yes_no),
+        "is_causal": kind == "causal" and draw(yes_no),
+    }
+    regime, seed = draw(regimes), draw(seeds)
+    filler = AttentionFiller(regime, dtype, seed)
+    kdim, vdim = (chosen[name] or embed for name in ("kdim", "vdim"))
+
+    def sequence(length: int, size: int) -> np.ndarray:
+        shape = (batch, length) if chosen["batch_first"] else (length, batch)
+        return filler.array((*((length,) if batch is None else shape), size))
+
+    query = sequence(rows, embed)
+    key = query if shared == "self" else sequence(columns, kdim)
+    value = key if shared != "apart" else sequence(columns, vdim)
+    padding, mask = attention_masks(draw, filler, kind, padded, (batch, count, rows, columns))
+    arguments = {"embed_dim": embed, "num_heads": count} | written.optional(chosen, DEFAULTS)
+    keywords = written.optional(given, KEYWORDS)
+    state = _state(filler, embed, (kdim, vdim), chosen)
+    labels = {"profile": shared, "regime": regime}
+    call = Call(layer, arguments, state, dtype, "cpu")
+    inputs = (query, key, value, padding, mask)
+    return Case(call, inputs, keywords, labels=labels, seed=seed)
+
+
+def attention_masks(
+    draw: Draw,
+    filler: AttentionFiller,
+    kind: str,
+    padded: bool,
+    sizes: tuple[int | None, int, int, int],
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """key_padding_mask and attn_mask: True, or −∞, is what is masked out; both of one kind.
+
+    Args:
+        draw: draws.
+        filler: of the numbers.
+        kind: of attn_mask, one of `mask_kinds`.
+        padded: whether there is a key_padding_mask.
+        sizes: of the batch, None without one; number of heads, of queries, of keys.
+    """
+    batch, heads_, rows, columns = sizes
+    whole = draw(yes_no) if kind in ("none", "causal") else kind == "bool"
+    padding = mask = None
+    if padded:
+        padding = filler.mask((columns,) if batch is None else (batch, columns), _kind(whole))
+    if kind in ("bool", "float"):
+        many = draw(yes_no)
+        shape = ((batch or 1) * heads_ if batch != 0 else 0, rows, columns)
+        mask = filler.mask(shape if many else shape[1:], _kind(whole))
+    elif kind == "causal":
+        open_ = np.tril(np.ones((rows, columns), bool))
+        mask = open_ if whole else np.where(open_, 0.0, -np.inf)
+    return tuple(~x if x is not None and x.dtype == bool else x for x in (padding, mask))  # type: ignore[return-value]
+
+
+def _kind(whole: bool) -> str:
+    return "bool" if whole else "float"
+
+
+def _state(
+    filler: AttentionFiller, embed: int, others: tuple[int, int], chosen: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    """Weights such that projections are of the inputs' size."""
+    whole = filler.regime in ("ramp", "integers", "zero", "bits")
+
+    def weight(rows: int, columns: int) -> np.ndarray:
+        if whole:
+            return filler.generator.integers(-1, 1, (rows, columns), endpoint=True) * 1.0
+        drawn = filler.generator.standard_normal((rows, columns)) / columns**0.5
+        return round_to(drawn, filler.dtype)
+
+    sizes = (embed, *others)
+    parts = [weight(embed, size) for size in sizes]
+    if filler.regime == "zero":
+        parts[0] = np.zeros_like(parts[0])  # all keys weigh alike
+    names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+    packed = sizes == (embed,) * 3
+    state = (
+        {"in_proj_weight": np.concatenate(parts)}
+        if packed
+        else dict(zip(names, parts, strict=False))
+    )
+    if chosen["bias"]:
+        state["in_proj_bias"] = filler.array((3 * embed,))
+        if filler.regime == "zero":
+            state["in_proj_bias"][:embed] = 0.0
+    if chosen["add_bias_kv"]:
+        state |= {name: filler.array((1, 1, embed)) for name in ("bias_k", "bias_v")}
+    state["out_proj.weight"] = weight(embed, embed)
+    if chosen["bias"]:
+        state["out_proj.bias"] = filler.array((embed,))
+    return state

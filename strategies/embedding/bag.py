@@ -1,0 +1,125 @@
+"""Cases of bags of embeddings, module and function, and of one-hot rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
+from conformance.strategies.embedding.embedding import (
+    counts,
+    features,
+    few_counts,
+    max_norms,
+    norm_types,
+)
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case, is_function
+
+# fixed: (bags, size); offsets: bags of any size, empty ones among them; often: few rows, of which
+# each is in many bags.
+profiles = st.sampled_from(("plain", "fixed", "offsets", "offsets", "often"))
+modes = st.sampled_from(("mean", "sum", "max", "sum"))
+fixed = st.sampled_from(
+    (
+        *((1, 1), (2, 1), (1, 2), (2, 2), (2, 3), (3, 4)),
+        *((1, 8), (0, 2), (5, 1), (2, 17), (1, 67), (2, 0)),
+    )
+)
+sizes = st.lists(st.sampled_from((1, 2, 0, 3, 1, 4, 0, 9)), max_size=5) | st.sampled_from(
+    ([33], [0], [2, 0, 0, 1], [64, 1], [0, 0, 3], [129])
+)
+often = st.lists(st.sampled_from((4, 3, 0, 7)), min_size=1, max_size=4)
+yes_no = st.booleans()
+_DEFAULTS: dict[str, Any] = {
+    "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "mode": "mean",
+    "sparse": False, "include_last_offset": False, "padding_idx": None,
+}  # fmt: skip
+
+
+@composite
+def embedding_bags(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of bags of embeddings.
+
+    Args:
+        layer: `"EmbeddingBag"` or `"functional.embedding_bag"`.
+        dtype: torch's name of the dtype.
+    """
+    profile, mode = draw(profiles), draw(modes)
+    plain = profile == "plain"
+    count = draw(few_counts if profile == "often" else counts)
+    width = draw(features)
+    shape, lengths = _bags(draw, profile)
+    weighed = mode == "sum" and not plain and draw(yes_no)
+    padded = not plain and draw(yes_no)
+    padding = draw(st.integers(-count, count - 1)) if padded else None
+    max_norm = None if plain else draw(max_norms)
+    norm_type = 2.0 if max_norm is None else draw(norm_types)
+    by_frequency = mode != "max" and not plain and draw(yes_no)
+    last = draw(yes_no)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    if max_norm is not None and written.bit():
+        regime = "normal"
+    sparse = mode != "max" and not by_frequency and not plain and written.bit() and written.bit()
+
+    total = math.prod(shape)
+    # A sum has as many terms as a bag; of a gradient as many as there are indices or features.
+    filler = Filler(regime, dtype, seed, max(total, width), factors=2 if weighed else 1)
+    weight = filler.operand(count, width)
+    factors = filler.operand(*shape) if weighed else None
+    index = np.random.default_rng((seed, 2)).integers(0, count, shape)
+    offsets = None
+    if lengths is not None:
+        ends = np.cumsum([0, *lengths])
+        offsets = ends if last else ends[:-1]
+    options = {
+        "max_norm": max_norm, "norm_type": norm_type, "scale_grad_by_freq": by_frequency,
+        "mode": mode, "sparse": sparse, "include_last_offset": last, "padding_idx": padding,
+    }  # fmt: skip
+    arguments = written.optional(options, _DEFAULTS)
+    labels = {"profile": profile, "regime": regime}
+    if is_function(layer):
+        call = Call(layer, arguments, {}, dtype, "cpu")
+        return Case(call, (index, weight, offsets, factors), labels=labels, seed=seed)
+    required = {"num_embeddings": count, "embedding_dim": width}
+    call = Call(layer, required | arguments, {"weight": weight}, dtype, "cpu")
+    return Case(call, (index, offsets, factors), labels=labels, seed=seed)
+
+
+def _bags(draw: Draw, profile: str) -> tuple[tuple[int, ...], list[int] | None]:
+    """The shape of the indices, and the size of each bag where these need offsets."""
+    if profile in ("plain", "fixed"):
+        return draw(fixed), None
+    lengths = draw(often if profile == "often" else sizes)
+    return (sum(lengths),), lengths
+
+
+classes = st.sampled_from((None, -1, None, 1, 2, 5, 17, 129))
+shapes = st.sampled_from(
+    ((1,), (2,), (), (3,), (2, 3), (4, 1), (2, 1, 2), (67,), (0,), (2, 0), (1, 1, 1, 2))
+)
+
+
+@composite
+def one_hots(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of one-hot rows.
+
+    Args:
+        layer: `"functional.one_hot"`.
+        dtype: torch's name of the dtype, which is that of nothing in the call.
+    """
+    shape, asked = draw(shapes), draw(classes)
+    seed = draw(seeds)
+    if not math.prod(shape) and asked in (-1, None):
+        asked = 3  # of nothing there is no largest class
+    below = 9 if asked in (-1, None) else asked
+    tensor = np.asarray(np.random.default_rng((seed, 2)).integers(0, below, shape))
+    arguments = {} if asked is None else {"num_classes": asked}
+    labels = {"profile": "inferred" if asked in (-1, None) else "given", "regime": "integers"}
+    return Case(Call(layer, arguments, {}, dtype, "cpu"), (tensor,), labels=labels, seed=seed)

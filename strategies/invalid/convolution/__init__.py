@@ -1,0 +1,1 @@
+"""Ways to break a valid call of convolutions."""

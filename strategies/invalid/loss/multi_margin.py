@@ -1,0 +1,83 @@
+"""Ways to break a valid call of a loss over classes by margins."""
+
+from __future__ import annotations
+
+import numpy as np
+from conformance.strategies.invalid.breaks import Break, argument
+from conformance.strategies.invalid.loss.parts import (
+    array_of,
+    longer,
+    unknown_word,
+    with_input,
+    with_weight,
+)
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Case
+
+
+def _any_label(case: Case) -> bool:
+    return array_of(case, 1).size > 0
+
+
+def _beyond(least: int) -> Break:
+    """One index that is no class.
+
+    Args:
+        least: the smallest index that means something.
+    """
+
+    def apply(draw: Draw, case: Case) -> Case:
+        target, count = array_of(case, 1).copy(), array_of(case, 0).shape[-1]
+        at = draw(st.integers(0, target.size - 1))
+        target.reshape(-1)[at] = draw(st.sampled_from((count, count + 7, least - 1)))
+        return with_input(case, 1, target)
+
+    return Break("class out of range", "target", apply, applies=_any_label, index=True)
+
+
+def _real(draw: Draw, case: Case) -> Case:
+    return with_input(case, 1, array_of(case, 1).astype(np.float64))
+
+
+_real_indices = Break("indices of another dtype", "target", _real, applies=_any_label)
+
+
+def _weight_length(draw: Draw, case: Case) -> Case:
+    return with_weight(case, 2, (array_of(case, 0).shape[-1] + draw(st.integers(1, 2)),))
+
+
+def _weight_matrix(draw: Draw, case: Case) -> Case:
+    return with_weight(case, 2, (1, array_of(case, 0).shape[-1]))
+
+
+def _several_classes(case: Case) -> bool:
+    """One weight for one class more would be broadcast."""
+    return array_of(case, 0).shape[-1] > 1 and array_of(case, 0).size > 0
+
+
+_weights = Break("weight of another length", "weight", _weight_length, applies=_several_classes)
+
+
+def multi_margin_breaks() -> tuple[Break, ...]:
+    """The breaks of the multi-class margin loss."""
+    return (
+        unknown_word,
+        Break("p neither 1 nor 2", "p", argument("p", st.sampled_from((3, 0, -1)))),
+        _beyond(0),
+        longer("target", 1),
+        _real_indices,
+        _weights,
+        Break("weight of two axes", "weight", _weight_matrix, applies=_several_classes),
+    )
+
+
+def multilabel_margin_breaks() -> tuple[Break, ...]:
+    """The breaks of the multi-label margin loss."""
+    return (unknown_word, _beyond(-1), longer("target", 1, -1, least=1), _real_indices)
+
+
+def multilabel_soft_breaks() -> tuple[Break, ...]:
+    """The breaks of the multi-label soft margin loss."""
+    return (unknown_word, longer("target", 1, -1), _weights)

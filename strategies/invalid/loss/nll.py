@@ -1,0 +1,82 @@
+"""Ways to break a valid call of a loss of class indices."""
+
+from __future__ import annotations
+
+import numpy as np
+from conformance.strategies.invalid.breaks import (
+    Break,
+    integer_input,
+    with_inputs,
+    wrong_sizes,
+)
+from conformance.strategies.invalid.loss.parts import (
+    array_of,
+    unknown_word,
+    with_axis,
+    with_input,
+    with_weight,
+)
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Case
+
+
+def class_count(case: Case) -> int:
+    """How many classes there are."""
+    shape = array_of(case, 0).shape
+    return int(shape[0 if len(shape) == 1 else 1])
+
+
+def of_indices(case: Case) -> bool:
+    """Whether the target names classes."""
+    return array_of(case, 1).dtype.kind == "i"
+
+
+def _any_index(case: Case) -> bool:
+    return of_indices(case) and array_of(case, 1).size > 0
+
+
+def _batch_of_indices(case: Case) -> bool:
+    return of_indices(case) and array_of(case, 1).ndim > 0
+
+
+def _rows_of_indices(case: Case) -> bool:
+    return of_indices(case) and array_of(case, 1).ndim == 1
+
+
+def _beyond(draw: Draw, case: Case) -> Case:
+    """One index that is no class: below 0, or from the number of classes on."""
+    target, ignored = array_of(case, 1).copy(), case.call.arguments.get("ignore_index", -100)
+    outside = [k for k in (class_count(case), class_count(case) + 7, -1, -2) if k != ignored]
+    target.reshape(-1)[draw(st.integers(0, target.size - 1))] = draw(st.sampled_from(outside))
+    return with_input(case, 1, target)
+
+
+def _batch_size(draw: Draw, case: Case) -> Case:
+    shape = array_of(case, 1).shape
+    return with_inputs(case, {1: (draw(wrong_sizes(shape[0])), *shape[1:])})
+
+
+def _real_indices(draw: Draw, case: Case) -> Case:
+    return with_input(case, 1, array_of(case, 1).astype(np.float64) % class_count(case))
+
+
+def weight_length(draw: Draw, case: Case) -> Case:
+    """A weight too many or too few, where a constructor or a function takes it."""
+    size = class_count(case)
+    length = draw(st.sampled_from([n for n in (size + 1, size - 1, 2 * size) if n > 1]))
+    return with_weight(case, 2, (length,))
+
+
+def log_likelihood_breaks() -> tuple[Break, ...]:
+    """The breaks of a call with class indices, of the module and of the function."""
+    return (
+        unknown_word,
+        Break("class out of range", "target", _beyond, applies=_any_index, index=True),
+        Break("target of another batch size", "target", _batch_size, applies=_batch_of_indices),
+        with_axis("target", 1, applies=_rows_of_indices),
+        Break("indices of another dtype", "target", _real_indices, applies=of_indices),
+        Break("weight of another length", "weight", weight_length, applies=of_indices),
+        Break("input of another dtype", "input", integer_input()),
+    )

@@ -1,0 +1,104 @@
+"""Ways to break a valid call of any loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from conformance.strategies.invalid.breaks import (
+    Break,
+    resized,
+    surplus,
+    with_inputs,
+)
+from conformance.strategies.invalid.loss.pointwise import unknown_reduction
+from conformance.strategies.windows import Draw
+
+from conformance.model.case import Case
+from conformance.model.formats import round_to
+
+unknown_word = unknown_reduction("batchmean")
+"""A reduction that none of the losses by margins has."""
+
+
+def array_of(case: Case, place: int) -> np.ndarray:
+    """An input that is there.
+
+    Args:
+        case: the case.
+        place: of the input.
+    """
+    array = case.inputs[place]
+    assert array is not None
+    return array
+
+
+def with_input(case: Case, place: int, array: np.ndarray) -> Case:
+    """The case with another array as one of its inputs."""
+    return replace(case, inputs=(*case.inputs[:place], array, *case.inputs[place + 1 :]))
+
+
+def with_weight(case: Case, place: int, shape: tuple[int, ...]) -> Case:
+    """The case with a weight of another shape, where a constructor or a function takes it.
+
+    Args:
+        case: the case.
+        place: of the weight, as an input of the function.
+        shape: of the weight.
+    """
+    function = len(case.inputs) > place
+    old = case.inputs[place] if function else case.call.state.get("weight")
+    weight = round_to(resized(old, shape), case.call.dtype)
+    if function:
+        return with_input(case, place, weight)
+    return replace(case, call=replace(case.call, state={"weight": weight}))
+
+
+def more_features(draw: Draw, case: Case) -> Case:
+    """An input whose last axis is longer than the layer takes."""
+    shape = array_of(case, 0).shape
+    return with_inputs(case, {0: (*shape[:-1], shape[-1] + draw(surplus))})
+
+
+def longer(name: str, place: int, axis: int = 0, *, least: int = 2) -> Break:
+    """An input with a longer axis than the others have.
+
+    Args:
+        name: of the input.
+        place: where it stands.
+        axis: which.
+        least: the others' size from which on it is no broadcast.
+    """
+
+    def applies(case: Case) -> bool:
+        shape = array_of(case, place).shape
+        there = -len(shape) <= axis < len(shape)
+        return there and shape[axis] >= least
+
+    def apply(draw: Draw, case: Case) -> Case:
+        shape = list(array_of(case, place).shape)
+        shape[axis] += draw(surplus)
+        return with_inputs(case, {place: shape})
+
+    return Break(f"{name} of another size", name, apply, applies=applies)
+
+
+def with_axis(name: str, place: int, *, applies: Callable[[Case], bool]) -> Break:
+    """An input with one axis more, of size 1.
+
+    Args:
+        name: of the input.
+        place: where it stands.
+        applies: whether a case can be broken so.
+    """
+
+    def apply(draw: Draw, case: Case) -> Case:
+        return with_inputs(case, {place: (*array_of(case, place).shape, 1)})
+
+    return Break(f"{name} with one axis more", name, apply, applies=applies)
+
+
+def has_samples(case: Case) -> bool:
+    """Whether the first input has a batch with something in it."""
+    return array_of(case, 0).ndim > 0 and array_of(case, 0).size > 0

@@ -1,0 +1,43 @@
+"""Ways to break a valid call of adaptive pooling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conformance.strategies.invalid.breaks import Break, negative, with_arguments
+from conformance.strategies.invalid.pooling.maximum import no_channels, no_length, rank
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Case
+
+
+def _outputs(case: Case, dims: int) -> list[Any]:
+    size = case.call.arguments["output_size"]
+    return list(size) if isinstance(size, (tuple, list)) else [size] * dims
+
+
+def _negative(dims: int) -> Break:
+    def apply(draw: Draw, case: Case) -> Case:
+        sizes = _outputs(case, dims)
+        sizes[draw(st.integers(0, dims - 1))] = draw(negative)
+        return with_arguments(case, output_size=tuple(sizes))
+
+    return Break("output_size negative", "output_size", apply)
+
+
+def _too_many(dims: int) -> Break:
+    def apply(draw: Draw, case: Case) -> Case:
+        sizes = _outputs(case, dims)
+        return with_arguments(case, output_size=(*sizes, sizes[-1] if sizes[-1] else 1))
+
+    return Break("output_size of too many numbers", "output_size", apply)
+
+
+def adaptive_breaks(dims: int) -> tuple[Break, ...]:
+    """The breaks of adaptive pooling.
+
+    Args:
+        dims: number of spatial dimensions.
+    """
+    return (rank(dims), _negative(dims), _too_many(dims), no_channels(dims), no_length(dims))

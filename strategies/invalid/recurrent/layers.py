@@ -1,0 +1,146 @@
+"""Ways to break a valid call of a recurrent layer or cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from conformance.strategies.invalid.breaks import (
+    CUSTOMARY,
+    Break,
+    argument,
+    axis_of,
+    integer_input,
+    negative,
+    not_positive,
+    surplus,
+    with_arguments,
+    with_inputs,
+    wrong_sizes,
+)
+from conformance.strategies.invalid.recurrent.states import (
+    is_cell,
+    shape_of,
+    state_breaks,
+    time_axis,
+)
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Case
+
+unknown_nonlinearities = st.sampled_from(("sigmoid", "TANH", "", "identity"))
+not_probabilities = st.sampled_from((-0.25, 1.5, 2.0, -1.0))
+
+
+def _higher_rank(draw: Draw, case: Case) -> Case:
+    shape = shape_of(case)
+    most = 2 if is_cell(case.call.layer) else 3
+    leading = (1,) * (most - len(shape) + draw(surplus))
+    return replace(with_inputs(case, {0: (*leading, *shape)}), keywords={})
+
+
+def _lower_rank(draw: Draw, case: Case) -> Case:
+    least = 0 if is_cell(case.call.layer) else 1
+    kept = draw(st.integers(0, least))
+    shape = shape_of(case)[len(shape_of(case)) - kept :]
+    return replace(with_inputs(case, {0: shape}), keywords={})
+
+
+def _without_states(apply: Callable[[Draw, Case], Case]) -> Callable[[Draw, Case], Case]:
+    def broken(draw: Draw, case: Case) -> Case:
+        none = (None,) * (len(case.inputs) - 1)
+        return apply(draw, replace(case, inputs=(case.inputs[0], *none)))
+
+    return broken
+
+
+def _wrong_features(draw: Draw, case: Case) -> Case:
+    return axis_of(case, 0, -1)(draw(wrong_sizes(shape_of(case)[-1])))
+
+
+def _no_steps(draw: Draw, case: Case) -> Case:
+    return replace(axis_of(case, 0, time_axis(case))(0), keywords={})
+
+
+def _zero_size(name: str) -> Callable[[Draw, Case], Case]:
+    """Breaks a case by a size of zero, the input as empty as that."""
+
+    def apply(draw: Draw, case: Case) -> Case:
+        if name == "input_size":
+            case = axis_of(case, 0, -1)(0)
+        return with_arguments(case, **{name: 0})
+
+    return _without_states(apply)
+
+
+def _large_projection(draw: Draw, case: Case) -> Case:
+    size = case.call.arguments["hidden_size"] + draw(st.integers(0, 2))
+    return with_arguments(case, proj_size=size)
+
+
+def _bad_hidden_size(values: st.SearchStrategy[int]) -> Callable[[Draw, Case], Case]:
+    """Breaks a case by its hidden_size; a proj_size, which must be smaller, is left out."""
+
+    def apply(draw: Draw, case: Case) -> Case:
+        given = {k: v for k, v in case.call.arguments.items() if k != "proj_size"}
+        case = replace(case, call=replace(case.call, arguments=given))
+        return with_arguments(case, hidden_size=draw(values))
+
+    return _without_states(apply)
+
+
+def _sizes(layer: str) -> list[Break]:
+    """Sizes that are none; a cell of no features is refused nowhere."""
+    wrong = negative if is_cell(layer) else not_positive
+    how = "negative" if is_cell(layer) else "not positive"
+    inputs = _without_states(argument("input_size", wrong))
+    found = [
+        Break(f"input_size {how}", "input_size", inputs),
+        Break(f"hidden_size {how}", "hidden_size", _bad_hidden_size(wrong)),
+    ]
+    if is_cell(layer):
+        found += [
+            Break(f"{name} zero", name, _zero_size(name), CUSTOMARY)
+            for name in ("input_size", "hidden_size")
+        ]
+    return found
+
+
+def _of_layers(layer: str) -> list[Break]:
+    """What cells do not have."""
+    no_layers = _without_states(argument("num_layers", not_positive))
+    found = [
+        Break("sequence of no steps", "input", _no_steps),
+        Break("num_layers not positive", "num_layers", no_layers),
+        Break("dropout not a probability", "dropout", argument("dropout", not_probabilities)),
+    ]
+    if layer != "LSTM":
+        sizes = argument("proj_size", st.integers(0, 2))
+        return [*found, Break("proj_size, which only an LSTM has", "proj_size", sizes)]
+    below = _without_states(argument("proj_size", negative))
+    return [
+        *found,
+        Break("proj_size not below hidden_size", "proj_size", _without_states(_large_projection)),
+        Break("negative proj_size", "proj_size", below),
+    ]
+
+
+def breaks(layer: str) -> tuple[Break, ...]:
+    """The breaks of a layer.
+
+    Args:
+        layer: `"RNN"`, `"LSTM"`, `"GRU"`, or one of their cells.
+    """
+    found = [
+        Break("wrong number of features", "input", _wrong_features),
+        Break("input of too high a rank", "input", _without_states(_higher_rank)),
+        Break("input of too low a rank", "input", _without_states(_lower_rank)),
+        Break("input of another dtype", "input", integer_input()),
+        *state_breaks(layer),
+        *_sizes(layer),
+    ]
+    if layer in ("RNN", "RNNCell"):
+        unknown = argument("nonlinearity", unknown_nonlinearities)
+        found.append(Break("unknown nonlinearity", "nonlinearity", unknown))
+    return tuple(found if is_cell(layer) else found + _of_layers(layer))

@@ -1,0 +1,110 @@
+"""Cases of the adaptive softmax: clusters of classes, weights of each, targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
+from conformance.strategies.loss.cross_entropy import MARGIN, Numbers
+from conformance.strategies.values import seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+from conformance.model.formats import round_to
+
+# The module, and its methods that take no target.
+LOSS = "AdaptiveLogSoftmaxWithLoss"
+features = st.sampled_from((1, 2, 3, 4, 5, 8, 16, 17, 64))
+batches = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33, 0))
+# Classes of the head, then of each cluster.
+sizes = st.lists(st.sampled_from((1, 2, 3, 4, 8, 17, 33)), min_size=2, max_size=4).map(tuple)
+divisors = st.sampled_from((4.0, 2.0, 1.0, 8.0, 1.5))
+unbatched = st.sampled_from((False, False, False, True))
+biases = st.sampled_from((False, True))
+# Of which classes: any, those of the head, or those of one cluster.
+kinds = st.sampled_from(("any", "any", "head", "cluster"))
+REGIMES = ("integers", "saturated", "normal", "spread", "tiny")
+regimes = st.sampled_from(REGIMES)
+
+
+def weights(numbers: Numbers, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """The state: where logits are to be exact, projections pick features.
+
+    Args:
+        numbers: of the case.
+        shapes: of the tensors, by name.
+    """
+    found = {}
+    for name, shape in shapes.items():
+        if name.endswith("bias"):
+            one = numbers.logits(shape, 0)
+            if numbers.regime == "saturated":
+                # Of the same logits further up no exponential is finite.
+                one = np.full(shape, numbers.generator.choice([0.0, MARGIN]))
+        elif name.endswith(".0.weight") and numbers.exact:
+            one = np.zeros(shape)
+            if shape[0]:
+                rows = numbers.generator.integers(shape[0], size=shape[1])
+                one[rows, np.arange(shape[1])] = 1.0
+        elif numbers.regime == "integers":
+            one = numbers.generator.integers(-1, 1, shape, endpoint=True).astype(np.float64)
+        elif numbers.regime == "saturated":
+            one = numbers.logits(shape, 0)
+        else:
+            one = round_to(numbers.logits(shape, 0) / math.sqrt(max(shape[1], 1)), numbers.dtype)
+        found[name] = one
+    return found
+
+
+def rows(numbers: Numbers, shape: tuple[int, ...]) -> np.ndarray:
+    """The input: one feature of each row where logits are to be far apart."""
+    if numbers.regime == "saturated":
+        return np.eye(shape[-1])[numbers.generator.integers(shape[-1], size=shape[:-1])]
+    if numbers.exact:
+        return numbers.generator.integers(-2, 2, shape, endpoint=True).astype(np.float64)
+    return round_to(numbers.generator.standard_normal(shape), numbers.dtype)
+
+
+@composite
+def clusters(
+    draw: Draw, layer: str, shapes: Callable[..., dict[str, tuple[int, ...]]], dtype: str
+) -> Case:
+    """Cases of the module and of its methods.
+
+    Args:
+        layer: `"AdaptiveLogSoftmaxWithLoss"`, or with the name of a method behind it.
+        shapes: arguments → shapes of the state.
+        dtype: torch's name of the dtype.
+    """
+    alone = draw(unbatched) and layer == LOSS
+    leading = () if alone else (draw(batches),)
+    width, each, divisor = draw(features), draw(sizes), draw(divisors)
+    bias, kind = draw(biases), draw(kinds)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    numbers = Numbers(regime, dtype, seed)
+    ends = tuple(accumulate(each))
+    arguments: dict[str, Any] = {
+        "in_features": width, "n_classes": ends[-1], "cutoffs": ends[:-1]
+    }  # fmt: skip
+    values = {"div_value": divisor, "head_bias": bias}
+    state = weights(numbers, shapes(**arguments, **values))
+    arguments |= written.optional(values, {"div_value": 4.0, "head_bias": False})
+    inputs: tuple[np.ndarray, ...] = (rows(numbers, (*leading, width)),)
+    if layer == LOSS:
+        low, high = 0, ends[-1]
+        if kind == "head":
+            high = ends[0]
+        elif kind == "cluster":
+            cluster = int(numbers.generator.integers(1, len(ends)))
+            low, high = ends[cluster - 1], ends[cluster]
+        inputs = (*inputs, np.asarray(numbers.generator.integers(low, high, size=leading)))
+    labels = {"profile": kind, "regime": regime}
+    call = Call(layer, arguments, state, dtype, "cpu")
+    return Case(call, inputs, labels=labels, seed=seed)

@@ -1,0 +1,126 @@
+"""Cases of the connectionist temporal classification: log-probabilities, targets and lengths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
+from conformance.strategies.loss.cross_entropy import reductions, saturated
+from conformance.strategies.values import seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+from conformance.model.formats import round_to
+
+# The plainest first. Steps besides those that a target without repeated labels needs.
+forms = st.sampled_from(("padded", "padded", "concatenated", "unbatched"))
+given_as = st.sampled_from(("tensors", "tensors", "tuples"))
+batches = st.sampled_from((1, 2, 3, 4, 5))
+labels = st.sampled_from((1, 2, 3, 0, 4, 5, 7, 8))
+many_labels = st.sampled_from((15, 16, 17, 31, 33))
+extra_steps = st.sampled_from((0, 1, 2, 3, 5, 8))
+classes = st.sampled_from((2, 3, 4, 5, 8, 17, 1, 33))
+profiles = st.sampled_from(("plain", "plain", "plain", "impossible", "long"))
+blanks = st.sampled_from(("default", "default", "last", "middle"))
+flags = st.sampled_from((False, True))
+# `saturated`: one class is certain. `masked`: some class is impossible, its logarithm −∞.
+REGIMES = ("normal", "even", "saturated", "spread", "masked", "integers")
+regimes = st.sampled_from(REGIMES)
+
+
+def log_probabilities(
+    regime: str, dtype: str, shape: tuple[int, ...], generator: np.random.Generator
+) -> np.ndarray:
+    """Logarithms of probabilities along the last axis.
+
+    Args:
+        regime: one of `REGIMES`.
+        dtype: torch's name of the dtype.
+        shape: (T, N, C).
+        generator: random numbers.
+    """
+    if regime == "saturated":
+        return saturated(generator, shape, len(shape) - 1)
+    logits = generator.standard_normal(shape) * (8.0 if regime == "spread" else 1.0)
+    if regime == "even":
+        logits = np.zeros(shape)
+    if regime == "integers":
+        logits = generator.integers(-3, 3, shape, endpoint=True).astype(np.float64)
+    if regime == "masked" and shape[-1] > 1:
+        gone = generator.integers(shape[-1], size=(*shape[:-1], 1))
+        np.put_along_axis(logits, gone, -np.inf, -1)
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return round_to(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), dtype)
+
+
+def _targets(
+    generator: np.random.Generator, count: int, longest: int, classes: int, blank: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels that are no blank, repeated ones among them, and the lengths of the targets."""
+    others = np.array([k for k in range(classes) if k != blank] or [blank])
+    found = others[generator.integers(len(others), size=(count, longest))]
+    again = generator.random((count, longest)) < 0.25
+    for place in range(1, longest):
+        found[:, place] = np.where(again[:, place], found[:, place - 1], found[:, place])
+    lengths = generator.integers(0, longest, count, endpoint=True)
+    lengths[generator.integers(count)] = longest
+    return found, lengths
+
+
+def _needed(targets: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Steps of the shortest alignments: one a label, and a blank between equal ones."""
+    inside = np.arange(1, targets.shape[1]) < lengths[:, np.newaxis]
+    return np.asarray(lengths + ((targets[:, 1:] == targets[:, :-1]) & inside).sum(axis=1))
+
+
+@composite
+def sequences(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of the loss.
+
+    Args:
+        layer: `"CTCLoss"` or `"functional.ctc_loss"`.
+        dtype: torch's name of the dtype.
+    """
+    profile, form, kind = draw(profiles), draw(forms), draw(given_as)
+    count = 1 if form == "unbatched" else draw(batches)
+    size = draw(classes)
+    longest = draw(many_labels if profile == "long" else labels)
+    extra, where = draw(extra_steps), draw(blanks)
+    reduction, zero_infinity = draw(reductions), draw(flags)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    if profile == "long":
+        count, size = min(count, 2), min(size, 5)
+    if size == 1:
+        longest = 0  # there is no label but the blank
+    blank = {"default": 0, "last": size - 1, "middle": size // 2}[where]
+    generator = np.random.default_rng(seed)
+    targets, lengths = _targets(generator, count, longest, size, blank)
+    needed = _needed(targets, lengths)
+    steps = max(int(needed.max()), 1) + extra
+    if profile == "impossible":
+        steps = max(int(generator.integers(0, needed.max(), endpoint=True)), 1)
+        inputs = generator.integers(0, steps, count, endpoint=True)
+    else:
+        inputs = np.minimum(needed + generator.integers(0, extra, count, endpoint=True), steps)
+    x = log_probabilities(regime, dtype, (steps, count, size), generator)
+    values = {"blank": blank, "reduction": reduction, "zero_infinity": zero_infinity}
+    defaults = {"blank": 0, "reduction": "mean", "zero_infinity": False}
+    arguments: dict[str, Any] = written.optional(values, defaults)
+    marks = {"profile": form, "regime": regime}
+    call = Call(layer, arguments, {}, dtype, "cpu")
+    if form == "unbatched":
+        x, targets = x[:, 0], targets[0, : lengths[0]]
+    elif form == "concatenated":
+        targets = np.concatenate([row[:n] for row, n in zip(targets, lengths, strict=True)])
+    if kind == "tuples":
+        named = {"input_lengths": inputs, "target_lengths": lengths}
+        keywords = {name: tuple(map(int, array)) for name, array in named.items()}
+        return Case(call, (x, targets), keywords=keywords, labels=marks, seed=seed)
+    if form == "unbatched":
+        inputs, lengths = inputs[0], lengths[0]
+    both = (np.asarray(inputs, np.int64), np.asarray(lengths, np.int64))
+    return Case(call, (x, targets, *both), labels=marks, seed=seed)

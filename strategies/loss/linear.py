@@ -1,0 +1,154 @@
+"""Cases of the cross entropy of a linear map: features, weights, and targets of either kind."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
+from conformance.strategies.loss.cross_entropy import (
+    Numbers,
+    kinds,
+    reductions,
+    shares,
+    smoothings,
+    weighted,
+)
+from conformance.strategies.values import seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case, is_function
+from conformance.model.formats import round_to
+
+features = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 64))
+classes = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33, 65))
+batches = st.sampled_from((1, 2, 3, 4, 5, 8, 17, 33, 0))
+forms = st.sampled_from(("rows", "rows", "rows", "unbatched", "positions"))
+positions = st.lists(st.sampled_from((1, 2, 3, 4)), min_size=1, max_size=2).map(tuple)
+biases = st.sampled_from((False, True))
+# None is the reference; the others work through the batch in chunks.
+options = st.sampled_from(
+    (
+        None,
+        None,
+        (),
+        (("batch_chunk_size", 1),),
+        (("batch_chunk_size", 2),),
+        (("batch_chunk_size", 3), ("acc_policy", "accurate")),
+        (("chunking_method", "aspect_ratio"),),
+        (("chunking_method", "aspect_ratio:4"), ("acc_policy", "balanced")),
+        (("acc_policy", "compact"), ("allow_retain_graph", True)),
+    )
+)
+# What an ignored sample says: left out, the default of old, a class, an index outside.
+ignorings = st.sampled_from((None, None, -100, "class", -1, 255))
+REGIMES = ("integers", "saturated", "normal", "spread", "tiny")
+regimes = st.sampled_from(REGIMES)
+
+
+class Operands:
+    """The arrays of one linear map.
+
+    Args:
+        numbers: of the case.
+        rows: leading shape of the input.
+        classes: how many there are.
+        places: of a K-dimensional loss.
+        features: how many there are.
+    """
+
+    def __init__(
+        self,
+        numbers: Numbers,
+        rows: tuple[int, ...],
+        classes: int,
+        places: tuple[int, ...],
+        features: int,
+    ) -> None:
+        self.numbers, draw = numbers, numbers.generator
+        shape = (classes, *places, features)
+        if numbers.regime == "saturated":
+            # Each row is one feature, whose logits are far apart.
+            chosen = draw.integers(features, size=rows)
+            self.x = np.eye(features)[chosen]
+            self.weight = numbers.logits(shape, 0)
+        elif numbers.exact:
+            self.x = draw.integers(-2, 2, (*rows, features), endpoint=True).astype(np.float64)
+            self.weight = draw.integers(-1, 1, shape, endpoint=True).astype(np.float64)
+        else:
+            scale = 1 / math.sqrt(features)
+            self.x = round_to(draw.standard_normal((*rows, features)), numbers.dtype)
+            self.weight = round_to(numbers.logits(shape, 0) * scale, numbers.dtype)
+        self.shape = shape
+
+    def bias(self) -> np.ndarray:
+        """(C, d_1, …, d_K), whole where the logits are."""
+        if self.numbers.regime == "saturated":
+            return np.zeros(self.shape[:-1])
+        return self.numbers.logits(self.shape[:-1], 0)
+
+
+@composite
+def linear_cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of the loss.
+
+    Args:
+        layer: `"LinearCrossEntropyLoss"` or `"functional.linear_cross_entropy"`.
+        dtype: torch's name of the dtype.
+    """
+    form = draw(forms)
+    rows = () if form == "unbatched" else (draw(batches),)
+    count, width = draw(classes), draw(features)
+    places = draw(positions) if form == "positions" else ()
+    has_bias, kind, has_weight = draw(biases), draw(kinds), draw(weighted)
+    chunked, taken = draw(options), draw(weighted)
+    reduction, smoothing = draw(reductions), draw(smoothings)
+    ignoring, share = draw(ignorings), draw(shares)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    if places:
+        count = min(count, 5)
+    if chunked is not None and taken:
+        # Chunks are taken of class indices without smoothing only.
+        places, kind, smoothing = (), "indices", 0.0
+    numbers = Numbers(regime, dtype, seed)
+    operands = Operands(numbers, rows, count, places, width)
+    ignored: int | None = count - 1 if ignoring == "class" else ignoring
+    if kind == "probabilities":
+        ignored = None
+        target = numbers.probabilities((*rows, count, *places), len(rows))
+    else:
+        of = -100 if ignored is None else ignored
+        target = numbers.indices((*rows, *places), count, of, share)
+    weight = numbers.weights(count) if has_weight else None
+    bias = operands.bias() if has_bias else None
+    values: dict[str, Any] = {
+        "reduction": reduction,
+        "ignore_index": ignored,
+        "label_smoothing": smoothing,
+        "options": chunked,
+    }
+    defaults = {
+        "reduction": "mean",
+        "ignore_index": None,
+        "label_smoothing": 0.0,
+        "options": None,
+    }
+    arguments: dict[str, Any] = written.optional(values, defaults)
+    labels = {"profile": form if chunked is None else "chunked", "regime": regime}
+    if is_function(layer):
+        inputs = (operands.x, operands.weight, target, bias, weight)
+        return Case(Call(layer, arguments, {}, dtype, "cpu"), inputs, labels=labels, seed=seed)
+    sizes: dict[str, Any] = {"in_features": width, "num_classes": count}
+    sizes |= written.optional(
+        {"out_features": places, "bias": has_bias}, {"out_features": (), "bias": False}
+    )
+    state = {} if weight is None else {"weight": weight}
+    state["linear.weight"] = operands.weight.reshape(-1, width)
+    if bias is not None:
+        state["linear.bias"] = bias.reshape(-1)
+    call = Call(layer, {**sizes, **arguments}, state, dtype, "cpu")
+    return Case(call, (operands.x, target), labels=labels, seed=seed)

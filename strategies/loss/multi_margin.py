@@ -1,0 +1,133 @@
+"""Cases of the losses over classes by margins: scores with one class or several each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
+from conformance.strategies.distance.vectors import HALF
+from conformance.strategies.loss.cross_entropy import weighted_case
+from conformance.strategies.loss.hinge import reductions
+from conformance.strategies.loss.pointwise import weights
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+from conformance.model.formats import round_to
+
+_counts = st.sampled_from((1, 2, 3, 4, 5, 0, 8, 17))
+_some = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
+_classes = st.sampled_from((1, 2, 3, 4, 5, 8, 10, 16, 17, 33, 65))
+_few = st.sampled_from((1, 2, 3, 4, 5, 8, 10, 17, 33))
+_unbatched = st.sampled_from((False, False, False, True))
+_weighted = st.sampled_from((False, True))
+_MARGINS = st.sampled_from((1.0, 1.0, 0.0, 2.0, 0.5, 0.1, -1.0))
+_POWERS = st.sampled_from((1, 1, 2))
+# How many of the classes are labels: any number, none, one, all but one, all.
+labelled = st.sampled_from(("any", "any", "none", "one", "most", "all"))
+# Beyond which eˣ vanishes or overflows in some format.
+_AROUND = (0.0, 1.0, 4.0, 11.0, 17.0, 40.0, 88.0, 100.0, 256.0, 720.0)
+
+
+def _shape(draw: Draw, dtype: str, classes: Any) -> tuple[int, ...]:
+    """(C) or (N, C)."""
+    count = draw(classes)
+    if draw(_unbatched):
+        return (count,)
+    # A backend without a kernel for half precision returns what is empty all the same.
+    return (draw(_some if dtype in HALF else _counts), count)
+
+
+@composite
+def multi_margins(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of the multi-class margin loss.
+
+    Args:
+        layer: `"MultiMarginLoss"` or `"functional.multi_margin_loss"`.
+        dtype: torch's name of the dtype.
+    """
+    shape, weighted = _shape(draw, dtype, _classes), draw(_weighted)
+    values: dict[str, Any] = {"p": draw(_POWERS), "margin": draw(_MARGINS)}
+    values["reduction"] = draw(reductions)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    # Squares of sums of three are nine products, weighted by up to 4: 36, and room.
+    filler = Filler(regime, dtype, seed, 64 * max(int(np.prod(shape)), 1))
+    x = filler.operand(*shape)
+    target = filler.generator.integers(shape[-1], size=shape[:-1])
+    weight = weights(filler, (shape[-1],)) if weighted else None
+    arguments = written.optional(values, {"p": 1, "margin": 1.0, "reduction": "mean"})
+    profile = "weighted" if weighted else "plain"
+    labels = {"profile": profile, "regime": regime}
+    arrays = x, np.asarray(target)
+    return weighted_case(layer, dtype, arrays, weight, arguments, labels, seed)
+
+
+def _labels(kind: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+    """Different classes of each sample, then −1, then whatever it may be."""
+    count = shape[-1]
+    found = np.zeros(shape, np.int64)
+    sizes = {"none": 0, "one": 1, "most": count - 1, "all": count}
+    for row in found.reshape(-1, count):
+        many = sizes.get(kind, int(generator.integers(count + 1)))
+        row[:] = generator.permutation(count)
+        if many < count:
+            row[many] = -1
+            row[many + 1 :] = generator.integers(-1, count, count - many - 1)
+    return found
+
+
+@composite
+def multilabel_margins(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of the multi-label margin loss.
+
+    Args:
+        layer: `"MultiLabelMarginLoss"` or `"functional.multilabel_margin_loss"`.
+        dtype: torch's name of the dtype.
+    """
+    shape, kind = _shape(draw, dtype, _few), draw(labelled)
+    values = {"reduction": draw(reductions)}
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    terms = max(int(np.prod(shape)), 1) * shape[-1]
+    filler = Filler(regime, dtype, seed, 4 * terms, factors=1)
+    arrays = filler.operand(*shape), _labels(kind, shape, filler.generator)
+    arguments = written.optional(values, {"reduction": "mean"})
+    labels = {"profile": kind, "regime": regime}
+    return Case(Call(layer, arguments, {}, dtype, "cpu"), arrays, labels=labels, seed=seed)
+
+
+# In `right` each sign is that of its label, so that all that is lost is small.
+_SOFT_REGIMES = st.sampled_from(
+    ("ramp", "normal", "around", "right", "integers", "mixed", "subnormal")
+)
+
+
+@composite
+def multilabel_soft_margins(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of the multi-label soft margin loss, of which each class is one or none.
+
+    Args:
+        layer: `"MultiLabelSoftMarginLoss"` or `"functional.multilabel_soft_margin_loss"`.
+        dtype: torch's name of the dtype.
+    """
+    shape = (draw(_counts), draw(_classes))
+    weighted, values = draw(_weighted), {"reduction": draw(reductions)}
+    written = Written(draw(masks))
+    regime, seed = draw(_SOFT_REGIMES), draw(seeds)
+    around = regime in ("around", "right")
+    filler = Filler("integers" if around else regime, dtype, seed, 4, factors=1)
+    x = filler.operand(*shape)
+    target = filler.generator.integers(0, 1, shape, endpoint=True).astype(np.float64)
+    if around:
+        right = 2 * target - 1
+        signs = filler.generator.choice([1.0, -1.0], shape) if regime == "around" else right
+        x = round_to(filler.generator.choice(_AROUND, shape) * signs, dtype)
+    weight = weights(filler, (shape[-1],)) if weighted else None
+    arguments = written.optional(values, {"reduction": "mean"})
+    profile = "weighted" if weighted else "plain"
+    labels = {"profile": profile, "regime": regime}
+    return weighted_case(layer, dtype, (x, target), weight, arguments, labels, seed)

@@ -1,0 +1,108 @@
+"""Cases of the losses of vectors: pairs with a ±1 label each, and triplets."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
+from conformance.strategies.distance.vectors import lengths, pair, relations
+from conformance.strategies.loss.hinge import labels, reductions, targets
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+
+_counts = st.sampled_from((1, 2, 3, 4, 5, 0, 17))
+_unbatched = st.sampled_from((False, False, False, True))
+COSINE = "cosine_similarity"
+_MARGINS = st.sampled_from((0.0, 0.0, 0.5, 1.0, -0.5, 0.1))
+
+
+def _shape(draw: Draw) -> tuple[int, ...]:
+    length = draw(lengths)
+    return (length,) if draw(_unbatched) else (draw(_counts), length)
+
+
+@composite
+def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of the cosine embedding loss.
+
+    Args:
+        layer: `"CosineEmbeddingLoss"` or `"functional.cosine_embedding_loss"`.
+        dtype: torch's name of the dtype.
+    """
+    shape, relation, kind = _shape(draw), draw(relations), draw(labels)
+    values = {"margin": draw(_MARGINS), "reduction": draw(reductions)}
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    filler = Filler(regime, dtype, seed, shape[-1])
+    x1, x2 = pair(filler, relation, shape, -1)
+    arrays = x1, x2, targets(kind, shape[:-1], filler.generator)
+    arguments = written.optional(values, {"margin": 0.0, "reduction": "mean"})
+    labelled = {"profile": relation, "regime": regime}
+    return Case(Call(layer, arguments, {}, dtype, "cpu"), arrays, labels=labelled, seed=seed)
+
+
+# Which two of anchor, positive and negative are equal, in about half of the samples.
+alike = st.sampled_from(
+    ("none", "none", "anchor, positive", "anchor, negative", "positive, negative", "all")
+)
+_TRIPLET_MARGINS = st.sampled_from((1.0, 1.0, 0.5, 0.1, 3.0, 16.0))
+_FUNCTIONS = st.sampled_from((None, None, "pairwise_distance", COSINE))
+_NORMS = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0))
+_EPS = st.sampled_from((1e-6, 1e-6, 0.0, 0.25))
+
+
+def _triplet(filler: Filler, kind: str, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    anchor, positive, negative = (filler.operand(*shape) for _ in range(3))
+    some = filler.generator.integers(0, 2, (*shape[:-1], 1)) == 1
+    some.reshape(-1)[:1] = True
+    if kind in ("anchor, positive", "all"):
+        positive = np.where(some, anchor, positive)
+    if kind in ("anchor, negative", "all"):
+        negative = np.where(some, anchor, negative)
+    if kind == "positive, negative":
+        negative = np.where(some, positive, negative)
+    return anchor, positive, negative
+
+
+@composite
+def triplets(draw: Draw, layer: str, dtype: str, *, distance: bool) -> Case:
+    """Cases of the triplet losses.
+
+    Args:
+        layer: a name of the catalogue.
+        dtype: torch's name of the dtype.
+        distance: the layer has a distance function in place of a norm.
+    """
+    norm: dict[str, Any] = (
+        {"distance_function": draw(_FUNCTIONS)}
+        if distance
+        else {"p": draw(_NORMS), "eps": draw(_EPS)}
+    )
+    compared = norm.get("distance_function") == COSINE
+    # The cosine is that of a batch of vectors.
+    shape = (draw(_counts), draw(lengths)) if compared else _shape(draw)
+    kind = draw(alike)
+    values: dict[str, Any] = {
+        "margin": draw(_TRIPLET_MARGINS),
+        **norm,
+        "swap": draw(st.booleans()),
+        "reduction": draw(reductions),
+    }
+    norms = {"distance_function": None} if distance else {"p": 2.0, "eps": 1e-6}
+    defaults = {"margin": 1.0, **norms, "swap": False, "reduction": "mean"}
+    arguments = Written(draw(masks)).optional(values, defaults)
+    regime, seed = draw(regimes), draw(seeds)
+    # Of whole numbers the sum of the squares of differences is exact.
+    filler = Filler(regime, dtype, seed, 4 * shape[-1])
+    labelled = {"profile": kind, "regime": regime}
+    arrays = _triplet(filler, kind, shape)
+    if compared:
+        arrays = tuple(np.abs(x) for x in arrays)
+    call = Call(layer, arguments, {}, dtype, "cpu")
+    return Case(call, arrays, labels=labelled, seed=seed)

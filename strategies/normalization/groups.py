@@ -1,0 +1,263 @@
+"""Cases of normalisations of a sample by itself: modules, lazy modules and functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
+from conformance.strategies.normalization.batch_and_layer import (
+    EPS,
+    MOMENTUM,
+    Values,
+    affines,
+    batches,
+    blocks,
+    channels,
+    few,
+    leading_shapes,
+    lengths,
+    long_lengths,
+    momenta,
+    mostly,
+    named,
+    own_epsilons,
+    ranks,
+    regimes,
+    seldom,
+    sizes,
+    spatial_ranks,
+    which_of,
+    yes_no,
+)
+from conformance.strategies.values import seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case, is_function
+
+profiles = st.sampled_from(("plain", "plain", "plain", "block"))
+space_ranks = st.sampled_from((1, 2, 3, 1, 2))
+group_counts = st.sampled_from((1, 2, 3, 4, 5, 8))
+group_sizes = st.sampled_from((1, 2, 3, 4, 5, 8, 17))
+optional_epsilons = st.sampled_from((None, None, EPS, 0.1, 1.75, 1e-12, 0.0))
+# Half precision has no kernel for more than one dimension.
+mostly_one = st.sampled_from((1, 1, 2, 1, 3))
+windows = st.sampled_from((1, 2, 3, 4, 5, 7, 12, 71))
+alphas = st.sampled_from((1e-4, 1.0, 0.25, 2.0))
+betas = st.sampled_from((0.75, 0.5, 1.0, 2.0))
+constants = st.sampled_from((1.0, 2.0, 0.5))
+odd_windows = st.sampled_from((1, 3, 5, 7, 9, 13, 71))
+
+
+def _spatial(draw: Draw, rank: int, profile: str) -> list[int]:
+    long = profile == "block"
+    return [draw(long_lengths if long and not k else lengths) for k in range(rank)]
+
+
+def _instances(values: Values, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers (N, C, …), in groups by channel of a sample."""
+    batch, features, *spatial = shape
+    return values.groups(batch * features, math.prod(spatial)).reshape(shape)
+
+
+@composite
+def instance_modules(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of an instance normalisation's module, in train mode and in eval mode.
+
+    Args:
+        layer: `"InstanceNorm1d"`, `"LazyInstanceNorm3d"`, …
+        dtype: torch's name of the dtype.
+    """
+    lazy, dims = layer.startswith("Lazy"), int(layer[-2])
+    # The default first: it is plainest. A lazy layer with a weight torch refuses once it is loaded.
+    tracks = st.sampled_from((True, True, False) if lazy else (False, True))
+    affines = st.sampled_from((True, False, False) if lazy else (False, True))
+    training, tracked, affine, bias = draw(yes_no), draw(tracks), draw(affines), draw(mostly)
+    profile, alone = draw(profiles), draw(seldom)
+    batch, features = 1 if alone else draw(batches), draw(channels)
+    spatial = _spatial(draw, dims, profile)
+    if (training or not tracked) and math.prod(spatial) == 1:
+        spatial[-1] = 2
+    features = min(features, 3) if profile == "block" or dims > 2 else features
+    eps, momentum = draw(own_epsilons), draw(momenta)
+    count = draw(st.sampled_from((0, 1, 7)))
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    eps = 1.75 if regime == "pairs" else eps
+    values = Values(regime, dtype, seed)
+    x = _instances(values, (batch, features, *spatial))
+    weight, shift = values.parameters(which_of(affine, bias), features)
+    state = named(weight=weight, bias=shift)
+    if tracked:
+        state["running_mean"] = values.weight(features)
+        state["running_var"] = values.variance(features)
+        state["num_batches_tracked"] = np.array(count, np.int64)
+    optional = {"eps": eps, "momentum": momentum, "affine": affine, "bias": bias}
+    optional["track_running_stats"] = tracked
+    defaults = {"eps": EPS, "momentum": MOMENTUM, "affine": lazy, "bias": True}
+    defaults["track_running_stats"] = lazy
+    required = {} if lazy else {"num_features": features}
+    arguments = required | written.optional(optional, defaults)
+    call = Call(layer, arguments, state, dtype, "cpu", training)
+    labels = {"profile": profile, "regime": regime}
+    return Case(call, (x[0] if alone else x,), labels=labels, seed=seed)
+
+
+@composite
+def instance_norms(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of functional.instance_norm.
+
+    Args:
+        layer: `"functional.instance_norm"`.
+        dtype: torch's name of the dtype.
+    """
+    own = draw(mostly)
+    tracked = not own or draw(yes_no)
+    profile, rank = draw(profiles), draw(space_ranks)
+    batch, features = draw(batches), draw(channels)
+    spatial = _spatial(draw, rank, profile)
+    if own and math.prod(spatial) == 1:
+        spatial[-1] = 2
+    features = min(features, 3) if profile == "block" or rank > 2 else features
+    eps, momentum, which = draw(own_epsilons), draw(momenta), draw(affines)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    eps = 1.75 if regime == "pairs" else eps
+    values = Values(regime, dtype, seed)
+    x = _instances(values, (batch, features, *spatial))
+    centre = values.weight(features) if tracked else None
+    spread = values.variance(features) if tracked else None
+    weight, shift = values.parameters(which, features)
+    optional = {"use_input_stats": own, "momentum": momentum, "eps": eps}
+    defaults = {"use_input_stats": True, "momentum": MOMENTUM, "eps": EPS}
+    call = Call(layer, written.optional(optional, defaults), {}, dtype, "cpu")
+    labels = {"profile": profile, "regime": regime}
+    return Case(call, (x, centre, spread, weight, shift), labels=labels, seed=seed)
+
+
+@composite
+def group_norms(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of a group normalisation.
+
+    Args:
+        layer: `"GroupNorm"` or `"functional.group_norm"`.
+        dtype: torch's name of the dtype.
+    """
+    functional = is_function(layer)
+    profile, rank = draw(profiles), draw(spatial_ranks)
+    batch, groups, size = draw(batches), draw(group_counts), draw(group_sizes)
+    spatial = _spatial(draw, rank, profile)
+    if profile == "block" or rank > 2:
+        groups, size = min(groups, 3), min(size, 2)
+    if batch * size * math.prod(spatial) == 1:
+        size = 2  # torch refuses one number a group, unless there are several samples
+    features = groups * size
+    eps, affine, bias = draw(own_epsilons), draw(mostly), draw(mostly)
+    which = draw(affines) if functional else which_of(affine, bias)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    eps = 1.75 if regime == "pairs" else eps
+    values = Values(regime, dtype, seed)
+    x = values.groups(batch * groups, size * math.prod(spatial))
+    x = x.reshape(batch, features, *spatial)
+    weight, shift = values.parameters(which, features)
+    labels = {"profile": profile, "regime": regime}
+    optional: dict[str, Any] = {"eps": eps}
+    if functional:
+        arguments = {"num_groups": groups} | written.optional(optional, {"eps": EPS})
+        call = Call(layer, arguments, {}, dtype, "cpu")
+        return Case(call, (x, weight, shift), labels=labels, seed=seed)
+    optional |= {"affine": affine, "bias": bias}
+    defaults = {"eps": EPS, "affine": True, "bias": True}
+    arguments = {"num_groups": groups, "num_channels": features}
+    arguments |= written.optional(optional, defaults)
+    call = Call(layer, arguments, named(weight=weight, bias=shift), dtype, "cpu")
+    return Case(call, (x,), labels=labels, seed=seed)
+
+
+@composite
+def rms_norms(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of a normalisation by the root of the mean square.
+
+    Args:
+        layer: `"RMSNorm"` or `"functional.rms_norm"`.
+        dtype: torch's name of the dtype.
+    """
+    functional, profile = is_function(layer), draw(profiles)
+    if profile == "block":
+        leading, shape = draw(few), (draw(blocks),)
+    else:
+        rank = draw(ranks)
+        leading, shape = draw(leading_shapes), tuple(draw(sizes) for _ in range(rank))
+        if math.prod(shape) * math.prod(leading) > 6000:
+            shape = shape[:1]
+    eps, affine = draw(optional_epsilons), draw(mostly)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    values = Values(regime, dtype, seed)
+    rows = values.groups(math.prod(leading), math.prod(shape))
+    if regime == "pairs":
+        # ± 1.5 without an offset: a mean square of 9/4, of which ε makes 4.
+        eps, rows = 1.75, np.where(rows % 2 == 1.5, -1.5, 1.5)
+    x = rows.reshape(*leading, *shape)
+    weight = values.weight(*shape) if affine else None
+    labels = {"profile": profile, "regime": regime}
+    optional: dict[str, Any] = {"eps": eps}
+    if functional:
+        arguments = {"normalized_shape": shape} | written.optional(optional, {"eps": None})
+        call = Call(layer, arguments, {}, dtype, "cpu")
+        return Case(call, (x, weight), labels=labels, seed=seed)
+    optional |= {"elementwise_affine": affine}
+    size = written.size(shape) if len(shape) == 1 else shape
+    arguments = {"normalized_shape": size}
+    arguments |= written.optional(optional, {"eps": None, "elementwise_affine": True})
+    call = Call(layer, arguments, named(weight=weight), dtype, "cpu")
+    return Case(call, (x,), labels=labels, seed=seed)
+
+
+@composite
+def response_norms(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of a local response normalisation.
+
+    Args:
+        layer: `"LocalResponseNorm"` or `"functional.local_response_norm"`.
+        dtype: torch's name of the dtype.
+    """
+    profile, rank = draw(profiles), draw(mostly_one)
+    batch, features = draw(batches), draw(channels)
+    spatial = _spatial(draw, rank, profile)
+    features = min(features, 5) if profile == "block" or rank > 2 else features
+    size = draw(windows)
+    optional = {"alpha": draw(alphas), "beta": draw(betas), "k": draw(constants)}
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    values = Values(regime, dtype, seed)
+    x = _instances(values, (batch, features, *spatial))
+    defaults = {"alpha": 1e-4, "beta": 0.75, "k": 1.0}
+    call = Call(layer, {"size": size} | written.optional(optional, defaults), {}, dtype, "cpu")
+    return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)
+
+
+@composite
+def cross_maps(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of CrossMapLRN2d: windows of an odd number of channels, of which alone it is known.
+
+    Args:
+        layer: `"CrossMapLRN2d"`.
+        dtype: torch's name of the dtype.
+    """
+    profile, batch, features = draw(profiles), draw(batches), draw(channels)
+    height, width = _spatial(draw, 2, "plain")
+    size = draw(odd_windows)
+    # Often a window that holds all channels from every one of them.
+    size = max(size, 2 * features - 1) if draw(yes_no) else size
+    optional = {"alpha": draw(alphas), "beta": draw(betas), "k": draw(constants)}
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+    x = _instances(Values(regime, dtype, seed), (batch, features, height, width))
+    defaults = {"alpha": 1e-4, "beta": 0.75, "k": 1.0}
+    call = Call(layer, {"size": size} | written.optional(optional, defaults), {}, dtype, "cpu")
+    return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)

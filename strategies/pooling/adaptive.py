@@ -1,0 +1,97 @@
+"""Cases of adaptive pooling: modules and functions."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
+from conformance.strategies.pooling.average import numbers
+from conformance.strategies.pooling.average import regimes as added
+from conformance.strategies.pooling.maximum import elements
+from conformance.strategies.pooling.maximum import regimes_of_floats as compared
+from conformance.strategies.pooling.windows import leading, yes_no
+from conformance.strategies.values import seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+
+# plain: a region of the same size for each output, or all of the plane; uneven: outputs do not
+# divide the input; more: more outputs than the input has elements; kept: None, which is the
+# input's size, for some dimensions; none: an output without elements; long: a long dimension of few
+# outputs, each of more elements than half precision counts; wide: many channels.
+profiles = st.sampled_from(
+    (*("plain", "uneven") * 3, "more", "more", "kept", "wide", "none", "long")
+)
+_OUTPUTS = st.sampled_from((1, 2, 3, 4))
+_UNEVEN = st.sampled_from((2, 3, 4, 5, 7))
+_LENGTHS = st.integers(1, 9)
+_SHORT = st.integers(1, 5)
+_LONG = st.sampled_from((258, 300, 513))
+_PARTS = st.sampled_from((1, 2, 3, 4))
+
+
+def _dimension(draw: Draw, profile: str, dims: int, last: bool) -> tuple[int, int | None]:
+    """The length of the input, and how many outputs there are of it."""
+    if profile == "none" and last:
+        return draw(_SHORT), 0
+    if profile == "long" and last:
+        return draw(_LONG), draw(st.sampled_from((1, 1, 2, 7)))
+    if profile == "long":
+        return draw(_PARTS), 1
+    if profile in ("plain", "wide", "none"):
+        outputs = draw(_OUTPUTS)
+        return outputs * draw(_PARTS if dims < 3 else st.integers(1, 3)), outputs
+    if profile == "more":
+        length = draw(_SHORT)
+        return length, length + draw(st.integers(0, 4))
+    length = draw(_LENGTHS if dims < 3 else _SHORT)
+    if profile == "kept" and draw(yes_no):
+        return length, None
+    return length, draw(_UNEVEN)
+
+
+@composite
+def adaptive_pools(draw: Draw, layer: str, dims: int, indexed: bool, dtype: str) -> Case:
+    """Cases of adaptive pooling.
+
+    Args:
+        layer: `"AdaptiveAvgPool2d"`, `"functional.adaptive_max_pool3d"`.
+        dims: number of spatial dimensions.
+        indexed: by maximum, of which the indices can be had.
+        dtype: torch's name of the dtype.
+    """
+    profile = draw(profiles)
+    if profile == "kept" and dims == 1:
+        profile = "uneven"  # one dimension has no None
+    pairs = [_dimension(draw, profile, dims, k == dims - 1) for k in range(dims)]
+    square = draw(yes_no) and profile != "kept"
+    if square:
+        # One number for all dimensions; lengths that differ stay.
+        pairs = [(length, pairs[-1][1]) for length, _ in pairs]
+    before = leading(draw, profile)
+    indices = indexed and draw(yes_no)
+    written = Written(draw(masks))
+    regime, seed = draw(compared if indexed else added), draw(seeds)
+
+    outputs = [output for _, output in pairs]
+    size: Any = tuple(outputs)
+    if None not in outputs:
+        size = written.size([output for output in outputs if output is not None])
+    optional = {"return_indices": indices} if indexed else {}
+    arguments = {"output_size": size, **written.optional(optional, {"return_indices": False})}
+    shape = (*before, *(length for length, _ in pairs))
+    terms = 1
+    for length, output in pairs:
+        # A region has one more than its share at most, and one more where it is cut on both sides.
+        terms *= min(length, length // max(length if output is None else output, 1) + 2)
+    fill = partial(elements, shape, dims) if indexed else partial(_added, shape, terms)
+    x = fill(regime, dtype, seed)
+    call = Call(layer, arguments, {}, dtype, "cpu")
+    return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)
+
+
+def _added(shape: tuple[int, ...], terms: int, regime: str, dtype: str, seed: int) -> Any:
+    return numbers(shape, regime, dtype, seed, terms)

@@ -1,0 +1,71 @@
+"""Cases of pooling by average: modules and functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
+from conformance.strategies.pooling.windows import (
+    DEFAULTS,
+    leading,
+    profiles,
+    sizes,
+    windows,
+    yes_no,
+)
+from conformance.strategies.values import REGIMES, Filler, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+
+# Ones: their averages show what was divided by; more than half precision can count, if it counts.
+regimes = st.sampled_from((*REGIMES, "ones"))
+# Negative ones are legal, as torch refuses 0 only; by a power of two nothing is rounded.
+_DIVISORS = st.sampled_from((*(None,) * 6, 1, 1, 2, 3, 4, 7, -1, -3, 100))
+
+
+def numbers(shape: Sequence[int], regime: str, dtype: str, seed: int, terms: int) -> np.ndarray:
+    """Numbers that are added up.
+
+    Args:
+        shape: of the input.
+        regime: of `regimes`.
+        dtype: torch's name of the dtype.
+        seed: of the numbers.
+        terms: at most so many are added up.
+    """
+    if regime == "ones":
+        return np.ones(tuple(shape))
+    return Filler(regime, dtype, seed, terms, factors=1).operand(*shape)
+
+
+@composite
+def avg_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
+    """Cases of pooling by average.
+
+    Args:
+        layer: `"AvgPool2d"`, `"functional.avg_pool3d"`.
+        dims: number of spatial dimensions.
+        dtype: torch's name of the dtype.
+    """
+    profile = draw(profiles)
+    found = windows(draw, profile, dims, dilated=False)
+    before, counted = leading(draw, profile), draw(yes_no)
+    divisor = draw(_DIVISORS) if dims > 1 and profile != "plain" else None
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+
+    options = sizes(written, found, "stride", "padding", "ceil_mode")
+    options["count_include_pad"] = not counted
+    if dims > 1:
+        options["divisor_override"] = divisor
+    defaults = {**DEFAULTS, "count_include_pad": True, "divisor_override": None}
+    required = {"kernel_size": written.size([w.kernel for w in found])}
+    shape = (*before, *(w.length for w in found))
+    x = numbers(shape, regime, dtype, seed, math.prod(w.kernel for w in found))
+    call = Call(layer, required | written.optional(options, defaults), {}, dtype, "cpu")
+    return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)

@@ -1,0 +1,135 @@
+"""Cases of the inverse of pooling by maximum: modules and functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
+from conformance.strategies.pooling.windows import (
+    DEFAULTS,
+    extras,
+    few_extras,
+    kernels,
+    leading,
+    strides,
+    yes_no,
+)
+from conformance.strategies.values import Filler, regimes, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case, is_function
+
+# plain: windows side by side; full: they overlap, leave gaps, reach into the padding; sized: the
+# size of the output is given; anywhere: the indices are those of no windows; wide: many channels.
+profiles = st.sampled_from(("plain", "full", "full", "sized", "sized", "anywhere", "wide"))
+
+
+@dataclass(frozen=True)
+class _Span:
+    """One dimension.
+
+    Args:
+        kernel, padding: as torch's arguments.
+        stride: likewise; None = the kernel's size.
+        length: of the input.
+        size: of the output.
+    """
+
+    kernel: int
+    stride: int | None
+    padding: int
+    length: int
+    size: int
+
+    @property
+    def step(self) -> int:
+        """From a window to the next."""
+        return self.kernel if self.stride is None else self.stride
+
+
+def _span(draw: Draw, profile: str, dims: int) -> _Span:
+    """A window and an output that it fits."""
+    kernel, length = draw(kernels), 1 + draw(extras if dims < 3 else few_extras)
+    if profile in ("plain", "wide", "anywhere"):
+        return _Span(kernel, None, 0, length, length * kernel)
+    stride = draw(strides)
+    step = kernel if stride is None else stride
+    padding = draw(st.integers(0, kernel // 2))
+    size = (length - 1) * step - 2 * padding + kernel
+    if profile == "sized":
+        # Sizes that differ by less than a stride come of windows of one number.
+        size += draw(st.integers(0, step - 1)) * (1 if draw(yes_no) else -1)
+    while size < 1:
+        # One more window makes it longer by a stride.
+        length, size = length + 1, size + step
+    return _Span(kernel, stride, padding, length, size)
+
+
+def _indices(
+    spans: Sequence[_Span], planes: int, anywhere: bool, generator: np.random.Generator
+) -> np.ndarray:
+    """(planes, windows): a place in each window, as pooling gives it, or any place once."""
+    plane, count = math.prod(s.size for s in spans), math.prod(s.length for s in spans)
+    if anywhere:
+        orders = [generator.permutation(plane)[:count] for _ in range(planes)]
+        return np.array(orders, np.int64).reshape(planes, count)
+    found = np.zeros((planes, 1), np.int64)
+    for span in spans:
+        starts = np.arange(span.length) * span.step - span.padding
+        tap = generator.integers(0, span.kernel, (planes, found.shape[1], span.length))
+        place = np.clip(starts + tap, 0, span.size - 1)
+        size = found.shape[1] * span.length
+        found = (found[:, :, np.newaxis] * span.size + place).reshape(planes, size)
+    return found
+
+
+@composite
+def max_unpools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
+    """Cases of the inverse of pooling by maximum.
+
+    An index that is repeated in a plane, as that of overlapping windows, belongs to equal elements.
+
+    Args:
+        layer: `"MaxUnpool2d"`, `"functional.max_unpool3d"`.
+        dims: number of spatial dimensions.
+        dtype: torch's name of the dtype.
+    """
+    profile = draw(profiles)
+    spans = [_span(draw, profile, dims) for _ in range(dims)]
+    before = leading(draw, profile)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+
+    sizes: dict[str, Any] = {
+        "stride": written.size([s.step for s in spans]),
+        "padding": written.size([s.padding for s in spans]),
+    }
+    if all(span.stride is None for span in spans):
+        sizes["stride"] = None
+    arguments: dict[str, Any] = {"kernel_size": written.size([s.kernel for s in spans])}
+    arguments |= written.optional(sizes, DEFAULTS)
+    keywords: dict[str, Any] = {}
+    if profile == "sized":
+        outputs = [span.size for span in spans]
+        # The whole shape, too, where there is a batch.
+        whole = written.bit() and len(before) == 2
+        size = [*before, *outputs] if whole else outputs
+        if is_function(layer):
+            arguments["output_size"] = tuple(size)
+        else:
+            keywords["output_size"] = size
+    planes, plane = math.prod(before), math.prod(span.size for span in spans)
+    generator = np.random.default_rng((seed, 2))
+    index = _indices(spans, planes, profile == "anywhere", generator)
+    source = Filler(regime, dtype, seed, 1, factors=1).operand(planes, plane)
+    shape = (*before, *(span.length for span in spans))
+    x = np.take_along_axis(source, index, 1).reshape(shape)
+    call = Call(layer, arguments, {}, dtype, "cpu")
+    labels = {"profile": profile, "regime": regime}
+    return Case(call, (x, index.reshape(shape)), keywords, labels=labels, seed=seed)

@@ -1,0 +1,103 @@
+"""Cases of pooling by maximum: modules and functions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.composing import composite
+from conformance.strategies.pooling.windows import (
+    DEFAULTS,
+    leading,
+    profiles,
+    sizes,
+    windows,
+    yes_no,
+)
+from conformance.strategies.values import REGIMES, Filler, seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+from conformance.model.formats import format_of
+
+# Apart: no two elements of a plane are equal, so that one is the largest; whole: in int64; endless:
+# most are −∞, a few NaN; the plainest first.
+regimes_of_floats = st.sampled_from((*REGIMES, "apart", "apart", "endless"))
+regimes = st.sampled_from((*REGIMES, "apart", "apart", "whole", "whole", "endless"))
+_DISTINCT = 10  # bits: at most 1 024 numbers between two powers of two
+
+
+def _whole(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Whole numbers: many that are equal, all below 0, or such as no floating-point format has."""
+    generator = np.random.default_rng(seed)
+    low, high = ((-2, 2), (-3, -1), (-(2**62), 2**62))[generator.integers(3)]
+    return np.asarray(generator.integers(low, high, shape, endpoint=True))
+
+
+def _endless(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Mostly −∞, in one case of two without any NaN."""
+    generator = np.random.default_rng(seed)
+    shares = (0.7, 0.15, 0.15) if generator.integers(2) else (0.7, 0.0, 0.3)
+    kinds = generator.choice(3, shape, p=shares)
+    finite = generator.integers(-2, 2, shape, endpoint=True).astype(float)
+    return np.choose(kinds, [np.full(shape, -np.inf), np.full(shape, np.nan), finite])
+
+
+def _apart(shape: tuple[int, ...], planes: int, seed: int, dtype: str) -> np.ndarray:
+    """Different numbers in each plane, all of one sign.
+
+    float16 has 16 × 1 024 of 1 and more, bfloat16 128 × 128; of more numbers some are equal.
+    """
+    distinct = 2 ** min(format_of(dtype).bits - 1, _DISTINCT)
+    generator = np.random.default_rng(seed)
+    size = math.prod(shape) // max(planes, 1)
+    orders = [generator.permutation(size) for _ in range(planes)]
+    order = np.array(orders, int).reshape(planes, size)
+    powers = order // distinct % (int(np.log2(format_of(dtype).largest)) + 1)
+    numbers = np.ldexp(1.0 + order % distinct / distinct, powers)
+    return np.asarray(numbers * generator.choice([-1.0, 1.0], (planes, 1))).reshape(shape)
+
+
+@composite
+def max_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
+    """Cases of pooling by maximum.
+
+    Args:
+        layer: `"MaxPool2d"`, `"functional.max_pool3d"`.
+        dims: number of spatial dimensions.
+        dtype: torch's name of the dtype.
+    """
+    profile = draw(profiles)
+    found = windows(draw, profile, dims)
+    indices, before = draw(yes_no), leading(draw, profile)
+    written = Written(draw(masks))
+    regime, seed = draw(regimes), draw(seeds)
+
+    options = sizes(written, found, "stride", "padding", "dilation", "ceil_mode")
+    options["return_indices"] = indices
+    required = {"kernel_size": written.size([w.kernel for w in found])}
+    optional = written.optional(options, {**DEFAULTS, "return_indices": False})
+    x = elements((*before, *(w.length for w in found)), dims, regime, dtype, seed)
+    call = Call(layer, required | optional, {}, dtype, "cpu")
+    return Case(call, (x,), labels={"profile": profile, "regime": regime}, seed=seed)
+
+
+def elements(shape: tuple[int, ...], dims: int, regime: str, dtype: str, seed: int) -> np.ndarray:
+    """Numbers of which the largest ones are to be found.
+
+    Args:
+        shape: of the input.
+        dims: number of spatial dimensions.
+        regime: of `regimes`.
+        dtype: torch's name of the dtype.
+        seed: of the numbers.
+    """
+    if regime == "apart":
+        return _apart(shape, math.prod(shape[:-dims]), seed, dtype)
+    if regime == "whole":
+        return _whole(shape, seed)
+    if regime == "endless":
+        return _endless(shape, seed)
+    return Filler(regime, dtype, seed, 1, factors=1).operand(*shape)

@@ -1,0 +1,193 @@
+"""Weights, inputs and states of recurrent layers whose answers are exact, in half precision too.
+
+The rounding error of a chain of steps leaves room for a gate too many or a bit too few; these
+values leave none. All of them are filled for a given structure, so every draw is a valid case; that
+no rounding is possible the oracle finds out by itself, and asks for equality.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from conformance.strategies.recurrent.weights import Gentle, Ordinary
+from conformance.strategies.recurrent.zeros import Bits, Zero
+
+from conformance.model.formats import round_to
+
+
+class Relu(Ordinary):
+    """relu RNN: one ±1 in each row of a weight, small integers elsewhere.
+
+    The state grows by addition only, so it is a small integer after several steps and layers, and
+    with such columns the gradients are, too.
+    """
+
+    def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:
+        """One ±1 in each row."""
+        return self.single(self.rows, inputs)
+
+    def weight_hh(self) -> np.ndarray:
+        """One ±1 in each row."""
+        return self.single(self.rows, self.recurrent)
+
+    def biases(self, weight_ih: np.ndarray, *, first: bool) -> tuple[np.ndarray, np.ndarray]:
+        """-1, 0 or 1."""
+        return self.integers(1, self.rows), self.integers(1, self.rows)
+
+    def x(self, *shape: int) -> np.ndarray:
+        """Integers up to 2."""
+        return self.integers(2, *shape)
+
+    h = x
+
+
+class Saturated(Ordinary):
+    """Pre-activations U·(odd + even + …), far from 0: gates are 0 or 1, tanh is ±1.
+
+    The odd number is the bias, or where there is none comes from the input, through one odd weight
+    in each row; all other weights are even, and hidden states integers. So no pre-activation of a
+    tanh RNN or a GRU is nearer to 0 than U = 2048; nearer than 746 one would not be saturated in
+    float64 (`oracles.saturation`). At most 29·U comes together, which float16 holds.
+
+    An LSTM's cell state is an integer, too, but its h = o·tanh(c) is 0 or lies, up to its sign, in
+    [0.76, 1]. So a row has one ±2 for h, and where the input is the h of a layer below one for that
+    with an odd bias of ±1, or ±1 without a bias: odd ± 2h and ±1 ± 2h ± 2h′ are 0.52 or more away
+    from 0. Half precision rounds h and what is added up, up to 0.17·U together; U = 4096, of which
+    at most 11 come together.
+    """
+
+    @property
+    def unit(self) -> float:
+        """U."""
+        return 4096.0 if self.kind == "LSTM" else 2048.0
+
+    def _even(self, columns: int, most: int) -> np.ndarray:
+        """±2 in up to `most` places of each row."""
+        parts = [self.single(self.rows, columns) for _ in range(most)]
+        kept = [self.generator.integers(0, 2, (self.rows, 1)) for _ in parts[1:]]
+        weight = parts[0] + sum((p * k for p, k in zip(parts[1:], kept, strict=True)), 0.0)
+        return np.asarray(2 * np.sign(weight)) if most > 1 else 2 * weight
+
+    def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:
+        """Even, but one odd weight in each row where the odd number must come from the input."""
+        lstm = self.kind == "LSTM"
+        if self.bias:
+            most = 3 if not lstm else 2 if first else 1
+            return self.unit * self._even(inputs, most)
+        odd = self.single(self.rows, inputs)
+        if lstm and not first:
+            return self.unit * odd
+        return self.unit * np.where(odd != 0, odd, self._even(inputs, 1))
+
+    def weight_hh(self) -> np.ndarray:
+        """Even."""
+        return self.unit * self._even(self.recurrent, 1 if self.kind == "LSTM" else 3)
+
+    def weight_hr(self) -> np.ndarray:
+        """One ±1 in each row: a projected h is some element of h."""
+        return self.single(self.recurrent, self.hidden)
+
+    def biases(self, weight_ih: np.ndarray, *, first: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Odd for the input, so that a GRU's n stays odd with r = 0; even for the state."""
+        even = 2 * self.integers(1, self.rows)
+        odd = self.odd(3, self.rows)
+        if self.kind == "LSTM" and not first:
+            odd = self.odd(1, self.rows) - even
+        return self.unit * odd, self.unit * even
+
+    def x(self, *shape: int) -> np.ndarray:
+        """-1, 0, 1; without a bias ±1 or ±3."""
+        return self.integers(1, *shape) if self.bias else self.odd(3, *shape)
+
+    def h(self, *shape: int) -> np.ndarray:
+        """Integers: as large as the sums allow, odd where an upper layer has no bias."""
+        return (
+            self.integers(1 if self.kind == "LSTM" else 2, *shape)
+            if self.bias
+            else self.odd(1, *shape)
+        )
+
+    def c(self, *shape: int) -> np.ndarray:
+        """Integers up to 3."""
+        return self.integers(3, *shape)
+
+
+class Hold(Ordinary):
+    """Gates that hold a state of all significant bits: LSTM i = 0, f = 1, o = 1; GRU z = 1.
+
+    ±2048 on those gates comes from the bias, or where there is none from the first column: the
+    first element of the input is 1, of the state in [1, 2), and an LSTM's h = tanh(c) above 0.76;
+    everything else adds up to 816 at most. A GRU's n is 0 (n + z·(h − n) would round h − n), so its
+    rows are, whatever r.
+    """
+
+    strength = 2048.0
+
+    def _gates(self) -> np.ndarray:
+        """What to add to each row's pre-activation."""
+        signs = {"LSTM": (-1.0, 1.0, 0.0, 1.0), "GRU": (0.0, 1.0, 0.0)}[self.kind]
+        return np.repeat(signs, self.hidden) * self.strength
+
+    def _small(self, *shape: int) -> np.ndarray:
+        values = np.clip(self.generator.standard_normal(shape), -2, 2)
+        if self.kind == "GRU" and shape[0] == self.rows:
+            values[2 * self.hidden :] = 0.0
+        return round_to(values, self.dtype)
+
+    def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:
+        """Anything small, and the gates' column."""
+        weight = self._small(self.rows, inputs)
+        if not self.bias:
+            gates = self._gates()
+            weight[:, 0] = np.where(gates != 0, gates, weight[:, 0])
+        return weight
+
+    def weight_hh(self) -> np.ndarray:
+        """Anything small."""
+        return self._small(self.rows, self.recurrent)
+
+    def weight_hr(self) -> np.ndarray:
+        """The first element stays the first."""
+        weight = self.single(self.recurrent, self.hidden)
+        weight[0] = np.eye(1, self.hidden)
+        return weight
+
+    def biases(self, weight_ih: np.ndarray, *, first: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The gates', and anything small."""
+        return self._small(self.rows) + self._gates(), self._small(self.rows)
+
+    def x(self, *shape: int) -> np.ndarray:
+        """Anything small behind a 1."""
+        values = np.clip(self.generator.standard_normal(shape), -2, 2)
+        values[..., 0] = 1.0
+        return round_to(values, self.dtype)
+
+    def h(self, *shape: int) -> np.ndarray:
+        """Every significant bit, several exponents, up to 4."""
+        values = np.clip(self.generator.standard_normal(shape), -4, 4)
+        values = np.ldexp(values, -self.generator.integers(0, 6, shape))
+        values[..., 0] = 1 + self.generator.random(shape[:-1]) * 0.99
+        return round_to(values, self.dtype)
+
+    c = h
+
+
+FILLERS: dict[str, type[Ordinary]] = {
+    "gentle": Gentle,
+    "zero": Zero,
+    "bits": Bits,
+    "rectified": Relu,
+    "saturated": Saturated,
+    "hold": Hold,
+}
+
+
+def exact_regimes(kind: str, nonlinearity: str) -> tuple[str, ...]:
+    """The exact regimes of a recurrent layer, the plainest first.
+
+    Args:
+        kind: `"RNN"`, `"LSTM"` or `"GRU"`.
+        nonlinearity: an RNN's; `"tanh"` for the others.
+    """
+    if nonlinearity == "relu":
+        return ("rectified", "rectified")  # its slope at 0 is 0: there zeros would say nothing
+    return ("zero", "bits", "saturated", *(() if kind == "RNN" else ("hold",)))

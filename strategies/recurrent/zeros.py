@@ -1,0 +1,105 @@
+"""Recurrent layers at rest: every pre-activation is 0, so that gradients are exact."""
+
+from __future__ import annotations
+
+import numpy as np
+from conformance.strategies.recurrent.weights import Ordinary
+
+
+class Zero(Ordinary):
+    """Every pre-activation is 0, so σ = ½ and tanh = 0, of slope ¼ and 1: gradients are dyadic.
+
+    Inputs and hidden states are multiples of two vectors v, u with W_ih v = 0 and W_hh u = 0, and
+    the biases cancel; an input of one feature is 1 and cancelled by the bias, or 0. From c = 0 an
+    LSTM stays there, and a GRU halves its state, which remains a multiple of u.
+    """
+
+    def _null(self, size: int) -> np.ndarray:
+        """The vector of a given width that weights annihilate; its last element is 1."""
+        return np.resize((1.0, -1.0), size)[::-1] if size > 1 else np.zeros(1)
+
+    def _annihilating(self, columns: int) -> np.ndarray:
+        weight = self.integers(2, self.rows, columns)
+        if columns > 1:
+            weight[:, -1] = -weight[:, :-1] @ self._null(columns)[:-1]
+        return weight
+
+    def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:
+        """Integers; an upper layer reads a multiple of u from each direction below."""
+        width = inputs if first else self.recurrent
+        blocks = [self._annihilating(width) for _ in range(inputs // width)]
+        return np.concatenate(blocks, axis=1)
+
+    def weight_hh(self) -> np.ndarray:
+        """Integers."""
+        return self._annihilating(self.recurrent)
+
+    def weight_hr(self) -> np.ndarray:
+        """Integers."""
+        return self.integers(2, self.recurrent, self.hidden)
+
+    def biases(self, weight_ih: np.ndarray, *, first: bool) -> tuple[np.ndarray, np.ndarray]:
+        """They cancel; a GRU halves b_hn by r before it is added."""
+        cancelled = self.integers(2, self.rows)
+        hidden = cancelled.copy()
+        if self.kind == "GRU":
+            hidden[2 * self.hidden :] *= 2
+        if first and self.input_size == 1:
+            cancelled += weight_ih[:, 0]
+        return -cancelled, hidden
+
+    def x(self, *shape: int) -> np.ndarray:
+        """Multiples of v."""
+        if shape[-1] == 1:
+            return np.full(shape, 1.0 if self.bias else 0.0)
+        return np.asarray(self.integers(2, *shape[:-1], 1) * self._null(shape[-1]))
+
+    def h(self, *shape: int) -> np.ndarray:
+        """Multiples of u."""
+        return np.asarray(self.integers(2, *shape[:-1], 1) * self._null(shape[-1]))
+
+    def c(self, *shape: int) -> np.ndarray:
+        """0."""
+        return np.zeros(shape)
+
+
+class Bits(Ordinary):
+    """At rest, with weights of every significant bit: the input's gradient shows them all.
+
+    Input and states are 0 and the biases cancel, a GRU's of n are 0. So only one pre-activation
+    has a gradient (an RNN's only one, an LSTM's g, a GRU's n): a power of two, or 0. A column has
+    one weight for each gate, in [1, 2) up to its sign: that of this gate times the power of two is
+    an element of the last step's gradient, and not rounded.
+    """
+
+    def _columns(self, columns: int) -> np.ndarray:
+        weight = np.zeros((self.gates, self.hidden, columns))
+        values = (1 + self.generator.random((self.gates, columns)) * 0.99) * self.odd(1, columns)
+        gate, column = np.indices(values.shape)
+        weight[gate, self.generator.integers(0, self.hidden, values.shape), column] = values
+        return weight.reshape(self.rows, columns)
+
+    def weight_ih(self, inputs: int, *, first: bool) -> np.ndarray:
+        """One weight in each column and gate."""
+        return self._columns(inputs)
+
+    def weight_hh(self) -> np.ndarray:
+        """One weight in each column and gate."""
+        return self._columns(self.recurrent)
+
+    def weight_hr(self) -> np.ndarray:
+        """One ±1 in each row."""
+        return self.single(self.recurrent, self.hidden)
+
+    def biases(self, weight_ih: np.ndarray, *, first: bool) -> tuple[np.ndarray, np.ndarray]:
+        """They cancel."""
+        hidden = self.integers(2, self.rows)
+        if self.kind == "GRU":
+            hidden[2 * self.hidden :] = 0.0
+        return -hidden, hidden
+
+    def x(self, *shape: int) -> np.ndarray:
+        """0."""
+        return np.zeros(shape)
+
+    h = c = x

@@ -1,0 +1,302 @@
+"""Cases of the layers of a transformer, of their stacks, and of both together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from conformance.strategies.arguments import Written, masks
+from conformance.strategies.attention.multihead import attention_masks, mask_kinds
+from conformance.strategies.attention.values import AttentionFiller
+from conformance.strategies.composing import composite
+from conformance.strategies.transformer.values import EXACT, EXACT_EPS, TransformerFiller, regimes
+from conformance.strategies.values import seeds
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Call, Case
+
+batches = st.sampled_from((1, 2, 3, None, 0, 2))
+lengths = st.sampled_from((1, 2, 3, 4, 5, 8))
+# Their numbers are powers of two: the mean of what all keys hold is exact.
+exact_lengths = st.sampled_from((1, 2, 4, 2, 4, 8))
+heads = st.sampled_from((1, 2, 3, 4, 2))
+head_widths = st.sampled_from((1, 2, 4, 3))
+exact_sizes = st.sampled_from(((4, 2), (4, 1), (8, 2), (8, 4)))
+# None: the default, 2048.
+inner_sizes = st.sampled_from((None, 1, 2, 3, 5, 8, 16, 4))
+exact_inner_sizes = st.sampled_from((None, 8, 9, 16, 8, 12))
+activations = st.sampled_from(
+    ("functional.relu", "relu", "gelu", "functional.gelu", "functional.silu", "functional.relu6")
+)
+exact_activations = st.sampled_from(("functional.relu", "relu", "functional.relu6"))
+epsilons = st.sampled_from((1e-5, 1e-5, 0.1, EXACT_EPS))
+dropouts = st.sampled_from((0.1, 0.0, 0.5, 0.1, 0.0))
+one_in_four = st.integers(0, 3).map(lambda n: n == 3)
+yes_no = st.booleans()
+DEFAULTS: dict[str, Any] = {
+    "dim_feedforward": 2048,
+    "dropout": 0.1,
+    "activation": "functional.relu",
+    "layer_norm_eps": 1e-5,
+    "batch_first": False,
+    "norm_first": False,
+    "bias": True,
+}
+HINTS: dict[str, Any] = {"is_causal": False, "tgt_is_causal": False, "memory_is_causal": False}
+# Of stacks: None, a causal mask is looked for.
+DETECTED: dict[str, Any] = dict.fromkeys(("is_causal", "src_is_causal", "tgt_is_causal"))
+counts = st.sampled_from((1, 2, 3, 2))
+# None: the default, 6.
+many_counts = st.sampled_from((1, 2, 1, None, 2, 1))
+norms = st.sampled_from((False, True))
+
+BOTH = "Transformer"
+
+
+class Drawn:
+    """What is drawn of a case of any of these.
+
+    Args:
+        draw: draws.
+        dtype: torch's name of the dtype.
+        deep: of several layers.
+    """
+
+    def __init__(self, draw: Draw, dtype: str, *, deep: bool = False) -> None:
+        self.draw, self.dtype = draw, dtype
+        self.regime = draw(regimes(dtype, deep))
+        self.exact = self.regime == EXACT
+        self.batch: int | None = draw(batches)
+        self.kind = self._kind()
+        self.written = Written(draw(masks))
+        # One key for each query is exact whatever the rows are.
+        self.alike = self.exact and not self.kind["norm_first"] and not draw(yes_no)
+        self.apart = self.exact and not self.kind["norm_first"] and not self.alike
+        self.seed: int = draw(seeds)
+        self.filler = TransformerFiller(self.regime, dtype, self.seed, self.kind, self.alike)
+        self.masks = AttentionFiller("zero" if self.exact else self.regime, dtype, self.seed)
+
+    def _kind(self) -> dict[str, Any]:
+        """All arguments of a layer."""
+        draw, exact = self.draw, self.exact
+        if exact:
+            d_model, count = draw(exact_sizes)
+            inner = draw(exact_inner_sizes)
+        else:
+            count, width = draw(heads), draw(head_widths)
+            d_model, inner = count * width, draw(inner_sizes)
+        return {
+            "d_model": d_model,
+            "nhead": count,
+            "dim_feedforward": inner or DEFAULTS["dim_feedforward"],
+            "dropout": draw(dropouts),
+            "activation": draw(exact_activations if exact else activations),
+            "layer_norm_eps": EXACT_EPS if exact else draw(epsilons),
+            "batch_first": draw(yes_no),
+            "norm_first": draw(yes_no),
+            "bias": not draw(one_in_four),
+        }
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of a layer that are written out."""
+        needed = {name: self.kind[name] for name in ("d_model", "nhead")}
+        given = {name: x for name, x in self.kind.items() if name not in needed}
+        return needed | self.written.optional(given, DEFAULTS)
+
+    def module(self, name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
+        """The layer that a stack is of."""
+        return name, tuple(self.arguments().items())
+
+    def norm(self) -> tuple[str, tuple[tuple[str, Any], ...]]:
+        """The norm of a stack."""
+        given = {"normalized_shape": self.kind["d_model"], "eps": self.kind["layer_norm_eps"]}
+        return "LayerNorm", tuple({**given, "bias": self.kind["bias"]}.items())
+
+    def detected(self, causal: bool, mask: np.ndarray | None) -> bool | None:
+        """What is said of a mask of a stack: the truth, or nothing."""
+        return causal if causal or (mask is not None and not self.draw(yes_no)) else None
+
+    def length(self) -> int:
+        """That of a sequence."""
+        return int(self.draw(exact_lengths if self.exact else lengths))
+
+    def sequence(self, length: int, *, memory: bool = False) -> np.ndarray:
+        """An input (length, batch, features), or as batch_first asks for it."""
+        shape: tuple[int, ...] = (length,)
+        if self.batch is not None:
+            shape = (self.batch, length) if self.kind["batch_first"] else (length, self.batch)
+        return self.filler.sequence(*shape, self.kind["d_model"], memory=memory)
+
+    def masked(self, rows: int, columns: int) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+        """A mask, a padding mask, and whether it is said that the mask is the causal one."""
+        kind, padded = self.draw(mask_kinds), self.draw(one_in_four)
+        if self.exact:
+            kind, padded = self._one_mask(kind, padded)
+        sizes = (self.batch, self.kind["nhead"], rows, columns)
+        padding, mask = attention_masks(self.draw, self.masks, kind, padded, sizes)
+        if self.exact:
+            padding = None if padding is None else self._halved(padding)
+            mask = mask if mask is None or kind == "causal" else self._halved(mask)
+        return mask, padding, kind == "causal" and self.draw(yes_no)
+
+    def _one_mask(self, kind: str, padded: bool) -> tuple[str, bool]:
+        """In `halves`: of two masks one, and some mask where each query needs one."""
+        if self.apart and kind in ("none", "causal"):
+            return "none" if padded else "bool", padded
+        return (kind, False) if self.draw(yes_no) else ("none" if padded else kind, padded)
+
+    def _halved(self, mask: np.ndarray) -> np.ndarray:
+        """A mask of the same form that leaves to each query 1, 2, 4, … keys."""
+        columns = mask.shape[-1]
+        most = 0 if self.apart else columns.bit_length() - 1
+        order = np.broadcast_to(np.arange(columns), mask.shape)
+        order = self.masks.generator.permuted(order, axis=-1)
+        left = self.masks.generator.integers(0, most, (*mask.shape[:-1], 1), endpoint=True)
+        hidden = order >= 2**left
+        return hidden if mask.dtype == bool else np.where(hidden, -np.inf, 0.0)
+
+    def case(
+        self,
+        layer: str,
+        arguments: dict[str, Any],
+        state: dict[str, np.ndarray],
+        inputs: tuple[np.ndarray | None, ...],
+        hints: dict[str, Any],
+    ) -> Case:
+        """The case."""
+        known = {**HINTS, **({} if "d_model" in arguments and layer != BOTH else DETECTED)}
+        keywords = self.written.optional(hints, known)
+        order = "norm_first" if self.kind["norm_first"] else "norm last"
+        labels = {"profile": order, "regime": self.regime}
+        call = Call(layer, arguments, state, self.dtype, "cpu")
+        return Case(call, inputs, keywords, labels=labels, seed=self.seed)
+
+
+@composite
+def encoder_layers(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of TransformerEncoderLayer, in eval mode.
+
+    Args:
+        layer: its name.
+        dtype: torch's name of the dtype.
+    """
+    drawn = Drawn(draw, dtype)
+    length = drawn.length()
+    src = drawn.sequence(length)
+    mask, padding, causal = drawn.masked(length, length)
+    state = drawn.filler.layer(("self_attn",), "")
+    return drawn.case(layer, drawn.arguments(), state, (src, mask, padding), {"is_causal": causal})
+
+
+@composite
+def decoder_layers(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of TransformerDecoderLayer, in eval mode.
+
+    Args:
+        layer: its name.
+        dtype: torch's name of the dtype.
+    """
+    drawn = Drawn(draw, dtype)
+    length = drawn.length()
+    columns = drawn.length() if draw(yes_no) else length
+    tgt, memory = drawn.sequence(length), drawn.sequence(columns, memory=True)
+    mask, padding, causal = drawn.masked(length, length)
+    other_mask, other_padding, other_causal = drawn.masked(length, columns)
+    state = drawn.filler.layer(("self_attn", "multihead_attn"), "")
+    inputs = (tgt, memory, mask, other_mask, padding, other_padding)
+    hints = {"tgt_is_causal": causal, "memory_is_causal": other_causal}
+    return drawn.case(layer, drawn.arguments(), state, inputs, hints)
+
+
+@composite
+def encoders(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of TransformerEncoder, in eval mode.
+
+    Args:
+        layer: its name.
+        dtype: torch's name of the dtype.
+    """
+    drawn = Drawn(draw, dtype, deep=True)
+    length, count, normed = drawn.length(), draw(counts), draw(norms)
+    src = drawn.sequence(length)
+    mask, padding, causal = drawn.masked(length, length)
+    state = drawn.filler.stack(("self_attn",), count, "norm" if normed else "")
+    given = {
+        "norm": drawn.norm() if normed else None,
+        "enable_nested_tensor": not draw(one_in_four),
+        "mask_check": not draw(one_in_four),
+    }
+    if normed:
+        state |= {f"norm.{name}": x for name, x in drawn.filler.norm("").items()}
+    if not given["mask_check"] and padding is not None:
+        padding = np.sort(padding, -1) if padding.dtype == bool else -np.sort(-padding, -1)
+    arguments = {"encoder_layer": drawn.module("TransformerEncoderLayer"), "num_layers": count}
+    plain = {"norm": None, "enable_nested_tensor": True, "mask_check": True}
+    arguments |= drawn.written.optional(given, plain)
+    hints = {"is_causal": drawn.detected(causal, mask)}
+    return drawn.case(layer, arguments, state, (src, mask, padding), hints)
+
+
+@composite
+def decoders(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of TransformerDecoder, in eval mode.
+
+    Args:
+        layer: its name.
+        dtype: torch's name of the dtype.
+    """
+    drawn = Drawn(draw, dtype, deep=True)
+    length, count = drawn.length(), draw(counts)
+    columns = drawn.length() if draw(yes_no) else length
+    normed = draw(norms)
+    tgt, memory = drawn.sequence(length), drawn.sequence(columns, memory=True)
+    mask, padding, causal = drawn.masked(length, length)
+    other_mask, other_padding, other_causal = drawn.masked(length, columns)
+    state = drawn.filler.stack(("self_attn", "multihead_attn"), count, "norm" if normed else "")
+    if normed:
+        state |= {f"norm.{name}": x for name, x in drawn.filler.norm("").items()}
+    arguments = {"decoder_layer": drawn.module("TransformerDecoderLayer"), "num_layers": count}
+    given = {"norm": drawn.norm() if normed else None}
+    arguments |= drawn.written.optional(given, {"norm": None})
+    inputs = (tgt, memory, mask, other_mask, padding, other_padding)
+    hints = {
+        "tgt_is_causal": drawn.detected(causal, mask),
+        "memory_is_causal": other_causal,
+    }
+    return drawn.case(layer, arguments, state, inputs, hints)
+
+
+@composite
+def transformers(draw: Draw, layer: str, dtype: str) -> Case:
+    """Cases of Transformer, in eval mode.
+
+    Args:
+        layer: its name.
+        dtype: torch's name of the dtype.
+    """
+    drawn = Drawn(draw, dtype, deep=True)
+    columns = drawn.length()
+    length = drawn.length() if draw(yes_no) else columns
+    encoders_, decoders_ = draw(many_counts), draw(many_counts)
+    src, tgt = drawn.sequence(columns), drawn.sequence(length)
+    src_mask, src_padding, src_causal = drawn.masked(columns, columns)
+    tgt_mask, tgt_padding, tgt_causal = drawn.masked(length, length)
+    mask, padding, causal = drawn.masked(length, columns)
+    filler, state = drawn.filler, dict[str, np.ndarray]()
+    parts = (("encoder", ("self_attn",), encoders_, "memory"),
+             ("decoder", ("self_attn", "multihead_attn"), decoders_, ""))  # fmt: skip
+    for name, attentions, count, after in parts:
+        found = filler.stack(attentions, 6 if count is None else count, "norm")
+        found |= {f"norm.{k}": x for k, x in filler.norm(after).items()}
+        state |= {f"{name}.{k}": x for k, x in found.items()}
+    given = {"num_encoder_layers": encoders_ or 6, "num_decoder_layers": decoders_ or 6}
+    arguments = drawn.arguments()
+    arguments |= drawn.written.optional(given, dict.fromkeys(given, 6))
+    inputs = (src, tgt, src_mask, tgt_mask, mask, src_padding, tgt_padding, padding)
+    hints = {
+        "src_is_causal": drawn.detected(src_causal, src_mask),
+        "tgt_is_causal": drawn.detected(tgt_causal, tgt_mask),
+        "memory_is_causal": causal,
+    }
+    return drawn.case(layer, arguments, state, inputs, hints)

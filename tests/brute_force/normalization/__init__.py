@@ -1,0 +1,1 @@
+"""Normalisations as plain loops."""

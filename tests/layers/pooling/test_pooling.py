@@ -1,0 +1,227 @@
+"""Pooling: what is drawn, ties, gradients at ties, and each law seen failing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conformance.strategies.pooling import maximum as pooling
+from support import cases, law_findings
+from torch import nn
+
+from conformance.arithmetic.choices import Choices
+from conformance.arithmetic.derivatives import leaf, pull_back
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import exactly
+from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.checks import values
+from conformance.layers import CATALOGUE
+from conformance.model.case import Case
+from conformance.model.failure import Failure
+from conformance.model.formats import round_to
+from conformance.oracles.convolution import per_dimension
+from conformance.oracles.pooling.maximum import max_pool2d
+from conformance.oracles.pooling.windows import Window
+
+LAYERS = tuple(
+    f"{form}{dims}d" for form in ("MaxPool", "functional.max_pool") for dims in (1, 2, 3)
+)
+FLOAT32 = Precision.of("float32")
+
+
+def _facts(case: Case) -> set[str]:
+    given, (x,) = case.call.arguments, case.inputs
+    dims = CATALOGUE[case.call.layer].dims
+    spread = {name: per_dimension(given.get(name, usual), dims)
+              for name, usual in (("kernel_size", 1), ("padding", 0), ("dilation", 1))}  # fmt: skip
+    kernel, padding, dilation = spread.values()
+    stride = kernel if given.get("stride") is None else per_dimension(given["stride"], dims)
+    ceil = given.get("ceil_mode", False)
+    rows = list(zip(x.shape[-dims:], kernel, stride, padding, dilation, strict=True))
+    windows = [Window(*row, ceil) for row in rows]
+    reaches = [d * (k - 1) + 1 for _, k, _, _, d in rows]
+    found = {
+        "unbatched": x.ndim == dims + 1,
+        "empty": x.shape[0] == 0,
+        "indices": given.get("return_indices", False),
+        "ceil": ceil,
+        "padded": max(padding) > 0,
+        "dilated": max(dilation) > 1,
+        "stride beyond the kernel": any(s > k for k, s in zip(kernel, stride, strict=True)),
+        "overlapping": any(s < k for k, s in zip(kernel, stride, strict=True)),
+        "asymmetric": any(isinstance(v, tuple) and len(set(v)) > 1 for v in given.values()),
+        "long": max(kernel) > 16,
+        "many channels": x.shape[-dims - 1] > 31,
+        "shorter than the window": any(
+            n < r for n, r in zip(x.shape[-dims:], reaches, strict=True)
+        ),
+        "off-bounds": any(
+            (w.outputs - 1) * w.stride + r > w.length + 2 * w.padding
+            for w, r in zip(windows, reaches, strict=True)
+        ),
+        "window dropped": ceil
+        and any(
+            -(-(w.length + 2 * w.padding - r) // w.stride) + 1 > w.outputs
+            for w, r in zip(windows, reaches, strict=True)
+        ),
+        "hopping": any(((w.places < 0) | (w.places >= w.length)).all(1).any() for w in windows),
+    }
+    return {name for name, holds in found.items() if holds} | {case.labels["regime"]}
+
+
+EVERY = {
+    *("unbatched", "empty", "indices", "ceil", "padded", "dilated", "stride beyond the kernel"),
+    *("overlapping", "asymmetric", "long", "many channels", "shorter than the window"),
+    *("off-bounds", "window dropped", "hopping"),
+    *(
+        "ramp",
+        "integers",
+        "full",
+        "normal",
+        "mixed",
+        "large",
+        "subnormal",
+        "apart",
+        "whole",
+        "endless",
+    ),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_corner_is_drawn(layer: str, dtype: str) -> None:
+    one = {"asymmetric"} if CATALOGUE[layer].dims == 1 else set()
+    assert set().union(*map(_facts, cases(layer, dtype))) == EVERY - one
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_numbers_apart_of_a_large_plane_are_in_the_format(dtype: str) -> None:
+    numbers = pooling._apart((1, 9, 493), 1, 0, dtype)
+    assert (round_to(numbers, dtype) == numbers).all()
+    assert len(np.unique(numbers)) == numbers.size
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_numbers_apart_are_apart(dtype: str) -> None:
+    planes = 0
+    for case in cases("MaxPool2d", dtype):
+        (x,) = case.inputs
+        if case.labels["regime"] == "apart" and x.size:
+            for plane in x.reshape(-1, x.shape[-2] * x.shape[-1]):
+                assert len(set(plane)) == len(plane)
+                planes += 1
+    assert planes > 10
+
+
+def _pooled(x: Any, **arguments: Any) -> Any:
+    return max_pool2d({}, exactly(np.array(x), FLOAT32), return_indices=True, **arguments)
+
+
+def test_any_index_of_a_largest_element_is_right_and_no_other() -> None:
+    _, found = _pooled([[[1.0, 3.0, 3.0, 2.0]]], kernel_size=(1, 4))
+    assert isinstance(found, Choices)
+    for index, right in ((0, False), (1, True), (2, True), (3, False)):
+        got = np.array([[[index]]])
+        if right:
+            values.compare("indices", got, found)
+        else:
+            with pytest.raises(Failure, match="wanted 1 or 2"):
+                values.compare("indices", got, found)
+
+
+def test_nan_is_the_largest_and_a_window_of_minus_infinity_has_an_index() -> None:
+    value, index = _pooled([[[1.0, np.nan], [-np.inf, -np.inf]]], kernel_size=(1, 2))
+    assert np.isnan(value.value[0, 0, 0])
+    assert value.value[0, 1, 0] == -np.inf
+    assert [int(x.value[0, 0, 0]) for x in index.alternatives] == [1, 1]
+    assert [int(x.value[0, 1, 0]) for x in index.alternatives] == [2, 3]
+
+
+def test_whole_numbers_are_as_they_are() -> None:
+    value, index = _pooled(
+        np.array([[[2**62 + 1, 2**62, -(2**62), -(2**62) - 1]]]), kernel_size=(1, 2)
+    )
+    assert value.value.tolist() == [[[2**62 + 1, -(2**62)]]]
+    assert index.value.tolist() == [[[0, 2]]]
+
+
+def test_the_length_with_ceil_mode_is_not_that_of_the_page_of_max_pool1d() -> None:
+    assert Window(3, kernel=3, stride=2, padding=0, dilation=1, ceil=True).outputs == 1
+    assert nn.MaxPool1d(3, 2, ceil_mode=True)(torch.zeros(1, 3)).shape == (1, 1)
+
+
+def test_of_a_window_that_hops_over_the_input_the_value_is_known_only() -> None:
+    value, index = _pooled([[[5.0]]], kernel_size=2, padding=1, dilation=2)
+    assert value.value == -np.inf
+    assert value.decided.all()
+    assert not index.decided.any()
+
+
+def test_a_gradient_goes_to_the_largest_or_anywhere_among_the_largest() -> None:
+    x = leaf(np.array([[[4.0, 1.0, 2.0, 2.0]]]), FLOAT32)
+    (y,) = max_pool2d({}, x, kernel_size=(1, 2))
+    (gradient,) = pull_back([y], [exactly(np.array([[[3.0, 5.0]]]), FLOAT32)], [x])
+    assert (gradient.value == [3.0, 0.0, 2.5, 2.5]).all()
+    assert (gradient.error == [0.0, 0.0, 2.5, 2.5]).all()
+
+
+def _changed(when: Callable[[Any, torch.Tensor], bool], change: Callable[[Any], Any]) -> Any:
+    """A backend whose module's values are changed in some calls."""
+
+    class Wrong(nn.MaxPool2d):
+        def forward(self, input: torch.Tensor) -> Any:
+            result = super().forward(input)
+            if not when(self, input):
+                return result
+            return (change(result[0]), result[1]) if self.return_indices else change(result)
+
+    Wrong.__name__ = "MaxPool2d"
+    space = SimpleNamespace(max_pool2d=nn.functional.max_pool2d)
+    return ModuleBackend("wrong", nn=SimpleNamespace(MaxPool2d=Wrong), functional=space)
+
+
+def _with_other_indices() -> Any:
+    class Wrong(nn.MaxPool2d):
+        def forward(self, input: torch.Tensor) -> Any:
+            result = super().forward(input)
+            return (result[0], result[1] + 1) if self.return_indices else result
+
+    return ModuleBackend("wrong", nn=SimpleNamespace(MaxPool2d=Wrong))
+
+
+def _more(y: torch.Tensor) -> torch.Tensor:
+    return y * 2 + 1
+
+
+def _twice_back(y: torch.Tensor) -> torch.Tensor:
+    """The same numbers, whose gradient is doubled."""
+    return y + torch.where(y.isfinite(), y - y.detach(), torch.zeros_like(y))
+
+
+FAKES = {
+    "rows": _changed(lambda m, x: x.shape[-3] > 33, _more),
+    "singles": _changed(lambda m, x: x.dim() == 3, _more),
+    "function": _changed(lambda m, x: True, _more),
+    "stride": _changed(lambda m, x: m.stride == 1, _more),
+    "padding": _changed(lambda m, x: m.padding == 0 and not m.ceil_mode, _more),
+    "apart": _changed(lambda m, x: per_dimension(m.kernel_size, 2)[0] == 1, _more),
+    "indices": _with_other_indices(),
+    "mirrored": _changed(lambda m, x: True, lambda y: y + torch.arange(y.shape[-1])),
+    "scaled": _changed(lambda m, x: True, lambda y: y + 1),
+    "whole": _changed(lambda m, x: True, _twice_back),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAKES)
+def test_each_law_is_seen_failing(name: str) -> None:
+    assert set(FAKES) == {law.name for law in CATALOGUE["MaxPool2d"].laws}
+    assert law_findings(FAKES[name], "MaxPool2d", name)[1]
+    compared, found = law_findings(torch_backend, "MaxPool2d", name)
+    assert compared
+    assert not found

@@ -1,0 +1,1 @@
+"""Planted bugs of kernels in place of torch's operators."""

@@ -1,0 +1,236 @@
+"""How near to their bounds true values and correct implementations come: largest error ÷ bound.
+
+`python tools/arithmetic_peaks.py` prints a table for every operation and dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import mpmath
+import numpy as np
+from reduction_forms import ORDERS, Stored
+
+from conformance.arithmetic import elementary, reductions
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.wide import stored, wide, widened
+from conformance.model.formats import FORMATS, round_to
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+Array = np.ndarray
+
+
+def ratio(got: Array, expected: Rounded) -> float:
+    """Largest |got − value| ÷ error; ∞ where an exact number is missed.
+
+    Args:
+        got: of an implementation.
+        expected: of the oracle.
+    """
+    got = np.broadcast_to(np.asarray(got, dtype=np.float64), expected.shape)
+    asked = np.isfinite(expected.error)
+    same = (got == expected.value) | (np.isnan(got) & np.isnan(expected.value))
+    with np.errstate(all="ignore"):
+        each = np.abs(got - expected.value) / expected.error
+    each = np.where(same, 0.0, np.where(np.isnan(each), np.inf, each))
+    return float(each[asked].max(initial=0.0))
+
+
+@dataclass(frozen=True)
+class Function:
+    """An elementary function three times.
+
+    Args:
+        ours: on numbers with bounds.
+        plain: NumPy's, in whatever format.
+        true: mpmath's.
+        lowest, highest: what operands are drawn between, in powers of 2, beside the whole range.
+        signed: they may be negative.
+    """
+
+    ours: Callable[[Rounded], Rounded]
+    plain: Callable[[Array], Array]
+    true: Callable[[mpmath.mpf], mpmath.mpf]
+    lowest: int
+    highest: int
+    signed: bool
+
+
+def _erf(x: Array) -> Array:
+    return np.array([float(mpmath.erf(float(v))) for v in x.reshape(-1)]).reshape(x.shape)
+
+
+def _power(exponent: float, *, signed: bool = False) -> Function:
+    return Function(
+        lambda x: elementary.power(x, exponent),
+        lambda x: np.power(x, np.asarray(exponent, x.dtype)),
+        lambda x: mpmath.power(x, mpmath.mpf(exponent)),
+        -8, 8, signed,
+    )  # fmt: skip
+
+
+FUNCTIONS = {
+    "exp": Function(elementary.exp, np.exp, mpmath.exp, -8, 7, True),
+    "expm1": Function(elementary.expm1, np.expm1, mpmath.expm1, -30, 6, True),
+    "log": Function(elementary.log, np.log, mpmath.log, -8, 8, False),
+    "log1p": Function(elementary.log1p, np.log1p, mpmath.log1p, -30, 8, False),
+    "sqrt": Function(elementary.sqrt, np.sqrt, mpmath.sqrt, -8, 8, False),
+    "rsqrt": Function(
+        elementary.reciprocal_sqrt, lambda x: 1 / np.sqrt(x), lambda x: 1 / mpmath.sqrt(x),
+        -8, 8, False,
+    ),
+    "erf": Function(elementary.erf, _erf, mpmath.erf, -20, 4, True),
+    "square": Function(elementary.square, np.square, lambda x: x * x, -8, 8, True),
+    "absolute": Function(elementary.absolute, np.abs, abs, -8, 8, True),
+    "power 3": _power(3.0, signed=True),
+    "power 2.5": _power(2.5),
+    "power 0.1": _power(0.1),
+    "power -0.75": _power(-0.75),
+}  # fmt: skip
+
+
+def operands(function: Function, dtype: str, count: int, seed: int) -> Array:
+    """Operands of the dtype: usual ones, whole numbers, and a quarter over the whole range.
+
+    Args:
+        function: that takes them.
+        dtype: torch's name.
+        count: how many.
+        seed: of the draws.
+    """
+    generator, form = np.random.default_rng(seed), FORMATS[dtype]
+    most = int(np.log2(form.largest))
+    powers = generator.integers(function.lowest, function.highest, count)
+    wild = generator.integers(int(np.log2(form.tiny)), most, count)
+    powers = np.where(generator.random(count) < 0.25, wild, powers)
+    values = np.ldexp(1 + generator.random(count), powers)
+    whole = generator.random(count) < 0.1
+    values = np.where(whole, generator.integers(0, 5, count), values)
+    if function.signed:
+        values *= generator.choice([-1.0, 1.0], count)
+    return round_to(values, dtype)
+
+
+def true(function: Function, x: Array) -> Array:
+    """The nearest float64 to the true value, by 60 digits."""
+    with mpmath.workdps(60):
+        found = []
+        for value in x.reshape(-1).tolist():
+            try:
+                found.append(float(function.true(mpmath.mpf(value))))
+            except ZeroDivisionError:
+                found.append(np.inf)
+            except (ValueError, TypeError):  # complex, outside the domain
+                found.append(np.nan)
+    return np.array(found).reshape(x.shape)
+
+
+def elementary_ratios(name: str, dtype: str, count: int = 400, seed: int = 0) -> dict[str, float]:
+    """Error ÷ bound of the truth, of NumPy in the dtype, and of operands at the ends of an error.
+
+    Args:
+        name: of `FUNCTIONS`.
+        dtype, count, seed: as `operands` takes them.
+    """
+    function, precision = FUNCTIONS[name], Precision.of(dtype)
+    x = operands(function, dtype, count, seed)
+    generator = np.random.default_rng(seed + 1)
+    with np.errstate(all="ignore"):
+        y = function.ours(Rounded(x, np.zeros(x.shape), precision))
+        right = true(function, x)
+        narrow = {"float32": np.float32, "float16": np.float16}.get(dtype, np.float64)
+        got = np.asarray(function.plain(x.astype(narrow)), np.float64)
+        found = {"true": ratio(right, y), "numpy": ratio(round_to(got, dtype), y)}
+        error = np.abs(x) * np.exp2(generator.integers(-30, 1, count))
+        for end in (-1.0, -0.5, 0.7, 1.0):
+            moved = x + end * error
+            # The moved operand is itself rounded, by u of float64: a larger error allows for it.
+            allowed = Rounded(x, error * (1 + 2.0**-50) + 2.0**-52 * np.abs(x), precision)
+            wider = function.ours(allowed)
+            found["moved"] = max(found.get("moved", 0.0), ratio(true(function, moved), wider))
+    return found
+
+
+def _arrays(dtype: str, seed: int) -> Iterator[Array]:
+    """Rows of several lengths, centred, far from 0, and nearly equal."""
+    generator = np.random.default_rng(seed)
+    for n in (2, 5, 8, 33, 64):
+        for offset, scale in ((0.0, 1.0), (16.0, 1.0), (1.0, 0.01), (0.0, 8.0)):
+            yield round_to(offset + scale * generator.standard_normal((100, n)), dtype)
+
+
+def reduction_ratios(name: str, dtype: str, seed: int = 0) -> dict[str, float]:
+    """Error ÷ bound of correct forms, in float32 and stored once where the dtype is of 16 bits.
+
+    Args:
+        name: of `REDUCTIONS`.
+        dtype: torch's name.
+        seed: of the operands.
+    """
+    ours, forms = REDUCTIONS[name]
+    precision, found = Precision.of(dtype), dict[str, float]()
+    work = wide(precision).dtype
+    with np.errstate(all="ignore"):
+        for x in _arrays(dtype, seed):
+            expected = stored(ours(widened(exactly(x, precision))), precision)
+            for form, computed in forms.items():
+                for order in ORDERS:
+                    got = round_to(computed(Stored(work, order), x), dtype)
+                    found[form] = max(found.get(form, 0.0), ratio(got, expected))
+    return found
+
+
+REDUCTIONS: dict[
+    str, tuple[Callable[[Rounded], Rounded], dict[str, Callable[[Stored, Array], Array]]]
+] = {
+    "total": (lambda x: reductions.total(x, 1), {"sum": lambda s, x: s.sum(x)}),
+    "mean": (
+        lambda x: reductions.mean(x, 1),
+        {"quotient": lambda s, x: s.mean(x), "reciprocal": lambda s, x: s.mean(x, reciprocal=True)},
+    ),
+    "variance": (
+        lambda x: reductions.variance(x, 1),
+        {
+            "two passes": lambda s, x: s.two_pass(x, 1.0),
+            "Welford": lambda s, x: s.welford(x, 1.0),
+            "E[x²]-E[x]² (wrong)": lambda s, x: s.one_pass(x, 1.0),
+        },
+    ),
+    "softmax": (
+        lambda x: reductions.softmax(x, 1),
+        {
+            "quotient": lambda s, x: s.softmax(x),
+            "reciprocal": lambda s, x: s.softmax(x, reciprocal=True),
+        },
+    ),
+    "log_softmax": (
+        lambda x: reductions.log_softmax(x, 1),
+        {
+            "(x-m)-log": lambda s, x: s.log_softmax(x),
+            "x-(m+log)": lambda s, x: s.log_softmax(x, together=True),
+        },
+    ),
+}
+
+
+def rows() -> Iterator[tuple[str, str, dict[str, float]]]:
+    """(operation, dtype, peaks) of everything."""
+    for name in FUNCTIONS:
+        for dtype in DTYPES:
+            yield name, dtype, elementary_ratios(name, dtype)
+    for name in REDUCTIONS:
+        for dtype in DTYPES:
+            yield name, dtype, reduction_ratios(name, dtype)
+
+
+def main() -> None:
+    """Print the table."""
+    for name, dtype, found in rows():
+        told = "  ".join(f"{what} {peak:.3g}" for what, peak in found.items())
+        print(f"{name:24} {dtype:10} {told}")
+
+
+if __name__ == "__main__":
+    main()

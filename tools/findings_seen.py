@@ -1,0 +1,130 @@
+"""What comes out of the pinned cases of known failures: `docs/findings.json`.
+
+    python tools/findings_seen.py torch torch-meta torch-compile onnxruntime onnx-reference mlx
+
+Runs them on the backends named, in a process of their own, and keeps what the file has of others.
+A case that does not fail here, on this CPU, and one that never returns, has no line.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import sys
+from typing import Any
+
+import findings
+
+from conformance.backends.declared import devices_of, info_of
+from conformance.backends.registry import load
+from conformance.checks import EVERY_CHECK
+from conformance.isolation.process import Child, Died
+from conformance.known.entry import Known, named, on
+from conformance.layers import CATALOGUE
+from conformance.layers.encoding import encode_case
+from conformance.model.case import Case
+from conformance.model.limits import Limits
+
+SECONDS = 60.0
+MEMORY = 4096
+LONGEST = 200
+"""Characters of what an exception says."""
+
+
+def outcomes(child: Child, bug: findings.Bug, device: str) -> dict[str, str] | None:
+    """What the smallest pinned case that fails as its entry says comes to; None of none.
+
+    Args:
+        child: runs it.
+        bug: whose cases to try.
+        device: of the backend.
+    """
+    for entry, check, pinned in findings.pinned(bug):
+        case = on(pinned, pinned.call.dtype, device)
+        for name in [check] if check else _checks(entry, case):
+            found = _tried(child, entry, name, case)
+            if found is not None:
+                return {"call": findings.call_text(case), "check": name, **found}
+    return None
+
+
+def _checks(entry: Known, case: Case) -> list[str]:
+    row, invalid = CATALOGUE[case.call.layer], "broken" in case.labels
+    return [
+        name
+        for name, check in EVERY_CHECK.items()
+        if check.invalid == invalid and check.applies(row) and named(name, entry.check)
+    ]
+
+
+def _tried(child: Child, entry: Known, check: str, case: Case) -> dict[str, str] | None:
+    if entry.status == "hung":
+        return None
+    call = case.call
+    item = {"layer": call.layer, "check": check, "dtype": call.dtype, "device": call.device}
+    try:
+        outcome = child.ask({"item": item, "case": encode_case(case)})
+    except Died as died:
+        return {"says": f"{died.status}: {died.how}"} if died.status == entry.status else None
+    if outcome.get("status") != "failed" or entry.status != "failed":
+        return None
+    if not fnmatch.fnmatchcase(outcome["message"], entry.said):
+        return None
+    return _shown(outcome["failure"], outcome["message"])
+
+
+def _shown(failure: dict[str, Any], message: str) -> dict[str, str]:
+    """A finding's own words: got and wanted, or the line that says it."""
+    found: dict[str, str] = {}
+    if failure["exception"]:
+        step = "" if failure["accepted"] else f"{failure['what']} raised "
+        says = findings.cut(failure["says"], LONGEST)
+        found["says"] = f"{step}{failure['exception']}: {says}"
+    elif failure["kind"] == "refusal":
+        found["says"] = "accepted"
+    elif failure["got"] and failure["wanted"]:
+        where = failure["where"]
+        at = f"[{', '.join(map(str, where))}]" if where else ""
+        kind = f"{failure['kind']} of " if failure["kind"] in ("shape", "dtype", "sign") else ""
+        during = " ".join(x for x in (failure["when"], failure["during"]) if x)
+        found["what"] = f"{kind}{failure['what']}{at}{during and f' ({during})'}"
+        found["got"], found["wanted"] = str(failure["got"]), str(failure["wanted"])
+        if failure["bound"] not in (None, 0):
+            bound = failure["bound"]
+            found["wanted"] += f" ± {bound if isinstance(bound, str) else format(bound, '.2g')}"
+    else:
+        found["says"] = message.splitlines()[-1]
+    if failure["law"]:
+        found["what"] = f"law {failure['law']}: {found.get('what', '')}".rstrip(": ")
+    return found
+
+
+def main(names: list[str]) -> None:
+    """Write the file.
+
+    Args:
+        names: of backends.
+    """
+    seen = findings.seen() if findings.SEEN.exists() else {}
+    all_of = [bug for bug in findings.bugs() if bug.kind != findings.NO_BUG]
+    keys = {bug.key for bug in all_of if bug.owner not in names}
+    seen = {key: value for key, value in seen.items() if key in keys}
+    for name in names:
+        backend = load(name)
+        info, device = info_of(backend), devices_of(backend)[0]
+        package = next((x for x in info if name.startswith(x)), next(iter(info)))
+        version = f"{package} {info[package].partition('-')[0]}"
+        child = Child(name, 1, 0, (), Limits(SECONDS, MEMORY << 20))
+        try:
+            for bug in all_of:
+                found = outcomes(child, bug, device) if bug.owner == name else None
+                if found is not None:
+                    seen[bug.key] = {"version": version, **found}
+        finally:
+            child.stop()
+    text = json.dumps(dict(sorted(seen.items())), ensure_ascii=False, indent=1)
+    findings.SEEN.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

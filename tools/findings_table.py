@@ -1,0 +1,151 @@
+"""What the suite has found: `docs/findings.md` from the known failures that ship; run, it writes.
+
+python tools/findings_seen.py torch mlx   # runs the pinned cases of these backends
+python tools/findings_table.py
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from contract_tables import ranges
+from findings import (
+    BACKENDS,
+    CLASSES,
+    NO_BUG,
+    ROOT,
+    Bug,
+    bugs,
+    call_text,
+    cut,
+    pinned,
+    seen,
+)
+
+from conformance.known.entry import Known
+from conformance.layers import CATALOGUE, COMPLEX, DTYPES
+from conformance.matching.fact_schema import layers_named
+
+PAGE = ROOT / "docs" / "findings.md"
+
+HEAD = """# What the suite has found
+
+Genuine divergences from the documentation of torch, or of the framework's own, by backend and
+class: written by `tools/findings_table.py` from [the known
+failures](../conformance/known_failures) that ship with the package, which hold conditions, pinned
+cases and, for frameworks other than torch, a script for each. Bugs are counted, not the items that
+fail: a bug of several layers, checks or dtypes is one. What other backends do as torch does stands
+with torch. A bug reported before is linked.
+
+Each has the smallest pinned call and, where it was run, what came out and what had to, within which
+bound; of arrays the element that is farthest off. Where no call stands the failure depends on the
+CPU, on memory or on chance, and none is pinned.
+"""
+RESULT, NAMES = 100, 4
+"""The longest result in characters; layers that are named."""
+
+
+def _code(text: str) -> str:
+    """Inline code, also of what holds a backtick."""
+    fence = "``" if "`" in text else "`"
+    pad = " " if "`" in text else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _lines(bug: Bug, seen: Mapping[str, Any]) -> Iterator[str]:
+    """A finding as an item of a list."""
+    yield f"- **{_escaped(bug.what)}** \\"
+    here, calls = seen.get(bug.key, {}), pinned(bug)
+    called = here.get("call") or (call_text(calls[0][2]) if calls else "")
+    yield f"  {'; '.join(_facts(bug, here))}" + (" \\" if called else "")
+    if called:
+        yield f"  {_code(called)}" + (f": {_result(here)}" if here else "")
+
+
+def _facts(bug: Bug, here: Mapping[str, str]) -> Iterator[str]:
+    """Layers, dtypes, CPUs, versions, backends, links."""
+    yield _layers(bug.own)
+    dtypes = {e.dtype for e in bug.own}
+    if "*" not in dtypes:
+        given = {x for d in dtypes for x in d.split(",")}
+        yield ", ".join([x for x in (*DTYPES, *COMPLEX) if x in given])
+    if all(e.cpu for e in bug.own):
+        features = dict.fromkeys(x for e in bug.own for x in e.cpu)
+        yield f"depends on the CPU ({', '.join(features)})"
+    yield from dict.fromkeys(
+        f"{package} {wanted}" for e in bug.own for package, wanted in e.versions.items()
+    )
+    if here:
+        yield f"seen in {here['version']}"
+    if len(bug.backends) > 1:
+        yield f"also {', '.join(bug.backends[1:])}"
+    links = dict.fromkeys(e.link for e in bug.own if e.link)
+    yield from (f"[{_link(url)}]({url})" if url.startswith("http") else url for url in links)
+
+
+def _layers(entries: Sequence[Known]) -> str:
+    """The layers: functions and lazy modules only where there are no others."""
+    named = {name for e in entries for name in layers_named(e.layer)}
+    modules = [x for x in CATALOGUE if x in named and "." not in x and not x.startswith("Lazy")]
+    found = list(ranges(modules or [x for x in CATALOGUE if x in named]))
+    more = f" and {len(found) - NAMES} more" if len(found) > NAMES else ""
+    return ", ".join(found[:NAMES]) + more
+
+
+def _result(here: Mapping[str, str]) -> str:
+    what = f"{_escaped(here['what'])}" if here.get("what") else ""
+    if here.get("says"):
+        return ": ".join(x for x in (what, _escaped(cut(here["says"], 2 * RESULT))) if x)
+    wanted = f", wanted {_code(cut(here['wanted'], RESULT))}"
+    return f"{what} is {_code(cut(here['got'], RESULT))}{wanted}"
+
+
+def _link(url: str) -> str:
+    *_, repository, _, number = url.rstrip("/").split("/")
+    return f"{repository} {number}"
+
+
+def _escaped(text: str) -> str:
+    """Text in which Markdown finds no markup."""
+    return "".join(f"\\{c}" if c in "*_<>[]`|" else c for c in text)
+
+
+def _table(found: Sequence[Bug]) -> str:
+    counts = Counter((bug.owner, bug.kind) for bug in found)
+    head = "| | " + " | ".join(f"[{name}](#{name})" for name in BACKENDS) + " | all |"
+    lines = [head, "|---|" + "---:|" * (len(BACKENDS) + 1)]
+    for kind, meaning in CLASSES.items():
+        row = [counts[name, kind] for name in BACKENDS]
+        cells = " | ".join(str(n or "") for n in row)
+        lines.append(f"| **{kind}**: {meaning} | {cells} | {sum(row)} |")
+    totals = [sum(bug.owner == name for bug in found) for name in BACKENDS]
+    cells = " | ".join(f"**{n}**" for n in (*totals, sum(totals)))
+    return "\n".join([*lines, f"| **all** | {cells} |"])
+
+
+def page(seen: Mapping[str, Any]) -> str:
+    """The page's text.
+
+    Args:
+        seen: from `SEEN`: finding → what came out of its pinned case.
+    """
+    all_of = bugs()
+    found = [bug for bug in all_of if bug.kind != NO_BUG]
+    lines = [HEAD, _table(found)]
+    for name in BACKENDS:
+        lines.append(f"\n## {name}")
+        for kind in CLASSES:
+            of_kind = [bug for bug in found if (bug.owner, bug.kind) == (name, kind)]
+            if of_kind:
+                lines.append(f"\n### {name}: {kind}\n")
+                lines += [line for bug in of_kind for line in _lines(bug, seen)]
+    none = [bug for bug in all_of if bug.kind == NO_BUG]
+    lines.append("\n## Listed, and no bug\n")
+    lines += [f"- {bug.owner}: {_escaped(bug.what)}" for bug in none]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(seen()), encoding="utf-8")

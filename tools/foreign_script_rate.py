@@ -1,0 +1,140 @@
+"""Whether the scripts of foreign backends show their failures: every bug, every check.
+
+A script has to exit 1 with the bug, 0 with the faithful adapter in its place, and to print the
+numbers of the failure's message. Run by hand: `python tools/foreign_script_rate.py --bug 'mlx-*'`.
+Each script runs in two processes of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import argparse
+import fnmatch
+import os
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from foreign import ForeignBug, bugs
+from printed import missing, told
+from script_rate import tried
+from support import cases
+
+from conformance.backends.registry import load
+from conformance.checks import CHECKS
+from conformance.diagnosis.reproducer import UNSEEN, reproducer
+from conformance.known.entry import shipped
+from conformance.known.matches import Excuses
+from conformance.layers import CATALOGUE
+from conformance.model.protocols import Backend
+
+LOADED = re.compile(r"^backend = load\('(.*)'\)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Script:
+    """The script of a check's failure on a foreign bug.
+
+    Args:
+        bug: which.
+        layer, check: what failed.
+        message: of the failure.
+        source: the script's.
+    """
+
+    bug: ForeignBug
+    layer: str
+    check: str
+    message: str
+    source: str
+
+    def ends(self, address: str) -> tuple[int, str]:
+        """The exit status with a backend in place of the bug, in a new process, and what it says.
+
+        Args:
+            address: by which the backend is loaded.
+        """
+        source = LOADED.sub(f"backend = load({address!r})", self.source)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "script.py"
+            path.write_text(source, encoding="utf-8")
+            paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+            done = subprocess.run(
+                [sys.executable, path], env={**os.environ, "PYTHONPATH": paths}, text=True,
+                capture_output=True, check=False, timeout=300,
+            )  # fmt: skip
+        # Python exits 1 as well where an exception goes through a script.
+        odd = "Traceback" in done.stderr
+        return (-1 if odd else done.returncode), done.stdout + done.stderr
+
+
+def scripts(bug: ForeignBug, checks: Collection[str] = CHECKS) -> Iterator[Script]:
+    """Of each check the script of the first case that it fails on, and not without the bug."""
+    backend, faithful = load(bug.address), load(bug.faithful)
+    for layer in bug.layers:
+        for check, facts in CHECKS.items():
+            if check not in checks or not facts.applies(CATALOGUE[layer]):
+                continue
+            deadly = _excuses(faithful, layer, check).deadly
+            for case in cases(layer, invalid=facts.invalid):
+                if deadly(case) is not None:
+                    continue
+                trial, failure = tried(backend, case, check)
+                if failure is None or tried(faithful, case, check)[1] is not None:
+                    continue
+                source = reproducer(trial, check, str(failure))
+                yield Script(bug, layer, check, str(failure), source)
+                break
+
+
+def _excuses(faithful: Backend, layer: str, check: str) -> Excuses:
+    """The adapter's own known failures: some end the process."""
+    item = {"layer": layer, "check": check, "dtype": "float32", "device": "cpu"}
+    entries = (x for x in shipped(faithful.name) if x.applies(**item, backend=faithful.name))
+    return Excuses(tuple(entries), CHECKS[check])
+
+
+def main() -> None:
+    """Count."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bug", default="*", metavar="GLOB")
+    parser.add_argument("--check", default=",".join(CHECKS), metavar="NAMES")
+    parser.add_argument("--show", action="store_true", help="print the scripts that do not show it")
+    options = parser.parse_args()
+    counts: Counter[str] = Counter()
+    for bug in bugs():
+        if not any(fnmatch.fnmatchcase(bug.name, glob) for glob in options.bug.split(",")):
+            continue
+        noticed = 0
+        for script in scripts(bug, options.check.split(",")):
+            noticed += 1
+            wrong, said = script.ends(bug.address)
+            right, other = script.ends(bug.faithful)
+            lacking = missing(told(script.source), said)
+            counts.update({"scripts": 1, f"check {script.check}": 1})
+            counts.update({"exit 1": wrong == 1, "exit 0": right == 0, "numbers": not lacking})
+            if (wrong, right) == (1, 0) and not lacking and UNSEEN not in script.source:
+                counts["shown"] += 1
+                continue
+            unseen = ", unseen" * (UNSEEN in script.source)
+            print(
+                f"{bug.name} {script.layer} {script.check}: with the bug {wrong}, without {right}"
+                f"{unseen}{f', not printed: {lacking}' if lacking else ''}"
+            )
+            if options.show:
+                print(script.source, said, other, sep="\n-----\n")
+        counts.update({"bugs": 1, "bugs noticed": noticed > 0})
+        if not noticed:
+            print(f"{bug.name}: nothing notices it")
+    print({name: counts[name] for name in sorted(counts)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Prove that each kernel of the catalogue is what it says: right, or wrong on the sizes it names.
+
+`python tools/kernel_check.py [NAME ...]` runs the calls that stand beside each kernel with torch,
+and again with the kernel in place of its operator, in a process that ends afterwards. It exits
+with 1 if a kernel differs where it should agree, agrees where it should differ, or is not run.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import multiprocessing
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from planted import KERNELS
+from planted.kernels.kernel import Kernel
+
+_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one call with a kernel came to.
+
+    Args:
+        kernel: the kernel's name.
+        call: the call as it is written in the catalogue.
+        expected: `"agrees"` or `"differs"`.
+        got: the same, `"not reached"`, or the exception that was raised.
+        off: the largest distance from torch.
+    """
+
+    kernel: str
+    call: str
+    expected: str
+    got: str
+    off: float
+
+    @property
+    def right(self) -> bool:
+        return self.got == self.expected
+
+
+def _distance(actual: list[Tensor], expected: list[Tensor]) -> float:
+    """The largest distance; infinite where one is NaN and the other is not."""
+    farthest = 0.0
+    for one, other in zip(actual, expected, strict=True):
+        if one.shape != other.shape or one.dtype != other.dtype:
+            return float("inf")
+        off = (one.double() - other.double()).abs()
+        off[one.isnan() & other.isnan()] = 0
+        farthest = max(farthest, off.nan_to_num(torch.inf).max().item() if off.numel() else 0.0)
+    return farthest
+
+
+def _close(actual: list[Tensor], expected: list[Tensor]) -> bool:
+    try:
+        torch.testing.assert_close(actual, expected, equal_nan=True)
+    except AssertionError:
+        return False
+    return True
+
+
+def _run(kernel: Kernel) -> list[Finding]:
+    """The findings of a kernel; registers it, so that the process is to end afterwards."""
+    calls = [("agrees", call) for call in kernel.agrees]
+    calls += [("differs", call) for call in kernel.differs]
+    # Threads that torch had before the fork are not there.
+    torch.set_num_threads(1)
+    # Memory that nothing was written to then holds NaN.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    references = [call.run() for _, call in calls]
+    hits = 0
+
+    def counted(*args: object, **options: object) -> object:
+        nonlocal hits
+        hits += 1
+        return kernel.function(*args, **options)
+
+    library = torch.library.Library("aten", "IMPL")
+    library.impl(kernel.operator.removeprefix("aten::"), counted, "CPU")
+    findings = []
+    for (expected, call), reference in zip(calls, references, strict=True):
+        hits, off = 0, 0.0
+        try:
+            actual = call.run()
+        except Exception as error:
+            got = f"{type(error).__name__}: {error}"
+        else:
+            off = _distance(actual, reference)
+            got = "agrees" if _close(actual, reference) else "differs"
+            got = got if hits else "not reached"
+        findings.append(Finding(kernel.name, call.text, expected, got, off))
+    return findings
+
+
+def _send(connection: Connection, kernel: Kernel) -> None:
+    connection.send(_run(kernel))
+
+
+def check(kernels: Iterable[Kernel]) -> Iterator[Finding]:
+    """Run the calls of each kernel, each in a process of its own.
+
+    Raises:
+        TimeoutError: a kernel takes more than a minute.
+        RuntimeError: the process ends without an answer.
+    """
+    context = multiprocessing.get_context("fork")
+    for kernel in kernels:
+        # Functions cannot be sent; a forked process has them.
+        receive, send = context.Pipe(duplex=False)
+        process = context.Process(target=_send, args=(send, kernel), daemon=True)
+        process.start()
+        send.close()
+        try:
+            if not receive.poll(_SECONDS):
+                raise TimeoutError(f"{kernel.name}: no answer within {_SECONDS} s")
+            yield from receive.recv()
+        except EOFError:
+            raise RuntimeError(f"{kernel.name}: the process ended without an answer") from None
+        finally:
+            process.kill()
+            process.join()
+
+
+def main(names: list[str]) -> int:
+    """Print a table of all findings, and give the exit status."""
+    unknown = set(names) - {kernel.name for kernel in KERNELS}
+    if unknown:
+        print(f"no kernel {', '.join(sorted(unknown))} in the catalogue", file=sys.stderr)
+        return 2
+    kernels = [kernel for kernel in KERNELS if not names or kernel.name in names]
+    wrong = 0
+    for finding in check(kernels):
+        wrong += not finding.right
+        mark = " " if finding.right else "✗"
+        print(f"{mark} {finding.kernel:62} {finding.got:8} {finding.off:8.1e} {finding.call}")
+    bugs = sum(kernel.wrong is not None for kernel in kernels)
+    print(f"{len(kernels)} kernels, {bugs} of them wrong; {wrong} findings not as they say")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

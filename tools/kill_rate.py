@@ -1,0 +1,298 @@
+"""The kill rate: every planted bug against the suite, and what each check is worth.
+
+Run by hand or by `tox -e kill-rate`. Raw facts go to JSON lines, what they come to into a Markdown
+table. The exit status is 1 if a bug survives a seed, or if a check is the sole killer of too few.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import argparse
+import fnmatch
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import lru_cache, partial
+from itertools import chain, groupby
+from multiprocessing import get_context
+from typing import Any
+
+import planted
+import torch
+from kill_table import Campaign, Run, render
+from planted.bug import spaces
+from remembered import Memory
+from support import known
+
+import conformance
+from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.backends.declared import numerics_of
+from conformance.backends.module import STORES
+from conformance.checks import CHECKS
+from conformance.generation.drawing import draw_cases
+from conformance.items.planning import PROFILES, Item
+from conformance.items.stream import Stream
+from conformance.known.matches import Excuses
+from conformance.layers import CATALOGUE
+from conformance.layers import DTYPES as IN_ORDER
+from conformance.model.case import Case, Unsupported
+from conformance.model.failure import Failure, Inapplicable
+from conformance.run.engine import Engine
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+Attempt = tuple[str, str]  # a check and a default dtype
+BUNDLE = 8  # bugs of one layer, which share the drawn cases
+MEMORY = Memory()
+
+
+def backend_of(bug: planted.Bug) -> ModuleBackend:
+    """A backend that has the look-alike and nothing else."""
+    return ModuleBackend(bug.name, stored=STORES, **spaces(bug.layer, bug.implementation))
+
+
+# All streams of one layer at five seeds; bugs are taken layer by layer.
+@lru_cache(maxsize=40)
+def cases(layer: str, dtype: str, examples: int, seed: int, invalid: bool) -> tuple[Case, ...]:
+    """The cases that the suite itself would draw."""
+    return draw_cases(layer, dtype, examples, seed, invalid=invalid)
+
+
+def attempt(
+    bug: planted.Bug, check: str, dtype: str, examples: int, seed: int, backend: Any = None,
+    *, samples: bool = False,
+) -> Run:  # fmt: skip
+    """Run one check on the drawn cases until it notices the bug.
+
+    Args:
+        bug: the bug, or whatever has its name, its layer and its check.
+        check, dtype, examples, seed: as an item of the suite has them.
+        backend: that has the bug; None = one that is made of it.
+        samples: the profile asks for a share of the cases.
+
+    Returns:
+        What happened. A failure counts that torch's known failures do not cover, where torch shows
+        none on the same case, or one that they cover and that is of something else.
+    """
+    backend = backend or backend_of(bug)
+    item = Item(bug.layer, check, dtype, "cpu", samples)
+    numerics = numerics_of(backend, dtype)
+    engine, faithful = Engine(backend, examples, seed), Engine(torch_backend, examples, seed)
+    stream = Stream(item, examples, seed)
+    drawn = cases(bug.layer, dtype, stream.examples, seed, stream.invalid)[:: stream.step]
+    facts = (seed, bug.name, bug.layer, bug.check, check, dtype)
+    torch.manual_seed(seed)
+    started, torch_too = _clock(), 0
+    excuses = Excuses(known(bug.layer, check, dtype), CHECKS[check])
+    for count, case in enumerate(drawn, 1):
+        if excuses.deadly(case) is not None:
+            continue  # it would end this process
+        try:
+            engine.try_case(item, case, numerics)
+            continue
+        except (Unsupported, Inapplicable):
+            continue
+        except Failure as failure:
+            message = str(failure)
+            if excuses.explaining(case, message, failure.finding) is not None:
+                torch_too += 1
+                continue
+        seconds = _clock() - started
+        try:
+            faithful.try_case(item, case, numerics)
+        except Failure as own:
+            # What torch fails in otherwise, as listed, hides nothing of the bug's.
+            listed = excuses.explaining(case, str(own), own.finding)
+            if listed is None or _what(str(own)) == _what(message):
+                torch_too += 1
+                continue
+        except (Unsupported, Inapplicable):
+            pass
+        return Run(*facts, True, count, round(seconds, 4), torch_too, message.partition("\n")[0])
+    seconds = _clock() - started
+    return Run(*facts, False, len(drawn), round(seconds, 4), torch_too, "")
+
+
+def _what(message: str) -> str:
+    """What a failure is of, such as `gradient of input`: its first line up to an index."""
+    return message.partition("\n")[0].partition("[")[0]
+
+
+def _clock() -> float:
+    """CPU seconds of this process, and what it would have spent had it no memory."""
+    return time.process_time() + MEMORY.saved
+
+
+def checks_of(bug: planted.Bug) -> list[str]:
+    """The checks that its layer has, the declared one first."""
+    checks = [name for name, check in CHECKS.items() if check.applies(CATALOGUE[bug.layer])]
+    return sorted(checks, key=lambda name: name != bug.check)
+
+
+def until_killed(
+    bug: planted.Bug,
+    attempts: Iterable[Attempt],
+    examples: int,
+    seed: int,
+    *,
+    samples: bool = False,
+) -> list[Run]:
+    """One attempt after the other until one succeeds."""
+    runs = []
+    for check, dtype in attempts:
+        runs.append(attempt(bug, check, dtype, examples, seed, samples=samples))
+        if runs[-1].killed:
+            break
+    return runs
+
+
+def surveyed(bug: planted.Bug, examples: int, seed: int) -> list[Run]:
+    """Which checks notice it: its own in any dtype, the others in float32 and in that dtype."""
+    others, home, runs = checks_of(bug), DTYPES[0], []
+    if others[0] == bug.check:
+        own = others.pop(0)
+        runs = until_killed(bug, ((own, dtype) for dtype in DTYPES), examples, seed)
+        home = runs[-1].dtype if runs[-1].killed else home
+    for check in others:
+        both = dict.fromkeys((DTYPES[0], home))
+        runs += until_killed(bug, ((check, dtype) for dtype in both), examples, seed)
+    if not any(run.killed for run in runs):
+        rest = ((check, dtype) for dtype in DTYPES[1:] for check in others)
+        runs += until_killed(bug, rest, examples, seed)
+    return runs
+
+
+def survey(
+    bug: planted.Bug, checks: str, examples: int, seeds: Sequence[int], profile: str = "standard"
+) -> list[Run]:
+    """All runs of one bug.
+
+    Args:
+        bug: the bug.
+        checks: `"all"` = every check at the first seed, and as few as decide at the others;
+            `"declared"` = its own check only, where the suite has it, `"any"` = until one notices.
+        examples: cases of each run.
+        seeds: of the suite.
+        profile: that the checks and dtypes are of.
+    """
+    names = checks_of(bug)
+    if checks == "declared" and bug.check in names:
+        names = [bug.check]
+    # The declared check in every dtype, then the others, the plainest dtype first.
+    plain = [(bug.check, dtype) for dtype in DTYPES if bug.check in names]
+    plain += [(check, dtype) for dtype in DTYPES for check in names]
+    items = [Item(bug.layer, check, dtype, "cpu") for dtype in IN_ORDER for check in names]
+    chosen = {(item.check, item.dtype) for item in PROFILES[profile].chosen(items)}
+    plain = [attempted for attempted in plain if attempted in chosen]
+    runs: list[Run] = []
+    for seed in seeds:
+        if checks == "all" and not runs:
+            runs += surveyed(bug, examples, seed)
+            continue
+        before = list(dict.fromkeys((run.check, run.dtype) for run in runs if run.killed))
+        order = list(dict.fromkeys([*before, *plain]))
+        runs += until_killed(bug, order, examples, seed, samples=PROFILES[profile].samples)
+    return runs
+
+
+def _start() -> None:
+    """In a worker, once."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    MEMORY.install()
+
+
+def _survey_named(
+    names: Sequence[str], *, checks: str, examples: int, seeds: Sequence[int], profile: str
+) -> list[list[Run]]:
+    """In a worker: bugs of one layer, which cross the border between processes by their names."""
+    MEMORY.forget()
+    bugs = {bug.name: bug for bug in planted.BUGS}
+    return [survey(bugs[name], checks, examples, seeds, profile) for name in names]
+
+
+def _bundles(bugs: Sequence[planted.Bug]) -> Iterator[list[str]]:
+    """Names of bugs of one layer, few enough to keep all processes busy to the end."""
+    for _, ours in groupby(bugs, lambda bug: bug.layer):
+        names = [bug.name for bug in ours]
+        yield from (names[k : k + BUNDLE] for k in range(0, len(names), BUNDLE))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the campaign.
+
+    Args:
+        arguments: of the command line; None = the process's own.
+
+    Returns:
+        The exit status.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", default="0,1,2,3,4", help="comma list (%(default)s)")
+    parser.add_argument("--profile", choices=PROFILES, default="standard", help="(%(default)s)")
+    parser.add_argument("--examples", type=int, help="in place of the profile's")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (%(default)s)")
+    parser.add_argument("--bug", default="*", metavar="GLOB", help="comma list")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="one bug of so many")
+    parser.add_argument("--output", type=Path, metavar="FILE.jsonl", help="raw facts")
+    parser.add_argument("--table", type=Path, metavar="FILE.md", help="default: standard output")
+    parser.add_argument(
+        "--checks", choices=("all", "declared", "any"), default="all",
+        help="any: the declared one, then the others, until one notices (%(default)s)",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    options.examples = options.examples or PROFILES[options.profile].examples
+
+    layers = list(CATALOGUE)
+    globs = options.bug.split(",")
+    bugs = [b for b in planted.BUGS if any(fnmatch.fnmatchcase(b.name, glob) for glob in globs)]
+    bugs.sort(key=lambda bug: layers.index(bug.layer))
+    bugs = bugs[:: options.every]
+    if not bugs:
+        parser.error(f"no bug is called {options.bug}")
+    seeds = tuple(int(seed) for seed in options.seeds.split(","))
+    campaign = Campaign(
+        conformance.__version__, torch.__version__, seeds, options.examples, options.checks,
+        every=options.every, profile=options.profile,
+    )  # fmt: skip
+    work = partial(
+        _survey_named, checks=options.checks, examples=options.examples, seeds=seeds,
+        profile=options.profile,
+    )  # fmt: skip
+    for path in filter(None, (options.output, options.table)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    # Spawned, as torch's threads do not survive a fork.
+    with ProcessPoolExecutor(options.jobs, get_context("spawn"), _start) as pool:
+        results = chain.from_iterable(pool.map(work, _bundles(bugs)))
+        with open(options.output or os.devnull, "w", encoding="utf-8") as file:
+            print(json.dumps(campaign.provenance), file=file)
+            for bug, runs in zip(bugs, results, strict=True):
+                campaign.runs.extend(runs)
+                for run in runs:
+                    print(json.dumps(asdict(run)), file=file, flush=True)
+                killers = dict.fromkeys(f"{r.check} {r.dtype}" for r in runs if r.killed)
+                print(f"{bug.name}: {', '.join(killers) or 'survived'}", file=sys.stderr)
+
+    table = render(campaign, bugs, layers, list(CHECKS))
+    if options.table is None:
+        print(table)
+    else:
+        options.table.write_text(table, encoding="utf-8")
+    # Of a part of the bugs nothing can be said about what a check alone is worth.
+    whole = options.checks == "all" and len(bugs) == len(planted.BUGS)
+    complaints = campaign.complaints(list(CHECKS) if whole else ())
+    for complaint in complaints:
+        print(complaint, file=sys.stderr)
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,523 @@
+"""True values and correct implementations of recurrent layers, searched for beyond their bounds.
+
+    python tools/mpmath_search.py --cases 200 --seed 0
+
+The layers are written down once more, forwards and backwards, over a kind of numbers: those of
+mpmath with 50 digits give what is true; those of a format, with every operation rounded in one of
+the usual forms, are correct implementations. Each has to lie within the oracle's bound. The table
+says how much of the bound was needed at most.
+
+A number whose bound presumes a function at its limit (`oracles.saturation`), or a derivative too
+small for any format, is held against what is true with the limits in the functions' place, where it
+is not within the bound of what is true.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import mpmath
+import numpy as np
+
+from conformance.arithmetic.derivatives import leaf, pull_back
+from conformance.arithmetic.precision import Precision
+from conformance.arithmetic.rounded import Rounded, exactly
+from conformance.arithmetic.saturation import SIGMOID_ONE, SIGMOID_ZERO, TANH_ONE
+from conformance.layers import CATALOGUE
+from conformance.model.formats import FORMATS, round_to
+
+LAYERS = ("RNN tanh", "RNN relu", "LSTM", "LSTM proj", "GRU")
+CELLS = ("RNNCell tanh", "RNNCell relu", "LSTMCell", "GRUCell")
+DTYPES = ("float32", "float64")
+# Around which functions reach their limits, in one format or the other.
+EDGES = (0.0, 0.5, 8.0, 9.0, 19.0, 20.0, 38.0, 45.0, 88.0, 104.0, 745.0)
+# How a derivative is computed: from the result, or from the operand.
+SLOPES = ("1 - t²", "(1 - t)(1 + t)", "4e/(1 + e)²", "1/cosh²", "(1/cosh)²")
+BLENDS = ("(1 - z)n + zh", "n + z(h - n)")
+Arrays = dict[str, Any]
+
+mpmath.mp.dps = 50
+
+
+def _each(function: Callable[[Any], Any], values: Any) -> Any:
+    return np.vectorize(function, otypes=[object])(values)
+
+
+class True50:
+    """Numbers of 50 digits, and the functions themselves, or their limits beyond where those are.
+
+    Args:
+        limits: whether a function that has reached its limit is that limit.
+    """
+
+    blend = BLENDS[0]
+
+    def __init__(self, limits: bool = False) -> None:
+        self._limits = limits
+
+    def numbers(self, values: np.ndarray) -> Any:
+        """From float64."""
+        return _each(lambda v: mpmath.mpf(float(v)), values)
+
+    def tanh(self, x: Any) -> Any:
+        """Hyperbolic tangent."""
+
+        def value(v: Any) -> Any:
+            return mpmath.sign(v) if self._limits and abs(v) >= TANH_ONE else mpmath.tanh(v)
+
+        return _each(value, x)
+
+    def sigmoid(self, x: Any) -> Any:
+        """Logistic function."""
+
+        def value(v: Any) -> Any:
+            if self._limits and not SIGMOID_ZERO < v < SIGMOID_ONE:
+                return mpmath.mpf(int(v > 0))
+            return 1 / (1 + mpmath.exp(-v))
+
+        return _each(value, x)
+
+    def rest(self, x: Any, z: Any) -> Any:
+        """1 − σ."""
+        return 1 - z if self._limits else self.sigmoid(-x)
+
+    def tanh_slope(self, x: Any, t: Any) -> Any:
+        """Derivative of tanh."""
+        return _each(lambda v: self._slope(mpmath.sech(v) ** 2), x)
+
+    def sigmoid_slope(self, x: Any, s: Any) -> Any:
+        """Derivative of the logistic function."""
+        return _each(lambda v: self._slope(1 / (2 + mpmath.exp(v) + mpmath.exp(-v))), x)
+
+    def _slope(self, slope: Any) -> Any:
+        return mpmath.mpf(0) if self._limits and 2 * slope < FORMATS["float64"].tiny else slope
+
+
+class Stored:
+    """Numbers of a format, each operation rounded to it.
+
+    Args:
+        dtype: float32 or float64.
+        slope: one of `SLOPES`.
+        blend: one of `BLENDS`.
+        shaken: draws by how many units in the last place functions err beyond rounding (tanh and
+            cosh up to 2, as is tanh's due; exponentials up to 1); None = they round correctly.
+    """
+
+    def __init__(
+        self, dtype: str, slope: str, blend: str, shaken: np.random.Generator | None = None
+    ) -> None:
+        self._dtype = np.dtype(dtype).type
+        self._slope, self.blend, self._shaken = slope, blend, shaken
+
+    def numbers(self, values: np.ndarray) -> Any:
+        """From float64, exactly."""
+        return values.astype(self._dtype)
+
+    def _of(self, function: Callable[[Any], Any], x: Any, ulps: int) -> Any:
+        """A function rounded to the format, and then some; exact at 0."""
+        exact = _each(lambda v: float(function(mpmath.mpf(float(v)))), x)
+        if self._dtype is np.float32:  # twice rounded is 2⁻²⁹ from once
+            exact = exact.astype(np.float64)
+        rounded = np.asarray(exact, np.float64).astype(self._dtype)
+        if self._shaken is not None:
+            steps = self._shaken.integers(-ulps, ulps, rounded.shape, endpoint=True)
+            moved = rounded
+            for k in range(ulps):
+                further = np.nextafter(moved, (np.sign(steps) * np.inf).astype(self._dtype))
+                moved = np.where(np.abs(steps) > k, further, moved)
+            # At 0 they are exact, and out of the range of normal numbers.
+            size, limits = np.abs(rounded), np.finfo(self._dtype)
+            fixed = (x == 0) | (size < limits.tiny) | (size == np.inf)
+            rounded = np.where(fixed, rounded, moved)
+        return rounded.astype(self._dtype)
+
+    def _exp(self, x: Any) -> Any:
+        return self._of(mpmath.exp, x, 1)
+
+    def tanh(self, x: Any) -> Any:
+        """Hyperbolic tangent, ±1 where any implementation has that."""
+        t = np.clip(self._of(mpmath.tanh, x, 2), -1, 1)
+        return np.where(np.abs(x) >= TANH_ONE, np.sign(x), t).astype(self._dtype)
+
+    def sigmoid(self, x: Any) -> Any:
+        """1/(1 + e⁻ˣ), or that of the other sign as 1 minus it would not have it."""
+        with np.errstate(over="ignore"):
+            return 1 / (1 + self._exp(-x))
+
+    def rest(self, x: Any, z: Any) -> Any:
+        """1 − σ as all do it."""
+        return 1 - z
+
+    def tanh_slope(self, x: Any, t: Any) -> Any:
+        """Derivative of tanh in the form asked for."""
+        if self._slope == SLOPES[0]:
+            return 1 - t * t
+        if self._slope == SLOPES[1]:
+            return (1 - t) * (1 + t)
+        if self._slope == SLOPES[2]:
+            decay = self._exp(-2 * np.abs(x))
+            return 4 * decay / ((1 + decay) * (1 + decay))
+        with np.errstate(over="ignore"):
+            # As inexact as tanh where the exponential is nearly all of it.
+            cosh = np.where(
+                np.abs(x) > 1.5, self._of(mpmath.cosh, x, 2), self._of(mpmath.cosh, x, 0)
+            )
+            return 1 / (cosh * cosh) if self._slope == SLOPES[3] else (1 / cosh) * (1 / cosh)
+
+    def sigmoid_slope(self, x: Any, s: Any) -> Any:
+        """Derivative of the logistic function, likewise."""
+        if self._slope in SLOPES[:2]:
+            return (1 - s) * s
+        decay = self._exp(-np.abs(x))
+        return decay / ((1 + decay) * (1 + decay))
+
+
+Kind = True50 | Stored
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A call of a recurrent layer with cotangents: arrays of numbers of a dtype.
+
+    Args:
+        layer: one of `LAYERS` and `CELLS`.
+        dtype: float32 or float64.
+        x: (L, N, features).
+        initial: h_0 and c_0, (N, size).
+        state: the weights, by the names of a cell.
+        cotangents: of the outputs: (L, N, size) of a layer, then (N, size) of each last state.
+    """
+
+    layer: str
+    dtype: str
+    x: np.ndarray
+    initial: tuple[np.ndarray, ...]
+    state: Mapping[str, np.ndarray]
+    cotangents: tuple[np.ndarray, ...]
+
+    @property
+    def cell(self) -> bool:
+        """Whether it is a cell."""
+        return "Cell" in self.layer
+
+
+def computed(drawn: Drawn, kind: Kind) -> tuple[list[Any], list[Any]]:
+    """Outputs, and the gradients of x, the initial states and the weights, in numbers of a kind."""
+    w = {name: kind.numbers(array) for name, array in drawn.state.items()}
+    x, hidden = kind.numbers(drawn.x), [kind.numbers(array) for array in drawn.initial]
+    forward, backward = _STEPS[drawn.layer.split()[0].removesuffix("Cell")]
+    relu = drawn.layer.endswith("relu")
+    kept, outputs = [], []
+    for step in x:
+        hidden, memory = forward(kind, w, step, hidden, relu)
+        kept.append(memory)
+        outputs.append(hidden[0])
+    cotangents = [kind.numbers(array) for array in drawn.cotangents]
+    each = [] if drawn.cell else cotangents.pop(0)
+    pulled, of_x = cotangents, []
+    sums: Arrays = {}
+    for t in reversed(range(len(x))):
+        if not drawn.cell:
+            pulled = [pulled[0] + each[t], *pulled[1:]]
+        of_step, pulled, parts = backward(kind, w, kept[t], pulled, relu)
+        of_x.append(of_step)
+        for name, part in parts.items():
+            sums[name] = sums[name] + part if name in sums else part
+    lead = [] if drawn.cell else [np.stack(outputs)]
+    return lead + hidden, [np.stack(of_x[::-1]), *pulled, *(sums[name] for name in drawn.state)]
+
+
+def _affine(w: Arrays, x: Any, h: Any) -> tuple[Any, Any]:
+    return x @ w["weight_ih"].T + w["bias_ih"], h @ w["weight_hh"].T + w["bias_hh"]
+
+
+def _weights(x: Any, h: Any, from_x: Any, from_h: Any) -> Arrays:
+    return {
+        "weight_ih": from_x.T @ x, "weight_hh": from_h.T @ h,
+        "bias_ih": from_x.sum(axis=0), "bias_hh": from_h.sum(axis=0),
+    }  # fmt: skip
+
+
+def _rnn(k: Kind, w: Arrays, x: Any, hidden: list[Any], relu: bool) -> tuple[list[Any], Any]:
+    a = sum(_affine(w, x, hidden[0]))
+    h = np.where(a > 0, a, 0 * a) if relu else k.tanh(a)
+    return [h], (x, hidden[0], a, h)
+
+
+def _rnn_back(k: Kind, w: Arrays, memory: Any, pulled: list[Any], relu: bool) -> Any:
+    x, before, a, h = memory
+    (g,) = pulled
+    d = np.where(a > 0, g, 0 * g) if relu else g * k.tanh_slope(a, h)
+    return d @ w["weight_ih"], [d @ w["weight_hh"]], _weights(x, before, d, d)
+
+
+def _lstm(k: Kind, w: Arrays, x: Any, hidden: list[Any], relu: bool) -> tuple[list[Any], Any]:
+    before, c = hidden
+    sums = np.split(sum(_affine(w, x, before)), 4, axis=-1)
+    i, f, o = (k.sigmoid(sums[j]) for j in (0, 1, 3))
+    g = k.tanh(sums[2])
+    new = f * c + i * g
+    t = k.tanh(new)
+    h = o * t
+    shown = h @ w["weight_hr"].T if "weight_hr" in w else h
+    return [shown, new], (x, before, c, sums, i, f, g, o, new, t, h)
+
+
+def _lstm_back(k: Kind, w: Arrays, memory: Any, pulled: list[Any], relu: bool) -> Any:
+    x, before, c, sums, i, f, g, o, new, t, h = memory
+    of_h, of_c = pulled
+    parts = {}
+    if "weight_hr" in w:
+        parts["weight_hr"] = of_h.T @ h
+        of_h = of_h @ w["weight_hr"]
+    of_c = of_c + of_h * o * k.tanh_slope(new, t)
+    of_sums = [
+        of_c * g * k.sigmoid_slope(sums[0], i),
+        of_c * c * k.sigmoid_slope(sums[1], f),
+        of_c * i * k.tanh_slope(sums[2], g),
+        of_h * t * k.sigmoid_slope(sums[3], o),
+    ]
+    d = np.concatenate(of_sums, axis=-1)
+    parts |= _weights(x, before, d, d)
+    return d @ w["weight_ih"], [d @ w["weight_hh"], of_c * f], parts
+
+
+def _gru(k: Kind, w: Arrays, x: Any, hidden: list[Any], relu: bool) -> tuple[list[Any], Any]:
+    (before,) = hidden
+    a, b = (np.split(part, 3, axis=-1) for part in _affine(w, x, before))
+    r, z = k.sigmoid(a[0] + b[0]), k.sigmoid(a[1] + b[1])
+    n = k.tanh(a[2] + r * b[2])
+    rest = k.rest(a[1] + b[1], z)
+    h = rest * n + z * before if k.blend == BLENDS[0] else n + z * (before - n)
+    return [h], (x, before, a, b, r, z, n, rest)
+
+
+def _gru_back(k: Kind, w: Arrays, memory: Any, pulled: list[Any], relu: bool) -> Any:
+    x, before, a, b, r, z, n, rest = memory
+    (g,) = pulled
+    plain = k.blend == BLENDS[0]
+    of_z = g * before - g * n if plain else g * (before - n)
+    of_n = (g * rest if plain else g - g * z) * k.tanh_slope(a[2] + r * b[2], n)
+    of_r = of_n * b[2] * k.sigmoid_slope(a[0] + b[0], r)
+    of_z = of_z * k.sigmoid_slope(a[1] + b[1], z)
+    from_x = np.concatenate([of_r, of_z, of_n], axis=-1)
+    from_h = np.concatenate([of_r, of_z, of_n * r], axis=-1)
+    pulled = [from_h @ w["weight_hh"] + g * z]
+    return from_x @ w["weight_ih"], pulled, _weights(x, before, from_x, from_h)
+
+
+_STEPS: dict[str, tuple[Any, Any]] = {
+    "RNN": (_rnn, _rnn_back), "LSTM": (_lstm, _lstm_back), "GRU": (_gru, _gru_back)
+}  # fmt: skip
+
+
+def bounded(drawn: Drawn) -> tuple[list[Rounded], list[Rounded]]:
+    """The oracle's outputs and gradients, shaped and ordered as `computed` has them."""
+    precision = Precision.of(drawn.dtype)
+    suffix = "" if drawn.cell else "_l0"
+    x = leaf(drawn.x[0] if drawn.cell else drawn.x, precision)
+    initial = [leaf(a if drawn.cell else a[np.newaxis], precision) for a in drawn.initial]
+    state = {name: leaf(a, precision) for name, a in drawn.state.items()}
+    name, _, variant = drawn.layer.partition(" ")
+    arguments: Arrays = {"input_size": drawn.x.shape[-1]}
+    arguments["hidden_size"] = drawn.state["weight_ih"].shape[0] // _gates_of(name)
+    if variant == "proj":
+        arguments["proj_size"] = drawn.state["weight_hr"].shape[0]
+    elif variant:
+        arguments["nonlinearity"] = variant
+    with np.errstate(all="ignore"):
+        given = {n + suffix: a for n, a in state.items()}
+        outputs = CATALOGUE[name].values(given, x, *initial, **arguments)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        shapes = [c.shape for c in drawn.cotangents]
+        pulled = [
+            exactly(c.reshape(y.shape), precision)
+            for c, y in zip(drawn.cotangents, outputs, strict=True)
+        ]
+        gradients = pull_back(outputs, pulled, [x, *initial, *state.values()])
+    outs = [y.bare.map(lambda a, s=s: a.reshape(s)) for y, s in zip(outputs, shapes, strict=True)]
+    wanted = [drawn.x.shape, *(a.shape for a in (*drawn.initial, *drawn.state.values()))]
+    grads = [
+        y.bare.map(lambda a, s=s: a.reshape(s)) for y, s in zip(gradients, wanted, strict=True)
+    ]
+    return outs, grads
+
+
+def _gates_of(name: str) -> int:
+    return {"RNN": 1, "LSTM": 4, "GRU": 3}[name.removesuffix("Cell")]
+
+
+def draw(layer: str, dtype: str, generator: np.random.Generator) -> Drawn:
+    """A small call: 1 to 3 of everything, and numbers spread wide, ordinary, or at an edge."""
+    name = layer.split()[0]
+    features, hidden, batch = (int(generator.integers(1, 3, endpoint=True)) for _ in range(3))
+    length = 1 if "Cell" in name else int(generator.integers(1, 3, endpoint=True))
+    size = hidden
+    if layer.endswith("proj"):
+        hidden = max(hidden, 2)
+        size = int(generator.integers(1, hidden))
+    regime = str(generator.choice(["spread", "ordinary", "edges", "mixed"]))
+
+    def numbers(*shape: int, weights: bool = False) -> np.ndarray:
+        sign = generator.choice([-1.0, 1.0], shape)
+        spread = sign * 10.0 ** generator.uniform(-30, 3, shape)
+        ordinary = generator.standard_normal(shape)
+        edges = sign * generator.choice(EDGES, shape)
+        if weights:
+            edges = sign * generator.choice([0.0, 0.25, 1.0], shape)
+        ways = {"spread": spread, "ordinary": ordinary, "edges": edges}
+        if regime == "mixed":
+            which = generator.integers(3, size=shape)
+            return round_to(np.choose(which, list(ways.values())), dtype)
+        return round_to(ways[regime], dtype)
+
+    rows = _gates_of(name) * hidden
+    state = {
+        "weight_ih": numbers(rows, features, weights=True),
+        "weight_hh": numbers(rows, size, weights=True),
+        "bias_ih": numbers(rows), "bias_hh": numbers(rows, weights=True),
+    }  # fmt: skip
+    if layer.endswith("proj"):
+        state["weight_hr"] = numbers(size, hidden, weights=True)
+    sizes = (size, hidden) if name.startswith("LSTM") else (size,)
+    initial = tuple(numbers(batch, n, weights=True) for n in sizes)
+    shapes = [] if "Cell" in name else [(length, batch, size)]
+    shapes += [(batch, n) for n in sizes]
+    scale = 10.0 ** generator.uniform(-3, 3)
+    cotangents = tuple(round_to(scale * generator.standard_normal(s), dtype) for s in shapes)
+    x = numbers(length, batch, features, weights=bool(generator.integers(2)))
+    return Drawn(layer, dtype, x, initial, state, cotangents)
+
+
+@dataclass
+class Found:
+    """What the search came to for a layer in a dtype.
+
+    Args:
+        cases, numbers: how many were looked at; a number once, whatever it was compared with.
+        limits: numbers within their bound by a function's limit only.
+        ratios: largest error ÷ bound of the true values and of the implementations, forwards and
+            backwards.
+        beyond: what lay beyond its bound.
+    """
+
+    cases: int = 0
+    numbers: int = 0
+    limits: int = 0
+    ratios: dict[tuple[str, str], float] = field(default_factory=dict)
+    beyond: list[str] = field(default_factory=list)
+
+    def look(self, drawn: Drawn, generator: np.random.Generator) -> None:
+        """Hold a call's true values and correct implementations against the oracle's bounds."""
+        expected = bounded(drawn)
+        true, limited = computed(drawn, True50()), None
+        self.cases += 1
+        for part, way in enumerate(("forward", "gradient")):
+            for place, (wanted, got) in enumerate(zip(expected[part], true[part], strict=True)):
+                self.numbers += int(np.count_nonzero(wanted.decided))
+                distance = _distance(got, wanted)
+                wrong = wanted.decided & ~(distance <= wanted.error)
+                if wrong.any():
+                    limited = limited or computed(drawn, True50(limits=True))
+                    other = _distance(limited[part][place], wanted)
+                    self.limits += int((wrong & (other <= wanted.error)).sum())
+                    distance = np.where(wrong, other, distance)
+                self._note("true", way, drawn, place, distance, wanted)
+        blends = BLENDS if drawn.layer.startswith("GRU") else BLENDS[:1]
+        for slope, blend, shaken in product(SLOPES, blends, (None, generator)):
+            with np.errstate(all="ignore"):
+                results = computed(drawn, Stored(drawn.dtype, slope, blend, shaken))
+            name = f"{slope}, {blend}, {'exact' if shaken is None else 'shaken'} functions"
+            for part, way in enumerate(("forward", "gradient")):
+                for place, (wanted, got) in enumerate(
+                    zip(expected[part], results[part], strict=True)
+                ):
+                    distance = np.abs(got.astype(np.float64) - wanted.value)
+                    distance = np.where(got == wanted.value, 0.0, distance)
+                    self._note(name, way, drawn, place, distance, wanted)
+
+    def _note(
+        self, who: str, way: str, drawn: Drawn, place: int, distance: np.ndarray, wanted: Rounded
+    ) -> None:
+        decided = wanted.decided
+        wrong = decided & ~(distance <= wanted.error)
+        bounded = decided & (wanted.error > 0)
+        if bounded.any():
+            key = ("true" if who == "true" else "implementation", way)
+            ratio = float(np.max(distance[bounded] / wanted.error[bounded]))
+            self.ratios[key] = max(self.ratios.get(key, 0.0), ratio)
+        for at in np.argwhere(wrong):
+            where = tuple(at)
+            self.beyond.append(
+                f"{drawn.layer} {drawn.dtype}, {who}: {way} {place}{at.tolist()} wanted "
+                f"{wanted.value[where]!r} bound {wanted.error[where]!r} error {distance[where]!r}"
+            )
+
+
+def _distance(got: Any, wanted: Rounded) -> np.ndarray:
+    """|got − wanted| of numbers of 50 digits, as float64."""
+    distance = np.full(wanted.shape, np.inf)
+    for at in np.ndindex(wanted.shape):
+        if np.isfinite(wanted.value[at]):
+            distance[at] = float(abs(got[at] - mpmath.mpf(float(wanted.value[at]))))
+    return distance
+
+
+def search(layers: Sequence[str], cases: int, seed: int) -> Iterator[tuple[str, str, Found]]:
+    """Layer, dtype and what was found, of each.
+
+    Args:
+        layers: some of `LAYERS` and `CELLS`.
+        cases: calls of each layer in each dtype.
+        seed: of what is drawn.
+    """
+    for layer, dtype in product(layers, DTYPES):
+        generator = np.random.default_rng((seed, *layer.encode(), *dtype.encode()))
+        found = Found()
+        for _ in range(cases):
+            found.look(draw(layer, dtype, generator), generator)
+        yield layer, dtype, found
+
+
+COLUMNS = tuple(product(("true", "implementation"), ("forward", "gradient")))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Search, and print a table.
+
+    Args:
+        arguments: of the command line; None = the process's own.
+
+    Returns:
+        The exit status: 1 if anything lay beyond its bound.
+    """
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--cases", type=int, default=200, help="of each layer and dtype")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--layer", default="", help="only those whose name begins so")
+    options = parser.parse_args(arguments)
+    layers = [name for name in (*LAYERS, *CELLS) if name.startswith(options.layer)]
+    heads = ("layer", "dtype", "cases", "numbers", "at limits")
+    print("| " + " | ".join((*heads, *(f"{who}, {way} ÷ bound" for who, way in COLUMNS))) + " |")
+    print("|---" * (len(heads) + len(COLUMNS)) + "|")
+    beyond: list[str] = []
+    for layer, dtype, found in search(layers, options.cases, options.seed):
+        facts = (layer, dtype, found.cases, found.numbers, found.limits)
+        ratios = (f"{found.ratios.get(column, 0.0):.3g}" for column in COLUMNS)
+        print("| " + " | ".join((*map(str, facts), *ratios)) + " |", flush=True)
+        beyond += found.beyond
+    for line in beyond[:50]:
+        print(line)
+    if len(beyond) > 50:
+        print(f"and {len(beyond) - 50} more")
+    return 1 if beyond else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""Which layers reach which operator of torch on a CPU: makes `conformance/layers/reached.json`.
+
+    python tools/reached_table.py
+
+Each layer's first cases are called, and differentiated, while torch's own kernels stand in for
+themselves as functions under test do; what is reached so, a function under test reaches.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from support import excuses_of
+
+import conformance
+from conformance.backends.module import ModuleBackend
+from conformance.backends.operators import Operator, operator
+from conformance.backends.override import OverrideBackend
+from conformance.generation.drawing import draw_cases
+from conformance.layers import CATALOGUE
+from conformance.model.case import Case, Unsupported
+
+TABLE = Path(str(conformance.__file__)).parent / "layers" / "reached.json"
+DTYPES = ("float32", "bfloat16")
+CHECKS = ("values", "gradients")
+CASES = 16
+
+
+def reached(layer: str) -> tuple[str, ...]:
+    """The operators that a layer's cases reach, of those that a function can replace.
+
+    Args:
+        layer: a name of the catalogue.
+    """
+    cases = [
+        case
+        for dtype in DTYPES
+        for case in draw_cases(layer, dtype, CASES, 0)
+        # What would end this process is left out.
+        if all(excuses_of(layer, check, dtype).deadly(case) is None for check in CHECKS)
+    ]
+    torch.manual_seed(0)
+    with torch.profiler.profile() as profile:
+        _run(ModuleBackend("torch"), cases)
+    names = {event.key for event in profile.key_averages() if event.key.startswith("aten::")}
+    found = [known for name in sorted(names) for known in _replaceable(name)]
+    return tuple(known.name for known in found if _reaches(known, cases))
+
+
+def _reaches(known: Operator, cases: Sequence[Case]) -> bool:
+    """Whether a function in place of an operator would run in one of the cases."""
+    backend = OverrideBackend("torch by itself", {known.name: partial(_original, known)})
+    for case in cases:
+        _run(backend, [case])
+        if any(backend.hits().values()):
+            return True
+    return False
+
+
+def _run(backend: ModuleBackend, cases: Sequence[Case]) -> None:
+    for case in cases:
+        try:
+            layer = backend.build(case.call)
+            inputs = [None if x is None else layer.put(x) for x in case.inputs]
+            shapes = CATALOGUE[case.call.layer].output_shapes(case)
+            cotangents = [None if shape is None else layer.put(np.ones(shape)) for shape in shapes]
+            with suppress(Unsupported):
+                layer(*inputs, **case.keywords)
+            layer.vjp(inputs, cotangents, **case.keywords)
+        except Exception:  # of torch's own known failures, and of what it does not differentiate
+            continue
+
+
+def _replaceable(name: str) -> list[Operator]:
+    """The overloads of an operator that compute: they take tensors, and give no view of them."""
+    packet: Any = getattr(torch.ops.aten, name.removeprefix("aten::"))
+    found = []
+    for overload in packet.overloads():
+        try:
+            known = operator(f"{name}.{overload}", "cpu")
+        except ValueError:
+            continue
+        takes = any("Tensor" in str(argument.type) for argument in known.schema.arguments)
+        views = any(a.alias_info is not None and not a.alias_info.is_write
+                    for a in known.schema.arguments)  # fmt: skip
+        if takes and not views and not known.schema.name.startswith("aten::empty"):
+            found.append(known)
+    return found
+
+
+def _original(known: Operator, *arguments: Any, **keywords: Any) -> Any:
+    return known.call_original(*known.whole(arguments, keywords))
+
+
+def table(layers: Sequence[str]) -> dict[str, list[str]]:
+    """Operator → the layers that reach it.
+
+    Args:
+        layers: to look at.
+    """
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for layer in layers:
+        for name in reached(layer):
+            found[name].append(layer)
+    return dict(sorted(found.items()))
+
+
+def main() -> None:
+    """Write the table."""
+    np.seterr(all="ignore")
+    content = {"torch": str(torch.__version__), "reached": table(list(CATALOGUE))}
+    TABLE.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

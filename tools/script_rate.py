@@ -1,0 +1,176 @@
+"""Whether the scripts of failures show them: every planted bug, every check that notices it.
+
+A script has to exit 1 with the bug and 0 with torch's own layer in its place. Run by hand:
+`python tools/script_rate.py --bug 'conv2d-*'`. Scripts run in this process, one in `--fresh` in a
+process of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import argparse
+import contextlib
+import fnmatch
+import io
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Sequence
+from functools import reduce
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from planted import BUGS, Bug
+from planted.bug import path
+from printed import missing, told
+from support import cases, excuses_of
+
+from conformance.backends import ModuleBackend
+from conformance.backends.adapters.torch import backend as torch_backend
+from conformance.backends.declared import numerics_of
+from conformance.checks import CHECKS
+from conformance.checks.trial import Trial
+from conformance.diagnosis.reproducer import UNSEEN, reproducer
+from conformance.items.outcomes import on_device
+from conformance.layers import CATALOGUE
+from conformance.model.case import Case, Unsupported
+from conformance.model.failure import Failure, Inapplicable
+
+_IMPORT = re.compile(r"^from \S+ import (\w+)  # the implementation under test$", re.MULTILINE)
+
+
+def backend_of(bug: Bug) -> ModuleBackend:
+    """torch with one bug."""
+    *names, last = path(bug.layer)
+    found, whole = bug.implementation, torch.nn
+    for place in range(len(names), -1, -1):
+        real = reduce(getattr, names[:place], whole)
+        own = {n: getattr(real, n) for n in dir(real) if not n.startswith("_")}
+        found = SimpleNamespace(**{**own, [*names, last][place]: found})
+    return ModuleBackend("planted", found, found.functional)
+
+
+def scripts(
+    bug: Bug, dtypes: Sequence[str] = ("float32",), checks: Collection[str] = CHECKS
+) -> dict[str, str]:
+    """Check → the script of the first case that it fails on, and not without the bug."""
+    backend, row, found = backend_of(bug), CATALOGUE[bug.layer], {}
+    for check, facts in CHECKS.items():
+        if check not in checks or not facts.applies(row):
+            continue
+        for dtype in dtypes:
+            drawn = cases(bug.layer, dtype, invalid=facts.invalid)
+            excuses = excuses_of(bug.layer, check, dtype)
+            for case in (case for case in drawn if excuses.deadly(case) is None):
+                trial, failure = tried(backend, case, check)
+                if failure is None:
+                    continue
+                if excuses.explaining(case, str(failure), failure.finding):
+                    continue
+                if tried(torch_backend, case, check)[1] is None:
+                    found[check] = reproducer(trial, check, str(failure))
+                    break
+            if check in found:
+                break
+    return found
+
+
+def tried(backend: Any, case: Case, check: str) -> tuple[Trial, Failure | None]:
+    """A trial of a case on a backend, and the failure of a check on it."""
+    row, numerics = CATALOGUE[case.call.layer], numerics_of(backend, case.call.dtype)
+    trial = Trial(backend, row, on_device(case, "cpu"), numerics)
+    try:
+        CHECKS[check].run(trial)
+    except (Unsupported, Inapplicable):
+        return trial, None
+    except Failure as failure:
+        return trial, failure
+    return trial, None
+
+
+def ran(source: str, implementation: Any) -> tuple[int | str, str]:
+    """How a script ends in this process, and what it prints."""
+    names: dict[str, Any] = {"__name__": "script"}
+
+    def placed(found: re.Match[str]) -> str:
+        names["given"] = implementation
+        return f"{found[1]} = given"
+
+    printed, recording = io.StringIO(), torch.is_grad_enabled()
+    try:
+        with contextlib.redirect_stdout(printed):
+            exec(compile(_IMPORT.sub(placed, source), "script.py", "exec"), names)
+    except SystemExit as ended:
+        return int(ended.code or 0), printed.getvalue()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}", printed.getvalue()
+    finally:
+        torch.set_grad_enabled(recording)
+    return 0, printed.getvalue()
+
+
+def fresh(source: str, bug: Bug | None) -> int:
+    """The exit status of a script in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        name = "" if bug is None else bug.name
+
+        def placed(found: re.Match[str]) -> str:
+            if bug is None:
+                return f"{found[1]} = None"
+            chosen = f"next(b.implementation for b in BUGS if b.name == {name!r})"
+            return f"from planted import BUGS\n{found[1]} = {chosen}"
+
+        path = Path(folder) / "script.py"
+        path.write_text(_IMPORT.sub(placed, source), encoding="utf-8")
+        tests = Path(__file__).parent
+        done = subprocess.run(
+            [sys.executable, path], env={"PYTHONPATH": str(tests), "OMP_NUM_THREADS": "1"},
+            capture_output=True, check=False,
+        )  # fmt: skip
+        return done.returncode
+
+
+def main() -> None:
+    """Count."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bug", default="*", metavar="GLOB")
+    parser.add_argument("--fresh", type=int, default=20, metavar="N", help="one script in N")
+    parser.add_argument("--every", type=int, nargs=2, default=(1, 0), metavar=("N", "K"))
+    parser.add_argument("--show", action="store_true", help="print the scripts that do not show it")
+    options = parser.parse_args()
+    counts: Counter[str] = Counter()
+    globs = options.bug.split(",")
+    for bug in BUGS[options.every[1] :: options.every[0]]:
+        if not any(fnmatch.fnmatchcase(bug.name, glob) for glob in globs):
+            continue
+        own = reduce(getattr, path(bug.layer), torch.nn)
+        for check, source in scripts(bug).items():
+            counts["scripts"] += 1
+            wrong, printed = ran(source, bug.implementation)
+            right, _ = ran(source, own)
+            counts[check] += 1
+            odd, lacking = UNSEEN in source, missing(told(source), printed)
+            counts["numbers"] += not lacking
+            if wrong == 1 and right == 0 and lacking:
+                print(f"{bug.name} {check}: not printed: {', '.join(lacking)[:300]}")
+            if wrong == 1 and right == 0 and not odd:
+                counts["shown"] += 1
+                if counts["shown"] % options.fresh == 0:
+                    counts["fresh"] += 1
+                    counts["fresh, shown"] += fresh(source, bug) == 1
+                continue
+            print(f"{bug.name} {check}: with the bug {wrong}, with torch {right}{', unseen' * odd}")
+            if options.show:
+                print(source)
+        counts["bugs"] += 1
+    print(dict(counts))
+
+
+if __name__ == "__main__":
+    main()
