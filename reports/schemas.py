@@ -101,4 +101,5 @@ def text(name: str) -> str:
 
 def written(schema: Mapping[str, Any]) -> str:
     """A schema as its file has it."""
-    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+    said = {"$comment": "Written by `tools/schema_files.py`.", **schema}
+    return json.dumps(said, indent=1, ensure_ascii=False) + "\n"

@@ -184,4 +184,5 @@ def cut(text: str, limit: int) -> str:
 def seen() -> dict[str, Any]:
     """What `SEEN` holds."""
     found: dict[str, Any] = json.loads(SEEN.read_text(encoding="utf-8"))
+    found.pop("$comment")
     return found

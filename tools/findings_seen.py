@@ -99,6 +99,9 @@ def _shown(failure: dict[str, Any], message: str) -> dict[str, str]:
     return found
 
 
+COMMENT = {"$comment": "Written by `tools/findings_seen.py`."}
+
+
 def main(names: list[str]) -> None:
     """Write the file.
 
@@ -122,7 +125,7 @@ def main(names: list[str]) -> None:
                     seen[bug.key] = {"version": version, **found}
         finally:
             child.stop()
-    text = json.dumps(dict(sorted(seen.items())), ensure_ascii=False, indent=1)
+    text = json.dumps({**COMMENT, **dict(sorted(seen.items()))}, ensure_ascii=False, indent=1)
     findings.SEEN.write_text(text + "\n", encoding="utf-8")
 
 

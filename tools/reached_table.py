@@ -120,7 +120,11 @@ def table(layers: Sequence[str]) -> dict[str, list[str]]:
 def main() -> None:
     """Write the table."""
     np.seterr(all="ignore")
-    content = {"torch": str(torch.__version__), "reached": table(list(CATALOGUE))}
+    content = {
+        "$comment": "Written by `tools/reached_table.py`.",
+        "torch": str(torch.__version__),
+        "reached": table(list(CATALOGUE)),
+    }
     TABLE.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 from conformance.reports import results, schemas
 from made_runs import rich
+from schema_files import MADE
 
-from conformance.backends import wire_format
 from conformance.backends.wire_format import Built
 from conformance.commands import cli
 from conformance.known.entry import Known, KnownError, parse
@@ -22,9 +22,6 @@ from conformance.known.entry import Known, KnownError, parse
 def _valid(name: str, value: Any) -> bool:
     found = jsonschema.Draft202012Validator(json.loads(schemas.text(name)))
     return bool(found.is_valid(value))
-
-
-MADE = {**schemas.MADE, "wire": wire_format.schema}
 
 
 @pytest.mark.parametrize("name", list(MADE))

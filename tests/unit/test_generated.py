@@ -1,0 +1,52 @@
+"""Files that a script writes say so in their first lines, and stand in one list."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FIRST = 5  # lines of a file that say who writes it
+
+GENERATED = {
+    "conformance/layers/reached.json": "tools/reached_table.py",
+    "conformance/schemas/known-failures.schema.json": "tools/schema_files.py",
+    "conformance/schemas/results.schema.json": "tools/schema_files.py",
+    "conformance/schemas/wire.schema.json": "tools/schema_files.py",
+    "docs/backends.md": "tools/backends_table.py",
+    "docs/campaign.md": "tools/campaign_table.py",
+    "docs/exhaustive.md": "nn-conformance exhaustive",
+    "docs/findings.json": "tools/findings_seen.py",
+    "docs/findings.md": "tools/findings_table.py",
+    "docs/kill-rate-declared.md": "python tools/kill_rate.py --checks declared",
+    "docs/kill-rate.md": "python tools/kill_rate.py --every 10",
+    "docs/peaks.md": "tools/peaks_table.py",
+}
+"""Generated file → the command that writes it.
+
+Of `docs/contract.md` and `README.md` parts are written, by `tools/contract_tables.py`: each stands
+between `<!-- its name -->` and `<!-- end of its name -->`.
+"""
+
+
+def _writer(file: Path) -> str | None:
+    """What the first lines of a file say that it is written by."""
+    with file.open(encoding="utf-8", errors="ignore") as lines:
+        text = " ".join(line.strip() for _, line in zip(range(FIRST), lines, strict=False))
+    _, said, rest = text.replace("Written by", "written by").partition("written by `")
+    return rest.partition("`")[0] if said else None
+
+
+def test_generated_files_say_so_and_are_listed() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    data = (ROOT / name for name in tracked if name.endswith((".json", ".md", ".toml")))
+    said = {str(path.relative_to(ROOT)): _writer(path) for path in data if path.exists()}
+    assert {name: writer for name, writer in said.items() if writer} == GENERATED
+
+
+def test_the_scripts_are_there() -> None:
+    for writer in GENERATED.values():
+        script = next((word for word in writer.split() if word.endswith(".py")), None)
+        assert script is None or (ROOT / script).is_file(), writer
