@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
+from conformance.model.activations import activation_of, is_in_place
 from conformance.model.case import Call, Case, is_function
 from conformance.model.formats import FORMATS, round_to
 
@@ -29,119 +28,6 @@ modes = st.sampled_from((False, True, True))
 _AROUND = (0.0, 1.0, 4.0, 16.0, 40.0, 90.0, 110.0, 710.0, 750.0)
 
 
-def _no_kinks(values: Mapping[str, Any]) -> tuple[float, ...]:
-    return ()
-
-
-def _always(values: Mapping[str, Any]) -> bool:
-    return True
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """The arguments of one activation.
-
-    Args:
-        defaults: torch's, in its order; an argument without one is not here.
-        groups: names of arguments that are drawn together → their values, the plainest first.
-        kinks: values of the arguments → where the function changes, besides 0.
-        inplace: it takes `inplace`.
-        reversible: values of the arguments → whether torch differentiates in place, which it does
-            from the result, and refuses where that is ambiguous.
-    """
-
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    groups: Mapping[tuple[str, ...], tuple[Any, ...]] = field(default_factory=dict)
-    kinks: Callable[[Mapping[str, Any]], tuple[float, ...]] = _no_kinks
-    inplace: bool = False
-    reversible: Callable[[Mapping[str, Any]], bool] = _always
-
-
-def _one(name: str, default: Any, *values: Any, inplace: bool = False, **others: Any) -> _Kind:
-    """One argument, its default often."""
-    values = (default, default, *values)
-    return _Kind({name: default}, {(name,): tuple((v,) for v in values)}, inplace=inplace, **others)
-
-
-def _positive(name: str) -> Callable[[Mapping[str, Any]], bool]:
-    return lambda values: bool(values[name] >= 0)
-
-
-def _both_sides(name: str) -> Callable[[Mapping[str, Any]], tuple[float, ...]]:
-    return lambda values: (-values[name], values[name])
-
-
-def is_in_place(layer: str) -> bool:
-    """Whether a layer is a function that always works in place, whose name ends so.
-
-    Args:
-        layer: the name of its row.
-    """
-    return layer.endswith("_")
-
-
-_PLAIN, _INPLACE = _Kind(), _Kind(inplace=True)
-_THREES = _Kind(kinks=lambda values: (-3.0, 3.0, -1.5), inplace=True)
-_KINDS: Mapping[str, _Kind] = {
-    "relu": _INPLACE,
-    "relu6": _Kind(kinks=lambda values: (6.0,), inplace=True),
-    "leakyrelu": _one(
-        "negative_slope", 0.01, 0.5, 0.2, 0.0, 1.0, 3.0, -0.5, inplace=True,
-        reversible=_positive("negative_slope"),
-    ),
-    "rrelu": _Kind(
-        {"lower": 1 / 8, "upper": 1 / 3},
-        {("lower", "upper"): (
-            (1 / 8, 1 / 3), (1 / 8, 1 / 3), (0.25, 0.75), (0.1, 0.1), (0.0, 1.0), (-0.5, 0.5),
-        )},
-        inplace=True,
-        reversible=_positive("lower"),
-    ),
-    "threshold": _Kind(
-        {},
-        {("threshold", "value"): (
-            (0.0, 0.0), (1.0, -2.0), (0.1, 20.0), (-1.0, 0.3), (0.5, 0.5), (2.0, 1.0),
-        )},
-        kinks=lambda values: (values["threshold"],),
-        inplace=True,
-    ),
-    "hardtanh": _Kind(
-        {"min_val": -1.0, "max_val": 1.0},
-        {("min_val", "max_val"): (
-            (-1.0, 1.0), (-1.0, 1.0), (0.0, 6.0), (-0.3, 0.7), (-2.0, 0.5), (1.0, 3.0),
-            (-3.0, -1.0),
-        )},
-        kinks=lambda values: (values["min_val"], values["max_val"]),
-        inplace=True,
-    ),
-    "hardshrink": _one("lambd", 0.5, 1.0, 0.1, 0.0, 2.0, kinks=_both_sides("lambd")),
-    "softshrink": _one("lambd", 0.5, 1.0, 0.1, 0.0, 2.0, kinks=_both_sides("lambd")),
-    "hardsigmoid": _THREES,
-    "hardswish": _THREES,
-    "elu": _one(
-        "alpha", 1.0, 0.5, 2.0, 1.7, 0.1, 0.0, -0.5, inplace=True, reversible=_positive("alpha")
-    ),
-    "selu": _INPLACE,
-    "celu": _one("alpha", 1.0, 0.5, 2.0, 1.7, 0.1, inplace=True),
-    "gelu": _one("approximate", "none", "tanh", "tanh"),
-    "silu": _INPLACE,
-    "mish": _INPLACE,
-    "sigmoid": _PLAIN,
-    "tanh": _PLAIN,
-    "softplus": _Kind(
-        {"beta": 1.0, "threshold": 20.0},
-        {
-            ("beta",): ((1.0,), (1.0,), (2.0,), (0.5,), (2.5,), (0.1,), (-0.5,)),
-            ("threshold",): ((20.0,), (20.0,), (1.0,), (5.0,), (0.5,), (30.0,)),
-        },
-        kinks=lambda values: (values["threshold"] / values["beta"],),
-    ),
-    "logsigmoid": _PLAIN,
-    "softsign": _PLAIN,
-    "tanhshrink": _PLAIN,
-}  # fmt: skip
-
-
 @composite
 def activations(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of an elementwise function.
@@ -150,23 +36,22 @@ def activations(draw: Draw, layer: str, dtype: str) -> Case:
         layer: the name of its row.
         dtype: torch's name of the dtype.
     """
-    name = layer.rpartition(".")[2].replace("_", "").lower()
-    kind, always = _KINDS[name], is_in_place(layer)
+    activation, always = activation_of(layer), is_in_place(layer)
     profile = draw(profiles)
     shape = draw(blocks if profile == "block" else vectors)
     values: dict[str, Any] = {}
-    for names, choices in kind.groups.items():
+    for names, choices in activation.drawn.items():
         offered = [dict(zip(names, choice, strict=True)) for choice in choices]
-        kept = [given for given in offered if not always or kind.reversible(given)]
+        kept = [given for given in offered if not always or activation.is_reversible(given)]
         values |= draw(st.sampled_from(kept))
-    kinks = (0.0, *kind.kinks(values))
-    defaults, training = dict(kind.defaults), False
-    if name == "rrelu":
+    kinks = (0.0, *activation.kinks(values))
+    defaults, training = activation.defaults, False
+    if activation.random:
         training = draw(modes)
         if is_function(layer):
             values["training"], defaults["training"], training = training, False, False
-    if kind.inplace and not always:
-        values["inplace"] = draw(yes_no) and kind.reversible(values)
+    if activation.inplace and not always:
+        values["inplace"] = draw(yes_no) and activation.is_reversible(values)
         defaults["inplace"] = False
     written = Written(draw(masks))
     arguments = {k: v for k, v in values.items() if k not in defaults}

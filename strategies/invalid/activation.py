@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
     Break,
@@ -15,6 +17,7 @@ from conformance.strategies.invalid.breaks import (
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
+from conformance.model.activations import activation_of, known
 from conformance.model.case import Case, is_function
 
 _negative = st.sampled_from((-0.5, -1e-6, -2.0))
@@ -56,13 +59,12 @@ _TWO_DIMENSIONS = Break("weight of two dimensions", "weight", _dimensions)
 _NEGATIVE_NUMBER = Break(
     "num_parameters negative", "num_parameters", argument("num_parameters", negative), CUSTOMARY
 )
-_BREAKS = {
-    "gelu": (Break("no such form", "approximate", argument("approximate", _no_forms)),),
-    "hardtanh": (_exchanged("min_val", "max_val"),),
-    "rrelu": (_exchanged("lower", "upper"),),
-    "softshrink": (Break("lambd negative", "lambd", argument("lambd", _negative)),),
-    "celu": (Break("alpha zero", "alpha", argument("alpha", st.just(0.0))),),
+_BREAKS: Mapping[str, tuple[Break, ...]] = {
+    "Softshrink": (Break("lambd negative", "lambd", argument("lambd", _negative)),),
+    "CELU": (Break("alpha zero", "alpha", argument("alpha", st.just(0.0))),),
+    "GELU": (Break("no such form", "approximate", argument("approximate", _no_forms)),),
 }
+known(_BREAKS, "conformance/strategies/invalid/activation.py")
 
 
 def activation_breaks(layer: str) -> tuple[Break, ...]:
@@ -71,8 +73,9 @@ def activation_breaks(layer: str) -> tuple[Break, ...]:
     Args:
         layer: the name of its row.
     """
-    name = layer.rpartition(".")[2].replace("_", "").lower()
-    if name == "prelu":
+    if layer in ("PReLU", "functional.prelu"):
         each = Break("no slope for each channel", "weight", _another_number, applies=_channels)
         return (each, _TWO_DIMENSIONS if is_function(layer) else _NEGATIVE_NUMBER)
-    return _BREAKS.get(name, ())
+    activation = activation_of(layer)
+    ends = () if activation.ends is None else (_exchanged(*activation.ends),)
+    return (*ends, *_BREAKS.get(activation.module, ()))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.model.activations import activation_of, complete
 from conformance.model.case import Case
 
 
@@ -80,28 +81,30 @@ def _leaky(x: float, negative_slope: float = 0.01) -> float:
 
 
 _FUNCTIONS: Mapping[str, Callable[..., float]] = {
-    "relu": lambda x: x if x > 0 else 0.0,
-    "relu6": lambda x: min(max(0.0, x), 6.0),
-    "leakyrelu": _leaky,
-    "threshold": _threshold,
-    "hardtanh": _hardtanh,
-    "hardshrink": _hardshrink,
-    "softshrink": _softshrink,
-    "hardsigmoid": _hardsigmoid,
-    "hardswish": _hardswish,
-    "elu": _elu,
-    "selu": _selu,
-    "celu": _celu,
-    "gelu": _gelu,
-    "silu": lambda x: x * _sigmoid(x),
-    "mish": lambda x: x * math.tanh(_log_of_one_and_exp(x)),
-    "sigmoid": _sigmoid,
-    "tanh": math.tanh,
-    "softplus": _softplus,
-    "logsigmoid": lambda x: -_log_of_one_and_exp(-x),
-    "softsign": lambda x: x / (1 + abs(x)),
-    "tanhshrink": lambda x: x - math.tanh(x),
+    "ReLU": lambda x: x if x > 0 else 0.0,
+    "ReLU6": lambda x: min(max(0.0, x), 6.0),
+    "LeakyReLU": _leaky,
+    "Threshold": _threshold,
+    "Hardtanh": _hardtanh,
+    "Hardshrink": _hardshrink,
+    "Softshrink": _softshrink,
+    "Hardsigmoid": _hardsigmoid,
+    "Hardswish": _hardswish,
+    "ELU": _elu,
+    "SELU": _selu,
+    "CELU": _celu,
+    "GELU": _gelu,
+    "SiLU": lambda x: x * _sigmoid(x),
+    "Mish": lambda x: x * math.tanh(_log_of_one_and_exp(x)),
+    "Sigmoid": _sigmoid,
+    "Tanh": math.tanh,
+    "Softplus": _softplus,
+    "LogSigmoid": lambda x: -_log_of_one_and_exp(-x),
+    "Softsign": lambda x: x / (1 + abs(x)),
+    "Tanhshrink": lambda x: x - math.tanh(x),
 }
+# Of RReLU the function is another in each case: `_randomised`.
+complete({*_FUNCTIONS, "RReLU"}, "tests/brute_force/activation.py")
 
 
 def _randomised(case: Case, arguments: Mapping[str, Any]) -> Callable[[float], float]:
@@ -128,14 +131,14 @@ def reference(case: Case) -> tuple[np.ndarray, ...]:
     """The output of a case of this family."""
     x = case.inputs[0]
     assert x is not None
-    name = case.call.layer.rpartition(".")[2].replace("_", "").lower()
-    if name == "prelu":
+    if case.call.layer in ("PReLU", "functional.prelu"):
         return (_with_slopes(case, x),)
+    activation = activation_of(case.call.layer)
     arguments = {k: v for k, v in case.call.arguments.items() if k != "inplace"}
-    if name == "rrelu":
+    if activation.random:
         function = _randomised(case, arguments)
         arguments = {}
     else:
-        function = _FUNCTIONS[name]
+        function = _FUNCTIONS[activation.module]
     found = [function(number, **arguments) for number in x.reshape(-1).tolist()]
     return (np.array(found).reshape(x.shape),)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arithmetic.rounded import exactly
+from conformance.model.activations import ACTIVATIONS, activation_of
 from conformance.model.case import is_function
 from conformance.spec.law import (
     SUMMED,
@@ -29,37 +30,6 @@ from conformance.spec.law import (
 if TYPE_CHECKING:
     from conformance.spec.trial_like import TrialLike as Trial
 
-_FUNCTION = {
-    module: f"functional.{function}"
-    for module, function in (
-        pair.split()
-        for pair in (
-            "ReLU relu",
-            "ReLU6 relu6",
-            "LeakyReLU leaky_relu",
-            "RReLU rrelu",
-            "Threshold threshold",
-            "Hardtanh hardtanh",
-            "Hardshrink hardshrink",
-            "Softshrink softshrink",
-            "Hardsigmoid hardsigmoid",
-            "Hardswish hardswish",
-            "ELU elu",
-            "SELU selu",
-            "CELU celu",
-            "GELU gelu",
-            "SiLU silu",
-            "Mish mish",
-            "Sigmoid sigmoid",
-            "Tanh tanh",
-            "Softplus softplus",
-            "LogSigmoid logsigmoid",
-            "Softsign softsign",
-            "Tanhshrink tanhshrink",
-        )
-    )
-}
-_OTHER = _FUNCTION | {function: module for module, function in _FUNCTION.items()}
 EQUAL = "always equal: nothing is rounded"
 
 
@@ -73,8 +43,12 @@ def of_input(trial: Trial, x: np.ndarray, **arguments: Any) -> Trial:
 
 
 def by_layer(trial: Trial, layer: str, **arguments: Any) -> Trial:
-    """Another layer of the same form on the same input."""
-    name = _FUNCTION[layer] if is_function(trial.case.call.layer) else layer
+    """Another layer of the same form on the same input.
+
+    Args:
+        layer: the name of its module.
+    """
+    name = ACTIVATIONS[layer].function if is_function(trial.case.call.layer) else layer
     return called(trial, name, arguments)
 
 
@@ -122,7 +96,8 @@ def form(trial: Trial, generator: Generator) -> Claims:
     """The other form; what is the mode of a module is an argument of its function."""
     call = trial.case.call
     arguments, training = dict(call.arguments), call.training
-    other = _OTHER[call.layer]
+    activation = activation_of(call.layer)
+    other = activation.module if is_function(call.layer) else activation.function
     if is_function(other):
         arguments |= {"training": True} if training else {}
         yield same(called(trial, other, arguments), trial)

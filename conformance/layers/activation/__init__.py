@@ -12,7 +12,8 @@ import numpy as np
 
 from conformance.laws.activation import elementwise as laws
 from conformance.laws.activation import slopes
-from conformance.layers.activation.kinds import KINDS, Kind
+from conformance.layers.activation.kinds import KINDS
+from conformance.model.activations import ACTIVATIONS, Activation, Parameter, is_in_place
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles.activation import elementwise as oracle
 from conformance.spec.axes import Axes, joined, no_axes
@@ -23,9 +24,11 @@ from conformance.spec.sizes import resized
 from conformance.spec.state import Constant, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import activation as cases
-from conformance.strategies.activation import is_in_place
 from conformance.strategies.invalid import activation as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
+
+_INPLACE = Argument("inplace", False, other=True)
+_TRAINING = Argument("training", False, other=True)
 
 
 def _first(case: Case) -> int | None:
@@ -63,19 +66,24 @@ def _ends_refit(
     return replace(case, call=replace(case.call, arguments=arguments)) if low < high else None
 
 
-def _elementwise(name: str, kind: Kind) -> Row:
+def _argument(parameter: Parameter) -> Argument:
+    default = REQUIRED if parameter.default is None else parameter.default
+    return Argument(parameter.name, default, parameter.plain, other=parameter.other)
+
+
+def _elementwise(name: str, activation: Activation) -> Row:
+    kind = KINDS[activation.module]
     breaks = invalid.activation_breaks(name)
     valid = partial(cases.activations, name)
-    takes = {argument.name for argument in kind.arguments}
-    modes = "training" in takes and not is_function(name)
+    modes = activation.random and not is_function(name)
     always = is_in_place(name)
-    inplace = always or "inplace" in takes
+    inplace = always or activation.inplace
     updates = _always_writes if always else _writes
     traits = Traits(placed=False, aliases=inplace, updates=updates, modes=modes)
-    arguments = tuple(
-        a
-        for a in kind.arguments
-        if not (modes and a.name == "training") and not (always and a.name == "inplace")
+    arguments = (
+        *map(_argument, activation.parameters),
+        *((_TRAINING,) if activation.random and not modes else ()),
+        *((_INPLACE,) if activation.inplace and not always else ()),
     )
     return Row(
         name,
@@ -86,32 +94,29 @@ def _elementwise(name: str, kind: Kind) -> Row:
         cases=valid,
         values=partial(kind.oracle, inplace=True) if always else kind.oracle,
         shapes=oracle.shape,
-        formula=(kind.formula,),
+        formula=(activation.formula,),
         complex=False,
         # None where every shape and every argument is valid.
         invalid=invalid_cases(valid, breaks) if breaks else None,
         laws=(laws.elements, laws.reshaped, laws.in_place if always else laws.form, *kind.laws),
         propagation=computed,
-        refit=None if kind.ends is None else partial(_ends_refit, kind.ends),
+        refit=None if activation.ends is None else partial(_ends_refit, activation.ends),
         free=every_axis,
         whole=partial(whole, name, arguments),
-        traits=replace(traits, random=_draws) if "training" in takes else traits,
-        draws=slopes.draws if "training" in takes else None,
-        workloads=tuple(_workloads(name, kind)),
+        traits=replace(traits, random=_draws) if activation.random else traits,
+        draws=slopes.draws if activation.random else None,
+        workloads=tuple(_workloads(name, activation)),
         filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
-        flops=partial(_flops, kind.operations),
-        examples=kind.examples,
+        flops=partial(_flops, activation.operations),
+        examples=activation.examples,
     )
 
 
-def _workloads(name: str, kind: Kind) -> Iterator[Workload]:
-    yield Workload(name, "64 by 3072", _plain(kind), ((64, 3072),), small=True)
-    if kind.feeds_forward:
-        yield Workload(name, "64 by 16384", _plain(kind), ((64, 16384),))
-
-
-def _plain(kind: Kind) -> Mapping[str, Any]:
-    return {a.name: a.plain for a in kind.arguments if a.default is REQUIRED}
+def _workloads(name: str, activation: Activation) -> Iterator[Workload]:
+    plain = {p.name: p.plain for p in activation.parameters if p.default is None}
+    yield Workload(name, "64 by 3072", plain, ((64, 3072),), small=True)
+    if activation.feeds_forward:
+        yield Workload(name, "64 by 16384", plain, ((64, 16384),))
 
 
 def _slope_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
@@ -180,8 +185,9 @@ def _with_slopes(name: str) -> Row:
 def rows() -> Iterator[Row]:
     """The rows: the modules, the functions, the functions that work in place."""
     for place in range(2):
-        yield from (_elementwise(names[place], kind) for names, kind in KINDS.items())
+        for activation in ACTIVATIONS.values():
+            yield _elementwise((activation.module, activation.function)[place], activation)
         yield _with_slopes(("PReLU", "functional.prelu")[place])
-    for (_, function), kind in KINDS.items():
-        if kind.in_place:
-            yield _elementwise(f"{function}_", kind)
+    for activation in ACTIVATIONS.values():
+        if activation.in_place:
+            yield _elementwise(activation.in_place, activation)

@@ -13,15 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from conformance.model.activations import ACTIVATIONS, known
+from conformance.model.case import bare_name
 from planted.bug import as_if_contiguous, plant
 
-_NAMES = (
-    "relu6", "prelu", "rrelu", "threshold", "hardtanh", "hardshrink", "softshrink", "hardsigmoid",
-    "hardswish", "elu", "selu", "celu", "mish", "sigmoid", "tanh", "softplus", "logsigmoid",
-    "softsign", "tanhshrink",
-)  # fmt: skip
+# Those first written have bugs of this kind of their own: `activation.py` and `gelu.py`.
+_ELSEWHERE = ("ReLU", "LeakyReLU", "GELU", "SiLU")
 # A comparison decides what NaN is: the documentation leaves it open.
-_COMPARED = ("threshold", "hardshrink", "softshrink")
+_COMPARED = ("Threshold", "Hardshrink", "Softshrink")
+known((*_ELSEWHERE, *_COMPARED), "tests/planted/activation_frames.py")
+_FUNCTIONS = {name: a.function for name, a in ACTIVATIONS.items() if name not in _ELSEWHERE}
+_FUNCTIONS["PReLU"] = "functional.prelu"
 
 
 def _strided_input(right: Callable[..., Tensor], input: Tensor, *others: Any, **given: Any) -> Any:
@@ -77,8 +79,9 @@ def _within(frame: Callable[..., Any], name: str) -> Callable[..., Any]:
     return wrong
 
 
-for _name in _NAMES:
+for _module, _layer in _FUNCTIONS.items():
+    _name = bare_name(_layer)
     for _title, _check, _frame in _FRAMES:
-        if _check == "special" and _name in _COMPARED:
+        if _check == "special" and _module in _COMPARED:
             _title, _frame = "infinity-is-largest", _infinity
-        plant(f"{_name}-{_title}", f"functional.{_name}", _check)(_within(_frame, _name))
+        plant(f"{_name}-{_title}", _layer, _check)(_within(_frame, _name))

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from conformance.model.activations import ACTIVATIONS, known
+from conformance.model.case import bare_name
 from planted.bug import as_if_contiguous, plant, reroute
 
-_NAMES = ("relu", "leaky_relu", "rrelu", "elu", "selu", "celu", "hardtanh", "threshold")
+_MODULES = tuple(name for name, a in ACTIVATIONS.items() if a.in_place)
 # Of the others the derivative at the result is that at the input.
-_CURVED = ("elu", "selu", "celu", "threshold")
+_CURVED = ("ELU", "SELU", "CELU", "Threshold")
+known(_CURVED, "tests/planted/activation_in_place.py")
 
 
 def _copy(right: Callable[..., Tensor], input: Tensor, *others: Any, **given: Any) -> Tensor:
@@ -52,15 +55,15 @@ def _of_result(right: Callable[..., Tensor], input: Tensor, *others: Any, **give
 
 
 _FRAMES = (
-    ("returns-a-copy", "values", _copy, _NAMES),
-    ("strided-input", "layout", _strided, _NAMES),
-    ("last-block", "laws", _last_block, _NAMES),
+    ("returns-a-copy", "values", _copy, _MODULES),
+    ("strided-input", "layout", _strided, _MODULES),
+    ("last-block", "laws", _last_block, _MODULES),
     ("gradient-at-the-result", "gradients", _of_result, _CURVED),
 )
 
 
 def _within(frame: Callable[..., Any], name: str) -> Callable[..., Any]:
-    right = getattr(functional, f"{name}_")
+    right = getattr(functional, name)
 
     def wrong(input: Tensor, *others: Any, **given: Any) -> Any:
         return frame(right, input, *others, **given)
@@ -69,10 +72,11 @@ def _within(frame: Callable[..., Any], name: str) -> Callable[..., Any]:
     return wrong
 
 
-for _title, _check, _frame, _names in _FRAMES:
-    for _name in _names:
-        _layer = f"functional.{_name}_"
-        plant(f"{_name.replace('_', '')}-in-place-{_title}", _layer, _check)(_within(_frame, _name))
+for _title, _check, _frame, _modules in _FRAMES:
+    for _module in _modules:
+        _layer = ACTIVATIONS[_module].in_place
+        _wrong = _within(_frame, bare_name(_layer))
+        plant(f"{_module.lower()}-in-place-{_title}", _layer, _check)(_wrong)
 
 
 @plant("rrelu-in-place-one-slope-for-all", "functional.rrelu_", "random")

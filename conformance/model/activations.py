@@ -1,0 +1,344 @@
+"""The table of activations: what rows, strategies and laws ask of each, as data.
+
+An activation is listed here once, under the name of its module. Formulas stand in
+`conformance/oracles/`; which oracle and which further laws an activation has, in
+`conformance/layers/activation_kinds.py`. PReLU, whose slopes are weights, has rows of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from conformance.model.case import is_function
+
+_HERE = "conformance/model/activations.py"
+
+Values = Mapping[str, Any]
+Choices = Mapping[tuple[str, ...], tuple[tuple[Any, ...], ...]]
+
+
+class ActivationError(LookupError):
+    """The table and what is made of it disagree, or a layer is no activation of it."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument of an activation.
+
+    Args:
+        name: torch's.
+        default: torch's; None where it has none.
+        plain: the plainest value, where there is no default.
+        other: a value to try in place of the default, when it is asked what a failure needs.
+    """
+
+    name: str
+    default: Any = None
+    plain: Any = None
+    other: Any = None
+
+
+def _no_kinks(values: Values) -> tuple[float, ...]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What a module, its function and the one that works in place share.
+
+    Args:
+        module: name of its row: `"LeakyReLU"`.
+        function: name of its row: `"functional.leaky_relu"`.
+        formula: as documented.
+        parameters: in torch's order, but `inplace` and `training`.
+        drawn: names of parameters that are drawn together → their values, the plainest first.
+        kinks: values of the parameters → where the function changes, besides 0.
+        ends: two parameters, the first of which is less than the second.
+        inplace: module and function take `inplace`.
+        underscored: a function of its name and an underscore always writes into its input.
+        nonnegative: the parameter below 0 of which torch refuses to differentiate in place: it does
+            so from the result, which is ambiguous then; empty = it never refuses.
+        random: in training it draws numbers; the function takes `training`.
+        operations: floating-point operations of an element.
+        examples: share of the profile's examples.
+        feeds_forward: transformers have it in their wide layers: it is timed at such widths, too.
+
+    Raises:
+        ActivationError: if a parameter is not drawn, or what is named is none.
+    """
+
+    module: str
+    function: str
+    formula: str
+    parameters: tuple[Parameter, ...] = ()
+    drawn: Choices = field(default_factory=dict)
+    kinks: Callable[[Values], tuple[float, ...]] = _no_kinks
+    ends: tuple[str, str] | None = None
+    inplace: bool = False
+    underscored: bool = False
+    nonnegative: str = ""
+    random: bool = False
+    operations: int = 4
+    examples: float = 0.2
+    feeds_forward: bool = False
+
+    def __post_init__(self) -> None:
+        names = {parameter.name for parameter in self.parameters}
+        drawn = [name for group in self.drawn for name in group]
+        for name in sorted(names - set(drawn)):
+            raise ActivationError(f"activation {self.module!r}: no values of {name!r} are drawn")
+        named = {*drawn, *(self.ends or ()), *filter(None, (self.nonnegative,))}
+        for name in sorted(named - names):
+            raise ActivationError(f"activation {self.module!r}: no parameter {name!r}")
+
+    @property
+    def in_place(self) -> str:
+        """The name of the function that always writes into its input; empty where there is none."""
+        return f"{self.function}_" if self.underscored else ""
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Parameter → torch's default, where it has one."""
+        return {p.name: p.default for p in self.parameters if p.default is not None}
+
+    def is_reversible(self, values: Values) -> bool:
+        """Whether torch differentiates in place.
+
+        Args:
+            values: of some parameters; others do not forbid it.
+        """
+        return bool(values.get(self.nonnegative, 0) >= 0)
+
+
+def _often(*choices: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
+    """Choices, the first of them twice: the default is drawn often."""
+    return (choices[0], *choices)
+
+
+def _one(name: str, *values: Any) -> Choices:
+    """Values of one parameter, its default first."""
+    return {(name,): _often(*((value,) for value in values))}
+
+
+def _both_sides(name: str) -> Callable[[Values], tuple[float, ...]]:
+    return lambda values: (-values[name], values[name])
+
+
+def _threes(values: Values) -> tuple[float, ...]:
+    return (-3.0, 3.0, -1.5)
+
+
+_ALPHA = (Parameter("alpha", 1.0, other=0.5),)
+_LAMBD = (Parameter("lambd", 0.5, other=1.0),)
+
+_ENTRIES = (
+    Activation(
+        "ReLU", "functional.relu",
+        "ReLU(x) = max(0, x)",
+        inplace=True, underscored=True, operations=1, examples=0.4,
+    ),
+    Activation(
+        "ReLU6", "functional.relu6",
+        "ReLU6(x) = min(max(0, x), 6)",
+        kinks=lambda values: (6.0,), inplace=True, operations=2,
+    ),
+    Activation(
+        "LeakyReLU", "functional.leaky_relu",
+        "LeakyReLU(x) = max(0, x) + negative_slope * min(0, x)",
+        (Parameter("negative_slope", 0.01, other=0.5),),
+        _one("negative_slope", 0.01, 0.5, 0.2, 0.0, 1.0, 3.0, -0.5),
+        inplace=True, underscored=True, nonnegative="negative_slope", operations=2, examples=0.4,
+    ),
+    Activation(
+        "RReLU", "functional.rrelu",
+        "RReLU(x) = x if x >= 0, else a x; a ~ U(lower, upper), without training their mean",
+        (Parameter("lower", 1 / 8, other=0.25), Parameter("upper", 1 / 3, other=0.75)),
+        {("lower", "upper"): _often(
+            (1 / 8, 1 / 3), (0.25, 0.75), (0.1, 0.1), (0.0, 1.0), (-0.5, 0.5),
+        )},
+        ends=("lower", "upper"), inplace=True, underscored=True, nonnegative="lower", random=True,
+        operations=2,
+    ),
+    Activation(
+        "Threshold", "functional.threshold",
+        "y = x if x > threshold, else value",
+        (Parameter("threshold", plain=0.0), Parameter("value", plain=0.0)),
+        {("threshold", "value"): (
+            (0.0, 0.0), (1.0, -2.0), (0.1, 20.0), (-1.0, 0.3), (0.5, 0.5), (2.0, 1.0),
+        )},
+        kinks=lambda values: (values["threshold"],), inplace=True, underscored=True, operations=1,
+    ),
+    Activation(
+        "Hardtanh", "functional.hardtanh",
+        "HardTanh(x) = max_val if x > max_val, min_val if x < min_val, else x",
+        (Parameter("min_val", -1.0, other=-2.0), Parameter("max_val", 1.0, other=2.0)),
+        {("min_val", "max_val"): _often(
+            (-1.0, 1.0), (0.0, 6.0), (-0.3, 0.7), (-2.0, 0.5), (1.0, 3.0), (-3.0, -1.0),
+        )},
+        kinks=lambda values: (values["min_val"], values["max_val"]), ends=("min_val", "max_val"),
+        inplace=True, underscored=True, operations=2,
+    ),
+    Activation(
+        "Hardshrink", "functional.hardshrink",
+        "HardShrink(x) = x if x > lambd or x < -lambd, else 0",
+        _LAMBD, _one("lambd", 0.5, 1.0, 0.1, 0.0, 2.0),
+        kinks=_both_sides("lambd"), operations=2,
+    ),
+    Activation(
+        "Softshrink", "functional.softshrink",
+        "SoftShrinkage(x) = x - lambd if x > lambd, x + lambd if x < -lambd, else 0",
+        _LAMBD, _one("lambd", 0.5, 1.0, 0.1, 0.0, 2.0),
+        kinks=_both_sides("lambd"), operations=2,
+    ),
+    Activation(
+        "Hardsigmoid", "functional.hardsigmoid",
+        "Hardsigmoid(x) = 0 if x <= -3, 1 if x >= 3, else x/6 + 1/2",
+        kinks=_threes, inplace=True, operations=3,
+    ),
+    Activation(
+        "Hardswish", "functional.hardswish",
+        "Hardswish(x) = 0 if x <= -3, x if x >= 3, else x (x + 3)/6",
+        kinks=_threes, inplace=True,
+    ),
+    Activation(
+        "ELU", "functional.elu",
+        "ELU(x) = x if x > 0, else alpha (exp(x) - 1)",
+        _ALPHA, _one("alpha", 1.0, 0.5, 2.0, 1.7, 0.1, 0.0, -0.5),
+        inplace=True, underscored=True, nonnegative="alpha",
+    ),
+    Activation(
+        "SELU", "functional.selu",
+        "SELU(x) = scale (max(0, x) + min(0, alpha (exp(x) - 1)))",
+        inplace=True, underscored=True,
+    ),
+    Activation(
+        "CELU", "functional.celu",
+        "CELU(x) = max(0, x) + min(0, alpha (exp(x/alpha) - 1))",
+        _ALPHA, _one("alpha", 1.0, 0.5, 2.0, 1.7, 0.1),
+        inplace=True, underscored=True,
+    ),
+    Activation(
+        "GELU", "functional.gelu",
+        "GELU(x) = x Phi(x), or 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))",
+        (Parameter("approximate", "none", other="tanh"),),
+        _one("approximate", "none", "tanh", "tanh"),
+        operations=8, examples=0.4, feeds_forward=True,
+    ),
+    Activation(
+        "SiLU", "functional.silu",
+        "silu(x) = x * sigmoid(x)",
+        inplace=True, examples=0.4, feeds_forward=True,
+    ),
+    Activation(
+        "Mish", "functional.mish",
+        "Mish(x) = x tanh(softplus(x))",
+        inplace=True, operations=6,
+    ),
+    Activation(
+        "Sigmoid", "functional.sigmoid",
+        "Sigmoid(x) = 1/(1 + exp(-x))",
+        operations=3,
+    ),
+    Activation(
+        "Tanh", "functional.tanh",
+        "Tanh(x) = (exp(x) - exp(-x))/(exp(x) + exp(-x))",
+        operations=5,
+    ),
+    Activation(
+        "Softplus", "functional.softplus",
+        "Softplus(x) = log(1 + exp(beta x))/beta, x where beta x > threshold",
+        (Parameter("beta", 1.0, other=2.0), Parameter("threshold", 20.0, other=1.0)),
+        {
+            **_one("beta", 1.0, 2.0, 0.5, 2.5, 0.1, -0.5),
+            **_one("threshold", 20.0, 1.0, 5.0, 0.5, 30.0),
+        },
+        kinks=lambda values: (values["threshold"] / values["beta"],), operations=5,
+    ),
+    Activation(
+        "LogSigmoid", "functional.logsigmoid",
+        "LogSigmoid(x) = log(1/(1 + exp(-x)))",
+    ),
+    Activation(
+        "Softsign", "functional.softsign",
+        "SoftSign(x) = x/(1 + |x|)",
+        operations=3,
+    ),
+    Activation(
+        "Tanhshrink", "functional.tanhshrink",
+        "Tanhshrink(x) = x - tanh(x)",
+        operations=6,
+    ),
+)  # fmt: skip
+
+
+def _table(entries: Iterable[Activation]) -> dict[str, Activation]:
+    table: dict[str, Activation] = {}
+    for entry in entries:
+        if entry.module in table:
+            raise ActivationError(f"activation {entry.module!r} stands twice in {_HERE}")
+        table[entry.module] = entry
+    return table
+
+
+ACTIVATIONS: Mapping[str, Activation] = _table(_ENTRIES)
+"""Name of the module → the activation, in the order of the rows."""
+
+
+def is_in_place(layer: str) -> bool:
+    """Whether a layer is a function that always works in place, whose name ends so.
+
+    Args:
+        layer: the name of its row.
+    """
+    return layer.endswith("_")
+
+
+def activation_of(layer: str) -> Activation:
+    """The activation that a module or a function is of.
+
+    Args:
+        layer: the name of its row: `"ELU"`, `"functional.elu"`, `"functional.elu_"`.
+
+    Raises:
+        ActivationError: if it is none of the table.
+    """
+    if is_function(layer):
+        for activation in ACTIVATIONS.values():
+            if layer in (activation.function, activation.in_place):
+                return activation
+    elif layer in ACTIVATIONS:
+        return ACTIVATIONS[layer]
+    raise ActivationError(f"no activation {layer!r} in {_HERE}")
+
+
+def known(entries: Collection[str], room: str) -> None:
+    """Hold what a room says of some activations against the table, when the room is imported.
+
+    Args:
+        entries: names of modules.
+        room: the file, for the message.
+
+    Raises:
+        ActivationError: if one is none of the table.
+    """
+    for name in entries:
+        if name not in ACTIVATIONS:
+            raise ActivationError(f"{room} names an activation {name!r}, which {_HERE} has not")
+
+
+def complete(entries: Collection[str], room: str) -> None:
+    """Hold what a room says of every activation against the table, when the room is imported.
+
+    Args:
+        entries: names of modules.
+        room: the file, for the message.
+
+    Raises:
+        ActivationError: if one is missing, or is none of the table.
+    """
+    known(entries, room)
+    for name in ACTIVATIONS:
+        if name not in entries:
+            raise ActivationError(f"activation {name!r} of {_HERE} has no entry in {room}")

@@ -1,0 +1,189 @@
+"""The table of activations: what CONTRIBUTING.md says of a new one is all that it takes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import conformance.reports
+import conformance.strategies
+import pytest
+
+import conformance
+from conformance.layers import CATALOGUE
+from conformance.layers.activation.kinds import KINDS
+from conformance.model.activations import (
+    ACTIVATIONS,
+    Activation,
+    ActivationError,
+    Parameter,
+    activation_of,
+    complete,
+    known,
+)
+
+TABLE = "conformance/model/activations.py"
+ORACLES = "conformance/oracles/smooth_activation.py"
+KINDS_FILE = "conformance/layers/activation_kinds.py"
+# File → a line of it, and what stands before that line once Softsign2 is added.
+ADDED = {
+    TABLE: (
+        '    Activation(\n        "Tanhshrink",',
+        '    Activation("Softsign2", "functional.softsign2", "2 x/(1 + |x|)", operations=4),\n',
+    ),
+    ORACLES: (
+        "def tanhshrink(",
+        """def softsign2(state: State, input: Rounded) -> Rounded | Updated:
+    one = constant(1.0, input)
+    return returned(input / (one + absolute(input)) * constant(2.0, input), input)
+
+
+""",
+    ),
+    KINDS_FILE: (
+        '    "Tanhshrink": Kind(',
+        '    "Softsign2": Kind(smooth.softsign2, (laws.odd,)),\n',
+    ),
+}
+# Statuses of both forms in every check that applies, of what is right and of what is not.
+JUDGED = """
+from types import SimpleNamespace
+
+import torch
+
+from conformance.backends import ModuleBackend
+from conformance.checks import CHECKS
+from conformance.layers import CATALOGUE
+from conformance.run.drawing import draw_cases
+from conformance.run.engine import Engine
+from conformance.run.planning import Item
+
+def backend(factor):
+    def softsign2(input):
+        return input / (1 + input.abs()) * factor
+
+    class Softsign2(torch.nn.Module):
+        def forward(self, input):
+            return softsign2(input)
+
+    nn, functional = SimpleNamespace(Softsign2=Softsign2), SimpleNamespace(softsign2=softsign2)
+    return ModuleBackend("mine", nn=nn, functional=functional)
+
+for layer in ("Softsign2", "functional.softsign2"):
+    row = CATALOGUE[layer]
+    print(layer, row.family, len(list(draw_cases(layer, "float32", 12, 0))))
+    for check, facts in CHECKS.items():
+        if facts.applies(row):
+            for dtype in ("float32", "bfloat16"):
+                verdict = Engine(backend(2.0), 12, 0).run(Item(layer, check, dtype, "cpu"))
+                print(layer, check, dtype, verdict.status)
+    verdict = Engine(backend(1.5), 12, 0).run(Item(layer, "values", "float32", "cpu"))
+    print("wrong", layer, verdict.status)
+"""
+
+
+def _with_one_more(folder: Path, left_out: str = "") -> Path:
+    """A copy of the package that has Softsign2 in each of its places but one."""
+    places = {
+        "conformance": conformance,
+        "conformance/strategies": conformance.strategies,
+        "conformance/reports": conformance.reports,
+    }
+    for place, package in places.items():
+        source = Path(str(package.__file__)).parent
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, folder / place, ignore=ignored, dirs_exist_ok=True)
+    for name, (line, text) in ADDED.items():
+        file = folder / name
+        written = file.read_text(encoding="utf-8")
+        assert written.count(line) == 1, name
+        if name != left_out:
+            file.write_text(written.replace(line, text + line), encoding="utf-8")
+    return folder
+
+
+def _run(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, env={**os.environ, "PYTHONPATH": path},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_one_more_activation_is_drawn_checked_and_passed(tmp_path: Path) -> None:
+    done = _run(_with_one_more(tmp_path), JUDGED)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    for layer in ("Softsign2", "functional.softsign2"):
+        assert [layer, "activation", "12"] in lines
+        assert ["wrong", layer, "failed"] in lines
+        verdicts = {tuple(line[1:3]): line[3] for line in lines if line[0] == layer and line[3:]}
+        assert {check for check, _ in verdicts} >= {"values", "gradients", "laws", "special"}
+        assert set(verdicts.values()) == {"passed"}, verdicts
+
+
+@pytest.mark.parametrize(
+    ("left_out", "said"),
+    [
+        (KINDS_FILE, f"activation 'Softsign2' of {TABLE} has no entry in {KINDS_FILE}"),
+        (TABLE, f"{KINDS_FILE} names an activation 'Softsign2', which {TABLE} has not"),
+        (ORACLES, "'conformance.oracles.smooth_activation' has no attribute 'softsign2'"),
+    ],
+)
+def test_a_place_that_is_forgotten_is_named_at_import(
+    left_out: str, said: str, tmp_path: Path
+) -> None:
+    done = _run(_with_one_more(tmp_path, left_out), "import conformance.layers")
+    assert done.returncode == 1
+    assert said in done.stderr.splitlines()[-1]
+
+
+def test_each_form_of_an_activation_is_a_row_and_is_found() -> None:
+    forms = [
+        form
+        for activation in ACTIVATIONS.values()
+        for form in (activation.module, activation.function, activation.in_place)
+        if form
+    ]
+    rows = [row.name for row in CATALOGUE.values() if row.family == "activation"]
+    assert sorted([*forms, "PReLU", "functional.prelu"]) == sorted(rows)
+    assert {activation_of(form).module for form in forms} == set(ACTIVATIONS)
+    assert activation_of("functional.leaky_relu_") is ACTIVATIONS["LeakyReLU"]
+
+
+@pytest.mark.parametrize("name", ["PReLU", "functional.relu6_", "functional.ReLU", "relu"])
+def test_what_is_no_activation_of_the_table_is_named(name: str) -> None:
+    with pytest.raises(ActivationError, match=f"no activation '{name}'"):
+        activation_of(name)
+
+
+def test_a_room_is_held_against_the_table() -> None:
+    complete(KINDS, "a room")
+    with pytest.raises(ActivationError, match=r"'Tanhshrink' .* no entry in a room"):
+        complete({*KINDS} - {"Tanhshrink"}, "a room")
+    for holds in (known, complete):
+        with pytest.raises(ActivationError, match="a room names an activation 'softsign'"):
+            holds((*KINDS, "softsign"), "a room")
+
+
+def test_parameters_are_drawn_and_what_is_named_is_one() -> None:
+    alpha, drawn = (Parameter("alpha", 1.0),), {("alpha",): ((1.0,), (2.0,))}
+    right = Activation("Bent", "functional.bent", "", alpha, drawn, nonnegative="alpha")
+    assert right.defaults == {"alpha": 1.0}
+    assert [right.is_reversible({"alpha": x}) for x in (-1.0, 0.0)] == [False, True]
+    with pytest.raises(ActivationError, match="'Bent': no values of 'alpha' are drawn"):
+        Activation("Bent", "functional.bent", "", alpha)
+    with pytest.raises(ActivationError, match="'Bent': no parameter 'alpha'"):
+        Activation("Bent", "functional.bent", "", (), drawn)
+    with pytest.raises(ActivationError, match="'Bent': no parameter 'beta'"):
+        Activation("Bent", "functional.bent", "", alpha, drawn, ends=("alpha", "beta"))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_the_first_values_drawn_are_the_defaults(activation: Activation) -> None:
+    for names, choices in activation.drawn.items():
+        for name, value in zip(names, choices[0], strict=True):
+            assert activation.defaults.get(name, value) == value
