@@ -2,7 +2,7 @@
 
 An activation is listed here once, under the name of its module. Formulas stand in
 `conformance/oracles/`; which oracle and which further laws an activation has, in
-`conformance/layers/activation_kinds.py`. PReLU, whose slopes are weights, has rows of its own.
+`conformance/layers/activation/kinds.py`. PReLU, whose slopes are weights, has rows of its own.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from conformance.arithmetic.rounded import exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.layers import CATALOGUE, DTYPES
+from conformance.model.activations import ACTIVATIONS
 from conformance.model.formats import FORMATS
 from conformance.oracles.activation.elementwise import leaky_relu, relu
 from conformance.oracles.activation.smooth import silu
@@ -105,12 +106,15 @@ def _space(change: Callable[..., torch.Tensor]) -> Any:
     )
 
 
-def _of(*names: str) -> Callable[..., torch.Tensor]:
-    """Wrong in one of the layers of a law only."""
+def _of(module: str) -> Callable[..., torch.Tensor]:
+    """Wrong in one of the layers of a law only, in each of its forms."""
+    forms = ["PReLU", "functional.prelu"]
+    if module not in forms:
+        of = ACTIVATIONS[module]
+        forms = [of.module, of.function, of.in_place]
 
     def change(name: str, x: torch.Tensor, y: torch.Tensor, arguments: Any) -> torch.Tensor:
-        short = name.removeprefix("functional.").replace("_", "").lower()
-        return 2 * y + 1 if short in names else y
+        return 2 * y + 1 if name in forms else y
 
     return change
 
@@ -127,22 +131,22 @@ FAKES: dict[str, Callable[..., Any]] = {
     "form": lambda name, x, y, arguments: y if name.startswith("functional.") else y * 2,
     "in_place": lambda name, x, y, arguments: y * 2 + 1 if name.endswith("_") else y,
     "doubled": _more,
-    "slope_zero": _of("leakyrelu"),
-    "mean_slope": _of("rrelu"),
-    "one_slope": _of("prelu"),
-    "clipped": _of("relu6"),
-    "six": _of("relu6"),
+    "slope_zero": _of("LeakyReLU"),
+    "mean_slope": _of("RReLU"),
+    "one_slope": _of("PReLU"),
+    "clipped": _of("ReLU6"),
+    "six": _of("ReLU6"),
     "stretched_range": _more,
-    "threshold_zero": _of("threshold"),
+    "threshold_zero": _of("Threshold"),
     "nothing_shrunk": _more,
     "odd": _more,
     "reflected": lambda name, x, y, arguments: y * 2,
     "complement": _more,
-    "alpha_one": _of("celu"),
+    "alpha_one": _of("CELU"),
     "alpha_twice": _more,
     "alpha_and_operand": _more,
-    "scaled_unit": _of("selu"),
-    "by_sigmoid": _of("mish"),
+    "scaled_unit": _of("SELU"),
+    "by_sigmoid": _of("Mish"),
     "beta_twice": _more,
     "rest_of_tanh": _more,
     "tail": lambda name, x, y, arguments: y,  # torch's 1 + erf(x/√2) cancels

@@ -26,8 +26,8 @@ from conformance.model.activations import (
 )
 
 TABLE = "conformance/model/activations.py"
-ORACLES = "conformance/oracles/smooth_activation.py"
-KINDS_FILE = "conformance/layers/activation_kinds.py"
+ORACLES = "conformance/oracles/activation/smooth.py"
+KINDS_FILE = "conformance/layers/activation/kinds.py"
 # File → a line of it, and what stands before that line once Softsign2 is added.
 ADDED = {
     TABLE: (
@@ -57,9 +57,9 @@ import torch
 from conformance.backends import ModuleBackend
 from conformance.checks import CHECKS
 from conformance.layers import CATALOGUE
-from conformance.run.drawing import draw_cases
+from conformance.generation.drawing import draw_cases
 from conformance.run.engine import Engine
-from conformance.run.planning import Item
+from conformance.items.planning import Item
 
 def backend(factor):
     def softsign2(input):
@@ -130,7 +130,7 @@ def test_one_more_activation_is_drawn_checked_and_passed(tmp_path: Path) -> None
     [
         (KINDS_FILE, f"activation 'Softsign2' of {TABLE} has no entry in {KINDS_FILE}"),
         (TABLE, f"{KINDS_FILE} names an activation 'Softsign2', which {TABLE} has not"),
-        (ORACLES, "'conformance.oracles.smooth_activation' has no attribute 'softsign2'"),
+        (ORACLES, "'conformance.oracles.activation.smooth' has no attribute 'softsign2'"),
     ],
 )
 def test_a_place_that_is_forgotten_is_named_at_import(
