@@ -3,7 +3,7 @@
 Tests that are asked of each layer, or of each layer's planted bugs, run for some of each family;
 of tests that are asked of many laws or bugs some run; what is marked `nightly` takes sessions or
 waits of many seconds, and has a cheaper twin. `NN_CONFORMANCE_TESTS=all` runs them all, as
-`tox -e nightly` does.
+`tox -e nightly` does. What is chosen by `-k` runs, but for `nightly`; what is named by its id runs.
 """
 
 from __future__ import annotations
@@ -110,21 +110,21 @@ def _few(items: list[pytest.Item]) -> Iterator[pytest.Item]:
         seen[path + name] += 1
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked so, layers that are not in the sample, and some of what is many."""
-    if os.environ.get("NN_CONFORMANCE_TESTS") == "all":
-        return
+def _sampled(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Of tests that are asked of each layer those of the sample, of those of much beside few."""
     from conformance.layers import CATALOGUE
 
-    chosen = sample()
+    others = CATALOGUE.keys() - sample()
+    return _few([item for item in items if _layer(item) not in others])
 
-    def left_out(item: pytest.Item) -> bool:
-        name = _layer(item)
-        return (name in CATALOGUE and name not in chosen) or bool(
-            item.get_closest_marker("nightly")
-        )
 
-    kept = list(_few([item for item in items if not left_out(item)]))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked so, layers that are not in the sample, and some of what is many."""
+    if os.environ.get("NN_CONFORMANCE_TESTS") == "all" or any("::" in x for x in config.args):
+        return
+    kept = [item for item in items if not item.get_closest_marker("nightly")]
+    if not config.getoption("keyword"):
+        kept = list(_sampled(kept))
     here = set(map(id, kept))
     left = [item for item in items if id(item) not in here]
     if left:

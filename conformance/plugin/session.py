@@ -189,7 +189,7 @@ class Session:
 
         Args:
             node: the running test.
-            item: the `conformance.run.engine.Item`.
+            item: the `conformance.run.planning.Item`.
         """
         from conformance.plugin.told import failure_text, properties
         from conformance.reports.results import encode_line

@@ -1,4 +1,4 @@
-"""ArrayTuple for a timed call: weights, inputs and cotangents, exact ones and everyday ones.
+"""Arrays for a timed call: weights, inputs and cotangents, exact ones and everyday ones.
 
 Sharp operands let the oracle ask for equality: whole numbers, few enough of them in half precision
 that no order of summation rounds (`oracles.rounding`). Everyday ones are normal deviates. The

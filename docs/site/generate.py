@@ -1,7 +1,8 @@
 """Writes the sources of the site: `python docs/site/generate.py FOLDER`, then `sphinx-build`.
 
 What takes time can be left out while the site is worked on: `--layers 'Conv*'` looks at cases of
-some layers only, `--no-report` runs no suite.
+some layers only, and leaves out of the pages of others what cases show; `--no-report` runs no
+suite.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import numerics_page
 import report_page
 from staging import HERE, Stage
 
+from conformance.layers import CATALOGUE
+
 MADE = HERE / "made"
 """Pages with places for what the build computes."""
 EXTRA = "sample"
@@ -27,13 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Stage the repository's pages, make the others."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", type=Path, help="the folder of the sources; `extra` beside it")
-    parser.add_argument("--layers", default="*", help="glob of the layers whose cases are drawn")
+    parser.add_argument(
+        "--layers", default="*", help="comma list of globs of the layers whose cases are drawn"
+    )
     parser.add_argument("--no-report", action="store_true", help="run no suite, take no pictures")
     given = parser.parse_args(arguments)
+    try:
+        layers = chosen(given.layers)
+    except ValueError as error:
+        parser.error(f"argument --layers: {error}")
     stage = Stage(given.target.resolve())
     stage.repository()
     stage.own()
-    layer_pages.write(stage, lambda row: fnmatch.fnmatch(row.name, given.layers))
+    layer_pages.write(stage, lambda row: row.name in layers)
     check_pages.write(stage)
     _made(stage, "numerics", numerics_page.page(_text("numerics")))
     extra = stage.target.parent / "extra" / EXTRA
@@ -46,6 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shown = report_page.pictures(extra, stage.target / "pictures")
     _made(stage, "report", report_page.page(_text("report"), ends, shown))
     stage.finish()
+
+
+def chosen(globs: str) -> frozenset[str]:
+    """The layers that a comma list of globs names.
+
+    Raises:
+        ValueError: if one of them names no layer.
+    """
+    found: set[str] = set()
+    for glob in map(str.strip, globs.split(",")):
+        named = fnmatch.filter(CATALOGUE, glob)
+        if not named:
+            raise ValueError(f"no layer {glob!r}")
+        found.update(named)
+    return frozenset(found)
 
 
 def _text(name: str) -> str:

@@ -236,12 +236,12 @@ def _operators(row: Row) -> Iterator[str]:
         yield " ".join(code(name) for name in sorted(names)) + "\n"
 
 
-def page(row: Row, found: Facts, divergences: Divergences) -> str:
+def page(row: Row, found: Facts | None, divergences: Divergences) -> str:
     """The text of a layer's page.
 
     Args:
         row: of the layer.
-        found: what its cases show.
+        found: what its cases show; None where they were not looked at.
         divergences: known ones, of all layers.
     """
     # In no table of contents: three hundred entries on each of as many pages take minutes to write.
@@ -251,8 +251,11 @@ def page(row: Row, found: Facts, divergences: Divergences) -> str:
         f"```python\n{signature(row)}\n```\n",
     ]
     lines.append(f"Family [{row.family}](index.md). Checks: {_checks(row)}\n")
-    lines += [*_formula(row), *_arguments(row), *_tensors(row), *_bounds(row, found)]
-    lines += [*_regimes(found), *_laws(row), *_errors(row, found), *_traits(row)]
+    lines += [*_formula(row), *_arguments(row), *_tensors(row)]
+    lines += [] if found is None else [*_bounds(row, found), *_regimes(found)]
+    lines += _laws(row)
+    lines += [] if found is None else _errors(row, found)
+    lines += _traits(row)
     lines += [*divergences.section(row.name, _up(row)), *_operators(row)]
     return "\n".join(lines)
 
@@ -308,9 +311,8 @@ def write(stage: Stage, only: Callable[[Row], bool] = lambda row: True) -> None:
     """
     divergences = Divergences()
     stage.write("layers/index.md", index_page(divergences))
-    nothing = Facts((), (), {}, ())
     for family, rows in families().items():
         stage.write(f"layers/{family}/index.md", family_page(family, rows, divergences))
         for row in rows:
-            found = facts(row) if only(row) else nothing
+            found = facts(row) if only(row) else None
             stage.write(f"layers/{family}/{row.name}.md", page(row, found, divergences))

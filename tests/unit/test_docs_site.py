@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import check_pages
+import generate
 import layer_pages
 import links
 import numerics_page
@@ -15,13 +16,11 @@ import staging
 from conformance.strategies.invalid.breaks import breaks_of
 from findings import NO_BUG
 from known_layers import Divergences
-from layer_facts import Facts, facts
+from layer_facts import facts
 
 from conformance.checks import EVERY_CHECK
 from conformance.layers import CATALOGUE
 from conformance.spec.row import Row
-
-NOTHING = Facts((), (), {}, ())
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +40,30 @@ def test_a_page_has_all_that_the_row_says(name: str, divergences: Divergences) -
     assert all(f"| {prose.escaped(broken)} |" in page for broken in breaks_of(row.invalid))
     assert "| regime |" in page
     assert "{" not in page.partition("## Laws")[2].partition("## What is refused")[0]
+
+
+def test_what_was_not_looked_at_is_left_out(divergences: Divergences) -> None:
+    whole = layer_pages.page(CATALOGUE["Linear"], facts(CATALOGUE["Linear"], 6, 6), divergences)
+    partly = layer_pages.page(CATALOGUE["Linear"], None, divergences)
+    headings = re.findall("^## .*$", whole, re.M)
+    shown = ("## How its bound comes about", "## What is drawn", "## What is refused")
+    assert {*shown} < {*headings}
+    assert re.findall("^## .*$", partly, re.M) == [x for x in headings if x not in shown]
+    assert not re.search("No call of it is invalid|Nothing: elements", partly)
+
+
+def test_the_layers_of_a_partial_build_are_a_comma_list_of_globs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate.chosen("*") == {*CATALOGUE}
+    assert generate.chosen("Linear, Conv[12]d") == {"Linear", "Conv1d", "Conv2d"}
+    for wrong in ("", "Linear,", "Linear,linear"):
+        with pytest.raises(ValueError, match="no layer"):
+            generate.chosen(wrong)
+    with pytest.raises(SystemExit):
+        generate.main([str(tmp_path / "source"), "--layers", "Linear,Convx*"])
+    assert "argument --layers: no layer 'Convx*'" in capsys.readouterr().err
+    assert not (tmp_path / "source").exists()
 
 
 def test_the_signature_is_torchs() -> None:
@@ -69,11 +92,11 @@ def test_every_family_and_layer_is_reached(divergences: Divergences) -> None:
 def test_a_known_failure_is_on_the_page_of_its_layer(divergences: Divergences) -> None:
     layer, found = next(iter(divergences.of.items()))
     row: Row = CATALOGUE[layer]
-    page = layer_pages.page(row, NOTHING, divergences)
+    page = layer_pages.page(row, None, divergences)
     assert all(prose.escaped(bug.what) in page for bug, _ in found)
     assert divergences.count(layer) == sum(bug.kind != NO_BUG for bug, _ in found)
     none = next(name for name in CATALOGUE if name not in divergences.of)
-    assert "None is known" in layer_pages.page(CATALOGUE[none], NOTHING, divergences)
+    assert "None is known" in layer_pages.page(CATALOGUE[none], None, divergences)
 
 
 def test_the_findings_that_are_linked_are_there(divergences: Divergences) -> None:

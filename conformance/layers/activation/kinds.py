@@ -52,4 +52,4 @@ KINDS: Mapping[str, Kind] = {
     "Tanhshrink": Kind(smooth.tanhshrink, (laws.odd, curves.rest_of_tanh)),
 }
 """Name of the module → its kind: one for each entry of `conformance.model.activations`."""
-complete(KINDS, "conformance/layers/activation_kinds.py")
+complete(KINDS, "conformance/layers/activation/kinds.py")
