@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from conformance.reports.asked import CHECKS
 from conformance.reports.causes import independent_of, needed
 from conformance.reports.clusters import by_cause
 from conformance.reports.headline import issue_title, whose
 from conformance.reports.results import Run
 
 from conformance.model.case import Verdict
+from conformance.model.checks import facts_of
 from conformance.model.finding import Finding
 from conformance.model.layer_facts import LayerFacts, unknown
 from conformance.model.plain_text import visible
@@ -184,8 +184,8 @@ def _expected(verdict: Verdict, facts: LayerFacts) -> Iterator[str]:
         yield ""
         yield fenced("\n".join(lines))
         yield ""
-    if verdict.check in CHECKS:
-        yield CHECKS[verdict.check][1]
+    if question := facts_of(verdict.check).question:
+        yield question
 
 
 def _hangs_on(verdict: Verdict) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from conformance.reports.statuses import status
 
 from conformance.model.case import Verdict
+from conformance.model.checks import facts_of
 from conformance.model.finding import IN_TRAIN_MODE
 from conformance.model.finding_text import bound_text, element, error_text, named, words
 from conformance.model.layer_facts import LayerFacts
@@ -119,7 +120,7 @@ def signature(verdict: Verdict, facts: LayerFacts) -> tuple[str, ...]:
         verdict: of the failure.
         facts: of its layer.
     """
-    if verdict.check == "errors":
+    if facts_of(verdict.check).invalid:
         return ()  # an invalid call's arguments are its fault
     if verdict.needs:
         names = {need.argument for need in verdict.needs if not need.fails}

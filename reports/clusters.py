@@ -11,12 +11,11 @@ from conformance.reports.causes import independent_of, manner, needed, signature
 from conformance.reports.statuses import SEVERITY, rank, status
 
 from conformance.model.case import Verdict
+from conformance.model.checks import facts_of
 from conformance.model.layer_facts import LayerFacts, unknown
 
 # Status, family of layers, how it fails, whether in a check that follows others.
 GroupKey = tuple[str, str, tuple[str, ...], bool]
-# A wrong answer spoils these checks as well: they hold outputs against the oracle, too.
-FOLLOWING = ("gradients", "laws", "layout", "special", "random", "repeat", "state")
 
 
 @dataclass(frozen=True)
@@ -124,14 +123,14 @@ def clusters(
         facts = layers.get(verdict.layer) or unknown(verdict.layer)
         how, needs = manner(verdict), frozenset(signature(verdict, facts))
         # An invalid call breaks one rule for all dimensions.
-        family = facts.stem if verdict.check == "errors" else facts.kin
+        family = facts.stem if facts_of(verdict.check).invalid else facts.kin
         kin = facts.kin.lower()
         # The same exception text is one cause, wherever it comes from; so is the same frame.
         elsewhere = how[0] == "exception" or (how[0] == "lost" and len(how) > 2)
         family = "" if elsewhere else family.lower()
         if verdict.failure is not None and verdict.failure.layouts:
             how = (*how, "in a layout")
-        follows = bool(family) and verdict.check in FOLLOWING
+        follows = bool(family) and facts_of(verdict.check).follows_values
         key = (status(verdict), family, how, follows)
         _add(groups.setdefault(key, []), _Part(key, kin, [(verdict, needs)]))
     found = [_cluster(part) for part in _absorbed([x for parts in groups.values() for x in parts])]
@@ -195,7 +194,7 @@ def _absorbed(parts: Sequence[_Part]) -> list[_Part]:
     sources = [part for part in parts if part.values]
     rest = [part for part in parts if not part.values]
     for part in rest:
-        if not part.key[1] and any(v.check not in FOLLOWING for v, _ in part.members):
+        if not part.key[1] and not all(facts_of(v.check).follows_values for v, _ in part.members):
             continue  # an exception that other checks meet, too, comes from elsewhere
         for verdict, needs in [*part.members]:
             near = [x for x in sources if x.kin == part.kin and x.key[0] == part.key[0]]
@@ -214,7 +213,8 @@ def _follows(verdict: Verdict, needs: frozenset[str], source: _Part, *, alone: b
     """
     failure = verdict.failure
     wrong = [theirs for each, theirs in source.values if each.dtype == verdict.dtype]
-    if verdict.check not in FOLLOWING or not wrong or failure is None or failure.layouts:
+    follows = facts_of(verdict.check).follows_values
+    if not follows or not wrong or failure is None or failure.layouts:
         return False
     if failure.exception:
         return any(theirs and theirs == needs for theirs in wrong)
@@ -227,7 +227,7 @@ def _cluster(part: _Part) -> Cluster:
     # Values tell most plainly what is wrong; a short call is a plain one.
     order = sorted(
         (verdict for verdict, _ in part.members),
-        key=lambda v: (rank(v), v.check not in ("values", "shape"), len(v.call or "")),
+        key=lambda v: (rank(v), not facts_of(v.check).plain, len(v.call or "")),
     )
     first = order[0]
     least = min((needs for _, needs in part.members), key=lambda n: (len(n), sorted(n)))

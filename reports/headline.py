@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from conformance.reports.asked import CHECKS
 from conformance.reports.causes import needed, title
 from conformance.reports.clusters import Cluster
 
 from conformance.model.case import Verdict
+from conformance.model.checks import facts_of
 from conformance.model.finding import Finding
 from conformance.model.plain_text import visible
 
@@ -59,7 +59,7 @@ def _explained(verdict: Verdict, failure: Finding | None, reason: str) -> str:
     """The reason, after what is wrong where its own first words do not say that."""
     reason = " ".join(visible(reason.partition(";")[0]).split())
     label, colon, _ = reason.partition(":")
-    if verdict.check == "errors" or (colon and len(label) <= LABEL):
+    if facts_of(verdict.check).invalid or (colon and len(label) <= LABEL):
         return shortened(reason)
     return f"{_wrong(verdict, failure)}: {shortened(reason)}"
 
@@ -102,7 +102,7 @@ def _sentence(verdict: Verdict, failure: Finding | None, needs: Sequence[str]) -
 
 def _wrong(verdict: Verdict, failure: Finding | None) -> str:
     """What is wrong, without when."""
-    asked = CHECKS.get(verdict.check, (f"{verdict.check} fails",))[0]
+    asked = facts_of(verdict.check).title
     if verdict.status in _LOST:
         signal = re.search(r"SIG[A-Z]+", "" if failure is None else failure.says)
         return _LOST[verdict.status] + (f" of {signal[0]}" if signal else "")
@@ -126,6 +126,6 @@ def _numbers(verdict: Verdict, failure: Finding, asked: str) -> str:
     wrong = "wrong values" if failure.what.startswith(_ANSWER) else f"wrong {failure.what}{when}"
     if failure.kind == "sign":
         wrong = f"wrong sign of a zero in {failure.what}"
-    if verdict.check == "special":
-        return f"{wrong} for NaN, infinite, huge or tiny numbers"
+    if operands := facts_of(verdict.check).when:
+        return f"{wrong} {operands}"
     return f"{wrong} ({failure.during})" if failure.during else wrong

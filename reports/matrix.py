@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from conformance.reports.results import Run
 from conformance.reports.statuses import (
     BAD,
-    CHECKS,
     SEVERITY,
     missing,
     once,
@@ -20,6 +19,7 @@ from conformance.reports.statuses import (
 )
 
 from conformance.model.case import Verdict
+from conformance.model.checks import ordered
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def matrix(run: Run) -> Matrix:
         layers[verdict.layer] = None
         seen[verdict.check] = None
         places.setdefault((verdict.layer, verdict.check), []).append(verdict)
-    checks = (*(c for c in CHECKS if c in seen), *(c for c in seen if c not in CHECKS))
+    checks = ordered(seen)
     rows = []
     for layer in layers:
         cells = []

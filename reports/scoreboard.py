@@ -12,13 +12,11 @@ from conformance.reports.results import Identity, ResultsError, Run
 from conformance.reports.statuses import PARTLY
 
 from conformance.model.case import Verdict
+from conformance.model.checks import facts_of, ordered
 from conformance.model.layer_facts import LayerFacts
 
 # Runs that differ in one of these drew other cases, or judged them otherwise.
 SAME = ("suite", "profile", "seed", "examples")
-
-BESIDE = ("support",)
-"""Checks that say nothing of conformance."""
 
 Place = tuple[str, str, str]  # layer, check and dtype: one item of the space
 
@@ -124,11 +122,9 @@ def board(runs: Sequence[Run], names: Sequence[str] = ()) -> Board:
     if not space:
         raise ResultsError("no item of a conformance check in these results")
     layers = tuple(dict.fromkeys(layer for layer, _, _ in space))
-    seen = dict.fromkeys(check for _, check, _ in space)
-    known = [check for check in summary.CHECKS if check in seen]
     return Board(
         layers,
-        (*known, *(check for check in seen if check not in known)),
+        ordered(check for _, check, _ in space),
         tuple(dict.fromkeys(dtype for _, _, dtype in space)),
         len(space),
         tuple(_filled(column, layers, space) for column in columns),
@@ -185,7 +181,7 @@ def _places(part: Run, device: str) -> Iterator[Place]:
     """The items that a run announced or has a verdict for."""
     for item in (*part.identity.items, *(verdict.id for verdict in part.verdicts)):
         layer, check, dtype, on = (*item.split("-", 3), "", "", "", "")[:4]
-        if on == device and check not in BESIDE:
+        if on == device and not facts_of(check).on_request:
             yield layer, check, dtype
 
 

@@ -12,9 +12,8 @@ from conformance.reports.results import Run
 from conformance.reports.statuses import verdicts
 
 from conformance.model.case import DIGITS, Column, Verdict
+from conformance.model.checks import facts_of
 
-# Checks that are given invalid calls; their cases are others.
-INVALID = ("errors",)
 LONGEST_RUN = 100_000
 BROKEN = "broken constraint"
 """The column of an invalid call; it stands alone, and meets no other."""
@@ -99,7 +98,8 @@ def spaces(run: Run) -> tuple[Space, ...]:
     found: dict[str, list[_Part]] = {}
     held: dict[tuple[str, str, bool], list[Verdict]] = {}
     for verdict in verdicts(run):
-        key = (verdict.layer, verdict.dtype, verdict.check in INVALID)
+        # The cases of checks that are given invalid calls are others.
+        key = (verdict.layer, verdict.dtype, facts_of(verdict.check).invalid)
         held.setdefault(key, []).append(verdict)
     for (layer, _, _), members in held.items():
         drawn = next((dict(v.drawn) for v in members if v.drawn), None)

@@ -38,20 +38,6 @@ GLYPHS: Mapping[str, str] = {
 }
 """One character per status, for an item without a verdict, and for `PARTLY`."""
 
-CHECKS = (
-    "shape",
-    "values",
-    "gradients",
-    "laws",
-    "layout",
-    "special",
-    "state",
-    "random",
-    "repeat",
-    "errors",
-)
-"""The suite's checks in the order of the matrix's columns; others follow as they come."""
-
 
 def status(verdict: Verdict) -> str:
     """The status of a verdict; one that this version does not know counts as `unchecked`."""

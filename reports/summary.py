@@ -20,7 +20,6 @@ from conformance.reports.reasons import Reason, unsupported
 from conformance.reports.space import Space, spaces
 from conformance.reports.statuses import (
     BAD,
-    CHECKS,
     GLYPHS,
     SEVERITY,
     counts,
@@ -34,7 +33,6 @@ from conformance.reports.statuses import (
 
 __all__ = [
     "BAD",
-    "CHECKS",
     "CONFORMANT",
     "GLYPHS",
     "INCOMPLETE",

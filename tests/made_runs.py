@@ -10,6 +10,7 @@ from test_report import identity, run_of, verdict
 
 from conformance.model.case import DIGITS, Column, Examples, Verdict
 from conformance.model.cause import Need
+from conformance.model.checks import columns
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text
 
@@ -86,7 +87,7 @@ def large(count: int, *, plain: bool = False) -> results.Run:
     generator = random.Random(0)
     layers = [f"Layer{k}" for k in range(45)]
     devices = [f"cuda:{k}" for k in range(1 + count // (45 * 9 * 4))]
-    places = [(a, b, c, d) for a in layers for c in DTYPES for d in devices for b in summary.CHECKS]
+    places = [(a, b, c, d) for a in layers for c in DTYPES for d in devices for b in columns()]
     found = []
     for layer, check, dtype, device in places[:count]:
         bad = generator.random() < 0.02
@@ -122,7 +123,7 @@ def passing(count: int) -> results.Run:
     for layer in (f"functional.layer_{k}" for k in range(count)):
         for dtype in DTYPES:
             cases = drawn(generator.randrange(99), 200)
-            for check in summary.CHECKS:
+            for check in columns():
                 facts = {
                     "margin": generator.random(),
                     "ulps": {str(k): generator.randrange(10**5) for k in range(-9, 4)},

@@ -14,6 +14,7 @@ import numpy as np
 from conformance.backends import numpy_layouts
 from conformance.layers import CATALOGUE
 from conformance.model.case import STORED, ULP
+from conformance.model.checks import CHECK_FACTS, columns
 from conformance.spec.row import Input, Row
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,6 +128,12 @@ def stored() -> str:
     return "\n".join(["| name | what is stored |", "|---|---|", *lines])
 
 
+def checks() -> str:
+    """The property that each check looks at."""
+    lines = [f"| `{name}` | {CHECK_FACTS[name].looks_at} |" for name in columns()]
+    return "\n".join(["| check | property |", "|---|---|", *lines])
+
+
 def families() -> str:
     """Layers of each family; a lazy form or function is not named beside the module of its name."""
     lines = ["| family | modules | functions | which |", "|---|---:|---:|---|"]
@@ -164,7 +171,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/contract.md": {
         "inputs": inputs, "layouts": layouts, "functions": functions, "stored": stored
     },
-    "README.md": {"families": families},
+    "README.md": {"families": families, "checks": checks},
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.backends.operators import dispatch_key, operator
 from conformance.backends.overriding import Overrides
 from conformance.model.case import Call, Unreached, Unsupported
+from conformance.model.checks import CHECK_FACTS
 from conformance.model.foreign import shown, type_name
 
 
@@ -49,7 +50,7 @@ class OverrideBackend(ModuleBackend):
         self._device = str(device)
         dispatch_key(self._device)
         self._overrides = Overrides(_resolved(overrides, self._device), invalid=errors)
-        self.unasked = () if errors else ("errors",)
+        self.unasked = () if errors else tuple(x.name for x in CHECK_FACTS.values() if x.invalid)
 
     @classmethod
     def from_folder(

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from conformance.backends.declared import offered, unasked_of
-from conformance.checks import EVERY_CHECK, IN_FULL
+from conformance.checks import EVERY_CHECK
 from conformance.layers import CATALOGUE
+from conformance.model.checks import IN_FULL, facts_of
 from conformance.model.protocols import Backend
 
 FURTHER = 13
@@ -31,7 +32,7 @@ class Item:
 
     Args:
         layer, check, dtype, device: names.
-        samples: it has some of the cases (`Check.enough`, `FURTHER`).
+        samples: it has some of the cases (`Sampling.enough`, `FURTHER`).
     """
 
     layer: str
@@ -60,11 +61,10 @@ class Item:
         Args:
             examples: of the profile.
         """
-        check = EVERY_CHECK[self.check]
+        sampling = facts_of(self.check).sampling
         if not self.samples:
-            return check.step(CATALOGUE[self.layer], self.dtype)
-        enough = check.enough if self.dtype == IN_FULL else check.enough_further
-        return max(self.drawn(examples) // enough, 1)
+            return sampling.step(CATALOGUE[self.layer].examples, self.dtype)
+        return max(self.drawn(examples) // sampling.enough_in(self.dtype), 1)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Profile:
     Args:
         examples: cases of an item.
         samples: items have some of the cases, and beyond a layer's first dtype there are fewer
-            checks (`Check.further`).
+            checks (`Sampling.further`).
     """
 
     examples: int
@@ -99,7 +99,7 @@ class Profile:
                 return True
             turn = places[item.layer] % len(further)
             turned = [*further[turn:], *further[:turn]]
-            return item.dtype in turned[: EVERY_CHECK[item.check].further]
+            return item.dtype in turned[: facts_of(item.check).sampling.further]
 
         return tuple(filter(is_chosen, items))
 
@@ -175,7 +175,7 @@ def in_rounds(
         worker, dtype = layers[item.layer] % workers, dtypes.index(item.dtype)
         if not compiled:
             return worker, dtype
-        leads = EVERY_CHECK[item.check].leads
+        leads = facts_of(item.check).leads
         return worker, dtype > 0, not leads, dtype
 
     return tuple(sorted(items, key=place))

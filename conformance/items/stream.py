@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from conformance.checks import EVERY_CHECK
 from conformance.generation.argument_columns import covering
 from conformance.generation.cases import Ending, Every
 from conformance.generation.drawing import draw_cases
@@ -14,6 +13,7 @@ from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
 from conformance.matching.features import structure
 from conformance.model.case import Case
+from conformance.model.checks import facts_of
 
 ROUNDS = 10
 """A backend that declines cases is asked at most so many times those of the profile."""
@@ -49,7 +49,7 @@ class Stream:
     @property
     def invalid(self) -> bool:
         """Whether the cases are calls that must be refused."""
-        return EVERY_CHECK[self.item.check].invalid
+        return facts_of(self.item.check).invalid
 
     @property
     def examples(self) -> int:
@@ -72,7 +72,7 @@ class Stream:
         return Ending(drawn, whole) if whole else drawn
 
     def _whole(self) -> Sequence[Case]:
-        if not EVERY_CHECK[self.item.check].whole:
+        if not facts_of(self.item.check).whole:
             return ()
         return _whole(self.item.layer, self.item.dtype)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +12,14 @@ from typing import Any
 import planted
 from planted.bug import spaces
 from prose import code, escaped, meanings, paragraphs, said, sentence
-from staging import ROOT, Stage
+from staging import Stage
 
 from conformance.backends import ModuleBackend
-from conformance.checks import CHECKS, EVERY_CHECK, ON_REQUEST, Check
+from conformance.checks import CHECKS, EVERY_CHECK
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Unsupported, Verdict
+from conformance.model.checks import CHECK_FACTS, CheckFacts, Sampling
 from conformance.run.engine import Engine
 from conformance.spec.row import Row
 
@@ -85,21 +85,17 @@ def _readable(verdict: Verdict) -> bool:
     return verdict.status == "failed" and 0 < len(str(verdict.message).splitlines()) <= LINES
 
 
-def properties() -> dict[str, str]:
-    """What README says of each check."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    _, _, section = text.partition("## What is checked")
-    return dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.MULTILINE))
-
-
-def _facts(check: Check) -> Iterator[str]:
+def _facts(check: CheckFacts) -> Iterator[str]:
     """What the suite is told of a check, where that is not the default."""
     for name in ("invalid", "whole"):
         if getattr(check, name):
-            yield sentence(meanings(Check)[name])
-    for name, shown in (("every", check.every), ("of_many", check.of_many)):
+            yield sentence(meanings(CheckFacts)[name])
+    if check.members:
+        yield f"Of a layer it calls, where that is offered, {', '.join(map(code, check.members))}."
+    sampling = check.sampling
+    for name, shown in (("every", sampling.every), ("of_many", sampling.of_many)):
         if shown > 1:
-            yield f"{sentence(meanings(Check)[name])} Here: one of {shown}."
+            yield f"{sentence(meanings(Sampling)[name])} Here: one of {shown}."
 
 
 def page(name: str) -> str:
@@ -109,16 +105,16 @@ def page(name: str) -> str:
     _, _, rest = text.partition(": ")
     have = [row for row in CATALOGUE.values() if check.applies(row)]
     lines = [f"# {name}\n"]
-    asked = properties().get(name)
+    asked = check.facts.looks_at
     lines.append(f"**{sentence(asked)}**\n" if asked else "")
     first, _, more = rest.partition("\n\n")
-    if sentence(first) != sentence(asked or ""):
+    if sentence(first) != sentence(asked):
         lines.append(f"{escaped(sentence(first))}\n")
     if more:
         lines.append(f"{paragraphs(more)}\n")
     lines.append(f"## How\n\n{paragraphs(said(check.run))}\n")
-    lines += [f"- {escaped(fact)}" for fact in _facts(check)]
-    if name in ON_REQUEST:
+    lines += [f"- {escaped(fact)}" for fact in _facts(check.facts)]
+    if check.facts.on_request:
         lines.append(f"\nIt runs where it is named: `--conformance-check={name}`.")
     lines += ["\n## Which layers\n", _asked_of(have)]
     lines += _failing(name)
@@ -155,11 +151,10 @@ def _failing(name: str) -> Iterator[str]:
 
 def index() -> str:
     """All checks."""
-    asked = properties()
     lines = ["# Checks\n", "Each is asked of every layer that has the property, in every dtype.\n"]
-    for name in CHECKS:
-        lines.append(f"- [{name}]({name}.md): {asked.get(name, '')}")
-    lines += [f"- [{name}]({name}.md), on request" for name in ON_REQUEST]
+    for name, facts in CHECK_FACTS.items():
+        told = ", on request" if facts.on_request else f": {facts.looks_at}"
+        lines.append(f"- [{name}]({name}.md){told}")
     entries = "\n".join(EVERY_CHECK)
     return "\n".join([*lines, f"\n```{{toctree}}\n:hidden:\n{entries}\n```\n"])
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from conformance.model.checks import columns
 from hostile.entry import Due
 from hostile.faithful import command, judged, made, source, well
 
 WRONG = "def __call__(self, x):\n    return self.run(x)[0] + x.dtype.type(1)\n"
-CHECKS = "values,shape,gradients,layout,special,state,random,repeat,errors,laws"
+CHECKS = ",".join(columns())
 
 ENTRIES = (
     made("faithful", 0, source(), well()),

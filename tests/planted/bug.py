@@ -13,19 +13,10 @@ from torch import Tensor
 
 from conformance.layers import CATALOGUE
 from conformance.model.case import class_and_method, is_function
+from conformance.model.checks import columns
 
-CHECKS = (
-    "values",
-    "shape",
-    "gradients",
-    "laws",
-    "layout",
-    "special",
-    "state",
-    "random",
-    "repeat",
-    "errors",
-)
+CHECKS = tuple(sorted(columns(), key=lambda name: name != "values"))
+"""The columns of the campaigns' tables: first the check that most bugs are planted for."""
 
 
 @dataclass(frozen=True)

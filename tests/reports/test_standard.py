@@ -17,6 +17,7 @@ from test_report import identity, run_of, verdict
 from conformance.checks import CHECKS
 from conformance.layers import CATALOGUE, DTYPES
 from conformance.model.case import Examples
+from conformance.model.checks import level
 from conformance.model.standard import StandardError, named, standards
 
 NAME = "torch.nn 2.13"
@@ -35,6 +36,7 @@ def test_a_standard_names_layers_and_checks_that_there_are() -> None:
     # Each level asks what the one before it asks, and the last asks everything.
     inference, training, strict = (set(checks) for checks in standard.levels.values())
     assert inference < training < strict == set(CHECKS)
+    assert standard.levels == {name: level(name) for name in standard.levels}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from conformance.strategies.layouts import LAYOUTS
 
 from conformance.backends import FunctionBackend
 from conformance.model.case import Call, Numerics
+from conformance.model.checks import CHECK_FACTS
 from conformance.model.protocols import Backend, Layer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +72,15 @@ def test_every_optional_member_that_is_asked_for_has_a_row() -> None:
     assert {"vjp", "forward_grad", "numerics", "accepts", "sync", "updated"} <= asked
     named = _first_names(_section("Backend")) | _first_names(_section("Layer"))
     assert asked - OWN <= named
+
+
+def test_the_members_that_checks_ask_for_are_those_declared() -> None:
+    asked: dict[str, set[str]] = {name: set() for name in CHECK_FACTS}
+    for member, _, checks in _rows(_section("Optional members of a layer"))[2:]:
+        (name,) = re.findall(r"^`(\w+)", member)
+        for check in re.findall(r"`(\w+)`", checks):
+            asked[check].add(name)
+    assert asked == {name: {*facts.members} for name, facts in CHECK_FACTS.items()}
 
 
 def test_every_field_of_numerics_has_its_default() -> None:

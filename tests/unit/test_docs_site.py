@@ -18,7 +18,6 @@ from findings import NO_BUG
 from known_layers import Divergences
 from layer_facts import facts
 
-from conformance.checks import EVERY_CHECK
 from conformance.layers import CATALOGUE
 from conformance.spec.row import Row
 
@@ -132,10 +131,6 @@ def test_a_check_page_shows_a_failure(name: str) -> None:
     page = check_pages.page(name)
     assert f"failed: {name} of" in page
     assert "torch: differs" in page
-
-
-def test_readme_has_a_property_of_each_check() -> None:
-    assert {*check_pages.properties()} >= {*EVERY_CHECK} - {*check_pages.ON_REQUEST}
 
 
 def test_markdown_is_staged_as_it_stands_but_for_links_to_files(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import torch
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.checks import CHECKS, IN_FULL, MEDIUM
+from conformance.checks import CHECKS
 from conformance.generation.cases import Every
 from conformance.items.planning import PROFILES, Item, asked_of
 from conformance.items.stream import Stream
 from conformance.layers import CATALOGUE, DTYPES
 from conformance.model.case import Case
+from conformance.model.checks import IN_FULL, MEDIUM
 from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork
@@ -33,20 +34,20 @@ def test_all_or_most_cases_in_one_dtype_and_some_in_others(check: str) -> None:
     layer = "Dropout" if check == "random" else "Linear"
     item, cases = _cases(check, IN_FULL, layer)
     assert len(cases) == asked_of(item, EXAMPLES) > 1
-    in_full = item.step(EXAMPLES)
-    assert in_full == CHECKS[check].step(CATALOGUE[layer], IN_FULL)
+    in_full, share = item.step(EXAMPLES), CATALOGUE[layer].examples
+    assert in_full == CHECKS[check].sampling.step(share, IN_FULL)
     item, cases = _cases(check, "float64", layer)
     assert len(cases) == asked_of(item, EXAMPLES)
-    assert item.step(EXAMPLES) == CHECKS[check].step(CATALOGUE[layer], "float64") >= in_full
+    assert item.step(EXAMPLES) == CHECKS[check].sampling.step(share, "float64") >= in_full
 
 
 def test_of_a_layer_with_a_share_of_the_examples_fewer_are_left_out() -> None:
-    laws, errors = CHECKS["laws"], CHECKS["errors"]
-    many, some, few = (CATALOGUE[name] for name in ("Linear", "Dropout", "MaxPool1d"))
-    assert few.examples < MEDIUM <= some.examples < 1
+    laws, errors = CHECKS["laws"].sampling, CHECKS["errors"].sampling
+    many, some, few = (CATALOGUE[name].examples for name in ("Linear", "Dropout", "MaxPool1d"))
+    assert few < MEDIUM <= some < 1
     assert laws.step(many, "float64") == laws.of_many > 2
     assert laws.step(some, "float64") == laws.of_medium > 1
-    assert CHECKS["special"].step(some, "float64") == 1
+    assert CHECKS["special"].sampling.step(some, "float64") == 1
     assert laws.step(few, "float64") == laws.step(many, IN_FULL) == 1
     assert errors.step(few, "float64") == errors.every > 1
 
@@ -55,14 +56,14 @@ def test_the_cases_are_those_of_other_checks() -> None:
     (_, some), (item, whole) = _cases("state", "float64"), _cases("values", "float64")
     assert isinstance(some, Every)
     assert item.step(EXAMPLES) == 1
-    assert list(some) == [whole[k] for k in range(0, len(whole), CHECKS["state"].every)]
+    assert list(some) == [whole[k] for k in range(0, len(whole), CHECKS["state"].sampling.every)]
     assert some[-1] is some[len(some) - 1]
     assert some[1:3] == (some[1], some[2])
 
 
 def test_a_case_is_drawn_again_where_it_was_drawn() -> None:
     item, _ = _cases("state", "float64")
-    stream, every = Stream(item, EXAMPLES, 0), CHECKS["state"].every
+    stream, every = Stream(item, EXAMPLES, 0), CHECKS["state"].sampling.every
     assert [stream.drawn_as(k) for k in (0, 1, 3)] == [(0, 0), (0, every), (0, 3 * every)]
     count = len(stream.cases())
     assert stream.drawn_as(count + 2) == (1, 2 * every)
@@ -72,7 +73,7 @@ def test_a_case_is_drawn_again_where_it_was_drawn() -> None:
 
 def test_of_invalid_calls_no_more_are_drawn_than_are_looked_at() -> None:
     item = Item("Linear", "errors", "float64", "cpu")
-    stream, every = Stream(item, EXAMPLES, 0), CHECKS["errors"].every
+    stream, every = Stream(item, EXAMPLES, 0), CHECKS["errors"].sampling.every
     assert every > 1
     assert stream.examples == len(stream.cases()) == asked_of(item, EXAMPLES)
     assert stream.drawn_as(3) == (0, 3)
@@ -101,7 +102,7 @@ def test_the_quick_profile_asks_every_check_in_the_first_dtype_and_some_in_other
         ]
         chosen += ours
     further = {(item.check, item.dtype) for item in chosen if item.dtype != IN_FULL}
-    asked = {name for name, check in CHECKS.items() if check.further}
+    asked = {name for name, check in CHECKS.items() if check.sampling.further}
     # Of the layers together, each of these checks is asked in every dtype.
     assert further == {(check, dtype) for check in asked for dtype in DTYPES if dtype != IN_FULL}
     for layer in ("Linear", "ReLU"):
@@ -109,7 +110,7 @@ def test_the_quick_profile_asks_every_check_in_the_first_dtype_and_some_in_other
             count = sum(
                 i.layer == layer and i.check == check and i.dtype != IN_FULL for i in chosen
             )
-            assert count in (0, CHECKS[check].further)
+            assert count in (0, CHECKS[check].sampling.further)
     assert [i.id for i in PROFILES["smoke"].chosen(_items("GRU"))] == [i.id for i in _items("GRU")]
 
 
@@ -125,7 +126,7 @@ def test_a_quick_item_has_some_of_the_cases_that_are_drawn(layer: str, check: st
     for dtype in (IN_FULL, "float16"):
         item = Item(layer, check, dtype, "cpu", samples=True)
         stream = Stream(item, examples, 0)
-        enough = CHECKS[check].enough if dtype == IN_FULL else CHECKS[check].enough_further
+        enough = CHECKS[check].sampling.enough_in(dtype)
         number = len(stream.cases())
         assert min(enough, item.drawn(examples)) <= number <= min(2 * enough, item.drawn(examples))
         assert number == asked_of(item, examples)

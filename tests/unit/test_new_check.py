@@ -1,0 +1,120 @@
+"""A check is a module, one declaration, and what joins them: nothing else lists it."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+from conformance.reports import bug_report, summary
+from conformance.reports.headline import issue_title
+from conformance.reports.html import render
+from conformance.reports.markdown import markdown
+from conformance.reports.results import read
+from support import plug_in, session
+
+from conformance.backends.adapters.torch import backend
+from conformance.checks import CHECKS, EVERY_CHECK, Check
+from conformance.commands.explanation import explain
+from conformance.items.planning import Item, plan
+from conformance.layers import CATALOGUE
+from conformance.model import checks
+
+BACKEND = """
+from types import SimpleNamespace
+import torch
+from conformance.backends import ModuleBackend
+
+class Doubled(torch.nn.Identity):
+    def forward(self, input):
+        return 2 * super().forward(input)
+
+wrong = ModuleBackend("wrong", nn=SimpleNamespace(Identity=Doubled))
+"""
+MODULE = '''
+"""`bounded`: no output is larger than every input."""
+
+import numpy as np
+
+from conformance.model.checks import STRICT, CheckFacts, Sampling
+from conformance.model.failure import Failure
+from conformance.model.finding import differs
+from conformance.checks.trial import Evidence
+
+FACTS = CheckFacts(
+    "bounded",
+    title="an output is larger than every input",
+    question="No output is larger than every input.",
+    looks_at="outputs are no larger than inputs",
+    rank=12,
+    levels=STRICT,
+    sampling=Sampling(every=5, enough=3, further=1),
+    leads=True,
+    follows_values=True,
+    when="where inputs are bounded",
+)
+
+
+def check(trial):
+    largest = max((np.abs(x).max(initial=0) for x in trial.case.operands), default=0)
+    for name, native in zip(trial.names, trial.outputs, strict=True):
+        got = np.abs(trial.get(native)).max(initial=0)
+        if got > largest:
+            raise Failure(differs("value", name, float(got), float(largest)))
+    return Evidence(1)
+'''
+
+
+@pytest.fixture
+def added(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Check:
+    """A check of a module that no other file knows."""
+    plug_in(pytester, monkeypatch, BACKEND)
+    pytester.makepyfile(bounded=MODULE)
+    module = importlib.import_module("bounded")
+    check = Check(module.FACTS, module.check, applies=lambda row: row.name == "Identity")
+    monkeypatch.setitem(checks.CHECK_FACTS, "bounded", module.FACTS)
+    monkeypatch.setitem(EVERY_CHECK, "bounded", check)
+    monkeypatch.setitem(CHECKS, "bounded", check)
+    return check
+
+
+def test_a_new_check_is_planned_as_it_is_declared(added: Check) -> None:
+    items = plan(
+        backend, layers=["Identity", "ReLU"], checks=[*CHECKS], dtypes=["float64"],
+        devices=["cpu"], every_dtype=False,
+    )  # fmt: skip
+    (item,) = (item for item in items if item.check == "bounded")
+    assert item == Item("Identity", "bounded", "float64", "cpu")
+    assert item.step(200) == 5
+    assert checks.columns()[-1] == checks.level("strict")[-1] == "bounded"
+    assert "bounded" not in checks.level("training")
+    assert added.applies(CATALOGUE["Identity"])
+
+
+def test_a_new_check_is_in_all_that_a_run_says(added: Check, pytester: pytest.Pytester) -> None:
+    result = session(
+        pytester, "--conformance-isolation=none", "--conformance-examples=5", "-v",
+        "--conformance-layer=Identity", "--conformance-check=bounded,values",
+        "--conformance-dtype=float32", "--conformance-backend=plugged:wrong",
+        "--conformance-results=r.jsonl", "--conformance-report=r.html",
+    )  # fmt: skip
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["layer*values*bounded*", "*Identity: wrong values (2 items)*"])
+    run = read(pytester.path / "r.jsonl")
+    values, failed = sorted(run.verdicts, key=lambda verdict: verdict.check == "bounded")
+    assert failed.status == "failed"
+    assert summary.matrix(run).checks == ("values", "bounded")
+    # It is declared to follow wrong values: both have one cause.
+    (cause,) = summary.clusters([failed, values])
+    assert cause.checks == ("values", "bounded")
+    assert "wrong values where inputs are bounded" in issue_title(failed, failed.failure)
+    assert added.facts.question in bug_report.render(run, explain(run, failed.id, 1))
+    for text in (markdown(run), render(run), (pytester.path / "r.html").read_text("utf-8")):
+        assert "bounded" in text
+
+
+def test_a_check_of_another_version_is_told_by_its_name() -> None:
+    facts = checks.facts_of("other")
+    assert (facts.title, facts.question) == ("other fails", "")
+    assert checks.ordered(["other", "errors", "support", "shape", "other"]) == (
+        *("shape", "errors", "other", "support"),
+    )
