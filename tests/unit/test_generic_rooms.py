@@ -16,7 +16,10 @@ from conformance.layers import CATALOGUE
 from conformance.spec.row import ROLES
 
 ROOT = Path(str(conformance.__file__)).parent
-ROOMS = ("checks", "run", "failures", "timing", "plugin", "isolation", "model")
+ROOMS = (
+    *("checks", "commands", "diagnosis", "generation", "isolation", "items", "known"),
+    *("matching", "model", "plugin", "run", "timing"),
+)
 # A table of layers, read by rows, strategies and laws.
 TABLE = ROOT / "model" / "activations.py"
 FILES = (
