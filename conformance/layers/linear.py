@@ -19,7 +19,7 @@ from conformance.spec.axes import Axes, batched, joined
 from conformance.spec.elementwise import every_axis
 from conformance.spec.outputs import input_dtype
 from conformance.spec.propagation import chained_sums, copied
-from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.row import Argument, Input, Output, Row, Traits, nothing_inferred
 from conformance.spec.sizes import resized
 from conformance.spec.state import Shape, StateTensor, products, uniform, with_bias
 from conformance.spec.trial_like import TrialLike
@@ -200,6 +200,7 @@ def _product(trial: TrialLike) -> Rounded:
 def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any) -> Row:
     valid = partial(cases.linears, name)
     function = is_function(name)
+    lazy = name.startswith("Lazy")
     return Row(
         name,
         "linear",
@@ -210,7 +211,8 @@ def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any
         values=values,
         shapes=shapes,
         formula=("y = x A^T + b",),
-        eager="Linear" if name.startswith("Lazy") else None,
+        eager="Linear" if lazy else None,
+        inferred=_inferred if lazy else nothing_inferred,
         module="Linear" if function else None,
         invalid=invalid_cases(valid, invalid.linear_breaks(name)),
         laws=(*_SUMS, laws.vector if function else multilinear.lazy_equals_eager),
@@ -219,7 +221,7 @@ def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any
         filling=Filling(wide_adjoints=True),
         free=partial(_leading, 1),
         flops=_flops,
-        examples=0.3 if name.startswith("Lazy") else 1.0,
+        examples=0.3 if lazy else 1.0,
     )
 
 
@@ -254,12 +256,7 @@ def rows() -> Iterator[Row]:
     linear = _linear("Linear", (_IN, _OUT, _BIAS), oracle.linear, oracle.linear_shape)
     yield replace(linear, state=_linear_state, refit=_refit)
     lazy = _linear("LazyLinear", (_OUT, _BIAS), oracle.lazy_linear, oracle.lazy_linear_shape)
-    yield replace(
-        lazy,
-        state=_linear_state,
-        refit=_refit,
-        inferred=_inferred,
-    )
+    yield replace(lazy, state=_linear_state, refit=_refit)
     function = _linear(
         "functional.linear", (), oracle.functional_linear, oracle.functional_linear_shape
     )
