@@ -29,6 +29,7 @@ _TRAITS = Traits(placed=False, copies=True)
 _LISTS = replace(_TRAITS, lists=True)
 _RECORD = "utils.rnn.PackedSequence"
 _MOST_ORDERS = 24
+_PADDED = "T x B x *, or B x T x *: the sequences in their order, padding_value behind"
 # 32 sequences of 128 steps and 512 features.
 _BATCH, _LONG = (128, 32, 512), 128
 
@@ -328,9 +329,7 @@ def _packed() -> Iterator[Row]:
                     Output("padded", dtype=input_dtype),
                     Output("lengths", dtype=_whole, differentiable=False, on_host=True),
                 ),
-                formula=(
-                    "T x B x *, or B x T x *: the sequences in their order, padding_value behind",
-                ),
+                formula=(_PADDED,),
                 laws=laws.PAD_PACKED,
                 traits=_TRAITS,
                 counted=_count,

@@ -122,7 +122,7 @@ def _batch_norm(dims: int, *, lazy: bool = False) -> Row:
             "running_var: the unbiased estimator",
         ),
         eager=eager if lazy else None,
-        # The length may be missing: of an input of one dimension it is no axis that stands last.
+        # The length may be missing: in one dimension it is no axis that stands last.
         dims=0 if dims == 1 else dims,
         free=parts.length if dims == 1 else no_axes,
         complex=False,

@@ -31,6 +31,8 @@ from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.pooling import inverse as invalid
 from conformance.strategies.pooling import inverse as cases
 
+_LENGTH = "{axis}_out = ({axis}_in − 1) × stride[{k}] − 2 × padding[{k}] + kernel_size[{k}]"
+
 
 def _sized(case: Case) -> bool:
     return bool(case.keywords)
@@ -108,17 +110,14 @@ def _max_unpool(name: str, space: Space, examples: float) -> Row:
         shapes=partial(oracle.max_unpool_shape, dims),
         formula=(
             "out(N_i, C_j, indices(N_i, C_j, x)) = input(N_i, C_j, x), 0 elsewhere",
-            *(
-                f"{axis}_out = ({axis}_in − 1) × stride[{k}] − 2 × padding[{k}] + kernel_size[{k}]"
-                for k, axis in enumerate(space.axes)
-            ),
+            *(_LENGTH.format(axis=axis, k=k) for k, axis in enumerate(space.axes)),
         ),
         dims=dims,
         complex=False,
         invalid=invalid_cases(valid, invalid.unpool_breaks(dims)),
         laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],  # no layer has four dimensions
-        propagation=replace(copied, parameters=False),
         # Of zeros of either sign at one index either may be there: `copies` would ask for one.
+        propagation=replace(copied, parameters=False),
         traits=Traits(placed=False, needs_keywords=_sized),
         derived={"output_length": output_length},
         kept_as=_stride,
