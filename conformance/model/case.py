@@ -69,7 +69,7 @@ class Unsupported(Exception):  # noqa: N818 - the contract's name
 
 
 LIST, GRADIENTS = "list", "gradients"
-"""What parts of an argument are to torch (`Row.wholes`), beside the fields of a class."""
+"""What parts of an argument are to torch (`Bundles.wholes`), beside the fields of a class."""
 UNREACHED = "reached none of: "
 """How the reason of a call begins in which nothing ran that is under test."""
 

@@ -1,4 +1,4 @@
-"""What the suite knows of one layer, as data: generic code asks the row and nothing else."""
+"""What the suite knows of one layer, as data, which is all that generic code asks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.model.case import Call, Case, class_and_method, is_function
 from conformance.spec.axes import Axes, no_axes, no_axis
 from conformance.spec.propagation import Propagation, sums
 from conformance.spec.sizes import per_dimension
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
+from conformance.model.case import Call, Case, class_and_method, is_function
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -101,7 +101,7 @@ class Input:
         updated: the call may write into it.
         fixed: no element may be another, nor in another place: offsets, which never decrease.
         part_of: torch's argument that it is a part of, as its neighbours are that say the same: one
-            tensor of a list (`Row.wholes`).
+            tensor of a list (`Bundles.wholes`).
         on_host: torch takes it on the CPU, wherever the others are.
         said: torch has no default for it: None is written where it is left out.
     """
@@ -139,7 +139,8 @@ class Output:
     on_host: bool = False
 
 
-def _never(call: Call) -> bool:
+def never(call: Call) -> bool:
+    """It holds of no call."""
     return False
 
 
@@ -159,49 +160,6 @@ def _any_size(case: Case) -> int:
     return 2**31
 
 
-@dataclass(frozen=True)
-class Traits:
-    """What generic code must know of how a layer behaves.
-
-    Args:
-        placed: its constructor takes `device` and `dtype`.
-        aliases: an output may be an input, or share its memory.
-        copies: outputs are elements of the input: NaN, infinities and signs of zero come through.
-        wide_sums: in half precision its sums are accumulated in float32 and rounded once.
-        product: trial → the product to which a bias is added after it is stored, where the tensors
-            lie inconveniently; None where there is none, or of any other layer.
-        states: number of hidden states that torch takes, and returns, as one argument.
-        random: call → whether it draws random numbers.
-        modes: train mode and eval mode differ: the oracle takes `training`.
-        updates: call → whether it changes the layer's state, or inputs that may be `updated`: the
-            oracle returns `Updated`.
-        trains: case → whether it may be called in train mode, too.
-        batched: its inputs always have a batch axis, whether or not their rows are apart.
-        every_weight_counts: case → whether each output has a product with each of its weights,
-            whatever the algorithm.
-        needs_keywords: case → whether the call is invalid without its keywords: indices into an
-            output of the size that they say.
-        lists: its outputs are the elements of a list.
-        refuses_special: case → whether a call with NaN or infinities is refused.
-    """
-
-    placed: bool = True
-    aliases: bool = False
-    copies: bool = False
-    wide_sums: bool = False
-    product: Callable[[TrialLike], Rounded | None] = no_product
-    states: int = 0
-    random: Callable[[Call], bool] = _never
-    modes: bool = False
-    updates: Callable[[Call], bool] = _never
-    trains: Callable[[Case], bool] = _always
-    batched: bool = False
-    every_weight_counts: Callable[[Case], bool] = _always
-    needs_keywords: Callable[[Case], bool] = _none
-    lists: bool = False
-    refuses_special: Callable[[Case], bool] = _none
-
-
 def stateless(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
     """The state of a layer that has none."""
     return ()
@@ -211,12 +169,12 @@ def _nothing_shown(case: Case) -> Arguments:
     return {}
 
 
-def _as_written(arguments: Arguments) -> Arguments:
+def nothing_counted(case: Case) -> Arguments:
+    """What the numbers of a case tell of a shape, where they tell nothing."""
     return {}
 
 
-def nothing_inferred(input: Shape) -> Arguments:
-    """What a layer that is not lazy reads from its first input."""
+def _as_written(arguments: Arguments) -> Arguments:
     return {}
 
 
@@ -225,119 +183,45 @@ def _all_needed(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
 
 
 @dataclass(frozen=True)
-class Row:
-    """All that the suite knows of one layer.
+class Bundles:
+    """Tensors of the suite's that torch takes, or returns, as one object.
 
     Args:
-        name: of the `torch.nn` class, or `functional.` and the name of the function; with the name
-            of a method behind it where that is called in place of the module.
-        family: layers that share their mathematics, and one file name: `"convolution"`.
-        arguments, inputs, outputs: in torch's order.
-        cases: dtype → strategy of valid cases.
-        values: the oracle, `(state, *inputs, **arguments)` → one output or a tuple: each a
-            `Rounded`, `Choices`, or None where the documentation says None; or `Updated`.
-        shapes: the shape oracle, `(*input shapes, **arguments)` → a tuple of shapes; None for an
-            absent output.
-        formula: what the documentation says that it computes, line by line.
-        eager: the class that a lazy layer is after its first call; None of any other layer.
-        module: the class whose computation a function does; None of any other layer, and where
-            there is none.
         wholes: arguments of torch's that inputs are parts of → what they are to torch: a `LIST` of
             those that are given; `GRADIENTS`, the `grad` of each of a list of parameters, which
             stand behind the outputs as the call leaves them; or a class of torch.nn, by its name,
             that has them as fields.
-        dims: number of spatial dimensions, which stand last in the input's shape.
-        complex: the layer has complex forms.
-        invalid: dtype → strategy of invalid cases, None where no call is invalid.
-        laws: relations between calls that hold of the layer.
-        steps: the oracle of each step from the layer's own previous output, `(output, state,
-            *inputs, **arguments)`; None where a layer takes no steps.
-        stepwise: case → whether the outputs show the states between the steps.
-        state: (arguments, shape of the first input) → the tensors of its state, in the order of
-            its state_dict.
-        constructor_tensors: state tensors that the constructor takes; the call may have none.
-        state_roles: roles of state tensors whose names do not tell a weight from a bias.
-        inferred: shape of the first input → what a lazy layer reads from it.
-        propagation: how NaN and infinities travel to the outputs.
-        traits: see `Traits`.
-        draws: (trial, random numbers) → what must hold of the random numbers that a layer draws;
-            None where it never draws any.
-        derived: facts that conditions of known failures can name besides the arguments.
-        numbers: arguments that may be a word → the derived fact that says it in numbers.
-        kept_as: all arguments → those that a user reads otherwise than they were written: a stride
-            that was left out is the kernel's size.
-        shown: case → arguments that the arrays of a function show, and a module is given.
-        counted: case → arguments that its numbers tell, and a shape depends on: as many classes as
-            the largest one needs.
-        refit: (case, new arguments) → the case with its arrays in the shapes that these ask for, or
-            None where the call would be invalid; None where no argument changes a shape.
-        free: case → axes besides those of the batch and of space whose size no argument and no
-            weight decides: the steps of a sequence, every axis of an elementwise layer.
-        shared: case → axes that inputs of a function have in common with its weights: the features
-            of the input and of the weight.
-        longest: case → the largest size of an axis that is drawn: of a sequence each step takes
-            time.
-        whole: dtype → cases that hold every finite number of a dtype of 16 bits each, none for
-            other dtypes; None where an element of the output depends on more than one number.
-        workloads: the calls that are timed.
-        filling: how their arrays are filled.
-        flops: (workload, weights' shapes, outputs' shapes) → multiplications and additions of the
-            plain algorithm.
-        needed: inputs and state tensors by name → how many numbers of one the call has to read,
-            where that is not all: of a table the rows that are looked up.
-        examples: share of the profile's examples that it needs.
+        states: number of hidden states that torch takes, and returns, as one argument.
+        lists: its outputs are the elements of a list.
     """
 
-    name: str
-    family: str
+    wholes: Mapping[str, str] = field(default_factory=dict)
+    states: int = 0
+    lists: bool = False
+
+
+@dataclass(frozen=True)
+class Signature:
+    """How torch is called: what a constructor and a call take, and what a call returns.
+
+    Args:
+        arguments, inputs, outputs: in torch's order.
+        dims: number of spatial dimensions, which stand last in the input's shape.
+        complex: the layer has complex forms.
+        placed: its constructor takes `device` and `dtype`.
+        kept_as: all arguments → those that a user reads otherwise than they were written: a stride
+            that was left out is the kernel's size.
+        bundles: see `Bundles`.
+    """
+
     arguments: tuple[Argument, ...]
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
-    cases: Callable[[str], SearchStrategy[Case]]
-    values: Callable[..., Any]
-    shapes: Callable[..., tuple[Shape | None, ...]]
-    formula: tuple[str, ...]
-    eager: str | None = None
-    module: str | None = None
-    wholes: Mapping[str, str] = field(default_factory=dict)
     dims: int = 0
     complex: bool = True
-    invalid: Callable[[str], SearchStrategy[Case]] | None = None
-    laws: tuple[Law, ...] = ()
-    steps: Callable[..., Any] | None = None
-    stepwise: Callable[[Case], bool] = _always
-    state: Callable[[Arguments, Shape], tuple[StateTensor, ...]] = stateless
-    constructor_tensors: tuple[str, ...] = ()
-    state_roles: Mapping[str, str] = field(default_factory=dict)
-    inferred: Callable[[Shape], Arguments] = nothing_inferred
-    propagation: Propagation = sums
-    traits: Traits = Traits()
-    draws: Callable[[TrialLike, np.random.Generator], Draws] | None = None
-    derived: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
-    numbers: Mapping[str, str] = field(default_factory=dict)
+    placed: bool = True
     kept_as: Callable[[Arguments], Arguments] = _as_written
-    shown: Callable[[Case], Arguments] = _nothing_shown
-    counted: Callable[[Case], Arguments] = _nothing_shown
-    refit: Callable[[Row, Case, dict[str, Any]], Case | None] | None = None
-    free: Callable[[Case], tuple[Axes, ...]] = no_axes
-    shared: Callable[[Case], tuple[Axes, ...]] = no_axes
-    longest: Callable[[Case], int] = _any_size
-    whole: Callable[[str], Sequence[Case]] | None = None
-    workloads: tuple[Workload, ...] = ()
-    filling: Filling = field(default_factory=Filling)
-    flops: Callable[[Workload, Sequence[Shape], Sequence[Shape]], int] | None = None
-    needed: Callable[[Mapping[str, np.ndarray]], Mapping[str, int]] = _all_needed
-    examples: float = 1.0
-
-    @property
-    def function(self) -> bool:
-        """Whether it is a function, whose weights are inputs."""
-        return is_function(self.name)
-
-    @property
-    def lazy(self) -> bool:
-        """Whether its first call makes it what it is."""
-        return self.eager is not None
+    bundles: Bundles = field(default_factory=Bundles)
 
     @cached_property
     def required(self) -> tuple[str, ...]:
@@ -394,6 +278,265 @@ class Row:
         """Names of the arguments that have one number for each spatial dimension."""
         return frozenset(a.name for a in self.arguments if a.per_dimension)
 
+    def argument(self, name: str) -> Argument | None:
+        """One of its arguments; None where it has none of that name."""
+        return next((a for a in self.arguments if a.name == name), None)
+
+    def places(self, *roles: str) -> tuple[int, ...]:
+        """Places of the inputs that have one of some roles."""
+        return tuple(k for k, x in enumerate(self.inputs) if x.role in roles)
+
+    def dtype(self, case: Case, index: int = 0) -> str:
+        """torch's name of the dtype that an output must have."""
+        chosen = self.outputs[index].dtype
+        return case.call.dtype if chosen is None else chosen(case)
+
+    def batch_axis(self, case: Case, place: int) -> int | None:
+        """The axis of an input that counts the batch; None where it has none, or is left out."""
+        given = place < len(case.inputs) and case.inputs[place] is not None
+        return self.inputs[place].batch_axis(case) if given else None
+
+    def readable(self, name: str, value: Any) -> Any:
+        """An attribute in the form in which it is compared: sizes as tuples."""
+        argument = self.argument(name)
+        if argument is not None and argument.sequence:
+            return (value,) if isinstance(value, int) else tuple(value)
+        if argument is None or not argument.per_dimension or not self.dims:
+            return value
+        if isinstance(value, (int, tuple, list)) and not isinstance(value, bool):
+            return per_dimension(value, self.dims)
+        return value
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of a recurrent layer.
+
+    Args:
+        values: the oracle of each step from the layer's own previous output, `(output, state,
+            *inputs, **arguments)`.
+        shown: case → whether the outputs show the states between the steps.
+    """
+
+    values: Callable[..., Any]
+    shown: Callable[[Case], bool] = _always
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """What a call gives.
+
+    Args:
+        values: the oracle, `(state, *inputs, **arguments)` → one output or a tuple: each a
+            `Rounded`, `Choices`, or None where the documentation says None; or `Updated`.
+        shapes: the shape oracle, `(*input shapes, **arguments)` → a tuple of shapes; None for an
+            absent output.
+        formula: what the documentation says that it computes, line by line.
+        propagation: how NaN and infinities travel to the outputs.
+        module: the class whose computation a function does; None of any other layer, and where
+            there is none.
+        counted: case → arguments that its numbers tell, and a shape depends on: as many classes as
+            the largest one needs.
+        steps: of a recurrent layer; None where a layer takes no steps.
+    """
+
+    values: Callable[..., Any]
+    shapes: Callable[..., tuple[Shape | None, ...]]
+    formula: tuple[str, ...]
+    propagation: Propagation = sums
+    module: str | None = None
+    counted: Callable[[Case], Arguments] = nothing_counted
+    steps: Steps | None = None
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Which calls are made.
+
+    Args:
+        cases: dtype → strategy of valid cases.
+        invalid: dtype → strategy of invalid cases, None where no call is invalid.
+        examples: share of the profile's examples that it needs.
+        whole: dtype → cases that hold every finite number of a dtype of 16 bits each, none for
+            other dtypes; None where an element of the output depends on more than one number.
+    """
+
+    cases: Callable[[str], SearchStrategy[Case]]
+    invalid: Callable[[str], SearchStrategy[Case]] | None = None
+    examples: float = 1.0
+    whole: Callable[[str], Sequence[Case]] | None = None
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How a valid call can be changed into another.
+
+    Args:
+        refit: (case, new arguments) → the case with its arrays in the shapes that these ask for, or
+            None where the call would be invalid; None where no argument changes a shape.
+        free: case → axes besides those of the batch and of space whose size no argument and no
+            weight decides: the steps of a sequence, every axis of an elementwise layer.
+        shared: case → axes that inputs of a function have in common with its weights: the features
+            of the input and of the weight.
+        longest: case → the largest size of an axis that is drawn: of a sequence each step takes
+            time.
+        needs_keywords: case → whether the call is invalid without its keywords: indices into an
+            output of the size that they say.
+    """
+
+    refit: Callable[[LayerSpec, Case, dict[str, Any]], Case | None] | None = None
+    free: Callable[[Case], tuple[Axes, ...]] = no_axes
+    shared: Callable[[Case], tuple[Axes, ...]] = no_axes
+    longest: Callable[[Case], int] = _any_size
+    needs_keywords: Callable[[Case], bool] = _none
+
+
+@dataclass(frozen=True)
+class State:
+    """The tensors that a layer owns.
+
+    Args:
+        tensors: (arguments, shape of the first input) → the tensors of its state, in the order of
+            its state_dict.
+        constructor_tensors: those that the constructor takes; the call may have none.
+        roles: of those whose names do not tell a weight from a bias.
+    """
+
+    tensors: Callable[[Arguments, Shape], tuple[StateTensor, ...]] = stateless
+    constructor_tensors: tuple[str, ...] = ()
+    roles: Mapping[str, str] = field(default_factory=dict)
+
+    def constructed(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The tensors of a state that the constructor takes: no layer can be built without them."""
+        return {name: x for name, x in state.items() if name in self.constructor_tensors}
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """What the first call of a lazy layer makes of it.
+
+    Args:
+        eager: the class that it is afterwards.
+        inferred: shape of the first input → what it reads from it.
+    """
+
+    eager: str
+    inferred: Callable[[Shape], Arguments]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What checks must know of how a layer behaves.
+
+    Args:
+        aliases: an output may be an input, or share its memory.
+        copies: outputs are elements of the input: NaN, infinities and signs of zero come through.
+        wide_sums: in half precision its sums are accumulated in float32 and rounded once.
+        product: trial → the product to which a bias is added after it is stored, where the tensors
+            lie inconveniently; None where there is none, or of any other layer.
+        modes: train mode and eval mode differ: the oracle takes `training`.
+        updates: call → whether it changes the layer's state, or inputs that may be `updated`: the
+            oracle returns `Updated`.
+        trains: case → whether it may be called in train mode, too.
+        batched: its inputs always have a batch axis, whether or not their rows are apart.
+        every_weight_counts: case → whether each output has a product with each of its weights,
+            whatever the algorithm.
+        refuses_special: case → whether a call with NaN or infinities is refused.
+    """
+
+    aliases: bool = False
+    copies: bool = False
+    wide_sums: bool = False
+    product: Callable[[TrialLike], Rounded | None] = no_product
+    modes: bool = False
+    updates: Callable[[Call], bool] = never
+    trains: Callable[[Case], bool] = _always
+    batched: bool = False
+    every_weight_counts: Callable[[Case], bool] = _always
+    refuses_special: Callable[[Case], bool] = _none
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """The random numbers that a layer draws.
+
+    Args:
+        used: call → whether it draws any.
+        draws: (trial, random numbers) → what must hold of them; None where it never draws any.
+    """
+
+    used: Callable[[Call], bool] = never
+    draws: Callable[[TrialLike, np.random.Generator], Draws] | None = None
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What conditions of known failures can name besides the arguments.
+
+    Args:
+        derived: facts, by name.
+        numbers: arguments that may be a word → the derived fact that says it in numbers.
+        shown: case → arguments that the arrays of a function show, and a module is given.
+    """
+
+    derived: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    shown: Callable[[Case], Arguments] = _nothing_shown
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is timed.
+
+    Args:
+        workloads: the calls.
+        filling: how their arrays are filled.
+        flops: (workload, weights' shapes, outputs' shapes) → multiplications and additions of the
+            plain algorithm.
+        needed: inputs and state tensors by name → how many numbers of one the call has to read,
+            where that is not all: of a table the rows that are looked up.
+    """
+
+    workloads: tuple[Workload, ...] = ()
+    filling: Filling = field(default_factory=Filling)
+    flops: Callable[[Workload, Sequence[Shape], Sequence[Shape]], int] | None = None
+    needed: Callable[[Mapping[str, np.ndarray]], Mapping[str, int]] = _all_needed
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """All that the suite knows of one layer.
+
+    Args:
+        name: of the `torch.nn` class, or `functional.` and the name of the function; with the name
+            of a method behind it where that is called in place of the module.
+        family: layers that share their mathematics, and one file name: `"convolution"`.
+        signature, oracle, generation, variation, state, traits, conditions: see these classes.
+        laws: relations between calls that hold of the layer.
+        randomness: see `Randomness`.
+        benchmark: see `Benchmark`.
+        lazy: of a lazy layer; None of any other.
+    """
+
+    name: str
+    family: str
+    signature: Signature
+    oracle: Oracle
+    generation: Generation
+    variation: Variation = field(default_factory=Variation)
+    state: State = field(default_factory=State)
+    traits: Traits = field(default_factory=Traits)
+    conditions: Conditions = field(default_factory=Conditions)
+    laws: tuple[Law, ...] = ()
+    randomness: Randomness = field(default_factory=Randomness)
+    benchmark: Benchmark = field(default_factory=Benchmark)
+    lazy: Lazy | None = None
+
+    @property
+    def function(self) -> bool:
+        """Whether it is a function, whose weights are inputs."""
+        return is_function(self.name)
+
     @property
     def page(self) -> str:
         """Address of its page in torch's documentation."""
@@ -403,69 +546,53 @@ class Row:
             return f"https://docs.pytorch.org/docs/stable/nn.{space}.html#torch.nn.{name}"
         return f"https://docs.pytorch.org/docs/stable/generated/torch.nn.{name}.html"
 
-    def argument(self, name: str) -> Argument | None:
-        """One of its arguments; None where it has none of that name."""
-        return next((a for a in self.arguments if a.name == name), None)
-
     def role(self, name: str) -> str:
         """What an input or a state tensor is."""
-        found = next((x.role for x in self.inputs if x.name == name), None)
+        found = next((x.role for x in self.signature.inputs if x.name == name), None)
         if found is not None:
             return found
         # Names of state tensors differ by layer and direction; the word in them does not.
-        return self.state_roles.get(name, "bias" if "bias" in name else "weight")
-
-    def dtype(self, case: Case, index: int = 0) -> str:
-        """torch's name of the dtype that an output must have."""
-        chosen = self.outputs[index].dtype
-        return case.call.dtype if chosen is None else chosen(case)
-
-    def places(self, *roles: str) -> tuple[int, ...]:
-        """Places of the inputs that have one of some roles."""
-        return tuple(k for k, x in enumerate(self.inputs) if x.role in roles)
-
-    def batch_axis(self, case: Case, place: int) -> int | None:
-        """The axis of an input that counts the batch; None where it has none, or is left out."""
-        given = place < len(case.inputs) and case.inputs[place] is not None
-        return self.inputs[place].batch_axis(case) if given else None
+        return self.state.roles.get(name, "bias" if "bias" in name else "weight")
 
     def fixed(self, case: Case, place: int) -> bool:
         """Whether no element of an input may be another, nor in another place."""
-        known, written = self.inputs[place], self.written(case)
+        known, written = self.signature.inputs[place], self.written(case)
         return known.fixed or any(
-            a.fixes == known.name and bool(written.get(a.name)) for a in self.arguments
+            a.fixes == known.name and bool(written.get(a.name)) for a in self.signature.arguments
         )
 
     def axes(self, case: Case) -> tuple[Axes, ...]:
         """Axes of the inputs whose sizes may change, those first that are the batch."""
-        if any(a.fixes_sizes and a.name in case.keywords for a in self.arguments):
+        if any(a.fixes_sizes and a.name in case.keywords for a in self.signature.arguments):
             return ()
-        places = range(min(len(self.inputs), len(case.inputs)))
-        axes = ((k, self.batch_axis(case, k)) for k in places)
+        places = range(min(len(self.signature.inputs), len(case.inputs)))
+        axes = ((k, self.signature.batch_axis(case, k)) for k in places)
         batch = tuple((k, axis) for k, axis in axes if axis is not None)
         first = case.inputs[0]
         space = (
-            [((0, first.ndim - k),) for k in range(self.dims, 0, -1)] if first is not None else []
+            [((0, first.ndim - k),) for k in range(self.signature.dims, 0, -1)]
+            if first is not None
+            else []
         )
-        found = (batch, *space, *self.free(case), *self.shared(case))
+        found = (batch, *space, *self.variation.free(case), *self.variation.shared(case))
         return tuple(dict.fromkeys(group for group in found if group))
+
+    def inferred(self, input: Shape) -> Arguments:
+        """What a lazy layer reads from its first input; nothing of any other."""
+        return {} if self.lazy is None else self.lazy.inferred(input)
 
     def parameters(self, case: Case) -> tuple[str, ...]:
         """Names of the state tensors of a case that have gradients."""
         first = case.inputs[0]
         shape = () if first is None else first.shape
         arguments = {**case.call.arguments, **self.inferred(shape)}
-        buffers = {x.name for x in self.state(arguments, shape) if x.buffer}
+        buffers = {x.name for x in self.state.tensors(arguments, shape) if x.buffer}
         return tuple(name for name in case.call.state if name not in buffers)
-
-    def constructed(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The tensors of a state that the constructor takes: no layer can be built without them."""
-        return {name: x for name, x in state.items() if name in self.constructor_tensors}
 
     def kept(self, name: str, arguments: Arguments, input: Shape) -> bool:
         """Whether only the places of a state tensor's elements may change, not their values."""
         given = {**arguments, **self.inferred(input)}
-        found = next((x for x in self.state(given, input) if x.name == name), None)
+        found = next((x for x in self.state.tensors(given, input) if x.name == name), None)
         return found is not None and found.constraint != "any"
 
     def written(self, case: Case) -> Arguments:
@@ -480,33 +607,25 @@ class Row:
             arguments: those written out.
             input: shape of the first input, from which a lazy layer infers its sizes.
         """
-        return {x.name: x.shape for x in self.state({**arguments, **self.inferred(input)}, input)}
+        return {
+            x.name: x.shape
+            for x in self.state.tensors({**arguments, **self.inferred(input)}, input)
+        }
 
     def output_shapes(self, case: Case) -> tuple[Shape | None, ...]:
         """Shapes of the outputs by the documentation's formulas."""
         given = [None if x is None else x.shape for x in case.inputs]
         while given and given[-1] is None:
             given.pop()
-        return self.shapes(*given, **{**self.written(case), **self.counted(case)})
-
-    def readable(self, name: str, value: Any) -> Any:
-        """An attribute in the form in which it is compared: sizes as tuples."""
-        argument = self.argument(name)
-        if argument is not None and argument.sequence:
-            return (value,) if isinstance(value, int) else tuple(value)
-        if argument is None or not argument.per_dimension or not self.dims:
-            return value
-        if isinstance(value, (int, tuple, list)) and not isinstance(value, bool):
-            return per_dimension(value, self.dims)
-        return value
+        return self.oracle.shapes(*given, **{**self.written(case), **self.oracle.counted(case)})
 
     def attributes(self, arguments: Arguments, input: Shape) -> Arguments:
         """What a user can read from the layer after its first call, by name."""
-        facts = {**self.defaults, **arguments, **self.inferred(input)}
-        facts |= self.kept_as(facts)
-        likes = {a.name: facts.get(a.like) for a in self.arguments if a.like}
+        facts = {**self.signature.defaults, **arguments, **self.inferred(input)}
+        facts |= self.signature.kept_as(facts)
+        likes = {a.name: facts.get(a.like) for a in self.signature.arguments if a.like}
         return {
-            name: self.readable(name, likes.get(name) if value is None else value)
+            name: self.signature.readable(name, likes.get(name) if value is None else value)
             for name, value in facts.items()
-            if name != "*" and name not in self.keywords
+            if name != "*" and name not in self.signature.keywords
         }

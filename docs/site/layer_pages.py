@@ -205,18 +205,28 @@ def _errors(row: Row, found: Facts) -> Iterator[str]:
     yield table(("what is wrong", "with", "demand", "example"), rows) + "\n"
 
 
+def _shown(value: Any) -> str:
+    if callable(value):
+        return "by case"
+    words = {True: "yes", False: "no"}
+    return words[value] if isinstance(value, bool) else str(value)
+
+
 def _traits(row: Row) -> Iterator[str]:
-    rows = []
-    for name, meaning in _set(row.traits):
-        value = getattr(row.traits, name)
-        words = {True: "yes", False: "no"}
-        shown = "by case" if callable(value) else words.get(value, str(value))
-        rows.append((code(name), shown, escaped(meaning)))
-    more = [("dims", str(row.dims))] if row.dims else []
-    more += [("complex", "no")] if not row.complex else []
-    more += [("eager", code(row.eager))] if row.eager else []
-    more += [("module", code(row.module))] if row.module else []
-    rows += [(code(k), v, escaped(meanings(Row)[k])) for k, v in more]
+    signature, rows = row.signature, []
+    told = (
+        (signature, ("placed", "dims", "complex")),
+        (signature.bundles, ("states", "lists")),
+        (row.randomness, ("used",)),
+        (row.variation, ("needs_keywords",)),
+        (row.traits, [field.name for field in fields(row.traits)]),
+        (row.lazy, ("eager",)),
+        (row.oracle, ("module",)),
+    )
+    for part, names in told:
+        for name, meaning in () if part is None else _set(part):
+            if name in names:
+                rows.append((code(name), _shown(getattr(part, name)), escaped(meaning)))
     if rows:
         yield "## Traits\n\nWhat generic code is told of it, where that is not the default:\n"
         yield table(("trait", "", "meaning"), rows) + "\n"

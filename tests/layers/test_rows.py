@@ -147,13 +147,13 @@ def _untrue(row: Row) -> set[str]:
         random = row.traits.random(train.case.call)
         asked, drew = asked or random, drew or (random and again)
         if again and not random and not changed:
-            wrong.add("random")
+            wrong.add("used")
         evaluated = replace(drawn, call=replace(drawn.call, training=False))
         modes |= not (random or empty) and _far(train, Trial(torch_backend, row, evaluated))
     if updating is not updated:
         wrong.add("updates")
     if asked is not drew:  # of some calls that draw none shows it: p may be 1
-        wrong.add("random")
+        wrong.add("used")
     if modes and not row.traits.modes:
         wrong.add("modes")
     return wrong
@@ -162,7 +162,7 @@ def _untrue(row: Row) -> set[str]:
 @pytest.mark.parametrize("layer", [x for x in LAYERS if not CATALOGUE[x].function])
 @pytest.mark.filterwarnings("ignore")
 def test_traits_are_torchs(layer: str) -> None:
-    assert not _untrue(CATALOGUE[layer]), "traits: change these fields of the row"
+    assert not _untrue(CATALOGUE[layer]), "change these fields of the specification"
 
 
 @pytest.mark.parametrize("layer", [x for x in LAYERS if CATALOGUE[x].function])
@@ -171,17 +171,18 @@ def test_functions_give_memory_of_their_own_unless_the_row_says_otherwise(layer:
 
 
 @pytest.mark.parametrize(
-    ("trait", "value"),
+    ("part", "trait", "value"),
     [
-        ("placed", False),
-        ("aliases", True),
-        ("updates", lambda call: True),
-        ("random", lambda call: True),
+        ("signature", "placed", False),
+        ("traits", "aliases", True),
+        ("traits", "updates", lambda call: True),
+        ("randomness", "used", lambda call: True),
     ],
 )
-def test_a_false_trait_is_seen(trait: str, value: Any) -> None:
-    row = CATALOGUE["Linear"]
-    assert _untrue(replace(row, traits=replace(row.traits, **{trait: value}))) == {trait}
+def test_a_false_trait_is_seen(part: str, trait: str, value: Any) -> None:
+    row: Any = CATALOGUE["Linear"]
+    changed = {part: replace(getattr(row, part), **{trait: value})}
+    assert _untrue(replace(row, **changed)) == {trait}
 
 
 def test_a_missing_train_mode_is_seen() -> None:
