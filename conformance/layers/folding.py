@@ -148,7 +148,7 @@ def _fold(layer: str) -> Row:
         invalid=invalid_cases(valid, invalid.fold_breaks()),
         laws=laws.FOLD,
         propagation=sums,
-        traits=Traits(placed=False),
+        traits=replace(row.traits, copies=False),
         refit=_fold_refit,
         free=lambda case: (),
         workloads=(

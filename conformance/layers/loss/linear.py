@@ -242,6 +242,6 @@ def rows() -> Iterator[Row]:
             examples=0.4,
         )
         if function:
-            yield replace(row, shared=_shared, traits=Traits(placed=False))
+            yield replace(row, shared=_shared, traits=replace(row.traits, placed=False))
         else:
             yield replace(row, state=_state, constructor_tensors=("weight",))
