@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,13 +15,16 @@ from conformance.model.case import GRADIENTS, LIST, Call, Case
 from conformance.oracles import clipping as oracle
 from conformance.spec.axes import Axes
 from conformance.spec.propagation import computed
-from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.row import Argument, Input, Output, Row, Traits, never
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import FactsLike as Facts
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import clipping as cases
 from conformance.strategies.invalid import clipping as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
+
+if TYPE_CHECKING:
+    from conformance.laws.law import Law
 
 _MAX = Argument("max_norm", plain=1.0)
 _TYPE = Argument("norm_type", 2.0, other=1.0)
@@ -94,12 +97,25 @@ def _one(shapes: Any, generator: np.random.Generator) -> np.ndarray:
     return np.array(generator.integers(1, 9) * 1.0)
 
 
-def _row(name: str, made: Any, shaped: Any, arguments: tuple[Argument, ...], **others: Any) -> Row:
+def _row(
+    name: str,
+    made: Callable[..., Any],
+    shaped: Callable[..., tuple[Shape | None, ...]],
+    arguments: tuple[Argument, ...],
+    *,
+    outputs: tuple[Output, ...],
+    wholes: Mapping[str, str],
+    laws: tuple[Law, ...],
+    formula: tuple[str, ...],
+    inputs: tuple[Input, ...] | None = None,
+    clips: bool = True,
+    examples: float = 0.5,
+) -> Row:
     """What all rows have in common."""
     layer, names = f"utils.{name}", tuple(a.name for a in arguments)
     given = {"max_norm": 1.0, "clip_value": 1.0}
     shown = {k: x for k, x in given.items() if k in names}
-    inputs = others.pop("inputs", None) or _gradients("parameters", updated=True)
+    inputs = inputs or _gradients("parameters", updated=True)
     strategy = partial(cases.clipped, layer, (*names, *(x.name for x in inputs[:1])))
     first = tuple(() for x in inputs[:1] if not x.part_of)
     return Row(
@@ -107,24 +123,30 @@ def _row(name: str, made: Any, shaped: Any, arguments: tuple[Argument, ...], **o
         "clipping",
         arguments,
         inputs,
+        outputs,
+        cases=strategy,
         values=made,
         shapes=shaped,
-        cases=strategy,
+        formula=formula,
+        wholes=wholes,
         invalid=invalid_cases(strategy, invalid.breaks(names)),
+        laws=laws,
         complex=False,
         propagation=replace(computed, parameters=False),
-        traits=others.pop("traits", Traits(
-            placed=False, aliases=True, updates=_always, refuses_special=_refuses
-        )),
+        traits=Traits(
+            placed=False,
+            aliases=clips,
+            updates=_always if clips else never,
+            refuses_special=_refuses,
+        ),
         derived={"norm": _norm} if "max_norm" in names else {},
         refit=_refit,
         free=_axes,
         workloads=(Workload(layer, _TEXT, shown, (*first, *_SHAPES), small=True),),
         filling=Filling(contraction=False, made={"total_norm": _one}),
         flops=_flops,
-        examples=others.pop("examples", 0.5),
-        **others,
-    )  # fmt: skip
+        examples=examples,
+    )
 
 
 def rows() -> Iterator[Row]:
@@ -156,6 +178,6 @@ def rows() -> Iterator[Row]:
         (_TYPE, _FINITE, _FOREACH),
         inputs=_gradients("tensors", updated=False),
         outputs=(_TOTAL,), wholes={"tensors": LIST}, laws=laws.MEASURE, formula=(_NORM,),
-        traits=Traits(placed=False, refuses_special=_refuses),
+        clips=False,
         examples=1.0,  # one number each
     )  # fmt: skip

@@ -128,12 +128,7 @@ def rows() -> Iterator[Row]:
     name = "CosineSimilarity"
     valid = partial(cases.similarities, name)
     inputs = tuple(Input(x, batch_axis=_pairs) for x in ("x1", "x2"))
-    shared: dict[str, Any] = {
-        "complex": False,
-        "propagation": computed,
-        "traits": Traits(placed=False),
-        "filling": Filling(contraction=False, scale=lambda name, arguments: 1.0),
-    }
+    filling = Filling(contraction=False, scale=lambda name, arguments: 1.0)
     cosine = Row(
         name,
         "distance",
@@ -144,14 +139,17 @@ def rows() -> Iterator[Row]:
         values=oracle.cosine_similarity,
         shapes=oracle.cosine_similarity_shape,
         formula=("similarity = x1 x2 / max(|x1| |x2|, eps)",),
+        complex=False,
         invalid=invalid_cases(valid, invalid.cosine_breaks()),
         laws=laws.SIMILARITY,
+        propagation=computed,
+        traits=Traits(placed=False),
         refit=_refit,
         free=_axes,
         workloads=_timed(name, ((512, 256), (512, 256))),
+        filling=filling,
         flops=partial(_flops, 6),
         examples=0.4,
-        **shared,
     )
     yield cosine
     name = "functional.cosine_similarity"
@@ -194,13 +192,16 @@ def rows() -> Iterator[Row]:
         values=oracle.pdist,
         shapes=oracle.pdist_shape,
         formula=("|input[i] - input[j]|_p of all i < j, |x|_p = (sum |x_i|^p)^(1/p)",),
+        complex=False,
         invalid=invalid_cases(valid, invalid.pdist_breaks()),
         laws=laws.PAIRS,
+        propagation=computed,
+        traits=Traits(placed=False),
         free=every_axis,
         workloads=_timed(name, ((128, 64),)),
+        filling=filling,
         flops=lambda workload, weights, outputs: 3 * outputs[0][0] * workload.inputs[0][1],
         examples=0.2,
-        **shared,
     )
     name = "functional.normalize"
     valid = partial(unit_cases.units, name)
@@ -218,14 +219,17 @@ def rows() -> Iterator[Row]:
         values=unit_oracle.normalize,
         shapes=unit_oracle.normalize_shape,
         formula=("v = v / max(|v|_p, eps)",),
+        complex=False,
         invalid=invalid_cases(valid, unit_invalid.unit_breaks()),
         laws=unit_laws.UNIT,
+        propagation=computed,
+        traits=Traits(placed=False),
         refit=_unit_refit,
         free=_unit_free,
         workloads=_timed(name, ((512, 256),)),
+        filling=filling,
         flops=partial(_flops, 3),
         examples=0.4,
-        **shared,
     )
 
 

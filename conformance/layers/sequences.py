@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,18 +15,22 @@ from conformance.oracles import sequences as oracle
 from conformance.spec.axes import Axes, joined
 from conformance.spec.outputs import input_dtype
 from conformance.spec.propagation import copied
-from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.row import Argument, Arguments, Input, Output, Row, Traits, nothing_counted
+from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import sequences as cases
 from conformance.strategies.invalid import sequences as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+    from conformance.laws.law import Law
+
 _RNN = "utils.rnn."
 _FIRST = Argument("batch_first", False, other=True)
 _VALUE = Argument("padding_value", 0.0, other=1.0)
 _SORTED = Argument("enforce_sorted", True, other=False)
-_TRAITS = Traits(placed=False, copies=True)
-_LISTS = replace(_TRAITS, lists=True)
 _RECORD = "utils.rnn.PackedSequence"
 _MOST_ORDERS = 24
 _PADDED = "T x B x *, or B x T x *: the sequences in their order, padding_value behind"
@@ -180,19 +184,48 @@ def _full(shapes: Any, generator: np.random.Generator) -> np.ndarray:
     return np.full(shapes[1], shapes[0][0] // shapes[1][0])
 
 
-def _row(name: str, made: Any, shaped: Any, strategy: Any, **others: Any) -> Row:
+def _row(
+    name: str,
+    made: Callable[..., Any],
+    shaped: Callable[..., tuple[Shape | None, ...]],
+    strategy: Callable[[str], SearchStrategy[Case]],
+    *,
+    arguments: tuple[Argument, ...],
+    inputs: tuple[Input, ...],
+    outputs: tuple[Output, ...],
+    formula: tuple[str, ...],
+    laws: tuple[Law, ...],
+    refit: Callable[[Row, Case, dict[str, Any]], Case | None],
+    free: Callable[[Case], tuple[Axes, ...]],
+    workloads: tuple[Workload, ...],
+    filling: Filling,
+    wholes: Mapping[str, str] | None = None,
+    lists: bool = False,
+    counted: Callable[[Case], Arguments] = nothing_counted,
+) -> Row:
     """What all rows have in common."""
     return Row(
         _RNN + name,
         "sequences",
+        arguments,
+        inputs,
+        outputs,
+        cases=strategy,
         values=made,
         shapes=shaped,
-        cases=strategy,
+        formula=formula,
+        wholes=wholes or {},
+        laws=laws,
         propagation=copied,
+        traits=Traits(placed=False, copies=True, lists=lists),
         complex=False,
+        counted=counted,
+        refit=refit,
+        free=free,
+        workloads=workloads,
+        filling=filling,
         flops=_flops,
         examples=0.4,
-        **others,
     )
 
 
@@ -214,7 +247,6 @@ def _lists() -> Iterator[Row]:
             wholes={"sequences": LIST},
             formula=("T x B x *, or B x T x *: padding_value behind, or before, each sequence",),
             laws=laws.PAD,
-            traits=_TRAITS,
             refit=_refit_list,
             free=_of_list,
             workloads=(Workload(name, text, {}, shapes, small=True),),
@@ -233,7 +265,6 @@ def _lists() -> Iterator[Row]:
             wholes={"sequences": LIST},
             formula=("pack_padded_sequence of pad_sequence",),
             laws=laws.PACK,
-            traits=_TRAITS,
             refit=_refit_list,
             free=_of_list,
             workloads=(Workload(name, text, {}, shapes, small=True),),
@@ -260,7 +291,6 @@ def _batches() -> Iterator[Row]:
                 "    the longest sequence first; batch_sizes: how many they are",
             ),
             laws=laws.PACK_PADDED,
-            traits=_TRAITS,
             counted=_each,
             refit=_refit_batch,
             free=_of_batch,
@@ -279,7 +309,7 @@ def _batches() -> Iterator[Row]:
             outputs=_LISTED_OUTPUTS,
             formula=("the first lengths[b] steps of each sequence b",),
             laws=laws.UNPAD,
-            traits=_LISTS,
+            lists=True,
             counted=_each,
             refit=_refit_batch,
             free=_of_batch,
@@ -310,7 +340,7 @@ def _packed() -> Iterator[Row]:
             wholes={argument: _RECORD},
             formula=("the sequences, as they were before they were packed",),
             laws=laws.UNPACK,
-            traits=_LISTS,
+            lists=True,
             counted=_each_packed,
             refit=_refit_packed,
             free=_of_packed,
@@ -331,7 +361,7 @@ def _packed() -> Iterator[Row]:
                 ),
                 formula=(_PADDED,),
                 laws=laws.PAD_PACKED,
-                traits=_TRAITS,
+                traits=replace(row.traits, lists=False),
                 counted=_count,
             )
         breaks = invalid.packed_breaks() if padded else invalid.unpack_breaks()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conformance.model.case import Call, Case, class_and_method, is_function
 from conformance.spec.axes import Axes, no_axes, no_axis
 from conformance.spec.propagation import Propagation, sums
 from conformance.spec.sizes import per_dimension
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
-from conformance.model.case import Call, Case, class_and_method, is_function
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy

@@ -19,7 +19,7 @@ from conformance.oracles.activation import elementwise as oracle
 from conformance.spec.axes import Axes, joined, no_axes
 from conformance.spec.elementwise import every_axis, whole
 from conformance.spec.propagation import computed
-from conformance.spec.row import REQUIRED, Argument, Input, Output, Row, Traits, stateless
+from conformance.spec.row import REQUIRED, Argument, Input, Output, Row, Traits, never, stateless
 from conformance.spec.sizes import resized
 from conformance.spec.state import Constant, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
@@ -79,7 +79,6 @@ def _elementwise(name: str, activation: Activation) -> Row:
     always = is_in_place(name)
     inplace = always or activation.inplace
     updates = _always_writes if always else _writes
-    traits = Traits(placed=False, aliases=inplace, updates=updates, modes=modes)
     arguments = (
         *map(_argument, activation.parameters),
         *((_TRAINING,) if activation.random and not modes else ()),
@@ -103,7 +102,13 @@ def _elementwise(name: str, activation: Activation) -> Row:
         refit=None if activation.ends is None else partial(_ends_refit, activation.ends),
         free=every_axis,
         whole=partial(whole, name, arguments),
-        traits=replace(traits, random=_draws) if activation.random else traits,
+        traits=Traits(
+            placed=False,
+            aliases=inplace,
+            updates=updates,
+            modes=modes,
+            random=_draws if activation.random else never,
+        ),
         draws=slopes.draws if activation.random else None,
         workloads=tuple(_workloads(name, activation)),
         filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),

@@ -113,7 +113,6 @@ def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
     index = Input("input", "index", batch_axis=_leading, differentiable=False, signed=False)
     whole = partial(cases.embeddings, "Embedding")
-    traits = Traits(copies=True, updates=_renormalises)
     module = Row(
         "Embedding",
         "embedding",
@@ -129,7 +128,7 @@ def rows() -> Iterator[Row]:
         laws=laws.LAWS,
         state=_state,
         propagation=looked_up,
-        traits=traits,
+        traits=Traits(copies=True, updates=_renormalises),
         kept_as=_padding,
         refit=_refit,
         free=every_axis,

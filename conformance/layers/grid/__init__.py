@@ -70,11 +70,7 @@ def rows() -> Iterator[Row]:
     """The rows, in the order of torch's documentation."""
     name = "functional.affine_grid"
     valid = partial(cases.affine_grids, name)
-    shared: dict[str, Any] = {
-        "complex": False,
-        "traits": Traits(placed=False, batched=True, wide_sums=True),
-        "filling": Filling(contraction=False, scale=lambda name, arguments: 1.0),
-    }
+    filling = Filling(contraction=False, scale=lambda name, arguments: 1.0)
     yield Row(
         name,
         "grid",
@@ -88,17 +84,19 @@ def rows() -> Iterator[Row]:
             "output[n, h, w] = theta[n] (x_w, y_h, 1)",
             "x_w = (2w + 1 - W) / W; align_corners: (2w + 1 - W) / (W - 1), 0 of W = 1",
         ),
+        complex=False,
         invalid=invalid_cases(valid, invalid.affine_breaks()),
         laws=laws.AFFINE,
         propagation=placed,
+        traits=Traits(placed=False, batched=True, wide_sums=True),
         refit=_affine_refit,
         workloads=(
             Workload(name, "32 by 32", {"size": (8, 1, 32, 32)}, ((8, 2, 3),), small=True),
             Workload(name, "224 by 224", {"size": (8, 1, 224, 224)}, ((8, 2, 3),)),
         ),
+        filling=filling,
         flops=_affine_flops,
         examples=0.4,
-        **shared,
     )
     name = "functional.grid_sample"
     valid = partial(cases.grid_samples, name)
@@ -120,15 +118,17 @@ def rows() -> Iterator[Row]:
             "x = ((grid[n, h, w, 0] + 1) W − 1) / 2, y = ((grid[n, h, w, 1] + 1) H − 1) / 2",
             "align_corners: x = (grid[n, h, w, 0] + 1) (W − 1) / 2, likewise y",
         ),
+        complex=False,
         invalid=invalid_cases(valid, invalid.sample_breaks()),
         laws=laws.SAMPLE,
         propagation=sampled,
+        traits=Traits(placed=False, batched=True, wide_sums=True),
         refit=_sample_refit,
         free=_sample_axes,
         workloads=(
             Workload(name, "32 by 32", {}, ((8, 16, 32, 32), (8, 32, 32, 2)), small=True),
             Workload(name, "112 by 112", {}, ((8, 32, 112, 112), (8, 112, 112, 2))),
         ),
+        filling=filling,
         flops=_sample_flops,
-        **shared,
     )

@@ -21,7 +21,7 @@ from conformance.oracles.linear import functional_linear
 from conformance.oracles.loss import linear as oracle
 from conformance.spec.axes import Axes, joined
 from conformance.spec.propagation import Propagation, computed
-from conformance.spec.row import Argument, Input, Row, Traits
+from conformance.spec.row import Argument, Input, Row
 from conformance.spec.sizes import resized
 from conformance.spec.state import Shape, StateTensor, uniform, with_bias
 from conformance.spec.workload import Filling, Workload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,10 +12,13 @@ from conformance.layers.loss.parts import REDUCTION, filled, flops, unreduced
 from conformance.model.case import Case, is_function
 from conformance.spec.axes import Axes
 from conformance.spec.propagation import Propagation, computed
-from conformance.spec.row import Input, Output, Row, Traits
-from conformance.spec.state import Shape
-from conformance.spec.workload import Workload
+from conformance.spec.row import Argument, Arguments, Input, Output, Row, Traits, stateless
+from conformance.spec.state import Shape, StateTensor
+from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid.breaks import Break, invalid_cases
+
+if TYPE_CHECKING:
+    from conformance.laws.law import Law
 
 Shapes = Callable[[Case], list[Shape | None]]
 """Case → the shapes of its inputs as they are broadcast."""
@@ -107,6 +110,10 @@ def timed(layer: str, operands: int) -> tuple[Workload, ...]:
     return (Workload(layer, "1024 by 1024", {}, (shape,) * operands, small=True),)
 
 
+_OUTPUTS = outputs()
+_FREE = every_axis()
+_PROPAGATION = Propagation(computed.expected, parameters=False)
+_FILLING = filled()
 _REDUCED = ("mean: sum_n l_n / n", "sum: sum_n l_n")
 
 
@@ -119,7 +126,17 @@ def pointwise(
     operations: int,
     constructed: tuple[str, ...] = (),
     formula: tuple[str, ...],
-    **facts: Any,
+    values: Callable[..., Any],
+    shapes: Callable[..., tuple[Shape | None, ...]],
+    laws: tuple[Law, ...],
+    inputs: tuple[Input, ...],
+    arguments: tuple[Argument, ...] = (REDUCTION,),
+    outputs: tuple[Output, ...] = _OUTPUTS,
+    state: Callable[[Arguments, Shape], tuple[StateTensor, ...]] = stateless,
+    propagation: Propagation = _PROPAGATION,
+    free: Callable[[Case], tuple[Axes, ...]] = _FREE,
+    workloads: tuple[Workload, ...] | None = None,
+    filling: Filling = _FILLING,
 ) -> Row:
     """The row of a loss that is a number for each element.
 
@@ -131,32 +148,34 @@ def pointwise(
         operations: for each element.
         constructed: state tensors that the constructor takes.
         formula: of one loss.
-        facts: what else the row says; or in place of what is said here.
+        values: its oracle, and the others as a row has them.
+        workloads: those of two operands, where none are given.
     """
     function = is_function(name)
     valid = partial(made, name)
-    found: dict[str, Any] = {
-        "arguments": (REDUCTION,),
-        "outputs": outputs(),
-        "free": every_axis(),
-        "propagation": Propagation(computed.expected, parameters=False),
-        "workloads": timed(name, 2),
-        "filling": filled(),
-        **facts,
-    }
     return Row(
         name,
         "loss",
+        arguments,
+        inputs,
+        outputs,
         cases=valid,
+        values=values,
+        shapes=shapes,
         formula=(*formula, *_REDUCED),
         module=module if function else None,
         complex=False,
         invalid=invalid_cases(valid, breaks, constructed),
-        traits=Traits(placed=False),
+        laws=laws,
+        state=state,
         constructor_tensors=constructed,
+        propagation=propagation,
+        traits=Traits(placed=False),
+        free=free,
+        workloads=workloads or timed(name, 2),
+        filling=filling,
         flops=flops(operations),
         examples=0.25 if function else 0.4,
-        **found,
     )
 
 

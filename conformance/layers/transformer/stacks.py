@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conformance.laws.transformer import stacks as laws
 from conformance.laws.transformer.calls import kind_of
@@ -16,11 +16,17 @@ from conformance.layers.transformer.parts import FACTS, lengths, refit, sequence
 from conformance.layers.transformer.propagation import transformer
 from conformance.oracles import transformer as oracle
 from conformance.spec.row import Argument, Input, Output, Row, Traits
-from conformance.spec.state import Shape
+from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid import transformer as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.transformer import layers as cases
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from conformance.laws.draws import Draws
+    from conformance.model.protocols import TrialLike
 
 _SIZES = {"d_model": 128, "nhead": 4, "dim_feedforward": 256, "batch_first": True}
 _DECODER_INPUTS = (
@@ -62,25 +68,47 @@ def _flops(
     return 2 * total
 
 
-def _row(name: str, prefix: str, inputs: tuple[Input, ...], **facts: Any) -> Row:
+def _row(
+    name: str,
+    prefix: str,
+    inputs: tuple[Input, ...],
+    *,
+    arguments: tuple[Argument, ...],
+    values: Callable[..., Any],
+    shapes: Callable[..., tuple[Shape | None, ...]],
+    formula: tuple[str, ...],
+    state: Callable[[Mapping[str, Any], Shape], tuple[StateTensor, ...]],
+    draws: Callable[[TrialLike, np.random.Generator], Draws],
+    workloads: tuple[Workload, ...],
+    flops: Callable[[Workload, Sequence[Shape], Sequence[Shape]], int],
+    examples: float,
+) -> Row:
     valid = partial(getattr(cases, f"{prefix}s"), name)
     return Row(
         name,
         "transformer",
-        inputs=inputs,
-        outputs=(Output("output", sequence_axis),),
+        arguments,
+        inputs,
+        (Output("output", sequence_axis),),
         cases=valid,
+        values=values,
+        shapes=shapes,
+        formula=formula,
         complex=False,
         invalid=invalid_cases(valid, invalid.stack_breaks(name)),
         laws=laws.of_stack(name),
+        state=state,
         propagation=transformer,
         # Parts of a stack are made where they are needed; a stack as such takes no place.
         traits=Traits(random=drops, placed=prefix == "transformer"),
+        draws=draws,
         refit=refit,
         derived=FACTS,
         free=lengths,
+        workloads=workloads,
         filling=Filling(scale=lambda name, arguments: 1 / 128, contraction=False),
-        **facts,
+        flops=flops,
+        examples=examples,
     )
 
 
