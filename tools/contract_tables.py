@@ -15,7 +15,7 @@ from conformance.backends import numpy_layouts
 from conformance.layers import CATALOGUE
 from conformance.model.case import STORED, ULP
 from conformance.model.checks import CHECK_FACTS, columns
-from conformance.spec.row import Input, Row
+from conformance.spec.layer_spec import Input, LayerSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 # Roles that a name does not tell.
@@ -27,10 +27,10 @@ def inputs() -> str:
     groups: dict[tuple[str, ...], list[str]] = {}
     for row in CATALOGUE.values():
         columns = (
-            ", ".join(_listed([_input(x) for x in row.inputs])),
-            ", ".join(_listed([f"`{x.name}`" for x in row.outputs])),
+            ", ".join(_listed([_input(x) for x in row.signature.inputs])),
+            ", ".join(_listed([f"`{x.name}`" for x in row.signature.outputs])),
             _state(row),
-            ", ".join(f"`{a.name}`" for a in row.arguments if a.keyword),
+            ", ".join(f"`{a.name}`" for a in row.signature.arguments if a.keyword),
         )
         groups.setdefault((row.family, *columns), []).append(row.name)
     lines = ["| layer | inputs | outputs | state | keywords |", "|---|---|---|---|---|"]
@@ -55,14 +55,14 @@ def _input(x: Input) -> str:
     return f"{name} ({x.role})" if x.role in _SHOWN and x.role != x.name else name
 
 
-def _state(row: Row) -> str:
+def _state(row: LayerSpec) -> str:
     """With the arguments' defaults."""
-    plain = {a.name: 1 if a.plain is None else a.plain for a in row.arguments}
-    shape = (1,) * (row.dims + 2)
-    given = {name: plain[name] for name in row.required}
+    plain = {a.name: 1 if a.plain is None else a.plain for a in row.signature.arguments}
+    shape = (1,) * (row.signature.dims + 2)
+    given = {name: plain[name] for name in row.signature.required}
     # Of what has a default, too, the plain value where there is one: a stack of one layer.
-    given |= {a.name: a.plain for a in row.arguments if a.plain is not None}
-    tensors = row.state({**row.defaults, **given, **row.inferred(shape)}, shape)
+    given |= {a.name: a.plain for a in row.signature.arguments if a.plain is not None}
+    tensors = row.state.tensors({**row.signature.defaults, **given, **row.inferred(shape)}, shape)
     return ", ".join(f"`{x.name}`" + (" (buffer)" if x.buffer else "") for x in tensors)
 
 
@@ -137,7 +137,7 @@ def checks() -> str:
 def families() -> str:
     """Layers of each family; a lazy form or function is not named beside the module of its name."""
     lines = ["| family | modules | functions | which |", "|---|---:|---:|---|"]
-    every: dict[str, list[Row]] = {}
+    every: dict[str, list[LayerSpec]] = {}
     for row in CATALOGUE.values():
         every.setdefault(row.family, []).append(row)
     for family, rows in every.items():
@@ -154,11 +154,11 @@ def families() -> str:
     return "\n".join(lines)
 
 
-def _modules(rows: list[Row]) -> int:
+def _modules(rows: list[LayerSpec]) -> int:
     return sum(not row.function for row in rows)
 
 
-def _functions(rows: list[Row]) -> int:
+def _functions(rows: list[LayerSpec]) -> int:
     return sum(row.function for row in rows)
 
 

@@ -333,7 +333,7 @@ def bounded(drawn: Drawn) -> tuple[list[Rounded], list[Rounded]]:
         arguments["nonlinearity"] = variant
     with np.errstate(all="ignore"):
         given = {n + suffix: a for n, a in state.items()}
-        outputs = CATALOGUE[name].values(given, x, *initial, **arguments)
+        outputs = CATALOGUE[name].oracle.values(given, x, *initial, **arguments)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         shapes = [c.shape for c in drawn.cotangents]
         pulled = [

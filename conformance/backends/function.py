@@ -12,7 +12,7 @@ import numpy as np
 from conformance.model.case import Call, Case, Unsupported, Updated, is_function
 
 if TYPE_CHECKING:
-    from conformance.spec.row import Row
+    from conformance.spec.layer_spec import LayerSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -119,7 +119,7 @@ class FunctionBackend:
         return cls(self, call, function, ignores, passes)
 
 
-def _row(call: Call) -> Row | None:
+def _row(call: Call) -> LayerSpec | None:
     # Loaded here: importing the backends loads no strategies.
     from conformance.layers import CATALOGUE
 
@@ -129,9 +129,9 @@ def _row(call: Call) -> Row | None:
 def _draws(call: Call) -> bool:
     """Whether a call draws random numbers, and only a mode says so."""
     row = _row(call)
-    if row is None or not row.traits.random(call):
+    if row is None or not row.randomness.used(call):
         return False
-    return not row.function or row.argument("training") is not None
+    return not row.function or row.signature.argument("training") is not None
 
 
 class FunctionLayer:
@@ -198,7 +198,7 @@ class FunctionLayer:
 
     def _known_updates(self, state: Mapping[str, Any]) -> None:
         row = _row(self._call)
-        written = () if row is None else tuple(x.name for x in row.inputs if x.updated)
+        written = () if row is None else tuple(x.name for x in row.signature.inputs if x.updated)
         unknown = sorted(set(state) - set(self._state) - set(written))
         if unknown:
             raise ValueError(
@@ -283,4 +283,8 @@ class DifferentiableLayer(FunctionLayer):
     def _has_gradient(self, place: int) -> bool:
         """Running statistics and class weights have none, though they are numbers."""
         row = _row(self._call)
-        return row is None or place >= len(row.inputs) or row.inputs[place].differentiable
+        return (
+            row is None
+            or place >= len(row.signature.inputs)
+            or row.signature.inputs[place].differentiable
+        )

@@ -172,7 +172,7 @@ class ModuleLayer:
         from conformance.layers import CATALOGUE
 
         self._row = CATALOGUE.get(call.layer)
-        self._states = 0 if self._row is None else self._row.traits.states
+        self._states = 0 if self._row is None else self._row.signature.bundles.states
         self.arguments = as_torch_has_them(call)
 
     def put(
@@ -203,7 +203,7 @@ class ModuleLayer:
             newer_arguments_declined(self.function, self._call),
         ):
             result = self._called(*inputs, **keywords)
-        listed = self._row is not None and self._row.traits.lists
+        listed = self._row is not None and self._row.signature.bundles.lists
         # A named tuple is a tuple.
         return tuple(result) if isinstance(result, (tuple, list) if listed else tuple) else result
 
@@ -224,10 +224,12 @@ class ModuleLayer:
     def _placed(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The tensors of a call: those by place, and those that an argument stands before."""
         row = self._row
-        if row is None or not any(x.by_name or x.part_of or x.on_host for x in row.inputs):
+        if row is None or not any(
+            x.by_name or x.part_of or x.on_host for x in row.signature.inputs
+        ):
             return inputs, {}
         pairs = torch_wholes.put_together(row, inputs)
-        by_name = {x.name: None for x in row.inputs if x.said}
+        by_name = {x.name: None for x in row.signature.inputs if x.said}
         by_name |= {x.name: native for x, native in pairs if x.by_name and native is not None}
         return tuple(native for x, native in pairs if not x.by_name), by_name
 
@@ -265,7 +267,7 @@ class ModuleLayer:
         row = self._row
         if row is None or not row.traits.updates(self._call):
             return tuple(leaves)
-        written = {k for k in row.places("data") if row.inputs[k].updated}
+        written = {k for k in row.signature.places("data") if row.signature.inputs[k].updated}
         given = enumerate(leaves)
         return tuple(x.clone() if k in written and x is not None else x for k, x in given)
 
@@ -279,7 +281,7 @@ class ModuleLayer:
         found: dict[int, Any] = {}
         for place, x in enumerate(inputs):
             if x is not None and id(x) not in found:
-                known = () if self._row is None else self._row.inputs[place : place + 1]
+                known = () if self._row is None else self._row.signature.inputs[place : place + 1]
                 has = all(one.differentiable for one in known)
                 has = has and (wanted is None or any(one.name in wanted for one in known))
                 recorded = has and (x.is_floating_point() or x.is_complex())
@@ -396,8 +398,8 @@ class ModuleLayer:
         row = self._row
         if row is None:
             return ()
-        rows = (row,) if row.eager is None else (row, CATALOGUE[row.eager])
-        return tuple(argument.name for r in rows for argument in r.arguments)
+        rows = (row,) if row.lazy is None else (row, CATALOGUE[row.lazy.eager])
+        return tuple(argument.name for r in rows for argument in r.signature.arguments)
 
     def sync(self) -> None:
         """Wait for the device."""

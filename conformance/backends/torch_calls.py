@@ -30,7 +30,7 @@ def constructor_tensors(call: Call) -> dict[str, torch.Tensor]:
     from conformance.layers import CATALOGUE
 
     row = CATALOGUE.get(call.layer)
-    names = () if row is None else row.constructor_tensors
+    names = () if row is None else row.state.constructor_tensors
     like = {"dtype": getattr(torch, call.dtype), "device": call.device}
     return {k: torch.tensor(x, **like) for k, x in call.state.items() if k in names}
 
@@ -49,13 +49,13 @@ def as_torch_has_them(call: Call, nn: Any = torch.nn) -> dict[str, Any]:
     if row is None:
         return arguments
     for name, value in call.arguments.items():
-        if name in row.of_torch and value is not None:
+        if name in row.signature.of_torch and value is not None:
             arguments[name] = getattr(torch, value)
-        elif name in row.functions and is_function(value):
+        elif name in row.signature.functions and is_function(value):
             arguments[name] = looked_up(value, nn, torch.nn.functional)
-        elif name in row.records and value is not None:
-            arguments[name] = getattr(torch.nn, row.records[name])(**dict(value))
-        elif name in row.modules and value is not None:
+        elif name in row.signature.records and value is not None:
+            arguments[name] = getattr(torch.nn, row.signature.records[name])(**dict(value))
+        elif name in row.signature.modules and value is not None:
             arguments[name] = _inner(part(call, value), nn)
     return arguments
 
@@ -127,7 +127,7 @@ def _newer(layer: str, argument: str) -> bool:
 
     older = Version(torch.__version__).release[:2] < Version(TORCH).release
     row = CATALOGUE.get(layer)
-    return older and row is not None and row.argument(argument) is not None
+    return older and row is not None and row.signature.argument(argument) is not None
 
 
 @cache

@@ -12,17 +12,19 @@ import torch
 from conformance.model.case import GRADIENTS, LIST, Unsupported
 
 if TYPE_CHECKING:
-    from conformance.spec.row import Input, Row
+    from conformance.spec.layer_spec import Input, LayerSpec
 
 
-def put_together(row: Row, inputs: tuple[Any, ...]) -> list[tuple[Input, Any]]:
+def put_together(row: LayerSpec, inputs: tuple[Any, ...]) -> list[tuple[Input, Any]]:
     """The inputs with the parts of one argument as that.
 
     Args:
         row: of the layer.
         inputs: tensors in the row's order, None where one is left out.
     """
-    pairs = [(x, _on_host(x, native)) for x, native in zip(row.inputs, inputs, strict=False)]
+    pairs = [
+        (x, _on_host(x, native)) for x, native in zip(row.signature.inputs, inputs, strict=False)
+    ]
     found: list[tuple[Input, Any]] = []
     for name, group in groupby(pairs, key=lambda pair: pair[0].part_of):
         parts = list(group)
@@ -30,9 +32,13 @@ def put_together(row: Row, inputs: tuple[Any, ...]) -> list[tuple[Input, Any]]:
             found += parts
             continue
         one = replace(parts[0][0], name=name)
-        found.append((one, _whole(row.wholes[name], [native for _, native in parts])))
-    if not any(x.part_of for x, _ in pairs) and {LIST, GRADIENTS} & {*row.wholes.values()}:
-        found.insert(0, (row.inputs[0], []))  # a list of nothing is a list
+        found.append(
+            (one, _whole(row.signature.bundles.wholes[name], [native for _, native in parts]))
+        )
+    if not any(x.part_of for x, _ in pairs) and {LIST, GRADIENTS} & {
+        *row.signature.bundles.wholes.values()
+    }:
+        found.insert(0, (row.signature.inputs[0], []))  # a list of nothing is a list
     return found
 
 
@@ -61,7 +67,7 @@ def _parameter(gradient: torch.Tensor | None) -> torch.nn.Parameter:
     return found
 
 
-def handed(row: Row, placed: tuple[Any, ...]) -> tuple[Any, ...]:
+def handed(row: LayerSpec, placed: tuple[Any, ...]) -> tuple[Any, ...]:
     """What a call is given by place: an odd number of parameters as `Module.parameters()` is.
 
     That is a generator, which can be gone through once.
@@ -70,12 +76,12 @@ def handed(row: Row, placed: tuple[Any, ...]) -> tuple[Any, ...]:
         row: of the layer.
         placed: lists of parameters among it.
     """
-    if GRADIENTS not in row.wholes.values() or len(placed[0]) % 2 == 0:
+    if GRADIENTS not in row.signature.bundles.wholes.values() or len(placed[0]) % 2 == 0:
         return placed
     return ((x for x in placed[0]), *placed[1:])
 
 
-def read(row: Row, placed: tuple[Any, ...], result: Any) -> Any:
+def read(row: LayerSpec, placed: tuple[Any, ...], result: Any) -> Any:
     """The outputs of a call: behind what it returns the gradients as it leaves them.
 
     Args:
@@ -83,7 +89,7 @@ def read(row: Row, placed: tuple[Any, ...], result: Any) -> Any:
         placed: what was given by place.
         result: what was returned.
     """
-    if GRADIENTS not in row.wholes.values():
+    if GRADIENTS not in row.signature.bundles.wholes.values():
         return result
     first = () if result is None else (result,)
     return (*first, *(x.grad for x in placed[0]))

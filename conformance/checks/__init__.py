@@ -25,20 +25,20 @@ from conformance.checks import (
 from conformance.checks.trial import Evidence, Trial
 from conformance.model.case import Case
 from conformance.model.checks import CHECK_FACTS, CheckFacts, Sampling
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 
 
-def _every_layer(row: Row) -> bool:
+def _every_layer(row: LayerSpec) -> bool:
     return True
 
 
-def _has_state(row: Row) -> bool:
+def _has_state(row: LayerSpec) -> bool:
     return not row.function
 
 
-def _takes_numbers(row: Row) -> bool:
+def _takes_numbers(row: LayerSpec) -> bool:
     """Whether any operand is no whole number: an index is never NaN or infinite."""
-    return not row.function or any(x.role != "index" for x in row.inputs)
+    return not row.function or any(x.role != "index" for x in row.signature.inputs)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Check:
 
     facts: CheckFacts
     run: Callable[[Trial], Evidence]
-    applies: Callable[[Row], bool] = _every_layer
+    applies: Callable[[LayerSpec], bool] = _every_layer
     relaid: Callable[[Case], tuple[Case, Mapping[str, str]]] | None = None
     larger: Callable[[Case], Case | None] | None = None
     conclude: Callable[[Sequence[support.Answer]], support.Conclusion] | None = None
@@ -82,9 +82,13 @@ _CODE = (
     Check(CHECK_FACTS["layout"], layout.check, relaid=layout.relaid),
     Check(CHECK_FACTS["special"], special.check, applies=_takes_numbers),
     Check(CHECK_FACTS["state"], state.check, applies=_has_state),
-    Check(CHECK_FACTS["random"], random.check, applies=lambda row: row.draws is not None),
+    Check(
+        CHECK_FACTS["random"], random.check, applies=lambda row: row.randomness.draws is not None
+    ),
     Check(CHECK_FACTS["repeat"], repeat.check, larger=siblings.larger),
-    Check(CHECK_FACTS["errors"], errors.check, applies=lambda row: row.invalid is not None),
+    Check(
+        CHECK_FACTS["errors"], errors.check, applies=lambda row: row.generation.invalid is not None
+    ),
     Check(CHECK_FACTS["support"], support.check, conclude=support.conclude),
 )
 

@@ -192,7 +192,7 @@ def expected(
 def _leaves(trial: Trial) -> list[Rounded | None]:
     """The inputs, recorded where they have a gradient; an object given twice is one leaf."""
     precision, found = trial.precision, dict[int, Rounded]()
-    for place, x in zip(trial.row.inputs, trial.case.inputs, strict=False):
+    for place, x in zip(trial.row.signature.inputs, trial.case.inputs, strict=False):
         if x is not None and id(x) not in found:
             recorded = place.differentiable and x.dtype.kind in "fc"
             found[id(x)] = leaf(x, precision) if recorded else exactly(x, precision)

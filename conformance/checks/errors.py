@@ -92,7 +92,7 @@ def _accepts(trial: Trial, broken: str) -> bool:
 
 def _answer(trial: Trial, case: Case) -> str:
     """The outputs' shapes; whatever the backend raises on the way to them is passed on."""
-    state = trial.row.constructed(case.call.state)
+    state = trial.row.state.constructed(case.call.state)
     layer = trial.backend.build(replace(case.call, state=state))
     inputs = [None if array is None else layer.put(array.copy()) for array in case.inputs]
     result = layer(*inputs, **case.keywords)

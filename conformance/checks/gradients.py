@@ -73,7 +73,7 @@ def alone(trial: Trial, natives: Sequence[Any], wanted: Pulled, some: frozenset[
     try:
         vjp_of = trial.layer.vjp_of  # type: ignore[attr-defined]
         result = trial.step("vjp_of", vjp_of, names, trial.natives, natives, **trial.case.keywords)
-        return held(trial, result, wanted.only(some, trial.row.input_names))
+        return held(trial, result, wanted.only(some, trial.row.signature.input_names))
     except Failure as failure:
         asked = f"where only the gradient of {' and '.join(names)} is asked for"
         raise Failure(failure.finding.within(asked)) from failure
@@ -120,7 +120,7 @@ def held(trial: Trial, result: Any, wanted: Pulled, again: str = "") -> Evidence
     pairs = [
         (f"gradient of {name}", got, expected)
         for name, got, expected in zip(
-            trial.row.input_names, got_inputs, wanted.inputs, strict=False
+            trial.row.signature.input_names, got_inputs, wanted.inputs, strict=False
         )
     ]
     pairs += [

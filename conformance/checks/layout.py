@@ -17,7 +17,7 @@ from conformance.matching.facts import asked_laid_out, own_layouts
 from conformance.model.case import Case, Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import Finding
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 from conformance.strategies.layouts import constant, possible
 
 
@@ -96,7 +96,7 @@ def _pulled_back(case: Case, first: str | None, generator: np.random.Generator) 
     """A layout for each cotangent: every second time that of the first input, where it can be."""
     row, found = CATALOGUE[case.call.layer], dict[Key, str]()
     shapes = row.output_shapes(case)
-    for place, (output, shape) in enumerate(zip(row.outputs, shapes, strict=False)):
+    for place, (output, shape) in enumerate(zip(row.signature.outputs, shapes, strict=False)):
         if shape is not None and output.differentiable:
             choices = ("contiguous", *possible(shape))
             layout = choices[generator.integers(len(choices))]
@@ -112,7 +112,11 @@ def _written(case: Case) -> Collection[Key]:
     updated = row.traits.updates(case.call)
     parameters = () if updated else row.parameters(case)
     return {
-        *(place for place in places if row.inputs[place].updated or row.fixed(case, place)),
+        *(
+            place
+            for place in places
+            if row.signature.inputs[place].updated or row.fixed(case, place)
+        ),
         *(name for name in case.call.state if name not in parameters),
     }
 
@@ -216,15 +220,15 @@ def relaid(case: Case) -> tuple[Case, Mapping[str, str]]:
     return case, _named(row, layouts)
 
 
-def _named(row: Row, layouts: Layouts) -> dict[str, str]:
+def _named(row: LayerSpec, layouts: Layouts) -> dict[str, str]:
     """Layouts by the names of inputs and state tensors."""
     return {_name(row, key): layout for key, layout in layouts.items()}
 
 
-def _name(row: Row, key: Key) -> str:
+def _name(row: LayerSpec, key: Key) -> str:
     if isinstance(key, Cotangent):
-        return row.cotangent_names[key.place]
-    return key if isinstance(key, str) else row.input_names[key]
+        return row.signature.cotangent_names[key.place]
+    return key if isinstance(key, str) else row.signature.input_names[key]
 
 
 def _format_layouts(layouts: Mapping[str, str]) -> str:
@@ -320,7 +324,7 @@ def _own_memory(laid: Trial, about: Finding, output: Any) -> Evidence:
         return Evidence()
     aliases = getattr(laid.layer, "aliases", None)
     count = 0
-    named = zip(laid.row.input_names, laid.natives, laid.case.inputs, strict=False)
+    named = zip(laid.row.signature.input_names, laid.natives, laid.case.inputs, strict=False)
     for place, native, x in named:
         if native is None or x is None or not x.size:
             continue

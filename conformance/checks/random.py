@@ -40,7 +40,7 @@ def check(trial: Trial) -> Evidence:
         Unsupported: if the backend declines the calls.
         Inapplicable: if there is nothing to ask of the case.
     """
-    draws = trial.row.draws
+    draws = trial.row.randomness.draws
     assert draws is not None
     generator = np.random.default_rng((trial.case.seed, _STREAM))
     evidence = Evidence()

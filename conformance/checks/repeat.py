@@ -191,7 +191,7 @@ class _Answer:
         call.natives = natives
         self._trial, self._tally, self._call = trial, tally, call
         call_ = trial.case.call
-        same = not (trial.row.traits.random(call_) or updates(trial))
+        same = not (trial.row.randomness.used(call_) or updates(trial))
         self._exact = call_.device == "cpu" and same
         self._arrays = dict(zip(call.names, call.arrays, strict=True))
         self._held: list[tuple[Any, ...]] = [call.outputs]
@@ -231,7 +231,7 @@ def _given(trial: Trial, natives: tuple[Any, ...]) -> tuple[Any, ...]:
         return natives
     anew = trial.other(trial.case)
     anew.layer = trial.layer
-    named = zip(trial.row.inputs, natives, anew.natives, strict=False)
+    named = zip(trial.row.signature.inputs, natives, anew.natives, strict=False)
     return tuple(fresh if place.updated else native for place, native, fresh in named)
 
 
@@ -245,7 +245,7 @@ class _Guard:
 
     def _read(self) -> dict[str, np.ndarray]:
         row = self._trial.row
-        named = zip(row.inputs, self._trial.natives, strict=False)
+        named = zip(row.signature.inputs, self._trial.natives, strict=False)
         return {
             place.name: self._trial.get(x)
             for place, x in named

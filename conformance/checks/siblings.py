@@ -99,8 +99,8 @@ def varied_inputs(trial: Trial) -> tuple[str, tuple[np.ndarray | None, ...]]:
     index = given[trial.case.seed % len(given)]
     chosen = trial.case.inputs[index]
     assert chosen is not None
-    inputs[index] = other_values(chosen, signed=trial.row.inputs[index].signed)
-    return trial.row.input_names[index], tuple(inputs)
+    inputs[index] = other_values(chosen, signed=trial.row.signature.inputs[index].signed)
+    return trial.row.signature.input_names[index], tuple(inputs)
 
 
 def other_values(x: np.ndarray, *, signed: bool) -> np.ndarray:
@@ -126,10 +126,10 @@ def of_another_form(trial: Trial, varied: Trial) -> tuple[Trial, bool] | None:
         The call, and whether it is the `larger` one; None if there is none of these.
     """
     case = trial.case
-    hidden = trial.row.places("hidden")
+    hidden = trial.row.signature.places("hidden")
     stateful = any(k < len(case.inputs) and case.inputs[k] is not None for k in hidden)
     forms: list[dict[str, Any]] = []
-    if case.keywords and not trial.row.traits.needs_keywords(case):
+    if case.keywords and not trial.row.variation.needs_keywords(case):
         forms.append({"keywords": {}})
     if stateful:
         forms.append({"inputs": case.inputs[: hidden[0]]})
@@ -165,7 +165,7 @@ def larger(case: Case) -> Case | None:
     for axes in (*groups[first:], *groups[:first]):
         place, axis = axes[0]
         x = case.inputs[place]
-        if x is None or not x.size or axis == row.batch_axis(case, place):
+        if x is None or not x.size or axis == row.signature.batch_axis(case, place):
             continue
         size = x.shape[axis]
         found = resized(row, case, axes, [k % size for k in range(size + 1)])
@@ -183,7 +183,7 @@ def _two_batches(trial: Trial, varied: Trial) -> tuple[np.ndarray | None, ...] |
     """The inputs of both side by side, where there is a batch and nothing else differs."""
     inputs: list[np.ndarray | None] = []
     for index, (x, y) in enumerate(zip(trial.case.inputs, varied.case.inputs, strict=True)):
-        axis = trial.row.batch_axis(trial.case, index)
+        axis = trial.row.signature.batch_axis(trial.case, index)
         if x is not None and y is not None and axis is not None:
             inputs.append(np.concatenate([x, y], axis))
         elif x is None or y is None or np.array_equal(x, y):
@@ -191,7 +191,11 @@ def _two_batches(trial: Trial, varied: Trial) -> tuple[np.ndarray | None, ...] |
         else:
             return None
     apart = all(output.batch_axis(trial.case) is not None for output in trial.present)
-    return tuple(inputs) if apart and trial.row.batch_axis(trial.case, 0) is not None else None
+    return (
+        tuple(inputs)
+        if apart and trial.row.signature.batch_axis(trial.case, 0) is not None
+        else None
+    )
 
 
 def _both(trial: Trial, varied: Trial) -> tuple[Rounded | Choices, ...]:

@@ -61,7 +61,7 @@ def check(trial: Trial) -> Evidence:
 def _held(trial: Trial) -> Evidence:
     evidence = Evidence()
     for name, got, wanted in zip(
-        trial.names, trial.arrays, trial.row.propagation.expected(trial), strict=True
+        trial.names, trial.arrays, trial.row.oracle.propagation.expected(trial), strict=True
     ):
         evidence += compare(name, got, wanted)
         if trial.row.traits.copies:
@@ -71,9 +71,9 @@ def _held(trial: Trial) -> Evidence:
 
 def _data(trial: Trial) -> list[int | str]:
     """What takes all special numbers: places of inputs, and names of state tensors."""
-    row, roles = trial.row, trial.row.propagation.roles
+    row, roles = trial.row, trial.row.oracle.propagation.roles
     found: list[tuple[int | str, str, np.ndarray | None]] = [
-        (k, row.inputs[k].role, x) for k, x in enumerate(trial.case.inputs)
+        (k, row.signature.inputs[k].role, x) for k, x in enumerate(trial.case.inputs)
     ]
     found += [(name, row.role(name), x) for name, x in trial.case.call.state.items()]
     return [
@@ -94,7 +94,7 @@ def _derived(trial: Trial) -> list[Case]:
         return [case]
     generator = np.random.default_rng((case.seed, _STREAM))
     state = dict(case.call.state)
-    propagation = trial.row.propagation
+    propagation = trial.row.oracle.propagation
     if not propagation.zero_weights:
         # ∞ × 0 is NaN; without zeros an infinity saturates the gates instead.
         weights = [name for name in state if trial.row.role(name) == "weight"]
@@ -118,14 +118,14 @@ def _parametrised(trial: Trial, theme: str, generator: np.random.Generator) -> C
     row = trial.row
     # The product with a zero of a padding is NaN in one algorithm and left out in another.
     roles = ("bias", "weight") if row.traits.every_weight_counts(case) else ("bias",)
-    given = dict(zip(row.input_names, case.inputs, strict=False)) | dict(case.call.state)
+    given = dict(zip(row.signature.input_names, case.inputs, strict=False)) | dict(case.call.state)
     found = {
         name: x
         for role in roles
         for name, x in given.items()
         if x is not None and x.size and row.role(name) == role
     }
-    if not row.propagation.parameters or not found:
+    if not row.oracle.propagation.parameters or not found:
         return None
     name = str(generator.choice(list(found)))
     if row.role(name) == "weight" and trial.precision.half:
@@ -139,7 +139,7 @@ def _parametrised(trial: Trial, theme: str, generator: np.random.Generator) -> C
         call = replace(case.call, state={**case.call.state, name: x})
         return replace(case, call=call)
     inputs = list(case.inputs)
-    inputs[row.input_names.index(name)] = x
+    inputs[row.signature.input_names.index(name)] = x
     return replace(case, inputs=tuple(inputs))
 
 
@@ -150,7 +150,9 @@ def _weightless(trial: Trial, case: Case) -> Case:
         return np.zeros_like(x) if x is not None and trial.row.role(name) == "weight" else x
 
     state = {name: np.asarray(zero(name, x)) for name, x in case.call.state.items()}
-    inputs = tuple(zero(*pair) for pair in zip(trial.row.input_names, case.inputs, strict=False))
+    inputs = tuple(
+        zero(*pair) for pair in zip(trial.row.signature.input_names, case.inputs, strict=False)
+    )
     return replace(case, call=replace(case.call, state=state), inputs=inputs)
 
 
@@ -186,7 +188,7 @@ def _put_in(
             flat = np.where(which < len(_CROWD), np.array([*(x for x, _ in _CROWD), 0.0])[which],
                             flat)  # fmt: skip
         elif k in some:
-            most = trial.row.propagation.infinities if theme == "infinite" else 3
+            most = trial.row.oracle.propagation.infinities if theme == "infinite" else 3
             for at in generator.integers(0, size, generator.integers(1, most, endpoint=True)):
                 kind = _KINDS[generator.integers(len(_KINDS))] if theme == "mixed" else theme
                 flat[at] = _numbers(kind.split()[0], 1, dtype, generator)[0]
@@ -211,8 +213,8 @@ def _numbers(kind: str, count: int, dtype: str, generator: np.random.Generator) 
 def _format_specials(trial: Trial) -> str:
     """`with input[0, 1] = nan`, the first few."""
     parts, own = [], format_of(trial.case.call.dtype)
-    inputs = dict(zip(trial.row.input_names, trial.case.inputs, strict=False))
-    data = {trial.row.input_names[k] if isinstance(k, int) else k for k in _data(trial)}
+    inputs = dict(zip(trial.row.signature.input_names, trial.case.inputs, strict=False))
+    data = {trial.row.signature.input_names[k] if isinstance(k, int) else k for k in _data(trial)}
     for name, x in (inputs | dict(trial.case.call.state)).items():
         if x is None or x.dtype.kind != "f":
             continue

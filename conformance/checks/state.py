@@ -75,14 +75,14 @@ def _documented(trial: Trial) -> dict[str, StateTensor]:
     given = trial.case.call.state
     return {
         tensor.name: tensor
-        for tensor in row.state(arguments, shape)
-        if tensor.name in given or tensor.name not in row.constructor_tensors
+        for tensor in row.state.tensors(arguments, shape)
+        if tensor.name in given or tensor.name not in row.state.constructor_tensors
     }
 
 
 def _own(trial: Trial) -> dict[str, np.ndarray]:
     """The initial state of a layer, as far as the call determines it."""
-    return trial.row.constructed(trial.case.call.state)
+    return trial.row.state.constructed(trial.case.call.state)
 
 
 def _first_shape(trial: Trial) -> Shape:
@@ -94,7 +94,7 @@ def _initial(trial: Trial, tally: Tally) -> None:
     """A layer before any state is loaded: names, shapes, values, and its first answer."""
     # A first call that infers sizes must leave the mode, and in train mode it may change the state.
     modal = trial.row.traits.modes
-    new = sibling(trial, state=_own(trial), training=trial.row.lazy and not modal)
+    new = sibling(trial, state=_own(trial), training=trial.row.lazy is not None and not modal)
     layer, wanted = new.layer, _documented(trial)
     named = trial.step("state", layer.state) if hasattr(layer, "state") else {}
     before = _read(trial, layer)
@@ -139,7 +139,7 @@ def _first_call(trial: Trial, layer: Layer) -> None:
     """Let a lazy layer infer what it can, from an input with or without a batch dimension."""
     (x,) = trial.case.inputs
     assert x is not None
-    dims = trial.row.dims
+    dims = trial.row.signature.dims
     if trial.case.seed % 2 and not trial.row.traits.batched:
         batched = x.ndim > dims + 1
         if not batched:
@@ -280,12 +280,12 @@ def _attributes(trial: Trial, tally: Tally, layer: Layer, before: Mapping[str, A
     call, found = trial.case.call, _read(trial, layer)
     for name, wanted in trial.row.attributes(call.arguments, _first_shape(trial)).items():
         if name in found:
-            got = trial.row.readable(name, found[name])
+            got = trial.row.signature.readable(name, found[name])
             tally.equal(Finding("attribute", f"attribute {name}", AFTER), got, wanted)
     # A class of another name than torch's may keep it.
     if trial.row.lazy and before.get("class") == call.layer:
         about = Finding("attribute", "class", "after the first call")
-        tally.equal(about, found["class"], trial.row.eager)
+        tally.equal(about, found["class"], trial.row.lazy.eager)
 
 
 def _load_unused(trial: Trial, tally: Tally, layer: Layer, training: bool) -> None:
@@ -343,7 +343,7 @@ def _modes(trial: Trial, tally: Tally) -> None:
     if traits.modes and not traits.trains(trial.case):
         return
     trial.step("train", new.layer.train, True)
-    differ = traits.modes or traits.random(replace(trial.case.call, training=True))
+    differ = traits.modes or trial.row.randomness.used(replace(trial.case.call, training=True))
     if not differ:
         tally.within(IN_TRAIN_MODE, sibling(trial, new.layer), like=trial)
         tally.within("built in train mode", sibling(trial, training=True), like=trial)

@@ -19,11 +19,11 @@ def forced(trial: Trial) -> tuple[tuple[str, np.ndarray, Rounded], ...]:
     """
     call, keywords = trial.case.call, trial.case.keywords
     output = trial.arrays[0]
-    if trial.row.steps is None or not trial.row.stepwise(trial.case):
+    if trial.row.oracle.steps is None or not trial.row.oracle.steps.shown(trial.case):
         return ()
     precision = trial.precision
     inputs = [None if x is None else exactly(x, precision) for x in trial.case.inputs]
     state = {name: exactly(x, precision) for name, x in call.state.items()}
     with np.errstate(over="ignore", invalid="ignore"):
-        wanted = trial.row.steps(output, state, *inputs, **call.arguments, **keywords)
+        wanted = trial.row.oracle.steps.values(output, state, *inputs, **call.arguments, **keywords)
     return tuple(zip(trial.names, trial.arrays, wanted, strict=True))

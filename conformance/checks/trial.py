@@ -26,7 +26,7 @@ from conformance.model.foreign import written
 from conformance.model.lazy import lazy
 from conformance.model.proof import shaped
 from conformance.model.protocols import Backend, Layer
-from conformance.spec.row import Output, Row
+from conformance.spec.layer_spec import LayerSpec, Output
 
 T = TypeVar("T")
 # What is expected of an output: a value with a bound, or several of them.
@@ -86,7 +86,7 @@ class Trial:
     begun: ClassVar[Callable[[str, Case], None] | None] = None
 
     def __init__(
-        self, backend: Backend, row: Row, case: Case, numerics: Numerics | None = None
+        self, backend: Backend, row: LayerSpec, case: Case, numerics: Numerics | None = None
     ) -> None:
         self.backend: Backend = guarded(backend)
         self.row, self.case, self.numerics = row, case, numerics
@@ -151,7 +151,9 @@ class Trial:
         documented = self.row.output_shapes(self.case)
         if len(outputs) != len(documented):
             raise Failure(counted("outputs", len(outputs), len(documented)))
-        for output, native, shape in zip(self.row.outputs, outputs, documented, strict=False):
+        for output, native, shape in zip(
+            self.row.signature.outputs, outputs, documented, strict=False
+        ):
             if (native is None) is not (shape is None):
                 got = "None" if native is None else "a tensor"
                 wanted = "None" if shape is None else f"a tensor of shape {shape}"
@@ -181,8 +183,8 @@ class Trial:
         updates = getattr(self.layer, "updated", None) or {}
         if name in updates:
             return self.get(updates[name])
-        if name in self.row.input_names:
-            return self.get(self.natives[self.row.input_names.index(name)])
+        if name in self.row.signature.input_names:
+            return self.get(self.natives[self.row.signature.input_names.index(name)])
         if not hasattr(self.layer, "state"):
             raise Unsupported("state not offered")
         state = self.step("state", self.layer.state)
@@ -203,7 +205,7 @@ class Trial:
     @lazy
     def present(self) -> tuple[Output, ...]:
         """The outputs that are there."""
-        pairs = zip(self.row.outputs, self.row.output_shapes(self.case), strict=False)
+        pairs = zip(self.row.signature.outputs, self.row.output_shapes(self.case), strict=False)
         return tuple(output for output, shape in pairs if shape is not None)
 
     @lazy
@@ -259,7 +261,7 @@ class Trial:
         mode = {"training": self.case.call.training} if self.row.traits.modes else {}
         # Values on the edge of the range overflow on purpose.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            result = self.row.values(state, *inputs, **self.row.written(self.case), **mode)
+            result = self.row.oracle.values(state, *inputs, **self.row.written(self.case), **mode)
         changed: Mapping[str, Any] = {}
         if isinstance(result, Updated):
             result, changed = result.outputs, result.state

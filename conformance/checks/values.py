@@ -78,7 +78,7 @@ def nearness(trial: Trial, name: str, got: np.ndarray, expected: Rounded | Choic
         got, expected: answers within their bounds, in the shape of the first input.
     """
     at = trial.case.inputs[0]
-    if trial.row.whole is None or at is None or isinstance(expected, Choices):
+    if trial.row.generation.whole is None or at is None or isinstance(expected, Choices):
         return Evidence()
     wanted = np.where(expected.decided, expected.value, np.nan)
     return Evidence(farthest=farthest(at, got, wanted, trial.case.call.dtype, name))

@@ -83,16 +83,16 @@ def _of(found: Facts) -> Iterator[tuple[str, Any]]:
     if found.get("empty"):
         yield "empty", True
     for name, value in {**case.call.arguments, **case.keywords}.items():
-        argument = row.argument(name)
-        plain = row.defaults.get(name, None if argument is None else argument.plain)
+        argument = row.signature.argument(name)
+        plain = row.signature.defaults.get(name, None if argument is None else argument.plain)
         numbers = value if isinstance(value, (tuple, list)) else (value,)
         if isinstance(value, (bool, str)) and value != plain:
             yield name, value
         elif type(plain) is int and all(type(n) is int for n in numbers) and max(numbers) > plain:
             yield name, f">{plain}"
     for place, array in enumerate(case.inputs):
-        name = row.input_names[place]
-        if row.inputs[place].optional:
+        name = row.signature.input_names[place]
+        if row.signature.inputs[place].optional:
             yield name, "absent" if array is None else "given"
         elif array is not None:
             yield f"{name}.ndim", f"=={array.ndim}"

@@ -99,7 +99,9 @@ class Entry:
         """Whether a pinned case draws random numbers: now and then it passes."""
         calls = (decode_case(v.case).call for v in self.members if v.case is not None)
         rows = ((CATALOGUE[call.layer], call) for call in calls)
-        return any(row.draws is not None or row.traits.random(call) for row, call in rows)
+        return any(
+            row.randomness.draws is not None or row.randomness.used(call) for row, call in rows
+        )
 
     def text(self, reason: str = "") -> str:
         """TOML.

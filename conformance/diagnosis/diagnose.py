@@ -199,7 +199,7 @@ class _Investigation:
             outcome = Outcome.failed(failure)
             reference = engine.reference.compared(item, case, outcome)
             # What is drawn anew passes by chance.
-            if not self._stream.invalid and not trial.row.traits.random(case.call):
+            if not self._stream.invalid and not trial.row.randomness.used(case.call):
                 declaration = looser(lambda other: self._passes(case, other), self._numerics)
                 if declaration is not None:
                     noted = noted.noting(f"  {declaration}")
@@ -239,7 +239,7 @@ class _Investigation:
         if outcome is None or outcome.status in ("unsupported", "invalid"):
             return None
         # A draw may hide what is wrong.
-        draws = CATALOGUE[candidate.call.layer].traits.random(candidate.call)
+        draws = CATALOGUE[candidate.call.layer].randomness.used(candidate.call)
         for _ in range(DRAWS if draws else 0):
             if outcome is None or outcome.failure is not None:
                 break
@@ -265,7 +265,7 @@ def _borne_out(found: _Found, failing: Sequence[Case]) -> _Found:
     """
     row = None if found.cause.case is None else CATALOGUE[decode_case(found.cause.case).call.layer]
     for change in found.needed:
-        argument = None if row is None else row.argument(change.argument)
+        argument = None if row is None else row.signature.argument(change.argument)
         others = [other for other in found.needed if other is not change]
         sized = "." in change.argument or (argument is not None and argument.size)
         if sized and any(

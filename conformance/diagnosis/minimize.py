@@ -89,10 +89,10 @@ def smaller(case: Case) -> Iterator[Case]:
     """
     row = CATALOGUE[case.call.layer]
     for name, value in case.call.arguments.items():
-        argument = row.argument(name)
+        argument = row.signature.argument(name)
         if argument is None or (case.keywords and argument.window):
             continue
-        plain = row.defaults.get(name, argument.plain)
+        plain = row.signature.defaults.get(name, argument.plain)
         least = plain if type(plain) is int else 1
         for other in _smaller(value, least):
             change = changed(row, case, name, value, other, varied=True)
@@ -135,7 +135,9 @@ def _free(case: Case) -> list[np.ndarray]:
     """The arrays whose elements may be any numbers."""
     row, first = CATALOGUE[case.call.layer], case.inputs[0]
     shape = () if first is None else first.shape
-    arrays = [x for x, there in zip(case.inputs, row.inputs, strict=False) if there.signed]
+    arrays = [
+        x for x, there in zip(case.inputs, row.signature.inputs, strict=False) if there.signed
+    ]
     state = case.call.state.items()
     arrays += [x for name, x in state if not row.kept(name, case.call.arguments, shape)]
     free = {id(x): x for x in arrays if x is not None and x.dtype.kind in "fc"}

@@ -11,7 +11,7 @@ import numpy as np
 from conformance.layers import CATALOGUE
 from conformance.layers.fitting import fitted, resized, same, with_argument
 from conformance.model.case import Case
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Change:
 def changes(case: Case) -> Iterator[Change]:
     """The valid cases that differ from one in an argument, or in what belongs to the call."""
     row, written = CATALOGUE[case.call.layer], case.call.arguments
-    plain, sized = row.defaults, bool(case.keywords)
+    plain, sized = row.signature.defaults, bool(case.keywords)
     for name, value in written.items():
-        argument = row.argument(name)
+        argument = row.signature.argument(name)
         if argument is None or (sized and argument.window):
             continue  # only some sizes can come out
         fewest = 1 if argument.size and argument.plain is None else argument.plain
@@ -58,8 +58,8 @@ def changes(case: Case) -> Iterator[Change]:
     yield from _without(row, case)
     yield from _batches(row, case)
     yield from _axes(row, case)
-    words = any(isinstance(written.get(name), str) for name in row.windows)
-    for argument in row.arguments:
+    words = any(isinstance(written.get(name), str) for name in row.signature.windows)
+    for argument in row.signature.arguments:
         name = argument.name
         value = written.get(name, plain.get(name))
         if argument.other is None or not same(value, argument.default):
@@ -74,7 +74,7 @@ def _some(change: Change | None) -> tuple[Change, ...]:
 
 
 def changed(
-    row: Row, case: Case, name: str, value: Any, other: Any, *, varied: bool = False
+    row: LayerSpec, case: Case, name: str, value: Any, other: Any, *, varied: bool = False
 ) -> Change | None:
     """A valid case with another value of one argument, its arrays fitted to that.
 
@@ -92,30 +92,30 @@ def changed(
     return None if found is None else Change(name, value, other, found, varied)
 
 
-def _without(row: Row, case: Case) -> Iterator[Change]:
+def _without(row: LayerSpec, case: Case) -> Iterator[Change]:
     """Left out: keywords, hidden states together, and every other input that may be."""
     # Of several that are needed none can be left out.
-    free = {} if row.traits.needs_keywords(case) else case.keywords
+    free = {} if row.variation.needs_keywords(case) else case.keywords
     for name, value in free.items():
         kept = {key: v for key, v in case.keywords.items() if key != name}
         yield Change(name, value, None, replace(case, keywords=kept))
-    given = [k for k in row.places("hidden") if k < len(case.inputs)]
+    given = [k for k in row.signature.places("hidden") if k < len(case.inputs)]
     hidden = (given,) if given and case.inputs[given[0]] is not None else ()
     others = (
         [k]
         for k, x in enumerate(case.inputs)
-        if row.inputs[k].optional and k not in given and x is not None
+        if row.signature.inputs[k].optional and k not in given and x is not None
     )
     for places in (*hidden, *others):
         left = tuple(None if k in places else x for k, x in enumerate(case.inputs))
         other = fitted(row, replace(case, inputs=left), case.call.arguments)
         if other is not None:
-            yield Change(row.input_names[places[0]], "given", None, other)
+            yield Change(row.signature.input_names[places[0]], "given", None, other)
 
 
-def _batches(row: Row, case: Case) -> Iterator[Change]:
+def _batches(row: LayerSpec, case: Case) -> Iterator[Change]:
     """A batch of one instead of more or none, and no batch instead of one."""
-    first, axis = case.inputs[0], row.batch_axis(case, 0)
+    first, axis = case.inputs[0], row.signature.batch_axis(case, 0)
     if first is None or axis is None or case.keywords:
         return
     count = first.shape[axis]
@@ -123,7 +123,7 @@ def _batches(row: Row, case: Case) -> Iterator[Change]:
         fewer = resized(row, case, row.axes(case)[0], range(1))
         if fewer is not None:
             yield Change("batch", count, 1, fewer)
-    elif row.dims and axis == 0:
+    elif row.signature.dims and axis == 0:
         other = None if count else 1
         x = first[0] if count else np.zeros((1, *first.shape[1:]))
         changed_case = replace(case, inputs=(x, *case.inputs[1:]))
@@ -132,15 +132,15 @@ def _batches(row: Row, case: Case) -> Iterator[Change]:
             yield Change("batch", count, other, found)
 
 
-def _axes(row: Row, case: Case) -> Iterator[Change]:
+def _axes(row: LayerSpec, case: Case) -> Iterator[Change]:
     """One place less along an axis that has several: sizes that no argument names."""
     for axes in row.axes(case):
         place, axis = axes[0]
         array = case.inputs[place]
-        if array is None or array.shape[axis] < 2 or axis == row.batch_axis(case, place):
+        if array is None or array.shape[axis] < 2 or axis == row.signature.batch_axis(case, place):
             continue
         size = array.shape[axis]
         fewer = resized(row, case, axes, range(size - 1))
         if fewer is not None:
-            name = f"{row.input_names[place]}.shape[{axis - array.ndim}]"
+            name = f"{row.signature.input_names[place]}.shape[{axis - array.ndim}]"
             yield Change(name, size, size - 1, fewer)

@@ -58,7 +58,7 @@ def size_of_number(case: Case, tried: Callable[[Case], bool | None]) -> Change |
     """
     row = CATALOGUE[case.call.layer]
     for place, array in enumerate(case.inputs):
-        if array is None or array.dtype.kind != "f" or not row.inputs[place].signed:
+        if array is None or array.dtype.kind != "f" or not row.signature.inputs[place].signed:
             continue
         at = np.flatnonzero(array)
         value = float(array.reshape(-1)[at[0]]) if len(at) == 1 else 0.0
@@ -71,7 +71,9 @@ def size_of_number(case: Case, tried: Callable[[Case], bool | None]) -> Change |
         changed_case = replace(case, inputs=inputs)
         if tried(changed_case) is False:
             end = "max" if value > 0 else "min"
-            return Change(f"{row.input_names[place]}.{end}", value, float(other), changed_case)
+            return Change(
+                f"{row.signature.input_names[place]}.{end}", value, float(other), changed_case
+            )
     return None
 
 
@@ -97,7 +99,7 @@ def _relations(
     sizes = {
         change.argument: change.value
         for change in needed
-        if (argument := row.argument(change.argument)) is not None
+        if (argument := row.signature.argument(change.argument)) is not None
         and argument.size
         and type(change.value) is int
     }
@@ -118,7 +120,7 @@ def _nearest(case: Case, change: Change, tried: Callable[[Case], bool | None]) -
     if type(value) is not int or type(other) is not int or value - other < 2:
         return change
     row = CATALOGUE[case.call.layer]
-    if row.argument(change.argument) is None:
+    if row.signature.argument(change.argument) is None:
         return change  # a fact of the arrays, which cannot be written
     closer = changed(row, case, change.argument, value, value - 1)
     return closer if closer is not None and tried(closer.case) is False else change

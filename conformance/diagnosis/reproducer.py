@@ -100,7 +100,7 @@ def _draws(transcript: Transcript) -> bool:
     for step in transcript.steps:
         trains = step.member == "train" and step.arguments[0]
         call = replace(step.call, training=True) if trains else step.call
-        if CATALOGUE[call.layer].traits.random(call):
+        if CATALOGUE[call.layer].randomness.used(call):
             return True
     return False
 

@@ -16,7 +16,7 @@ from conformance.diagnosis.transcript import Again, Step
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import argument_text, together, typed
 from conformance.model.case import GRADIENTS, Call, class_and_method, looked_up
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 
 _TENSOR = """
 def tensor(data, shape, dtype=dtype):
@@ -187,19 +187,19 @@ class TorchPrinter:
                 return list(self._load(step, *step.arguments, **step.keywords))
         return [f"{step.name} = {self._fact(step)}"]
 
-    def _row(self, step: Step) -> Row:
+    def _row(self, step: Step) -> LayerSpec:
         return CATALOGUE[step.call.layer]
 
     def _build(self, step: Step) -> Iterator[str]:
         call, row = step.call, self._row(step)
         if row.function:
             return
-        constructed = row.constructed(call.state)
+        constructed = row.state.constructed(call.state)
         names = [typed(value) for value in call.arguments.get("*", ())]
         given = ((k, v) for k, v in call.arguments.items() if k != "*")
         names += [f"{k}={argument_text(call.layer, k, v)}" for k, v in given]
         names += [f"{k}={self._put(x)}" for k, x in constructed.items()]
-        names += ["device=device", "dtype=dtype"] if row.traits.placed else []
+        names += ["device=device", "dtype=dtype"] if row.signature.placed else []
         layer = f"layer{step.layer}"
         yield f"{layer} = {self._target(call)}({', '.join(names)})"
         yield f"{layer}.train({call.training})"
@@ -258,10 +258,10 @@ class TorchPrinter:
         """The call on inputs that are written so."""
         call, row, named = step.call, self._row(step), dict(step.keywords)
         given = list(inputs)
-        if not row.traits.states:
+        if not row.signature.bundles.states:
             while given and given[-1] == "None" and not row.function:
                 given.pop()
-            on_host = [x.on_host and call.device != "cpu" for x in row.inputs]
+            on_host = [x.on_host and call.device != "cpu" for x in row.signature.inputs]
             texts = [t + ".cpu()" * host for t, host in zip(given, on_host, strict=False)]
             given = together(row, texts)
         if row.function:
@@ -269,17 +269,17 @@ class TorchPrinter:
             given += [typed(v) for v in call.arguments.get("*", ())]
             for name, value in (extra | named).items():
                 given.append(f"{name}={argument_text(call.layer, name, value)}")
-            if GRADIENTS in row.wholes.values():
+            if GRADIENTS in row.signature.bundles.wholes.values():
                 return f"changed({self._target(call)}, {', '.join(given)})"
             text = f"{self._target(call)}({', '.join(given)})"
-            return f"tuple({text})" if row.traits.lists else text
+            return f"tuple({text})" if row.signature.bundles.lists else text
         layer, (_, method) = f"layer{step.layer}", class_and_method(call.layer)
         layer += method and f".{method}"
-        if not row.traits.states:
+        if not row.signature.bundles.states:
             given += [f"{k}={literal(v)}" for k, v in named.items()]
             return f"{layer}({', '.join(given)})"
         states = [x for x in given[1:] if x != "None"]
-        both = f"({', '.join(states)})" if row.traits.states > 1 else "".join(states[:1])
+        both = f"({', '.join(states)})" if row.signature.bundles.states > 1 else "".join(states[:1])
         hidden = [both] if states else []
         lengths = named.pop("lengths", None)
         rest = [f"{k}={literal(v)}" for k, v in named.items()]
@@ -304,12 +304,12 @@ class TorchPrinter:
                 parts.append(f"parameters=layer{step.layer}.named_parameters()")
         without = [
             k
-            for k, x in enumerate(row.inputs[: len(inputs)])
+            for k, x in enumerate(row.signature.inputs[: len(inputs)])
             if not x.differentiable or (some and x.name not in wanted)
         ]
         parts += [f"without={without}"] if without else []
         if row.traits.updates(call):
-            written = [k for k in row.places("data") if row.inputs[k].updated]
+            written = [k for k in row.signature.places("data") if row.signature.inputs[k].updated]
             parts += [f"written={written}"] if written else []
         if some and not row.function:
             parts.append(f"only={list(wanted)}")

@@ -59,8 +59,8 @@ def shared(
 def _described(case: Case) -> dict[str, Any]:
     """The structure of a case, which sizes are the same, and the range of each input's numbers."""
     found, row = Facts(case), Facts(case).row
-    names = [f"{name}.{end}" for name in row.input_names for end in ("min", "max")]
-    sizes = [argument.name for argument in row.arguments if argument.size]
+    names = [f"{name}.{end}" for name in row.signature.input_names for end in ("min", "max")]
+    sizes = [argument.name for argument in row.signature.arguments if argument.size]
     names += [EQUALS.join(pair) for pair in itertools.combinations(sizes, 2)]
     return {**features(case), **{name: found.get(name) for name in names}}
 

@@ -51,13 +51,13 @@ def argument_texts(case: Case) -> dict[str, str]:
     row = CATALOGUE[call.layer]
     if "broken" in case.labels:
         return {"broken constraint": str(case.labels["broken"])}
-    arguments: dict[str, Any] = dict(row.defaults)
+    arguments: dict[str, Any] = dict(row.signature.defaults)
     arguments |= {name: value for name, value in call.arguments.items() if name != "*"}
-    optional = row.keywords & set(arguments)
+    optional = row.signature.keywords & set(arguments)
     found = {name: text_of(value) for name, value in arguments.items() if name not in optional}
     for name in sorted(optional | set(case.keywords)):
         found[name] = "given" if case.keywords.get(name) is not None else "left out"
-    for name, array in zip(row.input_names, case.inputs, strict=False):
+    for name, array in zip(row.signature.input_names, case.inputs, strict=False):
         found.setdefault(name, "left out" if array is None else f"{array.ndim}-d")
         if array is not None and array.size == 0:
             found[name] = f"{array.ndim}-d, empty"

@@ -20,7 +20,7 @@ from conformance.generation.variants import varied
 from conformance.layers.fitting import resized, with_argument
 from conformance.model.case import Case
 from conformance.spec.axes import Axes
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 
 BLOCKS = (16, 32, 64, 128, 256, 512, 1024)
 MOST = BLOCKS[-1] + 1
@@ -57,7 +57,7 @@ class Dimension:
     most: int = MOST
 
 
-def dimensions(row: Row, case: Case) -> Iterator[Dimension]:
+def dimensions(row: LayerSpec, case: Case) -> Iterator[Dimension]:
     """The sizes of a case that may be any number, one at a time.
 
     Args:
@@ -65,7 +65,7 @@ def dimensions(row: Row, case: Case) -> Iterator[Dimension]:
         case: a valid case.
     """
     for name, value in case.call.arguments.items():
-        argument = row.argument(name)
+        argument = row.signature.argument(name)
         if argument is None or not argument.size or argument.window:
             continue
         last = value[-1] if isinstance(value, (tuple, list)) and value else value
@@ -75,19 +75,19 @@ def dimensions(row: Row, case: Case) -> Iterator[Dimension]:
         place, axis = axes[0]
         array = case.inputs[place]
         if array is not None and array.shape[axis]:
-            name = f"{row.input_names[place]}.shape[{axis - array.ndim}]"
+            name = f"{row.signature.input_names[place]}.shape[{axis - array.ndim}]"
             yield Dimension(
-                name, array.shape[axis], partial(_with_axes, row, axes), row.longest(case)
+                name, array.shape[axis], partial(_with_axes, row, axes), row.variation.longest(case)
             )
 
 
-def _with_argument(row: Row, name: str, case: Case, size: int) -> Case | None:
+def _with_argument(row: LayerSpec, name: str, case: Case, size: int) -> Case | None:
     value: Any = case.call.arguments[name]
     several = isinstance(value, (tuple, list))
     return with_argument(row, case, name, type(value)((*value[:-1], size)) if several else size)
 
 
-def _with_axes(row: Row, axes: Axes, case: Case, size: int) -> Case | None:
+def _with_axes(row: LayerSpec, axes: Axes, case: Case, size: int) -> Case | None:
     place, axis = axes[0]
     array = case.inputs[place]
     assert array is not None
@@ -95,7 +95,7 @@ def _with_axes(row: Row, axes: Axes, case: Case, size: int) -> Case | None:
 
 
 @st.composite
-def tiled(draw: Any, row: Row, cases: st.SearchStrategy[Case]) -> Case:
+def tiled(draw: Any, row: LayerSpec, cases: st.SearchStrategy[Case]) -> Case:
     """A layer's cases, some of them with a size that kernels cut into blocks.
 
     Args:
@@ -121,7 +121,7 @@ def tiled(draw: Any, row: Row, cases: st.SearchStrategy[Case]) -> Case:
     return case if found is None else found
 
 
-def of_sizes(row: Row, case: Case, sizes: Mapping[str, int]) -> Case | None:
+def of_sizes(row: LayerSpec, case: Case, sizes: Mapping[str, int]) -> Case | None:
     """The case with these sizes, or the largest below them with which it is not too large.
 
     Its other sizes are small, and its elements have changed places: growing repeats them, and a
@@ -150,11 +150,11 @@ def _arrays(case: Case) -> list[np.ndarray]:
     return [x for x in (*case.inputs, *case.call.state.values()) if x is not None]
 
 
-def _sizes(row: Row, case: Case) -> dict[str, int]:
+def _sizes(row: LayerSpec, case: Case) -> dict[str, int]:
     return {x.name: x.size for x in dimensions(row, case)}
 
 
-def _cut(row: Row, case: Case, kept: Mapping[str, int], small: int) -> Case:
+def _cut(row: LayerSpec, case: Case, kept: Mapping[str, int], small: int) -> Case:
     """The case with its other sizes small, as far as it stays valid."""
     for name in [x.name for x in dimensions(row, case) if x.name not in kept]:
         now = next((x for x in dimensions(row, case) if x.name == name), None)
@@ -163,7 +163,7 @@ def _cut(row: Row, case: Case, kept: Mapping[str, int], small: int) -> Case:
     return case
 
 
-def _grown(row: Row, case: Case, sizes: Mapping[str, int]) -> Case | None:
+def _grown(row: LayerSpec, case: Case, sizes: Mapping[str, int]) -> Case | None:
     before = case
     for name, size in sizes.items():
         now = next((x for x in dimensions(row, case) if x.name == name), None)
@@ -172,7 +172,7 @@ def _grown(row: Row, case: Case, sizes: Mapping[str, int]) -> Case | None:
     return None if case is before else case
 
 
-def _as_large(row: Row, case: Case, chosen: Dimension, size: int) -> Case | None:
+def _as_large(row: LayerSpec, case: Case, chosen: Dimension, size: int) -> Case | None:
     least, more = SIZES[0], 2 * SIZES[0]
     one, two = chosen.sized(case, least), chosen.sized(case, more)
     if one is not None and two is not None and size > more:
@@ -189,22 +189,27 @@ def _at_most(limit: float) -> int:
     return SIZES[max(bisect_right(SIZES, limit) - 1, 0)]
 
 
-def _count(row: Row, case: Case) -> int:
+def _count(row: LayerSpec, case: Case) -> int:
     outputs = sum(math.prod(shape) for shape in row.output_shapes(case) if shape is not None)
     return outputs + sum(x.size for x in _arrays(case))
 
 
-def _given_twice(row: Row, case: Case) -> Case:
+def _given_twice(row: LayerSpec, case: Case) -> Case:
     """The case with one array for two of its inputs, where two have one shape."""
     inputs = list(case.inputs)
     for place in range(1, len(inputs)):
         one, two = inputs[place - 1], inputs[place]
         if one is None or two is None or one is two or one.shape != two.shape:
             continue
-        if row.inputs[place].updated and row.traits.updates(case.call):
+        if row.signature.inputs[place].updated and row.traits.updates(case.call):
             continue  # what is written into is no other's
-        if {row.inputs[k].role for k in (place - 1, place)} == {"data"} and one.dtype == two.dtype:
+        if {row.signature.inputs[k].role for k in (place - 1, place)} == {
+            "data"
+        } and one.dtype == two.dtype:
             inputs[place] = one
-            labels = {**case.labels, "tile": f"one array for {row.input_names[place]} too"}
+            labels = {
+                **case.labels,
+                "tile": f"one array for {row.signature.input_names[place]} too",
+            }
             return replace(case, inputs=tuple(inputs), labels=labels)
     return case

@@ -64,10 +64,10 @@ def _run(
 
     row = CATALOGUE[layer]
     if invalid:
-        assert row.invalid is not None
-        strategy = row.invalid(dtype)
+        assert row.generation.invalid is not None
+        strategy = row.generation.invalid(dtype)
     else:
-        strategy = tiled(row, row.cases(dtype))
+        strategy = tiled(row, row.generation.cases(dtype))
     test = hypothesis.given(strategy)(conformance_case)
     test = hypothesis.seed(derived_seed(seed, layer, dtype, round))(settings(test))
     with warnings.catch_warnings(), kept_elsewhere():

@@ -37,7 +37,7 @@ def varied(case: Case, variant: int) -> Case:
         for name, array in case.call.state.items()
     }
     found: dict[int, np.ndarray] = {}
-    for place, (known, x) in enumerate(zip(row.inputs, case.inputs, strict=False)):
+    for place, (known, x) in enumerate(zip(row.signature.inputs, case.inputs, strict=False)):
         if x is not None and id(x) not in found:
             found[id(x)] = x if row.fixed(case, place) else moved(x, known.signed)
     inputs = tuple(None if x is None else found[id(x)] for x in case.inputs)

@@ -23,7 +23,7 @@ def examples_of(layer: str, examples: int) -> int:
         layer: a name of the catalogue.
         examples: of the profile.
     """
-    return max(1, math.ceil(examples * CATALOGUE[layer].examples))
+    return max(1, math.ceil(examples * CATALOGUE[layer].generation.examples))
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Item:
         """
         sampling = facts_of(self.check).sampling
         if not self.samples:
-            return sampling.step(CATALOGUE[self.layer].examples, self.dtype)
+            return sampling.step(CATALOGUE[self.layer].generation.examples, self.dtype)
         return max(self.drawn(examples) // sampling.enough_in(self.dtype), 1)
 
 

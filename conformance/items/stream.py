@@ -26,7 +26,7 @@ ENOUGH = 5
 # Its oracle's answer is kept with the object, and asked for by two checks in turn.
 @lru_cache(maxsize=2)
 def _whole(layer: str, dtype: str) -> Sequence[Case]:
-    make = CATALOGUE[layer].whole
+    make = CATALOGUE[layer].generation.whole
     return () if make is None else make(dtype)
 
 

@@ -190,7 +190,7 @@ def _conditions(when: Any, layers: tuple[str, ...], where: str) -> None:
     for name, wanted in when.items():
         if name == DIMENSION:
             inner = isinstance(wanted, dict) and wanted and DIMENSION not in wanted
-            if not inner or not any(CATALOGUE[layer].dims for layer in layers):
+            if not inner or not any(CATALOGUE[layer].signature.dims for layer in layers):
                 expected = "a table of conditions, of layers with spatial dimensions"
                 raise _error(where, f"when.{DIMENSION}", wanted, expected)
             _conditions(wanted, layers, where)
@@ -233,16 +233,18 @@ def _case(text: Any, layers: tuple[str, ...], where: str) -> Case:
         )
     row, given = CATALOGUE[case.call.layer], {**case.call.arguments, **case.keywords}
     # An input that is no array is given by its name.
-    named_inputs = {*row.input_names} & {*case.keywords}
-    unknown = next((k for k in given if row.argument(k) is None and k not in named_inputs), None)
+    named_inputs = {*row.signature.input_names} & {*case.keywords}
+    unknown = next(
+        (k for k in given if row.signature.argument(k) is None and k not in named_inputs), None
+    )
     if unknown is not None:
-        shown, all_of = bounded(repr(unknown), LONGEST), [a.name for a in row.arguments]
+        shown, all_of = bounded(repr(unknown), LONGEST), [a.name for a in row.signature.arguments]
         expected = f"expected some of {', '.join(all_of)}" if all_of else "it has none"
         raise KnownError(f"{where}: {row.name} has no argument {shown}; {expected}")
-    if len(case.inputs) > len(row.inputs):
-        expected = f"those of {row.name}: {', '.join(row.input_names)}"
+    if len(case.inputs) > len(row.signature.inputs):
+        expected = f"those of {row.name}: {', '.join(row.signature.input_names)}"
         raise KnownError(f"{where} has {len(case.inputs)} inputs, expected {expected}")
-    missing = [name for name in row.required if name not in given]
+    missing = [name for name in row.signature.required if name not in given]
     if "broken" not in case.labels and (missing or not case.inputs):
         raise KnownError(f"{where} has no {missing[0] if missing else 'input'}")
     return case

@@ -33,12 +33,12 @@ _HARD = "functional.hardtanh"
 
 def _given(trial: Trial) -> dict[str, Any]:
     """All arguments."""
-    return {**trial.row.defaults, **trial.case.call.arguments}
+    return {**trial.row.signature.defaults, **trial.case.call.arguments}
 
 
 def _before(trial: Trial) -> int:
     """How many inputs stand before the gradients."""
-    return sum(not x.part_of for x in trial.row.inputs)
+    return sum(not x.part_of for x in trial.row.signature.inputs)
 
 
 def _gradients(trial: Trial) -> list[np.ndarray]:
@@ -84,7 +84,7 @@ def in_two(trial: Trial, generator: Generator) -> Claims:
     """The first one that has two elements, flat, as two."""
     arrays = _gradients(trial)
     place = next((k for k, x in enumerate(arrays) if x.size > 1), None)
-    if place is None or len(arrays) == len(trial.row.inputs) - _before(trial):
+    if place is None or len(arrays) == len(trial.row.signature.inputs) - _before(trial):
         return
     flat = arrays[place].reshape(-1)
     cut = int(generator.integers(1, flat.size))

@@ -36,7 +36,7 @@ _SIZES = ("kernel_size", "dilation", "padding", "stride")
 
 def _given(trial: Trial, *names: str) -> dict[str, tuple[int, ...]]:
     """Arguments, all of them or some, as one number for each dimension."""
-    given = {**trial.row.defaults, **trial.case.call.arguments}
+    given = {**trial.row.signature.defaults, **trial.case.call.arguments}
     return {name: per_dimension(given[name], 2) for name in names or given}
 
 
@@ -87,7 +87,7 @@ def planes(trial: Trial, generator: Generator) -> Claims:
 @law("singles", "a batch is the stack of its samples, each taken alone without its axis", EXACT)
 def singles(trial: Trial, generator: Generator) -> Claims:
     """At most three samples; an unbatched case as a batch of one."""
-    batched = trial.row.batch_axis(trial.case, 0) is not None
+    batched = trial.row.signature.batch_axis(trial.case, 0) is not None
     return each_alone(trial, generator, batched=batched)
 
 

@@ -41,7 +41,10 @@ def _axis(trial: Trial) -> int:
 
 def _arrays(trial: Trial) -> list[Any]:
     """The six inputs, None for one that is left out."""
-    return [*trial.case.inputs, *[None] * (len(trial.row.inputs) - len(trial.case.inputs))]
+    return [
+        *trial.case.inputs,
+        *[None] * (len(trial.row.signature.inputs) - len(trial.case.inputs)),
+    ]
 
 
 def _known(trial: Trial, operands: Sequence[Rounded | None]) -> Rounded:
@@ -63,7 +66,7 @@ def as_before(trial: Trial, generator: Generator) -> Claims:
     """Of a small input of whole numbers, through the convolution or the linear map."""
     weight, bias, mean, variance, gain, shift = _arrays(trial)
     dims, axis = weight.ndim - 2, _axis(trial)
-    linear = "linear_w" in trial.row.input_names
+    linear = "linear_w" in trial.row.signature.input_names
     if dims > _MOST or (dims == 0 and not linear):
         return
     layer = f"functional.conv{'_transpose' * axis}{dims}d" if dims else _LINEAR

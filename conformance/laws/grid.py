@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _given(trial: Trial) -> dict[str, Any]:
-    return {**trial.row.defaults, **trial.case.call.arguments}
+    return {**trial.row.signature.defaults, **trial.case.call.arguments}
 
 
 def _centres(n: int, aligned: bool) -> np.ndarray:

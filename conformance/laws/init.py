@@ -45,7 +45,7 @@ Distributed = Callable[[tuple[int, ...], "Trial"], tuple[Distribution, tuple[flo
 
 def _given(trial: Trial, name: str) -> Any:
     row = trial.row
-    return trial.case.call.arguments.get(name, row.defaults.get(name))
+    return trial.case.call.arguments.get(name, row.signature.defaults.get(name))
 
 
 def of_uniform(shape: tuple[int, ...], trial: Trial) -> Any:
@@ -146,7 +146,7 @@ def returned(trial: Trial, generator: Generator) -> Claims:
     """The numbers that came back, and those that the tensor holds after the call."""
     other = _on(trial, input_of(trial).shape)
     got = other.answer[0]
-    held = other.held(trial.row.input_names[0])
+    held = other.held(trial.row.signature.input_names[0])
     wanted = Side("the tensor after the call", (exactly(held, trial.precision),))
     yield claim(other, (exactly(got, trial.precision),), wanted)
 

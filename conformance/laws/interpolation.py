@@ -39,7 +39,7 @@ _OF_MODULE = ("nearest", "linear", "bilinear", "bicubic", "trilinear")
 
 def _given(trial: Trial) -> dict[str, Any]:
     """The arguments of the function that is called, defaults included."""
-    given = {**trial.row.defaults, **trial.case.call.arguments}
+    given = {**trial.row.signature.defaults, **trial.case.call.arguments}
     if trial.row.name == "UpsamplingBilinear2d":
         given |= {"mode": "bilinear", "align_corners": True}
     return {"mode": "nearest", "align_corners": None, "antialias": False, **given}
@@ -107,7 +107,7 @@ def size(trial: Trial, generator: Generator) -> Claims:
             return
         other = called(trial, x, arguments=_sized(trial, lengths))
     else:
-        if "recompute_scale_factor" not in trial.row.defaults:
+        if "recompute_scale_factor" not in trial.row.signature.defaults:
             return
         given.pop("size")
         factors = tuple((o + 0.5) / n for o, n in zip(lengths, x.shape[2:], strict=True))

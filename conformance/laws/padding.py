@@ -33,7 +33,7 @@ def _numbers(trial: Trial) -> tuple[int, ...]:
     if is_function(trial.row.name):
         return tuple(given["pad"])
     number = given["padding"]
-    return (number,) * (2 * trial.row.dims) if isinstance(number, int) else tuple(number)
+    return (number,) * (2 * trial.row.signature.dims) if isinstance(number, int) else tuple(number)
 
 
 def _padded(trial: Trial, x: np.ndarray, numbers: Sequence[int]) -> Trial:

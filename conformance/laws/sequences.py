@@ -39,7 +39,7 @@ def _arrays(trial: Trial) -> list[np.ndarray]:
 
 def _given(trial: Trial) -> dict[str, Any]:
     """All arguments."""
-    return {**trial.row.defaults, **trial.case.call.arguments}
+    return {**trial.row.signature.defaults, **trial.case.call.arguments}
 
 
 def _as(trial: Trial, name: str, inputs: Sequence[Any], **arguments: Any) -> Trial:
@@ -103,7 +103,7 @@ def backwards(trial: Trial, generator: Generator) -> Claims:
 def transposed(trial: Trial, generator: Generator) -> Claims:
     """Of the output; of an input that is a padded batch, too."""
     first, arrays = bool(_given(trial)["batch_first"]), _arrays(trial)
-    if trial.row.input_names[1] == "lengths":
+    if trial.row.signature.input_names[1] == "lengths":
         arrays[0] = np.ascontiguousarray(_moved(arrays[0]))
         yield same(called(trial, *arrays, batch_first=not first), trial)
         return
@@ -127,7 +127,7 @@ def unpadded(trial: Trial, generator: Generator) -> Claims:
 
 def _lengths(trial: Trial) -> list[int]:
     """Of the sequences of a case, whatever its form."""
-    arrays, names = _arrays(trial), trial.row.input_names
+    arrays, names = _arrays(trial), trial.row.signature.input_names
     if names[1] == "lengths":
         return [int(n) for n in arrays[1]]
     if names[1] == "batch_sizes":
@@ -226,7 +226,7 @@ def packed_again(trial: Trial, generator: Generator) -> Claims:
     if len(arrays) > 2 and not _sorted_one_way(trial):
         return
     enforced = len(arrays) == 2
-    if trial.row.argument("total_length"):
+    if trial.row.signature.argument("total_length"):
         first = bool(_given(trial)["batch_first"])
         given: Any = {"batch_first": first, "enforce_sorted": enforced}
         inputs = (trial.answer[0], np.array(lengths))

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterator
 from importlib import import_module
 
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 
 _FAMILIES = (
     "convolution",
@@ -55,16 +55,16 @@ class UnknownLayerError(KeyError):
         super().__init__(f"no layer {name!r} in the catalogue{hint}")
 
 
-class _Catalogue(dict[str, Row]):
-    def __missing__(self, name: str) -> Row:
+class _Catalogue(dict[str, LayerSpec]):
+    def __missing__(self, name: str) -> LayerSpec:
         raise UnknownLayerError(name)
 
 
-def _rows() -> Iterator[tuple[str, Row]]:
+def _rows() -> Iterator[tuple[str, LayerSpec]]:
     for family in _FAMILIES:
         for row in import_module(f"{__name__}.{family}").rows():
             yield row.name, row
 
 
-CATALOGUE: dict[str, Row] = _Catalogue(_rows())
+CATALOGUE: dict[str, LayerSpec] = _Catalogue(_rows())
 """Every layer of the suite; an unknown name raises `UnknownLayerError`."""

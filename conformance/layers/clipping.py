@@ -14,8 +14,22 @@ from conformance.laws import clipping as laws
 from conformance.model.case import GRADIENTS, LIST, Call, Case
 from conformance.oracles import clipping as oracle
 from conformance.spec.axes import Axes
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Bundles,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Traits,
+    Variation,
+    never,
+)
 from conformance.spec.propagation import computed
-from conformance.spec.row import Argument, Input, Output, Row, Traits, never
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import FactsLike as Facts
 from conformance.spec.workload import Filling, Workload
@@ -24,7 +38,7 @@ from conformance.strategies.invalid import clipping as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 if TYPE_CHECKING:
-    from conformance.laws.law import Law
+    from conformance.spec.law import Law
 
 _MAX = Argument("max_norm", plain=1.0)
 _TYPE = Argument("norm_type", 2.0, other=1.0)
@@ -49,10 +63,10 @@ def _refuses(case: Case) -> bool:
 def _norm(found: Facts) -> float:
     """The norm that gradients are clipped by, in float64."""
     case, row = found.case, found.row
-    given = found.operand("total_norm") if not row.inputs[0].part_of else None
+    given = found.operand("total_norm") if not row.signature.inputs[0].part_of else None
     if given is not None:
         return float(given)
-    kind = {**row.defaults, **case.call.arguments}.get("norm_type", 2.0)
+    kind = {**row.signature.defaults, **case.call.arguments}.get("norm_type", 2.0)
     return cases.plain_norm([x for x in case.inputs if x is not None], kind)
 
 
@@ -74,7 +88,7 @@ def _axes(case: Case) -> tuple[Axes, ...]:
     return tuple(((k, axis),) for k, x in found for axis in range(x.ndim))
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments, where the norm is finite if it has to be."""
     arrays = [x for x in case.inputs if x is not None]
     kind = arguments.get("norm_type", 2.0)
@@ -110,7 +124,7 @@ def _row(
     inputs: tuple[Input, ...] | None = None,
     clips: bool = True,
     examples: float = 0.5,
-) -> Row:
+) -> LayerSpec:
     """What all rows have in common."""
     layer, names = f"utils.{name}", tuple(a.name for a in arguments)
     given = {"max_norm": 1.0, "clip_value": 1.0}
@@ -118,38 +132,36 @@ def _row(
     inputs = inputs or _gradients("parameters", updated=True)
     strategy = partial(cases.clipped, layer, (*names, *(x.name for x in inputs[:1])))
     first = tuple(() for x in inputs[:1] if not x.part_of)
-    return Row(
+    return LayerSpec(
         layer,
         "clipping",
-        arguments,
-        inputs,
-        outputs,
-        cases=strategy,
-        values=made,
-        shapes=shaped,
-        formula=formula,
-        wholes=wholes,
-        invalid=invalid_cases(strategy, invalid.breaks(names)),
-        laws=laws,
-        complex=False,
-        propagation=replace(computed, parameters=False),
-        traits=Traits(
-            placed=False,
-            aliases=clips,
-            updates=_always if clips else never,
-            refuses_special=_refuses,
+        signature=Signature(
+            arguments, inputs, outputs, complex=False, placed=False, bundles=Bundles(wholes=wholes)
         ),
-        derived={"norm": _norm} if "max_norm" in names else {},
-        refit=_refit,
-        free=_axes,
-        workloads=(Workload(layer, _TEXT, shown, (*first, *_SHAPES), small=True),),
-        filling=Filling(contraction=False, made={"total_norm": _one}),
-        flops=_flops,
-        examples=examples,
+        oracle=Oracle(
+            values=made,
+            shapes=shaped,
+            formula=formula,
+            propagation=replace(computed, parameters=False),
+        ),
+        generation=Generation(
+            cases=strategy,
+            invalid=invalid_cases(strategy, invalid.breaks(names)),
+            examples=examples,
+        ),
+        variation=Variation(refit=_refit, free=_axes),
+        traits=Traits(aliases=clips, updates=_always if clips else never, refuses_special=_refuses),
+        conditions=Conditions(derived={"norm": _norm} if "max_norm" in names else {}),
+        laws=laws,
+        benchmark=Benchmark(
+            workloads=(Workload(layer, _TEXT, shown, (*first, *_SHAPES), small=True),),
+            filling=Filling(contraction=False, made={"total_norm": _one}),
+            flops=_flops,
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     whole = {"parameters": GRADIENTS}
     yield _row(

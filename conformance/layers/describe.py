@@ -20,7 +20,7 @@ from conformance.model.case import (
 )
 
 if TYPE_CHECKING:
-    from conformance.spec.row import Row
+    from conformance.spec.layer_spec import LayerSpec
 
 
 def argument_text(layer: str, name: str, value: Any) -> str:
@@ -34,20 +34,20 @@ def argument_text(layer: str, name: str, value: Any) -> str:
     row = CATALOGUE.get(layer)
     if row is None or value is None:
         return typed(value)
-    if name in row.of_torch:
+    if name in row.signature.of_torch:
         return f"torch.{value}"
-    if name in row.functions and is_function(value):
+    if name in row.signature.functions and is_function(value):
         return f"torch.nn.{value}"
-    if name in row.records:
+    if name in row.signature.records:
         fields = (f"{field}={typed(x)}" for field, x in value)
-        return f"torch.nn.{row.records[name]}({', '.join(fields)})"
-    if name in row.modules:
+        return f"torch.nn.{row.signature.records[name]}({', '.join(fields)})"
+    if name in row.signature.modules:
         inner, pairs = value
         return f"torch.nn.{call_text(Call(inner, dict(pairs), {}, '', ''))}"
     return typed(value)
 
 
-def together(row: Row, texts: Sequence[str]) -> list[str]:
+def together(row: LayerSpec, texts: Sequence[str]) -> list[str]:
     """What stands for the inputs in a call as torch has it, lists and objects of them among it.
 
     What is given by name stands last.
@@ -56,24 +56,26 @@ def together(row: Row, texts: Sequence[str]) -> list[str]:
         row: of the layer.
         texts: the inputs, each by itself; `"None"` for one left out.
     """
-    pairs = list(zip(row.inputs, texts, strict=False))
+    pairs = list(zip(row.signature.inputs, texts, strict=False))
     found = [
         one
         for name, group in groupby(pairs, key=lambda pair: pair[0].part_of)
         for one in _placed(row, name, [text for x, text in group if not x.by_name])
     ]
-    if not any(x.part_of for x, _ in pairs) and {LIST, GRADIENTS} & {*row.wholes.values()}:
+    if not any(x.part_of for x, _ in pairs) and {LIST, GRADIENTS} & {
+        *row.signature.bundles.wholes.values()
+    }:
         found.insert(0, "[]")
     given = {x.name: text for x, text in pairs}
-    named = [(x, given.get(x.name, "None")) for x in row.inputs if x.by_name]
+    named = [(x, given.get(x.name, "None")) for x in row.signature.inputs if x.by_name]
     return found + [f"{x.name}={text}" for x, text in named if text != "None" or x.said]
 
 
-def _placed(row: Row, argument: str, texts: list[str]) -> list[str]:
+def _placed(row: LayerSpec, argument: str, texts: list[str]) -> list[str]:
     """Inputs one by one, or parts of an argument as that."""
     if not argument:
         return texts
-    kind = row.wholes[argument]
+    kind = row.signature.bundles.wholes[argument]
     inner = ", ".join(x for x in texts if x != "None" or kind != LIST)
     return [f"[{inner}]" if kind in (LIST, GRADIENTS) else f"torch.nn.{kind}({inner})"]
 
@@ -93,7 +95,7 @@ def call_text(call: Call, inputs: Sequence[str] = ()) -> str:
             given by name with that.
     """
     row = CATALOGUE.get(call.layer)
-    required = row.required if row else ()
+    required = row.signature.required if row else ()
     arguments = dict(call.arguments)
     parts = [x for x in inputs if "=" not in x]
     parts += [typed(value) for value in arguments.pop("*", ())]
@@ -110,7 +112,7 @@ def call_text(call: Call, inputs: Sequence[str] = ()) -> str:
 def case_text(case: Case) -> str:
     """The call, the shapes of its inputs, dtype and device, in one line."""
     row = CATALOGUE.get(case.call.layer)
-    names = row.input_names if row else ()
+    names = row.signature.input_names if row else ()
     shown: list[str] = []
     for index, array in enumerate(case.inputs):
         name = names[index] if index < len(names) else f"input {index}"
@@ -118,13 +120,13 @@ def case_text(case: Case) -> str:
             kind = {"i": " int64", "b": " bool"}.get(array.dtype.kind, "")
             shown.append(f"{name} {array.shape}{kind}")
     if row:
-        given = row.constructed(case.call.state)
+        given = row.state.constructed(case.call.state)
         shown += [f"{name} {array.shape}" for name, array in given.items()]
     shown += [f"{name}={value!r}" for name, value in case.keywords.items()]
     inputs: Sequence[str] = ()
     if row is not None and row.function:
         inputs = names[: len(case.inputs)]
-        if row.wholes or any(x.said for x in row.inputs):
+        if row.signature.bundles.wholes or any(x.said for x in row.signature.inputs):
             pairs = zip(names, case.inputs, strict=False)
             inputs = together(row, [n if x is not None else "None" for n, x in pairs])
     text = call_text(case.call, inputs)

@@ -15,8 +15,18 @@ from conformance.oracles.distance import normalize as unit_oracle
 from conformance.oracles.distance import vectors as oracle
 from conformance.spec.axes import Axes
 from conformance.spec.elementwise import every_axis
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Variation,
+)
 from conformance.spec.propagation import computed
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.sizes import sizes_of
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
@@ -56,7 +66,7 @@ def _axes(case: Case) -> tuple[Axes, ...]:
     return tuple(((0, axis), (1, axis)) for axis in range(first.ndim))
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments, if both operands are as long along `dim`."""
     dim = arguments.get("dim", 1)
     first, second = case.inputs
@@ -75,7 +85,7 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     return replace(case, call=replace(case.call, arguments=arguments))
 
 
-def _with_components(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _with_components(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments; the norms of no numbers are not all defined."""
     first = case.inputs[0]
     if first is None or not first.shape[-1]:
@@ -98,7 +108,7 @@ def _vectors(case: Case) -> int | None:
     return None if axes is None or 0 in axes else 0
 
 
-def _unit_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _unit_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other axes or another norm, of which that of p = ∞ needs a number."""
     x, axes = case.inputs[0], _vector_axes(case, arguments)
     if x is None or axes is None:
@@ -123,33 +133,34 @@ def _flops(
     return each * math.prod(workload.inputs[0])
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     name = "CosineSimilarity"
     valid = partial(cases.similarities, name)
     inputs = tuple(Input(x, batch_axis=_pairs) for x in ("x1", "x2"))
     filling = Filling(contraction=False, scale=lambda name, arguments: 1.0)
-    cosine = Row(
+    cosine = LayerSpec(
         name,
         "distance",
-        _COSINE,
-        inputs,
-        (Output("output", _pairs),),
-        cases=valid,
-        values=oracle.cosine_similarity,
-        shapes=oracle.cosine_similarity_shape,
-        formula=("similarity = x1 x2 / max(|x1| |x2|, eps)",),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.cosine_breaks()),
+        signature=Signature(
+            _COSINE, inputs, (Output("output", _pairs),), complex=False, placed=False
+        ),
+        oracle=Oracle(
+            values=oracle.cosine_similarity,
+            shapes=oracle.cosine_similarity_shape,
+            formula=("similarity = x1 x2 / max(|x1| |x2|, eps)",),
+            propagation=computed,
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, invalid.cosine_breaks()), examples=0.4
+        ),
+        variation=Variation(refit=_refit, free=_axes),
         laws=laws.SIMILARITY,
-        propagation=computed,
-        traits=Traits(placed=False),
-        refit=_refit,
-        free=_axes,
-        workloads=_timed(name, ((512, 256), (512, 256))),
-        filling=filling,
-        flops=partial(_flops, 6),
-        examples=0.4,
+        benchmark=Benchmark(
+            workloads=_timed(name, ((512, 256), (512, 256))),
+            filling=filling,
+            flops=partial(_flops, 6),
+        ),
     )
     yield cosine
     name = "functional.cosine_similarity"
@@ -157,79 +168,101 @@ def rows() -> Iterator[Row]:
     yield replace(
         cosine,
         name=name,
-        cases=valid,
-        values=oracle.functional_cosine_similarity,
-        formula=("similarity = x1 x2 / (max(|x1|, eps) max(|x2|, eps))",),
-        invalid=invalid_cases(valid, invalid.cosine_breaks()),
-        workloads=_timed(name, ((512, 256), (512, 256))),
+        oracle=replace(
+            cosine.oracle,
+            values=oracle.functional_cosine_similarity,
+            formula=("similarity = x1 x2 / (max(|x1|, eps) max(|x2|, eps))",),
+        ),
+        generation=replace(
+            cosine.generation, cases=valid, invalid=invalid_cases(valid, invalid.cosine_breaks())
+        ),
+        benchmark=replace(cosine.benchmark, workloads=_timed(name, ((512, 256), (512, 256)))),
     )
     for name in ("PairwiseDistance", "functional.pairwise_distance"):
         valid = partial(cases.distances, name)
         yield replace(
             cosine,
             name=name,
-            arguments=_DISTANCE,
-            cases=valid,
-            values=oracle.pairwise_distance,
-            shapes=oracle.pairwise_distance_shape,
-            formula=("dist(x1, x2) = |x1 - x2 + eps|_p, |x|_p = (sum |x_i|^p)^(1/p)",),
-            invalid=invalid_cases(valid, invalid.distance_breaks()),
+            signature=replace(cosine.signature, arguments=_DISTANCE),
+            oracle=replace(
+                cosine.oracle,
+                values=oracle.pairwise_distance,
+                shapes=oracle.pairwise_distance_shape,
+                formula=("dist(x1, x2) = |x1 - x2 + eps|_p, |x|_p = (sum |x_i|^p)^(1/p)",),
+            ),
+            generation=replace(
+                cosine.generation,
+                cases=valid,
+                invalid=invalid_cases(valid, invalid.distance_breaks()),
+                examples=0.4,
+            ),
+            variation=replace(cosine.variation, refit=_with_components),
             laws=laws.DISTANCE,
-            refit=_with_components,
-            workloads=_timed(name, ((512, 256), (512, 256))),
-            flops=partial(_flops, 4),
-            examples=0.4,
+            benchmark=replace(
+                cosine.benchmark,
+                workloads=_timed(name, ((512, 256), (512, 256))),
+                flops=partial(_flops, 4),
+            ),
         )
     name = "functional.pdist"
     valid = partial(cases.pairs, name)
-    yield Row(
+    yield LayerSpec(
         name,
         "distance",
-        (Argument("p", 2.0, other=1.0),),
-        (Input("input"),),
-        (Output("output"),),
-        cases=valid,
-        values=oracle.pdist,
-        shapes=oracle.pdist_shape,
-        formula=("|input[i] - input[j]|_p of all i < j, |x|_p = (sum |x_i|^p)^(1/p)",),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.pdist_breaks()),
+        signature=Signature(
+            (Argument("p", 2.0, other=1.0),),
+            (Input("input"),),
+            (Output("output"),),
+            complex=False,
+            placed=False,
+        ),
+        oracle=Oracle(
+            values=oracle.pdist,
+            shapes=oracle.pdist_shape,
+            formula=("|input[i] - input[j]|_p of all i < j, |x|_p = (sum |x_i|^p)^(1/p)",),
+            propagation=computed,
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, invalid.pdist_breaks()), examples=0.2
+        ),
+        variation=Variation(free=every_axis),
         laws=laws.PAIRS,
-        propagation=computed,
-        traits=Traits(placed=False),
-        free=every_axis,
-        workloads=_timed(name, ((128, 64),)),
-        filling=filling,
-        flops=lambda workload, weights, outputs: 3 * outputs[0][0] * workload.inputs[0][1],
-        examples=0.2,
+        benchmark=Benchmark(
+            workloads=_timed(name, ((128, 64),)),
+            filling=filling,
+            flops=lambda workload, weights, outputs: 3 * outputs[0][0] * workload.inputs[0][1],
+        ),
     )
     name = "functional.normalize"
     valid = partial(unit_cases.units, name)
-    yield Row(
+    yield LayerSpec(
         name,
         "distance",
-        (
-            Argument("p", 2.0, other=1.0),
-            Argument("dim", 1, other=0),
-            Argument("eps", 1e-12, other=1e-6),
+        signature=Signature(
+            (
+                Argument("p", 2.0, other=1.0),
+                Argument("dim", 1, other=0),
+                Argument("eps", 1e-12, other=1e-6),
+            ),
+            (Input("input", batch_axis=_vectors),),
+            (Output("output", _vectors),),
+            complex=False,
+            placed=False,
         ),
-        (Input("input", batch_axis=_vectors),),
-        (Output("output", _vectors),),
-        cases=valid,
-        values=unit_oracle.normalize,
-        shapes=unit_oracle.normalize_shape,
-        formula=("v = v / max(|v|_p, eps)",),
-        complex=False,
-        invalid=invalid_cases(valid, unit_invalid.unit_breaks()),
+        oracle=Oracle(
+            values=unit_oracle.normalize,
+            shapes=unit_oracle.normalize_shape,
+            formula=("v = v / max(|v|_p, eps)",),
+            propagation=computed,
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, unit_invalid.unit_breaks()), examples=0.4
+        ),
+        variation=Variation(refit=_unit_refit, free=_unit_free),
         laws=unit_laws.UNIT,
-        propagation=computed,
-        traits=Traits(placed=False),
-        refit=_unit_refit,
-        free=_unit_free,
-        workloads=_timed(name, ((512, 256),)),
-        filling=filling,
-        flops=partial(_flops, 3),
-        examples=0.4,
+        benchmark=Benchmark(
+            workloads=_timed(name, ((512, 256),)), filling=filling, flops=partial(_flops, 3)
+        ),
     )
 
 

@@ -11,8 +11,20 @@ from conformance.laws import dropout as laws
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles import dropout as oracle
 from conformance.spec.elementwise import every_axis
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Randomness,
+    Signature,
+    Traits,
+    Variation,
+)
 from conformance.spec.propagation import copied
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import dropout as cases
@@ -82,7 +94,7 @@ def _flops(
     return each * math.prod(outputs[0])
 
 
-def _row(kind: _Kind, name: str) -> Row:
+def _row(kind: _Kind, name: str) -> LayerSpec:
     function = is_function(name)
     trains = not kind.alpha  # the default of `training`
     training = Argument("training", trains, other=not trains)
@@ -90,37 +102,38 @@ def _row(kind: _Kind, name: str) -> Row:
     shapes = prefix if function else ""
     valid = partial(cases.dropouts, name)
     text = " by ".join(map(str, kind.shape))
-    return Row(
+    return LayerSpec(
         name,
         "dropout",
-        (_P, training, _INPLACE) if function else (_P, _INPLACE),
-        (Input("input", batch_axis=_first, updated=True),),
-        (Output("output", _first),),
-        cases=valid,
-        values=getattr(oracle, f"{prefix}dropout"),
-        shapes=getattr(oracle, f"{shapes}dropout_shape"),
-        formula=(_ALPHA if kind.alpha else _PLAIN) + (_CHANNELS if kind.channels else ()),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.dropout_breaks(name)),
-        laws=laws.LAWS,
-        propagation=copied,
-        traits=Traits(
+        signature=Signature(
+            (_P, training, _INPLACE) if function else (_P, _INPLACE),
+            (Input("input", batch_axis=_first, updated=True),),
+            (Output("output", _first),),
+            complex=False,
             placed=False,
-            aliases=True,
-            random=partial(_drops, trains),
-            modes=not function,
-            updates=_writes,
         ),
-        draws=laws.draws,
-        free=every_axis,
-        workloads=(Workload(name, text, {}, (kind.shape,), small=True),),
-        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
-        flops=partial(_flops, 2 if kind.alpha else 1),
-        examples=0.3,
+        oracle=Oracle(
+            values=getattr(oracle, f"{prefix}dropout"),
+            shapes=getattr(oracle, f"{shapes}dropout_shape"),
+            formula=(_ALPHA if kind.alpha else _PLAIN) + (_CHANNELS if kind.channels else ()),
+            propagation=copied,
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, invalid.dropout_breaks(name)), examples=0.3
+        ),
+        variation=Variation(free=every_axis),
+        traits=Traits(aliases=True, modes=not function, updates=_writes),
+        laws=laws.LAWS,
+        randomness=Randomness(used=partial(_drops, trains), draws=laws.draws),
+        benchmark=Benchmark(
+            workloads=(Workload(name, text, {}, (kind.shape,), small=True),),
+            filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+            flops=partial(_flops, 2 if kind.alpha else 1),
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for kind in _KINDS:
         yield _row(kind, kind.module)

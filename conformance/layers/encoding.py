@@ -91,14 +91,14 @@ def _names(layer: str) -> tuple[str, ...]:
     from conformance.layers import CATALOGUE
 
     row = CATALOGUE.get(layer)
-    return () if row is None else row.input_names
+    return () if row is None else row.signature.input_names
 
 
 def _cotangents(layer: str) -> tuple[str, ...]:
     from conformance.layers import CATALOGUE
 
     row = CATALOGUE.get(layer)
-    return () if row is None else row.cotangent_names
+    return () if row is None else row.signature.cotangent_names
 
 
 def _encoded(case: Case) -> dict[str, Any]:

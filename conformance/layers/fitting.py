@@ -10,10 +10,10 @@ import numpy as np
 
 from conformance.model.case import Case
 from conformance.spec.axes import Axes
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 
 
-def with_argument(row: Row, case: Case, name: str, value: Any) -> Case | None:
+def with_argument(row: LayerSpec, case: Case, name: str, value: Any) -> Case | None:
     """A valid case with another value of one argument, its arrays fitted to that.
 
     Args:
@@ -26,12 +26,12 @@ def with_argument(row: Row, case: Case, name: str, value: Any) -> Case | None:
         None where the call would be invalid.
     """
     arguments = {**case.call.arguments, name: value}
-    if name in row.defaults and same(value, row.defaults[name]):
+    if name in row.signature.defaults and same(value, row.signature.defaults[name]):
         arguments.pop(name)
     return fitted(row, case, arguments)
 
 
-def resized(row: Row, case: Case, axes: Axes, places: Sequence[int]) -> Case | None:
+def resized(row: LayerSpec, case: Case, axes: Axes, places: Sequence[int]) -> Case | None:
     """The case with some places of an axis only.
 
     Args:
@@ -54,15 +54,15 @@ def resized(row: Row, case: Case, axes: Axes, places: Sequence[int]) -> Case | N
     return fitted(row, replace(case, inputs=tuple(inputs)), case.call.arguments)
 
 
-def fitted(row: Row, case: Case, arguments: Mapping[str, Any]) -> Case | None:
+def fitted(row: LayerSpec, case: Case, arguments: Mapping[str, Any]) -> Case | None:
     """The case with other arguments, its arrays in the shapes that these ask for.
 
     Returns:
         None where the call would be invalid.
     """
     try:
-        if row.refit is not None:
-            return row.refit(row, case, dict(arguments))
+        if row.variation.refit is not None:
+            return row.variation.refit(row, case, dict(arguments))
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
         return None
     return replace(case, call=replace(case.call, arguments=arguments))

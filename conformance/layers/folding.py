@@ -12,8 +12,20 @@ from conformance.laws import folding as laws
 from conformance.model.case import Case, is_function
 from conformance.oracles import folding as oracle
 from conformance.spec.axes import Axes, batched
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Traits,
+    Variation,
+)
 from conformance.spec.propagation import copied, sums
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.sizes import per_dimension, resized
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import FactsLike as Facts
@@ -51,22 +63,22 @@ def _replicated(found: Facts) -> bool:
     return any(isinstance(value, (tuple, list)) and len(value) == 1 for value in given)
 
 
-def _blocks(row: Row, lengths: Any, arguments: dict[str, Any]) -> oracle.Blocks | None:
+def _blocks(row: LayerSpec, lengths: Any, arguments: dict[str, Any]) -> oracle.Blocks | None:
     """Where the blocks lie; None where there is none."""
-    given = {**row.defaults, **arguments}
+    given = {**row.signature.defaults, **arguments}
     found = oracle.Blocks.of(lengths, *(given[name] for name in cases.NAMES))
     sizes = (*found.lengths, *found.kernel, *found.dilation, *found.stride)
     return found if min(sizes) > 0 and min(found.padding) >= 0 and min(found.counts) > 0 else None
 
 
-def _unfold_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _unfold_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments, where its image has room for a block."""
     if _blocks(row, _shape(case)[-2:], arguments) is None:
         return None
     return replace(case, call=replace(case.call, arguments=arguments))
 
 
-def _fold_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _fold_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments, and as many blocks as these ask for."""
     before = case.call.arguments
     lengths = (per_dimension(x["output_size"], oracle.DIMS) for x in (before, arguments))
@@ -94,40 +106,54 @@ def _added(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return math.prod(workload.inputs[0])
 
 
-def _row(layer: str) -> Row:
+def _row(layer: str) -> LayerSpec:
     """What all rows have in common."""
     batch = batched(4)
     given = {"kernel_size": 16, "stride": 16}
-    return Row(
+    return LayerSpec(
         layer,
         "folding",
-        _SIZES,
-        (Input("input", batch_axis=batch),),
-        (Output("output", batch),),
-        cases=partial(cases.blocks, layer, False),
-        values=oracle.unfold,
-        shapes=oracle.unfold_shape,
-        formula=("(N, C, *) -> (N, C prod kernel_size, L)", *_BLOCKS),
-        dims=oracle.DIMS,
+        signature=Signature(
+            _SIZES,
+            (Input("input", batch_axis=batch),),
+            (Output("output", batch),),
+            dims=oracle.DIMS,
+            placed=False,
+        ),
+        oracle=Oracle(
+            values=oracle.unfold,
+            shapes=oracle.unfold_shape,
+            formula=("(N, C, *) -> (N, C prod kernel_size, L)", *_BLOCKS),
+            propagation=copied,
+        ),
+        generation=Generation(
+            cases=partial(cases.blocks, layer, False), examples=0.25 if is_function(layer) else 0.5
+        ),
+        variation=Variation(refit=_unfold_refit, free=_channels),
+        traits=Traits(copies=True),
+        conditions=Conditions(derived={"replicated": _replicated}),
         laws=laws.UNFOLD,
-        propagation=copied,
-        traits=Traits(placed=False, copies=True),
-        derived={"replicated": _replicated},
-        refit=_unfold_refit,
-        free=_channels,
-        workloads=(Workload(layer, "vit patches of 16", given, ((8, 3, 224, 224),), small=True),),
-        filling=Filling(contraction=False),
-        flops=lambda workload, weights, outputs: 0,
-        examples=0.25 if is_function(layer) else 0.5,
+        benchmark=Benchmark(
+            workloads=(
+                Workload(layer, "vit patches of 16", given, ((8, 3, 224, 224),), small=True),
+            ),
+            filling=Filling(contraction=False),
+            flops=lambda workload, weights, outputs: 0,
+        ),
     )
 
 
-def _unfold(layer: str) -> Row:
+def _unfold(layer: str) -> LayerSpec:
     row = _row(layer)
-    return replace(row, invalid=invalid_cases(row.cases, invalid.unfold_breaks()))
+    return replace(
+        row,
+        generation=replace(
+            row.generation, invalid=invalid_cases(row.generation.cases, invalid.unfold_breaks())
+        ),
+    )
 
 
-def _fold(layer: str) -> Row:
+def _fold(layer: str) -> LayerSpec:
     row, batch = _row(layer), batched(3)
     valid = partial(cases.blocks, layer, True)
     patches = {"output_size": 224, "kernel_size": 16, "stride": 16}
@@ -135,31 +161,40 @@ def _fold(layer: str) -> Row:
     size = Argument("output_size", plain=1, per_dimension=True, size=True)
     return replace(
         row,
-        arguments=(size, *_SIZES),
-        inputs=(Input("input", batch_axis=batch),),
-        outputs=(Output("output", batch_axis=batch),),
-        cases=valid,
-        values=oracle.fold,
-        shapes=oracle.fold_shape,
-        formula=(
-            "(N, C prod kernel_size, L) -> (N, C, output_size): overlapping values are added",
-            *(line.replace("spatial_size", "output_size") for line in _BLOCKS),
+        signature=replace(
+            row.signature,
+            arguments=(size, *_SIZES),
+            inputs=(Input("input", batch_axis=batch),),
+            outputs=(Output("output", batch_axis=batch),),
         ),
-        invalid=invalid_cases(valid, invalid.fold_breaks()),
-        laws=laws.FOLD,
-        propagation=sums,
+        oracle=replace(
+            row.oracle,
+            values=oracle.fold,
+            shapes=oracle.fold_shape,
+            formula=(
+                "(N, C prod kernel_size, L) -> (N, C, output_size): overlapping values are added",
+                *(line.replace("spatial_size", "output_size") for line in _BLOCKS),
+            ),
+            propagation=sums,
+        ),
+        generation=replace(
+            row.generation, cases=valid, invalid=invalid_cases(valid, invalid.fold_breaks())
+        ),
+        variation=replace(row.variation, refit=_fold_refit, free=lambda case: ()),
         traits=replace(row.traits, copies=False),
-        refit=_fold_refit,
-        free=lambda case: (),
-        workloads=(
-            Workload(layer, "vit patches of 16", patches, ((8, 768, 196),), small=True),
-            Workload(layer, "overlapping 3 by 3", over, ((8, 576, 3136),)),
+        laws=laws.FOLD,
+        benchmark=replace(
+            row.benchmark,
+            workloads=(
+                Workload(layer, "vit patches of 16", patches, ((8, 768, 196),), small=True),
+                Workload(layer, "overlapping 3 by 3", over, ((8, 576, 3136),)),
+            ),
+            flops=_added,
         ),
-        flops=_added,
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, the modules first."""
     for fold, unfold in (("Fold", "Unfold"), ("functional.fold", "functional.unfold")):
         yield _unfold(unfold)

@@ -14,8 +14,18 @@ from conformance.laws import fusion as laws
 from conformance.model.case import Case
 from conformance.oracles import fusion as oracle
 from conformance.spec.axes import Axes, joined
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Variation,
+)
 from conformance.spec.propagation import computed
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import fusion as cases
@@ -55,7 +65,7 @@ def _axes(case: Case) -> tuple[Axes, ...]:
     return (outputs, *(((0, k),) for k in range(first.ndim) if k != axis))
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments, its weight turned where these ask for that."""
     weight, *rest = case.inputs
     assert weight is not None
@@ -78,7 +88,9 @@ def _positive(shapes: Any, generator: np.random.Generator) -> np.ndarray:
     return np.asarray(generator.integers(1, 9, shapes[3]), np.float64)
 
 
-def _row(name: str, stem: str, shape: Shape, arguments: tuple[Argument, ...], made: Any) -> Row:
+def _row(
+    name: str, stem: str, shape: Shape, arguments: tuple[Argument, ...], made: Any
+) -> LayerSpec:
     layer, convolves = f"utils.{name}", stem == "conv"
     strategy = partial(cases.fusions, layer, convolves)
     inputs = _inputs(stem, optional=convolves)
@@ -86,31 +98,35 @@ def _row(name: str, stem: str, shape: Shape, arguments: tuple[Argument, ...], ma
         layer, "resnet" if convolves else "transformer", {"bn_eps": 1e-5},
         (shape, *((shape[0],),) * 5), small=True,
     )  # fmt: skip
-    return Row(
+    return LayerSpec(
         layer,
         "fusion",
-        arguments,
-        inputs,
-        (Output("weight", differentiable=False), Output("bias", differentiable=False)),
-        cases=strategy,
-        values=made,
-        shapes=oracle.fused_shape,
-        formula=_FORMULA,
-        complex=False,
-        invalid=invalid_cases(strategy, invalid.breaks(tuple(x.name for x in inputs))),
+        signature=Signature(
+            arguments,
+            inputs,
+            (Output("weight", differentiable=False), Output("bias", differentiable=False)),
+            complex=False,
+            placed=False,
+        ),
+        oracle=Oracle(
+            values=made, shapes=oracle.fused_shape, formula=_FORMULA, propagation=computed
+        ),
+        generation=Generation(
+            cases=strategy,
+            invalid=invalid_cases(strategy, invalid.breaks(tuple(x.name for x in inputs))),
+            examples=0.4,
+        ),
+        variation=Variation(refit=_refit, shared=_axes),
         laws=laws.CONVOLUTION if convolves else laws.LINEAR,
-        propagation=computed,
-        traits=Traits(placed=False),
-        refit=_refit,
-        shared=_axes,
-        workloads=(work,),
-        filling=Filling(contraction=False, made={"bn_rv": _positive}),
-        flops=_flops,
-        examples=0.4,
+        benchmark=Benchmark(
+            workloads=(work,),
+            filling=Filling(contraction=False, made={"bn_rv": _positive}),
+            flops=_flops,
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     yield _row(
         "fuse_conv_bn_weights", "conv", (256, 128, 3, 3),

@@ -16,8 +16,18 @@ from conformance.model.case import Case
 from conformance.oracles import glu as oracle
 from conformance.spec.axes import Axes
 from conformance.spec.elementwise import every_axis
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Variation,
+)
 from conformance.spec.propagation import computed
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import glu as cases
 from conformance.strategies.invalid import glu as invalid
@@ -40,7 +50,7 @@ def _others(case: Case) -> tuple[Axes, ...]:
     return tuple(group for group in every_axis(case) if group != ((0, _halved(case)),))
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with another axis, if it is even."""
     x, dim = case.inputs[0], arguments.get("dim", -1)
     if x is None or not -x.ndim <= dim < x.ndim or x.shape[dim] % 2:
@@ -48,29 +58,34 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     return replace(case, call=replace(case.call, arguments=arguments))
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The module and the function."""
     for name in ("GLU", "functional.glu"):
         valid = partial(cases.gated, name)
-        yield Row(
+        yield LayerSpec(
             name,
             "glu",
-            (Argument("dim", -1, other=0),),
-            (Input("input", batch_axis=_samples),),
-            (Output("output", _samples),),
-            cases=valid,
-            values=oracle.glu,
-            shapes=oracle.glu_shape,
-            formula=("GLU(a, b) = a * sigmoid(b)",),
-            complex=False,
-            invalid=invalid_cases(valid, invalid.gated_breaks()),
+            signature=Signature(
+                (Argument("dim", -1, other=0),),
+                (Input("input", batch_axis=_samples),),
+                (Output("output", _samples),),
+                complex=False,
+                placed=False,
+            ),
+            oracle=Oracle(
+                values=oracle.glu,
+                shapes=oracle.glu_shape,
+                formula=("GLU(a, b) = a * sigmoid(b)",),
+                propagation=computed,
+            ),
+            generation=Generation(
+                cases=valid, invalid=invalid_cases(valid, invalid.gated_breaks()), examples=0.4
+            ),
+            variation=Variation(refit=_refit, free=_others),
             laws=laws.LAWS,
-            propagation=computed,
-            traits=Traits(placed=False),
-            refit=_refit,
-            free=_others,
-            workloads=(Workload(name, "64 by 3072", {}, ((64, 3072),), small=True),),
-            filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
-            flops=lambda workload, weights, outputs: 4 * math.prod(outputs[0]),
-            examples=0.4,
+            benchmark=Benchmark(
+                workloads=(Workload(name, "64 by 3072", {}, ((64, 3072),), small=True),),
+                filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+                flops=lambda workload, weights, outputs: 4 * math.prod(outputs[0]),
+            ),
         )

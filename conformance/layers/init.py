@@ -17,8 +17,20 @@ from conformance.oracles import init as oracle
 from conformance.spec.distributions import Normal
 from conformance.spec.elementwise import every_axis
 from conformance.spec.law import Law
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Randomness,
+    Signature,
+    Traits,
+    Variation,
+)
 from conformance.spec.propagation import copied
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import init as cases
@@ -163,9 +175,9 @@ def _random(kind: _Kind, call: Call) -> bool:
 _LEAST_MASS = 0.05
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """Groups divide the channels; the ends of a normal distribution hold a good part of it."""
-    x, given = case.inputs[0], {**row.defaults, **arguments}
+    x, given = case.inputs[0], {**row.signature.defaults, **arguments}
     if x is None or x.shape[0] % given.get("groups", 1):
         return None
     if "std" in given and "a" in given:
@@ -186,46 +198,46 @@ def _overwritten(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
     return dict.fromkeys(arrays, 0)
 
 
-def _row(name: str, kind: _Kind) -> Row:
+def _row(name: str, kind: _Kind) -> LayerSpec:
     valid = partial(cases.inits, name)
     breaks = invalid.init_breaks(name)
     text = " by ".join(map(str, kind.shape))
     drawn = kind.draws
     if kind.drawn is not None:
         drawn = partial(laws.draws, kind.drawn)
-    return Row(
+    return LayerSpec(
         name,
         "init",
-        kind.arguments,
-        (Input("tensor", differentiable=False, updated=True),),
-        (Output("tensor", differentiable=False),),
-        cases=valid,
-        values=getattr(oracle, bare_name(name)),
-        shapes=oracle.same_shape,
-        formula=kind.formula,
-        complex=False,
-        invalid=invalid_cases(valid, breaks) if breaks else None,
-        laws=kind.laws,
-        propagation=copied,
-        traits=Traits(
+        signature=Signature(
+            kind.arguments,
+            (Input("tensor", differentiable=False, updated=True),),
+            (Output("tensor", differentiable=False),),
+            complex=False,
             placed=False,
-            aliases=True,
-            copies=drawn is None,
-            random=partial(_random, kind),
-            updates=_always,
         ),
-        draws=drawn,
-        refit=_refit,
-        free=every_axis,
-        workloads=(Workload(name, text, kind.given or {}, (kind.shape,), small=True),),
-        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
-        flops=_flops,
-        needed=_overwritten,
-        examples=0.3,
+        oracle=Oracle(
+            values=getattr(oracle, bare_name(name)),
+            shapes=oracle.same_shape,
+            formula=kind.formula,
+            propagation=copied,
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, breaks) if breaks else None, examples=0.3
+        ),
+        variation=Variation(refit=_refit, free=every_axis),
+        traits=Traits(aliases=True, copies=drawn is None, updates=_always),
+        laws=kind.laws,
+        randomness=Randomness(used=partial(_random, kind), draws=drawn),
+        benchmark=Benchmark(
+            workloads=(Workload(name, text, kind.given or {}, (kind.shape,), small=True),),
+            filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+            flops=_flops,
+            needed=_overwritten,
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for name, kind in _KINDS.items():
         yield _row(f"init.{name}", kind)

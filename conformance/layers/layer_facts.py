@@ -8,32 +8,32 @@ from collections.abc import Iterable, Mapping
 
 from conformance.layers import CATALOGUE
 from conformance.model.layer_facts import LayerFacts
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 
 _PLAIN = (bool, int, float, str)
 
 
-def facts_of(row: Row) -> LayerFacts:
+def facts_of(row: LayerSpec) -> LayerFacts:
     """What a report says of a layer.
 
     Args:
         row: its row.
     """
-    kin = row.eager or row.module or row.name
+    kin = (row.lazy.eager if row.lazy else row.oracle.module) or row.name
     # A state that is given or not is no argument, but as little what is wrong.
-    hidden = (x.name for x in row.inputs if x.role == "hidden")
+    hidden = (x.name for x in row.signature.inputs if x.role == "hidden")
     return LayerFacts(
         row.family,
         kin,
-        re.sub(rf"{row.dims}d$", "", kin) if row.dims else kin,
-        row.formula,
+        re.sub(rf"{row.signature.dims}d$", "", kin) if row.signature.dims else kin,
+        row.oracle.formula,
         row.page,
         {
             k: v
-            for k, v in row.defaults.items()
+            for k, v in row.signature.defaults.items()
             if isinstance(v, (bool, int, float, str, type(None)))
         },
-        (*(a.name for a in row.arguments if a.size), *hidden, "batch"),
+        (*(a.name for a in row.signature.arguments if a.size), *hidden, "batch"),
     )
 
 

@@ -17,9 +17,21 @@ from conformance.model.case import Case, is_function
 from conformance.oracles import linear as oracle
 from conformance.spec.axes import Axes, batched, joined
 from conformance.spec.elementwise import every_axis
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Lazy,
+    Oracle,
+    Output,
+    Signature,
+    Traits,
+    Variation,
+)
 from conformance.spec.outputs import input_dtype
 from conformance.spec.propagation import chained_sums, copied
-from conformance.spec.row import Argument, Input, Output, Row, Traits, nothing_inferred
 from conformance.spec.sizes import resized
 from conformance.spec.state import Shape, StateTensor, products, uniform, with_bias
 from conformance.spec.trial_like import TrialLike
@@ -63,7 +75,7 @@ def _bilinear_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTe
     return uniform(with_bias(weight, weight[0], arguments.get("bias", True)), sizes[0])
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with its arrays in the shapes that other arguments ask for.
 
     A lazy layer's input is as wide as it was.
@@ -155,30 +167,38 @@ def _of(name: str, workloads: Iterator[Workload]) -> tuple[Workload, ...]:
     return tuple(w for w in workloads if w.layer == name)
 
 
-def _identity() -> Row:
-    return Row(
+def _identity() -> LayerSpec:
+    return LayerSpec(
         "Identity",
         "linear",
-        (),
-        (Input("input", batch_axis=batched(2)),),
-        (Output("output", batched(2), input_dtype),),
-        cases=partial(cases.identities, "Identity"),
-        values=oracle.identity,
-        shapes=oracle.identity_shape,
-        formula=("a placeholder identity operator that is argument-insensitive: output = input",),
+        signature=Signature(
+            (),
+            (Input("input", batch_axis=batched(2)),),
+            (Output("output", batched(2), input_dtype),),
+            placed=False,
+        ),
+        oracle=Oracle(
+            values=oracle.identity,
+            shapes=oracle.identity_shape,
+            formula=(
+                "a placeholder identity operator that is argument-insensitive: output = input",
+            ),
+            propagation=copied,
+        ),
+        generation=Generation(cases=partial(cases.identities, "Identity"), examples=0.3),
+        variation=Variation(free=every_axis),
+        traits=Traits(aliases=True, copies=True),
         laws=(
             laws.identity_rows,
             laws.identity_arguments,
             laws.identity_reshaped,
             laws.identity_twice,
         ),
-        propagation=copied,
-        traits=Traits(placed=False, aliases=True, copies=True),
-        free=every_axis,
-        workloads=(Workload("Identity", "64 by 768", {}, ((64, 768),), small=True),),
-        filling=Filling(contraction=False),
-        flops=lambda workload, weights, outputs: 0,
-        examples=0.3,
+        benchmark=Benchmark(
+            workloads=(Workload("Identity", "64 by 768", {}, ((64, 768),), small=True),),
+            filling=Filling(contraction=False),
+            flops=lambda workload, weights, outputs: 0,
+        ),
     )
 
 
@@ -192,78 +212,100 @@ def _product(trial: TrialLike) -> Rounded:
         return exactly(np.zeros(x.shape) if bias else x, trial.precision)
 
     state = {k: without_bias(k, x) for k, x in trial.case.call.state.items()}
-    inputs = list(map(without_bias, trial.row.input_names, trial.case.inputs))
+    inputs = list(map(without_bias, trial.row.signature.input_names, trial.case.inputs))
     (product,) = trial.evaluate({k: x for k, x in state.items() if x is not None}, inputs)
     return product
 
 
-def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any) -> Row:
+def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any) -> LayerSpec:
     valid = partial(cases.linears, name)
     function = is_function(name)
     lazy = name.startswith("Lazy")
-    return Row(
+    return LayerSpec(
         name,
         "linear",
-        arguments,
-        (Input("input", batch_axis=batched(2)), *(_WEIGHTS if function else ())),
-        _OUTPUT,
-        cases=valid,
-        values=values,
-        shapes=shapes,
-        formula=("y = x A^T + b",),
-        eager="Linear" if lazy else None,
-        inferred=_inferred if lazy else nothing_inferred,
-        module="Linear" if function else None,
-        invalid=invalid_cases(valid, invalid.linear_breaks(name)),
-        laws=(*_SUMS, laws.vector if function else multilinear.lazy_equals_eager),
+        signature=Signature(
+            arguments,
+            (Input("input", batch_axis=batched(2)), *(_WEIGHTS if function else ())),
+            _OUTPUT,
+        ),
+        oracle=Oracle(
+            values=values,
+            shapes=shapes,
+            formula=("y = x A^T + b",),
+            module="Linear" if function else None,
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.linear_breaks(name)),
+            examples=0.3 if lazy else 1.0,
+        ),
+        variation=Variation(free=partial(_leading, 1)),
         traits=Traits(wide_sums=True, product=_product),
-        workloads=_of(name, _linear_workloads()),
-        filling=Filling(wide_adjoints=True),
-        free=partial(_leading, 1),
-        flops=_flops,
-        examples=0.3 if lazy else 1.0,
+        laws=(*_SUMS, laws.vector if function else multilinear.lazy_equals_eager),
+        benchmark=Benchmark(
+            workloads=_of(name, _linear_workloads()),
+            filling=Filling(wide_adjoints=True),
+            flops=_flops,
+        ),
+        lazy=Lazy("Linear", _inferred) if lazy else None,
     )
 
 
-def _bilinear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any) -> Row:
+def _bilinear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any) -> LayerSpec:
     valid = partial(cases.bilinears, name)
     function = is_function(name)
     pair = tuple(Input(f"input{k + 1}", batch_axis=batched(2, k)) for k in range(2))
-    return Row(
+    return LayerSpec(
         name,
         "linear",
-        arguments,
-        (*pair, *(_WEIGHTS if function else ())),
-        _OUTPUT,
-        cases=valid,
-        values=values,
-        shapes=shapes,
-        formula=("y = x_1^T A x_2 + b",),
-        module="Bilinear" if function else None,
-        invalid=invalid_cases(valid, invalid.bilinear_breaks(name)),
+        signature=Signature(arguments, (*pair, *(_WEIGHTS if function else ())), _OUTPUT),
+        oracle=Oracle(
+            values=values,
+            shapes=shapes,
+            formula=("y = x_1^T A x_2 + b",),
+            propagation=chained_sums,
+            module="Bilinear" if function else None,
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, invalid.bilinear_breaks(name))
+        ),
+        variation=Variation(free=partial(_leading, 2)),
         laws=(*_SUMS, laws.swap),
-        propagation=chained_sums,
-        workloads=_of(name, _bilinear_workloads()),
-        filling=Filling(factors=3),
-        free=partial(_leading, 2),
-        flops=_flops_bilinear,
+        benchmark=Benchmark(
+            workloads=_of(name, _bilinear_workloads()),
+            filling=Filling(factors=3),
+            flops=_flops_bilinear,
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     yield _identity()
     linear = _linear("Linear", (_IN, _OUT, _BIAS), oracle.linear, oracle.linear_shape)
-    yield replace(linear, state=_linear_state, refit=_refit)
+    yield replace(
+        linear,
+        variation=replace(linear.variation, refit=_refit),
+        state=replace(linear.state, tensors=_linear_state),
+    )
     lazy = _linear("LazyLinear", (_OUT, _BIAS), oracle.lazy_linear, oracle.lazy_linear_shape)
-    yield replace(lazy, state=_linear_state, refit=_refit)
+    yield replace(
+        lazy,
+        variation=replace(lazy.variation, refit=_refit),
+        state=replace(lazy.state, tensors=_linear_state),
+    )
     function = _linear(
         "functional.linear", (), oracle.functional_linear, oracle.functional_linear_shape
     )
-    yield replace(function, shared=_features)
+    yield replace(function, variation=replace(function.variation, shared=_features))
     bilinear = _bilinear("Bilinear", (*_PAIR, _OUT, _BIAS), oracle.bilinear, oracle.bilinear_shape)
-    yield replace(bilinear, state=_bilinear_state, refit=_refit)
+    yield replace(
+        bilinear,
+        variation=replace(bilinear.variation, refit=_refit),
+        state=replace(bilinear.state, tensors=_bilinear_state),
+    )
     function = _bilinear(
         "functional.bilinear", (), oracle.functional_bilinear, oracle.functional_bilinear_shape
     )
-    yield replace(function, shared=_pairs)
+    yield replace(function, variation=replace(function.variation, shared=_pairs))

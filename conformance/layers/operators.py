@@ -35,7 +35,7 @@ def _as(layer: str, *inputs: str, **arguments: str) -> Oracle:
         row = CATALOGUE[f"functional.{layer}"]
         operands = [given.get(name) if name else None for name in inputs]
         written = {name: _value(given[theirs]) for name, theirs in arguments.items()}
-        return _results(row.values({}, *operands, **written))
+        return _results(row.oracle.values({}, *operands, **written))
 
     return oracle
 
@@ -84,7 +84,7 @@ def _convolution(given: Given) -> Sequence[Answer]:
         layer = f"functional.conv_transpose{dims}d"
         same["output_padding"] = tuple(given["output_padding"])
     operands = (given["input"], given["weight"], given["bias"])
-    return _results(CATALOGUE[layer].values({}, *operands, **same, groups=given["groups"]))
+    return _results(CATALOGUE[layer].oracle.values({}, *operands, **same, groups=given["groups"]))
 
 
 _WINDOW = ("kernel_size", "stride", "padding", "ceil_mode")
@@ -103,7 +103,7 @@ def _windows(layer: str, *names: str, **more: Any) -> Oracle:
         written = {name: _value(given[name]) for name in (*_WINDOW, *names) if name in given}
         written["stride"] = written["stride"] or written["kernel_size"]
         row = CATALOGUE[f"functional.{layer}"]
-        return _results(row.values({}, given["self"], **written, **more))
+        return _results(row.oracle.values({}, given["self"], **written, **more))
 
     return oracle
 

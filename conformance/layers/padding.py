@@ -13,9 +13,20 @@ from conformance.model.case import Case
 from conformance.oracles import padding as oracle
 from conformance.spec.axes import Axes, batched
 from conformance.spec.elementwise import every_axis
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Traits,
+    Variation,
+)
 from conformance.spec.outputs import input_dtype
 from conformance.spec.propagation import copied
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import padding as cases
@@ -51,8 +62,8 @@ def _each_side(dims: int, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _refit(
-    sides: Callable[[Row, Mapping[str, Any]], tuple[str, tuple[int, ...]]],
-    row: Row,
+    sides: Callable[[LayerSpec, Mapping[str, Any]], tuple[str, tuple[int, ...]]],
+    row: LayerSpec,
     case: Case,
     arguments: dict[str, Any],
 ) -> Case | None:
@@ -74,41 +85,47 @@ def _refit(
 
 
 def _sides_of_module(
-    mode: str, row: Row, arguments: Mapping[str, Any]
+    mode: str, row: LayerSpec, arguments: Mapping[str, Any]
 ) -> tuple[str, tuple[int, ...]]:
-    return mode, oracle.each_side(arguments["padding"], row.dims)
+    return mode, oracle.each_side(arguments["padding"], row.signature.dims)
 
 
-def _sides_of_pad(row: Row, arguments: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
+def _sides_of_pad(row: LayerSpec, arguments: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
     mode = arguments.get("mode", "constant")
     if mode != "constant" and arguments.get("value") is not None:
         raise ValueError("a value of a mode that takes none")
     return mode, tuple(arguments["pad"])
 
 
-def _row(name: str, dims: int, formula: str) -> Row:
+def _row(name: str, dims: int, formula: str) -> LayerSpec:
     """What all rows have in common."""
     batch = batched(dims + 2)
-    return Row(
+    return LayerSpec(
         name,
         "padding",
-        (Argument("padding", plain=0),),
-        (Input("input", batch_axis=batch),),
-        (Output("output", batch, input_dtype),),
-        cases=partial(cases.pads, name),
-        values=oracle.pad,
-        shapes=oracle.pad_shape,
-        formula=(formula, *_LENGTHS),
-        dims=dims,
-        propagation=copied,
-        traits=Traits(placed=False, copies=True),
-        free=partial(_channels, dims),
-        filling=Filling(contraction=False),
-        flops=lambda workload, weights, outputs: 0,
+        signature=Signature(
+            (Argument("padding", plain=0),),
+            (Input("input", batch_axis=batch),),
+            (Output("output", batch, input_dtype),),
+            dims=dims,
+            placed=False,
+        ),
+        oracle=Oracle(
+            values=oracle.pad,
+            shapes=oracle.pad_shape,
+            formula=(formula, *_LENGTHS),
+            propagation=copied,
+        ),
+        generation=Generation(cases=partial(cases.pads, name)),
+        variation=Variation(free=partial(_channels, dims)),
+        traits=Traits(copies=True),
+        benchmark=Benchmark(
+            filling=Filling(contraction=False), flops=lambda workload, weights, outputs: 0
+        ),
     )
 
 
-def _module(name: str, mode: str, dims: int) -> Row:
+def _module(name: str, mode: str, dims: int) -> LayerSpec:
     valued = name.startswith("Constant")
     valid = partial(cases.modules, name, mode, dims, valued)
     value = {"value": 3.5} if valued else {}
@@ -117,20 +134,35 @@ def _module(name: str, mode: str, dims: int) -> Row:
     row = _row(name, dims, _FORMULAS[mode])
     return replace(
         row,
-        arguments=(*row.arguments, *((Argument("value", plain=0.0),) if valued else ())),
-        cases=valid,
-        values=partial(oracle.module_pad, mode, dims),
-        shapes=partial(oracle.module_pad_shape, dims),
-        invalid=invalid_cases(valid, invalid.module_breaks(mode, dims)),
+        signature=replace(
+            row.signature,
+            arguments=(
+                *row.signature.arguments,
+                *((Argument("value", plain=0.0),) if valued else ()),
+            ),
+            kept_as=partial(_each_side, dims),
+        ),
+        oracle=replace(
+            row.oracle,
+            values=partial(oracle.module_pad, mode, dims),
+            shapes=partial(oracle.module_pad_shape, dims),
+        ),
+        generation=replace(
+            row.generation,
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.module_breaks(mode, dims)),
+            examples=0.3,
+        ),
+        variation=replace(row.variation, refit=partial(_refit, partial(_sides_of_module, mode))),
         laws=laws.LINE if dims == 1 else laws.MODULE,
-        kept_as=partial(_each_side, dims),
-        refit=partial(_refit, partial(_sides_of_module, mode)),
-        workloads=(Workload(name, text, {"padding": 1, **value}, (shape,), small=True),),
-        examples=0.3,
+        benchmark=replace(
+            row.benchmark,
+            workloads=(Workload(name, text, {"padding": 1, **value}, (shape,), small=True),),
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for stem, mode in _MODULES.items():
         for dims in (1, 2, 3):
@@ -140,16 +172,23 @@ def rows() -> Iterator[Row]:
     row = _row(name, 0, "; ".join(f"{mode}: {text}" for mode, text in _FORMULAS.items()))
     yield replace(
         row,
-        arguments=(
-            Argument("pad", plain=(0, 0), sequence=True),
-            Argument("mode", "constant", other="replicate"),
-            Argument("value", None, other=1.0),
+        signature=replace(
+            row.signature,
+            arguments=(
+                Argument("pad", plain=(0, 0), sequence=True),
+                Argument("mode", "constant", other="replicate"),
+                Argument("value", None, other=1.0),
+            ),
+            inputs=(Input("input"),),
+            outputs=(Output("output", dtype=input_dtype),),
         ),
-        inputs=(Input("input"),),
-        outputs=(Output("output", dtype=input_dtype),),
-        invalid=invalid_cases(row.cases, invalid.pad_breaks()),
+        generation=replace(
+            row.generation, invalid=invalid_cases(row.generation.cases, invalid.pad_breaks())
+        ),
+        variation=replace(row.variation, refit=partial(_refit, _sides_of_pad), free=every_axis),
         laws=laws.FUNCTION,
-        refit=partial(_refit, _sides_of_pad),
-        free=every_axis,
-        workloads=(Workload(name, "reflect, resnet", given, (_SHAPES[2],), small=True),),
+        benchmark=replace(
+            row.benchmark,
+            workloads=(Workload(name, "reflect, resnet", given, (_SHAPES[2],), small=True),),
+        ),
     )

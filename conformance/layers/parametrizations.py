@@ -19,8 +19,22 @@ from conformance.laws import parametrizations as laws
 from conformance.model.case import Call, Case, Updated, part
 from conformance.oracles import parametrizations as oracle
 from conformance.spec.law import Law
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    State,
+    Traits,
+    Variation,
+    no_product,
+)
 from conformance.spec.propagation import Propagation, chained_sums, computed, in_range
-from conformance.spec.row import Argument, Input, Output, Row, Traits, no_product
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.trial_like import FactsLike as Facts
 from conformance.spec.trial_like import TrialLike
@@ -33,7 +47,7 @@ _LINEAR = ("Linear", (("in_features", 512), ("out_features", 512)))
 _NAME = Argument("name", "weight", other="bias")
 
 
-def _row_of(module: oracle.Module) -> Row:
+def _row_of(module: oracle.Module) -> LayerSpec:
     # Loaded here: this is a part of the catalogue.
     from conformance.layers import CATALOGUE
 
@@ -42,7 +56,7 @@ def _row_of(module: oracle.Module) -> Row:
 
 def _cases_of(name: str, dtype: str) -> Any:
     """The cases of a layer by its name."""
-    return _row_of((name, ())).cases(dtype)
+    return _row_of((name, ())).generation.cases(dtype)
 
 
 def _inner(case: Case) -> Case:
@@ -57,11 +71,11 @@ def _wrapped(found: Facts) -> str:
 
 def _batch(place: int, case: Case) -> int | None:
     row = _row_of(case.call.arguments["module"])
-    return row.inputs[place].batch_axis(_inner(case))
+    return row.signature.inputs[place].batch_axis(_inner(case))
 
 
 def _batch_out(case: Case) -> int | None:
-    return _row_of(case.call.arguments["module"]).outputs[0].batch_axis(_inner(case))
+    return _row_of(case.call.arguments["module"]).signature.outputs[0].batch_axis(_inner(case))
 
 
 def _values(
@@ -74,7 +88,7 @@ def _values(
     module, name = arguments["module"], arguments.get("name", "weight")
     found, after = weight(state, **arguments)
     whole = {key: x for key, x in state.items() if not key.startswith("parametrizations.")}
-    output = _row_of(module).values({**whole, name: found}, *inputs, **dict(module[1]))
+    output = _row_of(module).oracle.values({**whole, name: found}, *inputs, **dict(module[1]))
     return Updated(output, after) if after else output
 
 
@@ -91,7 +105,7 @@ def _layer_state(weight: Callable[..., Any], trial: TrialLike) -> dict[str, Roun
 def _expected(weight: Callable[..., Any], trial: TrialLike) -> tuple[Rounded, ...]:
     """What the oracle says; of a form of three factors that may overflow on the way, nothing."""
     found, case = computed.expected(trial), trial.case
-    if _row_of(case.call.arguments["module"]).propagation is not chained_sums:
+    if _row_of(case.call.arguments["module"]).oracle.propagation is not chained_sums:
         return found
     factor = _layer_state(weight, trial)["weight"].value
     x1, x2 = (x for x in case.inputs if x is not None)
@@ -110,20 +124,20 @@ def _product(weight: Callable[..., Any], trial: TrialLike) -> Rounded | None:
     if "bias" in state:
         state["bias"] = exactly(np.zeros(state["bias"].shape), trial.precision)
     inputs = [exactly(x, trial.precision) for x in trial.case.inputs if x is not None]
-    found = row.values(state, *inputs, **dict(module[1]))
+    found = row.oracle.values(state, *inputs, **dict(module[1]))
     assert isinstance(found, Rounded)
     return found
 
 
 def _shapes(*inputs: Shape, module: oracle.Module, **others: Any) -> tuple[Shape | None, ...]:
-    return _row_of(module).shapes(*inputs, **dict(module[1]))
+    return _row_of(module).oracle.shapes(*inputs, **dict(module[1]))
 
 
 def _tensors(
     module: oracle.Module, name: str, input: Shape
 ) -> tuple[tuple[StateTensor, ...], StateTensor]:
     """Those of the layer that stay, and the one that is computed."""
-    found = _row_of(module).state(dict(module[1]), input)
+    found = _row_of(module).state.tensors(dict(module[1]), input)
     (own,) = (x for x in found if x.name == name)
     return tuple(x for x in found if x.name != name), own
 
@@ -158,11 +172,11 @@ def _of_largest(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor
     return (*found, u, v)
 
 
-def _same(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _same(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """Another batch, all inputs of the layer, and no argument that the state depends on."""
     fixed = ("module", "name", "dim")
-    given, found = ({**row.defaults, **x} for x in (case.call.arguments, arguments))
-    own = _row_of(given["module"]).inputs
+    given, found = ({**row.signature.defaults, **x} for x in (case.call.arguments, arguments))
+    own = _row_of(given["module"]).signature.inputs
     if any(x is None and not place.optional for x, place in zip(case.inputs, own, strict=False)):
         return None
     if any(found[key] != given[key] for key in fixed):
@@ -240,46 +254,49 @@ _KINDS = {
 }
 
 
-def _row(name: str, kind: _Kind) -> Row:
+def _row(name: str, kind: _Kind) -> LayerSpec:
     valid = partial(kind.cases, name, cases_of=_cases_of)
     module = Argument("module", plain=_LINEAR, module=True)
-    return Row(
+    return LayerSpec(
         name,
         "parametrizations",
-        (module, _NAME, *kind.arguments),
-        (
-            Input("input", batch_axis=partial(_batch, 0)),
-            Input("input2", optional=True, batch_axis=partial(_batch, 1)),
-        ),
-        (Output("output", _batch_out),),
-        cases=valid,
-        values=partial(_values, kind.weight),
-        shapes=_shapes,
-        formula=kind.formula,
-        complex=False,
-        invalid=invalid_cases(valid, kind.breaks),
-        laws=kind.laws,
-        state=kind.state,
-        state_roles={},
-        propagation=Propagation(partial(_expected, kind.weight), parameters=False),
-        traits=Traits(
+        signature=Signature(
+            (module, _NAME, *kind.arguments),
+            (
+                Input("input", batch_axis=partial(_batch, 0)),
+                Input("input2", optional=True, batch_axis=partial(_batch, 1)),
+            ),
+            (Output("output", _batch_out),),
+            complex=False,
             placed=False,
+        ),
+        oracle=Oracle(
+            values=partial(_values, kind.weight),
+            shapes=_shapes,
+            formula=kind.formula,
+            propagation=Propagation(partial(_expected, kind.weight), parameters=False),
+        ),
+        generation=Generation(cases=valid, invalid=invalid_cases(valid, kind.breaks), examples=0.5),
+        variation=Variation(refit=_same),
+        state=State(kind.state, roles={}),
+        traits=Traits(
             modes=kind.modes,
             updates=_trains if kind.modes else Traits().updates,
             product=partial(_product, kind.weight),
         ),
-        derived={"wrapped": _wrapped},
-        refit=_same,
-        workloads=(
-            Workload(name, "linear 512 to 512", {"module": _LINEAR}, ((64, 512),), small=True),
+        conditions=Conditions(derived={"wrapped": _wrapped}),
+        laws=kind.laws,
+        benchmark=Benchmark(
+            workloads=(
+                Workload(name, "linear 512 to 512", {"module": _LINEAR}, ((64, 512),), small=True),
+            ),
+            filling=Filling(contraction=False),
+            flops=_flops,
         ),
-        filling=Filling(contraction=False),
-        flops=_flops,
-        examples=0.5,
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for name, kind in _KINDS.items():
         yield _row(f"utils.parametrizations.{name}", kind)

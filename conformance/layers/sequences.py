@@ -13,9 +13,23 @@ from conformance.laws import sequences as laws
 from conformance.model.case import LIST, Case
 from conformance.oracles import sequences as oracle
 from conformance.spec.axes import Axes, joined
+from conformance.spec.layer_spec import (
+    Argument,
+    Arguments,
+    Benchmark,
+    Bundles,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Traits,
+    Variation,
+    nothing_counted,
+)
 from conformance.spec.outputs import input_dtype
 from conformance.spec.propagation import copied
-from conformance.spec.row import Argument, Arguments, Input, Output, Row, Traits, nothing_counted
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import sequences as cases
@@ -25,7 +39,7 @@ from conformance.strategies.invalid.breaks import invalid_cases
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
-    from conformance.laws.law import Law
+    from conformance.spec.law import Law
 
 _RNN = "utils.rnn."
 _FIRST = Argument("batch_first", False, other=True)
@@ -131,10 +145,10 @@ def _valued(case: Case, arguments: Mapping[str, Any]) -> bool:
     return _arrays(case)[0].dtype.kind != "i" or value.is_integer()
 
 
-def _refit_list(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit_list(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments, where its list can be padded, or packed, so."""
     lengths = [len(x) for x in _arrays(case)]
-    packs = row.argument("enforce_sorted") is not None
+    packs = row.signature.argument("enforce_sorted") is not None
     if not _valued(case, arguments) or not max(lengths):
         return None
     if packs and not (min(lengths) > 0 and _packable(lengths, arguments)):
@@ -142,13 +156,13 @@ def _refit_list(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     return replace(case, call=replace(case.call, arguments=arguments))
 
 
-def _refit_batch(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit_batch(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments, its batch turned where these ask for that."""
     x, lengths = _arrays(case)
     was, first = (bool(a.get("batch_first", False)) for a in (case.call.arguments, arguments))
     x = x if was is first else np.ascontiguousarray(x.swapaxes(0, 1))
     count, steps = x.shape[:2] if first else x.shape[1::-1]
-    packs = row.argument("enforce_sorted") is not None
+    packs = row.signature.argument("enforce_sorted") is not None
     if len(lengths) != count or not 0 < max(lengths) <= steps:
         return None
     if packs and not (min(lengths) > 0 and _packable(lengths.tolist(), arguments)):
@@ -159,7 +173,7 @@ def _refit_batch(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None
     return replace(case, call=call, inputs=(x, lengths))
 
 
-def _refit_packed(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit_packed(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments, where its sequences have room."""
     lengths, total = _lengths(case), arguments.get("total_length")
     short = total is not None and total < max(lengths)
@@ -195,45 +209,44 @@ def _row(
     outputs: tuple[Output, ...],
     formula: tuple[str, ...],
     laws: tuple[Law, ...],
-    refit: Callable[[Row, Case, dict[str, Any]], Case | None],
+    refit: Callable[[LayerSpec, Case, dict[str, Any]], Case | None],
     free: Callable[[Case], tuple[Axes, ...]],
     workloads: tuple[Workload, ...],
     filling: Filling,
     wholes: Mapping[str, str] | None = None,
     lists: bool = False,
     counted: Callable[[Case], Arguments] = nothing_counted,
-) -> Row:
+) -> LayerSpec:
     """What all rows have in common."""
-    return Row(
+    return LayerSpec(
         _RNN + name,
         "sequences",
-        arguments,
-        inputs,
-        outputs,
-        cases=strategy,
-        values=made,
-        shapes=shaped,
-        formula=formula,
-        wholes=wholes or {},
+        signature=Signature(
+            arguments,
+            inputs,
+            outputs,
+            complex=False,
+            placed=False,
+            bundles=Bundles(wholes=wholes or {}, lists=lists),
+        ),
+        oracle=Oracle(
+            values=made, shapes=shaped, formula=formula, propagation=copied, counted=counted
+        ),
+        generation=Generation(cases=strategy, examples=0.4),
+        variation=Variation(refit=refit, free=free),
+        traits=Traits(copies=True),
         laws=laws,
-        propagation=copied,
-        traits=Traits(placed=False, copies=True, lists=lists),
-        complex=False,
-        counted=counted,
-        refit=refit,
-        free=free,
-        workloads=workloads,
-        filling=filling,
-        flops=_flops,
-        examples=0.4,
+        benchmark=Benchmark(workloads=workloads, filling=filling, flops=_flops),
     )
 
 
-def _invalid(row: Row, breaks: Any) -> Row:
-    return replace(row, invalid=invalid_cases(row.cases, breaks))
+def _invalid(row: LayerSpec, breaks: Any) -> LayerSpec:
+    return replace(
+        row, generation=replace(row.generation, invalid=invalid_cases(row.generation.cases, breaks))
+    )
 
 
-def _lists() -> Iterator[Row]:
+def _lists() -> Iterator[LayerSpec]:
     """Of lists."""
     name, text = _RNN + "pad_sequence", "4 sequences of 32 to 128 steps"
     shapes = tuple((n, 512) for n in (128, 96, 64, 32))
@@ -274,7 +287,7 @@ def _lists() -> Iterator[Row]:
     )  # fmt: skip
 
 
-def _batches() -> Iterator[Row]:
+def _batches() -> Iterator[LayerSpec]:
     """Of padded batches."""
     name, text = _RNN + "pack_padded_sequence", "32 sequences of at most 128 steps"
     filling = Filling(contraction=False, made={"lengths": _falling})
@@ -323,7 +336,7 @@ def _batches() -> Iterator[Row]:
     )  # fmt: skip
 
 
-def _packed() -> Iterator[Row]:
+def _packed() -> Iterator[LayerSpec]:
     """Of packed sequences."""
     filling = Filling(contraction=False, made={"batch_sizes": _full})
     for name, argument, padded in (
@@ -352,23 +365,29 @@ def _packed() -> Iterator[Row]:
         if padded:
             row = replace(
                 row,
-                values=oracle.pad_packed_sequence,
-                shapes=oracle.pad_packed_sequence_shape,
-                arguments=(_FIRST, _VALUE, Argument("total_length", None, other=17)),
-                outputs=(
-                    Output("padded", dtype=input_dtype),
-                    Output("lengths", dtype=_whole, differentiable=False, on_host=True),
+                signature=replace(
+                    row.signature,
+                    arguments=(_FIRST, _VALUE, Argument("total_length", None, other=17)),
+                    outputs=(
+                        Output("padded", dtype=input_dtype),
+                        Output("lengths", dtype=_whole, differentiable=False, on_host=True),
+                    ),
+                    bundles=replace(row.signature.bundles, lists=False),
                 ),
-                formula=(_PADDED,),
+                oracle=replace(
+                    row.oracle,
+                    values=oracle.pad_packed_sequence,
+                    shapes=oracle.pad_packed_sequence_shape,
+                    formula=(_PADDED,),
+                    counted=_count,
+                ),
                 laws=laws.PAD_PACKED,
-                traits=replace(row.traits, lists=False),
-                counted=_count,
             )
         breaks = invalid.packed_breaks() if padded else invalid.unpack_breaks()
         yield _invalid(row, breaks)
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     yield from _batches()
     yield from _lists()

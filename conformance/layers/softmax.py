@@ -13,8 +13,20 @@ from conformance.laws.softmax import softmax as laws
 from conformance.model.case import Case, is_function
 from conformance.oracles import softmax as oracle
 from conformance.spec.elementwise import every_axis
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Randomness,
+    Signature,
+    Variation,
+)
 from conformance.spec.propagation import computed
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import FactsLike
 from conformance.spec.workload import Filling, Workload
@@ -84,9 +96,9 @@ _DERIVED: Mapping[str, Callable[[FactsLike], Any]] = {
 }
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments, if its array has such an axis: no shape changes."""
-    x, dim = case.inputs[0], arguments.get("dim", row.defaults["dim"])
+    x, dim = case.inputs[0], arguments.get("dim", row.signature.defaults["dim"])
     assert x is not None
     axes = max(x.ndim, 1)
     if dim is not None and not -axes <= dim < axes:
@@ -105,40 +117,42 @@ def _timed(
     return Workload(name, text, given, (shape,), small=small)
 
 
-def _row(name: str, kind: _Kind) -> Row:
+def _row(name: str, kind: _Kind) -> LayerSpec:
     function = is_function(name)
     valid = partial(cases.softmaxes, name)
     last = {"dim": -1}
-    return Row(
+    return LayerSpec(
         name,
         "softmax",
-        (_DIM, _DTYPE) if function else (_DIM,),
-        (Input("input", batch_axis=_samples),),
-        (Output("output", _samples, dtype=_dtype if function else None),),
-        cases=valid,
-        values=kind.values,
-        shapes=oracle.shape,
-        formula=(kind.formula,),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.softmax_breaks(name)),
-        laws=(*laws.EVERY, *kind.laws, *((laws.cast,) if function else ())),
-        propagation=computed,
-        traits=Traits(placed=False),
-        derived=_DERIVED,
-        refit=_refit,
-        free=every_axis,
-        workloads=(
-            _timed(name, "96 by 128 by 128", (96, 128, 128), last),
-            _timed(name, "64 by 1000", (64, 1000), last, small=False),
-            _timed(name, "64 by 32000", (64, 32000), last, small=False),
+        signature=Signature(
+            (_DIM, _DTYPE) if function else (_DIM,),
+            (Input("input", batch_axis=_samples),),
+            (Output("output", _samples, dtype=_dtype if function else None),),
+            complex=False,
+            placed=False,
         ),
-        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
-        flops=_flops,
-        examples=0.4,
+        oracle=Oracle(
+            values=kind.values, shapes=oracle.shape, formula=(kind.formula,), propagation=computed
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, invalid.softmax_breaks(name)), examples=0.4
+        ),
+        variation=Variation(refit=_refit, free=every_axis),
+        conditions=Conditions(derived=_DERIVED),
+        laws=(*laws.EVERY, *kind.laws, *((laws.cast,) if function else ())),
+        benchmark=Benchmark(
+            workloads=(
+                _timed(name, "96 by 128 by 128", (96, 128, 128), last),
+                _timed(name, "64 by 1000", (64, 1000), last, small=False),
+                _timed(name, "64 by 32000", (64, 32000), last, small=False),
+            ),
+            filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+            flops=_flops,
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for names, kind in _KINDS.items():
         yield from (_row(name, kind) for name in names)
@@ -147,50 +161,62 @@ def rows() -> Iterator[Row]:
     yield _drawn()
 
 
-def _of_channels(like: str, kind: _Kind) -> Row:
+def _of_channels(like: str, kind: _Kind) -> LayerSpec:
     name = "Softmax2d"
     valid = partial(cases.of_channels, name)
+    base = _row(like, kind)
     return replace(
-        _row(like, kind),
+        base,
         name=name,
-        arguments=(),
-        cases=valid,
-        values=oracle.softmax2d,
-        formula=(_SOFTMAX, "at each place over the channels of (N, C, H, W) or (C, H, W)"),
-        invalid=invalid_cases(valid, invalid.softmax_breaks(name)),
+        signature=replace(base.signature, arguments=()),
+        oracle=replace(
+            base.oracle,
+            values=oracle.softmax2d,
+            formula=(_SOFTMAX, "at each place over the channels of (N, C, H, W) or (C, H, W)"),
+        ),
+        generation=replace(
+            base.generation, cases=valid, invalid=invalid_cases(valid, invalid.softmax_breaks(name))
+        ),
+        variation=replace(base.variation, refit=None),
         laws=laws.OF_CHANNELS,
-        refit=None,
-        workloads=(_timed(name, "8 by 21 by 64 by 64", (8, 21, 64, 64), {}),),
+        benchmark=replace(
+            base.benchmark, workloads=(_timed(name, "8 by 21 by 64 by 64", (8, 21, 64, 64), {}),)
+        ),
     )
 
 
-def _drawn() -> Row:
+def _drawn() -> LayerSpec:
     name = "functional.gumbel_softmax"
     valid = partial(cases.gumbel_softmaxes, name)
-    return Row(
+    return LayerSpec(
         name,
         "softmax",
-        _GUMBEL,
-        (Input("logits", batch_axis=_samples),),
-        (Output("output", _samples),),
-        cases=valid,
-        values=oracle.gumbel_softmax,
-        shapes=oracle.gumbel_shape,
-        formula=(
-            "y = softmax((logits + g) / tau), g = -log(-log(u)), u ~ U(0, 1)",
-            "hard: 1 at the largest y, 0 elsewhere, with the gradient of y",
+        signature=Signature(
+            _GUMBEL,
+            (Input("logits", batch_axis=_samples),),
+            (Output("output", _samples),),
+            complex=False,
+            placed=False,
         ),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.softmax_breaks(name)),
+        oracle=Oracle(
+            values=oracle.gumbel_softmax,
+            shapes=oracle.gumbel_shape,
+            formula=(
+                "y = softmax((logits + g) / tau), g = -log(-log(u)), u ~ U(0, 1)",
+                "hard: 1 at the largest y, 0 elsewhere, with the gradient of y",
+            ),
+            propagation=computed,
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, invalid.softmax_breaks(name)), examples=0.35
+        ),
+        variation=Variation(refit=_refit, free=every_axis),
+        conditions=Conditions(derived=_DERIVED),
         laws=draws.LAWS,
-        propagation=computed,
-        traits=Traits(placed=False, random=lambda call: True),
-        draws=draws.draws,
-        derived=_DERIVED,
-        refit=_refit,
-        free=every_axis,
-        workloads=(_timed(name, "512 by 64", (512, 64), {}),),
-        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
-        flops=_flops,
-        examples=0.35,
+        randomness=Randomness(used=lambda call: True, draws=draws.draws),
+        benchmark=Benchmark(
+            workloads=(_timed(name, "512 by 64", (512, 64), {}),),
+            filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+            flops=_flops,
+        ),
     )

@@ -15,7 +15,7 @@ from conformance.layers import CATALOGUE
 from conformance.matching.comparison import COMPARISON, named
 from conformance.matching.facts import ASKED as OF_LAYOUT
 from conformance.matching.facts import AXIS, EQUALS, EVERY_ROW, FORM, LAYOUT, PLACE, RANGE, SIGNS
-from conformance.spec.row import REQUIRED, Row
+from conformance.spec.layer_spec import REQUIRED, LayerSpec
 from conformance.strategies.invalid.breaks import breaks_of
 from conformance.strategies.layouts import LAYOUTS
 
@@ -70,7 +70,9 @@ def kinds(name: str, layers: tuple[str, ...]) -> frozenset[Kind]:
         return frozenset()
     if name == BROKEN:
         rows = (CATALOGUE[x] for x in layers)
-        breaks = [breaks_of(row.invalid) for row in rows if row.invalid is not None]
+        breaks = [
+            breaks_of(row.generation.invalid) for row in rows if row.generation.invalid is not None
+        ]
         return frozenset([frozenset(itertools.chain(*breaks))] if breaks else [])
     return frozenset(itertools.chain.from_iterable(_of(name, CATALOGUE[x]) for x in layers))
 
@@ -90,23 +92,23 @@ def unmeetable(name: str, wanted: Any, layers: tuple[str, ...]) -> str:
     return "" if "" in reasons else min(reasons, default="")
 
 
-def _of(name: str, row: Row) -> Iterator[Kind]:
+def _of(name: str, row: LayerSpec) -> Iterator[Kind]:
     """What a fact can be in one layer."""
     plain = _plain(name, row)
     if plain:
         yield from plain
     elif FORM.fullmatch(name):
-        if name.split(".")[0] in row.input_names:
+        if name.split(".")[0] in row.signature.input_names:
             yield NUMBER
     elif (place := PLACE.fullmatch(name)) is not None:
-        if row.dims and -row.dims <= int(place["place"]) < row.dims:
+        if row.signature.dims and -row.signature.dims <= int(place["place"]) < row.signature.dims:
             yield from (k for k in _plain(place["name"], row) if k in (NO_TRUTH, ANY))
     elif (axis := AXIS.fullmatch(name)) is not None:
         yield from _operand(axis["name"], row, NUMBER)
     elif (layout := LAYOUT.fullmatch(name)) is not None:
         what: Kind = _LAYOUTS if layout["what"] == "layout" else NUMBER
         yield from _operand(layout["name"], row, what)
-        if layout["name"] in row.cotangent_names:
+        if layout["name"] in row.signature.cotangent_names:
             yield what
     elif (span := RANGE.fullmatch(name)) is not None:
         yield from _operand(span["name"], row, NUMBER)
@@ -120,29 +122,29 @@ def _of(name: str, row: Row) -> Iterator[Kind]:
         yield NUMBER
 
 
-def _plain(name: str, row: Row) -> tuple[Kind, ...]:
+def _plain(name: str, row: LayerSpec) -> tuple[Kind, ...]:
     """What a fact that is one word can be."""
     found = list[Kind]()
-    for rows in (row, CATALOGUE[row.module] if row.module else row):
-        argument = rows.argument(name)
+    for rows in (row, CATALOGUE[row.oracle.module] if row.oracle.module else row):
+        argument = rows.signature.argument(name)
         if argument is not None:
             default = argument.default
             kind = TRUTH if isinstance(default, bool) else ANY if default is None else NO_TRUTH
             found.append(NO_TRUTH if default is REQUIRED else kind)
-    if name in row.input_names or name in row.constructor_tensors:
+    if name in row.signature.input_names or name in row.state.constructor_tensors:
         found.append(GIVEN)
     if name == "training" and row.traits.modes:
         found.append(TRUTH)
-    if name in row.derived:
+    if name in row.conditions.derived:
         found.append(ANY)
     if name in EVERY_ROW:
         found.append(TRUTH if name == "empty" else NUMBER)
     return tuple(found)
 
 
-def _operand(name: str, row: Row, kind: Kind) -> tuple[Kind, ...]:
+def _operand(name: str, row: LayerSpec, kind: Kind) -> tuple[Kind, ...]:
     """The kind where the name is that of an input or of a state tensor."""
-    there = name in row.input_names or re.sub(r"\d+", "0", name) in _state_names(row.name)
+    there = name in row.signature.input_names or re.sub(r"\d+", "0", name) in _state_names(row.name)
     return (kind,) if there else ()
 
 
@@ -150,17 +152,21 @@ def _operand(name: str, row: Row, kind: Kind) -> tuple[Kind, ...]:
 def _state_names(layer: str) -> frozenset[str]:
     """Names of a layer's state tensors, whatever its arguments; every number in them is 0."""
     row = CATALOGUE[layer]
-    shape = (1,) * (row.dims + 2)
-    plain = {a.name: 1 if a.plain is None else a.plain for a in row.arguments}
-    given = {**row.defaults, **{x: plain[x] for x in row.required}, **row.inferred(shape)}
-    other = {a.name: _other(a.default, a.other) for a in row.arguments}
+    shape = (1,) * (row.signature.dims + 2)
+    plain = {a.name: 1 if a.plain is None else a.plain for a in row.signature.arguments}
+    given = {
+        **row.signature.defaults,
+        **{x: plain[x] for x in row.signature.required},
+        **row.inferred(shape),
+    }
+    other = {a.name: _other(a.default, a.other) for a in row.signature.arguments}
     some = [{}, *({name: value} for name, value in other.items() if value is not None)]
     flags = {name: value for name, value in other.items() if isinstance(value, bool)}
     some += [{**flags, name: value} for name, value in other.items() if value is not None]
-    found: set[str] = set(row.constructor_tensors)
+    found: set[str] = set(row.state.constructor_tensors)
     for change in some:
         try:
-            found |= {x.name for x in row.state({**given, **change}, shape)}
+            found |= {x.name for x in row.state.tensors({**given, **change}, shape)}
         except (ValueError, TypeError, ArithmeticError, LookupError, AssertionError):
             continue  # no such layer
     return frozenset(re.sub(r"\d+", "0", name) for name in found)
@@ -172,7 +178,7 @@ def _other(default: Any, other: Any) -> Any:
     return 3 if other is None and (default is None or type(default) is int) else other
 
 
-def _is_sum(name: str, row: Row) -> bool:
+def _is_sum(name: str, row: LayerSpec) -> bool:
     """Whether it is a sum of facts that are numbers."""
     try:
         tree = ast.parse(name, mode="eval").body
@@ -181,7 +187,7 @@ def _is_sum(name: str, row: Row) -> bool:
     return isinstance(tree, ast.BinOp) and _summed(tree, row)
 
 
-def _summed(node: ast.expr, row: Row) -> bool:
+def _summed(node: ast.expr, row: LayerSpec) -> bool:
     if isinstance(node, ast.BinOp):
         known = type(node.op) in SIGNS
         return known and _summed(node.left, row) and _summed(node.right, row)
@@ -249,9 +255,9 @@ def _expected(name: str, layers: tuple[str, ...]) -> str:
     facts = dict[str, None]()
     for layer in layers:
         row = CATALOGUE[layer]
-        module = CATALOGUE[row.module].arguments if row.module else ()
-        names = [a.name for a in (*row.arguments, *module)]
-        facts |= dict.fromkeys([*names, *row.input_names, *row.derived])
+        module = CATALOGUE[row.oracle.module].signature.arguments if row.oracle.module else ()
+        names = [a.name for a in (*row.signature.arguments, *module)]
+        facts |= dict.fromkeys([*names, *row.signature.input_names, *row.conditions.derived])
     several = f"{layers[0]} and {len(layers) - 1} more" if len(layers) > 1 else layers[0]
     shown = list(facts)[:20] + (["…"] if len(facts) > 20 else [])
     return f"expected a fact of {several}: {', '.join(shown)}, or one made of these"

@@ -44,17 +44,17 @@ def facts(case: Case) -> dict[str, Any]:
         case: the case.
     """
     row = CATALOGUE[case.call.layer]
-    found: dict[str, Any] = {**row.defaults, **row.shown(case)}
+    found: dict[str, Any] = {**row.signature.defaults, **row.conditions.shown(case)}
     found |= case.call.arguments
     found |= case.keywords
     if row.traits.modes:
         found["training"] = case.call.training
-    for name, array in zip(row.input_names, case.inputs, strict=False):
+    for name, array in zip(row.signature.input_names, case.inputs, strict=False):
         found.setdefault(name, "absent" if array is None else "given")
         if array is not None:
             found[f"{name}.ndim"] = array.ndim
             found[f"{name}.size"] = array.size
-    for name in row.constructor_tensors:
+    for name in row.state.constructor_tensors:
         found[name] = "given" if name in case.call.state else "absent"
     if "broken" in case.labels:
         found["broken"] = case.labels["broken"]
@@ -96,7 +96,7 @@ class Facts:
         Args:
             names: of arguments or derived facts that have a number for each dimension.
         """
-        dims = self.row.dims
+        dims = self.row.signature.dims
         found: list[dict[str, Any]] = [{} for _ in range(dims)]
         for name in names:
             # An invalid call may have a padding of no meaning, or a number too many.
@@ -111,7 +111,7 @@ class Facts:
     def _looked_up(self, name: str) -> Any:
         if FORM.fullmatch(name):
             return None  # of an input that is left out
-        derived = self.row.derived.get(name, EVERY_ROW.get(name))
+        derived = self.row.conditions.derived.get(name, EVERY_ROW.get(name))
         if derived is not None:
             try:
                 return derived(self)
@@ -130,7 +130,7 @@ class Facts:
         if place is not None:
             values = self.get(place["name"])
             try:
-                return per_dimension(values, self.row.dims)[int(place["place"])]
+                return per_dimension(values, self.row.signature.dims)[int(place["place"])]
             except (TypeError, IndexError):
                 return None
         if axis is not None:
@@ -162,14 +162,14 @@ class Facts:
 
     def operand(self, name: str) -> np.ndarray | None:
         """An input or a state tensor by its name; None where it is not given."""
-        if name in self.row.input_names:
-            place = self.row.input_names.index(name)
+        if name in self.row.signature.input_names:
+            place = self.row.signature.input_names.index(name)
             return self.case.inputs[place] if place < len(self.case.inputs) else None
         return self.case.call.state.get(name)
 
     def _layout(self, name: str, what: str) -> Any:
         array = self.operand(name)
-        if array is None and name not in self.row.cotangent_names:
+        if array is None and name not in self.row.signature.cotangent_names:
             return None
         layouts = self._layouts
         if layouts is None:
@@ -182,7 +182,7 @@ class Facts:
     def _numbers(self, name: str) -> Any:
         """An argument as numbers; one that may be a word has a derived fact of its numbers."""
         value = self.get(name)
-        return self.get(self.row.numbers[name]) if isinstance(value, str) else value
+        return self.get(self.row.conditions.numbers[name]) if isinstance(value, str) else value
 
 
 def asked_alone(case: Case) -> frozenset[str]:
@@ -192,7 +192,7 @@ def asked_alone(case: Case) -> frozenset[str]:
         case: the case.
     """
     row, named = CATALOGUE[case.call.layer], dict[int, list[str]]()
-    for place, x in zip(row.inputs, case.inputs, strict=False):
+    for place, x in zip(row.signature.inputs, case.inputs, strict=False):
         if x is not None and place.differentiable and x.dtype.kind in "fc":
             named.setdefault(id(x), []).append(place.name)  # one object is one leaf
     leaves = [*named.values(), *([name] for name in row.parameters(case))]
@@ -215,8 +215,8 @@ def asked_laid_out(case: Case) -> frozenset[str]:
 def own_layouts(case: Case) -> dict[str, str]:
     """The layouts that a case names itself, by operand."""
     row = CATALOGUE[case.call.layer]
-    named = dict(zip(row.input_names, case.layouts, strict=False))
-    named |= dict(zip(row.cotangent_names, case.cotangent_layouts, strict=False))
+    named = dict(zip(row.signature.input_names, case.layouts, strict=False))
+    named |= dict(zip(row.signature.cotangent_names, case.cotangent_layouts, strict=False))
     return {**named, **case.call.layouts}
 
 
@@ -235,7 +235,7 @@ def _empty(found: Facts) -> bool:
 
 def _batch(found: Facts) -> int | None:
     """How many samples the first input has; None where it is none itself, but a single sample."""
-    first, axis = found.case.inputs[0], found.row.batch_axis(found.case, 0)
+    first, axis = found.case.inputs[0], found.row.signature.batch_axis(found.case, 0)
     return None if first is None or axis is None else first.shape[axis]
 
 

@@ -25,12 +25,12 @@ def features(case: Case) -> dict[str, Any]:
     found = facts(case)
     plain: dict[str, Any] = {}
     for name, value in found.items():
-        plain |= _spread(name, value, name in row.per_dimension)
-    tensors = {*row.input_names, *row.constructor_tensors}
-    for name in {**row.defaults, **found}:
-        if name not in row.required and name not in tensors and "." not in name:
+        plain |= _spread(name, value, name in row.signature.per_dimension)
+    tensors = {*row.signature.input_names, *row.state.constructor_tensors}
+    for name in {**row.signature.defaults, **found}:
+        if name not in row.signature.required and name not in tensors and "." not in name:
             plain[f"{name} written out"] = name in call.arguments or name in case.keywords
-    for name, array in zip(row.input_names, case.inputs, strict=False):
+    for name, array in zip(row.signature.input_names, case.inputs, strict=False):
         if array is not None:
             for k in range(1, min(array.ndim, _DIMENSIONS) + 1):
                 plain[f"{name}.shape[-{k}]"] = array.shape[-k]

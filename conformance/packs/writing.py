@@ -101,7 +101,7 @@ def _written(folder: Path, layer: str, dtype: str, examples: int, seed: int) -> 
     cases = [
         _entry(index, case, tensors)
         for index, case in enumerate(draw_cases(layer, dtype, examples_of(layer, examples), seed))
-        if not CATALOGUE[layer].traits.random(case.call)
+        if not CATALOGUE[layer].randomness.used(case.call)
     ]
     if not cases:
         return None
@@ -148,7 +148,7 @@ def _entry(index: int, case: Case, tensors: Tensors) -> CaseEntry:
         )
 
     inputs: list[str | None] = []
-    for place, (name, x) in enumerate(zip(row.input_names, case.inputs, strict=False)):
+    for place, (name, x) in enumerate(zip(row.signature.input_names, case.inputs, strict=False)):
         first = next((k for k in range(place) if x is not None and case.inputs[k] is x), None)
         again = None if first is None else inputs[first]
         inputs.append(None if x is None else again or put(name, x))
@@ -166,8 +166,8 @@ def _entry(index: int, case: Case, tensors: Tensors) -> CaseEntry:
         outputs=[
             None
             if shape is None
-            else wanted(f"{k}", output.name, row.dtype(case, k), next(expected))
-            for k, (output, shape) in enumerate(zip(row.outputs, shapes, strict=False))
+            else wanted(f"{k}", output.name, row.signature.dtype(case, k), next(expected))
+            for k, (output, shape) in enumerate(zip(row.signature.outputs, shapes, strict=False))
         ],
         after={
             name: wanted(f"after.{name}", f"{name} after the call", _stored_as(case, name), x)
@@ -178,6 +178,6 @@ def _entry(index: int, case: Case, tensors: Tensors) -> CaseEntry:
 
 def _stored_as(case: Case, name: str) -> str:
     """The dtype of a tensor that the call changes; counts are whole numbers."""
-    places = dict(zip(CATALOGUE[case.call.layer].input_names, case.inputs, strict=False))
+    places = dict(zip(CATALOGUE[case.call.layer].signature.input_names, case.inputs, strict=False))
     tensor = case.call.state.get(name, places.get(name))
     return "int64" if tensor is not None and tensor.dtype.kind == "i" else case.call.dtype

@@ -35,8 +35,8 @@ def functions(globs: Sequence[str]) -> Iterator[Case]:
         globs: of layers' names.
     """
     for name, row in CATALOGUE.items():
-        if row.whole is not None and any(fnmatch(name, glob) for glob in globs):
-            yield from row.whole("float16")
+        if row.generation.whole is not None and any(fnmatch(name, glob) for glob in globs):
+            yield from row.generation.whole("float16")
 
 
 def named(case: Case) -> str:

@@ -39,10 +39,10 @@ def operations(operands: TimedArrays) -> int:
         operands: of the call.
     """
     w, row = operands.workload, operands.row
-    given = [w.inputs[k] for k in row.places("weight", "bias") if k < len(w.inputs)]
+    given = [w.inputs[k] for k in row.signature.places("weight", "bias") if k < len(w.inputs)]
     weights = given or list(operands.shapes.values())
-    assert row.flops is not None
-    flops = row.flops(w, weights, operands.outputs)
+    assert row.benchmark.flops is not None
+    flops = row.benchmark.flops(w, weights, operands.outputs)
     return flops if operands.timed.direction == "forward" else 3 * flops
 
 
@@ -55,14 +55,14 @@ def cost(operands: TimedArrays, call: Call, inputs: ArrayTuple) -> Cost:
         inputs: of the call; how many rows of a table are looked up depends on them.
     """
     row, size = operands.row, BYTES[operands.timed.dtype]
-    names = [x.name for x in row.inputs]
+    names = [x.name for x in row.signature.inputs]
     arrays = {**call.state, **dict(zip(names, inputs, strict=False))}
-    needed = row.needed(arrays)
+    needed = row.benchmark.needed(arrays)
     moved = sum(
         needed.get(name, array.size) * _width(array, size) for name, array in arrays.items()
     )
     case = operands.case(call, inputs)
-    for shape, output in zip(operands.outputs, row.outputs, strict=False):
+    for shape, output in zip(operands.outputs, row.signature.outputs, strict=False):
         dtype = operands.timed.dtype if output.dtype is None else output.dtype(case)
         moved += math.prod(shape) * _WHOLE.get(dtype, BYTES.get(dtype, size))
     if operands.timed.direction != "forward":
@@ -80,10 +80,10 @@ def _width(array: np.ndarray, size: int) -> int:
 def _differentiated(operands: TimedArrays, call: Call, inputs: ArrayTuple) -> Iterator[np.ndarray]:
     """The operands that have gradients."""
     row = operands.row
-    for x, array in zip(row.inputs, inputs, strict=False):
+    for x, array in zip(row.signature.inputs, inputs, strict=False):
         if x.differentiable and array.dtype.kind in "fc":
             yield array
     shape = inputs[0].shape
     given = {**call.arguments, **row.inferred(shape)}
-    buffers = {x.name for x in row.state(given, shape) if x.buffer}
+    buffers = {x.name for x in row.state.tensors(given, shape) if x.buffer}
     yield from (array for name, array in call.state.items() if name not in buffers)

@@ -18,10 +18,10 @@ import numpy as np
 from conformance.arithmetic.rounded import Rounded, multilinear
 from conformance.model.case import Call
 from conformance.model.protocols import Backend
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 
 
-def through_torch(row: Row, arguments: Any, torch: Backend) -> Row:
+def through_torch(row: LayerSpec, arguments: Any, torch: Backend) -> LayerSpec:
     """The row of a convolution, Linear or Bilinear, its oracle computed by torch.
 
     Args:
@@ -31,7 +31,7 @@ def through_torch(row: Row, arguments: Any, torch: Backend) -> Row:
     """
     contraction = _Contraction(row, dict(arguments), torch)
 
-    @functools.wraps(row.values)
+    @functools.wraps(row.oracle.values)
     def values(state: Any, *inputs: Any, **ignored: Any) -> Rounded:
         if row.function:
             *data, weight, bias = inputs
@@ -39,20 +39,20 @@ def through_torch(row: Row, arguments: Any, torch: Backend) -> Row:
             data, weight, bias = list(inputs), state["weight"], state.get("bias")
         return contraction.sums([*data, weight], bias)
 
-    return replace(row, values=values)
+    return replace(row, oracle=replace(row.oracle, values=values))
 
 
 @dataclass(frozen=True)
 class _Contraction:
     """One layer without its bias, as a multilinear function of data and weight."""
 
-    row: Row
+    row: LayerSpec
     arguments: dict[str, Any]
     torch: Backend
 
     def sums(self, operands: Sequence[Rounded], bias: Rounded | None) -> Rounded:
         """The layer's values and bounds."""
-        dims = self.row.dims
+        dims = self.row.signature.dims
         plus = bias
         if bias is not None and dims:
             plus = bias.map(lambda b: b.reshape(-1, *(1,) * dims))
@@ -65,7 +65,7 @@ class _Contraction:
             plus=plus,
             terms=terms,
             wide=self.row.traits.wide_sums,
-            wide_adjoints=self.row.filling.wide_adjoints,
+            wide_adjoints=self.row.benchmark.filling.wide_adjoints,
             adjoints=[self._adjoint(k, operands) for k in range(len(operands))],
         )
 

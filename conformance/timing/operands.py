@@ -19,7 +19,7 @@ import numpy as np
 from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Case
 from conformance.model.formats import format_of, round_to
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.workload import Workload
 from conformance.timing.workloads import Timed
 
@@ -39,14 +39,14 @@ class TimedArrays:
     workload: Workload
 
     @property
-    def row(self) -> Row:
+    def row(self) -> LayerSpec:
         """The layer's row of the catalogue."""
         return CATALOGUE[self.timed.layer]
 
     @property
     def everyday(self) -> bool:
         """Whether only everyday operands make sense: sums are fed back through activations."""
-        return self.row.filling.scale is not None
+        return self.row.benchmark.filling.scale is not None
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -57,7 +57,7 @@ class TimedArrays:
     @property
     def outputs(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of the outputs."""
-        found = self.row.shapes(*self.workload.inputs, **self.workload.arguments)
+        found = self.row.oracle.shapes(*self.workload.inputs, **self.workload.arguments)
         return tuple(shape for shape in found if shape is not None)
 
     def call(self, generator: np.random.Generator) -> Call:
@@ -77,7 +77,7 @@ class TimedArrays:
     ) -> np.ndarray:
         """A tensor that may not hold just any numbers."""
         w = self.workload
-        found = {x.name: x for x in self.row.state(w.arguments, w.inputs[0])}[name]
+        found = {x.name: x for x in self.row.state.tensors(w.arguments, w.inputs[0])}[name]
         return np.zeros(shape, np.int64) if found.integer else np.ones(shape)
 
     def case(self, call: Call, inputs: ArrayTuple) -> Case:
@@ -87,7 +87,7 @@ class TimedArrays:
     def inputs(self, generator: np.random.Generator, *, exact_regime: bool = False) -> ArrayTuple:
         """Fresh inputs."""
         shapes, below = self.workload.inputs, self.workload.below
-        made = self.row.filling.made
+        made = self.row.benchmark.filling.made
         return tuple(
             made[x.name](shapes, generator)
             if x.name in made
@@ -98,7 +98,7 @@ class TimedArrays:
             else np.ones(shape)
             if not x.signed and x.role == "statistic"
             else self._data(shape, generator, exact_regime)
-            for x, shape in zip(self.row.inputs, shapes, strict=False)
+            for x, shape in zip(self.row.signature.inputs, shapes, strict=False)
         )
 
     def cotangents(
@@ -115,15 +115,15 @@ class TimedArrays:
         return (values, *(None for _ in rest))
 
     def _channels(self, output: tuple[int, ...]) -> int:
-        return output[-1 - self.row.dims] if output else 1
+        return output[-1 - self.row.signature.dims] if output else 1
 
     @property
     def _terms(self) -> int:
         """Roughly how many products a sum has."""
-        places = self.row.places("weight")
+        places = self.row.signature.places("weight")
         given = [self.workload.inputs[k] for k in places if k < len(self.workload.inputs)]
         weights = given or list(self.shapes.values()) or [(1,)]
-        return self.row.filling.terms(weights[0])
+        return self.row.benchmark.filling.terms(weights[0])
 
     def _density(self, terms: int) -> float:
         """Which share of the elements may differ from 0 so that sums stay exact.
@@ -141,7 +141,7 @@ class TimedArrays:
         is not exact all the same is given its bound by the oracle.
         """
         bits = format_of(self.timed.dtype).bits
-        factors = self.row.filling.factors
+        factors = self.row.benchmark.filling.factors
         if self._density(self._terms) < 1:
             return max(2**bits // 64, 1), 1
         each = int((2**bits / (4 * self._terms)) ** (1 / factors))
@@ -155,8 +155,8 @@ class TimedArrays:
         bias: bool,
         name: str = "weight",
     ) -> np.ndarray:
-        if self.row.filling.scale is not None:
-            scale = self.row.filling.scale(name, self.workload.arguments)
+        if self.row.benchmark.filling.scale is not None:
+            scale = self.row.benchmark.filling.scale(name, self.workload.arguments)
             return round_to(generator.uniform(-scale, scale, shape), self.timed.dtype)
         largest, _ = self._largest()
         shift = math.ceil(math.log2(largest * math.sqrt(self._terms)))

@@ -57,7 +57,7 @@ class Verifier:
         o = self.operands
         # Values and their bound forward; about as much again for each gradient, and its length.
         times = 2 if o.timed.direction == "forward" else 3
-        return o.row.filling.contraction and times * operations(o) > ORACLE
+        return o.row.benchmark.filling.contraction and times * operations(o) > ORACLE
 
     def check(
         self,

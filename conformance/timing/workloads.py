@@ -36,7 +36,7 @@ class Timed:
 
 
 WORKLOADS: dict[tuple[str, str], Workload] = {
-    (w.layer, w.name): w for row in CATALOGUE.values() for w in row.workloads
+    (w.layer, w.name): w for row in CATALOGUE.values() for w in row.benchmark.workloads
 }
 
 

@@ -21,7 +21,7 @@ from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Unsupported, Verdict
 from conformance.model.checks import CHECK_FACTS, CheckFacts, Sampling
 from conformance.run.engine import Engine
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 
 EXAMPLES, TRIES, LINES = 60, 4, 16
 """Cases of a bug, bugs that are tried, and lines of the message that is shown."""
@@ -127,7 +127,7 @@ def page(name: str) -> str:
     return "\n".join(lines)
 
 
-def _asked_of(have: Sequence[Row]) -> str:
+def _asked_of(have: Sequence[LayerSpec]) -> str:
     """How many layers a check is asked of, and of which families where these are not all."""
     if len(have) == len(CATALOGUE):
         return f"It is asked of all [{len(have)} layers](../layers/index.md).\n"

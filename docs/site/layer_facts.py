@@ -22,7 +22,7 @@ from conformance.checks.trial import Trial
 from conformance.generation.drawing import draw_cases
 from conformance.layers.describe import case_text
 from conformance.model.case import Case
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 
 DTYPE, SEED = "float32", 0
 VALID, INVALID, SHOWN = 40, 60, 3
@@ -88,7 +88,7 @@ class Facts:
     refused: tuple[Refused, ...]
 
 
-def facts(row: Row, valid: int = VALID, invalid: int = INVALID) -> Facts:
+def facts(row: LayerSpec, valid: int = VALID, invalid: int = INVALID) -> Facts:
     """Draw cases of a layer and look at them.
 
     Args:
@@ -123,7 +123,7 @@ def _shown(texts: Iterator[str]) -> list[str]:
 
 
 def _sure(
-    row: Row, case: Case, steps: dict[tuple[str, str], Callable[..., Any]]
+    row: LayerSpec, case: Case, steps: dict[tuple[str, str], Callable[..., Any]]
 ) -> list[np.ndarray]:
     """Which elements of a case's outputs are exact, by the oracle; its steps are noted."""
     trial = Trial(backend, row, case)
@@ -160,8 +160,8 @@ def _noting(steps: dict[tuple[str, str], Callable[..., Any]]) -> Callable[..., N
     return note
 
 
-def _refused(row: Row, count: int) -> tuple[Refused, ...]:
-    if row.invalid is None:
+def _refused(row: LayerSpec, count: int) -> tuple[Refused, ...]:
+    if row.generation.invalid is None:
         return ()
     drawn: dict[str, str] = {}
     cases = draw_cases(row.name, DTYPE, count, SEED, invalid=True)
@@ -170,7 +170,7 @@ def _refused(row: Row, count: int) -> tuple[Refused, ...]:
         text, name = case_text(case).removesuffix(", cpu"), str(case.labels["broken"])
         if len(text) < len(drawn.get(name, "x" * 2 * LONGEST)):
             drawn[name] = text
-    found = {b.name: b for b in every_break(row.invalid)}
+    found = {b.name: b for b in every_break(row.generation.invalid)}
     return tuple(
         Refused(b.name, b.argument, b.required, drawn.get(b.name, "")) for b in found.values()
     )

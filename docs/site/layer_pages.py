@@ -21,26 +21,26 @@ from conformance.layers import CATALOGUE
 from conformance.layers.describe import argument_text
 from conformance.layers.reached import table as reached
 from conformance.model.case import class_and_method
-from conformance.spec.row import REQUIRED, Argument, Input, Output, Row, stateless
+from conformance.spec.layer_spec import REQUIRED, Argument, Input, LayerSpec, Output, stateless
 
 _PLAIN = ("name", "default", "plain", "other", "size", "window", "large", "fixes_sizes")
 """Fields of an argument that a reader of the signature does not need."""
 
 
-def signature(row: Row) -> str:
+def signature(row: LayerSpec) -> str:
     """The call as torch documents it, with every default."""
-    inputs = dict.fromkeys(x.part_of or x.name for x in row.inputs if not x.by_name)
-    optional = {x.part_of or x.name for x in row.inputs if x.optional and not x.part_of}
+    inputs = dict.fromkeys(x.part_of or x.name for x in row.signature.inputs if not x.by_name)
+    optional = {x.part_of or x.name for x in row.signature.inputs if x.optional and not x.part_of}
     before = [f"{name}=None" if name in optional else name for name in inputs]
-    named = [f"{x.name}=None" if x.optional else x.name for x in row.inputs if x.by_name]
-    given = [a for a in row.arguments if not a.keyword]
+    named = [f"{x.name}=None" if x.optional else x.name for x in row.signature.inputs if x.by_name]
+    given = [a for a in row.signature.arguments if not a.keyword]
     required = [a.name for a in given if a.default is REQUIRED]
     written = [f"{a.name}={_default(row, a)}" for a in given if a.default is not REQUIRED]
     if row.function:
         return _called(f"torch.nn.{row.name}", [*before, *required, *named, *written])
     name, method = class_and_method(row.name)
-    made = _called(f"torch.nn.{name}", [*required, *row.constructor_tensors, *written])
-    keywords = [f"{a.name}={_default(row, a)}" for a in row.arguments if a.keyword]
+    made = _called(f"torch.nn.{name}", [*required, *row.state.constructor_tensors, *written])
+    keywords = [f"{a.name}={_default(row, a)}" for a in row.signature.arguments if a.keyword]
     called = _called(f"layer.{method}" if method else "layer", [*before, *named, *keywords])
     return f"layer = {made}\n{called}"
 
@@ -52,7 +52,7 @@ def _called(name: str, parts: Sequence[str]) -> str:
     return f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + ")"
 
 
-def _default(row: Row, argument: Argument) -> str:
+def _default(row: LayerSpec, argument: Argument) -> str:
     return argument_text(row.name, argument.name, argument.default)
 
 
@@ -73,30 +73,32 @@ def _set(of: Any) -> Iterator[tuple[str, str]]:
             yield field.name, meaning[field.name]
 
 
-def _arguments(row: Row) -> Iterator[str]:
-    if row.arguments:
+def _arguments(row: LayerSpec) -> Iterator[str]:
+    if row.signature.arguments:
         rows = []
-        for a in row.arguments:
+        for a in row.signature.arguments:
             default = "required" if a.default is REQUIRED else code(_default(row, a))
             rows.append((code(a.name), default, _flags(a, _PLAIN)))
         yield "### Arguments\n"
         yield table(("argument", "default", ""), rows) + "\n"
 
 
-def _tensors(row: Row) -> Iterator[str]:
+def _tensors(row: LayerSpec) -> Iterator[str]:
     yield "### Tensors\n"
     rows = list(_inputs(row))
-    rows += [(code(x.name), "output", _of_output(x)) for x in row.outputs]
+    rows += [(code(x.name), "output", _of_output(x)) for x in row.signature.outputs]
     yield table(("tensor", "role", ""), rows) + "\n"
-    if "→" in (shapes := said(row.shapes)):
+    if "→" in (shapes := said(row.oracle.shapes)):
         yield f"Shapes: {escaped(shapes)}\n"
-    if row.state is not stateless:
-        yield f"State: {escaped(said(row.state))}\n"
+    if row.state.tensors is not stateless:
+        yield f"State: {escaped(said(row.state.tensors))}\n"
 
 
-def _inputs(row: Row) -> Iterator[tuple[str, str, str]]:
+def _inputs(row: LayerSpec) -> Iterator[tuple[str, str, str]]:
     """A line for each input, one for the parts of an argument that say the same."""
-    for (part, _), group in groupby(row.inputs, key=lambda x: (x.part_of, x.part_of and x.role)):
+    for (part, _), group in groupby(
+        row.signature.inputs, key=lambda x: (x.part_of, x.part_of and x.role)
+    ):
         some = list(group)
         if not part:
             yield from ((code(x.name), _role(x), _of_input(x)) for x in some)
@@ -121,23 +123,23 @@ def _of_output(x: Output) -> str:
     return text if x.differentiable else f"{text} It has no gradient.".strip()
 
 
-def _up(row: Row) -> str:
+def _up(row: LayerSpec) -> str:
     """From the layer's page to the site's root."""
     return "../../"
 
 
-def _formula(row: Row) -> Iterator[str]:
+def _formula(row: LayerSpec) -> Iterator[str]:
     yield "## Formula\n"
-    yield "```text\n" + "\n".join(row.formula) + "\n```\n"
+    yield "```text\n" + "\n".join(row.oracle.formula) + "\n```\n"
     yield f"As [torch's documentation]({row.page}) says it. {_oracle(row)}\n"
 
 
-def _oracle(row: Row) -> str:
-    text = said(row.values)
+def _oracle(row: LayerSpec) -> str:
+    text = said(row.oracle.values)
     return f"What the oracle computes:\n\n{paragraphs(text)}" if text else ""
 
 
-def _bounds(row: Row, found: Facts) -> Iterator[str]:
+def _bounds(row: LayerSpec, found: Facts) -> Iterator[str]:
     yield "## How its bound comes about\n"
     yield (
         f"The oracle's numbers carry the largest error of a correct implementation "
@@ -174,7 +176,7 @@ def _regimes(found: Facts) -> Iterator[str]:
     yield "Such as:\n\n```text\n" + "\n".join(found.calls) + "\n```\n"
 
 
-def _laws(row: Row) -> Iterator[str]:
+def _laws(row: LayerSpec) -> Iterator[str]:
     if row.laws:
         yield "## Laws\n"
         usual = Counter(x.exact for x in row.laws).most_common(1)[0][0]
@@ -189,7 +191,7 @@ def _laws(row: Row) -> Iterator[str]:
         yield table(("law", "what holds", "otherwise"), rows) + "\n"
 
 
-def _errors(row: Row, found: Facts) -> Iterator[str]:
+def _errors(row: LayerSpec, found: Facts) -> Iterator[str]:
     yield "## What is refused\n"
     if not found.refused:
         yield "No call of it is invalid, as far as the suite knows: `errors` does not apply.\n"
@@ -212,7 +214,7 @@ def _shown(value: Any) -> str:
     return words[value] if isinstance(value, bool) else str(value)
 
 
-def _traits(row: Row) -> Iterator[str]:
+def _traits(row: LayerSpec) -> Iterator[str]:
     signature, rows = row.signature, []
     told = (
         (signature, ("placed", "dims", "complex")),
@@ -232,13 +234,13 @@ def _traits(row: Row) -> Iterator[str]:
         yield table(("trait", "", "meaning"), rows) + "\n"
 
 
-def _checks(row: Row) -> str:
+def _checks(row: LayerSpec) -> str:
     """Links to the checks that it has."""
     have = [name for name, check in CHECKS.items() if check.applies(row)]
     return " · ".join(f"[{name}]({_up(row)}checks/{name}.md)" for name in have)
 
 
-def _operators(row: Row) -> Iterator[str]:
+def _operators(row: LayerSpec) -> Iterator[str]:
     names = [name for name, layers in reached().items() if row.name in layers]
     if names:
         yield "## Operators of torch that it reaches\n"
@@ -246,7 +248,7 @@ def _operators(row: Row) -> Iterator[str]:
         yield " ".join(code(name) for name in sorted(names)) + "\n"
 
 
-def page(row: Row, found: Facts | None, divergences: Divergences) -> str:
+def page(row: LayerSpec, found: Facts | None, divergences: Divergences) -> str:
     """The text of a layer's page.
 
     Args:
@@ -270,15 +272,15 @@ def page(row: Row, found: Facts | None, divergences: Divergences) -> str:
     return "\n".join(lines)
 
 
-def families() -> Mapping[str, list[Row]]:
+def families() -> Mapping[str, list[LayerSpec]]:
     """The rows of each family, in the catalogue's order."""
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[LayerSpec]] = {}
     for row in CATALOGUE.values():
         found.setdefault(row.family, []).append(row)
     return found
 
 
-def family_page(family: str, rows: Sequence[Row], divergences: Divergences) -> str:
+def family_page(family: str, rows: Sequence[LayerSpec], divergences: Divergences) -> str:
     """The index of a family: its layers, and what its modules say of themselves."""
     oracle = importlib.import_module(f"conformance.oracles.{family}")
     lines = [f"# {family.capitalize()}\n", paragraphs(inspect.getdoc(oracle) or "") + "\n"]
@@ -312,7 +314,7 @@ def index_page(divergences: Divergences) -> str:
     )
 
 
-def write(stage: Stage, only: Callable[[Row], bool] = lambda row: True) -> None:
+def write(stage: Stage, only: Callable[[LayerSpec], bool] = lambda row: True) -> None:
     """Write the pages of layers.
 
     Args:

@@ -23,7 +23,7 @@ from conformance.model.activations import ACTIVATIONS
 from conformance.model.formats import FORMATS
 from conformance.oracles.activation.elementwise import leaky_relu, relu
 from conformance.oracles.activation.smooth import silu
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 
 MODULES = ("ReLU", "LeakyReLU", "SiLU")
 ROWS = [row for row in CATALOGUE.values() if row.family == "activation"]
@@ -174,9 +174,9 @@ def test_each_law_is_seen_failing(layer: str, law: str) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_every_argument_and_the_numbers_around_each_kink_are_drawn(row: Row) -> None:
+def test_every_argument_and_the_numbers_around_each_kink_are_drawn(row: LayerSpec) -> None:
     drawn = cases(row.name, "float32")
-    for argument in row.arguments:
+    for argument in row.signature.arguments:
         given = {c.call.arguments.get(argument.name, argument.default) for c in drawn}
         assert len(given) > 1, argument.name
     numbers = np.concatenate([c.operands[0].reshape(-1) for c in drawn])

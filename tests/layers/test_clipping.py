@@ -30,8 +30,8 @@ NAMES = tuple(name.rpartition(".")[2] for name in LAYERS)
 
 def _facts(case: Case) -> set[str]:
     row = CATALOGUE[case.call.layer]
-    given = {**row.defaults, **case.call.arguments}
-    gradients = case.inputs[1:] if "total_norm" in row.input_names[:1] else case.inputs
+    given = {**row.signature.defaults, **case.call.arguments}
+    gradients = case.inputs[1:] if "total_norm" in row.signature.input_names[:1] else case.inputs
     arrays = [x for x in gradients if x is not None]
     largest = max(float(np.abs(x).max(initial=0.0)) for x in arrays)
     found = {

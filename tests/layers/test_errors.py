@@ -27,9 +27,9 @@ from conformance.model.case import Call, Case, Unsupported
 from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.formats import round_to
 from conformance.run.engine import Engine
-from conformance.spec.row import stateless
+from conformance.spec.layer_spec import stateless
 
-LAYERS = tuple(name for name, row in CATALOGUE.items() if row.invalid is not None)
+LAYERS = tuple(name for name, row in CATALOGUE.items() if row.generation.invalid is not None)
 BUGS = [bug for bug in planted.BUGS if bug.check == "errors"]
 
 
@@ -39,7 +39,7 @@ def _cases(layer: str) -> tuple[Case, ...]:
 
 def _breaks(layer: str) -> tuple[Break, ...]:
     """The breaks that a row's invalid cases are made with."""
-    invalid: Any = CATALOGUE[layer].invalid
+    invalid: Any = CATALOGUE[layer].generation.invalid
     return tuple(invalid.args[1])
 
 
@@ -58,8 +58,8 @@ def _outcome(backend: Any, case: Case) -> Outcome:
 
 def test_only_what_asks_for_no_size_has_no_invalid_call() -> None:
     for row in (CATALOGUE[name] for name in set(CATALOGUE) - set(LAYERS)):
-        sizes = [name for name in row.required if row.argument(name).size]
-        assert (sizes, len(row.inputs), row.state) == ([], 1, stateless), row.name
+        sizes = [name for name in row.signature.required if row.signature.argument(name).size]
+        assert (sizes, len(row.signature.inputs), row.state.tensors) == ([], 1, stateless), row.name
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -76,7 +76,7 @@ def test_cases_are_labelled_stateless_and_serialisable(layer: str) -> None:
         broken = known[case.labels["broken"]]
         assert case.labels["required"] == broken.required
         assert case.labels["argument"] == broken.argument
-        assert set(case.call.state) <= set(CATALOGUE[layer].constructor_tensors)
+        assert set(case.call.state) <= set(CATALOGUE[layer].state.constructor_tensors)
         assert case_text(decode_case(encode_case(case))) == case_text(case)
         for array in case.inputs:
             if array is not None and array.dtype.kind in "fc":

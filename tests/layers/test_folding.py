@@ -31,7 +31,7 @@ FLOAT32 = Precision.of("float32")
 def _facts(case: Case) -> set[str]:
     (x,), row = case.inputs, CATALOGUE[case.call.layer]
     assert x is not None
-    given = {**row.defaults, **case.call.arguments}
+    given = {**row.signature.defaults, **case.call.arguments}
     folds = "output_size" in given
     lengths = per_dimension(given["output_size"], 2) if folds else x.shape[-2:]
     names = ("kernel_size", "dilation", "padding", "stride")

@@ -33,7 +33,9 @@ def _facts(case: Case) -> set[str]:
     (x,), given = case.inputs, case.call.arguments
     assert x is not None
     row = CATALOGUE[case.call.layer]
-    numbers = tuple(given["pad"]) if row.function else each_side(given["padding"], row.dims)
+    numbers = (
+        tuple(given["pad"]) if row.function else each_side(given["padding"], row.signature.dims)
+    )
     dims, lengths = len(numbers) // 2, x.shape[x.ndim - len(numbers) // 2 :]
     rows = list(zip(lengths, sides_of(numbers), strict=True))
     found = {
@@ -64,7 +66,7 @@ EVERY = {
 def test_every_corner_is_drawn(layer: str) -> None:
     row = CATALOGUE[layer]
     beyond = set() if "Reflection" in layer else {"as long as the input"}
-    differ = {"all sides differ"} if row.dims == 2 else set()
+    differ = {"all sides differ"} if row.signature.dims == 2 else set()
     drawn = [_facts(case) for case in cases(layer)]
     assert set().union(*drawn) >= EVERY | beyond | differ | {"one number"}
 

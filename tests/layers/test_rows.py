@@ -21,13 +21,13 @@ from conformance.layers import CATALOGUE, UnknownLayerError
 from conformance.layers.excluded import ARGUMENTS, EXCLUDED, OLDER, TORCH
 from conformance.model.case import class_and_method
 from conformance.model.failure import Failure
-from conformance.spec.row import REQUIRED, ROLES, Row
+from conformance.spec.layer_spec import REQUIRED, ROLES, LayerSpec
 
 # Arguments of torch's that no call of the suite has: where a layer is made, and what is deprecated.
 LEFT_OUT = {"self", "args", "kwargs", *ARGUMENTS}
 
 
-def _torchs(row: Row) -> Any:
+def _torchs(row: LayerSpec) -> Any:
     *path, name = (row.name if row.function else class_and_method(row.name)[0]).split(".")
     space = reduce(getattr, path, torch.nn)
     found = getattr(space, name)
@@ -36,7 +36,7 @@ def _torchs(row: Row) -> Any:
     return getattr(space, f"_{name}") if dispatched else found
 
 
-def _signature(row: Row) -> dict[str, Any] | None:
+def _signature(row: LayerSpec) -> dict[str, Any] | None:
     """Names and defaults of torch's own signature; None where torch has none to read."""
     found: dict[str, Any] = {}
     target = _torchs(row)
@@ -59,8 +59,8 @@ def test_defaults_are_torchs(layer: str) -> None:
     documented = _signature(row)
     if documented is None:
         pytest.skip("torch shows no signature")
-    compared = [a for a in row.arguments if not a.keyword and a.name in documented]
-    assert compared or not row.arguments, "arguments: none is in torch's signature"
+    compared = [a for a in row.signature.arguments if not a.keyword and a.name in documented]
+    assert compared or not row.signature.arguments, "arguments: none is in torch's signature"
     for argument in compared:
         theirs = documented[argument.name]
         if argument.function and callable(theirs):
@@ -74,12 +74,12 @@ def test_defaults_are_torchs(layer: str) -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_inputs_have_roles_that_are_known_and_names_that_are_their_own(layer: str) -> None:
     row = CATALOGUE[layer]
-    assert {x.role for x in row.inputs} <= set(ROLES), "inputs: role"
-    names = [*row.input_names, *(a.name for a in row.arguments)]
+    assert {x.role for x in row.signature.inputs} <= set(ROLES), "inputs: role"
+    names = [*row.signature.input_names, *(a.name for a in row.signature.arguments)]
     assert len(set(names)) == len(names), "inputs, arguments: a name twice"
 
 
-def _placed(row: Row) -> bool:
+def _placed(row: LayerSpec) -> bool:
     """Whether torch's constructor takes device and dtype."""
     documented: set[str] = set()
     for base in getattr(_torchs(row), "__mro__", ()):  # a function that gives a module takes none
@@ -87,7 +87,7 @@ def _placed(row: Row) -> bool:
     return {"device", "dtype"} <= documented
 
 
-def _aliases(row: Row) -> bool:
+def _aliases(row: LayerSpec) -> bool:
     """Whether an output of torch's is an input in some case, or shares its memory."""
     shared = []
     for case in cases(row.name, "float32", 40):
@@ -123,10 +123,10 @@ def _changes(trial: Trial) -> bool:
     return any(not np.array_equal(after[name], x, equal_nan=True) for name, x in before.items())
 
 
-def _untrue(row: Row) -> set[str]:
+def _untrue(row: LayerSpec) -> set[str]:
     """The traits of a module that torch does not have as the row says."""
     wrong = set()
-    if row.traits.placed is not _placed(row):
+    if row.signature.placed is not _placed(row):
         wrong.add("placed")
     if row.traits.aliases is not _aliases(row):
         wrong.add("aliases")
@@ -144,7 +144,7 @@ def _untrue(row: Row) -> set[str]:
         # What torch makes of nothing may be memory that nobody wrote to.
         empty = not all(x.size for x in drawn.operands)
         again = not empty and _differ(train, train.repeated())
-        random = row.traits.random(train.case.call)
+        random = row.randomness.used(train.case.call)
         asked, drew = asked or random, drew or (random and again)
         if again and not random and not changed:
             wrong.add("used")
@@ -198,10 +198,10 @@ def test_an_unknown_layer_raises_and_names_the_nearest() -> None:
 
 def test_every_row_has_all_that_reports_and_benchmarks_ask_for() -> None:
     for name, row in CATALOGUE.items():
-        assert row.formula, f"{name}: formula"
-        assert row.workloads, f"{name}: workloads"
-        assert row.flops is not None, f"{name}: flops"
-        assert 0 < row.examples <= 2, f"{name}: examples"
+        assert row.oracle.formula, f"{name}: formula"
+        assert row.benchmark.workloads, f"{name}: workloads"
+        assert row.benchmark.flops is not None, f"{name}: flops"
+        assert 0 < row.generation.examples <= 2, f"{name}: examples"
 
 
 def test_the_sample_of_the_tests_has_layers_of_every_family() -> None:

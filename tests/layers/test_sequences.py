@@ -30,11 +30,11 @@ LAYERS = tuple(name for name, row in CATALOGUE.items() if row.family == "sequenc
 def _facts(case: Case) -> set[str]:
     row = CATALOGUE[case.call.layer]
     arrays = [x for x in case.inputs if x is not None]
-    given = {**row.defaults, **case.call.arguments}
+    given = {**row.signature.defaults, **case.call.arguments}
     lengths = [len(x) for x in arrays]
-    if row.input_names[1] == "lengths":
+    if row.signature.input_names[1] == "lengths":
         lengths = arrays[1].tolist()
-    if row.input_names[1] == "batch_sizes":
+    if row.signature.input_names[1] == "batch_sizes":
         lengths = [int((arrays[1] > k).sum()) for k in range(arrays[1][0])]
     total = given.get("total_length")
     found = {

@@ -325,6 +325,6 @@ def test_a_number_is_a_slice_of_one() -> None:
 
 def _refitted(case: Case, **arguments: Any) -> Case | None:
     row = CATALOGUE[case.call.layer]
-    assert row.refit is not None
+    assert row.variation.refit is not None
     given = {**case.call.arguments, **arguments}
-    return row.refit(row, replace(case), given)
+    return row.variation.refit(row, replace(case), given)

@@ -28,7 +28,7 @@ DTYPES = ("float32", "float16", "float64")
 
 
 def _propagated(trial: Trial) -> tuple[Rounded, ...]:
-    return trial.row.propagation.expected(trial)
+    return trial.row.oracle.propagation.expected(trial)
 
 
 def _trial(backend: Any, case: Case, numerics: Numerics | None = None) -> Trial:

@@ -66,7 +66,7 @@ def test_documented_names_and_shapes_are_those_of_the_cases(layer: str) -> None:
         row, state = CATALOGUE[layer], case.call.state
         found = row.state_shapes(case.call.arguments, case.inputs[0].shape)
         # What the constructor takes it may be without.
-        absent = set(row.constructor_tensors) - set(state)
+        absent = set(row.state.constructor_tensors) - set(state)
         found = {name: shape for name, shape in found.items() if name not in absent}
         assert list(found.items()) == [(k, v.shape) for k, v in state.items()]
 

@@ -45,7 +45,7 @@ def test_nothing_rounds_in_a_good_share_of_each_order_of_norms(layer: str, dtype
             continue
         exact[_kind(case)] = exact.get(_kind(case), 0) + (not found.doubtful)
     # Of four masks and more there is nearly always one.
-    several = sum(x.endswith("mask") for x in CATALOGUE[layer].input_names) > 2
+    several = sum(x.endswith("mask") for x in CATALOGUE[layer].signature.input_names) > 2
     masks = ("masked",) if several else ("masked", "plain")
     orders = [f"norm {order}, {kind}" for order in ("first", "last") for kind in masks]
     assert min(exact.get(kind, 0) for kind in orders) >= 2, exact
@@ -80,7 +80,7 @@ def _fake(layer: str, when: Callable[..., bool]) -> ModuleBackend:
     class Wrong(getattr(nn, layer)):  # type: ignore[misc]
         def forward(self, *inputs: Any, **named: Any) -> Any:
             output = super().forward(*inputs, **named)
-            names = CATALOGUE[layer].input_names
+            names = CATALOGUE[layer].signature.input_names
             given = {**dict(zip(names, inputs, strict=False)), **named}
             ramp = torch.arange(output.numel()).reshape(output.shape).to(output.dtype)
             return output * 2 + 1 + ramp if when(self, given) else output

@@ -75,7 +75,7 @@ def spaces(layer: str, implementation: Any, **others: Any) -> dict[str, Any]:
     for name in reversed(names):
         found = SimpleNamespace(**{name: found})
     row = CATALOGUE.get(layer)
-    if row is not None and row.modules:
+    if row is not None and row.signature.modules:
         found = SimpleNamespace(**{**vars(torch.nn), **vars(found)})
     return {"nn": found}
 

@@ -317,10 +317,10 @@ def test_an_invalid_call_is_not_said_to_be_a_valid_one() -> None:
 
 
 def test_every_layer_has_a_formula_and_every_check_words() -> None:
-    assert all(row.formula for row in CATALOGUE.values())
+    assert all(row.oracle.formula for row in CATALOGUE.values())
     assert list(CHECK_FACTS) == list(EVERY_CHECK)
-    assert "output_padding" in CATALOGUE["functional.conv_transpose1d"].formula[-1]
-    assert CATALOGUE["LazyConv3d"].formula == CATALOGUE["functional.conv3d"].formula
+    assert "output_padding" in CATALOGUE["functional.conv_transpose1d"].oracle.formula[-1]
+    assert CATALOGUE["LazyConv3d"].oracle.formula == CATALOGUE["functional.conv3d"].oracle.formula
 
 
 def test_formulas_are_those_of_torchs_docstrings() -> None:
@@ -334,7 +334,7 @@ def test_formulas_are_those_of_torchs_docstrings() -> None:
 
     for layer in ("LSTMCell", "GRUCell", "GRU"):
         documented = symbols(str(getattr(torch.nn, layer).__doc__))
-        for line in CATALOGUE[layer].formula:
+        for line in CATALOGUE[layer].oracle.formula:
             assert len(symbols(line)) > 3
             assert symbols(line) in documented, (layer, line)
 

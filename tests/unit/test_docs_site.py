@@ -19,7 +19,7 @@ from known_layers import Divergences
 from layer_facts import facts
 
 from conformance.layers import CATALOGUE
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,14 @@ def divergences() -> Divergences:
 def test_a_page_has_all_that_the_row_says(name: str, divergences: Divergences) -> None:
     row = CATALOGUE[name]
     page = layer_pages.page(row, facts(row, valid=12, invalid=12), divergences)
-    assert all(line in page for line in row.formula)
+    assert all(line in page for line in row.oracle.formula)
     assert row.page in page
     assert all(f"| `{law.name}` |" in page for law in row.laws)
-    assert all(f"| `{a.name}` |" in page for a in row.arguments)
-    assert row.invalid is not None
-    assert all(f"| {prose.escaped(broken)} |" in page for broken in breaks_of(row.invalid))
+    assert all(f"| `{a.name}` |" in page for a in row.signature.arguments)
+    assert row.generation.invalid is not None
+    assert all(
+        f"| {prose.escaped(broken)} |" in page for broken in breaks_of(row.generation.invalid)
+    )
     assert "| regime |" in page
     assert "{" not in page.partition("## Laws")[2].partition("## What is refused")[0]
 
@@ -90,7 +92,7 @@ def test_every_family_and_layer_is_reached(divergences: Divergences) -> None:
 
 def test_a_known_failure_is_on_the_page_of_its_layer(divergences: Divergences) -> None:
     layer, found = next(iter(divergences.of.items()))
-    row: Row = CATALOGUE[layer]
+    row: LayerSpec = CATALOGUE[layer]
     page = layer_pages.page(row, None, divergences)
     assert all(prose.escaped(bug.what) in page for bug, _ in found)
     assert divergences.count(layer) == sum(bug.kind != NO_BUG for bug, _ in found)

@@ -13,7 +13,7 @@ import pytest
 
 import conformance
 from conformance.layers import CATALOGUE
-from conformance.spec.row import ROLES
+from conformance.spec.layer_spec import ROLES
 
 ROOT = Path(str(conformance.__file__)).parent
 ROOMS = (
@@ -72,8 +72,8 @@ ALLOWED = {
 def _vocabulary() -> frozenset[str]:
     words: set[str] = set()
     for row in CATALOGUE.values():
-        words |= {row.name, row.name.removeprefix("functional."), *row.input_names}
-        words |= {argument.name for argument in row.arguments}
+        words |= {row.name, row.name.removeprefix("functional."), *row.signature.input_names}
+        words |= {argument.name for argument in row.signature.arguments}
     return frozenset(words - set(ROLES) - set(COMMON))
 
 

@@ -68,7 +68,7 @@ def test_every_form_of_a_condition_has_an_example() -> None:
 
 
 def test_every_derived_fact_has_an_example() -> None:
-    derived = set(chain.from_iterable(row.derived for row in CATALOGUE.values()))
+    derived = set(chain.from_iterable(row.conditions.derived for row in CATALOGUE.values()))
     assert derived | set(facts.EVERY_ROW) <= NAMES
     described = set(re.findall(r"`(\w+)`", PAGE))
     assert derived <= described

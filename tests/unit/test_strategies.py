@@ -60,14 +60,14 @@ def test_a_call_is_valid_without_the_output_size_that_it_is_given(layer: str) ->
     [
         (layer, dtype)
         for layer in LAYERS
-        for dtype in (*DTYPES, *(COMPLEX if CATALOGUE[layer].complex else ()))
+        for dtype in (*DTYPES, *(COMPLEX if CATALOGUE[layer].signature.complex else ()))
     ],
 )
 def test_every_element_is_representable(layer: str, dtype: str) -> None:
     numbers, row = 0, CATALOGUE[layer]
-    roles = {x.name: x.role for x in row.inputs}
+    roles = {x.name: x.role for x in row.signature.inputs}
     for case in cases(layer, dtype, 60, tiled=True):
-        given = dict(zip(row.input_names, case.inputs, strict=False))
+        given = dict(zip(row.signature.input_names, case.inputs, strict=False))
         for name, array in (given | dict(case.call.state)).items():
             if array is not None and array.dtype.kind in "fc":
                 assert np.array_equal(round_to(array, dtype), array, equal_nan=True)
@@ -75,17 +75,17 @@ def test_every_element_is_representable(layer: str, dtype: str) -> None:
                 # compared may be any number; nothing else is infinite.
                 may = roles.get(name) == "mask" or (layer in LOGARITHMS and name == "log_probs")
                 hidden = np.isneginf(array.real) & may
-                assert (np.isfinite(array) | hidden | row.propagation.crowds).all()
+                assert (np.isfinite(array) | hidden | row.oracle.propagation.crowds).all()
                 numbers += array.size
-    whole = row.function and all(x.role == "index" for x in row.inputs)
+    whole = row.function and all(x.role == "index" for x in row.signature.inputs)
     assert whole or numbers > 200
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_first_case_is_the_plainest(layer: str) -> None:
     case = cases(layer, examples=4)[0]
-    optional = set(case.call.arguments) - set(CATALOGUE[layer].required)
-    optional -= {a.name for a in CATALOGUE[layer].arguments if a.large}
+    optional = set(case.call.arguments) - set(CATALOGUE[layer].signature.required)
+    optional -= {a.name for a in CATALOGUE[layer].signature.arguments if a.large}
     if "fractional" in layer.lower():
         optional -= {"output_size"}  # this or a ratio
     # Of a size and a factor one is needed.
@@ -256,13 +256,13 @@ def _norm_facts(case: Case) -> dict[str, Any]:
     functional = is_function(call.layer)
     x, *tensors = case.inputs
     facts: dict[str, Any] = {"empty": x.size == 0, "regime": case.labels["regime"]}
-    defaults = CATALOGUE[call.layer].defaults
+    defaults = CATALOGUE[call.layer].signature.defaults
     if "size" in call.arguments:
         facts |= {name: given(name, defaults[name]) for name in ("alpha", "beta", "k")}
         return facts | {"even": given("size") % 2 == 0, "ndim": x.ndim}
     facts["eps"] = given("eps", defaults["eps"])
     if functional:
-        names = CATALOGUE[call.layer].input_names[1:]
+        names = CATALOGUE[call.layer].signature.input_names[1:]
         there = dict(zip(names, (w is not None for w in tensors), strict=True))
         facts |= {name: there[name] for name in ("weight", "bias") if name in there}
     else:
@@ -487,8 +487,8 @@ def test_every_regime_of_a_recurrent_layer_is_reached(layer: str) -> None:
 def _optional(layer: str) -> set[str]:
     """The arguments of a call that have a default, those beside its inputs left out."""
     row = CATALOGUE[layer]
-    large = {a.name for a in row.arguments if a.large}
-    return set(row.defaults) - row.keywords - {"lengths"} - large
+    large = {a.name for a in row.signature.arguments if a.large}
+    return set(row.signature.defaults) - row.signature.keywords - {"lengths"} - large
 
 
 def _optional_in_torch(layer: str) -> set[str] | None:
@@ -506,7 +506,7 @@ def _optional_in_torch(layer: str) -> set[str] | None:
             return None
         names = {p.name for p in shown if p.default is not p.empty}
     deprecated, placement = {"size_average", "reduce", "_stacklevel"}, {"device", "dtype"}
-    return names - deprecated - placement - set(CATALOGUE[layer].input_names)
+    return names - deprecated - placement - set(CATALOGUE[layer].signature.input_names)
 
 
 def _misjudged(optional: Mapping[str, set[str]]) -> set[str]:

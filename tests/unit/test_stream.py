@@ -34,7 +34,7 @@ def test_all_or_most_cases_in_one_dtype_and_some_in_others(check: str) -> None:
     layer = "Dropout" if check == "random" else "Linear"
     item, cases = _cases(check, IN_FULL, layer)
     assert len(cases) == asked_of(item, EXAMPLES) > 1
-    in_full, share = item.step(EXAMPLES), CATALOGUE[layer].examples
+    in_full, share = item.step(EXAMPLES), CATALOGUE[layer].generation.examples
     assert in_full == CHECKS[check].sampling.step(share, IN_FULL)
     item, cases = _cases(check, "float64", layer)
     assert len(cases) == asked_of(item, EXAMPLES)
@@ -43,7 +43,9 @@ def test_all_or_most_cases_in_one_dtype_and_some_in_others(check: str) -> None:
 
 def test_of_a_layer_with_a_share_of_the_examples_fewer_are_left_out() -> None:
     laws, errors = CHECKS["laws"].sampling, CHECKS["errors"].sampling
-    many, some, few = (CATALOGUE[name].examples for name in ("Linear", "Dropout", "MaxPool1d"))
+    many, some, few = (
+        CATALOGUE[name].generation.examples for name in ("Linear", "Dropout", "MaxPool1d")
+    )
     assert few < MEDIUM <= some < 1
     assert laws.step(many, "float64") == laws.of_many > 2
     assert laws.step(some, "float64") == laws.of_medium > 1

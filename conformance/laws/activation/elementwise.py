@@ -61,7 +61,7 @@ def called(
 
 def given(trial: Trial, name: str) -> Any:
     """An argument of the call, its default where it is left out."""
-    return trial.case.call.arguments.get(name, trial.row.defaults.get(name))
+    return trial.case.call.arguments.get(name, trial.row.signature.defaults.get(name))
 
 
 def twice(trial: Trial) -> Side:

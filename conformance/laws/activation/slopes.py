@@ -33,7 +33,7 @@ def mean_slope(trial: Trial, generator: Generator) -> Claims:
 
 
 def _ends(trial: Trial) -> tuple[float, float]:
-    given, defaults = trial.case.call.arguments, trial.row.defaults
+    given, defaults = trial.case.call.arguments, trial.row.signature.defaults
     lower, upper = (float(given.get(name, defaults[name])) for name in ("lower", "upper"))
     return lower, upper
 

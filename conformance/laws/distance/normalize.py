@@ -78,7 +78,7 @@ def negated(trial: Trial, generator: Generator) -> Claims:
 )
 def stretched(trial: Trial, generator: Generator) -> Claims:
     """All of it times a power of two; the number of components that are not 0 does not grow."""
-    x, given = input_of(trial), {**trial.row.defaults, **trial.case.call.arguments}
+    x, given = input_of(trial), {**trial.row.signature.defaults, **trial.case.call.arguments}
     factor = float(generator.choice([0.5, 2.0, 4.0]))
     longer = round_to(x * factor, trial.case.call.dtype)
     if not given["p"] or not np.array_equal(longer / factor, x):

@@ -47,7 +47,7 @@ def order(trial: Trial, generator: Generator) -> Claims:
     """Of all vectors the same other order."""
     if not _alike(trial):
         return
-    axis = trial.case.call.arguments.get("dim", 1) if "dim" in trial.row.defaults else -1
+    axis = trial.case.call.arguments.get("dim", 1) if "dim" in trial.row.signature.defaults else -1
     first, second = _vectors(trial)
     chosen = generator.permutation(first.shape[axis])
     yield same(called(trial, first.take(chosen, axis), second.take(chosen, axis)), trial)
@@ -56,7 +56,7 @@ def order(trial: Trial, generator: Generator) -> Claims:
 @law("rows", "a pair means the same among many others", BOTH)
 def rows(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 pairs, drawn from the case's."""
-    batch = trial.row.batch_axis(trial.case, 0)
+    batch = trial.row.signature.batch_axis(trial.case, 0)
     if batch is None or not _alike(trial):
         return
     first, second = _vectors(trial)

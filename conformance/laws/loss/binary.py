@@ -39,7 +39,7 @@ def _pair(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
 
 def _tensor(trial: Trial, name: str) -> np.ndarray | None:
     """A weight, whether the call or the constructor takes it."""
-    names = trial.row.input_names
+    names = trial.row.signature.input_names
     if name in names:
         return trial.case.inputs[int(names.index(name))]
     return trial.case.call.state.get(name)

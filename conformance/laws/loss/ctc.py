@@ -59,7 +59,7 @@ class Sequences:
         x, targets, *tensors = case.inputs
         assert x is not None
         assert targets is not None
-        both = tensors or [np.array(case.keywords[n]) for n in trial.row.input_names[2:]]
+        both = tensors or [np.array(case.keywords[n]) for n in trial.row.signature.input_names[2:]]
         steps, lengths = (np.atleast_1d(np.asarray(n, np.int64)) for n in both)
         form = "padded" if targets.ndim == 2 else "concatenated"
         if x.ndim == 2:
@@ -91,7 +91,7 @@ class Sequences:
         inputs: tuple[np.ndarray, ...] = (x, targets)
         if self.tuples:
             numbers = (tuple(map(int, np.atleast_1d(n))) for n in both)
-            keywords = dict(zip(self.trial.row.input_names[2:], numbers, strict=True))
+            keywords = dict(zip(self.trial.row.signature.input_names[2:], numbers, strict=True))
         else:
             inputs = (*inputs, *(np.asarray(n, np.int64) for n in both))
         return self.trial.other(

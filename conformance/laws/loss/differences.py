@@ -98,7 +98,7 @@ def scaled(edge: str, factor: float) -> Law:
 @law("kin", "Huber's loss is delta times smooth L1 with a beta of delta", SUMMED)
 def kin(trial: Trial, generator: Generator) -> Claims:
     """The other of the two; with an edge at 0 there is only one."""
-    edge = given(trial, "beta" if "beta" in trial.row.defaults else "delta")
+    edge = given(trial, "beta" if "beta" in trial.row.signature.defaults else "delta")
     if edge <= 0 or _weight(trial) is not None:
         return
     huber, smooth = _other(trial, "HuberLoss", delta=edge), _other(trial, "SmoothL1Loss", beta=edge)
@@ -124,7 +124,7 @@ def limits(trial: Trial, generator: Generator) -> Claims:
     half = tuple(times(z, 0.5) for z in measured(square))
     huber = _other(trial, "HuberLoss", delta=float(edge))
     yield claim(huber, measured(huber), Side(f"½ · {square.text()}", half))
-    if "beta" in trial.row.defaults:
+    if "beta" in trial.row.signature.defaults:
         flat = on(trial, (x, y), beta=0.0)
         yield same(flat, _other(trial, "L1Loss"))
 

@@ -60,7 +60,7 @@ class Map(Loss):
             assert linear is not None
         else:
             x, target = trial.case.inputs
-            facts = {**trial.row.defaults, **call.arguments}
+            facts = {**trial.row.signature.defaults, **call.arguments}
             shape = (facts["num_classes"], *facts["out_features"])
             linear = call.state["linear.weight"].reshape(*shape, -1)
             given = call.state.get("linear.bias")

@@ -30,7 +30,7 @@ def _weight(trial: Trial) -> np.ndarray | None:
 def _on(trial: Trial, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> Trial:
     """The call on others, the weight where it belongs."""
     if is_function(trial.case.call.layer):
-        given = (weight,) if "weight" in trial.row.input_names else ()
+        given = (weight,) if "weight" in trial.row.signature.input_names else ()
         return on(trial, (x, target, *given))
     return on(trial, (x, target), state={} if weight is None else {"weight": weight})
 

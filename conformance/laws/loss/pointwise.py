@@ -91,7 +91,7 @@ def swapped(trial: Trial, generator: Generator) -> Claims:
 @law("ones", "weights of 1 are none")
 def ones(trial: Trial, generator: Generator) -> Claims:
     """In place of no weight, where the call takes one; or both, without the case's."""
-    names = trial.row.input_names
+    names = trial.row.signature.input_names
     if "weight" not in names:
         return
     place = names.index("weight")
@@ -107,7 +107,7 @@ def ones(trial: Trial, generator: Generator) -> Claims:
 @law("weighted", "weights half as large: half the loss")
 def weighted(trial: Trial, generator: Generator) -> Claims:
     """Where the mean is over all losses, whatever they weigh."""
-    call, names = trial.case.call, trial.row.input_names
+    call, names = trial.case.call, trial.row.signature.input_names
     place = names.index("weight") if "weight" in names else None
     weight = call.state.get("weight") if place is None else trial.case.inputs[place]
     if weight is None:

@@ -36,7 +36,7 @@ Divisor = Callable[["Trial"], float | None]
 
 def given(trial: Trial, name: str) -> Any:
     """An argument of the call, its default where it is left out."""
-    return trial.case.call.arguments.get(name, trial.row.defaults.get(name))
+    return trial.case.call.arguments.get(name, trial.row.signature.defaults.get(name))
 
 
 def on(
@@ -77,7 +77,7 @@ def reduced_by(trial: Trial, reduction: str) -> Trial:
 
 def batch(trial: Trial) -> int | None:
     """How many samples there are; None where the first input has no batch."""
-    axis = trial.row.batch_axis(trial.case, 0)
+    axis = trial.row.signature.batch_axis(trial.case, 0)
     first = trial.case.inputs[0]
     return None if axis is None or first is None else int(first.shape[axis])
 
@@ -96,7 +96,7 @@ def of_samples(trial: Trial, chosen: np.ndarray) -> Trial:
     """
     inputs = list(trial.case.inputs)
     for place, array in enumerate(inputs):
-        axis = trial.row.batch_axis(trial.case, place)
+        axis = trial.row.signature.batch_axis(trial.case, place)
         if array is not None and axis is not None:
             inputs[place] = np.take(array, chosen, axis)
     return on(trial, inputs)
@@ -104,7 +104,7 @@ def of_samples(trial: Trial, chosen: np.ndarray) -> Trial:
 
 def sample_axes(trial: Trial) -> list[int | None]:
     """For each output the axis of the samples."""
-    return [output.batch_axis(trial.case) for output in trial.row.outputs]
+    return [output.batch_axis(trial.case) for output in trial.row.signature.outputs]
 
 
 def _picks(trial: Trial, chosen: np.ndarray) -> list[Move]:
@@ -137,7 +137,7 @@ def form(module: str, function: str, tensors: tuple[str, ...] = ()) -> Law:
             yield same(on(trial, whole, layer=function, state={}), trial)
             return
         state, kept = dict[str, np.ndarray](), list[np.ndarray | None]()
-        for taken, array in zip(trial.row.inputs, inputs, strict=False):
+        for taken, array in zip(trial.row.signature.inputs, inputs, strict=False):
             if taken.name in tensors or taken.role == "weight":
                 if array is not None:
                     state[taken.name] = array
@@ -159,7 +159,7 @@ def unbatched(rank: int) -> Law:
     @law("unbatched", "a sample without a batch dimension is a batch of one")
     def claims(trial: Trial, generator: Generator) -> Claims:
         """A sample as a batch, or a batch of one without its dimension."""
-        inputs, sampled = list(trial.case.inputs), trial.row.places("data", "target")
+        inputs, sampled = list(trial.case.inputs), trial.row.signature.places("data", "target")
         first = inputs[0]
         assert first is not None
         if (first.ndim == rank and len(first) != 1) or first.ndim not in (rank, rank - 1):

@@ -51,7 +51,7 @@ def order(trial: Trial, generator: Generator) -> Claims:
     """Of all vectors the same other order."""
     chosen = generator.permutation(_inputs(trial)[0].shape[-1])
     moved = [
-        x.take(chosen, -1) if place in trial.row.places("data") else x
+        x.take(chosen, -1) if place in trial.row.signature.places("data") else x
         for place, x in enumerate(_inputs(trial))
     ]
     yield same(on(trial, moved), trial)

@@ -69,7 +69,7 @@ class Norm:
         """Read a case."""
         case, row = trial.case, trial.row
         given, call = case.call.arguments.get, case.call
-        tensors = dict(zip(row.input_names, case.inputs, strict=False)) | dict(call.state)
+        tensors = dict(zip(row.signature.input_names, case.inputs, strict=False)) | dict(call.state)
         x, eps = tensors["input"], float(given("eps", 1e-5))
         assert x is not None
         weights = (tensors.get("weight"), tensors.get("bias"))
@@ -81,7 +81,7 @@ class Norm:
         statistics = (tensors.get("running_mean"), tensors.get("running_var"))
         return cls(
             trial, "batch", row.function, x, *weights, *statistics, eps=eps, batch=batch,
-            lazy=row.lazy, shared=row.name.startswith("Sync"),
+            lazy=row.lazy is not None, shared=row.name.startswith("Sync"),
         )  # fmt: skip
 
     @property

@@ -40,18 +40,18 @@ _STATISTICS = ("running_mean", "running_var")
 
 def _tensors(trial: Trial) -> Tensors:
     """All tensors of a case by name, be they inputs or state."""
-    case, names = trial.case, trial.row.input_names
+    case, names = trial.case, trial.row.signature.input_names
     return dict(zip(names, case.inputs, strict=False)) | dict(case.call.state)
 
 
 def _given(trial: Trial) -> dict[str, Any]:
     """Every argument of a case, be it written or not."""
-    return {**trial.row.defaults, **trial.case.call.arguments}
+    return {**trial.row.signature.defaults, **trial.case.call.arguments}
 
 
 def _again(trial: Trial, arguments: Mapping[str, Any] | None = None, **tensors: Any) -> Trial:
     """The same layer with other arguments, and other tensors where there are such."""
-    case, names = trial.case, trial.row.input_names
+    case, names = trial.case, trial.row.signature.input_names
     inputs = tuple(
         tensors.get(name, x) if x is not None else None
         for name, x in zip(names, case.inputs, strict=False)
@@ -81,7 +81,7 @@ def _called(
 def _batched(trial: Trial) -> np.ndarray:
     """The input, a sample by itself as a batch of one."""
     x = input_of(trial)
-    alone = bool(trial.row.dims) and x.ndim == trial.row.dims + 1
+    alone = bool(trial.row.signature.dims) and x.ndim == trial.row.signature.dims + 1
     return x[np.newaxis] if alone else x
 
 
@@ -246,10 +246,10 @@ def instance_function(trial: Trial, generator: Generator) -> Claims:
 def eager(trial: Trial, generator: Generator) -> Claims:
     """A lazy layer as an eager one, whose arguments have other defaults."""
     case = trial.case
-    assert trial.row.eager is not None
+    assert trial.row.lazy is not None
     arguments = {"num_features": _batched(trial).shape[1], **_given(trial)}
     yield same(
-        _called(trial, trial.row.eager, arguments, case.inputs, case.call.state,
+        _called(trial, trial.row.lazy.eager, arguments, case.inputs, case.call.state,
                 training=case.call.training),
         trial,
     )  # fmt: skip

@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
 def _first(trial: Trial) -> dict[str, Any]:
     """The argument that asks for no indices, where the layer has one."""
-    return {"return_indices": False} if trial.row.argument("return_indices") else {}
+    return {"return_indices": False} if trial.row.signature.argument("return_indices") else {}
 
 
 @law("windows", "where it divides the input it is pooling by windows that lie side by side", MOVED)
 def windows(trial: Trial, generator: Generator) -> Claims:
     """Kernel and stride are input over output; the indices are those of the plane, too."""
-    dims = trial.row.dims
+    dims = trial.row.signature.dims
     inputs, outputs = (shape[-dims:] for shape in (input_of(trial).shape, trial.shapes[0]))
     if not all(outputs) or any(n % o for n, o in zip(inputs, outputs, strict=True)):
         return
@@ -58,7 +58,7 @@ def windows(trial: Trial, generator: Generator) -> Claims:
 @law("mirrored", "mirroring the planes mirrors the regions", MOVED)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
     """Of all dimensions or one; the indices count otherwise then."""
-    dims = trial.row.dims
+    dims = trial.row.signature.dims
     back = tuple(range(-dims, 0)) if generator.integers(2) else (int(generator.integers(-dims, 0)),)
     other = called(trial, np.flip(input_of(trial), back).copy(), **_first(trial))
     yield values_of(other, np.flip(other.answer[0], back), trial)
@@ -67,7 +67,7 @@ def mirrored(trial: Trial, generator: Generator) -> Claims:
 @law("lifted", "a dimension more, of length 1, changes nothing", MOVED)
 def lifted(trial: Trial, generator: Generator) -> Claims:
     """One dimension as two, two as three; the new one in front or behind."""
-    dims, at = trial.row.dims, int(generator.integers(2)) * trial.row.dims
+    dims, at = trial.row.signature.dims, int(generator.integers(2)) * trial.row.signature.dims
     sizes = list(trial.shapes[0][-dims:])
     sizes.insert(at, 1)
     axis = leading(trial) + at
@@ -80,7 +80,7 @@ def lifted(trial: Trial, generator: Generator) -> Claims:
 @law("apart", "a region is the largest of its rows' largest", EXACT)
 def apart(trial: Trial, generator: Generator) -> Claims:
     """One dimension after the other, in any order: the others keep their sizes."""
-    dims, y = trial.row.dims, input_of(trial)
+    dims, y = trial.row.signature.dims, input_of(trial)
     sizes = trial.shapes[0][-dims:]
     calls: list[Trial] = []
     for k in generator.permutation(dims):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def _divided(trial: Trial) -> dict[str, Any]:
     """The argument that stands for a divisor, where the layer has one, left as by default."""
-    return {"divisor_override": None} if trial.row.argument("divisor_override") else {}
+    return {"divisor_override": None} if trial.row.signature.argument("divisor_override") else {}
 
 
 @law("constant", "the average of a constant is that constant, where padding does not count", MOVED)
@@ -54,7 +54,7 @@ def padding(trial: Trial, generator: Generator) -> Claims:
         return
     around = [*((0, 0),) * leading(trial), *((p, p) for p in pads)]
     wide = np.pad(input_of(trial), around)
-    dims = trial.row.dims
+    dims = trial.row.signature.dims
     by_hand = called(trial, wide, padding=0)
     # Without padding a window may start in what is padding here.
     kept: tuple[Any, ...] = tuple(slice(n) for n in trial.shapes[0][-dims:])
@@ -64,7 +64,7 @@ def padding(trial: Trial, generator: Generator) -> Claims:
 @law("mirrored", "mirroring the planes mirrors the windows, where they fill them", MOVED)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
     """All dimensions."""
-    x, dims = input_of(trial), trial.row.dims
+    x, dims = input_of(trial), trial.row.signature.dims
     names = ("kernel_size", "stride", "padding")
     rows = zip(x.shape[-dims:], trial.shapes[0][-dims:], *(numbers(trial, n) for n in names),
                strict=True)  # fmt: skip
@@ -92,7 +92,7 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
 @law("lifted", "a dimension more, of length 1, changes nothing", MOVED)
 def lifted(trial: Trial, generator: Generator) -> Claims:
     """One dimension as two, two as three; the new one in front or behind."""
-    x, dims = input_of(trial), trial.row.dims
+    x, dims = input_of(trial), trial.row.signature.dims
     at = int(generator.integers(2)) * dims
     given = dict(trial.case.call.arguments)
     for name, plain in (("kernel_size", 1), ("stride", 1), ("padding", 0)):

@@ -40,7 +40,7 @@ def draws(trial: Trial, generator: Generator) -> Draws:
 
     The probe has planes of rising numbers, whose largest element in a window is the last one.
     """
-    dims = trial.row.dims
+    dims = trial.row.signature.dims
     kernel, outputs = int(generator.integers(1, 3)), int(generator.integers(2, 4))
     lengths = tuple(kernel + outputs - 1 + int(more) for more in generator.integers(1, 4, dims))
     found = _starts(trial, kernel, outputs, lengths)
@@ -77,7 +77,7 @@ def _anew(trial: Trial) -> Draws:
 
     Nobody says how often: neither never nor always.
     """
-    dims = trial.row.dims
+    dims = trial.row.signature.dims
     starts = [_starts(trial, 1, 3, (4,) * dims) for _ in range(_CALLS)]
     middle = np.array([[found[(axis, *(1,) * dims)] for axis in range(dims)] for found in starts])
     one = Rounded(np.ones(middle.shape), np.zeros(middle.shape), trial.precision)
@@ -87,7 +87,7 @@ def _anew(trial: Trial) -> Draws:
 
 def _even(trial: Trial, generator: Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Sizes of the output by which all steps are alike, so that nothing is drawn, and the steps."""
-    dims = int(trial.row.dims)
+    dims = int(trial.row.signature.dims)
     kernel = trial.case.call.arguments["kernel_size"]
     kernels = kernel if isinstance(kernel, tuple) else (kernel,) * dims
     sizes, found = [], []
@@ -124,7 +124,7 @@ def steps(trial: Trial, generator: Generator) -> Claims:
 @law("indices", "each value is the element of the input that its index names", EXACT)
 def indices(trial: Trial, generator: Generator) -> Claims:
     """Of one call, whatever it draws."""
-    x, dims = input_of(trial), int(trial.row.dims)
+    x, dims = input_of(trial), int(trial.row.signature.dims)
     call = called(trial, x, return_indices=True)
     values, found = call.answer
     before = x.shape[: leading(trial)]
@@ -143,7 +143,7 @@ def indices(trial: Trial, generator: Generator) -> Claims:
 @law("ends", "the first window begins with the input, the last one ends with it", EXACT)
 def ends(trial: Trial, generator: Generator) -> Claims:
     """Of a plane that is 1 in a corner and 0 elsewhere; of two outputs or more."""
-    dims = int(trial.row.dims)
+    dims = int(trial.row.signature.dims)
     if min(trial.shapes[0][-dims:]) < 2:
         return
     x = np.zeros(input_of(trial).shape)

@@ -28,7 +28,7 @@ def whole(trial: Trial, generator: Generator) -> Claims:
     if x.dtype.kind == "i" or not x.size or not math.prod(trial.shapes[0]):
         return  # whether empty gradients can be had is for `gradients` to tell
     given: dict[str, Any] = (
-        {"return_indices": False} if trial.row.argument("return_indices") else {}
+        {"return_indices": False} if trial.row.signature.argument("return_indices") else {}
     )
     call = called(trial, x, **given)
     cotangent = generator.integers(1, 3, trial.shapes[0], endpoint=True).astype(np.float64)
@@ -36,7 +36,7 @@ def whole(trial: Trial, generator: Generator) -> Claims:
     gradient, *_ = call.pulled(cotangent)
     if gradient is None:
         return
-    along = tuple(range(x.ndim - trial.row.dims, x.ndim))
+    along = tuple(range(x.ndim - trial.row.signature.dims, x.ndim))
     windows = math.prod(cotangent.shape[along[0] :])
     growth = (windows + 1) * trial.precision.unit
     if growth >= 0.5:

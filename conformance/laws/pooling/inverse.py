@@ -25,7 +25,7 @@ def _both(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _leading(trial: Trial) -> int:
-    return _both(trial)[0].ndim - int(trial.row.dims)
+    return _both(trial)[0].ndim - int(trial.row.signature.dims)
 
 
 def _called(
@@ -51,7 +51,7 @@ def _called(
     wanted = asked if size is None else size
     keywords: dict[str, Any] = {}
     if wanted is not None:
-        spatial = tuple(wanted)[-int(trial.row.dims) :] if size is None else tuple(wanted)
+        spatial = tuple(wanted)[-int(trial.row.signature.dims) :] if size is None else tuple(wanted)
         if is_function(name):
             given["output_size"] = spatial
         else:
@@ -64,7 +64,9 @@ def _called(
 def _repeated(trial: Trial) -> bool:
     """Whether an index is there twice in a plane."""
     _, index = _both(trial)
-    planes = np.sort(index.reshape(-1, int(np.prod(index.shape[-trial.row.dims :]))), axis=1)
+    planes = np.sort(
+        index.reshape(-1, int(np.prod(index.shape[-trial.row.signature.dims :]))), axis=1
+    )
     return bool((np.diff(planes, axis=1) == 0).any())
 
 
@@ -104,13 +106,15 @@ def size(trial: Trial, generator: Generator) -> Claims:
     """Written out, where the case leaves it out."""
     given = trial.case.call.arguments.get("output_size", trial.case.keywords.get("output_size"))
     if given is None:
-        yield same(_called(trial, *_both(trial), size=trial.shapes[0][-trial.row.dims :]), trial)
+        yield same(
+            _called(trial, *_both(trial), size=trial.shapes[0][-trial.row.signature.dims :]), trial
+        )
 
 
 @law("lifted", "a dimension more, of length 1, changes nothing", EXACT)
 def lifted(trial: Trial, generator: Generator) -> Claims:
     """One dimension as two, two as three; the new one in front or behind."""
-    dims, given = int(trial.row.dims), dict(trial.case.call.arguments)
+    dims, given = int(trial.row.signature.dims), dict(trial.case.call.arguments)
     at, axis = int(generator.integers(2)) * dims, _leading(trial)
     axis += at
     for name, plain in (("kernel_size", 1), ("stride", 1), ("padding", 0)):
@@ -130,7 +134,7 @@ def lifted(trial: Trial, generator: Generator) -> Claims:
 def pooled(trial: Trial, generator: Generator) -> Claims:
     """The absolute values, where there is neither padding nor a size that is given."""
     x, index = _both(trial)
-    given, dims = dict(trial.case.call.arguments), int(trial.row.dims)
+    given, dims = dict(trial.case.call.arguments), int(trial.row.signature.dims)
     kernel = per_dimension(given["kernel_size"], dims)
     stride = given.get("stride")
     apart = stride is None or per_dimension(stride, dims) == kernel

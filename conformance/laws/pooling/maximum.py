@@ -51,15 +51,15 @@ TWINS = FUNCTIONS | {function: module for module, function in FUNCTIONS.items()}
 def numbers(trial: Trial, name: str) -> tuple[int, ...]:
     """An argument as one number for each spatial dimension."""
     row, arguments = trial.row, trial.case.call.arguments
-    usual = {"padding": 0, "dilation": 1} | dict(row.defaults)
+    usual = {"padding": 0, "dilation": 1} | dict(row.signature.defaults)
     value = arguments.get(name, usual.get(name))
     value = arguments["kernel_size"] if value is None else value
-    return per_dimension(value, row.dims)
+    return per_dimension(value, row.signature.dims)
 
 
 def leading(trial: Trial) -> int:
     """Axes in front of the spatial ones."""
-    return input_of(trial).ndim - int(trial.row.dims)
+    return input_of(trial).ndim - int(trial.row.signature.dims)
 
 
 def values_of(got: Trial, value: np.ndarray, wanted: Trial) -> Claim:
@@ -101,7 +101,7 @@ def stride(trial: Trial, generator: Generator) -> Claims:
     if max(steps) == 1:
         return
     dense = called(trial, input_of(trial), stride=1)
-    lengths = trial.shapes[0][-trial.row.dims :]
+    lengths = trial.shapes[0][-trial.row.signature.dims :]
     if any((n - 1) * s >= m for n, s, m in zip(lengths, steps, dense.shapes[0][-len(steps) :],
                                                strict=True)):  # fmt: skip
         return  # a window that goes off-bounds, which stride 1 does not have
@@ -116,7 +116,7 @@ def padding(trial: Trial, generator: Generator) -> Claims:
     """Of an input that is padded by hand; on the right by as much as the last window needs."""
     x, pads = input_of(trial), numbers(trial, "padding")
     kernel, dilation = numbers(trial, "kernel_size"), numbers(trial, "dilation")
-    steps, lengths = numbers(trial, "stride"), trial.shapes[0][-trial.row.dims :]
+    steps, lengths = numbers(trial, "stride"), trial.shapes[0][-trial.row.signature.dims :]
     around = [(0, 0)] * leading(trial)
     for n, p, k, d, s, m in zip(lengths, pads, kernel, dilation, steps, x.shape[-len(pads) :],
                                 strict=True):  # fmt: skip
@@ -133,7 +133,7 @@ def padding(trial: Trial, generator: Generator) -> Claims:
 @law("apart", "a window is the largest of its rows' largest", EXACT)
 def apart(trial: Trial, generator: Generator) -> Claims:
     """The last dimension first, then the others, or the other way round."""
-    dims = trial.row.dims
+    dims = trial.row.signature.dims
     each = {name: list(numbers(trial, name))
             for name in ("kernel_size", "stride", "padding", "dilation")}  # fmt: skip
     plain = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1}
@@ -175,7 +175,7 @@ def _named(named: np.ndarray, inside: np.ndarray, values: np.ndarray) -> np.ndar
 @law("mirrored", "mirroring the planes mirrors the windows, where they fill them", EXACT)
 def mirrored(trial: Trial, generator: Generator) -> Claims:
     """All dimensions."""
-    x, dims = input_of(trial), trial.row.dims
+    x, dims = input_of(trial), trial.row.signature.dims
     names = ("kernel_size", "stride", "padding", "dilation")
     rows = zip(x.shape[-dims:], trial.shapes[0][-dims:], *(numbers(trial, n) for n in names),
                strict=True)  # fmt: skip

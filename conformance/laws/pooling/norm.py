@@ -45,7 +45,7 @@ def largest(trial: Trial, generator: Generator) -> Claims:
 @law("sum", "p = 1 is the average times the number of elements", SUMMED)
 def sum_of(trial: Trial, generator: Generator) -> Claims:
     """Where windows fill the input: of others it is the sum of fewer."""
-    x, dims = input_of(trial), trial.row.dims
+    x, dims = input_of(trial), trial.row.signature.dims
     given = dict(trial.case.call.arguments)
     given.pop("norm_type")
     kernel = numbers(trial, "kernel_size")
@@ -87,7 +87,7 @@ def scaled(trial: Trial, generator: Generator) -> Claims:
 @law("lifted", "a dimension more, of length 1, changes nothing", MOVED)
 def lifted(trial: Trial, generator: Generator) -> Claims:
     """One dimension as two, two as three; the new one in front or behind."""
-    x, dims = input_of(trial), trial.row.dims
+    x, dims = input_of(trial), trial.row.signature.dims
     at = int(generator.integers(2)) * dims
     given = dict(trial.case.call.arguments)
     for name in ("kernel_size", "stride"):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _given(trial: Trial) -> dict[str, Any]:
-    return {**trial.row.defaults, **trial.case.call.arguments}
+    return {**trial.row.signature.defaults, **trial.case.call.arguments}
 
 
 def _range(trial: Trial) -> tuple[int, int]:
@@ -27,7 +27,7 @@ def _range(trial: Trial) -> tuple[int, int]:
 def rows(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 rows, drawn from the case's."""
     x = input_of(trial)
-    if trial.row.batch_axis(trial.case, 0) is None or not len(x):
+    if trial.row.signature.batch_axis(trial.case, 0) is None or not len(x):
         return
     chosen = generator.integers(len(x), size=many(generator))
     large = called(trial, x[chosen])

@@ -63,7 +63,7 @@ def batched(case: Case) -> bool:
 
 def named(trial: TrialLike) -> dict[str, np.ndarray | None]:
     """The inputs by name; None for those left out at the end, too."""
-    names = trial.row.input_names
+    names = trial.row.signature.input_names
     return {**dict.fromkeys(names), **dict(zip(names, trial.case.inputs, strict=False))}
 
 

@@ -18,8 +18,24 @@ from conformance.model.case import Call, Case, is_function
 from conformance.oracles.activation import elementwise as oracle
 from conformance.spec.axes import Axes, joined, no_axes
 from conformance.spec.elementwise import every_axis, whole
+from conformance.spec.layer_spec import (
+    REQUIRED,
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Randomness,
+    Signature,
+    State,
+    Traits,
+    Variation,
+    never,
+    stateless,
+)
 from conformance.spec.propagation import computed
-from conformance.spec.row import REQUIRED, Argument, Input, Output, Row, Traits, never, stateless
 from conformance.spec.sizes import resized
 from conformance.spec.state import Constant, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
@@ -59,10 +75,10 @@ def _draws(call: Call) -> bool:
 
 
 def _ends_refit(
-    ends: tuple[str, str], row: Row, case: Case, arguments: dict[str, Any]
+    ends: tuple[str, str], row: LayerSpec, case: Case, arguments: dict[str, Any]
 ) -> Case | None:
     """No array depends on an argument, but one end may not pass the other."""
-    low, high = (arguments.get(name, row.defaults[name]) for name in ends)
+    low, high = (arguments.get(name, row.signature.defaults[name]) for name in ends)
     return replace(case, call=replace(case.call, arguments=arguments)) if low < high else None
 
 
@@ -71,7 +87,7 @@ def _argument(parameter: Parameter) -> Argument:
     return Argument(parameter.name, default, parameter.plain, other=parameter.other)
 
 
-def _elementwise(name: str, activation: Activation) -> Row:
+def _elementwise(name: str, activation: Activation) -> LayerSpec:
     kind = KINDS[activation.module]
     breaks = invalid.activation_breaks(name)
     valid = partial(cases.activations, name)
@@ -84,36 +100,44 @@ def _elementwise(name: str, activation: Activation) -> Row:
         *((_TRAINING,) if activation.random and not modes else ()),
         *((_INPLACE,) if activation.inplace and not always else ()),
     )
-    return Row(
+    return LayerSpec(
         name,
         "activation",
-        arguments,
-        (Input("input", batch_axis=_first, updated=inplace),),
-        (Output("output", _first),),
-        cases=valid,
-        values=partial(kind.oracle, inplace=True) if always else kind.oracle,
-        shapes=oracle.shape,
-        formula=(activation.formula,),
-        complex=False,
-        # None where every shape and every argument is valid.
-        invalid=invalid_cases(valid, breaks) if breaks else None,
-        laws=(laws.elements, laws.reshaped, laws.in_place if always else laws.form, *kind.laws),
-        propagation=computed,
-        refit=None if activation.ends is None else partial(_ends_refit, activation.ends),
-        free=every_axis,
-        whole=partial(whole, name, arguments),
-        traits=Traits(
+        signature=Signature(
+            arguments,
+            (Input("input", batch_axis=_first, updated=inplace),),
+            (Output("output", _first),),
+            complex=False,
             placed=False,
-            aliases=inplace,
-            updates=updates,
-            modes=modes,
-            random=_draws if activation.random else never,
         ),
-        draws=slopes.draws if activation.random else None,
-        workloads=tuple(_workloads(name, activation)),
-        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
-        flops=partial(_flops, activation.operations),
-        examples=activation.examples,
+        oracle=Oracle(
+            values=partial(kind.oracle, inplace=True) if always else kind.oracle,
+            shapes=oracle.shape,
+            formula=(activation.formula,),
+            propagation=computed,
+        ),
+        generation=Generation(
+            cases=valid,
+            # None where every shape and every argument is valid.
+            invalid=invalid_cases(valid, breaks) if breaks else None,
+            examples=activation.examples,
+            whole=partial(whole, name, arguments),
+        ),
+        variation=Variation(
+            refit=None if activation.ends is None else partial(_ends_refit, activation.ends),
+            free=every_axis,
+        ),
+        traits=Traits(aliases=inplace, updates=updates, modes=modes),
+        laws=(laws.elements, laws.reshaped, laws.in_place if always else laws.form, *kind.laws),
+        randomness=Randomness(
+            used=_draws if activation.random else never,
+            draws=slopes.draws if activation.random else None,
+        ),
+        benchmark=Benchmark(
+            workloads=tuple(_workloads(name, activation)),
+            filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+            flops=partial(_flops, activation.operations),
+        ),
     )
 
 
@@ -130,7 +154,7 @@ def _slope_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTenso
     return (StateTensor("weight", (arguments.get("num_parameters", 1),), initial),)
 
 
-def _slope_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _slope_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """As many channels as slopes."""
     x, count = case.inputs[0], arguments.get("num_parameters", 1)
     assert x is not None
@@ -154,40 +178,48 @@ def _slopes(case: Case) -> tuple[Axes, ...]:
     return (joined(case, (0, 1), (1, 0)),) if weight is not None and weight.size > 1 else ()
 
 
-def _with_slopes(name: str) -> Row:
+def _with_slopes(name: str) -> LayerSpec:
     function = is_function(name)
     valid = partial(cases.prelus, name)
     shapes: tuple[Shape, ...] = ((64, 256, 7, 7), (256,)) if function else ((64, 256, 7, 7),)
     given = {} if function else {"num_parameters": 256}
     weight = (Input("weight", "weight"),) if function else ()
-    return Row(
+    return LayerSpec(
         name,
         "activation",
-        ()
-        if function
-        else (Argument("num_parameters", 1, other=2), Argument("init", 0.25, other=0.5)),
-        (Input("input", batch_axis=_first), *weight),
-        (Output("output", _first),),
-        cases=valid,
-        values=oracle.functional_prelu if function else oracle.prelu,
-        shapes=oracle.prelu_shape,
-        formula=("PReLU(x) = max(0, x) + a min(0, x)",),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.activation_breaks(name)),
+        signature=Signature(
+            ()
+            if function
+            else (Argument("num_parameters", 1, other=2), Argument("init", 0.25, other=0.5)),
+            (Input("input", batch_axis=_first), *weight),
+            (Output("output", _first),),
+            complex=False,
+        ),
+        oracle=Oracle(
+            values=oracle.functional_prelu if function else oracle.prelu,
+            shapes=oracle.prelu_shape,
+            formula=("PReLU(x) = max(0, x) + a min(0, x)",),
+            propagation=computed,
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, invalid.activation_breaks(name)), examples=0.4
+        ),
+        variation=Variation(
+            refit=None if function else _slope_refit,
+            free=_unslanted,
+            shared=_slopes if function else no_axes,
+        ),
+        state=State(stateless if function else _slope_state),
         laws=slopes.PRELU,
-        state=stateless if function else _slope_state,
-        propagation=computed,
-        refit=None if function else _slope_refit,
-        free=_unslanted,
-        shared=_slopes if function else no_axes,
-        workloads=(Workload(name, "64 by 256 by 7 by 7", given, shapes, small=True),),
-        filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
-        flops=partial(_flops, 2),
-        examples=0.4,
+        benchmark=Benchmark(
+            workloads=(Workload(name, "64 by 256 by 7 by 7", given, shapes, small=True),),
+            filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
+            flops=partial(_flops, 2),
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows: the modules, the functions, the functions that work in place."""
     for place in range(2):
         for activation in ACTIVATIONS.values():

@@ -15,7 +15,18 @@ from conformance.layers.attention.propagation import attention
 from conformance.model.case import Call, Case
 from conformance.oracles.attention import scaled_dot_product as oracle
 from conformance.spec.axes import Axes
-from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Randomness,
+    Signature,
+    Variation,
+)
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.attention import scaled_dot_product as cases
@@ -39,7 +50,7 @@ def _mask_batch(case: Case) -> int | None:
     return 0 if mask.ndim == query.ndim and len(mask) == len(query) else None
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments; None where two masks are asked for, or heads do not match."""
     query, key = case.inputs[:2]
     assert query is not None
@@ -89,46 +100,52 @@ def _random(call: Call) -> bool:
     return bool(call.arguments.get("dropout_p", 0.0) > 0)
 
 
-def _attention() -> Row:
-    return Row(
+def _attention() -> LayerSpec:
+    return LayerSpec(
         _SDPA,
         "attention",
-        (
-            Argument("dropout_p", 0.0),
-            Argument("is_causal", False, other=True),
-            Argument("scale", None, other=1.0),
-            Argument("enable_gqa", False),
+        signature=Signature(
+            (
+                Argument("dropout_p", 0.0),
+                Argument("is_causal", False, other=True),
+                Argument("scale", None, other=1.0),
+                Argument("enable_gqa", False),
+            ),
+            (
+                *(Input(name, batch_axis=_batch) for name in ("query", "key", "value")),
+                Input("attn_mask", "mask", optional=True, batch_axis=_mask_batch, signed=False),
+            ),
+            (Output("output", _batch),),
+            complex=False,
         ),
-        (
-            *(Input(name, batch_axis=_batch) for name in ("query", "key", "value")),
-            Input("attn_mask", "mask", optional=True, batch_axis=_mask_batch, signed=False),
+        oracle=Oracle(
+            values=oracle.functional_scaled_dot_product_attention,
+            shapes=oracle.functional_scaled_dot_product_attention_shape,
+            formula=(
+                "attn_weight = softmax(query key^T * scale + attn_bias), scale = 1/sqrt(E)",
+                "output = attn_weight value",
+            ),
+            propagation=attention,
         ),
-        (Output("output", _batch),),
-        cases=partial(cases.attentions, _SDPA),
-        values=oracle.functional_scaled_dot_product_attention,
-        shapes=oracle.functional_scaled_dot_product_attention_shape,
-        formula=(
-            "attn_weight = softmax(query key^T * scale + attn_bias), scale = 1/sqrt(E)",
-            "output = attn_weight value",
+        generation=Generation(
+            cases=partial(cases.attentions, _SDPA),
+            invalid=invalid_cases(partial(cases.attentions, _SDPA), invalid.BREAKS),
         ),
-        complex=False,
-        invalid=invalid_cases(partial(cases.attentions, _SDPA), invalid.BREAKS),
+        variation=Variation(refit=_refit, free=_lengths),
         laws=laws.LAWS,
-        propagation=attention,
-        traits=Traits(random=_random),
-        draws=sdpa_draws,
-        refit=_refit,
-        free=_lengths,
-        workloads=tuple(
-            Workload(_SDPA, name, arguments, inputs, k == 0)
-            for k, (name, inputs, arguments) in enumerate(_HEADS)
+        randomness=Randomness(used=_random, draws=sdpa_draws),
+        benchmark=Benchmark(
+            workloads=tuple(
+                Workload(_SDPA, name, arguments, inputs, k == 0)
+                for k, (name, inputs, arguments) in enumerate(_HEADS)
+            ),
+            filling=Filling(contraction=False),
+            flops=_flops,
         ),
-        filling=Filling(contraction=False),
-        flops=_flops,
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     yield multihead_attention.row()
     yield _attention()

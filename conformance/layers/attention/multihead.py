@@ -16,7 +16,19 @@ from conformance.layers.attention.propagation import multihead
 from conformance.model.case import Call, Case
 from conformance.oracles.attention import multihead as oracle
 from conformance.spec.axes import Axes
-from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Randomness,
+    Signature,
+    State,
+    Variation,
+)
 from conformance.spec.sizes import resized
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
@@ -91,7 +103,7 @@ def _lengths(case: Case) -> tuple[Axes, ...]:
     return tuple(queries), tuple(keys)
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with its arrays as wide as other arguments ask for."""
     embed, before = arguments["embed_dim"], case.call.arguments
     if embed % arguments["num_heads"]:
@@ -146,53 +158,62 @@ def _random(call: Call) -> bool:
 _BERT = {"embed_dim": 768, "num_heads": 12, "batch_first": True}
 
 
-def row() -> Row:
+def row() -> LayerSpec:
     """Its row."""
-    return Row(
+    return LayerSpec(
         NAME,
         "attention",
-        (
-            Argument("embed_dim", plain=1, size=True),
-            Argument("num_heads", plain=1),
-            Argument("dropout", 0.0),
-            Argument("bias", True, other=False),
-            Argument("add_bias_kv", False, other=True),
-            Argument("add_zero_attn", False, other=True),
-            Argument("kdim", None, like="embed_dim"),
-            Argument("vdim", None, like="embed_dim"),
-            Argument("batch_first", False, other=True),
-            Argument("need_weights", True, keyword=True),
-            Argument("average_attn_weights", True, keyword=True),
-            # The mask is that of so many queries and keys then.
-            Argument("is_causal", False, keyword=True, fixes_sizes=True, fixes="attn_mask"),
+        signature=Signature(
+            (
+                Argument("embed_dim", plain=1, size=True),
+                Argument("num_heads", plain=1),
+                Argument("dropout", 0.0),
+                Argument("bias", True, other=False),
+                Argument("add_bias_kv", False, other=True),
+                Argument("add_zero_attn", False, other=True),
+                Argument("kdim", None, like="embed_dim"),
+                Argument("vdim", None, like="embed_dim"),
+                Argument("batch_first", False, other=True),
+                Argument("need_weights", True, keyword=True),
+                Argument("average_attn_weights", True, keyword=True),
+                # The mask is that of so many queries and keys then.
+                Argument("is_causal", False, keyword=True, fixes_sizes=True, fixes="attn_mask"),
+            ),
+            (
+                *(
+                    Input(name, batch_axis=_axis(k))
+                    for k, name in enumerate(("query", "key", "value"))
+                ),
+                Input("key_padding_mask", "mask", True, _leading(2, 3), signed=False),
+                Input("attn_mask", "mask", True, _leading(3, 4), by_name=True, signed=False),
+            ),
+            (Output("attn_output", _axis(0)), Output("attn_output_weights", _weights_axis)),
+            complex=False,
         ),
-        (
-            *(Input(name, batch_axis=_axis(k)) for k, name in enumerate(("query", "key", "value"))),
-            Input("key_padding_mask", "mask", True, _leading(2, 3), signed=False),
-            Input("attn_mask", "mask", True, _leading(3, 4), by_name=True, signed=False),
+        oracle=Oracle(
+            values=oracle.multihead_attention,
+            shapes=oracle.multihead_attention_shape,
+            formula=(
+                "MultiHead(Q, K, V) = Concat(head_1, ..., head_h) W^O",
+                "head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V)",
+            ),
+            propagation=multihead,
         ),
-        (Output("attn_output", _axis(0)), Output("attn_output_weights", _weights_axis)),
-        cases=partial(cases.multihead_attentions, NAME),
-        values=oracle.multihead_attention,
-        shapes=oracle.multihead_attention_shape,
-        formula=(
-            "MultiHead(Q, K, V) = Concat(head_1, ..., head_h) W^O",
-            "head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V)",
+        generation=Generation(
+            cases=partial(cases.multihead_attentions, NAME),
+            invalid=invalid_cases(partial(cases.multihead_attentions, NAME), invalid.BREAKS),
+            examples=0.8,
         ),
-        complex=False,
-        invalid=invalid_cases(partial(cases.multihead_attentions, NAME), invalid.BREAKS),
+        variation=Variation(refit=_refit, free=_lengths),
+        state=State(_state),
         laws=laws.LAWS,
-        state=_state,
-        propagation=multihead,
-        traits=Traits(random=_random),
-        draws=multihead_draws,
-        refit=_refit,
-        free=_lengths,
-        workloads=(
-            Workload(NAME, "bert 12 heads, 64", _BERT, ((1, 64, 768),) * 3, small=True),
-            Workload(NAME, "bert 12 heads, 128", _BERT, ((4, 128, 768),) * 3),
+        randomness=Randomness(used=_random, draws=multihead_draws),
+        benchmark=Benchmark(
+            workloads=(
+                Workload(NAME, "bert 12 heads, 64", _BERT, ((1, 64, 768),) * 3, small=True),
+                Workload(NAME, "bert 12 heads, 128", _BERT, ((4, 128, 768),) * 3),
+            ),
+            filling=Filling(scale=lambda name, arguments: 1 / 768, contraction=False),
+            flops=_flops,
         ),
-        filling=Filling(scale=lambda name, arguments: 1 / 768, contraction=False),
-        flops=_flops,
-        examples=0.8,
     )

@@ -17,7 +17,22 @@ from conformance.model.case import Case
 from conformance.oracles import convolution as oracle
 from conformance.spec.axes import batched, no_axes
 from conformance.spec.law import Law
-from conformance.spec.row import Argument, Input, Output, Row, Traits, nothing_inferred, stateless
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Lazy,
+    Oracle,
+    Output,
+    Signature,
+    State,
+    Traits,
+    Variation,
+    stateless,
+)
 from conformance.spec.sizes import per_dimension
 from conformance.spec.state import Shape, StateTensor, products, uniform, with_bias
 from conformance.spec.workload import Filling
@@ -126,7 +141,7 @@ def _arguments(form: str, transposed: bool) -> tuple[Argument, ...]:
     return (*required, *windows, _DILATION, _GROUPS, _BIAS, _MODE)
 
 
-def _row(form: str, dims: int, transposed: bool) -> Row:
+def _row(form: str, dims: int, transposed: bool) -> LayerSpec:
     function, lazy = form == "functional.", form == "Lazy"
     stem = (
         ("conv_transpose" if transposed else "conv")
@@ -155,41 +170,48 @@ def _row(form: str, dims: int, transposed: bool) -> Row:
     draw = cases.transposed_convolutions if transposed else cases.convolutions
     valid = partial(draw, name, dims)
     lengths = (_length(axis, k, dims, transposed) for k, axis in enumerate(_AXES[dims]))
-    return Row(
+    return LayerSpec(
         name,
         "convolution",
-        _arguments(form, transposed),
-        tuple(inputs),
-        (Output("output", batch),),
-        cases=valid,
-        values=values[form, transposed],
-        shapes=partial(shape[function, transposed], dims),
-        formula=(*(_TRANSPOSED_FORMULA if transposed else _FORMULA), *lengths),
-        eager=f"{stem}{dims}d" if lazy else None,
-        module=f"{'ConvTranspose' if transposed else 'Conv'}{dims}d" if function else None,
-        dims=dims,
-        invalid=invalid_cases(valid, invalid.breaks(name)),
-        laws=_LAWS if function else (*_LAWS, multilinear.lazy_equals_eager),
-        state=stateless if function else partial(_state, dims, transposed),
-        inferred=partial(_inferred, dims) if lazy else nothing_inferred,
+        signature=Signature(
+            _arguments(form, transposed), tuple(inputs), (Output("output", batch),), dims=dims
+        ),
+        oracle=Oracle(
+            values=values[form, transposed],
+            shapes=partial(shape[function, transposed], dims),
+            formula=(*(_TRANSPOSED_FORMULA if transposed else _FORMULA), *lengths),
+            module=f"{'ConvTranspose' if transposed else 'Conv'}{dims}d" if function else None,
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.breaks(name)),
+            # The kernels are the eager module's.
+            examples=0.3 if lazy else 0.6 if function else 1.0,
+        ),
+        variation=Variation(
+            refit=refit, shared=partial(channels, transposed) if function else no_axes
+        ),
+        state=State(stateless if function else partial(_state, dims, transposed)),
         traits=Traits(
             wide_sums=not transposed,
             every_weight_counts=_never if transposed else _every_weight_counts,
         ),
-        derived=TRANSPOSED if transposed else DERIVED,
-        numbers={"padding": "pads"},
-        shown=kernel_of,
-        refit=refit,
-        shared=partial(channels, transposed) if function else no_axes,
-        workloads=workloads(name, dims, transposed=transposed),
-        filling=Filling(terms=_terms_transposed) if transposed else Filling(),
-        flops=flops_transposed if transposed else flops,
-        # The kernels are the eager module's.
-        examples=0.3 if lazy else 0.6 if function else 1.0,
+        conditions=Conditions(
+            derived=TRANSPOSED if transposed else DERIVED,
+            numbers={"padding": "pads"},
+            shown=kernel_of,
+        ),
+        laws=_LAWS if function else (*_LAWS, multilinear.lazy_equals_eager),
+        benchmark=Benchmark(
+            workloads=workloads(name, dims, transposed=transposed),
+            filling=Filling(terms=_terms_transposed) if transposed else Filling(),
+            flops=flops_transposed if transposed else flops,
+        ),
+        lazy=Lazy(f"{stem}{dims}d", partial(_inferred, dims)) if lazy else None,
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for transposed in (False, True):
         for form in ("", "Lazy", "functional."):

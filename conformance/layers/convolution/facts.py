@@ -10,7 +10,7 @@ import numpy as np
 
 from conformance.oracles.convolution import paddings
 from conformance.spec.axes import Axes, joined
-from conformance.spec.row import Row
+from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.sizes import per_dimension, resized
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def pads(found: Facts) -> tuple[int, ...]:
     """Padding before each dimension, of a string too."""
-    padding, dims = found.get("padding"), found.row.dims
+    padding, dims = found.get("padding"), found.row.signature.dims
     if isinstance(padding, str):
         kernel = per_dimension(found.get("kernel_size"), dims)
         dilation = per_dimension(found.get("dilation"), dims)
@@ -30,7 +30,7 @@ def pads(found: Facts) -> tuple[int, ...]:
 
 def _channels_per_group(found: Facts) -> int | None:
     """Input channels that one output channel depends on."""
-    first, dims, groups = found.case.inputs[0], found.row.dims, found.get("groups")
+    first, dims, groups = found.case.inputs[0], found.row.signature.dims, found.get("groups")
     if first is None or first.ndim < dims + 1 or not isinstance(groups, int):
         return None
     return first.shape[-1 - dims] // groups if groups > 0 else None
@@ -38,7 +38,7 @@ def _channels_per_group(found: Facts) -> int | None:
 
 def _in_channels(found: Facts) -> int | None:
     """Channels of the input."""
-    first, dims = found.case.inputs[0], found.row.dims
+    first, dims = found.case.inputs[0], found.row.signature.dims
     return first.shape[-1 - dims] if first is not None and first.ndim > dims else None
 
 
@@ -53,12 +53,15 @@ def _channels(found: Facts) -> int | None:
 def _input_length(found: Facts) -> tuple[int, ...] | None:
     """Length of the input in each spatial dimension."""
     first = found.case.inputs[0]
-    return None if first is None else first.shape[-found.row.dims :]
+    return None if first is None else first.shape[-found.row.signature.dims :]
 
 
 def _reach(found: Facts) -> tuple[int, ...]:
     """Positions from the first to the last tap of the kernel, in each spatial dimension."""
-    sizes = (per_dimension(found.get(name), found.row.dims) for name in ("kernel_size", "dilation"))
+    sizes = (
+        per_dimension(found.get(name), found.row.signature.dims)
+        for name in ("kernel_size", "dilation")
+    )
     return tuple(d * (k - 1) + 1 for k, d in zip(*sizes, strict=True))
 
 
@@ -66,7 +69,7 @@ def _output_length(found: Facts) -> tuple[int, ...] | None:
     """Length of the output in each spatial dimension."""
     try:
         whole: tuple[int, ...] = found.row.output_shapes(found.case)[0]
-        return whole[-found.row.dims :]
+        return whole[-found.row.signature.dims :]
     except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
         return None
 
@@ -77,7 +80,7 @@ def _windows(found: Facts) -> tuple[int, ...] | None:
     first = found.case.inputs[0]
     if first is None or outputs is None:
         return None
-    return _met(found, outputs, first.shape[-found.row.dims :])
+    return _met(found, outputs, first.shape[-found.row.signature.dims :])
 
 
 def _reaching(found: Facts) -> tuple[int, ...] | None:
@@ -86,12 +89,12 @@ def _reaching(found: Facts) -> tuple[int, ...] | None:
     first = found.case.inputs[0]
     if first is None or outputs is None:
         return None
-    return _met(found, first.shape[-found.row.dims :], outputs)
+    return _met(found, first.shape[-found.row.signature.dims :], outputs)
 
 
 def _met(found: Facts, over: tuple[int, ...], within: tuple[int, ...]) -> tuple[int, ...]:
     kernel, stride, dilation = (
-        per_dimension(found.get(name), found.row.dims)
+        per_dimension(found.get(name), found.row.signature.dims)
         for name in ("kernel_size", "stride", "dilation")
     )
     counts = []
@@ -135,7 +138,7 @@ def channels(transposed: bool, case: Case) -> tuple[Axes, ...]:
     return joined(case, (0, 1 - weight.ndim), (1, inner)), joined(case, (1, outer), (2, 0))
 
 
-def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with its arrays in the shapes that other arguments ask for.
 
     Args:
@@ -159,7 +162,9 @@ def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
             inputs[1] = resized(weight, (weight.shape[0], per_group, *weight.shape[2:]))
     else:
         shape = list(first.shape)
-        shape[-1 - row.dims] = arguments.get("in_channels", shape[-1 - row.dims])
+        shape[-1 - row.signature.dims] = arguments.get(
+            "in_channels", shape[-1 - row.signature.dims]
+        )
         inputs[0] = resized(first, tuple(shape))
         source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
         wanted = row.state_shapes(arguments, tuple(shape))
@@ -170,7 +175,7 @@ def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     return fitted if _valid(row, fitted) else None
 
 
-def _wraps_once(row: Row, case: Case) -> bool:
+def _wraps_once(row: LayerSpec, case: Case) -> bool:
     """Whether a padding that takes elements of the input finds enough of them."""
     first, given = case.inputs[0], case.call.arguments
     spare = {"reflect": -1, "circular": 0}.get(given.get("padding_mode", "zeros"))
@@ -180,26 +185,26 @@ def _wraps_once(row: Row, case: Case) -> bool:
         given.get(name, plain)
         for name, plain in (("padding", 0), ("kernel_size", 1), ("dilation", 1))
     )
-    sizes = (per_dimension(size, row.dims) for size in (kernel, dilation))
-    pairs = zip(paddings(padding, *sizes), first.shape[-row.dims :], strict=True)
+    sizes = (per_dimension(size, row.signature.dims) for size in (kernel, dilation))
+    pairs = zip(paddings(padding, *sizes), first.shape[-row.signature.dims :], strict=True)
     return all(max(pad) <= length + spare for pad, length in pairs)
 
 
-def _valid(row: Row, case: Case) -> bool:
+def _valid(row: LayerSpec, case: Case) -> bool:
     """Whether the documentation allows the call, as far as a changed argument can break it."""
     arguments, first = case.call.arguments, case.inputs[0]
     groups = arguments.get("groups", 1)
     assert first is not None
-    channels = [first.shape[-1 - row.dims]]
+    channels = [first.shape[-1 - row.signature.dims]]
     channels += [arguments[n] for n in ("in_channels", "out_channels") if n in arguments]
     if any(count % groups or count == 0 for count in channels):
         return False
     if "output_padding" in arguments:
         sizes = (arguments.get(name, 1) for name in ("output_padding", "stride", "dilation"))
-        places = zip(*(per_dimension(size, row.dims) for size in sizes), strict=True)
+        places = zip(*(per_dimension(size, row.signature.dims) for size in sizes), strict=True)
         if any(more >= max(stride, dilation) for more, stride, dilation in places):
             return False
     if not _wraps_once(row, case):
         return False
     (output,) = row.output_shapes(case)
-    return output is not None and all(length > 0 for length in output[-row.dims :])
+    return output is not None and all(length > 0 for length in output[-row.signature.dims :])

@@ -13,8 +13,21 @@ from conformance.layers.embedding import bag as embedding_bag
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles.embedding import embedding as oracle
 from conformance.spec.elementwise import every_axis
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    State,
+    Traits,
+    Variation,
+    stateless,
+)
 from conformance.spec.propagation import looked_up
-from conformance.spec.row import Argument, Input, Output, Row, Traits, stateless
 from conformance.spec.sizes import resized
 from conformance.spec.state import Normal, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
@@ -63,7 +76,7 @@ def _padding(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"padding_idx": place + arguments["num_embeddings"]}
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments, its indices within the weight that they ask for."""
     index, *weights = case.inputs
     assert index is not None
@@ -109,34 +122,41 @@ def _workloads(layer: str) -> Iterator[Workload]:
         )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     index = Input("input", "index", batch_axis=_leading, differentiable=False, signed=False)
     whole = partial(cases.embeddings, "Embedding")
-    module = Row(
+    module = LayerSpec(
         "Embedding",
         "embedding",
-        (*_SIZES, *_OPTIONS),
-        (index,),
-        (Output("output", _leading),),
-        cases=whole,
-        values=oracle.embedding,
-        shapes=oracle.embedding_shape,
-        formula=_FORMULA,
-        complex=False,
-        invalid=invalid_cases(whole, invalid.embedding_breaks("Embedding")),
-        laws=laws.LAWS,
-        state=_state,
-        propagation=looked_up,
+        signature=Signature(
+            (*_SIZES, *_OPTIONS),
+            (index,),
+            (Output("output", _leading),),
+            complex=False,
+            kept_as=_padding,
+        ),
+        oracle=Oracle(
+            values=oracle.embedding,
+            shapes=oracle.embedding_shape,
+            formula=_FORMULA,
+            propagation=looked_up,
+        ),
+        generation=Generation(
+            cases=whole,
+            invalid=invalid_cases(whole, invalid.embedding_breaks("Embedding")),
+            examples=0.4,
+        ),
+        variation=Variation(refit=_refit, free=every_axis),
+        state=State(_state),
         traits=Traits(copies=True, updates=_renormalises),
-        kept_as=_padding,
-        refit=_refit,
-        free=every_axis,
-        workloads=tuple(_workloads("Embedding")),
-        filling=Filling(contraction=False),
-        flops=_moved,
-        needed=embedding_bag.looked_up_rows,
-        examples=0.4,
+        laws=laws.LAWS,
+        benchmark=Benchmark(
+            workloads=tuple(_workloads("Embedding")),
+            filling=Filling(contraction=False),
+            flops=_moved,
+            needed=embedding_bag.looked_up_rows,
+        ),
     )
     yield module
     name = "functional.embedding"
@@ -144,15 +164,24 @@ def rows() -> Iterator[Row]:
     yield replace(
         module,
         name=name,
-        arguments=_OPTIONS,
-        inputs=(index, Input("weight", "weight", updated=True)),
-        cases=valid,
-        invalid=invalid_cases(valid, invalid.embedding_breaks(name)),
-        values=oracle.functional_embedding,
-        shapes=oracle.functional_embedding_shape,
-        state=stateless,
-        shared=embedding_bag.table,
-        workloads=tuple(_workloads(name)),
-        examples=0.4,
+        signature=replace(
+            module.signature,
+            arguments=_OPTIONS,
+            inputs=(index, Input("weight", "weight", updated=True)),
+        ),
+        oracle=replace(
+            module.oracle,
+            values=oracle.functional_embedding,
+            shapes=oracle.functional_embedding_shape,
+        ),
+        generation=replace(
+            module.generation,
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.embedding_breaks(name)),
+            examples=0.4,
+        ),
+        variation=replace(module.variation, shared=embedding_bag.table),
+        state=replace(module.state, tensors=stateless),
+        benchmark=replace(module.benchmark, workloads=tuple(_workloads(name))),
     )
     yield from embedding_bag.rows()

@@ -15,8 +15,22 @@ from conformance.model.case import Call, Case, is_function
 from conformance.oracles.embedding import bag as oracle
 from conformance.spec.axes import Axes, joined
 from conformance.spec.elementwise import every_axis
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    State,
+    Traits,
+    Variation,
+    stateless,
+)
 from conformance.spec.propagation import Propagation, looked_up
-from conformance.spec.row import Argument, Input, Output, Row, Traits, stateless
 from conformance.spec.sizes import resized
 from conformance.spec.state import Normal, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
@@ -80,7 +94,7 @@ def _padding(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"padding_idx": place + arguments["num_embeddings"]}
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments, its indices and offsets as they ask for."""
     index, *given = case.inputs
     weight = given.pop(0) if row.function else case.call.state["weight"]
@@ -165,7 +179,7 @@ def table(case: Case) -> tuple[Axes, ...]:
     return joined(case, (1, 0)), joined(case, (1, 1))
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows of bags and of one-hot rows, in the order of torch's documentation."""
     index = Input("input", "index", batch_axis=_fixed, differentiable=False, signed=False)
     rest = (
@@ -173,31 +187,38 @@ def rows() -> Iterator[Row]:
         Input("per_sample_weights", optional=True, batch_axis=_fixed),
     )
     whole = partial(cases.embedding_bags, "EmbeddingBag")
-    module = Row(
+    module = LayerSpec(
         "EmbeddingBag",
         "embedding",
-        (*_SIZES, *_OPTIONS),
-        (index, *rest),
-        (Output("output", _fixed),),
-        cases=whole,
-        values=oracle.embedding_bag,
-        shapes=oracle.embedding_bag_shape,
-        formula=_FORMULA,
-        complex=False,
-        invalid=invalid_cases(whole, invalid.embedding_bag_breaks("EmbeddingBag")),
-        laws=laws.LAWS,
-        state=_state,
-        propagation=_PROPAGATION,
-        derived={"counts_differ": _counts_differ},
+        signature=Signature(
+            (*_SIZES, *_OPTIONS),
+            (index, *rest),
+            (Output("output", _fixed),),
+            complex=False,
+            kept_as=_padding,
+        ),
+        oracle=Oracle(
+            values=oracle.embedding_bag,
+            shapes=oracle.embedding_bag_shape,
+            formula=_FORMULA,
+            propagation=_PROPAGATION,
+        ),
+        generation=Generation(
+            cases=whole,
+            invalid=invalid_cases(whole, invalid.embedding_bag_breaks("EmbeddingBag")),
+            examples=0.4,
+        ),
+        variation=Variation(refit=_refit, free=_sizes),
+        state=State(_state),
         traits=Traits(updates=_renormalises),
-        kept_as=_padding,
-        refit=_refit,
-        free=_sizes,
-        workloads=tuple(_workloads("EmbeddingBag")),
-        filling=Filling(contraction=False),
-        flops=_flops,
-        needed=looked_up_rows,
-        examples=0.4,
+        conditions=Conditions(derived={"counts_differ": _counts_differ}),
+        laws=laws.LAWS,
+        benchmark=Benchmark(
+            workloads=tuple(_workloads("EmbeddingBag")),
+            filling=Filling(contraction=False),
+            flops=_flops,
+            needed=looked_up_rows,
+        ),
     )
     yield module
     name = "functional.embedding_bag"
@@ -205,19 +226,31 @@ def rows() -> Iterator[Row]:
     yield replace(
         module,
         name=name,
-        arguments=_OPTIONS,
-        inputs=(
-            index, Input("weight", "weight", updated=True), rest[0], replace(rest[1], by_name=True)
+        signature=replace(
+            module.signature,
+            arguments=_OPTIONS,
+            inputs=(
+                index,
+                Input("weight", "weight", updated=True),
+                rest[0],
+                replace(rest[1], by_name=True),
+            ),
         ),
-        cases=valid,
-        invalid=invalid_cases(valid, invalid.embedding_bag_breaks(name)),
-        values=oracle.functional_embedding_bag,
-        shapes=oracle.functional_embedding_bag_shape,
-        state=stateless,
-        shared=table,
-        workloads=tuple(_workloads(name)),
-        examples=0.4,
-    )  # fmt: skip
+        oracle=replace(
+            module.oracle,
+            values=oracle.functional_embedding_bag,
+            shapes=oracle.functional_embedding_bag_shape,
+        ),
+        generation=replace(
+            module.generation,
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.embedding_bag_breaks(name)),
+            examples=0.4,
+        ),
+        variation=replace(module.variation, shared=table),
+        state=replace(module.state, tensors=stateless),
+        benchmark=replace(module.benchmark, workloads=tuple(_workloads(name))),
+    )
     yield _one_hot()
 
 
@@ -229,7 +262,7 @@ def _classes(case: Case) -> Mapping[str, Any]:
     return {"num_classes": int(tensor.max(initial=-1)) + 1 if given == -1 else given}
 
 
-def _as_many(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _as_many(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments, its classes among so many."""
     (tensor,) = case.inputs
     assert tensor is not None
@@ -247,31 +280,42 @@ def _axis(case: Case) -> int | None:
     return 0 if told and tensor is not None and tensor.ndim else None
 
 
-def _one_hot() -> Row:
+def _one_hot() -> LayerSpec:
     name = "functional.one_hot"
     valid = partial(cases.one_hots, name)
-    return Row(
+    return LayerSpec(
         name,
         "embedding",
-        (Argument("num_classes", -1, other=17),),
-        (Input("tensor", "index", batch_axis=_axis, differentiable=False, signed=False),),
-        (Output("output", _axis, dtype=lambda case: "int64", differentiable=False),),
-        cases=valid,
-        values=oracle.one_hot,
-        shapes=oracle.one_hot_shape,
-        formula=("output[*, c] = 1 if c = tensor[*] else 0",),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.one_hot_breaks()),
-        laws=laws.ONE_HOT_LAWS,
-        traits=Traits(placed=False),
-        counted=_classes,
-        refit=_as_many,
-        free=every_axis,
-        workloads=(
-            Workload(name, "4096 of 1000", {"num_classes": 1000}, ((4096,),), small=True,
-                     below={"tensor": 1000}),
+        signature=Signature(
+            (Argument("num_classes", -1, other=17),),
+            (Input("tensor", "index", batch_axis=_axis, differentiable=False, signed=False),),
+            (Output("output", _axis, dtype=lambda case: "int64", differentiable=False),),
+            complex=False,
+            placed=False,
         ),
-        filling=Filling(contraction=False),
-        flops=lambda workload, weights, outputs: math.prod(outputs[0]),
-        examples=0.25,
-    )  # fmt: skip
+        oracle=Oracle(
+            values=oracle.one_hot,
+            shapes=oracle.one_hot_shape,
+            formula=("output[*, c] = 1 if c = tensor[*] else 0",),
+            counted=_classes,
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, invalid.one_hot_breaks()), examples=0.25
+        ),
+        variation=Variation(refit=_as_many, free=every_axis),
+        laws=laws.ONE_HOT_LAWS,
+        benchmark=Benchmark(
+            workloads=(
+                Workload(
+                    name,
+                    "4096 of 1000",
+                    {"num_classes": 1000},
+                    ((4096,),),
+                    small=True,
+                    below={"tensor": 1000},
+                ),
+            ),
+            filling=Filling(contraction=False),
+            flops=lambda workload, weights, outputs: math.prod(outputs[0]),
+        ),
+    )

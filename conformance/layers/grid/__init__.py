@@ -13,7 +13,18 @@ from conformance.layers.grid.propagation import placed, sampled
 from conformance.model.case import Case
 from conformance.oracles.grid import grid as oracle
 from conformance.spec.axes import Axes
-from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Traits,
+    Variation,
+)
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import grid as cases
@@ -27,7 +38,7 @@ def _first_axis(case: Case) -> int | None:
     return 0
 
 
-def _affine_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _affine_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with another size, whose batch is that of the matrices."""
     theta = case.inputs[0]
     size = arguments["size"]
@@ -37,7 +48,7 @@ def _affine_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | Non
     return replace(case, call=replace(case.call, arguments={**arguments, "size": fitted}))
 
 
-def _sample_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _sample_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with another mode; a volume has no bicubic one."""
     x = case.inputs[0]
     if x is None or not math.prod(x.shape[2:]):
@@ -66,69 +77,81 @@ def _sample_flops(workload: Workload, weights: Sequence[Shape], outputs: Sequenc
     return 2 * taps * math.prod(outputs[0])
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     name = "functional.affine_grid"
     valid = partial(cases.affine_grids, name)
     filling = Filling(contraction=False, scale=lambda name, arguments: 1.0)
-    yield Row(
+    yield LayerSpec(
         name,
         "grid",
-        (Argument("size", plain=(1, 1, 1, 1), size=True, sequence=True), _CORNERS),
-        (Input("theta"),),
-        (Output("output"),),
-        cases=valid,
-        values=oracle.affine_grid,
-        shapes=oracle.affine_grid_shape,
-        formula=(
-            "output[n, h, w] = theta[n] (x_w, y_h, 1)",
-            "x_w = (2w + 1 - W) / W; align_corners: (2w + 1 - W) / (W - 1), 0 of W = 1",
+        signature=Signature(
+            (Argument("size", plain=(1, 1, 1, 1), size=True, sequence=True), _CORNERS),
+            (Input("theta"),),
+            (Output("output"),),
+            complex=False,
+            placed=False,
         ),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.affine_breaks()),
+        oracle=Oracle(
+            values=oracle.affine_grid,
+            shapes=oracle.affine_grid_shape,
+            formula=(
+                "output[n, h, w] = theta[n] (x_w, y_h, 1)",
+                "x_w = (2w + 1 - W) / W; align_corners: (2w + 1 - W) / (W - 1), 0 of W = 1",
+            ),
+            propagation=placed,
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, invalid.affine_breaks()), examples=0.4
+        ),
+        variation=Variation(refit=_affine_refit),
+        traits=Traits(batched=True, wide_sums=True),
         laws=laws.AFFINE,
-        propagation=placed,
-        traits=Traits(placed=False, batched=True, wide_sums=True),
-        refit=_affine_refit,
-        workloads=(
-            Workload(name, "32 by 32", {"size": (8, 1, 32, 32)}, ((8, 2, 3),), small=True),
-            Workload(name, "224 by 224", {"size": (8, 1, 224, 224)}, ((8, 2, 3),)),
+        benchmark=Benchmark(
+            workloads=(
+                Workload(name, "32 by 32", {"size": (8, 1, 32, 32)}, ((8, 2, 3),), small=True),
+                Workload(name, "224 by 224", {"size": (8, 1, 224, 224)}, ((8, 2, 3),)),
+            ),
+            filling=filling,
+            flops=_affine_flops,
         ),
-        filling=filling,
-        flops=_affine_flops,
-        examples=0.4,
     )
     name = "functional.grid_sample"
     valid = partial(cases.grid_samples, name)
-    yield Row(
+    yield LayerSpec(
         name,
         "grid",
-        (
-            Argument("mode", "bilinear", other="nearest"),
-            Argument("padding_mode", "zeros", other="border"),
-            _CORNERS,
+        signature=Signature(
+            (
+                Argument("mode", "bilinear", other="nearest"),
+                Argument("padding_mode", "zeros", other="border"),
+                _CORNERS,
+            ),
+            (Input("input", batch_axis=_first_axis), Input("grid", batch_axis=_first_axis)),
+            (Output("output", _first_axis),),
+            complex=False,
+            placed=False,
         ),
-        (Input("input", batch_axis=_first_axis), Input("grid", batch_axis=_first_axis)),
-        (Output("output", _first_axis),),
-        cases=valid,
-        values=oracle.grid_sample,
-        shapes=oracle.grid_sample_shape,
-        formula=(
-            "output[n, :, h, w] = Σ_ij w(i − y) w(j − x) input[n, :, i, j]",
-            "x = ((grid[n, h, w, 0] + 1) W − 1) / 2, y = ((grid[n, h, w, 1] + 1) H − 1) / 2",
-            "align_corners: x = (grid[n, h, w, 0] + 1) (W − 1) / 2, likewise y",
+        oracle=Oracle(
+            values=oracle.grid_sample,
+            shapes=oracle.grid_sample_shape,
+            formula=(
+                "output[n, :, h, w] = Σ_ij w(i − y) w(j − x) input[n, :, i, j]",
+                "x = ((grid[n, h, w, 0] + 1) W − 1) / 2, y = ((grid[n, h, w, 1] + 1) H − 1) / 2",
+                "align_corners: x = (grid[n, h, w, 0] + 1) (W − 1) / 2, likewise y",
+            ),
+            propagation=sampled,
         ),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.sample_breaks()),
+        generation=Generation(cases=valid, invalid=invalid_cases(valid, invalid.sample_breaks())),
+        variation=Variation(refit=_sample_refit, free=_sample_axes),
+        traits=Traits(batched=True, wide_sums=True),
         laws=laws.SAMPLE,
-        propagation=sampled,
-        traits=Traits(placed=False, batched=True, wide_sums=True),
-        refit=_sample_refit,
-        free=_sample_axes,
-        workloads=(
-            Workload(name, "32 by 32", {}, ((8, 16, 32, 32), (8, 32, 32, 2)), small=True),
-            Workload(name, "112 by 112", {}, ((8, 32, 112, 112), (8, 112, 112, 2))),
+        benchmark=Benchmark(
+            workloads=(
+                Workload(name, "32 by 32", {}, ((8, 16, 32, 32), (8, 32, 32, 2)), small=True),
+                Workload(name, "112 by 112", {}, ((8, 32, 112, 112), (8, 112, 112, 2))),
+            ),
+            filling=filling,
+            flops=_sample_flops,
         ),
-        filling=filling,
-        flops=_sample_flops,
     )

@@ -16,7 +16,7 @@ from conformance.spec.trial_like import TrialLike
 
 
 def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
-    given = {**trial.row.defaults, **trial.case.call.arguments}
+    given = {**trial.row.signature.defaults, **trial.case.call.arguments}
     x, grid = trial.case.inputs
     assert x is not None
     assert grid is not None
@@ -73,7 +73,7 @@ def _classified(
 
 def _of_matrix(trial: TrialLike) -> tuple[Rounded, ...]:
     """Each number is a sum over a row of the matrix, with the numbers of a pixel and 1."""
-    given = {**trial.row.defaults, **trial.case.call.arguments}
+    given = {**trial.row.signature.defaults, **trial.case.call.arguments}
     theta = trial.case.inputs[0]
     assert theta is not None
     with np.errstate(all="ignore"):

@@ -14,7 +14,19 @@ from conformance.model.case import Case
 from conformance.oracles.interpolation import interpolate as oracle
 from conformance.spec.axes import Axes
 from conformance.spec.elementwise import every_axis
-from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Traits,
+    Variation,
+)
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import FactsLike as Facts
 from conformance.spec.workload import Filling, Workload
@@ -68,10 +80,10 @@ def _valid(given: Mapping[str, Any], shape: Shape) -> bool:
     return _RANKS.get(mode, len(shape)) == len(shape)
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments; None where the call would be invalid."""
     x = case.inputs[0]
-    if x is None or not _valid({**row.defaults, **arguments}, x.shape):
+    if x is None or not _valid({**row.signature.defaults, **arguments}, x.shape):
         return None
     return replace(case, call=replace(case.call, arguments=arguments))
 
@@ -141,36 +153,45 @@ _FORMULA = (
 )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, the function first."""
     name = "functional.interpolate"
     valid = partial(cases.interpolations, name)
-    interpolate = Row(
+    interpolate = LayerSpec(
         name,
         "interpolation",
-        (_SIZE, _FACTOR, _MODE, _CORNERS, _RECOMPUTE, _ANTIALIAS),
-        (Input("input", batch_axis=_first_axis),),
-        (Output("output", _first_axis),),
-        cases=valid,
-        values=oracle.interpolate,
-        shapes=oracle.interpolate_shape,
-        formula=_FORMULA,
-        complex=False,
-        invalid=invalid_cases(valid, invalid.interpolate_breaks(function=True)),
+        signature=Signature(
+            (_SIZE, _FACTOR, _MODE, _CORNERS, _RECOMPUTE, _ANTIALIAS),
+            (Input("input", batch_axis=_first_axis),),
+            (Output("output", _first_axis),),
+            complex=False,
+            placed=False,
+        ),
+        oracle=Oracle(
+            values=oracle.interpolate,
+            shapes=oracle.interpolate_shape,
+            formula=_FORMULA,
+            propagation=interpolated(),
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, invalid.interpolate_breaks(function=True))
+        ),
+        variation=Variation(refit=_refit, free=_but_the_batch),
+        traits=Traits(batched=True),
+        conditions=Conditions(
+            derived={
+                "output_length": _output_length,
+                "output_width": _narrowest,
+                "length_kept": _of_length(1),
+                "length_doubled": _of_length(2),
+            }
+        ),
         laws=laws.LAWS,
-        propagation=interpolated(),
-        traits=Traits(placed=False, batched=True),
-        derived={
-            "output_length": _output_length,
-            "output_width": _narrowest,
-            "length_kept": _of_length(1),
-            "length_doubled": _of_length(2),
-        },
-        refit=_refit,
-        free=_but_the_batch,
-        workloads=_workloads(name, ("nearest", "bilinear", "bicubic", "area")),
-        filling=Filling(contraction=False),
-        flops=_taps,
+        benchmark=Benchmark(
+            workloads=_workloads(name, ("nearest", "bilinear", "bicubic", "area")),
+            filling=Filling(contraction=False),
+            flops=_taps,
+        ),
     )
     yield interpolate
     name = "Upsample"
@@ -178,11 +199,19 @@ def rows() -> Iterator[Row]:
     yield replace(
         interpolate,
         name=name,
-        arguments=(_SIZE, _FACTOR, replace(_MODE, other="bilinear"), _CORNERS, _RECOMPUTE),
-        cases=valid,
-        invalid=invalid_cases(valid, invalid.interpolate_breaks(function=False)),
-        workloads=_workloads(name, ("nearest", "bilinear")),
-        examples=0.4,
+        signature=replace(
+            interpolate.signature,
+            arguments=(_SIZE, _FACTOR, replace(_MODE, other="bilinear"), _CORNERS, _RECOMPUTE),
+        ),
+        generation=replace(
+            interpolate.generation,
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.interpolate_breaks(function=False)),
+            examples=0.4,
+        ),
+        benchmark=replace(
+            interpolate.benchmark, workloads=_workloads(name, ("nearest", "bilinear"))
+        ),
     )
     corners = interpolated(mode="bilinear", align_corners=True)
     for name, values, own, propagation in (
@@ -193,12 +222,14 @@ def rows() -> Iterator[Row]:
         yield replace(
             interpolate,
             name=name,
-            arguments=(_SIZE, _FACTOR),
-            cases=valid,
-            values=values,
-            invalid=invalid_cases(valid, invalid.shared_breaks()),
+            signature=replace(interpolate.signature, arguments=(_SIZE, _FACTOR)),
+            oracle=replace(interpolate.oracle, values=values, propagation=propagation),
+            generation=replace(
+                interpolate.generation,
+                cases=valid,
+                invalid=invalid_cases(valid, invalid.shared_breaks()),
+                examples=0.25,
+            ),
             laws=own,
-            propagation=propagation,
-            workloads=_workloads(name, ("",)),
-            examples=0.25,
+            benchmark=replace(interpolate.benchmark, workloads=_workloads(name, ("",))),
         )

@@ -26,7 +26,12 @@ from conformance.spec.trial_like import TrialLike
 
 
 def _expected(fixed: Mapping[str, Any], trial: TrialLike) -> tuple[Rounded, ...]:
-    given = {"mode": "nearest", **trial.row.defaults, **trial.case.call.arguments, **fixed}
+    given = {
+        "mode": "nearest",
+        **trial.row.signature.defaults,
+        **trial.case.call.arguments,
+        **fixed,
+    }
     x = trial.case.inputs[0]
     assert x is not None
     with np.errstate(all="ignore"):

@@ -37,8 +37,17 @@ from conformance.layers.loss.parts import REDUCTION, filled, unreduced
 from conformance.layers.loss.parts import rows as batch
 from conformance.model.case import is_function
 from conformance.oracles.loss import cross_entropy as oracle
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Signature,
+    Variation,
+)
 from conformance.spec.propagation import Propagation
-from conformance.spec.row import Argument, Input, Row, Traits
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import TrialLike
 from conformance.spec.workload import Workload
@@ -77,7 +86,7 @@ def _settled(trial: TrialLike) -> tuple[Rounded, ...]:
     return (decided(endless, lost, np.isposinf(endless), whole),)
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for name in ("CrossEntropyLoss", "functional.cross_entropy"):
         function = is_function(name)
@@ -87,28 +96,38 @@ def rows() -> Iterator[Row]:
         )
         valid = partial(cases.cross_entropies, name)
         breaks = invalid.cross_entropy_breaks()
-        row = Row(
+        row = LayerSpec(
             name,
             "loss",
-            _ARGUMENTS,
-            (*inputs, WEIGHT) if function else inputs,
-            (unreduced(batch),),
-            cases=valid,
-            values=oracle.cross_entropy if function else oracle.cross_entropy_loss,
-            shapes=oracle.cross_entropy_shape if function else oracle.cross_entropy_loss_shape,
-            formula=_FORMULA,
-            complex=False,
-            invalid=invalid_cases(valid, breaks, () if function else ("weight",)),
+            signature=Signature(
+                _ARGUMENTS,
+                (*inputs, WEIGHT) if function else inputs,
+                (unreduced(batch),),
+                complex=False,
+                placed=False,
+            ),
+            oracle=Oracle(
+                values=oracle.cross_entropy if function else oracle.cross_entropy_loss,
+                shapes=oracle.cross_entropy_shape if function else oracle.cross_entropy_loss_shape,
+                formula=_FORMULA,
+                propagation=Propagation(_settled),
+            ),
+            generation=Generation(
+                cases=valid, invalid=invalid_cases(valid, breaks, () if function else ("weight",))
+            ),
+            variation=Variation(refit=refit, shared=shared),
             laws=laws.LAWS,
-            propagation=Propagation(_settled),
-            traits=Traits(placed=False),
-            refit=refit,
-            shared=shared,
-            workloads=workloads(name),
-            filling=filled(target=classes),
-            flops=_flops,
+            benchmark=Benchmark(
+                workloads=workloads(name), filling=filled(target=classes), flops=_flops
+            ),
         )
-        yield row if function else replace(row, state=weights, constructor_tensors=("weight",))
+        yield (
+            row
+            if function
+            else replace(
+                row, state=replace(row.state, tensors=weights, constructor_tensors=("weight",))
+            )
+        )
     others = (
         loss_differences, loss_divergence, loss_binary, loss_likelihood,
         loss_hinge, loss_vectors, loss_multi_margin, loss_nll, loss_linear, loss_ctc,

@@ -20,8 +20,20 @@ from conformance.layers.loss.parts import scale_of_weights
 from conformance.model.case import Case, class_and_method
 from conformance.oracles.loss import adaptive as oracle
 from conformance.spec.law import Law
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    State,
+    Variation,
+)
 from conformance.spec.propagation import computed
-from conformance.spec.row import Argument, Input, Output, Row
 from conformance.spec.sizes import resized
 from conformance.spec.state import Shape, StateTensor, uniform
 from conformance.spec.workload import Filling, Workload
@@ -65,7 +77,7 @@ def _increasing(cutoffs: Sequence[int], classes: int) -> bool:
     return len(cutoffs) > 0 and all(a < b for a, b in pairwise(ends))
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with its arrays in the shapes that other arguments ask for."""
     x, *target = case.inputs
     assert x is not None
@@ -100,7 +112,7 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return rows * sum(2 * math.prod(shape) + 4 * shape[0] for shape in weights)
 
 
-def _row(name: str, laws: tuple[Law, ...]) -> Row:
+def _row(name: str, laws: tuple[Law, ...]) -> LayerSpec:
     """The module's row, or that of a method that takes no target."""
     method = class_and_method(name)[1]
     valid = partial(cases.clusters, name, _shapes)
@@ -110,27 +122,28 @@ def _row(name: str, laws: tuple[Law, ...]) -> Row:
     inputs: tuple[Shape, ...] = ((64, 256),) if method else ((64, 256), (64,))
     whole = Output("output", batch, _whole if method == "predict" else None, method != "predict")
     values, shapes = _ORACLES[method]
-    return Row(
+    return LayerSpec(
         name,
         "loss",
-        _ARGUMENTS,
-        (x,) if method else (x, target),
-        (whole,) if method else (whole, Output("loss")),
-        cases=valid,
-        values=values,
-        shapes=shapes,
-        formula=_FORMULA,
-        complex=False,
-        invalid=invalid_cases(valid, breaks),
+        signature=Signature(
+            _ARGUMENTS,
+            (x,) if method else (x, target),
+            (whole,) if method else (whole, Output("loss")),
+            complex=False,
+        ),
+        oracle=Oracle(values=values, shapes=shapes, formula=_FORMULA, propagation=computed),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, breaks), examples=0.2 if method else 0.4
+        ),
+        variation=Variation(refit=_refit),
+        state=State(_state),
+        conditions=Conditions(derived={"nearest": _nearest}),
         laws=laws,
-        propagation=computed,
-        state=_state,
-        refit=_refit,
-        derived={"nearest": _nearest},
-        workloads=(Workload(name, "64 words", _TIMED, inputs, small=True),),
-        filling=Filling(contraction=False, scale=scale_of_weights, made={"target": _targets}),
-        flops=_flops,
-        examples=0.2 if method else 0.4,
+        benchmark=Benchmark(
+            workloads=(Workload(name, "64 words", _TIMED, inputs, small=True),),
+            filling=Filling(contraction=False, scale=scale_of_weights, made={"target": _targets}),
+            flops=_flops,
+        ),
     )
 
 
@@ -160,7 +173,7 @@ _ORACLES: Mapping[str, tuple[Callable[..., Any], Callable[..., tuple[Shape, ...]
 }
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     yield _row(laws.LOSS, laws.LAWS)
     yield _row(laws.LOG_PROB, laws.OF_ALL)

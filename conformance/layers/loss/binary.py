@@ -11,8 +11,8 @@ from conformance.layers.loss.parts import filled
 from conformance.layers.loss.pointwise import batch_of, pair, pointwise
 from conformance.model.case import is_function
 from conformance.oracles.loss import binary as oracle
+from conformance.spec.layer_spec import Arguments, Input, LayerSpec
 from conformance.spec.propagation import Propagation, computed
-from conformance.spec.row import Arguments, Input, Row
 from conformance.spec.state import Shape, StateTensor
 from conformance.strategies.invalid.loss import binary as invalid
 from conformance.strategies.loss import binary as cases
@@ -49,7 +49,7 @@ def _weight(name: str, place: int, *, by_name: bool = False) -> Input:
     )
 
 
-def _of_probabilities(name: str) -> Row:
+def _of_probabilities(name: str) -> LayerSpec:
     function = is_function(name)
     constructed: tuple[str, ...] = () if function else ("weight",)
     made = {"input": _eighths, "target": _eighths}
@@ -73,7 +73,7 @@ def _of_probabilities(name: str) -> Row:
     )
 
 
-def _of_logits(name: str) -> Row:
+def _of_logits(name: str) -> LayerSpec:
     function = is_function(name)
     constructed: tuple[str, ...] = () if function else ("weight", "pos_weight")
     inputs = pair(signed=True)
@@ -95,7 +95,7 @@ def _of_logits(name: str) -> Row:
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for name in ("BCELoss", "functional.binary_cross_entropy"):
         yield _of_probabilities(name)

@@ -14,8 +14,18 @@ from conformance.layers.loss.parts import REDUCTION, filled, unreduced
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import ctc as oracle
 from conformance.spec.axes import Axes
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Signature,
+    Variation,
+)
 from conformance.spec.propagation import Propagation, computed
-from conformance.spec.row import Argument, Input, Row, Traits
 from conformance.spec.state import Shape
 from conformance.spec.workload import Workload
 from conformance.strategies.invalid.breaks import invalid_cases
@@ -60,7 +70,7 @@ def _free(case: Case) -> tuple[Axes, ...]:
     )  # fmt: skip
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments: lengths end where their sequences do."""
     x, targets, *lengths = case.inputs
     assert x is not None
@@ -72,7 +82,7 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
         return None
     most = (len(x), targets.shape[-1] if targets.ndim == 2 else 2**31)
     if case.keywords:
-        names = row.input_names[2:]
+        names = row.signature.input_names[2:]
         pairs = zip(names, most, strict=True)
         cut = {name: tuple(min(n, end) for n in case.keywords[name]) for name, end in pairs}
         case = replace(case, keywords={**case.keywords, **cut})
@@ -119,37 +129,44 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return 7 * steps * count * (2 * labels + 1)
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     made = {"targets": _labels, "input_lengths": _steps, "target_lengths": _lengths}
     for name in ("CTCLoss", "functional.ctc_loss"):
         valid = partial(cases.sequences, name)
-        yield Row(
+        yield LayerSpec(
             name,
             "loss",
-            _ARGUMENTS,
-            (
-                Input("log_probs", batch_axis=_batch(1), signed=False),
-                Input("targets", "target", batch_axis=_batch(0), signed=False),
-                Input("input_lengths", "index", batch_axis=_batch(0), fixed=True),
-                Input("target_lengths", "index", batch_axis=_batch(0), fixed=True),
+            signature=Signature(
+                _ARGUMENTS,
+                (
+                    Input("log_probs", batch_axis=_batch(1), signed=False),
+                    Input("targets", "target", batch_axis=_batch(0), signed=False),
+                    Input("input_lengths", "index", batch_axis=_batch(0), fixed=True),
+                    Input("target_lengths", "index", batch_axis=_batch(0), fixed=True),
+                ),
+                (unreduced(_batch(0)),),
+                complex=False,
+                placed=False,
             ),
-            (unreduced(_batch(0)),),
-            cases=valid,
-            values=oracle.ctc_loss,
-            shapes=oracle.ctc_loss_shape,
-            formula=_FORMULA,
-            complex=False,
-            invalid=invalid_cases(valid, invalid.ctc_breaks()),
+            oracle=Oracle(
+                values=oracle.ctc_loss,
+                shapes=oracle.ctc_loss_shape,
+                formula=_FORMULA,
+                propagation=Propagation(computed.expected),
+            ),
+            generation=Generation(
+                cases=valid,
+                invalid=invalid_cases(valid, invalid.ctc_breaks()),
+                examples=0.25 if is_function(name) else 0.75,
+            ),
+            variation=Variation(
+                needs_keywords=lambda case: bool(case.keywords),
+                refit=_refit,
+                free=_free,
+                longest=lambda case: _LONGEST,
+            ),
+            conditions=Conditions(derived={"no_probability": _no_probability}),
             laws=laws.LAWS,
-            propagation=Propagation(computed.expected),
-            traits=Traits(placed=False, needs_keywords=lambda case: bool(case.keywords)),
-            derived={"no_probability": _no_probability},
-            refit=_refit,
-            free=_free,
-            longest=lambda case: _LONGEST,
-            workloads=_workloads(name),
-            filling=filled(**made),
-            flops=_flops,
-            examples=0.25 if is_function(name) else 0.75,
+            benchmark=Benchmark(workloads=_workloads(name), filling=filled(**made), flops=_flops),
         )

@@ -12,7 +12,7 @@ from conformance.layers.loss.parts import REDUCTION
 from conformance.layers.loss.pointwise import batch_of, pointwise
 from conformance.model.case import is_function
 from conformance.oracles.loss import differences as oracle
-from conformance.spec.row import Argument, Input, Row
+from conformance.spec.layer_spec import Argument, Input, LayerSpec
 from conformance.strategies.invalid.loss import differences as invalid
 from conformance.strategies.loss import differences as cases
 
@@ -70,7 +70,7 @@ _WEIGHT = Input(
 )
 
 
-def _row(kind: _Kind, name: str) -> Row:
+def _row(kind: _Kind, name: str) -> LayerSpec:
     weights = kind.weights and is_function(name)
     edge = (Argument(kind.edge, 1.0, other=0.5),) if kind.edge else ()
     found = laws.laws(kind.module, kind.edge, kind.factor)
@@ -89,7 +89,7 @@ def _row(kind: _Kind, name: str) -> Row:
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for kind in _KINDS:
         for name in (kind.module, kind.function):

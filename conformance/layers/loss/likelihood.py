@@ -17,7 +17,7 @@ from conformance.layers.loss.pointwise import (
 )
 from conformance.model.case import Case
 from conformance.oracles.loss import likelihood as oracle
-from conformance.spec.row import Argument, Input, Row
+from conformance.spec.layer_spec import Argument, Input, LayerSpec
 from conformance.spec.state import Shape
 from conformance.strategies.invalid.loss import likelihood as invalid
 from conformance.strategies.invalid.loss.pointwise import broadcast_breaks
@@ -39,7 +39,7 @@ def _aligned(case: Case) -> list[Shape | None]:
     return [first, *rest, var]
 
 
-def _poisson(name: str) -> Row:
+def _poisson(name: str) -> LayerSpec:
     logarithms = Argument("log_input", True, other=False)
     return pointwise(
         name,
@@ -56,7 +56,7 @@ def _poisson(name: str) -> Row:
     )
 
 
-def _gaussian(name: str) -> Row:
+def _gaussian(name: str) -> LayerSpec:
     numbers = (
         Input(x, batch_axis=batch_of(k, _aligned)) for k, x in enumerate(("input", "target"))
     )
@@ -79,7 +79,7 @@ def _gaussian(name: str) -> Row:
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for name in ("PoissonNLLLoss", "functional.poisson_nll_loss"):
         yield _poisson(name)

@@ -20,8 +20,18 @@ from conformance.model.case import Case, is_function
 from conformance.oracles.linear import functional_linear
 from conformance.oracles.loss import linear as oracle
 from conformance.spec.axes import Axes, joined
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Signature,
+    Variation,
+)
 from conformance.spec.propagation import Propagation, computed
-from conformance.spec.row import Argument, Input, Row
 from conformance.spec.sizes import resized
 from conformance.spec.state import Shape, StateTensor, uniform, with_bias
 from conformance.spec.workload import Filling, Workload
@@ -68,7 +78,7 @@ def _valid(target: np.ndarray, classes: int, ignored: int | None) -> bool:
     return bool((((target >= 0) & (target < classes)) | (target == gone)).all())
 
 
-def _refit_function(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit_function(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """No argument of the function changes a shape."""
     linear, target = case.inputs[1:3]
     assert linear is not None
@@ -78,12 +88,12 @@ def _refit_function(row: Row, case: Case, arguments: dict[str, Any]) -> Case | N
     return replace(case, call=replace(case.call, arguments=arguments))
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with its arrays in the shapes that other arguments ask for."""
     x, target = case.inputs
     assert x is not None
     assert target is not None
-    facts = {**row.defaults, **arguments}
+    facts = {**row.signature.defaults, **arguments}
     classes, width, places = (
         facts["num_classes"],
         facts["in_features"],
@@ -100,7 +110,7 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     state = case.call.state
     source = np.concatenate([v.reshape(-1) for v in state.values()])
     wanted = row.state_shapes(arguments, x.shape)
-    names = [name for name in wanted if name in state or name not in row.constructor_tensors]
+    names = [name for name in wanted if name in state or name not in row.state.constructor_tensors]
     arrays = {name: resized(state.get(name, source), wanted[name]) for name in names}
     layouts = {k: v for k, v in case.call.layouts.items() if k in arrays}
     call = replace(case.call, arguments=arguments, state=arrays, layouts=layouts)
@@ -199,7 +209,7 @@ def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
     return 2 * rows * width * classes + 4 * rows * classes
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for name in ("LinearCrossEntropyLoss", "functional.linear_cross_entropy"):
         function = is_function(name)
@@ -213,35 +223,57 @@ def rows() -> Iterator[Row]:
         )
         valid = partial(cases.linear_cross_entropies, name)
         breaks = invalid.linear_cross_entropy_breaks(function)
-        row = Row(
+        row = LayerSpec(
             name,
             "loss",
-            _ARGUMENTS if function else (*_SIZES, *_ARGUMENTS),
-            (x, Input("linear_weight", "weight"), target, *weights) if function else (x, target),
-            (unreduced(batch),),
-            cases=valid,
-            values=oracle.linear_cross_entropy if function else oracle.linear_cross_entropy_loss,
-            shapes=oracle.linear_cross_entropy_shape
-            if function
-            else oracle.linear_cross_entropy_loss_shape,
-            formula=_FORMULA,
-            complex=False,
-            invalid=invalid_cases(valid, breaks, () if function else ("weight",)),
+            signature=Signature(
+                _ARGUMENTS if function else (*_SIZES, *_ARGUMENTS),
+                (x, Input("linear_weight", "weight"), target, *weights)
+                if function
+                else (x, target),
+                (unreduced(batch),),
+                complex=False,
+            ),
+            oracle=Oracle(
+                values=oracle.linear_cross_entropy
+                if function
+                else oracle.linear_cross_entropy_loss,
+                shapes=oracle.linear_cross_entropy_shape
+                if function
+                else oracle.linear_cross_entropy_loss_shape,
+                formula=_FORMULA,
+                propagation=Propagation(computed.expected),
+            ),
+            generation=Generation(
+                cases=valid,
+                invalid=invalid_cases(valid, breaks, () if function else ("weight",)),
+                examples=0.4,
+            ),
+            variation=Variation(refit=_refit_function if function else _refit),
+            conditions=Conditions(
+                derived={
+                    "chunked": _chunked,
+                    "classes_last": _classes_last,
+                    "ignored": _ignores,
+                    "nearest": _nearest,
+                }
+            ),
             laws=laws.LAWS,
-            propagation=Propagation(computed.expected),
-            derived={
-                "chunked": _chunked,
-                "classes_last": _classes_last,
-                "ignored": _ignores,
-                "nearest": _nearest,
-            },
-            refit=_refit_function if function else _refit,
-            workloads=_workloads(name),
-            filling=Filling(contraction=False, scale=scale_of_weights, made={"target": _classes}),
-            flops=_flops,
-            examples=0.4,
+            benchmark=Benchmark(
+                workloads=_workloads(name),
+                filling=Filling(
+                    contraction=False, scale=scale_of_weights, made={"target": _classes}
+                ),
+                flops=_flops,
+            ),
         )
         if function:
-            yield replace(row, shared=_shared, traits=replace(row.traits, placed=False))
+            yield replace(
+                row,
+                signature=replace(row.signature, placed=False),
+                variation=replace(row.variation, shared=_shared),
+            )
         else:
-            yield replace(row, state=_state, constructor_tensors=("weight",))
+            yield replace(
+                row, state=replace(row.state, tensors=_state, constructor_tensors=("weight",))
+            )

@@ -14,8 +14,19 @@ from conformance.layers.loss.parts import REDUCTION, filled, first_axis, flops, 
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import multi_margin as oracle
 from conformance.spec.axes import Axes, joined
+from conformance.spec.layer_spec import (
+    Argument,
+    Arguments,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Signature,
+    Variation,
+    stateless,
+)
 from conformance.spec.propagation import computed
-from conformance.spec.row import Argument, Arguments, Input, Row, Traits, stateless
 from conformance.spec.state import Shape, StateTensor
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.loss import multi_margin as invalid
@@ -46,7 +57,7 @@ def _classes(case: Case) -> tuple[Axes, ...]:
     return (joined(case, (0, -1), *labels, (2, 0)),)
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments; indices are classes, and the loss of no class is none."""
     x, target = case.inputs[:2]
     if x is None or target is None or not x.shape[-1]:
@@ -56,7 +67,7 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     return replace(case, call=replace(case.call, arguments=arguments))
 
 
-def _relabelled(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _relabelled(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """Likewise; of labels that are no classes, or there twice, the others are left."""
     x, target = case.inputs[:2]
     if x is None or target is None or not x.shape[-1]:
@@ -89,87 +100,121 @@ def _any(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarra
     return generator.integers(0, 1, shapes[1], endpoint=True).astype(np.float64)
 
 
-def _weighted(row: Row, *, by_name: bool = False) -> Row:
+def _weighted(row: LayerSpec, *, by_name: bool = False) -> LayerSpec:
     """With a weight for each class: an input of a function, state of a module."""
     if is_function(row.name):
-        return replace(row, inputs=(*row.inputs, _weight(by_name=by_name)))
-    return replace(row, state=_weights, constructor_tensors=("weight",))
+        return replace(
+            row,
+            signature=replace(
+                row.signature, inputs=(*row.signature.inputs, _weight(by_name=by_name))
+            ),
+        )
+    return replace(row, state=replace(row.state, tensors=_weights, constructor_tensors=("weight",)))
 
 
 def _constructed(name: str) -> tuple[str, ...]:
     return () if is_function(name) else ("weight",)
 
 
-def _multi_margin(name: str) -> Row:
+def _multi_margin(name: str) -> LayerSpec:
     valid, function = partial(cases.multi_margins, name), is_function(name)
-    row = Row(
+    row = LayerSpec(
         name,
         "loss",
-        (Argument("p", 1, other=2), Argument("margin", 1.0, other=0.0), REDUCTION),
-        (_INPUT, _TARGET),
-        (unreduced(_BATCH),),
-        cases=valid,
-        values=oracle.multi_margin_loss,
-        shapes=oracle.by_class_shape,
-        formula=("loss(x, y) = sum_i w[y] * max(0, margin - x[y] + x[i])^p / x.size(0), i != y",),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.multi_margin_breaks(), _constructed(name)),
+        signature=Signature(
+            (Argument("p", 1, other=2), Argument("margin", 1.0, other=0.0), REDUCTION),
+            (_INPUT, _TARGET),
+            (unreduced(_BATCH),),
+            complex=False,
+            placed=False,
+        ),
+        oracle=Oracle(
+            values=oracle.multi_margin_loss,
+            shapes=oracle.by_class_shape,
+            formula=(
+                "loss(x, y) = sum_i w[y] * max(0, margin - x[y] + x[i])^p / x.size(0), i != y",
+            ),
+            propagation=computed,
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.multi_margin_breaks(), _constructed(name)),
+            examples=0.2 if function else 0.3,
+        ),
+        variation=Variation(refit=_refit, free=_classes),
         laws=laws.MULTI_MARGIN,
-        propagation=computed,
-        traits=Traits(placed=False),
-        refit=_refit,
-        free=_classes,
-        workloads=timed(name, (512, 1000), (512,)),
-        filling=filled(target=_one),
-        flops=flops(4),
-        examples=0.2 if function else 0.3,
+        benchmark=Benchmark(
+            workloads=timed(name, (512, 1000), (512,)), filling=filled(target=_one), flops=flops(4)
+        ),
     )
     return _weighted(row, by_name=True)
 
 
-def _multilabel_margin(name: str) -> Row:
+def _multilabel_margin(name: str) -> LayerSpec:
     valid = partial(cases.multilabel_margins, name)
+    base = _multi_margin(name)
     return replace(
-        _multi_margin(name),
-        arguments=(REDUCTION,),
-        # In another place a label may be there twice.
-        inputs=(_INPUT, replace(_TARGET, fixed=True)),
-        cases=valid,
-        values=oracle.multilabel_margin_loss,
-        formula=("loss(x, y) = sum_ij max(0, 1 - (x[y[j]] - x[i])) / x.size(0), i != y[j]",),
-        invalid=invalid_cases(valid, invalid.multilabel_margin_breaks()),
+        base,
+        signature=replace(
+            base.signature,
+            arguments=(REDUCTION,),
+            # In another place a label may be there twice.
+            inputs=(_INPUT, replace(_TARGET, fixed=True)),
+        ),
+        oracle=replace(
+            base.oracle,
+            values=oracle.multilabel_margin_loss,
+            formula=("loss(x, y) = sum_ij max(0, 1 - (x[y[j]] - x[i])) / x.size(0), i != y[j]",),
+        ),
+        generation=replace(
+            base.generation,
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.multilabel_margin_breaks()),
+        ),
+        variation=replace(base.variation, refit=_relabelled),
+        state=replace(base.state, tensors=stateless, constructor_tensors=()),
         laws=laws.MULTILABEL_MARGIN,
-        state=stateless,
-        constructor_tensors=(),
-        refit=_relabelled,
-        workloads=timed(name, (128, 200), (128, 200)),
-        filling=filled(target=_some),
-        flops=flops(9),
+        benchmark=replace(
+            base.benchmark,
+            workloads=timed(name, (128, 200), (128, 200)),
+            filling=filled(target=_some),
+            flops=flops(9),
+        ),
     )
 
 
-def _multilabel_soft_margin(name: str) -> Row:
+def _multilabel_soft_margin(name: str) -> LayerSpec:
     valid = partial(cases.multilabel_soft_margins, name)
+    base = _multilabel_margin(name)
     row = replace(
-        _multilabel_margin(name),
-        cases=valid,
-        inputs=(_INPUT, _TARGET),
-        values=oracle.multilabel_soft_margin_loss,
-        refit=_refit,
-        formula=(
-            "loss(x, y) = -1/C sum_i w[i] * (y[i] * log((1 + exp(-x[i]))^-1)",
-            "    + (1 - y[i]) * log(exp(-x[i]) / (1 + exp(-x[i]))))",
+        base,
+        signature=replace(base.signature, inputs=(_INPUT, _TARGET)),
+        oracle=replace(
+            base.oracle,
+            values=oracle.multilabel_soft_margin_loss,
+            formula=(
+                "loss(x, y) = -1/C sum_i w[i] * (y[i] * log((1 + exp(-x[i]))^-1)",
+                "    + (1 - y[i]) * log(exp(-x[i]) / (1 + exp(-x[i]))))",
+            ),
         ),
-        invalid=invalid_cases(valid, invalid.multilabel_soft_breaks(), _constructed(name)),
+        generation=replace(
+            base.generation,
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.multilabel_soft_breaks(), _constructed(name)),
+        ),
+        variation=replace(base.variation, refit=_refit),
         laws=laws.MULTILABEL_SOFT,
-        workloads=timed(name, (512, 200), (512, 200)),
-        filling=filled(target=_any),
-        flops=flops(6),
+        benchmark=replace(
+            base.benchmark,
+            workloads=timed(name, (512, 200), (512, 200)),
+            filling=filled(target=_any),
+            flops=flops(6),
+        ),
     )
     return _weighted(row)
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for made, module, function in (
         (_multilabel_margin, "MultiLabelMarginLoss", "functional.multilabel_margin_loss"),

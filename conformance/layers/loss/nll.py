@@ -17,8 +17,17 @@ from conformance.layers.loss.parts import rows as batch
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import nll as oracle
 from conformance.spec.axes import Axes, joined
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Signature,
+    Variation,
+)
 from conformance.spec.propagation import Propagation
-from conformance.spec.row import Argument, Input, Row, Traits
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.trial_like import TrialLike
 from conformance.spec.workload import Workload
@@ -64,7 +73,7 @@ def weights(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ..
     return (StateTensor("weight", shape, buffer=True, constraint="positive"),)
 
 
-def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments: no shape changes; an index is a class, or ignored."""
     x, target = case.inputs[:2]
     assert x is not None
@@ -167,7 +176,7 @@ def _of_targets(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
     return {"input": arrays["target"].size}
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for name in ("NLLLoss", "functional.nll_loss"):
         function = is_function(name)
@@ -177,28 +186,40 @@ def rows() -> Iterator[Row]:
         )
         valid = partial(cases.log_likelihoods, name)
         breaks = invalid.log_likelihood_breaks()
-        row = Row(
+        row = LayerSpec(
             name,
             "loss",
-            (IGNORED, REDUCTION),
-            (*inputs, WEIGHT) if function else inputs,
-            (unreduced(batch),),
-            cases=valid,
-            values=oracle.nll_loss if function else oracle.nll_loss_module,
-            shapes=oracle.nll_loss_shape if function else oracle.nll_loss_module_shape,
-            formula=_FORMULA,
-            complex=False,
-            invalid=invalid_cases(valid, breaks, () if function else ("weight",)),
+            signature=Signature(
+                (IGNORED, REDUCTION),
+                (*inputs, WEIGHT) if function else inputs,
+                (unreduced(batch),),
+                complex=False,
+                placed=False,
+            ),
+            oracle=Oracle(
+                values=oracle.nll_loss if function else oracle.nll_loss_module,
+                shapes=oracle.nll_loss_shape if function else oracle.nll_loss_module_shape,
+                formula=_FORMULA,
+                propagation=Propagation(_settled),
+            ),
+            generation=Generation(
+                cases=valid,
+                invalid=invalid_cases(valid, breaks, () if function else ("weight",)),
+                examples=0.4 if function else 0.75,
+            ),
+            variation=Variation(refit=refit, shared=shared, free=positions),
             laws=laws.LAWS,
-            propagation=Propagation(_settled),
-            traits=Traits(placed=False),
-            refit=refit,
-            shared=shared,
-            free=positions,
-            workloads=workloads(name),
-            filling=filled(target=classes),
-            flops=_flops,
-            needed=_of_targets,
-            examples=0.4 if function else 0.75,
+            benchmark=Benchmark(
+                workloads=workloads(name),
+                filling=filled(target=classes),
+                flops=_flops,
+                needed=_of_targets,
+            ),
         )
-        yield row if function else replace(row, state=weights, constructor_tensors=("weight",))
+        yield (
+            row
+            if function
+            else replace(
+                row, state=replace(row.state, tensors=weights, constructor_tensors=("weight",))
+            )
+        )

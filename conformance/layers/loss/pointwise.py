@@ -11,14 +11,27 @@ import numpy as np
 from conformance.layers.loss.parts import REDUCTION, filled, flops, unreduced
 from conformance.model.case import Case, is_function
 from conformance.spec.axes import Axes
+from conformance.spec.layer_spec import (
+    Argument,
+    Arguments,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    State,
+    Variation,
+    stateless,
+)
 from conformance.spec.propagation import Propagation, computed
-from conformance.spec.row import Argument, Arguments, Input, Output, Row, Traits, stateless
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid.breaks import Break, invalid_cases
 
 if TYPE_CHECKING:
-    from conformance.laws.law import Law
+    from conformance.spec.law import Law
 
 Shapes = Callable[[Case], list[Shape | None]]
 """Case → the shapes of its inputs as they are broadcast."""
@@ -137,7 +150,7 @@ def pointwise(
     free: Callable[[Case], tuple[Axes, ...]] = _FREE,
     workloads: tuple[Workload, ...] | None = None,
     filling: Filling = _FILLING,
-) -> Row:
+) -> LayerSpec:
     """The row of a loss that is a number for each element.
 
     Args:
@@ -153,29 +166,28 @@ def pointwise(
     """
     function = is_function(name)
     valid = partial(made, name)
-    return Row(
+    return LayerSpec(
         name,
         "loss",
-        arguments,
-        inputs,
-        outputs,
-        cases=valid,
-        values=values,
-        shapes=shapes,
-        formula=(*formula, *_REDUCED),
-        module=module if function else None,
-        complex=False,
-        invalid=invalid_cases(valid, breaks, constructed),
+        signature=Signature(arguments, inputs, outputs, complex=False, placed=False),
+        oracle=Oracle(
+            values=values,
+            shapes=shapes,
+            formula=(*formula, *_REDUCED),
+            propagation=propagation,
+            module=module if function else None,
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, breaks, constructed),
+            examples=0.25 if function else 0.4,
+        ),
+        variation=Variation(free=free),
+        state=State(state, constructor_tensors=constructed),
         laws=laws,
-        state=state,
-        constructor_tensors=constructed,
-        propagation=propagation,
-        traits=Traits(placed=False),
-        free=free,
-        workloads=workloads or timed(name, 2),
-        filling=filling,
-        flops=flops(operations),
-        examples=0.25 if function else 0.4,
+        benchmark=Benchmark(
+            workloads=workloads or timed(name, 2), filling=filling, flops=flops(operations)
+        ),
     )
 
 

@@ -27,8 +27,18 @@ from conformance.layers.loss.parts import rows as batch
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import vectors as oracle
 from conformance.spec.axes import Axes, joined
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Signature,
+    Variation,
+)
 from conformance.spec.propagation import computed
-from conformance.spec.row import Argument, Input, Row, Traits
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.loss import vectors as invalid
 from conformance.strategies.loss import vectors as cases
@@ -47,7 +57,7 @@ def _components(case: Case) -> tuple[Axes, ...]:
     return (joined(case, (0, -1), (1, -1)),)
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments; a vector of no components has no direction."""
     first = case.inputs[0]
     if first is None or not first.shape[-1]:
@@ -73,64 +83,86 @@ def _smallest(facts: Facts) -> float:
     return min(_squares(facts), default=1.0)
 
 
-def _cosine(name: str) -> Row:
+def _cosine(name: str) -> LayerSpec:
     valid, function = partial(cases.embeddings, name), is_function(name)
-    return Row(
+    return LayerSpec(
         name,
         "loss",
-        (Argument("margin", 0.0, other=0.5), REDUCTION),
-        (
-            Input("input1", batch_axis=batch),
-            Input("input2", batch_axis=batch),
-            Input("target", "target", batch_axis=batch, differentiable=False, signed=False),
+        signature=Signature(
+            (Argument("margin", 0.0, other=0.5), REDUCTION),
+            (
+                Input("input1", batch_axis=batch),
+                Input("input2", batch_axis=batch),
+                Input("target", "target", batch_axis=batch, differentiable=False, signed=False),
+            ),
+            (unreduced(batch),),
+            complex=False,
+            placed=False,
         ),
-        (unreduced(batch),),
-        cases=valid,
-        values=oracle.cosine_embedding_loss,
-        shapes=oracle.cosine_embedding_shape,
-        formula=("loss = 1 - cos(x1, x2) where y = 1, max(0, cos(x1, x2) - margin) where y = -1",),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.cosine_breaks()),
+        oracle=Oracle(
+            values=oracle.cosine_embedding_loss,
+            shapes=oracle.cosine_embedding_shape,
+            formula=(
+                "loss = 1 - cos(x1, x2) where y = 1, max(0, cos(x1, x2) - margin) where y = -1",
+            ),
+            propagation=computed,
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.cosine_breaks()),
+            examples=0.2 if function else 0.3,
+        ),
+        variation=Variation(refit=_refit, free=_components),
+        conditions=Conditions(derived={"largest_squares": _largest, "smallest_squares": _smallest}),
         laws=laws.COSINE,
-        propagation=computed,
-        traits=Traits(placed=False),
-        derived={"largest_squares": _largest, "smallest_squares": _smallest},
-        refit=_refit,
-        free=_components,
-        workloads=timed(name, (512, 256), (512, 256), (512,)),
-        filling=filled(target=signs),
-        flops=flops(6),
-        examples=0.2 if function else 0.3,
+        benchmark=Benchmark(
+            workloads=timed(name, (512, 256), (512, 256), (512,)),
+            filling=filled(target=signs),
+            flops=flops(6),
+        ),
     )
 
 
-def _triplet(name: str, *, distance: bool) -> Row:
+def _triplet(name: str, *, distance: bool) -> LayerSpec:
     valid = partial(cases.triplets, name, distance=distance)
     names = ("anchor", "positive", "negative")
     vectors = "d(x, y) = |x - y + eps|_p"
+    base = _cosine(name)
     return replace(
-        _cosine(name),
-        arguments=(
-            *((_FUNCTION, _MARGIN) if distance else (_MARGIN, *_NORM)),
-            _SWAP,
-            REDUCTION,
+        base,
+        signature=replace(
+            base.signature,
+            arguments=(
+                *((_FUNCTION, _MARGIN) if distance else (_MARGIN, *_NORM)),
+                _SWAP,
+                REDUCTION,
+            ),
+            inputs=tuple(Input(x, batch_axis=batch) for x in names),
         ),
-        inputs=tuple(Input(x, batch_axis=batch) for x in names),
-        cases=valid,
-        values=oracle.triplet_margin_with_distance_loss if distance else oracle.triplet_margin_loss,
-        shapes=oracle.with_distance_shape if distance else oracle.triplet_margin_shape,
-        formula=("L(a, p, n) = max(d(a_i, p_i) - d(a_i, n_i) + margin, 0)", vectors),
-        invalid=invalid_cases(valid, invalid.triplet_breaks()),
+        oracle=replace(
+            base.oracle,
+            values=oracle.triplet_margin_with_distance_loss
+            if distance
+            else oracle.triplet_margin_loss,
+            shapes=oracle.with_distance_shape if distance else oracle.triplet_margin_shape,
+            formula=("L(a, p, n) = max(d(a_i, p_i) - d(a_i, n_i) + margin, 0)", vectors),
+        ),
+        generation=replace(
+            base.generation, cases=valid, invalid=invalid_cases(valid, invalid.triplet_breaks())
+        ),
+        variation=replace(base.variation, free=every_axis_of_all),
+        conditions=replace(base.conditions, derived={}),
         laws=laws.WITH_DISTANCE if distance else laws.TRIPLET,
-        derived={},
-        free=every_axis_of_all,
-        workloads=timed(name, (512, 256), (512, 256), (512, 256)),
-        filling=filled(),
-        flops=flops(8),
+        benchmark=replace(
+            base.benchmark,
+            workloads=timed(name, (512, 256), (512, 256), (512, 256)),
+            filling=filled(),
+            flops=flops(8),
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for name in ("CosineEmbeddingLoss", "functional.cosine_embedding_loss"):
         yield _cosine(name)

@@ -11,8 +11,22 @@ from conformance.layers.normalization import groups, parts
 from conformance.layers.normalization.propagation import by_channel, by_row
 from conformance.oracles.normalization import batch_and_layer as oracle
 from conformance.spec.axes import no_axes
-from conformance.spec.row import Argument, Input, Output, Row, Traits, stateless
-from conformance.spec.row import nothing_inferred as nothing
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Lazy,
+    Oracle,
+    Output,
+    Signature,
+    State,
+    Traits,
+    Variation,
+    stateless,
+)
 from conformance.spec.workload import Workload
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.normalization import batch_and_layer as invalid
@@ -43,161 +57,193 @@ def _batch_workloads(name: str, dims: int, lazy: bool) -> Iterator[Workload]:
             yield Workload(name, title, arguments, (shape,), k == 0)
 
 
-def _layer_norm() -> Row:
+def _layer_norm() -> LayerSpec:
     valid = partial(cases.layer_norms, "LayerNorm")
-    return Row(
+    return LayerSpec(
         "LayerNorm",
         "normalization",
-        (
-            Argument("normalized_shape", plain=1, size=True, sequence=True),
-            parts.EPS,
-            Argument("elementwise_affine", True, other=False),
-            parts.BIAS,
+        signature=Signature(
+            (
+                Argument("normalized_shape", plain=1, size=True, sequence=True),
+                parts.EPS,
+                Argument("elementwise_affine", True, other=False),
+                parts.BIAS,
+            ),
+            (Input("input", batch_axis=parts.leading),),
+            (Output("output", parts.leading),),
+            complex=False,
         ),
-        (Input("input", batch_axis=parts.leading),),
-        (Output("output", parts.leading),),
-        cases=valid,
-        values=oracle.layer_norm,
-        shapes=oracle.layer_norm_shape,
-        formula=(parts.FORMULA, "Var[x]: the biased estimator"),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.layer_norm_breaks("LayerNorm")),
+        oracle=Oracle(
+            values=oracle.layer_norm,
+            shapes=oracle.layer_norm_shape,
+            formula=(parts.FORMULA, "Var[x]: the biased estimator"),
+            propagation=by_row,
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.layer_norm_breaks("LayerNorm")),
+            examples=0.75,
+        ),
+        variation=Variation(refit=parts.row_refit),
+        state=State(parts.row_state),
         laws=laws.LAYER,
-        state=parts.row_state,
-        propagation=by_row,
-        refit=parts.row_refit,
-        workloads=tuple(_row_workloads("LayerNorm")),
-        filling=parts.FILLING,
-        flops=parts.flops,
-        examples=0.75,
+        benchmark=Benchmark(
+            workloads=tuple(_row_workloads("LayerNorm")), filling=parts.FILLING, flops=parts.flops
+        ),
     )
 
 
-def _functional_layer_norm() -> Row:
+def _functional_layer_norm() -> LayerSpec:
     name = "functional.layer_norm"
     valid = partial(cases.layer_norms, name)
+    base = _layer_norm()
     return replace(
-        _layer_norm(),
+        base,
         name=name,
-        arguments=(Argument("normalized_shape", plain=(1,), size=True), parts.EPS),
-        inputs=(
-            Input("input", batch_axis=parts.leading),
-            Input("weight", "weight", optional=True, by_name=True),
-            Input("bias", "bias", optional=True, by_name=True),
+        signature=replace(
+            base.signature,
+            arguments=(Argument("normalized_shape", plain=(1,), size=True), parts.EPS),
+            inputs=(
+                Input("input", batch_axis=parts.leading),
+                Input("weight", "weight", optional=True, by_name=True),
+                Input("bias", "bias", optional=True, by_name=True),
+            ),
         ),
-        cases=valid,
-        values=oracle.functional_layer_norm,
-        shapes=oracle.functional_layer_norm_shape,
-        invalid=invalid_cases(valid, invalid.layer_norm_breaks(name)),
-        state=stateless,
-        refit=parts.shape_refit,
-        workloads=tuple(_row_workloads(name)),
-        examples=0.4,
+        oracle=replace(
+            base.oracle,
+            values=oracle.functional_layer_norm,
+            shapes=oracle.functional_layer_norm_shape,
+        ),
+        generation=replace(
+            base.generation,
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.layer_norm_breaks(name)),
+            examples=0.4,
+        ),
+        variation=replace(base.variation, refit=parts.shape_refit),
+        state=replace(base.state, tensors=stateless),
+        benchmark=replace(base.benchmark, workloads=tuple(_row_workloads(name))),
     )
 
 
-def _batch_norm(dims: int, *, lazy: bool = False) -> Row:
+def _batch_norm(dims: int, *, lazy: bool = False) -> LayerSpec:
     eager = f"BatchNorm{dims}d"
     name = f"Lazy{eager}" if lazy else eager
     valid = partial(cases.batch_modules, name)
-    return Row(
+    return LayerSpec(
         name,
         "normalization",
-        (
-            *(() if lazy else (parts.FEATURES,)),
-            parts.EPS,
-            parts.MOMENTUM,
-            Argument("affine", True, other=False),
-            Argument("track_running_stats", True, other=False),
-            parts.BIAS,
+        signature=Signature(
+            (
+                *(() if lazy else (parts.FEATURES,)),
+                parts.EPS,
+                parts.MOMENTUM,
+                Argument("affine", True, other=False),
+                Argument("track_running_stats", True, other=False),
+                parts.BIAS,
+            ),
+            (Input("input", batch_axis=parts.rows_apart),),
+            (Output("output", parts.rows_apart),),
+            # The length may be missing: in one dimension it is no axis that stands last.
+            dims=0 if dims == 1 else dims,
+            complex=False,
         ),
-        (Input("input", batch_axis=parts.rows_apart),),
-        (Output("output", parts.rows_apart),),
-        cases=valid,
-        values=oracle.batch_norm,
-        shapes=oracle.batch_norm_shape,
-        formula=(
-            parts.FORMULA,
-            "x_new = (1 - momentum) * x + momentum * x_t",
-            "running_var: the unbiased estimator",
+        oracle=Oracle(
+            values=oracle.batch_norm,
+            shapes=oracle.batch_norm_shape,
+            formula=(
+                parts.FORMULA,
+                "x_new = (1 - momentum) * x + momentum * x_t",
+                "running_var: the unbiased estimator",
+            ),
+            propagation=by_channel,
         ),
-        eager=eager if lazy else None,
-        # The length may be missing: in one dimension it is no axis that stands last.
-        dims=0 if dims == 1 else dims,
-        free=parts.length if dims == 1 else no_axes,
-        complex=False,
-        invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
-        laws=(*laws.BATCH, laws.lazy),
-        state=partial(parts.channel_state, True),
-        state_roles=parts.STATISTICS,
-        inferred=parts.inferred_features if lazy else nothing,
-        propagation=by_channel,
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
+            # A lazy form computes what its class does: its cases are for what it infers.
+            examples=0.15 if lazy else 0.4,
+        ),
+        variation=Variation(free=parts.length if dims == 1 else no_axes, refit=parts.channel_refit),
+        state=State(partial(parts.channel_state, True), roles=parts.STATISTICS),
         traits=Traits(modes=True, updates=parts.updates, trains=parts.trains, batched=True),
-        derived={"batch_statistics": parts.from_batch},
-        refit=parts.channel_refit,
-        workloads=tuple(_batch_workloads(name, dims, lazy)),
-        filling=parts.FILLING,
-        flops=parts.scaling_flops,
-        # A lazy form computes what its class does: its cases are for what it infers.
-        examples=0.15 if lazy else 0.4,
+        conditions=Conditions(derived={"batch_statistics": parts.from_batch}),
+        laws=(*laws.BATCH, laws.lazy),
+        benchmark=Benchmark(
+            workloads=tuple(_batch_workloads(name, dims, lazy)),
+            filling=parts.FILLING,
+            flops=parts.scaling_flops,
+        ),
+        lazy=Lazy(eager, parts.inferred_features) if lazy else None,
     )
 
 
-def _shared_batch_norm() -> Row:
+def _shared_batch_norm() -> LayerSpec:
     """On one process it is a batch normalisation of any number of dimensions."""
     name = "SyncBatchNorm"
     valid = partial(cases.batch_modules, name)
+    base = _batch_norm(2)
     return replace(
-        _batch_norm(2),
+        base,
         name=name,
-        cases=valid,
-        dims=0,
-        free=parts.length,
-        invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
+        signature=replace(base.signature, dims=0),
+        generation=replace(
+            base.generation,
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
+            examples=0.3,
+        ),
+        variation=replace(base.variation, free=parts.length),
         laws=(*laws.BATCH, laws.alone),
-        workloads=tuple(_batch_workloads(name, 2, lazy=False)),
-        examples=0.3,
+        benchmark=replace(base.benchmark, workloads=tuple(_batch_workloads(name, 2, lazy=False))),
     )
 
 
-def _functional_batch_norm() -> Row:
+def _functional_batch_norm() -> LayerSpec:
     name = "functional.batch_norm"
     valid = partial(cases.batch_norms, name)
-    return Row(
+    return LayerSpec(
         name,
         "normalization",
-        (Argument("training", False, other=True), parts.MOMENTUM, parts.EPS),
-        (
-            Input("input", batch_axis=parts.rows_apart),
-            Input("running_mean", "statistic", differentiable=False, updated=True),
-            Input("running_var", "statistic", differentiable=False, signed=False, updated=True),
-            Input("weight", "weight", optional=True),
-            Input("bias", "bias", optional=True),
+        signature=Signature(
+            (Argument("training", False, other=True), parts.MOMENTUM, parts.EPS),
+            (
+                Input("input", batch_axis=parts.rows_apart),
+                Input("running_mean", "statistic", differentiable=False, updated=True),
+                Input("running_var", "statistic", differentiable=False, signed=False, updated=True),
+                Input("weight", "weight", optional=True),
+                Input("bias", "bias", optional=True),
+            ),
+            (Output("output", parts.rows_apart),),
+            complex=False,
         ),
-        (Output("output", parts.rows_apart),),
-        cases=valid,
-        values=oracle.functional_batch_norm,
-        shapes=oracle.functional_batch_norm_shape,
-        formula=(parts.FORMULA, "x_new = (1 - momentum) * x + momentum * x_t"),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
-        laws=laws.BATCH,
-        propagation=by_channel,
+        oracle=Oracle(
+            values=oracle.functional_batch_norm,
+            shapes=oracle.functional_batch_norm_shape,
+            formula=(parts.FORMULA, "x_new = (1 - momentum) * x + momentum * x_t"),
+            propagation=by_channel,
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
+            examples=0.35,
+        ),
+        variation=Variation(refit=parts.mode_refit, shared=parts.channels),
         traits=Traits(updates=parts.function_updates),
-        derived={"batch_statistics": parts.from_batch},
-        refit=parts.mode_refit,
-        shared=parts.channels,
-        workloads=tuple(
-            Workload(name, title, {"training": True}, (shape, *(shape[1:2],) * 4), k == 0)
-            for k, (title, shape) in enumerate(parts.IMAGES)
+        conditions=Conditions(derived={"batch_statistics": parts.from_batch}),
+        laws=laws.BATCH,
+        benchmark=Benchmark(
+            workloads=tuple(
+                Workload(name, title, {"training": True}, (shape, *(shape[1:2],) * 4), k == 0)
+                for k, (title, shape) in enumerate(parts.IMAGES)
+            ),
+            filling=parts.FILLING,
+            flops=parts.flops,
         ),
-        filling=parts.FILLING,
-        flops=parts.flops,
-        examples=0.35,
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for dims in (1, 2, 3):
         yield _batch_norm(dims)

@@ -16,7 +16,22 @@ from conformance.model.case import Call, Case, is_function
 from conformance.oracles.normalization import groups as oracle
 from conformance.oracles.normalization.modes import uses_own_statistics
 from conformance.spec.axes import Axes
-from conformance.spec.row import Argument, Input, Output, Row, Traits, nothing_inferred, stateless
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Lazy,
+    Oracle,
+    Output,
+    Signature,
+    State,
+    Traits,
+    Variation,
+    stateless,
+)
 from conformance.spec.sizes import resized
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Workload
@@ -66,11 +81,13 @@ def _function_updates(call: Call) -> bool:
     return bool(call.arguments.get("use_input_stats", True))
 
 
-def _instance_refit(usual: bool, row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _instance_refit(
+    usual: bool, row: LayerSpec, case: Case, arguments: dict[str, Any]
+) -> Case | None:
     """The case with another number of channels; None where one number would have no variance."""
     first = case.inputs[0]
     assert first is not None
-    axis = first.ndim - 1 - row.dims
+    axis = first.ndim - 1 - row.signature.dims
     if axis not in (0, 1):
         return None
     count = arguments.get("num_features", first.shape[axis])
@@ -81,7 +98,7 @@ def _instance_refit(usual: bool, row: Row, case: Case, arguments: dict[str, Any]
     return parts.with_state(row, case, arguments, shape)
 
 
-def _instance_mode_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _instance_mode_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """A function's tensors serve either mode, but for what one of them needs."""
     if arguments.get("use_input_stats", True):
         if _places(case) == 1:
@@ -94,45 +111,51 @@ def _instance_mode_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Cas
     return replace(case, call=replace(case.call, arguments=arguments))
 
 
-def _instance_norm(dims: int, *, lazy: bool = False) -> Row:
+def _instance_norm(dims: int, *, lazy: bool = False) -> LayerSpec:
     eager = f"InstanceNorm{dims}d"
     name = f"Lazy{eager}" if lazy else eager
     valid = partial(cases.instance_modules, name)
     samples, shape = partial(_samples, dims), _SIZES[dims]
     sizes = {} if lazy else {"num_features": shape[1]}
-    return Row(
+    return LayerSpec(
         name,
         "normalization",
-        (
-            *(() if lazy else (parts.FEATURES,)),
-            parts.EPS,
-            parts.MOMENTUM,
-            Argument("affine", lazy, other=not lazy),
-            Argument("track_running_stats", lazy, other=not lazy),
-            parts.BIAS,
+        signature=Signature(
+            (
+                *(() if lazy else (parts.FEATURES,)),
+                parts.EPS,
+                parts.MOMENTUM,
+                Argument("affine", lazy, other=not lazy),
+                Argument("track_running_stats", lazy, other=not lazy),
+                parts.BIAS,
+            ),
+            (Input("input", batch_axis=samples),),
+            (Output("output", samples),),
+            dims=dims,
+            complex=False,
         ),
-        (Input("input", batch_axis=samples),),
-        (Output("output", samples),),
-        cases=valid,
-        values=partial(oracle.instance_norm, dims, lazy),
-        shapes=oracle.instance_norm_shape,
-        formula=(parts.FORMULA, "x_new = (1 - momentum) * x + momentum * x_t"),
-        eager=eager if lazy else None,
-        dims=dims,
-        complex=False,
-        invalid=invalid_cases(valid, invalid.instance_norm_breaks(name)),
-        laws=(*laws.INSTANCE, laws.eager) if lazy else laws.INSTANCE,
-        state=partial(parts.channel_state, lazy),
-        state_roles=parts.STATISTICS,
-        inferred=partial(_inferred, dims) if lazy else nothing_inferred,
-        propagation=propagation.by_instance(lazy),
+        oracle=Oracle(
+            values=partial(oracle.instance_norm, dims, lazy),
+            shapes=oracle.instance_norm_shape,
+            formula=(parts.FORMULA, "x_new = (1 - momentum) * x + momentum * x_t"),
+            propagation=propagation.by_instance(lazy),
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.instance_norm_breaks(name)),
+            examples=0.15 if lazy else 0.3,
+        ),
+        variation=Variation(refit=partial(_instance_refit, lazy)),
+        state=State(partial(parts.channel_state, lazy), roles=parts.STATISTICS),
         traits=Traits(modes=True, updates=partial(_updates, lazy), trains=_trains),
-        derived={"batch_statistics": partial(_batch_statistics, lazy)},
-        refit=partial(_instance_refit, lazy),
-        workloads=(Workload(name, f"{dims} dimensions", sizes, (shape,), small=True),),
-        filling=parts.FILLING,
-        flops=parts.flops,
-        examples=0.15 if lazy else 0.3,
+        conditions=Conditions(derived={"batch_statistics": partial(_batch_statistics, lazy)}),
+        laws=(*laws.INSTANCE, laws.eager) if lazy else laws.INSTANCE,
+        benchmark=Benchmark(
+            workloads=(Workload(name, f"{dims} dimensions", sizes, (shape,), small=True),),
+            filling=parts.FILLING,
+            flops=parts.flops,
+        ),
+        lazy=Lazy(eager, partial(_inferred, dims)) if lazy else None,
     )
 
 
@@ -141,42 +164,55 @@ def _inferred(dims: int, input: Shape) -> Mapping[str, Any]:
     return {"num_features": input[-1 - dims]}
 
 
-def _functional_instance_norm() -> Row:
+def _functional_instance_norm() -> LayerSpec:
     name = "functional.instance_norm"
     valid = partial(cases.instance_norms, name)
-    return Row(
+    return LayerSpec(
         name,
         "normalization",
-        (Argument("use_input_stats", True, other=False), parts.MOMENTUM, parts.EPS),
-        (
-            Input("input", batch_axis=_first_axis),
-            Input("running_mean", "statistic", differentiable=False, updated=True, optional=True),
-            Input(
-                "running_var", "statistic", differentiable=False, signed=False, updated=True,
-                optional=True,
+        signature=Signature(
+            (Argument("use_input_stats", True, other=False), parts.MOMENTUM, parts.EPS),
+            (
+                Input("input", batch_axis=_first_axis),
+                Input(
+                    "running_mean", "statistic", differentiable=False, updated=True, optional=True
+                ),
+                Input(
+                    "running_var",
+                    "statistic",
+                    differentiable=False,
+                    signed=False,
+                    updated=True,
+                    optional=True,
+                ),
+                *_WEIGHTS,
             ),
-            *_WEIGHTS,
+            (Output("output", _first_axis),),
+            complex=False,
         ),
-        (Output("output", _first_axis),),
-        cases=valid,
-        values=oracle.functional_instance_norm,
-        shapes=oracle.functional_instance_norm_shape,
-        formula=(parts.FORMULA, "x_new = (1 - momentum) * x + momentum * x_t"),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.instance_norm_breaks(name)),
-        laws=laws.INSTANCE,
-        propagation=propagation.by_instance(True),
+        oracle=Oracle(
+            values=oracle.functional_instance_norm,
+            shapes=oracle.functional_instance_norm_shape,
+            formula=(parts.FORMULA, "x_new = (1 - momentum) * x + momentum * x_t"),
+            propagation=propagation.by_instance(True),
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.instance_norm_breaks(name)),
+            examples=0.35,
+        ),
+        variation=Variation(refit=_instance_mode_refit, shared=parts.channels),
         traits=Traits(updates=_function_updates),
-        derived={"batch_statistics": partial(_batch_statistics, True)},
-        refit=_instance_mode_refit,
-        shared=parts.channels,
-        workloads=(
-            Workload(name, "resnet 64", {}, (_SIZES[2], *(_SIZES[2][1:2],) * 4), small=True),
+        conditions=Conditions(derived={"batch_statistics": partial(_batch_statistics, True)}),
+        laws=laws.INSTANCE,
+        benchmark=Benchmark(
+            workloads=(
+                Workload(name, "resnet 64", {}, (_SIZES[2], *(_SIZES[2][1:2],) * 4), small=True),
+            ),
+            filling=parts.FILLING,
+            flops=parts.flops,
         ),
-        filling=parts.FILLING,
-        flops=parts.flops,
-        examples=0.35,
-    )  # fmt: skip
+    )
 
 
 def _group_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
@@ -188,7 +224,7 @@ def _group_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTenso
     return (weight, bias) if arguments.get("bias", True) else (weight,)
 
 
-def _group_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _group_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with another number of groups or channels; None where these do not divide."""
     x, *weights = case.inputs
     assert x is not None
@@ -213,44 +249,51 @@ def _offset(found: FactsLike) -> int | None:
     return int(np.nan_to_num(ratios, nan=0.0, posinf=2.0**62).max())
 
 
-def _group_norm() -> Row:
+def _group_norm() -> LayerSpec:
     valid = partial(cases.group_norms, "GroupNorm")
-    return Row(
+    return LayerSpec(
         "GroupNorm",
         "normalization",
-        (
-            Argument("num_groups", plain=1),
-            Argument("num_channels", plain=1, size=True),
-            parts.EPS,
-            Argument("affine", True, other=False),
-            parts.BIAS,
-        ),
-        (Input("input", batch_axis=_first_axis),),
-        (Output("output", _first_axis),),
-        cases=valid,
-        values=oracle.group_norm,
-        shapes=oracle.weighted_shape,
-        formula=(parts.FORMULA, "Var[x]: the biased estimator, of each group"),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.group_norm_breaks("GroupNorm")),
-        laws=laws.GROUP,
-        state=_group_state,
-        propagation=propagation.by_group,
-        derived={"offset": _offset},
-        refit=_group_refit,
-        free=parts.length,
-        workloads=(
-            Workload(
-                "GroupNorm",
-                "resnet 64 in 32",
-                {"num_groups": 32, "num_channels": 64},
-                (_SIZES[2],),
-                small=True,
+        signature=Signature(
+            (
+                Argument("num_groups", plain=1),
+                Argument("num_channels", plain=1, size=True),
+                parts.EPS,
+                Argument("affine", True, other=False),
+                parts.BIAS,
             ),
+            (Input("input", batch_axis=_first_axis),),
+            (Output("output", _first_axis),),
+            complex=False,
         ),
-        filling=parts.FILLING,
-        flops=parts.flops,
-        examples=0.4,
+        oracle=Oracle(
+            values=oracle.group_norm,
+            shapes=oracle.weighted_shape,
+            formula=(parts.FORMULA, "Var[x]: the biased estimator, of each group"),
+            propagation=propagation.by_group,
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.group_norm_breaks("GroupNorm")),
+            examples=0.4,
+        ),
+        variation=Variation(refit=_group_refit, free=parts.length),
+        state=State(_group_state),
+        conditions=Conditions(derived={"offset": _offset}),
+        laws=laws.GROUP,
+        benchmark=Benchmark(
+            workloads=(
+                Workload(
+                    "GroupNorm",
+                    "resnet 64 in 32",
+                    {"num_groups": 32, "num_channels": 64},
+                    (_SIZES[2],),
+                    small=True,
+                ),
+            ),
+            filling=parts.FILLING,
+            flops=parts.flops,
+        ),
     )
 
 
@@ -259,22 +302,32 @@ def _one_group(case: Case) -> tuple[Axes, ...]:
     return parts.channels(case) if case.call.arguments["num_groups"] == 1 else ()
 
 
-def _functional_group_norm() -> Row:
+def _functional_group_norm() -> LayerSpec:
     name = "functional.group_norm"
     valid = partial(cases.group_norms, name)
     inputs = (_SIZES[2], *(_SIZES[2][1:2],) * 2)
+    base = _group_norm()
     return replace(
-        _group_norm(),
+        base,
         name=name,
-        arguments=(Argument("num_groups", plain=1), parts.EPS),
-        inputs=(Input("input", batch_axis=_first_axis), *_BY_NAME),
-        cases=valid,
-        values=oracle.functional_group_norm,
-        invalid=invalid_cases(valid, invalid.group_norm_breaks(name)),
-        state=stateless,
-        shared=_one_group,
-        workloads=(Workload(name, "resnet 64 in 32", {"num_groups": 32}, inputs, small=True),),
-        examples=0.35,
+        signature=replace(
+            base.signature,
+            arguments=(Argument("num_groups", plain=1), parts.EPS),
+            inputs=(Input("input", batch_axis=_first_axis), *_BY_NAME),
+        ),
+        oracle=replace(base.oracle, values=oracle.functional_group_norm),
+        generation=replace(
+            base.generation,
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.group_norm_breaks(name)),
+            examples=0.35,
+        ),
+        variation=replace(base.variation, shared=_one_group),
+        state=replace(base.state, tensors=stateless),
+        benchmark=replace(
+            base.benchmark,
+            workloads=(Workload(name, "resnet 64 in 32", {"num_groups": 32}, inputs, small=True),),
+        ),
     )
 
 
@@ -283,40 +336,46 @@ def _square_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTens
     return parts.row_state({**arguments, "bias": False}, input)
 
 
-def _rms_norm(name: str) -> Row:
+def _rms_norm(name: str) -> LayerSpec:
     valid, function = partial(cases.rms_norms, name), is_function(name)
     affine = Argument("elementwise_affine", True, other=False)
     plain = (1,) if function else 1
     sizes = Argument("normalized_shape", plain=plain, size=True, sequence=not function)
-    return Row(
+    return LayerSpec(
         name,
         "normalization",
-        (sizes, Argument("eps", None, other=0.1), *(() if function else (affine,))),
-        (Input("input", batch_axis=parts.leading), *(_BY_NAME[:1] if function else ())),
-        (Output("output", parts.leading),),
-        cases=valid,
-        values=oracle.functional_rms_norm if function else oracle.rms_norm,
-        shapes=oracle.weighted_shape,
-        formula=("y_i = x_i / RMS(x) * gamma_i", "RMS(x) = sqrt(eps + 1/n * sum_i x_i^2)"),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.rms_norm_breaks(name)),
-        laws=laws.SQUARE,
-        state=stateless if function else _square_state,
-        propagation=propagation.by_square,
-        refit=parts.shape_refit if function else parts.row_refit,
-        workloads=tuple(
-            Workload(
-                name,
-                title,
-                {"normalized_shape": shape[-1:] if function else shape[-1]},
-                (shape, shape[-1:]) if function else (shape,),
-                small=k == 0,
-            )
-            for k, (title, shape) in enumerate(parts.ROWS)
+        signature=Signature(
+            (sizes, Argument("eps", None, other=0.1), *(() if function else (affine,))),
+            (Input("input", batch_axis=parts.leading), *(_BY_NAME[:1] if function else ())),
+            (Output("output", parts.leading),),
+            complex=False,
         ),
-        filling=parts.FILLING,
-        flops=parts.flops,
-        examples=0.4,
+        oracle=Oracle(
+            values=oracle.functional_rms_norm if function else oracle.rms_norm,
+            shapes=oracle.weighted_shape,
+            formula=("y_i = x_i / RMS(x) * gamma_i", "RMS(x) = sqrt(eps + 1/n * sum_i x_i^2)"),
+            propagation=propagation.by_square,
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, invalid.rms_norm_breaks(name)), examples=0.4
+        ),
+        variation=Variation(refit=parts.shape_refit if function else parts.row_refit),
+        state=State(stateless if function else _square_state),
+        laws=laws.SQUARE,
+        benchmark=Benchmark(
+            workloads=tuple(
+                Workload(
+                    name,
+                    title,
+                    {"normalized_shape": shape[-1:] if function else shape[-1]},
+                    (shape, shape[-1:]) if function else (shape,),
+                    small=k == 0,
+                )
+                for k, (title, shape) in enumerate(parts.ROWS)
+            ),
+            filling=parts.FILLING,
+            flops=parts.flops,
+        ),
     )
 
 
@@ -325,43 +384,51 @@ def _all_but_samples(case: Case) -> tuple[Axes, ...]:
     return () if x is None else tuple(((0, axis),) for axis in range(1, x.ndim))
 
 
-def _local_response_norm(name: str) -> Row:
+def _local_response_norm(name: str) -> LayerSpec:
     valid = partial(cases.response_norms, name)
-    return Row(
+    return LayerSpec(
         name,
         "normalization",
-        (
-            Argument("size", plain=1),
-            Argument("alpha", 1e-4, other=1.0),
-            Argument("beta", 0.75, other=1.0),
-            Argument("k", 1.0, other=2.0),
+        signature=Signature(
+            (
+                Argument("size", plain=1),
+                Argument("alpha", 1e-4, other=1.0),
+                Argument("beta", 0.75, other=1.0),
+                Argument("k", 1.0, other=2.0),
+            ),
+            (Input("input", batch_axis=_first_axis),),
+            (Output("output", _first_axis),),
+            complex=False,
+            placed=False,
         ),
-        (Input("input", batch_axis=_first_axis),),
-        (Output("output", _first_axis),),
-        cases=valid,
-        values=oracle.local_response_norm,
-        shapes=oracle.weighted_shape,
-        formula=("b_c = a_c * (k + alpha/n * sum_c' a_c'^2) ^ -beta",),
-        complex=False,
-        invalid=invalid_cases(valid, invalid.response_norm_breaks(name)),
+        oracle=Oracle(
+            values=oracle.local_response_norm,
+            shapes=oracle.weighted_shape,
+            formula=("b_c = a_c * (k + alpha/n * sum_c' a_c'^2) ^ -beta",),
+            propagation=propagation.by_neighbour,
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.response_norm_breaks(name)),
+            examples=0.25,
+        ),
+        variation=Variation(free=_all_but_samples),
         laws=laws.RESPONSE,
-        propagation=propagation.by_neighbour,
-        traits=Traits(placed=False),
-        free=_all_but_samples,
-        workloads=(Workload(name, "alexnet 96", {"size": 5}, ((8, 96, 27, 27),), small=True),),
-        filling=parts.FILLING,
-        flops=parts.flops,
-        examples=0.25,
+        benchmark=Benchmark(
+            workloads=(Workload(name, "alexnet 96", {"size": 5}, ((8, 96, 27, 27),), small=True),),
+            filling=parts.FILLING,
+            flops=parts.flops,
+        ),
     )
 
 
-def _odd_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _odd_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with another window, of an odd number of channels: of others nothing is known."""
     odd = arguments["size"] % 2
     return replace(case, call=replace(case.call, arguments=arguments)) if odd else None
 
 
-def _cross_map_lrn() -> Row:
+def _cross_map_lrn() -> LayerSpec:
     """Undocumented, and refused of any input but images."""
     name = "CrossMapLRN2d"
     row = _local_response_norm("LocalResponseNorm")
@@ -369,23 +436,27 @@ def _cross_map_lrn() -> Row:
     return replace(
         row,
         name=name,
-        cases=valid,
-        values=oracle.cross_map_lrn,
-        invalid=invalid_cases(valid, invalid.cross_map_breaks()),
+        oracle=replace(row.oracle, values=oracle.cross_map_lrn),
+        generation=replace(
+            row.generation, cases=valid, invalid=invalid_cases(valid, invalid.cross_map_breaks())
+        ),
+        variation=replace(row.variation, refit=_odd_refit),
         laws=laws.CROSS_MAP,
-        refit=_odd_refit,
-        workloads=(Workload(name, "alexnet 96", {"size": 5}, ((8, 96, 27, 27),), small=True),),
+        benchmark=replace(
+            row.benchmark,
+            workloads=(Workload(name, "alexnet 96", {"size": 5}, ((8, 96, 27, 27),), small=True),),
+        ),
     )
 
 
-def instance_rows() -> Iterator[Row]:
+def instance_rows() -> Iterator[LayerSpec]:
     """InstanceNorm1d to 3d, then their lazy forms."""
     for lazy in (False, True):
         for dims in (1, 2, 3):
             yield _instance_norm(dims, lazy=lazy)
 
 
-def module_rows() -> Iterator[Row]:
+def module_rows() -> Iterator[LayerSpec]:
     """The other modules."""
     yield _group_norm()
     yield _rms_norm("RMSNorm")
@@ -393,7 +464,7 @@ def module_rows() -> Iterator[Row]:
     yield _cross_map_lrn()
 
 
-def function_rows() -> Iterator[Row]:
+def function_rows() -> Iterator[LayerSpec]:
     """The functions."""
     yield _functional_instance_norm()
     yield _functional_group_norm()

@@ -12,7 +12,7 @@ import numpy as np
 from conformance.model.case import Call, Case
 from conformance.oracles.normalization.modes import uses_batch_statistics
 from conformance.spec.axes import Axes, joined
-from conformance.spec.row import Argument, Row
+from conformance.spec.layer_spec import Argument, LayerSpec
 from conformance.spec.sizes import resized, sizes_of
 from conformance.spec.state import Constant, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
@@ -97,13 +97,13 @@ def channel_state(
     return tuple(found)
 
 
-def with_state(row: Row, case: Case, arguments: dict[str, Any], shape: Shape) -> Case | None:
+def with_state(row: LayerSpec, case: Case, arguments: dict[str, Any], shape: Shape) -> Case | None:
     """The case with an input of a shape, and the state that its new arguments ask for."""
     first, state = case.inputs[0], case.call.state
     assert first is not None
     if first.size == 0 and 0 not in shape:
         return None
-    wanted = {x.name: x for x in row.state({**arguments, **row.inferred(shape)}, shape)}
+    wanted = {x.name: x for x in row.state.tensors({**arguments, **row.inferred(shape)}, shape)}
     source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
     arrays: dict[str, np.ndarray] = {}
     for name, tensor in wanted.items():
@@ -118,7 +118,7 @@ def with_state(row: Row, case: Case, arguments: dict[str, Any], shape: Shape) ->
     return replace(case, call=call, inputs=(resized(first, shape),))
 
 
-def row_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def row_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with the sizes of another normalized_shape."""
     first = case.inputs[0]
     assert first is not None
@@ -126,12 +126,12 @@ def row_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     return with_state(row, case, arguments, (*first.shape[: first.ndim - len(old)], *new))
 
 
-def channel_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def channel_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with another number of channels; None where one number would have no variance."""
     first = case.inputs[0]
     assert first is not None
     shape = first.shape
-    if row.dims and len(shape) != row.dims + 2:
+    if row.signature.dims and len(shape) != row.signature.dims + 2:
         return None
     shape = (shape[0], arguments.get("num_features", shape[1]), *shape[2:])
     batch = case.call.training or not arguments.get("track_running_stats", True)
@@ -140,7 +140,7 @@ def channel_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | Non
     return with_state(row, case, arguments, shape)
 
 
-def shape_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def shape_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """A function's tensors in the sizes of another normalized_shape."""
     old, new = (sizes_of(a["normalized_shape"]) for a in (case.call.arguments, arguments))
     x, *weights = case.inputs
@@ -159,7 +159,7 @@ def channels(case: Case) -> tuple[Axes, ...]:
     return (joined(case, (0, 1), *((place, 0) for place in range(1, len(case.inputs)))),)
 
 
-def mode_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def mode_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """A function's tensors serve either mode, but for what one of them needs."""
     x, centre = case.inputs[:2]
     assert x is not None

@@ -49,13 +49,13 @@ def _space(trial: TrialLike) -> tuple[int, ...]:
     """The axes behind the channels; a sample by itself has no axis before them."""
     x = trial.case.inputs[0]
     assert x is not None
-    alone = bool(trial.row.dims) and x.ndim == trial.row.dims + 1
+    alone = bool(trial.row.signature.dims) and x.ndim == trial.row.signature.dims + 1
     return tuple(range(1 if alone else 2, x.ndim))
 
 
 def _operand(trial: TrialLike, name: str) -> np.ndarray | None:
     """A weight or bias, shaped to broadcast against the input."""
-    names, case = trial.row.input_names, trial.case
+    names, case = trial.row.signature.input_names, trial.case
     found = case.call.state.get(name)
     if found is None and name in names and names.index(name) < len(case.inputs):
         found = case.inputs[names.index(name)]
@@ -66,7 +66,7 @@ def _operand(trial: TrialLike, name: str) -> np.ndarray | None:
 
 
 def _by_row(trial: TrialLike) -> bool:
-    return trial.row.argument("normalized_shape") is not None
+    return trial.row.signature.argument("normalized_shape") is not None
 
 
 def _expected(trial: TrialLike, together: Spread | None) -> tuple[Rounded, ...]:

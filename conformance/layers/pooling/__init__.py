@@ -33,9 +33,20 @@ from conformance.layers.pooling.windows import (
 )
 from conformance.oracles.pooling import maximum as oracle
 from conformance.spec.axes import batched
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Variation,
+)
 from conformance.spec.outputs import input_dtype
 from conformance.spec.propagation import copied
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.sizes import per_dimension
 from conformance.spec.trial_like import FactsLike as Facts
 from conformance.spec.workload import Filling
@@ -73,7 +84,7 @@ def _windows(found: Facts) -> tuple[int, ...] | None:
     outputs, first = output_length(found), found.case.inputs[0]
     if outputs is None or first is None:
         return None
-    dims, kernel = found.row.dims, found.get("kernel_size")
+    dims, kernel = found.row.signature.dims, found.get("kernel_size")
     stride = kernel if found.get("stride") is None else found.get("stride")
     given = (kernel, stride, found.get("padding"), found.get("dilation"))
     rows = zip(outputs, first.shape[-dims:], *(per_dimension(x, dims) for x in given), strict=True)
@@ -84,40 +95,54 @@ def _windows(found: Facts) -> tuple[int, ...] | None:
     return tuple(counts)
 
 
-def _max_pool(name: str, arguments: tuple[Argument, ...], space: Space, examples: float) -> Row:
+def _max_pool(
+    name: str, arguments: tuple[Argument, ...], space: Space, examples: float
+) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.max_pools, name, dims)
     batch = batched(dims + 2)
-    return Row(
+    return LayerSpec(
         name,
         "pooling",
-        arguments,
-        (Input("input", batch_axis=batch),),
-        (
-            Output("output", batch, input_dtype),
-            Output("indices", batch, int64, differentiable=False),
+        signature=Signature(
+            arguments,
+            (Input("input", batch_axis=batch),),
+            (
+                Output("output", batch, input_dtype),
+                Output("indices", batch, int64, differentiable=False),
+            ),
+            dims=dims,
+            complex=False,
+            placed=False,
+            kept_as=kept_stride,
         ),
-        cases=valid,
-        values=partial(oracle.max_pool, dims),
-        shapes=partial(oracle.max_pool_shape, dims),
-        formula=(*_selected(space), *(_length(axis, k) for k, axis in enumerate(space.axes))),
-        dims=dims,
-        complex=False,
-        invalid=invalid_cases(valid, invalid.window_breaks(dims, dilated=True)),
+        oracle=Oracle(
+            values=partial(oracle.max_pool, dims),
+            shapes=partial(oracle.max_pool_shape, dims),
+            formula=(*_selected(space), *(_length(axis, k) for k, axis in enumerate(space.axes))),
+            propagation=_SELECTION,
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.window_breaks(dims, dilated=True)),
+            examples=examples,
+        ),
+        variation=Variation(refit=refit),
+        conditions=Conditions(
+            derived={
+                "input_length": input_length,
+                "output_length": output_length,
+                "windows": _windows,
+            }
+        ),
         laws=laws.LAWS,
-        propagation=_SELECTION,
-        traits=Traits(placed=False),
-        derived={"input_length": input_length, "output_length": output_length, "windows": _windows},
-        kept_as=kept_stride,
-        refit=refit,
-        workloads=workloads(name, dims),
-        filling=Filling(contraction=False),
-        flops=each_tap,
-        examples=examples,
+        benchmark=Benchmark(
+            workloads=workloads(name, dims), filling=Filling(contraction=False), flops=each_tap
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     sizes = (KERNEL, STRIDE, PADDING, DILATION)
     for space in SPACES:

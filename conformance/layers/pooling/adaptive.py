@@ -22,9 +22,21 @@ from conformance.model.case import Case
 from conformance.oracles.pooling import adaptive as oracle
 from conformance.spec.axes import batched
 from conformance.spec.law import Law
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Traits,
+    Variation,
+)
 from conformance.spec.outputs import input_dtype
 from conformance.spec.propagation import copied, sums
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid.breaks import invalid_cases
@@ -56,14 +68,14 @@ _KINDS = (
 )
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with another output size; None where that is none."""
     size, first = arguments["output_size"], case.inputs[0]
-    numbers = size if isinstance(size, (tuple, list)) else (size,) * row.dims
-    fits = len(numbers) == row.dims and all(n is None or n >= 0 for n in numbers)
-    if first is None or not fits or (size is None or (row.dims == 1 and None in numbers)):
+    numbers = size if isinstance(size, (tuple, list)) else (size,) * row.signature.dims
+    fits = len(numbers) == row.signature.dims and all(n is None or n >= 0 for n in numbers)
+    if first is None or not fits or (size is None or (row.signature.dims == 1 and None in numbers)):
         return None
-    if not all(first.shape[-row.dims :]):
+    if not all(first.shape[-row.signature.dims :]):
         return None
     return replace(case, call=replace(case.call, arguments=arguments))
 
@@ -101,39 +113,51 @@ def _laws(kind: _Kind, dims: int) -> tuple[Law, ...]:
     return tuple(x for x in found if x is not laws.lifted or dims < 3)
 
 
-def _row(kind: _Kind, name: str, space: Space, examples: float) -> Row:
+def _row(kind: _Kind, name: str, space: Space, examples: float) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.adaptive_pools, name, dims, kind.indexed)
     batch = batched(dims + 2)
     indices = Output("indices", batch, int64, differentiable=False)
     form = "max" if kind.indexed else "avg"
-    return Row(
+    return LayerSpec(
         name,
         "pooling",
-        (_SIZE, *((INDICES,) if kind.indexed else ())),
-        (Input("input", batch_axis=batch),),
-        (Output("output", batch, input_dtype), *((indices,) if kind.indexed else ())),
-        cases=valid,
-        values=partial(getattr(oracle, f"adaptive_{form}_pool"), dims),
-        shapes=partial(getattr(oracle, f"adaptive_{form}_pool_shape"), dims),
-        formula=_formula(kind, space),
-        dims=dims,
-        complex=False,
-        invalid=invalid_cases(valid, invalid.adaptive_breaks(dims)),
+        signature=Signature(
+            (_SIZE, *((INDICES,) if kind.indexed else ())),
+            (Input("input", batch_axis=batch),),
+            (Output("output", batch, input_dtype), *((indices,) if kind.indexed else ())),
+            dims=dims,
+            complex=False,
+            placed=False,
+        ),
+        oracle=Oracle(
+            values=partial(getattr(oracle, f"adaptive_{form}_pool"), dims),
+            shapes=partial(getattr(oracle, f"adaptive_{form}_pool_shape"), dims),
+            formula=_formula(kind, space),
+            propagation=replace(
+                copied if kind.indexed else sums, parameters=False, crowds=kind.indexed
+            ),
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.adaptive_breaks(dims)),
+            examples=examples,
+        ),
+        variation=Variation(refit=_refit),
+        traits=Traits(wide_sums=not kind.indexed),
+        conditions=Conditions(
+            derived={"input_length": input_length, "output_length": output_length}
+        ),
         laws=_laws(kind, dims),
-        propagation=replace(copied if kind.indexed else sums, parameters=False,
-                            crowds=kind.indexed),
-        traits=Traits(placed=False, wide_sums=not kind.indexed),
-        derived={"input_length": input_length, "output_length": output_length},
-        refit=_refit,
-        workloads=_workloads(name, dims),
-        filling=Filling(terms=lambda shape: 9, factors=1, contraction=False),
-        flops=_each_element,
-        examples=examples,
-    )  # fmt: skip
+        benchmark=Benchmark(
+            workloads=_workloads(name, dims),
+            filling=Filling(terms=lambda shape: 9, factors=1, contraction=False),
+            flops=_each_element,
+        ),
+    )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for kind in _KINDS:
         for space in SPACES:

@@ -24,8 +24,20 @@ from conformance.layers.pooling.windows import (
 )
 from conformance.oracles.pooling import average as oracle
 from conformance.spec.axes import batched
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Traits,
+    Variation,
+)
 from conformance.spec.propagation import sums
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.workload import Filling
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.pooling import maximum as invalid
@@ -57,38 +69,50 @@ def _formula(space: Space) -> tuple[str, ...]:
     )
 
 
-def _avg_pool(name: str, space: Space, examples: float) -> Row:
+def _avg_pool(name: str, space: Space, examples: float) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.avg_pools, name, dims)
     batch = batched(dims + 2)
     divisor = (_DIVISOR,) if dims > 1 else ()
-    return Row(
+    return LayerSpec(
         name,
         "pooling",
-        (KERNEL, STRIDE, PADDING, CEIL, _COUNTED, *divisor),
-        (Input("input", batch_axis=batch),),
-        (Output("output", batch),),
-        cases=valid,
-        values=partial(oracle.avg_pool, dims),
-        shapes=partial(oracle.avg_pool_shape, dims),
-        formula=_formula(space),
-        dims=dims,
-        complex=False,
-        invalid=invalid_cases(valid, invalid.window_breaks(dims, divided=dims > 1)),
-        laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],  # no layer has four dimensions
-        propagation=_PROPAGATION,
-        traits=Traits(placed=False, wide_sums=True),
-        derived={"input_length": input_length, "output_length": output_length},
-        kept_as=kept_stride,
-        refit=refit,
-        workloads=workloads(name, dims),
-        filling=Filling(terms=lambda shape: 9, factors=1, contraction=False),
-        flops=each_tap,
-        examples=examples,
+        signature=Signature(
+            (KERNEL, STRIDE, PADDING, CEIL, _COUNTED, *divisor),
+            (Input("input", batch_axis=batch),),
+            (Output("output", batch),),
+            dims=dims,
+            complex=False,
+            placed=False,
+            kept_as=kept_stride,
+        ),
+        oracle=Oracle(
+            values=partial(oracle.avg_pool, dims),
+            shapes=partial(oracle.avg_pool_shape, dims),
+            formula=_formula(space),
+            propagation=_PROPAGATION,
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.window_breaks(dims, divided=dims > 1)),
+            examples=examples,
+        ),
+        variation=Variation(refit=refit),
+        traits=Traits(wide_sums=True),
+        conditions=Conditions(
+            derived={"input_length": input_length, "output_length": output_length}
+        ),
+        # no layer has four dimensions
+        laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],
+        benchmark=Benchmark(
+            workloads=workloads(name, dims),
+            filling=Filling(terms=lambda shape: 9, factors=1, contraction=False),
+            flops=each_tap,
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for space in SPACES:
         name = f"AvgPool{space.dims}d"

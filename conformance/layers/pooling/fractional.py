@@ -22,8 +22,20 @@ from conformance.layers.pooling.windows import (
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles.pooling import fractional as oracle
 from conformance.spec.axes import batched
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Randomness,
+    Signature,
+    Variation,
+)
 from conformance.spec.propagation import copied
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.sizes import per_dimension
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid.breaks import invalid_cases
@@ -34,17 +46,19 @@ _SIZE = Argument("output_size", None, per_dimension=True, window=True)
 _RATIO = Argument("output_ratio", None, window=True)
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments; None where there is no room for the windows."""
     first, sized = case.inputs[0], arguments.get("output_size") is not None
     if first is None or sized is (arguments.get("output_ratio") is not None):
         return None
     changed = replace(case, call=replace(case.call, arguments=arguments))
     (output, *_) = row.output_shapes(changed)
-    kernel = per_dimension(arguments["kernel_size"], row.dims)
+    kernel = per_dimension(arguments["kernel_size"], row.signature.dims)
     if output is None:
         return None
-    rows = zip(first.shape[-row.dims :], output[-row.dims :], kernel, strict=True)
+    rows = zip(
+        first.shape[-row.signature.dims :], output[-row.signature.dims :], kernel, strict=True
+    )
     return changed if all(o > 0 and k + o - 1 <= n for n, o, k in rows) else None
 
 
@@ -58,43 +72,53 @@ def _always(call: Call) -> bool:
     return True
 
 
-def _row(name: str, space: Space, examples: float) -> Row:
+def _row(name: str, space: Space, examples: float) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.fractional_pools, name, dims)
     batch = batched(dims + 2)
     shape = {2: (1, 64, 25, 25), 3: (1, 16, 9, 25, 25)}[dims]
     given = {"kernel_size": 2, "output_size": {2: (17, 17), 3: (6, 17, 17)}[dims]}
-    return Row(
+    return LayerSpec(
         name,
         "pooling",
-        (KERNEL, _SIZE, _RATIO, INDICES),
-        (Input("input", batch_axis=batch),),
-        (Output("output", batch), Output("indices", batch, int64, differentiable=False)),
-        cases=valid,
-        values=partial(oracle.fractional_max_pool, dims),
-        shapes=partial(oracle.fractional_max_pool_shape, dims),
-        formula=(
-            "out(N_i, C_j, h, …) = max over windows of the kernel's size that begin at",
-            "⌊(h + u) α⌋ − ⌊u α⌋, α = (H_in − kH) / (H_out − 1), u drawn from [0, 1)",
+        signature=Signature(
+            (KERNEL, _SIZE, _RATIO, INDICES),
+            (Input("input", batch_axis=batch),),
+            (Output("output", batch), Output("indices", batch, int64, differentiable=False)),
+            dims=dims,
+            complex=False,
+            placed=False,
+            kept_as=partial(_kept, dims),
         ),
-        dims=dims,
-        complex=False,
-        invalid=invalid_cases(valid, invalid.fractional_breaks(dims, is_function(name))),
+        oracle=Oracle(
+            values=partial(oracle.fractional_max_pool, dims),
+            shapes=partial(oracle.fractional_max_pool_shape, dims),
+            formula=(
+                "out(N_i, C_j, h, …) = max over windows of the kernel's size that begin at",
+                "⌊(h + u) α⌋ − ⌊u α⌋, α = (H_in − kH) / (H_out − 1), u drawn from [0, 1)",
+            ),
+            propagation=replace(copied, parameters=False, crowds=True),
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.fractional_breaks(dims, is_function(name))),
+            examples=examples,
+        ),
+        variation=Variation(refit=_refit),
+        conditions=Conditions(
+            derived={"input_length": input_length, "output_length": output_length}
+        ),
         laws=laws.LAWS,
-        propagation=replace(copied, parameters=False, crowds=True),
-        traits=Traits(placed=False, random=_always),
-        draws=laws.draws,
-        kept_as=partial(_kept, dims),
-        derived={"input_length": input_length, "output_length": output_length},
-        refit=_refit,
-        workloads=(Workload(name, "25 to 17", given, (shape,), small=True),),
-        filling=Filling(contraction=False),
-        flops=each_tap,
-        examples=examples,
+        randomness=Randomness(used=_always, draws=laws.draws),
+        benchmark=Benchmark(
+            workloads=(Workload(name, "25 to 17", given, (shape,), small=True),),
+            filling=Filling(contraction=False),
+            flops=each_tap,
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for space in SPACES[1:]:
         name = f"FractionalMaxPool{space.dims}d"

@@ -22,8 +22,19 @@ from conformance.layers.pooling.windows import (
 from conformance.model.case import Case, is_function
 from conformance.oracles.pooling import inverse as oracle
 from conformance.spec.axes import Axes, batched, joined
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Variation,
+)
 from conformance.spec.propagation import copied
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.sizes import per_dimension
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
@@ -42,25 +53,25 @@ def _stride(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     return kept_stride({"stride": None, **arguments})
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments; None where its indices are those of another plane."""
     x, index = case.inputs
     changed = replace(case, call=replace(case.call, arguments=arguments))
     if x is None or index is None or x.shape != index.shape or not x.size:
         return None
     (before,), (after,) = row.output_shapes(case), row.output_shapes(changed)
-    fits = before is not None and after is not None and min(after[-row.dims :]) > 0
-    if not fits or after is None or int(index.max()) >= math.prod(after[-row.dims :]):
+    fits = before is not None and after is not None and min(after[-row.signature.dims :]) > 0
+    if not fits or after is None or int(index.max()) >= math.prod(after[-row.signature.dims :]):
         return None
     given = arguments.get("output_size", case.keywords.get("output_size"))
     if given is None:
         return changed
     plain = {k: v for k, v in arguments.items() if k != "output_size"}
-    (usual,) = row.shapes(x.shape, index.shape, **plain)
+    (usual,) = row.oracle.shapes(x.shape, index.shape, **plain)
     step = arguments.get("stride")
     steps = arguments["kernel_size"] if step is None else step
-    near = zip(given[-row.dims :], (usual or ())[-row.dims :],
-               per_dimension(steps, row.dims), strict=True)  # fmt: skip
+    near = zip(given[-row.signature.dims :], (usual or ())[-row.signature.dims :],
+               per_dimension(steps, row.signature.dims), strict=True)  # fmt: skip
     return changed if all(abs(a - b) < s for a, b, s in near) else None
 
 
@@ -84,53 +95,59 @@ def _workloads(layer: str, dims: int) -> tuple[Workload, ...]:
     return (Workload(layer, "segnet, 64 channels", given, (shape, shape), small=True, below=below),)
 
 
-def _max_unpool(name: str, space: Space, examples: float) -> Row:
+def _max_unpool(name: str, space: Space, examples: float) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.max_unpools, name, dims)
     batch = batched(dims + 2)
     size = Argument("output_size", None, keyword=not is_function(name))
-    return Row(
+    return LayerSpec(
         name,
         "pooling",
-        (KERNEL, STRIDE, PADDING, size),
-        (
-            Input("input", batch_axis=batch),
-            Input(
-                "indices",
-                "index",
-                batch_axis=batched(dims + 2, 1),
-                differentiable=False,
-                signed=False,
-                fixed=True,
+        signature=Signature(
+            (KERNEL, STRIDE, PADDING, size),
+            (
+                Input("input", batch_axis=batch),
+                Input(
+                    "indices",
+                    "index",
+                    batch_axis=batched(dims + 2, 1),
+                    differentiable=False,
+                    signed=False,
+                    fixed=True,
+                ),
             ),
+            (Output("output", batch),),
+            dims=dims,
+            complex=False,
+            placed=False,
+            kept_as=_stride,
         ),
-        (Output("output", batch),),
-        cases=valid,
-        values=partial(oracle.max_unpool, dims),
-        shapes=partial(oracle.max_unpool_shape, dims),
-        formula=(
-            "out(N_i, C_j, indices(N_i, C_j, x)) = input(N_i, C_j, x), 0 elsewhere",
-            *(_LENGTH.format(axis=axis, k=k) for k, axis in enumerate(space.axes)),
+        oracle=Oracle(
+            values=partial(oracle.max_unpool, dims),
+            shapes=partial(oracle.max_unpool_shape, dims),
+            formula=(
+                "out(N_i, C_j, indices(N_i, C_j, x)) = input(N_i, C_j, x), 0 elsewhere",
+                *(_LENGTH.format(axis=axis, k=k) for k, axis in enumerate(space.axes)),
+            ),
+            # Of zeros of either sign at one index either may be there: `copies` would ask for one.
+            propagation=replace(copied, parameters=False),
         ),
-        dims=dims,
-        complex=False,
-        invalid=invalid_cases(valid, invalid.unpool_breaks(dims)),
-        laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],  # no layer has four dimensions
-        # Of zeros of either sign at one index either may be there: `copies` would ask for one.
-        propagation=replace(copied, parameters=False),
-        traits=Traits(placed=False, needs_keywords=_sized),
-        derived={"output_length": output_length},
-        kept_as=_stride,
-        refit=_refit,
-        free=_channels,
-        workloads=_workloads(name, dims),
-        filling=Filling(contraction=False),
-        flops=_moved,
-        examples=examples,
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.unpool_breaks(dims)),
+            examples=examples,
+        ),
+        variation=Variation(needs_keywords=_sized, refit=_refit, free=_channels),
+        conditions=Conditions(derived={"output_length": output_length}),
+        # no layer has four dimensions
+        laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],
+        benchmark=Benchmark(
+            workloads=_workloads(name, dims), filling=Filling(contraction=False), flops=_moved
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for space in SPACES:
         name = f"MaxUnpool{space.dims}d"

@@ -27,8 +27,19 @@ from conformance.layers.pooling.windows import (
 )
 from conformance.oracles.pooling import norm as oracle
 from conformance.spec.axes import batched
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Variation,
+)
 from conformance.spec.propagation import sums
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.trial_like import TrialLike as Trial
 from conformance.spec.workload import Filling
 from conformance.strategies.invalid.breaks import invalid_cases
@@ -47,7 +58,7 @@ def _expected(trial: Trial) -> tuple[Rounded, ...]:
     return tuple(y.with_error(np.full(y.shape, np.inf)) for y in found)
 
 
-def _lp_pool(name: str, space: Space, examples: float) -> Row:
+def _lp_pool(name: str, space: Space, examples: float) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.lp_pools, name, dims)
     batch = batched(dims + 2)
@@ -59,43 +70,54 @@ def _lp_pool(name: str, space: Space, examples: float) -> Row:
         )
         for work in workloads(name, dims)
     )
-    return Row(
+    return LayerSpec(
         name,
         "pooling",
-        (_NORM, KERNEL, STRIDE, CEIL),
-        (Input("input", batch_axis=batch),),
-        (Output("output", batch),),
-        cases=valid,
-        values=partial(oracle.lp_pool, dims),
-        shapes=partial(oracle.lp_pool_shape, dims),
-        formula=(
-            "f(X) = (Σ_{x ∈ X} x^p)^(1/p)",
-            "at p = ∞ max pooling over absolute values",
-            *(
-                f"{axis}_out = ⌊({axis}_in − kernel_size[{k}]) / stride[{k}] + 1⌋"
-                for k, axis in enumerate(space.axes)
-            ),
+        signature=Signature(
+            (_NORM, KERNEL, STRIDE, CEIL),
+            (Input("input", batch_axis=batch),),
+            (Output("output", batch),),
+            dims=dims,
+            complex=False,
+            placed=False,
         ),
-        dims=dims,
-        complex=False,
-        invalid=invalid_cases(valid, invalid.window_breaks(dims, padded=False)),
-        laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],  # no layer has four dimensions
-        propagation=replace(sums, expected=_expected, parameters=False),
-        traits=Traits(placed=False),
-        derived={
-            "input_length": input_length,
-            "output_length": output_length,
-            "overhang": overhang,
-        },
-        refit=refit,
-        workloads=timed,
-        filling=Filling(terms=lambda shape: 9, factors=2, contraction=False),
-        flops=each_tap,
-        examples=examples,
+        oracle=Oracle(
+            values=partial(oracle.lp_pool, dims),
+            shapes=partial(oracle.lp_pool_shape, dims),
+            formula=(
+                "f(X) = (Σ_{x ∈ X} x^p)^(1/p)",
+                "at p = ∞ max pooling over absolute values",
+                *(
+                    f"{axis}_out = ⌊({axis}_in − kernel_size[{k}]) / stride[{k}] + 1⌋"
+                    for k, axis in enumerate(space.axes)
+                ),
+            ),
+            propagation=replace(sums, expected=_expected, parameters=False),
+        ),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.window_breaks(dims, padded=False)),
+            examples=examples,
+        ),
+        variation=Variation(refit=refit),
+        conditions=Conditions(
+            derived={
+                "input_length": input_length,
+                "output_length": output_length,
+                "overhang": overhang,
+            }
+        ),
+        # no layer has four dimensions
+        laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],
+        benchmark=Benchmark(
+            workloads=timed,
+            filling=Filling(terms=lambda shape: 9, factors=2, contraction=False),
+            flops=each_tap,
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for space in SPACES:
         name = f"LPPool{space.dims}d"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from conformance.model.case import Case
-from conformance.spec.row import Argument, Row
+from conformance.spec.layer_spec import Argument, LayerSpec
 from conformance.spec.sizes import per_dimension, sizes_of
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import FactsLike as Facts
@@ -53,13 +53,13 @@ def kept_stride(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
 def input_length(found: Facts) -> tuple[int, ...] | None:
     """Length of the input in each spatial dimension."""
     first = found.case.inputs[0]
-    return None if first is None else first.shape[-found.row.dims :]
+    return None if first is None else first.shape[-found.row.signature.dims :]
 
 
 def output_length(found: Facts) -> tuple[int, ...] | None:
     """Length of the output in each spatial dimension."""
     try:
-        return tuple(found.row.output_shapes(found.case)[0][-found.row.dims :])
+        return tuple(found.row.output_shapes(found.case)[0][-found.row.signature.dims :])
     except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
         return None
 
@@ -69,26 +69,26 @@ def overhang(found: Facts) -> tuple[int, ...] | None:
     outputs, first = output_length(found), found.case.inputs[0]
     if outputs is None or first is None:
         return None
-    dims, kernel = found.row.dims, found.get("kernel_size")
+    dims, kernel = found.row.signature.dims, found.get("kernel_size")
     stride = kernel if found.get("stride") is None else found.get("stride")
     given = (kernel, stride, found.get("padding") or 0, found.get("dilation") or 1)
     rows = zip(outputs, first.shape[-dims:], *(per_dimension(x, dims) for x in given), strict=True)
     return tuple((n - 1) * s + d * (k - 1) + 1 - 2 * p - m for n, m, k, s, p, d in rows)
 
 
-def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with other arguments; None where the input has no room for an output."""
     changed = replace(case, call=replace(case.call, arguments=arguments))
-    kernel = per_dimension(arguments["kernel_size"], row.dims)
-    padding = per_dimension(arguments.get("padding", 0), row.dims)
+    kernel = per_dimension(arguments["kernel_size"], row.signature.dims)
+    padding = per_dimension(arguments.get("padding", 0), row.signature.dims)
     (output, *_) = row.output_shapes(changed)
-    fits = output is not None and min(output[-row.dims :]) > 0
+    fits = output is not None and min(output[-row.signature.dims :]) > 0
     if not fits or any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
         return None
     first = case.inputs[0]
     dilation = max(sizes_of(arguments.get("dilation", 1)))
     # A window that hops over a short input is no call to try.
-    short = first is not None and min(first.shape[-row.dims :]) < dilation
+    short = first is not None and min(first.shape[-row.signature.dims :]) < dilation
     return None if short else changed
 
 

@@ -19,7 +19,22 @@ from conformance.oracles.recurrent import cells, steps
 from conformance.oracles.recurrent import layers as oracle
 from conformance.oracles.recurrent.state import GATES, cell_shapes, layer_shapes
 from conformance.spec.axes import Axes
-from conformance.spec.row import REQUIRED, Argument, Input, Output, Row, Traits
+from conformance.spec.layer_spec import (
+    REQUIRED,
+    Argument,
+    Benchmark,
+    Bundles,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Randomness,
+    Signature,
+    State,
+    Steps,
+    Variation,
+)
 from conformance.spec.sizes import resized
 from conformance.spec.state import Shape, StateTensor, uniform
 from conformance.spec.workload import Filling, Workload
@@ -130,7 +145,7 @@ def _cell_state(gates: int, arguments: Mapping[str, Any], input: Shape) -> tuple
     return uniform(cell_shapes(gates, **arguments), arguments["hidden_size"])
 
 
-def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with its arrays in the shapes that other arguments ask for."""
     if arguments.get("proj_size", 0) >= arguments["hidden_size"]:
         return None
@@ -146,7 +161,7 @@ def _refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
     source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
     wanted = row.state_shapes(arguments, tuple(shape))
     arrays = {k: resized(state.get(k, source), s) for k, s in wanted.items()}
-    given = row.shapes(tuple(shape), **arguments)[-len(inputs[1:]) :] if inputs[1:] else ()
+    given = row.oracle.shapes(tuple(shape), **arguments)[-len(inputs[1:]) :] if inputs[1:] else ()
     pairs = zip(inputs[1:], given, strict=True)
     inputs[1:] = [None if x is None or s is None else resized(x, s) for x, s in pairs]
     layouts = {k: v for k, v in case.call.layouts.items() if k in arrays}
@@ -219,7 +234,7 @@ def _layer_arguments(kind: str) -> tuple[Argument, ...]:
     return found
 
 
-def _layer(kind: str, states: int, values: Any, step_oracle: Any) -> Row:
+def _layer(kind: str, states: int, values: Any, step_oracle: Any) -> LayerSpec:
     valid = partial(cases.recurrents, kind)
     names = ("h_0", "c_0")[:states]
     hidden = (
@@ -227,65 +242,68 @@ def _layer(kind: str, states: int, values: Any, step_oracle: Any) -> Row:
         for k, name in enumerate(names, 1)
     )
     finals = (Output(name, _layer_axis(k)) for k, name in enumerate(("h_n", "c_n")[:states], 1))
-    return Row(
+    return LayerSpec(
         kind,
         "recurrent",
-        _layer_arguments(kind),
-        (Input("input", batch_axis=_layer_axis(0)), *hidden),
-        (Output("output", _layer_axis(0)), *finals),
-        cases=valid,
-        values=values,
-        shapes=partial(oracle.layer_shape, states),
-        formula=_FORMULAS[kind],
-        complex=False,
-        invalid=invalid_cases(valid, invalid.breaks(kind)),
+        signature=Signature(
+            _layer_arguments(kind),
+            (Input("input", batch_axis=_layer_axis(0)), *hidden),
+            (Output("output", _layer_axis(0)), *finals),
+            complex=False,
+            bundles=Bundles(states=states),
+        ),
+        oracle=Oracle(
+            values=values,
+            shapes=partial(oracle.layer_shape, states),
+            formula=_FORMULAS[kind],
+            propagation=recurrent,
+            steps=Steps(step_oracle, _several_steps),
+        ),
+        generation=Generation(cases=valid, invalid=invalid_cases(valid, invalid.breaks(kind))),
+        variation=Variation(refit=_refit, free=_steps, longest=_longest),
+        state=State(partial(_layer_state, GATES[kind])),
         laws=_LAYER_LAWS,
-        steps=step_oracle,
-        stepwise=_several_steps,
-        state=partial(_layer_state, GATES[kind]),
-        propagation=recurrent,
-        traits=Traits(states=states, random=_drops),
-        draws=draws,
-        refit=_refit,
-        free=_steps,
-        longest=_longest,
-        workloads=tuple(_layer_workloads(kind)),
-        filling=_FILLING,
-        flops=_flops,
+        randomness=Randomness(used=_drops, draws=draws),
+        benchmark=Benchmark(
+            workloads=tuple(_layer_workloads(kind)), filling=_FILLING, flops=_flops
+        ),
     )
 
 
-def _cell(kind: str, states: int, values: Any) -> Row:
+def _cell(kind: str, states: int, values: Any) -> LayerSpec:
     name = f"{kind}Cell"
     valid = partial(cases.cells, name)
     arguments = (*_SIZES, _BIAS, *((_NONLINEARITY,) if kind == "RNN" else ()))
     names = ("hx", "cx")[:states]
     hidden = (Input(x, "hidden", optional=True, batch_axis=_cell_axis) for x in names)
     finals = ("h'", "c'") if states == 2 else ("output",)
-    return Row(
+    return LayerSpec(
         name,
         "recurrent",
-        arguments,
-        (Input("input", batch_axis=_cell_axis), *hidden),
-        tuple(Output(x, _cell_axis) for x in finals),
-        cases=valid,
-        values=values,
-        shapes=partial(cells.cell_shape, states),
-        formula=_FORMULAS[name],
-        complex=False,
-        invalid=invalid_cases(valid, invalid.breaks(name)),
+        signature=Signature(
+            arguments,
+            (Input("input", batch_axis=_cell_axis), *hidden),
+            tuple(Output(x, _cell_axis) for x in finals),
+            complex=False,
+            bundles=Bundles(states=states if states > 1 else 0),
+        ),
+        oracle=Oracle(
+            values=values,
+            shapes=partial(cells.cell_shape, states),
+            formula=_FORMULAS[name],
+            propagation=recurrent,
+        ),
+        generation=Generation(cases=valid, invalid=invalid_cases(valid, invalid.breaks(name))),
+        variation=Variation(refit=_refit),
+        state=State(partial(_cell_state, GATES[kind])),
         laws=(*_CELL_LAWS, laws.as_layer),
-        state=partial(_cell_state, GATES[kind]),
-        propagation=recurrent,
-        traits=Traits(states=states if states > 1 else 0),
-        refit=_refit,
-        workloads=tuple(_cell_workloads(name, states)),
-        filling=_FILLING,
-        flops=_flops,
+        benchmark=Benchmark(
+            workloads=tuple(_cell_workloads(name, states)), filling=_FILLING, flops=_flops
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     yield _layer("RNN", 1, oracle.rnn, steps.rnn_steps)
     yield _layer("LSTM", 2, oracle.lstm, steps.lstm_steps)

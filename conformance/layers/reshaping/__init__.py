@@ -14,9 +14,20 @@ from conformance.model.case import Case
 from conformance.oracles import reshaping as oracle
 from conformance.spec.axes import Axes
 from conformance.spec.elementwise import every_axis
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Traits,
+    Variation,
+)
 from conformance.spec.outputs import input_dtype
 from conformance.spec.propagation import copied
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.sizes import resized
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
@@ -46,16 +57,16 @@ def _with(case: Case, arguments: Mapping[str, Any]) -> Case:
     return replace(case, call=replace(case.call, arguments=arguments))
 
 
-def _flatten_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _flatten_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with another range of axes, if the input has it."""
     axes = max(len(_shape(case)), 1)
-    ends = [arguments.get(name, row.defaults[name]) for name in ("start_dim", "end_dim")]
+    ends = [arguments.get(name, row.signature.defaults[name]) for name in ("start_dim", "end_dim")]
     if not all(-axes <= end < axes for end in ends) or ends[0] % axes > ends[1] % axes:
         return None
     return _with(case, arguments)
 
 
-def _unflatten_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _unflatten_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with the axis as long as the sizes ask for."""
     shape, dim, sizes = list(_shape(case)), arguments["dim"], arguments["unflattened_size"]
     if not sizes or not -len(shape) <= dim < len(shape) or list(sizes).count(-1) > 1:
@@ -70,7 +81,7 @@ def _unflatten_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | 
     return replace(_with(case, arguments), inputs=(resized(x, tuple(shape)),))
 
 
-def _shuffle_refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def _shuffle_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with another number of groups, if it divides the channels."""
     groups = arguments["groups"]
     return None if groups < 1 or _shape(case)[1] % groups else _with(case, arguments)
@@ -85,53 +96,71 @@ def _unsplit(case: Case) -> tuple[Axes, ...]:
     return _all_but(case.call.arguments["dim"] % len(_shape(case)), case)
 
 
-def _shuffle(name: str, row: Row) -> Row:
+def _shuffle(name: str, row: LayerSpec) -> LayerSpec:
     valid = partial(cases.shuffles, name)
     given = {"groups": 3}
     return replace(
         row,
         name=name,
-        arguments=(Argument("groups", plain=1),),
-        inputs=(Input("input", batch_axis=_first_axis),),
-        outputs=(Output("output", _first_axis, input_dtype),),
-        cases=valid,
-        values=oracle.channel_shuffle,
-        shapes=oracle.channel_shuffle_shape,
-        formula=("(N, C, *) as (N, g, C/g, *), whose second and third axis change places",),
-        invalid=invalid_cases(valid, invalid.shuffle_breaks()),
+        signature=replace(
+            row.signature,
+            arguments=(Argument("groups", plain=1),),
+            inputs=(Input("input", batch_axis=_first_axis),),
+            outputs=(Output("output", _first_axis, input_dtype),),
+            placed=False,
+        ),
+        oracle=replace(
+            row.oracle,
+            values=oracle.channel_shuffle,
+            shapes=oracle.channel_shuffle_shape,
+            formula=("(N, C, *) as (N, g, C/g, *), whose second and third axis change places",),
+        ),
+        generation=replace(
+            row.generation,
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.shuffle_breaks()),
+            examples=0.4,
+        ),
+        variation=replace(row.variation, refit=_shuffle_refit, free=partial(_all_but, 1)),
+        traits=Traits(copies=True),
         laws=laws.SHUFFLE,
-        traits=Traits(placed=False, copies=True),
-        refit=_shuffle_refit,
-        free=partial(_all_but, 1),
-        examples=0.4,
-        workloads=(Workload(name, "shufflenet 240", given, ((8, 240, 28, 28),), small=True),),
+        benchmark=replace(
+            row.benchmark,
+            workloads=(Workload(name, "shufflenet 240", given, ((8, 240, 28, 28),), small=True),),
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, the modules first."""
     samples = partial(_samples, "start_dim")
     valid = partial(cases.flattens, "Flatten")
-    flatten = Row(
+    flatten = LayerSpec(
         "Flatten",
         "reshaping",
-        (Argument("start_dim", 1, other=0), Argument("end_dim", -1, other=1)),
-        (Input("input", batch_axis=samples),),
-        (Output("output", samples, input_dtype),),
-        cases=valid,
-        values=oracle.flatten,
-        shapes=oracle.flatten_shape,
-        formula=("(*, S_start, ..., S_end, *) -> (*, prod S_i, *)",),
-        invalid=invalid_cases(valid, invalid.flatten_breaks()),
+        signature=Signature(
+            (Argument("start_dim", 1, other=0), Argument("end_dim", -1, other=1)),
+            (Input("input", batch_axis=samples),),
+            (Output("output", samples, input_dtype),),
+            placed=False,
+        ),
+        oracle=Oracle(
+            values=oracle.flatten,
+            shapes=oracle.flatten_shape,
+            formula=("(*, S_start, ..., S_end, *) -> (*, prod S_i, *)",),
+            propagation=copied,
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, invalid.flatten_breaks()), examples=0.25
+        ),
+        variation=Variation(refit=_flatten_refit, free=every_axis),
+        traits=Traits(aliases=True, copies=True),
         laws=laws.FLATTEN,
-        propagation=copied,
-        traits=Traits(placed=False, aliases=True, copies=True),
-        refit=_flatten_refit,
-        free=every_axis,
-        workloads=(Workload("Flatten", "vgg 512", {}, ((8, 512, 7, 7),), small=True),),
-        filling=Filling(contraction=False),
-        flops=lambda workload, weights, outputs: 0,
-        examples=0.25,
+        benchmark=Benchmark(
+            workloads=(Workload("Flatten", "vgg 512", {}, ((8, 512, 7, 7),), small=True),),
+            filling=Filling(contraction=False),
+            flops=lambda workload, weights, outputs: 0,
+        ),
     )
     yield flatten
     samples = partial(_samples, "dim")
@@ -140,21 +169,32 @@ def rows() -> Iterator[Row]:
     yield replace(
         flatten,
         name="Unflatten",
-        arguments=(
-            Argument("dim", plain=0),
-            Argument("unflattened_size", plain=(1,), sequence=True),
+        signature=replace(
+            flatten.signature,
+            arguments=(
+                Argument("dim", plain=0),
+                Argument("unflattened_size", plain=(1,), sequence=True),
+            ),
+            inputs=(Input("input", batch_axis=samples),),
+            outputs=(Output("output", samples, input_dtype),),
         ),
-        inputs=(Input("input", batch_axis=samples),),
-        outputs=(Output("output", samples, input_dtype),),
-        cases=valid,
-        values=oracle.unflatten,
-        shapes=oracle.unflatten_shape,
-        formula=("(*, S_dim, *) -> (*, U_1, ..., U_n, *), prod U_i = S_dim",),
-        invalid=invalid_cases(valid, invalid.unflatten_breaks()),
+        oracle=replace(
+            flatten.oracle,
+            values=oracle.unflatten,
+            shapes=oracle.unflatten_shape,
+            formula=("(*, S_dim, *) -> (*, U_1, ..., U_n, *), prod U_i = S_dim",),
+        ),
+        generation=replace(
+            flatten.generation,
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.unflatten_breaks()),
+        ),
+        variation=replace(flatten.variation, refit=_unflatten_refit, free=_unsplit),
         laws=laws.UNFLATTEN,
-        refit=_unflatten_refit,
-        free=_unsplit,
-        workloads=(Workload("Unflatten", "vgg 512", sizes, ((8, 25088),), small=True),),
+        benchmark=replace(
+            flatten.benchmark,
+            workloads=(Workload("Unflatten", "vgg 512", sizes, ((8, 25088),), small=True),),
+        ),
     )
     yield _shuffle("ChannelShuffle", flatten)
     for name in ("functional.channel_shuffle", "functional.native_channel_shuffle"):

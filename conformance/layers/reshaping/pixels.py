@@ -11,9 +11,20 @@ from conformance.laws.reshaping import pixels as laws
 from conformance.model.case import Case, is_function
 from conformance.oracles import reshaping as oracle
 from conformance.spec.elementwise import every_axis
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Signature,
+    Traits,
+    Variation,
+)
 from conformance.spec.outputs import input_dtype
 from conformance.spec.propagation import copied
-from conformance.spec.row import Argument, Input, Output, Row, Traits
 from conformance.spec.sizes import resized
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import reshaping as cases
@@ -28,7 +39,12 @@ def _leading(case: Case) -> int | None:
 
 
 def _refit(
-    name: str, divided: tuple[int, ...], power: int, row: Row, case: Case, arguments: dict[str, Any]
+    name: str,
+    divided: tuple[int, ...],
+    power: int,
+    row: LayerSpec,
+    case: Case,
+    arguments: dict[str, Any],
 ) -> Case | None:
     """The case with another factor, the axes that it divides as many times as large.
 
@@ -60,33 +76,36 @@ def _row(
     divided: tuple[int, ...],
     power: int,
     shape: tuple[int, ...],
-) -> Row:
+) -> LayerSpec:
     valid = partial(cases.pixels, layer, name, power == 2)
     values, shapes = oracles
-    return Row(
+    return LayerSpec(
         layer,
         "reshaping",
-        (Argument(name, plain=1),),
-        (Input("input", batch_axis=_leading),),
-        (Output("output", _leading, input_dtype),),
-        cases=valid,
-        values=values,
-        shapes=shapes,
-        formula=formula,
-        invalid=invalid_cases(valid, invalid.pixel_breaks(name, divided, power)),
+        signature=Signature(
+            (Argument(name, plain=1),),
+            (Input("input", batch_axis=_leading),),
+            (Output("output", _leading, input_dtype),),
+            placed=False,
+        ),
+        oracle=Oracle(values=values, shapes=shapes, formula=formula, propagation=copied),
+        generation=Generation(
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.pixel_breaks(name, divided, power)),
+            examples=0.25 if is_function(layer) else 0.5,
+        ),
+        variation=Variation(refit=partial(_refit, name, divided, power), free=every_axis),
+        traits=Traits(copies=True),
         laws=laws.LAWS,
-        propagation=copied,
-        traits=Traits(placed=False, copies=True),
-        refit=partial(_refit, name, divided, power),
-        free=every_axis,
-        workloads=(Workload(layer, "espcn, factor 3", {name: 3}, (shape,), small=True),),
-        filling=Filling(contraction=False),
-        flops=lambda workload, weights, outputs: 0,
-        examples=0.25 if is_function(layer) else 0.5,
+        benchmark=Benchmark(
+            workloads=(Workload(layer, "espcn, factor 3", {name: 3}, (shape,), small=True),),
+            filling=Filling(contraction=False),
+            flops=lambda workload, weights, outputs: 0,
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, the modules first."""
     for shuffle, unshuffle in (
         ("PixelShuffle", "PixelUnshuffle"),

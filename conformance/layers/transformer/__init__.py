@@ -15,7 +15,20 @@ from conformance.layers.transformer.parts import FACTS, lengths, refit, sequence
 from conformance.layers.transformer.propagation import transformer
 from conformance.layers.transformer.state import decoder_layer, encoder_layer
 from conformance.oracles import transformer as oracle
-from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Randomness,
+    Signature,
+    State,
+    Variation,
+)
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid import transformer as invalid
@@ -48,39 +61,40 @@ def _row(
     state: Callable[[Mapping[str, Any], Shape], tuple[StateTensor, ...]],
     formula: tuple[str, ...],
     prefix: str,
-) -> Row:
+) -> LayerSpec:
     count = 1 if prefix == "encoder" else 2
     valid = partial(getattr(cases, f"{prefix}_layers"), name)
-    return Row(
+    return LayerSpec(
         name,
         "transformer",
-        (*KIND, *hints),
-        inputs,
-        (Output("output", sequence_axis),),
-        cases=valid,
-        values=getattr(oracle, f"transformer_{prefix}_layer"),
-        shapes=getattr(oracle, f"{prefix}_layer_shape"),
-        formula=formula,
-        complex=False,
-        invalid=invalid_cases(valid, invalid.layer_breaks(name)),
-        laws=laws.SHARED,
-        state=state,
-        propagation=transformer,
-        traits=Traits(random=drops),
-        draws=layer_draws,
-        derived=FACTS,
-        refit=refit,
-        free=lengths,
-        workloads=(
-            Workload(name, "32 tokens of 256", _SIZES, ((1, 32, 256),) * count, small=True),
+        signature=Signature(
+            (*KIND, *hints), inputs, (Output("output", sequence_axis),), complex=False
         ),
-        filling=Filling(scale=lambda name, arguments: 1 / 256, contraction=False),
-        flops=partial(_flops, count),
-        examples=0.25,
+        oracle=Oracle(
+            values=getattr(oracle, f"transformer_{prefix}_layer"),
+            shapes=getattr(oracle, f"{prefix}_layer_shape"),
+            formula=formula,
+            propagation=transformer,
+        ),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, invalid.layer_breaks(name)), examples=0.25
+        ),
+        variation=Variation(refit=refit, free=lengths),
+        state=State(state),
+        conditions=Conditions(derived=FACTS),
+        laws=laws.SHARED,
+        randomness=Randomness(used=drops, draws=layer_draws),
+        benchmark=Benchmark(
+            workloads=(
+                Workload(name, "32 tokens of 256", _SIZES, ((1, 32, 256),) * count, small=True),
+            ),
+            filling=Filling(scale=lambda name, arguments: 1 / 256, contraction=False),
+            flops=partial(_flops, count),
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     yield _row(
         ENCODER,

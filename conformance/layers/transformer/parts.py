@@ -14,7 +14,7 @@ from conformance.spec.axes import Axes
 from conformance.spec.sizes import resized
 
 if TYPE_CHECKING:
-    from conformance.spec.row import Row
+    from conformance.spec.layer_spec import LayerSpec
 
 
 def sequence_axis(case: Case) -> int | None:
@@ -38,7 +38,7 @@ def names_of(case: Case) -> tuple[str, ...]:
     # Loaded here: the catalogue is made of the rows that ask.
     from conformance.layers import CATALOGUE
 
-    return CATALOGUE[case.call.layer].input_names
+    return CATALOGUE[case.call.layer].signature.input_names
 
 
 def named(case: Case) -> dict[str, np.ndarray | None]:
@@ -99,7 +99,7 @@ FACTS: Mapping[str, Callable[[Any], bool]] = {
 """What conditions of known failures can name."""
 
 
-def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
+def refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with its arrays as wide as other arguments ask for."""
     kind, before = kind_of(arguments), kind_of(case.call.arguments)
     if kind["d_model"] % kind["nhead"]:
@@ -117,13 +117,13 @@ def refit(row: Row, case: Case, arguments: dict[str, Any]) -> Case | None:
             return None
     turned = kind.get("batch_first", False) != before.get("batch_first", False)
     inputs: list[np.ndarray | None] = []
-    for name, x in zip(row.input_names, case.inputs, strict=False):
+    for name, x in zip(row.signature.input_names, case.inputs, strict=False):
         if x is not None and name not in MASKS:
             x = resized(x, (*x.shape[:-1], kind["d_model"]))
             x = x.swapaxes(0, 1).copy() if turned and x.ndim == 3 else x
         if x is not None and name in MASKS and x.ndim == 3:
             # A mask for each head of each element.
-            batch = given[row.input_names[0]]
+            batch = given[row.signature.input_names[0]]
             assert batch is not None
             axis = 0 if before.get("batch_first", False) else 1
             samples = batch.shape[axis] if batch.ndim == 3 else 1

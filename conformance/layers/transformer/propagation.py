@@ -26,10 +26,12 @@ def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
     """
     (whole,) = oracle(trial, trial.precision, _floats)
     row, case = trial.row, trial.case
-    given = dict(zip(row.input_names, case.inputs, strict=False))
+    given = dict(zip(row.signature.input_names, case.inputs, strict=False))
     own = given["tgt"] if "tgt" in given else given["src"]
     assert own is not None
-    axis = row.batch_axis(case, row.input_names.index("tgt" if "tgt" in given else "src"))
+    axis = row.signature.batch_axis(
+        case, row.signature.input_names.index("tgt" if "tgt" in given else "src")
+    )
     touched = np.zeros(1 if axis is None else own.shape[axis], bool)
     for name in ("src", "tgt", "memory"):
         x = given.get(name)

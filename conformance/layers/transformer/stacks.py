@@ -15,7 +15,20 @@ from conformance.layers.transformer.inputs import KIND, drops, hint, padding, pa
 from conformance.layers.transformer.parts import FACTS, lengths, refit, sequence_axis
 from conformance.layers.transformer.propagation import transformer
 from conformance.oracles import transformer as oracle
-from conformance.spec.row import Argument, Input, Output, Row, Traits
+from conformance.spec.layer_spec import (
+    Argument,
+    Benchmark,
+    Conditions,
+    Generation,
+    Input,
+    LayerSpec,
+    Oracle,
+    Output,
+    Randomness,
+    Signature,
+    State,
+    Variation,
+)
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid import transformer as invalid
@@ -25,8 +38,8 @@ from conformance.strategies.transformer import layers as cases
 if TYPE_CHECKING:
     import numpy as np
 
-    from conformance.laws.draws import Draws
-    from conformance.model.protocols import TrialLike
+    from conformance.spec.draws import Draws
+    from conformance.spec.trial_like import TrialLike
 
 _SIZES = {"d_model": 128, "nhead": 4, "dim_feedforward": 256, "batch_first": True}
 _DECODER_INPUTS = (
@@ -82,37 +95,37 @@ def _row(
     workloads: tuple[Workload, ...],
     flops: Callable[[Workload, Sequence[Shape], Sequence[Shape]], int],
     examples: float,
-) -> Row:
+) -> LayerSpec:
     valid = partial(getattr(cases, f"{prefix}s"), name)
-    return Row(
+    return LayerSpec(
         name,
         "transformer",
-        arguments,
-        inputs,
-        (Output("output", sequence_axis),),
-        cases=valid,
-        values=values,
-        shapes=shapes,
-        formula=formula,
-        complex=False,
-        invalid=invalid_cases(valid, invalid.stack_breaks(name)),
+        signature=Signature(
+            arguments,
+            inputs,
+            (Output("output", sequence_axis),),
+            complex=False,
+            # Parts of a stack are made where they are needed; a stack as such takes no place.
+            placed=prefix == "transformer",
+        ),
+        oracle=Oracle(values=values, shapes=shapes, formula=formula, propagation=transformer),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, invalid.stack_breaks(name)), examples=examples
+        ),
+        variation=Variation(refit=refit, free=lengths),
+        state=State(state),
+        conditions=Conditions(derived=FACTS),
         laws=laws.of_stack(name),
-        state=state,
-        propagation=transformer,
-        # Parts of a stack are made where they are needed; a stack as such takes no place.
-        traits=Traits(random=drops, placed=prefix == "transformer"),
-        draws=draws,
-        refit=refit,
-        derived=FACTS,
-        free=lengths,
-        workloads=workloads,
-        filling=Filling(scale=lambda name, arguments: 1 / 128, contraction=False),
-        flops=flops,
-        examples=examples,
+        randomness=Randomness(used=drops, draws=draws),
+        benchmark=Benchmark(
+            workloads=workloads,
+            filling=Filling(scale=lambda name, arguments: 1 / 128, contraction=False),
+            flops=flops,
+        ),
     )
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     shape = (1, 16, 128)
     module = ("TransformerEncoderLayer", tuple(_SIZES.items()))

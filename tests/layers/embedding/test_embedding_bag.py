@@ -122,13 +122,13 @@ def test_weights_of_samples_have_the_gradient_of_torch() -> None:
 def test_a_row_of_a_fitted_case_keeps_its_offsets() -> None:
     """Where `include_last_offset` changes, the end of the last bag comes or goes."""
     row = next(iter(rows()))
-    assert row.refit is not None
+    assert row.variation.refit is not None
     for case in cases(LAYERS[0]):
         if case.inputs[1] is None:
             continue
         last = case.call.arguments.get("include_last_offset", False)
         arguments = {**case.call.arguments, "include_last_offset": not last}
-        other = row.refit(row, case, arguments)
+        other = row.variation.refit(row, case, arguments)
         assert other is not None
         assert len(other.inputs[1]) - len(case.inputs[1]) == (-1 if last else 1)
         assert row.output_shapes(other) == row.output_shapes(case)

@@ -36,7 +36,7 @@ FLOAT32 = Precision.of("float32")
 
 def _facts(case: Case) -> set[str]:
     given, (x,) = case.call.arguments, case.inputs
-    dims = CATALOGUE[case.call.layer].dims
+    dims = CATALOGUE[case.call.layer].signature.dims
     spread = {name: per_dimension(given.get(name, usual), dims)
               for name, usual in (("kernel_size", 1), ("padding", 0), ("dilation", 1))}  # fmt: skip
     kernel, padding, dilation = spread.values()
@@ -96,7 +96,7 @@ EVERY = {
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_every_corner_is_drawn(layer: str, dtype: str) -> None:
-    one = {"asymmetric"} if CATALOGUE[layer].dims == 1 else set()
+    one = {"asymmetric"} if CATALOGUE[layer].signature.dims == 1 else set()
     assert set().union(*map(_facts, cases(layer, dtype))) == EVERY - one
 
 

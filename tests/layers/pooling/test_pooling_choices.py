@@ -28,7 +28,7 @@ FLOAT32 = Precision.of("float32")
 
 def _repeated(case: Case) -> bool:
     """Whether an index is there twice in a plane."""
-    index, dims = case.inputs[1], CATALOGUE[case.call.layer].dims
+    index, dims = case.inputs[1], CATALOGUE[case.call.layer].signature.dims
     assert index is not None
     planes = index.reshape(-1, int(np.prod(index.shape[-dims:])))
     return any(len(set(plane)) < len(plane) for plane in planes)
@@ -38,7 +38,7 @@ def _repeated(case: Case) -> bool:
     "layer", [f"{form}{k}d" for form in ("MaxUnpool", "functional.max_unpool") for k in (1, 2, 3)]
 )
 def test_every_corner_of_the_inverse_is_drawn(layer: str) -> None:
-    drawn, dims = cases(layer), CATALOGUE[layer].dims
+    drawn, dims = cases(layer), CATALOGUE[layer].signature.dims
     sizes = [c.call.arguments.get("output_size", c.keywords.get("output_size")) for c in drawn]
     assert {None if size is None else len(size) - dims for size in sizes} == {None, 0, 2}
     for name in ("stride", "padding"):
@@ -55,7 +55,7 @@ def test_every_corner_of_the_inverse_is_drawn(layer: str) -> None:
      for k in (2, 3)],
 )  # fmt: skip
 def test_every_corner_of_fractional_pooling_is_drawn(layer: str) -> None:
-    drawn, dims = cases(layer), CATALOGUE[layer].dims
+    drawn, dims = cases(layer), CATALOGUE[layer].signature.dims
     given = [c.call.arguments for c in drawn]
     assert {type(a[name]) for a in given for name in a if name != "return_indices"} == {
         int,

@@ -46,7 +46,7 @@ def _windows(case: Case, dims: int) -> list[Window]:
 def _of_windows(case: Case) -> set[str]:
     given, x = case.call.arguments, case.inputs[0]
     assert x is not None
-    dims = CATALOGUE[case.call.layer].dims
+    dims = CATALOGUE[case.call.layer].signature.dims
     found = {
         "unbatched": x.ndim == dims + 1,
         "empty": x.shape[0] == 0,
@@ -70,7 +70,7 @@ PLAIN = REGIMES | {"unbatched", "empty", "off-bounds", "shorter than the window"
 
 @pytest.mark.parametrize("layer", _layers("AvgPool", "avg_pool"))
 def test_every_corner_of_averages_is_drawn(layer: str) -> None:
-    more = {"divisor", "negative divisor"} if CATALOGUE[layer].dims > 1 else set()
+    more = {"divisor", "negative divisor"} if CATALOGUE[layer].signature.dims > 1 else set()
     every = PLAIN | {"padded", "padding does not count"} | more
     assert set().union(*map(_of_windows, cases(layer))) == every
 
@@ -86,7 +86,7 @@ def test_every_corner_of_norms_is_drawn(layer: str) -> None:
 def _of_regions(case: Case) -> set[str]:
     x, size = case.inputs[0], case.call.arguments["output_size"]
     assert x is not None
-    dims = CATALOGUE[case.call.layer].dims
+    dims = CATALOGUE[case.call.layer].signature.dims
     sizes = size if isinstance(size, tuple) else (size,) * dims
     pairs = [(n, n if s is None else s) for n, s in zip(x.shape[-dims:], sizes, strict=True)]
     found = {
@@ -113,7 +113,7 @@ ADAPTIVE = (
 @pytest.mark.parametrize("layer", ADAPTIVE)
 def test_every_corner_of_adaptive_pooling_is_drawn(layer: str) -> None:
     every = {"unbatched", "empty", "none", "one", "as many", "more", "uneven", "long"}
-    every |= {"many channels"} | ({"kept"} if CATALOGUE[layer].dims > 1 else set())
+    every |= {"many channels"} | ({"kept"} if CATALOGUE[layer].signature.dims > 1 else set())
     assert set().union(*map(_of_regions, cases(layer))) == every
 
 

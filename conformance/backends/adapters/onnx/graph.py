@@ -161,7 +161,7 @@ def zeros(call: Call, inputs: Sequence[np.ndarray | None]) -> dict[str, np.ndarr
         row = CATALOGUE[call.layer]
         shapes = row.state_shapes(arguments, first.shape)
         # A module may be without the tensors that its constructor takes.
-        return {k: np.zeros(v) for k, v in shapes.items() if k not in row.constructor_tensors}
+        return {k: np.zeros(v) for k, v in shapes.items() if k not in row.state.constructor_tensors}
     except (ArithmeticError, IndexError, TypeError, ValueError) as error:
         raise Unsupported(f"a state as these arguments have it: {error}") from error
 

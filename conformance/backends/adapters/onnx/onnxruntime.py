@@ -128,11 +128,11 @@ class OnnxRuntime(GraphBackend):
 def _has_kernels(layer: str, dtype: str) -> bool:
     """Whether a session of the layer's first workload can be made."""
     row = CATALOGUE[layer]
-    workload = row.workloads[0]
-    whole = {*row.filling.made, *workload.below}
+    workload = row.benchmark.workloads[0]
+    whole = {*row.benchmark.filling.made, *workload.below}
     inputs = [
         np.broadcast_to(numpy_dtype("int64" if place.name in whole else dtype).type(0), shape)
-        for place, shape in zip(row.inputs, workload.inputs, strict=False)
+        for place, shape in zip(row.signature.inputs, workload.inputs, strict=False)
     ]
     call = Call(layer, workload.arguments, {}, dtype, "cpu")
     try:

@@ -110,7 +110,11 @@ class ExportBackend(ModuleBackend):
         layer = super().build(call)
         # A program's inputs are tensors and numbers: what torch has is a part of it.
         row = CATALOGUE.get(call.layer)
-        parts = frozenset() if row is None else row.of_torch | row.records.keys() | row.modules
+        parts = (
+            frozenset()
+            if row is None
+            else row.signature.of_torch | row.signature.records.keys() | row.signature.modules
+        )
         fixed = {k: x for k, x in layer.arguments.items() if k in parts}
         for name in fixed:
             del layer.arguments[name]
