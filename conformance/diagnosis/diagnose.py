@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,10 @@ from conformance.diagnosis.reproducer import reproducer
 from conformance.diagnosis.shared_conditions import shared
 from conformance.diagnosis.tolerance_hints import looser
 from conformance.generation.drawing import shrink
+from conformance.items.context import ItemContext
 from conformance.items.log import Log
 from conformance.items.outcomes import Outcome, on_device
-from conformance.items.planning import Item
 from conformance.items.stream import Stream
-from conformance.known.matches import Excuses
 from conformance.layers import CATALOGUE
 from conformance.layers.encoding import decode_case, encode_case
 from conformance.model.case import Case, Numerics, Unsupported
@@ -52,16 +51,7 @@ class _Found:
 
 
 def investigate(
-    engine: EngineLike,
-    item: Item,
-    numerics: Numerics | None,
-    excuses: Excuses,
-    failures: Mapping[str, Sequence[int]],
-    stream: Stream,
-    log: Log,
-    left: Callable[[], float],
-    *,
-    careful: bool = False,
+    engine: EngineLike, context: ItemContext, failures: Mapping[str, Sequence[int]]
 ) -> list[Cause]:
     """Every distinct cause among an item's failing cases.
 
@@ -70,16 +60,11 @@ def investigate(
 
     Args:
         engine: runs cases.
-        item, numerics: what is checked.
-        excuses: what is known to fail in it.
+        context: the item, its cases and their outcomes so far.
         failures: for each kind of failure the indices of the cases that fail so.
-        stream, log: the cases and their outcomes so far.
-        left: seconds of the item's budget that are left.
-        careful: run cases in copies of the process; some of the layer's have ended it.
     """
-    investigation = _Investigation(
-        engine, item, numerics, excuses, stream, log, left, careful=careful
-    )
+    investigation = _Investigation(engine, context)
+    stream, log = context.stream, context.log
     engine.copies.renew_patience()
     started, found = time.monotonic(), list[_Found]()
     most = MOST_INVALID if stream.invalid else MOST
@@ -87,7 +72,7 @@ def investigate(
     for kind, indices in failures.items():
         unexplained = list(indices)
         while unexplained:
-            late = time.monotonic() - started > LONGEST or (found and left() <= 0)
+            late = time.monotonic() - started > LONGEST or (found and context.left() <= 0)
             if len(found) == most or late:
                 rest.append(f"{kind} ({len(unexplained)})")
                 break
@@ -107,23 +92,11 @@ def investigate(
 class _Investigation:
     """Shrinks failures of one item; the arguments are those of `investigate`."""
 
-    def __init__(
-        self,
-        engine: EngineLike,
-        item: Item,
-        numerics: Numerics | None,
-        excuses: Excuses,
-        stream: Stream,
-        log: Log,
-        left: Callable[[], float],
-        *,
-        careful: bool,
-    ) -> None:
-        self._careful = careful
-        self._engine, self._item, self._numerics = engine, item, numerics
-        self._excuses, self._stream, self._left = excuses, stream, left
-        self._checked = log.checked
-        self._allowed = min(left() - LEAST_SHRINKING, 0.0)
+    def __init__(self, engine: EngineLike, context: ItemContext) -> None:
+        self._engine, self._context = engine, context
+        self._item = context.item
+        self._checked = context.log.checked
+        self._allowed = min(context.left() - LEAST_SHRINKING, 0.0)
 
     def cause(self, index: int, kind: str, earlier: Sequence[_Found]) -> _Found:
         """The plainest case that fails in a way, and what it shows.
@@ -133,7 +106,7 @@ class _Investigation:
             kind: of its failure.
             earlier: causes of the same kind; a case that they explain is none of this one.
         """
-        engine, item, stream = self._engine, self._item, self._stream
+        engine, item, stream = self._engine, self._item, self._context.stream
 
         def fails(candidate: Case) -> Failure | None:
             if any(explains(other.needed, candidate) for other in earlier):
@@ -193,14 +166,16 @@ class _Investigation:
         needed: tuple[Change, ...] = (),
     ) -> _Found:
         engine, item = self._engine, self._item
-        trial = Trial(engine.backend, CATALOGUE[item.layer], case, self._numerics)
+        trial = Trial(engine.backend, CATALOGUE[item.layer], case, self._context.numerics)
         noted, reference = failure.noting(*notes), None
         if shrunk:
             outcome = Outcome.failed(failure)
             reference = engine.reference.compared(item, case, outcome)
             # What is drawn anew passes by chance.
-            if not self._stream.invalid and not trial.row.randomness.used(case.call):
-                declaration = looser(lambda other: self._passes(case, other), self._numerics)
+            if not self._context.stream.invalid and not trial.row.randomness.used(case.call):
+                declaration = looser(
+                    lambda other: self._passes(case, other), self._context.numerics
+                )
                 if declaration is not None:
                     noted = noted.noting(f"  {declaration}")
         if reference is not None:
@@ -217,18 +192,19 @@ class _Investigation:
 
     def _outcome(self, candidate: Case, index: int) -> Outcome | None:
         """The outcome of a case that shrinking tries; None where a known failure explains it."""
-        if self._left() < self._allowed or self._excuses.deadly(candidate) is not None:
+        context = self._context
+        if context.left() < self._allowed or context.excuses.deadly(candidate) is not None:
             return None
         self._engine.note("shrinking", index, self._checked)
-        if self._careful:
+        if context.careful:
             copied = self._engine.copies.careful(self._item, candidate)
             if copied is None or copied.status in ("crashed", "hung"):
                 return None
             outcome = copied
         else:
-            outcome = self._engine.outcome(self._item, candidate, self._numerics)
+            outcome = self._engine.outcome(self._item, candidate, context.numerics)
         if outcome.status == "failed":
-            entry = self._excuses.explaining(candidate, outcome.message, outcome.failure)
+            entry = context.excuses.explaining(candidate, outcome.message, outcome.failure)
             if self._engine.reference.inherited(self._item, candidate, outcome, entry) is not None:
                 return None
         return outcome

@@ -104,7 +104,7 @@ class IsolatedEngine:
             verdict = self._run(item, left)
         except (ChildError, Forged) as error:
             finding = Finding("lost", "crashed", says=str(error))
-            verdict = verdicts.wrong(item, "crashed", Examples(), finding)
+            verdict = verdicts.wrong(verdicts.begin(item), "crashed", finding)
         left()
         return replace(verdict, seconds=round(time.perf_counter() - started, 4))
 
@@ -177,19 +177,20 @@ class IsolatedEngine:
             if burdened and "MemoryError" in answer["raised"].splitlines()[-1]:
                 continue
             message = f"the suite's own code failed:\n{answer['raised']}"
-            return verdicts.wrong(item, "crashed", Examples(), Finding("internal", says=message))
+            finding = Finding("internal", says=message)
+            return verdicts.wrong(verdicts.begin(item), "crashed", finding)
 
     def _of_another(self, item: Item, id: str) -> Verdict:
         """The verdict of an item to which the process answered with that of another."""
         self.child.stop()
         failure = Finding("lost", "crashed", says=f"the process answered with a verdict of {id}")
-        return verdicts.wrong(item, "crashed", Examples(), failure)
+        return verdicts.wrong(verdicts.begin(item), "crashed", failure)
 
     def _before_any_case(self, item: Item, died: Died) -> Verdict:
         """The verdict of an item whose process is lost while no case runs."""
         when = "while cases were drawn" if died.entry.phase == "drawing" else "before any case ran"
         failure = Finding("lost", died.status, during=when, says=died.how)
-        return verdicts.wrong(item, died.status, Examples(), failure)
+        return verdicts.wrong(verdicts.begin(item), died.status, failure)
 
     def _without_others(
         self, item: Item, causes: Sequence[Cause], lost: Mapping[int, str]
@@ -197,7 +198,7 @@ class IsolatedEngine:
         """The verdict of an item whose other cases are not run: too many end the process."""
         number = len(self._stream(item).cases())
         examples = Examples(number, len(causes), failed=len(causes), lost=len(lost) - len(causes))
-        return verdicts.failed(item, examples, {}, (), causes)
+        return verdicts.failed(verdicts.begin(item, examples), causes)
 
     def _investigated(self, item: Item, died: Died) -> Cause | Excuse:
         """The minimal case of what ended the process; an excuse where it ends the base as well."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from conformance.checks.trial import Evidence
 from conformance.generation.argument_columns import DESCRIBED, run_lengths
 from conformance.items.outcomes import Outcome
-from conformance.items.verdicts import evidence_fields
+from conformance.items.planning import Item
+from conformance.items.verdicts import begin
 from conformance.layers.describe import case_text
-from conformance.model.case import Case, Examples
+from conformance.model.case import Case, Examples, Verdict
 
 JUDGED = "pfk"
 """The letters of cases in which the check looked at the backend's answer."""
@@ -146,12 +148,22 @@ class Log:
             lost=number["l"],
         )
 
-    def facts(self) -> dict[str, object]:
-        """What was compared, as fields of a verdict."""
-        outcomes = run_lengths(self._letters[: min(self.first, DESCRIBED)])
-        return {
-            **evidence_fields(self._evidence),
-            "outcomes": outcomes,
-            "worst": None if self._worst is None else case_text(self._worst),
-            "hits": dict(self._hits),
-        }
+    def verdict(self, item: Item, *, stopped: bool) -> Verdict:
+        """What was compared, as a verdict whose status is still open.
+
+        Args:
+            item: what it is about.
+            stopped: the budget left no time for the cases that have not run.
+        """
+        return replace(
+            begin(item, self.examples(stopped=stopped)),
+            comparisons=self._evidence.comparisons,
+            margin=self._evidence.margin,
+            ulps=dict(self._evidence.ulps),
+            ratios=dict(self._evidence.ratios),
+            farthest=self._evidence.farthest,
+            outcomes=run_lengths(self._letters[: min(self.first, DESCRIBED)]),
+            worst=None if self._worst is None else case_text(self._worst),
+            hits=dict(self._hits),
+            accepted=dict(self.accepted),
+        )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from conformance.checks.trial import Evidence
 from conformance.items.planning import Item
 from conformance.known.entry import Known
 from conformance.model.case import UNREACHED, Examples, Verdict
@@ -13,55 +12,21 @@ from conformance.model.cause import Cause, Excuse, other_causes
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text
 
+NONE = Examples()
 NOTHING = "nothing was compared: no example gave a number with a finite bound"
 
 
-def make(item: Item, status: str, examples: Examples, **facts: object) -> Verdict:
-    """A verdict of an item.
-
-    Args:
-        item: what it is about.
-        status, examples, facts: fields of the verdict.
-    """
-    return Verdict(
-        item.id,
-        item.layer,
-        item.check,
-        item.dtype,
-        item.device,
-        status,
-        examples,
-        **facts,  # type: ignore[arg-type]
-    )
+def begin(item: Item, examples: Examples = NONE) -> Verdict:
+    """The verdict of an item of which nothing is known yet but its counts."""
+    return Verdict(item.id, item.layer, item.check, item.dtype, item.device, "unchecked", examples)
 
 
-def wrong(
-    item: Item, status: str, examples: Examples, failure: Finding, **facts: object
-) -> Verdict:
-    """A verdict of an item with something wrong, which its message tells.
-
-    Args:
-        item: what it is about.
-        failure: what is wrong.
-        status, examples, facts: fields of the verdict.
-    """
-    return make(item, status, examples, **{**facts, "failure": failure, "message": text(failure)})
+def wrong(verdict: Verdict, status: str, failure: Finding) -> Verdict:
+    """The verdict with something wrong, which its message tells."""
+    return replace(verdict, status=status, failure=failure, message=text(failure))
 
 
-def evidence_fields(evidence: Evidence) -> dict[str, object]:
-    """What was compared, as fields of a verdict."""
-    return {
-        "comparisons": evidence.comparisons,
-        "margin": evidence.margin,
-        "ulps": dict(evidence.ulps),
-        "ratios": dict(evidence.ratios),
-        "farthest": evidence.farthest,
-    }
-
-
-def conclude(
-    item: Item, examples: Examples, facts: Mapping[str, object], excuses: Sequence[Excuse]
-) -> Verdict:
+def conclude(verdict: Verdict, excuses: Sequence[Excuse]) -> Verdict:
     """The verdict of an item in which nothing new fails.
 
     It is `known` only where a case of this run failed as a known failure says; else it is passed,
@@ -69,35 +34,29 @@ def conclude(
     nothing was compared where none of it ran.
 
     Args:
-        item: what it is about.
-        examples: its counts.
-        facts: further fields.
+        verdict: with what was compared.
         excuses: the known failures that apply.
     """
-    facts = {**facts, "excuses": tuple(excuses)}
+    verdict, examples = replace(verdict, excuses=tuple(excuses)), verdict.examples
     explaining = [excuse for excuse in excuses if excuse.excused]
     if explaining:
         message = f"known failure: {'; '.join(map(_reason, explaining))}"
-        return make(item, "known", examples, **{**facts, "message": message})
-    hits = facts.get("hits")
-    hits = hits if isinstance(hits, Mapping) else {}
-    unreached = hits and not any(hits.values())
+        return replace(verdict, status="known", message=message)
+    unreached = bool(verdict.hits) and not any(verdict.hits.values())
     reasons = any(reason.startswith(UNREACHED) for reason in examples.unsupported)
     if unreached and (examples.checked or reasons):
-        failure = Finding("unchecked", UNREACHED + ", ".join(hits))
-        return wrong(item, "unchecked", examples, failure, **facts)
-    if examples.checked and facts["comparisons"]:
-        return make(
-            item, "passed", examples, **{**facts, "message": _format_notes(examples, excuses)}
+        return wrong(
+            verdict, "unchecked", Finding("unchecked", UNREACHED + ", ".join(verdict.hits))
         )
+    if examples.checked and verdict.comparisons:
+        return replace(verdict, status="passed", message=_format_notes(examples, excuses))
     if examples.unsupported and not examples.checked:
         reason = max(examples.unsupported, key=lambda r: examples.unsupported[r])
         count = f"{len(examples.unsupported)} reasons, " if len(examples.unsupported) > 1 else ""
         message = f"{count}most often: {reason}"
-        return make(item, "unsupported", examples, **{**facts, "message": message})
+        return replace(verdict, status="unsupported", message=message)
     notes = _format_notes(examples, excuses)
-    failure = Finding("unchecked", NOTHING, f"({notes})" if notes else "")
-    return wrong(item, "unchecked", examples, failure, **facts)
+    return wrong(verdict, "unchecked", Finding("unchecked", NOTHING, f"({notes})" if notes else ""))
 
 
 def _reason(excuse: Excuse) -> str:
@@ -123,34 +82,30 @@ def _cases(number: int) -> str:
     return "1 case" if number == 1 else f"{number} cases"
 
 
-def failed(
-    item: Item,
-    examples: Examples,
-    facts: Mapping[str, object],
-    excuses: Sequence[Excuse],
-    causes: Sequence[Cause],
-) -> Verdict:
+def failed(verdict: Verdict, causes: Sequence[Cause]) -> Verdict:
     """The verdict of an item that fails, for one or several causes.
 
     Args:
-        item: what it is about.
-        examples: its counts.
-        facts: further fields.
-        excuses: the known failures that apply.
+        verdict: with what was compared, and the known failures that apply.
         causes: why it fails, the worst status first; at least one.
     """
     order = ("crashed", "hung", "failed")
     distinct = {(cause.status, cause.call, cause.message): cause for cause in causes}
     first, *others = sorted(distinct.values(), key=lambda cause: order.index(cause.status))
-    return make(
-        item, first.status, examples, **{
-            **facts, "excuses": tuple(excuses), "others": tuple(others),
-            "message": first.message + other_causes(others), "failure": first.failure,
-            "call": first.call, "case": first.case, "needs": first.needs, "share": first.share,
-            "excess": first.excess,
-            "reproducer": first.reproducer, "reference": first.reference,
-        }
-    )  # fmt: skip
+    return replace(
+        verdict,
+        status=first.status,
+        others=tuple(others),
+        message=first.message + other_causes(others),
+        failure=first.failure,
+        call=first.call,
+        case=first.case,
+        needs=first.needs,
+        share=first.share,
+        excess=first.excess,
+        reproducer=first.reproducer,
+        reference=first.reference,
+    )
 
 
 def inheriting(verdict: Verdict, inherited: Sequence[Excuse]) -> Verdict:
@@ -181,7 +136,6 @@ def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
     """
     if not lost:
         return verdict
-    item = Item(verdict.layer, verdict.check, verdict.dtype, verdict.device)
     causes = [*lost]
     if verdict.status == "failed":
         fields = ("call", "case", "needs", "share", "excess", "reproducer", "reference", "failure")
@@ -195,28 +149,13 @@ def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
         failed=verdict.examples.failed + number,
         lost=max(verdict.examples.lost - number, 0),
     )
-    kept = (
-        "comparisons",
-        "margin",
-        "ulps",
-        "ratios",
-        "worst",
-        "farthest",
-        "outcomes",
-        "drawn",
-        "accepted",
-        "thin",
-        "hits",
-        "not_shown",
-    )
-    facts = {name: getattr(verdict, name) for name in kept}
-    return failed(item, examples, facts, verdict.excuses, causes)
+    return failed(replace(verdict, examples=examples), causes)
 
 
 def left_out(item: Item, examples: int) -> Verdict:
     """The run's time was over before the item's turn."""
     failure = Finding("unchecked", "left out: the run is behind its time budget")
-    return wrong(item, "unchecked", Examples(stopped=examples), failure)
+    return wrong(begin(item, Examples(stopped=examples)), "unchecked", failure)
 
 
 def stale(item: Item, entries: Sequence[tuple[Known, str]]) -> Verdict:
@@ -228,4 +167,4 @@ def stale(item: Item, entries: Sequence[tuple[Known, str]]) -> Verdict:
     """
     reasons = "; ".join(f"{entry.reason} (its pinned case {now})" for entry, now in entries)
     failure = Finding("stale", says=f"stale known failure; remove the entry: {reasons}")
-    return wrong(item, "failed", Examples(len(entries), len(entries)), failure)
+    return wrong(begin(item, Examples(len(entries), len(entries))), "failed", failure)

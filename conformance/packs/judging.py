@@ -113,7 +113,7 @@ def _judged(pack: Path, answers: Path, item: ItemEntry, odd: list[str]) -> Verdi
         answered, declined = _answers(answers, item)
     except PackError as error:
         finding = Finding("other", says=str(error))
-        return verdicts.wrong(about, "failed", Examples(len(cases)), finding)
+        return verdicts.wrong(verdicts.begin(about, Examples(len(cases))), "failed", finding)
     expected = {w.answer for case in cases for w in _wanted(case)}
     extra = sorted(set(answered) - expected)
     if extra:
@@ -163,9 +163,9 @@ def _concluded(
             except Failure as failure:
                 log.failed(place, excess=None)
                 failures[place] = failure.finding
-    examples, facts = log.examples(stopped=False), log.facts()
+    verdict = log.verdict(about, stopped=False)
     if not failures:
-        return verdicts.conclude(about, examples, facts, ())
+        return verdicts.conclude(verdict, ())
     # Nothing can be asked again: the smallest of the failing cases stands for the plainest.
     place = min(failures, key=lambda k: (sum(x.size for x in cases[k].operands), k))
     cause = Cause.of(
@@ -174,7 +174,7 @@ def _concluded(
         case=encode_case(cases[place]),
         failed=len(failures),
     )
-    return verdicts.failed(about, examples, facts, (), [cause])
+    return verdicts.failed(verdict, [cause])
 
 
 def _held(item: ItemEntry, wanted: list[Wanted], tensors: Tensors, answered: Tensors) -> Evidence:

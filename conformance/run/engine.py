@@ -26,6 +26,7 @@ from conformance.diagnosis.reference import Reference
 from conformance.diagnosis.reproducer import reproducer
 from conformance.generation.argument_columns import columns
 from conformance.items import verdicts
+from conformance.items.context import ItemContext
 from conformance.items.forks import Copied, Copies
 from conformance.items.log import JUDGED, Log
 from conformance.items.outcomes import Outcome, on_device
@@ -105,14 +106,14 @@ class Engine:
         except BackendError as error:
             # It says of itself now what it did not before the run.
             finding = Finding("other", says=str(error))
-            verdict = verdicts.wrong(item, "failed", Examples(), finding)
+            verdict = verdicts.wrong(verdicts.begin(item), "failed", finding)
         return replace(verdict, seconds=round(time.perf_counter() - started, 4))
 
     def _declined(self, item: Item) -> Verdict:
         reason = f"{item.layer} in {item.dtype} on {item.device} is not offered"
         asked = asked_of(item, self.examples)
         examples = Examples(asked, 0, {reason: asked}, 0)
-        return verdicts.make(item, "unsupported", examples, message=reason)
+        return replace(verdicts.begin(item, examples), status="unsupported", message=reason)
 
     def _checked(self, item: Item, dead: Collection[int], lost: Mapping[int, str]) -> Verdict:
         left = _unlimited if self.budget is None else self.budget.begin()
@@ -121,7 +122,7 @@ class Engine:
         try:
             numerics = numerics_of(self.backend, item.dtype)
         except Failure as failure:
-            return verdicts.wrong(item, "failed", Examples(), failure.finding)
+            return verdicts.wrong(verdicts.begin(item), "failed", failure.finding)
         applies = applying(
             self.known, dataclasses.asdict(item), self.backend.name, self.base(item.layer)
         )
@@ -131,7 +132,11 @@ class Engine:
             if stale := [(entry, now) for entry, now in passing if place in entry.seen]:
                 return verdicts.stale(item, stale)
         excuses = Excuses(tuple(applies.values()), EVERY_CHECK[item.check])
-        verdict = self._judged(item, numerics, excuses, left, lost)
+        stream = self.stream(item)
+        self.note("drawing", 0, 0)
+        log = Log(stream.cases())
+        context = ItemContext(item, numerics, excuses, stream, log, left, careful=bool(lost))
+        verdict = self._judged(context, lost)
         return replace(
             verdict, not_shown=tuple(dict.fromkeys(entry.reason for entry, _ in passing))
         )
@@ -154,27 +159,18 @@ class Engine:
         """The backend whose kernels a layer inherits; empty for none."""
         return base_of(self.backend, layer)
 
-    def _judged(
-        self,
-        item: Item,
-        numerics: Numerics | None,
-        excuses: Excuses,
-        left: Callable[[], float],
-        lost: Mapping[int, str],
-    ) -> Verdict:
+    def _judged(self, context: ItemContext, lost: Mapping[int, str]) -> Verdict:
         """All cases in turn, and every cause of what fails among them."""
-        self.note("drawing", 0, 0)
-        stream = self.stream(item)
-        log = Log(stream.cases())
+        excuses, log = context.excuses, context.log
         failures: dict[str, list[int]] = {}
-        for index, case in self._turns(stream, log, left):
+        for index, case in self._turns(context):
             if failures and log.surveyed() > SURVEYING:
                 break
             if index in lost:
                 log.lost(index)
                 continue
             self.note("checking", index, log.checked)
-            outcome = self._outcome(item, case, numerics, excuses, careful=bool(lost))
+            outcome = self._outcome(context, case)
             log.ran(outcome)
             if outcome is None or outcome.status not in ("unsupported", "invalid"):
                 excuses.begin(case)
@@ -192,32 +188,25 @@ class Engine:
                     log.accepted[outcome.accepted] += 1
             else:
                 entry = excuses.explaining(case, outcome.message, outcome.failure)
-                entry = self.reference.inherited(item, case, outcome, entry)
+                entry = self.reference.inherited(context.item, case, outcome, entry)
                 log.failed(index, excess=outcome.excess, excused=entry is not None)
                 if entry is None:
                     failures.setdefault(outcome.kind, []).append(index)
                 else:
                     excuses.excuse(entry)
-        return self._concluded(item, numerics, excuses, left, stream, log, failures, bool(lost))
+        return self._concluded(context, failures)
 
-    def _outcome(
-        self,
-        item: Item,
-        case: Case,
-        numerics: Numerics | None,
-        excuses: Excuses,
-        *,
-        careful: bool,
-    ) -> Outcome | None:
+    def _outcome(self, context: ItemContext, case: Case) -> Outcome | None:
         """The outcome of a case; None where it is left out because it would end the process.
 
         Where cases of the layer have ended the process, all others run in copies of it.
         """
+        item, excuses = context.item, context.excuses
         entry = excuses.deadly(case)
-        if entry is None and careful and self.copies.serve(item):
+        if entry is None and context.careful and self.copies.serve(item):
             return self.copies.careful(item, case)
         if entry is None:
-            return self.outcome(item, case, numerics)
+            return self.outcome(item, case, context.numerics)
         outcome = self.copies.deadly(item, case, entry)
         # Threads of a framework may hang in a copy; in this process the case would crash.
         stuck = outcome is not None and (outcome.status, entry.status) == ("hung", "crashed")
@@ -225,24 +214,14 @@ class Engine:
             excuses.leave_out(entry)
             return None
         if outcome.status in ("crashed", "hung") and excuses.deadly(case, outcome.status) is None:
-            return self.outcome(item, case, numerics)  # the parent reports how it ends
+            return self.outcome(item, case, context.numerics)  # the parent reports how it ends
         return outcome
 
-    def _concluded(
-        self,
-        item: Item,
-        numerics: Numerics | None,
-        excuses: Excuses,
-        left: Callable[[], float],
-        stream: Stream,
-        log: Log,
-        failures: Mapping[str, list[int]],
-        careful: bool,
-    ) -> Verdict:
-        careful = careful and self.copies.serve(item)
-        causes = investigate(
-            self, item, numerics, excuses, failures, stream, log, left, careful=careful
-        )
+    def _concluded(self, context: ItemContext, failures: Mapping[str, list[int]]) -> Verdict:
+        item, excuses, stream, log = context.item, context.excuses, context.stream, context.log
+        if context.careful and not self.copies.serve(item):
+            context = replace(context, careful=False)
+        causes = investigate(self, context, failures)
         causes += [
             Cause.of(
                 Finding(
@@ -257,18 +236,15 @@ class Engine:
             for entry, failed, covered in excuses.exceeded()
         ]
         conclusion = self._conclusion(item, stream, log)
-        examples = log.examples(stopped=left() <= 0)
-        facts: dict[str, object] = {
-            **log.facts(),
-            "drawn": columns(stream.cases()),
-            "accepted": dict(log.accepted),
-            "thin": _thin(stream, log, examples),
-        }
+        verdict = log.verdict(item, stopped=context.left() <= 0)
+        verdict = replace(
+            verdict, drawn=columns(stream.cases()), thin=_thin(stream, log, verdict.examples)
+        )
         if causes:
             if conclusion is not None:
                 causes = [causes[0].noting(conclusion.message), *causes[1:]]
-            return verdicts.failed(item, examples, facts, excuses.listed(), causes)
-        verdict = verdicts.conclude(item, examples, facts, excuses.listed())
+            return verdicts.failed(replace(verdict, excuses=excuses.listed()), causes)
+        verdict = verdicts.conclude(verdict, excuses.listed())
         return (
             verdict
             if conclusion is None or verdict.status == "known"
@@ -299,15 +275,14 @@ class Engine:
             reproducer=reproducer(trial, verdict.check, conclusion.message),
         )
 
-    def _turns(
-        self, stream: Stream, log: Log, left: Callable[[], float]
-    ) -> Iterator[tuple[int, Case]]:
+    def _turns(self, context: ItemContext) -> Iterator[tuple[int, Case]]:
         """The cases in the order in which they are checked, by their index.
 
         After those that every backend is asked come further rounds of the same seed, as long as
         the backend declines cases, until as many are checked, of as many structures, as of a
         backend that declines none, or a round brings no further structure.
         """
+        stream, log, left = context.stream, context.log, context.left
         cases = stream.cases()
         for index in self._order(cases):
             # However little time is left, a verdict rests on something.

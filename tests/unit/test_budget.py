@@ -149,7 +149,7 @@ def test_an_item_whose_time_is_over_goes_on_until_a_case_tells_something(
     verdict = _out_of_time(monkeypatch, *[Outcome("invalid", "not for this case")] * 3)
     assert (verdict.status, verdict.examples.drawn, verdict.examples.stopped) == ("passed", 4, 56)
     # A verdict without numbers names the budget, if no case ran to its end.
-    nothing = verdicts.conclude(ITEM, Examples(1, invalid=1, stopped=59), {"comparisons": 0}, ())
+    nothing = verdicts.conclude(verdicts.begin(ITEM, Examples(1, invalid=1, stopped=59)), ())
     assert nothing.status == "unchecked"
     assert nothing.message == f"{verdicts.NOTHING} (59 cases beyond the time budget)"
 

@@ -1,0 +1,35 @@
+"""What an item takes with it from its first case to its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from conformance.items.log import Log
+from conformance.items.planning import Item
+from conformance.items.stream import Stream
+from conformance.known.matches import Excuses
+from conformance.model.case import Numerics
+
+
+@dataclass(frozen=True)
+class ItemContext:
+    """An item that is being run.
+
+    Args:
+        item: the item.
+        numerics: what the backend declares for its dtype.
+        excuses: the known failures that apply, with counts of the cases that each explains.
+        stream: its cases.
+        log: their outcomes so far.
+        left: seconds of its budget that are left.
+        careful: cases run in copies of the process: some of the layer's have ended it.
+    """
+
+    item: Item
+    numerics: Numerics | None
+    excuses: Excuses
+    stream: Stream
+    log: Log
+    left: Callable[[], float]
+    careful: bool
