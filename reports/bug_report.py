@@ -65,7 +65,6 @@ def of_cause(run: Run, id: str, number: int) -> tuple[Run, int]:
     """The run in which a verdict has one of its causes only, and how many it has.
 
     Args:
-        run: the results.
         id: of the verdict, as `Run.verdict` takes it.
         number: of the cause, from 1.
 

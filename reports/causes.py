@@ -114,12 +114,7 @@ def _first_line(verdict: Verdict) -> str:
 
 
 def signature(verdict: Verdict, facts: LayerFacts) -> tuple[str, ...]:
-    """The names of the arguments that a failure hangs on, sizes left out.
-
-    Args:
-        verdict: of the failure.
-        facts: of its layer.
-    """
+    """The names of the arguments that a failure hangs on, sizes left out."""
     if facts_of(verdict.check).invalid:
         return ()  # an invalid call's arguments are its fault
     if verdict.needs:

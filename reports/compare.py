@@ -145,7 +145,6 @@ def render(found: Comparison, names: tuple[str, str] = ("A", "B")) -> str:
     """The comparison as one HTML page.
 
     Args:
-        found: the comparison.
         names: what to call the two results files.
     """
     kept = {kind: found.of(kind)[:SHOWN] for kind in KINDS}

@@ -35,7 +35,6 @@ def coverage(run: Run, table: Matrix) -> tuple[Coverage, ...]:
 
     Args:
         run: the run; files of older versions tell of no family, and have no row.
-        table: its matrix.
     """
     facts, catalogue = run.identity.layers, run.identity.catalogue
     found: dict[str, list[str]] = {}

@@ -90,11 +90,7 @@ class Divergences:
 
 @once
 def divergences(run: Run) -> Divergences:
-    """The distinct ways in which a backend differs in a run.
-
-    Args:
-        run: the run.
-    """
+    """The distinct ways in which a backend differs in a run."""
     found = verdicts(run)
     groups: dict[tuple[str, str, str], list[tuple[Verdict, Excuse]]] = {}
     for verdict in found:

@@ -31,11 +31,7 @@ _LOST = {"crashed": "the process dies", "hung": "the call does not return"}
 
 
 def headline(bug: Cluster) -> str:
-    """The layers of a cause, what is wrong, and what it needs.
-
-    Args:
-        bug: the cause.
-    """
+    """The layers of a cause, what is wrong, and what it needs."""
     layers = ", ".join((*bug.layers[:LAYERS], *(["…"] if len(bug.layers) > LAYERS else [])))
     return f"{layers}: {_sentence(bug.first, bug.first.failure, bug.needs)}"
 

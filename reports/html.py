@@ -61,7 +61,6 @@ def render(run: Run, results: str = "RESULTS") -> str:
     """The report of a run; the same run gives the same page.
 
     Args:
-        run: what to report.
         results: how the replay commands shall name the results file.
 
     Returns:

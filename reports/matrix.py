@@ -123,9 +123,6 @@ def matrix(run: Run) -> Matrix:
 
     Layers stand in the order in which the run names them, first among its items and then among
     its verdicts; checks in the suite's order.
-
-    Args:
-        run: the run.
     """
     order = {item: place for place, item in enumerate(run.identity.items)}
     places: dict[tuple[str, str], list[Verdict]] = {}
@@ -204,7 +201,6 @@ def listed(table: Matrix, statuses: Sequence[str] = BAD) -> tuple[Verdict, ...]:
     """The verdicts of some statuses in the order of a matrix, worst first in a cell.
 
     Args:
-        table: the matrix.
         statuses: those wanted; by default those that make the run fail.
     """
     found: list[Verdict] = []

@@ -40,7 +40,6 @@ def page(
     """A page that needs no other file and no network, and always encodes as UTF-8.
 
     Args:
-        template: its name.
         sheets, scripts: the files of its style sheet and of its script; a page may have no script.
         facts: what the template speaks of.
     """

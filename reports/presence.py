@@ -79,7 +79,6 @@ def named(layers: Sequence[str], asked: Sequence[str], facts: Mapping[str, Layer
     """Names of layers; a family all of whose layers they are is told in their place.
 
     Args:
-        layers: their names.
         asked: the layers of the run.
         facts: what is known of layers, by name.
     """

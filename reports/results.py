@@ -314,7 +314,6 @@ def parse(lines: Iterable[bytes], name: str = "results") -> Run:
     """Read a results file, keeping what can be read.
 
     Args:
-        lines: the file's lines.
         name: what to call the file in messages.
 
     Raises:

@@ -24,7 +24,6 @@ def cut(text: str, length: int = SHORT) -> str:
     """The text, or its beginning with a note of how long it was.
 
     Args:
-        text: the text.
         length: the number of characters to keep.
     """
     if len(text) <= length:

@@ -34,7 +34,6 @@ def activations(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: the name of its row.
-        dtype: torch's name of the dtype.
     """
     activation, always = activation_of(layer), is_in_place(layer)
     profile = draw(profiles)
@@ -73,7 +72,6 @@ def prelus(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"PReLU"` or `"functional.prelu"`.
-        dtype: torch's name of the dtype.
     """
     profile, kind, init = draw(profiles), draw(weights), draw(st.sampled_from((0.25, 0.25, 0.5)))
     shape = draw(blocks if profile == "block" or kind == "each" else vectors)

@@ -57,9 +57,7 @@ def clipped(draw: Draw, layer: str, names: tuple[str, ...], dtype: str) -> Case:
     """Cases of a function.
 
     Args:
-        layer: a name of the catalogue.
         names: of its arguments; `total_norm` is an input that stands first.
-        dtype: torch's name of the dtype.
     """
     profile = draw(profiles)
     count = MOST if profile == "many" else draw(_COUNTS)

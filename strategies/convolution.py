@@ -179,7 +179,6 @@ def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     Args:
         layer: `"Conv2d"`, `"LazyConv2d"`, `"functional.conv2d"`, …
         dims: number of spatial dimensions.
-        dtype: torch's name of the dtype.
     """
     functional = is_function(layer)
     profile = draw(profiles)
@@ -237,7 +236,6 @@ def transposed_convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Ca
     Args:
         layer: `"ConvTranspose2d"`, `"LazyConvTranspose2d"`, `"functional.conv_transpose2d"`, …
         dims: number of spatial dimensions.
-        dtype: torch's name of the dtype.
     """
     functional = is_function(layer)
     profile = draw(profiles)

@@ -45,7 +45,6 @@ def dropouts(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"Dropout"`, `"functional.dropout"`, or another name of the family.
-        dtype: torch's name of the dtype.
     """
     shape, p = draw(_shapes_of(layer)), draw(probabilities)
     training, inplace = draw(modes), draw(yes_no)

@@ -81,7 +81,6 @@ def blocks(draw: Draw, layer: str, folds: bool, dtype: str) -> Case:
     Args:
         layer: `"Unfold"`, `"functional.fold"`, …
         folds: blocks are put together; otherwise an image is taken apart.
-        dtype: torch's name of the dtype.
     """
     profile = draw(profiles)
     one = profile in _ONE_WINDOW

@@ -42,9 +42,7 @@ def fusions(draw: Draw, layer: str, convolves: bool, dtype: str) -> Case:
     """Cases of a function.
 
     Args:
-        layer: a name of the catalogue.
         convolves: whether the weight is a convolution's, and γ and β may be left out.
-        dtype: torch's name of the dtype.
     """
     profile = draw(profiles)
     plain = profile == "plain"

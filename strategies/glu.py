@@ -29,7 +29,6 @@ def gated(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"GLU"` or `"functional.glu"`.
-        dtype: torch's name of the dtype.
     """
     profile, rank, half = draw(profiles), draw(_RANKS), draw(_HALVES)
     at = rank - 1 if not draw(yes_no) else draw(st.integers(0, rank - 1))

@@ -31,12 +31,7 @@ matrices = st.sampled_from(("identity", "integers", "normal", "normal"))
 
 @composite
 def affine_grids(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of affine_grid.
-
-    Args:
-        layer: `"functional.affine_grid"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of affine_grid."""
     rank, batch, kind = draw(ranks), draw(batches), draw(matrices)
     dims = rank - 2
     size = (batch, draw(channels), *(draw(lengths) for _ in range(dims)))
@@ -68,8 +63,6 @@ def grid_numbers(
     """A grid of a kind of places.
 
     Args:
-        kind: one of `places`.
-        shape: of the grid.
         space: lengths of the input, the last axis last.
         seed: of the random numbers.
         dtype: in which every number is.
@@ -95,12 +88,7 @@ def grid_numbers(
 
 @composite
 def grid_samples(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of grid_sample.
-
-    Args:
-        layer: `"functional.grid_sample"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of grid_sample."""
     rank, batch = draw(ranks), draw(samples)
     mode, padding = draw(st.sampled_from(MODES[rank])), draw(st.sampled_from(PADDINGS))
     aligned, kind, depth = draw(corners), draw(places), draw(channels)

@@ -91,7 +91,6 @@ def inits(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"init.ones_"`, or another name of the family.
-        dtype: torch's name of the dtype.
     """
     name = bare_name(layer)
     required: dict[str, Any] = {}

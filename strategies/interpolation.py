@@ -51,7 +51,6 @@ def clear(length: int, factor: float) -> bool:
     """Whether length·factor is a whole number, or so far from any that no rounding makes it one.
 
     Args:
-        length: of the input.
         factor: of the dimension.
     """
     exact = Fraction(factor) * length
@@ -98,7 +97,6 @@ def resized(
     """Lengths of the input, and `size` or `scale_factor`.
 
     Args:
-        draw: Hypothesis's.
         profile: as above.
         dims: number of spatial dimensions.
         written: what is written in which form.
@@ -128,7 +126,6 @@ def interpolations(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"functional.interpolate"` or `"Upsample"`.
-        dtype: torch's name of the dtype.
     """
     function = layer == "functional.interpolate"
     profile, rank = draw(profiles), draw(ranks)
@@ -170,7 +167,6 @@ def upsamplings(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"UpsamplingNearest2d"` or `"UpsamplingBilinear2d"`.
-        dtype: torch's name of the dtype.
     """
     profile = draw(profiles)
     space, given = resized(draw, profile, 2, Written(draw(masks)))

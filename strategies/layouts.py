@@ -10,11 +10,7 @@ LAYOUTS = ("contiguous", "channels_last", "transposed", "sliced", "offset", "exp
 
 
 def possible(shape: Sequence[int]) -> tuple[str, ...]:
-    """The layouts that differ from `contiguous` in memory for a tensor of some shape.
-
-    Args:
-        shape: of the tensor.
-    """
+    """The layouts that differ from `contiguous` in memory for a tensor of some shape."""
     long = sum(size > 1 for size in shape)
     if 0 in shape:
         return ("offset",)
@@ -29,7 +25,6 @@ def constant(array: np.ndarray, axes: Sequence[int]) -> np.ndarray:
 
     Args:
         array: any.
-        axes: of it.
     """
     first = array
     for axis in axes:

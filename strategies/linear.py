@@ -34,12 +34,7 @@ positional_arguments = st.lists(st.sampled_from((54, "unused", None)), max_size=
 
 @composite
 def identities(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of Identity: any constructor arguments, any shape, floating-point or integer input.
-
-    Args:
-        layer: `"Identity"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of Identity: any constructor arguments, any shape, floating-point or integer input."""
     shape = draw(leading_shapes)
     integer = draw(yes_no)
     arguments: dict[str, Any] = dict(draw(constructor_arguments))
@@ -60,7 +55,6 @@ def linears(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"Linear"`, `"LazyLinear"` or `"functional.linear"`.
-        dtype: torch's name of the dtype.
     """
     functional = is_function(layer)
     leading = draw(leading_shapes)
@@ -91,7 +85,6 @@ def bilinears(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"Bilinear"` or `"functional.bilinear"`.
-        dtype: torch's name of the dtype.
     """
     leading = draw(leading_shapes)
     in1, in2, out = draw(few_features), draw(few_features), draw(few_features)

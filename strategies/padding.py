@@ -45,7 +45,6 @@ def least(mode: str, before: int, after: int) -> int:
     """The shortest length that can be padded so.
 
     Args:
-        mode: torch's.
         before, after: the padding of a dimension.
     """
     cropped, most = max(-before, 0) + max(-after, 0), max(before, after, 0)
@@ -58,7 +57,6 @@ def fits(mode: str, lengths: Sequence[int], sides: Sequence[tuple[int, int]]) ->
     """Whether an input has the lengths that a padding needs.
 
     Args:
-        mode: torch's.
         lengths: of the padded dimensions.
         sides: (before, after) of each.
     """
@@ -116,11 +114,9 @@ def modules(draw: Draw, layer: str, mode: str, dims: int, valued: bool, dtype: s
     """Cases of a module.
 
     Args:
-        layer: its name.
         mode: what it pads with.
         dims: number of spatial dimensions.
         valued: it takes the constant.
-        dtype: torch's name of the dtype.
     """
     profile, whole = draw(profiles), draw(_SELDOM)
     sides = _sides(draw, profile, dims)
@@ -139,12 +135,7 @@ def modules(draw: Draw, layer: str, mode: str, dims: int, valued: bool, dtype: s
 
 @composite
 def pads(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of `functional.pad`: of any number of axes by a constant, else as of the modules.
-
-    Args:
-        layer: `"functional.pad"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of `functional.pad`: of any number of axes by a constant, else as of the modules."""
     mode, profile, whole = draw(st.sampled_from(MODES)), draw(profiles), draw(_SELDOM)
     dims = draw(_DIMS)
     if mode == "constant":

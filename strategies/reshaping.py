@@ -56,12 +56,7 @@ def _case(
 
 @composite
 def flattens(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of Flatten: any range of axes, each end counted from either side.
-
-    Args:
-        layer: `"Flatten"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of Flatten: any range of axes, each end counted from either side."""
     rank = draw(_RANKS)
     shape, axes = tuple(_sizes(draw, [draw(lengths) for _ in range(rank)])), max(rank, 1)
     first, last = min(1, axes - 1), axes - 1
@@ -80,12 +75,7 @@ def flattens(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def unflattens(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of Unflatten: an axis in one to four parts, of which one may be left to be inferred.
-
-    Args:
-        layer: `"Unflatten"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of Unflatten: an axis in one to four parts, of which one may be left to be inferred."""
     rank, parts = draw(_SOME_RANKS), list(draw(_PARTITIONS))
     at = draw(st.integers(0, rank - 1))
     shape, parts = [draw(lengths) for _ in range(rank)], _sizes(draw, parts)
@@ -107,7 +97,6 @@ def shuffles(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"ChannelShuffle"` or a function of the same.
-        dtype: torch's name of the dtype.
     """
     rank, groups, size = draw(_CHANNEL_RANKS), draw(_GROUPS), draw(_PARTS)
     space = [draw(_SPACES) for _ in range(rank - 2)]
@@ -123,7 +112,6 @@ def pixels(draw: Draw, layer: str, factor: str, shuffle: bool, dtype: str) -> Ca
         layer: `"PixelShuffle"`, `"functional.pixel_unshuffle"`.
         factor: name of its argument.
         shuffle: channels become pixels; otherwise pixels become channels.
-        dtype: torch's name of the dtype.
     """
     r, depth = draw(_FACTORS), draw(_DEPTHS)
     leading = [draw(_BATCHES) for _ in range(draw(_LEADING))]

@@ -154,9 +154,7 @@ def packed_batches(draw: Draw, layer: str, padded: bool, dtype: str) -> Case:
     """Cases of `pad_packed_sequence` and `unpack_sequence`.
 
     Args:
-        layer: a name of the catalogue.
         padded: whether it has the arguments of padding.
-        dtype: torch's name of the dtype.
     """
     drawn, indices = _Drawn(draw, dtype), draw(yes_no)
     if not indices:

@@ -59,7 +59,6 @@ def softmaxes(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: a name of the family but those of channels and of Gumbel numbers.
-        dtype: torch's name of the dtype.
     """
     shape, axis = _shape(draw)
     # Without `dim` the axis is torch's old choice, which is deprecated.
@@ -81,12 +80,7 @@ def softmaxes(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def of_channels(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of softmax over the channels of images.
-
-    Args:
-        layer: `"Softmax2d"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of softmax over the channels of images."""
     channels, space = draw(few), (draw(others), draw(others))
     batch = (draw(others),) if draw(yes_no) else ()
     regime, seed = draw(regimes), draw(seeds)
@@ -98,12 +92,7 @@ def of_channels(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def gumbel_softmaxes(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of samples of the Gumbel-softmax distribution.
-
-    Args:
-        layer: `"functional.gumbel_softmax"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of samples of the Gumbel-softmax distribution."""
     shape, axis = _shape(draw)
     rank = max(len(shape), 1)
     kind = draw(st.sampled_from(("last", "named", "from the end")))

@@ -88,7 +88,6 @@ def conv_window(
     """A window and an input length, from the output length backwards: always valid.
 
     Args:
-        draw: Hypothesis's.
         kernels: kernel sizes.
         plain: stride, dilation and padding keep their defaults.
         padding_kind: "number", "same" or "valid".
@@ -131,7 +130,6 @@ def transposed_window(
     """A window of a transposed convolution and an input length, always valid.
 
     Args:
-        draw: Hypothesis's.
         kernels: kernel sizes.
         plain: all but the kernel keep their defaults.
         sized: the output's size is passed to forward.
@@ -160,7 +158,6 @@ def thin_windows(draw: Draw, dims: int, *, transposed: bool) -> list[Window]:
     transposed convolution it is the output that is thin, as its gradients are convolutions of that.
 
     Args:
-        draw: Hypothesis's.
         dims: number of spatial dimensions.
         transposed: windows of a transposed convolution.
     """

@@ -126,9 +126,7 @@ def _either(
     1/cosh² (MLX has it) keeps its digits and is not 0 there yet.
 
     Args:
-        x: the operand.
         slope: the true derivative at its value.
-        by_result: the derivative computed from the result.
         moved: how far the true one is elsewhere within the operand's error.
         relative: error of the one computed from the operand.
     """
@@ -174,7 +172,6 @@ def _activated(
     It is anything at all where its operand may be NaN or infinite.
 
     Args:
-        x: the operand.
         value, error: of the result elsewhere; the latter may be written over.
         ends: beyond which operand which limit is reached.
     """

@@ -121,7 +121,6 @@ def sqrt(x: Rounded, *, nonnegative: bool = False) -> Rounded:
     """√x; an error p of the operand is at most p/(√x + √(x − p)).
 
     Args:
-        x: the operand.
         nonnegative: it cannot be negative, whatever its error (a sum of squares): near 0, where
             its error is larger than itself, the root is between 0 and √(x + p).
     """
@@ -196,7 +195,6 @@ def power(x: Rounded, exponent: float, *, nonnegative: bool = False) -> Rounded:
     An exponent that the format does not have may be rounded: a factor x^(u·exponent).
 
     Args:
-        x: the operand.
         exponent: the power; with a whole one an operand may be negative.
         nonnegative: it cannot be negative, whatever its error.
     """

@@ -40,7 +40,6 @@ def pieces(
     """The function that is another one between each two edges; NaN where the operand is.
 
     Args:
-        x: the operand.
         edges: where the function changes, in ascending order.
         functions: one more than there are edges, the lowest first.
         above: edges that belong to the piece above them: it matters where the function jumps.

@@ -62,7 +62,6 @@ def mean(
     """The sum over the number of elements; NaN of none.
 
     Args:
-        x: the numbers.
         axes: along which axes; None = all.
         keepdims: leave axes of length 1.
         running: it may be updated element by element (Welford): of the k-th step the difference
@@ -84,7 +83,6 @@ def over(x: Rounded, count: float) -> Rounded:
     """A sum over a number of terms: divided, or multiplied by the reciprocal, which rounds as well.
 
     Args:
-        x: the sum.
         count: how many; by a power of two both are exact.
     """
     quotient = x.bare / constant(float(count), x)
@@ -109,7 +107,6 @@ def variance(
     *Algorithms for computing the sample variance*, 1983). E[x²] − E[x]² errs by n·u·κ².
 
     Args:
-        x: the numbers.
         axes: along which axes; None = all.
         correction: 1 for the unbiased variance, 0 for the biased one.
         keepdims: leave axes of length 1.
@@ -169,7 +166,6 @@ def softmax(x: Rounded, axis: int) -> Rounded:
     gives 0; a row of nothing but −∞, or with ∞ or NaN, is NaN.
 
     Args:
-        x: the numbers.
         axis: along which the results add up to 1.
     """
     raised, _, _ = _raised(x, axis)
@@ -193,7 +189,6 @@ def log_softmax(x: Rounded, axis: int) -> Rounded:
     """(x − max) − log Σe^(x − max), or x − (max + log Σ), which rounds numbers as large as those.
 
     Args:
-        x: the numbers.
         axis: along which the exponentials of the results add up to 1.
     """
     raised, shifted, shift = _raised(x, axis)
@@ -216,7 +211,6 @@ def log_sum_exp(x: Rounded, axis: int, *, keepdims: bool = False) -> Rounded:
     """max + log Σe^(x − max); its gradient is that of the softmax.
 
     Args:
-        x: the numbers.
         axis: along which they are added.
         keepdims: leave an axis of length 1.
     """

@@ -83,7 +83,6 @@ def exponential_unit(
     is y's; where z = x/α it is divided by α.
 
     Args:
-        x: the operand.
         alpha: what the exponential is multiplied by.
         scale: of the whole; if it is not 1, neither constant has few digits.
         divided: the operand is divided by α.

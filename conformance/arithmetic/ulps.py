@@ -16,7 +16,6 @@ def farthest(
     Args:
         at: the numbers that a function is given.
         got, wanted: answers, and what is right, of the same shape.
-        dtype: torch's name of the dtype.
         what: of which array.
     """
     with np.errstate(invalid="ignore", over="ignore"):

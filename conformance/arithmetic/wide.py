@@ -34,9 +34,6 @@ def wide(precision: Precision) -> Precision:
     """The precision in which a composite works on operands of another.
 
     That of float32 for bfloat16 and float16, unless the backend is stepwise; else the same.
-
-    Args:
-        precision: of the operands.
     """
     if not precision.half or precision.stepwise:
         return precision
@@ -80,7 +77,6 @@ def noted(x: Rounded, name: str) -> Rounded:
 
     Args:
         x: computed wide.
-        name: of `STORED`.
     """
     if not declared(x.precision, name):
         return x
@@ -97,7 +93,6 @@ def stepwise(x: Rounded, name: str) -> Rounded:
 
     Args:
         x: as it was `widened`.
-        name: of `STORED`.
     """
     inner = x.precision
     if not declared(inner, name):
@@ -110,12 +105,7 @@ def stepwise(x: Rounded, name: str) -> Rounded:
 
 
 def declared(precision: Precision, name: str) -> bool:
-    """Whether a result within a composite that is computed wide may be stored in between.
-
-    Args:
-        precision: that of the composite.
-        name: of `STORED`.
-    """
+    """Whether a result within a composite that is computed wide may be stored in between."""
     return bool(precision.store) and name in precision.stored
 
 

@@ -93,9 +93,6 @@ def exported(space: Any) -> set[str]:
 
     They are those that it says are public, else all that torch itself defines; a class that it
     only borrows is none of its own.
-
-    Args:
-        space: the namespace.
     """
     named = getattr(space, "__all__", None)
     if named is not None:

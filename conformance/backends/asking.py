@@ -116,10 +116,6 @@ def _defines(value: Any, name: str) -> bool:
 def member(value: Any, name: str) -> Any:
     """A member of an object of the backend's; None where it has none.
 
-    Args:
-        value: the object.
-        name: of the member.
-
     Raises:
         Exception: what reading it raises, an AttributeError too where its type defines it.
     """

@@ -34,7 +34,6 @@ def numerics_of(backend: Backend, dtype: str) -> Numerics | None:
 
     Args:
         backend: asked.
-        dtype: torch's name of the dtype.
 
     Raises:
         BackendError: if it raises.
@@ -69,7 +68,6 @@ def declared(backend: Backend, dtype: str) -> dict[str, str]:
 
     Args:
         backend: asked.
-        dtype: torch's name of the dtype.
 
     Raises:
         BackendError: if it says something else.
@@ -226,7 +224,6 @@ def base_of(backend: Backend, layer: str) -> str:
 
     Args:
         backend: asked for its `base`, and whether it `inherits(layer)` from torch.
-        layer: name of the layer.
 
     Raises:
         BackendError: if it is no name.
@@ -270,9 +267,6 @@ def accepted_by(backend: Backend) -> tuple[str, ...]:
 
 def unasked_of(backend: Backend) -> tuple[str, ...]:
     """The checks that are not asked of a backend.
-
-    Args:
-        backend: asked for its `unasked`.
 
     Raises:
         BackendError: if these are no names.

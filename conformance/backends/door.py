@@ -151,16 +151,12 @@ class GuardedBackend(Admitted):
 
         Args:
             member: `"name"`, or a call: `"devices()"`.
-            what: it should be.
             got: in its place.
         """
         return self.error(f"expected {member} to be {what}, got {shown(got)}")
 
     def read(self, name: str) -> Any:
         """A member, None where there is none.
-
-        Args:
-            name: of the member.
 
         Raises:
             BackendError: if reading it raises.
@@ -174,7 +170,6 @@ class GuardedBackend(Admitted):
         """What a method returns.
 
         Args:
-            name: of the method.
             arguments: that it takes.
 
         Raises:
@@ -192,9 +187,6 @@ class GuardedBackend(Admitted):
     def build(self, layer: Call) -> GuardedLayer:
         """Build the layer of a call.
 
-        Args:
-            layer: the call.
-
         Raises:
             Unsupported: if the backend declines it.
             Failure: if what is built is no layer.
@@ -206,7 +198,6 @@ def guarded(backend: Any, where: str = "backend") -> Any:
     """A backend as the suite sees it; one that is already is given back.
 
     Args:
-        backend: the implementation under test.
         where: how it was named, for messages.
 
     Raises:

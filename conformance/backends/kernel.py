@@ -22,7 +22,6 @@ def tell(kernels: Sequence[tuple[str, str]], device: str) -> None:
 
     Args:
         kernels: operators, each with its function as `module:attribute` or `file.py:attribute`.
-        device: torch's name.
     """
     os.environ[VARIABLE] = json.dumps({"kernels": list(kernels), "device": device})
 

@@ -166,9 +166,6 @@ def operator(name: Any, device: str) -> Operator:
 def dispatch_key(device: str) -> str:
     """The dispatch key under which kernels of a device are registered: `"CUDA"` of `"cuda:0"`.
 
-    Args:
-        device: torch's name.
-
     Raises:
         ValueError: if torch has no such kind of device.
     """

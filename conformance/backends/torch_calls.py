@@ -39,7 +39,6 @@ def as_torch_has_them(call: Call, nn: Any = torch.nn) -> dict[str, Any]:
     """The arguments; a name of what torch has as that, named fields as an object that has them.
 
     Args:
-        call: the call.
         nn: namespace of the classes of modules among them.
     """
     # Loaded here: importing the backends loads no strategies.
@@ -108,7 +107,6 @@ def newer_arguments_declined(callee: Any, call: Call) -> Iterator[None]:
 
     Args:
         callee: the class or function.
-        call: that names its arguments.
     """
     try:
         yield

@@ -20,9 +20,7 @@ def call(
     """Call a recurrent module with flat states, and give flat states.
 
     Args:
-        function: the module.
         together: number of states that it takes as one argument.
-        batch_first: of the module.
         input: the padded input.
         states: one by one; None = left out.
         lengths: of the sequences of a packed input.

@@ -19,7 +19,6 @@ def put_together(row: LayerSpec, inputs: tuple[Any, ...]) -> list[tuple[Input, A
     """The inputs with the parts of one argument as that.
 
     Args:
-        row: of the layer.
         inputs: tensors in the row's order, None where one is left out.
     """
     pairs = [
@@ -73,7 +72,6 @@ def handed(row: LayerSpec, placed: tuple[Any, ...]) -> tuple[Any, ...]:
     That is a generator, which can be gone through once.
 
     Args:
-        row: of the layer.
         placed: lists of parameters among it.
     """
     if GRADIENTS not in row.signature.bundles.wholes.values() or len(placed[0]) % 2 == 0:
@@ -85,7 +83,6 @@ def read(row: LayerSpec, placed: tuple[Any, ...], result: Any) -> Any:
     """The outputs of a call: behind what it returns the gradients as it leaves them.
 
     Args:
-        row: of the layer.
         placed: what was given by place.
         result: what was returned.
     """

@@ -201,7 +201,6 @@ def encoded(array: np.ndarray, dtype: str) -> Tensor:
 
     Args:
         array: float64, complex128, int64 or bool.
-        dtype: torch's name.
     """
     flat = np.ascontiguousarray(array).reshape(-1)
     if dtype == "bfloat16":

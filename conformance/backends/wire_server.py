@@ -70,7 +70,6 @@ class Server:
 
         Args:
             op: the operation.
-            fields: of the request.
 
         Returns:
             The result, as `RESULTS` says.

@@ -55,11 +55,7 @@ _KEPT: WeakKeyDictionary[Case, tuple[Precision, Pulled]] = WeakKeyDictionary()
 
 
 def pulled(trial: Trial) -> Pulled:
-    """The cotangents of a case and their gradients, computed once for all checks.
-
-    Args:
-        trial: the case on the backend.
-    """
+    """The cotangents of a case and their gradients, computed once for all checks."""
     kept = _KEPT.get(trial.case)
     if kept is not None and kept[0] == trial.precision:
         return kept[1]
@@ -85,7 +81,6 @@ def put(trial: Trial, given: Sequence[np.ndarray | None]) -> list[Any]:
     """Cotangents on the device, in the layouts of the case; absent outputs have none.
 
     Args:
-        trial: the case on the backend.
         given: one for each output that is there.
     """
     values = iter(zip(given, _dtypes(trial), strict=True))
@@ -111,9 +106,6 @@ def cotangents(trial: Trial) -> list[np.ndarray | None]:
     """Random cotangents in the case's own regime; of several outputs some may be left out.
 
     In one case of eight each is constant, as behind a sum.
-
-    Args:
-        trial: the case on the backend.
     """
     generator = np.random.default_rng((trial.case.seed, 1))
     call = trial.case.call
@@ -166,7 +158,6 @@ def expected(
     """Gradients of the inputs (None: left out or integers) and of the state.
 
     Args:
-        trial: the case on the backend.
         given: cotangents, one for each output that is there.
     """
     precision = trial.precision

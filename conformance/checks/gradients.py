@@ -20,9 +20,6 @@ from conformance.model.finding import counted, differs
 def check(trial: Trial) -> Evidence:
     """Hold the backend's vector-Jacobian products against the oracle's, twice, and both forwards.
 
-    Args:
-        trial: the case on the backend.
-
     Raises:
         Failure: if a gradient is missing, too many, of the wrong shape, or beyond its bound; if a
             second call accumulates; if the outputs differ while gradients are recorded.
@@ -50,7 +47,6 @@ def differentiated(trial: Trial, natives: Sequence[Any]) -> Any:
     """What `vjp` returns of the case's inputs.
 
     Args:
-        trial: the case on the backend.
         natives: the cotangents.
     """
     vjp = trial.layer.vjp  # type: ignore[attr-defined]
@@ -61,9 +57,7 @@ def alone(trial: Trial, natives: Sequence[Any], wanted: Pulled, some: frozenset[
     """Hold some gradients that are asked for alone: the others are not computed.
 
     Args:
-        trial: the case on the backend.
         natives: the cotangents.
-        wanted: all gradients.
         some: names of inputs and parameters.
 
     Raises:
@@ -105,9 +99,7 @@ def held(trial: Trial, result: Any, wanted: Pulled, again: str = "") -> Evidence
     """Hold what `vjp` returned against the oracle's gradients.
 
     Args:
-        trial: the case on the backend.
         result: of `vjp`: a tuple for the inputs, a mapping for the parameters.
-        wanted: the oracle's.
         again: on which of several calls.
 
     Raises:

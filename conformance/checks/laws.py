@@ -29,9 +29,6 @@ FEW = 3  # laws a case: over all cases every law of the layer gets its turn
 def check(trial: Trial) -> Evidence:
     """Hold the backend against itself by some of its layer's laws; the seed says by which.
 
-    Args:
-        trial: the case on the backend.
-
     Raises:
         Failure: naming the law and the two calls that disagree.
         Unsupported: if the backend declines every law's calls.
@@ -63,7 +60,6 @@ def held(trial: Trial, law: Law, place: int) -> Evidence:
     """Hold one case to one law.
 
     Args:
-        trial: the case on the backend.
         law: one of its layer's.
         place: of the law among these, for its random numbers.
 
@@ -88,9 +84,6 @@ def held(trial: Trial, law: Law, place: int) -> Evidence:
 
 def agree(claim: Claim) -> Evidence:
     """Two answers differ by no more than both bounds.
-
-    Args:
-        claim: the two answers.
 
     Raises:
         Failure: if they do not.

@@ -48,9 +48,6 @@ def check(trial: Trial) -> Evidence:
     case that names layouts itself is taken as it is. Gradients that are wrong with all contiguous,
     too, are for `gradients` to tell.
 
-    Args:
-        trial: the case on the backend.
-
     Raises:
         Failure: with the fewest layouts that still fail.
         Unsupported: if the backend makes none of the layouts.

@@ -32,9 +32,6 @@ _UNLIKELY = math.log(2 / 1e-10)
 def check(trial: Trial) -> Evidence:
     """Hold what a layer draws against what its documentation says of it.
 
-    Args:
-        trial: the case on the backend.
-
     Raises:
         Failure: if an element is neither kept nor dropped, if a rate is wrong, if draws repeat.
         Unsupported: if the backend declines the calls.
@@ -121,7 +118,6 @@ def likely_means(rate: float, count: int) -> tuple[float, float]:
 
     Args:
         rate: probability that a draw is 1.
-        count: of draws.
     """
 
     def unlikely(mean: float) -> bool:

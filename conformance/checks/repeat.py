@@ -48,12 +48,7 @@ class Tally:
         self._facts += comparisons
 
     def equal(self, about: Finding, got: Any, wanted: Any) -> None:
-        """One fact is as it should be; NaN is no other than NaN.
-
-        Args:
-            about: the fact.
-            got, wanted: the values.
-        """
+        """One fact is as it should be; NaN is no other than NaN."""
         both_nan = got != got and wanted != wanted
         if got != wanted and not both_nan:
             raise Failure(replace(about, got=repr(got), wanted=repr(wanted)))
@@ -89,7 +84,6 @@ class Tally:
 
         Args:
             what: for the message.
-            trial: the trial.
             like: a trial that must give the same, so that the oracle need not work twice; not of a
                 call that changes the layer's state, which is another one each time.
             text: the trial's call, where it is another one than the case's.
@@ -113,7 +107,6 @@ class Tally:
 
         Args:
             what: for the message.
-            trial: the trial.
         """
         try:
             self._answers += values.changed(trial)
@@ -131,9 +124,6 @@ def _after_calls(failure: Failure, trial: Trial, *, drawn: bool = False) -> Proo
 
 def check(trial: Trial) -> Evidence:
     """Call again and again, with other calls in between, and look at what a call must not touch.
-
-    Args:
-        trial: the case on the backend.
 
     Raises:
         Failure: if an answer changes, is another call's, or something was written over.

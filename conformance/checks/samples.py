@@ -28,9 +28,6 @@ _MOST = 4096  # numbers of which it is computed how many are to be below
 def sampled(found: Sample) -> Evidence:
     """Hold an answer against its distribution.
 
-    Args:
-        found: the answer.
-
     Raises:
         Failure: if a number is beyond the ends, if all are another distribution's, if the outermost
             numbers are far from the ends, if the same are drawn again.

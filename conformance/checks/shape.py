@@ -12,9 +12,6 @@ from conformance.model.finding import differs
 def check(trial: Trial) -> Evidence:
     """Hold what the outputs are, not what they contain, against the documentation's formulas.
 
-    Args:
-        trial: the case on the backend.
-
     Raises:
         Failure: if an output's shape, dtype or device is wrong.
     """

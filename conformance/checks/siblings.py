@@ -107,7 +107,6 @@ def other_values(x: np.ndarray, *, signed: bool) -> np.ndarray:
     """Other numbers that are as exact: every sign changed, or else the elements in another order.
 
     Args:
-        x: the numbers.
         signed: whether a sign may be changed.
     """
     if signed and x.dtype.kind in "fc":
@@ -119,7 +118,6 @@ def of_another_form(trial: Trial, varied: Trial) -> tuple[Trial, bool] | None:
     """Without the keywords or the states, two batches in one call, or one size more by one.
 
     Args:
-        trial: the case.
         varied: with another of its inputs: the second batch.
 
     Returns:
@@ -152,9 +150,6 @@ def larger(case: Case) -> Case | None:
     """The case with one size larger by one, the batch's excepted, for the same layer.
 
     A layer that remembers the first size that it met answers in that. The seed says which size.
-
-    Args:
-        case: the case.
 
     Returns:
         None where the layer cannot stay as it is.

@@ -40,9 +40,6 @@ def check(trial: Trial) -> Evidence:
 
     A case that holds NaN or an infinity itself is taken as it is.
 
-    Args:
-        trial: the case on the backend.
-
     Raises:
         Failure: if NaN, an infinity, a finite value or (of Identity) a zero's sign is wrong.
         Inapplicable: for integer and complex inputs, and where no input has an element.

@@ -45,9 +45,6 @@ FEW = 9  # equal numbers among so many: (2⁻⁸)⁸ in bfloat16
 def check(trial: Trial) -> Evidence:
     """Look at the parts of the state that the backend offers.
 
-    Args:
-        trial: the case on the backend.
-
     Raises:
         Failure: if a name, a shape, an initial value, an attribute or an answer is wrong.
         Unsupported: if the backend offers nothing to look at.

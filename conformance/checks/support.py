@@ -28,9 +28,6 @@ def check(trial: Trial) -> Evidence:
     A call is supported if it can be built, its inputs put and the call made; what comes out is no
     matter here.
 
-    Args:
-        trial: the case on the backend.
-
     Raises:
         Failure: if the backend answers now so, now so; or accepts the call and fails.
         Unsupported: if it declines each time.

@@ -29,9 +29,6 @@ def check(trial: Trial) -> Evidence:
     They are equal where no rounding is possible, else within bounds. A recurrent layer is held
     against it step by step as well (`steps`).
 
-    Args:
-        trial: the case on the backend.
-
     Raises:
         Failure: if any element is further away than its bound.
     """
@@ -40,9 +37,6 @@ def check(trial: Trial) -> Evidence:
 
 def answers(trial: Trial) -> Evidence:
     """Hold the outputs against the oracle, of the whole layer and step by step.
-
-    Args:
-        trial: the case on the backend.
 
     Raises:
         Failure: if any element is further away than its bound.
@@ -55,9 +49,6 @@ def answers(trial: Trial) -> Evidence:
 
 def whole(trial: Trial) -> Evidence:
     """Hold the outputs against the oracle of the whole layer only.
-
-    Args:
-        trial: the case on the backend.
 
     Raises:
         Failure: if any element is further away than its bound.
@@ -73,7 +64,6 @@ def nearness(trial: Trial, name: str, got: np.ndarray, expected: Rounded | Choic
     """Of a layer that computes each element from one number, the largest error, and where.
 
     Args:
-        trial: the case on the backend.
         name: of the array.
         got, expected: answers within their bounds, in the shape of the first input.
     """
@@ -266,8 +256,6 @@ def located(
 
     Args:
         about: the tensor.
-        got, wanted: arrays.
-        wrong: which elements are wrong.
         where: index of the one to show.
     """
     found = replace(

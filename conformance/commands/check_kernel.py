@@ -56,9 +56,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Examine the kernel and print its score.
 
-    Args:
-        options: of the command line.
-
     Returns:
         0 where it is right, 1 where it is wrong or nothing was judged.
     """

@@ -23,8 +23,6 @@ def cases_of(run: Run, verdict: Verdict, outcomes: str) -> Iterator[Case]:
     """The cases of an item that came out in one of some ways.
 
     Args:
-        run: the results.
-        verdict: of the item.
         outcomes: letters of `OUTCOMES`.
     """
     identity = run.identity

@@ -39,8 +39,6 @@ def culprit(run: Run, id: str, backend: str | None = None) -> Found:
     """Replay a verdict's case, and hold every operator that torch runs against its bound.
 
     Args:
-        run: the results.
-        id: of the verdict.
         backend: as on the command line; None = the one that the results were made with.
 
     Raises:

@@ -46,9 +46,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run parts, one line each as it is done, or add up lines.
 
-    Args:
-        options: of the command line.
-
     Returns:
         1 if an answer is beyond its bound, or could not be had.
     """

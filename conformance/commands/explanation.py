@@ -62,8 +62,6 @@ def explain(run: Run, id: str, number: int = 1, backend: str | None = None) -> E
     A known failure has a pinned case in place of the verdict's: it is run, in a process of its own.
 
     Args:
-        run: the results.
-        id: of the verdict.
         number: which of several known failures, from 1.
         backend: that the pinned case is run on, as on the command line; None = the one that the
             results were made with, if that is installed; else the case is not run.

@@ -46,7 +46,6 @@ def written(run: Run, earlier: str = "", name: str = "the earlier file") -> Writ
     """The entries of a run's failures, behind those of an earlier file that still hold.
 
     Args:
-        run: the results.
         earlier: text of the file that the run was made with, or of an older one.
         name: of that file, for messages.
 
@@ -147,7 +146,6 @@ def _entries(run: Run, bug: Cluster, old: Sequence[Known]) -> Iterator[Entry]:
     Their conditions are wider, and would excuse more than they have to in the other checks.
 
     Args:
-        run: the results.
         bug: the likely cause.
         old: entries that stay; what they explain needs no new one.
     """
@@ -202,8 +200,6 @@ def write(run: Run, path: Path, *, update: bool = False) -> Written:
     """Write the file.
 
     Args:
-        run: the results.
-        path: of the file.
         update: entries of the file that still hold stay as they are.
 
     Raises:

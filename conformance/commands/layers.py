@@ -35,9 +35,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the account, or the names only.
 
-    Args:
-        options: of the command line.
-
     Returns:
         0: a name that nobody decided on yet is no fault of the user's.
     """

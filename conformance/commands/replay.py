@@ -25,9 +25,6 @@ def installed_backend(run: Run) -> str:
 
     What else a file names is not imported: it would run whatever the file says.
 
-    Args:
-        run: the results.
-
     Raises:
         ReplayError: if it is no entry point here.
     """
@@ -44,10 +41,6 @@ def installed_backend(run: Run) -> str:
 
 def case_of(run: Run, id: str) -> tuple[Verdict, Case]:
     """A verdict and its case.
-
-    Args:
-        run: the results.
-        id: of the verdict.
 
     Raises:
         ReplayError: if there is no such verdict, or it holds no case that can be run.
@@ -72,8 +65,6 @@ def replay(run: Run, id: str, backend: str | None = None) -> tuple[bool, str]:
     """Run a verdict's case.
 
     Args:
-        run: the results.
-        id: of the verdict.
         backend: as on the command line; None = the one that the results were made with, if that
             is installed.
 

@@ -35,7 +35,6 @@ def smallest(case: Case, fails: Callable[[Case], bool], seconds: float = SECONDS
     """The smallest sizes that are found from a failing case.
 
     Args:
-        case: it fails.
         fails: whether another case fails in the same way.
         seconds: of processor time after which no further case is tried.
     """
@@ -82,11 +81,7 @@ class _Search:
 
 
 def smaller(case: Case) -> Iterator[Case]:
-    """Valid cases with one size or other whole number smaller, the smallest first.
-
-    Args:
-        case: a valid case.
-    """
+    """Valid cases with one size or other whole number smaller, the smallest first."""
     row = CATALOGUE[case.call.layer]
     for name, value in case.call.arguments.items():
         argument = row.signature.argument(name)

@@ -79,9 +79,6 @@ def changed(
     """A valid case with another value of one argument, its arrays fitted to that.
 
     Args:
-        row: of the case.
-        case: a valid case.
-        name: of the argument.
         value, other: what it is in the case, and what it shall be.
         varied: see `Need`.
 

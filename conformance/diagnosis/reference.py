@@ -43,7 +43,6 @@ class Reference:
         hang on what each of them draws.
 
         Args:
-            item, case: what failed.
             outcome: how.
             entry: the known failure that explains it, None without one.
         """

@@ -49,7 +49,6 @@ def reproducer(
     Args:
         trial: the failing trial.
         check: the check that failed.
-        message: of its failure.
         deadly: the case ends the process: it is run in a copy.
         write: called with the script so far before each step, where there are no copies.
     """

@@ -35,8 +35,6 @@ def shared(
     Args:
         needs, needed: what the minimal case of the cause needs, as it is recorded and as changes.
         number: how large a number has to be in the minimal case.
-        minimal: the minimal case of the cause.
-        failing: its cases.
         others: failing cases of other causes.
         passing: the item's passing cases.
     """

@@ -61,7 +61,6 @@ def dimensions(row: LayerSpec, case: Case) -> Iterator[Dimension]:
     """The sizes of a case that may be any number, one at a time.
 
     Args:
-        row: of the case.
         case: a valid case.
     """
     for name, value in case.call.arguments.items():
@@ -99,7 +98,6 @@ def tiled(draw: Any, row: LayerSpec, cases: st.SearchStrategy[Case]) -> Case:
     """A layer's cases, some of them with a size that kernels cut into blocks.
 
     Args:
-        row: of the layer.
         cases: as its strategy draws them.
     """
     case: Case = draw(cases)
@@ -128,7 +126,6 @@ def of_sizes(row: LayerSpec, case: Case, sizes: Mapping[str, int]) -> Case | Non
     kernel that reads those of another block would get the same.
 
     Args:
-        row: of the case.
         case: a valid case.
         sizes: by name of the dimension.
 

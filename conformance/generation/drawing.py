@@ -26,7 +26,6 @@ def derived_seed(seed: int, layer: str, dtype: str, round: int = 0) -> int:
 
     Args:
         seed: the run's.
-        layer, dtype: names.
         round: 0 for the cases that every backend is asked; later ones are asked of a backend that
             declines some of them.
     """
@@ -114,8 +113,6 @@ def draw_cases(
     """The cases of a layer and dtype.
 
     Args:
-        layer: a name of the catalogue.
-        dtype: torch's name of the dtype.
         examples: how many.
         seed: the run's seed.
         invalid: calls that must be refused, instead of valid ones.

@@ -17,7 +17,6 @@ def varied(case: Case, variant: int) -> Case:
     as exact as they were, since no element becomes larger.
 
     Args:
-        case: the case.
         variant: 0 is the case itself.
     """
     if variant == 0:

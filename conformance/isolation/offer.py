@@ -121,7 +121,6 @@ def chosen_devices(backend: Backend, asked: Sequence[str]) -> tuple[str, ...]:
     """Hold the devices asked for against those that a backend offers.
 
     Args:
-        backend: asked what it offers.
         asked: names; `all` stands for every device, `cuda` for every `cuda:i`; none for the CPU,
             or for the backend's first device where it does not offer that.
 

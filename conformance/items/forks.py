@@ -54,7 +54,6 @@ class Copies:
 
         Args:
             item, case: what to run.
-            entry: the known failure.
 
         Returns:
             None where no copy can tell, or too much time went to cases that hang.
@@ -94,7 +93,6 @@ class Copies:
         """The outcome of a case in a copy; None where there are no copies.
 
         Args:
-            item, case: what to run.
             seconds: that the copy may take.
             backend: to run on; None = the one under test.
         """
@@ -108,11 +106,7 @@ class Copies:
         )
 
     def serve(self, item: Item) -> bool:
-        """Whether a plain case of an item lives in a copy.
-
-        Args:
-            item: the item.
-        """
+        """Whether a plain case of an item lives in a copy."""
         if self._copied is None or self._trusted:
             return self._copied is not None
         if EVERY_CHECK[item.check].invalid:

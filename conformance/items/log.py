@@ -60,7 +60,6 @@ class Log:
         """The check fails on a case, perhaps as a known failure says.
 
         Args:
-            index: of the case.
             excess: largest error ÷ bound.
             excused: a known failure explains it.
         """

@@ -85,12 +85,7 @@ def _raised(failure: Finding) -> tuple[str, str]:
 
 
 def on_device(case: Case, device: str) -> Case:
-    """The case on a device; the same object where it can be: the oracle's answer is kept with it.
-
-    Args:
-        case: the case.
-        device: its name.
-    """
+    """The case on a device; the same object where it can be, as answers are kept with it."""
     if case.call.device == device:
         return case
     return replace(case, call=replace(case.call, device=device))

@@ -17,12 +17,7 @@ FURTHER = 13
 
 
 def examples_of(layer: str, examples: int) -> int:
-    """How many examples of the profile's a layer needs, one at least.
-
-    Args:
-        layer: a name of the catalogue.
-        examples: of the profile.
-    """
+    """How many examples of the profile's a layer needs, one at least."""
     return max(1, math.ceil(examples * CATALOGUE[layer].generation.examples))
 
 
@@ -113,12 +108,7 @@ PROFILES = {
 
 
 def asked_of(item: Item, examples: int) -> int:
-    """How many cases of the profile's an item has.
-
-    Args:
-        item: the item.
-        examples: of the profile.
-    """
+    """How many cases of the profile's an item has."""
     return math.ceil(item.drawn(examples) / item.step(examples))
 
 

@@ -131,7 +131,6 @@ def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
     """The verdict of an item whose process was lost on some cases, the others judged after that.
 
     Args:
-        verdict: of the other cases.
         lost: what ended the process.
     """
     if not lost:
@@ -162,7 +161,6 @@ def stale(item: Item, entries: Sequence[tuple[Known, str]]) -> Verdict:
     """Known failures that no longer show where they are said to have been seen.
 
     Args:
-        item: the item.
         entries: each with what its pinned case does now.
     """
     reasons = "; ".join(f"{entry.reason} (its pinned case {now})" for entry, now in entries)

@@ -131,7 +131,6 @@ class Known:
         """Whether a case meets the conditions.
 
         Args:
-            case: the case.
             layouts: memory layout of each operand, where a check chooses them.
         """
         return self.met_by(Facts(case, layouts))
@@ -152,7 +151,6 @@ class Known:
         """Whether the entry covers a case and expects the message of its failure.
 
         Args:
-            found: facts of the case.
             message: what the check says of it.
             excess: largest error ÷ bound; None where the failure is none of numbers.
         """
@@ -184,7 +182,6 @@ class Known:
         """The pinned case in an item's dtype, on its device.
 
         Args:
-            dtype, device: of the item.
             item: its id.
         """
         case = self.cases.get(item, self.case)
@@ -248,9 +245,6 @@ def shipped(backend: str) -> tuple[Known, ...]:
     An entry is about the backend that its file is named for, or about those that it names itself
     (`backend = "torch,torch-compile"`), whichever file it is in. Those about others are not held
     against the schema: that takes longer than a process takes to start.
-
-    Args:
-        backend: its name.
     """
     folder = files("conformance") / "known_failures"
     found: list[Known] = []
@@ -272,7 +266,6 @@ def read(backend: str, paths: Sequence[Path] = (), base: str = "") -> tuple[Know
     """The known failures of a run: those that ship with the backend, the user's, and its base's.
 
     Args:
-        backend: its name.
         paths: of the user's files.
         base: the backend whose kernels it inherits; empty for none.
 
@@ -307,7 +300,6 @@ def applying(
     Args:
         known: of the run.
         item: layer, check, dtype and device.
-        backend: its name.
         base: the backend that it inherits the item's layer from; empty for none.
     """
     about = {name: item[name] for name in ("layer", "check", "dtype", "device")}

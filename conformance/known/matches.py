@@ -63,7 +63,6 @@ class Excuses:
         """The first entry that covers a case and says that it ends the process.
 
         Args:
-            case: the case.
             status: how it ends, `"crashed"` or `"hung"`; empty for either.
         """
         if not any(entry.deadly for entry in self.entries):
@@ -76,7 +75,6 @@ class Excuses:
         """The entry that explains the failure of a case, the backend's own first.
 
         Args:
-            case: the case.
             message: what the check says of it.
             failure: the same, as data; None where nothing is known but the message.
         """

@@ -31,7 +31,6 @@ def checked(path: Path, *, rewrite: bool = False) -> int:
     """Check a file of known failures, and rewrite its pinned cases where that changes them.
 
     Args:
-        path: of the file.
         rewrite: whether to write it.
 
     Returns:

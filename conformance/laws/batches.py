@@ -33,10 +33,8 @@ def each_alone(
     """Samples of a batch taken alone, without its axis; an unbatched case as a batch of one.
 
     Args:
-        trial: the case.
         generator: draws the samples.
         batched: whether the first axis counts the batch.
-        most: number of samples.
     """
     x = input_of(trial)
     if not batched:

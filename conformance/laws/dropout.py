@@ -46,22 +46,12 @@ _BATCHED = ("functional.feature_alpha_dropout",)
 
 
 def batched(layer: str, axes: int) -> bool:
-    """Whether the first of so many axes counts the batch.
-
-    Args:
-        layer: a name of the family.
-        axes: of the input.
-    """
+    """Whether the first of so many axes counts the batch."""
     return layer in _BATCHED or axes != _UNBATCHED.get(_MODULES.get(layer, layer))
 
 
 def shared(layer: str, axes: int) -> tuple[int, ...]:
-    """The axes along which all elements are dropped together: those after the channel's.
-
-    Args:
-        layer: a name of the family.
-        axes: of the input.
-    """
+    """The axes along which all elements are dropped together: those after the channel's."""
     if _MODULES.get(layer, layer) in _BY_ELEMENT:
         return ()
     return tuple(range(1 + batched(layer, axes), axes))

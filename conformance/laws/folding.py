@@ -53,7 +53,6 @@ def _by_channel(trial: Trial, array: np.ndarray, columns: bool) -> np.ndarray:
     """The channels as an axis of their own, the third from the last.
 
     Args:
-        trial: the case.
         array: an image, or columns.
         columns: which of the two.
     """

@@ -229,11 +229,7 @@ def evenly(distributed: Distributed) -> Any:
 
 
 def scaled(name: str) -> Any:
-    """The law of a layer whose numbers are multiples of an argument: of 0 nothing is left.
-
-    Args:
-        name: of the argument.
-    """
+    """The law of a layer whose numbers are multiples of an argument: of 0 nothing is left."""
 
     @law("nothing", f"with {name} = 0 all numbers are 0", EXACT)
     def nothing(trial: Trial, generator: Generator) -> Claims:
@@ -265,7 +261,6 @@ def orthonormal_claim(trial: Trial, shape: tuple[int, ...]) -> Claims:
     """Rows or columns, whichever are shorter, are orthogonal to each other, gain long.
 
     Args:
-        trial: the case.
         shape: of the tensor that it is made of.
     """
     other, gain = _on(trial, shape), float(_given(trial, "gain"))
@@ -368,7 +363,6 @@ def rows_for(sparsity: float, least: int) -> int:
 
     Args:
         sparsity: a fraction that float64 may not have.
-        least: rows.
     """
     rows = least
     while sparsity * 64 % 1 and not 0.01 < sparsity * rows % 1 < 0.99:

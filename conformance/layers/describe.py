@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 
 
 def argument_text(layer: str, name: str, value: Any) -> str:
-    """An argument's value as a person would type it: what torch has, an object of fields.
-
-    Args:
-        layer: its name.
-        name: of the argument.
-        value: of the argument.
-    """
+    """An argument's value as a person would type it: what torch has, an object of fields."""
     row = CATALOGUE.get(layer)
     if row is None or value is None:
         return typed(value)
@@ -53,7 +47,6 @@ def together(row: LayerSpec, texts: Sequence[str]) -> list[str]:
     What is given by name stands last.
 
     Args:
-        row: of the layer.
         texts: the inputs, each by itself; `"None"` for one left out.
     """
     pairs = list(zip(row.signature.inputs, texts, strict=False))
@@ -90,7 +83,6 @@ def call_text(call: Call, inputs: Sequence[str] = ()) -> str:
     """The call as Python: `Conv2d(2, 2, 1, groups=2)`.
 
     Args:
-        call: the call.
         inputs: names of the tensors that a function takes besides its arguments; of one that is
             given by name with that.
     """

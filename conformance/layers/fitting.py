@@ -17,9 +17,6 @@ def with_argument(row: LayerSpec, case: Case, name: str, value: Any) -> Case | N
     """A valid case with another value of one argument, its arrays fitted to that.
 
     Args:
-        row: of the case.
-        case: a valid case.
-        name: of the argument.
         value: what it shall be.
 
     Returns:
@@ -35,7 +32,6 @@ def resized(row: LayerSpec, case: Case, axes: Axes, places: Sequence[int]) -> Ca
     """The case with some places of an axis only.
 
     Args:
-        row: of the case.
         case: a valid case.
         axes: of the inputs that have the axis.
         places: along the axis.

@@ -14,11 +14,7 @@ _PLAIN = (bool, int, float, str)
 
 
 def facts_of(row: LayerSpec) -> LayerFacts:
-    """What a report says of a layer.
-
-    Args:
-        row: its row.
-    """
+    """What a report says of a layer."""
     kin = (row.lazy.eager if row.lazy else row.oracle.module) or row.name
     # A state that is given or not is no argument, but as little what is wrong.
     hidden = (x.name for x in row.signature.inputs if x.role == "hidden")

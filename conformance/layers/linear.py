@@ -116,7 +116,6 @@ def _leading(inputs: int, case: Case) -> tuple[Axes, ...]:
 
     Args:
         inputs: how many have these axes.
-        case: the case.
     """
     first = case.inputs[0]
     axes = 0 if first is None else first.ndim - 1

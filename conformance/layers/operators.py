@@ -26,7 +26,6 @@ def _as(layer: str, *inputs: str, **arguments: str) -> Oracle:
     """The operator is a function of the catalogue.
 
     Args:
-        layer: its name.
         inputs: the operator's names of the function's inputs; empty for one that is absent.
         arguments: the function's arguments, each with the operator's name of it.
     """

@@ -63,7 +63,6 @@ def kinds(name: str, layers: tuple[str, ...]) -> frozenset[Kind]:
     """What a fact can be in some layers; nothing where none of them has it.
 
     Args:
-        name: of a fact.
         layers: names of the catalogue.
     """
     if len(name) > LONGEST:

@@ -38,11 +38,7 @@ LAYOUT = re.compile(r"(?P<name>[\w.]+)\.(?P<what>layout|swapped)")
 
 
 def facts(case: Case) -> dict[str, Any]:
-    """The arguments of a case with their defaults, and the form of its inputs.
-
-    Args:
-        case: the case.
-    """
+    """The arguments of a case with their defaults, and the form of its inputs."""
     row = CATALOGUE[case.call.layer]
     found: dict[str, Any] = {**row.signature.defaults, **row.conditions.shown(case)}
     found |= case.call.arguments
@@ -186,11 +182,7 @@ class Facts:
 
 
 def asked_alone(case: Case) -> frozenset[str]:
-    """Inputs and parameters whose gradients are asked for without the others'; none of only one.
-
-    Args:
-        case: the case.
-    """
+    """Inputs and parameters whose gradients are asked for without the others'; none of only one."""
     row, named = CATALOGUE[case.call.layer], dict[int, list[str]]()
     for place, x in zip(row.signature.inputs, case.inputs, strict=False):
         if x is not None and place.differentiable and x.dtype.kind in "fc":
@@ -204,11 +196,7 @@ def asked_alone(case: Case) -> frozenset[str]:
 
 
 def asked_laid_out(case: Case) -> frozenset[str]:
-    """As `asked_alone` in every second case of `layout`; in the others none: it asks for all.
-
-    Args:
-        case: the case.
-    """
+    """As `asked_alone` in every second case of `layout`; in the others none: it asks for all."""
     return asked_alone(case) if case.seed % 2 else frozenset()
 
 

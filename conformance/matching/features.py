@@ -17,9 +17,6 @@ def features(case: Case) -> dict[str, Any]:
 
     Where each dimension may have its own number, this comes as the number if all are the same, and
     as `largest <name>` and `smallest <name>` anyway.
-
-    Args:
-        case: the case.
     """
     row, call = CATALOGUE[case.call.layer], case.call
     found = facts(case)
@@ -40,11 +37,7 @@ def features(case: Case) -> dict[str, Any]:
 
 
 def structure(case: Case) -> tuple[Any, ...]:
-    """All of a case but its values: cases of one structure differ in nothing that is no number.
-
-    Args:
-        case: the case.
-    """
+    """All of a case but its values: cases of one structure differ in nothing that is no number."""
     call = case.call
     return (
         _frozen(call.arguments),

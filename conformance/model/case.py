@@ -128,7 +128,6 @@ def looked_up(layer: str, nn: Any, functional: Any) -> Any:
     """What namespaces like torch's have under a layer's name: a class or a function, or None.
 
     Args:
-        layer: its name.
         nn: namespace of the classes, and of other namespaces.
         functional: namespace of the functions.
     """

@@ -50,7 +50,6 @@ class Sampling:
 
         Args:
             share: of a profile's examples that the layer has.
-            dtype: of the cases.
         """
         many, medium = share >= 1, share >= MEDIUM
         if dtype == IN_FULL:

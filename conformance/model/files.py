@@ -38,7 +38,6 @@ def open_file(path: Path, most: int) -> IO[bytes]:
     """Open a file to read from; a pipe, a socket or a device is refused at once.
 
     Args:
-        path: of the file.
         most: bytes that it may have.
 
     Raises:

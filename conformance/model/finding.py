@@ -99,7 +99,6 @@ class Finding:
         """The finding on calls that a check made of the case's.
 
         Args:
-            lines: what the calls are.
             law: that relates them.
         """
         return replace(self, context=(*lines, *self.context), law=law or self.law)
@@ -160,8 +159,6 @@ def returned(what: str, got: str, expected: str) -> Finding:
     """A member of a backend or layer returned something that it may not.
 
     Args:
-        what: name of the member.
-        got: what it returned.
         expected: what it should return.
     """
     return Finding("contract", what, got=got, wanted=expected)
@@ -171,8 +168,6 @@ def raised(step: str, error: BaseException, says: str, *, accepted: bool = False
     """An exception of the backend's.
 
     Args:
-        step: the step that raised it.
-        error: the exception.
         says: its text.
         accepted: see `Finding`.
     """

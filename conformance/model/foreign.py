@@ -12,11 +12,7 @@ SHOWN = 120
 
 
 def type_name(value: Any) -> str:
-    """The name of a value's type, whatever `__class__` or a metaclass says.
-
-    Args:
-        value: any object.
-    """
+    """The name of a value's type, whatever `__class__` or a metaclass says."""
     return class_name(type(value))
 
 
@@ -54,11 +50,7 @@ def written(error: BaseException, most: int = MOST) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: what `repr` gives, else its type.
-
-    Args:
-        value: any object.
-    """
+    """A value as a message shows it: what `repr` gives, else its type."""
     try:
         return bounded(str.__str__(repr(value)), SHOWN)
     except BaseException as error:
@@ -69,18 +61,13 @@ def of_type(value: Any, *types: type) -> bool:
     """Whether a value's type is one of some, or a subclass: not what `__class__` says.
 
     Args:
-        value: any object.
         types: builtin ones.
     """
     return issubclass(type(value), types)
 
 
 def is_mapping(value: Any) -> bool:
-    """Whether a value is a mapping; False where asking raises.
-
-    Args:
-        value: any object.
-    """
+    """Whether a value is a mapping; False where asking raises."""
     try:
         return isinstance(value, Mapping)
     except BaseException:
@@ -88,20 +75,12 @@ def is_mapping(value: Any) -> bool:
 
 
 def exact_text(value: Any) -> str | None:
-    """A string as one of the builtin type itself; None for anything else.
-
-    Args:
-        value: any object.
-    """
+    """A string as one of the builtin type itself; None for anything else."""
     return str.__str__(value) if of_type(value, str) else None
 
 
 def elements(value: Any) -> tuple[Any, ...] | None:
-    """The elements of a tuple or list, as the builtin type gives them; None for anything else.
-
-    Args:
-        value: any object.
-    """
+    """The elements of a tuple or list, as the builtin type gives them; None for anything else."""
     if of_type(value, tuple):
         return tuple(tuple.__iter__(value))
     return tuple(list.__iter__(value)) if of_type(value, list) else None

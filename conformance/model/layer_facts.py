@@ -31,9 +31,5 @@ class LayerFacts:
 
 
 def unknown(layer: str) -> LayerFacts:
-    """What is known of a layer of a file that tells nothing of it.
-
-    Args:
-        layer: its name.
-    """
+    """What is known of a layer of a file that tells nothing of it."""
     return LayerFacts("", layer, layer)

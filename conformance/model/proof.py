@@ -43,7 +43,6 @@ def beyond(got: np.ndarray, where: Index, ways: Sequence[tuple[np.ndarray, np.nd
 
     Args:
         got: the array.
-        where: the element.
         ways: arrays of right values, each with its bounds.
     """
     lines = ("failed = not near(got, wanted)",)
@@ -59,8 +58,6 @@ def unlike(got: np.ndarray, wanted: np.ndarray, where: Index, bound: float | Non
     """An element of one answer that is not that of another.
 
     Args:
-        got, wanted: the answers.
-        where: the element.
         bound: how far apart they may be; None = they must be the same bits.
     """
     places = {"got": (got, where), "wanted": (wanted, where)}
@@ -70,11 +67,6 @@ def unlike(got: np.ndarray, wanted: np.ndarray, where: Index, bound: float | Non
 
 
 def shaped(got: np.ndarray, wanted: tuple[int, ...]) -> Proof:
-    """An array of another shape than the documented one.
-
-    Args:
-        got: the array.
-        wanted: the shape.
-    """
+    """An array of another shape than the documented one."""
     lines = ('print("shape", got.shape)', "failed = got.shape != wanted")
     return Proof(lines, {"got": (got, None)}, {"wanted": wanted})

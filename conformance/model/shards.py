@@ -41,7 +41,6 @@ def absent(present: Collection[int], count: int, most: int = 20) -> tuple[str, .
     """Names of the shards that are not there, the last of them a number of those not named.
 
     Args:
-        present: the shards that are there.
         count: how many there are to be.
         most: how many are named.
     """

@@ -33,7 +33,6 @@ def gain_of(nonlinearity: str, slope: float) -> float:
     """The table of `calculate_gain`.
 
     Args:
-        nonlinearity: its name.
         slope: of leaky_relu for negative numbers.
     """
     if nonlinearity == "leaky_relu":
@@ -179,7 +178,6 @@ def off_orthogonal(shape: Sequence[int], unit: float) -> float:
     and an element of QᵀQ is a product of two columns.
 
     Args:
-        shape: of the tensor.
         unit: unit roundoff of the dtype.
     """
     rows = shape[0]

@@ -71,7 +71,6 @@ def module_pad(
     """A module's padding: one number for all sides, or one for each.
 
     Args:
-        mode: as of `pad`.
         dims: number of spatial dimensions.
         state: of a layer that has none.
         input: (C, …) or (N, C, …).
@@ -103,9 +102,7 @@ def places(length: int, before: int, after: int, mode: str) -> tuple[np.ndarray,
     """For each place of a padded dimension the place in the input, and whether there is one.
 
     Args:
-        length: of the input.
         before, after: how much is added on either side; a negative number is taken away.
-        mode: torch's.
     """
     at = np.arange(-before, length + after)
     everywhere = np.ones(at.shape, bool)

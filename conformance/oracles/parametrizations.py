@@ -126,11 +126,7 @@ def _inner(a: Rounded, b: Rounded) -> Rounded:
 
 
 def names_of(name: str) -> Mapping[str, str]:
-    """State names of the numbers that a weight is computed of.
-
-    Args:
-        name: of the weight.
-    """
+    """State names of the numbers that a weight is computed of."""
     stem = f"parametrizations.{name}"
     return {
         "g": f"{stem}.original0",

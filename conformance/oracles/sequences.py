@@ -112,7 +112,6 @@ def pack_padded_sequence_shape(
 
     Args:
         input, lengths: shapes.
-        each: the lengths.
         arguments: of the call.
     """
     return _packed_shape(input[2:], each, arguments)
@@ -245,7 +244,6 @@ def unpack_sequence_shape(
     """L×* each.
 
     Args:
-        data: its shape.
         others: shapes of the other parts.
         each: the lengths.
     """

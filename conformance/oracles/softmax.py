@@ -99,7 +99,6 @@ def whole_error(count: int, like: Rounded) -> float:
     Numerical Algorithms*, lemma 3.1).
 
     Args:
-        count: of the numbers.
         like: any number of the same precision.
     """
     inner, outer = wide(like.precision), like.precision
@@ -113,7 +112,6 @@ def axis_of(dim: int | None, axes: int) -> int:
 
     Args:
         dim: counted from either end; None = the deprecated choice.
-        axes: of the input.
     """
     if dim is None:
         return 0 if axes in (0, 1, 3) else 1

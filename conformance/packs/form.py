@@ -194,7 +194,6 @@ def write_tensors(path: Path, tensors: Mapping[str, tuple[np.ndarray, str]]) -> 
     """Write arrays in dtypes in which each of their numbers has a place.
 
     Args:
-        path: of the file.
         tensors: by name, each with torch's name of its dtype.
 
     Returns:

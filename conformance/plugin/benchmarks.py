@@ -77,7 +77,6 @@ class Benchmarks:
 
         Args:
             request: of the running test.
-            item: the call.
         """
         if self.session.worker:
             pytest.skip("left to the serial phase after this one")

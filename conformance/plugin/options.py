@@ -322,7 +322,6 @@ def known_failures(backend: str, paths: Sequence[Path], base: str = "") -> tuple
     """The known failures of a run: those that ship with the backend, the user's, and its base's.
 
     Args:
-        backend: its name.
         paths: of the user's files.
         base: the backend whose kernels it inherits; empty for none.
 

@@ -52,7 +52,6 @@ def message_lines(verdict: Verdict, most: int, besides: str = "") -> list[str]:
     """The message of a failure without its call, and without what other lines tell.
 
     Args:
-        verdict: of the failure.
         most: lines that are kept.
         besides: a line that is shown as well: what the backend says may stand in it.
     """

@@ -93,7 +93,6 @@ class Engine:
         """Draw an item's cases, check them all, shrink what fails.
 
         Args:
-            item: what to check.
             dead: known failures, by their index, whose pinned case is known to end the process.
             lost: cases that have ended the process, by their index, with the item that met each.
         """
@@ -317,9 +316,6 @@ class Engine:
 
         Of few structures those that bring the most values of arguments come first as they are;
         those with an input that has no element come last: they leave nothing to compare.
-
-        Args:
-            cases: of the item.
         """
         if self.budget is None:
             return range(len(cases))
@@ -348,7 +344,6 @@ class Engine:
 
         Args:
             item: the check, and the device to run on.
-            case: the case.
             numerics: what the backend declares for the dtype.
             backend: to run on; None = the one under test.
 
@@ -410,7 +405,6 @@ class Engine:
 
         Args:
             item: the check, and the device.
-            case: the case.
             message: what is wrong with it.
             deadly: it ends the process.
             write: called with the script so far before each step of a deadly case, where there are

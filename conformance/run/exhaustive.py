@@ -48,7 +48,6 @@ def blocks(dtype: str, part: int, parts: int) -> Iterator[np.ndarray]:
     """The finite numbers of a part of a dtype, in the order of their bits, as float64.
 
     Args:
-        dtype: one of `BITS`.
         part: counted from 1.
         parts: how many there are.
     """

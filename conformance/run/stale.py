@@ -36,8 +36,6 @@ def not_failing(
     An entry over several checks fails where the case fails in one of them.
 
     Args:
-        engine: runs the cases.
-        item: the item.
         applies: the known failures that are about it, by their index.
         dead: those whose pinned case is known to end the process.
         left: seconds of the item's budget that are left.

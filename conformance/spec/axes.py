@@ -21,7 +21,6 @@ def joined(case: Case, *axes: tuple[int, int]) -> Axes:
     """Axes of several inputs that have one size, without those of inputs that are left out.
 
     Args:
-        case: the case.
         axes: place of the input and axis, a negative one counted from the last.
     """
     found: list[tuple[int, int]] = []
@@ -38,12 +37,7 @@ def no_axis(case: Case) -> int | None:
 
 
 def batched(axes: int, place: int = 0) -> Callable[[Case], int | None]:
-    """The first axis of an input counts the batch, if the input has one more axis than a sample.
-
-    Args:
-        axes: of a batched input.
-        place: of the input.
-    """
+    """The first axis of an input counts the batch, if the input has one more axis than a sample."""
 
     def axis(case: Case) -> int | None:
         x: np.ndarray | None = case.inputs[place] if place < len(case.inputs) else None

@@ -20,10 +20,8 @@ def whole(layer: str, arguments: Sequence[Argument], dtype: str) -> tuple[Case, 
     """Every finite number of a dtype of 16 bits, for an elementwise layer without a state.
 
     Args:
-        layer: its name.
         arguments: its arguments. Those without a default are as plain as they get; one that is a
             word names another function, which has a case of its own.
-        dtype: torch's name of the dtype.
     """
     if dtype not in ("float16", "bfloat16"):
         return ()

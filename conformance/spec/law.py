@@ -110,7 +110,6 @@ def called(
     """The case on other inputs, or as another layer, with every operand contiguous.
 
     Args:
-        trial: the case.
         inputs: in place of the case's.
         layer: another layer that takes them.
         arguments: in place of the case's; None = the case's.
@@ -133,7 +132,6 @@ def bounded(arrays: Sequence[np.ndarray], like: Sequence[Rounded | Choices]) -> 
     Of several right values two calls may give different ones: the bound is as wide as these.
 
     Args:
-        arrays: the numbers.
         like: what they must be, with bounds that hold of both.
     """
     return tuple(
@@ -146,8 +144,6 @@ def claim(got: Trial, outputs: tuple[Rounded, ...], wanted: Side) -> Claim:
     """A claim about outputs of one call.
 
     Args:
-        got: the call.
-        outputs: of it.
         wanted: the other side.
     """
     return Claim(got.names, Side(got.text(), outputs, got), wanted)
@@ -214,7 +210,6 @@ def many(generator: Generator, cost: float = 0.0, least: int = 17, most: int = 6
     """A number larger than cases draw, odd ones included.
 
     Args:
-        generator: random numbers.
         cost: products that one of them needs; dear ones are fewer.
         least, most: the range.
     """

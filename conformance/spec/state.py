@@ -70,7 +70,6 @@ def uniform(shapes: dict[str, Shape], inverse: int) -> tuple[StateTensor, ...]:
     """Parameters drawn from U(−√k, √k).
 
     Args:
-        shapes: by name.
         inverse: 1/k; 0 where no input reaches an output.
     """
     limit = math.inf if inverse == 0 else 1 / math.sqrt(inverse)
@@ -82,7 +81,6 @@ def distance(values: np.ndarray, cumulative: Callable[[np.ndarray], np.ndarray])
 
     Args:
         values: drawn independently.
-        cumulative: F.
     """
     expected = cumulative(np.sort(values, axis=None))
     ranks = np.arange(values.size + 1) / values.size
@@ -96,7 +94,6 @@ def allowed_distance(count: int, slack: float = 2.0**-7) -> float:
     inequality*, 1990), and 2⁻⁷ for values that are rounded to eight bits.
 
     Args:
-        count: of values.
         slack: by how much roundings may move the distribution.
     """
     return math.sqrt(math.log(2 / FALSE_ALARM) / (2 * count)) + slack

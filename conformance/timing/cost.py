@@ -33,11 +33,7 @@ class Cost:
 
 
 def operations(operands: TimedArrays) -> int:
-    """Multiplications and additions of a call.
-
-    Args:
-        operands: of the call.
-    """
+    """Multiplications and additions of a call."""
     w, row = operands.workload, operands.row
     given = [w.inputs[k] for k in row.signature.places("weight", "bias") if k < len(w.inputs)]
     weights = given or list(operands.shapes.values())
@@ -50,7 +46,6 @@ def cost(operands: TimedArrays, call: Call, inputs: ArrayTuple) -> Cost:
     """The work of a call that is no view of its input.
 
     Args:
-        operands: of the call.
         call: with its state.
         inputs: of the call; how many rows of a table are looked up depends on them.
     """

@@ -44,7 +44,6 @@ def measured(torch: Backend, dtype: str, device: str) -> Peak:
 
     Args:
         torch: the backend that is torch itself.
-        dtype, device: names.
     """
     layer = torch.build(Call("functional.linear", {}, {}, dtype, device))
     width, flops = 512, 0.0

@@ -46,7 +46,6 @@ def plan(
     """The calls of a set.
 
     Args:
-        which: one of `SETS`.
         layers, dtypes, devices: what to combine.
     """
     chosen = [w for w in WORKLOADS.values() if which == "full" or (which == "small" and w.small)]

@@ -44,12 +44,7 @@ KEYWORDS: dict[str, Any] = {
 
 @composite
 def multihead_attentions(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of MultiheadAttention, in eval mode.
-
-    Args:
-        layer: `"MultiheadAttention"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of MultiheadAttention, in eval mode."""
     batch, rows, columns = draw(batches), draw(lengths), draw(lengths)
     count, width = draw(heads), draw(head_widths)
     embed, kind, shared = count * width, draw(mask_kinds), draw(sharing)
@@ -104,9 +99,7 @@ def attention_masks(
     """key_padding_mask and attn_mask: True, or −∞, is what is masked out; both of one kind.
 
     Args:
-        draw: draws.
         filler: of the numbers.
-        kind: of attn_mask, one of `mask_kinds`.
         padded: whether there is a key_padding_mask.
         sizes: of the batch, None without one; number of heads, of queries, of keys.
     """

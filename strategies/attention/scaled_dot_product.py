@@ -33,12 +33,7 @@ DEFAULTS = {"dropout_p": 0.0, "is_causal": False, "scale": None, "enable_gqa": F
 
 @composite
 def attentions(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of scaled_dot_product_attention.
-
-    Args:
-        layer: `"functional.scaled_dot_product_attention"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of scaled_dot_product_attention."""
     leading = draw(leading_shapes)
     long = draw(one_in_eight)
     if long:

@@ -50,7 +50,6 @@ class AttentionFiller:
         Args:
             heads, key_heads: leading dimensions of the query and of the other two.
             rows, columns: lengths.
-            widths: of query and key, and of the value.
             scale: the scaling factor.
         """
         width, out = widths
@@ -68,7 +67,6 @@ class AttentionFiller:
         """True where a key takes part; or numbers to add, among them −∞ and 0.
 
         Args:
-            shape: of the mask.
             kind: `"bool"` or `"float"`.
         """
         share = self.generator.choice((0.0, 0.2, 0.5, 0.8))

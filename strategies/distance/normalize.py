@@ -25,12 +25,7 @@ yes_no = st.booleans()
 
 @composite
 def units(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of normalize.
-
-    Args:
-        layer: `"functional.normalize"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of normalize."""
     rank, length, profile, p = draw(_RANKS), draw(lengths), draw(profiles), draw(orders)
     first = 1 if rank > 1 and not draw(yes_no) else draw(st.integers(0, rank - 1))
     several = rank > 1 and draw(st.integers(0, 3)) == 3

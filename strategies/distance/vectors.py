@@ -31,7 +31,6 @@ def pair(
 
     Args:
         filler: of the case.
-        relation: of `relations`.
         shape: of both.
         axis: along which the vectors lie.
     """
@@ -53,7 +52,6 @@ def similarities(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"CosineSimilarity"` or `"functional.cosine_similarity"`.
-        dtype: torch's name of the dtype.
     """
     rank, length, relation = draw(_RANKS), draw(lengths), draw(relations)
     axis = 1 if rank > 1 and not draw(yes_no) else draw(st.integers(0, rank - 1))
@@ -88,7 +86,6 @@ def distances(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"PairwiseDistance"` or `"functional.pairwise_distance"`.
-        dtype: torch's name of the dtype.
     """
     length, relation, p = draw(lengths), draw(relations), draw(norms)
     shape = (draw(counts), length) if draw(st.integers(0, 3)) else (length,)
@@ -112,12 +109,7 @@ _ORDERS = st.sampled_from((2.0, 2.0, 1.0, math.inf, 3.0, 0.0, 0.5, 1.5))
 
 @composite
 def pairs(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of all distances between the rows of a matrix.
-
-    Args:
-        layer: `"functional.pdist"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of all distances between the rows of a matrix."""
     # A backend without a kernel for half precision returns what is empty all the same.
     rows = draw(_SOME_ROWS if dtype in HALF else _ROWS)
     width, p = draw(_WIDTHS), draw(_ORDERS)

@@ -48,7 +48,6 @@ def embedding_bags(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"EmbeddingBag"` or `"functional.embedding_bag"`.
-        dtype: torch's name of the dtype.
     """
     profile, mode = draw(profiles), draw(modes)
     plain = profile == "plain"
@@ -111,7 +110,6 @@ def one_hots(draw: Draw, layer: str, dtype: str) -> Case:
     """Cases of one-hot rows.
 
     Args:
-        layer: `"functional.one_hot"`.
         dtype: torch's name of the dtype, which is that of nothing in the call.
     """
     shape, asked = draw(shapes), draw(classes)

@@ -40,7 +40,6 @@ def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"Embedding"` or `"functional.embedding"`.
-        dtype: torch's name of the dtype.
     """
     profile = draw(profiles)
     plain = profile == "plain"

@@ -61,7 +61,6 @@ def with_inputs(case: Case, shapes: Mapping[int, Sequence[int]]) -> Case:
     """A case with inputs of other shapes.
 
     Args:
-        case: the case.
         shapes: position of an input → its new shape.
     """
     inputs = tuple(
@@ -89,12 +88,7 @@ def integer_input(position: int = 0) -> Callable[[Draw, Case], Case]:
 
 
 def argument(name: str, values: st.SearchStrategy[Any]) -> Callable[[Draw, Case], Case]:
-    """Breaks a case by an invalid value of one argument that nothing else depends on.
-
-    Args:
-        name: of the argument.
-        values: invalid ones.
-    """
+    """Breaks a case by an invalid value of one argument that nothing else depends on."""
     return lambda draw, case: with_arguments(case, **{name: draw(values)})
 
 
@@ -108,8 +102,6 @@ def axis_of(case: Case, position: int, axis: int) -> Callable[[int], Case]:
     """Gives an input's axis another size.
 
     Args:
-        case: the case.
-        position: of the input.
         axis: negative, from the last.
     """
     array = case.inputs[position]
@@ -136,7 +128,6 @@ def broken_cases(
         cases: dtype → strategy of valid cases.
         breaks: ways to break them.
         constructed: names of state tensors that the constructor takes, which are kept.
-        dtype: torch's name of the dtype.
     """
     # Drawn first, and of all breaks, so that it stays the same while the case shrinks.
     first = draw(st.integers(0, len(breaks) - 1))
@@ -172,19 +163,11 @@ def invalid_cases(
 
 
 def breaks_of(made: Callable[[str], st.SearchStrategy[Case]]) -> frozenset[str]:
-    """Names of the breaks that invalid cases may have.
-
-    Args:
-        made: by `invalid_cases`.
-    """
+    """Names of the breaks that invalid cases may have."""
     return frozenset(b.name for b in every_break(made))
 
 
 def every_break(made: Callable[[str], st.SearchStrategy[Case]]) -> tuple[Break, ...]:
-    """The breaks that invalid cases may have.
-
-    Args:
-        made: by `invalid_cases`.
-    """
+    """The breaks that invalid cases may have."""
     breaks: tuple[Break, ...] = made.args[1]  # type: ignore[attr-defined]
     return breaks

@@ -30,11 +30,7 @@ def _not_finite(draw: Draw, case: Case) -> Case:
 
 
 def breaks(names: tuple[str, ...]) -> tuple[Break, ...]:
-    """The breaks of a function that has these arguments.
-
-    Args:
-        names: of its arguments.
-    """
+    """The breaks of a function that has these arguments."""
     return tuple(_each(names))
 
 

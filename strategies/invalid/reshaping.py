@@ -27,11 +27,7 @@ def _shape(case: Case) -> tuple[int, ...]:
 
 
 def no_axis(name: str) -> Break:
-    """An argument that names an axis which the input does not have.
-
-    Args:
-        name: of the argument.
-    """
+    """An argument that names an axis which the input does not have."""
 
     def apply(draw: Draw, case: Case) -> Case:
         axes, more = max(len(_shape(case)), 1), draw(_beyond)

@@ -210,11 +210,7 @@ _DECODER = (
 
 
 def layer_breaks(name: str) -> tuple[Break, ...]:
-    """The breaks of a layer.
-
-    Args:
-        name: the layer.
-    """
+    """The breaks of a layer."""
     return (*_ARGUMENTS, *(_DECODER if "Decoder" in name else _ENCODER))
 
 

@@ -80,7 +80,6 @@ def clusters(
     Args:
         layer: `"AdaptiveLogSoftmaxWithLoss"`, or with the name of a method behind it.
         shapes: arguments → shapes of the state.
-        dtype: torch's name of the dtype.
     """
     alone = draw(unbatched) and layer == LOSS
     leading = () if alone else (draw(batches),)

@@ -72,7 +72,6 @@ class Numbers:
         """Numbers from 0 to 1, for the input's.
 
         Args:
-            kind: what they are.
             shape: theirs.
             own: the input's probabilities.
         """
@@ -126,7 +125,6 @@ def binary(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"BCELoss"` or `"functional.binary_cross_entropy"`.
-        dtype: torch's name of the dtype.
     """
     whole, reduction, kind = shape(draw), draw(reductions), draw(targets)
     weighted = draw(yes_no)
@@ -146,7 +144,6 @@ def binary_with_logits(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"BCEWithLogitsLoss"` or `"functional.binary_cross_entropy_with_logits"`.
-        dtype: torch's name of the dtype.
     """
     whole, reduction, kind = shape(draw), draw(reductions), draw(targets)
     weighted, positive = draw(yes_no), draw(yes_no)

@@ -43,7 +43,6 @@ def saturated(generator: np.random.Generator, shape: tuple[int, ...], axis: int)
     """One class is ahead of all others by 1024 or more: log softmax is 0, or minus that.
 
     Args:
-        generator: random numbers.
         shape: of the logits.
         axis: of the classes.
     """
@@ -65,8 +64,6 @@ def weighted_case(
     """A case whose weight of the classes is an input of a function, and state of a module.
 
     Args:
-        layer: its name.
-        dtype: torch's name of the dtype.
         arrays: the other inputs.
         weight: None = there is none.
         arguments: those written out.
@@ -161,7 +158,6 @@ def cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"CrossEntropyLoss"` or `"functional.cross_entropy"`.
-        dtype: torch's name of the dtype.
     """
     shape = scores_shape(draw)
     axis = 0 if len(shape) == 1 else 1

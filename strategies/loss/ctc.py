@@ -38,9 +38,7 @@ def log_probabilities(
 
     Args:
         regime: one of `REGIMES`.
-        dtype: torch's name of the dtype.
         shape: (T, N, C).
-        generator: random numbers.
     """
     if regime == "saturated":
         return saturated(generator, shape, len(shape) - 1)
@@ -82,7 +80,6 @@ def sequences(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"CTCLoss"` or `"functional.ctc_loss"`.
-        dtype: torch's name of the dtype.
     """
     profile, form, kind = draw(profiles), draw(forms), draw(given_as)
     count = 1 if form == "unbatched" else draw(batches)

@@ -30,8 +30,6 @@ def differences(draw: Draw, layer: str, dtype: str, *, edge: str, weights: bool)
     """Cases of a loss of differences.
 
     Args:
-        layer: its name.
-        dtype: torch's name of the dtype.
         edge: name of the argument that says where a parabola becomes a line; empty = it has none.
         weights: whether it may be given weights.
     """

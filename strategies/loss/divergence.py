@@ -27,7 +27,6 @@ def divergences(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"KLDivLoss"` or `"functional.kl_div"`.
-        dtype: torch's name of the dtype.
     """
     first, second = spread(draw, shape(draw))
     reduction, logarithms, own = draw(reductions), draw(yes_no), draw(yes_no)

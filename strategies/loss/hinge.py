@@ -41,7 +41,6 @@ def targets(kind: str, shape: tuple[int, ...], generator: np.random.Generator) -
     Args:
         kind: of `labels`.
         shape: of the samples.
-        generator: random numbers.
     """
     drawn = generator.choice([1.0, -1.0], shape)
     return np.asarray(drawn if kind == "any" else np.full(shape, float(kind)))
@@ -65,7 +64,6 @@ def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"HingeEmbeddingLoss"` or `"functional.hinge_embedding_loss"`.
-        dtype: torch's name of the dtype.
     """
     shape, kind = draw(shapes), draw(labels)
     values = {"margin": draw(_EMBEDDING_MARGINS), "reduction": draw(reductions)}
@@ -83,7 +81,6 @@ def rankings(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"MarginRankingLoss"` or `"functional.margin_ranking_loss"`.
-        dtype: torch's name of the dtype.
     """
     shape, kind = draw(pairs), draw(labels)
     values = {"margin": draw(_RANKING_MARGINS), "reduction": draw(reductions)}
@@ -107,7 +104,6 @@ def logistic(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"SoftMarginLoss"` or `"functional.soft_margin_loss"`.
-        dtype: torch's name of the dtype.
     """
     shape, kind = draw(shapes), draw(labels)
     values = {"reduction": draw(reductions)}

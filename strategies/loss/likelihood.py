@@ -73,7 +73,6 @@ def poisson(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"PoissonNLLLoss"` or `"functional.poisson_nll_loss"`.
-        dtype: torch's name of the dtype.
     """
     first, second = spread(draw, shape(draw))
     reduction, full = draw(reductions), draw(yes_no)
@@ -101,7 +100,6 @@ def gaussian(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"GaussianNLLLoss"` or `"functional.gaussian_nll_loss"`.
-        dtype: torch's name of the dtype.
     """
     whole, form = shape(draw), draw(_VARIANCES)
     target = whole

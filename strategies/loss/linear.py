@@ -97,7 +97,6 @@ def linear_cross_entropies(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"LinearCrossEntropyLoss"` or `"functional.linear_cross_entropy"`.
-        dtype: torch's name of the dtype.
     """
     form = draw(forms)
     rows = () if form == "unbatched" else (draw(batches),)

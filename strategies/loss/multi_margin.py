@@ -47,7 +47,6 @@ def multi_margins(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"MultiMarginLoss"` or `"functional.multi_margin_loss"`.
-        dtype: torch's name of the dtype.
     """
     shape, weighted = _shape(draw, dtype, _classes), draw(_weighted)
     values: dict[str, Any] = {"p": draw(_POWERS), "margin": draw(_MARGINS)}
@@ -86,7 +85,6 @@ def multilabel_margins(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"MultiLabelMarginLoss"` or `"functional.multilabel_margin_loss"`.
-        dtype: torch's name of the dtype.
     """
     shape, kind = _shape(draw, dtype, _few), draw(labelled)
     values = {"reduction": draw(reductions)}
@@ -112,7 +110,6 @@ def multilabel_soft_margins(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"MultiLabelSoftMarginLoss"` or `"functional.multilabel_soft_margin_loss"`.
-        dtype: torch's name of the dtype.
     """
     shape = (draw(_counts), draw(_classes))
     weighted, values = draw(_weighted), {"reduction": draw(reductions)}

@@ -40,7 +40,6 @@ def log_likelihoods(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"NLLLoss"` or `"functional.nll_loss"`.
-        dtype: torch's name of the dtype.
     """
     shape = scores_shape(draw)
     axis = 0 if len(shape) == 1 else 1

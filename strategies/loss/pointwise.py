@@ -62,7 +62,6 @@ def weights(filler: Filler, shape: tuple[int, ...]) -> np.ndarray:
 
     Args:
         filler: of the case.
-        shape: of the weights.
     """
     if filler.regime in ("ramp", "integers", "full"):
         return np.asarray(filler.generator.choice([1.0, 2.0, 0.5, 4.0], shape))
@@ -88,8 +87,6 @@ def called(
     """The case of a loss.
 
     Args:
-        layer: its name.
-        dtype: torch's name of the dtype.
         written: which arguments are written out.
         values: what each shall be.
         defaults: torch's default of each.

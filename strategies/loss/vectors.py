@@ -33,7 +33,6 @@ def embeddings(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"CosineEmbeddingLoss"` or `"functional.cosine_embedding_loss"`.
-        dtype: torch's name of the dtype.
     """
     shape, relation, kind = _shape(draw), draw(relations), draw(labels)
     values = {"margin": draw(_MARGINS), "reduction": draw(reductions)}
@@ -75,8 +74,6 @@ def triplets(draw: Draw, layer: str, dtype: str, *, distance: bool) -> Case:
     """Cases of the triplet losses.
 
     Args:
-        layer: a name of the catalogue.
-        dtype: torch's name of the dtype.
         distance: the layer has a distance function in place of a norm.
     """
     norm: dict[str, Any] = (

@@ -135,7 +135,6 @@ def layer_norms(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"LayerNorm"` or `"functional.layer_norm"`.
-        dtype: torch's name of the dtype.
     """
     functional = is_function(layer)
     profile = draw(st.sampled_from(("plain", "plain", "plain", "block")))
@@ -174,7 +173,6 @@ def _images(draw: Draw, rank: int, *, several: bool) -> tuple[str, tuple[int, ..
 
     Args:
         draw: of Hypothesis.
-        rank: number of spatial dimensions.
         several: a channel must not have one number only.
     """
     profile = draw(st.sampled_from(("plain", "plain", "plain", "block")))
@@ -200,7 +198,6 @@ def batch_modules(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"BatchNorm1d"`, `"LazyBatchNorm3d"`, …
-        dtype: torch's name of the dtype.
     """
     training, tracked = draw(yes_no), draw(mostly)
     digit = layer[-2]
@@ -234,12 +231,7 @@ def batch_modules(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def batch_norms(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of functional.batch_norm, of any number of spatial dimensions.
-
-    Args:
-        layer: `"functional.batch_norm"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of functional.batch_norm, of any number of spatial dimensions."""
     training = draw(yes_no)
     profile, shape = _images(draw, draw(spatial_ranks), several=training)
     tracked = not (training and draw(seldom))

@@ -69,7 +69,6 @@ def instance_modules(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"InstanceNorm1d"`, `"LazyInstanceNorm3d"`, …
-        dtype: torch's name of the dtype.
     """
     lazy, dims = layer.startswith("Lazy"), int(layer[-2])
     # The default first: it is plainest. A lazy layer with a weight torch refuses once it is loaded.
@@ -108,12 +107,7 @@ def instance_modules(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def instance_norms(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of functional.instance_norm.
-
-    Args:
-        layer: `"functional.instance_norm"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of functional.instance_norm."""
     own = draw(mostly)
     tracked = not own or draw(yes_no)
     profile, rank = draw(profiles), draw(space_ranks)
@@ -144,7 +138,6 @@ def group_norms(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"GroupNorm"` or `"functional.group_norm"`.
-        dtype: torch's name of the dtype.
     """
     functional = is_function(layer)
     profile, rank = draw(profiles), draw(spatial_ranks)
@@ -184,7 +177,6 @@ def rms_norms(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"RMSNorm"` or `"functional.rms_norm"`.
-        dtype: torch's name of the dtype.
     """
     functional, profile = is_function(layer), draw(profiles)
     if profile == "block":
@@ -224,7 +216,6 @@ def response_norms(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"LocalResponseNorm"` or `"functional.local_response_norm"`.
-        dtype: torch's name of the dtype.
     """
     profile, rank = draw(profiles), draw(mostly_one)
     batch, features = draw(batches), draw(channels)
@@ -243,12 +234,7 @@ def response_norms(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def cross_maps(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of CrossMapLRN2d: windows of an odd number of channels, of which alone it is known.
-
-    Args:
-        layer: `"CrossMapLRN2d"`.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of CrossMapLRN2d: windows of an odd number of channels, of which alone it is known."""
     profile, batch, features = draw(profiles), draw(batches), draw(channels)
     height, width = _spatial(draw, 2, "plain")
     size = draw(odd_windows)

@@ -61,7 +61,6 @@ def adaptive_pools(draw: Draw, layer: str, dims: int, indexed: bool, dtype: str)
         layer: `"AdaptiveAvgPool2d"`, `"functional.adaptive_max_pool3d"`.
         dims: number of spatial dimensions.
         indexed: by maximum, of which the indices can be had.
-        dtype: torch's name of the dtype.
     """
     profile = draw(profiles)
     if profile == "kept" and dims == 1:

@@ -32,10 +32,7 @@ def numbers(shape: Sequence[int], regime: str, dtype: str, seed: int, terms: int
     """Numbers that are added up.
 
     Args:
-        shape: of the input.
         regime: of `regimes`.
-        dtype: torch's name of the dtype.
-        seed: of the numbers.
         terms: at most so many are added up.
     """
     if regime == "ones":
@@ -50,7 +47,6 @@ def avg_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     Args:
         layer: `"AvgPool2d"`, `"functional.avg_pool3d"`.
         dims: number of spatial dimensions.
-        dtype: torch's name of the dtype.
     """
     profile = draw(profiles)
     found = windows(draw, profile, dims, dilated=False)

@@ -32,7 +32,6 @@ def fractional_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     Args:
         layer: `"FractionalMaxPool2d"`, `"functional.fractional_max_pool3d"`.
         dims: number of spatial dimensions.
-        dtype: torch's name of the dtype.
     """
     profile = draw(profiles)
     square = draw(yes_no)

@@ -98,7 +98,6 @@ def max_unpools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     Args:
         layer: `"MaxUnpool2d"`, `"functional.max_unpool3d"`.
         dims: number of spatial dimensions.
-        dtype: torch's name of the dtype.
     """
     profile = draw(profiles)
     spans = [_span(draw, profile, dims) for _ in range(dims)]

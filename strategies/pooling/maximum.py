@@ -67,7 +67,6 @@ def max_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     Args:
         layer: `"MaxPool2d"`, `"functional.max_pool3d"`.
         dims: number of spatial dimensions.
-        dtype: torch's name of the dtype.
     """
     profile = draw(profiles)
     found = windows(draw, profile, dims)
@@ -88,11 +87,8 @@ def elements(shape: tuple[int, ...], dims: int, regime: str, dtype: str, seed: i
     """Numbers of which the largest ones are to be found.
 
     Args:
-        shape: of the input.
         dims: number of spatial dimensions.
         regime: of `regimes`.
-        dtype: torch's name of the dtype.
-        seed: of the numbers.
     """
     if regime == "apart":
         return _apart(shape, math.prod(shape[:-dims]), seed, dtype)

@@ -31,7 +31,6 @@ def lp_pools(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     Args:
         layer: `"LPPool2d"`, `"functional.lp_pool3d"`.
         dims: number of spatial dimensions.
-        dtype: torch's name of the dtype.
     """
     profile, norm = draw(profiles), draw(_NORMS)
     found = windows(draw, profile, dims, padded=False, dilated=False)

@@ -103,7 +103,6 @@ def windows(
     """A window for each dimension, in an input that has room for an output.
 
     Args:
-        draw: Hypothesis's.
         profile: of `profiles`.
         dims: number of spatial dimensions.
         padded, dilated: the layer has such an argument.
@@ -122,7 +121,6 @@ def leading(draw: Draw, profile: str) -> tuple[int, ...]:
     """The axes in front of the spatial ones: a batch or none, and channels.
 
     Args:
-        draw: Hypothesis's.
         profile: "wide" has many channels.
     """
     batch = draw(batches)

@@ -52,7 +52,6 @@ def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"RNN"`, `"LSTM"` or `"GRU"`.
-        dtype: torch's name of the dtype.
     """
     profile = draw(layer_profiles)
     width = {"wide": wide_widths, "long": long_widths}.get(profile, widths)
@@ -135,7 +134,6 @@ def cells(draw: Draw, layer: str, dtype: str) -> Case:
 
     Args:
         layer: `"RNNCell"`, `"LSTMCell"` or `"GRUCell"`.
-        dtype: torch's name of the dtype.
     """
     profile = draw(profiles)
     width = wide_cell_widths if profile == "wide" else widths

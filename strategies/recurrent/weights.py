@@ -47,7 +47,6 @@ class Ordinary:
 
         Args:
             inputs: width of its input; the first layer's is `input_size`.
-            suffix: of the names.
         """
         first = suffix in ("", "_l0", "_l0_reverse")
         state = {"weight_ih": self.weight_ih(inputs, first=first), "weight_hh": self.weight_hh()}

@@ -175,12 +175,7 @@ class Drawn:
 
 @composite
 def encoder_layers(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of TransformerEncoderLayer, in eval mode.
-
-    Args:
-        layer: its name.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of TransformerEncoderLayer, in eval mode."""
     drawn = Drawn(draw, dtype)
     length = drawn.length()
     src = drawn.sequence(length)
@@ -191,12 +186,7 @@ def encoder_layers(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def decoder_layers(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of TransformerDecoderLayer, in eval mode.
-
-    Args:
-        layer: its name.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of TransformerDecoderLayer, in eval mode."""
     drawn = Drawn(draw, dtype)
     length = drawn.length()
     columns = drawn.length() if draw(yes_no) else length
@@ -211,12 +201,7 @@ def decoder_layers(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def encoders(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of TransformerEncoder, in eval mode.
-
-    Args:
-        layer: its name.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of TransformerEncoder, in eval mode."""
     drawn = Drawn(draw, dtype, deep=True)
     length, count, normed = drawn.length(), draw(counts), draw(norms)
     src = drawn.sequence(length)
@@ -240,12 +225,7 @@ def encoders(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def decoders(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of TransformerDecoder, in eval mode.
-
-    Args:
-        layer: its name.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of TransformerDecoder, in eval mode."""
     drawn = Drawn(draw, dtype, deep=True)
     length, count = drawn.length(), draw(counts)
     columns = drawn.length() if draw(yes_no) else length
@@ -269,12 +249,7 @@ def decoders(draw: Draw, layer: str, dtype: str) -> Case:
 
 @composite
 def transformers(draw: Draw, layer: str, dtype: str) -> Case:
-    """Cases of Transformer, in eval mode.
-
-    Args:
-        layer: its name.
-        dtype: torch's name of the dtype.
-    """
+    """Cases of Transformer, in eval mode."""
     drawn = Drawn(draw, dtype, deep=True)
     columns = drawn.length()
     length = drawn.length() if draw(yes_no) else columns

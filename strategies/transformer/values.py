@@ -37,7 +37,6 @@ def regimes(dtype: str, deep: bool) -> st.SearchStrategy[str]:
     """What a case of a dtype holds, the plainest first.
 
     Args:
-        dtype: torch's name.
         deep: of several layers.
     """
     if deep:

@@ -124,12 +124,7 @@ Read = Callable[["Trial"], Loss]
 
 
 def mean_of_samples(trial: Trial, read: Read = Loss.of) -> float | None:
-    """The samples, where each counts as one: no weights, nothing ignored.
-
-    Args:
-        trial: the case.
-        read: as what it is read.
-    """
+    """The samples, where each counts as one: no weights, nothing ignored."""
     loss = read(trial)
     if loss.weight is not None or (loss.indices and (loss.target == loss.ignored).any()):
         return None

@@ -133,7 +133,6 @@ def laws(module: str, edge: str, factor: float) -> tuple[Law, ...]:
     """The laws of a loss of differences and of its function.
 
     Args:
-        module: name of the module.
         edge: name of the argument that says where a parabola becomes a line; empty = it has none.
         factor: what the loss of numbers twice as large is multiplied by.
     """

@@ -26,12 +26,7 @@ if TYPE_CHECKING:
 
 
 def may_double(trial: Trial, *arrays: np.ndarray) -> bool:
-    """Whether twice as large numbers are numbers of the dtype still, and none is subnormal.
-
-    Args:
-        trial: the case.
-        arrays: the numbers.
-    """
+    """Whether twice as large numbers are numbers of the dtype still, and none is subnormal."""
     form = format_of(trial.case.call.dtype)
     sizes = np.concatenate([np.abs(x).reshape(-1) for x in arrays])
     sizes = sizes[sizes > 0]

@@ -35,8 +35,6 @@ def each(
     """All operands as they are broadcast, each element moved alike: the inputs and the state.
 
     Args:
-        trial: the case.
-        move: of the elements.
         aligned: case → its inputs in shapes that broadcast.
     """
     given, state = aligned(trial), trial.case.call.state

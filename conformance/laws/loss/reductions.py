@@ -51,7 +51,6 @@ def on(
     """The call on other inputs, with every operand contiguous.
 
     Args:
-        trial: the case.
         inputs: in place of the case's.
         layer: another layer that takes them; None = the case's own.
         state: in place of the case's; None = the case's own.

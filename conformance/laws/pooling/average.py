@@ -106,11 +106,7 @@ def lifted(trial: Trial, generator: Generator) -> Claims:
 
 
 def moved(found: Law) -> Law:
-    """A law of elements that are copied, of sums: these may round.
-
-    Args:
-        found: the law.
-    """
+    """A law of elements that are copied, of sums: these may round."""
     return replace(found, exact=MOVED)
 
 

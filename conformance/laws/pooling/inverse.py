@@ -38,7 +38,6 @@ def _called(
     """The case on other inputs, or as another layer; its output of the case's size or another.
 
     Args:
-        trial: the case.
         inputs: in place of the case's.
         layer: another layer that takes them.
         arguments: in place of the case's.

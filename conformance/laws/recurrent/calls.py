@@ -140,7 +140,6 @@ class RecurrentCall:
         """One layer in one direction as a layer of its own, on its own part of the states.
 
         Args:
-            layer, suffix: which.
             x: its input, (time, batch, features); time is turned round for the reverse one.
         """
         place = layer * len(self.directions) + self.directions.index(suffix)

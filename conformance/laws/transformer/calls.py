@@ -39,7 +39,6 @@ def changed(
 
     Args:
         arguments: of a layer, or of a stack.
-        kind: what is changed, of the layer.
         plain: nothing else of the layer is written, and of a stack one layer without a norm.
     """
     for name in _LAYERS:

@@ -129,7 +129,6 @@ def channels(transposed: bool, case: Case) -> tuple[Axes, ...]:
 
     Args:
         transposed: the weight's first axis is that of the input's channels.
-        case: the case.
     """
     weight = case.inputs[1]
     if weight is None or case.call.arguments.get("groups", 1) != 1:
@@ -142,7 +141,6 @@ def refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
     """The case with its arrays in the shapes that other arguments ask for.
 
     Args:
-        row: of the case.
         case: a valid call.
         arguments: all that are written out, one of them changed.
 

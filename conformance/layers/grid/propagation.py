@@ -43,7 +43,6 @@ def _classified(
     """NaN, ±∞ or undecided by the elements that take part.
 
     Args:
-        x: the input.
         whole: the outputs of its finite numbers.
         index: elements of the flat input that are read, (N, P, taps).
         signs: of their weights; 0 where a weight may be 0.

@@ -109,8 +109,6 @@ def stand_in(trial: TrialLike, kept: np.ndarray, *, even: bool = False) -> np.nd
     """What the oracle makes of the scores that are kept, with 0 for all others.
 
     Args:
-        trial: the case.
-        kept: which scores.
         even: with the weight 1 for every class.
     """
     x, *rest = trial.case.inputs
@@ -131,7 +129,6 @@ def decided(value: np.ndarray, lost: np.ndarray, endless: np.ndarray, whole: Rou
     """The oracle's, and NaN and infinities that no order of a sum changes.
 
     Args:
-        value: what the infinities are.
         lost, endless: where the result is NaN, and infinite.
         whole: what the oracle makes of the case.
     """

@@ -23,7 +23,6 @@ def first_axis(rank: int, case: Case) -> int | None:
 
     Args:
         rank: axes of the first input from which on it has samples.
-        case: the case.
     """
     first = case.inputs[0]
     return 0 if first is not None and first.ndim >= rank else None

@@ -116,7 +116,6 @@ def timed(layer: str, operands: int) -> tuple[Workload, ...]:
     """A million losses.
 
     Args:
-        layer: its name.
         operands: how many arrays are given.
     """
     shape = (1024, 1024)
@@ -155,12 +154,10 @@ def pointwise(
 
     Args:
         name: of the module or of the function.
-        module: of the module.
         made: (name, dtype) → strategy of valid cases.
         breaks: of these.
         operations: for each element.
         constructed: state tensors that the constructor takes.
-        formula: of one loss.
         values: its oracle, and the others as a row has them.
         workloads: those of two operands, where none are given.
     """

@@ -108,7 +108,6 @@ def workloads(layer: str, dims: int) -> tuple[Workload, ...]:
     In one dimension and in three it is as many numbers, or so.
 
     Args:
-        layer: a name of the family.
         dims: number of spatial dimensions.
     """
     few, many = ((1, *plane) for plane in _PLANES[dims])

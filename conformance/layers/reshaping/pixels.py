@@ -49,10 +49,6 @@ def _refit(
     """The case with another factor, the axes that it divides as many times as large.
 
     Args:
-        name: of the factor.
-        divided: axes.
-        power: of the factor.
-        row: of the case.
         case: a valid case, or one with another size.
         arguments: the new ones.
     """

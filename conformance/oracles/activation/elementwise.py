@@ -220,7 +220,6 @@ def returned(
 
     Args:
         y: the output.
-        x: the input.
         either: where the usual forms of the formula differ; None = nowhere else.
         inplace: the output is written into the input.
     """

@@ -52,7 +52,6 @@ def scaled_scores(query: Rounded, key: Rounded, scale: float | None) -> Rounded:
 
     Args:
         query: (…, L, E).
-        key: (…, S, E).
         scale: any number.
     """
     width = query.shape[-1]

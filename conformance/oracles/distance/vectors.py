@@ -115,7 +115,6 @@ def norm(x: Rounded, p: float, axis: int) -> Rounded:
     """(Σ|x|ᵖ)^(1/p), the axis kept: of ∞ the largest, of 0 how many are not 0.
 
     Args:
-        x: the numbers.
         p: any number.
         axis: along which they are added.
     """

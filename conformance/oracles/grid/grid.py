@@ -179,8 +179,6 @@ def taps_of(
     """The taps of each axis, of the modes that weigh.
 
     Args:
-        input: its shape.
-        grid: the grid.
         mode, padding_mode, align_corners: as the arguments.
     """
     choose = cubic_taps if mode == "bicubic" else bilinear_taps

@@ -106,7 +106,6 @@ def raw_error(grid: np.ndarray, along: Along, precision: Precision) -> np.ndarra
 
     Args:
         grid: its numbers along the axis.
-        along: the axis.
         precision: in which places are computed.
     """
     unit = precision.unit + OWN
@@ -126,7 +125,6 @@ def bilinear_taps(grid: np.ndarray, along: Along, precision: Precision) -> Taps:
 
     Args:
         grid: its numbers along the axis, (N, P).
-        along: the axis.
         precision: in which the weights are computed.
     """
     place, doubt = _padded(grid, along, precision)
@@ -153,7 +151,6 @@ def cubic_taps(grid: np.ndarray, along: Along, precision: Precision) -> Taps:
 
     Args:
         grid: its numbers along the axis, (N, P).
-        along: the axis.
         precision: in which the weights are computed.
     """
     place, doubt = along.raw(grid), raw_error(grid, along, precision)
@@ -169,7 +166,6 @@ def cubic_slopes(grid: np.ndarray, along: Along, precision: Precision) -> Taps:
 
     Args:
         grid: its numbers along the axis, (N, P).
-        along: the axis.
         precision: in which they are computed.
     """
     place, doubt = along.raw(grid), raw_error(grid, along, precision)
@@ -222,7 +218,6 @@ def nearest_taps(
 
     Args:
         grid: its numbers along the axis, (N, P).
-        along: the axis.
         precision: in which the places are computed.
     """
     place, doubt = _padded(grid, along, precision)
@@ -237,7 +232,6 @@ def slopes(
 
     Args:
         grid: its numbers along the axis, (N, P).
-        along: the axis.
         precision: in which the places are computed.
         side: −1 or 1.
     """

@@ -63,7 +63,6 @@ def scattered(c: Rounded, taps: Sequence[Taps], shape: Shape) -> Rounded:
     Args:
         c: (N, C, P), wide.
         taps: of each axis.
-        shape: of the input.
     """
     index, inside = _joint(taps, shape[2:])
     size = math.prod(shape[2:])
@@ -116,7 +115,6 @@ def jointly(taps: Sequence[Taps], lengths: Shape) -> tuple[np.ndarray, np.ndarra
 
     Args:
         taps: of each axis.
-        lengths: of the input.
     """
     index, inside = _joint(taps, lengths)
     signs = _product(

@@ -90,7 +90,6 @@ def places(count: int, scale: Scale, form: str, precision: Precision) -> Places:
     """The place of each output.
 
     Args:
-        count: of outputs.
         scale: from an output to the input.
         form: `"corners"` (scale·i), `"centres"` (scale·(i + ½) − ½), `"edges"` (scale·(i + ½)).
         precision: in which it is computed.
@@ -136,8 +135,6 @@ def linear(
     """1 − λ of element ⌊s⌋ and λ of the next, λ = s − ⌊s⌋; a place beyond an end is the end.
 
     Args:
-        count: of outputs.
-        length: of the input.
         scale, form: of the places.
         precision: in which the weights are computed.
         stored: a dtype that they may be stored in; empty = in none.
@@ -178,8 +175,6 @@ def cubic(
     differ.
 
     Args:
-        count: of outputs.
-        length: of the input.
         scale, form: of the places.
         precision: in which the weights are computed.
         stored: a dtype that they may be computed in.
@@ -306,12 +301,9 @@ def antialiased(
     """A filter as wide as a step of the output, or of 1, whose weights add up to 1.
 
     Args:
-        count: of outputs.
-        length: of the input.
         scale: from an output to the input.
         form: `"edges"`, or `"corners"` for centres of corner pixels that lie on each other.
         precision: in which the weights are computed.
-        mode: one of `FILTERS`.
     """
     given = FILTERS[mode]
     at = places(count, scale, form, precision)
@@ -361,8 +353,6 @@ def averaged(count: int, length: int, precision: Precision) -> tuple[Axis, np.nd
     """1 for every element from ⌊i·n/o⌋ to before ⌈(i + 1)·n/o⌉, and how many they are.
 
     Args:
-        count: of outputs.
-        length: of the input.
         precision: of the sums.
     """
     index = np.arange(count)
@@ -379,10 +369,7 @@ def nearest(
     """⌊s⌋, and its neighbour where s is so near to a whole number that either may be computed.
 
     Args:
-        count: of outputs.
-        length: of the input.
         scale, form: of the places.
-        precision: in which they are computed.
     """
     at = places(count, scale, form, precision)
     doubtful = at.error > 0
@@ -397,7 +384,6 @@ def picked(index: np.ndarray, other: np.ndarray, length: int, precision: Precisi
 
     Args:
         index, other: of the element, and of the one that may be it instead.
-        length: of the input.
         precision: of the sums.
     """
     rows = np.arange(len(index))

@@ -88,7 +88,6 @@ class Resize:
         """The weights of a mode that weighs.
 
         Args:
-            mode: its name.
             antialias: with a filter as wide as a step.
             precision: in which the weights are computed.
             stored: a dtype that they may be stored in.

@@ -205,7 +205,6 @@ def shares(logs: Rounded, alignments: Alignments, alpha: list[Logs], likely: Log
         logs: log_probs (T, N, C).
         alignments: of the batch.
         alpha: forward.
-        likely: log p.
     """
     precision = logs.precision
     unit, beta = precision.unit + OWN, alignments.backward(logs)
@@ -351,7 +350,6 @@ def padded(targets: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
     Args:
         targets: (N, S) or (Σ lengths).
-        lengths: (N).
     """
     if targets.ndim == 2:
         return targets

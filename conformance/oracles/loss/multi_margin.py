@@ -108,7 +108,6 @@ def _averaged(terms: Rounded, classes: int, reduction: str) -> Rounded:
     Args:
         terms: those of a sample along the last axis.
         classes: how many there are.
-        reduction: of the samples.
     """
     sums = stored(total(widened(terms), -1), terms.precision)
     apart = reduced(_certain(over(sums, classes), terms), reduction)

@@ -102,7 +102,6 @@ def without_slope(x: Rounded, where: np.ndarray) -> Rounded:
     """The same numbers; the gradient of some of them is left open.
 
     Args:
-        x: the numbers.
         where: those at which a formula has no slope.
     """
 

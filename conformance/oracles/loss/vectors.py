@@ -145,11 +145,7 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Rounded:
-    """The same with any d, by default that of PairwiseDistance.
-
-    Args:
-        distance_function: the name of a function.
-    """
+    """The same with any d, by default that of PairwiseDistance."""
 
     def distance(x: Rounded, y: Rounded) -> Rounded:
         if distance_function == COSINE:

@@ -263,7 +263,6 @@ def normalised(
     one after the other adds up numbers that cancel.
 
     Args:
-        x: the numbers.
         axes: along which mean and variance are taken.
         eps: added to the variance.
         kept: the name by which a backend says that it stores μ and r: of a batch from the start
@@ -413,7 +412,6 @@ def moved(old: Rounded, new: Rounded, momentum: float) -> Rounded:
     Args:
         old: a running statistic as it was given.
         new: what is observed, computed wide.
-        momentum: m.
     """
     old, new = (stepwise(x.bare, "batch_statistics") for x in (widened(old), new))
     m = constant(momentum, old)

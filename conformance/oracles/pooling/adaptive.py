@@ -52,7 +52,6 @@ def adaptive_avg_pool(
 
     Args:
         dims: number of spatial dimensions.
-        state: none.
         input: (N, C, *) or (C, *).
         output_size: as the page has it; None is the input's.
     """
@@ -76,7 +75,6 @@ def adaptive_sizes(sizes: Shape, output_size: AdaptiveSize) -> Shape:
     """The output's, of which None is the input's.
 
     Args:
-        sizes: of the input.
         output_size: as the argument.
     """
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * len(sizes)
@@ -110,7 +108,6 @@ def adaptive_max_pool(
 
     Args:
         dims: number of spatial dimensions.
-        state: none.
         input: (N, C, *) or (C, *).
         output_size, return_indices: as the page has them.
     """

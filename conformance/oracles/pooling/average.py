@@ -39,7 +39,6 @@ def avg_pool(
 
     Args:
         dims: number of spatial dimensions.
-        state: none.
         input: (N, C, *) or (C, *).
         kernel_size, stride, padding, ceil_mode: as the page has them.
         count_include_pad: the zero-padding counts; what a window goes off-bounds beyond that, with

@@ -43,7 +43,6 @@ def fractional_max_pool(
 
     Args:
         dims: number of spatial dimensions.
-        state: none.
         input: (N, C, *) or (C, *).
         kernel_size, output_size, output_ratio, return_indices: as the page has them.
     """
@@ -102,7 +101,6 @@ def starts_of(length: int, outputs: int, kernel: int) -> tuple[np.ndarray, ...]:
     """Where the windows of a dimension begin at the earliest, and at the latest if that differs.
 
     Args:
-        length: of the input.
         outputs: their number.
         kernel: of each.
     """

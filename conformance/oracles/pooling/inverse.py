@@ -41,7 +41,6 @@ def max_unpool(
 
     Args:
         dims: number of spatial dimensions.
-        state: none.
         input: (N, C, *) or (C, *).
         indices: of the same shape.
         kernel_size, stride, padding, output_size: as the page has them.

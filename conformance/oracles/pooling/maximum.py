@@ -38,7 +38,6 @@ def max_pool(
 
     Args:
         dims: number of spatial dimensions, above 2.
-        state: none.
         input: (N, C, *) or (C, *).
         kernel_size, stride, padding, dilation, return_indices, ceil_mode: as the page has them.
     """
@@ -73,7 +72,6 @@ def largest(input: Rounded, taps: Taps, *, indices: bool) -> tuple[Rounded | Cho
     An element is copied: no rounding. In a backward pass overlapping windows add up.
 
     Args:
-        input: (*, plane).
         taps: what each window sees; the padding is negative infinity.
         indices: asked for, too.
     """

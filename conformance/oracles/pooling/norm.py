@@ -47,7 +47,6 @@ def lp_pool(
 
     Args:
         dims: number of spatial dimensions.
-        state: none.
         input: (N, C, *) or (C, *).
         norm_type, kernel_size, stride, ceil_mode: as the page has them.
     """

@@ -102,7 +102,6 @@ class Taps:
         """(*, windows, taps) of an input (*, plane).
 
         Args:
-            x: the input.
             fill: what is seen outside.
         """
         leading = x.shape[: len(x.shape) - len(self.plane)]

@@ -110,7 +110,6 @@ def started(
         sizes: the last dimension of each of them.
         count: layers times directions.
         x: the input, unbatched as they are.
-        batch: N.
     """
     return [
         zeros((count, batch, size), x)

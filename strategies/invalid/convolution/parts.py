@@ -120,7 +120,6 @@ class Convolution:
             input, weight, bias: shapes, instead of those that follow from the parts.
             arguments: written as they are.
             output_size: given to forward; a valid one is left out when any size changes.
-            parts: changed parts.
         """
         new = replace(self, **parts)
         call, function = self.case.call, is_function(self.case.call.layer)
@@ -223,7 +222,6 @@ def bad_size(name: str, values: st.SearchStrategy[int]) -> Apply:
     """Breaks a size in all dimensions, or in one of them.
 
     Args:
-        name: of the argument.
         values: invalid ones.
     """
 
@@ -238,7 +236,6 @@ def written(name: str, values: st.SearchStrategy[Any]) -> Apply:
     """Breaks an argument that nothing else depends on.
 
     Args:
-        name: of the argument.
         values: invalid ones.
     """
     return lambda draw, conv: conv.broken(arguments={name: draw(values)})

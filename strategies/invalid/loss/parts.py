@@ -23,12 +23,7 @@ unknown_word = unknown_reduction("batchmean")
 
 
 def array_of(case: Case, place: int) -> np.ndarray:
-    """An input that is there.
-
-    Args:
-        case: the case.
-        place: of the input.
-    """
+    """An input that is there."""
     array = case.inputs[place]
     assert array is not None
     return array
@@ -43,9 +38,7 @@ def with_weight(case: Case, place: int, shape: tuple[int, ...]) -> Case:
     """The case with a weight of another shape, where a constructor or a function takes it.
 
     Args:
-        case: the case.
         place: of the weight, as an input of the function.
-        shape: of the weight.
     """
     function = len(case.inputs) > place
     old = case.inputs[place] if function else case.call.state.get("weight")
@@ -65,9 +58,7 @@ def longer(name: str, place: int, axis: int = 0, *, least: int = 2) -> Break:
     """An input with a longer axis than the others have.
 
     Args:
-        name: of the input.
         place: where it stands.
-        axis: which.
         least: the others' size from which on it is no broadcast.
     """
 
@@ -88,7 +79,6 @@ def with_axis(name: str, place: int, *, applies: Callable[[Case], bool]) -> Brea
     """An input with one axis more, of size 1.
 
     Args:
-        name: of the input.
         place: where it stands.
         applies: whether a case can be broken so.
     """

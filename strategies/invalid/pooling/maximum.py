@@ -31,8 +31,6 @@ def numbers_of(case: Case, name: str, dims: int) -> list[int]:
     """An argument as one number for each dimension.
 
     Args:
-        case: the case.
-        name: of the argument.
         dims: number of spatial dimensions.
     """
     given = case.call.arguments

@@ -41,7 +41,6 @@ def channels_last(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
 
     Args:
         function: of an array with channels last.
-        x: the array.
         dims: of the space.
 
     Raises:
@@ -57,7 +56,6 @@ def named(state: Mapping[str, Any], **names: str) -> dict[str, Any]:
     """The tensors of a state by Flax's names.
 
     Args:
-        state: by torch's.
         names: torch's name → Flax's.
     """
     return {theirs: state[own] for own, theirs in names.items() if own in state}

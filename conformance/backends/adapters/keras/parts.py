@@ -24,7 +24,6 @@ def layer_of(name: str, dtype: str, shape: tuple[Any, ...], given: tuple[Any, ..
 
     Args:
         name: of the class.
-        dtype: torch's name of it, and Keras's.
         shape: of the input, None where any size is right.
         given: its arguments, sorted pairs.
     """
@@ -41,8 +40,6 @@ def called(
 
     Args:
         name: of the class.
-        dtype: of the call.
-        x: the input.
         weights: in Keras's order; None or empty for initial ones.
         shape: that it is built for; the input's, if left out.
         given: its arguments.

@@ -42,7 +42,6 @@ def channels_last(function: Callable[[Any], Any], x: Any, *, batched: bool = Tru
 
     Args:
         function: of an array with a batch.
-        x: the array.
         batched: its first axis is the batch.
     """
     y = mx.moveaxis(function(mx.moveaxis(x if batched else x[None], 1, -1)), -1, 1)

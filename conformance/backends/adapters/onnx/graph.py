@@ -86,7 +86,6 @@ def model_of(
     """The model of a call with inputs of given shapes and dtypes.
 
     Args:
-        call: the call.
         inputs: in torch's order, None for one left out; their values are not looked at.
         keywords: as of `Case`.
         fixed: the input shapes are written down, instead of only their ranks.
@@ -143,7 +142,6 @@ def zeros(call: Call, inputs: Sequence[np.ndarray | None]) -> dict[str, np.ndarr
     """Zeros in the shapes of a module's state.
 
     Args:
-        call: of the module.
         inputs: of the call.
 
     Raises:

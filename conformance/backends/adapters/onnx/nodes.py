@@ -95,10 +95,8 @@ class Graph:
 
         Args:
             operator: its ONNX name.
-            count: of its outputs.
             inputs: names, None for one left out.
             since: the opset that the operator needs, if it is a later one.
-            attributes: of the operator.
         """
         self._opset = max(self._opset, since)
         names = [f"{operator}_{len(self._nodes)}_{k}" for k in range(count)]
@@ -131,7 +129,6 @@ class Graph:
 
         Args:
             name: of torch's argument.
-            value: its value.
 
         Raises:
             Unsupported: in float64, if float32 has no such number.

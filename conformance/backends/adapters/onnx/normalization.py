@@ -38,7 +38,6 @@ def batch_norm(
         weight, bias: for each channel, or None.
         ranks: the input's possible numbers of axes; none said is any from two on.
         training: the argument of a function; None is a module, which has its mode.
-        momentum, eps, track_running_stats: torch's.
     """
     if input.rank not in ranks if ranks else input.rank < 2:
         raise Unsupported(f"an input of {input.rank} axes, which BatchNormalization takes")
@@ -91,7 +90,6 @@ def instance_norm(
         weight, bias: for each channel, or None.
         dims: of a module.
         use_input_stats: the argument of a function; None is a module, which has its mode.
-        momentum, eps, track_running_stats: torch's.
     """
     if input.rank not in ((dims + 1, dims + 2) if dims else (3, 4, 5)):
         raise Unsupported(f"an input of {input.rank} axes, which InstanceNormalization takes")

@@ -69,7 +69,6 @@ def batched(function: Callable[[Any], Any], call: Call, x: Any) -> Any:
     Args:
         function: of an array with a batch.
         call: whose layer's name tells the rank; tinygrad has one method for all.
-        x: the array.
 
     Raises:
         ValueError: for another rank.
