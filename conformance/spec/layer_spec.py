@@ -37,6 +37,44 @@ ROLES = ("data", "hidden", "weight", "bias", "index", "target", "mask", "statist
 
 
 @dataclass(frozen=True)
+class Form:
+    """What the value of an argument is, where that is more than a number, a word or a flag.
+
+    Args:
+        sequence: it is kept as a tuple, be it written as one number.
+        of_torch: its value is a name in `torch`, of a dtype or a function; torch gets the object.
+        function: it is a function, or a word for one: its value is the word, or the name of the
+            function with its namespace, `"functional.relu"`, in place of which torch gets that.
+        record: name of a class of torch.nn; the value is (field, value) pairs, of which torch gets
+            an instance.
+        module: it is a module: the value is the name of its layer and (argument, value) pairs; its
+            state is a part of the whole's.
+    """
+
+    sequence: bool = False
+    of_torch: bool = False
+    function: bool = False
+    record: str = ""
+    module: bool = False
+
+
+@dataclass(frozen=True)
+class Ties:
+    """What an argument says of the inputs, and of another argument.
+
+    Args:
+        fixes_sizes: where it is given, no size of the inputs can change by itself.
+        fixes: the input that is fixed where its value is not False: `is_causal` says what the mask
+            holds.
+        like: the argument whose value None stands for: `kdim` is `embed_dim` then.
+    """
+
+    fixes_sizes: bool = False
+    fixes: str = ""
+    like: str = ""
+
+
+@dataclass(frozen=True)
 class Argument:
     """One argument of a constructor or function that is no tensor.
 
@@ -50,19 +88,9 @@ class Argument:
         size: it says how large a case is, which is seldom what is wrong.
         window: its values decide which output sizes are possible.
         keyword: it is given to the call, not to the constructor: `output_size`.
-        fixes_sizes: where it is given, no size of the inputs can change by itself.
-        fixes: the input that is fixed where its value is not False: `is_causal` says what the mask
-            holds.
-        sequence: it is kept as a tuple, be it written as one number.
-        like: the argument whose value None stands for: `kdim` is `embed_dim` then.
-        of_torch: its value is a name in `torch`, of a dtype or a function; torch gets the object.
-        function: it is a function, or a word for one: its value is the word, or the name of the
-            function with its namespace, `"functional.relu"`, in place of which torch gets that.
         large: its default makes a case large: in the plainest ones it is written out.
-        record: name of a class of torch.nn; the value is (field, value) pairs, of which torch gets
-            an instance.
-        module: it is a module: the value is the name of its layer and (argument, value) pairs; its
-            state is a part of the whole's.
+        form: see `Form`.
+        ties: see `Ties`.
     """
 
     name: str
@@ -73,15 +101,9 @@ class Argument:
     size: bool = False
     window: bool = False
     keyword: bool = False
-    fixes_sizes: bool = False
-    fixes: str = ""
-    sequence: bool = False
-    like: str = ""
-    of_torch: bool = False
-    function: bool = False
     large: bool = False
-    record: str = ""
-    module: bool = False
+    form: Form = Form()
+    ties: Ties = Ties()
 
 
 @dataclass(frozen=True)
@@ -251,22 +273,22 @@ class Signature:
     @cached_property
     def of_torch(self) -> frozenset[str]:
         """Names of the arguments that name what torch has."""
-        return frozenset(a.name for a in self.arguments if a.of_torch)
+        return frozenset(a.name for a in self.arguments if a.form.of_torch)
 
     @cached_property
     def functions(self) -> frozenset[str]:
         """Names of the arguments that are functions, or words for them."""
-        return frozenset(a.name for a in self.arguments if a.function)
+        return frozenset(a.name for a in self.arguments if a.form.function)
 
     @cached_property
     def records(self) -> Mapping[str, str]:
         """The arguments that are an object of fields, each with the name of its class."""
-        return {a.name: a.record for a in self.arguments if a.record}
+        return {a.name: a.form.record for a in self.arguments if a.form.record}
 
     @cached_property
     def modules(self) -> frozenset[str]:
         """Names of the arguments that are modules."""
-        return frozenset(a.name for a in self.arguments if a.module)
+        return frozenset(a.name for a in self.arguments if a.form.module)
 
     @cached_property
     def windows(self) -> frozenset[str]:
@@ -299,7 +321,7 @@ class Signature:
     def readable(self, name: str, value: Any) -> Any:
         """An attribute in the form in which it is compared: sizes as tuples."""
         argument = self.argument(name)
-        if argument is not None and argument.sequence:
+        if argument is not None and argument.form.sequence:
             return (value,) if isinstance(value, int) else tuple(value)
         if argument is None or not argument.per_dimension or not self.dims:
             return value
@@ -416,7 +438,7 @@ class Lazy:
     """What the first call of a lazy layer makes of it.
 
     Args:
-        eager: the class that it is afterwards.
+        eager: the class that it is after its first call.
         inferred: shape of the first input → what it reads from it.
     """
 
@@ -558,12 +580,13 @@ class LayerSpec:
         """Whether no element of an input may be another, nor in another place."""
         known, written = self.signature.inputs[place], self.written(case)
         return known.fixed or any(
-            a.fixes == known.name and bool(written.get(a.name)) for a in self.signature.arguments
+            a.ties.fixes == known.name and bool(written.get(a.name))
+            for a in self.signature.arguments
         )
 
     def axes(self, case: Case) -> tuple[Axes, ...]:
         """Axes of the inputs whose sizes may change, those first that are the batch."""
-        if any(a.fixes_sizes and a.name in case.keywords for a in self.signature.arguments):
+        if any(a.ties.fixes_sizes and a.name in case.keywords for a in self.signature.arguments):
             return ()
         places = range(min(len(self.signature.inputs), len(case.inputs)))
         axes = ((k, self.signature.batch_axis(case, k)) for k in places)
@@ -623,7 +646,7 @@ class LayerSpec:
         """What a user can read from the layer after its first call, by name."""
         facts = {**self.signature.defaults, **arguments, **self.inferred(input)}
         facts |= self.signature.kept_as(facts)
-        likes = {a.name: facts.get(a.like) for a in self.signature.arguments if a.like}
+        likes = {a.name: facts.get(a.ties.like) for a in self.signature.arguments if a.ties.like}
         return {
             name: self.signature.readable(name, likes.get(name) if value is None else value)
             for name, value in facts.items()

@@ -23,7 +23,7 @@ from conformance.layers.reached import table as reached
 from conformance.model.case import class_and_method
 from conformance.spec.layer_spec import REQUIRED, Argument, Input, LayerSpec, Output, stateless
 
-_PLAIN = ("name", "default", "plain", "other", "size", "window", "large", "fixes_sizes")
+_PLAIN = ("name", "default", "plain", "other", "size", "window", "large", "form", "ties")
 """Fields of an argument that a reader of the signature does not need."""
 
 
@@ -78,7 +78,8 @@ def _arguments(row: LayerSpec) -> Iterator[str]:
         rows = []
         for a in row.signature.arguments:
             default = "required" if a.default is REQUIRED else code(_default(row, a))
-            rows.append((code(a.name), default, _flags(a, _PLAIN)))
+            told = (_flags(a, _PLAIN), _flags(a.ties, ("fixes_sizes",)), _flags(a.form))
+            rows.append((code(a.name), default, " ".join(filter(None, told))))
         yield "### Arguments\n"
         yield table(("argument", "default", ""), rows) + "\n"
 

@@ -63,7 +63,7 @@ def test_defaults_are_torchs(layer: str) -> None:
     assert compared or not row.signature.arguments, "arguments: none is in torch's signature"
     for argument in compared:
         theirs = documented[argument.name]
-        if argument.function and callable(theirs):
+        if argument.form.function and callable(theirs):
             theirs = f"functional.{theirs.__name__}"
         if argument.default is REQUIRED:
             assert theirs is inspect.Parameter.empty, f"arguments: {argument.name} has a default"
