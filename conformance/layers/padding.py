@@ -16,6 +16,7 @@ from conformance.spec.elementwise import every_axis
 from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
+    Form,
     Generation,
     Input,
     LayerSpec,
@@ -175,7 +176,7 @@ def rows() -> Iterator[LayerSpec]:
         signature=replace(
             row.signature,
             arguments=(
-                Argument("pad", plain=(0, 0), sequence=True),
+                Argument("pad", plain=(0, 0), form=Form(sequence=True)),
                 Argument("mode", "constant", other="replicate"),
                 Argument("value", None, other=1.0),
             ),

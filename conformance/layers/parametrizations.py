@@ -23,6 +23,7 @@ from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
     Conditions,
+    Form,
     Generation,
     Input,
     LayerSpec,
@@ -256,7 +257,7 @@ _KINDS = {
 
 def _row(name: str, kind: _Kind) -> LayerSpec:
     valid = partial(kind.cases, name, cases_of=_cases_of)
-    module = Argument("module", plain=_LINEAR, module=True)
+    module = Argument("module", plain=_LINEAR, form=Form(module=True))
     return LayerSpec(
         name,
         "parametrizations",

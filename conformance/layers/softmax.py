@@ -17,6 +17,7 @@ from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
     Conditions,
+    Form,
     Generation,
     Input,
     LayerSpec,
@@ -35,7 +36,7 @@ from conformance.strategies.invalid import softmax as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
 _DIM = Argument("dim", None, other=0)
-_DTYPE = Argument("dtype", None, other="float64", of_torch=True)
+_DTYPE = Argument("dtype", None, other="float64", form=Form(of_torch=True))
 _GUMBEL = (
     Argument("tau", 1.0, other=0.5),
     Argument("hard", False, other=True),

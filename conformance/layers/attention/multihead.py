@@ -27,6 +27,7 @@ from conformance.spec.layer_spec import (
     Randomness,
     Signature,
     State,
+    Ties,
     Variation,
 )
 from conformance.spec.sizes import resized
@@ -171,13 +172,15 @@ def row() -> LayerSpec:
                 Argument("bias", True, other=False),
                 Argument("add_bias_kv", False, other=True),
                 Argument("add_zero_attn", False, other=True),
-                Argument("kdim", None, like="embed_dim"),
-                Argument("vdim", None, like="embed_dim"),
+                Argument("kdim", None, ties=Ties(like="embed_dim")),
+                Argument("vdim", None, ties=Ties(like="embed_dim")),
                 Argument("batch_first", False, other=True),
                 Argument("need_weights", True, keyword=True),
                 Argument("average_attn_weights", True, keyword=True),
                 # The mask is that of so many queries and keys then.
-                Argument("is_causal", False, keyword=True, fixes_sizes=True, fixes="attn_mask"),
+                Argument(
+                    "is_causal", False, keyword=True, ties=Ties(fixes_sizes=True, fixes="attn_mask")
+                ),
             ),
             (
                 *(

@@ -29,6 +29,7 @@ from conformance.spec.layer_spec import (
     Output,
     Signature,
     State,
+    Ties,
     Traits,
     Variation,
     stateless,
@@ -44,7 +45,7 @@ _STRIDE = Argument("stride", 1, other=2, per_dimension=True, window=True)
 _PADDING = Argument("padding", 0, other=1, per_dimension=True, window=True)
 _DILATION = Argument("dilation", 1, other=2, per_dimension=True, window=True)
 _OUTPUT_PADDING = Argument("output_padding", 0, per_dimension=True, window=True)
-_OUTPUT_SIZE = Argument("output_size", None, keyword=True, fixes_sizes=True)
+_OUTPUT_SIZE = Argument("output_size", None, keyword=True, ties=Ties(fixes_sizes=True))
 _SIZES = (Argument("in_channels", plain=1, size=True), Argument("out_channels", plain=1, size=True))
 _KERNEL = Argument("kernel_size", plain=1, per_dimension=True, size=True, window=True)
 _GROUPS = Argument("groups", 1)

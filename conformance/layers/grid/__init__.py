@@ -16,6 +16,7 @@ from conformance.spec.axes import Axes
 from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
+    Form,
     Generation,
     Input,
     LayerSpec,
@@ -86,7 +87,7 @@ def rows() -> Iterator[LayerSpec]:
         name,
         "grid",
         signature=Signature(
-            (Argument("size", plain=(1, 1, 1, 1), size=True, sequence=True), _CORNERS),
+            (Argument("size", plain=(1, 1, 1, 1), size=True, form=Form(sequence=True)), _CORNERS),
             (Input("theta"),),
             (Output("output"),),
             complex=False,

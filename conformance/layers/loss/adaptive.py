@@ -24,6 +24,7 @@ from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
     Conditions,
+    Form,
     Generation,
     Input,
     LayerSpec,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 _ARGUMENTS = (
     Argument("in_features", plain=1, size=True),
     Argument("n_classes", plain=2, size=True),
-    Argument("cutoffs", plain=(1,), sequence=True),
+    Argument("cutoffs", plain=(1,), form=Form(sequence=True)),
     Argument("div_value", 4.0, other=2.0),
     Argument("head_bias", False, other=True),
 )

@@ -24,6 +24,7 @@ from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
     Conditions,
+    Form,
     Generation,
     Input,
     LayerSpec,
@@ -45,14 +46,19 @@ if TYPE_CHECKING:
 _SIZES = (
     Argument("in_features", plain=1, size=True),
     Argument("num_classes", plain=1, size=True),
-    Argument("out_features", (), other=(2,), size=True, sequence=True),
+    Argument("out_features", (), other=(2,), size=True, form=Form(sequence=True)),
     Argument("bias", False, other=True),
 )
 _ARGUMENTS = (
     REDUCTION,
     Argument("ignore_index", None, other=-1),
     Argument("label_smoothing", 0.0, other=0.25),
-    Argument("options", None, other=(("batch_chunk_size", 1),), record="LinearCrossEntropyOptions"),
+    Argument(
+        "options",
+        None,
+        other=(("batch_chunk_size", 1),),
+        form=Form(record="LinearCrossEntropyOptions"),
+    ),
 )
 _FORMULA = (
     "logits = linear(input, linear_weight, linear_bias)",

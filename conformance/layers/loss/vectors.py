@@ -31,6 +31,7 @@ from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
     Conditions,
+    Form,
     Generation,
     Input,
     LayerSpec,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 _MARGIN = Argument("margin", 1.0, other=2.0)
 _SWAP = Argument("swap", False, other=True)
-_FUNCTION = Argument("distance_function", None, other="pairwise_distance", of_torch=True)
+_FUNCTION = Argument("distance_function", None, other="pairwise_distance", form=Form(of_torch=True))
 _NORM = (Argument("p", 2.0, other=1.0), Argument("eps", 1e-6, other=0.0))
 
 

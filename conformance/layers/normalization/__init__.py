@@ -15,6 +15,7 @@ from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
     Conditions,
+    Form,
     Generation,
     Input,
     LayerSpec,
@@ -64,7 +65,7 @@ def _layer_norm() -> LayerSpec:
         "normalization",
         signature=Signature(
             (
-                Argument("normalized_shape", plain=1, size=True, sequence=True),
+                Argument("normalized_shape", plain=1, size=True, form=Form(sequence=True)),
                 parts.EPS,
                 Argument("elementwise_affine", True, other=False),
                 parts.BIAS,

@@ -20,6 +20,7 @@ from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
     Conditions,
+    Form,
     Generation,
     Input,
     LayerSpec,
@@ -340,7 +341,7 @@ def _rms_norm(name: str) -> LayerSpec:
     valid, function = partial(cases.rms_norms, name), is_function(name)
     affine = Argument("elementwise_affine", True, other=False)
     plain = (1,) if function else 1
-    sizes = Argument("normalized_shape", plain=plain, size=True, sequence=not function)
+    sizes = Argument("normalized_shape", plain=plain, size=True, form=Form(sequence=not function))
     return LayerSpec(
         name,
         "normalization",

@@ -33,6 +33,7 @@ from conformance.spec.layer_spec import (
     Signature,
     State,
     Steps,
+    Ties,
     Variation,
 )
 from conformance.spec.sizes import resized
@@ -228,7 +229,7 @@ def _layer_arguments(kind: str) -> tuple[Argument, ...]:
         Argument("dropout", 0.0),
         Argument("bidirectional", False, other=True),
         *((Argument("proj_size", 0),) if kind == "LSTM" else ()),
-        Argument("lengths", None, keyword=True, fixes_sizes=True),
+        Argument("lengths", None, keyword=True, ties=Ties(fixes_sizes=True)),
     )
     assert all(a.default is not REQUIRED for a in found[2:])
     return found

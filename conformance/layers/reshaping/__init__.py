@@ -17,6 +17,7 @@ from conformance.spec.elementwise import every_axis
 from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
+    Form,
     Generation,
     Input,
     LayerSpec,
@@ -173,7 +174,7 @@ def rows() -> Iterator[LayerSpec]:
             flatten.signature,
             arguments=(
                 Argument("dim", plain=0),
-                Argument("unflattened_size", plain=(1,), sequence=True),
+                Argument("unflattened_size", plain=(1,), form=Form(sequence=True)),
             ),
             inputs=(Input("input", batch_axis=samples),),
             outputs=(Output("output", samples, input_dtype),),

@@ -7,14 +7,14 @@ from functools import partial
 from conformance.laws.transformer.calls import kind_of
 from conformance.layers.transformer.parts import mask_axis, padding_axis, sequence_axis
 from conformance.model.case import Call
-from conformance.spec.layer_spec import Argument, Input
+from conformance.spec.layer_spec import Argument, Form, Input, Ties
 
 KIND = (
     Argument("d_model", plain=1, size=True),
     Argument("nhead", plain=1),
     Argument("dim_feedforward", 2048, size=True),
     Argument("dropout", 0.1),
-    Argument("activation", "functional.relu", other="functional.gelu", function=True),
+    Argument("activation", "functional.relu", other="functional.gelu", form=Form(function=True)),
     Argument("layer_norm_eps", 1e-5, other=0.1),
     Argument("batch_first", False, other=True),
     Argument("norm_first", False, other=True),
@@ -24,7 +24,7 @@ KIND = (
 
 def hint(name: str, default: bool | None = False) -> Argument:
     """That a mask is the causal one, of so many queries and keys then."""
-    return Argument(name, default, keyword=True, fixes_sizes=True)
+    return Argument(name, default, keyword=True, ties=Ties(fixes_sizes=True))
 
 
 def sequence(name: str) -> Input:

@@ -19,6 +19,7 @@ from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
     Conditions,
+    Form,
     Generation,
     Input,
     LayerSpec,
@@ -55,7 +56,7 @@ def _plain(name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
 
 
 _COUNT = Argument("num_layers", plain=1)
-_NORM = Argument("norm", None, module=True)
+_NORM = Argument("norm", None, form=Form(module=True))
 
 
 def _flops(
@@ -134,7 +135,9 @@ def rows() -> Iterator[LayerSpec]:
         "encoder",
         (sequence("src"), pairs("mask"), padding("src_key_padding_mask")),
         arguments=(
-            Argument("encoder_layer", plain=_plain("TransformerEncoderLayer"), module=True),
+            Argument(
+                "encoder_layer", plain=_plain("TransformerEncoderLayer"), form=Form(module=True)
+            ),
             _COUNT,
             _NORM,
             Argument("enable_nested_tensor", True, other=False),
@@ -164,7 +167,9 @@ def rows() -> Iterator[LayerSpec]:
         "decoder",
         _DECODER_INPUTS,
         arguments=(
-            Argument("decoder_layer", plain=_plain("TransformerDecoderLayer"), module=True),
+            Argument(
+                "decoder_layer", plain=_plain("TransformerDecoderLayer"), form=Form(module=True)
+            ),
             _COUNT,
             _NORM,
             hint("tgt_is_causal", None),
