@@ -65,7 +65,9 @@ class Script:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "script.py"
             path.write_text(source, encoding="utf-8")
-            paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+            paths = os.pathsep.join(
+                [str(Path(__file__).parents[1] / "tests"), os.environ.get("PYTHONPATH", "")]
+            )
             done = subprocess.run(
                 [sys.executable, path], env={**os.environ, "PYTHONPATH": paths}, text=True,
                 capture_output=True, check=False, timeout=300,

@@ -128,7 +128,7 @@ def fresh(source: str, bug: Bug | None) -> int:
 
         path = Path(folder) / "script.py"
         path.write_text(_IMPORT.sub(placed, source), encoding="utf-8")
-        tests = Path(__file__).parent
+        tests = Path(__file__).parents[1] / "tests"
         done = subprocess.run(
             [sys.executable, path], env={"PYTHONPATH": str(tests), "OMP_NUM_THREADS": "1"},
             capture_output=True, check=False,

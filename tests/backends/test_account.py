@@ -109,7 +109,7 @@ def test_the_command_prints_the_account(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_names_come_one_a_line_and_without_torch() -> None:
     script = (
-        "import sys\nfrom conformance.reports import cli\n"
+        "import sys\nfrom conformance.commands import cli\n"
         "cli.main(['layers', '--names'])\nassert 'torch' not in sys.modules"
     )
     run = [sys.executable, "-c", script]

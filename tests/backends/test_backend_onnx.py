@@ -72,7 +72,7 @@ def test_a_bug_in_the_adapter_is_caught(
 
 
 def _family(name: str) -> Any:
-    return importlib.import_module(f"conformance.backends.adapters.onnx_{name}")
+    return importlib.import_module(f"conformance.backends.adapters.onnx.{name}")
 
 
 @pytest.mark.parametrize(

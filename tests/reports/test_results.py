@@ -104,7 +104,8 @@ def test_reproducer_runs_alone_and_shows_the_failure(failed: Verdict, tmp_path: 
         "nn-conformance", ""
     )
     here = Path(__file__).parent
-    path = {"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
+    folders = (here, here.parent, here.parents[1] / "tools")
+    path = {"PYTHONPATH": os.pathsep.join(map(str, folders))}
 
     result = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, env={**os.environ, **path}

@@ -27,10 +27,14 @@ from conformance.model.failure import Failure, Inapplicable
 pytestmark = pytest.mark.in_fork
 
 # Of each family a bug of each check, but for those that few cases show: of the sizes of blocks.
+# Its script shows another element than the message, which names the one that is equal or wrong.
+OTHER_ELEMENT = "lstm-forgets-after-sixteen-steps"
 CHOSEN = {
     (CATALOGUE[bug.layer].family, bug.check): bug
     for bug in BUGS
-    if bug.layer in sample() and bug.implementation.__module__ != "planted.several.tails"
+    if bug.layer in sample()
+    and bug.implementation.__module__ != "planted.several.tails"
+    and bug.name != OTHER_ELEMENT
 }
 
 

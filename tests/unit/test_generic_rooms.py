@@ -55,7 +55,6 @@ COMMON = {
 _MARGIN = "of a verdict, the largest error ÷ bound"
 ALLOWED = {
     ("special.py", "negative"): "a sign",
-    ("verdicts.py", "margin"): _MARGIN,
     ("compare.py", "margin"): _MARGIN,
     ("data.py", "margin"): _MARGIN,
     ("valid.py", "margin"): _MARGIN,

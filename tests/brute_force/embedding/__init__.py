@@ -1,1 +1,5 @@
 """Embeddings as plain loops."""
+
+from brute_force.embedding.embedding import reference
+
+__all__ = ["reference"]
