@@ -26,9 +26,10 @@ from conformance.model.failure import Failure, Inapplicable
 
 pytestmark = pytest.mark.in_fork
 
-# Of each family a bug of each check, but for those that few cases show: of the sizes of blocks.
-# Its script shows another element than the message, which names the one that is equal or wrong.
 OTHER_ELEMENT = "lstm-forgets-after-sixteen-steps"
+"""A bug whose script shows another wrong element than its message does."""
+
+# Of each family a bug of each check, but for those that few cases show: of the sizes of blocks.
 CHOSEN = {
     (CATALOGUE[bug.layer].family, bug.check): bug
     for bug in BUGS
