@@ -16,7 +16,7 @@ from planted.bug import as_if_contiguous, plant, reroute
 _MODULES = tuple(name for name, a in ACTIVATIONS.items() if a.in_place)
 # Of the others the derivative at the result is that at the input.
 _CURVED = ("ELU", "SELU", "CELU", "Threshold")
-known(_CURVED, "tests/planted/activation_in_place.py")
+known(_CURVED, "tests/planted/activation/in_place.py")
 
 
 def _copy(right: Callable[..., Tensor], input: Tensor, *others: Any, **given: Any) -> Tensor:
