@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from conformance.model.failure import Failure, Inapplicable
 from conformance.model.foreign import bases_of, of_type, type_name, written
+
+if TYPE_CHECKING:
+    from conformance.model.case import Case
 
 TOLD = 1000
 """Characters of an exception in a usage error."""
@@ -31,45 +35,29 @@ def not_interrupted() -> bool:
     return False
 
 
-class Asking:
-    """Tells which member is asked for, so that one that never answers can be named.
+@dataclass
+class Hooks:
+    """What the process that runs a backend is told meanwhile, and what it says of itself.
 
-    Attributes:
-        told: called with the member's name before it is read or called.
+    Args:
+        asked: called with a member's name before it is read or called, so that one that never
+            answers can be named.
+        begun: called before each step of a case with the step's name and the case, where what
+            comes next may end the process.
+        within: called with what runs within a step before it does, and with nothing after it.
+        interrupted: whether Ctrl-C was pressed, where the backend runs in pytest's own process.
+        alone: the process exists to run a backend, and may end with it.
     """
 
-    told: Callable[[str], None] | None = None
+    asked: Callable[[str], None] | None = None
+    begun: Callable[[str, Case], None] | None = None
+    within: Callable[[str], None] | None = None
+    interrupted: Callable[[], bool] = not_interrupted
+    alone: bool = False
 
 
-class Inside:
-    """Tells what a backend is at within a step of a case, so that what never ends can be named.
-
-    Attributes:
-        told: called with what runs before it does, and with nothing after it; None where nobody
-            writes it down.
-    """
-
-    told: Callable[[str], None] | None = None
-
-
-class Pressed:
-    """Whether Ctrl-C was pressed, where the backend runs in pytest's own process.
-
-    Attributes:
-        asked: says so.
-    """
-
-    asked: Callable[[], bool] = staticmethod(not_interrupted)
-
-
-class Alone:
-    """Whether this process exists to run a backend, so that it may end with the backend.
-
-    Attributes:
-        process: it does.
-    """
-
-    process = False
+HOOKS = Hooks()
+"""Those of this process."""
 
 
 def call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
@@ -83,7 +71,7 @@ def call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         return function(*arguments, **keywords)
     except BaseException as error:
         plain = of_type(error, Exception) and not of_type(error, Failure, Inapplicable)
-        if plain or (of_type(error, KeyboardInterrupt) and Pressed.asked()):
+        if plain or (of_type(error, KeyboardInterrupt) and HOOKS.interrupted()):
             raise
         raise Foreign(error) from error
 
@@ -119,8 +107,8 @@ def member(value: Any, name: str) -> Any:
     Raises:
         Exception: what reading it raises, an AttributeError too where its type defines it.
     """
-    if Asking.told is not None:
-        Asking.told(name)
+    if HOOKS.asked is not None:
+        HOOKS.asked(name)
     try:
         return call(getattr, value, name)
     except AttributeError:

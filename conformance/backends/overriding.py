@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from conformance.backends.asking import Inside
+from conformance.backends.asking import HOOKS
 from conformance.backends.operators import Operator
 from conformance.backends.returned import Returns, dtype_name
 from conformance.model.case import Unsupported
@@ -52,8 +52,8 @@ class Override:
         self.hits += 1
         given, named = self.operator.whole(arguments, keywords)
         self._within.depth = 1
-        if Inside.told is not None:
-            Inside.told(self._text(given, named))
+        if HOOKS.within is not None:
+            HOOKS.within(self._text(given, named))
         try:
             result = self.function(*given, **named)
         except Unsupported:
@@ -65,8 +65,8 @@ class Override:
             raise failure.with_traceback(error.__traceback__) from error
         finally:
             self._within.depth = 0
-            if Inside.told is not None:
-                Inside.told("")
+            if HOOKS.within is not None:
+                HOOKS.within("")
         if wrong := self._returns.fault(result, given, named):
             raise KernelError(f"{self._text(given, named)} {wrong}")
         return result

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from conformance.backends.asking import Alone
+from conformance.backends.asking import HOOKS
 from conformance.backends.wire_format import (
     PROTOCOL,
     RESULTS,
@@ -166,7 +166,7 @@ class Server:
         if len(rest) >= LONGEST:
             raise WireError(f"{self._said} wrote a line of more than {LONGEST} bytes")
         code = self._process.wait()
-        if Alone.process:
+        if HOOKS.alone:
             # This process is the server's: it ends as that did, which costs one verdict.
             _end_as(code)
         how = f"was ended by signal {-code}" if code < 0 else f"exited with status {code}"

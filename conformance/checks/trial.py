@@ -6,7 +6,7 @@ import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.backends.asking import original
+from conformance.backends.asking import HOOKS, original
 from conformance.backends.door import guarded
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
@@ -77,13 +77,7 @@ class Trial:
         row: the layer's row of the catalogue.
         case: the case, its device filled in.
         numerics: what the backend declares for the dtype.
-
-    Attributes:
-        begun: called before each step with its name and the case that it is about, where what comes
-            next may end the process.
     """
-
-    begun: ClassVar[Callable[[str, Case], None] | None] = None
 
     def __init__(
         self, backend: Backend, row: LayerSpec, case: Case, numerics: Numerics | None = None
@@ -97,8 +91,8 @@ class Trial:
         Raises:
             Unsupported: if a layer says that what was asked of it ran elsewhere (`fallbacks()`).
         """
-        if Trial.begun is not None:
-            Trial.begun(name, self.case)
+        if HOOKS.begun is not None:
+            HOOKS.begun(name, self.case)
         try:
             return function(*arguments, **keywords)
         except (Unsupported, Failure):

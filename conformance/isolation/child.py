@@ -31,7 +31,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from conformance.backends.asking import Alone
+from conformance.backends.asking import HOOKS
 from conformance.isolation.journal import SCRIPT, STEP
 from conformance.isolation.start import CLOSED, COPY, Start
 
@@ -47,7 +47,7 @@ def main() -> None:
     answer = _Answers()
     # A Ctrl-C is for pytest.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Alone.process = True
+    HOOKS.alone = True
     faulthandler.enable()
     warnings.simplefilter("ignore")
     pipe = _pipe()
@@ -255,8 +255,6 @@ class _Server:
     @contextlib.contextmanager
     def _noting_steps(self) -> Iterator[None]:
         """Each step is written down before it begins: it may be the last."""
-        from conformance.backends.asking import Inside
-        from conformance.checks.trial import Trial
         from conformance.layers.encoding import encode_case
 
         last: list[Any] = []
@@ -271,11 +269,11 @@ class _Server:
                 entry = {"step": step, "case": case, "within": what}
                 self._step.write_bytes(msgspec.json.encode(entry))
 
-        Trial.begun, Inside.told = note, within
+        HOOKS.begun, HOOKS.within = note, within
         try:
             yield
         finally:
-            Trial.begun = Inside.told = None
+            HOOKS.begun = HOOKS.within = None
             self._step.unlink(missing_ok=True)
 
     def _outcome(self, item: Item, case: Case) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import IO
 
 import msgspec
 
-from conformance.backends.asking import Asking
+from conformance.backends.asking import HOOKS
 from conformance.backends.door import BackendError
 from conformance.isolation.offer import Asked, Offer, offer
 from conformance.isolation.process import ended, kill
@@ -102,7 +102,7 @@ def main() -> None:
             last[0] = name
             pipe.write(name.encode() + b"\n")
 
-    Asking.told = told
+    HOOKS.asked = told
     try:
         found = offer(asked)
     except BackendError as error:

@@ -83,7 +83,7 @@ class Session:
     @cached_property
     def engine(self) -> Engine | IsolatedEngine:
         """What runs the items: in a child process, or in this one."""
-        from conformance.backends.asking import Pressed
+        from conformance.backends.asking import HOOKS
         from conformance.backends.registry import load
         from conformance.isolation.process import Child
         from conformance.model.budget import parse
@@ -96,7 +96,7 @@ class Session:
         if not self.plan.isolated:
             from conformance.run.engine import Engine
 
-            backend, Pressed.asked = load(s.backend), self.interrupted
+            backend, HOOKS.interrupted = load(s.backend), self.interrupted
             return Engine(backend, s.examples, s.seed, self.known, self.interrupted, budget=budget)
         limits = Limits(self.plan.timeout, s.memory or share_of_memory(workers))
         pressed = self.interrupted
