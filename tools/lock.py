@@ -146,7 +146,7 @@ def verdicts(layers: str, seed: int) -> dict[str, tuple[str, str]]:
             f"--conformance-layer={layers}", f"--conformance-results={results}",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-        if done.returncode:
+        if not results.exists():  # an item in which nothing is compared ends a survey with 1
             raise SystemExit(done.stdout[-3000:] + done.stderr[-1000:])
         lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
     return {v["id"]: _concluded(v) for v in lines if v.get("kind") == "verdict"}
