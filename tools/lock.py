@@ -265,7 +265,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
     print(f"{len(lines)} of {items} differ" if lines else f"same: {items} digests")
     for name, old in before["seconds"].items():
         new = after["seconds"].get(name)
-        if new is not None:
+        if new is not None and old:
             print(f"{name}: {old:.0f} → {new:.0f} CPU seconds ({new / old:.2f})")
     return 1 if lines else 0
 
