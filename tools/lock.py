@@ -50,6 +50,8 @@ BUGS = (  # one that each check alone notices, and two more of the longest oracl
 )
 HELD = ("examples", "outcomes", "accepted", "thin", "needs", "excuses")
 """Fields of a verdict that two runs share; numbers and the worst case vary with what is random."""
+LARGEST = 1 << 16
+"""Elements of the operands of a case that is looked at: every number of a dtype takes minutes."""
 SHOWN = 20  # differences of a kind that are listed
 
 
@@ -93,7 +95,7 @@ def drawn_and_expected(layer: str, seed: int) -> dict[str, tuple[str, str]]:
     """Item → digests of its cases and of what the oracle expects of them, in all dtypes."""
     from conformance.backends.adapters.torch import backend
     from conformance.backends.declared import numerics_of
-    from conformance.checks import CHECKS, cotangents
+    from conformance.checks import CHECKS
     from conformance.checks.trial import Trial
     from conformance.items.planning import PROFILES, Item
     from conformance.items.stream import Stream
@@ -102,45 +104,49 @@ def drawn_and_expected(layer: str, seed: int) -> dict[str, tuple[str, str]]:
     warnings.simplefilter("ignore")
     row, found = CATALOGUE[layer], {}
     for dtype in DTYPES:
-        kept: dict[tuple[int, bool], str] = {}  # cases are kept as long as their layer is drawn
-
-        def expected(case: Any, *, gradients: bool, dtype: str = dtype) -> str:
-            trial = Trial(backend, row, case, numerics_of(backend, dtype))
-            try:
-                if gradients:
-                    pulled = cotangents.pulled(trial)
-                    parameters = {name: expectation(x) for name, x in pulled.parameters.items()}
-                    of_inputs = [expectation(x) for x in pulled.inputs]
-                    return digest((pulled.cotangents, of_inputs, parameters))
-                after = trial.after
-                state = {name: expectation(x) for name, x in after.state.items()}
-                return digest(([expectation(x) for x in after.outputs], state))
-            except Exception as error:
-                return f"{type(error).__name__}: {error}"[:60]
-
-        for check in CHECKS.values():
+        numerics = numerics_of(backend, dtype)
+        known: dict[tuple[str, bool], str] = {}  # several checks look at one case
+        for name, check in CHECKS.items():
             if not check.applies(row):
                 continue
-            name = next(key for key, each in CHECKS.items() if each is check)
             item = Item(layer, name, dtype, "cpu")
-            cases = list(Stream(item, PROFILES[PROFILE].examples, seed).cases())
-            cases = [case for case in cases if sum(x.size for x in case.operands) < 1 << 16]
-            oracle = []
-            for case in () if check.invalid else cases:
-                key = (id(case), name == "gradients")
-                if key not in kept:
-                    kept[key] = expected(case, gradients=name == "gradients")
-                oracle.append(kept[key])
-            found[item.id] = digest(cases), digest(oracle)
+            cases, expected = [], []
+            for case in Stream(item, PROFILES[PROFILE].examples, seed).cases():
+                if sum(x.size for x in case.operands) > LARGEST:
+                    continue
+                gradients = name == "gradients"
+                key = digest(case), gradients
+                cases.append(key[0])
+                if not check.invalid:
+                    if key not in known:
+                        trial = Trial(backend, row, case, numerics)
+                        known[key] = _expected(trial, gradients=gradients)
+                    expected.append(known[key])
+            found[item.id] = digest(cases), digest(expected)
     return found
 
 
-def verdicts(layers: str, seed: int) -> dict[str, tuple[str, str]]:
+def _expected(trial: Any, *, gradients: bool) -> str:
+    """A digest of what the oracle expects of a case, or of its gradients."""
+    from conformance.checks import cotangents
+
+    try:
+        if not gradients:
+            state = {name: expectation(x) for name, x in trial.after.state.items()}
+            return digest(([expectation(x) for x in trial.after.outputs], state))
+        pulled = cotangents.pulled(trial)
+        parameters = {name: expectation(x) for name, x in pulled.parameters.items()}
+        return digest((pulled.cotangents, [expectation(x) for x in pulled.inputs], parameters))
+    except Exception as error:  # of calls that the oracle has no answer to
+        return f"{type(error).__name__}: {error}"
+
+
+def verdicts(layers: str, seed: int, workers: int) -> dict[str, tuple[str, str]]:
     """Item → status and digest of torch's verdict, by a run of the suite."""
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.jsonl"
         command = [
-            sys.executable, "-m", "pytest", "-q", "-n2", "-p", "no:cacheprovider",
+            sys.executable, "-m", "pytest", "-q", f"-n{workers}", "-p", "no:cacheprovider",
             "--pyargs", "conformance.suite", "--conformance-backend=torch", "--conformance-survey",
             f"--conformance-profile={PROFILE}", f"--conformance-seed={seed}",
             f"--conformance-layer={layers}", f"--conformance-results={results}",
@@ -211,7 +217,7 @@ def record(layers: str, seeds: Sequence[int], workers: int) -> dict[str, Any]:
                 parts[part] |= {f"{seed} {key}": found for key, found in task.result().items()}
     for seed in seeds:
         with _Timed(seconds, f"torch, seed {seed}"):
-            found = verdicts(layers, seed)
+            found = verdicts(layers, seed, workers)
         parts["torch"] |= {f"{seed} {key}": verdict for key, verdict in found.items()}
     return {"parts": parts, "seconds": seconds}
 

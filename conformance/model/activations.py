@@ -313,7 +313,7 @@ def activation_of(layer: str) -> Activation:
     raise ActivationError(f"no activation {layer!r} in {_HERE}")
 
 
-def known(entries: Collection[str], room: str) -> None:
+def require_known(entries: Collection[str], room: str) -> None:
     """Hold what a room says of some activations against the table, when the room is imported.
 
     Args:
@@ -328,7 +328,7 @@ def known(entries: Collection[str], room: str) -> None:
             raise ActivationError(f"{room} names an activation {name!r}, which {_HERE} has not")
 
 
-def complete(entries: Collection[str], room: str) -> None:
+def require_complete(entries: Collection[str], room: str) -> None:
     """Hold what a room says of every activation against the table, when the room is imported.
 
     Args:
@@ -338,7 +338,7 @@ def complete(entries: Collection[str], room: str) -> None:
     Raises:
         ActivationError: if one is missing, or is none of the table.
     """
-    known(entries, room)
+    require_known(entries, room)
     for name in ACTIVATIONS:
         if name not in entries:
             raise ActivationError(f"activation {name!r} of {_HERE} has no entry in {room}")

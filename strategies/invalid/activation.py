@@ -17,7 +17,7 @@ from conformance.strategies.invalid.breaks import (
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.activations import activation_of, known
+from conformance.model.activations import activation_of, require_known
 from conformance.model.case import Case, is_function
 
 _negative = st.sampled_from((-0.5, -1e-6, -2.0))
@@ -64,7 +64,7 @@ _BREAKS: Mapping[str, tuple[Break, ...]] = {
     "CELU": (Break("alpha zero", "alpha", argument("alpha", st.just(0.0))),),
     "GELU": (Break("no such form", "approximate", argument("approximate", _no_forms)),),
 }
-known(_BREAKS, "conformance/strategies/invalid/activation.py")
+require_known(_BREAKS, "conformance/strategies/invalid/activation.py")
 
 
 def activation_breaks(layer: str) -> tuple[Break, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.model.activations import activation_of, complete
+from conformance.model.activations import activation_of, require_complete
 from conformance.model.case import Case
 
 
@@ -104,7 +104,7 @@ _FUNCTIONS: Mapping[str, Callable[..., float]] = {
     "Tanhshrink": lambda x: x - math.tanh(x),
 }
 # Of RReLU the function is another in each case: `_randomised`.
-complete({*_FUNCTIONS, "RReLU"}, "tests/brute_force/activation.py")
+require_complete({*_FUNCTIONS, "RReLU"}, "tests/brute_force/activation.py")
 
 
 def _randomised(case: Case, arguments: Mapping[str, Any]) -> Callable[[float], float]:

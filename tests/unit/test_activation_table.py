@@ -21,8 +21,8 @@ from conformance.model.activations import (
     ActivationError,
     Parameter,
     activation_of,
-    complete,
-    known,
+    require_complete,
+    require_known,
 )
 
 TABLE = "conformance/model/activations.py"
@@ -161,10 +161,10 @@ def test_what_is_no_activation_of_the_table_is_named(name: str) -> None:
 
 
 def test_a_room_is_held_against_the_table() -> None:
-    complete(KINDS, "a room")
+    require_complete(KINDS, "a room")
     with pytest.raises(ActivationError, match=r"'Tanhshrink' .* no entry in a room"):
-        complete({*KINDS} - {"Tanhshrink"}, "a room")
-    for holds in (known, complete):
+        require_complete({*KINDS} - {"Tanhshrink"}, "a room")
+    for holds in (require_known, require_complete):
         with pytest.raises(ActivationError, match="a room names an activation 'softsign'"):
             holds((*KINDS, "softsign"), "a room")
 

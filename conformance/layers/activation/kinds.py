@@ -8,7 +8,7 @@ from typing import Any
 
 from conformance.laws.activation import curves, slopes
 from conformance.laws.activation import elementwise as laws
-from conformance.model.activations import complete
+from conformance.model.activations import require_complete
 from conformance.oracles.activation import elementwise as oracle
 from conformance.oracles.activation import smooth
 from conformance.spec.law import Law
@@ -52,4 +52,4 @@ KINDS: Mapping[str, Kind] = {
     "Tanhshrink": Kind(smooth.tanhshrink, (laws.odd, curves.rest_of_tanh)),
 }
 """Name of the module → its kind: one for each entry of `conformance.model.activations`."""
-complete(KINDS, "conformance/layers/activation/kinds.py")
+require_complete(KINDS, "conformance/layers/activation/kinds.py")

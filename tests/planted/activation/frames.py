@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from conformance.model.activations import ACTIVATIONS, known
+from conformance.model.activations import ACTIVATIONS, require_known
 from conformance.model.case import bare_name
 from planted.bug import as_if_contiguous, plant
 
@@ -21,7 +21,7 @@ from planted.bug import as_if_contiguous, plant
 _ELSEWHERE = ("ReLU", "LeakyReLU", "GELU", "SiLU")
 # A comparison decides what NaN is: the documentation leaves it open.
 _COMPARED = ("Threshold", "Hardshrink", "Softshrink")
-known((*_ELSEWHERE, *_COMPARED), "tests/planted/activation/frames.py")
+require_known((*_ELSEWHERE, *_COMPARED), "tests/planted/activation/frames.py")
 _FUNCTIONS = {name: a.function for name, a in ACTIVATIONS.items() if name not in _ELSEWHERE}
 _FUNCTIONS["PReLU"] = "functional.prelu"
 

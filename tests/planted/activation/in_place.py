@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from conformance.model.activations import ACTIVATIONS, known
+from conformance.model.activations import ACTIVATIONS, require_known
 from conformance.model.case import bare_name
 from planted.bug import as_if_contiguous, plant, reroute
 
 _MODULES = tuple(name for name, a in ACTIVATIONS.items() if a.in_place)
 # Of the others the derivative at the result is that at the input.
 _CURVED = ("ELU", "SELU", "CELU", "Threshold")
-known(_CURVED, "tests/planted/activation/in_place.py")
+require_known(_CURVED, "tests/planted/activation/in_place.py")
 
 
 def _copy(right: Callable[..., Tensor], input: Tensor, *others: Any, **given: Any) -> Tensor:
