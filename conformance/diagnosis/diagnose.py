@@ -14,7 +14,6 @@ from conformance.diagnosis.necessary_arguments import explains, needs, size_of_n
 from conformance.diagnosis.reproducer import reproducer
 from conformance.diagnosis.shared_conditions import shared
 from conformance.diagnosis.tolerance_hints import looser
-from conformance.generation.drawing import shrink
 from conformance.items.context import ItemContext
 from conformance.items.log import Log
 from conformance.items.outcomes import Outcome, on_device
@@ -106,52 +105,39 @@ class _Investigation:
             kind: of its failure.
             earlier: causes of the same kind; a case that they explain is none of this one.
         """
-        engine, item, stream = self._engine, self._item, self._context.stream
+        device, stream = self._item.device, self._context.stream
 
-        def fails(candidate: Case) -> Failure | None:
-            if any(explains(other.needed, candidate) for other in earlier):
-                return None
-            outcome = self._outcome(candidate, index)
-            if outcome is None or outcome.failure is None or outcome.kind != kind:
-                return None
-            return Failure(outcome.failure)
+        def explained(candidate: Case) -> bool:
+            return any(explains(other.needed, candidate) for other in earlier)
 
-        round, place = stream.drawn_as(index)
-        minimal = shrink(
-            item.layer, item.dtype, stream.examples, engine.seed, place, fails,
-            invalid=stream.invalid, values=engine.values, round=round,
-        )  # fmt: skip
-        case, notes = stream[index], list[str]()
-        if minimal is None:
-            outcome = self._outcome(case, index)
-            again = None if outcome is None else outcome.failure
-            failure = again or Finding("other", says=kind)
-            if outcome is not None and outcome.status != "failed":
-                notes = ["note: the same case did not fail again when it was repeated"]
-        else:
-            case, again = minimal[0], minimal[1].finding
-            failure = again
+        def fails(candidate: Case) -> Outcome | None:
+            outcome = None if explained(candidate) else self._outcome(candidate, index)
+            return outcome if outcome and outcome.failure and outcome.kind == kind else None
+
+        minimal = stream.shrunk(index, fails)
+        case, outcome = minimal or (stream[index], self._outcome(stream[index], index))
+        again = None if outcome is None else outcome.failure
+        failure, notes = again or Finding("other", says=kind), list[str]()
+        if outcome is not None and outcome.status != "failed":
+            notes = ["note: the same case did not fail again when it was repeated"]
         if again is None or stream.invalid:
-            case = on_device(case, item.device)
+            case = on_device(case, device)
             return self._described(case, failure, kind, notes, shrunk=minimal is not None)
 
         def alike(candidate: Case) -> bool:
-            if any(explains(other.needed, candidate) for other in earlier):
-                return False
-            return self._alike(candidate, failure, index) is True
+            return not explained(candidate) and self._alike(candidate, failure, index) is True
 
         small = smallest(case, alike)
         found, needed = needs(small, lambda other: self._alike(other, failure, index))
         plain = plainest(small, alike)
         if plain is not case:
             outcome = self._outcome(plain, index)
-            again = None if outcome is None else outcome.failure
-            case, failure = (case, failure) if again is None else (plain, again)
+            if outcome is not None and outcome.failure is not None:
+                case, failure = plain, outcome.failure
         number = size_of_number(case, lambda other: self._alike(other, failure, index))
         described = self._described(
-            on_device(case, item.device), failure, kind, notes,
-            shrunk=True, needs=found, needed=needed,
-        )  # fmt: skip
+            on_device(case, device), failure, kind, notes, shrunk=True, needs=found, needed=needed
+        )
         return replace(described, number=number)
 
     def _described(
@@ -196,17 +182,12 @@ class _Investigation:
         if context.left() < self._allowed or context.excuses.deadly(candidate) is not None:
             return None
         self._engine.note("shrinking", index, self._checked)
-        if context.careful:
-            copied = self._engine.copies.careful(self._item, candidate)
-            if copied is None or copied.status in ("crashed", "hung"):
-                return None
-            outcome = copied
-        else:
-            outcome = self._engine.outcome(self._item, candidate, context.numerics)
-        if outcome.status == "failed":
-            entry = context.excuses.explaining(candidate, outcome.message, outcome.failure)
-            if self._engine.reference.inherited(self._item, candidate, outcome, entry) is not None:
-                return None
+        outcome = self._engine.cautious_outcome(context, candidate)
+        if outcome is None or outcome.lost:
+            return None
+        failed = outcome.failure is not None
+        if failed and self._engine.reference.excusing(context, candidate, outcome) is not None:
+            return None
         return outcome
 
     def _alike(self, candidate: Case, failure: Finding, index: int) -> bool | None:

@@ -139,7 +139,7 @@ def _free(case: Case) -> list[np.ndarray]:
     return list(free.values())
 
 
-def _exchanged(case: Case, old: np.ndarray, new: np.ndarray) -> Case:
+def exchanged(case: Case, old: np.ndarray, new: np.ndarray) -> Case:
     """The case with one array in another's place, wherever that stands."""
     state = {name: new if x is old else x for name, x in case.call.state.items()}
     inputs = tuple(new if x is old else x for x in case.inputs)
@@ -152,7 +152,7 @@ def _plainer(search: _Search, array: np.ndarray) -> None:
     def takes(other: np.ndarray) -> bool:
         nonlocal array
         same = np.array_equal(other, array, equal_nan=True)
-        if same or not search.takes(_exchanged(search.case, array, other)):
+        if same or not search.takes(exchanged(search.case, array, other)):
             return False
         array = other
         return True

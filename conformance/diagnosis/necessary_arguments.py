@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from conformance.diagnosis.minimize import exchanged
 from conformance.diagnosis.mutations import Change, changed, changes
 from conformance.layers import CATALOGUE
 from conformance.layers.fitting import same
@@ -67,8 +67,7 @@ def size_of_number(case: Case, tried: Callable[[Case], bool | None]) -> Change |
         other = value - np.sign(value)
         nearer = array.copy()
         nearer.reshape(-1)[at[0]] = other
-        inputs = tuple(nearer if x is array else x for x in case.inputs)
-        changed_case = replace(case, inputs=inputs)
+        changed_case = exchanged(case, array, nearer)
         if tried(changed_case) is False:
             end = "max" if value > 0 else "min"
             return Change(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from conformance.backends.declared import devices_of
 from conformance.backends.door import BackendError
 from conformance.backends.registry import load
+from conformance.items.context import ItemContext
 from conformance.items.forks import ALLOWED
 from conformance.items.outcomes import Outcome, alike
 from conformance.items.planning import Item
@@ -34,18 +35,17 @@ class Reference:
         self._engine = engine
         self._loaded: dict[str, Backend | None] = {}
 
-    def inherited(
-        self, item: Item, case: Case, outcome: Outcome, entry: Known | None
-    ) -> Known | None:
+    def excusing(self, context: ItemContext, case: Case, outcome: Outcome) -> Known | None:
         """The known failure that excuses a failing case, be it inherited from the base.
 
         A strict entry of the base excuses only what the base does as well, where that does not
         hang on what each of them draws.
 
         Args:
-            outcome: how.
-            entry: the known failure that explains it, None without one.
+            outcome: how it fails.
         """
+        item = context.item
+        entry = context.excuses.explaining(case, outcome.message, outcome.failure)
         if entry is not None and not entry.base:
             return entry
         base = self._engine.base(item.layer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import hypothesis
 from hypothesis import HealthCheck, Phase
@@ -19,6 +20,9 @@ from conformance.generation.variants import varied
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
 from conformance.model.failure import Failure
+
+Found = TypeVar("Found")
+"""What tells how a case fails."""
 
 
 def derived_seed(seed: int, layer: str, dtype: str, round: int = 0) -> int:
@@ -138,23 +142,23 @@ def shrink(
     examples: int,
     seed: int,
     first: int,
-    fails: Callable[[Case], Failure | None],
+    fails: Callable[[Case], Found | None],
     *,
     invalid: bool = False,
     values: int = 1,
     round: int = 0,
-) -> tuple[Case, Failure] | None:
+) -> tuple[Case, Found] | None:
     """The plainest failing case that Hypothesis finds from the first failing one.
 
     Args:
         layer, dtype, examples, seed, invalid, values, round: as given to `draw_cases`.
         first: index of the first failing case; those before it are known to pass.
-        fails: runs the check on a case, and returns its failure.
+        fails: how a case fails, in whatever process it runs; None where it does not fail so.
 
     Returns:
-        The minimal case and its failure; None if nothing failed this time.
+        The minimal case and how it fails; None if nothing failed this time.
     """
-    found: list[tuple[Case, Failure]] = []
+    found: list[tuple[Case, Found]] = []
     drawn, structure, variant = 0, first, 0
     if values > 1:
         kept, each = _chosen(layer, dtype, examples, seed, invalid, round, values)
@@ -167,10 +171,10 @@ def shrink(
         if drawn <= structure:
             return
         case = varied(case, variant)
-        failure = fails(case)
-        if failure is not None:
-            found.append((case, failure))
-            raise failure from None
+        how = fails(case)
+        if how is not None:
+            found.append((case, how))
+            raise Failure("it fails")
 
     try:
         _run(layer, dtype, examples, seed, body, shrink=True, invalid=invalid, round=round)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import dataclasses
 import faulthandler
 import gc
 import os
@@ -228,15 +227,14 @@ class _Server:
 
         return Bench(self.engine.backend, self.engine.seed, self.journal.note)
 
-    def _tried(self, item: Item, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _tried(self, item: Item, request: Mapping[str, Any]) -> Outcome | dict[str, Any]:
         from conformance.layers.encoding import decode_case
 
         case = decode_case(request["case"])
         if request.get("base"):
-            outcome = self.engine.reference.base_outcome(item, case, request["fork"])
-            return {} if outcome is None else dataclasses.asdict(outcome)
+            return self.engine.reference.base_outcome(item, case, request["fork"]) or {}
         if "fork" in request:
-            return _forked(lambda: self._outcome(item, case), request["fork"])
+            return _in_copy(lambda: self._outcome(item, case), request["fork"]) or {}
         if "script" in request:
             self._step.with_name(SCRIPT).unlink(missing_ok=True)
             script = self.engine.script(
@@ -276,30 +274,22 @@ class _Server:
             HOOKS.begun = HOOKS.within = None
             self._step.unlink(missing_ok=True)
 
-    def _outcome(self, item: Item, case: Case) -> dict[str, Any]:
-        numerics = self.engine.numerics(item.dtype)
-        return dataclasses.asdict(self.engine.outcome(item, case, numerics))
+    def _outcome(self, item: Item, case: Case) -> Outcome:
+        return self.engine.outcome(item, case, self.engine.numerics(item.dtype))
 
 
 def _in_copy(run: Callable[[], Outcome], seconds: float) -> Outcome | None:
-    """The outcome of a case in a copy of this process; None where there are no copies."""
-    from conformance.items.outcomes import Outcome
-
-    answer = _forked(lambda: dataclasses.asdict(run()), seconds)
-    if not answer:
-        return None
-    return msgspec.convert(answer, Outcome, strict=False)
-
-
-def _forked(run: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
-    """What a copy of this process answers, or how it died.
+    """The outcome of a case in a copy of this process; None where there are no copies.
 
     Args:
-        run: gives the answer.
+        run: gives the outcome.
         seconds: that the copy may take.
     """
+    from conformance.isolation.process import ended
+    from conformance.items.outcomes import Outcome
+
     if not hasattr(os, "fork"):
-        return {}
+        return None
     reads, writes = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -326,10 +316,8 @@ def _forked(run: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]
             os.kill(pid, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if answer and code == 0:
-        return msgspec.json.decode(answer, type=dict[str, Any])
-    from conformance.isolation.process import ended
-
-    return {"status": "crashed", "message": ended(code)} if in_time else {"status": "hung"}
+        return msgspec.json.decode(answer, type=Outcome, strict=False)
+    return Outcome("crashed", ended(code)) if in_time else Outcome("hung")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -14,9 +13,9 @@ import msgspec
 from conformance.backends.declared import TIMEOUT
 from conformance.checks import EVERY_CHECK
 from conformance.generation.cases import MANY
-from conformance.generation.drawing import shrink
 from conformance.isolation.process import Child, ChildError, Died, Forged
 from conformance.items import verdicts
+from conformance.items.outcomes import Outcome, on_device
 from conformance.items.planning import Item, asked_of
 from conformance.items.stream import Stream
 from conformance.known.entry import Known, applying
@@ -26,7 +25,6 @@ from conformance.layers.encoding import decode_case, encode_case
 from conformance.model.budget import Budget
 from conformance.model.case import Case, Examples, Verdict
 from conformance.model.cause import Cause, Excuse
-from conformance.model.failure import Failure
 from conformance.model.finding import Finding
 
 # Each probe that ends the process costs a new one: importing a framework takes seconds.
@@ -41,20 +39,21 @@ HANGS = 1.0
 GROWN = 512 << 20
 
 
-class Lost(Failure):
-    """A case on which the process was lost.
+@dataclass(frozen=True, kw_only=True)
+class Lost(Outcome):
+    """The outcome of a case on which the process was lost.
 
     Args:
-        status: `"crashed"` or `"hung"`.
-        message: what ended it.
         died: what is known of where it was.
     """
 
-    def __init__(self, status: str, message: str, died: Died | None = None) -> None:
-        frame = "" if died is None else died.frame
-        super().__init__(Finding("lost", status, says=message, frame=frame))
-        self.status, self.step = status, None if died is None else died.step
-        self.within = "" if died is None else died.within
+    died: Died
+
+    @classmethod
+    def by(cls, died: Died) -> Lost:
+        """The outcome of the case that the process was at."""
+        finding = Finding("lost", died.status, says=died.how, frame=died.frame)
+        return cls(died.status, died.how, failure=finding, died=died)
 
 
 @dataclass
@@ -103,8 +102,7 @@ class IsolatedEngine:
         try:
             verdict = self._run(item, left)
         except (ChildError, Forged) as error:
-            finding = Finding("lost", "crashed", says=str(error))
-            verdict = verdicts.wrong(verdicts.begin(item), "crashed", finding)
+            verdict = _lost(item, str(error))
         left()
         return replace(verdict, seconds=round(time.perf_counter() - started, 4))
 
@@ -140,7 +138,7 @@ class IsolatedEngine:
             if causes and seconds is not None and seconds <= 0:
                 return self._without_others(item, causes, lost)
             request = {
-                "item": dataclasses.asdict(item),
+                "item": item,
                 "dead": dead,
                 "seconds": seconds,
                 "lost": {str(index): met for index, met in lost.items()},
@@ -155,7 +153,9 @@ class IsolatedEngine:
                     self._dead.add((died.entry.index, item.dtype, item.device))
                     continue
                 if died.entry.phase not in ("checking", "shrinking"):
-                    return self._before_any_case(item, died)
+                    drawing = died.entry.phase == "drawing"
+                    when = "while cases were drawn" if drawing else "before any case ran"
+                    return _lost(item, died.how, died.status, during=when)
                 found = self._investigated(item, died)
                 lost[died.entry.index] = item.id
                 if isinstance(found, Excuse):
@@ -168,7 +168,8 @@ class IsolatedEngine:
             if "verdict" in answer:
                 verdict = msgspec.convert(answer["verdict"], Verdict, strict=False)
                 if verdict.id != item.id:
-                    return self._of_another(item, verdict.id)
+                    self.child.stop()
+                    return _lost(item, f"the process answered with a verdict of {verdict.id}")
                 verdict = _with_references(verdict, item, lost)
                 return verdicts.joined(verdicts.inheriting(verdict, inherited), causes)
             # The state of that process is unknown. Memory that earlier items have used up is
@@ -180,18 +181,6 @@ class IsolatedEngine:
             finding = Finding("internal", says=message)
             return verdicts.wrong(verdicts.begin(item), "crashed", finding)
 
-    def _of_another(self, item: Item, id: str) -> Verdict:
-        """The verdict of an item to which the process answered with that of another."""
-        self.child.stop()
-        failure = Finding("lost", "crashed", says=f"the process answered with a verdict of {id}")
-        return verdicts.wrong(verdicts.begin(item), "crashed", failure)
-
-    def _before_any_case(self, item: Item, died: Died) -> Verdict:
-        """The verdict of an item whose process is lost while no case runs."""
-        when = "while cases were drawn" if died.entry.phase == "drawing" else "before any case ran"
-        failure = Finding("lost", died.status, during=when, says=died.how)
-        return verdicts.wrong(verdicts.begin(item), died.status, failure)
-
     def _without_others(
         self, item: Item, causes: Sequence[Cause], lost: Mapping[int, str]
     ) -> Verdict:
@@ -202,165 +191,151 @@ class IsolatedEngine:
 
     def _investigated(self, item: Item, died: Died) -> Cause | Excuse:
         """The minimal case of what ended the process; an excuse where it ends the base as well."""
-        entry = died.entry
-        first: Failure = Lost(died.status, died.how, died)
-        if entry.phase == "shrinking":
+        first: Outcome = Lost.by(died)
+        if died.entry.phase == "shrinking":
             # That case only failed; what was lost is a plainer one, of which nothing is known.
-            message = f"it failed, and while it was shrunk {died.how}"
-            first = Failure(Finding("lost", died.status, says=message))
-        case, failure = self._minimised(item, self._stream(item)[entry.index], entry.index, first)
-        case = replace(case, call=replace(case.call, device=item.device))
-        text, base = case_text(case), self.bases.get(item.layer, "")
-        reference = self._reference(item, case, failure) if base else None
-        if reference == "same":
+            says = f"it failed, and while it was shrunk {died.how}"
+            first = Outcome.failed(Finding("lost", died.status, says=says))
+        case, outcome = self._minimised(item, died.entry.index, first)
+        case, base = on_device(case, item.device), self.bases.get(item.layer, "")
+        theirs = self._tried(item, case, base=True, fork=self._patience(outcome)) if base else None
+        if theirs is not None and theirs.status == outcome.status:
             reason = f"{base} is ended alike, not among its known failures"
             return Excuse(reason, "", 1, 1, 0, base)
-        notes = [f"{base}: {reference}"] if reference else []
-        finding = failure.finding
-        if isinstance(failure, Lost) and failure.step is not None:
-            step, encoded = failure.step
-            finding = replace(finding, what=step)
-            if failure.within:
-                finding = finding.noting(f"in {failure.within}")
-            at_work = case_text(decode_case(encoded))
-            if at_work != text:
-                # A law, for example, makes other calls of the case.
-                text, finding = at_work, finding.within(f"while checking {text}")
-        return Cause.of(
-            finding.noting(*notes),
-            text,
-            case=encode_case(case),
-            reproducer=self._script(item, case, failure),
-            failed=1,
-            status=_status(failure),
-            reference=f"{base}: {reference}" if reference else None,
-        )
-
-    def _reference(self, item: Item, case: Case, failure: Failure) -> str | None:
-        """`"same"` where the base is lost on a case, too, else `"differs"`; None if unknown."""
-        request = {
-            "item": dataclasses.asdict(item),
-            "case": encode_case(case),
-            "base": True,
-            "fork": self._patience(failure),
-        }
-        try:
-            status = self.child.ask(request).get("status")
-        except Died as died:
-            status = died.status
-        if status is None:
-            return None
-        return "same" if status == _status(failure) else "differs"
+        reference = None if theirs is None else f"{base}: differs"
+        return self._cause(item, case, outcome, reference)
 
     def _stream(self, item: Item) -> Stream:
         return Stream(item, self.examples, self.seed, self.values)
 
-    def _minimised(
-        self, item: Item, case: Case, index: int, first: Failure
-    ) -> tuple[Case, Failure]:
-        """The plainest case that is lost, or fails, as far as the time for it goes."""
-        invalid = EVERY_CHECK[item.check].invalid
-        key = (item.layer, item.dtype, invalid)
+    def _minimised(self, item: Item, index: int, first: Outcome) -> tuple[Case, Outcome]:
+        """The plainest case that is lost, or fails, as far as the time for it goes.
+
+        Args:
+            index: of the case that was lost.
+            first: how.
+        """
+        stream = self._stream(item)
+        key = (item.layer, item.dtype, stream.invalid)
         before = self._minimal.get(key)
-        # Usually another check of the layer met the same crash.
-        failure = None if before is None else self._probe(item, before)
         if before is not None:
-            if failure is not None:
-                return before, failure
+            # Usually another check of the layer met the same crash.
+            again = self._failing(item, before)
+            if again is not None:
+                return before, again
             self.child.stop()  # copies are made of a child that has run nothing
+        known = applying(
+            self.known, dataclasses.asdict(item), self.backend, self.bases.get(item.layer, "")
+        )
+        deadly = Excuses(tuple(known.values()), EVERY_CHECK[item.check]).deadly
         started = time.monotonic()
         left = min(SHRINKING_ITEM, SHRINKING_RUN - self._spent)
-        patience = self._patience(first)
-        probe = self._probe
-        if self._forks(item, case, index, first, patience):
-            probe = lambda item, case: self._forked(item, case, patience)  # noqa: E731
+        how = self._in_copies(item, stream, index, first, deadly)
 
-        def fails(candidate: Case) -> Failure | None:
+        def fails(candidate: Case) -> Outcome | None:
             if self.interrupted():
                 raise KeyboardInterrupt
-            spent = time.monotonic() - started > left
-            if spent or self._is_known(item, candidate):
+            if time.monotonic() - started > left or deadly(candidate) is not None:
                 return None
-            found = probe(item, candidate)
+            found = self._failing(item, candidate, **how)
             # A plainer case that fails in another way would hide how the process is lost.
-            return found if isinstance(found, Lost) or not isinstance(first, Lost) else None
+            return found if found and (found.lost or not first.lost) else None
 
-        stream = self._stream(item)
-        round, place = stream.drawn_as(index)
-        found = shrink(
-            item.layer, item.dtype, stream.examples, self.seed, place, fails,
-            invalid=invalid, values=self.values, round=round,
-        )  # fmt: skip
+        minimal = stream.shrunk(index, fails)
         self._spent += time.monotonic() - started
-        # Probes had less time than a case has, or ran in a copy.
-        failure = None if found is None else self._probe(item, found[0])
-        if found is None or failure is None:
-            return case, first
-        self._minimal[key] = found[0]
-        return found[0], failure
+        # Cases had less time than usual, or ran in a copy.
+        again = None if minimal is None else self._failing(item, minimal[0])
+        if minimal is None or again is None:
+            return stream[index], first
+        self._minimal[key] = minimal[0]
+        return minimal[0], again
 
-    def _probe(self, item: Item, case: Case) -> Failure | None:
-        """One case in the child: how it failed or was lost, None where it did not."""
+    def _in_copies(
+        self,
+        item: Item,
+        stream: Stream,
+        index: int,
+        first: Outcome,
+        deadly: Callable[[Case], Known | None],
+    ) -> dict[str, float]:
+        """How cases are asked for in copies of the child, which cost milliseconds, not seconds.
+
+        Empty where a copy does not do as the child did: some frameworks hang in copies.
+        """
+        how = {"fork": self._patience(first)}
+        before = (stream[k] for k in range(min(index, 50)))
+        passing = next((case for case in before if deadly(case) is None), None)
+        if passing is None:
+            return {}
+        found = self._failing(item, stream[index], **how)
+        same = found is not None and found.status == first.status
+        return how if same and self._failing(item, passing, **how) is None else {}
+
+    def _failing(self, item: Item, case: Case, **how: Any) -> Outcome | None:
+        """How a case fails or is lost; None where it does not, or that is unknown."""
+        outcome = self._tried(item, case, **how)
+        return outcome if outcome is not None and outcome.fails else None
+
+    def _tried(self, item: Item, case: Case, **how: Any) -> Outcome | None:
+        """The outcome of a case; None where it is unknown.
+
+        Args:
+            how: what else `child` is told: `fork`, `base`.
+        """
         try:
-            answer = self.child.ask({"item": dataclasses.asdict(item), "case": encode_case(case)})
+            answer = self.child.ask({"item": item, "case": encode_case(case), **how})
         except Forged:
             raise
         except Died as died:
-            return Lost(died.status, died.how, died)
-        return _failure(answer)
+            return Lost.by(died)
+        return msgspec.convert(answer, Outcome, strict=False) if "status" in answer else None
 
-    def _patience(self, failure: Failure) -> float:
+    def _patience(self, outcome: Outcome) -> float:
         """Seconds that a case may take in a copy of the child.
 
         One that hangs takes all of them each time; plainer cases take milliseconds otherwise.
         """
         compiling = self.child.limits.seconds - TIMEOUT
-        least = HANGS if _status(failure) == "hung" else self.child.limits.seconds / 5
+        least = HANGS if outcome.status == "hung" else self.child.limits.seconds / 5
         return max(least, HANGS, min(compiling, self.child.limits.seconds / 5))
 
-    def _forked(self, item: Item, case: Case, seconds: float) -> Failure | None:
-        """One case in a copy of the child, which costs milliseconds in place of seconds."""
-        request = {
-            "item": dataclasses.asdict(item),
-            "case": encode_case(case),
-            "fork": seconds,
-        }
-        answer = self.child.ask(request)
-        status = answer.get("status")
-        if status in ("crashed", "hung"):
-            return Lost(status, answer.get("message") or f"no answer within {seconds:g} s")
-        return _failure(answer)
-
-    def _forks(self, item: Item, case: Case, index: int, first: Failure, seconds: float) -> bool:
-        """Whether a copy of the child does as the child did: some frameworks hang in copies."""
-        stream = self._stream(item)
-        before = (stream[k] for k in range(index))
-        passing = next((c for c in islice(before, 50) if not self._is_known(item, c)), None)
-        if passing is None:
-            return False
-        failure = self._forked(item, case, seconds)
-        same = type(failure) is type(first) and _status(failure) == _status(first)
-        return same and self._forked(item, passing, seconds) is None
-
-    def _is_known(self, item: Item, case: Case) -> bool:
-        found = applying(
-            self.known, dataclasses.asdict(item), self.backend, self.bases.get(item.layer, "")
+    def _cause(self, item: Item, case: Case, outcome: Outcome, reference: str | None) -> Cause:
+        """What a minimal case shows, and where it was lost."""
+        call, finding = case_text(case), outcome.failure
+        assert finding is not None
+        if isinstance(outcome, Lost) and outcome.died.step is not None:
+            step, encoded = outcome.died.step
+            finding = replace(finding, what=step)
+            if outcome.died.within:
+                finding = finding.noting(f"in {outcome.died.within}")
+            at_work = case_text(decode_case(encoded))
+            if at_work != call:
+                # A law, for example, makes other calls of the case.
+                call, finding = at_work, finding.within(f"while checking {call}")
+        return Cause.of(
+            finding if reference is None else finding.noting(reference),
+            call,
+            case=encode_case(case),
+            reproducer=self._script(item, case, outcome),
+            failed=1,
+            status=outcome.status,
+            reference=reference,
         )
-        excuses = Excuses(tuple(found.values()), EVERY_CHECK[item.check])
-        return excuses.deadly(case) is not None
 
-    def _script(self, item: Item, case: Case, failure: Failure) -> str | None:
-        request = {
-            "item": dataclasses.asdict(item),
-            "case": encode_case(case),
-            "script": str(failure),
-            "deadly": isinstance(failure, Lost),
-        }
+    def _script(self, item: Item, case: Case, outcome: Outcome) -> str | None:
+        request = {"item": item, "case": encode_case(case)}
+        asked = {"script": outcome.message, "deadly": outcome.lost}
         try:
-            script = self.child.ask(request).get("script")
+            script = self.child.ask({**request, **asked}).get("script")
         except Died as died:
             return died.script or None
         return None if script is None else str(script)
+
+
+def _lost(item: Item, says: str, status: str = "crashed", *, during: str = "") -> Verdict:
+    """The verdict of an item whose process was lost, or cannot be trusted, while no case ran."""
+    finding = Finding("lost", status, during=during, says=says)
+    return verdicts.wrong(verdicts.begin(item), status, finding)
 
 
 def _with_references(verdict: Verdict, item: Item, lost: Mapping[int, str]) -> Verdict:
@@ -371,16 +346,5 @@ def _with_references(verdict: Verdict, item: Item, lost: Mapping[int, str]) -> V
     return verdict.noting(f"cases lost: see {', '.join(elsewhere)}")
 
 
-def _failure(answer: Mapping[str, Any]) -> Failure | None:
-    """The failure in a child's answer about a case; None where it did not fail."""
-    if answer.get("status") != "failed":
-        return None
-    return Failure(msgspec.convert(answer["failure"], Finding, strict=False))
-
-
 def _unlimited() -> None:
     """No budget."""
-
-
-def _status(failure: Failure | None) -> str:
-    return failure.status if isinstance(failure, Lost) else "failed"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from conformance.checks.trial import Evidence
+    from conformance.items.context import ItemContext
     from conformance.items.outcomes import Outcome
     from conformance.items.planning import Item
     from conformance.known.entry import Known
@@ -25,12 +26,6 @@ class CopiesLike(Protocol):
     ) -> Outcome | None:
         """The outcome of a case in a copy; None where there are no copies."""
 
-    def deadly(self, item: Item, case: Case, entry: Known) -> Outcome | None:
-        """The outcome of a case that a known failure says may end the process."""
-
-    def careful(self, item: Item, case: Case) -> Outcome | None:
-        """The outcome of a case of a layer that ended the process before."""
-
     def renew_patience(self) -> None:
         """Allow hanging cases as much time as at first."""
 
@@ -39,9 +34,6 @@ class EngineLike(Protocol):
     """Runs checks on cases of one backend."""
 
     backend: Backend
-    examples: int
-    seed: int
-    values: int
     known: tuple[Known, ...]
     expendable: bool
     note: Callable[..., None]
@@ -68,6 +60,9 @@ class EngineLike(Protocol):
         backend: Backend | None = None,
     ) -> Evidence:
         """Run one check on one case; a failure is raised."""
+
+    def cautious_outcome(self, context: ItemContext, case: Case) -> Outcome | None:
+        """The outcome of a case, in a copy of the process where others have ended that."""
 
     def outcome(
         self,

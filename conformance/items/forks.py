@@ -138,4 +138,4 @@ class Copies:
 
     @staticmethod
     def _lives(outcome: Outcome | None) -> bool:
-        return outcome is not None and outcome.status not in ("crashed", "hung")
+        return outcome is not None and not outcome.lost

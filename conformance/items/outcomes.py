@@ -35,6 +35,16 @@ class Outcome:
     hits: Mapping[str, int] | None = None
 
     @property
+    def lost(self) -> bool:
+        """Whether the process, or a copy of it, ended or hung."""
+        return self.status in ("crashed", "hung")
+
+    @property
+    def fails(self) -> bool:
+        """Whether the check finds something wrong, or does not come to its end."""
+        return self.lost or self.status == "failed"
+
+    @property
     def comparisons(self) -> int:
         """Numbers compared."""
         return self.evidence.comparisons
@@ -68,7 +78,7 @@ def alike(ours: Outcome, theirs: Outcome) -> bool:
     Args:
         ours, theirs: the outcomes of one check on one case.
     """
-    if ours.status != theirs.status or ours.status not in ("failed", "crashed", "hung"):
+    if ours.status != theirs.status or not ours.fails:
         return False
     if ours.failure is None or theirs.failure is None:
         return ours.status != "failed"

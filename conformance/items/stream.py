@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from conformance.generation.argument_columns import covering
 from conformance.generation.cases import Ending, Every
-from conformance.generation.drawing import draw_cases
+from conformance.generation.drawing import Found, draw_cases, shrink
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
 from conformance.matching.features import structure
@@ -90,6 +90,16 @@ class Stream:
         """The round in which a case is drawn, and its place among all that are drawn there."""
         round, place = self._located(index)
         return round, place * self.step
+
+    def shrunk(
+        self, index: int, fails: Callable[[Case], Found | None]
+    ) -> tuple[Case, Found] | None:
+        """The plainest failing case that is found from one of these; see `drawing.shrink`."""
+        round, place = self.drawn_as(index)
+        return shrink(
+            self.item.layer, self.item.dtype, self.examples, self.seed, place, fails,
+            invalid=self.invalid, values=self.values, round=round,
+        )  # fmt: skip
 
     def __getitem__(self, index: int) -> Case:
         round, place = self._located(index)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from conformance.items.planning import Item
 from conformance.known.entry import Known
@@ -13,6 +14,8 @@ from conformance.model.finding import Finding
 from conformance.model.finding_text import text
 
 NONE = Examples()
+TOLD = ("call", "case", "needs", "share", "excess", "reproducer", "reference", "failure")
+"""What a verdict has of the first of its causes."""
 NOTHING = "nothing was compared: no example gave a number with a finite bound"
 
 
@@ -92,20 +95,9 @@ def failed(verdict: Verdict, causes: Sequence[Cause]) -> Verdict:
     order = ("crashed", "hung", "failed")
     distinct = {(cause.status, cause.call, cause.message): cause for cause in causes}
     first, *others = sorted(distinct.values(), key=lambda cause: order.index(cause.status))
-    return replace(
-        verdict,
-        status=first.status,
-        others=tuple(others),
-        message=first.message + other_causes(others),
-        failure=first.failure,
-        call=first.call,
-        case=first.case,
-        needs=first.needs,
-        share=first.share,
-        excess=first.excess,
-        reproducer=first.reproducer,
-        reference=first.reference,
-    )
+    message = first.message + other_causes(others)
+    told: dict[str, Any] = {name: getattr(first, name) for name in TOLD}
+    return replace(verdict, status=first.status, others=tuple(others), message=message, **told)
 
 
 def inheriting(verdict: Verdict, inherited: Sequence[Excuse]) -> Verdict:
@@ -113,13 +105,7 @@ def inheriting(verdict: Verdict, inherited: Sequence[Excuse]) -> Verdict:
     if not inherited:
         return verdict
     number = sum(excuse.excused for excuse in inherited)
-    examples = replace(
-        verdict.examples,
-        checked=verdict.examples.checked + number,
-        failed=verdict.examples.failed + number,
-        excused=verdict.examples.excused + number,
-        lost=max(verdict.examples.lost - number, 0),
-    )
+    examples = _with_lost(verdict.examples, number, excused=number)
     verdict = replace(verdict, examples=examples, excuses=(*verdict.excuses, *inherited))
     if verdict.status not in ("passed", "unchecked", "unsupported"):
         return verdict
@@ -137,18 +123,21 @@ def joined(verdict: Verdict, lost: Sequence[Cause]) -> Verdict:
         return verdict
     causes = [*lost]
     if verdict.status == "failed":
-        fields = ("call", "case", "needs", "share", "excess", "reproducer", "reference", "failure")
-        own = {name: getattr(verdict, name) for name in fields}
-        causes += [Cause(verdict.own_message, **own)]
-        causes += verdict.others
-    number = len(lost)
-    examples = replace(
-        verdict.examples,
-        checked=verdict.examples.checked + number,
-        failed=verdict.examples.failed + number,
-        lost=max(verdict.examples.lost - number, 0),
-    )
+        own = {name: getattr(verdict, name) for name in TOLD}
+        causes += [Cause(verdict.own_message, **own), *verdict.others]
+    examples = _with_lost(verdict.examples, len(lost))
     return failed(replace(verdict, examples=examples), causes)
+
+
+def _with_lost(examples: Examples, number: int, *, excused: int = 0) -> Examples:
+    """The counts with so many lost cases among those that were checked and failed."""
+    return replace(
+        examples,
+        checked=examples.checked + number,
+        failed=examples.failed + number,
+        excused=examples.excused + excused,
+        lost=max(examples.lost - number, 0),
+    )
 
 
 def left_out(item: Item, examples: int) -> Verdict:

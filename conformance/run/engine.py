@@ -175,7 +175,7 @@ class Engine:
                 excuses.begin(case)
             if outcome is None:
                 log.left_out(index)
-            elif outcome.status in ("crashed", "hung") and excuses.deadly(case) is None:
+            elif outcome.lost and excuses.deadly(case) is None:
                 log.lost(index)
             elif outcome.status == "passed":
                 log.passed(index, case, outcome.evidence)
@@ -186,8 +186,7 @@ class Engine:
                 if outcome.accepted:
                     log.accepted[outcome.accepted] += 1
             else:
-                entry = excuses.explaining(case, outcome.message, outcome.failure)
-                entry = self.reference.inherited(context.item, case, outcome, entry)
+                entry = self.reference.excusing(context, case, outcome)
                 log.failed(index, excess=outcome.excess, excused=entry is not None)
                 if entry is None:
                     failures.setdefault(outcome.kind, []).append(index)
@@ -196,25 +195,30 @@ class Engine:
         return self._concluded(context, failures)
 
     def _outcome(self, context: ItemContext, case: Case) -> Outcome | None:
-        """The outcome of a case; None where it is left out because it would end the process.
-
-        Where cases of the layer have ended the process, all others run in copies of it.
-        """
+        """The outcome of a case; None where it is left out because it would end the process."""
         item, excuses = context.item, context.excuses
         entry = excuses.deadly(case)
-        if entry is None and context.careful and self.copies.serve(item):
-            return self.copies.careful(item, case)
         if entry is None:
-            return self.outcome(item, case, context.numerics)
+            return self.cautious_outcome(context, case)
         outcome = self.copies.deadly(item, case, entry)
         # Threads of a framework may hang in a copy; in this process the case would crash.
         stuck = outcome is not None and (outcome.status, entry.status) == ("hung", "crashed")
         if outcome is None or stuck:
             excuses.leave_out(entry)
             return None
-        if outcome.status in ("crashed", "hung") and excuses.deadly(case, outcome.status) is None:
+        if outcome.lost and excuses.deadly(case, outcome.status) is None:
             return self.outcome(item, case, context.numerics)  # the parent reports how it ends
         return outcome
+
+    def cautious_outcome(self, context: ItemContext, case: Case) -> Outcome | None:
+        """The outcome of a case that no known failure says ends the process.
+
+        Where cases of the layer have ended it, the case runs in a copy; None where too much time
+        went to cases that hang there.
+        """
+        if context.careful and self.copies.serve(context.item):
+            return self.copies.careful(context.item, case)
+        return self.outcome(context.item, case, context.numerics)
 
     def _concluded(self, context: ItemContext, failures: Mapping[str, list[int]]) -> Verdict:
         item, excuses, stream, log = context.item, context.excuses, context.stream, context.log
