@@ -16,9 +16,10 @@ def located(
 ) -> str | None:
     """An array, or an element of it, in terms of the arrays that were read.
 
-    By the memory that it shares with one of them, or as the same numbers in the same order; an
-    element also by its value, where that stands in one place only and the array holds nothing but
-    what was read: one of sums is none of their terms, though it may be the same number.
+    By the memory that it shares with one of them, or as the same numbers in the same order. Where
+    the array holds nothing but what was read, an element also by its value, if that stands in one
+    place only, or as one of an array that was joined to others: one of sums is none of their terms,
+    though it may be the same number.
 
     Args:
         steps: those that gave arrays.
@@ -37,10 +38,13 @@ def located(
     whole = _whole(read, array)
     if where is None:
         return whole
-    places = list(_places(read, array[where]))
-    if len(places) == 1 and _of_what_was_read(read, array):
+    known = _of_what_was_read(read, array)
+    places = list(_places(read, array[where])) if known else []
+    if len(places) == 1:
         return places[0]
-    return _element(whole, where) if whole is not None else None
+    if whole is not None:
+        return _element(whole, where)
+    return _joined(read, array, where) if known else None
 
 
 def _element(name: str, where: Index) -> str:
@@ -65,6 +69,21 @@ def _of_what_was_read(steps: Sequence[Step], array: np.ndarray) -> bool:
     kept = [s.result.reshape(-1) for s in steps if s.result.dtype.kind in "fciub"]
     known = np.concatenate([array.reshape(-1)[:0], *kept])
     return bool((np.isin(array, known) | (array != array)).all())
+
+
+def _joined(steps: Sequence[Step], array: np.ndarray, where: Index) -> str | None:
+    """An element of an array that stands whole, and once only, along an axis of a longer one."""
+    for step in sorted(steps, key=lambda step: -step.result.size):
+        part, places = step.result, list[Index]()
+        for axis in range(array.ndim if part.ndim == array.ndim else 0):
+            size, (*before, at), after = part.shape[axis], where[: axis + 1], where[axis + 1 :]
+            for first in range(max(at - size + 1, 0), min(at, array.shape[axis] - size) + 1):
+                run = (slice(None),) * axis + (slice(first, first + size),)
+                if np.array_equal(array[run], part, equal_nan=True):
+                    places.append((*before, at - first, *after))
+        if len(places) == 1:
+            return _element(step.name, places[0])
+    return None
 
 
 def _within(step: Step, array: np.ndarray, where: Index | None) -> str | None:
