@@ -18,14 +18,11 @@ from conformance.model.checks import facts_of
 from conformance.model.finding import Finding
 from conformance.model.layer_facts import LayerFacts, unknown
 from conformance.model.plain_text import visible
+from conformance.model.usage import UsageError
 
 TITLE = 160
 MESSAGE = 8000
 SCRIPT = 50_000
-
-
-class NoCauseError(ValueError):
-    """A cause that a verdict does not have."""
 
 
 class Subject(Protocol):
@@ -69,12 +66,12 @@ def of_cause(run: Run, id: str, number: int) -> tuple[Run, int]:
         number: of the cause, from 1.
 
     Raises:
-        NoCauseError: if it has fewer.
+        UsageError: if it has fewer.
     """
     verdict = run.verdict(id)
     causes = by_cause(verdict)
     if not 1 <= number <= len(causes):
-        raise NoCauseError(f"--cause {number}: {verdict.id} has causes 1 to {len(causes)}")
+        raise UsageError(f"--cause {number}: {verdict.id} has causes 1 to {len(causes)}")
     one = causes[number - 1]
     verdicts = tuple(one if each is verdict else each for each in run.verdicts)
     return replace(run, verdicts=verdicts), len(causes)

@@ -18,6 +18,7 @@ from conformance.model.case import Verdict
 from conformance.model.files import open_file, write_whole
 from conformance.model.layer_facts import LayerFacts
 from conformance.model.plain_text import bounded
+from conformance.model.usage import UsageError
 
 SCHEMA = 3
 """Version of the file format; files of older ones are read as well."""
@@ -168,7 +169,7 @@ class Benchmark(msgspec.Struct, frozen=True, rename={"direction": "pass"}):
     message: str | None = None
 
 
-class UnknownVerdictError(ValueError):
+class UnknownVerdictError(UsageError, ValueError):
     """An id, a prefix or a glob that names no verdict, or several."""
 
 
@@ -306,7 +307,7 @@ def write(path: Path, run: Run) -> None:
     write_whole(path, b"".join(lines))
 
 
-class ResultsError(ValueError):
+class ResultsError(UsageError, ValueError):
     """A results file that cannot be read at all."""
 
 

@@ -17,12 +17,13 @@ from conformance.model.case import Call, Unsupported
 from conformance.model.failure import Failure
 from conformance.model.finding import raised, returned
 from conformance.model.foreign import exact_text, of_type, shown, type_name, written
+from conformance.model.usage import UsageError
 
 _COMPUTE = ("call", "forward_grad", "vjp", "vjp_of", "value_and_vjp")
 """Members after which a layer says what ran elsewhere."""
 
 
-class BackendError(Exception):
+class BackendError(UsageError):
     """A backend that cannot be found, loaded or used; the message tells its author what to mend."""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from conformance.model.plain_text import bounded, visible
+from conformance.model.usage import UsageError
 
 if TYPE_CHECKING:
     from conformance.commands.kernel import Examination, Score
@@ -22,10 +23,6 @@ SEEDS = 2**31
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 LINES = 12
 """Lines of a message that are shown."""
-
-
-class UsageError(Exception):
-    """An option is wrong."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -16,14 +16,13 @@ from conformance.commands import layers as layers_cli
 from conformance.commands import packs as packs_cli
 from conformance.model.files import FileError, clash, write_whole
 from conformance.model.plain_text import bounded, visible
-from conformance.packs import PackError
+from conformance.model.usage import UsageError
 
 if TYPE_CHECKING:
     from conformance.model.case import Verdict
     from conformance.reports.results import Run
 
 
-_REFUSALS = (exhaustive_cli.UsageError, kernel_cli.UsageError, PackError)
 FAULTS = 200
 """Faults of a file that are listed."""
 
@@ -38,10 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, 1 where a verdict or a file is bad, 2 for a usage error.
     """
     options = _parser().parse_args(arguments)
-    from conformance.backends.door import BackendError
-    from conformance.reports.results import ResultsError
-
-    refusals = (ResultsError, BackendError, *_REFUSALS)
     try:
         _keep_apart(options)
         code = int(options.run(options))
@@ -51,9 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Nobody reads on: what Python flushes at its end must not fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except refusals as error:
-        return _refused(options, str(error))
-    except OSError as error:
+    except (UsageError, OSError) as error:
         return _refused(options, str(error))
     except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         # The files were read line by line against the schema: a traceback would help nobody else.
@@ -241,16 +234,12 @@ def _scoreboard(options: argparse.Namespace) -> int:
 
 
 def _bug_report(options: argparse.Namespace) -> int:
-    from conformance.commands.explanation import ExplanationError, explain
+    from conformance.commands.explanation import explain
     from conformance.reports import bug_report
-    from conformance.reports.results import UnknownVerdictError, read
+    from conformance.reports.results import read
 
-    run = read(options.results)
-    try:
-        run, causes = bug_report.of_cause(run, options.id, options.cause)
-        subject = explain(run, options.id, options.known, options.backend)
-    except (ExplanationError, UnknownVerdictError, bug_report.NoCauseError) as error:
-        return _refused(options, str(error))
+    run, causes = bug_report.of_cause(read(options.results), options.id, options.cause)
+    subject = explain(run, options.id, options.known, options.backend)
     text = bug_report.render(run, subject, str(options.results), options.cause)
     _say(text.removesuffix("\n"))
     if subject.others:
@@ -384,31 +373,22 @@ def _verified(path: Path) -> int:
 
 def _case_fault(verdict: Verdict) -> str:
     """What is wrong with a verdict's minimal cases; empty where nothing is."""
-    from conformance.layers.encoding import CaseError, decode_case
+    from conformance.layers.encoding import CaseError, case_of
+    from conformance.reports.clusters import by_cause
 
-    for data in (verdict.case, *(cause.case for cause in verdict.others)):
-        if data is None:
-            continue
-        try:
-            call = decode_case(data).call
-        except CaseError as error:
-            return f"{verdict.id}: its case cannot be read: {error}"
-        if call.layer != verdict.layer:
-            return f"{verdict.id}: its case is a call of {call.layer}"
-        if (call.dtype, call.device) != (verdict.dtype, verdict.device):
-            return f"{verdict.id}: its case is a call in {call.dtype} on {call.device}"
+    try:
+        for cause in by_cause(verdict):
+            case_of(cause)
+    except CaseError as error:
+        return str(error)
     return ""
 
 
 def _culprit(options: argparse.Namespace) -> int:
     from conformance.commands.culprit import culprit
-    from conformance.commands.replay import ReplayError
     from conformance.reports.results import read
 
-    try:
-        found = culprit(read(options.results), options.id, options.backend)
-    except ReplayError as error:
-        return _refused(options, str(error))
+    found = culprit(read(options.results), options.id, options.backend)
     _say(found.call)
     for number, one in enumerate(found.ran, 1):
         why = f" ({one.says})" if one.says and one is not found.culprit else ""
@@ -427,14 +407,10 @@ def _culprit(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from conformance.commands.replay import ReplayError, replay
+    from conformance.commands.replay import replay
     from conformance.reports.results import read
 
-    run = read(options.results)
-    try:
-        passed, text = replay(run, options.id, options.backend)
-    except ReplayError as error:
-        return _refused(options, str(error))
+    passed, text = replay(read(options.results), options.id, options.backend)
     _say(text)
     return 0 if passed else 1
 
@@ -448,7 +424,6 @@ def _backends(options: argparse.Namespace) -> int:
 
 
 def _known(options: argparse.Namespace) -> int:
-    from conformance.known.entry import KnownError
     from conformance.known.migrate import checked
 
     if options.write is not None:
@@ -456,23 +431,15 @@ def _known(options: argparse.Namespace) -> int:
     if options.seen:
         return _add_place(options)
     for path in options.files:
-        try:
-            _say(f"{path}: {checked(path, rewrite=options.rewrite)} entries")
-        except KnownError as error:
-            return _refused(options, str(error))
+        _say(f"{path}: {checked(path, rewrite=options.rewrite)} entries")
     return 0
 
 
 def _add_place(options: argparse.Namespace) -> int:
-    from conformance.backends.door import BackendError
     from conformance.commands.known_seen import add_place
-    from conformance.known.entry import KnownError
 
     for path in options.files:
-        try:
-            report = add_place(path, options.backend or path.stem)
-        except (BackendError, KnownError) as error:
-            return _refused(options, str(error))
+        report = add_place(path, options.backend or path.stem)
         for reason, instead in report.passing:
             _say(f"does not show here: {bounded(reason, 500)} (its pinned case {instead})")
         _say(
@@ -484,15 +451,11 @@ def _add_place(options: argparse.Namespace) -> int:
 
 def _write_known(options: argparse.Namespace) -> int:
     from conformance.commands.known_writer import write
-    from conformance.known.entry import KnownError
     from conformance.reports.merge import merge
     from conformance.reports.results import read
 
     run = merge([read(path) for path in options.files])
-    try:
-        found = write(run, options.write, update=options.update)
-    except KnownError as error:
-        return _refused(options, str(error))
+    found = write(run, options.write, update=options.update)
     for reason in found.stale:
         _say(f"stale, left out: {bounded(reason, 500)}")
     _say(f"{options.write}: {found.new} new entries, each of which needs a reason")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from conformance.items.planning import PROFILES, Item
@@ -30,7 +31,7 @@ def cases_of(run: Run, verdict: Verdict, outcomes: str) -> Iterator[Case]:
     # A run of another tool has a profile of its own.
     profile = PROFILES.get(identity.profile)
     samples = profile is not None and profile.samples
-    item = Item(verdict.layer, verdict.check, verdict.dtype, verdict.device, samples)
+    item = replace(Item.of(verdict), samples=samples)
     stream = Stream(item, identity.examples, identity.seed, values)
     letters = expanded(verdict.outcomes or "")
     return (stream[k] for k, letter in enumerate(letters) if letter in outcomes)

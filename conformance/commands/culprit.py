@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from conformance.backends.declared import numerics_of
@@ -10,7 +10,7 @@ from conformance.backends.registry import load
 from conformance.checks import EVERY_CHECK
 from conformance.checks.trial import Trial
 from conformance.checks.values import compare
-from conformance.commands.replay import case_of, installed_backend
+from conformance.commands.replay import found, installed_backend
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
 from conformance.model.case import Unsupported
@@ -19,7 +19,7 @@ from conformance.reports.results import Run
 
 
 @dataclass(frozen=True)
-class Found:
+class Culprit:
     """What ran, and who is to blame.
 
     Args:
@@ -35,19 +35,18 @@ class Found:
     culprit: Any
 
 
-def culprit(run: Run, id: str, backend: str | None = None) -> Found:
+def culprit(run: Run, id: str, backend: str | None = None) -> Culprit:
     """Replay a verdict's case, and hold every operator that torch runs against its bound.
 
     Args:
         backend: as on the command line; None = the one that the results were made with.
 
     Raises:
-        ReplayError: if there is no such verdict, it holds no case, or its backend is not installed.
+        UsageError: if there is no such verdict, it holds no case, or its backend is not installed.
     """
     from conformance.backends.dispatched import WRONG, Watch
 
-    verdict, case = case_of(run, id)
-    case = replace(case, call=replace(case.call, device=verdict.device))
+    verdict, _, case = found(run, id)
     loaded = load(backend or installed_backend(run))
     numerics = numerics_of(loaded, verdict.dtype)
     trial = Trial(loaded, CATALOGUE[case.call.layer], case, numerics)
@@ -56,12 +55,12 @@ def culprit(run: Run, id: str, backend: str | None = None) -> Found:
     with watch:
         try:
             EVERY_CHECK[verdict.check].run(trial)
-        except Failure as found:
-            failure = str(found)
+        except Failure as failed:
+            failure = str(failed)
         except Unsupported as declined:
             failure = f"declined: {declined}"
     first = next((one for one in watch.ran if one.outcome == WRONG), None)
-    return Found(case_text(case), failure, tuple(watch.ran), first)
+    return Culprit(case_text(case), failure, tuple(watch.ran), first)
 
 
 def _wrong(name: str, got: Any, expected: Any) -> str:

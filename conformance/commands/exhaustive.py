@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING
 
 from conformance.model.files import kind_of, write_whole
 from conformance.model.plain_text import bounded
+from conformance.model.usage import UsageError
 
 if TYPE_CHECKING:
     from conformance.reports.exhaustive import Line
-
-
-class UsageError(Exception):
-    """An option is wrong."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

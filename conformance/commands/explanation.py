@@ -6,28 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
-
 from conformance.checks import EVERY_CHECK
-from conformance.commands.replay import ReplayError, installed_backend
+from conformance.commands.replay import installed_backend, process_of
 from conformance.diagnosis.reproducer import UNSEEN
-from conformance.isolation.process import Child, ChildError, Died
-from conformance.known.entry import Known, KnownError, applying, read
+from conformance.isolation.process import Died
+from conformance.items.planning import Item
+from conformance.known.entry import Known, applying, read
 from conformance.known.matches import Excuses
 from conformance.layers.describe import case_text
-from conformance.layers.encoding import decode_case, encode_case
+from conformance.layers.encoding import decode_case
 from conformance.model.case import Case, Verdict
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text
-from conformance.model.limits import Limits, share_of_memory
-from conformance.reports.results import Run, UnknownVerdictError
+from conformance.model.usage import UsageError
+from conformance.reports.results import Run
 
-TIMEOUT = 60.0
 REPORTABLE = ("failed", "crashed", "hung", "known")
-
-
-class ExplanationError(ValueError):
-    """A verdict of which nothing can be reported."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +61,13 @@ def explain(run: Run, id: str, number: int = 1, backend: str | None = None) -> E
             results were made with, if that is installed; else the case is not run.
 
     Raises:
-        ExplanationError: if there is no such verdict, or nothing is wrong with it.
+        UsageError: if there is no such verdict, or nothing is wrong with it.
     """
     verdict = _found(run, id)
     entries = _entries(run, verdict)
     if not 1 <= number <= max(len(entries), 1):
         has = f"known failures 1 to {len(entries)}" if entries else "no known failure"
-        raise ExplanationError(f"--known {number}: {verdict.id} has {has}")
+        raise UsageError(f"--known {number}: {verdict.id} has {has}")
     entry = entries[number - 1] if entries else None
     others = max(len(entries) - 1, 0)
     reason, link = (entry.reason, entry.link) if entry else ("", "")
@@ -90,12 +84,9 @@ def explain(run: Run, id: str, number: int = 1, backend: str | None = None) -> E
 
 
 def _found(run: Run, id: str) -> Verdict:
-    try:
-        found = run.verdict(id)
-    except UnknownVerdictError as error:
-        raise ExplanationError(str(error)) from None
+    found = run.verdict(id)
     if found.status not in REPORTABLE:
-        raise ExplanationError(f"{found.id} is {found.status}: there is no bug to report")
+        raise UsageError(f"{found.id} is {found.status}: there is no bug to report")
     return found
 
 
@@ -103,11 +94,8 @@ def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
     """Known failures that cover the failing case, or that a `known` verdict rests on."""
     base = next((excuse.base for excuse in verdict.excuses if excuse.base), "")
     paths = [Path(p.strip()) for p in run.identity.options.get("known", "").split(",") if p.strip()]
-    try:
-        known = read(run.identity.backend, [path for path in paths if _is_file(path)], base)
-    except KnownError as error:
-        raise ExplanationError(str(error)) from None
-    found = list(applying(known, _item(verdict), run.identity.backend, base).values())
+    known = read(run.identity.backend, [path for path in paths if _is_file(path)], base)
+    found = list(applying(known, verdict, run.identity.backend, base).values())
     if verdict.status == "known":
         reasons = {excuse.reason for excuse in verdict.excuses if excuse.excused}
         answered = verdict.message or ""
@@ -137,10 +125,6 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _item(verdict: Verdict) -> dict[str, str]:
-    return {name: getattr(verdict, name) for name in ("layer", "check", "dtype", "device")}
-
-
 def _run(
     run: Run, verdict: Verdict, case: Case, entry: Known, backend: str | None
 ) -> tuple[str, Finding | None, str | None]:
@@ -149,27 +133,16 @@ def _run(
     Returns:
         Nothing in their places where it cannot be run.
     """
-    failure: Finding | None = None
+    item, failure = Item.of(verdict), None
     try:
-        name = backend or installed_backend(run)
-    except ReplayError:
+        with process_of(backend or installed_backend(run)) as child:
+            try:
+                outcome = child.outcome(item, case)
+                message = "" if outcome.status == "unknown" else outcome.message
+                failure = outcome.failure
+            except Died as died:
+                message = died.how
+            script = child.script(item, case, message or entry.reason, deadly=entry.deadly)
+    except UsageError:
         return "", None, None
-    child = Child(name, 1, 0, (), Limits(TIMEOUT, share_of_memory(1)))
-    request = {"item": _item(verdict), "case": encode_case(case)}
-    try:
-        try:
-            answer = child.ask(request)
-            answered = str(answer.get("message", ""))
-            failure = msgspec.convert(answer.get("failure"), Finding | None, strict=False)
-        except Died as died:
-            answered = died.how
-        try:
-            asked = {**request, "script": answered or entry.reason, "deadly": entry.deadly}
-            script = child.ask(asked).get("script")
-        except Died:
-            script = None
-    except ChildError:
-        return "", None, None
-    finally:
-        child.stop()
-    return answered, failure, None if script is None else str(script)
+    return message, failure, script

@@ -136,7 +136,7 @@ def _trials(backend: Backend, entry: Known, device: str) -> Iterator[Item]:
             items += [Item(layer, check, dtype, device) for check in checks]
         for item in items:
             case = entry.pinned(dtype, device, item.id)
-            about = applying((entry,), dataclasses.asdict(item), backend.name)
+            about = applying((entry,), item, backend.name)
             if case is None or not about or not checks_of(item, entry, case):
                 continue
             if offered(backend, item.layer, dtype, device):

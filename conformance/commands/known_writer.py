@@ -11,9 +11,9 @@ from pathlib import Path
 from conformance.checks import EVERY_CHECK
 from conformance.commands.crash_conditions import cases_of
 from conformance.commands.known_entry import BROKEN, Entry
-from conformance.known.entry import MOST, Known, KnownError, named, parse
+from conformance.known.entry import MOST, Known, KnownError, applying, named, parse
 from conformance.layers import CATALOGUE
-from conformance.layers.encoding import CaseError, decode_case
+from conformance.layers.encoding import case_of, decode_case
 from conformance.matching.facts import Facts
 from conformance.model.case import Verdict
 from conformance.model.files import read_text, write_whole
@@ -50,8 +50,9 @@ def written(run: Run, earlier: str = "", name: str = "the earlier file") -> Writ
         name: of that file, for messages.
 
     Raises:
-        KnownError: for a failure of no layer or check of the suite, for a case that is none, for
-            what no entry can say, and for an earlier file that is none.
+        KnownError: for a failure of no layer or check of the suite, for what no entry can say, and
+            for an earlier file that is none.
+        CaseError: for a case that is none.
     """
     for verdict in run.verdicts:
         _must_be_readable(verdict)
@@ -111,14 +112,8 @@ def _must_be_readable(verdict: Verdict) -> None:
     if verdict.layer not in CATALOGUE or verdict.check not in EVERY_CHECK:
         name = bounded(verdict.id, 200)
         raise KnownError(f"{name}: this version of the suite has no such layer or check")
-    for data in (verdict.case, *(cause.case for cause in verdict.others)):
-        try:
-            case = None if data is None else decode_case(data)
-        except CaseError as error:
-            raise KnownError(f"{verdict.id}: its case cannot be read: {error}") from None
-        if case is not None and case.call.layer != verdict.layer:
-            layer = bounded(case.call.layer, 200)
-            raise KnownError(f"{verdict.id}: its case is a call of {layer}")
+    for cause in by_cause(verdict):
+        case_of(cause)
 
 
 def _writable(cause: Verdict) -> bool:
@@ -129,8 +124,7 @@ def _writable(cause: Verdict) -> bool:
 
 def _explains(entry: Known, run: Run, cause: Verdict) -> bool:
     """Whether an entry explains the minimal case of a cause."""
-    item = {name: getattr(cause, name) for name in ("layer", "check", "dtype", "device")}
-    if cause.case is None or not entry.applies(**item, backend=run.identity.backend):
+    if cause.case is None or not applying((entry,), cause, run.identity.backend):
         return False
     failure = cause.failure
     found = Facts(decode_case(cause.case), None if failure is None else failure.layouts)
@@ -181,8 +175,7 @@ def _widen(run: Run, entries: Sequence[Entry], old: Sequence[Known]) -> None:
         ours = [e for e in failing if any(m.id == verdict.id for m in e.members)]
         if not ours:
             continue
-        item = {name: getattr(verdict, name) for name in ("layer", "check", "dtype", "device")}
-        theirs = [e for e in old if e.applies(**item, backend=run.identity.backend)]
+        theirs = applying(old, verdict, run.identity.backend).values()
         for case in cases_of(run, verdict, "f"):
             if any(entry.covers(case) for entry in theirs):
                 continue

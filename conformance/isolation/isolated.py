@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -224,9 +223,7 @@ class IsolatedEngine:
             if again is not None:
                 return before, again
             self.child.stop()  # copies are made of a child that has run nothing
-        known = applying(
-            self.known, dataclasses.asdict(item), self.backend, self.bases.get(item.layer, "")
-        )
+        known = applying(self.known, item, self.backend, self.bases.get(item.layer, ""))
         deadly = Excuses(tuple(known.values()), EVERY_CHECK[item.check]).deadly
         started = time.monotonic()
         left = min(SHRINKING_ITEM, SHRINKING_RUN - self._spent)
@@ -283,12 +280,12 @@ class IsolatedEngine:
             how: what else `child` is told: `fork`, `base`.
         """
         try:
-            answer = self.child.ask({"item": item, "case": encode_case(case), **how})
+            outcome = self.child.outcome(item, case, **how)
         except Forged:
             raise
         except Died as died:
             return Lost.by(died)
-        return msgspec.convert(answer, Outcome, strict=False) if "status" in answer else None
+        return None if outcome.status == "unknown" else outcome
 
     def _patience(self, outcome: Outcome) -> float:
         """Seconds that a case may take in a copy of the child.
@@ -316,20 +313,11 @@ class IsolatedEngine:
             finding if reference is None else finding.noting(reference),
             call,
             case=encode_case(case),
-            reproducer=self._script(item, case, outcome),
+            reproducer=self.child.script(item, case, outcome.message, deadly=outcome.lost),
             failed=1,
             status=outcome.status,
             reference=reference,
         )
-
-    def _script(self, item: Item, case: Case, outcome: Outcome) -> str | None:
-        request = {"item": item, "case": encode_case(case)}
-        asked = {"script": outcome.message, "deadly": outcome.lost}
-        try:
-            script = self.child.ask({**request, **asked}).get("script")
-        except Died as died:
-            return died.script or None
-        return None if script is None else str(script)
 
 
 def _lost(item: Item, says: str, status: str = "crashed", *, during: str = "") -> Verdict:

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +23,11 @@ import msgspec
 from conformance.isolation.journal import SCRIPT, STEP, WATCHED, Entry, Journal
 from conformance.isolation.poison import poisoned
 from conformance.isolation.start import Answer, Start
+from conformance.items.outcomes import Outcome
+from conformance.items.planning import Item
+from conformance.layers.encoding import encode_case
 from conformance.model import leftovers
+from conformance.model.case import Case
 from conformance.model.limits import Limits, keep_to_one_thread
 from conformance.model.plain_text import bounded
 
@@ -165,6 +170,35 @@ class Child:
         answer = self._answer(self.limits.seconds)
         self.answered += 1
         return answer
+
+    def outcome(self, item: Item, case: Case, **how: Any) -> Outcome:
+        """The outcome of one check on one case; `"unknown"` where the suite itself fails.
+
+        Args:
+            how: what else `child` understands of a case: `fork`, `base`.
+
+        Raises:
+            Died, ChildError: as `ask`.
+        """
+        answer = self.ask({"item": asdict(item), "case": encode_case(case), **how})
+        told = {"status": "unknown", "message": answer.get("raised", ""), **answer}
+        return msgspec.convert(told, Outcome, strict=False)
+
+    def script(self, item: Item, case: Case, message: str, *, deadly: bool) -> str | None:
+        """The reproducer of a case; None where none can be written.
+
+        Args:
+            message: what is wrong with it.
+            deadly: it ends the process.
+
+        Raises:
+            ChildError: as `ask`.
+        """
+        asked = {"item": asdict(item), "case": encode_case(case)}
+        try:
+            return self.ask({**asked, "script": message, "deadly": deadly}).get("script")
+        except Died as died:
+            return died.script or None
 
     def grown(self) -> int:
         """Bytes of memory that the process has taken since it was ready; 0 where unknown."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -113,9 +112,7 @@ class Copies:
             # A refusal computes nothing, and so lives in copies in which nothing else does.
             item = replace(item, check="shape")
         engine = self._engine
-        known = applying(
-            engine.known, dataclasses.asdict(item), engine.backend.name, engine.base(item.layer)
-        )
+        known = applying(engine.known, item, engine.backend.name, engine.base(item.layer))
         deadly = Excuses(tuple(known.values()), EVERY_CHECK[item.check]).deadly
         plain = (
             case

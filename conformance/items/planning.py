@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from conformance.backends.declared import offered, unasked_of
 from conformance.checks import EVERY_CHECK
 from conformance.layers import CATALOGUE
+from conformance.model.case import Verdict
 from conformance.model.checks import IN_FULL, facts_of
 from conformance.model.protocols import Backend
 
@@ -35,6 +36,11 @@ class Item:
     dtype: str
     device: str
     samples: bool = False
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Item:
+        """The item that a verdict is about."""
+        return cls(verdict.layer, verdict.check, verdict.dtype, verdict.device)
 
     @property
     def id(self) -> str:

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from packaging.specifiers import SpecifierSet
 
@@ -292,17 +292,27 @@ def read(backend: str, paths: Sequence[Path] = (), base: str = "") -> tuple[Know
     return tuple(entries)
 
 
-def applying(
-    known: Sequence[Known], item: Mapping[str, Any], backend: str, base: str = ""
-) -> dict[int, Known]:
+class About(Protocol):
+    """An item, or a verdict of one."""
+
+    @property
+    def layer(self) -> str: ...
+    @property
+    def check(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+
+
+def applying(known: Sequence[Known], item: About, backend: str, base: str = "") -> dict[int, Known]:
     """The known failures that are about an item, by their index.
 
     Args:
         known: of the run.
-        item: layer, check, dtype and device.
         base: the backend that it inherits the item's layer from; empty for none.
     """
-    about = {name: item[name] for name in ("layer", "check", "dtype", "device")}
+    about = {name: getattr(item, name) for name in ("layer", "check", "dtype", "device")}
     return {
         index: entry
         for index, entry in enumerate(known)

@@ -18,6 +18,7 @@ from conformance.matching.comparison import named
 from conformance.matching.fact_schema import LONGEST, layers_named, unknown_fact, unmeetable
 from conformance.model.case import Case
 from conformance.model.plain_text import bounded
+from conformance.model.usage import UsageError
 
 _NUMBER, _CONDITIONS = (float, int), (dict, list)
 _EXPECTED: dict[Any, str] = {
@@ -57,7 +58,7 @@ _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _FEATURE = re.compile(r"[a-z0-9_.]+")
 
 
-class KnownError(ValueError):
+class KnownError(UsageError, ValueError):
     """A file of known failures that cannot be used."""
 
 

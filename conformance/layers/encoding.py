@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from conformance.model.case import Call, Case
+from conformance.model.case import Call, Case, Verdict
 from conformance.model.plain_text import bounded
+from conformance.model.usage import UsageError
 
 _DTYPES = ("float64", "complex128", "int64", "bool", "float32", "float16", "int32", "int16", "int8")
 _DEEPEST = 8
 _FAULTS = (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError)
 
 
-class CaseError(ValueError):
+class CaseError(UsageError, ValueError):
     """Data that is no case."""
 
 
@@ -182,6 +183,28 @@ def decode_case(data: Any) -> Case:
         raise CaseError(f"{bounded(str(error), 80)} is missing") from error
     except _FAULTS as error:
         raise CaseError(f"{type(error).__name__}: {bounded(str(error), 200)}") from error
+
+
+def case_of(verdict: Verdict) -> Case | None:
+    """The minimal case of a verdict, or of one of its causes; None where it holds none.
+
+    Raises:
+        CaseError: naming the verdict, if it cannot be read, or is of another item than that.
+    """
+    if verdict.case is None:
+        return None
+    try:
+        case = decode_case(verdict.case)
+    except CaseError as error:
+        raise CaseError(f"{verdict.id}: its case cannot be read: {bounded(str(error))}") from error
+    for field in ("layer", "dtype", "device"):
+        found, expected = getattr(case.call, field), getattr(verdict, field)
+        if found != expected:
+            raise CaseError(
+                f"{verdict.id}: its case is a call of {field} {bounded(found, 200)!r}, "
+                f"expected {bounded(expected, 200)!r} as of the verdict"
+            )
+    return case
 
 
 def _decoded_case(data: Any, depth: int) -> Case:

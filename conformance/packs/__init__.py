@@ -1,5 +1,7 @@
 """Case packs: drawn cases with what must come out, as files for any language."""
 
+from conformance.model.usage import UsageError
 
-class PackError(ValueError):
+
+class PackError(UsageError, ValueError):
     """A pack, or answers to one, that cannot be used; the message says why."""

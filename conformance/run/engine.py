@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -122,9 +121,7 @@ class Engine:
             numerics = numerics_of(self.backend, item.dtype)
         except Failure as failure:
             return verdicts.wrong(verdicts.begin(item), "failed", failure.finding)
-        applies = applying(
-            self.known, dataclasses.asdict(item), self.backend.name, self.base(item.layer)
-        )
+        applies = applying(self.known, item, self.backend.name, self.base(item.layer))
         passing = not_failing(self, item, applies, dead, left)
         if passing:
             place = place_of(self.backend.name, self._info, item.device)

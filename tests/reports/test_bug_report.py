@@ -18,7 +18,7 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import EVERY_CHECK
 from conformance.commands import cli, explanation
-from conformance.commands.explanation import Explanation, ExplanationError, explain
+from conformance.commands.explanation import Explanation, explain
 from conformance.diagnosis.reproducer import UNSEEN
 from conformance.generation.drawing import draw_cases
 from conformance.items.planning import Item
@@ -29,6 +29,7 @@ from conformance.model.case import Verdict
 from conformance.model.cause import Cause, Excuse, Need
 from conformance.model.checks import CHECK_FACTS
 from conformance.model.finding import Finding
+from conformance.model.usage import UsageError
 from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork
@@ -121,7 +122,7 @@ def test_the_pinned_case_of_a_known_verdict_is_run(tmp_path: Path) -> None:
     text = bug_report.render(run, explained)
     assert "See also <https://example.org/1>." in text
     assert "no bias in groups" in text
-    with pytest.raises(ExplanationError, match="--known 2"):
+    with pytest.raises(UsageError, match="--known 2"):
         explain(run, verdict_.id, 2)
 
 

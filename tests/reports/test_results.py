@@ -35,7 +35,7 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import EVERY_CHECK
 from conformance.commands import cli
-from conformance.commands.replay import ReplayError, replay
+from conformance.commands.replay import replay
 from conformance.items.planning import Item
 from conformance.known import cpu
 from conformance.known.entry import Known, KnownError, parse, shipped
@@ -43,6 +43,7 @@ from conformance.known.matches import Excuses
 from conformance.layers.encoding import encode_case
 from conformance.model.case import Call, Case, Examples, Verdict
 from conformance.model.shards import shard_of
+from conformance.model.usage import UsageError
 from conformance.run.engine import Engine
 
 pytestmark = pytest.mark.in_fork
@@ -119,7 +120,7 @@ def test_reproducer_runs_alone_and_shows_the_failure(failed: Verdict, tmp_path: 
 
 def test_replay_runs_the_case_without_hypothesis(failed: Verdict) -> None:
     run = Run(_identity(items=(ITEM.id,), options={"backend": "test_results:buggy"}), (failed,))
-    with pytest.raises(ReplayError, match="what a results file names is not imported"):
+    with pytest.raises(UsageError, match="what a results file names is not imported"):
         replay(run, ITEM.id)
     passed, text = replay(run, ITEM.id, "test_results:buggy")
     assert not passed
@@ -127,15 +128,15 @@ def test_replay_runs_the_case_without_hypothesis(failed: Verdict) -> None:
     passed, text = replay(run, ITEM.id, "torch")
     assert passed
     assert "passed" in text
-    with pytest.raises(ReplayError, match=f"nearest: {ITEM.id}"):
+    with pytest.raises(UsageError, match=f"nearest: {ITEM.id}"):
         replay(run, "Conv2d-value-float32")
-    with pytest.raises(ReplayError, match="holds no case"):
+    with pytest.raises(UsageError, match="holds no case"):
         replay(_run("a"), "a")
     assert failed.case is not None
     for field, other in (("dtype", "float64"), ("device", "cuda:9"), ("layer", "Linear")):
         case = {**failed.case, "call": {**failed.case["call"], field: other}}
         odd = replace(run, verdicts=(replace(failed, case=case),))
-        with pytest.raises(ReplayError, match=f"a call of {field} '{other}'"):
+        with pytest.raises(UsageError, match=f"a call of {field} '{other}'"):
             replay(odd, ITEM.id, "torch")
 
 

@@ -449,8 +449,8 @@ def test_a_case_is_in_the_dtype_and_on_the_device_of_its_verdict(
             lines = _lines()
             _failing(**fields)(lines)
             assert cli.main(["verify", _written(tmp_path / "r.jsonl", lines)]) == 1
-            said = "float64 on cpu" if changes == wrong[0] else "float32 on cuda:0"
-            assert f"its case is a call in {said}" in capsys.readouterr().out
+            said = "dtype 'float64'" if changes == wrong[0] else "device 'cuda:0'"
+            assert f"its case is a call of {said}" in capsys.readouterr().out
 
 
 def test_the_line_of_the_run_is_the_first() -> None:

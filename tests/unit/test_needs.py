@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -131,7 +131,7 @@ def test_passing_cases_are_told_from_failing_ones_by_what_all_of_these_have() ->
 def test_changed_cases_are_valid_calls(layer: str) -> None:
     """torch takes them, and the check passes: no need is told of a call that nobody may make."""
     engine, item, count = Engine(torch_backend, 1, 0), Item(layer, "shape", "float32", "cpu"), 0
-    entries = applying(shipped("torch"), asdict(item), "torch")
+    entries = applying(shipped("torch"), item, "torch")
     known = Excuses(tuple(entries.values()))
     for case in cases(layer, "float32", 30):
         found = [(change.argument, change.case) for change in changes(case)]

@@ -1,0 +1,7 @@
+"""What is wrong with what the user gave: said as it is, without a traceback."""
+
+from __future__ import annotations
+
+
+class UsageError(Exception):
+    """A file, an option or a backend that cannot be used; the message is all the user needs."""
