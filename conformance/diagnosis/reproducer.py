@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -27,10 +23,10 @@ from conformance.model.plain_text import bounded
 UNSEEN = "The check passed when it was recorded: the script does what it did, and judges nothing."
 ATTEMPTS = 5
 """How often the check is run until it fails again: initial values are drawn anew each time."""
+PATIENCE = 10.0
+"""Seconds that a case which ends the process may take in a copy, until its script is written."""
 LONGEST = 100_000
 """Characters of a script that a backend writes."""
-PATIENCE = 10.0
-"""Seconds that a case which ends the process may take in a copy."""
 
 
 def reproducer(
@@ -49,8 +45,9 @@ def reproducer(
     Args:
         trial: the failing trial.
         check: the check that failed.
-        deadly: the case ends the process: it is run in a copy.
-        write: called with the script so far before each step, where there are no copies.
+        deadly: the case ends the process.
+        write: called with the script of such a case so far before each step, the last of which
+            ends the process; None = it is not run.
     """
     if deadly:
         return _of_the_dying(trial, check, _title(trial, check, message), write)
@@ -138,68 +135,10 @@ def _of_the_dying(
     trial: Trial, check: str, title: Sequence[str], write: Callable[[str], None] | None
 ) -> str:
     """The steps up to the one that ends the process, or never ends."""
-    ending = "the process is still there"
-    if hasattr(os, "fork") and torch_shaped(trial.backend):
-        last = _from_a_copy(trial, check, title, ending)
-        if last:
-            return last
-    elif write is not None:
-        sofar = lambda steps: write(script(title, steps, _printer(trial), ending=ending))  # noqa: E731
-        _recorded(trial, check, Transcript(sofar))
-    return script(title, planned(trial.case), _printer(trial), ending=ending)
 
+    def text(transcript: Transcript) -> str:
+        return script(title, transcript, _printer(trial), ending="the process is still there")
 
-def _from_a_copy(trial: Trial, check: str, title: Sequence[str], ending: str) -> str:
-    """The last script that a copy of the process wrote before it ended; empty if it lives."""
-    reading, writing = os.pipe()
-    copy = os.fork()
-    if copy == 0:
-        try:
-            os.close(reading)
-
-            def begun(transcript: Transcript) -> None:
-                text = script(title, transcript, _printer(trial), ending=ending)
-                data = text.encode()
-                os.write(writing, len(data).to_bytes(8, "big") + data)
-
-            _recorded(trial, check, Transcript(begun))
-            os.write(writing, (0).to_bytes(8, "big"))
-        finally:
-            os._exit(0)
-    os.close(writing)
-    try:
-        return _last(_read(reading, time.monotonic() + PATIENCE))
-    finally:
-        os.close(reading)
-        _end(copy)
-
-
-def _read(reading: int, until: float) -> bytes:
-    data = b""
-    while (left := until - time.monotonic()) > 0:
-        if not select.select([reading], [], [], left)[0]:
-            break
-        part = os.read(reading, 1 << 20)
-        if not part:
-            break
-        data += part
-    return data
-
-
-def _last(data: bytes) -> str:
-    """The last whole text; empty where the end says that the copy lived."""
-    found = ""
-    while len(data) >= 8:
-        size = int.from_bytes(data[:8], "big")
-        if size == 0:
-            return ""
-        if len(data) < 8 + size:
-            break
-        found, data = data[8 : 8 + size].decode(), data[8 + size :]
-    return found
-
-
-def _end(copy: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(copy, 9)
-    os.waitpid(copy, 0)
+    if write is not None:
+        _recorded(trial, check, Transcript(lambda transcript: write(text(transcript))))
+    return text(planned(trial.case))

@@ -49,18 +49,17 @@ class Printer(Protocol):
 
     Attributes:
         declined: the exception by which a backend declines a call; empty where there is none.
+        helpers: functions that the code may use, by name; those that use others come later.
     """
 
     declined: str
+    helpers: Mapping[str, str]
 
     def head(self) -> Sequence[str]:
         """Imports and what else comes first."""
 
     def step(self, step: Step) -> Sequence[str]:
         """The lines of a step that gave what it was asked for, or is to be tried."""
-
-    def helpers(self, source: str) -> Sequence[str]:
-        """Functions that the source uses."""
 
 
 def script(
@@ -134,12 +133,14 @@ def _assembled(title: Sequence[str], printer: Printer, body: Sequence[str]) -> s
     if printer.declined:
         body = ["with declining():", *_indented(body)]
     source = "\n".join(body)
-    ours = [text for call, text in _HELPERS.items() if f"{call}(" in source]
-    helpers = [[text.strip("\n")] for text in (*printer.helpers(source), *ours)]
-    whole = "\n".join([source, *(text for part in helpers for text in part)])
+    helpers: list[str] = []
+    for name, text in reversed({**printer.helpers, **_HELPERS}.items()):
+        if f"{name}(" in "\n".join([source, *helpers]):
+            helpers.insert(0, text.strip("\n"))
+    whole = "\n".join([source, *helpers])
     head = [*(["import contextlib", ""] if "contextlib." in whole else []), *printer.head()]
-    parts = [['"""' + safe("\n".join(title)), '"""'], head, *helpers, body]
-    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+    title = ['"""' + safe("\n".join(title)), '"""']
+    return "\n\n".join(["\n".join(title), "\n".join(head), *helpers, source]) + "\n"
 
 
 def _used(steps: Sequence[Step], judged: str) -> list[Step]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from conformance.diagnosis.literals import literal
@@ -21,6 +21,9 @@ def declining():
 '''
 
 
+_HELPERS: Mapping[str, str] = {"declining": _DECLINING}
+
+
 class ContractPrinter:
     """Writes steps as calls of the contract.
 
@@ -29,6 +32,7 @@ class ContractPrinter:
     """
 
     declined = "Unsupported"
+    helpers = _HELPERS
 
     def __init__(self, backend: str) -> None:
         self._backend = backend
@@ -43,10 +47,6 @@ class ContractPrinter:
             "",
             f"backend = load({self._backend!r})",
         ]
-
-    def helpers(self, source: str) -> Sequence[str]:
-        """What every script uses."""
-        return [_DECLINING]
 
     def step(self, step: Step) -> Sequence[str]:
         """The lines of one step."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -124,7 +124,7 @@ def recording(call, inputs, without=(), written=()):
             inputs[k].copy_(given[k].detach())
     return result
 '''
-_HELPERS = {
+_HELPERS: Mapping[str, str] = {
     "tensor": _TENSOR, "numbers": _NUMBERS, "room": _ROOM, "flat": _FLAT, "packed": _PACKED,
     "changed": _CHANGED, "leaves": _RECORDED, "vjp": _VJP, "recording": _FORWARD,
 }  # fmt: skip
@@ -140,6 +140,7 @@ class TorchPrinter:
     """
 
     declined = ""
+    helpers = _HELPERS
 
     def __init__(self, backend: Any, call: Call, seed: int | None = None) -> None:
         self._backend, self._call, self._seed = backend, call, seed
@@ -157,14 +158,6 @@ class TorchPrinter:
             *([] if self._seed is None else [f"torch.manual_seed({self._seed})"]),
             f"device, dtype = {call.device!r}, torch.{call.dtype}",
         ]
-
-    def helpers(self, source: str) -> Sequence[str]:
-        """Functions that the source, or another of them, uses."""
-        chosen: list[str] = []
-        for name, text in reversed(_HELPERS.items()):
-            if f"{name}(" in source + "".join(chosen):
-                chosen.insert(0, text)
-        return chosen
 
     def step(self, step: Step) -> Sequence[str]:
         """The lines of one step."""

@@ -236,14 +236,28 @@ class _Server:
         if "fork" in request:
             return _in_copy(lambda: self._outcome(item, case), request["fork"]) or {}
         if "script" in request:
-            self._step.with_name(SCRIPT).unlink(missing_ok=True)
-            script = self.engine.script(
-                item, case, request["script"], deadly=request["deadly"], write=self._write
-            )
-            return {"script": script}
+            return {"script": self._script(item, case, request["script"], request["deadly"])}
         self.journal.note("checking")
         with self._noting_steps():
             return self._outcome(item, case)
+
+    def _script(self, item: Item, case: Case, message: str, deadly: bool) -> str:
+        """The reproducer of a case; one that ends the process is run in a copy where it can be."""
+        from conformance.diagnosis import reproducer
+        from conformance.diagnosis.script_torch import torch_shaped
+
+        sofar = self._step.with_name(SCRIPT)
+        sofar.unlink(missing_ok=True)
+
+        def script() -> str:
+            return self.engine.script(item, case, message, deadly=deadly, write=self._write)
+
+        # Other frameworks may hang in a copy.
+        copied = deadly and torch_shaped(self.engine.backend)
+        answer = _forked(lambda: {"script": script()}, reproducer.PATIENCE) if copied else {}
+        if "script" in answer:
+            return str(answer["script"])
+        return sofar.read_text(encoding="utf-8") if sofar.exists() else script()
 
     def _write(self, script: str) -> None:
         """A script up to the step that comes next, which may be the last, or never end."""

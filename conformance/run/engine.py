@@ -408,8 +408,8 @@ class Engine:
             item: the check, and the device.
             message: what is wrong with it.
             deadly: it ends the process.
-            write: called with the script so far before each step of a deadly case, where there are
-                no copies of the process to run it in; None = it is not run.
+            write: called with the script so far before each step of a deadly case; None = it is
+                not run.
         """
         trial = Trial(self.backend, CATALOGUE[case.call.layer], on_device(case, item.device))
         return reproducer(trial, item.check, message, deadly=deadly, write=write)

@@ -19,8 +19,6 @@ from support import apart, cases, plug_in, session
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import DOZEN
-from conformance.checks.trial import Trial
-from conformance.diagnosis.reproducer import reproducer
 from conformance.isolation import isolated
 from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.journal import Entry, Journal
@@ -29,7 +27,6 @@ from conformance.items.forks import ALLOWED
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
 from conformance.known.entry import parse
-from conformance.layers import CATALOGUE
 from conformance.layers.encoding import encode_case
 from conformance.model import limits
 from conformance.model.case import Call
@@ -452,13 +449,20 @@ class Mortal(torch.nn.Linear):
         return super().forward(input)
 
 
+mortal = ModuleBackend("mortal", nn=SimpleNamespace(Linear=Mortal))
+
+
 @pytest.mark.parametrize(("check", "ended"), [("gradients", 42), ("values", 0)])
 def test_the_script_of_a_death_does_what_the_check_did_until_then(
     tmp_path: Path, check: str, ended: int
 ) -> None:
-    backend = ModuleBackend("mortal", nn=SimpleNamespace(Linear=Mortal))
-    source = reproducer(Trial(backend, CATALOGUE["Linear"], cases("Linear")[0]), check, "it died",
-                        deadly=True)  # fmt: skip
+    child = Child("test_isolation:mortal", 1, 0, (), Limits(60.0))
+    try:
+        item = Item("Linear", check, "float32", "cpu")
+        source = child.script(item, cases("Linear")[0], "it died", deadly=True)
+    finally:
+        child.stop()
+    assert source
     script = tmp_path / "script.py"
     script.write_text(source, encoding="utf-8")
     path = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1])))
