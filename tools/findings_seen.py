@@ -11,6 +11,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import findings
@@ -19,9 +20,9 @@ from conformance.backends.declared import devices_of, info_of
 from conformance.backends.registry import load
 from conformance.checks import EVERY_CHECK
 from conformance.isolation.process import Child, Died
+from conformance.items.planning import Item
 from conformance.known.entry import Known, named, on
 from conformance.layers import CATALOGUE
-from conformance.layers.encoding import encode_case
 from conformance.model.case import Case
 from conformance.model.limits import Limits
 
@@ -61,16 +62,15 @@ def _tried(child: Child, entry: Known, check: str, case: Case) -> dict[str, str]
     if entry.status == "hung":
         return None
     call = case.call
-    item = {"layer": call.layer, "check": check, "dtype": call.dtype, "device": call.device}
     try:
-        outcome = child.ask({"item": item, "case": encode_case(case)})
+        outcome = child.outcome(Item(call.layer, check, call.dtype, call.device), case)
     except Died as died:
         return {"says": f"{died.status}: {died.how}"} if died.status == entry.status else None
-    if outcome.get("status") != "failed" or entry.status != "failed":
+    if outcome.failure is None or entry.status != "failed":
         return None
-    if not fnmatch.fnmatchcase(outcome["message"], entry.said):
+    if not fnmatch.fnmatchcase(outcome.message, entry.said):
         return None
-    return _shown(outcome["failure"], outcome["message"])
+    return _shown(asdict(outcome.failure), outcome.message)
 
 
 def _shown(failure: dict[str, Any], message: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.backends.returned import dtype_name
+from conformance.backends.operators import by_name, call_text, dtype_name
 from conformance.layers.operators import MOVES, UnknownFormError, oracle_of
 from conformance.model.case import Numerics
 
@@ -61,15 +61,14 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run an operator, its operands read before, since it may write them."""
         named = dict(kwargs or {})
         space, _, rest = func._schema.name.partition("::")
-        text = _text(func._schema.name, args, named)
+        text = call_text(func._schema.name, args, named)
         oracle = oracle_of(rest) if space == "aten" else None
         if oracle is None:
             result = func(*args, **named)
             outcome = MOVED if rest in MOVES else UNKNOWN
             self.ran.append(Ran(func._schema.name, text, outcome))
             return result
-        given = _given(func, args, named)
-        operands, trouble = self._operands(given)
+        operands, trouble = self._operands(by_name(func._schema, args, named))
         result = func(*args, **named)
         if trouble:
             self.ran.append(Ran(func._schema.name, text, UNKNOWN, trouble))
@@ -109,32 +108,6 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return RIGHT, ""
 
 
-def _given(func: Any, args: Any, named: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments by the schema's names, defaults among them."""
-    found: dict[str, Any] = {}
-    for place, argument in enumerate(func._schema.arguments):
-        if place < len(args):
-            found[argument.name] = args[place]
-        elif argument.name in named:
-            found[argument.name] = named[argument.name]
-        elif argument.has_default_value():
-            found[argument.name] = argument.default_value
-    return found
-
-
 def _host(tensor: torch.Tensor) -> np.ndarray:
     wide = torch.float64 if tensor.is_floating_point() else tensor.dtype
     return np.array(tensor.detach().to("cpu", wide).numpy())
-
-
-def _text(name: str, args: Any, named: Mapping[str, Any]) -> str:
-    parts = [_shown(x) for x in args] + [f"{k}={_shown(x)}" for k, x in named.items()]
-    return f"{name}({', '.join(parts)})"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, torch.Tensor):
-        return f"{dtype_name(value.dtype)} {tuple(value.shape)}"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_shown, value))}]"
-    return str(value)

@@ -57,12 +57,9 @@ class Operator:
         Args:
             arguments, keywords: as torch gives them to a kernel.
         """
-        given, named = list(arguments), dict(keywords)
-        for place, argument in enumerate(self.schema.arguments):
-            if argument.kwarg_only:
-                named.setdefault(argument.name, argument.default_value)
-            elif place >= len(given):
-                given.append(named.pop(argument.name, argument.default_value))
+        found = by_name(self.schema, arguments, keywords)
+        given = [found[a.name] for a in self.schema.arguments if not a.kwarg_only]
+        named = {a.name: found[a.name] for a in self.schema.arguments if a.kwarg_only}
         places = [k for k, a in enumerate(self.schema.arguments) if str(a.type) == "Tensor"]
         for place in places:
             if place < len(given) and isinstance(given[place], (int, float, complex)):
@@ -109,6 +106,43 @@ class Operator:
                 f"{self.name}: expected a callable that takes {_parameters(self.schema)}, "
                 f"got {name}{own}: {error}"
             ) from None
+
+
+def by_name(schema: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by the schema's names; what torch leaves out is the default.
+
+    Args:
+        schema: torch's.
+        arguments, keywords: of the call.
+    """
+    left_out = {a.name: a.default_value for a in schema.arguments}
+    placed = zip(left_out, arguments, strict=False)
+    return {**left_out, **dict(placed), **keywords}
+
+
+def call_text(name: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> str:
+    """A call: `"aten::mm(float32 (2, 3), float32 (3, 4))"`."""
+    parts = [_argument_text(x) for x in arguments]
+    parts += [f"{name}={_argument_text(x)}" for name, x in keywords.items()]
+    return f"{name}({', '.join(parts)})"
+
+
+def _argument_text(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return tensor_text(value)
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(_argument_text, value))}]"
+    return f"{value!s:.60}"
+
+
+def tensor_text(tensor: torch.Tensor) -> str:
+    """A tensor without its numbers: `"float32 (2, 3)"`."""
+    return f"{dtype_name(tensor.dtype)} {tuple(tensor.shape)}"
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """`"float32"`."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _detached(value: Any) -> Any:

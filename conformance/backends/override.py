@@ -11,7 +11,7 @@ import torch
 from conformance.backends.module import ModuleBackend, ModuleLayer
 from conformance.backends.operators import dispatch_key, operator
 from conformance.backends.overriding import Overrides
-from conformance.model.case import Call, Unreached, Unsupported
+from conformance.model.case import Call, Unsupported
 from conformance.model.checks import CHECK_FACTS
 from conformance.model.foreign import shown, type_name
 
@@ -122,12 +122,8 @@ class OverrideLayer(ModuleLayer):
         Raises:
             Unreached: if it reaches no function under test.
         """
-        self._overrides.begin()
-        before = self._overrides.total
-        result = super().__call__(*inputs, **keywords)
-        if self._overrides.total == before:
-            raise Unreached(self._overrides.names())
-        return result
+        with self._overrides.reached():
+            return super().__call__(*inputs, **keywords)
 
     def _forward(self, *inputs: Any, **keywords: Any) -> Any:
         with self._overrides:
@@ -147,12 +143,9 @@ class OverrideLayer(ModuleLayer):
         cotangents: Sequence[Any],
         keywords: Mapping[str, Any],
     ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-        self._overrides.begin()
-        before, kept = self._overrides.total, self._overrides.kept
-        with self._overrides:
+        kept = self._overrides.kept
+        with self._overrides.reached(), self._overrides:
             found = super()._pulled(wanted, inputs, cotangents, keywords)
-        if self._overrides.total == before:
-            raise Unreached(self._overrides.names())
         # torch's own backward pass computes with what the forward pass keeps for it.
         if self._overrides.total == self._forward_hits and self._overrides.kept == kept:
             raise Unsupported(f"gradients not offered: {_backward(found[0])} is torch's own")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 
 from conformance.backends.asking import HOOKS
-from conformance.backends.operators import Operator
-from conformance.backends.returned import Returns, dtype_name
-from conformance.model.case import Unsupported
+from conformance.backends.operators import Operator, call_text
+from conformance.backends.returned import Returns
+from conformance.model.case import Unreached, Unsupported
 from conformance.model.foreign import type_name, written
 
 
@@ -53,7 +54,7 @@ class Override:
         given, named = self.operator.whole(arguments, keywords)
         self._within.depth = 1
         if HOOKS.within is not None:
-            HOOKS.within(self._text(given, named))
+            HOOKS.within(call_text(self.operator.name, given, named))
         try:
             result = self.function(*given, **named)
         except Unsupported:
@@ -61,21 +62,15 @@ class Override:
         except Exception as error:
             self._returns.torchs(given, named)  # which refuses what torch refuses
             what = f"raised {type_name(error)}: {written(error) or 'no message'}"
-            failure = KernelError(f"{self._text(given, named)} {what}")
+            failure = KernelError(f"{call_text(self.operator.name, given, named)} {what}")
             raise failure.with_traceback(error.__traceback__) from error
         finally:
             self._within.depth = 0
             if HOOKS.within is not None:
                 HOOKS.within("")
         if wrong := self._returns.fault(result, given, named):
-            raise KernelError(f"{self._text(given, named)} {wrong}")
+            raise KernelError(f"{call_text(self.operator.name, given, named)} {wrong}")
         return result
-
-    def _text(self, given: list[Any], named: dict[str, Any]) -> str:
-        """The call: `"aten::mm(float32 (2, 3), float32 (3, 4))"`."""
-        parts = [_argument(x) for x in given]
-        parts += [f"{name}={_argument(x)}" for name, x in named.items()]
-        return f"{self.operator.name}({', '.join(parts)})"
 
 
 class Overrides:
@@ -143,23 +138,24 @@ class Overrides:
         """How often one ran that returns more than the output: a mean, a maximum, indices."""
         return sum(x.hits for x in self.every if len(x.operator.schema.returns) > 1)
 
-    def names(self) -> str:
-        """The operators, as a message lists them."""
-        return ", ".join(override.operator.name for override in self.every)
-
     def begin(self) -> None:
         """Forget which functions have fallen back."""
         for override in self.every:
             override.fell_back = False
 
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Within it a layer computes once.
+
+        Raises:
+            Unreached: if that reaches no function.
+        """
+        self.begin()
+        before = self.total
+        yield
+        if self.total == before:
+            raise Unreached(", ".join(override.operator.name for override in self.every))
+
     def fallen_back(self) -> Sequence[str]:
         """The operators whose functions have called the operator itself since `begin`."""
         return tuple(x.operator.name for x in self.every if x.fell_back)
-
-
-def _argument(value: Any) -> str:
-    if isinstance(value, torch.Tensor):
-        return f"{dtype_name(value.dtype)} {tuple(value.shape)}"
-    if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(_argument, value))}]"
-    return f"{value!r:.60}"

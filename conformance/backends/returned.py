@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from conformance.backends.operators import Operator
+from conformance.backends.operators import Operator, dtype_name, tensor_text
 from conformance.model.foreign import type_name
 
 UNKNOWN = "something else"
@@ -85,7 +85,7 @@ class Returns:
         if one.device.type != device:
             return f"a tensor on {one.device}, expected one on {device}"
         if isinstance(due, Form) and (one.dtype, tuple(one.shape)) != (due.dtype, due.shape):
-            return f"{_told(one)}, expected {due}"
+            return f"{tensor_text(one)}, expected {due}"
         return ""
 
     def _shared(
@@ -161,11 +161,6 @@ def shared(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a is b or a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr() != 0
 
 
-def dtype_name(dtype: torch.dtype) -> str:
-    """`"float32"`."""
-    return str(dtype).removeprefix("torch.")
-
-
 def _flat(result: Any) -> list[Any]:
     """The results of a call, those of a list one by one."""
     if not isinstance(result, (tuple, list)):
@@ -177,12 +172,6 @@ def _signature(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.dtype, tuple(value.shape)
     return tuple(map(_signature, value)) if isinstance(value, (tuple, list)) else value
-
-
-def _told(value: Any) -> str:
-    if isinstance(value, torch.Tensor):
-        return f"{dtype_name(value.dtype)} {tuple(value.shape)}"
-    return _kind(value)
 
 
 def _kind(value: Any) -> str:

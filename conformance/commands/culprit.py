@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.backends.declared import numerics_of
 from conformance.backends.registry import load
-from conformance.checks import EVERY_CHECK
-from conformance.checks.trial import Trial
 from conformance.checks.values import compare
 from conformance.commands.replay import found, installed_backend
-from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
-from conformance.model.case import Unsupported
 from conformance.model.failure import Failure
 from conformance.reports.results import Run
+from conformance.run.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -24,7 +20,7 @@ class Culprit:
 
     Args:
         call: the case.
-        failure: what the check says of it; empty where it passes now.
+        failure: what the check says of it, or why it is declined; empty where it passes now.
         ran: the operators (`conformance.backends.dispatched.Ran`), in their order.
         culprit: the first that is wrong; None where none is.
     """
@@ -46,21 +42,14 @@ def culprit(run: Run, id: str, backend: str | None = None) -> Culprit:
     """
     from conformance.backends.dispatched import WRONG, Watch
 
-    verdict, _, case = found(run, id)
+    _, item, case = found(run, id)
     loaded = load(backend or installed_backend(run))
-    numerics = numerics_of(loaded, verdict.dtype)
-    trial = Trial(loaded, CATALOGUE[case.call.layer], case, numerics)
-    watch = Watch(_wrong, lambda dtype: numerics_of(loaded, dtype))
-    failure = ""
+    engine = Engine(loaded, 1, 0)
+    watch = Watch(_wrong, engine.numerics)
     with watch:
-        try:
-            EVERY_CHECK[verdict.check].run(trial)
-        except Failure as failed:
-            failure = str(failed)
-        except Unsupported as declined:
-            failure = f"declined: {declined}"
+        outcome = engine.outcome(item, case, engine.numerics(item.dtype))
     first = next((one for one in watch.ran if one.outcome == WRONG), None)
-    return Culprit(case_text(case), failure, tuple(watch.ran), first)
+    return Culprit(case_text(case), outcome.message, tuple(watch.ran), first)
 
 
 def _wrong(name: str, got: Any, expected: Any) -> str:

@@ -134,13 +134,13 @@ class Entry:
         fields |= {"strict": False} if never_stale else {"seen": seen} if seen else {}
         fields["reason"] = reason
         lines = ["[[known]]", f"# {_comment(bug)}"]
-        lines += [f"{name} = {_toml(value)}" for name, value in fields.items()]
+        lines += [f"{name} = {toml(value)}" for name, value in fields.items()]
         if cases:
             lines.append("[known.cases]")
         for id, case in cases.items():
             # As a TOML literal ends at three apostrophes none stands in it.
             data = _text(case).replace("'", "\\u0027")
-            lines.append(f"{_toml(id)} = '''{data}'''")
+            lines.append(f"{toml(id)} = '''{data}'''")
         return "\n".join(lines) + "\n"
 
 
@@ -244,11 +244,12 @@ def _comment(bug: Cluster) -> str:
     return bounded(" ".join(f"{bug.title}: {first.call or first.id}{needs}".split()))
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """A value as TOML has it."""
     if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(toml, value))}]"
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items())
+        inner = ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in value.items())
         return f"{{ {inner} }}"
     return _text(visible(value) if isinstance(value, str) else value)
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from conformance.backends.declared import devices_of, info_of, offered
 from conformance.backends.registry import load
 from conformance.checks import EVERY_CHECK
+from conformance.commands.known_entry import toml
 from conformance.commands.known_writer import ENTRY
 from conformance.isolation.process import Child, Died
 from conformance.items.planning import Item
 from conformance.known.cpu import place_of
-from conformance.known.entry import MOST, Known, KnownError, applying, named, parse, read
+from conformance.known.entry import MOST, Known, applying, named, parse, read
 from conformance.layers import COMPLEX, DTYPES
 from conformance.model.files import read_text, write_whole
 from conformance.model.limits import Limits
@@ -56,13 +57,10 @@ def add_place(path: Path, name: str, device: str = "") -> PlaceReport:
         device: to run on; empty for the backend's first.
 
     Raises:
-        KnownError: if it is no file of known failures.
+        OSError, KnownError: if it is no file of known failures.
         BackendError: if the backend cannot be used.
     """
-    try:
-        text = read_text(path, MOST)
-    except OSError as error:
-        raise KnownError(str(error)) from None
+    text = read_text(path, MOST)
     entries = parse(text, str(path))
     backend = load(name)
     device = device or devices_of(backend)[0]
@@ -107,17 +105,13 @@ def with_place(text: str, place: str, failing: Sequence[int]) -> str:
         if place in entry.seen:
             continue
         places = (*entry.seen, place)
-        listed = "".join(f"    {_quoted(each)},\n" for each in places)
-        line = f"seen = [{_quoted(place)}]\n" if len(places) == 1 else f"seen = [\n{listed}]\n"
+        listed = "".join(f"    {toml(each)},\n" for each in places)
+        line = f"seen = [{toml(place)}]\n" if len(places) == 1 else f"seen = [\n{listed}]\n"
         without = _SEEN.sub("", parts[index])
         at = _REASON.search(without)
         assert at is not None  # an entry without a reason is refused
         parts[index] = without[: at.start()] + line + without[at.start() :]
     return "".join((first, *parts))
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _trials(backend: Backend, entry: Known, device: str) -> Iterator[Item]:

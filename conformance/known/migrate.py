@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from conformance.known.entry import MOST, KnownError, parse
+from conformance.known.entry import MOST, parse
 from conformance.layers.encoding import decode_case, encode_case
 from conformance.model.files import read_text, write_whole
 
@@ -37,12 +37,9 @@ def checked(path: Path, *, rewrite: bool = False) -> int:
         The number of its entries.
 
     Raises:
-        KnownError: if it is no file of known failures.
+        OSError, KnownError: if it is no file of known failures.
     """
-    try:
-        text = read_text(path, MOST)
-    except OSError as error:
-        raise KnownError(str(error)) from None
+    text = read_text(path, MOST)
     entries = parse(text, path.name)
     new = rewritten(text) if rewrite else text
     if new != text:
