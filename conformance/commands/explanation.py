@@ -14,7 +14,7 @@ from conformance.items.planning import Item
 from conformance.known.entry import Known, applying, read
 from conformance.known.matches import Excuses
 from conformance.layers.describe import case_text
-from conformance.layers.encoding import decode_case
+from conformance.layers.encoding import case_of
 from conformance.model.case import Case, Verdict
 from conformance.model.finding import Finding
 from conformance.model.finding_text import text
@@ -100,10 +100,10 @@ def _entries(run: Run, verdict: Verdict) -> Sequence[Known]:
         reasons = {excuse.reason for excuse in verdict.excuses if excuse.excused}
         answered = verdict.message or ""
         return [e for e in found if (e.reason in reasons if reasons else e.reason in answered)]
-    if verdict.case is None:
-        return []
     try:
-        case = decode_case(verdict.case)
+        case = case_of(verdict)
+        if case is None:
+            return []
         check = EVERY_CHECK[verdict.check]
         explaining = [Excuses((entry,), check) for entry in found]
         failure = verdict.failure

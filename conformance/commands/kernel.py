@@ -19,7 +19,7 @@ from conformance.isolation.planner import offered_by
 from conformance.isolation.process import Child, ChildError, Died, starting
 from conformance.items.planning import PROFILES, Item
 from conformance.known.entry import read
-from conformance.layers.encoding import CaseError, decode_case
+from conformance.layers.encoding import CaseError, case_of
 from conformance.model.case import Verdict
 from conformance.model.limits import Limits, share_of_memory
 from conformance.timing.workloads import plan
@@ -232,7 +232,7 @@ def _smallest(failing: Sequence[Verdict]) -> Smallest | None:
 def _size(verdict: Verdict) -> float:
     """Elements of a verdict's failing case; infinite where it holds none."""
     try:
-        case = None if verdict.case is None else decode_case(verdict.case)
+        case = case_of(verdict)
     except CaseError:
         case = None
     return math.inf if case is None else sum(x.size for x in case.operands)

@@ -13,7 +13,7 @@ from conformance.checks import EVERY_CHECK
 from conformance.commands.crash_conditions import cases_of, telling
 from conformance.diagnosis.necessary_arguments import is_number
 from conformance.layers import CATALOGUE
-from conformance.layers.encoding import decode_case
+from conformance.layers.encoding import case_of
 from conformance.matching.comparison import meets
 from conformance.matching.facts import Facts
 from conformance.model.case import Case, Verdict
@@ -97,7 +97,7 @@ class Entry:
     @property
     def _draws(self) -> bool:
         """Whether a pinned case draws random numbers: now and then it passes."""
-        calls = (decode_case(v.case).call for v in self.members if v.case is not None)
+        calls = (case.call for case in map(case_of, self.members) if case is not None)
         rows = ((CATALOGUE[call.layer], call) for call in calls)
         return any(
             row.randomness.draws is not None or row.randomness.used(call) for row, call in rows
@@ -151,9 +151,10 @@ def _met(found: Facts, name: str, wanted: Any) -> bool:
 
 def _met_by(verdict: Verdict, conditions: dict[str, Any]) -> dict[str, Any]:
     """The conditions that the minimal case meets itself: what is made of needs need not be so."""
-    if verdict.case is None:
+    case = case_of(verdict)
+    if case is None:
         return conditions
-    found = Facts(decode_case(verdict.case))
+    found = Facts(case)
     return {name: wanted for name, wanted in conditions.items() if _met(found, name, wanted)}
 
 
@@ -168,7 +169,7 @@ def _names(members: Sequence[Verdict], field: str) -> str:
 
 def _ways_to_die(run: Run, members: Sequence[Verdict]) -> Iterator[dict[str, Any]]:
     """Conditions of the cases that ended the process, which nobody tries to change."""
-    minimal = [decode_case(v.case) for v in members if v.case is not None]
+    minimal = [case for case in map(case_of, members) if case is not None]
     lost = [case for v in members for case in cases_of(run, v, "lx")]
     passing = [case for v in members for case in cases_of(run, v, "p")]
     yield from telling([*minimal, *lost], passing)
@@ -176,7 +177,7 @@ def _ways_to_die(run: Run, members: Sequence[Verdict]) -> Iterator[dict[str, Any
 
 def _conditions(verdict: Verdict) -> Iterator[tuple[str, Any]]:
     """What the minimal case needs, as conditions on facts."""
-    case = None if verdict.case is None else decode_case(verdict.case)
+    case = case_of(verdict)
     if case is not None and BROKEN in case.labels:
         yield BROKEN, case.labels[BROKEN]
         return

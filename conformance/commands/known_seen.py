@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from conformance.backends.declared import devices_of, info_of, offered
@@ -14,14 +14,16 @@ from conformance.checks import EVERY_CHECK
 from conformance.commands.known_entry import toml
 from conformance.commands.known_writer import ENTRY
 from conformance.isolation.process import Child, Died
+from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
 from conformance.known.cpu import place_of
-from conformance.known.entry import MOST, Known, applying, named, parse, read
+from conformance.known.entry import MOST, Known, applying, named, parse
 from conformance.layers import COMPLEX, DTYPES
+from conformance.model.case import Case
 from conformance.model.files import read_text, write_whole
 from conformance.model.limits import Limits
 from conformance.model.protocols import Backend
-from conformance.run.stale import checks_of
+from conformance.run.stale import checks_of, passes_now
 
 SECONDS = 60.0
 """That a pinned case may take."""
@@ -65,14 +67,12 @@ def add_place(path: Path, name: str, device: str = "") -> PlaceReport:
     backend = load(name)
     device = device or devices_of(backend)[0]
     place = place_of(backend.name, info_of(backend), device)
-    # The child reads those that ship with the backend, then those of the file.
-    before = len(read(backend.name))
-    child = Child(name, 1, 0, (path,), Limits(SECONDS, MEMORY))
+    child = Child(name, 1, 0, (), Limits(SECONDS, MEMORY))
     failing, passing, untried = list[int](), list[tuple[str, str]](), 0
     try:
         for index, entry in enumerate(entries):
             answers = [
-                _answer(child, item, before + index, entry)
+                passes_now(item, entry, partial(_outcome, child, entry.status))
                 for item in _trials(backend, entry, device)
             ]
             instead = next(filter(None, answers), "")
@@ -139,12 +139,12 @@ def _trials(backend: Backend, entry: Known, device: str) -> Iterator[Item]:
                 break  # the other checks try the same case
 
 
-def _answer(child: Child, item: Item, index: int, entry: Known) -> str:
-    """What a pinned case does in place of failing; empty where it fails."""
+def _outcome(child: Child, due: str, item: Item, case: Case) -> Outcome:
+    """The outcome of a pinned case, which may be the end of the process."""
     try:
-        answer = child.ask({"item": dataclasses.asdict(item), "entry": index})
+        outcome = child.outcome(item, case, due=due)
     except Died as died:
-        return "" if died.status == entry.status else f"is {died.status} now"
-    if "raised" in answer:
-        raise RuntimeError(answer["raised"])
-    return str(answer["now"])
+        return Outcome(died.status, died.how)
+    if outcome.status == "unknown":
+        raise RuntimeError(outcome.message)
+    return outcome

@@ -13,7 +13,7 @@ from conformance.commands.crash_conditions import cases_of
 from conformance.commands.known_entry import BROKEN, Entry
 from conformance.known.entry import MOST, Known, KnownError, applying, named, parse
 from conformance.layers import CATALOGUE
-from conformance.layers.encoding import case_of, decode_case
+from conformance.layers.encoding import case_of
 from conformance.matching.facts import Facts
 from conformance.model.case import Verdict
 from conformance.model.files import read_text, write_whole
@@ -124,10 +124,10 @@ def _writable(cause: Verdict) -> bool:
 
 def _explains(entry: Known, run: Run, cause: Verdict) -> bool:
     """Whether an entry explains the minimal case of a cause."""
-    if cause.case is None or not applying((entry,), cause, run.identity.backend):
+    case, failure = case_of(cause), cause.failure
+    if case is None or not applying((entry,), cause, run.identity.backend):
         return False
-    failure = cause.failure
-    found = Facts(decode_case(cause.case), None if failure is None else failure.layouts)
+    found = Facts(case, None if failure is None else failure.layouts)
     if entry.status != status(cause):
         return False
     excess = None if failure is None else failure.excess
@@ -155,7 +155,7 @@ def _entries(run: Run, bug: Cluster, old: Sequence[Known]) -> Iterator[Entry]:
     for check, found in checks.items():
         # What an invalid call needs is the constraint that it breaks.
         alike = EVERY_CHECK[check].invalid == EVERY_CHECK[members[0].check].invalid
-        if alike and all(v.case is None or entry.covers(decode_case(v.case)) for v in found):
+        if alike and all(case is None or entry.covers(case) for case in map(case_of, found)):
             entry.members += found
         else:
             rest += found

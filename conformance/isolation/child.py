@@ -4,8 +4,8 @@ Started as `python -P -m conformance.isolation.child`. One JSON object a line, e
 that its `Answer` bears: first `Start`, answered `{}` or `{"error": …}`; then `{"item": …,
 "seconds": …}` runs an item within a budget (null: in as much time as it takes), `{"item": …,
 "case": …}` one case of it, with `"fork"` in a copy of this process, which has run nothing yet and
-stays as it is, with `"base"` on the backend's base; `{"item": …, "entry": …}` tries the pinned case
-of a known failure, by its index; `{"benchmark": …, "set": …}` times a call.
+stays as it is, with `"base"` on the backend's base, with `"due"` in a copy where it is to end the
+process; with `"script"` it writes the reproducer; `{"benchmark": …, "set": …}` times a call.
 """
 
 from __future__ import annotations
@@ -179,7 +179,6 @@ class _Server:
         """One request; what the suite itself raises is an answer, too."""
         from conformance.items.planning import Item
         from conformance.model.budget import Budget
-        from conformance.run.stale import passes_now
 
         try:
             if "benchmark" in request:
@@ -187,10 +186,6 @@ class _Server:
             item = Item(**request["item"])
             if "case" in request:
                 return msgspec.json.encode(self._tried(item, request))
-            if "entry" in request:
-                index = request["entry"]
-                now = passes_now(self.engine, item, index, self.engine.known[index])
-                return msgspec.json.encode({"now": now})
             seconds = request["seconds"]
             self.engine.budget = None if seconds is None else Budget(seconds)
             lost = {int(index): str(met) for index, met in request["lost"].items()}
@@ -229,12 +224,15 @@ class _Server:
 
     def _tried(self, item: Item, request: Mapping[str, Any]) -> Outcome | dict[str, Any]:
         from conformance.layers.encoding import decode_case
+        from conformance.run.stale import tried
 
         case = decode_case(request["case"])
         if request.get("base"):
             return self.engine.reference.base_outcome(item, case, request["fork"]) or {}
         if "fork" in request:
             return _in_copy(lambda: self._outcome(item, case), request["fork"]) or {}
+        if "due" in request:
+            return tried(self.engine, item, case, request["due"])
         if "script" in request:
             return {"script": self._script(item, case, request["script"], request["deadly"])}
         self.journal.note("checking")

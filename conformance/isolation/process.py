@@ -175,7 +175,7 @@ class Child:
         """The outcome of one check on one case; `"unknown"` where the suite itself fails.
 
         Args:
-            how: what else `child` understands of a case: `fork`, `base`.
+            how: what else `child` understands of a case: `fork`, `base`, `due`.
 
         Raises:
             Died, ChildError: as `ask`.

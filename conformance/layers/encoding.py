@@ -14,7 +14,10 @@ from conformance.model.usage import UsageError
 
 _DTYPES = ("float64", "complex128", "int64", "bool", "float32", "float16", "int32", "int16", "int8")
 _DEEPEST = 8
-_FAULTS = (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError)
+_FAULTS = (
+    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
+    *(RecursionError, MemoryError),
+)
 
 
 class CaseError(UsageError, ValueError):
@@ -179,6 +182,8 @@ def decode_case(data: Any) -> Case:
     """
     try:
         return _decoded_case(data, 0)
+    except CaseError:
+        raise
     except KeyError as error:
         raise CaseError(f"{bounded(str(error), 80)} is missing") from error
     except _FAULTS as error:

@@ -42,24 +42,33 @@ def not_failing(
     """
     found = []
     for index, entry in applies.items():
-        if left() > 0 and index not in dead:
-            now = passes_now(engine, item, index, entry)
-            if now:
-                found.append((entry, now))
+        if left() <= 0 or index in dead or (entry.deadly and not engine.expendable):
+            continue
+
+        def run(item: Item, case: Case, index: int = index, entry: Known = entry) -> Outcome:
+            return tried(engine, item, case, entry.status, index)
+
+        now = passes_now(item, entry, run)
+        if now:
+            found.append((entry, now))
     return found
 
 
-def passes_now(engine: EngineLike, item: Item, index: int, entry: Known) -> str:
-    """What the pinned case of an entry does in place of failing; empty where it fails."""
+def passes_now(item: Item, entry: Known, run: Callable[[Item, Case], Outcome]) -> str:
+    """What the pinned case of an entry does in place of failing; empty where it fails.
+
+    Args:
+        run: gives the outcome of a case.
+    """
     case = entry.pinned(item.dtype, item.device, item.id)
-    if case is None or entry.by_chance or entry.base or (entry.deadly and not engine.expendable):
+    if case is None or entry.by_chance or entry.base:
         return ""
     results = []
     for check in checks_of(item, entry, case):
-        outcome = _tried(engine, replace(item, check=check), index, entry, case)
-        if outcome.status not in _NOW:
+        status = run(replace(item, check=check), case).status
+        if status in ("failed", entry.status):
             return ""
-        results.append(_NOW[outcome.status])
+        results.append(_NOW.get(status, f"is {status} now"))
     return results[0] if results else ""
 
 
@@ -76,12 +85,17 @@ def checks_of(item: Item, entry: Known, case: Case) -> list[str]:
     return [item.check, *(name for name in checks if name != item.check)]
 
 
-def _tried(engine: EngineLike, item: Item, index: int, entry: Known, case: Case) -> Outcome:
-    """The outcome of a pinned case, in a copy of the process where it is to end that."""
-    if entry.deadly and engine.copies.serve(item):
-        copied = engine.copies.run(item, case, ALLOWED[entry.status])
+def tried(engine: EngineLike, item: Item, case: Case, status: str, index: int = 0) -> Outcome:
+    """The outcome of a pinned case, in a copy of the process where it is to end that.
+
+    Args:
+        status: that it is to have.
+        index: of its known failure.
+    """
+    if status in ALLOWED and engine.copies.serve(item):
+        copied = engine.copies.run(item, case, ALLOWED[status])
         # With all the time that a case has it may come to an end.
-        if copied is not None and copied.status == entry.status:
+        if copied is not None and copied.status == status:
             return copied
     engine.note("pinned", index, 0)
     return engine.outcome(item, case, engine.numerics(item.dtype))
