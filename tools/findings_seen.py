@@ -19,15 +19,13 @@ import findings
 from conformance.backends.declared import devices_of, info_of
 from conformance.backends.registry import load
 from conformance.checks import EVERY_CHECK
+from conformance.commands.replay import process_of
 from conformance.isolation.process import Child, Died
 from conformance.items.planning import Item
 from conformance.known.entry import Known, named, on
 from conformance.layers import CATALOGUE
 from conformance.model.case import Case
-from conformance.model.limits import Limits
 
-SECONDS = 60.0
-MEMORY = 4096
 LONGEST = 200
 """Characters of what an exception says."""
 
@@ -117,14 +115,11 @@ def main(names: list[str]) -> None:
         info, device = info_of(backend), devices_of(backend)[0]
         package = next((x for x in info if name.startswith(x)), next(iter(info)))
         version = f"{package} {info[package].partition('-')[0]}"
-        child = Child(name, 1, 0, (), Limits(SECONDS, MEMORY << 20))
-        try:
+        with process_of(name) as child:
             for bug in all_of:
                 found = outcomes(child, bug, device) if bug.owner == name else None
                 if found is not None:
                     seen[bug.key] = {"version": version, **found}
-        finally:
-            child.stop()
     text = json.dumps({**COMMENT, **dict(sorted(seen.items()))}, ensure_ascii=False, indent=1)
     findings.SEEN.write_text(text + "\n", encoding="utf-8")
 

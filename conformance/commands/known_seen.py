@@ -13,6 +13,7 @@ from conformance.backends.registry import load
 from conformance.checks import EVERY_CHECK
 from conformance.commands.known_entry import toml
 from conformance.commands.known_writer import ENTRY
+from conformance.commands.replay import process_of
 from conformance.isolation.process import Child, Died
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
@@ -21,14 +22,9 @@ from conformance.known.entry import MOST, Known, applying, named, parse
 from conformance.layers import COMPLEX, DTYPES
 from conformance.model.case import Case
 from conformance.model.files import read_text, write_whole
-from conformance.model.limits import Limits
 from conformance.model.protocols import Backend
 from conformance.run.stale import checks_of, passes_now
 
-SECONDS = 60.0
-"""That a pinned case may take."""
-MEMORY = 4 << 30
-"""Bytes that the process of the backend may fill."""
 _SEEN = re.compile(r"(?ms)^seen = \[.*?\]\n")
 _REASON = re.compile(r"(?m)^(?=reason\b)")
 
@@ -67,9 +63,8 @@ def add_place(path: Path, name: str, device: str = "") -> PlaceReport:
     backend = load(name)
     device = device or devices_of(backend)[0]
     place = place_of(backend.name, info_of(backend), device)
-    child = Child(name, 1, 0, (), Limits(SECONDS, MEMORY))
     failing, passing, untried = list[int](), list[tuple[str, str]](), 0
-    try:
+    with process_of(name) as child:
         for index, entry in enumerate(entries):
             answers = [
                 passes_now(item, entry, partial(_outcome, child, entry.status))
@@ -82,8 +77,6 @@ def add_place(path: Path, name: str, device: str = "") -> PlaceReport:
                 passing.append((entry.reason, instead))
             else:
                 failing.append(index)
-    finally:
-        child.stop()
     new = with_place(text, place, failing)
     if new != text:
         parse(new, str(path))
