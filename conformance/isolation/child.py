@@ -243,6 +243,7 @@ class _Server:
         """The reproducer of a case; one that ends the process is run in a copy where it can be."""
         from conformance.diagnosis import reproducer
         from conformance.diagnosis.script_torch import torch_shaped
+        from conformance.items.outcomes import Outcome
 
         sofar = self._step.with_name(SCRIPT)
         sofar.unlink(missing_ok=True)
@@ -252,9 +253,11 @@ class _Server:
 
         # Other frameworks may hang in a copy.
         copied = deadly and torch_shaped(self.engine.backend)
-        answer = _forked(lambda: {"script": script()}, reproducer.PATIENCE) if copied else {}
-        if "script" in answer:
-            return str(answer["script"])
+        if not copied:
+            return script()
+        written = _in_copy(lambda: Outcome("passed", script()), reproducer.PATIENCE)
+        if written is not None and written.status == "passed":
+            return str(written.message)
         return sofar.read_text(encoding="utf-8") if sofar.exists() else script()
 
     def _write(self, script: str) -> None:
