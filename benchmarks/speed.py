@@ -72,6 +72,7 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
     from conformance.backends.adapters.torch import backend
     from conformance.backends.declared import numerics_of
     from conformance.checks import CHECKS, cotangents
+    from conformance.checks.answers import Answers
     from conformance.checks.trial import Trial, Unsupported
     from conformance.items.planning import Item
     from conformance.items.stream import Stream
@@ -87,7 +88,7 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
     Trial.evaluate = clock.timing(lambda *_: "oracle", Trial.evaluate)  # type: ignore[method-assign]
     cotangents.expected = clock.timing(lambda *_: "oracle", cotangents.expected)
     draw = clock.timing(lambda *_: "drawing", Stream.cases)
-    known = shipped("torch")
+    known, answers = shipped("torch"), Answers()
 
     def run(layer: str, check: str, dtype: str, cases: Any) -> None:
         item = {"layer": layer, "check": check, "dtype": dtype, "device": "cpu"}
@@ -100,7 +101,8 @@ def replay(layers: str, dtypes: list[str], examples: int, seed: int) -> dict[str
             if any(entry.covers(case) for entry in skipped):
                 continue
             try:
-                trial = Trial(backend, CATALOGUE[layer], case, numerics_of(backend, dtype))
+                numerics = numerics_of(backend, dtype)
+                trial = Trial(backend, CATALOGUE[layer], case, numerics, answers)
                 CHECKS[check].run(trial)
             except (Failure, Inapplicable, Unsupported):
                 continue

@@ -38,6 +38,7 @@ from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.backends.declared import numerics_of
 from conformance.backends.module import STORES
 from conformance.checks import CHECKS
+from conformance.checks.answers import Answers
 from conformance.generation.drawing import draw_cases
 from conformance.items.planning import PROFILES, Item
 from conformance.items.stream import Stream
@@ -52,6 +53,7 @@ DTYPES = ("float32", "bfloat16", "float16", "float64")
 Attempt = tuple[str, str]  # a check and a default dtype
 BUNDLE = 8  # bugs of one layer, which share the drawn cases
 MEMORY = Memory()
+ANSWERS = Answers()
 
 
 def backend_of(bug: planted.Bug) -> ModuleBackend:
@@ -86,6 +88,7 @@ def attempt(
     item = Item(bug.layer, check, dtype, "cpu", samples)
     numerics = numerics_of(backend, dtype)
     engine, faithful = Engine(backend, examples, seed), Engine(torch_backend, examples, seed)
+    engine.answers = faithful.answers = ANSWERS
     stream = Stream(item, examples, seed)
     drawn = cases(bug.layer, dtype, stream.examples, seed, stream.invalid)[:: stream.step]
     facts = (seed, bug.name, bug.layer, bug.check, check, dtype)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.derivatives import leaf, pull_back
-from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
-from conformance.checks.trial import KEPT, SMALL, Expected, Trial, lean
-from conformance.model.case import Case
+from conformance.checks.answers import Pulled, lean
+from conformance.checks.trial import Trial
 from conformance.model.formats import FORMATS, REAL, round_to
 from conformance.strategies.layouts import constant
 
@@ -23,58 +20,19 @@ _EVERY, _STREAM = 8, 0x73756D  # of so many cases one has constant cotangents
 _EXACT = ("ramp", "integers", "full", "zero", "bits", "rectified", "saturated", "hold", "halves")
 
 
-@dataclass(frozen=True)
-class Pulled:
-    """Cotangents, and the gradients that the oracle has of them.
-
-    Args:
-        cotangents: one for each output that is there; None for one that is left out.
-        inputs: gradients of the inputs; None of one that is left out, or has none.
-        parameters: of the state, by name.
-    """
-
-    cotangents: Sequence[np.ndarray | None]
-    inputs: Sequence[Expected | None]
-    parameters: Mapping[str, Expected]
-
-    def only(self, wanted: frozenset[str], names: Sequence[str]) -> Pulled:
-        """Without the gradients that nobody asks for.
-
-        Args:
-            wanted: names of inputs and parameters.
-            names: of the inputs.
-        """
-        inputs = [
-            x if name in wanted else None for x, name in zip(self.inputs, names, strict=False)
-        ]
-        parameters = {name: x for name, x in self.parameters.items() if name in wanted}
-        return Pulled(self.cotangents, inputs, parameters)
-
-
-_KEPT: WeakKeyDictionary[Case, tuple[Precision, Pulled]] = WeakKeyDictionary()
-
-
 def pulled(trial: Trial) -> Pulled:
     """The cotangents of a case and their gradients, computed once for all checks."""
-    kept = _KEPT.get(trial.case)
-    if kept is not None and kept[0] == trial.precision:
-        return kept[1]
+    return trial.answers.gradients.get(trial.case, trial.precision, lambda: _answered(trial))
+
+
+def _answered(trial: Trial) -> Pulled:
     given = cotangents(trial)
     inputs, parameters = expected(trial, given)
-    answer = Pulled(
+    return Pulled(
         given,
         [None if x is None else lean(x) for x in inputs],
         {name: lean(x) for name, x in parameters.items()},
     )
-    if len(_KEPT) < KEPT or _size(answer) <= SMALL:
-        _KEPT[trial.case] = trial.precision, answer
-    return answer
-
-
-def _size(answer: Pulled) -> int:
-    found = (*answer.inputs, *answer.parameters.values())
-    each = (x.alternatives if isinstance(x, Choices) else (x,) for x in found if x is not None)
-    return sum(2 * y.value.nbytes for several in each for y in several)
 
 
 def put(trial: Trial, given: Sequence[np.ndarray | None]) -> list[Any]:

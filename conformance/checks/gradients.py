@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from conformance.checks import cotangents
-from conformance.checks.cotangents import Pulled
-from conformance.checks.trial import Evidence, Expected, Trial
+from conformance.checks.answers import Expected, Pulled
+from conformance.checks.trial import Evidence, Trial
 from conformance.checks.values import compare, nearness
 from conformance.matching.facts import asked_alone
 from conformance.model.case import Unsupported

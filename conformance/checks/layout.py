@@ -10,6 +10,7 @@ import numpy as np
 
 from conformance.arithmetic.rounded import Rounded
 from conformance.checks import cotangents, gradients
+from conformance.checks.answers import Pulled
 from conformance.checks.trial import Evidence, Trial
 from conformance.checks.values import changed, compare
 from conformance.layers import CATALOGUE
@@ -270,14 +271,14 @@ def _differentiated(laid: Trial, trial: Trial) -> Evidence:
         raise
 
 
-def _held(laid: Trial, natives: Sequence[Any], wanted: cotangents.Pulled) -> Evidence:
+def _held(laid: Trial, natives: Sequence[Any], wanted: Pulled) -> Evidence:
     some = asked_laid_out(laid.case)
     if some and hasattr(laid.layer, "vjp_of"):
         return gradients.alone(laid, natives, wanted, some)
     return gradients.held(laid, gradients.differentiated(laid, natives), wanted)
 
 
-def _fails(contiguous: Trial, wanted: cotangents.Pulled) -> bool:
+def _fails(contiguous: Trial, wanted: Pulled) -> bool:
     try:
         _held(contiguous, cotangents.put(contiguous, wanted.cotangents), wanted)
     except Failure:

@@ -7,15 +7,14 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.backends.asking import HOOKS, original
 from conformance.backends.door import guarded
+from conformance.checks.answers import Answers, lean
 from conformance.layers import CATALOGUE
 from conformance.layers.describe import case_text
 from conformance.model.case import Case, Numerics, Unsupported, Updated
@@ -29,14 +28,6 @@ from conformance.model.protocols import Backend, Layer
 from conformance.spec.layer_spec import LayerSpec, Output
 
 T = TypeVar("T")
-# What is expected of an output: a value with a bound, or several of them.
-Expected = Rounded | Choices
-# Answers of the oracle that are kept whatever their size: those of an item at the standard profile,
-# and to other weights; with more examples, the large ones beyond are computed again.
-KEPT = 400
-# Bytes of an answer that is kept in any case.
-SMALL = 8192
-_EXPECTED: WeakKeyDictionary[Case, tuple[Precision, Updated]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -77,13 +68,20 @@ class Trial:
         row: the layer's row of the catalogue.
         case: the case, its device filled in.
         numerics: what the backend declares for the dtype.
+        answers: the oracle's to other trials of the case; None = there are none.
     """
 
     def __init__(
-        self, backend: Backend, row: LayerSpec, case: Case, numerics: Numerics | None = None
+        self,
+        backend: Backend,
+        row: LayerSpec,
+        case: Case,
+        numerics: Numerics | None = None,
+        answers: Answers | None = None,
     ) -> None:
         self.backend: Backend = guarded(backend)
         self.row, self.case, self.numerics = row, case, numerics
+        self.answers = answers or Answers()
 
     def step(self, name: str, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
         """Call the backend; whatever it raises, but Unsupported, is a failure of the named step.
@@ -210,13 +208,7 @@ class Trial:
     @lazy
     def after(self) -> Updated:
         """The outputs' and the changed state's values and bounds, computed once for all checks."""
-        precision = self.precision
-        kept = _EXPECTED.get(self.case)
-        if kept is None or kept[0] != precision:
-            kept = precision, self._evaluated(precision)
-            if len(_EXPECTED) < KEPT or _bytes(kept[1]) <= SMALL:
-                _EXPECTED[self.case] = kept
-        return kept[1]
+        return self.answers.outputs.get(self.case, self.precision, self._evaluated)
 
     @property
     def expected(self) -> tuple[Any, ...]:
@@ -227,7 +219,8 @@ class Trial:
     def expected(self, outputs: tuple[Any, ...]) -> None:
         self.after = Updated(outputs, {})
 
-    def _evaluated(self, precision: Precision) -> Updated:
+    def _evaluated(self) -> Updated:
+        precision = self.precision
         inputs = [None if x is None else exactly(x, precision) for x in self.case.inputs]
         state = {name: exactly(x, precision) for name, x in self.case.call.state.items()}
         found = self.answered(state, inputs)
@@ -284,13 +277,13 @@ class Trial:
         """A trial of another case, of this layer or of any, on the same backend."""
         name = case.call.layer
         row = self.row if name == self.row.name else CATALOGUE[name]
-        return Trial(self.backend, row, case, self.numerics)
+        return Trial(self.backend, row, case, self.numerics, self.answers)
 
     def afresh(self) -> Trial:
         """The same case as if for the first time, where a call changes what it is given."""
         if not self.row.traits.updates(self.case.call):
             return self
-        return Trial(self.backend, self.row, self.case, self.numerics)
+        return self.other(self.case)
 
     def pulled(self, *cotangents: np.ndarray) -> tuple[np.ndarray | None, ...]:
         """The backend's gradients of the inputs.
@@ -330,29 +323,13 @@ class Trial:
 
     def repeated(self) -> Trial:
         """The same case on the same layer again."""
-        again = Trial(self.backend, self.row, self.case, self.numerics)
+        again = self.other(self.case)
         again.layer = self.layer
         return again
 
     def text(self) -> str:
         """The call in one line."""
         return case_text(self.case)
-
-
-def lean(x: Expected) -> Expected:
-    """An expected value without what only further arithmetic needs."""
-    if isinstance(x, Choices):
-        return Choices(tuple(y.lean for y in x.alternatives))
-    return x.lean
-
-
-def _bytes(kept: Updated) -> int:
-    return sum(_size(x) for x in (*kept.outputs, *kept.state.values()))
-
-
-def _size(x: Rounded | Choices) -> int:
-    several = x.alternatives if isinstance(x, Choices) else (x,)
-    return sum(2 * y.value.nbytes for y in several)
 
 
 def _counted(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:

@@ -152,16 +152,15 @@ class _Investigation:
         needed: tuple[Change, ...] = (),
     ) -> _Found:
         engine, item = self._engine, self._item
-        trial = Trial(engine.backend, CATALOGUE[item.layer], case, self._context.numerics)
+        row, numerics = CATALOGUE[item.layer], self._context.numerics
+        trial = Trial(engine.backend, row, case, numerics, engine.answers)
         noted, reference = failure.noting(*notes), None
         if shrunk:
             outcome = Outcome.failed(failure)
             reference = engine.reference.compared(item, case, outcome)
             # What is drawn anew passes by chance.
             if not self._context.stream.invalid and not trial.row.randomness.used(case.call):
-                declaration = looser(
-                    lambda other: self._passes(case, other), self._context.numerics
-                )
+                declaration = looser(lambda other: self._passes(case, other), numerics)
                 if declaration is not None:
                     noted = noted.noting(f"  {declaration}")
         if reference is not None:

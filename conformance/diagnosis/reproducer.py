@@ -120,7 +120,7 @@ def _printer(trial: Trial, seed: int | None = None) -> Printer:
 def _recorded(trial: Trial, check: str, transcript: Transcript, seed: int = 0) -> Failure | None:
     """Run the check once more, each step written down; torch draws from a seed."""
     backend = Recorded(trial.backend, transcript)
-    again = Trial(backend, trial.row, trial.case, trial.numerics)
+    again = Trial(backend, trial.row, trial.case, trial.numerics, trial.answers)
     with seeded(trial.backend, seed):
         try:
             EVERY_CHECK[check].run(again)

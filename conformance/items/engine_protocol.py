@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from conformance.checks.answers import Answers
     from conformance.checks.trial import Evidence
     from conformance.items.context import ItemContext
     from conformance.items.outcomes import Outcome
@@ -38,6 +39,7 @@ class EngineLike(Protocol):
     expendable: bool
     note: Callable[..., None]
     reference: Any
+    answers: Answers
 
     @property
     def copies(self) -> CopiesLike:

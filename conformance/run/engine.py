@@ -18,6 +18,7 @@ from conformance.backends.declared import (
 )
 from conformance.backends.door import BackendError, guarded
 from conformance.checks import EVERY_CHECK
+from conformance.checks.answers import Answers
 from conformance.checks.support import Answer, Conclusion
 from conformance.checks.trial import Evidence, Trial
 from conformance.diagnosis.diagnose import investigate
@@ -84,6 +85,7 @@ class Engine:
         self.budget, self.values = budget, values_per_structure(backend)
         self.expendable, self.note = note is not None, note or _nothing
         self.copies = Copies(self, copied)
+        self.answers = Answers()
         self.reference = Reference(self)
 
     def run(
@@ -266,7 +268,7 @@ class Engine:
         if conclusion.case is None:
             return verdict
         case = on_device(conclusion.case, verdict.device)
-        trial = Trial(self.backend, CATALOGUE[verdict.layer], case)
+        trial = Trial(self.backend, CATALOGUE[verdict.layer], case, answers=self.answers)
         verdict = replace(verdict, call=trial.text())
         return replace(
             verdict,
@@ -356,7 +358,8 @@ class Engine:
             raise KeyboardInterrupt
         # The pinned case of a known failure may be of another layer than the item.
         row = CATALOGUE[case.call.layer]
-        trial = Trial(backend or self.backend, row, on_device(case, item.device), numerics)
+        case = on_device(case, item.device)
+        trial = Trial(backend or self.backend, row, case, numerics, self.answers)
         return EVERY_CHECK[item.check].run(trial)
 
     def outcome(
@@ -411,7 +414,8 @@ class Engine:
             write: called with the script so far before each step of a deadly case; None = it is
                 not run.
         """
-        trial = Trial(self.backend, CATALOGUE[case.call.layer], on_device(case, item.device))
+        row, case = CATALOGUE[case.call.layer], on_device(case, item.device)
+        trial = Trial(self.backend, row, case, answers=self.answers)
         return reproducer(trial, item.check, message, deadly=deadly, write=write)
 
 

@@ -13,7 +13,8 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import Rounded
 from conformance.backends.declared import numerics_of
 from conformance.checks import gradients, values
-from conformance.checks.cotangents import Pulled, expected
+from conformance.checks.answers import Pulled
+from conformance.checks.cotangents import expected
 from conformance.checks.trial import Trial
 from conformance.model.case import Call, Case, Unsupported
 from conformance.model.failure import Failure

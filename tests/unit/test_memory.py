@@ -14,7 +14,9 @@ from support import cases, plug_in
 
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import CHECKS
-from conformance.checks import trial as trials
+from conformance.checks import answers as kept_answers
+from conformance.checks.answers import Answers
+from conformance.checks.cotangents import pulled
 from conformance.checks.trial import Trial
 from conformance.generation import drawing
 from conformance.generation.cases import KEPT, KEPT_OF_MANY, MANY, Cases
@@ -120,15 +122,30 @@ def test_long_runs_keep_neither_kernels_that_serve_no_other_check_nor_free_memor
 def test_small_answers_of_the_oracle_are_kept_beyond_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trials, "KEPT", 0)
-    drawn = draw_cases("Linear", "float32", 3, 12345)
+    monkeypatch.setattr(kept_answers, "KEPT", 0)
+    case = draw_cases("Linear", "float32", 3, 12345)[0]
     for small, kept in ((8192, True), (-1, False)):
-        monkeypatch.setattr(trials, "SMALL", small)
-        monkeypatch.setattr(trials, "_EXPECTED", weakref.WeakKeyDictionary())
-        answers = [
-            Trial(torch_backend, CATALOGUE["Linear"], drawn[0]).expected[0] for _ in range(2)
+        monkeypatch.setattr(kept_answers, "SMALL", small)
+        answers = Answers()
+        trials = [
+            Trial(torch_backend, CATALOGUE["Linear"], case, answers=answers) for _ in range(2)
         ]
-        assert (answers[0] is answers[1]) is kept
+        assert (trials[0].expected[0] is trials[1].expected[0]) is kept
+        assert (pulled(trials[0]) is pulled(trials[1])) is kept
+
+
+def test_answers_are_kept_by_whom_they_are_given_to_and_as_long_as_their_case() -> None:
+    case = draw_cases("Linear", "float32", 3, 12345)[0]
+    case = replace(case)  # which no cache of cases holds
+    trial = Trial(torch_backend, CATALOGUE["Linear"], case)
+    assert trial.repeated().expected[0] is trial.expected[0]
+    assert Trial(torch_backend, CATALOGUE["Linear"], case).expected[0] is not trial.expected[0]
+    answer = weakref.ref(trial.expected[0])
+    kept = trial.answers
+    del trial, case
+    gc.collect()
+    assert kept is not None
+    assert answer() is None
 
 
 def test_a_failure_does_not_keep_what_the_call_held() -> None:
