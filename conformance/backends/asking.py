@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from conformance.model.failure import Failure, Inapplicable
@@ -35,9 +37,9 @@ def not_interrupted() -> bool:
     return False
 
 
-@dataclass
+@dataclass(frozen=True)
 class Hooks:
-    """What the process that runs a backend is told meanwhile, and what it says of itself.
+    """What is told while a backend runs, and what the process says of itself.
 
     Args:
         asked: called with a member's name before it is read or called, so that one that never
@@ -56,8 +58,18 @@ class Hooks:
     alone: bool = False
 
 
-HOOKS = Hooks()
-"""Those of this process."""
+HOOKS: ContextVar[Hooks] = ContextVar("HOOKS", default=Hooks())  # noqa: B039 - it is frozen
+"""Those in force, for code that the suite can hand nothing, as a kernel that torch calls."""
+
+
+@contextmanager
+def hooks(**changed: Any) -> Iterator[None]:
+    """Within it some of the hooks are others."""
+    before = HOOKS.set(replace(HOOKS.get(), **changed))
+    try:
+        yield
+    finally:
+        HOOKS.reset(before)
 
 
 def call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
@@ -71,7 +83,7 @@ def call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         return function(*arguments, **keywords)
     except BaseException as error:
         plain = of_type(error, Exception) and not of_type(error, Failure, Inapplicable)
-        if plain or (of_type(error, KeyboardInterrupt) and HOOKS.interrupted()):
+        if plain or (of_type(error, KeyboardInterrupt) and HOOKS.get().interrupted()):
             raise
         raise Foreign(error) from error
 
@@ -107,8 +119,9 @@ def member(value: Any, name: str) -> Any:
     Raises:
         Exception: what reading it raises, an AttributeError too where its type defines it.
     """
-    if HOOKS.asked is not None:
-        HOOKS.asked(name)
+    asked = HOOKS.get().asked
+    if asked is not None:
+        asked(name)
     try:
         return call(getattr, value, name)
     except AttributeError:

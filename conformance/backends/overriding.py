@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -32,11 +32,13 @@ class Override:
     Attributes:
         hits: how often it ran.
         fell_back: whether it has called the operator that it replaces.
+        told: called with what runs before it does, and with nothing after it.
     """
 
     def __init__(self, operator: Operator, function: Any, *, invalid: bool = False) -> None:
         self.operator, self.function = operator, function
         self.hits, self.fell_back = 0, False
+        self.told: Callable[[str], None] | None = None
         self._within = threading.local()
         self._returns = Returns(operator, invalid=invalid)
 
@@ -53,8 +55,8 @@ class Override:
         self.hits += 1
         given, named = self.operator.whole(arguments, keywords)
         self._within.depth = 1
-        if HOOKS.within is not None:
-            HOOKS.within(call_text(self.operator.name, given, named))
+        if self.told is not None:
+            self.told(call_text(self.operator.name, given, named))
         try:
             result = self.function(*given, **named)
         except Unsupported:
@@ -66,8 +68,8 @@ class Override:
             raise failure.with_traceback(error.__traceback__) from error
         finally:
             self._within.depth = 0
-            if HOOKS.within is not None:
-                HOOKS.within("")
+            if self.told is not None:
+                self.told("")
         if wrong := self._returns.fault(result, given, named):
             raise KernelError(f"{call_text(self.operator.name, given, named)} {wrong}")
         return result
@@ -113,6 +115,8 @@ class Overrides:
 
     def _implement(self) -> None:
         for override in self.every:
+            # Now, as torch runs kernels on threads of its own, too, where no hooks are in force.
+            override.told = HOOKS.get().within
             operator = override.operator
             made: Any = torch.library.Library
             library = made(operator.name.partition("::")[0], "IMPL")

@@ -166,7 +166,7 @@ class Server:
         if len(rest) >= LONGEST:
             raise WireError(f"{self._said} wrote a line of more than {LONGEST} bytes")
         code = self._process.wait()
-        if HOOKS.alone:
+        if HOOKS.get().alone:
             # This process is the server's: it ends as that did, which costs one verdict.
             _end_as(code)
         how = f"was ended by signal {-code}" if code < 0 else f"exited with status {code}"

@@ -89,8 +89,9 @@ class Trial:
         Raises:
             Unsupported: if a layer says that what was asked of it ran elsewhere (`fallbacks()`).
         """
-        if HOOKS.begun is not None:
-            HOOKS.begun(name, self.case)
+        begun = HOOKS.get().begun
+        if begun is not None:
+            begun(name, self.case)
         try:
             return function(*arguments, **keywords)
         except (Unsupported, Failure):

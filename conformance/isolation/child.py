@@ -30,7 +30,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from conformance.backends.asking import HOOKS
+from conformance.backends.asking import hooks
 from conformance.isolation.journal import SCRIPT, STEP
 from conformance.isolation.start import CLOSED, COPY, Start
 
@@ -46,7 +46,6 @@ def main() -> None:
     answer = _Answers()
     # A Ctrl-C is for pytest.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    HOOKS.alone = True
     faulthandler.enable()
     warnings.simplefilter("ignore")
     pipe = _pipe()
@@ -56,11 +55,12 @@ def main() -> None:
     requests = _read_ahead(pipe)
     sys.path[:] = list(start.path)
     _limit(start.memory)
-    serve = _Server(start)
-    answer(start.id, msgspec.json.encode({"error": serve.error} if serve.error else {}))
-    while True:
-        request = msgspec.json.decode(requests.get())
-        answer(request["id"], serve.answer(request))
+    with hooks(alone=True):
+        serve = _Server(start)
+        answer(start.id, msgspec.json.encode({"error": serve.error} if serve.error else {}))
+        while True:
+            request = msgspec.json.decode(requests.get())
+            answer(request["id"], serve.answer(request))
 
 
 def _exit() -> NoReturn:
@@ -282,11 +282,10 @@ class _Server:
                 entry = {"step": step, "case": case, "within": what}
                 self._step.write_bytes(msgspec.json.encode(entry))
 
-        HOOKS.begun, HOOKS.within = note, within
         try:
-            yield
+            with hooks(begun=note, within=within):
+                yield
         finally:
-            HOOKS.begun = HOOKS.within = None
             self._step.unlink(missing_ok=True)
 
     def _outcome(self, item: Item, case: Case) -> Outcome:

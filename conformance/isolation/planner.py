@@ -17,7 +17,7 @@ from typing import IO
 
 import msgspec
 
-from conformance.backends.asking import HOOKS
+from conformance.backends.asking import hooks
 from conformance.backends.door import BackendError
 from conformance.isolation.offer import Asked, Offer, offer
 from conformance.isolation.process import ended, kill
@@ -102,9 +102,9 @@ def main() -> None:
             last[0] = name
             pipe.write(name.encode() + b"\n")
 
-    HOOKS.asked = told
     try:
-        found = offer(asked)
+        with hooks(asked=told):
+            found = offer(asked)
     except BackendError as error:
         found = Offer(asked.id, str(error) or "no message")
     if os.getpid() == own:

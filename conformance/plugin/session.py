@@ -6,6 +6,7 @@ import gc
 import os
 import shlex
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
@@ -83,7 +84,6 @@ class Session:
     @cached_property
     def engine(self) -> Engine | IsolatedEngine:
         """What runs the items: in a child process, or in this one."""
-        from conformance.backends.asking import HOOKS
         from conformance.backends.registry import load
         from conformance.isolation.process import Child
         from conformance.model.budget import parse
@@ -96,8 +96,8 @@ class Session:
         if not self.plan.isolated:
             from conformance.run.engine import Engine
 
-            backend, HOOKS.interrupted = load(s.backend), self.interrupted
-            return Engine(backend, s.examples, s.seed, self.known, self.interrupted, budget=budget)
+            backend, pressed = load(s.backend), self.interrupted
+            return Engine(backend, s.examples, s.seed, self.known, pressed, budget=budget)
         limits = Limits(self.plan.timeout, s.memory or share_of_memory(workers))
         pressed = self.interrupted
         child = Child(s.backend, s.examples, s.seed, s.known, limits, pressed, self.plan.base)
@@ -105,6 +105,14 @@ class Session:
             child, name, s.examples, s.seed, self.known, pressed, self.plan.values, budget,
             self.plan.bases,
         )  # fmt: skip
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        """Let a Ctrl-C pass through a backend that runs in this process."""
+        from conformance.backends.asking import hooks
+
+        with hooks(interrupted=self.interrupted):
+            return (yield)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import pytest
 
 import conformance
 from conformance.backends import FunctionBackend, declared, implements
+from conformance.backends.asking import HOOKS, hooks
 from conformance.backends.door import BackendError, guarded
 from conformance.backends.plain import RESULTS
 from conformance.items.planning import Item
@@ -52,6 +54,23 @@ def _verdict(backend: Any, check: str = "values") -> Verdict:
 
 def test_the_faithful_backend_passes() -> None:
     assert _verdict(Faithful()).status == "passed"
+
+
+def test_hooks_are_told_within_their_block_only() -> None:
+    before, asked, begun = HOOKS.get(), list[str](), list[str]()
+    with hooks(asked=asked.append):
+        with suppress(ZeroDivisionError), hooks(begun=lambda step, case: begun.append(step)):
+            assert _verdict(Faithful(), "shape").status == "passed"
+            raise ZeroDivisionError
+        members, steps = len(asked), len(begun)
+        assert _verdict(Faithful(), "shape").status == "passed"
+    assert len(asked) > members
+    members = len(asked)
+    assert _verdict(Faithful(), "shape").status == "passed"
+    assert (len(asked), len(begun)) == (members, steps)
+    assert {"name", "build"} <= {*asked}
+    assert {"build", "put", "call", "get"} <= {*begun}
+    assert HOOKS.get() is before
 
 
 # --- nothing else touches a backend ---
