@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,7 @@ def _gradients(part_of: str, *, updated: bool) -> tuple[Input, ...]:
 
 _OUTPUTS = tuple(Output(f"{oracle.NAME}{k}", differentiable=False) for k in range(cases.MOST))
 _TOTAL = Output("total_norm", differentiable=False)
+_PROPAGATION = replace(computed, parameters=False)
 
 
 def _axes(case: Case) -> tuple[Axes, ...]:
@@ -111,39 +112,37 @@ def _one(shapes: Any, generator: np.random.Generator) -> np.ndarray:
     return np.array(generator.integers(1, 9) * 1.0)
 
 
-def _row(
-    name: str,
-    made: Callable[..., Any],
-    shaped: Callable[..., tuple[Shape | None, ...]],
+def _called(
     arguments: tuple[Argument, ...],
-    *,
+    inputs: tuple[Input, ...],
     outputs: tuple[Output, ...],
-    wholes: Mapping[str, str],
+    whole: str = GRADIENTS,
+) -> Signature:
+    """How torch is called: the gradients, which stand last, are one argument, and what it is."""
+    bundles = Bundles(wholes={inputs[-1].part_of: whole})
+    return Signature(arguments, inputs, outputs, complex=False, placed=False, bundles=bundles)
+
+
+def _row(
+    layer: str,
+    signature: Signature,
+    oracle: Oracle,
     laws: tuple[Law, ...],
-    formula: tuple[str, ...],
-    inputs: tuple[Input, ...] | None = None,
+    *,
     clips: bool = True,
     examples: float = 0.5,
 ) -> LayerSpec:
     """What all rows have in common."""
-    layer, names = f"utils.{name}", tuple(a.name for a in arguments)
+    names, inputs = tuple(a.name for a in signature.arguments), signature.inputs
     given = {"max_norm": 1.0, "clip_value": 1.0}
     shown = {k: x for k, x in given.items() if k in names}
-    inputs = inputs or _gradients("parameters", updated=True)
     strategy = partial(cases.clipped, layer, (*names, *(x.name for x in inputs[:1])))
     first = tuple(() for x in inputs[:1] if not x.part_of)
     return LayerSpec(
         layer,
         "clipping",
-        signature=Signature(
-            arguments, inputs, outputs, complex=False, placed=False, bundles=Bundles(wholes=wholes)
-        ),
-        oracle=Oracle(
-            values=made,
-            shapes=shaped,
-            formula=formula,
-            propagation=replace(computed, parameters=False),
-        ),
+        signature=signature,
+        oracle=oracle,
         generation=Generation(
             cases=strategy,
             invalid=invalid_cases(strategy, invalid.breaks(names)),
@@ -163,33 +162,43 @@ def _row(
 
 def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
-    whole = {"parameters": GRADIENTS}
+    gradients = _gradients("parameters", updated=True)
     yield _row(
-        "clip_grad_norm_", oracle.clip_grad_norm_, oracle.clip_grad_norm_shape,
-        (_MAX, _TYPE, _FINITE, _FOREACH),
-        outputs=(_TOTAL, *_OUTPUTS), wholes=whole, laws=laws.NORM,
-        formula=(_NORM, _COEFFICIENT),
-    )  # fmt: skip
-    yield _row(
-        "clip_grad_value_", oracle.clip_grad_value_, oracle.clip_grad_value_shape,
-        (_CLIP, _FOREACH),
-        outputs=_OUTPUTS, wholes=whole, laws=laws.VALUE,
-        formula=("min(max(grad, -clip_value), clip_value)",),
-    )  # fmt: skip
-    yield _row(
-        "clip_grads_with_norm_", oracle.clip_grads_with_norm_, oracle.clip_grads_with_norm_shape,
-        (_MAX, _FOREACH),
-        inputs=(
-            Input("total_norm", "statistic", by_name=True, differentiable=False, signed=False),
-            *_gradients("parameters", updated=True),
+        "utils.clip_grad_norm_",
+        _called((_MAX, _TYPE, _FINITE, _FOREACH), gradients, (_TOTAL, *_OUTPUTS)),
+        Oracle(
+            oracle.clip_grad_norm_, oracle.clip_grad_norm_shape, (_NORM, _COEFFICIENT), _PROPAGATION
         ),
-        outputs=_OUTPUTS, wholes=whole, laws=laws.WITH_NORM, formula=(_COEFFICIENT,),
-    )  # fmt: skip
+        laws.NORM,
+    )
     yield _row(
-        "get_total_norm", oracle.get_total_norm, oracle.get_total_norm_shape,
-        (_TYPE, _FINITE, _FOREACH),
-        inputs=_gradients("tensors", updated=False),
-        outputs=(_TOTAL,), wholes={"tensors": LIST}, laws=laws.MEASURE, formula=(_NORM,),
+        "utils.clip_grad_value_",
+        _called((_CLIP, _FOREACH), gradients, _OUTPUTS),
+        Oracle(
+            oracle.clip_grad_value_,
+            oracle.clip_grad_value_shape,
+            ("min(max(grad, -clip_value), clip_value)",),
+            _PROPAGATION,
+        ),
+        laws.VALUE,
+    )
+    total = Input("total_norm", "statistic", by_name=True, differentiable=False, signed=False)
+    yield _row(
+        "utils.clip_grads_with_norm_",
+        _called((_MAX, _FOREACH), (total, *gradients), _OUTPUTS),
+        Oracle(
+            oracle.clip_grads_with_norm_,
+            oracle.clip_grads_with_norm_shape,
+            (_COEFFICIENT,),
+            _PROPAGATION,
+        ),
+        laws.WITH_NORM,
+    )
+    yield _row(
+        "utils.get_total_norm",
+        _called((_TYPE, _FINITE, _FOREACH), _gradients("tensors", updated=False), (_TOTAL,), LIST),
+        Oracle(oracle.get_total_norm, oracle.get_total_norm_shape, (_NORM,), _PROPAGATION),
+        laws.MEASURE,
         clips=False,
         examples=1.0,  # one number each
-    )  # fmt: skip
+    )

@@ -15,7 +15,6 @@ from conformance.oracles import sequences as oracle
 from conformance.spec.axes import Axes, joined
 from conformance.spec.layer_spec import (
     Argument,
-    Arguments,
     Benchmark,
     Bundles,
     Generation,
@@ -26,11 +25,9 @@ from conformance.spec.layer_spec import (
     Signature,
     Traits,
     Variation,
-    nothing_counted,
 )
 from conformance.spec.outputs import input_dtype
 from conformance.spec.propagation import copied
-from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import sequences as cases
 from conformance.strategies.invalid import sequences as invalid
@@ -83,6 +80,8 @@ _PACKED_OUTPUTS = (
     Output("sorted_indices", dtype=_whole, differentiable=False),
     Output("unsorted_indices", dtype=_whole, differentiable=False),
 )
+_PADDED_OUTPUT = Output("padded", dtype=input_dtype)
+_SINGLE = Bundles()
 _LISTED_OUTPUTS = tuple(Output(f"sequence{k}", dtype=input_dtype) for k in range(cases.MOST))
 
 
@@ -198,193 +197,186 @@ def _full(shapes: Any, generator: np.random.Generator) -> np.ndarray:
     return np.full(shapes[1], shapes[0][0] // shapes[1][0])
 
 
-def _row(
-    name: str,
-    made: Callable[..., Any],
-    shaped: Callable[..., tuple[Shape | None, ...]],
-    strategy: Callable[[str], SearchStrategy[Case]],
-    *,
+def _called(
     arguments: tuple[Argument, ...],
     inputs: tuple[Input, ...],
     outputs: tuple[Output, ...],
-    formula: tuple[str, ...],
+    bundles: Bundles = _SINGLE,
+) -> Signature:
+    return Signature(arguments, inputs, outputs, complex=False, placed=False, bundles=bundles)
+
+
+def _generation(strategy: Callable[[str], SearchStrategy[Case]], breaks: Any) -> Generation:
+    return Generation(cases=strategy, invalid=invalid_cases(strategy, breaks), examples=0.4)
+
+
+def _benchmark(workload: Workload, **made: Any) -> Benchmark:
+    """One call.
+
+    Args:
+        made: input → what makes it, where it is not a number like any other.
+    """
+    filling = Filling(contraction=False, made=made)
+    return Benchmark(workloads=(workload,), filling=filling, flops=_flops)
+
+
+def _row(
+    name: str,
+    signature: Signature,
+    oracle: Oracle,
+    generation: Generation,
+    variation: Variation,
     laws: tuple[Law, ...],
-    refit: Callable[[LayerSpec, Case, dict[str, Any]], Case | None],
-    free: Callable[[Case], tuple[Axes, ...]],
-    workloads: tuple[Workload, ...],
-    filling: Filling,
-    wholes: Mapping[str, str] | None = None,
-    lists: bool = False,
-    counted: Callable[[Case], Arguments] = nothing_counted,
+    benchmark: Benchmark,
 ) -> LayerSpec:
     """What all rows have in common."""
     return LayerSpec(
-        _RNN + name,
+        name,
         "sequences",
-        signature=Signature(
-            arguments,
-            inputs,
-            outputs,
-            complex=False,
-            placed=False,
-            bundles=Bundles(wholes=wholes or {}, lists=lists),
-        ),
-        oracle=Oracle(
-            values=made, shapes=shaped, formula=formula, propagation=copied, counted=counted
-        ),
-        generation=Generation(cases=strategy, examples=0.4),
-        variation=Variation(refit=refit, free=free),
+        signature=signature,
+        oracle=oracle,
+        generation=generation,
+        variation=variation,
         traits=Traits(copies=True),
         laws=laws,
-        benchmark=Benchmark(workloads=workloads, filling=filling, flops=_flops),
-    )
-
-
-def _invalid(row: LayerSpec, breaks: Any) -> LayerSpec:
-    return replace(
-        row, generation=replace(row.generation, invalid=invalid_cases(row.generation.cases, breaks))
+        benchmark=benchmark,
     )
 
 
 def _lists() -> Iterator[LayerSpec]:
     """Of lists."""
-    name, text = _RNN + "pad_sequence", "4 sequences of 32 to 128 steps"
+    text = "4 sequences of 32 to 128 steps"
     shapes = tuple((n, 512) for n in (128, 96, 64, 32))
-    yield _invalid(
-        _row(
-            "pad_sequence", oracle.pad_sequence, oracle.pad_sequence_shape,
-            partial(cases.padded_lists, name),
-            arguments=(_FIRST, _VALUE, Argument("padding_side", "right", other="left")),
-            inputs=_list(),
-            outputs=(Output("padded", dtype=input_dtype),),
-            wholes={"sequences": LIST},
-            formula=("T x B x *, or B x T x *: padding_value behind, or before, each sequence",),
-            laws=laws.PAD,
-            refit=_refit_list,
-            free=_of_list,
-            workloads=(Workload(name, text, {}, shapes, small=True),),
-            filling=Filling(contraction=False),
+    variation, bundles = Variation(_refit_list, _of_list), Bundles({"sequences": LIST})
+    name = _RNN + "pad_sequence"
+    side = Argument("padding_side", "right", other="left")
+    yield _row(
+        name,
+        _called((_FIRST, _VALUE, side), _list(), (_PADDED_OUTPUT,), bundles),
+        Oracle(
+            oracle.pad_sequence,
+            oracle.pad_sequence_shape,
+            ("T x B x *, or B x T x *: padding_value behind, or before, each sequence",),
+            copied,
         ),
-        invalid.list_breaks(),
-    )  # fmt: skip
+        _generation(partial(cases.padded_lists, name), invalid.list_breaks()),
+        variation,
+        laws.PAD,
+        _benchmark(Workload(name, text, {}, shapes, small=True)),
+    )
     name = _RNN + "pack_sequence"
-    yield _invalid(
-        _row(
-            "pack_sequence", oracle.pack_sequence, oracle.pack_sequence_shape,
-            partial(cases.packed_lists, name),
-            arguments=(_SORTED,),
-            inputs=_list(),
-            outputs=_PACKED_OUTPUTS,
-            wholes={"sequences": LIST},
-            formula=("pack_padded_sequence of pad_sequence",),
-            laws=laws.PACK,
-            refit=_refit_list,
-            free=_of_list,
-            workloads=(Workload(name, text, {}, shapes, small=True),),
-            filling=Filling(contraction=False),
+    yield _row(
+        name,
+        _called((_SORTED,), _list(), _PACKED_OUTPUTS, bundles),
+        Oracle(
+            oracle.pack_sequence,
+            oracle.pack_sequence_shape,
+            ("pack_padded_sequence of pad_sequence",),
+            copied,
         ),
-        invalid.packed_list_breaks(),
-    )  # fmt: skip
+        _generation(partial(cases.packed_lists, name), invalid.packed_list_breaks()),
+        variation,
+        laws.PACK,
+        _benchmark(Workload(name, text, {}, shapes, small=True)),
+    )
 
 
 def _batches() -> Iterator[LayerSpec]:
     """Of padded batches."""
+    variation = Variation(_refit_batch, _of_batch)
     name, text = _RNN + "pack_padded_sequence", "32 sequences of at most 128 steps"
-    filling = Filling(contraction=False, made={"lengths": _falling})
-    yield _invalid(
-        _row(
-            "pack_padded_sequence",
-            oracle.pack_padded_sequence, oracle.pack_padded_sequence_shape,
-            partial(cases.padded_batches, name),
-            arguments=(_FIRST, _SORTED),
-            inputs=(Input("input"), _index("lengths", on_host=True)),
-            outputs=_PACKED_OUTPUTS,
-            formula=(
+    yield _row(
+        name,
+        _called(
+            (_FIRST, _SORTED), (Input("input"), _index("lengths", on_host=True)), _PACKED_OUTPUTS
+        ),
+        Oracle(
+            oracle.pack_padded_sequence,
+            oracle.pack_padded_sequence_shape,
+            (
                 "data: for each step the elements of the sequences that are longer,",
                 "    the longest sequence first; batch_sizes: how many they are",
             ),
-            laws=laws.PACK_PADDED,
+            copied,
             counted=_each,
-            refit=_refit_batch,
-            free=_of_batch,
-            workloads=(Workload(name, text, {}, (_BATCH, (32,)), small=True),),
-            filling=filling,
         ),
-        invalid.padded_breaks(),
-    )  # fmt: skip
-    name = _RNN + "unpad_sequence"
-    yield _invalid(
-        _row(
-            "unpad_sequence", oracle.unpad_sequence, oracle.unpad_sequence_shape,
-            partial(cases.batches_to_unpad, name),
-            arguments=(_FIRST,),
-            inputs=(Input("padded_sequences"), _index("lengths")),
-            outputs=_LISTED_OUTPUTS,
-            formula=("the first lengths[b] steps of each sequence b",),
-            laws=laws.UNPAD,
-            lists=True,
+        _generation(partial(cases.padded_batches, name), invalid.padded_breaks()),
+        variation,
+        laws.PACK_PADDED,
+        _benchmark(Workload(name, text, {}, (_BATCH, (32,)), small=True), lengths=_falling),
+    )
+    name, first = _RNN + "unpad_sequence", {"batch_first": True}
+    yield _row(
+        name,
+        _called(
+            (_FIRST,),
+            (Input("padded_sequences"), _index("lengths")),
+            _LISTED_OUTPUTS,
+            Bundles(lists=True),
+        ),
+        Oracle(
+            oracle.unpad_sequence,
+            oracle.unpad_sequence_shape,
+            ("the first lengths[b] steps of each sequence b",),
+            copied,
             counted=_each,
-            refit=_refit_batch,
-            free=_of_batch,
-            workloads=(
-                Workload(name, "6 sequences", {"batch_first": True}, ((6, 128, 512), (6,)),
-                         small=True),
-            ),
-            filling=filling,
         ),
-        invalid.unpad_breaks(),
-    )  # fmt: skip
+        _generation(partial(cases.batches_to_unpad, name), invalid.unpad_breaks()),
+        variation,
+        laws.UNPAD,
+        _benchmark(
+            Workload(name, "6 sequences", first, ((6, 128, 512), (6,)), small=True),
+            lengths=_falling,
+        ),
+    )
 
 
 def _packed() -> Iterator[LayerSpec]:
     """Of packed sequences."""
-    filling = Filling(contraction=False, made={"batch_sizes": _full})
-    for name, argument, padded in (
-        ("pad_packed_sequence", "sequence", True),
-        ("unpack_sequence", "packed_sequences", False),
-    ):
-        layer = _RNN + name
-        strategy = partial(cases.packed_batches, layer, padded)
-        row = _row(
-            name, oracle.unpack_sequence, oracle.unpack_sequence_shape, strategy,
-            arguments=(),
-            inputs=_parts(argument),
-            outputs=_LISTED_OUTPUTS,
-            wholes={argument: _RECORD},
-            formula=("the sequences, as they were before they were packed",),
-            laws=laws.UNPACK,
-            lists=True,
+    variation, text = Variation(_refit_packed, _of_packed), "6 sequences of 128"
+    shapes = ((768, 512), (128,))
+    name = _RNN + "pad_packed_sequence"
+    yield _row(
+        name,
+        _called(
+            (_FIRST, _VALUE, Argument("total_length", None, other=17)),
+            _parts("sequence"),
+            (_PADDED_OUTPUT, Output("lengths", dtype=_whole, differentiable=False, on_host=True)),
+            Bundles({"sequence": _RECORD}),
+        ),
+        Oracle(
+            oracle.pad_packed_sequence,
+            oracle.pad_packed_sequence_shape,
+            (_PADDED,),
+            copied,
+            counted=_count,
+        ),
+        _generation(partial(cases.packed_batches, name, True), invalid.packed_breaks()),
+        variation,
+        laws.PAD_PACKED,
+        _benchmark(Workload(name, text, {}, shapes, small=True), batch_sizes=_full),
+    )
+    name = _RNN + "unpack_sequence"
+    yield _row(
+        name,
+        _called(
+            (),
+            _parts("packed_sequences"),
+            _LISTED_OUTPUTS,
+            Bundles({"packed_sequences": _RECORD}, lists=True),
+        ),
+        Oracle(
+            oracle.unpack_sequence,
+            oracle.unpack_sequence_shape,
+            ("the sequences, as they were before they were packed",),
+            copied,
             counted=_each_packed,
-            refit=_refit_packed,
-            free=_of_packed,
-            workloads=(
-                Workload(layer, "6 sequences of 128", {}, ((768, 512), (128,)), small=True),
-            ),
-            filling=filling,
-        )  # fmt: skip
-        if padded:
-            row = replace(
-                row,
-                signature=replace(
-                    row.signature,
-                    arguments=(_FIRST, _VALUE, Argument("total_length", None, other=17)),
-                    outputs=(
-                        Output("padded", dtype=input_dtype),
-                        Output("lengths", dtype=_whole, differentiable=False, on_host=True),
-                    ),
-                    bundles=replace(row.signature.bundles, lists=False),
-                ),
-                oracle=replace(
-                    row.oracle,
-                    values=oracle.pad_packed_sequence,
-                    shapes=oracle.pad_packed_sequence_shape,
-                    formula=(_PADDED,),
-                    counted=_count,
-                ),
-                laws=laws.PAD_PACKED,
-            )
-        breaks = invalid.packed_breaks() if padded else invalid.unpack_breaks()
-        yield _invalid(row, breaks)
+        ),
+        _generation(partial(cases.packed_batches, name, False), invalid.unpack_breaks()),
+        variation,
+        laws.UNPACK,
+        _benchmark(Workload(name, text, {}, shapes, small=True), batch_sizes=_full),
+    )
 
 
 def rows() -> Iterator[LayerSpec]:

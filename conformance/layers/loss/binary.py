@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from conformance.laws.loss import binary as laws
+from conformance.layers.loss import pointwise
 from conformance.layers.loss.parts import filled
-from conformance.layers.loss.pointwise import batch_of, pair, pointwise
+from conformance.layers.loss.pointwise import batch_of, pair
 from conformance.model.case import is_function
 from conformance.oracles.loss import binary as oracle
-from conformance.spec.layer_spec import Arguments, Input, LayerSpec
+from conformance.spec.layer_spec import Arguments, Input, LayerSpec, State
 from conformance.spec.propagation import Propagation, computed
 from conformance.spec.state import Shape, StateTensor
 from conformance.strategies.invalid.loss import binary as invalid
@@ -54,22 +55,23 @@ def _of_probabilities(name: str) -> LayerSpec:
     constructed: tuple[str, ...] = () if function else ("weight",)
     made = {"input": _eighths, "target": _eighths}
     inputs = pair(signed=False)
-    return pointwise(
+    return LayerSpec(
         name,
-        "BCELoss",
-        cases.binary,
-        invalid.binary_breaks(),
-        values=oracle.binary_cross_entropy if function else oracle.bce_loss,
-        shapes=oracle.binary_shape if function else oracle.bce_shape,
-        formula=_OF_PROBABILITIES,
+        "loss",
+        signature=pointwise.signature((*inputs, _weight("weight", 2)) if function else inputs),
+        oracle=pointwise.oracle(
+            "BCELoss" if function else None,
+            oracle.binary_cross_entropy if function else oracle.bce_loss,
+            oracle.binary_shape if function else oracle.bce_shape,
+            _OF_PROBABILITIES,
+            # NaN and infinities are no probabilities.
+            Propagation(computed.expected, roles=("weight",)),
+        ),
+        generation=pointwise.generation(name, cases.binary, invalid.binary_breaks(), constructed),
+        variation=pointwise.VARIATION,
+        state=State(_state(constructed), constructor_tensors=constructed),
         laws=laws.PROBABILITIES,
-        inputs=(*inputs, _weight("weight", 2)) if function else inputs,
-        constructed=constructed,
-        state=_state(constructed),
-        # NaN and infinities are no probabilities.
-        propagation=Propagation(computed.expected, roles=("weight",)),
-        filling=filled(**made),
-        operations=6,
+        benchmark=pointwise.benchmark(name, 6, filling=filled(**made)),
     )
 
 
@@ -78,20 +80,24 @@ def _of_logits(name: str) -> LayerSpec:
     constructed: tuple[str, ...] = () if function else ("weight", "pos_weight")
     inputs = pair(signed=True)
     weights = (_weight("weight", 2), _weight("pos_weight", 3, by_name=True))
-    return pointwise(
+    values = oracle.binary_cross_entropy_with_logits if function else oracle.bce_with_logits_loss
+    return LayerSpec(
         name,
-        "BCEWithLogitsLoss",
-        cases.binary_with_logits,
-        invalid.logits_breaks(),
-        values=oracle.binary_cross_entropy_with_logits if function else oracle.bce_with_logits_loss,
-        shapes=oracle.binary_shape if function else oracle.bce_shape,
-        formula=_OF_LOGITS,
+        "loss",
+        signature=pointwise.signature((*inputs, *weights) if function else inputs),
+        oracle=pointwise.oracle(
+            "BCEWithLogitsLoss" if function else None,
+            values,
+            oracle.binary_shape if function else oracle.bce_shape,
+            _OF_LOGITS,
+        ),
+        generation=pointwise.generation(
+            name, cases.binary_with_logits, invalid.logits_breaks(), constructed
+        ),
+        variation=pointwise.VARIATION,
+        state=State(_state(constructed), constructor_tensors=constructed),
         laws=laws.LOGITS,
-        inputs=(*inputs, *weights) if function else inputs,
-        constructed=constructed,
-        state=_state(constructed),
-        filling=filled(target=_eighths),
-        operations=6,
+        benchmark=pointwise.benchmark(name, 6, filling=filled(target=_eighths)),
     )
 
 

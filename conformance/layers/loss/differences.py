@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from conformance.laws.loss import differences as laws
+from conformance.layers.loss import pointwise
 from conformance.layers.loss.parts import REDUCTION
-from conformance.layers.loss.pointwise import batch_of, pointwise
+from conformance.layers.loss.pointwise import batch_of
 from conformance.model.case import is_function
 from conformance.oracles.loss import differences as oracle
 from conformance.spec.layer_spec import Argument, Input, LayerSpec
@@ -71,21 +72,25 @@ _WEIGHT = Input(
 
 
 def _row(kind: _Kind, name: str) -> LayerSpec:
-    weights = kind.weights and is_function(name)
+    function = is_function(name)
+    weights = kind.weights and function
     edge = (Argument(kind.edge, 1.0, other=0.5),) if kind.edge else ()
     found = laws.laws(kind.module, kind.edge, kind.factor)
-    return pointwise(
+    return LayerSpec(
         name,
-        kind.module,
-        partial(cases.differences, edge=kind.edge, weights=weights),
-        invalid.difference_breaks(kind.edge, weights),
-        values=kind.values,
-        shapes=oracle.difference_shape,
-        formula=kind.formula,
+        "loss",
+        signature=pointwise.signature((*_PAIR, _WEIGHT) if weights else _PAIR, (REDUCTION, *edge)),
+        oracle=pointwise.oracle(
+            kind.module if function else None, kind.values, oracle.difference_shape, kind.formula
+        ),
+        generation=pointwise.generation(
+            name,
+            partial(cases.differences, edge=kind.edge, weights=weights),
+            invalid.difference_breaks(kind.edge, weights),
+        ),
+        variation=pointwise.VARIATION,
         laws=(*found, *laws.WEIGHTED) if weights else found,
-        arguments=(REDUCTION, *edge),
-        inputs=(*_PAIR, _WEIGHT) if weights else _PAIR,
-        operations=kind.operations,
+        benchmark=pointwise.benchmark(name, kind.operations),
     )
 
 

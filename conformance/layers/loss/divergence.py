@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conformance.laws.loss import divergence as laws
+from conformance.layers.loss import pointwise
 from conformance.layers.loss.parts import REDUCTION
-from conformance.layers.loss.pointwise import pair, pointwise
+from conformance.layers.loss.pointwise import pair
+from conformance.model.case import is_function
 from conformance.oracles.loss import divergence as oracle
 from conformance.spec.layer_spec import Argument, LayerSpec
 from conformance.strategies.invalid.loss.pointwise import broadcast_breaks
@@ -17,17 +19,16 @@ _FORMULA = ("l = y (log y - x)", "log_target: l = exp(y) (y - x)", "batchmean: s
 
 def rows() -> Iterator[LayerSpec]:
     """The module and the function."""
+    arguments = (REDUCTION, Argument("log_target", False, other=True))
     for name in ("KLDivLoss", "functional.kl_div"):
-        yield pointwise(
+        module = "KLDivLoss" if is_function(name) else None
+        yield LayerSpec(
             name,
-            "KLDivLoss",
-            cases.divergences,
-            broadcast_breaks(),
-            values=oracle.kl_div,
-            shapes=oracle.kl_div_shape,
-            formula=_FORMULA,
+            "loss",
+            signature=pointwise.signature(pair(signed=True), arguments),
+            oracle=pointwise.oracle(module, oracle.kl_div, oracle.kl_div_shape, _FORMULA),
+            generation=pointwise.generation(name, cases.divergences, broadcast_breaks()),
+            variation=pointwise.VARIATION,
             laws=laws.LAWS,
-            arguments=(REDUCTION, Argument("log_target", False, other=True)),
-            inputs=pair(signed=True),
-            operations=4,
+            benchmark=pointwise.benchmark(name, 4),
         )

@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conformance.laws.loss import likelihood as laws
+from conformance.layers.loss import pointwise
 from conformance.layers.loss.parts import REDUCTION
-from conformance.layers.loss.pointwise import (
-    as_given,
-    batch_of,
-    every_axis,
-    outputs,
-    pair,
-    pointwise,
-    timed,
-)
-from conformance.model.case import Case
+from conformance.layers.loss.pointwise import as_given, batch_of, every_axis, pair
+from conformance.model.case import Case, is_function
 from conformance.oracles.loss import likelihood as oracle
-from conformance.spec.layer_spec import Argument, Input, LayerSpec
+from conformance.spec.layer_spec import Argument, Input, LayerSpec, Variation
 from conformance.spec.state import Shape
 from conformance.strategies.invalid.loss import likelihood as invalid
 from conformance.strategies.invalid.loss.pointwise import broadcast_breaks
@@ -41,18 +34,21 @@ def _aligned(case: Case) -> list[Shape | None]:
 
 def _poisson(name: str) -> LayerSpec:
     logarithms = Argument("log_input", True, other=False)
-    return pointwise(
+    eps = Argument("eps", 1e-8, other=1e-4)
+    return LayerSpec(
         name,
-        "PoissonNLLLoss",
-        cases.poisson,
-        broadcast_breaks("batchmean"),
-        values=oracle.poisson_nll_loss,
-        shapes=oracle.poisson_nll_loss_shape,
-        formula=_POISSON,
+        "loss",
+        signature=pointwise.signature(pair(signed=False), (logarithms, _FULL, eps, REDUCTION)),
+        oracle=pointwise.oracle(
+            "PoissonNLLLoss" if is_function(name) else None,
+            oracle.poisson_nll_loss,
+            oracle.poisson_nll_loss_shape,
+            _POISSON,
+        ),
+        generation=pointwise.generation(name, cases.poisson, broadcast_breaks("batchmean")),
+        variation=pointwise.VARIATION,
         laws=laws.POISSON,
-        arguments=(logarithms, _FULL, Argument("eps", 1e-8, other=1e-4), REDUCTION),
-        inputs=pair(signed=False),
-        operations=4,
+        benchmark=pointwise.benchmark(name, 4),
     )
 
 
@@ -61,21 +57,23 @@ def _gaussian(name: str) -> LayerSpec:
         Input(x, batch_axis=batch_of(k, _aligned)) for k, x in enumerate(("input", "target"))
     )
     var = Input("var", "statistic", batch_axis=batch_of(2, _aligned), signed=False)
-    return pointwise(
+    eps = Argument("eps", 1e-6, other=1e-3)
+    return LayerSpec(
         name,
-        "GaussianNLLLoss",
-        cases.gaussian,
-        invalid.gaussian_breaks(),
-        values=oracle.gaussian_nll_loss,
-        shapes=oracle.gaussian_nll_loss_shape,
-        formula=_GAUSSIAN,
+        "loss",
+        signature=pointwise.signature(
+            (*numbers, var), (_FULL, eps, REDUCTION), pointwise.losses(_aligned)
+        ),
+        oracle=pointwise.oracle(
+            "GaussianNLLLoss" if is_function(name) else None,
+            oracle.gaussian_nll_loss,
+            oracle.gaussian_nll_loss_shape,
+            _GAUSSIAN,
+        ),
+        generation=pointwise.generation(name, cases.gaussian, invalid.gaussian_breaks()),
+        variation=Variation(free=every_axis(_aligned)),
         laws=laws.GAUSSIAN,
-        arguments=(_FULL, Argument("eps", 1e-6, other=1e-3), REDUCTION),
-        inputs=(*numbers, var),
-        outputs=outputs(_aligned),
-        free=every_axis(_aligned),
-        workloads=timed(name, 3),
-        operations=6,
+        benchmark=pointwise.benchmark(name, 6, operands=3),
     )
 
 

@@ -1,10 +1,10 @@
-"""What losses have in common that are a number for each element: batch, axes, and the row."""
+"""What losses have in common that are a number for each element: batch, axes, parts of rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,25 +13,18 @@ from conformance.model.case import Case, is_function
 from conformance.spec.axes import Axes
 from conformance.spec.layer_spec import (
     Argument,
-    Arguments,
     Benchmark,
     Generation,
     Input,
-    LayerSpec,
     Oracle,
     Output,
     Signature,
-    State,
     Variation,
-    stateless,
 )
 from conformance.spec.propagation import Propagation, computed
-from conformance.spec.state import Shape, StateTensor
+from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid.breaks import Break, invalid_cases
-
-if TYPE_CHECKING:
-    from conformance.spec.law import Law
 
 Shapes = Callable[[Case], list[Shape | None]]
 """Case → the shapes of its inputs as they are broadcast."""
@@ -103,7 +96,7 @@ def batch_of(place: int, shapes: Shapes = as_given) -> Callable[[Case], int | No
     return axis
 
 
-def outputs(shapes: Shapes = as_given) -> tuple[Output, ...]:
+def losses(shapes: Shapes = as_given) -> tuple[Output, ...]:
     """The losses, or one of all.
 
     Args:
@@ -112,80 +105,75 @@ def outputs(shapes: Shapes = as_given) -> tuple[Output, ...]:
     return (unreduced(batch_of(0, shapes)),)
 
 
-def timed(layer: str, operands: int) -> tuple[Workload, ...]:
-    """A million losses.
-
-    Args:
-        operands: how many arrays are given.
-    """
-    shape = (1024, 1024)
-    return (Workload(layer, "1024 by 1024", {}, (shape,) * operands, small=True),)
-
-
-_OUTPUTS = outputs()
-_FREE = every_axis()
+VARIATION = Variation(free=every_axis())
+_OUTPUTS = losses()
 _PROPAGATION = Propagation(computed.expected, parameters=False)
 _FILLING = filled()
 _REDUCED = ("mean: sum_n l_n / n", "sum: sum_n l_n")
 
 
-def pointwise(
-    name: str,
-    module: str,
-    made: Callable[..., Any],
-    breaks: tuple[Break, ...],
-    *,
-    operations: int,
-    constructed: tuple[str, ...] = (),
-    formula: tuple[str, ...],
-    values: Callable[..., Any],
-    shapes: Callable[..., tuple[Shape | None, ...]],
-    laws: tuple[Law, ...],
+def signature(
     inputs: tuple[Input, ...],
     arguments: tuple[Argument, ...] = (REDUCTION,),
     outputs: tuple[Output, ...] = _OUTPUTS,
-    state: Callable[[Arguments, Shape], tuple[StateTensor, ...]] = stateless,
+) -> Signature:
+    """How torch calls such a loss."""
+    return Signature(arguments, inputs, outputs, complex=False, placed=False)
+
+
+def oracle(
+    module: str | None,
+    values: Callable[..., Any],
+    shapes: Callable[..., tuple[Shape | None, ...]],
+    formula: tuple[str, ...],
     propagation: Propagation = _PROPAGATION,
-    free: Callable[[Case], tuple[Axes, ...]] = _FREE,
-    workloads: tuple[Workload, ...] | None = None,
-    filling: Filling = _FILLING,
-) -> LayerSpec:
-    """The row of a loss that is a number for each element.
+) -> Oracle:
+    """What such a loss gives, the formula that of one number."""
+    return Oracle(
+        values=values,
+        shapes=shapes,
+        formula=(*formula, *_REDUCED),
+        propagation=propagation,
+        module=module,
+    )
+
+
+def generation(
+    name: str,
+    made: Callable[..., Any],
+    breaks: tuple[Break, ...],
+    constructed: tuple[str, ...] = (),
+) -> Generation:
+    """Which calls of such a loss are made.
 
     Args:
         name: of the module or of the function.
         made: (name, dtype) → strategy of valid cases.
         breaks: of these.
-        operations: for each element.
         constructed: state tensors that the constructor takes.
-        values: its oracle, and the others as a row has them.
-        workloads: those of two operands, where none are given.
     """
-    function = is_function(name)
     valid = partial(made, name)
-    return LayerSpec(
-        name,
-        "loss",
-        signature=Signature(arguments, inputs, outputs, complex=False, placed=False),
-        oracle=Oracle(
-            values=values,
-            shapes=shapes,
-            formula=(*formula, *_REDUCED),
-            propagation=propagation,
-            module=module if function else None,
-        ),
-        generation=Generation(
-            cases=valid,
-            invalid=invalid_cases(valid, breaks, constructed),
-            examples=0.25 if function else 0.4,
-        ),
-        variation=Variation(free=free),
-        state=State(state, constructor_tensors=constructed),
-        laws=laws,
-        benchmark=Benchmark(
-            workloads=workloads or timed(name, 2), filling=filling, flops=flops(operations)
-        ),
+    return Generation(
+        cases=valid,
+        invalid=invalid_cases(valid, breaks, constructed),
+        examples=0.25 if is_function(name) else 0.4,
     )
+
+
+def benchmark(
+    name: str, operations: int, *, operands: int = 2, filling: Filling = _FILLING
+) -> Benchmark:
+    """A million losses.
+
+    Args:
+        name: of the module or of the function.
+        operations: for each element.
+        operands: how many arrays are given.
+        filling: how.
+    """
+    shape = (1024, 1024)
+    workload = Workload(name, "1024 by 1024", {}, (shape,) * operands, small=True)
+    return Benchmark(workloads=(workload,), filling=filling, flops=flops(operations))
 
 
 def pair(*, signed: bool) -> tuple[Input, Input]:

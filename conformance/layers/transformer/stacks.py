@@ -30,7 +30,7 @@ from conformance.spec.layer_spec import (
     State,
     Variation,
 )
-from conformance.spec.state import Shape, StateTensor
+from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid import transformer as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
@@ -82,149 +82,145 @@ def _flops(
     return 2 * total
 
 
+def _called(
+    inputs: tuple[Input, ...], arguments: tuple[Argument, ...], *, placed: bool = False
+) -> Signature:
+    # Parts of a stack are made where they are needed; a stack as such takes no place.
+    outputs = (Output("output", sequence_axis),)
+    return Signature(arguments, inputs, outputs, complex=False, placed=placed)
+
+
+def _generation(made: Callable[..., Any], name: str, examples: float) -> Generation:
+    valid = partial(made, name)
+    broken = invalid_cases(valid, invalid.stack_breaks(name))
+    return Generation(cases=valid, invalid=broken, examples=examples)
+
+
+def _benchmark(
+    name: str, text: str, arguments: Mapping[str, Any], attentions: tuple[int, ...]
+) -> Benchmark:
+    """One call, of as many sequences as there are stacks that read one.
+
+    Args:
+        attentions: of each stack, how many a layer has.
+    """
+    sequences = ((1, 16, 128),) * max(attentions)
+    return Benchmark(
+        workloads=(Workload(name, f"{text}, 16 tokens of 128", arguments, sequences, small=True),),
+        filling=Filling(scale=lambda name, arguments: 1 / 128, contraction=False),
+        flops=partial(_flops, attentions),
+    )
+
+
 def _row(
     name: str,
-    prefix: str,
-    inputs: tuple[Input, ...],
-    *,
-    arguments: tuple[Argument, ...],
-    values: Callable[..., Any],
-    shapes: Callable[..., tuple[Shape | None, ...]],
-    formula: tuple[str, ...],
-    state: Callable[[Mapping[str, Any], Shape], tuple[StateTensor, ...]],
+    signature: Signature,
+    oracle: Oracle,
+    generation: Generation,
+    state: State,
     draws: Callable[[TrialLike, np.random.Generator], Draws],
-    workloads: tuple[Workload, ...],
-    flops: Callable[[Workload, Sequence[Shape], Sequence[Shape]], int],
-    examples: float,
+    benchmark: Benchmark,
 ) -> LayerSpec:
-    valid = partial(getattr(cases, f"{prefix}s"), name)
+    """What all rows have in common."""
     return LayerSpec(
         name,
         "transformer",
-        signature=Signature(
-            arguments,
-            inputs,
-            (Output("output", sequence_axis),),
-            complex=False,
-            # Parts of a stack are made where they are needed; a stack as such takes no place.
-            placed=prefix == "transformer",
-        ),
-        oracle=Oracle(values=values, shapes=shapes, formula=formula, propagation=transformer),
-        generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, invalid.stack_breaks(name)), examples=examples
-        ),
+        signature=signature,
+        oracle=oracle,
+        generation=generation,
         variation=Variation(refit=refit, free=lengths),
-        state=State(state),
+        state=state,
         conditions=Conditions(derived=FACTS),
         laws=laws.of_stack(name),
         randomness=Randomness(used=drops, draws=draws),
-        benchmark=Benchmark(
-            workloads=workloads,
-            filling=Filling(scale=lambda name, arguments: 1 / 128, contraction=False),
-            flops=flops,
-        ),
+        benchmark=benchmark,
     )
 
 
 def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
-    shape = (1, 16, 128)
-    module = ("TransformerEncoderLayer", tuple(_SIZES.items()))
+    name = "TransformerEncoder"
+    part, module = f"{name}Layer", (f"{name}Layer", tuple(_SIZES.items()))
     yield _row(
-        "TransformerEncoder",
-        "encoder",
-        (sequence("src"), pairs("mask"), padding("src_key_padding_mask")),
-        arguments=(
-            Argument(
-                "encoder_layer", plain=_plain("TransformerEncoderLayer"), form=Form(module=True)
-            ),
-            _COUNT,
-            _NORM,
-            Argument("enable_nested_tensor", True, other=False),
-            Argument("mask_check", True, other=False),
-            hint("is_causal", None),
-        ),
-        values=oracle.transformer_encoder,
-        shapes=oracle.encoder_layer_shape,
-        formula=("x = encoder_layer(x) for each layer; then norm(x)",),
-        state=states.encoder,
-        draws=layer_draws,
-        workloads=(
-            Workload(
-                "TransformerEncoder",
-                "2 layers, 16 tokens of 128",
-                {"encoder_layer": module, "num_layers": 2},
-                (shape,),
-                small=True,
+        name,
+        _called(
+            (sequence("src"), pairs("mask"), padding("src_key_padding_mask")),
+            (
+                Argument("encoder_layer", plain=_plain(part), form=Form(module=True)),
+                _COUNT,
+                _NORM,
+                Argument("enable_nested_tensor", True, other=False),
+                Argument("mask_check", True, other=False),
+                hint("is_causal", None),
             ),
         ),
-        flops=partial(_flops, (1,)),
-        examples=0.2,
+        Oracle(
+            oracle.transformer_encoder,
+            oracle.encoder_layer_shape,
+            ("x = encoder_layer(x) for each layer; then norm(x)",),
+            transformer,
+        ),
+        _generation(cases.encoders, name, 0.2),
+        State(states.encoder),
+        layer_draws,
+        _benchmark(name, "2 layers", {"encoder_layer": module, "num_layers": 2}, (1,)),
     )
-    module = ("TransformerDecoderLayer", tuple(_SIZES.items()))
+    name = "TransformerDecoder"
+    part, module = f"{name}Layer", (f"{name}Layer", tuple(_SIZES.items()))
     yield _row(
-        "TransformerDecoder",
-        "decoder",
-        _DECODER_INPUTS,
-        arguments=(
-            Argument(
-                "decoder_layer", plain=_plain("TransformerDecoderLayer"), form=Form(module=True)
-            ),
-            _COUNT,
-            _NORM,
-            hint("tgt_is_causal", None),
-            hint("memory_is_causal"),
-        ),
-        values=oracle.transformer_decoder,
-        shapes=oracle.decoder_layer_shape,
-        formula=("x = decoder_layer(x, memory) for each layer; then norm(x)",),
-        state=states.decoder,
-        draws=layer_draws,
-        workloads=(
-            Workload(
-                "TransformerDecoder",
-                "2 layers, 16 tokens of 128",
-                {"decoder_layer": module, "num_layers": 2},
-                (shape, shape),
-                small=True,
+        name,
+        _called(
+            _DECODER_INPUTS,
+            (
+                Argument("decoder_layer", plain=_plain(part), form=Form(module=True)),
+                _COUNT,
+                _NORM,
+                hint("tgt_is_causal", None),
+                hint("memory_is_causal"),
             ),
         ),
-        flops=partial(_flops, (2,)),
-        examples=0.2,
+        Oracle(
+            oracle.transformer_decoder,
+            oracle.decoder_layer_shape,
+            ("x = decoder_layer(x, memory) for each layer; then norm(x)",),
+            transformer,
+        ),
+        _generation(cases.decoders, name, 0.2),
+        State(states.decoder),
+        layer_draws,
+        _benchmark(name, "2 layers", {"decoder_layer": module, "num_layers": 2}, (2,)),
     )
+    name = "Transformer"
+    counts = {"num_encoder_layers": 1, "num_decoder_layers": 1}
     yield _row(
-        "Transformer",
-        "transformer",
-        (
-            *map(sequence, ("src", "tgt")),
-            *map(pairs, ("src_mask", "tgt_mask", "memory_mask")),
-            *map(padding, ("src_key_padding_mask", "tgt_key_padding_mask")),
-            padding("memory_key_padding_mask"),
-        ),
-        arguments=(
-            Argument("d_model", 512, plain=1, size=True, large=True),
-            Argument("nhead", 8, plain=1, large=True),
-            Argument("num_encoder_layers", 6, plain=1, large=True),
-            Argument("num_decoder_layers", 6, plain=1, large=True),
-            *KIND[2:],
-            hint("src_is_causal", None),
-            hint("tgt_is_causal", None),
-            hint("memory_is_causal"),
-        ),
-        values=oracle.transformer,
-        shapes=oracle.transformer_shape,
-        formula=("decoder(tgt, encoder(src)), each a stack of layers and a norm",),
-        state=states.both,
-        draws=without,
-        workloads=(
-            Workload(
-                "Transformer",
-                "1 layer each, 16 tokens of 128",
-                {**_SIZES, "num_encoder_layers": 1, "num_decoder_layers": 1},
-                (shape, shape),
-                small=True,
+        name,
+        _called(
+            (
+                *map(sequence, ("src", "tgt")),
+                *map(pairs, ("src_mask", "tgt_mask", "memory_mask")),
+                *map(padding, ("src_key_padding_mask", "tgt_key_padding_mask")),
+                padding("memory_key_padding_mask"),
             ),
+            (
+                Argument("d_model", 512, plain=1, size=True, large=True),
+                Argument("nhead", 8, plain=1, large=True),
+                Argument("num_encoder_layers", 6, plain=1, large=True),
+                Argument("num_decoder_layers", 6, plain=1, large=True),
+                *KIND[2:],
+                hint("src_is_causal", None),
+                hint("tgt_is_causal", None),
+                hint("memory_is_causal"),
+            ),
+            placed=True,
         ),
-        flops=partial(_flops, (1, 2)),
-        examples=0.25,
+        Oracle(
+            oracle.transformer,
+            oracle.transformer_shape,
+            ("decoder(tgt, encoder(src)), each a stack of layers and a norm",),
+            transformer,
+        ),
+        _generation(cases.transformers, name, 0.25),
+        State(states.both),
+        without,
+        _benchmark(name, "1 layer each", {**_SIZES, **counts}, (1, 2)),
     )
