@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from conformance.strategies.composing import composite
 from conformance.strategies.values import Filler, regimes, seeds
 from conformance.strategies.windows import (
     Draw,
+    Sources,
     Window,
     any_extras,
     conv_window,
@@ -83,10 +85,8 @@ def _plain(profile: str, left: int) -> bool:
     return profile in ("plain", "long depthwise") or (profile in LAST_ONLY and left > 1)
 
 
-def _of_last(
-    profile: str, left: int, long: st.SearchStrategy[int]
-) -> dict[str, st.SearchStrategy[int]]:
-    """What a window's numbers are drawn from, where its dimension is a special one.
+def _sources(profile: str, left: int, long: st.SearchStrategy[int]) -> Sources:
+    """What a window's numbers are drawn from, whose dimension may be a special one.
 
     Args:
         profile: of the case.
@@ -94,12 +94,12 @@ def _of_last(
         long: extras of a long dimension.
     """
     if left > 1:
-        return {}
+        return Sources()
     if profile == "narrow":
-        return {"strides": narrow_strides, "paddings": narrow_paddings, "extras": no_extras}
+        return Sources(narrow_strides, narrow_paddings, no_extras)
     if profile == "long depthwise":
-        return {"extras": any_extras}
-    return {"extras": long} if profile == "long" else {}
+        return Sources(extras=any_extras)
+    return Sources(extras=long) if profile == "long" else Sources()
 
 
 def _batches(profile: str) -> st.SearchStrategy[int | None]:
@@ -119,26 +119,31 @@ def _terms(
     return max(per_group * taps, batch * math.prod(outputs), batch * math.prod(inputs)) + 1
 
 
+def _operands(
+    filler: Filler, input: tuple[int, ...], weight: tuple[int, ...], *, bias: int | None
+) -> dict[str, np.ndarray | None]:
+    """Input, weight and bias.
+
+    Args:
+        bias: its length; None = there is none.
+    """
+    x, w = filler.operand(*input), filler.operand(*weight)
+    return {"input": x, "weight": w, "bias": None if bias is None else filler.addend(bias)}
+
+
 def _case(
-    layer: str,
-    arguments: dict[str, Any],
-    weight: tuple[int, ...],
-    bias: int | None,
-    input: tuple[int, ...],
-    filler: Filler,
+    call: Call,
+    operands: dict[str, np.ndarray | None],
     keywords: dict[str, Any],
     labels: dict[str, Any],
     seed: int,
 ) -> Case:
-    x, w = filler.operand(*input), filler.operand(*weight)
-    b = None if bias is None else filler.addend(bias)
-    state: dict[str, np.ndarray] = {}
-    inputs: tuple[np.ndarray | None, ...] = (x, w, b)
-    if not is_function(layer):
-        state = {"weight": w} if b is None else {"weight": w, "bias": b}
-        inputs = (x,)
-    call = Call(layer, arguments, state, filler.dtype, "cpu")
-    return Case(call, inputs, keywords, labels=labels, seed=seed)
+    """The case, whose operands are all inputs of a function; of a module all but one are state."""
+    first, *rest = operands.values()
+    if is_function(call.layer):
+        return Case(call, (first, *rest), keywords, labels=labels, seed=seed)
+    state = {k: x for k, x in operands.items() if k != "input" and x is not None}
+    return Case(replace(call, state=state), (first,), keywords, labels=labels, seed=seed)
 
 
 def _conv_windows(draw: Draw, profile: str, dims: int, kind: str, mode: str) -> list[Window]:
@@ -148,10 +153,10 @@ def _conv_windows(draw: Draw, profile: str, dims: int, kind: str, mode: str) -> 
         conv_window(
             draw,
             kernel_sizes(profile, dims, left),
+            _sources(profile, left, long_extras),
             plain=_plain(profile, left),
             padding_kind=kind,
             padding_mode=mode,
-            **_of_last(profile, left, long_extras),
         )
         for left in range(count, 0, -1)
     ] * (dims // count)
@@ -164,9 +169,9 @@ def _transposed_windows(draw: Draw, profile: str, dims: int, *, sized: bool) -> 
         transposed_window(
             draw,
             kernel_sizes(profile, dims, left),
+            _sources(profile, left, long_transposed_extras),
             plain=_plain(profile, left),
             sized=sized,
-            **_of_last(profile, left, long_transposed_extras),
         )
         for left in range(count, 0, -1)
     ] * (dims // count)
@@ -214,19 +219,15 @@ def convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Case:
     lengths = [w.length for w in windows]
     weight = (out_channels, in_channels // groups, *kernel)
     terms = _terms(weight, groups, batch or 1, lengths, lengths)
-    filler = Filler(regime, dtype, seed, terms)
     leading = () if batch is None else (batch,)
-    return _case(
-        layer,
-        required | written.optional(sizes, defaults),
-        weight,
-        out_channels if bias else None,
+    operands = _operands(
+        Filler(regime, dtype, seed, terms),
         (*leading, in_channels, *lengths),
-        filler,
-        {},
-        {"profile": profile, "regime": regime},
-        seed,
+        weight,
+        bias=out_channels if bias else None,
     )
+    call = Call(layer, required | written.optional(sizes, defaults), {}, dtype, "cpu")
+    return _case(call, operands, {}, {"profile": profile, "regime": regime}, seed)
 
 
 @composite
@@ -282,15 +283,11 @@ def transposed_convolutions(draw: Draw, layer: str, dims: int, dtype: str) -> Ca
         keywords["output_size"] = [*leading, out_channels, *outputs] if whole else outputs
     lengths = [w.length for w in windows]
     weight = (in_channels, out_channels // groups, *kernel)
-    filler = Filler(regime, dtype, seed, _terms(weight, groups, batch or 1, outputs, lengths))
-    return _case(
-        layer,
-        required | written.optional(sizes, defaults),
-        weight,
-        out_channels if bias else None,
+    operands = _operands(
+        Filler(regime, dtype, seed, _terms(weight, groups, batch or 1, outputs, lengths)),
         (*leading, in_channels, *lengths),
-        filler,
-        keywords,
-        {"profile": profile, "regime": regime},
-        seed,
+        weight,
+        bias=out_channels if bias else None,
     )
+    call = Call(layer, required | written.optional(sizes, defaults), {}, dtype, "cpu")
+    return _case(call, operands, keywords, {"profile": profile, "regime": regime}, seed)

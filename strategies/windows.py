@@ -56,6 +56,20 @@ class Window:
     output_size: int = 1
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What a window's numbers are drawn from, besides its kernel.
+
+    Args:
+        strides, paddings: unless all is plain.
+        extras: outputs besides the first; of a transposed convolution inputs.
+    """
+
+    strides: st.SearchStrategy[int] = strides
+    paddings: st.SearchStrategy[int] = paddings
+    extras: st.SearchStrategy[int] = extras
+
+
 def kernel_sizes(profile: str, dims: int, left: int) -> st.SearchStrategy[int]:
     """Kernel sizes of a profile: fewer dimensions allow longer kernels.
 
@@ -77,13 +91,11 @@ def kernel_sizes(profile: str, dims: int, left: int) -> st.SearchStrategy[int]:
 def conv_window(
     draw: Draw,
     kernels: st.SearchStrategy[int],
+    sources: Sources,
     *,
     plain: bool,
     padding_kind: str,
     padding_mode: str,
-    strides: st.SearchStrategy[int] = strides,
-    paddings: st.SearchStrategy[int] = paddings,
-    extras: st.SearchStrategy[int] = extras,
 ) -> Window:
     """A window and an input length, from the output length backwards: always valid.
 
@@ -92,13 +104,11 @@ def conv_window(
         plain: stride, dilation and padding keep their defaults.
         padding_kind: "number", "same" or "valid".
         padding_mode: decides how long an input must be to be padded.
-        strides, paddings: unless plain.
-        extras: outputs besides the first.
     """
     kernel = draw(kernels)
     # Drawn whatever the kind of padding: a kind that draws less would count as plainer.
     stride, dilation, padding = (
-        (1, 1, 0) if plain else (draw(strides), draw(dilations), draw(paddings))
+        (1, 1, 0) if plain else (draw(sources.strides), draw(dilations), draw(sources.paddings))
     )
     if padding_kind == "same" and stride % 2 == 0 and kernel > 1:
         # 'same' has no stride: in place of every other one, a padding that is not symmetric.
@@ -111,7 +121,7 @@ def conv_window(
     # Reflection needs padding < length, wrapping round padding ≤ length.
     shortest = {"zeros": 1, "replicate": 1, "reflect": after + 1, "circular": max(after, 1)}
     least = max(shortest[padding_mode], reach + 1 - before - after)
-    output = (least + before + after - reach - 1) // stride + 1 + draw(extras)
+    output = (least + before + after - reach - 1) // stride + 1 + draw(sources.extras)
     length = (output - 1) * stride + reach + 1 - before - after
     slack = draw(st.integers(0, stride - 1)) if stride > 1 else 0
     return Window(kernel, stride, dilation, after, max(length + slack, least))
@@ -120,12 +130,10 @@ def conv_window(
 def transposed_window(
     draw: Draw,
     kernels: st.SearchStrategy[int],
+    sources: Sources,
     *,
     plain: bool,
     sized: bool,
-    strides: st.SearchStrategy[int] = strides,
-    paddings: st.SearchStrategy[int] = paddings,
-    extras: st.SearchStrategy[int] = extras,
 ) -> Window:
     """A window of a transposed convolution and an input length, always valid.
 
@@ -133,14 +141,13 @@ def transposed_window(
         kernels: kernel sizes.
         plain: all but the kernel keep their defaults.
         sized: the output's size is passed to forward.
-        strides, paddings: unless plain.
-        extras: inputs besides the first.
     """
     kernel = draw(kernels)
-    length = 1 + draw(extras)
+    length = 1 + draw(sources.extras)
     if plain:
         return Window(kernel, length=length, output_size=length + kernel - 1)
-    stride, dilation, padding = draw(strides), draw(dilations), draw(paddings)
+    stride, dilation = draw(sources.strides), draw(dilations)
+    padding = draw(sources.paddings)
     extra = draw(st.integers(0, (stride if sized else max(stride, dilation)) - 1))
     full = (length - 1) * stride + dilation * (kernel - 1) + 1
     padding = min(padding, (full + extra - 1) // 2)

@@ -114,7 +114,7 @@ class _Investigation:
             outcome = None if explained(candidate) else self._outcome(candidate, index)
             return outcome if outcome and outcome.failure and outcome.kind == kind else None
 
-        minimal = stream.shrunk(index, fails)
+        minimal = stream.shrink(index, fails)
         case, outcome = minimal or (stream[index], self._outcome(stream[index], index))
         again = None if outcome is None else outcome.failure
         failure, notes = again or Finding("other", says=kind), list[str]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import hypothesis
@@ -25,6 +26,29 @@ Found = TypeVar("Found")
 """What tells how a case fails."""
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Which cases are drawn.
+
+    Args:
+        layer, dtype: of the cases.
+        examples: how many.
+        seed: the run's seed.
+        invalid: calls that must be refused, instead of valid ones.
+        values: about so many cases share their structure: all but the elements' places is the
+            same. Every value of every argument is kept; of an invalid structure there is one case.
+        round: see `derived_seed`.
+    """
+
+    layer: str
+    dtype: str
+    examples: int
+    seed: int
+    invalid: bool = False
+    values: int = 1
+    round: int = 0
+
+
 def derived_seed(seed: int, layer: str, dtype: str, round: int = 0) -> int:
     """The seed of a layer's cases; check, device and backend do not enter, so all see the same.
 
@@ -38,20 +62,10 @@ def derived_seed(seed: int, layer: str, dtype: str, round: int = 0) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def _run(
-    layer: str,
-    dtype: str,
-    examples: int,
-    seed: int,
-    body: Callable[[Case], None],
-    *,
-    shrink: bool,
-    invalid: bool,
-    round: int,
-) -> None:
+def _run(sample: Sample, body: Callable[[Case], None], *, shrink: bool) -> None:
     phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     settings = hypothesis.settings(
-        max_examples=examples,
+        max_examples=sample.examples,
         backend=drawing_provider(),
         database=None,
         deadline=None,
@@ -65,14 +79,15 @@ def _run(
     def conformance_case(case: Case) -> None:
         body(case)
 
-    row = CATALOGUE[layer]
-    if invalid:
+    row = CATALOGUE[sample.layer]
+    if sample.invalid:
         assert row.generation.invalid is not None
-        strategy = row.generation.invalid(dtype)
+        strategy = row.generation.invalid(sample.dtype)
     else:
-        strategy = tiled(row, row.generation.cases(dtype))
+        strategy = tiled(row, row.generation.cases(sample.dtype))
     test = hypothesis.given(strategy)(conformance_case)
-    test = hypothesis.seed(derived_seed(seed, layer, dtype, round))(settings(test))
+    seed = derived_seed(sample.seed, sample.layer, sample.dtype, sample.round)
+    test = hypothesis.seed(seed)(settings(test))
     with warnings.catch_warnings(), kept_elsewhere():
         warnings.simplefilter("ignore", hypothesis.errors.NonInteractiveExampleWarning)
         test()
@@ -89,7 +104,8 @@ def _drawn(
         if len(cases) < examples:
             cases.add(case)
 
-    _run(layer, dtype, examples, seed, add, shrink=False, invalid=invalid, round=round)
+    sample = Sample(layer, dtype, examples, seed, invalid, round=round)
+    _run(sample, add, shrink=False)
     return cases
 
 
@@ -117,12 +133,7 @@ def draw_cases(
     """The cases of a layer and dtype.
 
     Args:
-        examples: how many.
-        seed: the run's seed.
-        invalid: calls that must be refused, instead of valid ones.
-        values: about so many cases share their structure: all but the elements' places is the
-            same. Every value of every argument is kept; of an invalid structure there is one case.
-        round: see `derived_seed`.
+        examples, seed, invalid, values, round: see `Sample`.
     """
     drawn = _drawn(layer, dtype, examples, seed, invalid, round)
     if values == 1:
@@ -137,21 +148,12 @@ def draw_cases(
 
 
 def shrink(
-    layer: str,
-    dtype: str,
-    examples: int,
-    seed: int,
-    first: int,
-    fails: Callable[[Case], Found | None],
-    *,
-    invalid: bool = False,
-    values: int = 1,
-    round: int = 0,
+    sample: Sample, first: int, fails: Callable[[Case], Found | None]
 ) -> tuple[Case, Found] | None:
     """The plainest failing case that Hypothesis finds from the first failing one.
 
     Args:
-        layer, dtype, examples, seed, invalid, values, round: as given to `draw_cases`.
+        sample: what was drawn.
         first: index of the first failing case; those before it are known to pass.
         fails: how a case fails, in whatever process it runs; None where it does not fail so.
 
@@ -160,8 +162,11 @@ def shrink(
     """
     found: list[tuple[Case, Found]] = []
     drawn, structure, variant = 0, first, 0
-    if values > 1:
-        kept, each = _chosen(layer, dtype, examples, seed, invalid, round, values)
+    if sample.values > 1:
+        kept, each = _chosen(
+            sample.layer, sample.dtype, sample.examples, sample.seed, sample.invalid,
+            sample.round, sample.values,
+        )  # fmt: skip
         place, variant = divmod(first, each)
         structure = kept[place]
 
@@ -177,7 +182,7 @@ def shrink(
             raise Failure("it fails")
 
     try:
-        _run(layer, dtype, examples, seed, body, shrink=True, invalid=invalid, round=round)
+        _run(sample, body, shrink=True)
     except (Failure, Flaky):
         # Hypothesis's last call is the minimal one.
         return found[-1] if found else None

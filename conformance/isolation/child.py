@@ -156,6 +156,7 @@ class _Server:
         from conformance.backends.door import BackendError
         from conformance.backends.registry import load
         from conformance.isolation.journal import Journal
+        from conformance.items.forks import Expendable
         from conformance.known.entry import KnownError, read
         from conformance.run.engine import Engine
 
@@ -170,7 +171,7 @@ class _Server:
             return
         self.engine = Engine(
             backend, start.examples, start.seed, known,
-            note=self.journal.note, copied=_in_copy,
+            process=Expendable(self.journal.note, _in_copy),
         )  # fmt: skip
         gc.collect()
         gc.freeze()

@@ -238,7 +238,7 @@ class IsolatedEngine:
             # A plainer case that fails in another way would hide how the process is lost.
             return found if found and (found.lost or not first.lost) else None
 
-        minimal = stream.shrunk(index, fails)
+        minimal = stream.shrink(index, fails)
         self._spent += time.monotonic() - started
         # Cases had less time than usual, or ran in a copy.
         again = None if minimal is None else self._failing(item, minimal[0])

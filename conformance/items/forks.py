@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,20 @@ if TYPE_CHECKING:
 
 # Runs something in a copy of the process, for so many seconds at most; None where it cannot.
 Copied = Callable[[Callable[[], Outcome], float], Outcome | None]
+
+
+@dataclass(frozen=True)
+class Expendable:
+    """A process that may be lost.
+
+    Args:
+        note: called with what comes next, `(phase, index, checked)` of `isolation.journal`.
+        copied: runs something in a copy of the process; None = there are no copies.
+    """
+
+    note: Callable[[str, int, int], None]
+    copied: Copied | None = None
+
 
 ALLOWED = {"crashed": 10.0, "hung": 1.0}
 """Seconds that a case may take in a copy, by what is expected of it: a case takes milliseconds."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from conformance.generation.argument_columns import covering
 from conformance.generation.cases import Ending, Every
-from conformance.generation.drawing import Found, draw_cases, shrink
+from conformance.generation.drawing import Found, Sample, draw_cases, shrink
 from conformance.items.planning import Item
 from conformance.layers import CATALOGUE
 from conformance.matching.features import structure
@@ -91,15 +91,16 @@ class Stream:
         round, place = self._located(index)
         return round, place * self.step
 
-    def shrunk(
+    def shrink(
         self, index: int, fails: Callable[[Case], Found | None]
     ) -> tuple[Case, Found] | None:
         """The plainest failing case that is found from one of these; see `drawing.shrink`."""
         round, place = self.drawn_as(index)
-        return shrink(
-            self.item.layer, self.item.dtype, self.examples, self.seed, place, fails,
-            invalid=self.invalid, values=self.values, round=round,
-        )  # fmt: skip
+        item = self.item
+        sample = Sample(
+            item.layer, item.dtype, self.examples, self.seed, self.invalid, self.values, round
+        )
+        return shrink(sample, place, fails)
 
     def __getitem__(self, index: int) -> Case:
         round, place = self._located(index)

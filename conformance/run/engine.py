@@ -27,7 +27,7 @@ from conformance.diagnosis.reproducer import reproducer
 from conformance.generation.argument_columns import columns
 from conformance.items import verdicts
 from conformance.items.context import ItemContext
-from conformance.items.forks import Copied, Copies
+from conformance.items.forks import Copies, Expendable
 from conformance.items.log import JUDGED, Log
 from conformance.items.outcomes import Outcome, on_device
 from conformance.items.planning import Item, asked_of
@@ -62,10 +62,7 @@ class Engine:
         known: known failures.
         interrupted: asked before each case; True ends the run as Ctrl-C does.
         budget: time for each item, None = as much as it takes.
-        note: called with what comes next, `(phase, index, checked)` of `isolation.journal`; None
-            where the engine does not run in a process that may be lost.
-        copied: runs something in a copy of this process, for so many seconds at most; None = no
-            copies.
+        process: the one that it runs in, where that may be lost; None where it may not.
     """
 
     def __init__(
@@ -75,16 +72,16 @@ class Engine:
         seed: int,
         known: Sequence[Known] = (),
         interrupted: Callable[[], bool] = lambda: False,
-        note: Callable[[str, int, int], None] | None = None,
         budget: Budget | None = None,
-        copied: Copied | None = None,
+        process: Expendable | None = None,
     ) -> None:
         self.backend: Backend = guarded(backend)
         self.examples, self.seed = examples, seed
         self.known, self.interrupted = tuple(known), interrupted
         self.budget, self.values = budget, values_per_structure(backend)
-        self.expendable, self.note = note is not None, note or _nothing
-        self.copies = Copies(self, copied)
+        self.expendable = process is not None
+        self.note = _nothing if process is None else process.note
+        self.copies = Copies(self, None if process is None else process.copied)
         self.answers = Answers()
         self.reference = Reference(self)
 

@@ -115,8 +115,8 @@ def _case(
     inputs: tuple[Any, ...] = (*arrays, *weights.values()) if function else arrays
     state = {} if function else {name: w for name, w in weights.items() if w is not None}
     labels = {"profile": profile, "regime": made.regime}
-    values, defaults = {"reduction": reduction}, {"reduction": "mean"}
-    return called(layer, made.dtype, written, values, defaults, inputs, labels, seed, state)
+    given = written.optional({"reduction": reduction}, {"reduction": "mean"})
+    return called(layer, made.dtype, given, inputs, labels, seed, state)
 
 
 @composite

@@ -57,7 +57,8 @@ def differences(draw: Draw, layer: str, dtype: str, *, edge: str, weights: bool)
     given = is_function(layer) and weights
     inputs = (x, y, weight) if given else (x, y)
     labels = {"profile": relation, "regime": regime}
-    return called(layer, dtype, written, values, defaults, inputs, labels, seed)
+    arguments = written.optional(values, defaults)
+    return called(layer, dtype, arguments, inputs, labels, seed)
 
 
 def _related(filler: Filler, relation: str, x: np.ndarray, y: np.ndarray, at: float) -> np.ndarray:

@@ -43,7 +43,8 @@ def divergences(draw: Draw, layer: str, dtype: str) -> Case:
     values: dict[str, Any] = {"reduction": reduction, "log_target": logarithms}
     defaults: dict[str, Any] = {"reduction": "mean", "log_target": False}
     labels = {"profile": "logarithms" if logarithms else "probabilities", "regime": regime}
-    return called(layer, dtype, written, values, defaults, (x, y.copy()), labels, seed)
+    arguments = written.optional(values, defaults)
+    return called(layer, dtype, arguments, (x, y.copy()), labels, seed)
 
 
 def _logarithms(

@@ -91,7 +91,8 @@ def poisson(draw: Draw, layer: str, dtype: str) -> Case:
     }  # fmt: skip
     profile = "logarithms" if logarithm else "rates"
     labels = {"profile": profile, "regime": regime}
-    return called(layer, dtype, written, values, defaults, (x, y), labels, seed)
+    arguments = written.optional(values, defaults)
+    return called(layer, dtype, arguments, (x, y), labels, seed)
 
 
 @composite
@@ -122,4 +123,5 @@ def gaussian(draw: Draw, layer: str, dtype: str) -> Case:
     defaults = {"full": False, "eps": 1e-6, "reduction": "mean"}
     labels = {"profile": form, "regime": regime}
     inputs = (x, y, made.variances(sized))
-    return called(layer, dtype, written, values, defaults, inputs, labels, seed)
+    arguments = written.optional(values, defaults)
+    return called(layer, dtype, arguments, inputs, labels, seed)

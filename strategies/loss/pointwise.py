@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from conformance.strategies.arguments import Written
 from conformance.strategies.values import Filler
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -76,9 +75,7 @@ def terms(whole: tuple[int, ...]) -> int:
 def called(
     layer: str,
     dtype: str,
-    written: Written,
-    values: Mapping[str, Any],
-    defaults: Mapping[str, Any],
+    arguments: dict[str, Any],
     inputs: tuple[Any, ...],
     labels: Mapping[str, Any],
     seed: int,
@@ -87,9 +84,7 @@ def called(
     """The case of a loss.
 
     Args:
-        written: which arguments are written out.
-        values: what each shall be.
-        defaults: torch's default of each.
+        arguments: those that are written out.
         inputs: the arrays.
         labels: names of the draws.
         seed: the drawn seed.
@@ -98,5 +93,5 @@ def called(
     # NumPy's functions return what has no axis as a number.
     given = tuple(None if x is None else np.asarray(x) for x in inputs)
     tensors = {name: np.asarray(x) for name, x in (state or {}).items()}
-    call = Call(layer, written.optional(values, defaults), tensors, dtype, "cpu")
+    call = Call(layer, arguments, tensors, dtype, "cpu")
     return Case(call, given, labels=labels, seed=seed)

@@ -8,7 +8,7 @@ import numpy as np
 from conformance.strategies.arguments import Written, masks
 from conformance.strategies.composing import composite
 from conformance.strategies.recurrent.exact import FILLERS, exact_regimes
-from conformance.strategies.recurrent.weights import Ordinary
+from conformance.strategies.recurrent.weights import Ordinary, Structure
 from conformance.strategies.values import SATURATING_REGIMES, seeds
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -102,11 +102,9 @@ def recurrents(draw: Draw, layer: str, dtype: str) -> Case:
     arguments |= written.optional(values, defaults)
 
     directions = 2 if bidirectional else 1
-    output = proj_size or hidden_size
-    filler = FILLERS.get(regime, Ordinary)(
-        layer, regime, dtype, seed, input_size=input_size, hidden_size=hidden_size,
-        recurrent=output, bias=bias, terms=input_size + hidden_size * directions + 2,
-    )  # fmt: skip
+    structure = Structure(layer, input_size, hidden_size, bias, proj_size, directions)
+    output = structure.recurrent
+    filler = FILLERS.get(regime, Ordinary)(structure, regime, dtype, seed)
     state: dict[str, np.ndarray] = {}
     for index in range(layers):
         inputs = input_size if index == 0 else output * directions
@@ -154,10 +152,8 @@ def cells(draw: Draw, layer: str, dtype: str) -> Case:
         values["nonlinearity"], defaults["nonlinearity"] = nonlinearity, "tanh"
     arguments: dict[str, Any] = {"input_size": input_size, "hidden_size": hidden_size}
     arguments |= written.optional(values, defaults)
-    filler = FILLERS.get(regime, Ordinary)(
-        kind, regime, dtype, seed, input_size=input_size, hidden_size=hidden_size,
-        recurrent=hidden_size, bias=bias, terms=input_size + hidden_size + 2,
-    )  # fmt: skip
+    structure = Structure(kind, input_size, hidden_size, bias)
+    filler = FILLERS.get(regime, Ordinary)(structure, regime, dtype, seed)
     state = filler.cell(input_size)
     leading = () if batch is None else (batch,)
     h = filler.h(*leading, hidden_size) if given else None

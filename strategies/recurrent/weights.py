@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from conformance.strategies.values import Filler
 
 from conformance.model.formats import round_to
 
 
+@dataclass(frozen=True)
+class Structure:
+    """A recurrent layer or cell, but for its numbers.
+
+    Args:
+        kind: `"RNN"`, `"LSTM"` or `"GRU"`.
+        input_size, hidden_size: the layer's own.
+        bias: whether there are biases.
+        proj_size: width of h, where it is not hidden_size.
+        directions: how many it reads its input in.
+    """
+
+    kind: str
+    input_size: int
+    hidden_size: int
+    bias: bool
+    proj_size: int = 0
+    directions: int = 1
+
+    @property
+    def recurrent(self) -> int:
+        """Width of h."""
+        return self.proj_size or self.hidden_size
+
+
 class Ordinary:
     """Every array from one `Filler`: the regimes of all layers.
 
     Args:
-        kind: `"RNN"`, `"LSTM"` or `"GRU"`.
+        structure: of the layer.
         regime: of the values.
         dtype: torch's name of the dtype.
         seed: of the NumPy generator.
-        input_size, hidden_size: the layer's own.
-        recurrent: width of h: proj_size or hidden_size.
-        bias: whether there are biases.
-        terms: largest number of terms in any sum.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        regime: str,
-        dtype: str,
-        seed: int,
-        *,
-        input_size: int,
-        hidden_size: int,
-        recurrent: int,
-        bias: bool,
-        terms: int,
-    ) -> None:
-        self.kind, self.dtype, self.bias = kind, dtype, bias
-        self.input_size, self.hidden, self.recurrent = input_size, hidden_size, recurrent
-        self.gates = {"RNN": 1, "LSTM": 4, "GRU": 3}[kind]
-        self.rows = self.gates * hidden_size
+    def __init__(self, structure: Structure, regime: str, dtype: str, seed: int) -> None:
+        self.kind, self.dtype, self.bias = structure.kind, dtype, structure.bias
+        self.input_size, self.hidden = structure.input_size, structure.hidden_size
+        self.recurrent = structure.recurrent
+        self.gates = {"RNN": 1, "LSTM": 4, "GRU": 3}[self.kind]
+        self.rows = self.gates * self.hidden
+        # The longest sum: of the input, of the states of each direction, and of two biases.
+        terms = self.input_size + self.hidden * structure.directions + 2
         self.filler = Filler(regime, dtype, seed, terms)
         self.generator = np.random.default_rng((seed, 0x73686172))
 

@@ -16,7 +16,7 @@ from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import errors
 from conformance.checks.trial import Evidence, Trial
-from conformance.generation.drawing import shrink
+from conformance.generation.drawing import Sample, shrink
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
 from conformance.known.entry import shipped
@@ -309,7 +309,7 @@ def test_cases_shrink_to_the_plainest_call(layer: str, name: str) -> None:
         return Failure(name) if case.labels["broken"] == name else None
 
     first = next(k for k, case in enumerate(_cases(layer)) if fails(case))
-    found = shrink(layer, "float32", 200, 0, first, fails, invalid=True)
+    found = shrink(Sample(layer, "float32", 200, 0, invalid=True), first, fails)
     assert found is not None
     assert case_text(found[0]).startswith(PLAIN[layer, name]), case_text(found[0])
 

@@ -19,6 +19,7 @@ from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.journal import Entry
 from conformance.isolation.process import Child, Died
 from conformance.items import verdicts
+from conformance.items.forks import Expendable
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item, in_rounds, plan
 from conformance.known import entry as known_failures
@@ -173,7 +174,7 @@ def test_cases_that_leave_nothing_to_compare_come_last_within_a_budget() -> None
         if phase == "checking":
             seen.append(index)
 
-    engine = Engine(backend, 60, 0, note=note, budget=Budget(60.0))
+    engine = Engine(backend, 60, 0, budget=Budget(60.0), process=Expendable(note))
     engine.run(ITEM)
     cases = engine.cases(ITEM)
     empty = [any(x is not None and not x.size for x in cases[k].inputs) for k in seen]

@@ -23,7 +23,7 @@ from conformance.isolation import isolated
 from conformance.isolation.isolated import IsolatedEngine
 from conformance.isolation.journal import Entry, Journal
 from conformance.isolation.process import Child
-from conformance.items.forks import ALLOWED
+from conformance.items.forks import ALLOWED, Expendable
 from conformance.items.outcomes import Outcome
 from conformance.items.planning import Item
 from conformance.known.entry import parse
@@ -364,7 +364,7 @@ def test_a_pinned_hang_has_the_time_of_compiling_in_its_copy() -> None:
 
     for backend in (_Compiler("compiler"), torch_backend):
         asked.clear()
-        engine = Engine(backend, 20, 0, known, note=lambda *said: None, copied=copied)
+        engine = Engine(backend, 20, 0, known, process=Expendable(lambda *said: None, copied))
         assert engine.run(item).status == "known"
         more = DOZEN * 0.5 if isinstance(backend, _Compiler) else 0.0
         # A plain case has to live in two copies; then come the pinned case and those drawn.
@@ -405,7 +405,8 @@ def test_copies_that_hang_once_their_process_has_computed_are_not_trusted(check:
         del computed[before:]
         return Outcome("hung") if hangs else outcome
 
-    engine = Engine(Threaded("threaded"), 20, 0, known, note=lambda *said: None, copied=copied)
+    process = Expendable(lambda *said: None, copied)
+    engine = Engine(Threaded("threaded"), 20, 0, known, process=process)
     verdict = engine.run(item)
     assert verdict.status != "failed"
     assert verdict.examples.left_out > 0
@@ -432,7 +433,8 @@ def test_a_case_known_to_crash_whose_copy_hangs_is_left_out() -> None:
         copies.append(run() if len(copies) < 2 else Outcome("hung"))
         return copies[-1]
 
-    engine = Engine(Crashing("crashing"), 20, 0, known, note=lambda *said: None, copied=copied)
+    process = Expendable(lambda *said: None, copied)
+    engine = Engine(Crashing("crashing"), 20, 0, known, process=process)
     verdict = engine.run(Item("Linear", "values", "float32", "cpu"))
     assert len(copies) > 2
     assert (verdict.status, verdict.examples.failed) == ("passed", 0)

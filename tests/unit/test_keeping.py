@@ -47,9 +47,9 @@ def test_the_rounds_of_a_backend_that_declines_are_drawn_once_for_all_checks(
 ) -> None:
     run, drawn = drawing._run, list[int]()
 
-    def counted(*arguments: Any, round: int, **facts: Any) -> None:
-        drawn.append(round)
-        run(*arguments, round=round, **facts)
+    def counted(sample: drawing.Sample, *arguments: Any, **facts: Any) -> None:
+        drawn.append(sample.round)
+        run(sample, *arguments, **facts)
 
     monkeypatch.setattr(drawing, "_run", counted)
     Choosy.__name__ = Choosy.__qualname__ = "Linear"

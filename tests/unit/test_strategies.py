@@ -19,7 +19,7 @@ from support import ENOUGH, LAYERS, cases, first_failure
 
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks.trial import Trial
-from conformance.generation.drawing import draw_cases, shrink
+from conformance.generation.drawing import Sample, draw_cases, shrink
 from conformance.layers import CATALOGUE, COMPLEX, DTYPES
 from conformance.layers.describe import case_text
 from conformance.layers.encoding import decode_case, encode_case
@@ -103,7 +103,7 @@ def test_failing_cases_shrink_to_the_plainest_call() -> None:
         return Failure("groups") if case.call.arguments.get("groups", 1) > 1 else None
 
     first = next(k for k, case in enumerate(cases("Conv2d")) if grouped(case))
-    found = shrink("Conv2d", "float32", 200, 0, first, grouped)
+    found = shrink(Sample("Conv2d", "float32", 200, 0), first, grouped)
     assert found is not None
     text = case_text(found[0])
     assert text.startswith("Conv2d(2, 2, 1, groups=2"), text
