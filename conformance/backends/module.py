@@ -225,13 +225,15 @@ class ModuleLayer:
         """The tensors of a call: those by place, and those that an argument stands before."""
         row = self._row
         if row is None or not any(
-            x.by_name or x.part_of or x.on_host for x in row.signature.inputs
+            x.passed.by_name or x.passed.part_of or x.passed.on_host for x in row.signature.inputs
         ):
             return inputs, {}
         pairs = torch_wholes.put_together(row, inputs)
-        by_name = {x.name: None for x in row.signature.inputs if x.said}
-        by_name |= {x.name: native for x, native in pairs if x.by_name and native is not None}
-        return tuple(native for x, native in pairs if not x.by_name), by_name
+        by_name = {x.name: None for x in row.signature.inputs if x.passed.said}
+        by_name |= {
+            x.name: native for x, native in pairs if x.passed.by_name and native is not None
+        }
+        return tuple(native for x, native in pairs if not x.passed.by_name), by_name
 
     def get(self, native: Any) -> np.ndarray:
         """Tensor to host as float64, complex128 or int64; a sparse one (a gradient) as dense."""

@@ -25,7 +25,7 @@ def put_together(row: LayerSpec, inputs: tuple[Any, ...]) -> list[tuple[Input, A
         (x, _on_host(x, native)) for x, native in zip(row.signature.inputs, inputs, strict=False)
     ]
     found: list[tuple[Input, Any]] = []
-    for name, group in groupby(pairs, key=lambda pair: pair[0].part_of):
+    for name, group in groupby(pairs, key=lambda pair: pair[0].passed.part_of):
         parts = list(group)
         if not name:
             found += parts
@@ -34,7 +34,7 @@ def put_together(row: LayerSpec, inputs: tuple[Any, ...]) -> list[tuple[Input, A
         found.append(
             (one, _whole(row.signature.bundles.wholes[name], [native for _, native in parts]))
         )
-    if not any(x.part_of for x, _ in pairs) and {LIST, GRADIENTS} & {
+    if not any(x.passed.part_of for x, _ in pairs) and {LIST, GRADIENTS} & {
         *row.signature.bundles.wholes.values()
     }:
         found.insert(0, (row.signature.inputs[0], []))  # a list of nothing is a list
@@ -42,7 +42,7 @@ def put_together(row: LayerSpec, inputs: tuple[Any, ...]) -> list[tuple[Input, A
 
 
 def _on_host(x: Input, native: Any) -> Any:
-    if not x.on_host or native is None:
+    if not x.passed.on_host or native is None:
         return native
     if native.is_meta:
         raise Unsupported(f"{x.name} on device 'meta'")

@@ -254,7 +254,7 @@ class TorchPrinter:
         if not row.signature.bundles.states:
             while given and given[-1] == "None" and not row.function:
                 given.pop()
-            on_host = [x.on_host and call.device != "cpu" for x in row.signature.inputs]
+            on_host = [x.passed.on_host and call.device != "cpu" for x in row.signature.inputs]
             texts = [t + ".cpu()" * host for t, host in zip(given, on_host, strict=False)]
             given = together(row, texts)
         if row.function:

@@ -38,7 +38,7 @@ def _given(trial: Trial) -> dict[str, Any]:
 
 def _before(trial: Trial) -> int:
     """How many inputs stand before the gradients."""
-    return sum(not x.part_of for x in trial.row.signature.inputs)
+    return sum(not x.passed.part_of for x in trial.row.signature.inputs)
 
 
 def _gradients(trial: Trial) -> list[np.ndarray]:

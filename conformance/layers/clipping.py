@@ -15,6 +15,7 @@ from conformance.model.case import GRADIENTS, LIST, Call, Case
 from conformance.oracles import clipping as oracle
 from conformance.spec.axes import Axes
 from conformance.spec.layer_spec import (
+    BY_NAME,
     Argument,
     Benchmark,
     Bundles,
@@ -24,6 +25,7 @@ from conformance.spec.layer_spec import (
     LayerSpec,
     Oracle,
     Output,
+    Passed,
     Signature,
     Traits,
     Variation,
@@ -63,7 +65,7 @@ def _refuses(case: Case) -> bool:
 def _norm(found: Facts) -> float:
     """The norm that gradients are clipped by, in float64."""
     case, row = found.case, found.row
-    given = found.operand("total_norm") if not row.signature.inputs[0].part_of else None
+    given = found.operand("total_norm") if not row.signature.inputs[0].passed.part_of else None
     if given is not None:
         return float(given)
     kind = {**row.signature.defaults, **case.call.arguments}.get("norm_type", 2.0)
@@ -72,8 +74,8 @@ def _norm(found: Facts) -> float:
 
 def _gradients(part_of: str, *, updated: bool) -> tuple[Input, ...]:
     return tuple(
-        Input(f"{oracle.NAME}{k}", optional=k > 0, part_of=part_of, updated=updated,
-              differentiable=False)
+        Input(f"{oracle.NAME}{k}", optional=k > 0, updated=updated, differentiable=False,
+              passed=Passed(part_of=part_of))
         for k in range(cases.MOST)
     )  # fmt: skip
 
@@ -119,7 +121,7 @@ def _called(
     whole: str = GRADIENTS,
 ) -> Signature:
     """How torch is called: the gradients, which stand last, are one argument, and what it is."""
-    bundles = Bundles(wholes={inputs[-1].part_of: whole})
+    bundles = Bundles(wholes={inputs[-1].passed.part_of: whole})
     return Signature(arguments, inputs, outputs, complex=False, placed=False, bundles=bundles)
 
 
@@ -137,7 +139,7 @@ def _row(
     given = {"max_norm": 1.0, "clip_value": 1.0}
     shown = {k: x for k, x in given.items() if k in names}
     strategy = partial(cases.clipped, layer, (*names, *(x.name for x in inputs[:1])))
-    first = tuple(() for x in inputs[:1] if not x.part_of)
+    first = tuple(() for x in inputs[:1] if not x.passed.part_of)
     return LayerSpec(
         layer,
         "clipping",
@@ -182,7 +184,7 @@ def rows() -> Iterator[LayerSpec]:
         ),
         laws.VALUE,
     )
-    total = Input("total_norm", "statistic", by_name=True, differentiable=False, signed=False)
+    total = Input("total_norm", "statistic", differentiable=False, signed=False, passed=BY_NAME)
     yield _row(
         "utils.clip_grads_with_norm_",
         _called((_MAX, _FOREACH), (total, *gradients), _OUTPUTS),

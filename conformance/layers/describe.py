@@ -52,16 +52,16 @@ def together(row: LayerSpec, texts: Sequence[str]) -> list[str]:
     pairs = list(zip(row.signature.inputs, texts, strict=False))
     found = [
         one
-        for name, group in groupby(pairs, key=lambda pair: pair[0].part_of)
-        for one in _placed(row, name, [text for x, text in group if not x.by_name])
+        for name, group in groupby(pairs, key=lambda pair: pair[0].passed.part_of)
+        for one in _placed(row, name, [text for x, text in group if not x.passed.by_name])
     ]
-    if not any(x.part_of for x, _ in pairs) and {LIST, GRADIENTS} & {
+    if not any(x.passed.part_of for x, _ in pairs) and {LIST, GRADIENTS} & {
         *row.signature.bundles.wholes.values()
     }:
         found.insert(0, "[]")
     given = {x.name: text for x, text in pairs}
-    named = [(x, given.get(x.name, "None")) for x in row.signature.inputs if x.by_name]
-    return found + [f"{x.name}={text}" for x, text in named if text != "None" or x.said]
+    named = [(x, given.get(x.name, "None")) for x in row.signature.inputs if x.passed.by_name]
+    return found + [f"{x.name}={text}" for x, text in named if text != "None" or x.passed.said]
 
 
 def _placed(row: LayerSpec, argument: str, texts: list[str]) -> list[str]:
@@ -118,7 +118,7 @@ def case_text(case: Case) -> str:
     inputs: Sequence[str] = ()
     if row is not None and row.function:
         inputs = names[: len(case.inputs)]
-        if row.signature.bundles.wholes or any(x.said for x in row.signature.inputs):
+        if row.signature.bundles.wholes or any(x.passed.said for x in row.signature.inputs):
             pairs = zip(names, case.inputs, strict=False)
             inputs = together(row, [n if x is not None else "None" for n, x in pairs])
     text = call_text(case.call, inputs)

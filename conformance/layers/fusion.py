@@ -22,6 +22,7 @@ from conformance.spec.layer_spec import (
     LayerSpec,
     Oracle,
     Output,
+    Passed,
     Signature,
     Variation,
 )
@@ -32,6 +33,7 @@ from conformance.strategies import fusion as cases
 from conformance.strategies.invalid import fusion as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
 
+_SAID = Passed(by_name=True, said=True)
 _EPS = Argument("bn_eps", plain=1e-5)
 _FORMULA = (
     "weight = W * gamma / sqrt(running_var + eps), of each output",
@@ -46,8 +48,8 @@ def _inputs(stem: str, *, optional: bool) -> tuple[Input, ...]:
         Input(f"{stem}_b", "bias", optional=True),
         Input("bn_rm", "statistic"),
         Input("bn_rv", "statistic", signed=False),
-        Input("bn_w", "weight", optional=optional, by_name=True, said=True),
-        Input("bn_b", "bias", optional=optional, by_name=True, said=True),
+        Input("bn_w", "weight", optional=optional, passed=_SAID),
+        Input("bn_b", "bias", optional=optional, passed=_SAID),
     )
     # What comes out is a Parameter: no gradient goes through it.
     return tuple(replace(x, differentiable=False) for x in parts)

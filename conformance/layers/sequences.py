@@ -22,6 +22,7 @@ from conformance.spec.layer_spec import (
     LayerSpec,
     Oracle,
     Output,
+    Passed,
     Signature,
     Traits,
     Variation,
@@ -55,22 +56,26 @@ def _whole(case: Case) -> str:
 
 def _list() -> tuple[Input, ...]:
     names = (f"sequence{k}" for k in range(cases.MOST))
-    parts = (Input(name, optional=k > 0, part_of="sequences") for k, name in enumerate(names))
+    parts = (
+        Input(name, optional=k > 0, passed=Passed(part_of="sequences"))
+        for k, name in enumerate(names)
+    )
     return tuple(parts)
 
 
-def _index(name: str, *, optional: bool = False, **more: Any) -> Input:
+def _index(name: str, passed: Passed, *, optional: bool = False) -> Input:
     return Input(
-        name, "index", optional=optional, differentiable=False, signed=False, fixed=True, **more
+        name, "index", optional, differentiable=False, signed=False, fixed=True, passed=passed
     )
 
 
 def _parts(argument: str) -> tuple[Input, ...]:
+    part = Passed(part_of=argument)
     return (
-        Input("data", part_of=argument),
-        _index("batch_sizes", part_of=argument, on_host=True),
-        _index("sorted_indices", optional=True, part_of=argument),
-        _index("unsorted_indices", optional=True, part_of=argument),
+        Input("data", passed=part),
+        _index("batch_sizes", replace(part, on_host=True)),
+        _index("sorted_indices", part, optional=True),
+        _index("unsorted_indices", part, optional=True),
     )
 
 
@@ -288,7 +293,9 @@ def _batches() -> Iterator[LayerSpec]:
     yield _row(
         name,
         _called(
-            (_FIRST, _SORTED), (Input("input"), _index("lengths", on_host=True)), _PACKED_OUTPUTS
+            (_FIRST, _SORTED),
+            (Input("input"), _index("lengths", Passed(on_host=True))),
+            _PACKED_OUTPUTS,
         ),
         Oracle(
             oracle.pack_padded_sequence,
@@ -310,7 +317,7 @@ def _batches() -> Iterator[LayerSpec]:
         name,
         _called(
             (_FIRST,),
-            (Input("padded_sequences"), _index("lengths")),
+            (Input("padded_sequences"), _index("lengths", Passed())),
             _LISTED_OUTPUTS,
             Bundles(lists=True),
         ),

@@ -107,6 +107,27 @@ class Argument:
 
 
 @dataclass(frozen=True)
+class Passed:
+    """How torch is given an input, where that is not by its place, as it is and where it is.
+
+    Args:
+        by_name: by name: an argument that is no tensor stands before it.
+        said: torch has no default for it: None is written where it is left out.
+        part_of: torch's argument that it is a part of, as its neighbours are that say the same: one
+            tensor of a list (`Bundles.wholes`).
+        on_host: on the CPU, wherever the others are.
+    """
+
+    by_name: bool = False
+    said: bool = False
+    part_of: str = ""
+    on_host: bool = False
+
+
+BY_NAME = Passed(by_name=True)
+
+
+@dataclass(frozen=True)
 class Input:
     """One tensor that the documented signature names.
 
@@ -117,15 +138,11 @@ class Input:
         optional: it may be left out.
         batch_axis: case → the axis that counts the batch; None where the case has none.
         differentiable: it has a gradient, where its dtype can have one.
-        by_name: torch takes it by name: an argument that is no tensor stands before it.
         signed: any number may stand in place of any of its elements; otherwise its elements may
             change places at most (indices, probabilities, variances).
         updated: the call may write into it.
         fixed: no element may be another, nor in another place: offsets, which never decrease.
-        part_of: torch's argument that it is a part of, as its neighbours are that say the same: one
-            tensor of a list (`Bundles.wholes`).
-        on_host: torch takes it on the CPU, wherever the others are.
-        said: torch has no default for it: None is written where it is left out.
+        passed: see `Passed`.
     """
 
     name: str
@@ -133,13 +150,10 @@ class Input:
     optional: bool = False
     batch_axis: Callable[[Case], int | None] = no_axis
     differentiable: bool = True
-    by_name: bool = False
     signed: bool = True
     updated: bool = False
     fixed: bool = False
-    part_of: str = ""
-    on_host: bool = False
-    said: bool = False
+    passed: Passed = Passed()
 
 
 @dataclass(frozen=True)

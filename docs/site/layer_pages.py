@@ -29,10 +29,18 @@ _PLAIN = ("name", "default", "plain", "other", "size", "window", "large", "form"
 
 def signature(row: LayerSpec) -> str:
     """The call as torch documents it, with every default."""
-    inputs = dict.fromkeys(x.part_of or x.name for x in row.signature.inputs if not x.by_name)
-    optional = {x.part_of or x.name for x in row.signature.inputs if x.optional and not x.part_of}
+    inputs = dict.fromkeys(
+        x.passed.part_of or x.name for x in row.signature.inputs if not x.passed.by_name
+    )
+    optional = {
+        x.passed.part_of or x.name
+        for x in row.signature.inputs
+        if x.optional and not x.passed.part_of
+    }
     before = [f"{name}=None" if name in optional else name for name in inputs]
-    named = [f"{x.name}=None" if x.optional else x.name for x in row.signature.inputs if x.by_name]
+    named = [
+        f"{x.name}=None" if x.optional else x.name for x in row.signature.inputs if x.passed.by_name
+    ]
     given = [a for a in row.signature.arguments if not a.keyword]
     required = [a.name for a in given if a.default is REQUIRED]
     written = [f"{a.name}={_default(row, a)}" for a in given if a.default is not REQUIRED]
@@ -98,7 +106,7 @@ def _tensors(row: LayerSpec) -> Iterator[str]:
 def _inputs(row: LayerSpec) -> Iterator[tuple[str, str, str]]:
     """A line for each input, one for the parts of an argument that say the same."""
     for (part, _), group in groupby(
-        row.signature.inputs, key=lambda x: (x.part_of, x.part_of and x.role)
+        row.signature.inputs, key=lambda x: (x.passed.part_of, x.passed.part_of and x.role)
     ):
         some = list(group)
         if not part:

@@ -17,6 +17,7 @@ from conformance.model.case import Call, Case
 from conformance.oracles.attention import multihead as oracle
 from conformance.spec.axes import Axes
 from conformance.spec.layer_spec import (
+    BY_NAME,
     Argument,
     Benchmark,
     Generation,
@@ -188,7 +189,7 @@ def row() -> LayerSpec:
                     for k, name in enumerate(("query", "key", "value"))
                 ),
                 Input("key_padding_mask", "mask", True, _leading(2, 3), signed=False),
-                Input("attn_mask", "mask", True, _leading(3, 4), by_name=True, signed=False),
+                Input("attn_mask", "mask", True, _leading(3, 4), passed=BY_NAME, signed=False),
             ),
             (Output("attn_output", _axis(0)), Output("attn_output_weights", _weights_axis)),
             complex=False,

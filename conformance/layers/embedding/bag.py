@@ -16,6 +16,7 @@ from conformance.oracles.embedding import bag as oracle
 from conformance.spec.axes import Axes, joined
 from conformance.spec.elementwise import every_axis
 from conformance.spec.layer_spec import (
+    BY_NAME,
     Argument,
     Benchmark,
     Conditions,
@@ -233,7 +234,7 @@ def rows() -> Iterator[LayerSpec]:
                 index,
                 Input("weight", "weight", updated=True),
                 rest[0],
-                replace(rest[1], by_name=True),
+                replace(rest[1], passed=BY_NAME),
             ),
         ),
         oracle=replace(

@@ -12,13 +12,14 @@ from conformance.layers.loss.parts import filled
 from conformance.layers.loss.pointwise import batch_of, pair
 from conformance.model.case import is_function
 from conformance.oracles.loss import binary as oracle
-from conformance.spec.layer_spec import Arguments, Input, LayerSpec, State
+from conformance.spec.layer_spec import BY_NAME, Arguments, Input, LayerSpec, Passed, State
 from conformance.spec.propagation import Propagation, computed
 from conformance.spec.state import Shape, StateTensor
 from conformance.strategies.invalid.loss import binary as invalid
 from conformance.strategies.loss import binary as cases
 
 _OF_PROBABILITIES = ("l = -w (y log x + (1 - y) log(1 - x)), no logarithm below -100",)
+_IN_PLACE = Passed()
 _OF_LOGITS = ("l = -w (p y log s(x) + (1 - y) log(1 - s(x))), s(x) = 1 / (1 + exp(-x))",)
 
 
@@ -38,15 +39,15 @@ def _state(names: tuple[str, ...]) -> Callable[[Arguments, Shape], tuple[StateTe
     return weights
 
 
-def _weight(name: str, place: int, *, by_name: bool = False) -> Input:
+def _weight(name: str, place: int, passed: Passed = _IN_PLACE) -> Input:
     return Input(
         name,
         "weight",
         optional=True,
         batch_axis=batch_of(place),
         differentiable=False,
-        by_name=by_name,
         signed=False,
+        passed=passed,
     )
 
 
@@ -79,7 +80,7 @@ def _of_logits(name: str) -> LayerSpec:
     function = is_function(name)
     constructed: tuple[str, ...] = () if function else ("weight", "pos_weight")
     inputs = pair(signed=True)
-    weights = (_weight("weight", 2), _weight("pos_weight", 3, by_name=True))
+    weights = (_weight("weight", 2), _weight("pos_weight", 3, BY_NAME))
     values = oracle.binary_cross_entropy_with_logits if function else oracle.bce_with_logits_loss
     return LayerSpec(
         name,

@@ -13,7 +13,7 @@ from conformance.layers.loss.parts import REDUCTION
 from conformance.layers.loss.pointwise import batch_of
 from conformance.model.case import is_function
 from conformance.oracles.loss import differences as oracle
-from conformance.spec.layer_spec import Argument, Input, LayerSpec
+from conformance.spec.layer_spec import BY_NAME, Argument, Input, LayerSpec
 from conformance.strategies.invalid.loss import differences as invalid
 from conformance.strategies.loss import differences as cases
 
@@ -67,7 +67,7 @@ _KINDS = (
 )
 _PAIR = (Input("input", batch_axis=batch_of(0)), Input("target", batch_axis=batch_of(1)))
 _WEIGHT = Input(
-    "weight", "weight", optional=True, batch_axis=batch_of(2), by_name=True, signed=False
+    "weight", "weight", optional=True, batch_axis=batch_of(2), passed=BY_NAME, signed=False
 )
 
 

@@ -21,6 +21,7 @@ from conformance.oracles.linear import functional_linear
 from conformance.oracles.loss import linear as oracle
 from conformance.spec.axes import Axes, joined
 from conformance.spec.layer_spec import (
+    BY_NAME,
     Argument,
     Benchmark,
     Conditions,
@@ -222,9 +223,14 @@ def rows() -> Iterator[LayerSpec]:
         x = Input("input", batch_axis=batch)
         target = Input("target", "target", batch_axis=batch, signed=False)
         weights = (
-            Input("linear_bias", "bias", optional=True, by_name=True),
+            Input("linear_bias", "bias", optional=True, passed=BY_NAME),
             Input(
-                "weight", "weight", optional=True, differentiable=False, by_name=True, signed=False
+                "weight",
+                "weight",
+                optional=True,
+                differentiable=False,
+                passed=BY_NAME,
+                signed=False,
             ),
         )
         valid = partial(cases.linear_cross_entropies, name)

@@ -15,6 +15,7 @@ from conformance.model.case import Case, is_function
 from conformance.oracles.loss import multi_margin as oracle
 from conformance.spec.axes import Axes, joined
 from conformance.spec.layer_spec import (
+    BY_NAME,
     Argument,
     Arguments,
     Benchmark,
@@ -22,6 +23,7 @@ from conformance.spec.layer_spec import (
     Input,
     LayerSpec,
     Oracle,
+    Passed,
     Signature,
     Variation,
     stateless,
@@ -36,10 +38,12 @@ _BATCH = partial(first_axis, 2)
 _INPUT = Input("input", batch_axis=_BATCH)
 _TARGET = Input("target", "target", batch_axis=_BATCH, differentiable=False, signed=False)
 
+_IN_PLACE = Passed()
 
-def _weight(*, by_name: bool) -> Input:
+
+def _weight(passed: Passed) -> Input:
     return Input(
-        "weight", "weight", optional=True, differentiable=False, by_name=by_name, signed=False
+        "weight", "weight", optional=True, differentiable=False, signed=False, passed=passed
     )
 
 
@@ -100,14 +104,12 @@ def _any(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarra
     return generator.integers(0, 1, shapes[1], endpoint=True).astype(np.float64)
 
 
-def _weighted(row: LayerSpec, *, by_name: bool = False) -> LayerSpec:
+def _weighted(row: LayerSpec, passed: Passed = _IN_PLACE) -> LayerSpec:
     """With a weight for each class: an input of a function, state of a module."""
     if is_function(row.name):
         return replace(
             row,
-            signature=replace(
-                row.signature, inputs=(*row.signature.inputs, _weight(by_name=by_name))
-            ),
+            signature=replace(row.signature, inputs=(*row.signature.inputs, _weight(passed))),
         )
     return replace(row, state=replace(row.state, tensors=_weights, constructor_tensors=("weight",)))
 
@@ -147,7 +149,7 @@ def _multi_margin(name: str) -> LayerSpec:
             workloads=timed(name, (512, 1000), (512,)), filling=filled(target=_one), flops=flops(4)
         ),
     )
-    return _weighted(row, by_name=True)
+    return _weighted(row, BY_NAME)
 
 
 def _multilabel_margin(name: str) -> LayerSpec:

@@ -12,6 +12,7 @@ from conformance.layers.normalization.propagation import by_channel, by_row
 from conformance.oracles.normalization import batch_and_layer as oracle
 from conformance.spec.axes import no_axes
 from conformance.spec.layer_spec import (
+    BY_NAME,
     Argument,
     Benchmark,
     Conditions,
@@ -106,8 +107,8 @@ def _functional_layer_norm() -> LayerSpec:
             arguments=(Argument("normalized_shape", plain=(1,), size=True), parts.EPS),
             inputs=(
                 Input("input", batch_axis=parts.leading),
-                Input("weight", "weight", optional=True, by_name=True),
-                Input("bias", "bias", optional=True, by_name=True),
+                Input("weight", "weight", optional=True, passed=BY_NAME),
+                Input("bias", "bias", optional=True, passed=BY_NAME),
             ),
         ),
         oracle=replace(

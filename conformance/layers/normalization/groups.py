@@ -17,6 +17,7 @@ from conformance.oracles.normalization import groups as oracle
 from conformance.oracles.normalization.modes import uses_own_statistics
 from conformance.spec.axes import Axes
 from conformance.spec.layer_spec import (
+    BY_NAME,
     Argument,
     Benchmark,
     Conditions,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from conformance.spec.trial_like import FactsLike
 
 _WEIGHTS = (Input("weight", "weight", optional=True), Input("bias", "bias", optional=True))
-_BY_NAME = tuple(replace(x, by_name=True) for x in _WEIGHTS)
+_BY_NAME = tuple(replace(x, passed=BY_NAME) for x in _WEIGHTS)
 _SIZES = {1: (8, 64, 3136), 2: (8, 64, 56, 56), 3: (2, 64, 8, 28, 28)}
 
 
