@@ -230,10 +230,14 @@ def status(
 def assert_declined(
     backend: Any, layer: str, arguments: dict[str, Any], shape: tuple[int, ...], reason: str
 ) -> None:
-    """A call without a state, on ones, is built and then declined for a reason."""
-    built = backend.build(Call(layer, arguments, {}, "float32", "cpu"))
-    with pytest.raises(Unsupported, match=reason):
+    """A call without a state, on ones, is declined for a reason, as it is built or later."""
+
+    def call() -> None:
+        built = backend.build(Call(layer, arguments, {}, "float32", "cpu"))
         built(built.put(np.ones(shape)))
+
+    with pytest.raises(Unsupported, match=reason):
+        call()
 
 
 @lru_cache

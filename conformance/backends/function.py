@@ -24,7 +24,8 @@ def implements(
 
     The method is called as `f(self, state, *inputs, **arguments_and_keywords)` with native arrays;
     arguments that the call leaves out are not passed, so its own defaults are tested. An argument
-    that it does not name is Unsupported, whether or not it takes `**anything`. A parameter `call`
+    that it does not name is Unsupported, whether or not it takes `**anything`; but for those of
+    `FunctionBackend.lacks` where they ask for nothing. A parameter `call`
     is given the `Call`: the layer's name, its dtype, its device; a parameter `training` a module's
     mode, and of a function the argument, where it is written. Without the latter it never sees a
     call that draws random numbers in train mode.
@@ -58,6 +59,8 @@ class FunctionBackend:
     """
 
     name: str = ""
+    lacks: ClassVar[Mapping[str, Any]] = {}
+    """Arguments that a function need not name, each with the value that asks for nothing of it."""
     _functions: ClassVar[dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]] = {}
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -171,7 +174,13 @@ class FunctionLayer:
     def _known(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         if "everything" in self._ignores:
             return {}
-        known = {name: value for name, value in arguments.items() if name not in self._ignores}
+        lacks = self._backend.lacks
+        known = {
+            name: value
+            for name, value in arguments.items()
+            if name not in self._ignores
+            and (name in self._names or name not in lacks or value != lacks[name])
+        }
         for name, value in known.items():
             if name not in self._names:
                 shown = "extra positional arguments" if name == "*" else f"{name}={value!r}"

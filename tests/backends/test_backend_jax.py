@@ -58,7 +58,8 @@ def test_swapped_gates_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_lost_mode_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapter, "_MODES", dict.fromkeys(adapter._MODES, "constant"))
+    lost = dict.fromkeys(adapter.PADDING_MODES, "constant")
+    monkeypatch.setattr(adapter, "PADDING_MODES", lost)
     assert _status("Conv1d", dtype="float16", examples=200) == "failed"
 
 

@@ -54,7 +54,10 @@ def test_passes_or_knows(name: str, layer: str, check: str) -> None:
         ("GRU", lambda m: m.setitem(_family("recurrent").GATES, "GRU", (0, 1, 2))),
         ("Conv2d", lambda m: m.setattr(_family("sums"), "sizes", lambda value, dims: [1] * dims)),
         ("ConvTranspose1d", lambda m: m.setattr(_family("sums"), "_name", lambda value: None)),
-        ("ReplicationPad1d", lambda m: m.setitem(_family("places").MODES, "replicate", "reflect")),
+        (
+            "ReplicationPad1d",
+            lambda m: m.setitem(_family("places").PAD_MODES, "replicate", "reflect"),
+        ),
     ],
 )
 def test_a_bug_in_the_adapter_is_caught(

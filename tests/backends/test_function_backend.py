@@ -16,7 +16,7 @@ from conformance.checks import CHECKS
 from conformance.checks.trial import Trial
 from conformance.items.planning import plan
 from conformance.layers import CATALOGUE
-from conformance.model.case import Call, Case
+from conformance.model.case import Call, Case, Unsupported
 
 pytestmark = pytest.mark.in_fork
 
@@ -218,3 +218,22 @@ class Itself(Functions):
 def test_a_backend_that_builds_itself_is_asked_for_every_layer() -> None:
     assert not Functions().offers("Fold", "float64", "cpu")
     assert Itself().offers("Fold", "float64", "cpu")
+
+
+class _Lacking(FunctionBackend):
+    """A function that does not name `inplace`."""
+
+    name, lacks = "lacking", {"inplace": False}
+
+    @implements("ReLU")
+    def relu(self, state: Any, x: Any) -> Any:
+        return np.maximum(x, 0)
+
+
+def test_what_a_backend_lacks_is_declined_unless_it_asks_for_nothing() -> None:
+    def built(**arguments: Any) -> Any:
+        return _Lacking().build(Call("ReLU", arguments, {}, "float32", "cpu"))
+
+    assert built(inplace=False)(np.array([-1.0])) == 0
+    with pytest.raises(Unsupported, match="inplace=True"):
+        built(inplace=True)

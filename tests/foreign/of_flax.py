@@ -45,7 +45,7 @@ class OwnEpsilon(Flax):
 class PaddingNotCounted(Flax):
     """Zeros at the edges do not count, whatever is asked for."""
 
-    @implements("AvgPool1d", passes=("kernel_size", "stride", "padding", "ceil_mode"))
+    @implements("AvgPool1d", passes=("kernel_size", "stride", "padding"))
     def uncounted(
         self, state: Any, x: Any, *, call: Any, count_include_pad: bool = True, **given: Any
     ) -> Any:

@@ -49,7 +49,7 @@ class DilationForgottenInGroups(Jax):
 class WindowsCounted(Jax):
     """A sum is divided by the numbers of a window along one side, squared."""
 
-    @implements("AvgPool2d", passes=("stride", "padding", "ceil_mode", "count_include_pad"))
+    @implements("AvgPool2d", passes=("stride", "padding"))
     def counted(self, state: Any, x: Any, *, call: Any, kernel_size: Any, **given: Any) -> Any:
         """The first side counts twice."""
         first = kernel_size if isinstance(kernel_size, int) else kernel_size[0]

@@ -18,10 +18,10 @@ FAITHFUL = "conformance.backends.adapters.keras:backend"
 class OwnSlope(Keras):
     """A slope that is left out is Keras's own, 0.2."""
 
-    @implements("LeakyReLU", passes=("inplace",))
-    def own(self, state: Any, x: Any, *, negative_slope: float = 0.2, **given: Any) -> Any:
+    @implements("LeakyReLU")
+    def own(self, state: Any, x: Any, *, negative_slope: float = 0.2) -> Any:
         """Another default."""
-        return self.leaky_relu(state, x, negative_slope=negative_slope, **given)
+        return self.leaky_relu(state, x, negative_slope=negative_slope)
 
 
 @plant(FAITHFUL, "ZeroPad2d")

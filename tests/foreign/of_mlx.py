@@ -103,7 +103,7 @@ class RunningVarianceBiased(Mlx):
 
     @implements(
         "BatchNorm1d", "BatchNorm2d",
-        passes=("num_features", "eps", "momentum", "affine", "track_running_stats", "bias"),
+        passes=("num_features", "eps", "momentum", "affine", "track_running_stats"),
     )  # fmt: skip
     def biased(
         self, state: Any, x: Any, *, call: Call, training: bool, momentum: float = 0.1, **given: Any
@@ -146,10 +146,10 @@ class SlopesOfLastAxis(Mlx):
 class ElementsDropped(Mlx):
     """Single numbers are dropped, not whole channels."""
 
-    @implements("Dropout3d", passes=("p", "inplace"))
+    @implements("Dropout3d", passes=("p",))
     def elements(self, state: Any, x: Any, *, call: Call, training: bool, **given: Any) -> Any:
         """`nn.Dropout`."""
-        if given.get("p", 0.5) == 1 or given.get("inplace"):
+        if given.get("p", 0.5) == 1:
             return self.dropout(state, x, call=call, training=training, **given)
         return nn.Dropout(given.get("p", 0.5)).train(training)(x)
 
@@ -158,10 +158,7 @@ class ElementsDropped(Mlx):
 class PaddingNotCounted(Mlx):
     """A mean is of the numbers alone, without the zeros around them."""
 
-    @implements(
-        "AvgPool1d",
-        passes=("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
-    )  # fmt: skip
+    @implements("AvgPool1d", passes=("kernel_size", "stride", "padding"))
     def numbers(self, state: Any, x: Any, *, call: Call, **given: Any) -> Any:
         """Divided by the mean of ones."""
         whole = self.pool(state, x, call=call, **given)
@@ -172,9 +169,7 @@ class PaddingNotCounted(Mlx):
 class CausalFromTheEnd(Mlx):
     """The causal mask is that of MLX with other lengths, too: the last query sees all keys."""
 
-    @implements(
-        "functional.scaled_dot_product_attention", passes=("dropout_p", "scale", "enable_gqa")
-    )
+    @implements("functional.scaled_dot_product_attention", passes=("scale", "enable_gqa"))
     def lower_right(
         self, state: Any, query: Any, key: Any, value: Any, mask: Any = None, *,
         is_causal: bool = False, **given: Any,
@@ -210,8 +205,8 @@ class MasksOfHeadsTurned(Mlx):
     @implements(
         "MultiheadAttention",
         passes=(
-            "embed_dim", "dropout", "bias", "add_bias_kv", "add_zero_attn", "kdim", "vdim",
-            "batch_first", "need_weights", "average_attn_weights", "is_causal",
+            "embed_dim", "dropout", "bias", "kdim", "vdim", "batch_first", "need_weights",
+            "average_attn_weights", "is_causal",
         ),
     )  # fmt: skip
     def turned(

@@ -20,13 +20,15 @@ from conformance.backends.adapters.flax.normalization import Normalization
 from conformance.backends.adapters.flax.parts import channels_last, made, named
 from conformance.backends.adapters.flax.recurrent import Recurrent
 from conformance.backends.adapters.flax.windows import Windows
-from conformance.backends.adapters.jax.activations import Activations
-from conformance.backends.adapters.jax.parts import Asked, OnJax, State, compiled, each
+from conformance.backends.adapters.jax.parts import Asked, OnJax, compiled
+from conformance.backends.adapters.names import dims_of, of_ranks
+from conformance.backends.adapters.shared import State
+from conformance.backends.adapters.windows import each, reaches
 from conformance.backends.function import implements
-from conformance.model.case import Numerics, Unsupported
+from conformance.model.case import Unsupported
 
 
-class Flax(OnJax, Activations, Attention, Normalization, Recurrent, Windows):
+class Flax(OnJax, Attention, Normalization, Recurrent, Windows):
     """Flax's NNX on the CPU."""
 
     name = "flax"
@@ -46,15 +48,6 @@ class Flax(OnJax, Activations, Attention, Normalization, Recurrent, Windows):
         """Flax's layers are of real numbers here."""
         return super().offers(layer, dtype, device) and not dtype.startswith("complex")
 
-    def numerics(self, dtype: str) -> Numerics:
-        """As JAX's; half precision may be stored at every step."""
-        half = dtype in ("bfloat16", "float16")
-        ulp = {"tanh": 7.0} if dtype == "float64" else {}
-        return Numerics(
-            flush_to_zero=dtype != "float16", accumulation=dtype if half else None, ulp=ulp,
-            stepwise=half,
-        )  # fmt: skip
-
     @implements("Linear", ignores=())
     @compiled
     def linear(
@@ -68,7 +61,7 @@ class Flax(OnJax, Activations, Attention, Normalization, Recurrent, Windows):
         sizes = {"in_features": in_features, "out_features": out_features, "use_bias": bias}
         return made(nnx.Linear, call, given, "kernel_init", **sizes)(x)
 
-    @implements("Conv1d", "Conv2d", "Conv3d")
+    @implements(*of_ranks("Conv{}d"))
     @compiled
     def conv(
         self, state: State, x: Any, *, call: Asked, in_channels: int, out_channels: int,
@@ -76,37 +69,34 @@ class Flax(OnJax, Activations, Attention, Normalization, Recurrent, Windows):
         bias: bool = True, padding_mode: str = "zeros",
     ) -> Any:  # fmt: skip
         """`nnx.Conv`, whose kernel is (…, in, out)."""
-        dims = int(call.layer[-2])
+        dims = dims_of(call.layer)
         sizes, dilations = each(kernel_size, dims), each(dilation, dims)
-        reaches = [d * (k - 1) for d, k in zip(dilations, sizes, strict=True)]
         layer = made(
             nnx.Conv, call, _kernel(state), "kernel_init", in_features=in_channels,
             out_features=out_channels, kernel_size=sizes, strides=each(stride, dims),
-            padding=_padding(padding, padding_mode, reaches), kernel_dilation=dilations,
-            feature_group_count=groups, use_bias=bias,
+            padding=_padding(padding, padding_mode, reaches(dilations, sizes)),
+            kernel_dilation=dilations, feature_group_count=groups, use_bias=bias,
         )  # fmt: skip
         return channels_last(layer, x, dims)
 
-    @implements("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
+    @implements(*of_ranks("ConvTranspose{}d"))
     @compiled
     def conv_transpose(
         self, state: State, x: Any, *, call: Asked, in_channels: int, out_channels: int,
         kernel_size: Any, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
-        groups: int = 1, bias: bool = True, dilation: Any = 1, padding_mode: str = "zeros",
+        groups: int = 1, bias: bool = True, dilation: Any = 1,
     ) -> Any:  # fmt: skip
         """`nnx.ConvTranspose`, padded as its documentation says what torch's padding is."""
         if groups != 1:
             raise Unsupported("groups>1")
-        if padding_mode != "zeros":
-            raise Unsupported(f"padding_mode={padding_mode!r}")
-        dims = int(call.layer[-2])
+        dims = dims_of(call.layer)
         given = (kernel_size, stride, dilation, padding, output_padding)
         sizes, strides, dilations, pads, extras = (each(value, dims) for value in given)
-        rows = zip(sizes, dilations, pads, extras, strict=True)
+        rows = zip(reaches(dilations, sizes), pads, extras, strict=True)
         layer = made(
             nnx.ConvTranspose, call, _kernel(state), "kernel_init", in_features=in_channels,
             out_features=out_channels, kernel_size=sizes, strides=strides,
-            padding=[(d * (k - 1) - p, d * (k - 1) - p + extra) for k, d, p, extra in rows],
+            padding=[(reach - p, reach - p + extra) for reach, p, extra in rows],
             kernel_dilation=dilations, use_bias=bias, transpose_kernel=True,
         )  # fmt: skip
         return channels_last(layer, x, dims)

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from conformance.backends.adapters.flax.parts import made
-from conformance.backends.adapters.jax.parts import Asked, State, compiled, only
+from conformance.backends.adapters.jax.parts import Asked, compiled
+from conformance.backends.adapters.shared import State, projections
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Unsupported
 
@@ -29,8 +30,7 @@ class Attention(FunctionBackend):
     @implements(
         "MultiheadAttention",
         passes=(
-            "embed_dim", "num_heads", "bias", "add_bias_kv", "add_zero_attn", "kdim", "vdim",
-            "batch_first", "is_causal",
+            "embed_dim", "num_heads", "bias", "kdim", "vdim", "batch_first", "is_causal",
         ),
     )  # fmt: skip
     def multihead_attention(
@@ -52,11 +52,9 @@ class Attention(FunctionBackend):
     def _attention(
         self, state: State, query: Any, key: Any, value: Any, padding: Any, mask: Any,
         drawn: Any, *, call: Asked, rate: float, sown: bool, embed_dim: int, num_heads: int,
-        bias: bool = True, add_bias_kv: bool = False, add_zero_attn: bool = False,
-        kdim: int | None = None, vdim: int | None = None, batch_first: bool = False,
-        is_causal: bool = False,
+        bias: bool = True, kdim: int | None = None, vdim: int | None = None,
+        batch_first: bool = False, is_causal: bool = False,
     ) -> Any:  # fmt: skip
-        only(add_bias_kv=(add_bias_kv, False), add_zero_attn=(add_zero_attn, False))
         if (kdim or embed_dim) != (vdim or embed_dim):
             raise Unsupported("keys of another width than values")
         if is_causal and mask is None:
@@ -83,19 +81,12 @@ def _given(state: State, width: int, heads: int) -> dict[str, Any]:
     """torch's matrices in Flax's order, each head by itself."""
     if not state:
         return {}
-    found, names = {}, ("query", "key", "value")
-    if "in_proj_weight" in state:
-        matrices = jnp.split(state["in_proj_weight"], 3)
-    else:
-        matrices = [state[f"{name}_proj_weight"] for name in "qkv"]
-    for name, matrix in zip(names, matrices, strict=True):
-        found[f"{name}.kernel"] = matrix.T.reshape(-1, heads, width // heads)
-    found["out.kernel"] = state["out_proj.weight"].T.reshape(heads, width // heads, width)
-    if "in_proj_bias" in state:
-        for name, offset in zip(names, jnp.split(state["in_proj_bias"], 3), strict=True):
-            found[f"{name}.bias"] = offset.reshape(heads, width // heads)
-        found["out.bias"] = state["out_proj.bias"]
-    return found
+    matrices, offsets = projections(state, jnp.split)
+    names, sizes = ("query", "key", "value"), (heads, width // heads)
+    kernels = {f"{n}.kernel": w.T.reshape(-1, *sizes) for n, w in zip(names, matrices, strict=True)}
+    kernels["out.kernel"] = state["out_proj.weight"].T.reshape(*sizes, width)
+    biases = {f"{n}.bias": b.reshape(sizes) for n, b in zip(names, offsets, strict=False)}
+    return kernels | biases | ({"out.bias": state["out_proj.bias"]} if biases else {})
 
 
 def _pairs(mask: Any, samples: int | None, heads: int) -> Any:

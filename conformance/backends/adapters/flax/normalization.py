@@ -13,18 +13,18 @@ import jax.numpy as jnp
 from flax import nnx
 
 from conformance.backends.adapters.flax.parts import channels_last, made, named
-from conformance.backends.adapters.jax.parts import Asked, State, compiled, only
-from conformance.backends.adapters.torch.defaults import own_epsilon
+from conformance.backends.adapters.jax.parts import Asked, compiled
+from conformance.backends.adapters.names import BATCH_NORM_RANKS, dims_of, of_ranks
+from conformance.backends.adapters.shared import State, own_epsilon, ranked
+from conformance.backends.adapters.windows import batched
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Unsupported, Updated
-
-_RANKS = {"BatchNorm1d": (2, 3), "BatchNorm2d": (4,), "BatchNorm3d": (5,)}
 
 
 class Normalization(FunctionBackend):
     """The part of Flax's adapter for norms."""
 
-    @implements("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
+    @implements(*BATCH_NORM_RANKS)
     def batch_norm(
         self, state: State, x: Any, *, call: Any, training: bool, num_features: int,
         eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
@@ -47,8 +47,7 @@ class Normalization(FunctionBackend):
         self, state: State, x: Any, *, call: Asked, num_features: int, eps: float,
         momentum: float, scale: bool, bias: bool, running: bool,
     ) -> Any:  # fmt: skip
-        if x.ndim not in _RANKS[call.layer]:
-            raise ValueError(f"{call.layer}: an input of {x.ndim} axes")
+        ranked(call.layer, x, *BATCH_NORM_RANKS[call.layer])
         names = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
         layer = made(
             nnx.BatchNorm, call, named(state, **names), num_features=num_features, epsilon=eps,
@@ -60,23 +59,21 @@ class Normalization(FunctionBackend):
         after = {"running_mean": layer.mean[...], "running_var": layer.var[...]}
         return y, {name: array.astype(dtype) for name, array in after.items()}
 
-    @implements("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", ignores=("momentum",))
+    @implements(*of_ranks("InstanceNorm{}d"), ignores=("momentum",))
     @compiled
     def instance_norm(
         self, state: State, x: Any, *, call: Asked, num_features: int, eps: float = 1e-5,
-        affine: bool = False, track_running_stats: bool = False, bias: bool = True,
+        affine: bool = False, bias: bool = True,
     ) -> Any:  # fmt: skip
         """`nnx.InstanceNorm`, which keeps no statistics and has a batch."""
-        only(track_running_stats=(track_running_stats, False))
-        dims = int(call.layer[-2])
-        if x.ndim not in (dims + 1, dims + 2):
-            raise ValueError(f"{call.layer}: an input of {x.ndim} axes")
+        dims = dims_of(call.layer)
+        ranked(call.layer, x, dims + 1, dims + 2)
         layer = made(
             nnx.InstanceNorm, call, named(state, weight="scale", bias="bias"),
             num_features=num_features, epsilon=eps, use_scale=affine, use_bias=affine and bias,
             feature_axes=1, dtype=jnp.dtype(call.dtype), use_fast_variance=False,
         )  # fmt: skip
-        return layer(x) if x.ndim == dims + 2 else layer(x[None])[0]
+        return batched(layer, x, dims)
 
     @implements("GroupNorm")
     @compiled

@@ -17,12 +17,9 @@ def made(cls: Any, call: Asked, given: Mapping[str, Any], *starts: str, **argume
     """A layer with the parameters that are given, or with its own initial ones.
 
     Args:
-        cls: the layer's class.
-        call: says the dtype.
         given: parameters by name, as `dense_i.kernel` where they are of a layer within; empty for
             initial ones.
-        starts: its arguments for initialisers: random numbers that nobody reads take time.
-        arguments: its others.
+        starts: arguments for initialisers: random numbers that nobody reads take time.
     """
     if given:
         arguments |= dict.fromkeys(starts, _ZEROS)
@@ -39,10 +36,6 @@ def made(cls: Any, call: Asked, given: Mapping[str, Any], *starts: str, **argume
 def channels_last(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
     """(N, C, …) or (C, …) to (N, …, C) or (…, C), and back.
 
-    Args:
-        function: of an array with channels last.
-        dims: of the space.
-
     Raises:
         ValueError: for an input of another rank: Flax has one class for all.
     """
@@ -53,9 +46,5 @@ def channels_last(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
 
 
 def named(state: Mapping[str, Any], **names: str) -> dict[str, Any]:
-    """The tensors of a state by Flax's names.
-
-    Args:
-        names: torch's name → Flax's.
-    """
+    """The tensors of a state by Flax's names, given by torch's."""
     return {theirs: state[own] for own, theirs in names.items() if own in state}

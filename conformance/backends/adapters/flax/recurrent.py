@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from conformance.backends.adapters.flax.parts import made
-from conformance.backends.adapters.jax.parts import Asked, State, compiled
+from conformance.backends.adapters.jax.parts import Asked, compiled
+from conformance.backends.adapters.shared import ONE_LAYER, State, one_layer
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Unsupported
 
@@ -18,19 +19,14 @@ _STARTS = ("kernel_init", "recurrent_kernel_init")
 class Recurrent(FunctionBackend):
     """The part of Flax's adapter for recurrent layers."""
 
-    @implements("RNN", "LSTM", "GRU")
+    @implements("RNN", "LSTM", "GRU", passes=ONE_LAYER)
     @compiled
     def recurrent(
         self, state: State, x: Any, *states: Any, call: Asked, input_size: int, hidden_size: int,
-        num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
-        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
-        proj_size: int = 0,
+        nonlinearity: str = "tanh", bias: bool = True, batch_first: bool = False, **beyond: Any,
     ) -> Any:  # fmt: skip
         """`nnx.RNN` of `nnx.SimpleCell`, `nnx.OptimizedLSTMCell` or `nnx.GRUCell`."""
-        beyond = {"num_layers": num_layers - 1, "dropout": dropout, "bidirectional": bidirectional}
-        for name, value in {**beyond, "proj_size": proj_size}.items():
-            if value:
-                raise Unsupported(name)
+        one_layer(**beyond)
         cell = _cell(call, state, "_l0", input_size, hidden_size, bias, nonlinearity)
         layer = nnx.RNN(cell, time_major=not batch_first and x.ndim == 3, return_carry=True)
         first = tuple(s.squeeze(0) for s in states if s is not None)

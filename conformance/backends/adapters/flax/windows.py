@@ -9,7 +9,10 @@ import jax
 from flax import nnx
 
 from conformance.backends.adapters.flax.parts import channels_last, made, named
-from conformance.backends.adapters.jax.parts import Asked, State, compiled, each, only
+from conformance.backends.adapters.jax.parts import Asked, compiled
+from conformance.backends.adapters.names import dims_of, of_ranks
+from conformance.backends.adapters.shared import State, only
+from conformance.backends.adapters.windows import each, windows
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported
 
@@ -21,35 +24,26 @@ class Windows(FunctionBackend):
         super().__init__(name)
         self._calls = count()
 
-    @implements(
-        "MaxPool1d", "MaxPool2d", "MaxPool3d", "functional.max_pool1d", "functional.max_pool2d",
-        "functional.max_pool3d",
-    )  # fmt: skip
+    @implements(*of_ranks("MaxPool{}d", "functional.max_pool{}d"))
     @compiled
     def max_pool(
         self, state: State, x: Any, *, call: Asked, kernel_size: Any, stride: Any = None,
-        padding: Any = 0, dilation: Any = 1, return_indices: bool = False, ceil_mode: bool = False,
+        padding: Any = 0, dilation: Any = 1,
     ) -> Any:  # fmt: skip
         """`nnx.max_pool`."""
-        only(return_indices=(return_indices, False), ceil_mode=(ceil_mode, False))
-        dims = int(call.layer[-2])
+        dims = dims_of(call.layer)
         only(dilation=(each(dilation, dims), (1,) * dims))
         given = _window(dims, kernel_size, stride, padding)
         return channels_last(lambda x: nnx.max_pool(x, **given), x, dims)
 
-    @implements(
-        "AvgPool1d", "AvgPool2d", "AvgPool3d", "functional.avg_pool1d", "functional.avg_pool2d",
-        "functional.avg_pool3d",
-    )  # fmt: skip
+    @implements(*of_ranks("AvgPool{}d", "functional.avg_pool{}d"))
     @compiled
     def avg_pool(
         self, state: State, x: Any, *, call: Asked, kernel_size: Any, stride: Any = None,
-        padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True,
-        divisor_override: int | None = None,
+        padding: Any = 0, count_include_pad: bool = True,
     ) -> Any:  # fmt: skip
         """`nnx.avg_pool`."""
-        only(ceil_mode=(ceil_mode, False), divisor_override=(divisor_override, None))
-        dims = int(call.layer[-2])
+        dims = dims_of(call.layer)
         given = _window(dims, kernel_size, stride, padding)
         given["count_include_pad"] = count_include_pad
         return channels_last(lambda x: nnx.avg_pool(x, **given), x, dims)
@@ -57,27 +51,19 @@ class Windows(FunctionBackend):
     @implements("Embedding", ignores=("norm_type",))
     @compiled
     def embedding(
-        self, state: State, indices: Any, *, call: Asked, num_embeddings: int, embedding_dim: int,
-        padding_idx: int | None = None, max_norm: float | None = None,
-        scale_grad_by_freq: bool = False, sparse: bool = False,
-    ) -> Any:  # fmt: skip
+        self, state: State, indices: Any, *, call: Asked, num_embeddings: int, embedding_dim: int
+    ) -> Any:
         """`nnx.Embed`."""
-        only(padding_idx=(padding_idx, None), max_norm=(max_norm, None))
-        only(scale_grad_by_freq=(scale_grad_by_freq, False), sparse=(sparse, False))
         sizes = {"num_embeddings": num_embeddings, "features": embedding_dim}
         given = named(state, weight="embedding")
         return made(nnx.Embed, call, given, "embedding_init", **sizes)(indices)
 
-    @implements("Dropout", "Dropout1d", "Dropout2d", "Dropout3d")
-    def dropout(
-        self, state: State, x: Any, *, call: Call, training: bool, p: float = 0.5,
-        inplace: bool = False,
-    ) -> Any:  # fmt: skip
+    @implements("Dropout", *of_ranks("Dropout{}d"))
+    def dropout(self, state: State, x: Any, *, call: Call, training: bool, p: float = 0.5) -> Any:
         """`nnx.Dropout`, of whole channels where the axes behind them share a mask."""
-        only(inplace=(inplace, False))
         shared: tuple[int, ...] = ()
         if call.layer != "Dropout":
-            dims = int(call.layer[-2])
+            dims = dims_of(call.layer)
             if x.ndim not in (dims + 1, dims + 2):
                 raise Unsupported(f"an input of {x.ndim} axes")
             shared = tuple(range(-dims, 0))
@@ -86,7 +72,6 @@ class Windows(FunctionBackend):
 
 
 def _window(dims: int, size: Any, stride: Any, padding: Any) -> dict[str, Any]:
-    sizes = each(size, dims)
-    strides = sizes if stride is None else each(stride, dims)
+    sizes, strides = windows(dims, size, stride)
     pads = [(p, p) for p in each(padding, dims)]
     return {"window_shape": sizes, "strides": strides, "padding": pads}

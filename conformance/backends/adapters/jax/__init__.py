@@ -16,25 +16,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from conformance.backends.adapters.jax.activations import Activations
 from conformance.backends.adapters.jax.attention import Attention
-from conformance.backends.adapters.jax.parts import (
-    OnJax,
-    State,
-    batched,
-    compiled,
-    each,
-    only,
-    same_pads,
-)
+from conformance.backends.adapters.jax.parts import OnJax, compiled
 from conformance.backends.adapters.jax.windows import Windows
+from conformance.backends.adapters.names import of_ranks
+from conformance.backends.adapters.shared import ONE_LAYER, State, one_layer
+from conformance.backends.adapters.windows import PADDING_MODES, batched, each, reaches, same_pads
 from conformance.backends.function import implements
-from conformance.model.case import Numerics, Unsupported
-
-_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+from conformance.model.case import Unsupported
 
 
-class Jax(OnJax, Activations, Attention, Windows):
+class Jax(OnJax, Attention, Windows):
     """JAX on the CPU."""
 
     name = "jax"
@@ -49,21 +41,6 @@ class Jax(OnJax, Activations, Attention, Windows):
     def info(self) -> Mapping[str, str]:
         """The version of JAX."""
         return {"jax": jax.__version__}
-
-    def numerics(self, dtype: str) -> Numerics:
-        """XLA's threads flush subnormal numbers; a sum is stored before a bias is added.
-
-        Measured: products, sums and convolutions read and write subnormal numbers as zero in every
-        dtype but float16, which is computed in float32, where its own are normal numbers; tanh of
-        float64 is off by up to 6.93 units in the last place on 8 million points. In half precision
-        sigmoid is, of all numbers of float16 and all but four of bfloat16, 1 / (1 + e⁻ˣ) with each
-        step stored, and of one of six (float16) not the true value stored once.
-        """
-        own = dtype if dtype in ("bfloat16", "float16") else None
-        ulp = {"tanh": 7.0} if dtype == "float64" else {}
-        return Numerics(
-            flush_to_zero=dtype != "float16", accumulation=own, ulp=ulp, stepwise=own is not None
-        )
 
     @implements("Linear", "functional.linear", ignores=("in_features", "out_features", "bias"))
     @compiled
@@ -85,7 +62,7 @@ class Jax(OnJax, Activations, Attention, Windows):
         return y if bias is None else y + bias
 
     @implements(
-        "Conv1d", "Conv2d", "Conv3d", "functional.conv1d", "functional.conv2d", "functional.conv3d",
+        *of_ranks("Conv{}d", "functional.conv{}d"),
         ignores=("in_channels", "out_channels", "kernel_size", "bias"),
     )  # fmt: skip
     @compiled
@@ -101,14 +78,13 @@ class Jax(OnJax, Activations, Attention, Windows):
         if padding == "same":
             if set(strides) != {1}:
                 raise Unsupported("padding='same' with a stride")
-            reaches = [d * (k - 1) for d, k in zip(dilations, weight.shape[2:], strict=True)]
-            pads = same_pads(reaches)
+            pads = same_pads(reaches(dilations, weight.shape[2:]))
         elif padding != "valid":
             pads = [(p, p) for p in each(padding, dims)]
 
         def function(x: Any) -> Any:
             if ahead := padding_mode != "zeros":
-                x = jnp.pad(x, [(0, 0), (0, 0), *pads], mode=_MODES[padding_mode])
+                x = jnp.pad(x, [(0, 0), (0, 0), *pads], mode=PADDING_MODES[padding_mode])
             return lax.conv_general_dilated(
                 x, weight, strides, [(0, 0)] * dims if ahead else pads, rhs_dilation=dilations,
                 feature_group_count=groups, dimension_numbers=_numbers(dims),
@@ -117,8 +93,7 @@ class Jax(OnJax, Activations, Attention, Windows):
         return _with_bias(function, x, dims, bias)
 
     @implements(
-        "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
-        "functional.conv_transpose1d", "functional.conv_transpose2d", "functional.conv_transpose3d",
+        *of_ranks("ConvTranspose{}d", "functional.conv_transpose{}d"),
         ignores=("in_channels", "out_channels", "kernel_size", "bias", "padding_mode"),
     )  # fmt: skip
     @compiled
@@ -141,8 +116,8 @@ class Jax(OnJax, Activations, Attention, Windows):
                     x, weight, strides, pads, rhs_dilation=dilations, transpose_kernel=True,
                     dimension_numbers=_numbers(dims), use_consistent_padding=True,
                 )  # fmt: skip
-            rows = zip(dilations, weight.shape[2:], paddings, extras, strict=True)
-            pads = [(d * (k - 1) - p, d * (k - 1) - p + extra) for d, k, p, extra in rows]
+            rows = zip(reaches(dilations, weight.shape[2:]), paddings, extras, strict=True)
+            pads = [(reach - p, reach - p + extra) for reach, p, extra in rows]
             inputs, outputs, *kernel = weight.shape
             apart = weight.reshape(groups, inputs // groups, outputs, *kernel)
             turned = apart.swapaxes(1, 2).reshape(groups * outputs, inputs // groups, *kernel)
@@ -156,23 +131,20 @@ class Jax(OnJax, Activations, Attention, Windows):
 
     @implements("Mish", "functional.mish")
     @compiled
-    def mish(self, state: State, x: Any, *, inplace: bool = False) -> Any:
+    def mish(self, state: State, x: Any) -> Any:
         """`jax.nn.mish`."""
-        only(inplace=(inplace, False))
         return jax.nn.mish(x)
 
-    @implements("RNN", "LSTM", "GRU", ignores=("input_size", "hidden_size", "bias"))
+    @implements(
+        "RNN", "LSTM", "GRU", ignores=("input_size", "hidden_size", "bias"), passes=ONE_LAYER
+    )
     @compiled
     def recurrent(
-        self, state: State, x: Any, *states: Any, num_layers: int = 1, nonlinearity: str = "tanh",
-        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
-        proj_size: int = 0,
+        self, state: State, x: Any, *states: Any, nonlinearity: str = "tanh",
+        batch_first: bool = False, **beyond: Any,
     ) -> Any:  # fmt: skip
         """A cell in `lax.scan`."""
-        given = {"num_layers": num_layers - 1, "dropout": dropout, "bidirectional": bidirectional}
-        for name, value in {**given, "proj_size": proj_size}.items():
-            if value:
-                raise Unsupported(name)
+        one_layer(**beyond)
         names = [f"{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         w_x, w_h, b_x, b_h = (_of(state, n) if "w" in n else state.get(n, 0) for n in names)
         width, gates = w_h.shape[1], len(w_h) // w_h.shape[1]

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from conformance.backends.adapters.jax.parts import State, compiled, only
+from conformance.backends.adapters.jax.parts import compiled
+from conformance.backends.adapters.shared import State
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Unsupported
 
@@ -19,11 +20,9 @@ class Attention(FunctionBackend):
     @compiled
     def attention(
         self, state: State, query: Any, key: Any, value: Any, attn_mask: Any = None, *,
-        dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None,
-        enable_gqa: bool = False,
+        is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
     ) -> Any:  # fmt: skip
         """With at most one batch axis before the heads, and values as wide as keys."""
-        only(dropout_p=(dropout_p, 0.0))
         q, k, v = (x[None] if x.ndim == 2 else x for x in (query, key, value))
         if q.ndim not in (3, 4):
             raise Unsupported(f"a query of {query.ndim} axes")

@@ -17,8 +17,11 @@ import torch
 from conformance.backends.adapters.keras.activations import Activations
 from conformance.backends.adapters.keras.attention import Attention
 from conformance.backends.adapters.keras.normalization import Normalization
-from conformance.backends.adapters.keras.parts import State, keras, layer_of, pairs
+from conformance.backends.adapters.keras.parts import keras, layer_of, pairs
 from conformance.backends.adapters.keras.windows import Windows
+from conformance.backends.adapters.names import dims_of, of_ranks
+from conformance.backends.adapters.shared import State
+from conformance.backends.adapters.windows import batched, channels_last
 from conformance.backends.function import implements
 from conformance.backends.module import pin_precision
 from conformance.backends.torch_layouts import laid_out
@@ -97,40 +100,31 @@ class Keras(Activations, Attention, Normalization, Windows):
         y = _called("Dense", call, weights, batch, units=out_features, use_bias=bias)
         return y[0] if x.ndim == 1 else y
 
-    @implements(
-        "Conv1d", "Conv2d", "Conv3d", "LazyConv1d", "LazyConv2d", "LazyConv3d",
-        passes=("in_channels",),
-    )  # fmt: skip
+    @implements(*of_ranks("Conv{}d", "LazyConv{}d"), passes=("in_channels",))
     def conv(
         self, state: State, x: Any, *, call: Call, out_channels: int, kernel_size: Any,
         stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True,
-        padding_mode: str = "zeros", **_: int,
+        **_: int,
     ) -> Any:  # fmt: skip
         """`Conv1D` and so on, whose kernel is (…, in, out)."""
-        given = _window(call, padding, padding_mode, stride, dilation)
+        given = _window(call, padding, stride, dilation)
         given |= {"filters": out_channels, "kernel_size": kernel_size, "groups": groups}
         weights = [state["weight"].movedim((1, 0), (-2, -1)), *_bias(state)] if state else []
         name = call.layer.removeprefix("Lazy").replace("d", "D")
-        return _channels_last(
-            call, x, lambda x: _called(name, call, weights, x, use_bias=bias, **given)
-        )
+        return _spatial(call, x, lambda x: _called(name, call, weights, x, use_bias=bias, **given))
 
-    @implements(
-        "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
-        "LazyConvTranspose1d", "LazyConvTranspose2d", "LazyConvTranspose3d",
-        passes=("in_channels",),
-    )  # fmt: skip
+    @implements(*of_ranks("ConvTranspose{}d", "LazyConvTranspose{}d"), passes=("in_channels",))
     def conv_transpose(
         self, state: State, x: Any, *, call: Call, out_channels: int, kernel_size: Any,
         stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1,
-        bias: bool = True, dilation: Any = 1, padding_mode: str = "zeros", **_: int,
+        bias: bool = True, dilation: Any = 1, **_: int,
     ) -> Any:  # fmt: skip
         """`Conv1DTranspose` and so on, whose kernel is (…, out, in)."""
         if groups != 1:
             raise Unsupported("groups>1")
         if isinstance(padding, str):
             raise Unsupported(f"padding={padding!r}")
-        given = _window(call, padding, padding_mode, stride, dilation)
+        given = _window(call, padding, stride, dilation)
         # Left out, it is what makes the output `stride` times as long.
         given |= {"filters": out_channels, "kernel_size": kernel_size}
         given["output_padding"] = output_padding
@@ -138,9 +132,7 @@ class Keras(Activations, Attention, Normalization, Windows):
             raise Unsupported("output_padding>=stride")
         weights = [state["weight"].movedim((0, 1), (-1, -2)), *_bias(state)] if state else []
         name = f"Conv{call.layer[-2]}DTranspose"
-        return _channels_last(
-            call, x, lambda x: _called(name, call, weights, x, use_bias=bias, **given)
-        )
+        return _spatial(call, x, lambda x: _called(name, call, weights, x, use_bias=bias, **given))
 
     @implements("RNN", "LSTM", "GRU", passes=("input_size",))
     def recurrent(
@@ -212,14 +204,10 @@ def _gates(layer: str, state: State) -> list[Any]:
     return [w_ih.T, w_hh.T, torch.stack([b_ih, b_hh]) if layer == "GRU" else b_ih + b_hh]
 
 
-def _window(
-    call: Call, padding: Any, padding_mode: str, stride: Any, dilation: Any
-) -> dict[str, Any]:
+def _window(call: Call, padding: Any, stride: Any, dilation: Any) -> dict[str, Any]:
     """Arguments of a window in Keras's words."""
-    if padding_mode != "zeros":
-        raise Unsupported(f"padding_mode={padding_mode!r}")
     numbers = not isinstance(padding, str)
-    if numbers and padding not in (0, (0,) * int(call.layer[-2])):
+    if numbers and padding not in (0, (0,) * dims_of(call.layer)):
         raise Unsupported("padding by numbers")
     if np.max(stride) > 1 and np.max(dilation) > 1:
         raise Unsupported("stride>1 with dilation>1")
@@ -227,11 +215,9 @@ def _window(
     return {"strides": stride, "dilation_rate": dilation, **words}
 
 
-def _channels_last(call: Call, x: Any, function: Callable[[Any], Any]) -> Any:
+def _spatial(call: Call, x: Any, function: Callable[[Any], Any]) -> Any:
     """(N, C, …) or (C, …) to (N, …, C), and back; another rank is Keras's to refuse."""
-    dims = int(call.layer[-2])
+    dims = dims_of(call.layer)
     if x.ndim not in (dims + 1, dims + 2):
         return function(x)
-    single = x.ndim == dims + 1
-    y = function((x[None] if single else x).movedim(1, -1)).movedim(-1, 1)
-    return y[0] if single else y
+    return batched(lambda x: channels_last(function, x, torch.movedim), x, dims)

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from conformance.backends.adapters.keras.parts import State, keras, only
+from conformance.backends.adapters.keras.parts import keras
+from conformance.backends.adapters.shared import State, projections
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported
 
@@ -23,13 +24,11 @@ class Attention(FunctionBackend):
     def multihead_attention(
         self, state: State, query: Any, key: Any, value: Any, key_padding_mask: Any = None,
         attn_mask: Any = None, *, call: Call, training: bool, embed_dim: int, num_heads: int,
-        dropout: float = 0.0, bias: bool = True, add_bias_kv: bool = False,
-        add_zero_attn: bool = False, kdim: int | None = None, vdim: int | None = None,
+        dropout: float = 0.0, bias: bool = True, kdim: int | None = None, vdim: int | None = None,
         batch_first: bool = False, need_weights: bool = True, average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> Any:  # fmt: skip
         """`MultiHeadAttention`, with a batch, which leads."""
-        only(add_bias_kv=(add_bias_kv, False), add_zero_attn=(add_zero_attn, False))
         if need_weights and average_attn_weights:
             raise Unsupported("average_attn_weights=True")
         if need_weights and training and dropout:
@@ -83,11 +82,7 @@ def _built(
 
 def _weights(state: State, heads: int) -> list[Any]:
     """torch's matrices in Keras's order: query, key, value, output, each with its bias."""
-    if "in_proj_weight" in state:
-        matrices = state["in_proj_weight"].chunk(3)
-    else:
-        matrices = [state[f"{name}_proj_weight"] for name in "qkv"]
-    offsets = state["in_proj_bias"].chunk(3) if "in_proj_bias" in state else ()
+    matrices, offsets = projections(state, torch.chunk)
     width = len(matrices[0])
     sizes = (heads, width // heads)
     found: list[Any] = []

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.backends.adapters.keras.parts import State, called, layer_of, only, pairs, ranked
-from conformance.backends.adapters.torch.defaults import own_epsilon
+from conformance.backends.adapters.keras.parts import called, layer_of, pairs
+from conformance.backends.adapters.names import BATCH_NORM_RANKS
+from conformance.backends.adapters.shared import State, own_epsilon, ranked
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported, Updated
-
-_RANKS = {"BatchNorm1d": (2, 3), "BatchNorm2d": (4,), "BatchNorm3d": (5,)}
 
 
 class Normalization(FunctionBackend):
     """The part of Keras's adapter for norms, embedding and dropout."""
 
-    @implements("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
+    @implements(*BATCH_NORM_RANKS)
     def batch_norm(
         self, state: State, x: Any, *, call: Call, training: bool, num_features: int,
         eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
@@ -28,7 +27,7 @@ class Normalization(FunctionBackend):
         """`BatchNormalization` of the second axis."""
         if momentum is None:
             raise Unsupported("momentum=None")
-        ranked(call.layer, x, *_RANKS[call.layer])
+        ranked(call.layer, x, *BATCH_NORM_RANKS[call.layer])
         given = {"axis": 1, "epsilon": eps, "momentum": 1 - momentum, "scale": affine}
         given["center"] = affine and bias
         shape = (None, num_features, *(None,) * (x.ndim - 2))
@@ -71,11 +70,9 @@ class Normalization(FunctionBackend):
 
     @implements("RMSNorm")
     def rms_norm(
-        self, state: State, x: Any, *, call: Call, normalized_shape: Any,
-        eps: float | None = None, elementwise_affine: bool = True,
-    ) -> Any:  # fmt: skip
+        self, state: State, x: Any, *, call: Call, normalized_shape: Any, eps: float | None = None
+    ) -> Any:
         """`RMSNormalization` of the last axes, which always has a scale."""
-        only(elementwise_affine=(elementwise_affine, True))
         axis, shape = _last(normalized_shape, x)
         epsilon = own_epsilon(call.dtype) if eps is None else eps
         given = {"axis": axis, "epsilon": epsilon}
@@ -83,24 +80,16 @@ class Normalization(FunctionBackend):
 
     @implements("Embedding", ignores=("norm_type",))
     def embedding(
-        self, state: State, indices: Any, *, call: Call, num_embeddings: int, embedding_dim: int,
-        padding_idx: int | None = None, max_norm: float | None = None,
-        scale_grad_by_freq: bool = False, sparse: bool = False,
-    ) -> Any:  # fmt: skip
+        self, state: State, indices: Any, *, call: Call, num_embeddings: int, embedding_dim: int
+    ) -> Any:
         """`Embedding`."""
-        only(padding_idx=(padding_idx, None), max_norm=(max_norm, None))
-        only(scale_grad_by_freq=(scale_grad_by_freq, False), sparse=(sparse, False))
         sizes = {"input_dim": num_embeddings, "output_dim": embedding_dim}
         weights = [state["weight"]] if state else []
         return called("Embedding", call.dtype, indices, weights, shape=(None,), **sizes)
 
     @implements("Dropout")
-    def dropout(
-        self, state: State, x: Any, *, call: Call, training: bool, p: float = 0.5,
-        inplace: bool = False,
-    ) -> Any:  # fmt: skip
+    def dropout(self, state: State, x: Any, *, call: Call, training: bool, p: float = 0.5) -> Any:
         """`Dropout`, whose generator goes on from call to call."""
-        only(inplace=(inplace, False))
         return layer_of("Dropout", call.dtype, (None,), (("rate", p),))(x, training=training)
 
 

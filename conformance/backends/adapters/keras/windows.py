@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.backends.adapters.keras.parts import State, called, each, keras, only, ranked
+from conformance.backends.adapters.keras.parts import called, keras
+from conformance.backends.adapters.names import dims_of, of_ranks
+from conformance.backends.adapters.shared import State, only, ranked
+from conformance.backends.adapters.windows import batched, each, pad_of, pad_pairs, windows
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported, bare_name
 
@@ -22,37 +25,24 @@ _LOSSES = {
 class Windows(FunctionBackend):
     """The part of Keras's adapter for pooling, padding, upsampling and losses."""
 
-    @implements(
-        "MaxPool1d", "MaxPool2d", "MaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d",
-        ignores=("count_include_pad",),
-    )  # fmt: skip
+    @implements(*of_ranks("MaxPool{}d", "AvgPool{}d"), ignores=("count_include_pad",))
     def pool(
         self, state: State, x: Any, *, call: Call, kernel_size: Any, stride: Any = None,
-        padding: Any = 0, dilation: Any = 1, return_indices: bool = False, ceil_mode: bool = False,
-        divisor_override: int | None = None,
+        padding: Any = 0, dilation: Any = 1,
     ) -> Any:  # fmt: skip
         """`MaxPooling1D` and so on."""
-        only(return_indices=(return_indices, False), ceil_mode=(ceil_mode, False))
-        only(divisor_override=(divisor_override, None))
-        dims = int(call.layer[-2])
+        dims = dims_of(call.layer)
         if any(each(padding, dims)):
             raise Unsupported("padding by numbers")
         only(dilation=(each(dilation, dims), (1,) * dims))
-        sizes = each(kernel_size, dims)
-        strides = sizes if stride is None else each(stride, dims)
+        sizes, strides = windows(dims, kernel_size, stride)
         name = f"{'Max' if 'Max' in call.layer else 'Average'}Pooling{dims}D"
         return _batched(name, call, x, dims, pool_size=sizes, strides=strides, **_FIRST)
 
-    @implements(
-        "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d", "AdaptiveAvgPool1d",
-        "AdaptiveAvgPool2d", "AdaptiveAvgPool3d",
-    )  # fmt: skip
-    def adaptive_pool(
-        self, state: State, x: Any, *, call: Call, output_size: Any, return_indices: bool = False
-    ) -> Any:
+    @implements(*of_ranks("AdaptiveMaxPool{}d", "AdaptiveAvgPool{}d"))
+    def adaptive_pool(self, state: State, x: Any, *, call: Call, output_size: Any) -> Any:
         """`AdaptiveMaxPooling1D` and so on."""
-        only(return_indices=(return_indices, False))
-        dims = int(call.layer[-2])
+        dims = dims_of(call.layer)
         if output_size is None or None in (sizes := each(output_size, dims)):
             raise Unsupported("an output size of None")
         if 0 in sizes:
@@ -60,16 +50,15 @@ class Windows(FunctionBackend):
         name = f"Adaptive{'Max' if 'Max' in call.layer else 'Average'}Pooling{dims}D"
         return _batched(name, call, x, dims, output_size=sizes, **_FIRST)
 
-    @implements("ZeroPad1d", "ZeroPad2d", "ZeroPad3d")
+    @implements(*of_ranks("ZeroPad{}d"))
     def zero_pad(self, state: State, x: Any, *, call: Call, padding: Any) -> Any:
         """`ZeroPadding1D` and so on; torch's list begins with the last axis."""
-        dims = int(call.layer[-2])
-        numbers = (padding,) * 2 * dims if isinstance(padding, int) else tuple(padding)
+        dims, (_, numbers) = dims_of(call.layer), pad_of(call.layer, padding)
         if len(numbers) != 2 * dims:
             raise ValueError(f"{call.layer}: padding={padding!r}")
         if min(numbers) < 0:
             raise Unsupported("negative padding")
-        sides = tuple(numbers[k : k + 2] for k in range(2 * dims - 2, -2, -2))
+        sides = tuple(pad_pairs(numbers, dims))
         given = {"padding": sides[0] if dims == 1 else sides, **_FIRST}
         return _batched(f"ZeroPadding{dims}D", call, x, dims, **given)
 
@@ -77,11 +66,9 @@ class Windows(FunctionBackend):
     def upsample(
         self, state: State, x: Any, *, call: Call, size: Any = None, scale_factor: Any = None,
         mode: str = "nearest", align_corners: bool | None = None,
-        recompute_scale_factor: bool | None = None,
     ) -> Any:  # fmt: skip
         """`UpSampling2D` and `UpSampling3D`: each element as often as a whole number says."""
         only(size=(size, None), mode=(mode, "nearest"), align_corners=(align_corners, None))
-        only(recompute_scale_factor=(recompute_scale_factor, None))
         dims = x.ndim - 2
         if dims not in (2, 3):
             raise Unsupported(f"an input of {x.ndim} axes")
@@ -124,6 +111,4 @@ def _mean_only(input: Any, target: Any, weight: Any, reduction: str) -> None:
 def _batched(name: str, call: Call, x: Any, dims: int, **given: Any) -> Any:
     ranked(call.layer, x, dims + 1, dims + 2)
     shape = (None,) * (dims + 2)
-    if x.ndim == dims + 2:
-        return called(name, call.dtype, x, shape=shape, **given)
-    return called(name, call.dtype, x[None], shape=shape, **given)[0]
+    return batched(lambda x: called(name, call.dtype, x, shape=shape, **given), x, dims)

@@ -20,8 +20,11 @@ from conformance.backends.adapters.mlx.attention import Attention
 from conformance.backends.adapters.mlx.layouts import laid_out
 from conformance.backends.adapters.mlx.losses import Losses
 from conformance.backends.adapters.mlx.normalization import Normalization
-from conformance.backends.adapters.mlx.parts import DTYPES, State, loaded
+from conformance.backends.adapters.mlx.parts import DTYPES, loaded
 from conformance.backends.adapters.mlx.windows import Windows
+from conformance.backends.adapters.names import dims_of, of_ranks
+from conformance.backends.adapters.shared import LACKED, State
+from conformance.backends.adapters.windows import batched, channels_last, reaches, same_pads
 from conformance.backends.function import implements
 from conformance.model.case import Call, Numerics, Unsupported
 
@@ -33,7 +36,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
 
     name = "mlx"
     # It compiles its activations, and each case of a known crash runs in a copy of the process.
-    budget = "700"
+    budget, lacks = "700", LACKED
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,16 +122,11 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
         return loaded(layer, call, mapped)(input1, input2)
 
     @implements(
-        "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
+        *of_ranks("Conv{}d", "ConvTranspose{}d"),
         passes=("in_channels", "out_channels", "bias", *_SIZES),
-    )  # fmt: skip
-    def conv(
-        self, state: State, x: Any, *, call: Call, groups: int = 1, padding_mode: str = "zeros",
-        **given: Any,
-    ) -> Any:  # fmt: skip
+    )
+    def conv(self, state: State, x: Any, *, call: Call, groups: int = 1, **given: Any) -> Any:
         """`nn.Conv1d` and so on: zero padding by numbers, groups in `nn.Conv1d` and `nn.Conv2d`."""
-        if padding_mode != "zeros":
-            raise Unsupported(f"padding_mode={padding_mode!r}")
         if call.layer in ("Conv1d", "Conv2d"):
             given["groups"] = groups
         elif groups != 1:
@@ -136,9 +134,9 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
         layer = getattr(nn, call.layer)(**_sizes(call, given))
         axis = 0 if "Transpose" in call.layer else 1
         mapped = _with(state, weight=lambda w: mx.moveaxis(w, axis, -1))
-        return _channels_last(call, loaded(layer, call, mapped), x)
+        return _spatial(call, loaded(layer, call, mapped), x)
 
-    @implements("functional.conv1d", "functional.conv2d", "functional.conv3d", passes=("stride",))
+    @implements(*of_ranks("functional.conv{}d"), passes=("stride",))
     def functional_conv(
         self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call,
         padding: Any = 0, dilation: Any = 1, groups: int = 1, **given: Any,
@@ -151,17 +149,14 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
             if given.get("stride", 1) not in (1, (1,), (1, 1), (1, 1, 1)):
                 raise Unsupported("padding='same' with a stride")
             dims = weight.ndim - 2
-            each = (dilation,) * dims if isinstance(dilation, int) else dilation
-            reach = [d * (k - 1) for d, k in zip(each, weight.shape[1:-1], strict=True)]
-            padding = ([r // 2 for r in reach], [r - r // 2 for r in reach])
+            dilations = (dilation,) * dims if isinstance(dilation, int) else dilation
+            pads = same_pads(reaches(dilations, weight.shape[1:-1]))
+            padding = [list(side) for side in zip(*pads, strict=True)]
         given |= {"padding": 0 if padding == "valid" else padding, "kernel_dilation": dilation}
         given |= {"groups": groups}
-        return _channels_last(call, lambda x: mx.conv_general(x, weight, **given), input, bias)
+        return _spatial(call, lambda x: mx.conv_general(x, weight, **given), input, bias)
 
-    @implements(
-        "functional.conv_transpose1d", "functional.conv_transpose2d", "functional.conv_transpose3d",
-        passes=_SIZES[1:],
-    )  # fmt: skip
+    @implements(*of_ranks("functional.conv_transpose{}d"), passes=_SIZES[1:])
     def functional_conv_transpose(
         self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call,
         groups: int = 1, **given: Any,
@@ -171,7 +166,7 @@ class Mlx(Activations, Attention, Losses, Normalization, Windows):
             raise Unsupported("groups>1")
         operation = getattr(mx, call.layer.removeprefix("functional."))
         weight, given = mx.moveaxis(weight, 0, -1), _sizes(call, given)
-        return _channels_last(call, lambda x: operation(x, weight, **given), input, bias)
+        return _spatial(call, lambda x: operation(x, weight, **given), input, bias)
 
     @implements("RNN", "LSTM", "GRU", passes=("input_size", "hidden_size", "bias"))
     def recurrent(
@@ -240,12 +235,14 @@ def _biased(y: Any, bias: Any) -> Any:
     return y + bias
 
 
-def _channels_last(call: Call, function: Callable[[Any], Any], x: Any, bias: Any = None) -> Any:
+def _spatial(call: Call, function: Callable[[Any], Any], x: Any, bias: Any = None) -> Any:
     """(N, C, …) or (C, …) to (N, …, C), and back; another rank is MLX's to refuse."""
-    dims = int(call.layer[-2])
+    dims = dims_of(call.layer)
     if x.ndim not in (dims + 1, dims + 2):
         return function(x)
-    single = x.ndim == dims + 1
-    y = function(mx.moveaxis(x[None] if single else x, 1, -1))
-    y = mx.moveaxis(y if bias is None else _biased(y, bias), -1, 1)
-    return y[0] if single else y
+
+    def biased(x: Any) -> Any:
+        y = function(x)
+        return y if bias is None else _biased(y, bias)
+
+    return batched(lambda x: channels_last(biased, x, mx.moveaxis), x, dims)

@@ -10,28 +10,28 @@ from typing import Any
 
 import mlx.nn as nn
 
-from conformance.backends.adapters.mlx.parts import State, loaded, only
+from conformance.backends.adapters.activations import SPELLED
+from conformance.backends.adapters.mlx.parts import loaded
+from conformance.backends.adapters.names import function_name, with_functions
+from conformance.backends.adapters.shared import State
 from conformance.backends.function import FunctionBackend, implements
-from conformance.model.case import Call, Unsupported, bare_name
+from conformance.model.case import Call, Unsupported
 
 _MODULES = {"Hardshrink": "HardShrink", "Hardtanh": "HardTanh"}
-_FUNCTIONS = {"hardshrink": "hard_shrink", "hardtanh": "hard_tanh", "logsigmoid": "log_sigmoid"}
+_FUNCTIONS = {name: SPELLED[name] for name in ("hardshrink", "hardtanh", "logsigmoid")}
+_ACTIVATIONS = (
+    "ReLU", "ReLU6", "LeakyReLU", "Hardtanh", "Hardshrink", "Softshrink", "Hardswish", "ELU",
+    "SELU", "CELU", "SiLU", "Mish", "Sigmoid", "Tanh", "LogSigmoid", "Softsign",
+)  # fmt: skip
 _GELUS = {"none": nn.gelu, "tanh": nn.gelu_approx}
 
 
 class Activations(FunctionBackend):
     """The part of MLX's adapter for functions of single numbers."""
 
-    @implements(
-        "ReLU", "ReLU6", "LeakyReLU", "Hardtanh", "Hardshrink", "Softshrink", "Hardswish", "ELU",
-        "SELU", "CELU", "SiLU", "Mish", "Sigmoid", "Tanh", "LogSigmoid", "Softsign",
-        passes=("negative_slope", "alpha", "lambd"),
-    )  # fmt: skip
-    def activation(
-        self, state: State, x: Any, *, call: Call, inplace: bool = False, **given: Any
-    ) -> Any:
+    @implements(*_ACTIVATIONS, passes=("negative_slope", "alpha", "lambd"))
+    def activation(self, state: State, x: Any, *, call: Call, **given: Any) -> Any:
         """`nn.ReLU` and so on, whose HardTanh ends at −1 and 1."""
-        only(inplace=(inplace, False))
         return getattr(nn, _MODULES.get(call.layer, call.layer))(**given)(x)
 
     @implements("GELU")
@@ -40,9 +40,8 @@ class Activations(FunctionBackend):
         return nn.GELU(approximate)(x)
 
     @implements("Softplus")
-    def softplus(self, state: State, x: Any, *, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    def softplus(self, state: State, x: Any) -> Any:
         """`nn.Softplus`, which has no arguments and no threshold."""
-        only(beta=(beta, 1.0), threshold=(threshold, 20.0))
         return nn.Softplus()(x)
 
     @implements("PReLU", passes=("num_parameters", "init"))
@@ -52,18 +51,12 @@ class Activations(FunctionBackend):
         return _by_channel(layer, x, len(layer.weight))
 
     @implements(
-        "functional.relu", "functional.relu6", "functional.leaky_relu", "functional.hardtanh",
-        "functional.hardshrink", "functional.softshrink", "functional.hardswish", "functional.elu",
-        "functional.selu", "functional.celu", "functional.silu", "functional.mish",
-        "functional.sigmoid", "functional.tanh", "functional.logsigmoid", "functional.softsign",
+        *(f"functional.{function_name(module)}" for module in _ACTIVATIONS),
         passes=("negative_slope", "alpha", "lambd", "min_val", "max_val"),
-    )  # fmt: skip
-    def functional_activation(
-        self, state: State, input: Any, *, call: Call, inplace: bool = False, **given: Any
-    ) -> Any:
+    )
+    def functional_activation(self, state: State, input: Any, *, call: Call, **given: Any) -> Any:
         """`nn.relu` and so on."""
-        only(inplace=(inplace, False))
-        name = bare_name(call.layer)
+        name = function_name(call.layer)
         return getattr(nn, _FUNCTIONS.get(name, name))(input, **given)
 
     @implements("functional.gelu")
@@ -74,11 +67,8 @@ class Activations(FunctionBackend):
         return _GELUS[approximate](input)
 
     @implements("functional.softplus")
-    def functional_softplus(
-        self, state: State, input: Any, *, beta: float = 1.0, threshold: float = 20.0
-    ) -> Any:
+    def functional_softplus(self, state: State, input: Any) -> Any:
         """`nn.softplus`, which has no arguments and no threshold."""
-        only(beta=(beta, 1.0), threshold=(threshold, 20.0))
         return nn.softplus(input)
 
     @implements("functional.prelu")
@@ -86,19 +76,12 @@ class Activations(FunctionBackend):
         """`nn.prelu`, likewise by channel."""
         return _by_channel(lambda x: nn.prelu(x, weight), input, weight.size)
 
-    @implements(
-        "Softmax", "LogSoftmax", "Softmin", "functional.softmax", "functional.log_softmax",
-        "functional.softmin",
-    )  # fmt: skip
-    def softmax(
-        self, state: State, x: Any, *, call: Call, dim: int | None = None, dtype: Any = None
-    ) -> Any:
+    @implements(*with_functions("Softmax", "LogSoftmax", "Softmin"))
+    def softmax(self, state: State, x: Any, *, call: Call, dim: int | None = None) -> Any:
         """`nn.softmax`, `nn.log_softmax` and `nn.softmin`, along an axis that is named."""
         if dim is None:
             raise Unsupported("dim=None")
-        only(dtype=(dtype, None))
-        name = bare_name(call.layer).lower()
-        return getattr(nn, {"logsoftmax": "log_softmax"}.get(name, name))(x, axis=dim)
+        return getattr(nn, function_name(call.layer))(x, axis=dim)
 
     @implements("GLU", "functional.glu")
     def glu(self, state: State, x: Any, *, dim: int = -1) -> Any:

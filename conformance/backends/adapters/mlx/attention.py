@@ -12,7 +12,8 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from conformance.backends.adapters.mlx.parts import DTYPES, State, only
+from conformance.backends.adapters.mlx.parts import DTYPES
+from conformance.backends.adapters.shared import State, only, projections
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported
 
@@ -23,11 +24,9 @@ class Attention(FunctionBackend):
     @implements("functional.scaled_dot_product_attention")
     def scaled_dot_product_attention(
         self, state: State, query: Any, key: Any, value: Any, attn_mask: Any = None, *,
-        dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None,
-        enable_gqa: bool = False,
+        is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
     ) -> Any:  # fmt: skip
         """`mx.fast.scaled_dot_product_attention` of four axes, to which a batch is added."""
-        only(dropout_p=(dropout_p, 0.0))
         if query.ndim not in (3, 4) or not query.ndim == key.ndim == value.ndim:
             raise Unsupported(f"a query of {query.ndim} axes")
         if not query.shape[:-3] == key.shape[:-3] == value.shape[:-3]:
@@ -56,13 +55,12 @@ class Attention(FunctionBackend):
     def multi_head_attention(
         self, state: State, query: Any, key: Any, value: Any, key_padding_mask: Any = None,
         attn_mask: Any = None, *, call: Call, embed_dim: int, num_heads: int, dropout: float = 0.0,
-        bias: bool = True, add_bias_kv: bool = False, add_zero_attn: bool = False,
-        kdim: int | None = None, vdim: int | None = None, batch_first: bool = False,
-        need_weights: bool = True, average_attn_weights: bool = True, is_causal: bool = False,
+        bias: bool = True, kdim: int | None = None, vdim: int | None = None,
+        batch_first: bool = False, need_weights: bool = True, average_attn_weights: bool = True,
+        is_causal: bool = False,
     ) -> Any:  # fmt: skip
         """`nn.MultiHeadAttention`, which gives no weights and takes masks that are added."""
         only(need_weights=(need_weights, False), dropout=(dropout, 0.0))
-        only(add_bias_kv=(add_bias_kv, False), add_zero_attn=(add_zero_attn, False))
         if key_padding_mask is not None:
             raise Unsupported("key_padding_mask")
         if attn_mask is not None and attn_mask.dtype == mx.bool_:
@@ -74,9 +72,13 @@ class Attention(FunctionBackend):
             value_input_dims=vdim or embed_dim, bias=bias,
         )  # fmt: skip
         layer.set_dtype(DTYPES[call.dtype])
-        for name, tensors in _projections(state).items():
-            for kind, tensor in tensors.items():
-                setattr(getattr(layer, name), kind, tensor)
+        weights, biases = projections(state, mx.split)
+        own = (layer.query_proj, layer.key_proj, layer.value_proj, layer.out_proj)
+        for linear, weight in zip(own, (*weights, state["out_proj.weight"]), strict=True):
+            linear.weight = weight
+        if biases:
+            for linear, offset in zip(own, (*biases, state["out_proj.bias"]), strict=True):
+                linear.bias = offset
         single = query.ndim == 2
         q, k, v = (
             x[None] if single else x if batch_first else x.swapaxes(0, 1)
@@ -86,20 +88,3 @@ class Attention(FunctionBackend):
             attn_mask = attn_mask.reshape(-1, num_heads, *attn_mask.shape[1:])
         y = layer(q, k, v, attn_mask)
         return (y[0] if single else y if batch_first else y.swapaxes(0, 1)), None
-
-
-def _projections(state: State) -> dict[str, dict[str, Any]]:
-    """torch's weights and biases, one tensor or three, by MLX's layers."""
-    names = ("query_proj", "key_proj", "value_proj")
-    packed = state.get("in_proj_weight")
-    weights = (
-        [state[f"{letter}_proj_weight"] for letter in "qkv"]
-        if packed is None else mx.split(packed, 3)
-    )  # fmt: skip
-    found = {name: {"weight": w} for name, w in zip(names, weights, strict=True)}
-    found["out_proj"] = {"weight": state["out_proj.weight"]}
-    if "in_proj_bias" in state:
-        for name, b in zip(names, mx.split(state["in_proj_bias"], 3), strict=True):
-            found[name]["bias"] = b
-        found["out_proj"]["bias"] = state["out_proj.bias"]
-    return found

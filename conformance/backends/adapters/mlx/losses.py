@@ -11,7 +11,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from conformance.backends.adapters.mlx.parts import State, only
+from conformance.backends.adapters.shared import State, only
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported
 

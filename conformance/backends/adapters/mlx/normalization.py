@@ -11,7 +11,10 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from conformance.backends.adapters.mlx.parts import State, channels_last, loaded, only
+from conformance.backends.adapters.mlx.parts import loaded, spatial
+from conformance.backends.adapters.names import BATCH_NORM_RANKS, dims_of, of_ranks
+from conformance.backends.adapters.shared import State, ranked
+from conformance.backends.adapters.windows import channels_last
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported, Updated
 
@@ -25,17 +28,14 @@ class Normalization(FunctionBackend):
         "BatchNorm1d", "BatchNorm2d",
         passes=("num_features", "eps", "momentum", "affine", "track_running_stats"),
     )  # fmt: skip
-    def batch_norm(
-        self, state: State, x: Any, *, call: Call, training: bool, bias: bool = True, **given: Any
-    ) -> Any:
+    def batch_norm(self, state: State, x: Any, *, call: Call, training: bool, **given: Any) -> Any:
         """`nn.BatchNorm`."""
-        only(bias=(bias, True))
         if given.get("momentum", 0.1) is None:
             raise Unsupported("momentum=None")
         layer = nn.BatchNorm(**_positive(given)).train(training)
         known = {name: x for name, x in state.items() if name != "num_batches_tracked"}
-        _ranked(call, x, (2, 3) if call.layer == "BatchNorm1d" else (4,))
-        y = channels_last(loaded(layer, call, known), x)
+        ranked(call.layer, x, *BATCH_NORM_RANKS[call.layer])
+        y = channels_last(loaded(layer, call, known), x, mx.moveaxis)
         if not (training and layer.track_running_stats):
             return y
         after = {name: getattr(layer, name) for name in _RUNNING}
@@ -43,30 +43,21 @@ class Normalization(FunctionBackend):
             after["num_batches_tracked"] = state["num_batches_tracked"] + 1
         return Updated(y, after)
 
-    @implements(
-        "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d",
-        passes=("eps", "affine"), ignores=("momentum",),
-    )  # fmt: skip
+    @implements(*of_ranks("InstanceNorm{}d"), passes=("eps", "affine"), ignores=("momentum",))
     def instance_norm(
-        self, state: State, x: Any, *, call: Call, training: bool, num_features: int,
-        track_running_stats: bool = False, bias: bool = True, **given: Any,
-    ) -> Any:  # fmt: skip
+        self, state: State, x: Any, *, call: Call, training: bool, num_features: int, **given: Any
+    ) -> Any:
         """`nn.InstanceNorm`, which keeps no statistics."""
-        only(track_running_stats=(track_running_stats, False), bias=(bias, True))
         layer = loaded(nn.InstanceNorm(num_features, **_positive(given)), call, state)
-        dims = int(call.layer[-2])
-        _ranked(call, x, (dims + 1, dims + 2))
-        return channels_last(layer, x, batched=x.ndim == dims + 2)
+        return spatial(layer, call, x)
 
     @implements("GroupNorm", passes=("num_groups", "eps", "affine"))
     def group_norm(
-        self, state: State, x: Any, *, call: Call, num_channels: int, bias: bool = True,
-        **given: Any,
-    ) -> Any:  # fmt: skip
+        self, state: State, x: Any, *, call: Call, num_channels: int, **given: Any
+    ) -> Any:
         """`nn.GroupNorm` in PyTorch's order."""
-        only(bias=(bias, True))
         given = {**_positive(given), "dims": num_channels, "pytorch_compatible": True}
-        return channels_last(loaded(nn.GroupNorm(**given), call, state), x)
+        return channels_last(loaded(nn.GroupNorm(**given), call, state), x, mx.moveaxis)
 
     @implements("LayerNorm", passes=("eps", "bias"))
     def layer_norm(
@@ -79,11 +70,9 @@ class Normalization(FunctionBackend):
 
     @implements("RMSNorm")
     def rms_norm(
-        self, state: State, x: Any, *, call: Call, normalized_shape: Any,
-        eps: float | None = None, elementwise_affine: bool = True,
-    ) -> Any:  # fmt: skip
+        self, state: State, x: Any, *, call: Call, normalized_shape: Any, eps: float | None = None
+    ) -> Any:
         """`nn.RMSNorm`, of the last axis only; left out, its eps is not the dtype's, but 1e-5."""
-        only(elementwise_affine=(elementwise_affine, True))
         return loaded(nn.RMSNorm(_one(normalized_shape), _given(eps)), call, state)(x)
 
     @implements("functional.layer_norm")
@@ -106,36 +95,27 @@ class Normalization(FunctionBackend):
 
     @implements("Embedding", ignores=("norm_type",))
     def embedding(
-        self, state: State, indices: Any, *, call: Call, num_embeddings: int, embedding_dim: int,
-        padding_idx: int | None = None, max_norm: float | None = None,
-        scale_grad_by_freq: bool = False, sparse: bool = False,
-    ) -> Any:  # fmt: skip
+        self, state: State, indices: Any, *, call: Call, num_embeddings: int, embedding_dim: int
+    ) -> Any:
         """`nn.Embedding`."""
-        only(padding_idx=(padding_idx, None), max_norm=(max_norm, None))
-        only(scale_grad_by_freq=(scale_grad_by_freq, False), sparse=(sparse, False))
         return loaded(nn.Embedding(num_embeddings, embedding_dim), call, state)(indices)
 
     @implements("functional.embedding", ignores=("norm_type",))
-    def functional_embedding(
-        self, state: State, input: Any, weight: Any, *, padding_idx: int | None = None,
-        max_norm: float | None = None, scale_grad_by_freq: bool = False, sparse: bool = False,
-    ) -> Any:  # fmt: skip
+    def functional_embedding(self, state: State, input: Any, weight: Any) -> Any:
         """`weight[input]`, as `nn.Embedding` has it."""
-        only(padding_idx=(padding_idx, None), max_norm=(max_norm, None))
-        only(scale_grad_by_freq=(scale_grad_by_freq, False), sparse=(sparse, False))
         return weight[input]
 
     @implements("Dropout", "Dropout2d", "Dropout3d")
-    def dropout(
-        self, state: State, x: Any, *, call: Call, training: bool, p: float = 0.5,
-        inplace: bool = False,
-    ) -> Any:  # fmt: skip
+    def dropout(self, state: State, x: Any, *, call: Call, training: bool, p: float = 0.5) -> Any:
         """`nn.Dropout` and so on, whose p is below 1."""
-        only(inplace=(inplace, False))
         if p == 1:
             raise Unsupported("p=1")
         layer = getattr(nn, call.layer)(p).train(training)
-        return layer(x) if call.layer == "Dropout" else _dropped_channels(layer, call, x)
+        if call.layer == "Dropout":
+            return layer(x)
+        if x.ndim not in (dims_of(call.layer) + 1, dims_of(call.layer) + 2) or x.ndim == 3:
+            raise Unsupported(f"an input of {x.ndim} axes")  # torch takes three for a batch
+        return spatial(layer, call, x)
 
     @implements("CosineSimilarity", "functional.cosine_similarity")
     def cosine_similarity(
@@ -144,24 +124,6 @@ class Normalization(FunctionBackend):
         """`nn.losses.cosine_similarity_loss`, which is no loss, of vectors of one shape."""
         x1, x2 = mx.broadcast_arrays(x1, x2)
         return nn.losses.cosine_similarity_loss(x1, x2, axis=dim, eps=eps)
-
-
-def _dropped_channels(layer: Any, call: Call, x: Any) -> Any:
-    """With or without a batch; torch takes three axes for a batch of sequences."""
-    dims = int(call.layer[-2])
-    if x.ndim not in (dims + 1, dims + 2) or x.ndim == 3:
-        raise Unsupported(f"an input of {x.ndim} axes")
-    return channels_last(layer, x, batched=x.ndim == dims + 2)
-
-
-def _ranked(call: Call, x: Any, ranks: tuple[int, ...]) -> None:
-    """MLX has one class for all ranks, which the layer's name decides here.
-
-    Raises:
-        ValueError: for an input of another.
-    """
-    if x.ndim not in ranks:
-        raise ValueError(f"{call.layer}: an input of {x.ndim} axes")
 
 
 def _positive(given: dict[str, Any]) -> dict[str, Any]:

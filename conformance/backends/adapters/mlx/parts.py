@@ -1,17 +1,19 @@
-"""What the parts of MLX's adapter share: dtypes, a layer's state, what is refused."""
+"""What the parts of MLX's adapter share: dtypes, a layer's state, axes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
 
-from conformance.model.case import Call, Unsupported
+from conformance.backends.adapters.names import dims_of
+from conformance.backends.adapters.shared import State, ranked
+from conformance.backends.adapters.windows import batched, channels_last
+from conformance.model.case import Call
 
 _NAMES = ("float32", "float64", "bfloat16", "float16", "complex64", "int64")
 DTYPES = {name: getattr(mx, name) for name in _NAMES}
-State = Mapping[str, Any]
 
 
 def loaded(layer: Any, call: Call, state: State) -> Any:
@@ -23,26 +25,12 @@ def loaded(layer: Any, call: Call, state: State) -> Any:
     return layer
 
 
-def only(**given: tuple[Any, Any]) -> None:
-    """Decline arguments that MLX does not have, unless they are what it does anyway.
-
-    Args:
-        given: argument → its value, and the one that changes nothing.
+def spatial(function: Callable[[Any], Any], call: Call, x: Any) -> Any:
+    """Call a function of (N, …, C) for (N, C, …) or (C, …).
 
     Raises:
-        Unsupported: for the first that is another.
+        ValueError: for another rank than the layer's name says, which would lose an axis here.
     """
-    for name, (value, plain) in given.items():
-        if value != plain:
-            raise Unsupported(f"{name}={value!r}")
-
-
-def channels_last(function: Callable[[Any], Any], x: Any, *, batched: bool = True) -> Any:
-    """(N, C, …), or (C, …) without a batch, to (N, …, C), and back.
-
-    Args:
-        function: of an array with a batch.
-        batched: its first axis is the batch.
-    """
-    y = mx.moveaxis(function(mx.moveaxis(x if batched else x[None], 1, -1)), -1, 1)
-    return y if batched else y[0]
+    dims = dims_of(call.layer)
+    ranked(call.layer, x, dims + 1, dims + 2)
+    return batched(lambda x: channels_last(function, x, mx.moveaxis), x, dims)

@@ -12,13 +12,22 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from conformance.backends.adapters.mlx.parts import State, channels_last, only
+from conformance.backends.adapters.mlx.parts import spatial
+from conformance.backends.adapters.names import dims_of, of_ranks
+from conformance.backends.adapters.shared import State, only
+from conformance.backends.adapters.windows import (
+    LINEAR,
+    PAD_MODES,
+    channels_last,
+    pad_of,
+    pad_pairs,
+)
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported
 
 _SCALES = {
-    "nearest": ("nearest", 0), "linear": ("linear", 1), "bilinear": ("linear", 2),
-    "trilinear": ("linear", 3), "bicubic": ("cubic", 2),
+    "nearest": ("nearest", 0), **{mode: ("linear", dims) for mode, dims in LINEAR.items()},
+    "bicubic": ("cubic", 2),
 }  # fmt: skip
 """torch's mode to MLX's, and the axes that torch's is for; 0 for any number."""
 
@@ -26,36 +35,19 @@ _SCALES = {
 class Windows(FunctionBackend):
     """The part of MLX's adapter for pooling, padding and upsampling."""
 
-    @implements(
-        "MaxPool1d", "MaxPool2d", "MaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d",
-        passes=("kernel_size", "stride", "padding"),
-    )  # fmt: skip
-    def pool(
-        self, state: State, x: Any, *, call: Call, dilation: Any = 1, return_indices: bool = False,
-        ceil_mode: bool = False, count_include_pad: bool = True,
-        divisor_override: int | None = None, **given: Any,
-    ) -> Any:  # fmt: skip
+    @implements(*of_ranks("MaxPool{}d", "AvgPool{}d"), passes=("kernel_size", "stride", "padding"))
+    def pool(self, state: State, x: Any, *, call: Call, dilation: Any = 1, **given: Any) -> Any:
         """`nn.MaxPool1d` and so on."""
-        dims = int(call.layer[-2])
-        if dilation not in (1, (1,) * dims):
+        if dilation not in (1, (1,) * dims_of(call.layer)):
             raise Unsupported(f"dilation={dilation!r}")
-        only(return_indices=(return_indices, False), ceil_mode=(ceil_mode, False))
-        only(count_include_pad=(count_include_pad, True))
-        only(divisor_override=(divisor_override, None))
-        return _spatial(call, getattr(nn, call.layer)(**given), x)
+        return spatial(getattr(nn, call.layer)(**given), call, x)
 
-    @implements(
-        *(f"{kind}Pad{n}d" for kind in ("Reflection", "Replication") for n in (1, 2, 3)),
-        *(f"{kind}Pad{n}d" for kind in ("Zero", "Constant") for n in (1, 2, 3)),
-    )
+    @implements(*of_ranks("ReflectionPad{}d", "ReplicationPad{}d", "ZeroPad{}d", "ConstantPad{}d"))
     def pad(
         self, state: State, x: Any, *, call: Call, padding: Any, value: float | None = None
     ) -> Any:
         """`mx.pad`."""
-        dims = int(call.layer[-2])
-        kinds = {"Reflection": "reflect", "Replication": "replicate"}
-        mode = kinds.get(call.layer[: -len("Pad1d")], "constant")
-        pads = (padding,) * (2 * dims) if isinstance(padding, int) else tuple(padding)
+        dims, (mode, pads) = dims_of(call.layer), pad_of(call.layer, padding)
         if len(pads) != 2 * dims or x.ndim not in (dims + 1, dims + 2):
             raise ValueError(f"{call.layer}: padding={padding!r} of an input of {x.ndim} axes")
         return _padded(x, pads, mode, value)
@@ -95,7 +87,7 @@ class Windows(FunctionBackend):
             _of_whole_ratio(x.shape[2:], scale_factor, smaller=antialias)
         given = scale_factor if isinstance(scale_factor, tuple) else float(scale_factor)
         layer = nn.Upsample(given, own, bool(align_corners), antialias)
-        return channels_last(layer, x)
+        return channels_last(layer, x, mx.moveaxis)
 
 
 def _of_whole_ratio(lengths: tuple[int, ...], factor: Any, *, smaller: bool) -> None:
@@ -104,8 +96,6 @@ def _of_whole_ratio(lengths: tuple[int, ...], factor: Any, *, smaller: bool) -> 
     A ratio is whole where one length is a multiple of the other.
 
     Args:
-        lengths: of the input's dimensions.
-        factor: for all of them, or each.
         smaller: no output is longer than the input, as is documented of antialiasing.
 
     Raises:
@@ -122,25 +112,10 @@ def _of_whole_ratio(lengths: tuple[int, ...], factor: Any, *, smaller: bool) -> 
 
 def _padded(x: Any, pads: tuple[int, ...], mode: str, value: float | None) -> Any:
     """Padded by pairs from the last axis to the first."""
-    modes = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
-    if mode not in modes:
+    if mode not in PAD_MODES or mode == "circular":
         raise Unsupported(f"mode={mode!r}")
     if any(p < 0 for p in pads):
         raise Unsupported("negative padding")
     if mode != "constant" and value is not None:
         raise ValueError(f"value={value!r} with mode={mode!r}")  # mx.pad does not look at it
-    pairs = list(zip(pads[::2], pads[1::2], strict=True))[::-1]
-    widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs
-    return mx.pad(x, widths, modes[mode], 0 if value is None else value)
-
-
-def _spatial(call: Call, function: Any, x: Any) -> Any:
-    """With or without a batch.
-
-    Raises:
-        ValueError: for an input of another rank, which would lose an axis here.
-    """
-    dims = int(call.layer[-2])
-    if x.ndim not in (dims + 1, dims + 2):
-        raise ValueError(f"{call.layer}: an input of {x.ndim} axes")
-    return channels_last(function, x, batched=x.ndim == dims + 2)
+    return mx.pad(x, pad_pairs(pads, x.ndim), PAD_MODES[mode], 0 if value is None else value)

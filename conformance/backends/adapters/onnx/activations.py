@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backends.adapters.onnx.nodes import BFLOAT16, Graph, Value, numpy_dtype, only
+from conformance.backends.adapters.onnx.nodes import BFLOAT16, Graph, Value, numpy_dtype
+from conformance.backends.adapters.shared import only
 from conformance.model.case import Unsupported
 
 # Since when an operator is there, if later than the others.

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backends.adapters.onnx.nodes import Graph, Value, only
+from conformance.backends.adapters.onnx.nodes import Graph, Value
+from conformance.backends.adapters.shared import only
 from conformance.model.case import Unsupported
 
 # Since when an operator is there, if later than the others.

@@ -30,20 +30,6 @@ def sizes(value: int | Sequence[int], dims: int) -> list[int]:
     return [value] * dims if isinstance(value, int) else list(value)
 
 
-def only(**given: tuple[Any, Any]) -> None:
-    """Decline arguments that ONNX does not have, unless they are what it does anyway.
-
-    Args:
-        given: argument → its value, and the one that changes nothing.
-
-    Raises:
-        Unsupported: for the first that is another.
-    """
-    for name, (value, same) in given.items():
-        if value != same:
-            raise Unsupported(f"{name}={value!r}")
-
-
 @dataclass(frozen=True)
 class Value:
     """A tensor of a graph.

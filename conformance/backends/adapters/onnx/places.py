@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backends.adapters.onnx.nodes import Graph, Value, only, sizes
+from conformance.backends.adapters.onnx.nodes import Graph, Value, sizes
+from conformance.backends.adapters.shared import only
+from conformance.backends.adapters.windows import PAD_MODES
 from conformance.model.case import Unsupported
 
-MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 INTEGERS = np.dtype(np.int64)
 
 
@@ -26,7 +27,7 @@ def pad(
     value: float | None = None,
 ) -> str:  # fmt: skip
     """Pad; numbers come from the last axis on, a pair for each."""
-    if mode not in MODES:
+    if mode not in PAD_MODES:
         raise Unsupported(f"mode={mode!r}")
     if len(pad) % 2 or len(pad) > 2 * input.rank:
         raise Unsupported(f"pad={pad!r}")
@@ -58,7 +59,7 @@ def pad(
         raise Unsupported(f"value={value!r} of {input.dtype}")
     given = () if mode != "constant" else (graph.constant(filling),)
     pads = graph.integers(*rest, *before, *rest, *after)
-    return graph.add("Pad", input.name, pads, *given, mode=MODES[mode])
+    return graph.add("Pad", input.name, pads, *given, mode=PAD_MODES[mode])
 
 
 def padding_layer(

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from conformance.backends.adapters.onnx.nodes import Graph, Value
+from conformance.backends.adapters.windows import LINEAR
 from conformance.model.case import Unsupported
 
-# A mode of torch's, and the number of spatial dimensions that it is of.
-LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3}
 SAMPLED = {"bilinear": "linear", "nearest": "nearest", "bicubic": "cubic"}
 
 

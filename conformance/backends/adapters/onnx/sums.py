@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from conformance.backends.adapters.onnx.nodes import BFLOAT16, Graph, Value, sizes
+from conformance.backends.adapters.windows import PADDING_MODES
 from conformance.model.case import Unsupported
 
-PADDING_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 AUTOMATIC = {"same": "SAME_UPPER", "valid": "VALID"}
 
 

@@ -18,17 +18,17 @@ os.environ.setdefault("PARALLEL", "0")  # no pool of compilers: a process of the
 
 from tinygrad import Device, Tensor, nn
 
+from conformance.backends.adapters.names import of_ranks
+from conformance.backends.adapters.shared import LACKED, State
 from conformance.backends.adapters.tinygrad.activations import Activations
 from conformance.backends.adapters.tinygrad.losses import Losses
 from conformance.backends.adapters.tinygrad.normalization import Normalization
 from conformance.backends.adapters.tinygrad.parts import (
     DTYPES,
     NAMES,
-    State,
-    batched,
     compiled,
     loaded,
-    only,
+    spatial,
     tensor,
 )
 from conformance.backends.adapters.tinygrad.windows import Windows
@@ -40,7 +40,7 @@ from conformance.model.formats import format_of
 class Tinygrad(Activations, Losses, Normalization, Windows):
     """tinygrad on the CPU."""
 
-    name = "tinygrad"
+    name, lacks = "tinygrad", LACKED
     # Measured: a convolution's kernel 0.15 s, its gradients 1.7 s; an activation's 0.1 s.
     compile_seconds, budget = 0.3, "700"
     # It checks arguments by `assert`, and shapes that do not go together are an IndexError.
@@ -135,13 +135,9 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
 
     @implements("Embedding", ignores=("norm_type",))
     def embedding(
-        self, state: State, indices: Any, *, num_embeddings: int, embedding_dim: int,
-        padding_idx: int | None = None, max_norm: float | None = None,
-        scale_grad_by_freq: bool = False, sparse: bool = False,
-    ) -> Any:  # fmt: skip
+        self, state: State, indices: Any, *, num_embeddings: int, embedding_dim: int
+    ) -> Any:
         """`nn.Embedding`."""
-        only(padding_idx=(padding_idx, None), max_norm=(max_norm, None))
-        only(scale_grad_by_freq=(scale_grad_by_freq, False), sparse=(sparse, False))
         return loaded(lambda: nn.Embedding(num_embeddings, embedding_dim), state)(indices)
 
     @implements("Flatten")
@@ -161,22 +157,16 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
             "bias", "output_padding",
         ),
     )  # fmt: skip
-    def conv(
-        self, state: State, x: Any, *, call: Call, padding_mode: str = "zeros", **given: Any
-    ) -> Any:
+    def conv(self, state: State, x: Any, *, call: Call, **given: Any) -> Any:
         """`nn.Conv1d` and so on, which have no padding 'valid'."""
-        only(padding_mode=(padding_mode, "zeros"))
         if given.get("padding") == "valid":
             raise Unsupported("padding='valid'")
         if call.layer.endswith("1d") and isinstance(given["kernel_size"], tuple):
             given["kernel_size"] = given["kernel_size"][0]
         layer = loaded(lambda: getattr(nn, call.layer)(**given), state)
-        return batched(layer, call, x)
+        return spatial(layer, call, x)
 
-    @implements(
-        "functional.conv1d", "functional.conv2d", "functional.conv3d",
-        passes=("stride", "dilation", "groups"),
-    )  # fmt: skip
+    @implements(*of_ranks("functional.conv{}d"), passes=("stride", "dilation", "groups"))
     def functional_conv(
         self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call,
         padding: Any = 0, **given: Any,
@@ -185,17 +175,17 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
         if isinstance(padding, str):
             raise Unsupported(f"padding={padding!r}")
         given["padding"] = padding
-        return batched(lambda x: x.conv2d(weight, bias, **given), call, input)
+        return spatial(lambda x: x.conv2d(weight, bias, **given), call, input)
 
     @implements(
-        "functional.conv_transpose1d", "functional.conv_transpose2d", "functional.conv_transpose3d",
+        *of_ranks("functional.conv_transpose{}d"),
         passes=("stride", "padding", "dilation", "groups", "output_padding"),
-    )  # fmt: skip
+    )
     def functional_conv_transpose(
         self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call, **given: Any
     ) -> Any:
         """`Tensor.conv_transpose2d`, of any number of axes."""
-        return batched(lambda x: x.conv_transpose2d(weight, bias, **given), call, input)
+        return spatial(lambda x: x.conv_transpose2d(weight, bias, **given), call, input)
 
 
 backend = Tinygrad()

@@ -4,40 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.backends.adapters.tinygrad.parts import DTYPES, State, compiled, only
+from conformance.backends.adapters.names import function_name, with_functions
+from conformance.backends.adapters.shared import State
+from conformance.backends.adapters.tinygrad.parts import DTYPES, compiled
 from conformance.backends.function import FunctionBackend, implements
-from conformance.model.case import Call, Unsupported, bare_name
-
-_PLAIN = {
-    name.lower(): name
-    for name in (
-        "ReLU", "ReLU6", "Hardsigmoid", "Hardswish", "SELU", "SiLU", "Mish", "Sigmoid", "Tanh",
-        "LogSigmoid", "Softsign",
-    )
-}  # fmt: skip
+from conformance.model.case import Call, Unsupported
 
 
 class Activations(FunctionBackend):
     """The part of tinygrad's adapter for functions of single numbers, and softmax."""
 
     @implements(
-        *_PLAIN.values(), "ELU", "CELU", "Hardtanh", *(f"functional.{name}" for name in _PLAIN),
-        "functional.elu", "functional.celu", "functional.hardtanh",
+        *with_functions(
+            "ReLU", "ReLU6", "Hardsigmoid", "Hardswish", "SELU", "SiLU", "Mish", "Sigmoid", "Tanh",
+            "LogSigmoid", "Softsign", "ELU", "CELU", "Hardtanh",
+        ),
         passes=("alpha", "min_val", "max_val"),
     )  # fmt: skip
-    def activation(
-        self, state: State, x: Any, *, call: Call, inplace: bool = False, **given: Any
-    ) -> Any:
+    def activation(self, state: State, x: Any, *, call: Call, **given: Any) -> Any:
         """`Tensor.relu` and so on."""
-        only(inplace=(inplace, False))
-        return getattr(x, bare_name(call.layer).lower())(**given)
+        return getattr(x, function_name(call.layer))(**given)
 
     @implements("LeakyReLU", "functional.leaky_relu")
-    def leaky_relu(
-        self, state: State, x: Any, *, negative_slope: float = 0.01, inplace: bool = False
-    ) -> Any:
+    def leaky_relu(self, state: State, x: Any, *, negative_slope: float = 0.01) -> Any:
         """`Tensor.leaky_relu`."""
-        only(inplace=(inplace, False))
         return x.leaky_relu(negative_slope)
 
     @implements("GELU", "functional.gelu")
@@ -46,28 +36,18 @@ class Activations(FunctionBackend):
         return x.gelu(approximate)
 
     @implements("Softplus", "functional.softplus")
-    def softplus(self, state: State, x: Any, *, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    def softplus(self, state: State, x: Any, *, beta: float = 1.0) -> Any:
         """`Tensor.softplus`, which has no threshold."""
-        only(threshold=(threshold, 20.0))
         return x.softplus(beta)
 
-    @implements("Softmax", "LogSoftmax", "Softmin")
-    def softmax(self, state: State, x: Any, *, call: Call, dim: int | None = None) -> Any:
-        """`Tensor.softmax` and so on, along an axis that is named."""
-        if dim is None:
-            raise Unsupported("dim=None")
-        names = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Softmin": "softmin"}
-        return getattr(x, names[call.layer])(dim)
-
-    @implements("functional.softmax", "functional.log_softmax", "functional.softmin")
-    def functional_softmax(
-        self, state: State, input: Any, *, call: Call, dim: int | None = None,
-        dtype: str | None = None,
-    ) -> Any:  # fmt: skip
-        """`Tensor.softmax` and so on, in a dtype."""
+    @implements(*with_functions("Softmax", "LogSoftmax", "Softmin"))
+    def softmax(
+        self, state: State, x: Any, *, call: Call, dim: int | None = None, dtype: str | None = None
+    ) -> Any:
+        """`Tensor.softmax` and so on, along an axis that is named; a function's in a dtype."""
         if dim is None:
             raise Unsupported("dim=None")
         if dtype is not None and not compiled(dtype):
             raise Unsupported(f"dtype={dtype!r}")
         given = {} if dtype is None else {"dtype": DTYPES[dtype]}
-        return getattr(input, bare_name(call.layer))(dim, **given)
+        return getattr(x, function_name(call.layer))(dim, **given)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tinygrad import dtypes
 
-from conformance.backends.adapters.tinygrad.parts import State, only
+from conformance.backends.adapters.shared import State, only
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Unsupported
 
@@ -65,11 +65,9 @@ class Losses(FunctionBackend):
 
     @implements("functional.scaled_dot_product_attention", passes=("is_causal", "enable_gqa"))
     def scaled_dot_product_attention(
-        self, state: State, query: Any, key: Any, value: Any, attn_mask: Any = None, *,
-        dropout_p: float = 0.0, scale: float | None = None, **given: Any,
-    ) -> Any:  # fmt: skip
+        self, state: State, query: Any, key: Any, value: Any, attn_mask: Any = None, **given: Any
+    ) -> Any:
         """`Tensor.scaled_dot_product_attention`, whose dropout is for train mode."""
-        only(dropout_p=(dropout_p, 0.0), scale=(scale, None))
         return query.scaled_dot_product_attention(key, value, attn_mask, **given)
 
 

@@ -11,7 +11,9 @@ from typing import Any
 from tinygrad import nn
 from tinygrad.helpers import Context
 
-from conformance.backends.adapters.tinygrad.parts import State, batched, loaded, only
+from conformance.backends.adapters.names import BATCH_NORM_RANKS, of_ranks
+from conformance.backends.adapters.shared import State, ranked
+from conformance.backends.adapters.tinygrad.parts import loaded, spatial
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported, Updated
 
@@ -21,19 +23,15 @@ _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 class Normalization(FunctionBackend):
     """The part of tinygrad's adapter for norms and dropout."""
 
-    @implements("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", passes=("eps", "affine"))
+    @implements(*BATCH_NORM_RANKS, passes=("eps", "affine"))
     def batch_norm(
         self, state: State, x: Any, *, call: Call, training: bool, num_features: int,
-        momentum: float | None = 0.1, track_running_stats: bool = True, bias: bool = True,
-        **given: Any,
+        momentum: float | None = 0.1, track_running_stats: bool = True, **given: Any,
     ) -> Any:  # fmt: skip
         """`nn.BatchNorm`."""
-        only(bias=(bias, True))
         if momentum is None:
             raise Unsupported("momentum=None")
-        dims = int(call.layer[-2])
-        if x.ndim != dims + 2 and not (dims == 1 and x.ndim == 2):
-            raise ValueError(f"{call.layer}: an input of {x.ndim} axes")
+        ranked(call.layer, x, *BATCH_NORM_RANKS[call.layer])
         given |= {"momentum": momentum, "track_running_stats": track_running_stats}
         # The layer writes into its statistics.
         own = {n: s.clone().realize() if n in _RUNNING else s for n, s in state.items()}
@@ -43,30 +41,23 @@ class Normalization(FunctionBackend):
         after = {name: getattr(layer, name) for name in _RUNNING if name in state}
         return Updated(y, after) if training and track_running_stats else y
 
-    @implements(
-        "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", passes=("eps",), ignores=("momentum",)
-    )
+    @implements(*of_ranks("InstanceNorm{}d"), passes=("eps",), ignores=("momentum",))
     def instance_norm(
         self, state: State, x: Any, *, call: Call, training: bool, num_features: int,
-        affine: bool = False, track_running_stats: bool = False, bias: bool = True, **given: Any,
+        affine: bool = False, **given: Any,
     ) -> Any:  # fmt: skip
         """`nn.InstanceNorm`, which keeps no statistics, and is affine where nothing is said."""
-        only(track_running_stats=(track_running_stats, False), bias=(bias, True))
         layer = loaded(lambda: nn.InstanceNorm(num_features, affine=affine, **given), state)
-        return batched(layer, call, x)
+        return spatial(layer, call, x)
 
     @implements("GroupNorm", passes=("num_groups", "num_channels", "eps", "affine"))
-    def group_norm(self, state: State, x: Any, *, bias: bool = True, **given: Any) -> Any:
+    def group_norm(self, state: State, x: Any, **given: Any) -> Any:
         """`nn.GroupNorm`."""
-        only(bias=(bias, True))
         return loaded(lambda: nn.GroupNorm(**given), state)(x)
 
     @implements("LayerNorm", passes=("eps", "elementwise_affine"))
-    def layer_norm(
-        self, state: State, x: Any, *, normalized_shape: Any, bias: bool = True, **given: Any
-    ) -> Any:
+    def layer_norm(self, state: State, x: Any, *, normalized_shape: Any, **given: Any) -> Any:
         """`nn.LayerNorm`, of one axis or several."""
-        only(bias=(bias, True))
         shape = normalized_shape if isinstance(normalized_shape, int) else tuple(normalized_shape)
         return loaded(lambda: nn.LayerNorm(shape, **given), state)(x)
 
@@ -93,10 +84,7 @@ class Normalization(FunctionBackend):
         return input.normalize(p, dim, eps)
 
     @implements("Dropout", "functional.dropout")
-    def dropout(
-        self, state: State, x: Any, *, p: float = 0.5, training: bool = True, inplace: bool = False
-    ) -> Any:
+    def dropout(self, state: State, x: Any, *, p: float = 0.5, training: bool = True) -> Any:
         """`Tensor.dropout` in train mode."""
-        only(inplace=(inplace, False))
         with Context(TRAINING=int(training)):
             return x.dropout(p)

@@ -1,9 +1,9 @@
-"""What the parts of tinygrad's adapter share: dtypes, a layer's state, what is refused, a batch."""
+"""What the parts of tinygrad's adapter share: dtypes, a layer's state, a batch, layouts."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from subprocess import CalledProcessError
 from typing import Any
@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from tinygrad import Tensor, dtypes
 
+from conformance.backends.adapters.names import dims_of
+from conformance.backends.adapters.shared import State, ranked
+from conformance.backends.adapters.windows import batched
 from conformance.backends.numpy_layouts import repeated, room, spoiled, swapped
 from conformance.model.case import Call, Unsupported
 
@@ -19,7 +22,6 @@ DTYPES = {
     for name in ("float32", "float64", "bfloat16", "float16", "int64", "bool")
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
-State = Mapping[str, Any]
 _seeds = itertools.count()
 
 
@@ -36,12 +38,7 @@ def compiled(dtype: str) -> bool:
 
 
 def loaded(make: Callable[[], Any], state: State) -> Any:
-    """The layer with a state, or with its own.
-
-    Args:
-        make: makes the layer.
-        state: torch's names, which are tinygrad's.
-    """
+    """The layer with a state, whose names are tinygrad's as well, or with its own."""
     Tensor.manual_seed(next(_seeds))  # else initial values that are never used queue up
     layer = make()
     for name, value in state.items():
@@ -49,37 +46,15 @@ def loaded(make: Callable[[], Any], state: State) -> Any:
     return layer
 
 
-def only(**given: tuple[Any, Any]) -> None:
-    """Decline arguments that tinygrad does not have, unless they are what it does anyway.
-
-    Args:
-        given: argument → its value, and the one that changes nothing.
+def spatial(function: Callable[[Any], Any], call: Call, x: Any) -> Any:
+    """Call a function of (N, C, …) for that or (C, …).
 
     Raises:
-        Unsupported: for the first that is another.
+        ValueError: for another rank than the layer's name says: tinygrad has one method for all.
     """
-    for name, (value, plain) in given.items():
-        if value != plain:
-            raise Unsupported(f"{name}={value!r}")
-
-
-def batched(function: Callable[[Any], Any], call: Call, x: Any) -> Any:
-    """With a batch, which is taken away again where there was none.
-
-    Args:
-        function: of an array with a batch.
-        call: whose layer's name tells the rank; tinygrad has one method for all.
-
-    Raises:
-        ValueError: for another rank.
-    """
-    rank = int(call.layer[-2]) + 2
-    if x.ndim not in (rank - 1, rank):
-        raise ValueError(f"{call.layer}: an input of {x.ndim} axes")
-    if x.ndim == rank:
-        return function(x)
-    y = function(x.unsqueeze(0))
-    return tuple(part.squeeze(0) for part in y) if isinstance(y, tuple) else y.squeeze(0)
+    dims = dims_of(call.layer)
+    ranked(call.layer, x, dims + 1, dims + 2)
+    return batched(function, x, dims)
 
 
 def tensor(array: np.ndarray, layout: str, dtype: str) -> Any:
