@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from conformance.backends.adapters.names import dims_of
+from conformance.backends.adapters.shared import ranked
 
 PADDING_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 """torch's modes of padding before a convolution, by NumPy's names."""
@@ -62,6 +63,17 @@ def batched(function: Callable[[Any], Any], x: Any, dims: int) -> Any:
         return function(x)
     y = function(x[None])
     return tuple(part[0] for part in y) if isinstance(y, tuple) else y[0]
+
+
+def spatial(function: Callable[[Any], Any], layer: str, x: Any) -> Any:
+    """`batched`, for a library that has one function for all ranks: the layer's name decides.
+
+    Raises:
+        ValueError: for an input of another rank.
+    """
+    dims = dims_of(layer)
+    ranked(layer, x, dims + 1, dims + 2)
+    return batched(function, x, dims)
 
 
 def channels_last(function: Callable[[Any], Any], x: Any, move: Callable[..., Any]) -> Any:

@@ -14,9 +14,9 @@ from flax import nnx
 
 from conformance.backends.adapters.flax.parts import channels_last, made, named
 from conformance.backends.adapters.jax.parts import Asked, compiled
-from conformance.backends.adapters.names import BATCH_NORM_RANKS, dims_of, of_ranks
+from conformance.backends.adapters.names import BATCH_NORM_RANKS, of_ranks
 from conformance.backends.adapters.shared import State, own_epsilon, ranked
-from conformance.backends.adapters.windows import batched
+from conformance.backends.adapters.windows import spatial
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Unsupported, Updated
 
@@ -66,14 +66,12 @@ class Normalization(FunctionBackend):
         affine: bool = False, bias: bool = True,
     ) -> Any:  # fmt: skip
         """`nnx.InstanceNorm`, which keeps no statistics and has a batch."""
-        dims = dims_of(call.layer)
-        ranked(call.layer, x, dims + 1, dims + 2)
         layer = made(
             nnx.InstanceNorm, call, named(state, weight="scale", bias="bias"),
             num_features=num_features, epsilon=eps, use_scale=affine, use_bias=affine and bias,
             feature_axes=1, dtype=jnp.dtype(call.dtype), use_fast_variance=False,
         )  # fmt: skip
-        return batched(layer, x, dims)
+        return spatial(layer, call.layer, x)
 
     @implements("GroupNorm")
     @compiled

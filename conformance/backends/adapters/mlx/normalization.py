@@ -11,7 +11,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from conformance.backends.adapters.mlx.parts import loaded, spatial
+from conformance.backends.adapters.mlx.parts import loaded, spatial_last
 from conformance.backends.adapters.names import BATCH_NORM_RANKS, dims_of, of_ranks
 from conformance.backends.adapters.shared import State, ranked
 from conformance.backends.adapters.windows import channels_last
@@ -49,7 +49,7 @@ class Normalization(FunctionBackend):
     ) -> Any:
         """`nn.InstanceNorm`, which keeps no statistics."""
         layer = loaded(nn.InstanceNorm(num_features, **_positive(given)), call, state)
-        return spatial(layer, call, x)
+        return spatial_last(layer, call.layer, x)
 
     @implements("GroupNorm", passes=("num_groups", "eps", "affine"))
     def group_norm(
@@ -115,7 +115,7 @@ class Normalization(FunctionBackend):
             return layer(x)
         if x.ndim not in (dims_of(call.layer) + 1, dims_of(call.layer) + 2) or x.ndim == 3:
             raise Unsupported(f"an input of {x.ndim} axes")  # torch takes three for a batch
-        return spatial(layer, call, x)
+        return spatial_last(layer, call.layer, x)
 
     @implements("CosineSimilarity", "functional.cosine_similarity")
     def cosine_similarity(

@@ -7,9 +7,8 @@ from typing import Any
 
 import mlx.core as mx
 
-from conformance.backends.adapters.names import dims_of
-from conformance.backends.adapters.shared import State, ranked
-from conformance.backends.adapters.windows import batched, channels_last
+from conformance.backends.adapters.shared import State
+from conformance.backends.adapters.windows import channels_last, spatial
 from conformance.model.case import Call
 
 _NAMES = ("float32", "float64", "bfloat16", "float16", "complex64", "int64")
@@ -25,12 +24,6 @@ def loaded(layer: Any, call: Call, state: State) -> Any:
     return layer
 
 
-def spatial(function: Callable[[Any], Any], call: Call, x: Any) -> Any:
-    """Call a function of (N, …, C) for (N, C, …) or (C, …).
-
-    Raises:
-        ValueError: for another rank than the layer's name says, which would lose an axis here.
-    """
-    dims = dims_of(call.layer)
-    ranked(call.layer, x, dims + 1, dims + 2)
-    return batched(lambda x: channels_last(function, x, mx.moveaxis), x, dims)
+def spatial_last(function: Callable[[Any], Any], layer: str, x: Any) -> Any:
+    """`spatial`, of a function of (N, …, C)."""
+    return spatial(lambda x: channels_last(function, x, mx.moveaxis), layer, x)

@@ -12,7 +12,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from conformance.backends.adapters.mlx.parts import spatial
+from conformance.backends.adapters.mlx.parts import spatial_last
 from conformance.backends.adapters.names import dims_of, of_ranks
 from conformance.backends.adapters.shared import State, only
 from conformance.backends.adapters.windows import (
@@ -40,7 +40,7 @@ class Windows(FunctionBackend):
         """`nn.MaxPool1d` and so on."""
         if dilation not in (1, (1,) * dims_of(call.layer)):
             raise Unsupported(f"dilation={dilation!r}")
-        return spatial(getattr(nn, call.layer)(**given), call, x)
+        return spatial_last(getattr(nn, call.layer)(**given), call.layer, x)
 
     @implements(*of_ranks("ReflectionPad{}d", "ReplicationPad{}d", "ZeroPad{}d", "ConstantPad{}d"))
     def pad(

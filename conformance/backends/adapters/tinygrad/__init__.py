@@ -23,15 +23,9 @@ from conformance.backends.adapters.shared import LACKED, State
 from conformance.backends.adapters.tinygrad.activations import Activations
 from conformance.backends.adapters.tinygrad.losses import Losses
 from conformance.backends.adapters.tinygrad.normalization import Normalization
-from conformance.backends.adapters.tinygrad.parts import (
-    DTYPES,
-    NAMES,
-    compiled,
-    loaded,
-    spatial,
-    tensor,
-)
+from conformance.backends.adapters.tinygrad.parts import DTYPES, NAMES, compiled, loaded, tensor
 from conformance.backends.adapters.tinygrad.windows import Windows
+from conformance.backends.adapters.windows import spatial
 from conformance.backends.function import implements
 from conformance.model.case import Call, Numerics, Unsupported
 from conformance.model.formats import format_of
@@ -164,7 +158,7 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
         if call.layer.endswith("1d") and isinstance(given["kernel_size"], tuple):
             given["kernel_size"] = given["kernel_size"][0]
         layer = loaded(lambda: getattr(nn, call.layer)(**given), state)
-        return spatial(layer, call, x)
+        return spatial(layer, call.layer, x)
 
     @implements(*of_ranks("functional.conv{}d"), passes=("stride", "dilation", "groups"))
     def functional_conv(
@@ -175,7 +169,7 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
         if isinstance(padding, str):
             raise Unsupported(f"padding={padding!r}")
         given["padding"] = padding
-        return spatial(lambda x: x.conv2d(weight, bias, **given), call, input)
+        return spatial(lambda x: x.conv2d(weight, bias, **given), call.layer, input)
 
     @implements(
         *of_ranks("functional.conv_transpose{}d"),
@@ -185,7 +179,7 @@ class Tinygrad(Activations, Losses, Normalization, Windows):
         self, state: State, input: Any, weight: Any, bias: Any = None, *, call: Call, **given: Any
     ) -> Any:
         """`Tensor.conv_transpose2d`, of any number of axes."""
-        return spatial(lambda x: x.conv_transpose2d(weight, bias, **given), call, input)
+        return spatial(lambda x: x.conv_transpose2d(weight, bias, **given), call.layer, input)
 
 
 backend = Tinygrad()

@@ -13,7 +13,8 @@ from tinygrad.helpers import Context
 
 from conformance.backends.adapters.names import BATCH_NORM_RANKS, of_ranks
 from conformance.backends.adapters.shared import State, ranked
-from conformance.backends.adapters.tinygrad.parts import loaded, spatial
+from conformance.backends.adapters.tinygrad.parts import loaded
+from conformance.backends.adapters.windows import spatial
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported, Updated
 
@@ -48,7 +49,7 @@ class Normalization(FunctionBackend):
     ) -> Any:  # fmt: skip
         """`nn.InstanceNorm`, which keeps no statistics, and is affine where nothing is said."""
         layer = loaded(lambda: nn.InstanceNorm(num_features, affine=affine, **given), state)
-        return spatial(layer, call, x)
+        return spatial(layer, call.layer, x)
 
     @implements("GroupNorm", passes=("num_groups", "num_channels", "eps", "affine"))
     def group_norm(self, state: State, x: Any, **given: Any) -> Any:

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from tinygrad import Tensor, dtypes
 
-from conformance.backends.adapters.names import dims_of
-from conformance.backends.adapters.shared import State, ranked
-from conformance.backends.adapters.windows import batched
+from conformance.backends.adapters.shared import State
 from conformance.backends.numpy_layouts import repeated, room, spoiled, swapped
-from conformance.model.case import Call, Unsupported
+from conformance.model.case import Unsupported
 
 DTYPES = {
     name: getattr(dtypes, name)
@@ -44,17 +42,6 @@ def loaded(make: Callable[[], Any], state: State) -> Any:
     for name, value in state.items():
         setattr(layer, name, value)
     return layer
-
-
-def spatial(function: Callable[[Any], Any], call: Call, x: Any) -> Any:
-    """Call a function of (N, C, …) for that or (C, …).
-
-    Raises:
-        ValueError: for another rank than the layer's name says: tinygrad has one method for all.
-    """
-    dims = dims_of(call.layer)
-    ranked(call.layer, x, dims + 1, dims + 2)
-    return batched(function, x, dims)
 
 
 def tensor(array: np.ndarray, layout: str, dtype: str) -> Any:

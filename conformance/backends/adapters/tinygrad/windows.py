@@ -6,8 +6,7 @@ from typing import Any
 
 from conformance.backends.adapters.names import dims_of, of_ranks
 from conformance.backends.adapters.shared import State, only
-from conformance.backends.adapters.tinygrad.parts import spatial
-from conformance.backends.adapters.windows import LINEAR, pad_of
+from conformance.backends.adapters.windows import LINEAR, pad_of, spatial
 from conformance.backends.function import FunctionBackend, implements
 from conformance.model.case import Call, Unsupported
 
@@ -27,7 +26,7 @@ class Windows(FunctionBackend):
     ) -> Any:  # fmt: skip
         """`Tensor.max_pool2d`."""
         given |= {"kernel_size": _each(kernel_size, dims_of(call.layer)), "stride": stride}
-        return spatial(lambda x: x.max_pool2d(**given), call, x)
+        return spatial(lambda x: x.max_pool2d(**given), call.layer, x)
 
     @implements(
         *of_ranks("AvgPool{}d", "functional.avg_pool{}d"),
@@ -39,7 +38,7 @@ class Windows(FunctionBackend):
     ) -> Any:  # fmt: skip
         """`Tensor.avg_pool2d`."""
         given |= {"kernel_size": _each(kernel_size, dims_of(call.layer)), "stride": stride}
-        return spatial(lambda x: x.avg_pool2d(**given), call, x)
+        return spatial(lambda x: x.avg_pool2d(**given), call.layer, x)
 
     @implements(
         *of_ranks("ReflectionPad{}d", "ReplicationPad{}d", "CircularPad{}d"),
@@ -49,7 +48,7 @@ class Windows(FunctionBackend):
     def pad(self, state: State, x: Any, *, call: Call, padding: Any, **given: Any) -> Any:
         """`Tensor.pad`, from the last axis to the first, as torch's."""
         mode, pads = pad_of(call.layer, padding)
-        return spatial(lambda x: x.pad(pads, mode, **given), call, x)
+        return spatial(lambda x: x.pad(pads, mode, **given), call.layer, x)
 
     @implements("functional.pad")
     def functional_pad(
