@@ -278,8 +278,8 @@ class Engine:
         """The cases in the order in which they are checked, by their index.
 
         After those that every backend is asked come further rounds of the same seed, as long as
-        the backend declines cases, until as many are checked, of as many structures, as of a
-        backend that declines none, or a round brings no further structure.
+        nothing is compared, and where the backend declines cases, until as many are checked, of as
+        many structures, as of a backend that declines none, or a round brings no further structure.
         """
         stream, log, left = context.stream, context.log, context.left
         cases = stream.cases()
@@ -290,7 +290,9 @@ class Engine:
             yield index, cases[index]
         declined = [k for k in range(len(cases)) if log.letter(k) == "d"]
         concluding = EVERY_CHECK[stream.item.check].conclude is not None
-        if not declined or not log.checked or concluding or (stream.invalid and self.values > 1):
+        if concluding or (stream.invalid and self.values > 1):
+            return
+        if log.telling() and not (declined and log.checked):
             return
         wanted = log.checked + len(declined)
         judged = log.judged()
@@ -300,15 +302,14 @@ class Engine:
             further, before = stream.cases(round), len(seen)
             log.extend(len(cases))
             for place, case in enumerate(further):
-                if log.checked >= wanted and len(seen) >= all_structures:
-                    return
-                if left() <= 0 and log.telling():
+                enough = log.checked >= wanted and len(seen) >= all_structures
+                if log.telling() and (enough or left() <= 0):
                     return
                 index = round * len(cases) + place
                 yield index, case
                 if log.letter(index) in JUDGED:
                     seen.add(structure(case))
-            if log.checked >= wanted and len(seen) == before:
+            if log.telling() and log.checked >= wanted and len(seen) == before:
                 return
 
     def _order(self, cases: Sequence[Case]) -> Sequence[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
-from conformance.checks import CHECKS
+from conformance.checks import CHECKS, EVERY_CHECK
+from conformance.checks.trial import Evidence, Trial
 from conformance.generation.cases import Every
 from conformance.items.planning import PROFILES, Item, asked_of
 from conformance.items.stream import Stream
@@ -150,3 +152,22 @@ def test_what_fails_in_few_cases_is_shrunk() -> None:
     assert verdict.status == "failed"
     assert verdict.examples.drawn == 10
     assert verdict.call == "Linear(1, 1) on input (1,), float64, cpu"
+
+
+@pytest.mark.parametrize(
+    ("silent", "drawn", "status"), [(24, 25, "passed"), (999, 100, "unchecked")]
+)
+def test_where_nothing_was_compared_further_cases_are_asked(
+    monkeypatch: pytest.MonkeyPatch, silent: int, drawn: int, status: str
+) -> None:
+    """Of ten cases none may have a number with a finite bound; others of the seed have some."""
+    asked = 0
+
+    def compares_late(trial: Trial) -> Evidence:
+        nonlocal asked
+        asked += 1
+        return Evidence(asked > silent)
+
+    monkeypatch.setitem(EVERY_CHECK, "values", replace(CHECKS["values"], run=compares_late))
+    verdict = Engine(torch_backend, 10, 0).run(Item("Linear", "values", "float64", "cpu"))
+    assert (verdict.status, verdict.examples.drawn) == (status, drawn)
