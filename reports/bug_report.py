@@ -176,7 +176,8 @@ def _lines(run: Run, subject: Subject, results: str, cause: int) -> Iterator[str
 def _expected(verdict: Verdict, facts: LayerFacts) -> Iterator[str]:
     lines = facts.formula
     if lines:
-        yield f"[torch.nn.{plain(verdict.layer)}]({facts.page}) is documented as"
+        name = plain(verdict.layer)
+        yield f"{f'[torch.nn.{name}]({facts.page})' if facts.page else name} is documented as"
         yield ""
         yield fenced("\n".join(lines))
         yield ""

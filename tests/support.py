@@ -35,6 +35,7 @@ from conformance.model.failure import Failure, Inapplicable
 from conformance.run.engine import Engine
 
 LAYERS = tuple(CATALOGUE)
+ELSEWHERE = tuple(name for name, row in CATALOGUE.items() if not row.in_torch)
 ENOUGH = None if os.environ.get("NN_CONFORMANCE_TESTS") == "all" else 24
 """Compared cases after which a check, or a law, that should pass has passed; None = all."""
 ANSWERS = Answers()
@@ -82,6 +83,12 @@ OFFERED = dict.fromkeys(
     ),
     ("float32", "float64"),
 )
+
+
+def require_in_torch(layer: str) -> None:
+    """Skip a test that compares with torch where torch does not have the layer."""
+    if not CATALOGUE[layer].in_torch:
+        pytest.skip(f"torch has no {layer}")
 
 
 def offered(layer: str, *dtypes: str) -> tuple[str, ...]:
@@ -150,6 +157,8 @@ def law_findings(
         unlisted: without what a known failure of torch's explains.
         every: of all cases.
     """
+    if backend is torch_backend:
+        require_in_torch(layer)
     row, excuses = CATALOGUE[layer], excuses_of(layer, "laws", "float32")
     place, law = next((k, x) for k, x in enumerate(row.laws) if x.name == name)
     spoken, found = 0, list[str]()
@@ -183,6 +192,8 @@ def first_failure(
 
     A caller asks for `passed` or for `failure`: no failure alone may be nothing at all.
     """
+    if backend is torch_backend:
+        require_in_torch(layer)
     engine = Engine(backend, examples, seed)
     engine.answers = ANSWERS
     item = Item(layer, check, dtype, "cpu")

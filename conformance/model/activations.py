@@ -64,6 +64,7 @@ class Activation:
         operations: floating-point operations of an element.
         examples: share of the profile's examples.
         feeds_forward: transformers have it in their wide layers: it is timed at such widths, too.
+        in_torch: as `LayerSpec` has it.
 
     Raises:
         ActivationError: if a parameter is not drawn, or what is named is none.
@@ -83,6 +84,7 @@ class Activation:
     operations: int = 4
     examples: float = 0.2
     feeds_forward: bool = False
+    in_torch: bool = True
 
     def __post_init__(self) -> None:
         names = {parameter.name for parameter in self.parameters}

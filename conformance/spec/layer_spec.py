@@ -552,6 +552,8 @@ class LayerSpec:
         randomness: see `Randomness`.
         benchmark: see `Benchmark`.
         lazy: of a lazy layer; None of any other.
+        in_torch: torch has it; of another library's the names are of that, and nothing is compared
+            with torch.
     """
 
     name: str
@@ -567,6 +569,7 @@ class LayerSpec:
     randomness: Randomness = field(default_factory=Randomness)
     benchmark: Benchmark = field(default_factory=Benchmark)
     lazy: Lazy | None = None
+    in_torch: bool = True
 
     @property
     def function(self) -> bool:
@@ -575,7 +578,9 @@ class LayerSpec:
 
     @property
     def page(self) -> str:
-        """Address of its page in torch's documentation."""
+        """Address of its page in torch's documentation; empty where torch does not have it."""
+        if not self.in_torch:
+            return ""
         name = self.name if self.function else class_and_method(self.name)[0]
         space = name.partition(".")[0]
         if space in _ONE_PAGE:

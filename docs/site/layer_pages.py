@@ -140,7 +140,8 @@ def _up(row: LayerSpec) -> str:
 def _formula(row: LayerSpec) -> Iterator[str]:
     yield "## Formula\n"
     yield "```text\n" + "\n".join(row.oracle.formula) + "\n```\n"
-    yield f"As [torch's documentation]({row.page}) says it. {_oracle(row)}\n"
+    source = f"As [torch's documentation]({row.page}) says it. " if row.page else ""
+    yield f"{source}{_oracle(row)}\n"
 
 
 def _oracle(row: LayerSpec) -> str:

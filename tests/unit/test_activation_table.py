@@ -25,18 +25,23 @@ from conformance.model.activations import (
     require_known,
 )
 
+TESTS = Path(__file__).resolve().parents[1]
+OPTIONS = ["-v", "-rs", "-p", "no:cacheprovider", "-k", "added_for_a_test or AddedForATest"]
 TABLE = "conformance/model/activations.py"
 ORACLES = "conformance/oracles/activation/smooth.py"
 KINDS_FILE = "conformance/layers/activation/kinds.py"
-# File → a line of it, and what stands before that line once Softsign2 is added.
+# File → a line of it, and what stands before that line once AddedForATest is added.
 ADDED = {
     TABLE: (
         '    Activation(\n        "Tanhshrink",',
-        '    Activation("Softsign2", "functional.softsign2", "2 x/(1 + |x|)", operations=4),\n',
+        """    Activation(
+        "AddedForATest", "functional.added_for_a_test", "2 x/(1 + |x|)", in_torch=False
+    ),
+""",
     ),
     ORACLES: (
         "def tanhshrink(",
-        """def softsign2(state: State, input: Rounded) -> Rounded | Updated:
+        """def added_for_a_test(state: State, input: Rounded) -> Rounded | Updated:
     one = constant(1.0, input)
     return returned(input / (one + absolute(input)) * constant(2.0, input), input)
 
@@ -45,9 +50,14 @@ ADDED = {
     ),
     KINDS_FILE: (
         '    "Tanhshrink": Kind(',
-        '    "Softsign2": Kind(smooth.softsign2, (laws.odd,)),\n',
+        '    "AddedForATest": Kind(smooth.added_for_a_test, (laws.odd,)),\n',
     ),
 }
+# What its proof adds.
+REFERENCE = (
+    '    "Tanhshrink": lambda',
+    '    "AddedForATest": lambda x: 2 * x / (1 + abs(x)),\n',
+)
 # Statuses of both forms in every check that applies, of what is right and of what is not.
 JUDGED = """
 from types import SimpleNamespace
@@ -62,17 +72,18 @@ from conformance.run.engine import Engine
 from conformance.items.planning import Item
 
 def backend(factor):
-    def softsign2(input):
+    def added_for_a_test(input):
         return input / (1 + input.abs()) * factor
 
-    class Softsign2(torch.nn.Module):
+    class AddedForATest(torch.nn.Module):
         def forward(self, input):
-            return softsign2(input)
+            return added_for_a_test(input)
 
-    nn, functional = SimpleNamespace(Softsign2=Softsign2), SimpleNamespace(softsign2=softsign2)
+    nn = SimpleNamespace(AddedForATest=AddedForATest)
+    functional = SimpleNamespace(added_for_a_test=added_for_a_test)
     return ModuleBackend("mine", nn=nn, functional=functional)
 
-for layer in ("Softsign2", "functional.softsign2"):
+for layer in ("AddedForATest", "functional.added_for_a_test"):
     row = CATALOGUE[layer]
     print(layer, row.family, len(list(draw_cases(layer, "float32", 12, 0))))
     for check, facts in CHECKS.items():
@@ -86,7 +97,7 @@ for layer in ("Softsign2", "functional.softsign2"):
 
 
 def _with_one_more(folder: Path, left_out: str = "") -> Path:
-    """A copy of the package that has Softsign2 in each of its places but one."""
+    """A copy of the package that has AddedForATest in each of its places but one."""
     places = {
         "conformance": conformance,
         "conformance/strategies": conformance.strategies,
@@ -117,7 +128,7 @@ def test_one_more_activation_is_drawn_checked_and_passed(tmp_path: Path) -> None
     done = _run(_with_one_more(tmp_path), JUDGED)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
-    for layer in ("Softsign2", "functional.softsign2"):
+    for layer in ("AddedForATest", "functional.added_for_a_test"):
         assert [layer, "activation", "12"] in lines
         assert ["wrong", layer, "failed"] in lines
         verdicts = {tuple(line[1:3]): line[3] for line in lines if line[0] == layer and line[3:]}
@@ -125,12 +136,30 @@ def test_one_more_activation_is_drawn_checked_and_passed(tmp_path: Path) -> None
         assert set(verdicts.values()) == {"passed"}, verdicts
 
 
+def test_of_an_activation_that_torch_lacks_tests_hold_what_they_can(tmp_path: Path) -> None:
+    """Its reference and its shapes; what would ask torch is skipped, and says why."""
+    _with_one_more(tmp_path)
+    shutil.copytree(TESTS, tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(TESTS.parent / "pyproject.toml", tmp_path)
+    file, (line, text) = tmp_path / "tests/brute_force/activation.py", REFERENCE
+    file.write_text(file.read_text("utf-8").replace(line, text + line), "utf-8")
+    asked = ["tests/layers/test_rows.py", "tests/unit/test_oracles.py"]
+    script = "import sys; sys.path.insert(0, 'tests'); import planted, pytest\n"
+    done = _run(tmp_path, script + f"raise SystemExit(pytest.main({[*OPTIONS, *asked]}))")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for form in ("AddedForATest", "functional.added_for_a_test"):
+        assert f"torch has no {form}\n" in done.stdout
+        for test in ("oracle_agrees_with_brute_force", "shape_formula_is_that_of_the_values"):
+            assert f"test_oracles.py::test_{test}[{form}] PASSED" in done.stdout
+        assert f"test_rows.py::test_defaults_are_torchs[{form}] SKIPPED" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("left_out", "said"),
     [
-        (KINDS_FILE, f"activation 'Softsign2' of {TABLE} has no entry in {KINDS_FILE}"),
-        (TABLE, f"{KINDS_FILE} names an activation 'Softsign2', which {TABLE} has not"),
-        (ORACLES, "'conformance.oracles.activation.smooth' has no attribute 'softsign2'"),
+        (KINDS_FILE, f"activation 'AddedForATest' of {TABLE} has no entry in {KINDS_FILE}"),
+        (TABLE, f"{KINDS_FILE} names an activation 'AddedForATest', which {TABLE} has not"),
+        (ORACLES, "'conformance.oracles.activation.smooth' has no attribute 'added_for_a_test'"),
     ],
 )
 def test_a_place_that_is_forgotten_is_named_at_import(

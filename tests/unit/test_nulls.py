@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import ENOUGH, LAYERS, Search, Spoiled, first_failure, offered
+from support import ENOUGH, LAYERS, Search, Spoiled, first_failure, offered, require_in_torch
 
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.model.case import Call, Unsupported
@@ -83,6 +83,7 @@ SELDOM = {("functional.pad", "echo"), ("Upsample", "echo")}
 @pytest.mark.parametrize("null", NULLS)
 @pytest.mark.parametrize("layer", LAYERS)
 def test_null_backend_fails_values(layer: str, null: str) -> None:
+    require_in_torch(layer)
     if (layer, null) in EXCEPTED:
         assert first_failure(Spoiled(null, NULLS[null]), layer, "values", enough=ENOUGH).passed
         return
@@ -129,6 +130,7 @@ def test_where_nothing_is_compared_nothing_passes() -> None:
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_shape_fails_where_a_dimension_dtype_or_output_is_off(layer: str) -> None:
+    require_in_torch(layer)
     flat = Spoiled("flat", lambda y, inputs: y.reshape(-1, 1, 1, 1, 1, 1))
     assert first_failure(flat, layer, "shape", examples=20).said.startswith("shape of")
     wide = Spoiled("wide", lambda y, inputs: y.double())

@@ -492,7 +492,9 @@ def _optional(layer: str) -> set[str]:
 
 
 def _optional_in_torch(layer: str) -> set[str] | None:
-    """What torch's own signature lets be left out, but for inputs; None where it shows `*args`."""
+    """What torch's own signature lets be left out, but for inputs; None where it shows none."""
+    if not CATALOGUE[layer].in_torch:
+        return None
     function = looked_up(layer, torch.nn, torch.nn.functional)
     if inspect.isclass(function) and function.__init__ is torch.nn.Module.__init__:
         return set()

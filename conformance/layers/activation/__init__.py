@@ -138,6 +138,7 @@ def _elementwise(name: str, activation: Activation) -> LayerSpec:
             filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
             flops=partial(_flops, activation.operations),
         ),
+        in_torch=activation.in_torch,
     )
 
 
