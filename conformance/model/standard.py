@@ -1,4 +1,8 @@
-"""Versioned standards: what a run pins so that "conforms to torch.nn 2.13" means one thing."""
+"""Versioned standards: what a run pins so that "conforms to torch.nn 2.13" means one thing.
+
+A standard that was released is not edited. Its levels list the checks that there were: one that is
+added later belongs to the next standard, at the levels that its declaration names.
+"""
 
 from __future__ import annotations
 
