@@ -62,7 +62,7 @@ def _state(row: LayerSpec) -> str:
     given = {name: plain[name] for name in row.signature.required}
     # Of what has a default, too, the plain value where there is one: a stack of one layer.
     given |= {a.name: a.plain for a in row.signature.arguments if a.plain is not None}
-    tensors = row.state.tensors({**row.signature.defaults, **given, **row.inferred(shape)}, shape)
+    tensors = row.state_tensors({**row.signature.defaults, **given, **row.inferred(shape)}, shape)
     return ", ".join(f"`{x.name}`" + (" (buffer)" if x.buffer else "") for x in tensors)
 
 

@@ -160,7 +160,7 @@ def larger(case: Case) -> Case | None:
     for axes in (*groups[first:], *groups[:first]):
         place, axis = axes[0]
         x = case.inputs[place]
-        if x is None or not x.size or axis == row.signature.batch_axis(case, place):
+        if x is None or not x.size or axis == row.batch_axis(case, place):
             continue
         size = x.shape[axis]
         found = resized(row, case, axes, [k % size for k in range(size + 1)])
@@ -178,26 +178,23 @@ def _two_batches(trial: Trial, varied: Trial) -> tuple[np.ndarray | None, ...] |
     """The inputs of both side by side, where there is a batch and nothing else differs."""
     inputs: list[np.ndarray | None] = []
     for index, (x, y) in enumerate(zip(trial.case.inputs, varied.case.inputs, strict=True)):
-        axis = trial.row.signature.batch_axis(trial.case, index)
+        axis = trial.row.batch_axis(trial.case, index)
         if x is not None and y is not None and axis is not None:
             inputs.append(np.concatenate([x, y], axis))
         elif x is None or y is None or np.array_equal(x, y):
             inputs.append(x)
         else:
             return None
-    apart = all(output.batch_axis(trial.case) is not None for output in trial.present)
-    return (
-        tuple(inputs)
-        if apart and trial.row.signature.batch_axis(trial.case, 0) is not None
-        else None
-    )
+    row, case = trial.row, trial.case
+    apart = all(row.output_batch_axis(case, output) is not None for output in trial.present)
+    return tuple(inputs) if apart and row.batch_axis(case, 0) is not None else None
 
 
 def _both(trial: Trial, varied: Trial) -> tuple[Rounded | Choices, ...]:
     """The oracle's answers to two batches: no row depends on another."""
     both = []
     for output, one, two in zip(trial.present, trial.expected, varied.expected, strict=True):
-        axis = output.batch_axis(trial.case)
+        axis = trial.row.output_batch_axis(trial.case, output)
         assert axis is not None
         both.append(joined([one, two], axis))
     return tuple(both)

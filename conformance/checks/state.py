@@ -72,7 +72,7 @@ def _documented(trial: Trial) -> dict[str, StateTensor]:
     given = trial.case.call.state
     return {
         tensor.name: tensor
-        for tensor in row.state.tensors(arguments, shape)
+        for tensor in row.state_tensors(arguments, shape)
         if tensor.name in given or tensor.name not in row.state.constructor_tensors
     }
 

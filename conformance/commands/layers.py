@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import json
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -29,6 +31,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--names", action="store_true", help="only the layers, one a line")
     form.add_argument("--json", action="store_true", help="print the account as JSON")
+    form.add_argument(
+        "--shapes", metavar="NAME", help="shapes of the layers that a glob names, tensor by tensor"
+    )
     parser.set_defaults(run=run)
 
 
@@ -43,11 +48,29 @@ def run(options: argparse.Namespace) -> int:
 
         print("\n".join(CATALOGUE))
         return 0
+    if options.shapes is not None:
+        return _print_shapes(options.shapes)
     from conformance.backends.account import account
 
     found = account()
     told = json.dumps(asdict(found), indent=1) if options.json else "\n".join(text(found))
     print(visible(told))
+    return 0
+
+
+def _print_shapes(pattern: str) -> int:
+    """Print the shapes of some layers; 2 where no layer has the name."""
+    from conformance.layers import CATALOGUE
+    from conformance.spec.shapes import shape_lines
+
+    rows = [row for name, row in CATALOGUE.items() if fnmatch.fnmatchcase(name, pattern)]
+    if not rows:
+        print(f"no layer {pattern!r} (nn-conformance layers --names lists them)", file=sys.stderr)
+        return 2
+    for row in rows:
+        print(row.name)
+        said = shape_lines(row.shapes) if row.shapes else ("said by the layer's own functions",)
+        print("".join(f"  {line}\n" for line in said), end="")
     return 0
 
 

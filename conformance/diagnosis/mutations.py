@@ -112,7 +112,7 @@ def _without(row: LayerSpec, case: Case) -> Iterator[Change]:
 
 def _batches(row: LayerSpec, case: Case) -> Iterator[Change]:
     """A batch of one instead of more or none, and no batch instead of one."""
-    first, axis = case.inputs[0], row.signature.batch_axis(case, 0)
+    first, axis = case.inputs[0], row.batch_axis(case, 0)
     if first is None or axis is None or case.keywords:
         return
     count = first.shape[axis]
@@ -134,7 +134,7 @@ def _axes(row: LayerSpec, case: Case) -> Iterator[Change]:
     for axes in row.axes(case):
         place, axis = axes[0]
         array = case.inputs[place]
-        if array is None or array.shape[axis] < 2 or axis == row.signature.batch_axis(case, place):
+        if array is None or array.shape[axis] < 2 or axis == row.batch_axis(case, place):
             continue
         size = array.shape[axis]
         fewer = resized(row, case, axes, range(size - 1))

@@ -86,7 +86,7 @@ def planes(trial: Trial, generator: Generator) -> Claims:
 @law("singles", "a batch is the stack of its samples, each taken alone without its axis", EXACT)
 def singles(trial: Trial, generator: Generator) -> Claims:
     """At most three samples; an unbatched case as a batch of one."""
-    batched = trial.row.signature.batch_axis(trial.case, 0) is not None
+    batched = trial.row.batch_axis(trial.case, 0) is not None
     return each_alone(trial, generator, batched=batched)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from importlib import import_module
 
 from conformance.spec.layer_spec import LayerSpec
+from conformance.spec.shape_validation import validate_shapes
 
 _FAMILIES = (
     "convolution",
@@ -63,6 +64,9 @@ class _Catalogue(dict[str, LayerSpec]):
 def _rows() -> Iterator[tuple[str, LayerSpec]]:
     for family in _FAMILIES:
         for row in import_module(f"{__name__}.{family}").rows():
+            if row.shapes is not None:
+                own = row.oracle.shapes is not None
+                validate_shapes(row.name, row.shapes, row.signature, formula=own)
             yield row.name, row
 
 

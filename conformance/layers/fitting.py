@@ -11,6 +11,8 @@ import numpy as np
 from conformance.model.case import Case
 from conformance.spec.axes import Axes
 from conformance.spec.layer_spec import LayerSpec
+from conformance.spec.shapes import Shape, ShapeError
+from conformance.spec.sizes import resized as stretched
 
 
 def with_argument(row: LayerSpec, case: Case, name: str, value: Any) -> Case | None:
@@ -59,9 +61,63 @@ def fitted(row: LayerSpec, case: Case, arguments: Mapping[str, Any]) -> Case | N
     try:
         if row.variation.refit is not None:
             return row.variation.refit(row, case, dict(arguments))
+        changed = replace(case, call=replace(case.call, arguments=arguments))
+        if row.shapes is not None:
+            changed = _reshaped(row, case, changed)
+        return changed if row.variation.allows(row, changed) else None
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
         return None
-    return replace(case, call=replace(case.call, arguments=arguments))
+
+
+def _reshaped(row: LayerSpec, case: Case, changed: Case) -> Case:
+    """A case with other arguments, its inputs and its state in the shapes that these ask for.
+
+    Sizes that no argument decides stay.
+
+    Args:
+        case: as it was.
+
+    Raises:
+        ShapeError: where the call would be invalid.
+    """
+    before = row.sizes(case)
+    if before is None or row.shapes is None:
+        raise ShapeError("its shapes are none of a valid call")
+    sizes = replace(before, arguments=row.signature.complete(row.written(changed)))
+    inputs: list[np.ndarray | None] = []
+    for name, x in zip(row.signature.input_names, changed.inputs, strict=False):
+        shape = row.shapes.shape(name, sizes)
+        inputs.append(None if x is None or shape is None else _stretched(x, shape))
+    first = inputs[0]
+    assert first is not None
+    state = _state(row, changed, first.shape)
+    layouts = {name: x for name, x in changed.call.layouts.items() if name in state}
+    call = replace(changed.call, state=state, layouts=layouts)
+    changed = replace(changed, call=call, inputs=tuple(inputs))
+    row.shapes.check(sizes, {})
+    row.output_shapes(changed)
+    return changed
+
+
+def _state(row: LayerSpec, changed: Case, input: Shape) -> dict[str, np.ndarray]:
+    state, arguments = changed.call.state, changed.call.arguments
+    source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
+    arrays = dict[str, np.ndarray]()
+    for tensor in row.state_tensors({**arguments, **row.inferred(input)}, input):
+        if tensor.name in state:
+            arrays[tensor.name] = stretched(state[tensor.name], tensor.shape)
+        elif tensor.constraint == "any":
+            arrays[tensor.name] = stretched(source, tensor.shape)
+        else:
+            dtype = np.int64 if tensor.integer else np.float64
+            arrays[tensor.name] = np.full(tensor.shape, 0 if tensor.integer else 1, dtype)
+    return arrays
+
+
+def _stretched(x: np.ndarray, shape: Shape) -> np.ndarray:
+    if x.size == 0 and 0 not in shape:
+        raise ShapeError("no elements make none")
+    return stretched(x, shape)
 
 
 def same(value: Any, other: Any) -> bool:

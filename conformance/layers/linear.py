@@ -13,12 +13,11 @@ import numpy as np
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws import linear as laws
 from conformance.laws import multilinear
-from conformance.model.case import Case, is_function
+from conformance.model.case import is_function
 from conformance.oracles import linear as oracle
-from conformance.spec.axes import Axes, batched, joined
-from conformance.spec.elementwise import every_axis
 from conformance.spec.layer_spec import (
     Argument,
+    Arguments,
     Benchmark,
     Generation,
     Input,
@@ -27,18 +26,19 @@ from conformance.spec.layer_spec import (
     Oracle,
     Output,
     Signature,
+    State,
     Traits,
-    Variation,
 )
 from conformance.spec.outputs import input_dtype
 from conformance.spec.propagation import chained_sums, copied
-from conformance.spec.sizes import resized
-from conformance.spec.state import Shape, StateTensor, products, uniform, with_bias
+from conformance.spec.shapes import Shapes
+from conformance.spec.state import Shape, StateTensor, uniform
 from conformance.spec.trial_like import TrialLike
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import linear as cases
 from conformance.strategies.invalid import linear as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.shapes import shape_breaks
 
 _IN = Argument("in_features", plain=1, size=True)
 _OUT = Argument("out_features", plain=1, size=True)
@@ -55,71 +55,41 @@ _SUMS = (
     laws.leading,
 )
 _WEIGHTS = (Input("weight", "weight"), Input("bias", "bias", optional=True))
-_OUTPUT = (Output("output", batched(2)),)
+_LINEAR = Shapes(
+    {
+        "input": "*batch in_features",
+        "weight": "out_features in_features",
+        "bias": "out_features if bias",
+        "output": "*batch out_features",
+    }
+)
+_FUNCTIONAL_LINEAR = Shapes(
+    {
+        "input": "*batch in_features",
+        "weight": "out_features? in_features",
+        "bias": "out_features?",
+        "output": "*batch out_features?",
+    }
+)
+_BILINEAR = Shapes(
+    {
+        "input1": "*batch in1_features",
+        "input2": "*batch in2_features",
+        "weight": "out_features in1_features in2_features",
+        "bias": "out_features if bias",
+        "output": "*batch out_features",
+    }
+)
+_FUNCTIONAL_BILINEAR = replace(_BILINEAR, texts={**_BILINEAR.texts, "bias": "out_features"})
 
 
 def _inferred(input: Shape) -> Mapping[str, Any]:
     return {"in_features": input[-1]}
 
 
-def _linear_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    """A weight (out_features, in_features), a bias (out_features)."""
-    weight = (arguments["out_features"], arguments["in_features"])
-    return uniform(with_bias(weight, weight[0], arguments.get("bias", True)), products(weight))
-
-
-def _bilinear_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    """A weight (out_features, in1_features, in2_features), a bias (out_features)."""
-    sizes = (arguments["in1_features"], arguments["in2_features"])
-    weight = (arguments["out_features"], *sizes)
-    return uniform(with_bias(weight, weight[0], arguments.get("bias", True)), sizes[0])
-
-
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with its arrays in the shapes that other arguments ask for.
-
-    A lazy layer's input is as wide as it was.
-    """
-    names = ("in_features", "in1_features", "in2_features")
-    widths = [arguments[name] for name in names if name in arguments]
-    inputs = list(case.inputs)
-    for place, width in enumerate(widths):
-        x = inputs[place]
-        assert x is not None
-        inputs[place] = resized(x, (*x.shape[:-1], width))
-    first, state = inputs[0], case.call.state
-    assert first is not None
-    source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
-    wanted = row.state_shapes(arguments, first.shape)
-    arrays = {k: resized(state.get(k, source), s) for k, s in wanted.items()}
-    layouts = {k: v for k, v in case.call.layouts.items() if k in arrays}
-    call = replace(case.call, arguments=arguments, state=arrays, layouts=layouts)
-    return replace(case, call=call, inputs=tuple(inputs))
-
-
-def _features(case: Case) -> tuple[Axes, ...]:
-    """The features that go in, and those that come out."""
-    weight = case.inputs[1]
-    outputs = joined(case, (1, 0), (2, 0)) if weight is not None and weight.ndim == 2 else ()
-    return joined(case, (0, -1), (1, -1)), outputs
-
-
-def _pairs(case: Case) -> tuple[Axes, ...]:
-    """The features of either input, and those that come out."""
-    return (
-        joined(case, (0, -1), (2, 1)), joined(case, (1, -1), (2, 2)), joined(case, (2, 0), (3, 0))
-    )  # fmt: skip
-
-
-def _leading(inputs: int, case: Case) -> tuple[Axes, ...]:
-    """Every axis but that of the features.
-
-    Args:
-        inputs: how many have these axes.
-    """
-    first = case.inputs[0]
-    axes = 0 if first is None else first.ndim - 1
-    return tuple(tuple((place, axis) for place in range(inputs)) for axis in range(axes))
+def _initial(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
+    """Uniform, by the number of inputs of the first operand."""
+    return uniform(shapes, shapes["weight"][1])
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -172,20 +142,19 @@ def _identity() -> LayerSpec:
         "linear",
         signature=Signature(
             (),
-            (Input("input", batch_axis=batched(2)),),
-            (Output("output", batched(2), input_dtype),),
+            (Input("input"),),
+            (Output("output", dtype=input_dtype),),
             placed=False,
         ),
         oracle=Oracle(
             values=oracle.identity,
-            shapes=oracle.identity_shape,
             formula=(
                 "a placeholder identity operator that is argument-insensitive: output = input",
             ),
             propagation=copied,
         ),
         generation=Generation(cases=partial(cases.identities, "Identity"), examples=0.3),
-        variation=Variation(free=every_axis),
+        shapes=Shapes({"input": "*batch", "output": "*batch"}),
         traits=Traits(aliases=True, copies=True),
         laws=(
             laws.identity_rows,
@@ -216,30 +185,30 @@ def _product(trial: TrialLike) -> Rounded:
     return product
 
 
-def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any) -> LayerSpec:
+def _linear(name: str, arguments: tuple[Argument, ...], values: Any) -> LayerSpec:
     valid = partial(cases.linears, name)
     function = is_function(name)
     lazy = name.startswith("Lazy")
+    shapes = _FUNCTIONAL_LINEAR if function else _LINEAR
+    inputs = (Input("input"), *(_WEIGHTS if function else ()))
+    signature = Signature(arguments, inputs, (Output("output"),))
+    breaks = invalid.negative_sizes(*signature.required)
     return LayerSpec(
         name,
         "linear",
-        signature=Signature(
-            arguments,
-            (Input("input", batch_axis=batched(2)), *(_WEIGHTS if function else ())),
-            _OUTPUT,
-        ),
+        signature=signature,
+        shapes=shapes,
         oracle=Oracle(
             values=values,
-            shapes=shapes,
             formula=("y = x A^T + b",),
             module="Linear" if function else None,
         ),
         generation=Generation(
             cases=valid,
-            invalid=invalid_cases(valid, invalid.linear_breaks(name)),
+            invalid=invalid_cases(valid, (*shape_breaks(signature, shapes), *breaks)),
             examples=0.3 if lazy else 1.0,
         ),
-        variation=Variation(free=partial(_leading, 1)),
+        state=State() if function else State(shaped=_initial),
         traits=Traits(wide_sums=True, product=_product),
         laws=(*_SUMS, laws.vector if function else multilinear.lazy_equals_eager),
         benchmark=Benchmark(
@@ -251,25 +220,28 @@ def _linear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any
     )
 
 
-def _bilinear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: Any) -> LayerSpec:
+def _bilinear(name: str, arguments: tuple[Argument, ...], values: Any) -> LayerSpec:
     valid = partial(cases.bilinears, name)
     function = is_function(name)
-    pair = tuple(Input(f"input{k + 1}", batch_axis=batched(2, k)) for k in range(2))
+    shapes = _FUNCTIONAL_BILINEAR if function else _BILINEAR
+    inputs = (Input("input1"), Input("input2"), *(_WEIGHTS if function else ()))
+    signature = Signature(arguments, inputs, (Output("output"),))
+    breaks = () if function else invalid.bilinear_breaks()
     return LayerSpec(
         name,
         "linear",
-        signature=Signature(arguments, (*pair, *(_WEIGHTS if function else ())), _OUTPUT),
+        signature=signature,
+        shapes=shapes,
         oracle=Oracle(
             values=values,
-            shapes=shapes,
             formula=("y = x_1^T A x_2 + b",),
             propagation=chained_sums,
             module="Bilinear" if function else None,
         ),
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, invalid.bilinear_breaks(name))
+            cases=valid, invalid=invalid_cases(valid, (*shape_breaks(signature, shapes), *breaks))
         ),
-        variation=Variation(free=partial(_leading, 2)),
+        state=State() if function else State(shaped=_initial),
         laws=(*_SUMS, laws.swap),
         benchmark=Benchmark(
             workloads=_of(name, _bilinear_workloads()),
@@ -282,29 +254,8 @@ def _bilinear(name: str, arguments: tuple[Argument, ...], values: Any, shapes: A
 def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     yield _identity()
-    linear = _linear("Linear", (_IN, _OUT, _BIAS), oracle.linear, oracle.linear_shape)
-    yield replace(
-        linear,
-        variation=replace(linear.variation, refit=_refit),
-        state=replace(linear.state, tensors=_linear_state),
-    )
-    lazy = _linear("LazyLinear", (_OUT, _BIAS), oracle.lazy_linear, oracle.lazy_linear_shape)
-    yield replace(
-        lazy,
-        variation=replace(lazy.variation, refit=_refit),
-        state=replace(lazy.state, tensors=_linear_state),
-    )
-    function = _linear(
-        "functional.linear", (), oracle.functional_linear, oracle.functional_linear_shape
-    )
-    yield replace(function, variation=replace(function.variation, shared=_features))
-    bilinear = _bilinear("Bilinear", (*_PAIR, _OUT, _BIAS), oracle.bilinear, oracle.bilinear_shape)
-    yield replace(
-        bilinear,
-        variation=replace(bilinear.variation, refit=_refit),
-        state=replace(bilinear.state, tensors=_bilinear_state),
-    )
-    function = _bilinear(
-        "functional.bilinear", (), oracle.functional_bilinear, oracle.functional_bilinear_shape
-    )
-    yield replace(function, variation=replace(function.variation, shared=_pairs))
+    yield _linear("Linear", (_IN, _OUT, _BIAS), oracle.linear)
+    yield _linear("LazyLinear", (_OUT, _BIAS), oracle.lazy_linear)
+    yield _linear("functional.linear", (), oracle.functional_linear)
+    yield _bilinear("Bilinear", (*_PAIR, _OUT, _BIAS), oracle.bilinear)
+    yield _bilinear("functional.bilinear", (), oracle.functional_bilinear)

@@ -72,11 +72,12 @@ def _wrapped(found: Facts) -> str:
 
 def _batch(place: int, case: Case) -> int | None:
     row = _row_of(case.call.arguments["module"])
-    return row.signature.inputs[place].batch_axis(_inner(case))
+    return row.batch_axis(_inner(case), place)
 
 
 def _batch_out(case: Case) -> int | None:
-    return _row_of(case.call.arguments["module"]).signature.outputs[0].batch_axis(_inner(case))
+    row = _row_of(case.call.arguments["module"])
+    return row.output_batch_axis(_inner(case), row.signature.outputs[0])
 
 
 def _values(
@@ -131,14 +132,14 @@ def _product(weight: Callable[..., Any], trial: TrialLike) -> Rounded | None:
 
 
 def _shapes(*inputs: Shape, module: oracle.Module, **others: Any) -> tuple[Shape | None, ...]:
-    return _row_of(module).oracle.shapes(*inputs, **dict(module[1]))
+    return _row_of(module).shapes_of(inputs, dict(module[1]))
 
 
 def _tensors(
     module: oracle.Module, name: str, input: Shape
 ) -> tuple[tuple[StateTensor, ...], StateTensor]:
     """Those of the layer that stay, and the one that is computed."""
-    found = _row_of(module).state.tensors(dict(module[1]), input)
+    found = _row_of(module).state_tensors(dict(module[1]), input)
     (own,) = (x for x in found if x.name == name)
     return tuple(x for x in found if x.name != name), own
 

@@ -165,7 +165,7 @@ def _state_names(layer: str) -> frozenset[str]:
     found: set[str] = set(row.state.constructor_tensors)
     for change in some:
         try:
-            found |= {x.name for x in row.state.tensors({**given, **change}, shape)}
+            found |= {x.name for x in row.state_tensors({**given, **change}, shape)}
         except (ValueError, TypeError, ArithmeticError, LookupError, AssertionError):
             continue  # no such layer
     return frozenset(re.sub(r"\d+", "0", name) for name in found)

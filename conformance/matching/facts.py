@@ -223,7 +223,7 @@ def _empty(found: Facts) -> bool:
 
 def _batch(found: Facts) -> int | None:
     """How many samples the first input has; None where it is none itself, but a single sample."""
-    first, axis = found.case.inputs[0], found.row.signature.batch_axis(found.case, 0)
+    first, axis = found.case.inputs[0], found.row.batch_axis(found.case, 0)
     return None if first is None or axis is None else first.shape[axis]
 
 

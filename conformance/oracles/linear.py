@@ -1,7 +1,7 @@
 """Identity, Linear, LazyLinear and Bilinear.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays.
+those of the documentation page.
 
 Sources: the pages torch.nn.Identity, Linear, LazyLinear, Bilinear and
 torch.nn.functional.linear, bilinear of the PyTorch documentation.
@@ -16,31 +16,14 @@ from typing import Any
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, multilinear
+from conformance.oracles.forms import of_module
 
-Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 
 
 def identity(state: State, input: Rounded, **unused: Any) -> Rounded:
     """A placeholder identity operator that is argument-insensitive: y = x."""
     return input
-
-
-def identity_shape(input: Shape, **unused: Any) -> tuple[Shape, ...]:
-    """(*) → (*)."""
-    return (input,)
-
-
-def linear(
-    state: State, input: Rounded, *, in_features: int, out_features: int, bias: bool = True
-) -> Rounded:
-    """y = x Aᵀ + b, input (*, in_features), A (out_features, in_features)."""
-    return functional_linear({}, input, state["weight"], state["bias"] if bias else None)
-
-
-def lazy_linear(state: State, input: Rounded, *, out_features: int, bias: bool = True) -> Rounded:
-    """Linear whose in_features is input.shape[-1]."""
-    return functional_linear({}, input, state["weight"], state["bias"] if bias else None)
 
 
 def functional_linear(
@@ -74,39 +57,6 @@ def functional_linear(
     return sums + bias if apart and bias is not None else sums
 
 
-def linear_shape(
-    input: Shape, *, in_features: int, out_features: int, bias: bool = True
-) -> tuple[Shape, ...]:
-    """(*, in_features) → (*, out_features)."""
-    return ((*input[:-1], out_features),)
-
-
-def lazy_linear_shape(input: Shape, *, out_features: int, bias: bool = True) -> tuple[Shape, ...]:
-    """(*, in_features) → (*, out_features)."""
-    return ((*input[:-1], out_features),)
-
-
-def functional_linear_shape(
-    input: Shape, weight: Shape, bias: Shape | None = None
-) -> tuple[Shape, ...]:
-    """(*, in_features) → (*, out_features), or (*) if the weight is (in_features)."""
-    return ((*input[:-1], *weight[:-1]),)
-
-
-def bilinear(
-    state: State,
-    input1: Rounded,
-    input2: Rounded,
-    *,
-    in1_features: int,
-    in2_features: int,
-    out_features: int,
-    bias: bool = True,
-) -> Rounded:
-    """y = x₁ᵀ A x₂ + b, inputs (*, in1_features) and (*, in2_features)."""
-    return functional_bilinear({}, input1, input2, state["weight"], state["bias"] if bias else None)
-
-
 def functional_bilinear(
     state: State, input1: Rounded, input2: Rounded, weight: Rounded, bias: Rounded | None = None
 ) -> Rounded:
@@ -137,21 +87,5 @@ def _rows(x: np.ndarray) -> np.ndarray:
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def bilinear_shape(
-    input1: Shape,
-    input2: Shape,
-    *,
-    in1_features: int,
-    in2_features: int,
-    out_features: int,
-    bias: bool = True,
-) -> tuple[Shape, ...]:
-    """(*, in1_features), (*, in2_features) → (*, out_features)."""
-    return ((*input1[:-1], out_features),)
-
-
-def functional_bilinear_shape(
-    input1: Shape, input2: Shape, weight: Shape, bias: Shape | None = None
-) -> tuple[Shape, ...]:
-    """(*, in1_features), (*, in2_features) → (*, out_features)."""
-    return ((*input1[:-1], weight[0]),)
+linear = lazy_linear = of_module(functional_linear, "weight", "bias")
+bilinear = of_module(functional_bilinear, "weight", "bias")

@@ -11,7 +11,9 @@ import numpy as np
 
 from conformance.model.case import Call, Case, class_and_method, is_function
 from conformance.spec.axes import Axes, no_axes, no_axis
+from conformance.spec.notation import BATCH, SPACE
 from conformance.spec.propagation import Propagation, sums
+from conformance.spec.shapes import ShapeError, Shapes, Sizes
 from conformance.spec.sizes import per_dimension
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
@@ -184,6 +186,10 @@ def _always(case: Case) -> bool:
     return True
 
 
+def _any_call(row: LayerSpec, case: Case) -> bool:
+    return True
+
+
 def _none(case: Case) -> bool:
     return False
 
@@ -314,6 +320,23 @@ class Signature:
         """Names of the arguments that have one number for each spatial dimension."""
         return frozenset(a.name for a in self.arguments if a.per_dimension)
 
+    def complete(self, arguments: Arguments) -> dict[str, Any]:
+        """All arguments of a call, those that are left out with what they stand for."""
+        full = {**self.defaults, **arguments}
+        for known in self.arguments:
+            if known.ties.like and full.get(known.name) is None:
+                full[known.name] = full.get(known.ties.like)
+        return full
+
+    def bind(self, shapes: Shapes, arguments: Arguments, given: Mapping[str, Shape]) -> Sizes:
+        """The sizes of a call.
+
+        Args:
+            arguments: those that are written out.
+            given: inputs by name → shape.
+        """
+        return shapes.bind(self.complete(arguments), self.dims, given)
+
     def argument(self, name: str) -> Argument | None:
         """One of its arguments; None where it has none of that name."""
         return next((a for a in self.arguments if a.name == name), None)
@@ -326,11 +349,6 @@ class Signature:
         """torch's name of the dtype that an output must have."""
         chosen = self.outputs[index].dtype
         return case.call.dtype if chosen is None else chosen(case)
-
-    def batch_axis(self, case: Case, place: int) -> int | None:
-        """The axis of an input that counts the batch; None where it has none, or is left out."""
-        given = place < len(case.inputs) and case.inputs[place] is not None
-        return self.inputs[place].batch_axis(case) if given else None
 
     def readable(self, name: str, value: Any) -> Any:
         """An attribute in the form in which it is compared: sizes as tuples."""
@@ -365,9 +383,9 @@ class Oracle:
     Args:
         values: the oracle, `(state, *inputs, **arguments)` → one output or a tuple: each a
             `Rounded`, `Choices`, or None where the documentation says None; or `Updated`.
-        shapes: the shape oracle, `(*input shapes, **arguments)` → a tuple of shapes; None for an
-            absent output.
         formula: what the documentation says that it computes, line by line.
+        shapes: the shape oracle, `(*input shapes, **arguments)` → a tuple of shapes; None for an
+            absent output. None where `LayerSpec.shapes` says it.
         propagation: how NaN and infinities travel to the outputs.
         module: the class whose computation a function does; None of any other layer, and where
             there is none.
@@ -377,8 +395,8 @@ class Oracle:
     """
 
     values: Callable[..., Any]
-    shapes: Callable[..., tuple[Shape | None, ...]]
     formula: tuple[str, ...]
+    shapes: Callable[..., tuple[Shape | None, ...]] | None = None
     propagation: Propagation = sums
     module: str | None = None
     counted: Callable[[Case], Arguments] = nothing_counted
@@ -409,9 +427,13 @@ class Variation:
 
     Args:
         refit: (case, new arguments) → the case with its arrays in the shapes that these ask for, or
-            None where the call would be invalid; None where no argument changes a shape.
+            None where the call would be invalid; None where `LayerSpec.shapes` says it, or no
+            argument changes a shape.
+        allows: (case with other arguments or sizes) → whether the documentation allows the call,
+            beside what `LayerSpec.shapes` says.
         free: case → axes besides those of the batch and of space whose size no argument and no
-            weight decides: the steps of a sequence, every axis of an elementwise layer.
+            weight decides: the steps of a sequence, every axis of an elementwise layer; as
+            `shared` only of a layer without `LayerSpec.shapes`.
         shared: case → axes that inputs of a function have in common with its weights: the features
             of the input and of the weight.
         longest: case → the largest size of an axis that is drawn: of a sequence each step takes
@@ -421,6 +443,7 @@ class Variation:
     """
 
     refit: Callable[[LayerSpec, Case, dict[str, Any]], Case | None] | None = None
+    allows: Callable[[LayerSpec, Case], bool] = _any_call
     free: Callable[[Case], tuple[Axes, ...]] = no_axes
     shared: Callable[[Case], tuple[Axes, ...]] = no_axes
     longest: Callable[[Case], int] = _any_size
@@ -434,11 +457,14 @@ class State:
     Args:
         tensors: (arguments, shape of the first input) → the tensors of its state, in the order of
             its state_dict.
+        shaped: (arguments, shapes of its tensors by name) → its tensors, where `LayerSpec.shapes`
+            says the shapes.
         constructor_tensors: those that the constructor takes; the call may have none.
         roles: of those whose names do not tell a weight from a bias.
     """
 
     tensors: Callable[[Arguments, Shape], tuple[StateTensor, ...]] = stateless
+    shaped: Callable[[Arguments, Mapping[str, Shape]], tuple[StateTensor, ...]] | None = None
     constructor_tensors: tuple[str, ...] = ()
     roles: Mapping[str, str] = field(default_factory=dict)
 
@@ -554,6 +580,9 @@ class LayerSpec:
         lazy: of a lazy layer; None of any other.
         in_torch: torch has it; of another library's the names are of that, and nothing is compared
             with torch.
+        shapes: of inputs, state and outputs in named sizes, from which follow what batch and free
+            axes are, the state's and the outputs' shapes, and what arguments change; None where the
+            parts above say so by functions.
     """
 
     name: str
@@ -570,6 +599,7 @@ class LayerSpec:
     benchmark: Benchmark = field(default_factory=Benchmark)
     lazy: Lazy | None = None
     in_torch: bool = True
+    shapes: Shapes | None = None
 
     @property
     def function(self) -> bool:
@@ -607,8 +637,10 @@ class LayerSpec:
         """Axes of the inputs whose sizes may change, those first that are the batch."""
         if any(a.ties.fixes_sizes and a.name in case.keywords for a in self.signature.arguments):
             return ()
+        if self.shapes is not None:
+            return self._named_axes(case)
         places = range(min(len(self.signature.inputs), len(case.inputs)))
-        axes = ((k, self.signature.batch_axis(case, k)) for k in places)
+        axes = ((k, self.batch_axis(case, k)) for k in places)
         batch = tuple((k, axis) for k, axis in axes if axis is not None)
         first = case.inputs[0]
         space = (
@@ -619,6 +651,50 @@ class LayerSpec:
         found = (batch, *space, *self.variation.free(case), *self.variation.shared(case))
         return tuple(dict.fromkeys(group for group in found if group))
 
+    def _named_axes(self, case: Case) -> tuple[Axes, ...]:
+        sizes = self.sizes(case)
+        if sizes is None or self.shapes is None:
+            return ()
+        names = self.signature.input_names
+        groups = self.shapes.shared_axes(tuple(self._given(case)), sizes)
+        owned = {size for name in self.owned for size in self.shapes.tensors[name].names}
+        owned |= {*self.shapes.fixed}
+        order = sorted(groups, key=lambda label: (label[0] != BATCH, label[0] != SPACE))
+        return tuple(
+            tuple((names.index(name), axis) for name, axis in groups[label])
+            for label in order
+            if label[0] not in owned
+        )
+
+    def sizes(self, case: Case) -> Sizes | None:
+        """Sizes and arguments of a case, by name; None where its shapes do not fit `shapes`."""
+        if self.shapes is None:
+            return None
+        try:
+            written = {**self.written(case), **self.oracle.counted(case)}
+            return self.signature.bind(self.shapes, written, self._given(case))
+        except ShapeError:
+            return None
+
+    def _given(self, case: Case) -> dict[str, Shape]:
+        pairs = zip(self.signature.input_names, case.inputs, strict=False)
+        return {name: x.shape for name, x in pairs if x is not None}
+
+    def batch_axis(self, case: Case, place: int) -> int | None:
+        """The axis of an input that counts the batch; None where it has none, or is left out."""
+        given = place < len(case.inputs) and case.inputs[place] is not None
+        return self._counted(self.signature.inputs[place], case) if given else None
+
+    def output_batch_axis(self, case: Case, output: Output) -> int | None:
+        """The axis of an output that counts the batch; None where it has none."""
+        return self._counted(output, case)
+
+    def _counted(self, tensor: Input | Output, case: Case) -> int | None:
+        if self.shapes is None:
+            return tensor.batch_axis(case)
+        sizes = self.sizes(case)
+        return None if sizes is None else self.shapes.batch_axis(tensor.name, sizes)
+
     def inferred(self, input: Shape) -> Arguments:
         """What a lazy layer reads from its first input; nothing of any other."""
         return {} if self.lazy is None else self.lazy.inferred(input)
@@ -628,13 +704,13 @@ class LayerSpec:
         first = case.inputs[0]
         shape = () if first is None else first.shape
         arguments = {**case.call.arguments, **self.inferred(shape)}
-        buffers = {x.name for x in self.state.tensors(arguments, shape) if x.buffer}
+        buffers = {x.name for x in self.state_tensors(arguments, shape) if x.buffer}
         return tuple(name for name in case.call.state if name not in buffers)
 
     def kept(self, name: str, arguments: Arguments, input: Shape) -> bool:
         """Whether only the places of a state tensor's elements may change, not their values."""
         given = {**arguments, **self.inferred(input)}
-        found = next((x for x in self.state.tensors(given, input) if x.name == name), None)
+        found = next((x for x in self.state_tensors(given, input) if x.name == name), None)
         return found is not None and found.constraint != "any"
 
     def written(self, case: Case) -> Arguments:
@@ -649,17 +725,52 @@ class LayerSpec:
             arguments: those written out.
             input: shape of the first input, from which a lazy layer infers its sizes.
         """
-        return {
-            x.name: x.shape
-            for x in self.state.tensors({**arguments, **self.inferred(input)}, input)
-        }
+        found = self.state_tensors({**arguments, **self.inferred(input)}, input)
+        return {x.name: x.shape for x in found}
+
+    def state_tensors(self, arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
+        """The tensors of its state, in the order of its state_dict.
+
+        Args:
+            arguments: with those that a lazy layer infers.
+            input: shape of the first input.
+        """
+        if self.state.shaped is None or self.shapes is None:
+            return self.state.tensors(arguments, input)
+        sizes = self.signature.bind(self.shapes, arguments, {self.signature.input_names[0]: input})
+        return self.state.shaped(arguments, self.shapes.present(self.owned, sizes))
+
+    @property
+    def owned(self) -> tuple[str, ...]:
+        """Names of the tensors that its shapes name and it owns."""
+        outputs = {x.name for x in self.signature.outputs}
+        names = () if self.shapes is None else self.shapes.texts
+        return tuple(n for n in names if n not in outputs and n not in self.signature.input_names)
 
     def output_shapes(self, case: Case) -> tuple[Shape | None, ...]:
         """Shapes of the outputs by the documentation's formulas."""
-        given = [None if x is None else x.shape for x in case.inputs]
+        shapes = [None if x is None else x.shape for x in case.inputs]
+        return self.shapes_of(shapes, {**self.written(case), **self.oracle.counted(case)})
+
+    def shapes_of(
+        self, inputs: Sequence[Shape | None], arguments: Arguments
+    ) -> tuple[Shape | None, ...]:
+        """Shapes of the outputs of inputs of these shapes; None for an absent one.
+
+        Args:
+            arguments: of the constructor and of the call.
+        """
+        given = list(inputs)
         while given and given[-1] is None:
             given.pop()
-        return self.oracle.shapes(*given, **{**self.written(case), **self.oracle.counted(case)})
+        if self.oracle.shapes is not None:
+            return self.oracle.shapes(*given, **arguments)
+        assert self.shapes is not None
+        names = zip(self.signature.input_names, given, strict=False)
+        sizes = self.signature.bind(
+            self.shapes, arguments, {n: x for n, x in names if x is not None}
+        )
+        return tuple(self.shapes.shape(output.name, sizes) for output in self.signature.outputs)
 
     def attributes(self, arguments: Arguments, input: Shape) -> Arguments:
         """What a user can read from the layer after its first call, by name."""

@@ -80,5 +80,5 @@ def _differentiated(operands: TimedArrays, call: Call, inputs: ArrayTuple) -> It
             yield array
     shape = inputs[0].shape
     given = {**call.arguments, **row.inferred(shape)}
-    buffers = {x.name for x in row.state.tensors(given, shape) if x.buffer}
+    buffers = {x.name for x in row.state_tensors(given, shape) if x.buffer}
     yield from (array for name, array in call.state.items() if name not in buffers)

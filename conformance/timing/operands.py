@@ -57,7 +57,7 @@ class TimedArrays:
     @property
     def outputs(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of the outputs."""
-        found = self.row.oracle.shapes(*self.workload.inputs, **self.workload.arguments)
+        found = self.row.shapes_of(self.workload.inputs, self.workload.arguments)
         return tuple(shape for shape in found if shape is not None)
 
     def call(self, generator: np.random.Generator) -> Call:
@@ -77,7 +77,7 @@ class TimedArrays:
     ) -> np.ndarray:
         """A tensor that may not hold just any numbers."""
         w = self.workload
-        found = {x.name: x for x in self.row.state.tensors(w.arguments, w.inputs[0])}[name]
+        found = {x.name: x for x in self.row.state_tensors(w.arguments, w.inputs[0])}[name]
         return np.zeros(shape, np.int64) if found.integer else np.ones(shape)
 
     def case(self, call: Call, inputs: ArrayTuple) -> Case:

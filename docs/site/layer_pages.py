@@ -22,6 +22,7 @@ from conformance.layers.describe import argument_text
 from conformance.layers.reached import table as reached
 from conformance.model.case import class_and_method
 from conformance.spec.layer_spec import REQUIRED, Argument, Input, LayerSpec, Output, stateless
+from conformance.spec.shapes import shape_lines
 
 _PLAIN = ("name", "default", "plain", "other", "size", "window", "large", "form", "ties")
 """Fields of an argument that a reader of the signature does not need."""
@@ -97,7 +98,10 @@ def _tensors(row: LayerSpec) -> Iterator[str]:
     rows = list(_inputs(row))
     rows += [(code(x.name), "output", _of_output(x)) for x in row.signature.outputs]
     yield table(("tensor", "role", ""), rows) + "\n"
-    if "→" in (shapes := said(row.oracle.shapes)):
+    if row.shapes is not None:
+        yield f"Shapes ([notation]({_up(row)}contract.md#shapes)):\n"
+        yield "```text\n" + "\n".join(shape_lines(row.shapes)) + "\n```\n"
+    elif "→" in (shapes := said(row.oracle.shapes)):
         yield f"Shapes: {escaped(shapes)}\n"
     if row.state.tensors is not stateless:
         yield f"State: {escaped(said(row.state.tensors))}\n"

@@ -40,6 +40,7 @@ class Break:
         required: `DOCUMENTED` or `CUSTOMARY`.
         applies: whether a valid case can be broken so.
         index: an index is out of its range, which an IndexError says as well.
+        constraint: what a valid call has, in words; "" where the name says it.
     """
 
     name: str
@@ -48,12 +49,13 @@ class Break:
     required: str = DOCUMENTED
     applies: Callable[[Case], bool] = _always
     index: bool = False
+    constraint: str = ""
 
 
 def resized(array: np.ndarray | None, shape: Sequence[int]) -> np.ndarray:
     """An array of another shape with an array's elements over again; ones where it has none."""
     if array is None or array.size == 0:
-        return np.ones(tuple(shape))
+        return np.ones(tuple(shape), np.float64 if array is None else array.dtype)
     return np.resize(array, tuple(shape))
 
 

@@ -241,7 +241,7 @@ def test_refusals_count_whatever_the_break() -> None:
 
 
 def test_a_backends_own_refusals_count() -> None:
-    case = replace(_broken("Linear", "scalar input"), unbroken=None)
+    case = replace(_broken("Linear", "input of another rank"), unbroken=None)
     assert "raised _RefusalError" in _outcome(_Backend(_RefusalError()), case).message
     for refusals in ((_RefusalError,), [_RefusalError], _RefusalError):
         assert _outcome(_Backend(_RefusalError(), refusals=refusals), case) == REFUSED
@@ -297,9 +297,9 @@ def test_the_case_is_left_as_it_was() -> None:
 PLAIN = {
     ("Conv2d", "groups do not divide in_channels"): "Conv2d(1, 2, 1, groups=2) on input (1, 1, 1)",
     ("Conv1d", "'same' with a stride"): "Conv1d(1, 1, 1, stride=2, padding='same') on input (1, 1)",
-    ("Linear", "wrong number of features of input"): "Linear(1, 1) on input (2,)",
+    ("Linear", "input of another in_features"): "Linear(1, 1) on input (2,)",
     ("LSTM", "c_0 missing"): "LSTM(1, 1) on input (1, 1), h_0 (1, 1)",
-    ("GRUCell", "hx of another width"): "GRUCell(1, 1) on input (1,), hx (2,)",
+    ("GRUCell", "hx of another hidden_size"): "GRUCell(1, 1) on input (1,), hx (2,)",
 }
 
 

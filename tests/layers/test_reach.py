@@ -202,7 +202,7 @@ def test_every_structure_is_drawn(layer: str, dtype: str) -> None:
 def test_packed_input_of_another_feature_size_is_drawn() -> None:
     """Number 4: the LSTM reads out of bounds."""
     assert any(
-        case.labels["broken"] == "wrong number of features" and "lengths" in case.keywords
+        case.labels["broken"] == "input of another input_size" and "lengths" in case.keywords
         for seed in SEEDS
         for case in draw_cases("LSTM", "float32", EXAMPLES, seed, invalid=True)
     )

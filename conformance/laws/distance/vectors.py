@@ -56,7 +56,7 @@ def order(trial: Trial, generator: Generator) -> Claims:
 @law("rows", "a pair means the same among many others", BOTH)
 def rows(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 pairs, drawn from the case's."""
-    batch = trial.row.signature.batch_axis(trial.case, 0)
+    batch = trial.row.batch_axis(trial.case, 0)
     if batch is None or not _alike(trial):
         return
     first, second = _vectors(trial)

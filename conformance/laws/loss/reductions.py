@@ -76,7 +76,7 @@ def reduced_by(trial: Trial, reduction: str) -> Trial:
 
 def batch(trial: Trial) -> int | None:
     """How many samples there are; None where the first input has no batch."""
-    axis = trial.row.signature.batch_axis(trial.case, 0)
+    axis = trial.row.batch_axis(trial.case, 0)
     first = trial.case.inputs[0]
     return None if axis is None or first is None else int(first.shape[axis])
 
@@ -95,7 +95,7 @@ def of_samples(trial: Trial, chosen: np.ndarray) -> Trial:
     """
     inputs = list(trial.case.inputs)
     for place, array in enumerate(inputs):
-        axis = trial.row.signature.batch_axis(trial.case, place)
+        axis = trial.row.batch_axis(trial.case, place)
         if array is not None and axis is not None:
             inputs[place] = np.take(array, chosen, axis)
     return on(trial, inputs)
@@ -103,7 +103,8 @@ def of_samples(trial: Trial, chosen: np.ndarray) -> Trial:
 
 def sample_axes(trial: Trial) -> list[int | None]:
     """For each output the axis of the samples."""
-    return [output.batch_axis(trial.case) for output in trial.row.signature.outputs]
+    row, case = trial.row, trial.case
+    return [row.output_batch_axis(case, output) for output in row.signature.outputs]
 
 
 def _picks(trial: Trial, chosen: np.ndarray) -> list[Move]:

@@ -27,7 +27,7 @@ def _range(trial: Trial) -> tuple[int, int]:
 def rows(trial: Trial, generator: Generator) -> Claims:
     """17 to 65 rows, drawn from the case's."""
     x = input_of(trial)
-    if trial.row.signature.batch_axis(trial.case, 0) is None or not len(x):
+    if trial.row.batch_axis(trial.case, 0) is None or not len(x):
         return
     chosen = generator.integers(len(x), size=many(generator))
     large = called(trial, x[chosen])

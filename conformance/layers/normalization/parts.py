@@ -103,7 +103,7 @@ def with_state(row: LayerSpec, case: Case, arguments: dict[str, Any], shape: Sha
     assert first is not None
     if first.size == 0 and 0 not in shape:
         return None
-    wanted = {x.name: x for x in row.state.tensors({**arguments, **row.inferred(shape)}, shape)}
+    wanted = {x.name: x for x in row.state_tensors({**arguments, **row.inferred(shape)}, shape)}
     source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
     arrays: dict[str, np.ndarray] = {}
     for name, tensor in wanted.items():

@@ -20,19 +20,19 @@ from conformance.layers.pooling.windows import (
     INDICES,
     KERNEL,
     PADDING,
+    POOLED,
     SPACES,
     STRIDE,
     Space,
+    allows,
     each_tap,
     input_length,
     int64,
     kept_stride,
     output_length,
-    refit,
     workloads,
 )
 from conformance.oracles.pooling import maximum as oracle
-from conformance.spec.axes import batched
 from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
@@ -100,22 +100,23 @@ def _max_pool(
 ) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.max_pools, name, dims)
-    batch = batched(dims + 2)
+    signature = Signature(
+        arguments,
+        (Input("input"),),
+        (
+            Output("output", dtype=input_dtype),
+            Output("indices", dtype=int64, differentiable=False),
+        ),
+        dims=dims,
+        complex=False,
+        placed=False,
+        kept_as=kept_stride,
+    )
     return LayerSpec(
         name,
         "pooling",
-        signature=Signature(
-            arguments,
-            (Input("input", batch_axis=batch),),
-            (
-                Output("output", batch, input_dtype),
-                Output("indices", batch, int64, differentiable=False),
-            ),
-            dims=dims,
-            complex=False,
-            placed=False,
-            kept_as=kept_stride,
-        ),
+        signature=signature,
+        shapes=POOLED,
         oracle=Oracle(
             values=partial(oracle.max_pool, dims),
             shapes=partial(oracle.max_pool_shape, dims),
@@ -124,10 +125,10 @@ def _max_pool(
         ),
         generation=Generation(
             cases=valid,
-            invalid=invalid_cases(valid, invalid.window_breaks(dims, dilated=True)),
+            invalid=invalid_cases(valid, invalid.window_breaks(signature, POOLED, dilated=True)),
             examples=examples,
         ),
-        variation=Variation(refit=refit),
+        variation=Variation(allows=allows),
         conditions=Conditions(
             derived={
                 "input_length": input_length,

@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from conformance.laws.pooling import adaptive as laws
 from conformance.laws.pooling import maximum as forms
 from conformance.layers.pooling.windows import (
     INDICES,
+    POOLED,
+    POOLED_ONLY,
     SPACES,
     Space,
     input_length,
@@ -20,7 +21,6 @@ from conformance.layers.pooling.windows import (
 )
 from conformance.model.case import Case
 from conformance.oracles.pooling import adaptive as oracle
-from conformance.spec.axes import batched
 from conformance.spec.law import Law
 from conformance.spec.layer_spec import (
     Argument,
@@ -68,16 +68,14 @@ _KINDS = (
 )
 
 
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with another output size; None where that is none."""
-    size, first = arguments["output_size"], case.inputs[0]
-    numbers = size if isinstance(size, (tuple, list)) else (size,) * row.signature.dims
-    fits = len(numbers) == row.signature.dims and all(n is None or n >= 0 for n in numbers)
-    if first is None or not fits or (size is None or (row.signature.dims == 1 and None in numbers)):
-        return None
-    if not all(first.shape[-row.signature.dims :]):
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
+def _allows(row: LayerSpec, case: Case) -> bool:
+    """Whether the output size is one, and the input has a length."""
+    size, first, dims = case.call.arguments["output_size"], case.inputs[0], row.signature.dims
+    numbers = size if isinstance(size, (tuple, list)) else (size,) * dims
+    fits = len(numbers) == dims and all(n is None or n >= 0 for n in numbers)
+    if first is None or not fits or size is None or (dims == 1 and None in numbers):
+        return False
+    return all(first.shape[-dims:])
 
 
 def _each_element(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -116,20 +114,21 @@ def _laws(kind: _Kind, dims: int) -> tuple[Law, ...]:
 def _row(kind: _Kind, name: str, space: Space, examples: float) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.adaptive_pools, name, dims, kind.indexed)
-    batch = batched(dims + 2)
-    indices = Output("indices", batch, int64, differentiable=False)
+    indices = Output("indices", dtype=int64, differentiable=False)
     form = "max" if kind.indexed else "avg"
+    signature = Signature(
+        (_SIZE, *((INDICES,) if kind.indexed else ())),
+        (Input("input"),),
+        (Output("output", dtype=input_dtype), *((indices,) if kind.indexed else ())),
+        dims=dims,
+        complex=False,
+        placed=False,
+    )
     return LayerSpec(
         name,
         "pooling",
-        signature=Signature(
-            (_SIZE, *((INDICES,) if kind.indexed else ())),
-            (Input("input", batch_axis=batch),),
-            (Output("output", batch, input_dtype), *((indices,) if kind.indexed else ())),
-            dims=dims,
-            complex=False,
-            placed=False,
-        ),
+        signature=signature,
+        shapes=POOLED if kind.indexed else POOLED_ONLY,
         oracle=Oracle(
             values=partial(getattr(oracle, f"adaptive_{form}_pool"), dims),
             shapes=partial(getattr(oracle, f"adaptive_{form}_pool_shape"), dims),
@@ -140,10 +139,10 @@ def _row(kind: _Kind, name: str, space: Space, examples: float) -> LayerSpec:
         ),
         generation=Generation(
             cases=valid,
-            invalid=invalid_cases(valid, invalid.adaptive_breaks(dims)),
+            invalid=invalid_cases(valid, invalid.adaptive_breaks(signature, POOLED_ONLY)),
             examples=examples,
         ),
-        variation=Variation(refit=_refit),
+        variation=Variation(allows=_allows),
         traits=Traits(wide_sums=not kind.indexed),
         conditions=Conditions(
             derived={"input_length": input_length, "output_length": output_length}

@@ -12,18 +12,18 @@ from conformance.layers.pooling.windows import (
     CEIL,
     KERNEL,
     PADDING,
+    POOLED_ONLY,
     SPACES,
     STRIDE,
     Space,
+    allows,
     each_tap,
     input_length,
     kept_stride,
     output_length,
-    refit,
     workloads,
 )
 from conformance.oracles.pooling import average as oracle
-from conformance.spec.axes import batched
 from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
@@ -72,20 +72,21 @@ def _formula(space: Space) -> tuple[str, ...]:
 def _avg_pool(name: str, space: Space, examples: float) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.avg_pools, name, dims)
-    batch = batched(dims + 2)
     divisor = (_DIVISOR,) if dims > 1 else ()
+    signature = Signature(
+        (KERNEL, STRIDE, PADDING, CEIL, _COUNTED, *divisor),
+        (Input("input"),),
+        (Output("output"),),
+        dims=dims,
+        complex=False,
+        placed=False,
+        kept_as=kept_stride,
+    )
     return LayerSpec(
         name,
         "pooling",
-        signature=Signature(
-            (KERNEL, STRIDE, PADDING, CEIL, _COUNTED, *divisor),
-            (Input("input", batch_axis=batch),),
-            (Output("output", batch),),
-            dims=dims,
-            complex=False,
-            placed=False,
-            kept_as=kept_stride,
-        ),
+        signature=signature,
+        shapes=POOLED_ONLY,
         oracle=Oracle(
             values=partial(oracle.avg_pool, dims),
             shapes=partial(oracle.avg_pool_shape, dims),
@@ -94,10 +95,12 @@ def _avg_pool(name: str, space: Space, examples: float) -> LayerSpec:
         ),
         generation=Generation(
             cases=valid,
-            invalid=invalid_cases(valid, invalid.window_breaks(dims, divided=dims > 1)),
+            invalid=invalid_cases(
+                valid, invalid.window_breaks(signature, POOLED_ONLY, divided=dims > 1)
+            ),
             examples=examples,
         ),
-        variation=Variation(refit=refit),
+        variation=Variation(allows=allows),
         traits=Traits(wide_sums=True),
         conditions=Conditions(
             derived={"input_length": input_length, "output_length": output_length}

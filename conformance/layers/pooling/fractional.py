@@ -12,6 +12,7 @@ from conformance.laws.pooling import maximum as forms
 from conformance.layers.pooling.windows import (
     INDICES,
     KERNEL,
+    POOLED,
     SPACES,
     Space,
     each_tap,
@@ -21,7 +22,6 @@ from conformance.layers.pooling.windows import (
 )
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles.pooling import fractional as oracle
-from conformance.spec.axes import batched
 from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
@@ -46,20 +46,18 @@ _SIZE = Argument("output_size", None, per_dimension=True, window=True)
 _RATIO = Argument("output_ratio", None, window=True)
 
 
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments; None where there is no room for the windows."""
+def _allows(row: LayerSpec, case: Case) -> bool:
+    """Whether there is room for the windows."""
+    arguments, dims = case.call.arguments, row.signature.dims
     first, sized = case.inputs[0], arguments.get("output_size") is not None
     if first is None or sized is (arguments.get("output_ratio") is not None):
-        return None
-    changed = replace(case, call=replace(case.call, arguments=arguments))
-    (output, *_) = row.output_shapes(changed)
-    kernel = per_dimension(arguments["kernel_size"], row.signature.dims)
+        return False
+    (output, *_) = row.output_shapes(case)
     if output is None:
-        return None
-    rows = zip(
-        first.shape[-row.signature.dims :], output[-row.signature.dims :], kernel, strict=True
-    )
-    return changed if all(o > 0 and k + o - 1 <= n for n, o, k in rows) else None
+        return False
+    kernel = per_dimension(arguments["kernel_size"], dims)
+    rows = zip(first.shape[-dims:], output[-dims:], kernel, strict=True)
+    return all(o > 0 and k + o - 1 <= n for n, o, k in rows)
 
 
 def _kept(dims: int, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -75,21 +73,22 @@ def _always(call: Call) -> bool:
 def _row(name: str, space: Space, examples: float) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.fractional_pools, name, dims)
-    batch = batched(dims + 2)
     shape = {2: (1, 64, 25, 25), 3: (1, 16, 9, 25, 25)}[dims]
     given = {"kernel_size": 2, "output_size": {2: (17, 17), 3: (6, 17, 17)}[dims]}
+    signature = Signature(
+        (KERNEL, _SIZE, _RATIO, INDICES),
+        (Input("input"),),
+        (Output("output"), Output("indices", dtype=int64, differentiable=False)),
+        dims=dims,
+        complex=False,
+        placed=False,
+        kept_as=partial(_kept, dims),
+    )
     return LayerSpec(
         name,
         "pooling",
-        signature=Signature(
-            (KERNEL, _SIZE, _RATIO, INDICES),
-            (Input("input", batch_axis=batch),),
-            (Output("output", batch), Output("indices", batch, int64, differentiable=False)),
-            dims=dims,
-            complex=False,
-            placed=False,
-            kept_as=partial(_kept, dims),
-        ),
+        signature=signature,
+        shapes=POOLED,
         oracle=Oracle(
             values=partial(oracle.fractional_max_pool, dims),
             shapes=partial(oracle.fractional_max_pool_shape, dims),
@@ -101,10 +100,12 @@ def _row(name: str, space: Space, examples: float) -> LayerSpec:
         ),
         generation=Generation(
             cases=valid,
-            invalid=invalid_cases(valid, invalid.fractional_breaks(dims, is_function(name))),
+            invalid=invalid_cases(
+                valid, invalid.fractional_breaks(signature, POOLED, is_function(name))
+            ),
             examples=examples,
         ),
-        variation=Variation(refit=_refit),
+        variation=Variation(allows=_allows),
         conditions=Conditions(
             derived={"input_length": input_length, "output_length": output_length}
         ),

@@ -13,6 +13,7 @@ from conformance.laws.pooling import maximum as forms
 from conformance.layers.pooling.windows import (
     KERNEL,
     PADDING,
+    POOLED_ONLY,
     SPACES,
     STRIDE,
     Space,
@@ -21,7 +22,6 @@ from conformance.layers.pooling.windows import (
 )
 from conformance.model.case import Case, is_function
 from conformance.oracles.pooling import inverse as oracle
-from conformance.spec.axes import Axes, batched, joined
 from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
@@ -35,6 +35,7 @@ from conformance.spec.layer_spec import (
     Variation,
 )
 from conformance.spec.propagation import copied
+from conformance.spec.shapes import Shapes
 from conformance.spec.sizes import per_dimension
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
@@ -42,6 +43,7 @@ from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.pooling import inverse as invalid
 from conformance.strategies.pooling import inverse as cases
 
+_SHAPES = Shapes({**POOLED_ONLY.texts, "indices": POOLED_ONLY.texts["input"]}, fixed=("space",))
 _LENGTH = "{axis}_out = ({axis}_in − 1) × stride[{k}] − 2 × padding[{k}] + kernel_size[{k}]"
 
 
@@ -53,32 +55,23 @@ def _stride(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     return kept_stride({"stride": None, **arguments})
 
 
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments; None where its indices are those of another plane."""
+def _allows(row: LayerSpec, case: Case) -> bool:
+    """Whether the indices are those of the output's planes."""
     x, index = case.inputs
-    changed = replace(case, call=replace(case.call, arguments=arguments))
-    if x is None or index is None or x.shape != index.shape or not x.size:
-        return None
-    (before,), (after,) = row.output_shapes(case), row.output_shapes(changed)
-    fits = before is not None and after is not None and min(after[-row.signature.dims :]) > 0
-    if not fits or after is None or int(index.max()) >= math.prod(after[-row.signature.dims :]):
-        return None
-    given = arguments.get("output_size", case.keywords.get("output_size"))
+    dims, arguments = row.signature.dims, dict(case.call.arguments)
+    if x is None or index is None or not x.size:
+        return False
+    (output,) = row.output_shapes(case)
+    if output is None or min(output[-dims:]) <= 0 or int(index.max()) >= math.prod(output[-dims:]):
+        return False
+    given = arguments.pop("output_size", case.keywords.get("output_size"))
     if given is None:
-        return changed
-    plain = {k: v for k, v in arguments.items() if k != "output_size"}
-    (usual,) = row.oracle.shapes(x.shape, index.shape, **plain)
+        return True
+    (usual,) = row.shapes_of((x.shape, index.shape), arguments)
     step = arguments.get("stride")
-    steps = arguments["kernel_size"] if step is None else step
-    near = zip(given[-row.signature.dims :], (usual or ())[-row.signature.dims :],
-               per_dimension(steps, row.signature.dims), strict=True)  # fmt: skip
-    return changed if all(abs(a - b) < s for a, b, s in near) else None
-
-
-def _channels(case: Case) -> tuple[Axes, ...]:
-    """The channels, of both."""
-    dims = int(case.call.layer[-2])
-    return (joined(case, (0, -dims - 1), (1, -dims - 1)),)
+    steps = per_dimension(arguments["kernel_size"] if step is None else step, dims)
+    near = zip(given[-dims:], (usual or ())[-dims:], steps, strict=True)
+    return all(abs(a - b) < s for a, b, s in near)
 
 
 def _moved(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -98,7 +91,6 @@ def _workloads(layer: str, dims: int) -> tuple[Workload, ...]:
 def _max_unpool(name: str, space: Space, examples: float) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.max_unpools, name, dims)
-    batch = batched(dims + 2)
     size = Argument("output_size", None, keyword=not is_function(name))
     return LayerSpec(
         name,
@@ -106,22 +98,22 @@ def _max_unpool(name: str, space: Space, examples: float) -> LayerSpec:
         signature=Signature(
             (KERNEL, STRIDE, PADDING, size),
             (
-                Input("input", batch_axis=batch),
+                Input("input"),
                 Input(
                     "indices",
                     "index",
-                    batch_axis=batched(dims + 2, 1),
                     differentiable=False,
                     signed=False,
                     fixed=True,
                 ),
             ),
-            (Output("output", batch),),
+            (Output("output"),),
             dims=dims,
             complex=False,
             placed=False,
             kept_as=_stride,
         ),
+        shapes=_SHAPES,
         oracle=Oracle(
             values=partial(oracle.max_unpool, dims),
             shapes=partial(oracle.max_unpool_shape, dims),
@@ -137,7 +129,7 @@ def _max_unpool(name: str, space: Space, examples: float) -> LayerSpec:
             invalid=invalid_cases(valid, invalid.unpool_breaks(dims)),
             examples=examples,
         ),
-        variation=Variation(needs_keywords=_sized, refit=_refit, free=_channels),
+        variation=Variation(needs_keywords=_sized, allows=_allows),
         conditions=Conditions(derived={"output_length": output_length}),
         # no layer has four dimensions
         laws=laws.LAWS if dims < 3 else laws.LAWS[:-1],

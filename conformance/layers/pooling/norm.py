@@ -15,18 +15,18 @@ from conformance.laws.pooling import norm as laws
 from conformance.layers.pooling.windows import (
     CEIL,
     KERNEL,
+    POOLED_ONLY,
     SPACES,
     STRIDE,
     Space,
+    allows,
     each_tap,
     input_length,
     output_length,
     overhang,
-    refit,
     workloads,
 )
 from conformance.oracles.pooling import norm as oracle
-from conformance.spec.axes import batched
 from conformance.spec.layer_spec import (
     Argument,
     Benchmark,
@@ -61,7 +61,6 @@ def _expected(trial: Trial) -> tuple[Rounded, ...]:
 def _lp_pool(name: str, space: Space, examples: float) -> LayerSpec:
     dims = space.dims
     valid = partial(cases.lp_pools, name, dims)
-    batch = batched(dims + 2)
     timed = tuple(
         replace(
             work,
@@ -70,17 +69,19 @@ def _lp_pool(name: str, space: Space, examples: float) -> LayerSpec:
         )
         for work in workloads(name, dims)
     )
+    signature = Signature(
+        (_NORM, KERNEL, STRIDE, CEIL),
+        (Input("input"),),
+        (Output("output"),),
+        dims=dims,
+        complex=False,
+        placed=False,
+    )
     return LayerSpec(
         name,
         "pooling",
-        signature=Signature(
-            (_NORM, KERNEL, STRIDE, CEIL),
-            (Input("input", batch_axis=batch),),
-            (Output("output", batch),),
-            dims=dims,
-            complex=False,
-            placed=False,
-        ),
+        signature=signature,
+        shapes=POOLED_ONLY,
         oracle=Oracle(
             values=partial(oracle.lp_pool, dims),
             shapes=partial(oracle.lp_pool_shape, dims),
@@ -96,10 +97,12 @@ def _lp_pool(name: str, space: Space, examples: float) -> LayerSpec:
         ),
         generation=Generation(
             cases=valid,
-            invalid=invalid_cases(valid, invalid.window_breaks(dims, padded=False)),
+            invalid=invalid_cases(
+                valid, invalid.window_breaks(signature, POOLED_ONLY, padded=False)
+            ),
             examples=examples,
         ),
-        variation=Variation(refit=refit),
+        variation=Variation(allows=allows),
         conditions=Conditions(
             derived={
                 "input_length": input_length,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from conformance.model.case import Case
 from conformance.spec.layer_spec import Argument, LayerSpec
+from conformance.spec.shapes import Shapes
 from conformance.spec.sizes import per_dimension, sizes_of
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import FactsLike as Facts
@@ -36,6 +37,17 @@ class Space:
     axes: str
     indices: str
 
+
+_AXES = "batch? channels *{}"
+POOLED = Shapes(
+    {
+        "input": _AXES.format("space"),
+        "output": _AXES.format("out"),
+        "indices": _AXES.format("out") + " if return_indices",
+    }
+)
+"""The lengths of an output are the formula's."""
+POOLED_ONLY = Shapes({name: POOLED.texts[name] for name in ("input", "output")})
 
 SPACES = (Space(1, "L", "l"), Space(2, "HW", "hw"), Space(3, "DHW", "dhw"))
 
@@ -76,20 +88,19 @@ def overhang(found: Facts) -> tuple[int, ...] | None:
     return tuple((n - 1) * s + d * (k - 1) + 1 - 2 * p - m for n, m, k, s, p, d in rows)
 
 
-def refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments; None where the input has no room for an output."""
-    changed = replace(case, call=replace(case.call, arguments=arguments))
-    kernel = per_dimension(arguments["kernel_size"], row.signature.dims)
-    padding = per_dimension(arguments.get("padding", 0), row.signature.dims)
-    (output, *_) = row.output_shapes(changed)
-    fits = output is not None and min(output[-row.signature.dims :]) > 0
+def allows(row: LayerSpec, case: Case) -> bool:
+    """Whether the input has room for an output, and the padding is half a kernel at most."""
+    arguments, dims = case.call.arguments, row.signature.dims
+    kernel = per_dimension(arguments["kernel_size"], dims)
+    padding = per_dimension(arguments.get("padding", 0), dims)
+    (output, *_) = row.output_shapes(case)
+    fits = output is not None and min(output[-dims:]) > 0
     if not fits or any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
-        return None
+        return False
     first = case.inputs[0]
-    dilation = max(sizes_of(arguments.get("dilation", 1)))
     # A window that hops over a short input is no call to try.
-    short = first is not None and min(first.shape[-row.signature.dims :]) < dilation
-    return None if short else changed
+    dilation = max(sizes_of(arguments.get("dilation", 1)))
+    return first is None or min(first.shape[-dims:]) >= dilation
 
 
 def each_tap(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
-
-import numpy as np
 
 from conformance.laws.recurrent import layers as laws
 from conformance.laws.recurrent import sequences
@@ -17,11 +14,11 @@ from conformance.layers.recurrent.propagation import recurrent
 from conformance.model.case import Call, Case
 from conformance.oracles.recurrent import cells, steps
 from conformance.oracles.recurrent import layers as oracle
-from conformance.oracles.recurrent.state import GATES, cell_shapes, layer_shapes
-from conformance.spec.axes import Axes
+from conformance.oracles.recurrent.state import GATES, layer_shapes
 from conformance.spec.layer_spec import (
     REQUIRED,
     Argument,
+    Arguments,
     Benchmark,
     Bundles,
     Generation,
@@ -36,11 +33,12 @@ from conformance.spec.layer_spec import (
     Ties,
     Variation,
 )
-from conformance.spec.sizes import resized
+from conformance.spec.shapes import Shapes
 from conformance.spec.state import Shape, StateTensor, uniform
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.recurrent import layers as invalid
+from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.recurrent import layers as cases
 
 _CELL_LAWS = (
@@ -96,25 +94,40 @@ _FORMULAS = {
 }
 
 
-def _time_first(case: Case, place: int) -> bool:
-    return place > 0 or not case.call.arguments.get("batch_first", False)
+def _layer_shapes(kind: str, names: Sequence[str], finals: Sequence[str]) -> Shapes:
+    """Those of a layer; the names of its parameters depend on the number of layers."""
+    texts = {"input": "batch? time input_size if batch_first else time batch? input_size"}
+    hidden = [f"slots batch? {width}" for width in ("output_size", "hidden_size")]
+    texts |= dict(zip(names, hidden, strict=False))
+    width = "(directions*output_size)"
+    texts["output"] = f"batch? time {width} if batch_first else time batch? {width}"
+    texts |= dict(zip(finals, hidden, strict=False))
+    projected = kind == "LSTM"
+    return Shapes(
+        texts,
+        where=("proj_size < hidden_size",) if projected else (),
+        let={
+            "directions": "2 if bidirectional else 1",
+            "slots": "num_layers*directions",
+            "output_size": "proj_size or hidden_size" if projected else "hidden_size",
+        },
+    )
 
 
-def _layer_axis(place: int) -> Callable[[Case], int | None]:
-    """The batch axis of a layer's input or state; a state has its layers first."""
-
-    def axis(case: Case) -> int | None:
-        first = case.inputs[0]
-        if first is None or first.ndim == 2:
-            return None
-        return 1 if _time_first(case, place) else 0
-
-    return axis
-
-
-def _cell_axis(case: Case) -> int | None:
-    first = case.inputs[0]
-    return None if first is None or first.ndim == 1 else 0
+def _cell_shapes(kind: str, names: Sequence[str], finals: Sequence[str]) -> Shapes:
+    state = "batch? hidden_size"
+    return Shapes(
+        {
+            "input": "batch? input_size",
+            **dict.fromkeys(names, state),
+            "weight_ih": "gates input_size",
+            "weight_hh": "gates hidden_size",
+            "bias_ih": "gates if bias",
+            "bias_hh": "gates if bias",
+            **dict.fromkeys(finals, state),
+        },
+        let={"gates": f"{GATES[kind]}*hidden_size"},
+    )
 
 
 def _several_steps(case: Case) -> bool:
@@ -123,13 +136,8 @@ def _several_steps(case: Case) -> bool:
         return False
     first = case.inputs[0]
     assert first is not None
-    return bool(first.shape[0 if first.ndim == 2 or _time_first(case, 0) else 1] != 1)
-
-
-def _steps(case: Case) -> tuple[Axes, ...]:
-    """The axis of time."""
-    first = case.inputs[0]
-    return (((0, 0 if first is None or first.ndim == 2 or _time_first(case, 0) else 1),),)
+    batch_first = first.ndim == 3 and case.call.arguments.get("batch_first", False)
+    return bool(first.shape[1 if batch_first else 0] != 1)
 
 
 def _drops(call: Call) -> bool:
@@ -142,32 +150,8 @@ def _layer_state(gates: int, arguments: Mapping[str, Any], input: Shape) -> tupl
     return uniform(layer_shapes(gates, **arguments), arguments["hidden_size"])
 
 
-def _cell_state(gates: int, arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    return uniform(cell_shapes(gates, **arguments), arguments["hidden_size"])
-
-
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with its arrays in the shapes that other arguments ask for."""
-    if arguments.get("proj_size", 0) >= arguments["hidden_size"]:
-        return None
-    inputs, state = list(case.inputs), case.call.state
-    first = inputs[0]
-    assert first is not None
-    shape = list(first.shape)
-    turned = arguments.get("batch_first", False) != case.call.arguments.get("batch_first", False)
-    if turned and first.ndim == 3:
-        shape[:2] = reversed(shape[:2])
-    shape[-1] = arguments["input_size"]
-    inputs[0] = resized(first, tuple(shape))
-    source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
-    wanted = row.state_shapes(arguments, tuple(shape))
-    arrays = {k: resized(state.get(k, source), s) for k, s in wanted.items()}
-    given = row.oracle.shapes(tuple(shape), **arguments)[-len(inputs[1:]) :] if inputs[1:] else ()
-    pairs = zip(inputs[1:], given, strict=True)
-    inputs[1:] = [None if x is None or s is None else resized(x, s) for x, s in pairs]
-    layouts = {k: v for k, v in case.call.layouts.items() if k in arrays}
-    call = replace(case.call, arguments=arguments, state=arrays, layouts=layouts)
-    return replace(case, call=call, inputs=tuple(inputs))
+def _cell_state(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
+    return uniform(shapes, arguments["hidden_size"])
 
 
 def _longest(case: Case) -> int:
@@ -238,30 +222,29 @@ def _layer_arguments(kind: str) -> tuple[Argument, ...]:
 def _layer(kind: str, states: int, values: Any, step_oracle: Any) -> LayerSpec:
     valid = partial(cases.recurrents, kind)
     names = ("h_0", "c_0")[:states]
-    hidden = (
-        Input(name, "hidden", optional=True, batch_axis=_layer_axis(k))
-        for k, name in enumerate(names, 1)
+    finals = ("h_n", "c_n")[:states]
+    shapes = _layer_shapes(kind, names, finals)
+    signature = Signature(
+        _layer_arguments(kind),
+        (Input("input"), *(Input(name, "hidden", optional=True) for name in names)),
+        (Output("output"), *map(Output, finals)),
+        complex=False,
+        bundles=Bundles(states=states),
     )
-    finals = (Output(name, _layer_axis(k)) for k, name in enumerate(("h_n", "c_n")[:states], 1))
+    breaks = (*shape_breaks(signature, shapes), *invalid.breaks(kind))
     return LayerSpec(
         kind,
         "recurrent",
-        signature=Signature(
-            _layer_arguments(kind),
-            (Input("input", batch_axis=_layer_axis(0)), *hidden),
-            (Output("output", _layer_axis(0)), *finals),
-            complex=False,
-            bundles=Bundles(states=states),
-        ),
+        signature=signature,
+        shapes=shapes,
         oracle=Oracle(
             values=values,
-            shapes=partial(oracle.layer_shape, states),
             formula=_FORMULAS[kind],
             propagation=recurrent,
             steps=Steps(step_oracle, _several_steps),
         ),
-        generation=Generation(cases=valid, invalid=invalid_cases(valid, invalid.breaks(kind))),
-        variation=Variation(refit=_refit, free=_steps, longest=_longest),
+        generation=Generation(cases=valid, invalid=invalid_cases(valid, breaks)),
+        variation=Variation(longest=_longest),
         state=State(partial(_layer_state, GATES[kind])),
         laws=_LAYER_LAWS,
         randomness=Randomness(used=_drops, draws=draws),
@@ -276,27 +259,28 @@ def _cell(kind: str, states: int, values: Any) -> LayerSpec:
     valid = partial(cases.cells, name)
     arguments = (*_SIZES, _BIAS, *((_NONLINEARITY,) if kind == "RNN" else ()))
     names = ("hx", "cx")[:states]
-    hidden = (Input(x, "hidden", optional=True, batch_axis=_cell_axis) for x in names)
     finals = ("h'", "c'") if states == 2 else ("output",)
+    shapes = _cell_shapes(kind, names, finals)
+    signature = Signature(
+        arguments,
+        (Input("input"), *(Input(x, "hidden", optional=True) for x in names)),
+        tuple(map(Output, finals)),
+        complex=False,
+        bundles=Bundles(states=states if states > 1 else 0),
+    )
+    breaks = (*shape_breaks(signature, shapes), *invalid.breaks(name))
     return LayerSpec(
         name,
         "recurrent",
-        signature=Signature(
-            arguments,
-            (Input("input", batch_axis=_cell_axis), *hidden),
-            tuple(Output(x, _cell_axis) for x in finals),
-            complex=False,
-            bundles=Bundles(states=states if states > 1 else 0),
-        ),
+        signature=signature,
+        shapes=shapes,
         oracle=Oracle(
             values=values,
-            shapes=partial(cells.cell_shape, states),
             formula=_FORMULAS[name],
             propagation=recurrent,
         ),
-        generation=Generation(cases=valid, invalid=invalid_cases(valid, invalid.breaks(name))),
-        variation=Variation(refit=_refit),
-        state=State(partial(_cell_state, GATES[kind])),
+        generation=Generation(cases=valid, invalid=invalid_cases(valid, breaks)),
+        state=State(shaped=_cell_state),
         laws=(*_CELL_LAWS, laws.as_layer),
         benchmark=Benchmark(
             workloads=tuple(_cell_workloads(name, states)), filling=_FILLING, flops=_flops

@@ -29,9 +29,7 @@ def _expected(trial: TrialLike) -> tuple[Rounded, ...]:
     given = dict(zip(row.signature.input_names, case.inputs, strict=False))
     own = given["tgt"] if "tgt" in given else given["src"]
     assert own is not None
-    axis = row.signature.batch_axis(
-        case, row.signature.input_names.index("tgt" if "tgt" in given else "src")
-    )
+    axis = row.batch_axis(case, row.signature.input_names.index("tgt" if "tgt" in given else "src"))
     touched = np.zeros(1 if axis is None else own.shape[axis], bool)
     for name in ("src", "tgt", "memory"):
         x = given.get(name)

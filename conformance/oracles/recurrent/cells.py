@@ -1,7 +1,7 @@
 """One step of RNN, LSTM and GRU, and the cells, which are one step.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `cell_shape` takes shapes in place of arrays.
+those of the documentation page.
 
 Sources: the pages torch.nn.RNNCell, LSTMCell, GRUCell of the PyTorch documentation; H. Sak et al.,
 *Long short-term memory recurrent neural network architectures for large scale acoustic modeling*
@@ -294,10 +294,3 @@ def gru_cell(
 ) -> Rounded:
     """GRUCell: input (N?, input_size), hx (N?, hidden_size) → (N?, hidden_size)."""
     return _cell(gru_step, state, input, (hx,), 1)  # type: ignore[no-any-return]
-
-
-def cell_shape(
-    states: int, input: Shape, *hidden: Shape | None, hidden_size: int, **others: Any
-) -> tuple[Shape, ...]:
-    """(N?, input_size) → (N?, hidden_size) for each of the cell's states."""
-    return ((*input[:-1], hidden_size),) * states

@@ -1,7 +1,7 @@
 """RNN, LSTM and GRU: the steps of `cells` over time, in layers and directions.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `layer_shape` takes shapes in place of arrays.
+those of the documentation page.
 
 Source: the pages torch.nn.RNN, LSTM, GRU of the PyTorch documentation.
 """
@@ -16,7 +16,6 @@ from conformance.arithmetic.exactness import every
 from conformance.arithmetic.rounded import Rounded, choose, join
 from conformance.oracles.recurrent.cells import (
     Hidden,
-    Shape,
     State,
     StepFunction,
     Weights,
@@ -234,26 +233,3 @@ def gru(
         gru_step, state, input, (h_0,), sizes=(hidden_size,), num_layers=num_layers,
         batch_first=batch_first, bidirectional=bidirectional, lengths=lengths,
     )  # fmt: skip
-
-
-def layer_shape(
-    states: int,
-    input: Shape,
-    *hidden: Shape | None,
-    hidden_size: int,
-    num_layers: int = 1,
-    batch_first: bool = False,
-    bidirectional: bool = False,
-    proj_size: int = 0,
-    **others: object,
-) -> tuple[Shape, ...]:
-    """(*, H_in) → (*, D·H_out), and (D·num_layers, N?, H_out) for each state.
-
-    H_out is proj_size or hidden_size.
-    """
-    directions = 2 if bidirectional else 1
-    h_out = proj_size or hidden_size
-    batch = () if len(input) == 2 else (input[0 if batch_first else 1],)
-    sizes = (h_out, hidden_size)[:states]
-    finals = tuple((directions * num_layers, *batch, size) for size in sizes)
-    return ((*input[:-1], directions * h_out), *finals)

@@ -16,13 +16,6 @@ GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
 """Rows of weights and biases for each hidden unit."""
 
 
-def cell_shapes(
-    gates: int, *, input_size: int, hidden_size: int, bias: bool = True, **others: Any
-) -> Shapes:
-    """weight_ih, weight_hh, bias_ih, bias_hh, each with gates·hidden_size rows."""
-    return _gated(gates * hidden_size, input_size, hidden_size, bias, "")
-
-
 def layer_shapes(
     gates: int,
     *,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.strategies.invalid.breaks import Break, negative, with_arguments
-from conformance.strategies.invalid.pooling.maximum import no_channels, no_length, rank
+from conformance.strategies.invalid.pooling.maximum import input_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
+from conformance.spec.layer_spec import Signature
+from conformance.spec.shapes import Shapes
 
 
 def _outputs(case: Case, dims: int) -> list[Any]:
@@ -34,10 +36,7 @@ def _too_many(dims: int) -> Break:
     return Break("output_size of too many numbers", "output_size", apply)
 
 
-def adaptive_breaks(dims: int) -> tuple[Break, ...]:
-    """The breaks of adaptive pooling.
-
-    Args:
-        dims: number of spatial dimensions.
-    """
-    return (rank(dims), _negative(dims), _too_many(dims), no_channels(dims), no_length(dims))
+def adaptive_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
+    """The breaks of adaptive pooling."""
+    dims = signature.dims
+    return (*input_breaks(signature, shapes), _negative(dims), _too_many(dims))

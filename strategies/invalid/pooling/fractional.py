@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.strategies.invalid.breaks import Break, surplus, with_arguments
-from conformance.strategies.invalid.pooling.maximum import no_channels, no_length, rank
+from conformance.strategies.invalid.pooling.maximum import input_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
+from conformance.spec.layer_spec import Signature
+from conformance.spec.shapes import Shapes
 
 _RATIOS = st.sampled_from((1.0, 0.0, -0.5, 1.5))
 
@@ -61,20 +63,18 @@ def _too_many(dims: int) -> Break:
     return Break("output_size of too many numbers", "output_size", apply)
 
 
-def fractional_breaks(dims: int, function: bool) -> tuple[Break, ...]:
+def fractional_breaks(signature: Signature, shapes: Shapes, function: bool) -> tuple[Break, ...]:
     """The breaks of fractional pooling.
 
     Args:
-        dims: number of spatial dimensions.
         function: its page does not say that exactly one of size and ratio must be given.
     """
+    dims = signature.dims
     return (
-        rank(dims),
+        *input_breaks(signature, shapes),
         Break("neither output_size nor output_ratio", "output_size or output_ratio", _neither),
         *(() if function else (_both(dims),)),
         _ratio(dims),
         _too_large(dims),
         _too_many(dims),
-        no_channels(dims),
-        no_length(dims),
     )

@@ -13,10 +13,13 @@ from conformance.strategies.invalid.breaks import (
     with_arguments,
     with_inputs,
 )
+from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
+from conformance.spec.layer_spec import Signature
+from conformance.spec.shapes import Shapes
 
 zero = st.just(0)
 
@@ -110,20 +113,11 @@ def _too_many(dims: int, names: tuple[str, ...]) -> Break:
     return Break("size of too many numbers", " or ".join(names), apply)
 
 
-def rank(dims: int) -> Break:
-    """An axis too many, or too few.
-
-    Args:
-        dims: number of spatial dimensions.
-    """
-
-    def apply(draw: Draw, case: Case) -> Case:
-        shape = _shape(case)
-        more = (1,) * (dims + 3 - len(shape))
-        other = [(*more, *shape), *(shape[len(shape) - k :] for k in range(dims, -1, -1))]
-        return with_inputs(case, {0: draw(st.sampled_from(other))})
-
-    return Break("input of another rank", "input", apply)
+def input_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
+    """The breaks of the input: its rank, and axes of no size. Whole numbers may be pooled."""
+    dims = signature.dims
+    told = shape_breaks(signature, shapes, without=("input of another dtype",))
+    return (*told, no_channels(dims), no_length(dims))
 
 
 def no_channels(dims: int) -> Break:
@@ -161,24 +155,27 @@ def _no_divisor(draw: Draw, case: Case) -> Case:
 
 
 def window_breaks(
-    dims: int, *, padded: bool = True, dilated: bool = False, divided: bool = False
+    signature: Signature,
+    shapes: Shapes,
+    *,
+    padded: bool = True,
+    dilated: bool = False,
+    divided: bool = False,
 ) -> tuple[Break, ...]:
     """The breaks of pooling by windows.
 
     Args:
-        dims: number of spatial dimensions.
         padded, dilated, divided: the layer has such an argument.
     """
+    dims = signature.dims
     names = ("stride", *(("dilation",) if dilated else ()), "kernel_size")
     more = (("padding",) if padded else ()) + (("dilation",) if dilated else ())
     return (
-        rank(dims),
         *((_padding(dims), _bad("padding", dims, negative)) if padded else ()),
         *(_bad(name, dims, zero) for name in names),
         *(_bad(name, dims, negative) for name in names),
         _too_short(dims),
         _too_many(dims, ("kernel_size", "stride", *more)),
-        no_channels(dims),
-        no_length(dims),
+        *input_breaks(signature, shapes),
         *((Break("divisor_override zero", "divisor_override", _no_divisor),) if divided else ()),
     )

@@ -10,18 +10,13 @@ from conformance.strategies.invalid.breaks import (
     Break,
     argument,
     axis_of,
-    integer_input,
     negative,
     not_positive,
-    surplus,
     with_arguments,
-    with_inputs,
-    wrong_sizes,
 )
 from conformance.strategies.invalid.recurrent.states import (
     is_cell,
-    shape_of,
-    state_breaks,
+    missing_half,
     time_axis,
 )
 from conformance.strategies.windows import Draw
@@ -33,30 +28,12 @@ unknown_nonlinearities = st.sampled_from(("sigmoid", "TANH", "", "identity"))
 not_probabilities = st.sampled_from((-0.25, 1.5, 2.0, -1.0))
 
 
-def _higher_rank(draw: Draw, case: Case) -> Case:
-    shape = shape_of(case)
-    most = 2 if is_cell(case.call.layer) else 3
-    leading = (1,) * (most - len(shape) + draw(surplus))
-    return replace(with_inputs(case, {0: (*leading, *shape)}), keywords={})
-
-
-def _lower_rank(draw: Draw, case: Case) -> Case:
-    least = 0 if is_cell(case.call.layer) else 1
-    kept = draw(st.integers(0, least))
-    shape = shape_of(case)[len(shape_of(case)) - kept :]
-    return replace(with_inputs(case, {0: shape}), keywords={})
-
-
 def _without_states(apply: Callable[[Draw, Case], Case]) -> Callable[[Draw, Case], Case]:
     def broken(draw: Draw, case: Case) -> Case:
         none = (None,) * (len(case.inputs) - 1)
         return apply(draw, replace(case, inputs=(case.inputs[0], *none)))
 
     return broken
-
-
-def _wrong_features(draw: Draw, case: Case) -> Case:
-    return axis_of(case, 0, -1)(draw(wrong_sizes(shape_of(case)[-1])))
 
 
 def _no_steps(draw: Draw, case: Case) -> Case:
@@ -127,17 +104,13 @@ def _of_layers(layer: str) -> list[Break]:
 
 
 def breaks(layer: str) -> tuple[Break, ...]:
-    """The breaks of a layer.
+    """The breaks of a layer, beside those that its shapes tell.
 
     Args:
         layer: `"RNN"`, `"LSTM"`, `"GRU"`, or one of their cells.
     """
     found = [
-        Break("wrong number of features", "input", _wrong_features),
-        Break("input of too high a rank", "input", _without_states(_higher_rank)),
-        Break("input of too low a rank", "input", _without_states(_lower_rank)),
-        Break("input of another dtype", "input", integer_input()),
-        *state_breaks(layer),
+        *missing_half(layer),
         *_sizes(layer),
     ]
     if layer in ("RNN", "RNNCell"):

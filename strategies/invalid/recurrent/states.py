@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from conformance.strategies.invalid.breaks import Break, axis_of, resized, with_inputs, wrong_sizes
+from conformance.strategies.invalid.breaks import Break, resized
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -62,32 +62,6 @@ def _with_states(case: Case) -> Case:
     return replace(case, inputs=(case.inputs[0], *states))
 
 
-def _state_axis(position: int, axis: int) -> Callable[[Draw, Case], Case]:
-    """Breaks a case by a hidden state with one axis of another size."""
-
-    def apply(draw: Draw, case: Case) -> Case:
-        case = _with_states(_unpacked(draw, case))
-        array = case.inputs[position]
-        assert array is not None
-        sizes = wrong_sizes(array.shape[axis])
-        return axis_of(case, position, axis)(draw(sizes))
-
-    return apply
-
-
-def _state_rank(position: int) -> Callable[[Draw, Case], Case]:
-    """Breaks a case by a hidden state with a dimension more or less."""
-
-    def apply(draw: Draw, case: Case) -> Case:
-        case = _with_states(_unpacked(draw, case))
-        array = case.inputs[position]
-        assert array is not None
-        shapes = [array.shape[1:], (*array.shape[:-1], 1, array.shape[-1])]
-        return with_inputs(case, {position: draw(st.sampled_from(shapes))})
-
-    return apply
-
-
 def _half(missing: int) -> Callable[[Draw, Case], Case]:
     """Breaks a case by leaving out one half of the state."""
 
@@ -100,42 +74,9 @@ def _half(missing: int) -> Callable[[Draw, Case], Case]:
     return apply
 
 
-def _one_sample(position: int) -> Callable[[Draw, Case], Case]:
-    """Breaks a case by a hidden state for one sample only."""
-
-    def apply(draw: Draw, case: Case) -> Case:
-        return axis_of(_with_states(replace(case, keywords={})), position, -2)(1)
-
-    return apply
-
-
-def _layers(position: int) -> Callable[[Draw, Case], Case]:
-    """Breaks a case by a hidden state for another number of layers or directions."""
-    return lambda draw, case: _state_axis(position, -3 if _batched(case) else -2)(draw, case)
-
-
-def _several(case: Case) -> bool:
-    return _batched(case) and _batch(case) > 1
-
-
-def state_breaks(layer: str) -> list[Break]:
-    """The breaks of a layer's hidden state.
-
-    Args:
-        layer: its name in the catalogue.
-    """
-    states = 2 if layer.startswith("LSTM") else 1
-    names = (("hx", "cx") if is_cell(layer) else ("h_0", "c_0"))[:states]
-    found: list[Break] = []
-    for k, name in enumerate(names, 1):
-        found += [
-            Break(f"{name} of another width", name, _state_axis(k, -1)),
-            Break(f"{name} of another batch", name, _state_axis(k, -2), applies=_batched),
-            Break(f"{name} of one sample", name, _one_sample(k), applies=_several),
-            Break(f"{name} of another rank", name, _state_rank(k)),
-        ]
-        if not is_cell(layer):
-            found.append(Break(f"{name} for another number of layers", name, _layers(k)))
-        if states == 2:
-            found.append(Break(f"{name} missing", name, _half(k)))
-    return found
+def missing_half(layer: str) -> tuple[Break, ...]:
+    """The breaks of a state of two tensors, of which one is left out."""
+    if not layer.startswith("LSTM"):
+        return ()
+    names = ("hx", "cx") if is_cell(layer) else ("h_0", "c_0")
+    return tuple(Break(f"{name} missing", name, _half(k)) for k, name in enumerate(names, 1))

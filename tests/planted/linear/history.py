@@ -283,6 +283,18 @@ def functional_linear_surplus_bias_ignored(input, weight, bias=None):
     return functional.linear(input, weight, bias[: len(weight)] if surplus else bias)
 
 
+@plant("functional-linear-integer-weight-converted", "functional.linear", "errors")
+def functional_linear_integer_weight_converted(input, weight, bias=None):
+    """A weight of whole numbers, a quantised one without its scale, is converted silently."""
+    return functional.linear(input, weight.to(input.dtype), bias)
+
+
+@plant("functional-linear-missing-weight-is-identity", "functional.linear", "errors")
+def functional_linear_missing_weight_is_identity(input, weight=None, bias=None):
+    """Without a weight the input comes back, as of a layer that was pruned."""
+    return input * 1 if weight is None else functional.linear(input, weight, bias)
+
+
 @plant("linear-cotangent-read-as-contiguous", "Linear", "layout")
 class LinearCotangentReadAsContiguous(nn.Linear):
     """The backward kernel takes the gradient of the output for contiguous: that of a sum is one

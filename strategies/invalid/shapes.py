@@ -1,0 +1,231 @@
+"""Invalid calls that follow from a layer's shapes: another rank, another size, a missing tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+
+import numpy as np
+from conformance.strategies.invalid.breaks import (
+    CUSTOMARY,
+    DOCUMENTED,
+    Break,
+    integer_input,
+    with_inputs,
+    wrong_sizes,
+)
+from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
+
+from conformance.model.case import Case
+from conformance.spec.layer_spec import Input, Signature
+from conformance.spec.notation import Axis
+from conformance.spec.shapes import ShapeError, Shapes, Sizes
+
+
+def shape_breaks(
+    signature: Signature,
+    shapes: Shapes,
+    *,
+    without: Collection[str] = (),
+    customary: Collection[str] = (),
+) -> tuple[Break, ...]:
+    """The breaks of a layer's inputs: of dtype, rank, each size that is decided, and presence.
+
+    Args:
+        without: names of those that are no mistake, or have a break of their own.
+        customary: names of those that torch merely happens to refuse.
+    """
+    found = [b for place in range(len(signature.inputs)) for b in _breaks(signature, shapes, place)]
+    unknown = {*without, *customary} - {b.name for b in found}
+    if unknown:
+        raise ValueError(f"no such breaks: {', '.join(sorted(unknown))}")
+    hidden = {x.name for x in signature.inputs if x.role == "hidden" and x.optional}
+    filled = [_with_states(signature, shapes, b) if b.argument in hidden else b for b in found]
+    return tuple(
+        replace(b, required=CUSTOMARY) if b.name in customary else b
+        for b in filled
+        if b.name not in without
+    )
+
+
+def _with_states(signature: Signature, shapes: Shapes, known: Break) -> Break:
+    """A break of a hidden state, which calls that leave the states out are given first."""
+
+    def filled(case: Case) -> Case:
+        sizes = sizes_of(signature, shapes, case)
+        inputs = [*case.inputs, *[None] * (len(signature.inputs) - len(case.inputs))]
+        for place, tensor in enumerate(signature.inputs):
+            shape = shapes.shape(tensor.name, sizes)
+            if inputs[place] is None and tensor.role == "hidden" and shape is not None:
+                inputs[place] = np.ones(shape)
+        return replace(case, inputs=tuple(inputs))
+
+    return replace(
+        known,
+        apply=lambda draw, case: known.apply(draw, filled(case)),
+        applies=lambda case: known.applies(filled(case)),
+    )
+
+
+def _breaks(signature: Signature, shapes: Shapes, place: int) -> Iterator[Break]:
+    tensor = signature.inputs[place]
+    if tensor.role in ("data", "hidden", "weight", "bias"):
+        # What is only added to a result may have another dtype: torch promotes it.
+        added = tensor.role in ("hidden", "bias")
+        yield Break(
+            f"{tensor.name} of another dtype",
+            tensor.name,
+            integer_input(place),
+            CUSTOMARY if added else DOCUMENTED,
+            applies=_present(place),
+            constraint=f"{tensor.name} has the dtype of the call",
+        )
+    text = f"{tensor.name} has the axes ({shapes.texts[tensor.name]})"
+    yield Break(
+        f"{tensor.name} of another rank", tensor.name, _another_rank(signature, shapes, place),
+        applies=_has_other_ranks(signature, shapes, place), constraint=text,
+    )  # fmt: skip
+    for axis, reason in _decided(signature, shapes, tensor):
+        yield Break(
+            f"{tensor.name} of another {axis.size.text}",
+            tensor.name,
+            _another_size(signature, shapes, place, axis),
+            applies=_has_size(signature, shapes, place, axis),
+            constraint=f"{axis.size.text} of {tensor.name} is {reason}",
+        )
+    if not tensor.optional and place:
+        yield Break(
+            f"{tensor.name} missing", tensor.name, _missing(place),
+            constraint=f"{tensor.name} is required",
+        )  # fmt: skip
+
+
+def _decided(signature: Signature, shapes: Shapes, tensor: Input) -> Iterator[tuple[Axis, str]]:
+    """The axes of an input whose size an argument or another tensor decides, and which does."""
+    arguments = {a.name for a in signature.arguments}
+    before = signature.input_names[: signature.input_names.index(tensor.name)]
+    seen = set[str]()
+    for axis in (a for axes in shapes.tensors[tensor.name].forms for a in axes):
+        name = axis.name
+        if axis.size.text in seen:
+            continue
+        seen.add(axis.size.text)
+        others = [n for n in before if name in shapes.tensors[n].names]
+        if name in arguments:
+            yield axis, "the argument"
+        elif name in shapes.let:
+            yield axis, shapes.let[name]
+        elif not name and axis.size.names:
+            yield axis, f"what follows from {' and '.join(axis.size.names)}"
+        elif name and others:
+            yield axis, f"that of {others[0]}"
+
+
+def sizes_of(signature: Signature, shapes: Shapes, case: Case) -> Sizes:
+    """The sizes of a valid case."""
+    arguments = {k: v for k, v in case.call.arguments.items() if k != "*"}
+    pairs = zip(signature.input_names, case.inputs, strict=False)
+    given = {name: x.shape for name, x in pairs if x is not None}
+    return signature.bind(shapes, {**arguments, **case.keywords}, given)
+
+
+def _present(place: int) -> Callable[[Case], bool]:
+    return lambda case: place < len(case.inputs) and case.inputs[place] is not None
+
+
+def _array_shape(case: Case, place: int) -> tuple[int, ...]:
+    array = case.inputs[place]
+    assert array is not None
+    return array.shape
+
+
+def _other_ranks(
+    signature: Signature, shapes: Shapes, place: int, case: Case
+) -> list[tuple[int, ...]]:
+    """Shapes of one axis too few or too many."""
+    if not _present(place)(case):
+        return []
+    name, shape = signature.input_names[place], _array_shape(case, place)
+    others = {
+        signature.input_names[k]: x.shape
+        for k, x in enumerate(case.inputs)
+        if k != place and x is not None
+    }
+    found = []
+    longer = [(*shape[:k], 1, *shape[k:]) for k in range(len(shape) + 1)]
+    for other in (*longer, shape[1:], shape[:-1], (1, 1, *shape), ()):
+        try:
+            arguments = {**case.call.arguments, **case.keywords}
+            signature.bind(shapes, arguments, {**others, name: other})
+        except ShapeError:
+            found.append(other)
+    return list(dict.fromkeys(found))
+
+
+def _has_other_ranks(signature: Signature, shapes: Shapes, place: int) -> Callable[[Case], bool]:
+    return lambda case: bool(_other_ranks(signature, shapes, place, case))
+
+
+def _another_rank(signature: Signature, shapes: Shapes, place: int) -> Callable[[Draw, Case], Case]:
+    def apply(draw: Draw, case: Case) -> Case:
+        others = _other_ranks(signature, shapes, place, case)
+        return _unfixed(signature, with_inputs(case, {place: draw(st.sampled_from(others))}))
+
+    return apply
+
+
+def _axes_of(signature: Signature, shapes: Shapes, place: int, axis: Axis, case: Case) -> list[int]:
+    if not _present(place)(case):
+        return []
+    places = shapes.places(signature.input_names[place], sizes_of(signature, shapes, case))
+    return [k for k, one in enumerate(places) if one.axis.size.text == axis.size.text]
+
+
+def _has_size(
+    signature: Signature, shapes: Shapes, place: int, axis: Axis
+) -> Callable[[Case], bool]:
+    """Whether the input has the axis, and another tensor or an argument decides its size."""
+
+    def applies(case: Case) -> bool:
+        if not _axes_of(signature, shapes, place, axis, case):
+            return False
+        sizes = sizes_of(signature, shapes, case)
+        if not axis.name or sizes.decided(axis.name):
+            return True
+        tensors = [
+            name
+            for other, name in enumerate(signature.input_names)
+            if other != place and _present(other)(case)
+        ]
+        return any(axis.name in shapes.tensors[name].names for name in tensors)
+
+    return applies
+
+
+def _another_size(
+    signature: Signature, shapes: Shapes, place: int, axis: Axis
+) -> Callable[[Draw, Case], Case]:
+    def apply(draw: Draw, case: Case) -> Case:
+        shape = list(_array_shape(case, place))
+        at = draw(st.sampled_from(_axes_of(signature, shapes, place, axis, case)))
+        shape[at] = draw(wrong_sizes(shape[at]))
+        changed = with_inputs(case, {place: shape})
+        named = axis.name in (*shapes.let, *(a.name for a in signature.arguments))
+        return changed if named else _unfixed(signature, changed)
+
+    return apply
+
+
+def _unfixed(signature: Signature, case: Case) -> Case:
+    """The case without arguments that would fix its sizes a second time."""
+    fixing = {a.name for a in signature.arguments if a.ties.fixes_sizes}
+    return replace(case, keywords={k: v for k, v in case.keywords.items() if k not in fixing})
+
+
+def _missing(place: int) -> Callable[[Draw, Case], Case]:
+    def apply(draw: Draw, case: Case) -> Case:
+        inputs = tuple(None if k == place else x for k, x in enumerate(case.inputs))
+        return replace(case, inputs=inputs)
+
+    return apply

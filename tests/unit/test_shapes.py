@@ -1,0 +1,181 @@
+"""Shapes in named sizes: read in calls, written from sizes, checked at import."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from conformance.strategies.invalid.breaks import every_break
+from support import cases
+
+from conformance.commands.cli import main
+from conformance.layers import CATALOGUE
+from conformance.layers.fitting import with_argument
+from conformance.spec.layer_spec import Argument, Input, Output, Signature
+from conformance.spec.notation import NotationError, parse_shape
+from conformance.spec.shape_validation import validate_shapes
+from conformance.spec.shapes import ShapeError, Shapes
+
+SHAPED = tuple(name for name, row in CATALOGUE.items() if row.shapes is not None)
+CONVOLUTION = Shapes(
+    {
+        "input": "batch? in_channels *space",
+        "weight": "out_channels in_channels//groups *kernel_size",
+        "bias": "out_channels if bias",
+        "output": "batch? out_channels *out",
+    },
+    where=("in_channels % groups == 0",),
+    let={"out": "(space + 2*padding - dilation*(kernel_size - 1) - 1)//stride + 1"},
+)
+ARGUMENTS: dict[str, Any] = {
+    "in_channels": 4, "out_channels": 6, "kernel_size": (3, 2), "stride": 1, "padding": (1, 0),
+    "dilation": 1, "groups": 2, "bias": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["*batch features", "()", "n if bias", "a b if c else b a?"])
+def test_a_shape_is_printed_as_it_is_written(text: str) -> None:
+    assert str(parse_shape(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "names no axis"),
+        ("n if", "without a condition"),
+        ("n else m", "else without an if"),
+        ("(n", "parenthesis open"),
+        ("n)", "character 2"),
+        ("n[0]", "Subscript"),
+        ("n + m", "no expression"),
+        ("*n?", "can be left out"),
+        ("(n + 1)?", "can be left out"),
+        ("x.y(1)", "Attribute|calls"),
+    ],
+)
+def test_what_is_no_shape_is_said_with_its_place(text: str, said: str) -> None:
+    with pytest.raises(NotationError, match=said):
+        parse_shape(text)
+
+
+def test_sizes_are_read_in_a_call_and_shapes_are_written_from_them() -> None:
+    sizes = CONVOLUTION.bind(ARGUMENTS, 2, {"input": (4, 8, 9)})
+    assert sizes["space"] == (8, 9)
+    shapes = {name: CONVOLUTION.shape(name, sizes) for name in CONVOLUTION.texts}
+    assert shapes == {
+        "input": (4, 8, 9), "weight": (6, 2, 3, 2), "bias": (6,), "output": (6, 8, 8)
+    }  # fmt: skip
+    assert CONVOLUTION.batch_axis("output", sizes) is None
+    batched = CONVOLUTION.bind({**ARGUMENTS, "bias": False}, 2, {"input": (5, 4, 8, 9)})
+    assert CONVOLUTION.batch_axis("output", batched) == 0
+    assert CONVOLUTION.shape("bias", batched) is None
+
+
+def test_axes_of_one_size_are_told_together() -> None:
+    shapes = Shapes({"x": "*batch n", "w": "m? n", "b": "m?", "y": "*batch m?"})
+    sizes = shapes.bind({}, 0, {"x": (2, 3, 5), "w": (7, 5), "b": (7,)})
+    assert shapes.shared_axes(("x", "w", "b"), sizes) == {
+        ("batch", 0): (("x", 0),),
+        ("batch", 1): (("x", 1),),
+        ("n", 0): (("x", 2), ("w", 1)),
+        ("m", 0): (("w", 0), ("b", 0)),
+    }
+    vector = shapes.bind({}, 0, {"x": (2, 5), "w": (5,)})
+    assert shapes.shape("y", vector) == (2,)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"input": (4, 8, 9), "weight": (6, 2, 3, 3)}, "axis 3 of weight is .kernel_size = 2"),
+        ({"input": (4, 8, 9), "bias": (5,)}, "axis 0 of bias is out_channels = 6, not 5"),
+        ({"input": (4,)}, "input of shape .4,. has not the rank"),
+        ({"input": (1, 1, 4, 8, 9)}, "has not the rank"),
+        ({"input": (3, 8, 9)}, "in_channels = 4, not 3"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ShapeError, match=said):
+        CONVOLUTION.check(CONVOLUTION.bind(ARGUMENTS, 2, given), given)
+
+
+def test_a_constraint_that_does_not_hold_is_named() -> None:
+    sizes = CONVOLUTION.bind({**ARGUMENTS, "groups": 3}, 2, {})
+    with pytest.raises(ShapeError, match="in_channels % groups == 0 does not hold"):
+        CONVOLUTION.check(sizes, {})
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ({"input": "n"}, None),
+        ({}, "Odd: no shape is given of input"),
+        ({"input": "n m*"}, "Odd: input: "),
+        ({"input": "n", "output": "n k"}, "Odd: output: k is no argument"),
+        ({"input": "*n *m"}, "Odd: input: which axes of"),
+    ],
+)
+def test_a_declaration_is_checked_with_its_layer_and_tensor(
+    texts: dict[str, str], said: str | None
+) -> None:
+    signature = Signature((Argument("width"),), (Input("input"),), (Output("output"),))
+    if said is None:
+        validate_shapes("Odd", Shapes(texts), signature)
+        return
+    with pytest.raises(NotationError, match=said):
+        validate_shapes("Odd", Shapes(texts), signature)
+
+
+@pytest.mark.parametrize("layer", SHAPED)
+def test_valid_calls_fit_the_shapes_of_their_layer(layer: str) -> None:
+    """Every size is read alike in all tensors of a call, the state's among them."""
+    row = CATALOGUE[layer]
+    assert row.shapes is not None
+    for case in cases(layer)[:40]:
+        sizes = row.sizes(case)
+        assert sizes is not None
+        pairs = zip(row.signature.input_names, case.inputs, strict=False)
+        given = {name: x.shape for name, x in pairs if x is not None}
+        row.shapes.check(sizes, given)
+        if row.state.shaped is not None:
+            first = case.inputs[0]
+            assert first is not None
+            wanted = {name: x.shape for name, x in case.call.state.items()}
+            assert row.state_shapes(case.call.arguments, first.shape) == wanted
+
+
+def test_another_argument_brings_its_shapes() -> None:
+    row = CATALOGUE["Linear"]
+    case = next(c for c in cases("Linear") if c.inputs[0].ndim == 2 and c.inputs[0].size)
+    wider = with_argument(row, case, "in_features", 7)
+    assert wider is not None
+    assert (wider.inputs[0].shape[-1], wider.call.state["weight"].shape[1]) == (7, 7)
+
+
+def test_a_size_that_two_tensors_share_is_broken_in_the_second_only() -> None:
+    names = [b.name for b in every_break(CATALOGUE["functional.linear"].generation.invalid)]
+    assert "weight of another in_features" in names
+    assert "input of another in_features" not in names
+
+
+def test_the_command_prints_the_notation(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layers", "--shapes", "LSTM"]) == 0
+    out = capsys.readouterr().out
+    assert "h_0          slots batch? output_size" in out
+    assert "where proj_size < hidden_size" in out
+    assert main(["layers", "--shapes", "NoSuch"]) == 2
+
+
+def test_an_oracle_of_other_shapes_is_noticed() -> None:
+    """The twin: a bias said too long, and the same test notices."""
+    row = CATALOGUE["Linear"]
+    assert row.shapes is not None
+    texts = {**row.shapes.texts, "bias": "in_features"}
+    wrong = replace(row, shapes=replace(row.shapes, texts=texts))
+    biased = [c for c in cases("Linear") if "bias" in c.call.state]
+    case = next(c for c in biased if np.ptp(c.call.state["weight"].shape))
+    first, bias = case.inputs[0], case.call.state["bias"]
+    assert first is not None
+    assert wrong.state_shapes(case.call.arguments, first.shape)["bias"] != bias.shape
