@@ -15,7 +15,8 @@ from conformance.backends import numpy_layouts
 from conformance.layers import CATALOGUE
 from conformance.model.case import STORED, ULP
 from conformance.model.checks import CHECK_FACTS, columns
-from conformance.spec.layer_spec import Input, LayerSpec
+from conformance.spec.layer_spec import LayerSpec
+from conformance.spec.signature import Input
 
 ROOT = Path(__file__).resolve().parents[1]
 # Roles that a name does not tell.

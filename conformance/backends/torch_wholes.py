@@ -12,7 +12,8 @@ import torch
 from conformance.model.case import GRADIENTS, LIST, Unsupported
 
 if TYPE_CHECKING:
-    from conformance.spec.layer_spec import Input, LayerSpec
+    from conformance.spec.layer_spec import LayerSpec
+    from conformance.spec.signature import Input
 
 
 def put_together(row: LayerSpec, inputs: tuple[Any, ...]) -> list[tuple[Input, Any]]:

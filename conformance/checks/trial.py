@@ -25,7 +25,8 @@ from conformance.model.foreign import written
 from conformance.model.lazy import lazy
 from conformance.model.proof import shaped
 from conformance.model.protocols import Backend, Layer
-from conformance.spec.layer_spec import LayerSpec, Output
+from conformance.spec.layer_spec import LayerSpec
+from conformance.spec.signature import Output
 
 T = TypeVar("T")
 

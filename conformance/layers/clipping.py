@@ -14,24 +14,10 @@ from conformance.laws import clipping as laws
 from conformance.model.case import GRADIENTS, LIST, Call, Case
 from conformance.oracles import clipping as oracle
 from conformance.spec.axes import Axes
-from conformance.spec.layer_spec import (
-    BY_NAME,
-    Argument,
-    Benchmark,
-    Bundles,
-    Conditions,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Passed,
-    Signature,
-    Traits,
-    Variation,
-    never,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Traits, never
 from conformance.spec.propagation import computed
+from conformance.spec.signature import BY_NAME, Argument, Bundles, Input, Output, Passed, Signature
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import FactsLike as Facts
 from conformance.spec.workload import Filling, Workload

@@ -15,18 +15,10 @@ from conformance.oracles.distance import normalize as unit_oracle
 from conformance.oracles.distance import vectors as oracle
 from conformance.spec.axes import Axes
 from conformance.spec.elementwise import every_axis
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Generation, Oracle
 from conformance.spec.propagation import computed
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.sizes import sizes_of
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload

@@ -11,20 +11,10 @@ from conformance.laws import dropout as laws
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles import dropout as oracle
 from conformance.spec.elementwise import every_axis
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Randomness,
-    Signature,
-    Traits,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Generation, Oracle, Randomness, Traits
 from conformance.spec.propagation import copied
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import dropout as cases

@@ -12,20 +12,10 @@ from conformance.laws import folding as laws
 from conformance.model.case import Case, is_function
 from conformance.oracles import folding as oracle
 from conformance.spec.axes import Axes, batched
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Conditions,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Signature,
-    Traits,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Traits
 from conformance.spec.propagation import copied, sums
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.sizes import per_dimension, resized
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import FactsLike as Facts

@@ -14,19 +14,10 @@ from conformance.laws import fusion as laws
 from conformance.model.case import Case
 from conformance.oracles import fusion as oracle
 from conformance.spec.axes import Axes, joined
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Passed,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Generation, Oracle
 from conformance.spec.propagation import computed
+from conformance.spec.signature import Argument, Input, Output, Passed, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import fusion as cases

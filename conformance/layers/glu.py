@@ -16,18 +16,10 @@ from conformance.model.case import Case
 from conformance.oracles import glu as oracle
 from conformance.spec.axes import Axes
 from conformance.spec.elementwise import every_axis
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Generation, Oracle
 from conformance.spec.propagation import computed
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import glu as cases
 from conformance.strategies.invalid import glu as invalid

@@ -17,20 +17,10 @@ from conformance.oracles import init as oracle
 from conformance.spec.distributions import Normal
 from conformance.spec.elementwise import every_axis
 from conformance.spec.law import Law
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Randomness,
-    Signature,
-    Traits,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Generation, Oracle, Randomness, Traits
 from conformance.spec.propagation import copied
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import init as cases

@@ -15,23 +15,12 @@ from conformance.laws import linear as laws
 from conformance.laws import multilinear
 from conformance.model.case import is_function
 from conformance.oracles import linear as oracle
-from conformance.spec.layer_spec import (
-    Argument,
-    Arguments,
-    Benchmark,
-    Generation,
-    Input,
-    LayerSpec,
-    Lazy,
-    Oracle,
-    Output,
-    Signature,
-    State,
-    Traits,
-)
+from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.outputs import input_dtype
+from conformance.spec.parts import Benchmark, Generation, Lazy, Oracle, State, Traits
 from conformance.spec.propagation import chained_sums, copied
 from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Argument, Arguments, Input, Output, Signature
 from conformance.spec.state import Shape, StateTensor, uniform
 from conformance.spec.trial_like import TrialLike
 from conformance.spec.workload import Filling, Workload

@@ -13,21 +13,11 @@ from conformance.model.case import Case
 from conformance.oracles import padding as oracle
 from conformance.spec.axes import Axes, batched
 from conformance.spec.elementwise import every_axis
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Form,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Signature,
-    Traits,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.outputs import input_dtype
+from conformance.spec.parts import Benchmark, Generation, Oracle, Traits
 from conformance.spec.propagation import copied
+from conformance.spec.signature import Argument, Form, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import padding as cases

@@ -19,23 +19,18 @@ from conformance.laws import parametrizations as laws
 from conformance.model.case import Call, Case, Updated, part
 from conformance.oracles import parametrizations as oracle
 from conformance.spec.law import Law
-from conformance.spec.layer_spec import (
-    Argument,
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import (
     Benchmark,
     Conditions,
-    Form,
     Generation,
-    Input,
-    LayerSpec,
     Oracle,
-    Output,
-    Signature,
     State,
     Traits,
-    Variation,
     no_product,
 )
 from conformance.spec.propagation import Propagation, chained_sums, computed, in_range
+from conformance.spec.signature import Argument, Form, Input, Output, Signature
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.trial_like import FactsLike as Facts
 from conformance.spec.trial_like import TrialLike

@@ -13,22 +13,11 @@ from conformance.laws import sequences as laws
 from conformance.model.case import LIST, Case
 from conformance.oracles import sequences as oracle
 from conformance.spec.axes import Axes, joined
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Bundles,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Passed,
-    Signature,
-    Traits,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.outputs import input_dtype
+from conformance.spec.parts import Benchmark, Generation, Oracle, Traits
 from conformance.spec.propagation import copied
+from conformance.spec.signature import Argument, Bundles, Input, Output, Passed, Signature
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import sequences as cases
 from conformance.strategies.invalid import sequences as invalid

@@ -13,21 +13,10 @@ from conformance.laws.softmax import softmax as laws
 from conformance.model.case import Case, is_function
 from conformance.oracles import softmax as oracle
 from conformance.spec.elementwise import every_axis
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Conditions,
-    Form,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Randomness,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Randomness
 from conformance.spec.propagation import computed
+from conformance.spec.signature import Argument, Form, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import FactsLike
 from conformance.spec.workload import Filling, Workload

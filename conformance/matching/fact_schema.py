@@ -15,7 +15,8 @@ from conformance.layers import CATALOGUE
 from conformance.matching.comparison import COMPARISON, named
 from conformance.matching.facts import ASKED as OF_LAYOUT
 from conformance.matching.facts import AXIS, EQUALS, EVERY_ROW, FORM, LAYOUT, PLACE, RANGE, SIGNS
-from conformance.spec.layer_spec import REQUIRED, LayerSpec
+from conformance.spec.layer_spec import LayerSpec
+from conformance.spec.signature import REQUIRED
 from conformance.strategies.invalid.breaks import breaks_of
 from conformance.strategies.layouts import LAYOUTS
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from conformance.model.case import Call, Case
 from conformance.model.formats import every_number
 from conformance.spec.axes import Axes
-from conformance.spec.layer_spec import REQUIRED, Argument
+from conformance.spec.signature import REQUIRED, Argument
 
 
 def every_axis(case: Case) -> tuple[Axes, ...]:

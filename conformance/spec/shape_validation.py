@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from conformance.spec.layer_spec import Signature
 from conformance.spec.notation import SPACE, NotationError, parse_expression, parse_shape
 from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 
 def validate_shapes(

@@ -21,8 +21,10 @@ from conformance.layers import CATALOGUE
 from conformance.layers.describe import argument_text
 from conformance.layers.reached import table as reached
 from conformance.model.case import class_and_method
-from conformance.spec.layer_spec import REQUIRED, Argument, Input, LayerSpec, Output, stateless
+from conformance.spec.layer_spec import LayerSpec
+from conformance.spec.parts import stateless
 from conformance.spec.shapes import shape_lines
+from conformance.spec.signature import REQUIRED, Argument, Input, Output
 
 _PLAIN = ("name", "default", "plain", "other", "size", "window", "large", "form", "ties")
 """Fields of an argument that a reader of the signature does not need."""

@@ -18,9 +18,9 @@ from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
-from conformance.spec.layer_spec import Input, Signature
 from conformance.spec.notation import Axis
 from conformance.spec.shapes import ShapeError, Shapes, Sizes
+from conformance.spec.signature import Input, Signature
 
 
 def shape_breaks(

@@ -27,7 +27,7 @@ from conformance.model.case import Call, Case, Unsupported
 from conformance.model.failure import Accepted, Failure, Inapplicable
 from conformance.model.formats import round_to
 from conformance.run.engine import Engine
-from conformance.spec.layer_spec import stateless
+from conformance.spec.parts import stateless
 
 LAYERS = tuple(name for name, row in CATALOGUE.items() if row.generation.invalid is not None)
 BUGS = [bug for bug in planted.BUGS if bug.check == "errors"]

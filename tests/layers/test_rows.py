@@ -21,7 +21,8 @@ from conformance.layers import CATALOGUE, UnknownLayerError
 from conformance.layers.excluded import ARGUMENTS, EXCLUDED, OLDER, TORCH
 from conformance.model.case import class_and_method
 from conformance.model.failure import Failure
-from conformance.spec.layer_spec import REQUIRED, ROLES, LayerSpec
+from conformance.spec.layer_spec import LayerSpec
+from conformance.spec.signature import REQUIRED, ROLES
 
 # Arguments of torch's that no call of the suite has: where a layer is made, and what is deprecated.
 LEFT_OUT = {"self", "args", "kwargs", *ARGUMENTS}

@@ -13,7 +13,7 @@ import pytest
 
 import conformance
 from conformance.layers import CATALOGUE
-from conformance.spec.layer_spec import ROLES
+from conformance.spec.signature import ROLES
 
 ROOT = Path(str(conformance.__file__)).parent
 ROOMS = (

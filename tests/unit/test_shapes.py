@@ -13,10 +13,10 @@ from support import cases
 from conformance.commands.cli import main
 from conformance.layers import CATALOGUE
 from conformance.layers.fitting import with_argument
-from conformance.spec.layer_spec import Argument, Input, Output, Signature
 from conformance.spec.notation import NotationError, parse_shape
 from conformance.spec.shape_validation import validate_shapes
 from conformance.spec.shapes import ShapeError, Shapes
+from conformance.spec.signature import Argument, Input, Output, Signature
 
 SHAPED = tuple(name for name, row in CATALOGUE.items() if row.shapes is not None)
 CONVOLUTION = Shapes(

@@ -18,24 +18,19 @@ from conformance.model.case import Call, Case, is_function
 from conformance.oracles.activation import elementwise as oracle
 from conformance.spec.axes import Axes, joined, no_axes
 from conformance.spec.elementwise import every_axis, whole
-from conformance.spec.layer_spec import (
-    REQUIRED,
-    Argument,
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import (
     Benchmark,
     Generation,
-    Input,
-    LayerSpec,
     Oracle,
-    Output,
     Randomness,
-    Signature,
     State,
     Traits,
-    Variation,
     never,
     stateless,
 )
 from conformance.spec.propagation import computed
+from conformance.spec.signature import REQUIRED, Argument, Input, Output, Signature
 from conformance.spec.sizes import resized
 from conformance.spec.state import Constant, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload

@@ -15,18 +15,9 @@ from conformance.layers.attention.propagation import attention
 from conformance.model.case import Call, Case
 from conformance.oracles.attention import scaled_dot_product as oracle
 from conformance.spec.axes import Axes
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Randomness,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Generation, Oracle, Randomness
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.attention import scaled_dot_product as cases

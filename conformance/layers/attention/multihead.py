@@ -16,21 +16,9 @@ from conformance.layers.attention.propagation import multihead
 from conformance.model.case import Call, Case
 from conformance.oracles.attention import multihead as oracle
 from conformance.spec.axes import Axes
-from conformance.spec.layer_spec import (
-    BY_NAME,
-    Argument,
-    Benchmark,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Randomness,
-    Signature,
-    State,
-    Ties,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Generation, Oracle, Randomness, State
+from conformance.spec.signature import BY_NAME, Argument, Input, Output, Signature, Ties
 from conformance.spec.sizes import resized
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Filling, Workload

@@ -17,23 +17,18 @@ from conformance.model.case import Case
 from conformance.oracles import convolution as oracle
 from conformance.spec.axes import batched, no_axes
 from conformance.spec.law import Law
-from conformance.spec.layer_spec import (
-    Argument,
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import (
     Benchmark,
     Conditions,
     Generation,
-    Input,
-    LayerSpec,
     Lazy,
     Oracle,
-    Output,
-    Signature,
     State,
-    Ties,
     Traits,
-    Variation,
     stateless,
 )
+from conformance.spec.signature import Argument, Input, Output, Signature, Ties
 from conformance.spec.sizes import per_dimension
 from conformance.spec.state import Shape, StateTensor, products, uniform, with_bias
 from conformance.spec.workload import Filling

@@ -13,21 +13,10 @@ from conformance.layers.embedding import bag as embedding_bag
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles.embedding import embedding as oracle
 from conformance.spec.elementwise import every_axis
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Signature,
-    State,
-    Traits,
-    Variation,
-    stateless,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Generation, Oracle, State, Traits, stateless
 from conformance.spec.propagation import looked_up
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.sizes import resized
 from conformance.spec.state import Normal, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload

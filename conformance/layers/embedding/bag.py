@@ -15,23 +15,18 @@ from conformance.model.case import Call, Case, is_function
 from conformance.oracles.embedding import bag as oracle
 from conformance.spec.axes import Axes, joined
 from conformance.spec.elementwise import every_axis
-from conformance.spec.layer_spec import (
-    BY_NAME,
-    Argument,
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import (
     Benchmark,
     Conditions,
     Generation,
-    Input,
-    LayerSpec,
     Oracle,
-    Output,
-    Signature,
     State,
     Traits,
-    Variation,
     stateless,
 )
 from conformance.spec.propagation import Propagation, looked_up
+from conformance.spec.signature import BY_NAME, Argument, Input, Output, Signature
 from conformance.spec.sizes import resized
 from conformance.spec.state import Normal, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload

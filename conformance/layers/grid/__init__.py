@@ -13,19 +13,9 @@ from conformance.layers.grid.propagation import placed, sampled
 from conformance.model.case import Case
 from conformance.oracles.grid import grid as oracle
 from conformance.spec.axes import Axes
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Form,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Signature,
-    Traits,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Generation, Oracle, Traits
+from conformance.spec.signature import Argument, Form, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import grid as cases

@@ -14,19 +14,9 @@ from conformance.model.case import Case
 from conformance.oracles.interpolation import interpolate as oracle
 from conformance.spec.axes import Axes
 from conformance.spec.elementwise import every_axis
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Conditions,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Signature,
-    Traits,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Traits
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import FactsLike as Facts
 from conformance.spec.workload import Filling, Workload

@@ -20,21 +20,10 @@ from conformance.layers.loss.parts import scale_of_weights
 from conformance.model.case import Case, class_and_method
 from conformance.oracles.loss import adaptive as oracle
 from conformance.spec.law import Law
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Conditions,
-    Form,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Signature,
-    State,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, State
 from conformance.spec.propagation import computed
+from conformance.spec.signature import Argument, Form, Input, Output, Signature
 from conformance.spec.sizes import resized
 from conformance.spec.state import Shape, StateTensor, uniform
 from conformance.spec.workload import Filling, Workload

@@ -12,8 +12,10 @@ from conformance.layers.loss.parts import filled
 from conformance.layers.loss.pointwise import batch_of, pair
 from conformance.model.case import is_function
 from conformance.oracles.loss import binary as oracle
-from conformance.spec.layer_spec import BY_NAME, Arguments, Input, LayerSpec, Passed, State
+from conformance.spec.layer_spec import LayerSpec
+from conformance.spec.parts import State
 from conformance.spec.propagation import Propagation, computed
+from conformance.spec.signature import BY_NAME, Arguments, Input, Passed
 from conformance.spec.state import Shape, StateTensor
 from conformance.strategies.invalid.loss import binary as invalid
 from conformance.strategies.loss import binary as cases

@@ -14,18 +14,10 @@ from conformance.layers.loss.parts import REDUCTION, filled, unreduced
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import ctc as oracle
 from conformance.spec.axes import Axes
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Conditions,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle
 from conformance.spec.propagation import Propagation, computed
+from conformance.spec.signature import Argument, Input, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Workload
 from conformance.strategies.invalid.breaks import invalid_cases

@@ -13,7 +13,8 @@ from conformance.layers.loss.parts import REDUCTION
 from conformance.layers.loss.pointwise import batch_of
 from conformance.model.case import is_function
 from conformance.oracles.loss import differences as oracle
-from conformance.spec.layer_spec import BY_NAME, Argument, Input, LayerSpec
+from conformance.spec.layer_spec import LayerSpec
+from conformance.spec.signature import BY_NAME, Argument, Input
 from conformance.strategies.invalid.loss import differences as invalid
 from conformance.strategies.loss import differences as cases
 

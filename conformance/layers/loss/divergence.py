@@ -10,7 +10,8 @@ from conformance.layers.loss.parts import REDUCTION
 from conformance.layers.loss.pointwise import pair
 from conformance.model.case import is_function
 from conformance.oracles.loss import divergence as oracle
-from conformance.spec.layer_spec import Argument, LayerSpec
+from conformance.spec.layer_spec import LayerSpec
+from conformance.spec.signature import Argument
 from conformance.strategies.invalid.loss.pointwise import broadcast_breaks
 from conformance.strategies.loss import divergence as cases
 

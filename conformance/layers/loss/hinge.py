@@ -19,17 +19,10 @@ from conformance.layers.loss.parts import (
 )
 from conformance.model.case import is_function
 from conformance.oracles.loss import hinge as oracle
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Generation, Oracle
 from conformance.spec.propagation import computed
+from conformance.spec.signature import Argument, Input, Signature
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.loss import hinge as invalid
 from conformance.strategies.loss import hinge as cases

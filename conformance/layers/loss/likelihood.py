@@ -10,7 +10,8 @@ from conformance.layers.loss.parts import REDUCTION
 from conformance.layers.loss.pointwise import as_given, batch_of, every_axis, pair
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import likelihood as oracle
-from conformance.spec.layer_spec import Argument, Input, LayerSpec, Variation
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.signature import Argument, Input
 from conformance.spec.state import Shape
 from conformance.strategies.invalid.loss import likelihood as invalid
 from conformance.strategies.invalid.loss.pointwise import broadcast_breaks

@@ -20,20 +20,10 @@ from conformance.model.case import Case, is_function
 from conformance.oracles.linear import functional_linear
 from conformance.oracles.loss import linear as oracle
 from conformance.spec.axes import Axes, joined
-from conformance.spec.layer_spec import (
-    BY_NAME,
-    Argument,
-    Benchmark,
-    Conditions,
-    Form,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle
 from conformance.spec.propagation import Propagation, computed
+from conformance.spec.signature import BY_NAME, Argument, Form, Input, Signature
 from conformance.spec.sizes import resized
 from conformance.spec.state import Shape, StateTensor, uniform, with_bias
 from conformance.spec.workload import Filling, Workload

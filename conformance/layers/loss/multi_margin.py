@@ -14,21 +14,10 @@ from conformance.layers.loss.parts import REDUCTION, filled, first_axis, flops, 
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import multi_margin as oracle
 from conformance.spec.axes import Axes, joined
-from conformance.spec.layer_spec import (
-    BY_NAME,
-    Argument,
-    Arguments,
-    Benchmark,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Passed,
-    Signature,
-    Variation,
-    stateless,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Generation, Oracle, stateless
 from conformance.spec.propagation import computed
+from conformance.spec.signature import BY_NAME, Argument, Arguments, Input, Passed, Signature
 from conformance.spec.state import Shape, StateTensor
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.loss import multi_margin as invalid

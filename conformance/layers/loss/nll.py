@@ -17,17 +17,10 @@ from conformance.layers.loss.parts import rows as batch
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import nll as oracle
 from conformance.spec.axes import Axes, joined
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Generation, Oracle
 from conformance.spec.propagation import Propagation
+from conformance.spec.signature import Argument, Input, Signature
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.trial_like import TrialLike
 from conformance.spec.workload import Workload

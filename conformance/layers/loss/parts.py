@@ -11,7 +11,7 @@ import numpy as np
 
 from conformance.model.case import Case
 from conformance.spec.axes import Axes
-from conformance.spec.layer_spec import Argument, Output
+from conformance.spec.signature import Argument, Output
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 

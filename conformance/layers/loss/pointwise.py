@@ -11,17 +11,10 @@ import numpy as np
 from conformance.layers.loss.parts import REDUCTION, filled, flops, unreduced
 from conformance.model.case import Case, is_function
 from conformance.spec.axes import Axes
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Generation,
-    Input,
-    Oracle,
-    Output,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import Variation
+from conformance.spec.parts import Benchmark, Generation, Oracle
 from conformance.spec.propagation import Propagation, computed
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid.breaks import Break, invalid_cases

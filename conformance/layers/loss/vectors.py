@@ -27,19 +27,10 @@ from conformance.layers.loss.parts import rows as batch
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import vectors as oracle
 from conformance.spec.axes import Axes, joined
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Conditions,
-    Form,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle
 from conformance.spec.propagation import computed
+from conformance.spec.signature import Argument, Form, Input, Signature
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.loss import vectors as invalid
 from conformance.strategies.loss import vectors as cases

@@ -11,24 +11,18 @@ from conformance.layers.normalization import groups, parts
 from conformance.layers.normalization.propagation import by_channel, by_row
 from conformance.oracles.normalization import batch_and_layer as oracle
 from conformance.spec.axes import no_axes
-from conformance.spec.layer_spec import (
-    BY_NAME,
-    Argument,
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import (
     Benchmark,
     Conditions,
-    Form,
     Generation,
-    Input,
-    LayerSpec,
     Lazy,
     Oracle,
-    Output,
-    Signature,
     State,
     Traits,
-    Variation,
     stateless,
 )
+from conformance.spec.signature import BY_NAME, Argument, Form, Input, Output, Signature
 from conformance.spec.workload import Workload
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.normalization import batch_and_layer as invalid

@@ -16,24 +16,18 @@ from conformance.model.case import Call, Case, is_function
 from conformance.oracles.normalization import groups as oracle
 from conformance.oracles.normalization.modes import uses_own_statistics
 from conformance.spec.axes import Axes
-from conformance.spec.layer_spec import (
-    BY_NAME,
-    Argument,
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import (
     Benchmark,
     Conditions,
-    Form,
     Generation,
-    Input,
-    LayerSpec,
     Lazy,
     Oracle,
-    Output,
-    Signature,
     State,
     Traits,
-    Variation,
     stateless,
 )
+from conformance.spec.signature import BY_NAME, Argument, Form, Input, Output, Signature
 from conformance.spec.sizes import resized
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Workload

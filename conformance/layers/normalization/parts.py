@@ -12,7 +12,8 @@ import numpy as np
 from conformance.model.case import Call, Case
 from conformance.oracles.normalization.modes import uses_batch_statistics
 from conformance.spec.axes import Axes, joined
-from conformance.spec.layer_spec import Argument, LayerSpec
+from conformance.spec.layer_spec import LayerSpec
+from conformance.spec.signature import Argument
 from conformance.spec.sizes import resized, sizes_of
 from conformance.spec.state import Constant, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload

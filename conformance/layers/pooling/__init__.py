@@ -33,20 +33,11 @@ from conformance.layers.pooling.windows import (
     workloads,
 )
 from conformance.oracles.pooling import maximum as oracle
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Conditions,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.outputs import input_dtype
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle
 from conformance.spec.propagation import copied
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.sizes import per_dimension
 from conformance.spec.trial_like import FactsLike as Facts
 from conformance.spec.workload import Filling

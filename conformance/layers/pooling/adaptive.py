@@ -22,21 +22,11 @@ from conformance.layers.pooling.windows import (
 from conformance.model.case import Case
 from conformance.oracles.pooling import adaptive as oracle
 from conformance.spec.law import Law
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Conditions,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Signature,
-    Traits,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.outputs import input_dtype
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Traits
 from conformance.spec.propagation import copied, sums
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid.breaks import invalid_cases

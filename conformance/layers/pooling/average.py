@@ -24,20 +24,10 @@ from conformance.layers.pooling.windows import (
     workloads,
 )
 from conformance.oracles.pooling import average as oracle
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Conditions,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Signature,
-    Traits,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Traits
 from conformance.spec.propagation import sums
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.workload import Filling
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.pooling import maximum as invalid

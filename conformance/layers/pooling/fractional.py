@@ -22,20 +22,10 @@ from conformance.layers.pooling.windows import (
 )
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles.pooling import fractional as oracle
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Conditions,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Randomness,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Randomness
 from conformance.spec.propagation import copied
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.sizes import per_dimension
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid.breaks import invalid_cases

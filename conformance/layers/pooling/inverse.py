@@ -22,20 +22,11 @@ from conformance.layers.pooling.windows import (
 )
 from conformance.model.case import Case, is_function
 from conformance.oracles.pooling import inverse as oracle
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Conditions,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle
 from conformance.spec.propagation import copied
 from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.sizes import per_dimension
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload

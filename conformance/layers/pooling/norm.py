@@ -27,19 +27,10 @@ from conformance.layers.pooling.windows import (
     workloads,
 )
 from conformance.oracles.pooling import norm as oracle
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Conditions,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Signature,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle
 from conformance.spec.propagation import sums
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.trial_like import TrialLike as Trial
 from conformance.spec.workload import Filling
 from conformance.strategies.invalid.breaks import invalid_cases

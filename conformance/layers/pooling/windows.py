@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.model.case import Case
-from conformance.spec.layer_spec import Argument, LayerSpec
+from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Argument
 from conformance.spec.sizes import per_dimension, sizes_of
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import FactsLike as Facts

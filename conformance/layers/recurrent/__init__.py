@@ -15,25 +15,19 @@ from conformance.model.case import Call, Case
 from conformance.oracles.recurrent import cells, steps
 from conformance.oracles.recurrent import layers as oracle
 from conformance.oracles.recurrent.state import GATES, layer_shapes
-from conformance.spec.layer_spec import (
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Generation, Oracle, Randomness, State, Steps
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import (
     REQUIRED,
     Argument,
     Arguments,
-    Benchmark,
     Bundles,
-    Generation,
     Input,
-    LayerSpec,
-    Oracle,
     Output,
-    Randomness,
     Signature,
-    State,
-    Steps,
     Ties,
-    Variation,
 )
-from conformance.spec.shapes import Shapes
 from conformance.spec.state import Shape, StateTensor, uniform
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid.breaks import invalid_cases

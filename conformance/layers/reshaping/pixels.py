@@ -11,20 +11,11 @@ from conformance.laws.reshaping import pixels as laws
 from conformance.model.case import Case, is_function
 from conformance.oracles import reshaping as oracle
 from conformance.spec.elementwise import every_axis
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Signature,
-    Traits,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.outputs import input_dtype
+from conformance.spec.parts import Benchmark, Generation, Oracle, Traits
 from conformance.spec.propagation import copied
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.sizes import resized
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import reshaping as cases

@@ -15,20 +15,9 @@ from conformance.layers.transformer.parts import FACTS, lengths, refit, sequence
 from conformance.layers.transformer.propagation import transformer
 from conformance.layers.transformer.state import decoder_layer, encoder_layer
 from conformance.oracles import transformer as oracle
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Conditions,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Randomness,
-    Signature,
-    State,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Randomness, State
+from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid import transformer as invalid

@@ -7,7 +7,7 @@ from functools import partial
 from conformance.laws.transformer.calls import kind_of
 from conformance.layers.transformer.parts import mask_axis, padding_axis, sequence_axis
 from conformance.model.case import Call
-from conformance.spec.layer_spec import Argument, Form, Input, Ties
+from conformance.spec.signature import Argument, Form, Input, Ties
 
 KIND = (
     Argument("d_model", plain=1, size=True),

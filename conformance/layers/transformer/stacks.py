@@ -15,21 +15,9 @@ from conformance.layers.transformer.inputs import KIND, drops, hint, padding, pa
 from conformance.layers.transformer.parts import FACTS, lengths, refit, sequence_axis
 from conformance.layers.transformer.propagation import transformer
 from conformance.oracles import transformer as oracle
-from conformance.spec.layer_spec import (
-    Argument,
-    Benchmark,
-    Conditions,
-    Form,
-    Generation,
-    Input,
-    LayerSpec,
-    Oracle,
-    Output,
-    Randomness,
-    Signature,
-    State,
-    Variation,
-)
+from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Randomness, State
+from conformance.spec.signature import Argument, Form, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid import transformer as invalid

@@ -18,8 +18,8 @@ from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
-from conformance.spec.layer_spec import Signature
 from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 zero = st.just(0)
 
