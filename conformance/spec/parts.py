@@ -78,9 +78,9 @@ class Oracle:
     Args:
         values: the oracle, `(state, *inputs, **arguments)` → one output or a tuple: each a
             `Rounded`, `Choices`, or None where the documentation says None; or `Updated`.
-        formula: what the documentation says that it computes, line by line.
         shapes: the shape oracle, `(*input shapes, **arguments)` → a tuple of shapes; None for an
             absent output. None where `LayerSpec.shapes` says it.
+        formula: what the documentation says that it computes, line by line.
         propagation: how NaN and infinities travel to the outputs.
         module: the class whose computation a function does; None of any other layer, and where
             there is none.
@@ -90,8 +90,8 @@ class Oracle:
     """
 
     values: Callable[..., Any]
-    formula: tuple[str, ...]
     shapes: Callable[..., tuple[Shape | None, ...]] | None = None
+    formula: tuple[str, ...] = ()
     propagation: Propagation = sums
     module: str | None = None
     counted: Callable[[Case], Arguments] = nothing_counted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +66,7 @@ class StateTensor:
     constraint: str = "any"
 
 
-def uniform(shapes: dict[str, Shape], inverse: int) -> tuple[StateTensor, ...]:
+def uniform(shapes: Mapping[str, Shape], inverse: int) -> tuple[StateTensor, ...]:
     """Parameters drawn from U(−√k, √k).
 
     Args:
