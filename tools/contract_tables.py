@@ -28,8 +28,8 @@ def inputs() -> str:
     groups: dict[tuple[str, ...], list[str]] = {}
     for row in CATALOGUE.values():
         columns = (
-            ", ".join(_listed([_input(x) for x in row.signature.inputs])),
-            ", ".join(_listed([f"`{x.name}`" for x in row.signature.outputs])),
+            ", ".join(_listed([_input(row, x) for x in row.signature.inputs])),
+            ", ".join(_listed([_named(row, x.name) for x in row.signature.outputs])),
             _state(row),
             ", ".join(f"`{a.name}`" for a in row.signature.arguments if a.keyword),
         )
@@ -51,8 +51,14 @@ def _listed(names: list[str]) -> Iterator[str]:
             yield f"{name}–{more[-1]}"
 
 
-def _input(x: Input) -> str:
-    name = f"`{x.name}`" + ("?" if x.optional else "")
+def _named(row: LayerSpec, tensor: str) -> str:
+    """A tensor with its shape, where the specification says that in named sizes."""
+    text = "" if row.shapes is None else row.shapes.texts.get(tensor, "")
+    return f"`{tensor}: {text}`" if text else f"`{tensor}`"
+
+
+def _input(row: LayerSpec, x: Input) -> str:
+    name = _named(row, x.name) + ("?" if x.optional else "")
     return f"{name} ({x.role})" if x.role in _SHOWN and x.role != x.name else name
 
 
@@ -64,7 +70,7 @@ def _state(row: LayerSpec) -> str:
     # Of what has a default, too, the plain value where there is one: a stack of one layer.
     given |= {a.name: a.plain for a in row.signature.arguments if a.plain is not None}
     tensors = row.state_tensors({**row.signature.defaults, **given, **row.inferred(shape)}, shape)
-    return ", ".join(f"`{x.name}`" + (" (buffer)" if x.buffer else "") for x in tensors)
+    return ", ".join(_named(row, x.name) + (" (buffer)" if x.buffer else "") for x in tensors)
 
 
 def ranges(names: list[str]) -> Iterator[str]:
