@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -189,12 +189,13 @@ def _row(form: str, dims: int, transposed: bool) -> LayerSpec:
     signature = Signature(
         _arguments(form, transposed), tuple(inputs), (Output("output"),), dims=dims
     )
-    values = oracle.conv_transpose if transposed else oracle.conv
+    values: Callable[..., Any]
     if transposed:
         shapes = _FUNCTIONAL_CONV_TRANSPOSE if function else _CONV_TRANSPOSE
+        values, draw = oracle.conv_transpose, cases.transposed_convolutions
     else:
         shapes = _FUNCTIONAL_CONV if function else _CONV
-    draw = cases.transposed_convolutions if transposed else cases.convolutions
+        values, draw = oracle.conv, cases.convolutions
     valid = partial(draw, name, dims)
     lengths = (_length(axis, k, dims, transposed) for k, axis in enumerate(_AXES[dims]))
     return LayerSpec(
