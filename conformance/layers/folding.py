@@ -11,10 +11,10 @@ from typing import Any
 from conformance.laws import folding as laws
 from conformance.model.case import Case, is_function
 from conformance.oracles import folding as oracle
-from conformance.spec.axes import Axes, batched
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Traits
 from conformance.spec.propagation import copied, sums
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.sizes import per_dimension, resized
 from conformance.spec.state import Shape
@@ -30,6 +30,8 @@ _SIZES = (
     Argument("padding", 0, other=1, per_dimension=True, window=True),
     Argument("stride", 1, other=2, per_dimension=True, window=True),
 )
+_UNFOLDED = Shapes({"input": "batch? channels *space", "output": "batch? depth blocks"})
+_FOLDED = Shapes({"input": "batch? depth blocks", "output": "batch? channels *space"})
 _BLOCKS = (
     "L = prod_d floor((spatial_size[d] + 2 padding[d]",
     "    - dilation[d] (kernel_size[d] - 1) - 1) / stride[d] + 1)",
@@ -40,11 +42,6 @@ def _shape(case: Case) -> Shape:
     first = case.inputs[0]
     assert first is not None
     return first.shape
-
-
-def _channels(case: Case) -> tuple[Axes, ...]:
-    """The channels of an image; those of blocks are no axis of their own."""
-    return (((0, len(_shape(case)) - 3),),)
 
 
 def _replicated(found: Facts) -> bool:
@@ -61,11 +58,9 @@ def _blocks(row: LayerSpec, lengths: Any, arguments: dict[str, Any]) -> oracle.B
     return found if min(sizes) > 0 and min(found.padding) >= 0 and min(found.counts) > 0 else None
 
 
-def _unfold_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments, where its image has room for a block."""
-    if _blocks(row, _shape(case)[-2:], arguments) is None:
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
+def _room(row: LayerSpec, case: Case) -> bool:
+    """Whether the image has room for a block."""
+    return _blocks(row, _shape(case)[-2:], dict(case.call.arguments)) is not None
 
 
 def _fold_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
@@ -98,18 +93,18 @@ def _added(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape
 
 def _row(layer: str) -> LayerSpec:
     """What all rows have in common."""
-    batch = batched(4)
     given = {"kernel_size": 16, "stride": 16}
     return LayerSpec(
         layer,
         "folding",
         signature=Signature(
             _SIZES,
-            (Input("input", batch_axis=batch),),
-            (Output("output", batch),),
+            (Input("input"),),
+            (Output("output"),),
             dims=oracle.DIMS,
             placed=False,
         ),
+        shapes=_UNFOLDED,
         oracle=Oracle(
             values=oracle.unfold,
             shapes=oracle.unfold_shape,
@@ -119,7 +114,7 @@ def _row(layer: str) -> LayerSpec:
         generation=Generation(
             cases=partial(cases.blocks, layer, False), examples=0.25 if is_function(layer) else 0.5
         ),
-        variation=Variation(refit=_unfold_refit, free=_channels),
+        variation=Variation(allows=_room),
         traits=Traits(copies=True),
         conditions=Conditions(derived={"replicated": _replicated}),
         laws=laws.UNFOLD,
@@ -138,13 +133,16 @@ def _unfold(layer: str) -> LayerSpec:
     return replace(
         row,
         generation=replace(
-            row.generation, invalid=invalid_cases(row.generation.cases, invalid.unfold_breaks())
+            row.generation,
+            invalid=invalid_cases(
+                row.generation.cases, invalid.unfold_breaks(row.signature, _UNFOLDED)
+            ),
         ),
     )
 
 
 def _fold(layer: str) -> LayerSpec:
-    row, batch = _row(layer), batched(3)
+    row = _row(layer)
     valid = partial(cases.blocks, layer, True)
     patches = {"output_size": 224, "kernel_size": 16, "stride": 16}
     over = {"output_size": 56, "kernel_size": 3, "padding": 1}
@@ -154,9 +152,8 @@ def _fold(layer: str) -> LayerSpec:
         signature=replace(
             row.signature,
             arguments=(size, *_SIZES),
-            inputs=(Input("input", batch_axis=batch),),
-            outputs=(Output("output", batch_axis=batch),),
         ),
+        shapes=_FOLDED,
         oracle=replace(
             row.oracle,
             values=oracle.fold,
@@ -168,9 +165,11 @@ def _fold(layer: str) -> LayerSpec:
             propagation=sums,
         ),
         generation=replace(
-            row.generation, cases=valid, invalid=invalid_cases(valid, invalid.fold_breaks())
+            row.generation,
+            cases=valid,
+            invalid=invalid_cases(valid, invalid.fold_breaks(row.signature, _FOLDED)),
         ),
-        variation=replace(row.variation, refit=_fold_refit, free=lambda case: ()),
+        variation=Variation(refit=_fold_refit),
         traits=replace(row.traits, copies=False),
         laws=laws.FOLD,
         benchmark=replace(

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from conformance.laws import fusion as laws
-from conformance.model.case import Case
 from conformance.oracles import fusion as oracle
-from conformance.spec.axes import Axes, joined
-from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.parts import Benchmark, Generation, Oracle
 from conformance.spec.propagation import computed
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Input, Output, Passed, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
@@ -26,6 +25,8 @@ from conformance.strategies.invalid.breaks import invalid_cases
 
 _SAID = Passed(by_name=True, said=True)
 _EPS = Argument("bn_eps", plain=1e-5)
+_CONV = {"conv_w": "inputs outputs *kernel if transpose else outputs inputs *kernel"}
+_LINEAR = {"linear_w": "outputs inputs"}
 _FORMULA = (
     "weight = W * gamma / sqrt(running_var + eps), of each output",
     "bias = (b - running_mean) * gamma / sqrt(running_var + eps) + beta",
@@ -46,32 +47,6 @@ def _inputs(stem: str, *, optional: bool) -> tuple[Input, ...]:
     return tuple(replace(x, differentiable=False) for x in parts)
 
 
-def _axis(case: Case) -> int:
-    return 1 if case.call.arguments.get("transpose", False) else 0
-
-
-def _axes(case: Case) -> tuple[Axes, ...]:
-    """The outputs, of all inputs together; the inputs, and the kernel's axes."""
-    axis, first = _axis(case), case.inputs[0]
-    assert first is not None
-    outputs = joined(case, (0, axis), *((k, 0) for k in range(1, len(case.inputs))))
-    return (outputs, *(((0, k),) for k in range(first.ndim) if k != axis))
-
-
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments, its weight turned where these ask for that."""
-    weight, *rest = case.inputs
-    assert weight is not None
-    if not isinstance(arguments["bn_eps"], float) or not arguments["bn_eps"] > 0:
-        return None
-    axis = 1 if arguments.get("transpose", False) else 0
-    if axis != _axis(case):
-        weight = np.ascontiguousarray(weight.swapaxes(0, 1))
-    if any(x is not None and x.shape != (weight.shape[axis],) for x in rest):
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments), inputs=(weight, *rest))
-
-
 def _flops(workload: Workload, weights: Any, outputs: Sequence[Shape]) -> int:
     """A product for each element."""
     return math.prod(workload.inputs[0])
@@ -87,6 +62,11 @@ def _row(
     layer, convolves = f"utils.{name}", stem == "conv"
     strategy = partial(cases.fusions, layer, convolves)
     inputs = _inputs(stem, optional=convolves)
+    outputs = (Output("weight", differentiable=False), Output("bias", differentiable=False))
+    signature = Signature(arguments, inputs, outputs, complex=False, placed=False)
+    texts = _CONV if convolves else _LINEAR
+    vectors = dict.fromkeys((*signature.input_names[1:], "bias"), "outputs")
+    shapes = Shapes({**texts, **vectors, "weight": texts[f"{stem}_w"]})
     work = Workload(
         layer, "resnet" if convolves else "transformer", {"bn_eps": 1e-5},
         (shape, *((shape[0],),) * 5), small=True,
@@ -94,22 +74,14 @@ def _row(
     return LayerSpec(
         layer,
         "fusion",
-        signature=Signature(
-            arguments,
-            inputs,
-            (Output("weight", differentiable=False), Output("bias", differentiable=False)),
-            complex=False,
-            placed=False,
-        ),
-        oracle=Oracle(
-            values=made, shapes=oracle.fused_shape, formula=_FORMULA, propagation=computed
-        ),
+        signature=signature,
+        shapes=shapes,
+        oracle=Oracle(values=made, formula=_FORMULA, propagation=computed),
         generation=Generation(
             cases=strategy,
-            invalid=invalid_cases(strategy, invalid.breaks(tuple(x.name for x in inputs))),
+            invalid=invalid_cases(strategy, invalid.breaks(signature, shapes)),
             examples=0.4,
         ),
-        variation=Variation(refit=_refit, shared=_axes),
         laws=laws.CONVOLUTION if convolves else laws.LINEAR,
         benchmark=Benchmark(
             workloads=(work,),

@@ -11,12 +11,11 @@ from typing import Any
 from conformance.laws import padding as laws
 from conformance.model.case import Case
 from conformance.oracles import padding as oracle
-from conformance.spec.axes import Axes, batched
-from conformance.spec.elementwise import every_axis
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.outputs import input_dtype
 from conformance.spec.parts import Benchmark, Generation, Oracle, Traits
 from conformance.spec.propagation import copied
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Form, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
@@ -32,6 +31,7 @@ _FORMULAS = {
 }
 _LENGTHS = ("W_out = W_in + padding_left + padding_right", "and so H and D")
 _SHAPES: dict[int, Shape] = {1: (8, 64, 512), 2: (8, 64, 56, 56), 3: (2, 32, 8, 28, 28)}
+_PADDED = Shapes({"input": "batch? channels *space", "output": "batch? channels *out"})
 _MODULES = {
     "ReflectionPad": "reflect",
     "ReplicationPad": "replicate",
@@ -41,38 +41,29 @@ _MODULES = {
 }
 
 
-def _channels(dims: int, case: Case) -> tuple[Axes, ...]:
-    """The axis of the channels."""
-    first = case.inputs[0]
-    return () if first is None else (((0, first.ndim - dims - 1),),)
-
-
 def _each_side(dims: int, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """A module keeps one number for each side."""
     return {"padding": oracle.each_side(arguments["padding"], dims)}
 
 
-def _refit(
+def _allows(
     sides: Callable[[LayerSpec, Mapping[str, Any]], tuple[str, tuple[int, ...]]],
     row: LayerSpec,
     case: Case,
-    arguments: dict[str, Any],
-) -> Case | None:
-    """The case with other arguments, where its input can be padded so."""
-    mode, numbers = sides(row, arguments)
-    first = case.inputs[0]
+) -> bool:
+    """Whether the input can be padded so."""
+    arguments, first = case.call.arguments, case.inputs[0]
     assert first is not None
+    mode, numbers = sides(row, arguments)
     pairs = oracle.sides_of(numbers)
     lengths = first.shape[first.ndim - len(pairs) :]
     if len(pairs) > first.ndim or not cases.fits(mode, lengths, pairs):
-        return None
+        return False
     several = first.ndim - len(pairs) in (1, 2)
     if mode != "constant" and not (several and 0 < len(pairs) < 4 and first.shape[-len(pairs) - 1]):
-        return None
+        return False
     value = arguments.get("value")
-    if first.dtype.kind == "i" and isinstance(value, float) and not value.is_integer():
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
+    return first.dtype.kind != "i" or not isinstance(value, float) or value.is_integer()
 
 
 def _sides_of_module(
@@ -90,17 +81,17 @@ def _sides_of_pad(row: LayerSpec, arguments: Mapping[str, Any]) -> tuple[str, tu
 
 def _row(name: str, dims: int, formula: str) -> LayerSpec:
     """What all rows have in common."""
-    batch = batched(dims + 2)
     return LayerSpec(
         name,
         "padding",
         signature=Signature(
             (Argument("padding", plain=0),),
-            (Input("input", batch_axis=batch),),
-            (Output("output", batch, input_dtype),),
+            (Input("input"),),
+            (Output("output", dtype=input_dtype),),
             dims=dims,
             placed=False,
         ),
+        shapes=_PADDED if dims else Shapes({"input": "*lengths", "output": "*out"}),
         oracle=Oracle(
             values=oracle.pad,
             shapes=oracle.pad_shape,
@@ -108,7 +99,6 @@ def _row(name: str, dims: int, formula: str) -> LayerSpec:
             propagation=copied,
         ),
         generation=Generation(cases=partial(cases.pads, name)),
-        variation=Variation(free=partial(_channels, dims)),
         traits=Traits(copies=True),
         benchmark=Benchmark(
             filling=Filling(contraction=False), flops=lambda workload, weights, outputs: 0
@@ -144,7 +134,7 @@ def _module(name: str, mode: str, dims: int) -> LayerSpec:
             invalid=invalid_cases(valid, invalid.module_breaks(mode, dims)),
             examples=0.3,
         ),
-        variation=replace(row.variation, refit=partial(_refit, partial(_sides_of_module, mode))),
+        variation=Variation(allows=partial(_allows, partial(_sides_of_module, mode))),
         laws=laws.LINE if dims == 1 else laws.MODULE,
         benchmark=replace(
             row.benchmark,
@@ -170,13 +160,11 @@ def rows() -> Iterator[LayerSpec]:
                 Argument("mode", "constant", other="replicate"),
                 Argument("value", None, other=1.0),
             ),
-            inputs=(Input("input"),),
-            outputs=(Output("output", dtype=input_dtype),),
         ),
         generation=replace(
             row.generation, invalid=invalid_cases(row.generation.cases, invalid.pad_breaks())
         ),
-        variation=replace(row.variation, refit=partial(_refit, _sides_of_pad), free=every_axis),
+        variation=Variation(allows=partial(_allows, _sides_of_pad)),
         laws=laws.FUNCTION,
         benchmark=replace(
             row.benchmark,

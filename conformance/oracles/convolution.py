@@ -1,8 +1,7 @@
 """Convolution and transposed convolution in one, two and three dimensions.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays, and the number
-of spatial dimensions first.
+those of the documentation page.
 
 Sources: the pages torch.nn.Conv2d, ConvTranspose2d (and 1d, 3d, Lazy…) and
 torch.nn.functional.conv2d, conv_transpose2d of the PyTorch documentation; V. Dumoulin and F. Visin,
@@ -265,7 +264,7 @@ def _channels(bias: Rounded | None, dims: int) -> Rounded | None:
     return None if bias is None else bias.map(lambda b: b.reshape(-1, *(1,) * dims))
 
 
-def functional_conv(
+def conv(
     state: State,
     input: Rounded,
     weight: Rounded,
@@ -308,34 +307,7 @@ def functional_conv(
     return _batched(sums, input, dims)
 
 
-def conv(
-    state: State,
-    input: Rounded,
-    *,
-    in_channels: int,
-    out_channels: int,
-    kernel_size: Size,
-    bias: bool = True,
-    **arguments: Any,
-) -> Rounded:
-    """Conv1d, Conv2d, Conv3d: `functional_conv` with the layer's own weight and bias."""
-    return functional_conv({}, input, state["weight"], state["bias"] if bias else None, **arguments)
-
-
-def lazy_conv(
-    state: State,
-    input: Rounded,
-    *,
-    out_channels: int,
-    kernel_size: Size,
-    bias: bool = True,
-    **arguments: Any,
-) -> Rounded:
-    """LazyConv1d, …: in_channels is the input's number of channels."""
-    return functional_conv({}, input, state["weight"], state["bias"] if bias else None, **arguments)
-
-
-def functional_conv_transpose(
+def conv_transpose(
     state: State,
     input: Rounded,
     weight: Rounded,
@@ -384,118 +356,3 @@ def functional_conv_transpose(
         )
 
     return _batched(sums, input, dims)
-
-
-def conv_transpose(
-    state: State,
-    input: Rounded,
-    *,
-    in_channels: int,
-    out_channels: int,
-    kernel_size: Size,
-    bias: bool = True,
-    padding_mode: str = "zeros",
-    **arguments: Any,
-) -> Rounded:
-    """ConvTranspose1d, …: `functional_conv_transpose` with the layer's own weight and bias."""
-    return functional_conv_transpose(
-        {}, input, state["weight"], state["bias"] if bias else None, **arguments
-    )
-
-
-def lazy_conv_transpose(
-    state: State,
-    input: Rounded,
-    *,
-    out_channels: int,
-    kernel_size: Size,
-    bias: bool = True,
-    padding_mode: str = "zeros",
-    **arguments: Any,
-) -> Rounded:
-    """LazyConvTranspose1d, …: in_channels is the input's number of channels."""
-    return functional_conv_transpose(
-        {}, input, state["weight"], state["bias"] if bias else None, **arguments
-    )
-
-
-def conv_shape(
-    dims: int,
-    input: Shape,
-    *,
-    out_channels: int,
-    kernel_size: Size,
-    stride: Size = 1,
-    padding: str | Size = 0,
-    dilation: Size = 1,
-    **others: Any,
-) -> tuple[Shape, ...]:
-    """(N?, C_in, *L_in) → (N?, C_out, *L_out)."""
-    kernel, spread = per_dimension(kernel_size, dims), per_dimension(dilation, dims)
-    lengths = tuple(
-        conv_length(length, k, s, *pad, d)
-        for length, k, s, pad, d in zip(
-            input[-dims:],
-            kernel,
-            per_dimension(stride, dims),
-            paddings(padding, kernel, spread),
-            spread,
-            strict=True,
-        )
-    )
-    return ((*input[: -dims - 1], out_channels, *lengths),)
-
-
-def functional_conv_shape(
-    dims: int, input: Shape, weight: Shape, bias: Shape | None = None, **arguments: Any
-) -> tuple[Shape, ...]:
-    """`conv_shape` with the sizes of the weight (C_out, C_in/groups, *K)."""
-    return conv_shape(dims, input, out_channels=weight[0], kernel_size=weight[2:], **arguments)
-
-
-def conv_transpose_shape(
-    dims: int,
-    input: Shape,
-    *,
-    out_channels: int,
-    kernel_size: Size,
-    stride: Size = 1,
-    padding: Size = 0,
-    output_padding: Size = 0,
-    dilation: Size = 1,
-    output_size: Sequence[int] | None = None,
-    **others: Any,
-) -> tuple[Shape, ...]:
-    """L_out = output_size or
-    (L_in − 1)·stride − 2·padding + dilation·(kernel_size − 1) + output_padding + 1.
-    """
-    lengths = tuple(
-        (length - 1) * s - 2 * p + d * (k - 1) + extra + 1
-        for length, s, p, d, k, extra in zip(
-            input[-dims:],
-            per_dimension(stride, dims),
-            per_dimension(padding, dims),
-            per_dimension(dilation, dims),
-            per_dimension(kernel_size, dims),
-            per_dimension(output_padding, dims),
-            strict=True,
-        )
-    )
-    if output_size is not None:
-        lengths = tuple(output_size[-dims:])
-    return ((*input[: -dims - 1], out_channels, *lengths),)
-
-
-def functional_conv_transpose_shape(
-    dims: int,
-    input: Shape,
-    weight: Shape,
-    bias: Shape | None = None,
-    *,
-    groups: int = 1,
-    **arguments: Any,
-) -> tuple[Shape, ...]:
-    """`conv_transpose_shape` with the sizes of the weight (C_in, C_out/groups, *K)."""
-    return conv_transpose_shape(
-        dims, input, out_channels=weight[1] * groups, kernel_size=weight[2:], **arguments
-    )

@@ -1,7 +1,7 @@
 """Weights and biases that a batch norm with running statistics is folded into.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays.
+those of the documentation page.
 
 Sources: the pages torch.nn.utils.fuse_conv_bn_weights and fuse_linear_bn_weights of the PyTorch
 documentation, which say what for: what they are is that of BatchNorm2d, (y − μ)/√(v + ε)·γ + β of
@@ -18,7 +18,6 @@ import numpy as np
 from conformance.arithmetic.elementary import constant, reciprocal_sqrt
 from conformance.arithmetic.rounded import Rounded
 
-Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 
 
@@ -122,10 +121,3 @@ def fuse_linear_bn_weights(
 ) -> tuple[Rounded, Rounded]:
     """Of a linear map."""
     return fused(linear_w, linear_b, bn_rm, bn_rv, bn_w, bn_b, bn_eps, 0)
-
-
-def fused_shape(
-    weight: Shape, bias: Shape | None, mean: Shape, *others: Shape | None, **arguments: object
-) -> tuple[Shape, ...]:
-    """The weight's, and one number for each of its outputs."""
-    return (weight, mean)

@@ -151,9 +151,13 @@ class _In(Mapping[str, Any]):
         if name in self.sizes.defined:
             return self.sizes.defined[name].value(self)
         value = self.sizes[name]
-        if self.index is not None and isinstance(value, (tuple, list)):
-            return value[self.index if len(value) > 1 else 0]
-        return value
+        if self.index is None or not isinstance(value, (tuple, list)):
+            return value
+        if len(value) == 1:
+            return value[0]
+        # A size may be given with those of the batch and of the channels before it.
+        dims = self.sizes.dims if self.sizes.decided(name) else 0
+        return value[self.index + (len(value) - dims if dims else 0)]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sizes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
     Break,
     argument,
     negative,
@@ -13,10 +12,13 @@ from conformance.strategies.invalid.breaks import (
     with_arguments,
     with_inputs,
 )
+from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 _SOME = st.integers(1, 3)
 _THREE = st.sampled_from(((1, 1, 1), (2, 1, 2)))
@@ -39,17 +41,6 @@ def _beyond_the_image(draw: Draw, case: Case) -> Case:
     most = padding if isinstance(padding, int) else max(padding)
     kernel = max(_shape(case)[-2:]) + 2 * most + draw(_SOME)
     return with_arguments(case, kernel_size=kernel)
-
-
-def _with_axes(*ranks: int) -> Callable[[Draw, Case], Case]:
-    """The input with other axes in front, or without its first ones."""
-
-    def apply(draw: Draw, case: Case) -> Case:
-        shape, rank = _shape(case), draw(st.sampled_from(ranks))
-        kept = shape[max(len(shape) - rank, 0) :]
-        return with_inputs(case, {0: (*(1,) * (rank - len(kept)), *kept)})
-
-    return apply
 
 
 def _emptied(axes: int) -> Callable[[Draw, Case], Case]:
@@ -79,14 +70,20 @@ def _sizes() -> tuple[Break, ...]:
     )
 
 
-def unfold_breaks() -> tuple[Break, ...]:
+def _of_input(signature: Signature, shapes: Shapes, axes: int) -> tuple[Break, ...]:
+    """The breaks of the input's axes; what it holds is moved, whatever it is."""
+    return (
+        *shape_breaks(signature, shapes, without=("input of another dtype",)),
+        Break("an empty axis", "input", _emptied(axes)),
+    )
+
+
+def unfold_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of Unfold."""
     return (
         *_sizes(),
         Break("no room for a block", "kernel_size", _beyond_the_image),
-        Break("input of five axes", "input", _with_axes(5)),
-        Break("input of two axes", "input", _with_axes(2, 1), CUSTOMARY),
-        Break("an empty axis", "input", _emptied(3)),
+        *_of_input(signature, shapes, 3),
     )
 
 
@@ -114,7 +111,7 @@ def _divisible(case: Case) -> bool:
     return _filled(case) and _inner(case) > 1
 
 
-def fold_breaks() -> tuple[Break, ...]:
+def fold_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of Fold."""
     return (
         *_sizes(),
@@ -125,7 +122,5 @@ def fold_breaks() -> tuple[Break, ...]:
         ),
         Break("output_size of three numbers", "output_size", argument("output_size", _THREE)),
         Break("output_size not positive", "output_size", argument("output_size", not_positive)),
-        Break("input of four axes", "input", _with_axes(4)),
-        Break("input of one axis", "input", _with_axes(1)),
-        Break("an empty axis", "input", _emptied(2)),
+        *_of_input(signature, shapes, 2),
     )  # fmt: skip

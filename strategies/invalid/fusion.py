@@ -2,56 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
-from conformance.strategies.invalid.breaks import (
-    CUSTOMARY,
-    Break,
-    argument,
-    with_inputs,
-)
-from conformance.strategies.windows import Draw
+from conformance.strategies.invalid.breaks import CUSTOMARY, Break, argument
+from conformance.strategies.invalid.shapes import shape_breaks
 from hypothesis import strategies as st
 
-from conformance.model.case import Case
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 _NO_NUMBERS = st.sampled_from(("1e-5", None, ()))
-_SOME = st.integers(1, 3)
 
 
-def _given(place: int) -> Callable[[Case], bool]:
-    """Whether an input is there; one number would stand for all."""
-
-    def applies(case: Case) -> bool:
-        x = case.inputs[place]
-        return x is not None and x.size > 1
-
-    return applies
-
-
-def _longer(place: int) -> Callable[[Draw, Case], Case]:
-    """An input has more numbers than the weight has outputs."""
-
-    def apply(draw: Draw, case: Case) -> Case:
-        x = case.inputs[place]
-        assert x is not None
-        return with_inputs(case, {place: (x.size + draw(_SOME),)})
-
-    return apply
-
-
-def breaks(names: tuple[str, ...]) -> tuple[Break, ...]:
-    """The breaks of a function.
-
-    Args:
-        names: of its inputs.
-    """
-    sizes = (
-        Break(f"{name} of another size", name, _longer(place), CUSTOMARY, applies=_given(place))
-        for place, name in enumerate(names)
-        if place > 0
-    )
+def breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
+    """The breaks of a function; dtypes are promoted, and a number stands for all outputs."""
+    told = (b for b in shape_breaks(signature, shapes) if not b.name.endswith(("dtype", "rank")))
     return (
         Break("bn_eps that is no number", "bn_eps", argument("bn_eps", _NO_NUMBERS)),
-        *sizes,
+        *(replace(b, required=CUSTOMARY) if "another" in b.name else b for b in told),
     )

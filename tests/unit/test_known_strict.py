@@ -206,7 +206,7 @@ def test_a_pinned_case_is_one_that_the_entry_excuses() -> None:
 
 
 def test_constraints_that_are_broken_can_be_named() -> None:
-    line = "when = { broken = 'wrong number of *,stride not positive' }"
+    line = "when = { broken = 'input of another *,stride not positive' }"
     known.parse(_entry(line, layer="Linear,Conv2d", check="errors"), "here")
     with pytest.raises(known.KnownError, match="expected one of"):
         known.parse(_entry(line, layer="Linear", check="errors"), "here")

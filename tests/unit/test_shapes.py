@@ -73,6 +73,14 @@ def test_sizes_are_read_in_a_call_and_shapes_are_written_from_them() -> None:
     assert CONVOLUTION.shape("bias", batched) is None
 
 
+@pytest.mark.parametrize("asked", [(5,), (5, 6), (6, 5, 6), (3, 6, 5, 6)])
+def test_a_size_is_read_from_the_last_of_an_argument(asked: tuple[int, ...]) -> None:
+    """One number stands for all; those of the batch and of the channels may come before."""
+    shapes = Shapes({"input": "batch? channels *space", "output": "*output_size"})
+    sizes = shapes.bind({"output_size": asked}, 2, {"input": (3, 6, 1, 1)})
+    assert shapes.shape("output", sizes) == ((5, 5) if len(asked) == 1 else (5, 6))
+
+
 def test_axes_of_one_size_are_told_together() -> None:
     shapes = Shapes({"x": "*batch n", "w": "m? n", "b": "m?", "y": "*batch m?"})
     sizes = shapes.bind({}, 0, {"x": (2, 3, 5), "w": (7, 5), "b": (7,)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from conformance.laws import multilinear
 from conformance.laws.convolution import convolution as laws
-from conformance.layers.convolution.facts import DERIVED, TRANSPOSED, channels, kernel_of, refit
+from conformance.layers.convolution.facts import DERIVED, TRANSPOSED, allows, kernel_of
 from conformance.layers.convolution.workloads import flops, flops_transposed, workloads
 from conformance.model.case import Case
 from conformance.oracles import convolution as oracle
-from conformance.spec.axes import batched, no_axes
+from conformance.oracles.forms import of_module
 from conformance.spec.law import Law
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import (
@@ -26,11 +26,10 @@ from conformance.spec.parts import (
     Oracle,
     State,
     Traits,
-    stateless,
 )
-from conformance.spec.signature import Argument, Input, Output, Signature, Ties
-from conformance.spec.sizes import per_dimension
-from conformance.spec.state import Shape, StateTensor, products, uniform, with_bias
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Argument, Arguments, Input, Output, Signature, Ties
+from conformance.spec.state import Shape, StateTensor, products, uniform
 from conformance.spec.workload import Filling
 from conformance.strategies import convolution as cases
 from conformance.strategies.invalid.breaks import invalid_cases
@@ -46,6 +45,54 @@ _KERNEL = Argument("kernel_size", plain=1, per_dimension=True, size=True, window
 _GROUPS = Argument("groups", 1)
 _BIAS = Argument("bias", True, other=False)
 _MODE = Argument("padding_mode", "zeros")
+
+_DIVISIBLE = ("in_channels % groups == 0", "out_channels % groups == 0")
+_ADDED = (
+    "0 if padding == 'valid' else dilation*(kernel_size - 1) if padding == 'same' else 2*padding"
+)
+_CONV = Shapes(
+    {
+        "input": "batch? in_channels *space",
+        "weight": "out_channels in_channels//groups *kernel_size",
+        "bias": "out_channels if bias",
+        "output": "batch? out_channels *out",
+    },
+    where=_DIVISIBLE,
+    let={"added": _ADDED, "out": "(space + added - dilation*(kernel_size - 1) - 1)//stride + 1"},
+)
+_FUNCTIONAL_CONV = Shapes(
+    {
+        "input": "batch? in_channels *space",
+        "weight": "out_channels per_group *kernel_size",
+        "bias": "out_channels",
+        "output": "batch? out_channels *out",
+    },
+    where=_DIVISIBLE,
+    fixed=("kernel_size",),
+    let={**_CONV.let, "per_group": "in_channels//groups"},
+)
+_TRANSPOSED_OUT = "(space - 1)*stride - 2*padding + dilation*(kernel_size - 1) + output_padding + 1"
+_CONV_TRANSPOSE = Shapes(
+    {
+        "input": "batch? in_channels *space",
+        "weight": "in_channels out_channels//groups *kernel_size",
+        "bias": "out_channels if bias",
+        "output": "batch? out_channels *out",
+    },
+    where=_DIVISIBLE,
+    let={"out": f"{_TRANSPOSED_OUT} if output_size is None else output_size"},
+)
+_FUNCTIONAL_CONV_TRANSPOSE = Shapes(
+    {
+        "input": "batch? in_channels *space",
+        "weight": "in_channels per_group *kernel_size",
+        "bias": "out_channels",
+        "output": "batch? out_channels *out",
+    },
+    where=_DIVISIBLE[:1],
+    fixed=("kernel_size",),
+    let={"out_channels": "per_group*groups", "out": _TRANSPOSED_OUT},
+)
 
 _LAWS: tuple[Law, ...] = (
     multilinear.rows,
@@ -90,18 +137,9 @@ def _inferred(dims: int, input: Shape) -> Mapping[str, Any]:
     return {"in_channels": input[-1 - dims]}
 
 
-def _state(
-    dims: int, transposed: bool, arguments: Mapping[str, Any], input: Shape
-) -> tuple[StateTensor, ...]:
-    """A weight (out_channels, in_channels/groups, *kernel_size), a bias (out_channels).
-
-    Of a transposed convolution the weight is (in_channels, out_channels/groups, *kernel_size).
-    """
-    inputs, outputs = arguments["in_channels"], arguments["out_channels"]
-    groups, kernel = arguments.get("groups", 1), per_dimension(arguments["kernel_size"], dims)
-    rows, columns = (inputs, outputs) if transposed else (outputs, inputs)
-    weight = (rows, columns // groups, *kernel)
-    return uniform(with_bias(weight, outputs, arguments.get("bias", True)), products(weight))
+def _initial(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
+    """Uniform, by the number of products in a sum of a convolution with this weight."""
+    return uniform(shapes, products(shapes["weight"]))
 
 
 def _every_weight_counts(case: Case) -> bool:
@@ -145,49 +183,39 @@ def _row(form: str, dims: int, transposed: bool) -> LayerSpec:
         else ("ConvTranspose" if transposed else "Conv")
     )
     name = f"{form}{stem}{dims}d"
-    batch = batched(dims + 2)
-    inputs = [Input("input", batch_axis=batch)]
+    inputs = [Input("input")]
     if function:
         inputs += [Input("weight", "weight"), Input("bias", "bias", optional=True)]
-    values: dict[tuple[str, bool], Any] = {
-        ("", False): oracle.conv,
-        ("Lazy", False): oracle.lazy_conv,
-        ("functional.", False): oracle.functional_conv,
-        ("", True): oracle.conv_transpose,
-        ("Lazy", True): oracle.lazy_conv_transpose,
-        ("functional.", True): oracle.functional_conv_transpose,
-    }
-    shape: dict[tuple[bool, bool], Any] = {
-        (False, False): oracle.conv_shape,
-        (True, False): oracle.functional_conv_shape,
-        (False, True): oracle.conv_transpose_shape,
-        (True, True): oracle.functional_conv_transpose_shape,
-    }
-    draw = cases.transposed_convolutions if transposed else cases.convolutions
+    signature = Signature(
+        _arguments(form, transposed), tuple(inputs), (Output("output"),), dims=dims
+    )
+    values: Callable[..., Any]
+    if transposed:
+        shapes = _FUNCTIONAL_CONV_TRANSPOSE if function else _CONV_TRANSPOSE
+        values, draw = oracle.conv_transpose, cases.transposed_convolutions
+    else:
+        shapes = _FUNCTIONAL_CONV if function else _CONV
+        values, draw = oracle.conv, cases.convolutions
     valid = partial(draw, name, dims)
     lengths = (_length(axis, k, dims, transposed) for k, axis in enumerate(_AXES[dims]))
     return LayerSpec(
         name,
         "convolution",
-        signature=Signature(
-            _arguments(form, transposed), tuple(inputs), (Output("output", batch),), dims=dims
-        ),
+        signature=signature,
+        shapes=shapes,
         oracle=Oracle(
-            values=values[form, transposed],
-            shapes=partial(shape[function, transposed], dims),
+            values=values if function else of_module(values, "weight", "bias"),
             formula=(*(_TRANSPOSED_FORMULA if transposed else _FORMULA), *lengths),
             module=f"{'ConvTranspose' if transposed else 'Conv'}{dims}d" if function else None,
         ),
         generation=Generation(
             cases=valid,
-            invalid=invalid_cases(valid, invalid.breaks(name)),
+            invalid=invalid_cases(valid, invalid.breaks(name, signature, shapes)),
             # The kernels are the eager module's.
             examples=0.3 if lazy else 0.6 if function else 1.0,
         ),
-        variation=Variation(
-            refit=refit, shared=partial(channels, transposed) if function else no_axes
-        ),
-        state=State(stateless if function else partial(_state, dims, transposed)),
+        variation=Variation(allows=allows),
+        state=State() if function else State(shaped=_initial),
         traits=Traits(
             wide_sums=not transposed,
             every_weight_counts=_never if transposed else _every_weight_counts,

@@ -1,17 +1,15 @@
-"""Derived facts of a convolution, and its calls with other arguments."""
+"""Derived facts of a convolution, and what its documentation asks of other arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from conformance.oracles.convolution import paddings
-from conformance.spec.axes import Axes, joined
 from conformance.spec.layer_spec import LayerSpec
-from conformance.spec.sizes import per_dimension, resized
+from conformance.spec.sizes import per_dimension
 
 if TYPE_CHECKING:
     from conformance.model.case import Case
@@ -124,55 +122,6 @@ def kernel_of(case: Case) -> dict[str, Any]:
     return {} if weight is None else {"kernel_size": weight.shape[2:], "padding_mode": "zeros"}
 
 
-def channels(transposed: bool, case: Case) -> tuple[Axes, ...]:
-    """The channels that go into a function, and those that come out, where there is one group.
-
-    Args:
-        transposed: the weight's first axis is that of the input's channels.
-    """
-    weight = case.inputs[1]
-    if weight is None or case.call.arguments.get("groups", 1) != 1:
-        return ()
-    inner, outer = (0, 1) if transposed else (1, 0)
-    return joined(case, (0, 1 - weight.ndim), (1, inner)), joined(case, (1, outer), (2, 0))
-
-
-def refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with its arrays in the shapes that other arguments ask for.
-
-    Args:
-        case: a valid call.
-        arguments: all that are written out, one of them changed.
-
-    Returns:
-        None where the call would be invalid.
-    """
-    inputs, state = list(case.inputs), dict(case.call.state)
-    first = inputs[0]
-    assert first is not None
-    if row.function:
-        weight = inputs[1]
-        before, after = case.call.arguments.get("groups", 1), arguments.get("groups", 1)
-        if before != after and weight is not None:
-            if weight.shape[0] % after or weight.shape[1] * before % after:
-                return None
-            per_group = weight.shape[1] * before // after
-            inputs[1] = resized(weight, (weight.shape[0], per_group, *weight.shape[2:]))
-    else:
-        shape = list(first.shape)
-        shape[-1 - row.signature.dims] = arguments.get(
-            "in_channels", shape[-1 - row.signature.dims]
-        )
-        inputs[0] = resized(first, tuple(shape))
-        source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
-        wanted = row.state_shapes(arguments, tuple(shape))
-        state = {k: resized(state.get(k, source), s) for k, s in wanted.items()}
-    layouts = {k: v for k, v in case.call.layouts.items() if k in state}
-    call = replace(case.call, arguments=arguments, state=state, layouts=layouts)
-    fitted = replace(case, call=call, inputs=tuple(inputs))
-    return fitted if _valid(row, fitted) else None
-
-
 def _wraps_once(row: LayerSpec, case: Case) -> bool:
     """Whether a padding that takes elements of the input finds enough of them."""
     first, given = case.inputs[0], case.call.arguments
@@ -188,21 +137,13 @@ def _wraps_once(row: LayerSpec, case: Case) -> bool:
     return all(max(pad) <= length + spare for pad, length in pairs)
 
 
-def _valid(row: LayerSpec, case: Case) -> bool:
-    """Whether the documentation allows the call, as far as a changed argument can break it."""
-    arguments, first = case.call.arguments, case.inputs[0]
-    groups = arguments.get("groups", 1)
-    assert first is not None
-    channels = [first.shape[-1 - row.signature.dims]]
-    channels += [arguments[n] for n in ("in_channels", "out_channels") if n in arguments]
-    if any(count % groups or count == 0 for count in channels):
-        return False
+def allows(row: LayerSpec, case: Case) -> bool:
+    """Whether there is an output, and no padding or output_padding beyond what it may be."""
+    arguments, dims = case.call.arguments, row.signature.dims
     if "output_padding" in arguments:
         sizes = (arguments.get(name, 1) for name in ("output_padding", "stride", "dilation"))
-        places = zip(*(per_dimension(size, row.signature.dims) for size in sizes), strict=True)
+        places = zip(*(per_dimension(size, dims) for size in sizes), strict=True)
         if any(more >= max(stride, dilation) for more, stride, dilation in places):
             return False
-    if not _wraps_once(row, case):
-        return False
     (output,) = row.output_shapes(case)
-    return output is not None and all(length > 0 for length in output[-row.signature.dims :])
+    return _wraps_once(row, case) and output is not None and min(output[-dims - 1 :]) > 0

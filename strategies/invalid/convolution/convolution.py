@@ -5,11 +5,9 @@ from __future__ import annotations
 from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
     Break,
-    integer_input,
     negative,
     not_positive,
     surplus,
-    wrong_sizes,
     yes_no,
 )
 from conformance.strategies.invalid.convolution.parts import (
@@ -23,10 +21,13 @@ from conformance.strategies.invalid.convolution.parts import (
     written,
 )
 from conformance.strategies.invalid.convolution.windows import window_breaks
+from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case, is_function
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 unknown_modes = st.sampled_from(("constant", "symmetric", "ZEROS", ""))
 other_modes = st.sampled_from(("reflect", "replicate", "circular"))
@@ -65,40 +66,6 @@ def _no_outputs(draw: Draw, conv: Convolution) -> Case:
     return conv.broken(out_channels=0)
 
 
-def _more_channels(draw: Draw, conv: Convolution) -> Case:
-    channels = conv.in_channels + draw(st.sampled_from((1, conv.groups, conv.in_channels)))
-    return conv.broken(input=(*conv.leading, channels, *conv.lengths))
-
-
-def _fewer_channels(draw: Draw, conv: Convolution) -> Case:
-    fewer = [n for n in (1, conv.in_channels - 1, 1) if n < conv.in_channels]
-    return conv.broken(input=(*conv.leading, draw(st.sampled_from(fewer)), *conv.lengths))
-
-
-def _higher_rank(draw: Draw, conv: Convolution) -> Case:
-    leading = (1,) * draw(surplus) + (conv.leading or (1,))
-    return conv.broken(input=(*leading, conv.in_channels, *conv.lengths))
-
-
-def _lower_rank(draw: Draw, conv: Convolution) -> Case:
-    kept = draw(st.integers(0, conv.dims - 1))
-    return conv.broken(input=conv.lengths[: conv.dims - kept])
-
-
-def _weight_rank(draw: Draw, conv: Convolution) -> Case:
-    weight = conv.case.inputs[1]
-    assert weight is not None
-    return conv.broken(weight=draw(st.sampled_from(((*weight.shape, 1), weight.shape[:-1]))))
-
-
-def _bias_length(draw: Draw, conv: Convolution) -> Case:
-    return conv.broken(bias=(draw(wrong_sizes(conv.out_channels)),))
-
-
-def _bias_rank(draw: Draw, conv: Convolution) -> Case:
-    return conv.broken(bias=draw(st.sampled_from(((1, conv.out_channels), ()))))
-
-
 def _small_output(draw: Draw, conv: Convolution) -> Case:
     k = dimension(draw, conv)
     padding = (conv.full[k] + conv.output_padding[k]) // 2 + draw(surplus)
@@ -129,28 +96,12 @@ def _output_size_length(draw: Draw, conv: Convolution) -> Case:
 
 def _of_every_layer(layer: str) -> list[Break]:
     found = [
-        broken_by("input of too high a rank", "input", _higher_rank),
-        broken_by("input of too low a rank", "input", _lower_rank),
-        Break("input of another dtype", "input", integer_input()),
         broken_by("groups do not divide in_channels", "groups", _indivisible_inputs),
         broken_by("groups not positive", "groups", _groups),
     ]
-    if not lazy(layer):
-        found += [
-            broken_by("more input channels than in_channels", "input", _more_channels),
-            broken_by("fewer input channels than in_channels", "input", _fewer_channels),
-        ]
     if not (is_function(layer) and transposed(layer)):
         found.append(broken_by("groups do not divide out_channels", "groups", _indivisible_outputs))
     return found
-
-
-def _of_functions() -> list[Break]:
-    return [
-        broken_by("weight of another rank", "weight", _weight_rank),
-        broken_by("bias of another length", "bias", _bias_length),
-        broken_by("bias of another rank", "bias", _bias_rank),
-    ]
 
 
 def _of_modules(layer: str) -> list[Break]:
@@ -186,15 +137,18 @@ def _of_transposed(layer: str) -> list[Break]:
     return found
 
 
-def breaks(layer: str) -> tuple[Break, ...]:
+def breaks(layer: str, signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of a layer.
 
     Args:
         layer: `"Conv2d"`, `"LazyConvTranspose1d"`, `"functional.conv3d"`, …
     """
+    # torch promotes what is added to a result, or refuses it.
+    without = ("bias of another dtype",) if is_function(layer) else ()
     return (
+        *shape_breaks(signature, shapes, without=without),
         *_of_every_layer(layer),
         *window_breaks(layer),
-        *(_of_functions() if is_function(layer) else _of_modules(layer)),
+        *(() if is_function(layer) else _of_modules(layer)),
         *(_of_transposed(layer) if transposed(layer) else ()),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -107,9 +107,6 @@ class Convolution:
     def broken(
         self,
         *,
-        input: Sequence[int] | None = None,
-        weight: Sequence[int] | None = None,
-        bias: Sequence[int] | None = None,
         arguments: dict[str, Any] | None = None,
         output_size: list[int] | None = None,
         **parts: Any,
@@ -117,7 +114,6 @@ class Convolution:
         """The case put together again with some parts changed.
 
         Args:
-            input, weight, bias: shapes, instead of those that follow from the parts.
             arguments: written as they are.
             output_size: given to forward; a valid one is left out when any size changes.
         """
@@ -130,7 +126,7 @@ class Convolution:
                 written[name] = _plain(parts[name])
         x, *weights = self.case.inputs
         inputs: list[np.ndarray | None] = [
-            resized(x, (*new.leading, new.in_channels, *new.lengths) if input is None else input)
+            resized(x, (*new.leading, new.in_channels, *new.lengths))
         ]
         if function:
             per_group = (
@@ -142,19 +138,12 @@ class Convolution:
                 if transposed(call.layer)
                 else (new.out_channels, per_group[0])
             )
-            inputs.append(
-                resized(weights[0], (*pair, *new.kernel_size) if weight is None else weight)
-            )
-            given = weights[1] is not None or bias is not None
-            inputs.append(
-                resized(weights[1], (new.out_channels,) if bias is None else bias)
-                if given
-                else None
-            )
+            inputs.append(resized(weights[0], (*pair, *new.kernel_size)))
+            inputs.append(None if weights[1] is None else resized(weights[1], (new.out_channels,)))
         keywords: Mapping[str, Any] = {}
         if output_size is not None:
             keywords = {"output_size": output_size}
-        elif input is None and arguments is None and parts.keys() <= {"in_channels", "groups"}:
+        elif arguments is None and parts.keys() <= {"in_channels", "groups"}:
             keywords = self.case.keywords
         return replace(
             self.case,

@@ -74,6 +74,13 @@ def fuse_conv_eps_unread(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, trans
     return _CONV(conv_w, conv_b, bn_rm, bn_rv, eps, bn_w, bn_b, transpose)
 
 
+@plant("fuse-linear-missing-gain-is-one", "utils.fuse_linear_bn_weights", "errors")
+def fuse_linear_missing_gain_is_one(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b):
+    """A batch norm without γ is taken, as beside a convolution."""
+    gain = torch.ones_like(bn_rm) if bn_w is None else bn_w
+    return _LINEAR(linear_w, linear_b, bn_rm, bn_rv, bn_eps, gain, bn_b)
+
+
 @plant("fuse-conv-many-outputs", "utils.fuse_conv_bn_weights", "laws")
 def fuse_conv_many_outputs(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, transpose=False):
     """Of 34 to 65 outputs the last has no mean."""
