@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from conformance.laws.distance import normalize as unit_laws
 from conformance.laws.distance import vectors as laws
@@ -14,10 +13,10 @@ from conformance.model.case import Case
 from conformance.oracles.distance import normalize as unit_oracle
 from conformance.oracles.distance import vectors as oracle
 from conformance.spec.axes import Axes
-from conformance.spec.elementwise import every_axis
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Generation, Oracle
 from conformance.spec.propagation import computed
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.sizes import sizes_of
 from conformance.spec.state import Shape
@@ -27,12 +26,20 @@ from conformance.strategies.distance import vectors as cases
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.distance import normalize as unit_invalid
 from conformance.strategies.invalid.distance import vectors as invalid
+from conformance.strategies.invalid.shapes import shape_breaks
 
 _COSINE = (Argument("dim", 1, other=0), Argument("eps", 1e-8, other=1e-6))
 _DISTANCE = (
     Argument("p", 2.0, other=1.0),
     Argument("eps", 1e-6, other=0.0),
     Argument("keepdim", False, other=True),
+)
+_PAIRS = Shapes(
+    {
+        "x1": "batch? features",
+        "x2": "batch? features",
+        "output": "batch? 1 if keepdim else batch?",
+    }
 )
 
 
@@ -42,7 +49,7 @@ def _same_shape(case: Case) -> bool:
 
 
 def _pairs(case: Case) -> int | None:
-    """The first axis of matrices counts the pairs; of cosine similarity if `dim` is another one."""
+    """The first axis of matrices counts the pairs, if `dim` is another one."""
     first = case.inputs[0]
     if first is None or first.ndim < 2 or not _same_shape(case):
         return None
@@ -58,36 +65,29 @@ def _axes(case: Case) -> tuple[Axes, ...]:
     return tuple(((0, axis), (1, axis)) for axis in range(first.ndim))
 
 
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments, if both operands are as long along `dim`."""
-    dim = arguments.get("dim", 1)
-    first, second = case.inputs
-    assert first is not None
-    assert second is not None
-    rank = max(first.ndim, second.ndim)
+def _fits(row: LayerSpec, case: Case) -> bool:
+    """Whether both operands are as long along `dim`, and similarity is one of numbers."""
+    dim = case.call.arguments.get("dim", 1)
+    first, second = (() if x is None else x.shape for x in case.inputs)
+    rank = max(len(first), len(second))
     if not -rank <= dim < rank:
-        return None
-    if first.shape != second.shape:
-        if first.ndim != second.ndim and dim >= 0:
-            dim -= rank  # counted in the common shape
-        if first.shape[dim] != second.shape[dim]:
-            return None
-    elif not first.shape[dim]:
-        return None  # nothing to be similar
-    return replace(case, call=replace(case.call, arguments=arguments))
+        return False
+    if first == second:
+        return bool(first[dim])
+    if len(first) != len(second) and dim >= 0:
+        dim -= rank  # counted in the common shape
+    return bool(first[dim] == second[dim])
 
 
-def _with_components(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments; the norms of no numbers are not all defined."""
+def _has_components(row: LayerSpec, case: Case) -> bool:
+    """Whether the vectors have any: the norms of no numbers are not all defined."""
     first = case.inputs[0]
-    if first is None or not first.shape[-1]:
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
+    return first is not None and first.shape[-1] > 0
 
 
-def _vector_axes(case: Case, arguments: Mapping[str, Any]) -> list[int] | None:
+def _vector_axes(case: Case) -> list[int] | None:
     """The axes of a vector; None where the input does not have them, or one is there twice."""
-    x, axes = case.inputs[0], sizes_of(arguments.get("dim", 1))
+    x, axes = case.inputs[0], sizes_of(case.call.arguments.get("dim", 1))
     if x is None or not all(-x.ndim <= axis < x.ndim for axis in axes):
         return None
     found = [axis % x.ndim for axis in axes]
@@ -96,27 +96,16 @@ def _vector_axes(case: Case, arguments: Mapping[str, Any]) -> list[int] | None:
 
 def _vectors(case: Case) -> int | None:
     """The first axis counts them, unless it is one of theirs."""
-    axes = _vector_axes(case, case.call.arguments)
+    axes = _vector_axes(case)
     return None if axes is None or 0 in axes else 0
 
 
-def _unit_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other axes or another norm, of which that of p = ∞ needs a number."""
-    x, axes = case.inputs[0], _vector_axes(case, arguments)
+def _unit_allows(row: LayerSpec, case: Case) -> bool:
+    """Whether there are such axes, and a number of which p = ∞ takes the largest."""
+    x, axes = case.inputs[0], _vector_axes(case)
     if x is None or axes is None:
-        return None
-    if arguments.get("p", 2.0) == math.inf and not all(x.shape[axis] for axis in axes):
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
-
-
-def _unit_free(case: Case) -> tuple[Axes, ...]:
-    """Every axis, but for the vectors of which there is a largest number."""
-    axes = _vector_axes(case, case.call.arguments)
-    endless = case.call.arguments.get("p", 2.0) == math.inf
-    if axes is None or not endless:
-        return every_axis(case)
-    return tuple(group for group in every_axis(case) if group[0][1] not in axes)
+        return False
+    return case.call.arguments.get("p", 2.0) != math.inf or all(x.shape[axis] for axis in axes)
 
 
 def _flops(
@@ -146,7 +135,7 @@ def rows() -> Iterator[LayerSpec]:
         generation=Generation(
             cases=valid, invalid=invalid_cases(valid, invalid.cosine_breaks()), examples=0.4
         ),
-        variation=Variation(refit=_refit, free=_axes),
+        variation=Variation(allows=_fits, free=_axes),
         laws=laws.SIMILARITY,
         benchmark=Benchmark(
             workloads=_timed(name, ((512, 256), (512, 256))),
@@ -170,16 +159,23 @@ def rows() -> Iterator[LayerSpec]:
         ),
         benchmark=replace(cosine.benchmark, workloads=_timed(name, ((512, 256), (512, 256)))),
     )
+    signature = replace(
+        cosine.signature,
+        arguments=_DISTANCE,
+        inputs=(Input("x1"), Input("x2")),
+        outputs=(Output("output"),),
+    )
     for name in ("PairwiseDistance", "functional.pairwise_distance"):
         valid = partial(cases.distances, name)
         yield replace(
             cosine,
             name=name,
-            signature=replace(cosine.signature, arguments=_DISTANCE),
+            signature=signature,
+            shapes=_PAIRS,
             oracle=replace(
                 cosine.oracle,
                 values=oracle.pairwise_distance,
-                shapes=oracle.pairwise_distance_shape,
+                shapes=None,
                 formula=("dist(x1, x2) = |x1 - x2 + eps|_p, |x|_p = (sum |x_i|^p)^(1/p)",),
             ),
             generation=replace(
@@ -188,7 +184,7 @@ def rows() -> Iterator[LayerSpec]:
                 invalid=invalid_cases(valid, invalid.distance_breaks()),
                 examples=0.4,
             ),
-            variation=replace(cosine.variation, refit=_with_components),
+            variation=Variation(allows=_has_components),
             laws=laws.DISTANCE,
             benchmark=replace(
                 cosine.benchmark,
@@ -198,26 +194,26 @@ def rows() -> Iterator[LayerSpec]:
         )
     name = "functional.pdist"
     valid = partial(cases.pairs, name)
+    signature = Signature(
+        (Argument("p", 2.0, other=1.0),),
+        (Input("input"),),
+        (Output("output"),),
+        complex=False,
+        placed=False,
+    )
+    shapes = Shapes({"input": "rows features", "output": "(rows*(rows - 1)//2)"})
+    breaks = (*shape_breaks(signature, shapes), *invalid.pdist_breaks())
     yield LayerSpec(
         name,
         "distance",
-        signature=Signature(
-            (Argument("p", 2.0, other=1.0),),
-            (Input("input"),),
-            (Output("output"),),
-            complex=False,
-            placed=False,
-        ),
+        signature=signature,
+        shapes=shapes,
         oracle=Oracle(
             values=oracle.pdist,
-            shapes=oracle.pdist_shape,
             formula=("|input[i] - input[j]|_p of all i < j, |x|_p = (sum |x_i|^p)^(1/p)",),
             propagation=computed,
         ),
-        generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, invalid.pdist_breaks()), examples=0.2
-        ),
-        variation=Variation(free=every_axis),
+        generation=Generation(cases=valid, invalid=invalid_cases(valid, breaks), examples=0.2),
         laws=laws.PAIRS,
         benchmark=Benchmark(
             workloads=_timed(name, ((128, 64),)),
@@ -241,16 +237,16 @@ def rows() -> Iterator[LayerSpec]:
             complex=False,
             placed=False,
         ),
+        shapes=Shapes({"input": "*sizes", "output": "*sizes"}),
         oracle=Oracle(
             values=unit_oracle.normalize,
-            shapes=unit_oracle.normalize_shape,
             formula=("v = v / max(|v|_p, eps)",),
             propagation=computed,
         ),
         generation=Generation(
             cases=valid, invalid=invalid_cases(valid, unit_invalid.unit_breaks()), examples=0.4
         ),
-        variation=Variation(refit=_unit_refit, free=_unit_free),
+        variation=Variation(allows=_unit_allows),
         laws=unit_laws.UNIT,
         benchmark=Benchmark(
             workloads=_timed(name, ((512, 256),)), filling=filling, flops=partial(_flops, 3)

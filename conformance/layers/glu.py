@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from conformance.laws import glu as laws
 from conformance.model.case import Case
 from conformance.oracles import glu as oracle
-from conformance.spec.axes import Axes
-from conformance.spec.elementwise import every_axis
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Generation, Oracle
 from conformance.spec.propagation import computed
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import glu as cases
@@ -37,17 +34,10 @@ def _samples(case: Case) -> int | None:
     return 0 if _halved(case) else None
 
 
-def _others(case: Case) -> tuple[Axes, ...]:
-    """Every axis but that which is halved."""
-    return tuple(group for group in every_axis(case) if group != ((0, _halved(case)),))
-
-
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with another axis, if it is even."""
-    x, dim = case.inputs[0], arguments.get("dim", -1)
-    if x is None or not -x.ndim <= dim < x.ndim or x.shape[dim] % 2:
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
+def _allows(row: LayerSpec, case: Case) -> bool:
+    """Whether there is such an axis, and it is even."""
+    x, dim = case.inputs[0], case.call.arguments.get("dim", -1)
+    return x is not None and -x.ndim <= dim < x.ndim and x.shape[dim] % 2 == 0
 
 
 def rows() -> Iterator[LayerSpec]:
@@ -64,6 +54,7 @@ def rows() -> Iterator[LayerSpec]:
                 complex=False,
                 placed=False,
             ),
+            shapes=Shapes({"input": "*sizes", "output": "*halved"}),
             oracle=Oracle(
                 values=oracle.glu,
                 shapes=oracle.glu_shape,
@@ -73,7 +64,7 @@ def rows() -> Iterator[LayerSpec]:
             generation=Generation(
                 cases=valid, invalid=invalid_cases(valid, invalid.gated_breaks()), examples=0.4
             ),
-            variation=Variation(refit=_refit, free=_others),
+            variation=Variation(allows=_allows),
             laws=laws.LAWS,
             benchmark=Benchmark(
                 workloads=(Workload(name, "64 by 3072", {}, ((64, 3072),), small=True),),

@@ -12,10 +12,10 @@ from conformance.laws.softmax import draws
 from conformance.laws.softmax import softmax as laws
 from conformance.model.case import Case, is_function
 from conformance.oracles import softmax as oracle
-from conformance.spec.elementwise import every_axis
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Randomness
 from conformance.spec.propagation import computed
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Form, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import FactsLike
@@ -23,6 +23,7 @@ from conformance.spec.workload import Filling, Workload
 from conformance.strategies import softmax as cases
 from conformance.strategies.invalid import softmax as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.shapes import shape_breaks
 
 _DIM = Argument("dim", None, other=0)
 _DTYPE = Argument("dtype", None, other="float64", form=Form(of_torch=True))
@@ -86,14 +87,11 @@ _DERIVED: Mapping[str, Callable[[FactsLike], Any]] = {
 }
 
 
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments, if its array has such an axis: no shape changes."""
-    x, dim = case.inputs[0], arguments.get("dim", row.signature.defaults["dim"])
-    assert x is not None
-    axes = max(x.ndim, 1)
-    if dim is not None and not -axes <= dim < axes:
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
+def _allows(row: LayerSpec, case: Case) -> bool:
+    """Whether there is such an axis."""
+    x, dim = case.inputs[0], case.call.arguments.get("dim", row.signature.defaults["dim"])
+    axes = 0 if x is None else max(x.ndim, 1)
+    return dim is None or -axes <= dim < axes
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -121,13 +119,12 @@ def _row(name: str, kind: _Kind) -> LayerSpec:
             complex=False,
             placed=False,
         ),
-        oracle=Oracle(
-            values=kind.values, shapes=oracle.shape, formula=(kind.formula,), propagation=computed
-        ),
+        shapes=Shapes({"input": "*sizes", "output": "*sizes"}),
+        oracle=Oracle(values=kind.values, formula=(kind.formula,), propagation=computed),
         generation=Generation(
             cases=valid, invalid=invalid_cases(valid, invalid.softmax_breaks(name)), examples=0.4
         ),
-        variation=Variation(refit=_refit, free=every_axis),
+        variation=Variation(allows=_allows),
         conditions=Conditions(derived=_DERIVED),
         laws=(*laws.EVERY, *kind.laws, *((laws.cast,) if function else ())),
         benchmark=Benchmark(
@@ -155,19 +152,23 @@ def _of_channels(like: str, kind: _Kind) -> LayerSpec:
     name = "Softmax2d"
     valid = partial(cases.of_channels, name)
     base = _row(like, kind)
+    signature = replace(
+        base.signature, arguments=(), inputs=(Input("input"),), outputs=(Output("output"),)
+    )
+    shapes = Shapes(dict.fromkeys(("input", "output"), "batch? channels height width"))
+    breaks = shape_breaks(signature, shapes, customary=("input of another dtype",))
     return replace(
         base,
         name=name,
-        signature=replace(base.signature, arguments=()),
+        signature=signature,
+        shapes=shapes,
         oracle=replace(
             base.oracle,
             values=oracle.softmax2d,
             formula=(_SOFTMAX, "at each place over the channels of (N, C, H, W) or (C, H, W)"),
         ),
-        generation=replace(
-            base.generation, cases=valid, invalid=invalid_cases(valid, invalid.softmax_breaks(name))
-        ),
-        variation=replace(base.variation, refit=None),
+        generation=replace(base.generation, cases=valid, invalid=invalid_cases(valid, breaks)),
+        variation=Variation(),
         laws=laws.OF_CHANNELS,
         benchmark=replace(
             base.benchmark, workloads=(_timed(name, "8 by 21 by 64 by 64", (8, 21, 64, 64), {}),)
@@ -188,9 +189,9 @@ def _drawn() -> LayerSpec:
             complex=False,
             placed=False,
         ),
+        shapes=Shapes({"logits": "*sizes", "output": "*sizes"}),
         oracle=Oracle(
             values=oracle.gumbel_softmax,
-            shapes=oracle.gumbel_shape,
             formula=(
                 "y = softmax((logits + g) / tau), g = -log(-log(u)), u ~ U(0, 1)",
                 "hard: 1 at the largest y, 0 elsewhere, with the gradient of y",
@@ -200,7 +201,7 @@ def _drawn() -> LayerSpec:
         generation=Generation(
             cases=valid, invalid=invalid_cases(valid, invalid.softmax_breaks(name)), examples=0.35
         ),
-        variation=Variation(refit=_refit, free=every_axis),
+        variation=Variation(allows=_allows),
         conditions=Conditions(derived=_DERIVED),
         laws=draws.LAWS,
         randomness=Randomness(used=lambda call: True, draws=draws.draws),

@@ -17,7 +17,6 @@ from conformance.arithmetic.choices import Choices
 from conformance.arithmetic.rounded import OWN, Rounded, traced
 from conformance.arithmetic.wide import converted, stored, wide, widened
 
-Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 
 _NOISE = {"float64": 750.0}
@@ -164,13 +163,3 @@ def _slopes(cotangent: Rounded, tau: float, axis: int, count: int) -> Rounded:
     rounded = (count + 8) * (precision.unit + OWN) * size + 4 * precision.underflow
     error = np.broadcast_to((0.25 * (high + low) + rounded) / tau, c.shape)
     return Rounded(np.zeros(c.shape), error, precision)
-
-
-def shape(input: Shape, *, dim: int | None = None, dtype: str | None = None) -> tuple[Shape, ...]:
-    """(*) → (*)."""
-    return (input,)
-
-
-def gumbel_shape(logits: Shape, **arguments: object) -> tuple[Shape, ...]:
-    """(*) → (*)."""
-    return (logits,)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from conformance.model.case import Case, class_and_method, is_function
-from conformance.spec.axes import Axes, no_axes
+from conformance.spec.axes import Axes, no_axes, no_axis
 from conformance.spec.notation import BATCH, SPACE
 from conformance.spec.parts import (
     Benchmark,
@@ -194,7 +194,7 @@ class LayerSpec:
         return self._counted(output, case)
 
     def _counted(self, tensor: Input | Output, case: Case) -> int | None:
-        if self.shapes is None:
+        if self.shapes is None or tensor.batch_axis is not no_axis:
             return tensor.batch_axis(case)
         sizes = self.sizes(case)
         return None if sizes is None else self.shapes.batch_axis(tensor.name, sizes)

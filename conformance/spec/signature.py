@@ -124,7 +124,8 @@ class Input:
         role: `"data"`, `"hidden"` (a recurrent state), `"weight"`, `"bias"`, `"index"`, `"target"`,
             `"mask"`, `"statistic"` (a running mean or variance).
         optional: it may be left out.
-        batch_axis: case → the axis that counts the batch; None where the case has none.
+        batch_axis: case → the axis that counts the batch; None where the case has none. Only where
+            `LayerSpec.shapes` cannot say it: an argument decides whether rows are apart.
         differentiable: it has a gradient, where its dtype can have one.
         signed: any number may stand in place of any of its elements; otherwise its elements may
             change places at most (indices, probabilities, variances).

@@ -8,7 +8,6 @@ from conformance.strategies.invalid.breaks import (
     argument,
     integer_input,
     with_arguments,
-    with_inputs,
 )
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -17,7 +16,6 @@ from conformance.model.case import Case
 
 _beyond = st.integers(0, 2)
 _negative = st.sampled_from((-1.0, -0.5, -10.0))
-_no_images = st.sampled_from(((3,), (2, 3), (1, 2, 2, 1, 2), ()))
 
 
 def _dim(draw: Draw, case: Case) -> Case:
@@ -27,20 +25,14 @@ def _dim(draw: Draw, case: Case) -> Case:
     return with_arguments(case, dim=draw(st.sampled_from((axes + more, -axes - 1 - more))))
 
 
-def _axes(draw: Draw, case: Case) -> Case:
-    return with_inputs(case, {0: draw(_no_images)})
-
-
 def _kept(case: Case) -> bool:
     """Whether the numbers are computed with as they are."""
     return case.call.arguments.get("dtype") is None
 
 
 def softmax_breaks(layer: str) -> tuple[Break, ...]:
-    """The breaks of a layer of the family."""
+    """The breaks of a layer of the family that takes a `dim`."""
     whole = Break("input of whole numbers", "input", integer_input(), CUSTOMARY, applies=_kept)
-    if layer == "Softmax2d":
-        return (Break("no image", "input", _axes), whole)
     found = (Break("no such dim", "dim", _dim, index=True),)
     if layer == "functional.gumbel_softmax":
         # The page asks for one that is not negative; nothing refuses another.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,7 +26,7 @@ from conformance.laws.softmax import softmax as laws
 from conformance.laws.softmax.draws import _logistic, _slack
 from conformance.layers import CATALOGUE, DTYPES
 from conformance.layers.describe import case_text
-from conformance.model.case import Case
+from conformance.layers.fitting import with_argument
 from conformance.oracles.softmax import axis_of, gumbel_softmax, log_softmax, softmax, whole_error
 
 FUNCTIONS = ("functional.softmin", "functional.softmax", "functional.log_softmax")
@@ -319,12 +318,5 @@ def test_a_number_is_a_slice_of_one() -> None:
         found = Trial(torch_backend, CATALOGUE[layer], case).expected[0]
         assert found.shape == ()
         assert float(found.value) == (0.0 if "og" in layer else 1.0)
-        assert _refitted(case, dim=1) is None
-        assert _refitted(case, dim=-1) is not None
-
-
-def _refitted(case: Case, **arguments: Any) -> Case | None:
-    row = CATALOGUE[case.call.layer]
-    assert row.variation.refit is not None
-    given = {**case.call.arguments, **arguments}
-    return row.variation.refit(row, replace(case), given)
+        assert with_argument(CATALOGUE[layer], case, "dim", 1) is None
+        assert with_argument(CATALOGUE[layer], case, "dim", -1) is not None

@@ -9,8 +9,8 @@ from functools import partial
 from conformance.laws.normalization import batch_and_layer as laws
 from conformance.layers.normalization import groups, parts
 from conformance.layers.normalization.propagation import by_channel, by_row
+from conformance.model.case import is_function
 from conformance.oracles.normalization import batch_and_layer as oracle
-from conformance.spec.axes import no_axes
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import (
     Benchmark,
@@ -20,8 +20,8 @@ from conformance.spec.parts import (
     Oracle,
     State,
     Traits,
-    stateless,
 )
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import BY_NAME, Argument, Form, Input, Output, Signature
 from conformance.spec.workload import Workload
 from conformance.strategies.invalid.breaks import invalid_cases
@@ -53,72 +53,54 @@ def _batch_workloads(name: str, dims: int, lazy: bool) -> Iterator[Workload]:
             yield Workload(name, title, arguments, (shape,), k == 0)
 
 
-def _layer_norm() -> LayerSpec:
-    valid = partial(cases.layer_norms, "LayerNorm")
+_LAYER_NORM = Shapes(
+    {
+        "input": "*batch *normalized_shape",
+        "weight": "*normalized_shape if elementwise_affine",
+        "bias": "*normalized_shape if elementwise_affine and bias",
+        "output": "*batch *normalized_shape",
+    }
+)
+_WEIGHTS = dict.fromkeys(("weight", "bias"), "*normalized_shape")
+_FUNCTIONAL_LAYER_NORM = replace(_LAYER_NORM, texts={**_LAYER_NORM.texts, **_WEIGHTS})
+
+
+def _layer_norm(name: str) -> LayerSpec:
+    valid, function = partial(cases.layer_norms, name), is_function(name)
+    plain = (1,) if function else 1
+    sizes = Argument("normalized_shape", plain=plain, size=True, form=Form(sequence=not function))
+    affine = (Argument("elementwise_affine", True, other=False), parts.BIAS)
+    weights = (
+        Input("weight", "weight", optional=True, passed=BY_NAME),
+        Input("bias", "bias", optional=True, passed=BY_NAME),
+    )
+    shapes = _FUNCTIONAL_LAYER_NORM if function else _LAYER_NORM
+    signature = Signature(
+        (sizes, parts.EPS, *(() if function else affine)),
+        (Input("input", batch_axis=parts.leading), *(weights if function else ())),
+        (Output("output", parts.leading),),
+        complex=False,
+    )
     return LayerSpec(
-        "LayerNorm",
+        name,
         "normalization",
-        signature=Signature(
-            (
-                Argument("normalized_shape", plain=1, size=True, form=Form(sequence=True)),
-                parts.EPS,
-                Argument("elementwise_affine", True, other=False),
-                parts.BIAS,
-            ),
-            (Input("input", batch_axis=parts.leading),),
-            (Output("output", parts.leading),),
-            complex=False,
-        ),
+        signature=signature,
+        shapes=shapes,
         oracle=Oracle(
-            values=oracle.layer_norm,
-            shapes=oracle.layer_norm_shape,
+            values=oracle.functional_layer_norm if function else oracle.layer_norm,
             formula=(parts.FORMULA, "Var[x]: the biased estimator"),
             propagation=by_row,
         ),
         generation=Generation(
             cases=valid,
-            invalid=invalid_cases(valid, invalid.layer_norm_breaks("LayerNorm")),
-            examples=0.75,
+            invalid=invalid_cases(valid, invalid.row_breaks(signature, shapes)),
+            examples=0.4 if function else 0.75,
         ),
-        variation=Variation(refit=parts.row_refit),
-        state=State(parts.row_state),
+        state=State() if function else State(shaped=parts.initial),
         laws=laws.LAYER,
         benchmark=Benchmark(
-            workloads=tuple(_row_workloads("LayerNorm")), filling=parts.FILLING, flops=parts.flops
+            workloads=tuple(_row_workloads(name)), filling=parts.FILLING, flops=parts.flops
         ),
-    )
-
-
-def _functional_layer_norm() -> LayerSpec:
-    name = "functional.layer_norm"
-    valid = partial(cases.layer_norms, name)
-    base = _layer_norm()
-    return replace(
-        base,
-        name=name,
-        signature=replace(
-            base.signature,
-            arguments=(Argument("normalized_shape", plain=(1,), size=True), parts.EPS),
-            inputs=(
-                Input("input", batch_axis=parts.leading),
-                Input("weight", "weight", optional=True, passed=BY_NAME),
-                Input("bias", "bias", optional=True, passed=BY_NAME),
-            ),
-        ),
-        oracle=replace(
-            base.oracle,
-            values=oracle.functional_layer_norm,
-            shapes=oracle.functional_layer_norm_shape,
-        ),
-        generation=replace(
-            base.generation,
-            cases=valid,
-            invalid=invalid_cases(valid, invalid.layer_norm_breaks(name)),
-            examples=0.4,
-        ),
-        variation=replace(base.variation, refit=parts.shape_refit),
-        state=replace(base.state, tensors=stateless),
-        benchmark=replace(base.benchmark, workloads=tuple(_row_workloads(name))),
     )
 
 
@@ -126,27 +108,30 @@ def _batch_norm(dims: int, *, lazy: bool = False) -> LayerSpec:
     eager = f"BatchNorm{dims}d"
     name = f"Lazy{eager}" if lazy else eager
     valid = partial(cases.batch_modules, name)
+    # The length may be missing: in one dimension it is no axis that stands last.
+    axes = "batch num_features " + ("length?" if dims == 1 else "*space")
+    shapes = parts.channelwise(axes)
+    signature = Signature(
+        (
+            *(() if lazy else (parts.FEATURES,)),
+            parts.EPS,
+            parts.MOMENTUM,
+            Argument("affine", True, other=False),
+            Argument("track_running_stats", True, other=False),
+            parts.BIAS,
+        ),
+        (Input("input", batch_axis=parts.rows_apart),),
+        (Output("output", parts.rows_apart),),
+        dims=0 if dims == 1 else dims,
+        complex=False,
+    )
     return LayerSpec(
         name,
         "normalization",
-        signature=Signature(
-            (
-                *(() if lazy else (parts.FEATURES,)),
-                parts.EPS,
-                parts.MOMENTUM,
-                Argument("affine", True, other=False),
-                Argument("track_running_stats", True, other=False),
-                parts.BIAS,
-            ),
-            (Input("input", batch_axis=parts.rows_apart),),
-            (Output("output", parts.rows_apart),),
-            # The length may be missing: in one dimension it is no axis that stands last.
-            dims=0 if dims == 1 else dims,
-            complex=False,
-        ),
+        signature=signature,
+        shapes=shapes,
         oracle=Oracle(
             values=oracle.batch_norm,
-            shapes=oracle.batch_norm_shape,
             formula=(
                 parts.FORMULA,
                 "x_new = (1 - momentum) * x + momentum * x_t",
@@ -156,12 +141,12 @@ def _batch_norm(dims: int, *, lazy: bool = False) -> LayerSpec:
         ),
         generation=Generation(
             cases=valid,
-            invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
+            invalid=invalid_cases(valid, invalid.batch_norm_breaks(signature, shapes)),
             # A lazy form computes what its class does: its cases are for what it infers.
             examples=0.15 if lazy else 0.4,
         ),
-        variation=Variation(free=parts.length if dims == 1 else no_axes, refit=parts.channel_refit),
-        state=State(partial(parts.channel_state, True), roles=parts.STATISTICS),
+        variation=Variation(allows=parts.allows),
+        state=State(shaped=parts.initial, roles=parts.STATISTICS),
         traits=Traits(modes=True, updates=parts.updates, trains=parts.trains, batched=True),
         conditions=Conditions(derived={"batch_statistics": parts.from_batch}),
         laws=(*laws.BATCH, laws.lazy),
@@ -179,17 +164,18 @@ def _shared_batch_norm() -> LayerSpec:
     name = "SyncBatchNorm"
     valid = partial(cases.batch_modules, name)
     base = _batch_norm(2)
+    signature = replace(base.signature, dims=0)
+    shapes = parts.channelwise("batch num_features *length")
     return replace(
         base,
         name=name,
-        signature=replace(base.signature, dims=0),
-        generation=replace(
-            base.generation,
+        signature=signature,
+        shapes=shapes,
+        generation=Generation(
             cases=valid,
-            invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
+            invalid=invalid_cases(valid, invalid.batch_norm_breaks(signature, shapes)),
             examples=0.3,
         ),
-        variation=replace(base.variation, free=parts.length),
         laws=(*laws.BATCH, laws.alone),
         benchmark=replace(base.benchmark, workloads=tuple(_batch_workloads(name, 2, lazy=False))),
     )
@@ -198,33 +184,31 @@ def _shared_batch_norm() -> LayerSpec:
 def _functional_batch_norm() -> LayerSpec:
     name = "functional.batch_norm"
     valid = partial(cases.batch_norms, name)
+    signature = Signature(
+        (Argument("training", False, other=True), parts.MOMENTUM, parts.EPS),
+        (
+            Input("input", batch_axis=parts.rows_apart),
+            Input("running_mean", "statistic", differentiable=False, updated=True),
+            Input("running_var", "statistic", differentiable=False, signed=False, updated=True),
+            Input("weight", "weight", optional=True),
+            Input("bias", "bias", optional=True),
+        ),
+        (Output("output", parts.rows_apart),),
+        complex=False,
+    )
+    breaks = invalid.functional_batch_norm_breaks(signature, parts.CHANNELWISE)
     return LayerSpec(
         name,
         "normalization",
-        signature=Signature(
-            (Argument("training", False, other=True), parts.MOMENTUM, parts.EPS),
-            (
-                Input("input", batch_axis=parts.rows_apart),
-                Input("running_mean", "statistic", differentiable=False, updated=True),
-                Input("running_var", "statistic", differentiable=False, signed=False, updated=True),
-                Input("weight", "weight", optional=True),
-                Input("bias", "bias", optional=True),
-            ),
-            (Output("output", parts.rows_apart),),
-            complex=False,
-        ),
+        signature=signature,
+        shapes=parts.CHANNELWISE,
         oracle=Oracle(
             values=oracle.functional_batch_norm,
-            shapes=oracle.functional_batch_norm_shape,
             formula=(parts.FORMULA, "x_new = (1 - momentum) * x + momentum * x_t"),
             propagation=by_channel,
         ),
-        generation=Generation(
-            cases=valid,
-            invalid=invalid_cases(valid, invalid.batch_norm_breaks(name)),
-            examples=0.35,
-        ),
-        variation=Variation(refit=parts.mode_refit, shared=parts.channels),
+        generation=Generation(cases=valid, invalid=invalid_cases(valid, breaks), examples=0.35),
+        variation=Variation(allows=parts.allows),
         traits=Traits(updates=parts.function_updates),
         conditions=Conditions(derived={"batch_statistics": parts.from_batch}),
         laws=laws.BATCH,
@@ -247,8 +231,8 @@ def rows() -> Iterator[LayerSpec]:
         yield _batch_norm(dims, lazy=True)
     yield _shared_batch_norm()
     yield from groups.instance_rows()
-    yield _layer_norm()
+    yield _layer_norm("LayerNorm")
     yield from groups.module_rows()
     yield _functional_batch_norm()
-    yield _functional_layer_norm()
+    yield _layer_norm("functional.layer_norm")
     yield from groups.function_rows()

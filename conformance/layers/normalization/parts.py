@@ -1,20 +1,18 @@
-"""What rows of normalisations share: arguments, state, arrays fitted to other arguments, sizes."""
+"""What rows of normalisations share: arguments, shapes, state, sizes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from conformance.model.case import Call, Case
 from conformance.oracles.normalization.modes import uses_batch_statistics
-from conformance.spec.axes import Axes, joined
 from conformance.spec.layer_spec import LayerSpec
-from conformance.spec.signature import Argument
-from conformance.spec.sizes import resized, sizes_of
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Argument, Arguments
+from conformance.spec.sizes import sizes_of
 from conformance.spec.state import Constant, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
 
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from conformance.spec.trial_like import FactsLike
 
 FORMULA = "y = (x - E[x]) / sqrt(Var[x] + eps) * gamma + beta"
-ONES, ZEROS = Constant(1.0), Constant(0.0)
 EPS = Argument("eps", 1e-5, other=0.1)
 MOMENTUM = Argument("momentum", 0.1, other=0.5)
 FEATURES = Argument("num_features", plain=1, size=True)
@@ -52,124 +49,55 @@ def leading(case: Case) -> int | None:
     return 0 if x is not None and x.ndim > len(sizes) else None
 
 
-def length(case: Case) -> tuple[Axes, ...]:
-    """The axes behind the channels."""
-    x = case.inputs[0]
-    return () if x is None else tuple(((0, axis),) for axis in range(2, x.ndim))
-
-
-def inferred_features(input: Shape) -> Mapping[str, Any]:
+def inferred_features(input: Shape) -> Arguments:
     """The number of channels of a lazy layer."""
     return {"num_features": input[1]}
 
 
-def row_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    """Weight and bias of the shape that is normalised."""
-    shape = sizes_of(arguments["normalized_shape"])
-    if not arguments.get("elementwise_affine", True):
-        return ()
-    weight = StateTensor("weight", shape, ONES)
-    return (weight, StateTensor("bias", shape, ZEROS)) if arguments.get("bias", True) else (weight,)
-
-
-def channel_state(
-    usual: bool, arguments: Mapping[str, Any], input: Shape
-) -> tuple[StateTensor, ...]:
-    """Weight and bias of each channel, the running statistics, and how many batches they are of.
-
-    Args:
-        usual: the default of `affine` and of `track_running_stats`.
-        arguments: of the call.
-        input: shape of the first input.
-    """
-    shape, found = (arguments["num_features"],), list[StateTensor]()
-    if arguments.get("affine", usual):
-        found.append(StateTensor("weight", shape, ONES))
-        if arguments.get("bias", True):
-            found.append(StateTensor("bias", shape, ZEROS))
-    if arguments.get("track_running_stats", usual):
-        found += [
-            StateTensor("running_mean", shape, ZEROS, buffer=True),
-            StateTensor("running_var", shape, ONES, buffer=True, constraint="positive"),
-            StateTensor(
-                "num_batches_tracked", (), ZEROS, buffer=True, integer=True, constraint="count"
-            ),
-        ]
-    return tuple(found)
-
-
-def with_state(row: LayerSpec, case: Case, arguments: dict[str, Any], shape: Shape) -> Case | None:
-    """The case with an input of a shape, and the state that its new arguments ask for."""
-    first, state = case.inputs[0], case.call.state
-    assert first is not None
-    if first.size == 0 and 0 not in shape:
-        return None
-    wanted = {x.name: x for x in row.state_tensors({**arguments, **row.inferred(shape)}, shape)}
-    source = np.concatenate([x.reshape(-1) for x in state.values()] or [np.ones(1)])
-    arrays: dict[str, np.ndarray] = {}
-    for name, tensor in wanted.items():
-        if name in state:
-            arrays[name] = resized(state[name], tensor.shape)
-        elif tensor.constraint == "any":
-            arrays[name] = resized(source, tensor.shape)
-        else:
-            arrays[name] = np.zeros((), np.int64) if tensor.integer else np.ones(tensor.shape)
-    layouts = {k: v for k, v in case.call.layouts.items() if k in arrays}
-    call = replace(case.call, arguments=arguments, state=arrays, layouts=layouts)
-    return replace(case, call=call, inputs=(resized(first, shape),))
-
-
-def row_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with the sizes of another normalized_shape."""
-    first = case.inputs[0]
-    assert first is not None
-    old, new = (sizes_of(a["normalized_shape"]) for a in (case.call.arguments, arguments))
-    return with_state(row, case, arguments, (*first.shape[: first.ndim - len(old)], *new))
-
-
-def channel_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with another number of channels; None where one number would have no variance."""
-    first = case.inputs[0]
-    assert first is not None
-    shape = first.shape
-    if row.signature.dims and len(shape) != row.signature.dims + 2:
-        return None
-    shape = (shape[0], arguments.get("num_features", shape[1]), *shape[2:])
-    batch = case.call.training or not arguments.get("track_running_stats", True)
-    if batch and math.prod(shape) == shape[1]:
-        return None
-    return with_state(row, case, arguments, shape)
-
-
-def shape_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """A function's tensors in the sizes of another normalized_shape."""
-    old, new = (sizes_of(a["normalized_shape"]) for a in (case.call.arguments, arguments))
-    x, *weights = case.inputs
-    assert x is not None
-    if x.size == 0:
-        return None
-    inputs = (
-        resized(x, (*x.shape[: x.ndim - len(old)], *new)),
-        *(None if w is None else resized(w, new) for w in weights),
+def channelwise(input: str) -> Shapes:
+    """Shapes of a module that has a weight and statistics of each channel."""
+    tracked = "if track_running_stats"
+    return Shapes(
+        {
+            "input": input,
+            "weight": "num_features if affine",
+            "bias": "num_features if affine and bias",
+            "running_mean": f"num_features {tracked}",
+            "running_var": f"num_features {tracked}",
+            "num_batches_tracked": f"() {tracked}",
+            "output": input,
+        }
     )
-    return replace(case, call=replace(case.call, arguments=arguments), inputs=inputs)
 
 
-def channels(case: Case) -> tuple[Axes, ...]:
-    """The channels of a function's input, statistics and weights."""
-    return (joined(case, (0, 1), *((place, 0) for place in range(1, len(case.inputs)))),)
+CHANNELWISE = Shapes(
+    {
+        "input": "batch channels *length",
+        **dict.fromkeys(("running_mean", "running_var", "weight", "bias"), "channels"),
+        "output": "batch channels *length",
+    }
+)
+_STATE = (
+    StateTensor("weight", (), Constant(1.0)),
+    StateTensor("bias", (), Constant(0.0)),
+    StateTensor("running_mean", (), Constant(0.0), buffer=True),
+    StateTensor("running_var", (), Constant(1.0), buffer=True, constraint="positive"),
+    StateTensor(
+        "num_batches_tracked", (), Constant(0.0), buffer=True, integer=True, constraint="count"
+    ),
+)
 
 
-def mode_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """A function's tensors serve either mode, but for what one of them needs."""
-    x, centre = case.inputs[:2]
-    assert x is not None
-    if arguments.get("training", False):
-        if x.size == x.shape[1]:
-            return None
-    elif centre is None:
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
+def initial(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
+    """Weights and variances of 1, biases and means of 0."""
+    return tuple(replace(x, shape=shapes[x.name]) for x in _STATE if x.name in shapes)
+
+
+def allows(row: LayerSpec, case: Case) -> bool:
+    """One number a channel has no variance, and running statistics have to be given."""
+    if uses_batch_statistics(case):
+        return trains(case)
+    return len(case.inputs) == 1 or case.inputs[1] is not None
 
 
 def trains(case: Case) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from conformance.arithmetic.choices import maximum as larger
 from conformance.arithmetic.elementary import constant, ratio
 from conformance.arithmetic.rounded import Rounded, traced
-from conformance.oracles.distance.vectors import Shape, State, norm
+from conformance.oracles.distance.vectors import State, norm
 
 
 def normalize(
@@ -38,11 +38,6 @@ def normalize(
     )
     back = np.argsort(order)
     return _unit(vectors, p, eps).map(lambda array: array.reshape(sizes).transpose(back))
-
-
-def normalize_shape(input: Shape, **arguments: object) -> tuple[Shape, ...]:
-    """(*) → (*)."""
-    return (input,)
 
 
 def _unit(x: Rounded, p: float, eps: float) -> Rounded:

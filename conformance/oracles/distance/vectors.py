@@ -85,13 +85,6 @@ def pairwise_distance(
     return found if keepdim else _without(found, -1)
 
 
-def pairwise_distance_shape(
-    x1: Shape, x2: Shape, *, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
-) -> tuple[Shape, ...]:
-    """(*, D), twice → (*), or (*, 1)."""
-    return ((*x1[:-1], 1) if keepdim else x1[:-1],)
-
-
 def pdist(state: State, input: Rounded, *, p: float = 2.0) -> Rounded:
     """‖xᵢ − xⱼ‖ₚ of all i < j, by i and then by j."""
     first, second = np.triu_indices(input.shape[0], 1)
@@ -104,11 +97,6 @@ def pdist(state: State, input: Rounded, *, p: float = 2.0) -> Rounded:
         open_ = np.isnan(apart.value).any(-1, keepdims=True)
         found = found.with_error(np.where(open_, np.inf, found.error))
     return _without(_replaced(found, lost, endless), -1)
-
-
-def pdist_shape(input: Shape, *, p: float = 2.0) -> tuple[Shape, ...]:
-    """(N, M) → (N (N − 1)/2)."""
-    return ((input[0] * (input[0] - 1) // 2,),)
 
 
 def norm(x: Rounded, p: float, axis: int) -> Rounded:

@@ -1,7 +1,7 @@
 """LayerNorm and BatchNorm: modules and functions.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays.
+those of the documentation page.
 
 Sources: the pages torch.nn.LayerNorm, BatchNorm1d to BatchNorm3d, LazyBatchNorm1d to
 LazyBatchNorm3d and torch.nn.functional.layer_norm, batch_norm of the PyTorch documentation.
@@ -25,25 +25,10 @@ from conformance.arithmetic.rounded import Rounded, traced, unbroadcast
 from conformance.arithmetic.wide import declared, noted, stepwise, stored, widened
 from conformance.model.case import Updated
 from conformance.model.formats import FORMATS
+from conformance.oracles.forms import of_module
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
-
-
-def layer_norm(
-    state: State,
-    input: Rounded,
-    *,
-    normalized_shape: int | Sequence[int],
-    eps: float = 1e-5,
-    elementwise_affine: bool = True,
-    bias: bool = True,
-) -> Rounded:
-    """y = (x − E[x])/√(Var[x] + ε)·γ + β over the last dimensions, whose sizes are given."""
-    sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    weight = state["weight"] if elementwise_affine else None
-    shift = state["bias"] if elementwise_affine and bias else None
-    return functional_layer_norm({}, input, weight, shift, normalized_shape=sizes, eps=eps)
 
 
 def functional_layer_norm(
@@ -52,10 +37,13 @@ def functional_layer_norm(
     weight: Rounded | None = None,
     bias: Rounded | None = None,
     *,
-    normalized_shape: Sequence[int],
+    normalized_shape: int | Sequence[int],
     eps: float = 1e-5,
 ) -> Rounded:
-    """Likewise, γ and β of the shape that is normalised; left out, they are 1 and 0."""
+    """y = (x − E[x])/√(Var[x] + ε)·γ + β over the last dimensions, whose sizes are given.
+
+    γ and β are of the shape that is normalised; left out, they are 1 and 0.
+    """
     found = wide_layer_norm(input, weight, bias, normalized_shape=normalized_shape, eps=eps)
     return stored(found, input.precision)
 
@@ -65,18 +53,27 @@ def wide_layer_norm(
     weight: Rounded | None,
     bias: Rounded | None,
     *,
-    normalized_shape: Sequence[int],
+    normalized_shape: int | Sequence[int],
     eps: float,
 ) -> Rounded:
     """Likewise, before it is stored."""
     x = widened(input)
-    axes = tuple(range(len(x.shape) - len(normalized_shape), len(x.shape)))
+    axes = last_axes(x, normalized_shape)
     found = normalised(x, axes, eps)
     gain, shift = (None if w is None else copied(widened(w), x.shape) for w in (weight, bias))
     if x.precision.store:
         # In half precision float32 leaves room to fold: x·r − μ·r.
         return folded(x, found, gain, shift)
     return _scaled(x, found, gain, shift)
+
+
+layer_norm = of_module(functional_layer_norm, "weight", "bias")
+
+
+def last_axes(x: Rounded, sizes: int | Sequence[int]) -> tuple[int, ...]:
+    """As many of the last axes as there are sizes."""
+    count = 1 if isinstance(sizes, int) else len(sizes)
+    return tuple(range(len(x.shape) - count, len(x.shape)))
 
 
 def batch_norm(
@@ -156,59 +153,6 @@ def functional_batch_norm(
         y,
         {name: stored(moved(old, seen[name], momentum), precision) for name, old in new.items()},
     )
-
-
-def layer_norm_shape(
-    input: Shape,
-    *,
-    normalized_shape: int | Sequence[int],
-    eps: float = 1e-5,
-    elementwise_affine: bool = True,
-    bias: bool = True,
-) -> tuple[Shape, ...]:
-    """(N, *) → the same."""
-    return (input,)
-
-
-def functional_layer_norm_shape(
-    input: Shape,
-    weight: Shape | None = None,
-    bias: Shape | None = None,
-    *,
-    normalized_shape: Sequence[int],
-    eps: float = 1e-5,
-) -> tuple[Shape, ...]:
-    """(N, *) → the same."""
-    return (input,)
-
-
-def batch_norm_shape(
-    input: Shape,
-    *,
-    num_features: int | None = None,
-    eps: float = 1e-5,
-    momentum: float | None = 0.1,
-    affine: bool = True,
-    track_running_stats: bool = True,
-    bias: bool = True,
-) -> tuple[Shape, ...]:
-    """(N, C, *) → the same."""
-    return (input,)
-
-
-def functional_batch_norm_shape(
-    input: Shape,
-    running_mean: Shape | None = None,
-    running_var: Shape | None = None,
-    weight: Shape | None = None,
-    bias: Shape | None = None,
-    *,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> tuple[Shape, ...]:
-    """(N, C, *) → the same."""
-    return (input,)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,13 +18,14 @@ from conformance.arithmetic.rounded import Rounded, multilinear, traced
 from conformance.arithmetic.wide import stepwise, stored, widened
 from conformance.model.case import Updated
 from conformance.model.formats import FORMATS
+from conformance.oracles.forms import of_module
 from conformance.oracles.normalization.batch_and_layer import (
     Normalised,
-    Shape,
     State,
     by_channel,
     copied,
     folded,
+    last_axes,
     moved,
     normalised,
     observed,
@@ -119,21 +120,6 @@ def functional_instance_norm(
     return Updated(y, kept)
 
 
-def group_norm(
-    state: State,
-    input: Rounded,
-    *,
-    num_groups: int,
-    num_channels: int,
-    eps: float = 1e-5,
-    affine: bool = True,
-    bias: bool = True,
-) -> Rounded:
-    """y = (x − E[x])/√(Var[x] + ε)·γ + β of every group of num_channels/num_groups channels."""
-    weight, shift = state.get("weight"), state.get("bias")
-    return functional_group_norm({}, input, weight, shift, num_groups=num_groups, eps=eps)
-
-
 def functional_group_norm(
     state: State,
     input: Rounded,
@@ -143,7 +129,7 @@ def functional_group_norm(
     num_groups: int,
     eps: float = 1e-5,
 ) -> Rounded:
-    """Likewise; γ and β belong to channels."""
+    """y = (x − E[x])/√(Var[x] + ε)·γ + β of every group of channels; γ and β belong to channels."""
     x, shape = widened(input), input.shape
     size = math.prod(shape[1:]) // num_groups
     groups = x.map(lambda array: array.reshape(shape[0], num_groups, size))
@@ -162,17 +148,7 @@ def functional_group_norm(
     return stored(folded(x, apart, gain, shift), input.precision)
 
 
-def rms_norm(
-    state: State,
-    input: Rounded,
-    *,
-    normalized_shape: int | Sequence[int],
-    eps: float | None = None,
-    elementwise_affine: bool = True,
-) -> Rounded:
-    """y = x/√(Σx²/n + ε)·γ over the last dimensions, whose sizes are given."""
-    sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    return functional_rms_norm({}, input, state.get("weight"), normalized_shape=sizes, eps=eps)
+group_norm = of_module(functional_group_norm, "weight", "bias")
 
 
 def functional_rms_norm(
@@ -180,15 +156,18 @@ def functional_rms_norm(
     input: Rounded,
     weight: Rounded | None = None,
     *,
-    normalized_shape: Sequence[int],
+    normalized_shape: int | Sequence[int],
     eps: float | None = None,
 ) -> Rounded:
-    """Likewise. ε is that of float64, or of float32 for all narrower dtypes, if it is left out."""
+    """y = x/√(Σx²/n + ε)·γ over the last dimensions, whose sizes are given.
+
+    ε is that of float64, or of float32 for all narrower dtypes, if it is left out.
+    """
     if eps is None:
         form = FORMATS["float64" if input.precision.dtype == "float64" else "float32"]
         eps = 2 * form.unit
     x = widened(input)
-    axes = tuple(range(len(x.shape) - len(normalized_shape), len(x.shape)))
+    axes = last_axes(x, normalized_shape)
     numbers = x.bare
     inverse = reciprocal_sqrt(mean(square(numbers), axes, keepdims=True) + constant(eps, x))
     result = numbers * inverse
@@ -212,6 +191,9 @@ def functional_rms_norm(
     # x·(r·γ): the slope may underflow before it is multiplied.
     y = y.with_error(y.error + x.precision.underflow * x.reach)
     return stored(y, input.precision)
+
+
+rms_norm = of_module(functional_rms_norm, "weight")
 
 
 def local_response_norm(
@@ -280,27 +262,3 @@ def _of_neighbours(x: Rounded, size: int, alpha: float, k: float) -> Rounded:
     more = 2 * x.precision.unit * scaled.reach
     scaled = scaled.with_error(scaled.error + np.where(scaled.error > 0, more, 0.0))
     return scaled + constant(k, x)
-
-
-def instance_norm_shape(input: Shape, **arguments: Any) -> tuple[Shape, ...]:
-    """(N, C, *) or (C, *) → the same."""
-    return (input,)
-
-
-def functional_instance_norm_shape(
-    input: Shape,
-    running_mean: Shape | None = None,
-    running_var: Shape | None = None,
-    weight: Shape | None = None,
-    bias: Shape | None = None,
-    **arguments: Any,
-) -> tuple[Shape, ...]:
-    """(N, C, *) → the same."""
-    return (input,)
-
-
-def weighted_shape(
-    input: Shape, weight: Shape | None = None, bias: Shape | None = None, **arguments: Any
-) -> tuple[Shape, ...]:
-    """(N, *) → the same."""
-    return (input,)

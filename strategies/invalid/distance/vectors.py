@@ -10,7 +10,6 @@ from conformance.strategies.invalid.breaks import (
     argument,
     axis_of,
     with_arguments,
-    with_inputs,
 )
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
@@ -63,17 +62,9 @@ def distance_breaks() -> tuple[Break, ...]:
     return (_other_length(-1),)
 
 
-def _matrix(draw: Draw, case: Case) -> Case:
-    x = case.inputs[0]
-    assert x is not None
-    other: list[tuple[int, ...]] = [(*x.shape, 1), (1, *x.shape), x.shape[:1]]
-    return with_inputs(case, {0: draw(st.sampled_from(other))})
-
-
 def pdist_breaks() -> tuple[Break, ...]:
-    """The breaks of all distances between the rows of a matrix."""
+    """The breaks of all distances between the rows of a matrix, beside those of its shape."""
     return (
-        Break("no matrix", "input", _matrix),
         Break("p negative", "p", argument("p", st.sampled_from((-1.0, -0.5, -math.inf)))),
         Break("p not a number", "p", argument("p", st.just(math.nan))),
     )

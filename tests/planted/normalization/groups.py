@@ -456,6 +456,23 @@ def functional_group_norm_vector_repeated(input, num_groups, weight=None, bias=N
     return functional.group_norm(input, num_groups, fitted(weight), fitted(bias), eps)
 
 
+@plant("functional-group-norm-weight-flattened", "functional.group_norm", "errors")
+def functional_group_norm_weight_flattened(input, num_groups, weight=None, bias=None, eps=1e-5):
+    """A weight as convolutions in channels_last keep it, (1, C, 1, 1), is flattened, and so is any
+    other that has as many numbers."""
+    flat = weight if weight is None else weight.flatten()
+    return functional.group_norm(input, num_groups, flat, bias, eps)
+
+
+@plant("functional-group-norm-integer-weight-converted", "functional.group_norm", "errors")
+def functional_group_norm_integer_weight_converted(
+    input, num_groups, weight=None, bias=None, eps=1e-5
+):
+    """A weight of whole numbers, a quantised one without its scale, is converted silently."""
+    converted = weight if weight is None else weight.to(input.dtype)
+    return functional.group_norm(input, num_groups, converted, bias, eps)
+
+
 @plant("instancenorm2d-cotangent-of-one-sample-channels-last", "InstanceNorm2d", "layout")
 class InstanceNorm2dCotangentOfOneSampleChannelsLast(nn.InstanceNorm2d):
     """A cotangent in channels_last looks contiguous to the backward kernel, which reads
