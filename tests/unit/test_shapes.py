@@ -87,6 +87,20 @@ def test_axes_of_one_size_are_told_together() -> None:
 
 
 @pytest.mark.parametrize(
+    ("shape", "batch", "rest"), [((3,), None, ()), ((2, 3), 2, ()), ((2, 3, 5), 2, (5,))]
+)
+def test_an_axis_that_may_be_left_out_comes_before_any_number_of_others(
+    shape: tuple[int, ...], batch: int | None, rest: tuple[int, ...]
+) -> None:
+    shapes = Shapes({"x": "batch? classes *rest", "y": "batch? *rest", "w": "classes"})
+    sizes = shapes.bind({}, 0, {"x": shape})
+    assert (sizes["batch"], sizes["rest"], sizes["classes"]) == (batch, rest, 3)
+    assert shapes.batch_axis("y", sizes) == (None if batch is None else 0)
+    with pytest.raises(ShapeError, match="has not the rank"):
+        shapes.bind({}, 0, {"x": ()})
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"input": (4, 8, 9), "weight": (6, 2, 3, 3)}, "axis 3 of weight is .kernel_size = 2"),

@@ -11,11 +11,23 @@ import numpy as np
 
 from conformance.model.case import Case
 from conformance.spec.axes import Axes
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Output
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 
 REDUCTION = Argument("reduction", "mean", other="sum")
+LOSS = Output("loss")
+
+
+def shapes_of(loss: str, **tensors: str) -> Shapes:
+    """The shapes of a loss in named sizes.
+
+    Args:
+        loss: that of the losses where they are not reduced.
+        tensors: inputs and state.
+    """
+    return Shapes({**tensors, "loss": f"{loss} if reduction == 'none' else ()"})
 
 
 def first_axis(rank: int, case: Case) -> int | None:
