@@ -106,6 +106,8 @@ def _state(row: LayerSpec, changed: Case, input: Shape) -> dict[str, np.ndarray]
     for tensor in row.state_tensors({**arguments, **row.inferred(input)}, input):
         if tensor.name in state:
             arrays[tensor.name] = stretched(state[tensor.name], tensor.shape)
+        elif tensor.name in row.state.constructor_tensors:
+            continue  # a constructor need not be given them
         elif tensor.constraint == "any":
             arrays[tensor.name] = stretched(source, tensor.shape)
         else:

@@ -161,7 +161,8 @@ class LayerSpec:
             return ()
         names = self.signature.input_names
         groups = self.shapes.shared_axes(tuple(self._given(case)), sizes)
-        owned = {size for name in self.owned for size in self.shapes.tensors[name].names}
+        held = [name for name in self.owned if name in case.call.state]
+        owned = {size for name in held for size in self.shapes.tensors[name].names}
         owned |= {*self.shapes.fixed}
         order = sorted(groups, key=lambda label: (label[0] != BATCH, label[0] != SPACE))
         return tuple(

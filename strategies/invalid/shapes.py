@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 import numpy as np
 from conformance.strategies.invalid.breaks import (
@@ -29,24 +30,32 @@ def shape_breaks(
     *,
     without: Collection[str] = (),
     customary: Collection[str] = (),
+    broadcast: bool = False,
 ) -> tuple[Break, ...]:
     """The breaks of a layer's inputs: of dtype, rank, each size that is decided, and presence.
 
     Args:
-        without: names of those that are no mistake, or have a break of their own.
-        customary: names of those that torch merely happens to refuse.
+        without: names of those that are no mistake, or have a break of their own; `*` in them
+            stands for anything.
+        customary: names of those that torch merely happens to refuse, likewise.
+        broadcast: a size of 1 stands for any: it is no mistake.
     """
-    found = [b for place in range(len(signature.inputs)) for b in _breaks(signature, shapes, place)]
-    unknown = {*without, *customary} - {b.name for b in found}
-    if unknown:
-        raise ValueError(f"no such breaks: {', '.join(sorted(unknown))}")
+    places = range(len(signature.inputs))
+    found = [b for place in places for b in _breaks(signature, shapes, place, broadcast)]
+    for text in (*without, *customary):
+        if not any(_named(b, (text,)) for b in found):
+            raise ValueError(f"no such break: {text}")
     hidden = {x.name for x in signature.inputs if x.role == "hidden" and x.optional}
     filled = [_with_states(signature, shapes, b) if b.argument in hidden else b for b in found]
     return tuple(
-        replace(b, required=CUSTOMARY) if b.name in customary else b
+        replace(b, required=CUSTOMARY) if _named(b, customary) else b
         for b in filled
-        if b.name not in without
+        if not _named(b, without)
     )
+
+
+def _named(known: Break, names: Collection[str]) -> bool:
+    return any(fnmatchcase(known.name, name) for name in names)
 
 
 def _with_states(signature: Signature, shapes: Shapes, known: Break) -> Break:
@@ -68,7 +77,7 @@ def _with_states(signature: Signature, shapes: Shapes, known: Break) -> Break:
     )
 
 
-def _breaks(signature: Signature, shapes: Shapes, place: int) -> Iterator[Break]:
+def _breaks(signature: Signature, shapes: Shapes, place: int, broadcast: bool) -> Iterator[Break]:
     tensor = signature.inputs[place]
     if tensor.role in ("data", "hidden", "weight", "bias"):
         # What is only added to a result may have another dtype: torch promotes it.
@@ -90,8 +99,8 @@ def _breaks(signature: Signature, shapes: Shapes, place: int) -> Iterator[Break]
         yield Break(
             f"{tensor.name} of another {axis.size.text}",
             tensor.name,
-            _another_size(signature, shapes, place, axis),
-            applies=_has_size(signature, shapes, place, axis),
+            _another_size(signature, shapes, place, axis, broadcast),
+            applies=_has_size(signature, shapes, place, axis, broadcast),
             constraint=f"{axis.size.text} of {tensor.name} is {reason}",
         )
     if not tensor.optional and place:
@@ -175,20 +184,23 @@ def _another_rank(signature: Signature, shapes: Shapes, place: int) -> Callable[
     return apply
 
 
-def _axes_of(signature: Signature, shapes: Shapes, place: int, axis: Axis, case: Case) -> list[int]:
+def _axes_of(
+    signature: Signature, shapes: Shapes, place: int, axis: Axis, broadcast: bool, case: Case
+) -> list[int]:
     if not _present(place)(case):
         return []
     places = shapes.places(signature.input_names[place], sizes_of(signature, shapes, case))
-    return [k for k, one in enumerate(places) if one.axis.size.text == axis.size.text]
+    found = [k for k, one in enumerate(places) if one.axis.size.text == axis.size.text]
+    return [k for k in found if not broadcast or _array_shape(case, place)[k] > 1]
 
 
 def _has_size(
-    signature: Signature, shapes: Shapes, place: int, axis: Axis
+    signature: Signature, shapes: Shapes, place: int, axis: Axis, broadcast: bool
 ) -> Callable[[Case], bool]:
     """Whether the input has the axis, and another tensor or an argument decides its size."""
 
     def applies(case: Case) -> bool:
-        if not _axes_of(signature, shapes, place, axis, case):
+        if not _axes_of(signature, shapes, place, axis, broadcast, case):
             return False
         sizes = sizes_of(signature, shapes, case)
         if not axis.name or sizes.decided(axis.name):
@@ -204,12 +216,13 @@ def _has_size(
 
 
 def _another_size(
-    signature: Signature, shapes: Shapes, place: int, axis: Axis
+    signature: Signature, shapes: Shapes, place: int, axis: Axis, broadcast: bool
 ) -> Callable[[Draw, Case], Case]:
     def apply(draw: Draw, case: Case) -> Case:
         shape = list(_array_shape(case, place))
-        at = draw(st.sampled_from(_axes_of(signature, shapes, place, axis, case)))
-        shape[at] = draw(wrong_sizes(shape[at]))
+        at = draw(st.sampled_from(_axes_of(signature, shapes, place, axis, broadcast, case)))
+        others = wrong_sizes(shape[at])
+        shape[at] = draw(others.filter(lambda size: size != 1) if broadcast else others)
         changed = with_inputs(case, {place: shape})
         named = axis.name in (*shapes.let, *(a.name for a in signature.arguments))
         return changed if named else _unfixed(signature, changed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -24,24 +23,24 @@ from conformance.layers.loss import nll as loss_nll
 from conformance.layers.loss import vectors as loss_vectors
 from conformance.layers.loss.nll import (
     IGNORED,
+    SHAPES,
     WEIGHT,
+    allows,
     classes,
     decided,
-    refit,
-    shared,
     stand_in,
-    weights,
     workloads,
 )
-from conformance.layers.loss.parts import REDUCTION, filled, unreduced
+from conformance.layers.loss.parts import REDUCTION, filled, unreduced, weights
 from conformance.layers.loss.parts import rows as batch
-from conformance.model.case import is_function
+from conformance.model.case import Case, is_function
 from conformance.oracles.loss import cross_entropy as oracle
+from conformance.spec.axes import Axes, joined
 from conformance.spec.layer_spec import LayerSpec, Variation
-from conformance.spec.parts import Benchmark, Generation, Oracle
+from conformance.spec.parts import Benchmark, Generation, Oracle, State
 from conformance.spec.propagation import Propagation
-from conformance.spec.signature import Argument, Input, Signature
-from conformance.spec.state import Shape
+from conformance.spec.signature import Argument, Arguments, Input, Signature
+from conformance.spec.state import Shape, StateTensor
 from conformance.spec.trial_like import TrialLike
 from conformance.spec.workload import Workload
 from conformance.strategies.invalid.breaks import invalid_cases
@@ -59,6 +58,22 @@ _FORMULA = (
     "of probabilities: l_n = -sum_c w_c log(exp(x_{n,c}) / sum_i exp(x_{n,i})) y_{n,c}",
     "mean: sum_n l_n / N",
 )
+
+
+def _weights(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
+    """A weight for each class, where the constructor takes one."""
+    shape = (input[oracle.class_axis(input)],) if input else ()
+    return weights(arguments, {"weight": shape})
+
+
+def _classes(case: Case) -> tuple[Axes, ...]:
+    """The classes of scores, probabilities and a function's weights."""
+    x, target = case.inputs[:2]
+    if x is None or target is None or case.call.state:
+        return ()
+    axis = oracle.class_axis(x.shape)
+    probable = ((1, axis),) if target.dtype.kind == "f" else ()
+    return (joined(case, (0, axis), *probable, (2, 0)),)
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -87,39 +102,35 @@ def rows() -> Iterator[LayerSpec]:
             Input("input", batch_axis=batch),
             Input("target", "target", batch_axis=batch, signed=False),
         )
+        signature = Signature(
+            _ARGUMENTS,
+            (*inputs, WEIGHT) if function else inputs,
+            (unreduced(batch),),
+            complex=False,
+            placed=False,
+        )
+        state = State() if function else State(_weights, constructor_tensors=("weight",))
         valid = partial(cases.cross_entropies, name)
-        breaks = invalid.cross_entropy_breaks()
-        row = LayerSpec(
+        breaks = invalid.cross_entropy_breaks(signature, SHAPES)
+        yield LayerSpec(
             name,
             "loss",
-            signature=Signature(
-                _ARGUMENTS,
-                (*inputs, WEIGHT) if function else inputs,
-                (unreduced(batch),),
-                complex=False,
-                placed=False,
-            ),
+            signature=signature,
             oracle=Oracle(
                 values=oracle.cross_entropy if function else oracle.cross_entropy_loss,
-                shapes=oracle.cross_entropy_shape if function else oracle.cross_entropy_loss_shape,
+                shapes=oracle.cross_entropy_shape,
                 formula=_FORMULA,
                 propagation=Propagation(_settled),
             ),
             generation=Generation(
-                cases=valid, invalid=invalid_cases(valid, breaks, () if function else ("weight",))
+                cases=valid, invalid=invalid_cases(valid, breaks, state.constructor_tensors)
             ),
-            variation=Variation(refit=refit, shared=shared),
+            state=state,
+            variation=Variation(allows=allows, shared=_classes),
             laws=laws.LAWS,
             benchmark=Benchmark(
                 workloads=workloads(name), filling=filled(target=classes), flops=_flops
             ),
-        )
-        yield (
-            row
-            if function
-            else replace(
-                row, state=replace(row.state, tensors=weights, constructor_tensors=("weight",))
-            )
         )
     others = (
         loss_differences, loss_divergence, loss_binary, loss_likelihood,

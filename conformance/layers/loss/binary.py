@@ -65,7 +65,6 @@ def _of_probabilities(name: str) -> LayerSpec:
         oracle=pointwise.oracle(
             "BCELoss" if function else None,
             oracle.binary_cross_entropy if function else oracle.bce_loss,
-            oracle.binary_shape if function else oracle.bce_shape,
             _OF_PROBABILITIES,
             # NaN and infinities are no probabilities.
             Propagation(computed.expected, roles=("weight",)),
@@ -91,7 +90,6 @@ def _of_logits(name: str) -> LayerSpec:
         oracle=pointwise.oracle(
             "BCEWithLogitsLoss" if function else None,
             values,
-            oracle.binary_shape if function else oracle.bce_shape,
             _OF_LOGITS,
         ),
         generation=pointwise.generation(

@@ -81,9 +81,7 @@ def _row(kind: _Kind, name: str) -> LayerSpec:
         name,
         "loss",
         signature=pointwise.signature((*_PAIR, _WEIGHT) if weights else _PAIR, (REDUCTION, *edge)),
-        oracle=pointwise.oracle(
-            kind.module if function else None, kind.values, oracle.difference_shape, kind.formula
-        ),
+        oracle=pointwise.oracle(kind.module if function else None, kind.values, kind.formula),
         generation=pointwise.generation(
             name,
             partial(cases.differences, edge=kind.edge, weights=weights),

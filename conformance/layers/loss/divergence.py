@@ -27,7 +27,7 @@ def rows() -> Iterator[LayerSpec]:
             name,
             "loss",
             signature=pointwise.signature(pair(signed=True), arguments),
-            oracle=pointwise.oracle(module, oracle.kl_div, oracle.kl_div_shape, _FORMULA),
+            oracle=pointwise.oracle(module, oracle.kl_div, _FORMULA),
             generation=pointwise.generation(name, cases.divergences, broadcast_breaks()),
             variation=pointwise.VARIATION,
             laws=laws.LAWS,

@@ -43,7 +43,6 @@ def _poisson(name: str) -> LayerSpec:
         oracle=pointwise.oracle(
             "PoissonNLLLoss" if is_function(name) else None,
             oracle.poisson_nll_loss,
-            oracle.poisson_nll_loss_shape,
             _POISSON,
         ),
         generation=pointwise.generation(name, cases.poisson, broadcast_breaks("batchmean")),
@@ -68,8 +67,8 @@ def _gaussian(name: str) -> LayerSpec:
         oracle=pointwise.oracle(
             "GaussianNLLLoss" if is_function(name) else None,
             oracle.gaussian_nll_loss,
-            oracle.gaussian_nll_loss_shape,
             _GAUSSIAN,
+            shapes=oracle.gaussian_nll_loss_shape,
         ),
         generation=pointwise.generation(name, cases.gaussian, invalid.gaussian_breaks()),
         variation=Variation(free=every_axis(_aligned)),

@@ -10,58 +10,36 @@ from typing import Any
 import numpy as np
 
 from conformance.laws.loss import multi_margin as laws
-from conformance.layers.loss.parts import REDUCTION, filled, first_axis, flops, timed, unreduced
+from conformance.layers.loss.parts import LOSS, REDUCTION, WEIGHTED, filled, flops, shapes_of, timed
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import multi_margin as oracle
-from conformance.spec.axes import Axes, joined
 from conformance.spec.layer_spec import LayerSpec, Variation
-from conformance.spec.parts import Benchmark, Generation, Oracle, stateless
+from conformance.spec.parts import Benchmark, Generation, Oracle, State
 from conformance.spec.propagation import computed
-from conformance.spec.signature import BY_NAME, Argument, Arguments, Input, Passed, Signature
-from conformance.spec.state import Shape, StateTensor
+from conformance.spec.signature import BY_NAME, Argument, Input, Passed, Signature
+from conformance.spec.state import Shape
 from conformance.strategies.invalid.breaks import invalid_cases
 from conformance.strategies.invalid.loss import multi_margin as invalid
 from conformance.strategies.loss import multi_margin as cases
 
-_BATCH = partial(first_axis, 2)
-_INPUT = Input("input", batch_axis=_BATCH)
-_TARGET = Input("target", "target", batch_axis=_BATCH, differentiable=False, signed=False)
-
-_IN_PLACE = Passed()
-
-
-def _weight(passed: Passed) -> Input:
-    return Input(
-        "weight", "weight", optional=True, differentiable=False, signed=False, passed=passed
-    )
+_INPUT = Input("input")
+_TARGET = Input("target", "target", differentiable=False, signed=False)
+_WEIGHT = Input("weight", "weight", optional=True, differentiable=False, signed=False)
+_ONE = shapes_of("batch?", input="batch? classes", target="batch?", weight="classes")
+_SOME = shapes_of("batch?", input="batch? classes", target="batch? classes")
+_ANY = shapes_of("batch?", input="batch? classes", target="batch? classes", weight="classes")
 
 
-def _weights(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
-    """A weight for each class, where the constructor takes one."""
-    return (StateTensor("weight", input[-1:], buffer=True, constraint="positive"),)
-
-
-def _classes(case: Case) -> tuple[Axes, ...]:
-    """The classes of scores, of labels that have as many, and of a function's weights."""
-    x, target = case.inputs[:2]
-    if x is None or target is None or case.call.state:
-        return ()
-    labels = ((1, -1),) if target.ndim == x.ndim else ()
-    return (joined(case, (0, -1), *labels, (2, 0)),)
-
-
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments; indices are classes, and the loss of no class is none."""
+def _allows(row: LayerSpec, case: Case) -> bool:
+    """Indices are classes, and the loss of no class is none."""
     x, target = case.inputs[:2]
     if x is None or target is None or not x.shape[-1]:
-        return None
-    if target.dtype.kind == "i" and (target >= x.shape[-1]).any():
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
+        return False
+    return target.dtype.kind != "i" or not (target >= x.shape[-1]).any()
 
 
 def _relabelled(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """Likewise; of labels that are no classes, or there twice, the others are left."""
+    """The case with other arguments; of labels that are no classes, or there twice, the others."""
     x, target = case.inputs[:2]
     if x is None or target is None or not x.shape[-1]:
         return None
@@ -93,35 +71,26 @@ def _any(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarra
     return generator.integers(0, 1, shapes[1], endpoint=True).astype(np.float64)
 
 
-def _weighted(row: LayerSpec, passed: Passed = _IN_PLACE) -> LayerSpec:
-    """With a weight for each class: an input of a function, state of a module."""
-    if is_function(row.name):
-        return replace(
-            row,
-            signature=replace(row.signature, inputs=(*row.signature.inputs, _weight(passed))),
-        )
-    return replace(row, state=replace(row.state, tensors=_weights, constructor_tensors=("weight",)))
-
-
-def _constructed(name: str) -> tuple[str, ...]:
-    return () if is_function(name) else ("weight",)
+def _signature(name: str, arguments: tuple[Argument, ...], passed: Passed) -> Signature:
+    """With a weight for each class, of a function."""
+    weight = (replace(_WEIGHT, passed=passed),) if is_function(name) else ()
+    inputs = (_INPUT, _TARGET, *weight)
+    return Signature((*arguments, REDUCTION), inputs, (LOSS,), complex=False, placed=False)
 
 
 def _multi_margin(name: str) -> LayerSpec:
     valid, function = partial(cases.multi_margins, name), is_function(name)
-    row = LayerSpec(
+    arguments = (Argument("p", 1, other=2), Argument("margin", 1.0, other=0.0))
+    signature = _signature(name, arguments, BY_NAME)
+    state = State() if function else WEIGHTED
+    breaks = invalid.multi_margin_breaks(signature, _ONE)
+    return LayerSpec(
         name,
         "loss",
-        signature=Signature(
-            (Argument("p", 1, other=2), Argument("margin", 1.0, other=0.0), REDUCTION),
-            (_INPUT, _TARGET),
-            (unreduced(_BATCH),),
-            complex=False,
-            placed=False,
-        ),
+        signature=signature,
+        shapes=_ONE,
         oracle=Oracle(
             values=oracle.multi_margin_loss,
-            shapes=oracle.by_class_shape,
             formula=(
                 "loss(x, y) = sum_i w[y] * max(0, margin - x[y] + x[i])^p / x.size(0), i != y",
             ),
@@ -129,29 +98,31 @@ def _multi_margin(name: str) -> LayerSpec:
         ),
         generation=Generation(
             cases=valid,
-            invalid=invalid_cases(valid, invalid.multi_margin_breaks(), _constructed(name)),
+            invalid=invalid_cases(valid, breaks, state.constructor_tensors),
             examples=0.2 if function else 0.3,
         ),
-        variation=Variation(refit=_refit, free=_classes),
+        variation=Variation(allows=_allows),
+        state=state,
         laws=laws.MULTI_MARGIN,
         benchmark=Benchmark(
             workloads=timed(name, (512, 1000), (512,)), filling=filled(target=_one), flops=flops(4)
         ),
     )
-    return _weighted(row, BY_NAME)
 
 
 def _multilabel_margin(name: str) -> LayerSpec:
     valid = partial(cases.multilabel_margins, name)
     base = _multi_margin(name)
+    signature = replace(
+        base.signature,
+        arguments=(REDUCTION,),
+        # In another place a label may be there twice.
+        inputs=(_INPUT, replace(_TARGET, fixed=True)),
+    )
     return replace(
         base,
-        signature=replace(
-            base.signature,
-            arguments=(REDUCTION,),
-            # In another place a label may be there twice.
-            inputs=(_INPUT, replace(_TARGET, fixed=True)),
-        ),
+        signature=signature,
+        shapes=_SOME,
         oracle=replace(
             base.oracle,
             values=oracle.multilabel_margin_loss,
@@ -160,10 +131,10 @@ def _multilabel_margin(name: str) -> LayerSpec:
         generation=replace(
             base.generation,
             cases=valid,
-            invalid=invalid_cases(valid, invalid.multilabel_margin_breaks()),
+            invalid=invalid_cases(valid, invalid.multilabel_margin_breaks(signature, _SOME)),
         ),
-        variation=replace(base.variation, refit=_relabelled),
-        state=replace(base.state, tensors=stateless, constructor_tensors=()),
+        variation=Variation(refit=_relabelled),
+        state=State(),
         laws=laws.MULTILABEL_MARGIN,
         benchmark=replace(
             base.benchmark,
@@ -176,10 +147,13 @@ def _multilabel_margin(name: str) -> LayerSpec:
 
 def _multilabel_soft_margin(name: str) -> LayerSpec:
     valid = partial(cases.multilabel_soft_margins, name)
-    base = _multilabel_margin(name)
-    row = replace(
+    base = _multi_margin(name)
+    signature = _signature(name, (), Passed())
+    breaks = invalid.multilabel_soft_breaks(signature, _ANY)
+    return replace(
         base,
-        signature=replace(base.signature, inputs=(_INPUT, _TARGET)),
+        signature=signature,
+        shapes=_ANY,
         oracle=replace(
             base.oracle,
             values=oracle.multilabel_soft_margin_loss,
@@ -191,9 +165,8 @@ def _multilabel_soft_margin(name: str) -> LayerSpec:
         generation=replace(
             base.generation,
             cases=valid,
-            invalid=invalid_cases(valid, invalid.multilabel_soft_breaks(), _constructed(name)),
+            invalid=invalid_cases(valid, breaks, base.state.constructor_tensors),
         ),
-        variation=replace(base.variation, refit=_refit),
         laws=laws.MULTILABEL_SOFT,
         benchmark=replace(
             base.benchmark,
@@ -202,7 +175,6 @@ def _multilabel_soft_margin(name: str) -> LayerSpec:
             flops=flops(6),
         ),
     )
-    return _weighted(row)
 
 
 def rows() -> Iterator[LayerSpec]:

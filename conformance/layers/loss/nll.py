@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.laws.loss import nll as laws
-from conformance.layers.loss.parts import REDUCTION, filled, unreduced
-from conformance.layers.loss.parts import rows as batch
+from conformance.layers.loss.parts import LOSS, REDUCTION, WEIGHTED, filled, shapes_of
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import nll as oracle
-from conformance.spec.axes import Axes, joined
 from conformance.spec.layer_spec import LayerSpec, Variation
-from conformance.spec.parts import Benchmark, Generation, Oracle
+from conformance.spec.parts import Benchmark, Generation, Oracle, State
 from conformance.spec.propagation import Propagation
 from conformance.spec.signature import Argument, Input, Signature
-from conformance.spec.state import Shape, StateTensor
+from conformance.spec.state import Shape
 from conformance.spec.trial_like import TrialLike
 from conformance.spec.workload import Workload
 from conformance.strategies.invalid.breaks import invalid_cases
@@ -30,6 +26,12 @@ from conformance.strategies.loss import nll as cases
 
 IGNORED = Argument("ignore_index", -100, other=-1)
 WEIGHT = Input("weight", "weight", optional=True, differentiable=False, signed=False)
+SHAPES = shapes_of(
+    "batch? *positions",
+    input="batch? classes *positions",
+    target="batch? *positions",
+    weight="classes",
+)
 _FORMULA = (
     "l_n = -w_{y_n} x_{n,y_n} 1{y_n != ignore_index}",
     "mean: sum_n l_n / sum_n w_{y_n} 1{y_n != ignore_index}",
@@ -60,42 +62,16 @@ def workloads(layer: str) -> tuple[Workload, ...]:
     return tuple(found[:2] if is_function(layer) else found)
 
 
-def weights(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    """A weight for each class, where the constructor takes one."""
-    shape = (input[oracle.class_axis(input)],) if input else ()
-    return (StateTensor("weight", shape, buffer=True, constraint="positive"),)
-
-
-def refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments: no shape changes; an index is a class, or ignored."""
+def allows(row: LayerSpec, case: Case) -> bool:
+    """An index is a class, or ignored; beside probabilities no class is ignored."""
     x, target = case.inputs[:2]
     assert x is not None
     assert target is not None
-    ignored = arguments.get("ignore_index", -100)
-    if target.dtype.kind == "i":
-        count = x.shape[oracle.class_axis(x.shape)]
-        if not (((target >= 0) & (target < count)) | (target == ignored)).all():
-            return None
-    elif ignored >= 0:
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
-
-
-def shared(case: Case) -> tuple[Axes, ...]:
-    """The classes of scores, probabilities and a function's weights."""
-    x, target = case.inputs[:2]
-    if x is None or target is None or case.call.state:
-        return ()
-    axis = oracle.class_axis(x.shape)
-    probable = ((1, axis),) if target.dtype.kind == "f" else ()
-    return (joined(case, (0, axis), *probable, (2, 0)),)
-
-
-def positions(case: Case) -> tuple[Axes, ...]:
-    """The places of a K-dimensional loss of class indices."""
-    x = case.inputs[0]
-    assert x is not None
-    return tuple(joined(case, (0, 2 + k), (1, 1 + k)) for k in range(x.ndim - 2))
+    ignored = case.call.arguments.get("ignore_index", -100)
+    if target.dtype.kind != "i":
+        return bool(ignored < 0)
+    count = x.shape[oracle.class_axis(x.shape)]
+    return bool((((target >= 0) & (target < count)) | (target == ignored)).all())
 
 
 def stand_in(trial: TrialLike, kept: np.ndarray, *, even: bool = False) -> np.ndarray:
@@ -170,34 +146,34 @@ def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     for name in ("NLLLoss", "functional.nll_loss"):
         function = is_function(name)
-        inputs = (
-            Input("input", batch_axis=batch),
-            Input("target", "target", batch_axis=batch, signed=False),
+        inputs = (Input("input"), Input("target", "target", signed=False))
+        signature = Signature(
+            (IGNORED, REDUCTION),
+            (*inputs, WEIGHT) if function else inputs,
+            (LOSS,),
+            complex=False,
+            placed=False,
         )
+        state = State() if function else WEIGHTED
         valid = partial(cases.log_likelihoods, name)
-        breaks = invalid.log_likelihood_breaks()
-        row = LayerSpec(
+        breaks = invalid.log_likelihood_breaks(signature, SHAPES)
+        yield LayerSpec(
             name,
             "loss",
-            signature=Signature(
-                (IGNORED, REDUCTION),
-                (*inputs, WEIGHT) if function else inputs,
-                (unreduced(batch),),
-                complex=False,
-                placed=False,
-            ),
+            signature=signature,
+            shapes=SHAPES,
             oracle=Oracle(
                 values=oracle.nll_loss if function else oracle.nll_loss_module,
-                shapes=oracle.nll_loss_shape if function else oracle.nll_loss_module_shape,
                 formula=_FORMULA,
                 propagation=Propagation(_settled),
             ),
             generation=Generation(
                 cases=valid,
-                invalid=invalid_cases(valid, breaks, () if function else ("weight",)),
+                invalid=invalid_cases(valid, breaks, state.constructor_tensors),
                 examples=0.4 if function else 0.75,
             ),
-            variation=Variation(refit=refit, shared=shared, free=positions),
+            variation=Variation(allows=allows),
+            state=state,
             laws=laws.LAWS,
             benchmark=Benchmark(
                 workloads=workloads(name),
@@ -205,11 +181,4 @@ def rows() -> Iterator[LayerSpec]:
                 flops=_flops,
                 needed=_of_targets,
             ),
-        )
-        yield (
-            row
-            if function
-            else replace(
-                row, state=replace(row.state, tensors=weights, constructor_tensors=("weight",))
-            )
         )

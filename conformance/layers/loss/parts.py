@@ -11,11 +11,24 @@ import numpy as np
 
 from conformance.model.case import Case
 from conformance.spec.axes import Axes
-from conformance.spec.signature import Argument, Output
-from conformance.spec.state import Shape
+from conformance.spec.parts import State
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Argument, Arguments, Output
+from conformance.spec.state import Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
 
 REDUCTION = Argument("reduction", "mean", other="sum")
+LOSS = Output("loss")
+
+
+def shapes_of(loss: str, **tensors: str) -> Shapes:
+    """The shapes of a loss in named sizes.
+
+    Args:
+        loss: that of the losses where they are not reduced.
+        tensors: inputs and state.
+    """
+    return Shapes({**tensors, "loss": f"{loss} if reduction == 'none' else ()"})
 
 
 def first_axis(rank: int, case: Case) -> int | None:
@@ -30,6 +43,18 @@ def first_axis(rank: int, case: Case) -> int | None:
 
 rows = partial(first_axis, 2)
 """The axis of the samples, where the first input is not that of one sample."""
+
+
+def weights(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
+    """Weights of the losses, where the constructor takes them."""
+    return tuple(
+        StateTensor(name, shape, buffer=True, constraint="positive")
+        for name, shape in shapes.items()
+    )
+
+
+WEIGHTED = State(shaped=weights, constructor_tensors=("weight",))
+"""With a weight for each class."""
 
 
 def scale_of_weights(name: str, arguments: Mapping[str, Any]) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 
 from conformance.layers.loss.parts import REDUCTION, filled, flops, unreduced
 from conformance.model.case import Case, is_function
+from conformance.oracles.loss.reductions import common_shape
 from conformance.spec.axes import Axes
 from conformance.spec.layer_spec import Variation
 from conformance.spec.parts import Benchmark, Generation, Oracle
@@ -117,9 +118,9 @@ def signature(
 def oracle(
     module: str | None,
     values: Callable[..., Any],
-    shapes: Callable[..., tuple[Shape | None, ...]],
     formula: tuple[str, ...],
     propagation: Propagation = _PROPAGATION,
+    shapes: Callable[..., tuple[Shape | None, ...]] = common_shape,
 ) -> Oracle:
     """What such a loss gives, the formula that of one number."""
     return Oracle(

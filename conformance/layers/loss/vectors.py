@@ -9,30 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from conformance.laws.loss import vectors as laws
-from conformance.layers.loss.parts import (
-    REDUCTION,
-    every_axis_of_all,
-    filled,
-    flops,
-    signs,
-    timed,
-    unreduced,
-)
-from conformance.layers.loss.parts import rows as batch
+from conformance.layers.loss.parts import LOSS, REDUCTION, filled, flops, shapes_of, signs, timed
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import vectors as oracle
-from conformance.spec.axes import Axes, joined
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle
 from conformance.spec.propagation import computed
 from conformance.spec.signature import Argument, Form, Input, Signature
 from conformance.strategies.invalid.breaks import invalid_cases
-from conformance.strategies.invalid.loss import vectors as invalid
+from conformance.strategies.invalid.loss.parts import no_margin, operand_breaks
 from conformance.strategies.loss import vectors as cases
 
 if TYPE_CHECKING:
@@ -43,20 +33,19 @@ _SWAP = Argument("swap", False, other=True)
 _FUNCTION = Argument("distance_function", None, other="pairwise_distance", form=Form(of_torch=True))
 _NORM = (Argument("p", 2.0, other=1.0), Argument("eps", 1e-6, other=0.0))
 
+_LABELLED = shapes_of("batch?", input1="batch? features", input2="batch? features", target="batch?")
+_TRIPLET = shapes_of(
+    "batch?", anchor="batch? features", positive="batch? features", negative="batch? features"
+)
 
-def _components(case: Case) -> tuple[Axes, ...]:
-    """The last axis of both vectors; labels have none."""
-    return (joined(case, (0, -1), (1, -1)),)
 
-
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments; a vector of no components has no direction."""
+def _allows(row: LayerSpec, case: Case) -> bool:
+    """A vector of no components has no direction."""
     first = case.inputs[0]
     if first is None or not first.shape[-1]:
-        return None
-    if arguments.get("distance_function") == oracle.COSINE and not oracle.comparable(case.inputs):
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
+        return False
+    cosine = case.call.arguments.get("distance_function") == oracle.COSINE
+    return not cosine or oracle.comparable(case.inputs)
 
 
 def _squares(facts: Facts) -> list[float]:
@@ -77,23 +66,24 @@ def _smallest(facts: Facts) -> float:
 
 def _cosine(name: str) -> LayerSpec:
     valid, function = partial(cases.embeddings, name), is_function(name)
+    signature = Signature(
+        (Argument("margin", 0.0, other=0.5), REDUCTION),
+        (
+            Input("input1"),
+            Input("input2"),
+            Input("target", "target", differentiable=False, signed=False),
+        ),
+        (LOSS,),
+        complex=False,
+        placed=False,
+    )
     return LayerSpec(
         name,
         "loss",
-        signature=Signature(
-            (Argument("margin", 0.0, other=0.5), REDUCTION),
-            (
-                Input("input1", batch_axis=batch),
-                Input("input2", batch_axis=batch),
-                Input("target", "target", batch_axis=batch, differentiable=False, signed=False),
-            ),
-            (unreduced(batch),),
-            complex=False,
-            placed=False,
-        ),
+        signature=signature,
+        shapes=_LABELLED,
         oracle=Oracle(
             values=oracle.cosine_embedding_loss,
-            shapes=oracle.cosine_embedding_shape,
             formula=(
                 "loss = 1 - cos(x1, x2) where y = 1, max(0, cos(x1, x2) - margin) where y = -1",
             ),
@@ -101,10 +91,10 @@ def _cosine(name: str) -> LayerSpec:
         ),
         generation=Generation(
             cases=valid,
-            invalid=invalid_cases(valid, invalid.cosine_breaks()),
+            invalid=invalid_cases(valid, operand_breaks(signature, _LABELLED)),
             examples=0.2 if function else 0.3,
         ),
-        variation=Variation(refit=_refit, free=_components),
+        variation=Variation(allows=_allows),
         conditions=Conditions(derived={"largest_squares": _largest, "smallest_squares": _smallest}),
         laws=laws.COSINE,
         benchmark=Benchmark(
@@ -120,29 +110,26 @@ def _triplet(name: str, *, distance: bool) -> LayerSpec:
     names = ("anchor", "positive", "negative")
     vectors = "d(x, y) = |x - y + eps|_p"
     base = _cosine(name)
+    norm = (_FUNCTION, _MARGIN) if distance else (_MARGIN, *_NORM)
+    signature = replace(
+        base.signature,
+        arguments=(*norm, _SWAP, REDUCTION),
+        inputs=tuple(map(Input, names)),
+    )
+    without = ("* missing",) if distance else ()
+    breaks = (no_margin, *operand_breaks(signature, _TRIPLET, *without))
     return replace(
         base,
-        signature=replace(
-            base.signature,
-            arguments=(
-                *((_FUNCTION, _MARGIN) if distance else (_MARGIN, *_NORM)),
-                _SWAP,
-                REDUCTION,
-            ),
-            inputs=tuple(Input(x, batch_axis=batch) for x in names),
-        ),
+        signature=signature,
+        shapes=_TRIPLET,
         oracle=replace(
             base.oracle,
             values=oracle.triplet_margin_with_distance_loss
             if distance
             else oracle.triplet_margin_loss,
-            shapes=oracle.with_distance_shape if distance else oracle.triplet_margin_shape,
             formula=("L(a, p, n) = max(d(a_i, p_i) - d(a_i, n_i) + margin, 0)", vectors),
         ),
-        generation=replace(
-            base.generation, cases=valid, invalid=invalid_cases(valid, invalid.triplet_breaks())
-        ),
-        variation=replace(base.variation, free=every_axis_of_all),
+        generation=replace(base.generation, cases=valid, invalid=invalid_cases(valid, breaks)),
         conditions=replace(base.conditions, derived={}),
         laws=laws.WITH_DISTANCE if distance else laws.TRIPLET,
         benchmark=replace(

@@ -16,19 +16,14 @@ from conformance.arithmetic.choices import maximum
 from conformance.arithmetic.elementary import absolute, constant, exp, log, log1p
 from conformance.arithmetic.rounded import Rounded, choose, traced, unbroadcast
 from conformance.arithmetic.smooth import softplus
+from conformance.oracles.forms import of_module
 from conformance.oracles.loss.reductions import loosest, reduced, settled, weighed
 
-Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 
 _LEAST_LOG = -100.0
 # x·(1 − x), by which torch divides in the gradient, is at least that; documented nowhere.
 _LEAST_VARIANCE = 1e-12
-
-
-def bce_loss(state: State, input: Rounded, target: Rounded, *, reduction: str = "mean") -> Rounded:
-    """The function's, with the weight that the constructor took."""
-    return binary_cross_entropy({}, input, target, state.get("weight"), reduction=reduction)
 
 
 def binary_cross_entropy(
@@ -55,6 +50,9 @@ def binary_cross_entropy(
                 return [_pulled(x, target.bare, cotangent.bare, weight, mean), cotangent]
 
         return reduced(traced(bare.bare, [input, bare], pull), reduction)
+
+
+bce_loss = of_module(binary_cross_entropy, "weight")
 
 
 def _pulled(
@@ -99,16 +97,6 @@ def _slope(x: Rounded, y: Rounded) -> tuple[Rounded, np.ndarray]:
     return Rounded(value, error, x.precision), edge
 
 
-def bce_with_logits_loss(
-    state: State, input: Rounded, target: Rounded, *, reduction: str = "mean"
-) -> Rounded:
-    """The function's, with the weights that the constructor took."""
-    weight, positive = state.get("weight"), state.get("pos_weight")
-    return binary_cross_entropy_with_logits(
-        {}, input, target, weight, positive, reduction=reduction
-    )
-
-
 def binary_cross_entropy_with_logits(
     state: State,
     input: Rounded,
@@ -147,6 +135,9 @@ def binary_cross_entropy_with_logits(
         return reduced(weighed(losses, weight), reduction)
 
 
+bce_with_logits_loss = of_module(binary_cross_entropy_with_logits, "weight", "pos_weight")
+
+
 def _slope_of_logits(x: Rounded, y: Rounded, positive: Rounded) -> Rounded:
     """(1 − y)·σ(x) − p·y·σ(−x), or (p·y + 1 − y)·σ(x) − p·y, of which p·y + 1 is added first."""
     one = constant(1.0, x)
@@ -155,20 +146,3 @@ def _slope_of_logits(x: Rounded, y: Rounded, positive: Rounded) -> Rounded:
         rest * up - positive * down,
         ((positive + one) - y) * up - positive,
     )
-
-
-def bce_shape(input: Shape, target: Shape, *, reduction: str = "mean") -> tuple[Shape, ...]:
-    """A scalar; unreduced that of the input."""
-    return (input if reduction == "none" else (),)
-
-
-def binary_shape(
-    input: Shape,
-    target: Shape,
-    weight: Shape | None = None,
-    pos_weight: Shape | None = None,
-    *,
-    reduction: str = "mean",
-) -> tuple[Shape, ...]:
-    """As the modules'."""
-    return bce_shape(input, target, reduction=reduction)

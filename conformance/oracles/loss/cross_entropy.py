@@ -11,6 +11,7 @@ documentation.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,31 +19,11 @@ from conformance.arithmetic.elementary import constant
 from conformance.arithmetic.reductions import log_softmax, over, total
 from conformance.arithmetic.rounded import Rounded, choose
 from conformance.arithmetic.wide import stored, widened
-from conformance.oracles.loss.nll import class_axis, nll_loss_module_shape, of_indices, zeros
+from conformance.oracles.forms import of_module
+from conformance.oracles.loss.nll import class_axis, of_indices, zeros
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
-
-
-def cross_entropy_loss(
-    state: State,
-    input: Rounded,
-    target: Rounded,
-    *,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Rounded:
-    """The function's, with the weight that the constructor took."""
-    return cross_entropy(
-        {},
-        input,
-        target,
-        state.get("weight"),
-        ignore_index=ignore_index,
-        reduction=reduction,
-        label_smoothing=label_smoothing,
-    )
 
 
 def cross_entropy(
@@ -66,6 +47,9 @@ def cross_entropy(
     if target.shape == input.shape:
         return _of_probabilities(logs, target, weight, axis, reduction, label_smoothing)
     return _of_indices(logs, target, weight, axis, ignore_index, reduction, label_smoothing)
+
+
+cross_entropy_loss = of_module(cross_entropy, "weight")
 
 
 def _of_indices(
@@ -127,26 +111,9 @@ def _along(weight: Rounded, axis: int, like: Rounded) -> Rounded:
     return weight.map(lambda array: array.reshape(columns))
 
 
-def cross_entropy_loss_shape(
-    input: Shape,
-    target: Shape,
-    *,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
+def cross_entropy_shape(
+    input: Shape, *others: Shape | None, reduction: str = "mean", **unused: Any
 ) -> tuple[Shape, ...]:
     """A scalar; unreduced () for (C), (N) for (N, C), (N, d_1, …, d_K) for the rest."""
-    return nll_loss_module_shape(input, target, reduction=reduction)
-
-
-def cross_entropy_shape(
-    input: Shape,
-    target: Shape,
-    weight: Shape | None = None,
-    *,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> tuple[Shape, ...]:
-    """As the module's."""
-    return cross_entropy_loss_shape(input, target, reduction=reduction)
+    axis = class_axis(input)
+    return ((*input[:axis], *input[axis + 1 :]) if reduction == "none" else (),)

@@ -18,14 +18,12 @@ from conformance.arithmetic.pieces import pieces
 from conformance.arithmetic.rounded import Rounded, traced
 from conformance.oracles.loss.reductions import (
     added,
-    common_shape,
     loosest,
     reduced,
     settled,
     weighed,
 )
 
-Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 Losses = Callable[[Rounded, float], Rounded]
 """(Difference, what the cotangent of each loss was divided by) → the losses."""
@@ -185,16 +183,3 @@ def _pulled(slope: Rounded, cotangent: Rounded, count: float) -> Rounded:
 def _times(value: float, power_of_two: float, like: Rounded) -> Rounded:
     """A multiple of a constant as it is rounded."""
     return constant(value, like) * constant(power_of_two, like)
-
-
-def difference_shape(
-    input: Shape,
-    target: Shape,
-    weight: Shape | None = None,
-    *,
-    reduction: str = "mean",
-    beta: float = 1.0,
-    delta: float = 1.0,
-) -> tuple[Shape, ...]:
-    """A scalar; unreduced that of input and target."""
-    return common_shape(input, target, weight, reduction=reduction)

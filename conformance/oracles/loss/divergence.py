@@ -14,14 +14,12 @@ import numpy as np
 from conformance.arithmetic.elementary import exp, log
 from conformance.arithmetic.rounded import Rounded, choose, exactly
 from conformance.oracles.loss.reductions import (
-    common_shape,
     loosest,
     reduced,
     settled,
     without_slope,
 )
 
-Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 
 
@@ -59,10 +57,3 @@ def _of_numbers(input: Rounded, target: Rounded) -> Rounded:
     return settled(
         loosest(apart, target * (logarithm - input)), input, where=~nothing & (target.value > 0)
     )
-
-
-def kl_div_shape(
-    input: Shape, target: Shape, *, reduction: str = "mean", log_target: bool = False
-) -> tuple[Shape, ...]:
-    """A scalar; unreduced that of input and target."""
-    return common_shape(input, target, reduction=reduction)

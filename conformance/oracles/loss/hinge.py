@@ -21,9 +21,8 @@ from conformance.arithmetic.rounded import OWN, Rounded, choose, join, traced
 from conformance.arithmetic.smooth import softplus
 from conformance.arithmetic.wide import stored, widened
 from conformance.oracles.distance.vectors import spread
-from conformance.oracles.loss.reductions import common_shape, reduced, settled
+from conformance.oracles.loss.reductions import reduced, settled
 
-Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 
 
@@ -93,17 +92,3 @@ def _soft(z: Rounded) -> Rounded:
         wide = wide.with_error(wide.error + moved)
     result = stored(wide, precision)
     return traced(result, [z], lambda cotangent: [cotangent * sigmoid(z.bare)])
-
-
-def same_shape(input: Shape, target: Shape, *, margin: float = 1.0, reduction: str = "mean") -> (
-    tuple[Shape, ...]
-):  # fmt: skip
-    """(*) → a scalar; unreduced (*)."""
-    return common_shape(input, target, reduction=reduction)
-
-
-def margin_ranking_shape(
-    input1: Shape, input2: Shape, target: Shape, *, margin: float = 0.0, reduction: str = "mean"
-) -> tuple[Shape, ...]:
-    """(N) or () → a scalar; unreduced as the inputs."""
-    return common_shape(input1, input2, target, reduction=reduction)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -68,19 +69,6 @@ def _stirling(y: Rounded) -> Rounded:
     return choose(above, whole, exactly(np.zeros(y.shape), y.precision))
 
 
-def poisson_nll_loss_shape(
-    input: Shape,
-    target: Shape,
-    *,
-    log_input: bool = True,
-    full: bool = False,
-    eps: float = 1e-8,
-    reduction: str = "mean",
-) -> tuple[Shape, ...]:
-    """A scalar; unreduced that of input and target."""
-    return common_shape(input, target, reduction=reduction)
-
-
 def gaussian_nll_loss(
     state: State,
     input: Rounded,
@@ -114,13 +102,7 @@ def _spread(var: Rounded, input: Shape) -> Rounded:
 
 
 def gaussian_nll_loss_shape(
-    input: Shape,
-    target: Shape,
-    var: Shape,
-    *,
-    full: bool = False,
-    eps: float = 1e-6,
-    reduction: str = "mean",
+    input: Shape, target: Shape, var: Shape, *, reduction: str = "mean", **unused: Any
 ) -> tuple[Shape, ...]:
     """A scalar; unreduced that of the input."""
-    return (input if reduction == "none" else (),)
+    return common_shape(input, reduction=reduction)

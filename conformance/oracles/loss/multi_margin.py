@@ -20,9 +20,8 @@ from conformance.arithmetic.rounded import Rounded, choose, traced
 from conformance.arithmetic.smooth import softplus
 from conformance.arithmetic.wide import stored, widened
 from conformance.oracles.loss.hinge import hinge
-from conformance.oracles.loss.reductions import common_shape, reduced, settled, weighed
+from conformance.oracles.loss.reductions import reduced, settled, weighed
 
-Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 
 
@@ -131,16 +130,3 @@ def _certain(found: Rounded, terms: Rounded) -> Rounded:
     value = np.where(lost, np.nan, np.where(endless, np.inf, found.value))
     error = np.where(clear, 0.0, np.where(np.isnan(found.error), np.inf, found.error))
     return traced(Rounded(value, error, found.precision), [found], lambda cotangent: [cotangent])
-
-
-def by_class_shape(
-    input: Shape,
-    target: Shape,
-    weight: Shape | None = None,
-    *,
-    p: int = 1,
-    margin: float = 1.0,
-    reduction: str = "mean",
-) -> tuple[Shape, ...]:
-    """(N, C) or (C) → a scalar; unreduced (N) or ()."""
-    return common_shape(input[:-1], reduction=reduction)

@@ -16,6 +16,7 @@ from conformance.arithmetic.choices import gather, take
 from conformance.arithmetic.elementary import constant
 from conformance.arithmetic.reductions import over, total
 from conformance.arithmetic.rounded import Rounded, choose
+from conformance.oracles.forms import of_module
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -93,17 +94,7 @@ def nll_loss(
     return of_indices(input, target, weight, axis, ignore_index, reduction)[0]
 
 
-def nll_loss_module(
-    state: State,
-    input: Rounded,
-    target: Rounded,
-    *,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-) -> Rounded:
-    """The function's, with the weight that the constructor took."""
-    given = state.get("weight")
-    return nll_loss({}, input, target, given, ignore_index=ignore_index, reduction=reduction)
+nll_loss_module = of_module(nll_loss, "weight")
 
 
 def zeros(like: Rounded) -> Rounded:
@@ -115,23 +106,3 @@ def zeros(like: Rounded) -> Rounded:
 def class_axis(input: Shape) -> int:
     """The axis of classes in (C), (N, C), (N, C, d_1, …, d_K)."""
     return 0 if len(input) == 1 else 1
-
-
-def nll_loss_module_shape(
-    input: Shape, target: Shape, *, ignore_index: int = -100, reduction: str = "mean"
-) -> tuple[Shape, ...]:
-    """A scalar; unreduced () for (C), (N) for (N, C), (N, d_1, …, d_K) for the rest."""
-    axis = class_axis(input)
-    return ((*input[:axis], *input[axis + 1 :]) if reduction == "none" else (),)
-
-
-def nll_loss_shape(
-    input: Shape,
-    target: Shape,
-    weight: Shape | None = None,
-    *,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-) -> tuple[Shape, ...]:
-    """As the module's."""
-    return nll_loss_module_shape(input, target, reduction=reduction)

@@ -8,6 +8,8 @@ kernels have 1/n in the dtype.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from conformance.arithmetic.reductions import over, total
@@ -146,7 +148,9 @@ def _endless(found: Rounded, losses: Rounded) -> Rounded:
     return Rounded(np.array(value), np.zeros(()), found.precision)
 
 
-def common_shape(*shapes: Shape | None, reduction: str) -> tuple[Shape, ...]:
+def common_shape(
+    *shapes: Shape | None, reduction: str = "mean", **unused: Any
+) -> tuple[Shape, ...]:
     """The shape that operands are broadcast to, () of what is reduced.
 
     Args:

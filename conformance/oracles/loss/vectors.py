@@ -22,9 +22,8 @@ from conformance.arithmetic.wide import stored, wide
 from conformance.model.formats import FORMATS
 from conformance.oracles.distance.vectors import functional_cosine_similarity, pairwise_distance
 from conformance.oracles.loss.hinge import hinge
-from conformance.oracles.loss.reductions import common_shape, reduced
+from conformance.oracles.loss.reductions import reduced
 
-Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 
 # torch adds it, a number of float32 in every dtype, to the square of each length. The page does not
@@ -85,13 +84,6 @@ def _cosine(a: Rounded, b: Rounded) -> Rounded:
     value = np.where(lost, np.nan, cosine.value)
     settled = Rounded(value, np.where(lost, 0.0, cosine.error), cosine.precision)
     return traced(settled, [cosine], lambda cotangent: [cotangent])
-
-
-def cosine_embedding_shape(
-    input1: Shape, input2: Shape, target: Shape, *, margin: float = 0.0, reduction: str = "mean"
-) -> tuple[Shape, ...]:
-    """(N, D) or (D) → a scalar; unreduced (N) or ()."""
-    return common_shape(input1[:-1], reduction=reduction)
 
 
 def triplet_margin_loss(
@@ -163,32 +155,3 @@ def comparable(inputs: Sequence[np.ndarray | None]) -> bool:
     """
     given = [x for x in inputs if x is not None]
     return all(x.ndim == 2 and bool((x >= 0).all()) for x in given)
-
-
-def triplet_margin_shape(
-    anchor: Shape,
-    positive: Shape,
-    negative: Shape,
-    *,
-    margin: float = 1.0,
-    p: float = 2.0,
-    eps: float = 1e-6,
-    swap: bool = False,
-    reduction: str = "mean",
-) -> tuple[Shape, ...]:
-    """(N, D) or (D) → a scalar; unreduced (N) or ()."""
-    return common_shape(anchor[:-1], reduction=reduction)
-
-
-def with_distance_shape(
-    anchor: Shape,
-    positive: Shape,
-    negative: Shape,
-    *,
-    distance_function: str | None = None,
-    margin: float = 1.0,
-    swap: bool = False,
-    reduction: str = "mean",
-) -> tuple[Shape, ...]:
-    """Likewise; the functions are those that compare vectors."""
-    return triplet_margin_shape(anchor, positive, negative, reduction=reduction)

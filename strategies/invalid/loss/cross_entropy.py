@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
@@ -16,6 +18,8 @@ from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 _too_large = st.sampled_from((1.5, 2.0, 1.25))
 _below_zero = st.sampled_from((-0.5, -0.1, -1.0))
@@ -49,10 +53,19 @@ def smoothing_breaks() -> tuple[Break, ...]:
     )
 
 
-def cross_entropy_breaks() -> tuple[Break, ...]:
-    """The breaks of the module and of the function."""
+def _with_indices(known: Break) -> Break:
+    """A break of calls with class indices only."""
+    return replace(known, applies=lambda case: of_indices(case) and known.applies(case))
+
+
+def cross_entropy_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
+    """The breaks of the module and of the function.
+
+    Args:
+        shapes: of calls with class indices.
+    """
     return (
-        *log_likelihood_breaks(),
+        *map(_with_indices, log_likelihood_breaks(signature, shapes)),
         *smoothing_breaks(),
         Break(
             "probabilities of another number of classes",

@@ -6,15 +6,18 @@ import numpy as np
 from conformance.strategies.invalid.breaks import Break, argument
 from conformance.strategies.invalid.loss.parts import (
     array_of,
-    longer,
+    operand_breaks,
     unknown_word,
     with_input,
     with_weight,
 )
+from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 
 def _any_label(case: Case) -> bool:
@@ -58,26 +61,37 @@ def _several_classes(case: Case) -> bool:
 
 
 _weights = Break("weight of another length", "weight", _weight_length, applies=_several_classes)
+_matrix = Break("weight of two axes", "weight", _weight_matrix, applies=_several_classes)
 
 
-def multi_margin_breaks() -> tuple[Break, ...]:
-    """The breaks of the multi-class margin loss."""
+def _constructed(signature: Signature, *breaks: Break) -> tuple[Break, ...]:
+    """Breaks of a weight that the constructor takes; those of an input follow from its shape."""
+    return () if "weight" in signature.input_names else breaks
+
+
+def multi_margin_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
+    """The breaks of the multi-class margin loss, which counts targets and not their axes."""
+    told = shape_breaks(
+        signature,
+        shapes,
+        customary=("input of another rank", "target of another rank"),
+    )
     return (
         unknown_word,
         Break("p neither 1 nor 2", "p", argument("p", st.sampled_from((3, 0, -1)))),
         _beyond(0),
-        longer("target", 1),
         _real_indices,
-        _weights,
-        Break("weight of two axes", "weight", _weight_matrix, applies=_several_classes),
+        *_constructed(signature, _weights, _matrix),
+        *told,
     )
 
 
-def multilabel_margin_breaks() -> tuple[Break, ...]:
+def multilabel_margin_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of the multi-label margin loss."""
-    return (unknown_word, _beyond(-1), longer("target", 1, -1, least=1), _real_indices)
+    return (unknown_word, _beyond(-1), _real_indices, *shape_breaks(signature, shapes))
 
 
-def multilabel_soft_breaks() -> tuple[Break, ...]:
+def multilabel_soft_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of the multi-label soft margin loss."""
-    return (unknown_word, longer("target", 1, -1), _weights)
+    told = operand_breaks(signature, shapes, "* of another rank")
+    return (*told, *_constructed(signature, _weights))

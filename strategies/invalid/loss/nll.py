@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 from conformance.strategies.invalid.breaks import (
     Break,
-    integer_input,
-    with_inputs,
-    wrong_sizes,
 )
 from conformance.strategies.invalid.loss.parts import (
     array_of,
@@ -16,10 +13,13 @@ from conformance.strategies.invalid.loss.parts import (
     with_input,
     with_weight,
 )
+from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 
 def class_count(case: Case) -> int:
@@ -37,12 +37,8 @@ def _any_index(case: Case) -> bool:
     return of_indices(case) and array_of(case, 1).size > 0
 
 
-def _batch_of_indices(case: Case) -> bool:
-    return of_indices(case) and array_of(case, 1).ndim > 0
-
-
-def _rows_of_indices(case: Case) -> bool:
-    return of_indices(case) and array_of(case, 1).ndim == 1
+def _rows(case: Case) -> bool:
+    return array_of(case, 1).ndim == 1
 
 
 def _beyond(draw: Draw, case: Case) -> Case:
@@ -51,11 +47,6 @@ def _beyond(draw: Draw, case: Case) -> Case:
     outside = [k for k in (class_count(case), class_count(case) + 7, -1, -2) if k != ignored]
     target.reshape(-1)[draw(st.integers(0, target.size - 1))] = draw(st.sampled_from(outside))
     return with_input(case, 1, target)
-
-
-def _batch_size(draw: Draw, case: Case) -> Case:
-    shape = array_of(case, 1).shape
-    return with_inputs(case, {1: (draw(wrong_sizes(shape[0])), *shape[1:])})
 
 
 def _real_indices(draw: Draw, case: Case) -> Case:
@@ -69,14 +60,21 @@ def weight_length(draw: Draw, case: Case) -> Case:
     return with_weight(case, 2, (length,))
 
 
-def log_likelihood_breaks() -> tuple[Break, ...]:
-    """The breaks of a call with class indices, of the module and of the function."""
+def log_likelihood_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
+    """The breaks of a call with class indices, of a module or a function.
+
+    Beside the scores of one sample torch takes a target of shape (1), too, and beside those of a
+    K-dimensional loss a weight of any shape.
+    """
+    left = ["target missing", "* of another rank", "target of another positions"]
+    weight = [Break("weight of another length", "weight", weight_length)]
+    if "weight" in signature.input_names:
+        left, weight = [*left, "weight of another dtype"], []
     return (
         unknown_word,
         Break("class out of range", "target", _beyond, applies=_any_index, index=True),
-        Break("target of another batch size", "target", _batch_size, applies=_batch_of_indices),
-        with_axis("target", 1, applies=_rows_of_indices),
-        Break("indices of another dtype", "target", _real_indices, applies=of_indices),
-        Break("weight of another length", "weight", weight_length, applies=of_indices),
-        Break("input of another dtype", "input", integer_input()),
+        with_axis("target", 1, applies=_rows),
+        Break("indices of another dtype", "target", _real_indices),
+        *weight,
+        *shape_breaks(signature, shapes, without=left),
     )

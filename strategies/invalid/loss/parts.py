@@ -8,18 +8,35 @@ from dataclasses import replace
 import numpy as np
 from conformance.strategies.invalid.breaks import (
     Break,
+    argument,
     resized,
     surplus,
     with_inputs,
 )
 from conformance.strategies.invalid.loss.pointwise import unknown_reduction
+from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
+from hypothesis import strategies as st
 
 from conformance.model.case import Case
 from conformance.model.formats import round_to
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 unknown_word = unknown_reduction("batchmean")
 """A reduction that none of the losses by margins has."""
+no_margin = Break("margin not positive", "margin", argument("margin", st.sampled_from((0.0, -1.0))))
+"""A triplet's margin."""
+
+
+def operand_breaks(signature: Signature, shapes: Shapes, *without: str) -> tuple[Break, ...]:
+    """The breaks of a loss whose operands torch promotes and broadcasts.
+
+    Args:
+        without: names of breaks that torch does not refuse either.
+    """
+    left = ("* of another dtype", *without)
+    return (unknown_word, *shape_breaks(signature, shapes, without=left, broadcast=True))
 
 
 def array_of(case: Case, place: int) -> np.ndarray:

@@ -168,7 +168,7 @@ def test_a_resized_case_has_different_labels_still(size: int) -> None:
         x = case.inputs[0]
         assert x is not None
         places = np.arange(size) % max(x.shape[-1], 1)
-        (axes,) = row.variation.free(case)
+        axes = row.axes(case)[-1]
         other = resized(row, case, axes, places.tolist())
         assert other is not None
         moved, target = other.inputs[:2]
