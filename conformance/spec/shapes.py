@@ -119,7 +119,7 @@ class Sizes(Mapping[str, Any]):
         spare = len(shape) - sum(count or 0 for count in counts)
         groups = [a for a in open_axes if a.repeated]
         options = [a for a in open_axes if not a.repeated]
-        if len(groups) > 1 or (groups and options):
+        if len(groups) > 1:
             return False
         if spare < 0 or (not groups and spare > len(options)):
             written = " ".join(map(str, axes))
@@ -127,7 +127,7 @@ class Sizes(Mapping[str, Any]):
         for k, axis in enumerate(options):
             self.found[axis.name] = 0 if k < spare else None
         for axis in groups:
-            self.found[axis.name] = (0,) * spare
+            self.found[axis.name] = (0,) * max(spare - len(options), 0)
         sizes = dict[str, list[int]]()
         for place, size in zip(self.places(axes), shape, strict=True):
             if place.axis.name and not self.decided(place.axis.name):
