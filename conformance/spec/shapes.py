@@ -119,7 +119,7 @@ class Sizes(Mapping[str, Any]):
         spare = len(shape) - sum(count or 0 for count in counts)
         groups = [a for a in open_axes if a.repeated]
         options = [a for a in open_axes if not a.repeated]
-        if len(groups) > 1:
+        if len(groups) > 1 or (groups and options and open_axes[-1] in options):
             return False
         if spare < 0 or (not groups and spare > len(options)):
             written = " ".join(map(str, axes))
