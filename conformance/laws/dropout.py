@@ -38,23 +38,20 @@ FORMS = {
 }
 _MODULES = {function: module for module, function in FORMS.items()}
 _ALPHA = ("AlphaDropout", "FeatureAlphaDropout")
-# Input without a batch, by its number of axes; all others of channels have one.
-_UNBATCHED = {"Dropout1d": 2, "Dropout3d": 4, "FeatureAlphaDropout": 4}
 _BY_ELEMENT = ("Dropout", "AlphaDropout")
-# The function's page knows of samples and their channels, and of no input without a batch.
-_BATCHED = ("functional.feature_alpha_dropout",)
 
 
-def batched(layer: str, axes: int) -> bool:
-    """Whether the first of so many axes counts the batch."""
-    return layer in _BATCHED or axes != _UNBATCHED.get(_MODULES.get(layer, layer))
+def _batched(trial: Trial) -> bool:
+    return trial.row.batch_axis(trial.case, 0) is not None
 
 
-def shared(layer: str, axes: int) -> tuple[int, ...]:
+def shared(trial: Trial) -> tuple[int, ...]:
     """The axes along which all elements are dropped together: those after the channel's."""
+    layer, (x,) = trial.case.call.layer, trial.case.inputs
+    assert x is not None
     if _MODULES.get(layer, layer) in _BY_ELEMENT:
         return ()
-    return tuple(range(1 + batched(layer, axes), axes))
+    return tuple(range(1 + _batched(trial), x.ndim))
 
 
 def _with(trial: Trial, *, training: bool, layer: str | None = None, **arguments: Any) -> Trial:
@@ -72,10 +69,8 @@ def _with(trial: Trial, *, training: bool, layer: str | None = None, **arguments
 
 def _probe(trial: Trial, generator: Generator, p: float) -> np.ndarray:
     """Numbers none of which is 0: as many draws as tell a rate, along as many axes as the case."""
-    layer, (given,) = trial.case.call.layer, trial.case.inputs
-    assert given is not None
     large, huge = generator.integers(_EVERY) == 0, generator.integers(_MANY) == 0
-    together = shared(layer, given.ndim)
+    together = shared(trial)
     large |= (128 if together else 2048) * min(p, 1 - p) < _FEW
     if together:
         space = generator.integers(2, 4, len(together)).tolist()
@@ -85,7 +80,7 @@ def _probe(trial: Trial, generator: Generator, p: float) -> np.ndarray:
         wide = 256 if huge else 64 if large else 16
         first = [one + int(generator.integers(4)), wide]
         alone = [many + int(generator.integers(4))]
-        shape = [*(first if batched(layer, given.ndim) else alone), *space]
+        shape = [*(first if _batched(trial) else alone), *space]
     else:
         more = 22 if huge else 4 if large else 1
         odd = 16 + int(generator.integers(-1, 4))
@@ -118,14 +113,13 @@ def _places(trial: Trial, generator: Generator, p: float) -> Iterator[Masked]:
 
     A few that never are, as those past the last whole vector, do not show in the rate of all.
     """
-    layer, (given,) = trial.case.call.layer, trial.case.inputs
+    layer = trial.case.call.layer
     calls = math.ceil(_FEW / min(p, 1 - p))
     if generator.integers(_SOMETIMES) or calls > _MOST or _MODULES.get(layer, layer) in _ALPHA:
         return
-    assert given is not None
-    together, count = shared(layer, given.ndim), int(generator.integers(3, 10))
+    together, count = shared(trial), int(generator.integers(3, 10))
     space = [2] * len(together)
-    sample = [2] if together and batched(layer, given.ndim) else []
+    sample = [2] if together and _batched(trial) else []
     x = np.ones([*sample, count, *space])
     call = _with(trial.other(replace(trial.case, inputs=(x,), layouts=())), training=True)
     found = [call.answer[0]]
@@ -148,7 +142,7 @@ def _held(
     made: np.ndarray | None,
 ) -> Iterator[Masked]:
     layer, what = trial.case.call.layer, f"in training with p={p:g}"
-    droppable, groups = np.ones(x.shape, bool), shared(layer, x.ndim)
+    droppable, groups = np.ones(x.shape, bool), shared(trial)
     input, ones = (exactly(array, trial.precision) for array in (x, np.ones(x.shape)))
     got, again = answers
     if _MODULES.get(layer, layer) in _ALPHA:

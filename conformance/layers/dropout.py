@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from functools import partial
 
 from conformance.laws import dropout as laws
-from conformance.model.case import Call, Case, is_function
+from conformance.model.case import Call, is_function
 from conformance.oracles import dropout as oracle
-from conformance.spec.elementwise import every_axis
-from conformance.spec.layer_spec import LayerSpec, Variation
+from conformance.spec.layer_spec import LayerSpec
 from conformance.spec.parts import Benchmark, Generation, Oracle, Randomness, Traits
 from conformance.spec.propagation import copied
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import dropout as cases
 from conformance.strategies.invalid import dropout as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.shapes import shape_breaks
 
 _P = Argument("p", 0.5, other=0.1)
 _INPLACE = Argument("inplace", False, other=True)
@@ -32,6 +33,9 @@ _ALPHA = (
     "a = ((1 - p) (1 + p 1.7580993^2))^(-1/2), b = 1.7580993 p a",
     "otherwise y = x",
 )
+_ANY = "batch? *rest"
+_SAMPLES = "batch channels *lengths"
+_VOLUMES = "batch? channels depth height width"
 _CHANNELS = ("one m for each channel of each sample",)
 
 
@@ -41,30 +45,27 @@ class _Kind:
 
     Args:
         module: its name.
-        shape: of the timed call.
+        timed: shape of the timed call.
+        shape: of any.
         alpha: dropped elements are shifted.
         channels: they are dropped by channels.
     """
 
     module: str
-    shape: Shape
+    timed: Shape
+    shape: str
     alpha: bool = False
     channels: bool = False
 
 
 _KINDS = (
-    _Kind("Dropout", (64, 768)),
-    _Kind("Dropout1d", (16, 64, 128), channels=True),
-    _Kind("Dropout2d", (8, 32, 28, 28), channels=True),
-    _Kind("Dropout3d", (4, 16, 8, 14, 14), channels=True),
-    _Kind("AlphaDropout", (64, 768), alpha=True),
-    _Kind("FeatureAlphaDropout", (4, 16, 8, 14, 14), alpha=True, channels=True),
+    _Kind("Dropout", (64, 768), _ANY),
+    _Kind("Dropout1d", (16, 64, 128), "batch? channels length", channels=True),
+    _Kind("Dropout2d", (8, 32, 28, 28), _SAMPLES, channels=True),
+    _Kind("Dropout3d", (4, 16, 8, 14, 14), _VOLUMES, channels=True),
+    _Kind("AlphaDropout", (64, 768), _ANY, alpha=True),
+    _Kind("FeatureAlphaDropout", (4, 16, 8, 14, 14), _VOLUMES, alpha=True, channels=True),
 )
-
-
-def _first(case: Case) -> int | None:
-    x = case.inputs[0]
-    return 0 if x is not None and x.ndim and laws.batched(case.call.layer, x.ndim) else None
 
 
 def _writes(call: Call) -> bool:
@@ -88,35 +89,38 @@ def _row(kind: _Kind, name: str) -> LayerSpec:
     function = is_function(name)
     trains = not kind.alpha  # the default of `training`
     training = Argument("training", trains, other=not trains)
-    prefix = ("functional_" if function else "") + ("alpha_" if kind.alpha else "")
-    shapes = prefix if function else ""
+    values = oracle.alpha_dropout if kind.alpha else oracle.dropout
+    # The function's page knows of samples and their channels, and of no input without a batch.
+    shape = _SAMPLES if name == "functional.feature_alpha_dropout" else kind.shape
+    shapes = Shapes({"input": shape, "output": shape})
     valid = partial(cases.dropouts, name)
-    text = " by ".join(map(str, kind.shape))
+    text = " by ".join(map(str, kind.timed))
+    signature = Signature(
+        (_P, training, _INPLACE) if function else (_P, _INPLACE),
+        (Input("input", updated=True),),
+        (Output("output"),),
+        complex=False,
+        placed=False,
+    )
+    breaks = invalid.dropout_breaks()
+    if kind.module == "Dropout1d":  # the others take other ranks, with a warning
+        breaks += shape_breaks(signature, shapes, without=("input of another dtype",))
     return LayerSpec(
         name,
         "dropout",
-        signature=Signature(
-            (_P, training, _INPLACE) if function else (_P, _INPLACE),
-            (Input("input", batch_axis=_first, updated=True),),
-            (Output("output", _first),),
-            complex=False,
-            placed=False,
-        ),
+        signature=signature,
+        shapes=shapes,
         oracle=Oracle(
-            values=getattr(oracle, f"{prefix}dropout"),
-            shapes=getattr(oracle, f"{shapes}dropout_shape"),
+            values=values,
             formula=(_ALPHA if kind.alpha else _PLAIN) + (_CHANNELS if kind.channels else ()),
             propagation=copied,
         ),
-        generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, invalid.dropout_breaks(name)), examples=0.3
-        ),
-        variation=Variation(free=every_axis),
+        generation=Generation(cases=valid, invalid=invalid_cases(valid, breaks), examples=0.3),
         traits=Traits(aliases=True, modes=not function, updates=_writes),
         laws=laws.LAWS,
         randomness=Randomness(used=partial(_drops, trains), draws=laws.draws),
         benchmark=Benchmark(
-            workloads=(Workload(name, text, {}, (kind.shape,), small=True),),
+            workloads=(Workload(name, text, {}, (kind.timed,), small=True),),
             filling=Filling(contraction=False, scale=lambda name, arguments: 1.0),
             flops=partial(_flops, 2 if kind.alpha else 1),
         ),

@@ -83,7 +83,11 @@ def _reshaped(row: LayerSpec, case: Case, changed: Case) -> Case:
     before = row.sizes(case)
     if before is None or row.shapes is None:
         raise ShapeError("its shapes are none of a valid call")
-    sizes = replace(before, arguments=row.signature.complete(row.written(changed)))
+    # A tensor that has other axes with other arguments may have sizes that had no name.
+    after = row.sizes(changed)
+    found = {**(after.found if after is not None else {}), **before.found}
+    arguments = row.signature.complete(row.written(changed))
+    sizes = replace(before, arguments=arguments, found=found)
     inputs: list[np.ndarray | None] = []
     for name, x in zip(row.signature.input_names, changed.inputs, strict=False):
         shape = row.shapes.shape(name, sizes)

@@ -55,7 +55,7 @@ class Activation:
         parameters: in torch's order, but `inplace` and `training`.
         drawn: names of parameters that are drawn together → their values, the plainest first.
         kinks: values of the parameters → where the function changes, besides 0.
-        ends: two parameters, the first of which is less than the second.
+        order: of two parameters: `"min_val < max_val"`; empty = there is none.
         inplace: module and function take `inplace`.
         underscored: a function of its name and an underscore always writes into its input.
         nonnegative: the parameter below 0 of which torch refuses to differentiate in place: it does
@@ -76,7 +76,7 @@ class Activation:
     parameters: tuple[Parameter, ...] = ()
     drawn: Choices = field(default_factory=dict)
     kinks: Callable[[Values], tuple[float, ...]] = _no_kinks
-    ends: tuple[str, str] | None = None
+    order: str = ""
     inplace: bool = False
     underscored: bool = False
     nonnegative: str = ""
@@ -91,7 +91,7 @@ class Activation:
         drawn = [name for group in self.drawn for name in group]
         for name in sorted(names - set(drawn)):
             raise ActivationError(f"activation {self.module!r}: no values of {name!r} are drawn")
-        named = {*drawn, *(self.ends or ()), *filter(None, (self.nonnegative,))}
+        named = {*drawn, *self.order.split()[::2], *filter(None, (self.nonnegative,))}
         for name in sorted(named - names):
             raise ActivationError(f"activation {self.module!r}: no parameter {name!r}")
 
@@ -160,7 +160,7 @@ _ENTRIES = (
         {("lower", "upper"): _often(
             (1 / 8, 1 / 3), (0.25, 0.75), (0.1, 0.1), (0.0, 1.0), (-0.5, 0.5),
         )},
-        ends=("lower", "upper"), inplace=True, underscored=True, nonnegative="lower", random=True,
+        order="lower <= upper", inplace=True, underscored=True, nonnegative="lower", random=True,
         operations=2,
     ),
     Activation(
@@ -179,7 +179,7 @@ _ENTRIES = (
         {("min_val", "max_val"): _often(
             (-1.0, 1.0), (0.0, 6.0), (-0.3, 0.7), (-2.0, 0.5), (1.0, 3.0), (-3.0, -1.0),
         )},
-        kinks=lambda values: (values["min_val"], values["max_val"]), ends=("min_val", "max_val"),
+        kinks=lambda values: (values["min_val"], values["max_val"]), order="min_val < max_val",
         inplace=True, underscored=True, operations=2,
     ),
     Activation(

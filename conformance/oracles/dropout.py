@@ -20,7 +20,6 @@ from conformance.arithmetic.rounded import Rounded
 from conformance.arithmetic.wide import stored, widened
 from conformance.model.case import Updated
 
-Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
 
 ALPHA = 1.0507009873554804934193349852946 * 1.6732632423543772848170429916717
@@ -28,13 +27,6 @@ ALPHA = 1.0507009873554804934193349852946 * 1.6732632423543772848170429916717
 
 
 def dropout(
-    state: State, input: Rounded, *, p: float = 0.5, inplace: bool = False, training: bool = False
-) -> Rounded | Choices | Updated:
-    """The function's; `training` is the module's mode."""
-    return functional_dropout({}, input, p=p, training=training, inplace=inplace)
-
-
-def functional_dropout(
     state: State, input: Rounded, *, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Rounded | Choices | Updated:
     """In training each element is 0, or is multiplied by 1/(1 − p); otherwise y = x."""
@@ -43,13 +35,6 @@ def functional_dropout(
 
 
 def alpha_dropout(
-    state: State, input: Rounded, *, p: float = 0.5, inplace: bool = False, training: bool = False
-) -> Rounded | Choices | Updated:
-    """The function's; `training` is the module's mode."""
-    return functional_alpha_dropout({}, input, p=p, training=training, inplace=inplace)
-
-
-def functional_alpha_dropout(
     state: State, input: Rounded, *, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Rounded | Choices | Updated:
     """In training each element is −λα or kept, then scaled and shifted; otherwise y = x."""
@@ -115,22 +100,3 @@ def _affine(input: Rounded, p: float) -> tuple[Rounded, Rounded, Rounded]:
     parts = (scale, depth, depth * rate)
     scale, depth, shift = (stored(x.bare, input.precision).bare for x in parts)
     return scale, depth, shift
-
-
-def dropout_shape(input: Shape, *, p: float = 0.5, inplace: bool = False) -> tuple[Shape, ...]:
-    """(*) → (*)."""
-    return (input,)
-
-
-def functional_dropout_shape(
-    input: Shape, *, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> tuple[Shape, ...]:
-    """(*) → (*)."""
-    return (input,)
-
-
-def functional_alpha_dropout_shape(
-    input: Shape, *, p: float = 0.5, training: bool = False, inplace: bool = False
-) -> tuple[Shape, ...]:
-    """(*) → (*)."""
-    return (input,)

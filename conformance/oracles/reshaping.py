@@ -61,11 +61,6 @@ def channel_shuffle(state: State, input: Rounded, *, groups: int) -> Rounded:
     return input.map(lambda array: array.reshape(apart).swapaxes(1, 2).reshape(input.shape))
 
 
-def channel_shuffle_shape(input: Shape, *, groups: int) -> tuple[Shape, ...]:
-    """(N, C, *) → the same."""
-    return (input,)
-
-
 def pixel_shuffle(state: State, input: Rounded, *, upscale_factor: int) -> Rounded:
     """(*, C r², H, W) → (*, C, H r, W r): of each r² channels a pixel becomes r by r pixels.
 
@@ -76,7 +71,7 @@ def pixel_shuffle(state: State, input: Rounded, *, upscale_factor: int) -> Round
     *leading, depth, high, wide = input.shape
     r = upscale_factor
     apart = (*leading, depth // r**2, r, r, high, wide)
-    (shape,) = pixel_shuffle_shape(input.shape, upscale_factor=r)
+    shape = (*leading, depth // r**2, high * r, wide * r)
 
     def move(array: np.ndarray) -> np.ndarray:
         # (…, C, i, j, H, W) → (…, C, H, i, W, j)
@@ -86,19 +81,12 @@ def pixel_shuffle(state: State, input: Rounded, *, upscale_factor: int) -> Round
     return input.map(move)
 
 
-def pixel_shuffle_shape(input: Shape, *, upscale_factor: int) -> tuple[Shape, ...]:
-    """C_out = C_in / r², H_out = H_in r, W_out = W_in r."""
-    *leading, depth, high, wide = input
-    r = upscale_factor
-    return ((*leading, depth // r**2, high * r, wide * r),)
-
-
 def pixel_unshuffle(state: State, input: Rounded, *, downscale_factor: int) -> Rounded:
     """(*, C, H r, W r) → (*, C r², H, W): the reverse of `pixel_shuffle`."""
     *leading, depth, high, wide = input.shape
     r = downscale_factor
     apart = (*leading, depth, high // r, r, wide // r, r)
-    (shape,) = pixel_unshuffle_shape(input.shape, downscale_factor=r)
+    shape = (*leading, depth * r**2, high // r, wide // r)
 
     def move(array: np.ndarray) -> np.ndarray:
         # (…, C, H, i, W, j) → (…, C, i, j, H, W)
@@ -106,10 +94,3 @@ def pixel_unshuffle(state: State, input: Rounded, *, downscale_factor: int) -> R
         return channels.reshape(shape)
 
     return input.map(move)
-
-
-def pixel_unshuffle_shape(input: Shape, *, downscale_factor: int) -> tuple[Shape, ...]:
-    """C_out = C_in r², H_out = H_in / r, W_out = W_in / r."""
-    *leading, depth, high, wide = input
-    r = downscale_factor
-    return ((*leading, depth * r**2, high // r, wide // r),)

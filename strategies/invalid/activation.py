@@ -43,10 +43,7 @@ def _another_number(draw: Draw, case: Case) -> Case:
     """As many slopes as there are no channels; one would do for any."""
     x = case.inputs[0]
     assert x is not None
-    size = draw(wrong_sizes(x.shape[1]).filter(lambda size: size != 1))
-    if is_function(case.call.layer):
-        return with_inputs(case, {1: (size,)})
-    return with_arguments(case, num_parameters=size)
+    return with_inputs(case, {1: (draw(wrong_sizes(x.shape[1]).filter(lambda size: size != 1)),)})
 
 
 def _dimensions(draw: Draw, case: Case) -> Case:
@@ -55,10 +52,6 @@ def _dimensions(draw: Draw, case: Case) -> Case:
     return with_inputs(case, {1: (1, weight.size)})
 
 
-_TWO_DIMENSIONS = Break("weight of two dimensions", "weight", _dimensions)
-_NEGATIVE_NUMBER = Break(
-    "num_parameters negative", "num_parameters", argument("num_parameters", negative), CUSTOMARY
-)
 _BREAKS: Mapping[str, tuple[Break, ...]] = {
     "Softshrink": (Break("lambd negative", "lambd", argument("lambd", _negative)),),
     "CELU": (Break("alpha zero", "alpha", argument("alpha", st.just(0.0))),),
@@ -73,9 +66,17 @@ def activation_breaks(layer: str) -> tuple[Break, ...]:
     Args:
         layer: the name of its row.
     """
-    if layer in ("PReLU", "functional.prelu"):
-        each = Break("no slope for each channel", "weight", _another_number, applies=_channels)
-        return (each, _TWO_DIMENSIONS if is_function(layer) else _NEGATIVE_NUMBER)
     activation = activation_of(layer)
-    ends = () if activation.ends is None else (_exchanged(*activation.ends),)
+    ends = (_exchanged(*activation.order.split()[::2]),) if activation.order else ()
     return (*ends, *_BREAKS.get(activation.module, ()))
+
+
+def prelu_breaks(layer: str) -> tuple[Break, ...]:
+    """The breaks of PReLU that its shapes do not tell, or of its function."""
+    if not is_function(layer):
+        number = argument("num_parameters", negative)
+        return (Break("num_parameters negative", "num_parameters", number, CUSTOMARY),)
+    return (
+        Break("no slope for each channel", "weight", _another_number, applies=_channels),
+        Break("weight of two dimensions", "weight", _dimensions),
+    )

@@ -1,4 +1,4 @@
-"""Ways to break a valid call of affine_grid or grid_sample."""
+"""Ways to break a valid call of affine_grid or grid_sample, beside what shapes tell."""
 
 from __future__ import annotations
 
@@ -76,11 +76,6 @@ def affine_breaks() -> tuple[Break, ...]:
     )
 
 
-def _grid_batch(draw: Draw, case: Case) -> Case:
-    batch, *rest = _shape(case, 1)
-    return with_inputs(case, {1: (batch + draw(st.integers(1, 2)), *rest)})
-
-
 def _grid_last(draw: Draw, case: Case) -> Case:
     size = _shape(case, 1)[-1]
     return axis_of(case, 1, -1)(draw(st.sampled_from([n for n in (1, 2, 3, 4) if n != size])))
@@ -120,7 +115,6 @@ def sample_breaks() -> tuple[Break, ...]:
             "bicubic of a volume", "mode", _cubic_volume,
             applies=lambda case: len(_shape(case)) == 5 and _filled(case),
         ),
-        Break("grid of another batch", "grid", _grid_batch, applies=_filled),
         Break("grid of vectors of another length", "grid", _grid_last, applies=_filled),
         Break("grid of another rank", "grid", _grid_rank, applies=_filled),
         Break("input of another rank", "input", _input_rank, applies=_filled),

@@ -1,4 +1,4 @@
-"""Ways to break a valid call of Flatten, Unflatten or a shuffle of channels or pixels."""
+"""Ways to break a valid call of Flatten, Unflatten or a shuffle, beside what its shapes tell."""
 
 from __future__ import annotations
 
@@ -148,5 +148,4 @@ def pixel_breaks(name: str, divided: tuple[int, ...], power: int) -> tuple[Break
         Break(
             f"{name} that is no whole number", name, argument(name, _sizes(2.0, 1.5, (2, 2), "2"))
         ),
-        Break("fewer than three axes", "input", _two_axes),
     )

@@ -17,14 +17,15 @@ from conformance.arithmetic.rounded import Rounded, exactly
 from conformance.backends import ModuleBackend
 from conformance.backends.adapters.torch import backend as torch_backend
 from conformance.checks import random
+from conformance.checks.trial import Trial
 from conformance.laws.dropout import FORMS, LAWS, shared
-from conformance.layers import DTYPES
+from conformance.layers import CATALOGUE, DTYPES
 from conformance.oracles.dropout import (
+    alpha_dropout,
     alpha_dropped,
     alpha_kept,
     alpha_scale,
-    functional_alpha_dropout,
-    functional_dropout,
+    dropout,
 )
 from conformance.spec.draws import Masked
 
@@ -62,17 +63,17 @@ def test_each_law_is_seen_failing(layer: str, name: str) -> None:
 
 @pytest.mark.parametrize("layer", EVERY)
 def test_every_form_of_a_call_is_drawn(layer: str) -> None:
-    seen, axes = set(), set()
+    seen, of_channels = set(), {}
     function, trains = layer.startswith("functional."), "alpha" not in layer
     for dtype in DTYPES:
         for case in cases(layer, dtype):
             argument = case.call.arguments.get
             training = case.call.training or (function and argument("training", trains))
             seen.add((argument("p", 0.5), training, argument("inplace", False)))
-            axes.add(case.inputs[0].ndim)
+            groups = shared(Trial(torch_backend, CATALOGUE[layer], case))
+            of_channels |= {case.inputs[0].ndim: groups} if groups else {}
     wanted = {(p, training, False) for p in (0.5, 0.1, 0.0, 1.0) for training in (True, False)}
     assert seen >= wanted | {(0.5, True, True), (0.5, False, True)}
-    of_channels = {rank: shared(layer, rank) for rank in axes if shared(layer, rank)}
     assert of_channels == CHANNELS.get(layer.removeprefix("functional."), {})
 
 
@@ -114,7 +115,7 @@ def test_alpha_dropout_is_within_a_few_roundings(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nothing_is_left_of_alpha_dropout_with_p_one(dtype: str) -> None:
     x = exactly(np.array([1.0, -3.0]), Precision.of(dtype))
-    found = functional_alpha_dropout({}, x, p=1.0, training=True)
+    found = alpha_dropout({}, x, p=1.0, training=True)
     assert isinstance(found, Choices)
     assert not any(y.value.any() or y.error.any() for y in found.alternatives)
 
@@ -123,7 +124,7 @@ def test_nothing_is_left_of_alpha_dropout_with_p_one(dtype: str) -> None:
 def test_powers_of_two_are_exact(dtype: str) -> None:
     x = exactly(np.array([1.0, -3.0]), Precision.of(dtype))
     for p, scale in ((0.5, 2.0), (0.75, 4.0)):
-        found = functional_dropout({}, x, p=p)
+        found = dropout({}, x, p=p)
         assert isinstance(found, Choices)
         kept, *gone = found.alternatives
         assert (kept.value == x.value * scale).all()
@@ -138,7 +139,7 @@ def test_a_rate_a_little_off_is_noticed(layer: str, share: float) -> None:
             output = super().forward(input)
             if not self.training or self.p in (0, 1) or self.inplace:
                 return output
-            axes = 2 if shared(layer, input.dim()) else input.dim()
+            axes = 2 if layer == "Dropout2d" else input.dim()
             single = torch.rand(*output.shape[:axes], *[1] * (output.dim() - axes))
             return output * (single > share)
 

@@ -208,7 +208,7 @@ def test_parameters_are_drawn_and_what_is_named_is_one() -> None:
     with pytest.raises(ActivationError, match="'Bent': no parameter 'alpha'"):
         Activation("Bent", "functional.bent", "", (), drawn)
     with pytest.raises(ActivationError, match="'Bent': no parameter 'beta'"):
-        Activation("Bent", "functional.bent", "", alpha, drawn, ends=("alpha", "beta"))
+        Activation("Bent", "functional.bent", "", alpha, drawn, order="alpha < beta")
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)

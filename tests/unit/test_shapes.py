@@ -109,6 +109,18 @@ def test_an_axis_that_may_be_left_out_comes_before_any_number_of_others(
 
 
 @pytest.mark.parametrize(
+    ("shape", "batch", "rest"), [((), None, ()), ((2,), 2, ()), ((2, 3, 4), 2, (3, 4))]
+)
+def test_an_optional_axis_comes_before_any_number_of_axes(
+    shape: tuple[int, ...], batch: int | None, rest: tuple[int, ...]
+) -> None:
+    shapes = Shapes({"x": "batch? *rest", "y": "*rest batch?"})
+    sizes = shapes.bind({}, 0, {"x": shape})
+    assert (sizes["batch"], sizes["rest"]) == (batch, rest)
+    assert shapes.shape("y", sizes) == (*rest, *shape[:1])
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"input": (4, 8, 9), "weight": (6, 2, 3, 3)}, "axis 3 of weight is .kernel_size = 2"),
@@ -184,6 +196,14 @@ def test_a_batch_axis_that_an_argument_decides_goes_before_the_shapes() -> None:
     found = {c.call.training: c for c in cases("BatchNorm2d") if "track" not in str(c.call)}
     assert {k: row.batch_axis(c, 0) for k, c in found.items()} == {False: 0, True: None}
     assert ((0, 0),) in row.axes(found[True])
+
+
+def test_axes_that_had_no_name_stay_where_another_argument_names_them() -> None:
+    case = next(c for c in cases("PReLU") if c.call.arguments.get("num_parameters", 1) > 1)
+    plain = with_argument(CATALOGUE["PReLU"], case, "num_parameters", 1)
+    assert plain is not None
+    assert plain.inputs[0].shape == case.inputs[0].shape
+    assert plain.call.state["weight"].shape == (1,)
 
 
 def test_a_size_that_two_tensors_share_is_broken_in_the_second_only() -> None:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Any
-
-import numpy as np
 
 from conformance.laws.activation import elementwise as laws
 from conformance.laws.activation import slopes
@@ -16,7 +12,8 @@ from conformance.layers.activation.kinds import KINDS
 from conformance.model.activations import ACTIVATIONS, Activation, Parameter, is_in_place
 from conformance.model.case import Call, Case, is_function
 from conformance.oracles.activation import elementwise as oracle
-from conformance.spec.axes import Axes, joined, no_axes
+from conformance.oracles.forms import of_module
+from conformance.spec.axes import Axes, joined
 from conformance.spec.elementwise import every_axis, whole
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import (
@@ -27,24 +24,24 @@ from conformance.spec.parts import (
     State,
     Traits,
     never,
-    stateless,
 )
 from conformance.spec.propagation import computed
-from conformance.spec.signature import REQUIRED, Argument, Input, Output, Signature
-from conformance.spec.sizes import resized
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import REQUIRED, Argument, Arguments, Input, Output, Signature
 from conformance.spec.state import Constant, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import activation as cases
 from conformance.strategies.invalid import activation as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.shapes import shape_breaks
 
 _INPLACE = Argument("inplace", False, other=True)
 _TRAINING = Argument("training", False, other=True)
 
 
-def _first(case: Case) -> int | None:
-    x = case.inputs[0]
-    return 0 if x is not None and x.ndim else None
+_ANY = {"input": "batch? *rest", "output": "batch? *rest"}
+_CHANNELS = "batch num_parameters *rest if num_parameters != 1 else batch? channels? *rest"
+_PRELU = Shapes({"input": _CHANNELS, "weight": "num_parameters", "output": _CHANNELS})
 
 
 def _writes(call: Call) -> bool:
@@ -67,14 +64,6 @@ def _draws(call: Call) -> bool:
     return bool(training) and call.arguments.get("lower", 1 / 8) < call.arguments.get(
         "upper", 1 / 3
     )
-
-
-def _ends_refit(
-    ends: tuple[str, str], row: LayerSpec, case: Case, arguments: dict[str, Any]
-) -> Case | None:
-    """No array depends on an argument, but one end may not pass the other."""
-    low, high = (arguments.get(name, row.signature.defaults[name]) for name in ends)
-    return replace(case, call=replace(case.call, arguments=arguments)) if low < high else None
 
 
 def _argument(parameter: Parameter) -> Argument:
@@ -100,14 +89,14 @@ def _elementwise(name: str, activation: Activation) -> LayerSpec:
         "activation",
         signature=Signature(
             arguments,
-            (Input("input", batch_axis=_first, updated=inplace),),
-            (Output("output", _first),),
+            (Input("input", updated=inplace),),
+            (Output("output"),),
             complex=False,
             placed=False,
         ),
+        shapes=Shapes(_ANY, where=(activation.order,) if activation.order else ()),
         oracle=Oracle(
             values=partial(kind.oracle, inplace=True) if always else kind.oracle,
-            shapes=oracle.shape,
             formula=(activation.formula,),
             propagation=computed,
         ),
@@ -117,10 +106,6 @@ def _elementwise(name: str, activation: Activation) -> LayerSpec:
             invalid=invalid_cases(valid, breaks) if breaks else None,
             examples=activation.examples,
             whole=partial(whole, name, arguments),
-        ),
-        variation=Variation(
-            refit=None if activation.ends is None else partial(_ends_refit, activation.ends),
-            free=every_axis,
         ),
         traits=Traits(aliases=inplace, updates=updates, modes=modes),
         laws=(laws.elements, laws.reshaped, laws.in_place if always else laws.form, *kind.laws),
@@ -144,23 +129,13 @@ def _workloads(name: str, activation: Activation) -> Iterator[Workload]:
         yield Workload(name, "64 by 16384", plain, ((64, 16384),))
 
 
-def _slope_state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    """A slope for each channel, or one for all."""
-    initial = Constant(arguments.get("init", 0.25))
-    return (StateTensor("weight", (arguments.get("num_parameters", 1),), initial),)
+def _slope_state(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
+    return (StateTensor("weight", shapes["weight"], Constant(arguments.get("init", 0.25))),)
 
 
-def _slope_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """As many channels as slopes."""
-    x, count = case.inputs[0], arguments.get("num_parameters", 1)
-    assert x is not None
-    if count != 1:
-        if x.ndim < 2 or not x.size:
-            return None
-        x = resized(x, (x.shape[0], count, *x.shape[2:]))
-    weight = resized(case.call.state.get("weight", np.full(1, 0.25)), (count,))
-    state = {"weight": weight} if case.call.state else {}
-    return replace(case, call=replace(case.call, arguments=arguments, state=state), inputs=(x,))
+def _first(case: Case) -> int | None:
+    x = case.inputs[0]
+    return 0 if x is not None and x.ndim else None
 
 
 def _unslanted(case: Case) -> tuple[Axes, ...]:
@@ -179,33 +154,34 @@ def _with_slopes(name: str) -> LayerSpec:
     valid = partial(cases.prelus, name)
     shapes: tuple[Shape, ...] = ((64, 256, 7, 7), (256,)) if function else ((64, 256, 7, 7),)
     given = {} if function else {"num_parameters": 256}
+    module = (Argument("num_parameters", 1, other=2), Argument("init", 0.25, other=0.5))
     weight = (Input("weight", "weight"),) if function else ()
+    signature = Signature(
+        () if function else module,
+        (Input("input", batch_axis=_first), *weight),
+        (Output("output", _first),),
+        complex=False,
+    )
+    named = () if function else shape_breaks(signature, _PRELU)
     return LayerSpec(
         name,
         "activation",
-        signature=Signature(
-            ()
-            if function
-            else (Argument("num_parameters", 1, other=2), Argument("init", 0.25, other=0.5)),
-            (Input("input", batch_axis=_first), *weight),
-            (Output("output", _first),),
-            complex=False,
-        ),
+        signature=signature,
+        # One slope for all or one for each channel, as the weight of the function has it.
+        shapes=None if function else _PRELU,
         oracle=Oracle(
-            values=oracle.functional_prelu if function else oracle.prelu,
-            shapes=oracle.prelu_shape,
+            values=oracle.prelu if function else of_module(oracle.prelu, "weight"),
+            shapes=oracle.prelu_shape if function else None,
             formula=("PReLU(x) = max(0, x) + a min(0, x)",),
             propagation=computed,
         ),
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, invalid.activation_breaks(name)), examples=0.4
+            cases=valid,
+            invalid=invalid_cases(valid, (*named, *invalid.prelu_breaks(name))),
+            examples=0.4,
         ),
-        variation=Variation(
-            refit=None if function else _slope_refit,
-            free=_unslanted,
-            shared=_slopes if function else no_axes,
-        ),
-        state=State(stateless if function else _slope_state),
+        variation=Variation(free=_unslanted, shared=_slopes) if function else Variation(),
+        state=State() if function else State(shaped=_slope_state),
         laws=slopes.PRELU,
         benchmark=Benchmark(
             workloads=(Workload(name, "64 by 256 by 7 by 7", given, shapes, small=True),),

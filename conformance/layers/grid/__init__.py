@@ -12,21 +12,28 @@ from conformance.laws import grid as laws
 from conformance.layers.grid.propagation import placed, sampled
 from conformance.model.case import Case
 from conformance.oracles.grid import grid as oracle
-from conformance.spec.axes import Axes
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Generation, Oracle, Traits
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Form, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import grid as cases
 from conformance.strategies.invalid import grid as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.shapes import shape_breaks
 
 _CORNERS = Argument("align_corners", None, other=True)
 
 
-def _first_axis(case: Case) -> int | None:
-    return 0
+_SAMPLE = Shapes(
+    {
+        "input": "batch channels *lengths",
+        "grid": "batch *places dims",
+        "output": "batch channels *places",
+    },
+    fixed=("dims",),
+)
 
 
 def _affine_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
@@ -39,23 +46,12 @@ def _affine_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case
     return replace(case, call=replace(case.call, arguments={**arguments, "size": fitted}))
 
 
-def _sample_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with another mode; a volume has no bicubic one."""
+def _sample_allows(row: LayerSpec, case: Case) -> bool:
+    """A volume has no bicubic mode, and no place lies in an input without a length."""
     x = case.inputs[0]
-    if x is None or not math.prod(x.shape[2:]):
-        return None
-    if arguments.get("mode") == "bicubic" and x.ndim == 5:
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
-
-
-def _sample_axes(case: Case) -> tuple[Axes, ...]:
-    """Channels, lengths of the input, and places."""
-    x, grid = case.inputs
     assert x is not None
-    assert grid is not None
-    of_input = tuple(((0, axis),) for axis in range(1, x.ndim))
-    return (*of_input, *(((1, axis),) for axis in range(1, grid.ndim - 1)))
+    cubic_volume = case.call.arguments.get("mode") == "bicubic" and x.ndim == 5
+    return bool(math.prod(x.shape[2:])) and not cubic_volume
 
 
 def _affine_flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -109,23 +105,28 @@ def rows() -> Iterator[LayerSpec]:
     )
     name = "functional.grid_sample"
     valid = partial(cases.grid_samples, name)
+    signature = Signature(
+        (
+            Argument("mode", "bilinear", other="nearest"),
+            Argument("padding_mode", "zeros", other="border"),
+            _CORNERS,
+        ),
+        (Input("input"), Input("grid")),
+        (Output("output"),),
+        complex=False,
+        placed=False,
+    )
+    # How many axes one has, the other tells.
+    breaks = shape_breaks(
+        signature, _SAMPLE, without=("input of another rank", "grid of another rank")
+    )
     yield LayerSpec(
         name,
         "grid",
-        signature=Signature(
-            (
-                Argument("mode", "bilinear", other="nearest"),
-                Argument("padding_mode", "zeros", other="border"),
-                _CORNERS,
-            ),
-            (Input("input", batch_axis=_first_axis), Input("grid", batch_axis=_first_axis)),
-            (Output("output", _first_axis),),
-            complex=False,
-            placed=False,
-        ),
+        signature=signature,
+        shapes=_SAMPLE,
         oracle=Oracle(
             values=oracle.grid_sample,
-            shapes=oracle.grid_sample_shape,
             formula=(
                 "output[n, :, h, w] = Σ_ij w(i − y) w(j − x) input[n, :, i, j]",
                 "x = ((grid[n, h, w, 0] + 1) W − 1) / 2, y = ((grid[n, h, w, 1] + 1) H − 1) / 2",
@@ -133,8 +134,10 @@ def rows() -> Iterator[LayerSpec]:
             ),
             propagation=sampled,
         ),
-        generation=Generation(cases=valid, invalid=invalid_cases(valid, invalid.sample_breaks())),
-        variation=Variation(refit=_sample_refit, free=_sample_axes),
+        generation=Generation(
+            cases=valid, invalid=invalid_cases(valid, (*breaks, *invalid.sample_breaks()))
+        ),
+        variation=Variation(allows=_sample_allows),
         traits=Traits(batched=True, wide_sums=True),
         laws=laws.SAMPLE,
         benchmark=Benchmark(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,10 +12,9 @@ from conformance.laws import interpolation as laws
 from conformance.layers.interpolation.propagation import interpolated
 from conformance.model.case import Case
 from conformance.oracles.interpolation import interpolate as oracle
-from conformance.spec.axes import Axes
-from conformance.spec.elementwise import every_axis
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, Traits
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.trial_like import FactsLike as Facts
@@ -23,6 +22,7 @@ from conformance.spec.workload import Filling, Workload
 from conformance.strategies import interpolation as cases
 from conformance.strategies.invalid import interpolation as invalid
 from conformance.strategies.invalid.breaks import invalid_cases
+from conformance.strategies.invalid.shapes import shape_breaks
 
 _SIZE = Argument("size", None, size=True)
 _FACTOR = Argument("scale_factor", None)
@@ -31,24 +31,20 @@ _CORNERS = Argument("align_corners", None, other=True)
 _RECOMPUTE = Argument("recompute_scale_factor", None, other=True)
 _ANTIALIAS = Argument("antialias", False, other=True)
 
+_SHAPES = Shapes({"input": "batch channels *lengths", "output": "batch channels *out"})
+_IMAGES = Shapes({"input": "batch channels height width", "output": "batch channels *out"})
 _RANKS = {"linear": 3, "bilinear": 4, "bicubic": 4, "lanczos": 4, "trilinear": 5}
-
-
-def _first_axis(case: Case) -> int | None:
-    return 0
-
-
-def _but_the_batch(case: Case) -> tuple[Axes, ...]:
-    return every_axis(case)[1:]
 
 
 def _numbers(value: Any, dims: int) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
 
 
-def _valid(given: Mapping[str, Any], shape: Shape) -> bool:
+def _allows(row: LayerSpec, case: Case) -> bool:
     """Whether a call is valid, and the length of its output beyond doubt."""
-    dims, mode = len(shape) - 2, given.get("mode", "nearest")
+    x, given = case.inputs[0], {**row.signature.defaults, **case.call.arguments}
+    assert x is not None
+    shape, dims, mode = x.shape, x.ndim - 2, given.get("mode", "nearest")
     size, factor = given["size"], given["scale_factor"]
     corners, recompute = given.get("align_corners"), given.get("recompute_scale_factor")
     if (size is None) is (factor is None) or not min(shape[1:]):
@@ -68,14 +64,6 @@ def _valid(given: Mapping[str, Any], shape: Shape) -> bool:
     if mode == "lanczos" and (corners or not antialias):
         return False
     return _RANKS.get(mode, len(shape)) == len(shape)
-
-
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments; None where the call would be invalid."""
-    x = case.inputs[0]
-    if x is None or not _valid({**row.signature.defaults, **arguments}, x.shape):
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
 
 
 def _output_length(found: Facts) -> tuple[int, ...] | None:
@@ -152,11 +140,12 @@ def rows() -> Iterator[LayerSpec]:
         "interpolation",
         signature=Signature(
             (_SIZE, _FACTOR, _MODE, _CORNERS, _RECOMPUTE, _ANTIALIAS),
-            (Input("input", batch_axis=_first_axis),),
-            (Output("output", _first_axis),),
+            (Input("input"),),
+            (Output("output"),),
             complex=False,
             placed=False,
         ),
+        shapes=_SHAPES,
         oracle=Oracle(
             values=oracle.interpolate,
             shapes=oracle.interpolate_shape,
@@ -166,7 +155,7 @@ def rows() -> Iterator[LayerSpec]:
         generation=Generation(
             cases=valid, invalid=invalid_cases(valid, invalid.interpolate_breaks(function=True))
         ),
-        variation=Variation(refit=_refit, free=_but_the_batch),
+        variation=Variation(allows=_allows),
         traits=Traits(batched=True),
         conditions=Conditions(
             derived={
@@ -209,15 +198,18 @@ def rows() -> Iterator[LayerSpec]:
         ("UpsamplingBilinear2d", oracle.upsampling_bilinear2d, laws.BILINEAR, corners),
     ):
         valid = partial(cases.upsamplings, name)
+        signature = replace(interpolate.signature, arguments=(_SIZE, _FACTOR))
+        breaks = shape_breaks(signature, _IMAGES, without=("input of another dtype",))
         yield replace(
             interpolate,
             name=name,
-            signature=replace(interpolate.signature, arguments=(_SIZE, _FACTOR)),
+            signature=signature,
+            shapes=_IMAGES,
             oracle=replace(interpolate.oracle, values=values, propagation=propagation),
             generation=replace(
                 interpolate.generation,
                 cases=valid,
-                invalid=invalid_cases(valid, invalid.shared_breaks()),
+                invalid=invalid_cases(valid, (*breaks, *invalid.shared_breaks())),
                 examples=0.25,
             ),
             laws=own,

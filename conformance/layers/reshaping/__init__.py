@@ -18,6 +18,7 @@ from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.outputs import input_dtype
 from conformance.spec.parts import Benchmark, Generation, Oracle, Traits
 from conformance.spec.propagation import copied
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Form, Input, Output, Signature
 from conformance.spec.sizes import resized
 from conformance.spec.state import Shape
@@ -38,10 +39,6 @@ def _samples(argument: str, case: Case) -> int | None:
     axes = len(_shape(case))
     given: int = case.call.arguments.get(argument, 1)
     return 0 if axes and given % axes else None
-
-
-def _first_axis(case: Case) -> int | None:
-    return 0
 
 
 def _with(case: Case, arguments: Mapping[str, Any]) -> Case:
@@ -72,19 +69,10 @@ def _unflatten_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> C
     return replace(_with(case, arguments), inputs=(resized(x, tuple(shape)),))
 
 
-def _shuffle_refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with another number of groups, if it divides the channels."""
-    groups = arguments["groups"]
-    return None if groups < 1 or _shape(case)[1] % groups else _with(case, arguments)
-
-
-def _all_but(axis: int, case: Case) -> tuple[Axes, ...]:
-    return tuple(group for group in every_axis(case) if group != ((0, axis),))
-
-
 def _unsplit(case: Case) -> tuple[Axes, ...]:
     """Every axis but that which becomes several."""
-    return _all_but(case.call.arguments["dim"] % len(_shape(case)), case)
+    split = case.call.arguments["dim"] % len(_shape(case))
+    return tuple(group for group in every_axis(case) if group != ((0, split),))
 
 
 def _shuffle(name: str, row: LayerSpec) -> LayerSpec:
@@ -96,14 +84,18 @@ def _shuffle(name: str, row: LayerSpec) -> LayerSpec:
         signature=replace(
             row.signature,
             arguments=(Argument("groups", plain=1),),
-            inputs=(Input("input", batch_axis=_first_axis),),
-            outputs=(Output("output", _first_axis, input_dtype),),
+            inputs=(Input("input"),),
+            outputs=(Output("output", dtype=input_dtype),),
             placed=False,
+        ),
+        shapes=Shapes(
+            {"input": "batch channels *rest", "output": "batch channels *rest"},
+            where=("groups > 0", "channels % groups == 0"),
         ),
         oracle=replace(
             row.oracle,
             values=oracle.channel_shuffle,
-            shapes=oracle.channel_shuffle_shape,
+            shapes=None,
             formula=("(N, C, *) as (N, g, C/g, *), whose second and third axis change places",),
         ),
         generation=replace(
@@ -112,7 +104,7 @@ def _shuffle(name: str, row: LayerSpec) -> LayerSpec:
             invalid=invalid_cases(valid, invalid.shuffle_breaks()),
             examples=0.4,
         ),
-        variation=replace(row.variation, refit=_shuffle_refit, free=partial(_all_but, 1)),
+        variation=Variation(),
         traits=Traits(copies=True),
         laws=laws.SHUFFLE,
         benchmark=replace(

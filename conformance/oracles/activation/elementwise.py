@@ -43,12 +43,7 @@ def leaky_relu(
     return _piecewise(input, (0.0,), functions, inplace=inplace)
 
 
-def prelu(state: State, input: Rounded, *, num_parameters: int = 1, init: float = 0.25) -> Rounded:
-    """PReLU(x) = max(0, x) + a · min(0, x)."""
-    return functional_prelu({}, input, state["weight"])
-
-
-def functional_prelu(state: State, input: Rounded, weight: Rounded) -> Rounded:
+def prelu(state: State, input: Rounded, weight: Rounded) -> Rounded:
     """prelu(x) = max(0, x) + weight · min(0, x), a weight for each channel or one for all."""
     shape = _by_channel(weight.shape, input.shape)
     a = widened(weight).map(lambda array: array.reshape(shape))
@@ -233,11 +228,6 @@ def returned(
     return Updated(y, {"input": y}) if inplace else y
 
 
-def shape(input: Shape, **arguments: object) -> tuple[Shape, ...]:
-    """(*) → (*)."""
-    return (input,)
-
-
-def prelu_shape(input: Shape, weight: Shape = (), **arguments: object) -> tuple[Shape, ...]:
+def prelu_shape(input: Shape, weight: Shape) -> tuple[Shape, ...]:
     """(*) → (*), whatever the slopes."""
     return (input,)

@@ -161,18 +161,6 @@ def grid_sample(
     return found[0] if len(found) == 1 else Choices(tuple(found))
 
 
-def grid_sample_shape(
-    input: Shape,
-    grid: Shape,
-    *,
-    mode: str = "bilinear",
-    padding_mode: str = "zeros",
-    align_corners: bool | None = None,
-) -> tuple[Shape, ...]:
-    """(N, C, H, W), (N, H_out, W_out, 2) → (N, C, H_out, W_out), likewise with a depth."""
-    return ((*input[:2], *grid[1:-1]),)
-
-
 def taps_of(
     input: Shape, grid: Rounded, mode: str, padding_mode: str, align_corners: bool
 ) -> list[Taps]:

@@ -49,15 +49,15 @@ def test_a_channel_becomes_the_pixel_that_torch_makes_of_it() -> None:
     assert (back.value == channels.value).all()
 
 
-def test_an_input_grows_with_the_factor() -> None:
-    for layer, name, shape in (
-        ("PixelShuffle", "upscale_factor", lambda x: (*x[:-3], x[-3] * 9, *x[-2:])),
-        ("PixelUnshuffle", "downscale_factor", lambda x: (*x[:-2], x[-2] * 3, x[-1] * 3)),
-    ):
-        case = next(c for c in cases(layer) if c.call.arguments[name] == 1 and c.inputs[0].size)
-        grown = with_argument(CATALOGUE[layer], case, name, 3)
-        assert grown is not None
-        assert grown.inputs[0].shape == shape(case.inputs[0].shape)
+def test_a_factor_is_valid_where_it_divides() -> None:
+    for layer, name in (("PixelShuffle", "upscale_factor"), ("PixelUnshuffle", "downscale_factor")):
+        case = next(c for c in cases(layer) if c.call.arguments[name] == 3 and c.inputs[0].size)
+        plain = with_argument(CATALOGUE[layer], case, name, 1)
+        assert plain is not None
+        assert plain.inputs[0].shape == case.inputs[0].shape
+        assert with_argument(CATALOGUE[layer], plain, name, 3) is not None
+        for wrong in (0, -3, 128):
+            assert with_argument(CATALOGUE[layer], case, name, wrong) is None
 
 
 def _fake(layer: str, when: Callable[[torch.Tensor, int], bool]) -> ModuleBackend:

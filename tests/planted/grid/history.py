@@ -266,6 +266,12 @@ def grid_sample_one_grid_for_all(input, grid, *rest, **options):
     return _sample(input, grid, *rest, **options)
 
 
+@plant("grid-sample-whole-numbers-converted", SAMPLE, "errors")
+def grid_sample_whole_numbers_converted(input, grid, *rest, **options):
+    """An image of whole numbers, as files hold it, is converted to the dtype of the grid."""
+    return _sample(input.to(grid.dtype), grid, *rest, **options)
+
+
 @plant("grid-sample-sides-exchanged", SAMPLE, "shape")
 def grid_sample_sides_exchanged(input, grid, *rest, **options):
     """The output's height and width are the grid's width and height."""

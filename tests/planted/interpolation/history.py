@@ -453,3 +453,13 @@ class UpsamplingBilinear2dNanIsZero(nn.UpsamplingBilinear2d):
 
     def forward(self, input):
         return super().forward(input.nan_to_num(0.0, torch.inf, -torch.inf))
+
+
+@plant("upsampling-bilinear2d-without-a-batch", "UpsamplingBilinear2d", "errors")
+class UpsamplingBilinear2dWithoutABatch(nn.UpsamplingBilinear2d):
+    """An image without a batch is taken for a batch of one, as layers of convolution take it."""
+
+    def forward(self, input):
+        if input.dim() != 3:
+            return super().forward(input)
+        return super().forward(input[None])[0]
