@@ -87,7 +87,9 @@ def _reshaped(row: LayerSpec, case: Case, changed: Case) -> Case:
     inputs: list[np.ndarray | None] = []
     for name, x in zip(row.signature.input_names, changed.inputs, strict=False):
         shape = row.shapes.shape(name, sizes)
-        inputs.append(None if x is None or shape is None else _stretched(x, shape))
+        x = None if x is None or shape is None else _stretched(x, shape)
+        limit = row.shapes.limit(name, sizes)
+        inputs.append(x if x is None or limit is None else _wrapped(x, limit))
     first = inputs[0]
     assert first is not None
     state = _state(row, changed, first.shape)
@@ -118,6 +120,12 @@ def _stretched(x: np.ndarray, shape: Shape) -> np.ndarray:
     if x.size == 0 and 0 not in shape:
         raise ShapeError("no elements make none")
     return stretched(x, shape)
+
+
+def _wrapped(index: np.ndarray, limit: int) -> np.ndarray:
+    if index.size and limit < 1:
+        raise ShapeError("no index is below 1")
+    return index % max(limit, 1)
 
 
 def same(value: Any, other: Any) -> bool:

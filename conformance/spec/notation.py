@@ -5,7 +5,7 @@ A shape is a list of axes with blanks between them, the first axis first:
 - `in_features`: an argument's value, or a size that all tensors with this name share;
 - `8`, `in_channels//groups`, `(kernel_size - 1)`: a number, or an expression of sizes and
   arguments, with blanks in parentheses only;
-- `batch?`: one axis or none, in all tensors alike;
+- `batch?`: one axis or none, in all tensors alike; `batch? *more`: the first, if there is one;
 - `*batch`: any number of axes, in all tensors the same; `*normalized_shape`: one for each number
   of an argument; `*space`, `*kernel_size`, `*(2*space - 1)`: one for each spatial dimension;
 - `()`: no axis at all.

@@ -38,7 +38,7 @@ def validate_shapes(
     used = {n: name for name, tensor in inner.items() for n in tensor.names}
     used |= {
         n: text
-        for text in (*shapes.where, *shapes.let.values())
+        for text in (*shapes.where, *shapes.let.values(), *shapes.below.values())
         for n in parse_expression(text).names
     }
     for name, where in used.items():

@@ -119,7 +119,8 @@ class Sizes(Mapping[str, Any]):
         spare = len(shape) - sum(count or 0 for count in counts)
         groups = [a for a in open_axes if a.repeated]
         options = [a for a in open_axes if not a.repeated]
-        if len(groups) > 1 or (groups and options):
+        leading = not groups or all(axes.index(a) < axes.index(groups[0]) for a in options)
+        if len(groups) > 1 or not leading:
             return False
         if spare < 0 or (not groups and spare > len(options)):
             written = " ".join(map(str, axes))
@@ -127,7 +128,7 @@ class Sizes(Mapping[str, Any]):
         for k, axis in enumerate(options):
             self.found[axis.name] = 0 if k < spare else None
         for axis in groups:
-            self.found[axis.name] = (0,) * spare
+            self.found[axis.name] = (0,) * max(spare - len(options), 0)
         sizes = dict[str, list[int]]()
         for place, size in zip(self.places(axes), shape, strict=True):
             if place.axis.name and not self.decided(place.axis.name):
@@ -172,12 +173,15 @@ class Shapes:
         where: what else holds of sizes and arguments: `"in_channels % groups == 0"`.
         fixed: sizes that no case can change, for values depend on them: indices into a plane.
         let: sizes that follow from sizes and arguments: `"width"` → `"proj_size or hidden_size"`.
+        below: inputs that hold indices → the size that each index is below, and at least 0:
+            `"input"` → `"num_embeddings"`.
     """
 
     texts: Mapping[str, str]
     where: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     let: Mapping[str, str] = field(default_factory=dict)
+    below: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorShape]:
@@ -234,6 +238,11 @@ class Shapes:
             raise ShapeError(f"{name} would have the shape {shape}")
         return shape
 
+    def limit(self, name: str, sizes: Sizes) -> int | None:
+        """What an input's indices are below; None of an input that holds none."""
+        text = self.below.get(name)
+        return None if text is None else int(parse_expression(text).value(sizes))
+
     def present(self, names: Sequence[str], sizes: Sizes) -> dict[str, Shape]:
         """Shapes of those of some tensors that a call has."""
         shapes = ((name, self.shape(name, sizes)) for name in names)
@@ -283,4 +292,5 @@ def shape_lines(shapes: Shapes) -> tuple[str, ...]:
     width = max(map(len, (*shapes.texts, *shapes.let)))
     lines = [f"{name:{width}}  {text}" for name, text in shapes.texts.items()]
     lines += [f"{name:{width}}  = {text}" for name, text in shapes.let.items()]
+    lines += [f"{name:{width}}  < {text}" for name, text in shapes.below.items()]
     return (*lines, *(f"where {text}" for text in shapes.where))

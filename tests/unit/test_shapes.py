@@ -86,6 +86,29 @@ def test_axes_of_one_size_are_told_together() -> None:
     assert shapes.shape("y", vector) == (2,)
 
 
+def test_the_first_axis_counts_the_batch_where_there_is_one() -> None:
+    shapes = Shapes({"x": "batch? *more", "y": "batch? *more 3"})
+    for shape, axis in (((), None), ((2,), 0), ((2, 4, 5), 0)):
+        sizes = shapes.bind({}, 0, {"x": shape})
+        assert shapes.shape("y", sizes) == (*shape, 3)
+        assert shapes.batch_axis("y", sizes) == axis
+
+
+def test_indices_stay_below_their_size() -> None:
+    row = CATALOGUE["Embedding"]
+    case = next(c for c in cases("Embedding") if c.inputs[0].max(initial=0) > 1)
+    smaller = with_argument(row, case, "num_embeddings", 2)
+    given = case.call.arguments.get("padding_idx")
+    assert (smaller is None) is (given is not None and not -2 <= given < 2)
+    case = replace(
+        case, call=replace(case.call, arguments={"num_embeddings": 40, "embedding_dim": 1})
+    )
+    smaller = with_argument(row, case, "num_embeddings", 2)
+    assert smaller is not None
+    assert (smaller.inputs[0] == case.inputs[0] % 2).all()
+    assert "input not below num_embeddings" in {b.name for b in every_break(row.generation.invalid)}
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
