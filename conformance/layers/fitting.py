@@ -11,7 +11,7 @@ import numpy as np
 from conformance.model.case import Case
 from conformance.spec.axes import Axes
 from conformance.spec.layer_spec import LayerSpec
-from conformance.spec.shapes import Shape, ShapeError
+from conformance.spec.shapes import Shape, ShapeError, Shapes, Sizes
 from conformance.spec.sizes import resized as stretched
 
 
@@ -83,13 +83,11 @@ def _reshaped(row: LayerSpec, case: Case, changed: Case) -> Case:
     before = row.sizes(case)
     if before is None or row.shapes is None:
         raise ShapeError("its shapes are none of a valid call")
-    sizes = replace(before, arguments=row.signature.complete(row.written(changed)))
+    written = {**row.written(changed), **row.oracle.counted(changed)}
+    sizes = replace(before, arguments=row.signature.complete(written))
     inputs: list[np.ndarray | None] = []
     for name, x in zip(row.signature.input_names, changed.inputs, strict=False):
-        shape = row.shapes.shape(name, sizes)
-        x = None if x is None or shape is None else _stretched(x, shape)
-        limit = row.shapes.limit(name, sizes)
-        inputs.append(x if x is None or limit is None else _wrapped(x, limit))
+        inputs.append(None if x is None else _input(row.shapes, name, x, before, sizes))
     first = inputs[0]
     assert first is not None
     state = _state(row, changed, first.shape)
@@ -116,16 +114,29 @@ def _state(row: LayerSpec, changed: Case, input: Shape) -> dict[str, np.ndarray]
     return arrays
 
 
+def _input(
+    shapes: Shapes, name: str, x: np.ndarray, before: Sizes, after: Sizes
+) -> np.ndarray | None:
+    """An input with the order of axes, the sizes and the indices that other arguments ask for."""
+    shape = shapes.shape(name, after)
+    if shape is None:
+        return None
+    old, new = ([place.label for place in shapes.places(name, s)] for s in (before, after))
+    if old != new and len(set(old)) == len(old) and set(old) == set(new):
+        x = np.ascontiguousarray(x.transpose([old.index(label) for label in new]))
+    x = _stretched(x, shape)
+    limit = shapes.limit(name, after)
+    if limit is None:
+        return x
+    if x.size and limit < 1:
+        raise ShapeError("no index is below 1")
+    return x % max(limit, 1)
+
+
 def _stretched(x: np.ndarray, shape: Shape) -> np.ndarray:
     if x.size == 0 and 0 not in shape:
         raise ShapeError("no elements make none")
     return stretched(x, shape)
-
-
-def _wrapped(index: np.ndarray, limit: int) -> np.ndarray:
-    if index.size and limit < 1:
-        raise ShapeError("no index is below 1")
-    return index % max(limit, 1)
 
 
 def same(value: Any, other: Any) -> bool:

@@ -13,7 +13,8 @@ def validate_shapes(
     """Raise a `NotationError` where a layer's shapes cannot be read; it names layer and tensor.
 
     Args:
-        formula: a function of the layer's own gives the outputs' shapes, and may name other sizes.
+        formula: the outputs' sizes follow from a function of the layer's own, or from numbers that
+            it counts, and may have other names.
     """
     arguments = {a.name for a in signature.arguments}
     outputs = {x.name for x in signature.outputs}
