@@ -264,14 +264,16 @@ def _batches() -> Iterator[LayerSpec]:
     """Of padded batches."""
     variation = Variation(allows=_allows_batch)
     name, text = _RNN + "pack_padded_sequence", "32 sequences of at most 128 steps"
+    signature = _called(
+        (_FIRST, _SORTED),
+        (Input("input"), _index("lengths", Passed(on_host=True))),
+        _PACKED_OUTPUTS,
+    )
+    shapes = Shapes({"input": _BATCH_SHAPE, "lengths": "sequences", **_PACK})
     yield _row(
         name,
-        _called(
-            (_FIRST, _SORTED),
-            (Input("input"), _index("lengths", Passed(on_host=True))),
-            _PACKED_OUTPUTS,
-        ),
-        Shapes({"input": _BATCH_SHAPE, "lengths": "sequences", **_PACK}),
+        signature,
+        shapes,
         Oracle(
             oracle.pack_padded_sequence,
             formula=(
@@ -281,21 +283,23 @@ def _batches() -> Iterator[LayerSpec]:
             propagation=copied,
             counted=_elements,
         ),
-        _generation(partial(cases.padded_batches, name), invalid.padded_breaks()),
+        _generation(partial(cases.padded_batches, name), invalid.padded_breaks(signature, shapes)),
         variation,
         laws.PACK_PADDED,
         _benchmark(Workload(name, text, {}, (_BATCH, (32,)), small=True), lengths=_falling),
     )
     name, first = _RNN + "unpad_sequence", {"batch_first": True}
+    signature = _called(
+        (_FIRST,),
+        (Input("padded_sequences"), _index("lengths", Passed())),
+        _LISTED_OUTPUTS,
+        Bundles(lists=True),
+    )
+    shapes = Shapes({"padded_sequences": _BATCH_SHAPE, "lengths": "sequences", **_FEATURES})
     yield _row(
         name,
-        _called(
-            (_FIRST,),
-            (Input("padded_sequences"), _index("lengths", Passed())),
-            _LISTED_OUTPUTS,
-            Bundles(lists=True),
-        ),
-        Shapes({"padded_sequences": _BATCH_SHAPE, "lengths": "sequences", **_FEATURES}),
+        signature,
+        shapes,
         Oracle(
             oracle.unpad_sequence,
             oracle.unpad_sequence_shape,
@@ -303,7 +307,7 @@ def _batches() -> Iterator[LayerSpec]:
             copied,
             counted=_each,
         ),
-        _generation(partial(cases.batches_to_unpad, name), invalid.unpad_breaks()),
+        _generation(partial(cases.batches_to_unpad, name), invalid.unpad_breaks(signature, shapes)),
         variation,
         laws.UNPAD,
         _benchmark(
