@@ -6,6 +6,7 @@ A shape is a list of axes with blanks between them, the first axis first:
 - `8`, `in_channels//groups`, `(kernel_size - 1)`: a number, or an expression of sizes and
   arguments, with blanks in parentheses only;
 - `batch?`: one axis or none, in all tensors alike; `batch? *more`: the first, if there is one;
+  `(batch*num_heads)?`: one of that size or none;
 - `*batch`: any number of axes, in all tensors the same; `*normalized_shape`: one for each number
   of an argument; `*space`, `*kernel_size`, `*(2*space - 1)`: one for each spatial dimension;
 - `()`: no axis at all.
@@ -185,6 +186,6 @@ def _axes(words: list[str], text: str) -> tuple[Axis, ...]:
 def _axis(word: str) -> Axis:
     repeated, optional = word.startswith("*"), word.endswith("?")
     axis = Axis(parse_expression(word[repeated : len(word) - optional]), repeated, optional)
-    if optional and (repeated or not axis.name):
-        raise NotationError(f"{word!r}: only one axis with a name can be left out")
+    if optional and (repeated or not axis.size.names):
+        raise NotationError(f"{word!r}: only one axis that names a size can be left out")
     return axis

@@ -83,9 +83,10 @@ class Sizes(Mapping[str, Any]):
         """Number of axes that an entry stands for; None where that is not known yet."""
         name = axis.name
         if not axis.repeated:
-            if not axis.optional or self.decided(name):
+            text = axis.size.text
+            if not axis.optional or self.decided(text):
                 return 1
-            return None if name not in self.found else int(self.found[name] is not None)
+            return None if text not in self.found else int(self.found[text] is not None)
         if SPACE in self._names(axis.size):
             return self.dims
         if name and not self.decided(name):
@@ -126,7 +127,7 @@ class Sizes(Mapping[str, Any]):
             written = " ".join(map(str, axes))
             raise ShapeError(f"{tensor} of shape {shape} has not the rank of ({written})")
         for k, axis in enumerate(options):
-            self.found[axis.name] = 0 if k < spare else None
+            self.found[axis.size.text] = 0 if k < spare else None
         for axis in groups:
             self.found[axis.name] = (0,) * max(spare - len(options), 0)
         sizes = dict[str, list[int]]()
@@ -260,13 +261,14 @@ class Shapes:
                 raise ShapeError(f"{constraint.text} does not hold")
 
     def batch_axis(self, name: str, sizes: Sizes) -> int | None:
-        """The axis of a tensor that counts the batch; None where none does, or several."""
+        """The axis that counts the batch, or several for each of it; None of none, or two."""
         known = takewhile(
             lambda a: sizes.count(a) is not None, self.tensors[name].chosen(sizes) or ()
         )
         places = sizes.places(tuple(known))
-        axes = [k for k, place in enumerate(places) if place.axis.name == BATCH]
-        return axes[0] if len(axes) == 1 else None
+        axes = [k for k, place in enumerate(places) if BATCH in place.axis.size.names]
+        batched = len(axes) == 1 and sizes.found.get(BATCH) is not None
+        return axes[0] if batched else None
 
     def shared_axes(
         self, names: Sequence[str], sizes: Sizes
