@@ -16,7 +16,7 @@ def validate_shapes(
         formula: the outputs' sizes follow from a function of the layer's own, or from numbers that
             it counts, and may have other names.
     """
-    arguments = {a.name for a in signature.arguments}
+    arguments = signature.named
     outputs = {x.name for x in signature.outputs}
     missing = [name for name in signature.input_names if name not in shapes.texts]
     if missing:

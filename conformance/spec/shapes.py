@@ -83,10 +83,10 @@ class Sizes(Mapping[str, Any]):
         """Number of axes that an entry stands for; None where that is not known yet."""
         name = axis.name
         if not axis.repeated:
-            text = axis.size.text
-            if not axis.optional or self.decided(text):
+            key = axis.presence
+            if not axis.optional or self.decided(key):
                 return 1
-            return None if text not in self.found else int(self.found[text] is not None)
+            return None if key not in self.found else int(self.found[key] is not None)
         if SPACE in self._names(axis.size):
             return self.dims
         if name and not self.decided(name):
@@ -127,7 +127,7 @@ class Sizes(Mapping[str, Any]):
             written = " ".join(map(str, axes))
             raise ShapeError(f"{tensor} of shape {shape} has not the rank of ({written})")
         for k, axis in enumerate(options):
-            self.found[axis.size.text] = 0 if k < spare else None
+            self.found[axis.presence] = 0 if k < spare else None
         for axis in groups:
             self.found[axis.name] = (0,) * max(spare - len(options), 0)
         sizes = dict[str, list[int]]()
@@ -187,7 +187,7 @@ class Shapes:
     @cached_property
     def tensors(self) -> Mapping[str, TensorShape]:
         """The shapes, parsed."""
-        return {name: parse_shape(text) for name, text in self.texts.items()}
+        return {name: parse_shape(text).within(name) for name, text in self.texts.items()}
 
     @cached_property
     def constraints(self) -> tuple[Expression, ...]:

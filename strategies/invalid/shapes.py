@@ -136,7 +136,6 @@ def _of_indices(signature: Signature, shapes: Shapes, place: int) -> Iterator[Br
 
 def _decided(signature: Signature, shapes: Shapes, tensor: Input) -> Iterator[tuple[Axis, str]]:
     """The axes of an input whose size an argument or another tensor decides, and which does."""
-    arguments = {a.name for a in signature.arguments}
     before = signature.input_names[: signature.input_names.index(tensor.name)]
     seen = set[str]()
     for axis in (a for axes in shapes.tensors[tensor.name].forms for a in axes):
@@ -145,7 +144,7 @@ def _decided(signature: Signature, shapes: Shapes, tensor: Input) -> Iterator[tu
             continue
         seen.add(axis.size.text)
         others = [n for n in before if name in shapes.tensors[n].names]
-        if name in arguments:
+        if name in signature.named:
             yield axis, "the argument"
         elif name in shapes.let:
             yield axis, shapes.let[name]
@@ -244,7 +243,7 @@ def _another_size(
         at = draw(st.sampled_from(_axes_of(signature, shapes, place, axis, case)))
         shape[at] = draw(wrong_sizes(shape[at]))
         changed = with_inputs(case, {place: shape})
-        named = axis.name in (*shapes.let, *(a.name for a in signature.arguments))
+        named = axis.name in (*shapes.let, *signature.named)
         return changed if named else _unfixed(signature, changed)
 
     return apply
