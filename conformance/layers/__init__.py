@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from importlib import import_module
 
 from conformance.spec.layer_spec import LayerSpec
+from conformance.spec.parts import nothing_counted
 from conformance.spec.shape_validation import validate_shapes
 
 _FAMILIES = (
@@ -65,7 +66,7 @@ def _rows() -> Iterator[tuple[str, LayerSpec]]:
     for family in _FAMILIES:
         for row in import_module(f"{__name__}.{family}").rows():
             if row.shapes is not None:
-                own = row.oracle.shapes is not None
+                own = row.oracle.shapes is not None or row.oracle.counted is not nothing_counted
                 validate_shapes(row.name, row.shapes, row.signature, formula=own)
             yield row.name, row
 

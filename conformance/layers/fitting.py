@@ -11,7 +11,7 @@ import numpy as np
 from conformance.model.case import Case
 from conformance.spec.axes import Axes
 from conformance.spec.layer_spec import LayerSpec
-from conformance.spec.shapes import Shape, ShapeError
+from conformance.spec.shapes import Shape, ShapeError, Shapes, Sizes
 from conformance.spec.sizes import resized as stretched
 
 
@@ -86,12 +86,13 @@ def _reshaped(row: LayerSpec, case: Case, changed: Case) -> Case:
     # A tensor that has other axes with other arguments may have sizes that had no name.
     after = row.sizes(changed)
     found = {**(after.found if after is not None else {}), **before.found}
-    arguments = row.signature.complete(row.written(changed))
-    sizes = replace(before, arguments=arguments, found=found)
+    written = {**row.written(changed), **row.oracle.counted(changed)}
+    sizes = replace(before, arguments=row.signature.complete(written), found=found)
     inputs: list[np.ndarray | None] = []
+    made = dict[tuple[int, Shape], np.ndarray]()  # an array that is two inputs is one still
     for name, x in zip(row.signature.input_names, changed.inputs, strict=False):
-        shape = row.shapes.shape(name, sizes)
-        inputs.append(None if x is None or shape is None else _stretched(x, shape))
+        found = None if x is None else _input(row.shapes, name, x, before, sizes)
+        inputs.append(None if found is None else made.setdefault((id(x), found.shape), found))
     first = inputs[0]
     assert first is not None
     state = _state(row, changed, first.shape)
@@ -118,6 +119,25 @@ def _state(row: LayerSpec, changed: Case, input: Shape) -> dict[str, np.ndarray]
             dtype = np.int64 if tensor.integer else np.float64
             arrays[tensor.name] = np.full(tensor.shape, 0 if tensor.integer else 1, dtype)
     return arrays
+
+
+def _input(
+    shapes: Shapes, name: str, x: np.ndarray, before: Sizes, after: Sizes
+) -> np.ndarray | None:
+    """An input with the order of axes, the sizes and the indices that other arguments ask for."""
+    shape = shapes.shape(name, after)
+    if shape is None:
+        return None
+    old, new = ([place.label for place in shapes.places(name, s)] for s in (before, after))
+    if old != new and len(set(old)) == len(old) and set(old) == set(new):
+        x = np.ascontiguousarray(x.transpose([old.index(label) for label in new]))
+    x = _stretched(x, shape)
+    limit = shapes.limit(name, after)
+    if limit is None:
+        return x
+    if x.size and limit < 1:
+        raise ShapeError("no index is below 1")
+    return x % max(limit, 1)
 
 
 def _stretched(x: np.ndarray, shape: Shape) -> np.ndarray:

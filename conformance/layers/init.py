@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,11 +15,11 @@ from conformance.laws.init import Distributed
 from conformance.model.case import Call, Case, bare_name
 from conformance.oracles import init as oracle
 from conformance.spec.distributions import Normal
-from conformance.spec.elementwise import every_axis
 from conformance.spec.law import Law
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Generation, Oracle, Randomness, Traits
 from conformance.spec.propagation import copied
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Input, Output, Signature
 from conformance.spec.state import Shape
 from conformance.spec.workload import Filling, Workload
@@ -43,6 +43,14 @@ _TABLE = (
 )
 
 
+_ANY = Shapes({"tensor": "*size"})
+_MATRIX = Shapes({"tensor": "rows columns"})
+_WEIGHT = Shapes({"tensor": "rows columns *more"})
+_KERNEL = Shapes(
+    {"tensor": "out_channels in_channels *kernel_size"}, where=("out_channels % groups == 0",)
+)
+
+
 @dataclass(frozen=True)
 class _Kind:
     """One function.
@@ -52,6 +60,7 @@ class _Kind:
         formula: what it writes.
         laws: of it.
         shape: of the timed call.
+        shapes: of the tensor.
         drawn: its numbers are drawn from a distribution.
         draws: what must hold of them, where they have none.
         given: arguments of the timed call.
@@ -62,6 +71,7 @@ class _Kind:
     formula: tuple[str, ...]
     laws: tuple[Law, ...]
     shape: Shape
+    shapes: Shapes = _ANY
     drawn: Distributed | None = None
     draws: Callable[..., Any] | None = None
     given: Mapping[str, Any] | None = None
@@ -82,7 +92,7 @@ def _kaiming(normal: bool) -> _Kind:
     drawn = partial(laws.of_kaiming, normal)
     formula = (f"each number from {what}, fan the one that mode names", *_FANS, _TABLE)
     found = (laws.returned, laws.evenly(drawn))
-    return _Kind(_KAIMING, formula, found, (256, 128, 3, 3), drawn)
+    return _Kind(_KAIMING, formula, found, (256, 128, 3, 3), _WEIGHT, drawn)
 
 
 def _xavier(normal: bool) -> _Kind:
@@ -91,7 +101,7 @@ def _xavier(normal: bool) -> _Kind:
     drawn = partial(laws.of_xavier, normal)
     found = (laws.returned, laws.evenly(drawn), laws.scaled("gain"))
     steady = partial(_without, "gain", 1.0)
-    return _Kind((_GAIN,), (f"each number from {what}", *_FANS), found, (512, 256), drawn,
+    return _Kind((_GAIN,), (f"each number from {what}", *_FANS), found, (512, 256), _WEIGHT, drawn,
                  steady=steady)  # fmt: skip
 
 
@@ -102,12 +112,12 @@ _CUT = (*_NORMAL, Argument("a", -2.0, other=-1.0), Argument("b", 2.0, other=1.0)
 _KINDS = {
     "uniform_": _Kind(
         _ENDS, ("each number from U(a, b)",),
-        (laws.returned, laws.evenly(laws.of_uniform)), (512, 256), laws.of_uniform,
+        (laws.returned, laws.evenly(laws.of_uniform)), (512, 256), drawn=laws.of_uniform,
         steady=_one_number,
     ),
     "normal_": _Kind(
         _NORMAL, ("each number from N(mean, std^2)",),
-        (laws.returned, laws.evenly(laws.of_normal), laws.fixed), (512, 256), laws.of_normal,
+        (laws.returned, laws.evenly(laws.of_normal), laws.fixed), (512, 256), drawn=laws.of_normal,
         steady=partial(_without, "std", 1.0),
     ),
     "constant_": _Kind(
@@ -121,12 +131,12 @@ _KINDS = {
         (), ("each number is 0",), (*_CONSTANT, laws.constants), (512, 256),
     ),
     "eye_": _Kind(
-        (), ("w_ij = 1 where i = j, else 0",), (*_CONSTANT, laws.transposed), (512, 256),
+        (), ("w_ij = 1 where i = j, else 0",), (*_CONSTANT, laws.transposed), (512, 256), _MATRIX,
     ),
     "dirac_": _Kind(
         (Argument("groups", 1, other=2),),
         ("of each group w_kk at the centre of the kernel, floor(n / 2), is 1; else 0",),
-        (*_CONSTANT, laws.groups), (64, 64, 3, 3),
+        (*_CONSTANT, laws.groups), (64, 64, 3, 3), _KERNEL,
     ),
     "xavier_uniform_": _xavier(False),
     "xavier_normal_": _xavier(True),
@@ -134,7 +144,7 @@ _KINDS = {
     "kaiming_normal_": _kaiming(True),
     "trunc_normal_": _Kind(
         _CUT, ("each number from N(mean, std^2), drawn again until it lies from a to b",),
-        (laws.returned, laws.evenly(laws.of_truncated)), (512, 256), laws.of_truncated,
+        (laws.returned, laws.evenly(laws.of_truncated)), (512, 256), drawn=laws.of_truncated,
     ),
     "orthogonal_": _Kind(
         (Argument("gain", 1, other=2.0),),
@@ -142,13 +152,13 @@ _KINDS = {
             "gain times a matrix drawn with orthogonal rows or columns, whichever are fewer",
             "all axes but the first are one",
         ),
-        laws.ORTHOGONAL, (128, 64), draws=laws.draws_orthogonal,
+        laws.ORTHOGONAL, (128, 64), _WEIGHT, draws=laws.draws_orthogonal,
         steady=partial(_without, "gain", 1.0),
     ),
     "sparse_": _Kind(
         (Argument("sparsity", plain=0.5), Argument("std", 0.01, other=1.0)),
         ("each number from N(0, std^2)", "ceil(sparsity rows) of each column are 0 in its place"),
-        laws.SPARSE, (64, 64), draws=laws.draws_sparse, given={"sparsity": 0.5},
+        laws.SPARSE, (64, 64), _MATRIX, draws=laws.draws_sparse, given={"sparsity": 0.5},
     ),
 }  # fmt: skip
 
@@ -165,18 +175,13 @@ def _random(kind: _Kind, call: Call) -> bool:
 _LEAST_MASS = 0.05
 
 
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """Groups divide the channels; the ends of a normal distribution hold a good part of it."""
-    x, given = case.inputs[0], {**row.signature.defaults, **arguments}
-    if x is None or x.shape[0] % given.get("groups", 1):
-        return None
+def _ends(row: LayerSpec, case: Case) -> bool:
+    """Whether the ends of a distribution hold a good part of it."""
+    given = {**row.signature.defaults, **case.call.arguments}
     if "std" in given and "a" in given:
         cut = Normal(given["mean"], given["std"], given["a"], given["b"])
-        if not (cut.std > 0 and cut.width > 0 and cut.mass > _LEAST_MASS):
-            return None
-    elif "b" in given and given["a"] > given["b"]:
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
+        return bool(cut.std > 0 and cut.width > 0 and cut.mass > _LEAST_MASS)
+    return "b" not in given or bool(given["a"] <= given["b"])
 
 
 def _flops(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -190,31 +195,32 @@ def _overwritten(arrays: Mapping[str, np.ndarray]) -> Mapping[str, int]:
 
 def _row(name: str, kind: _Kind) -> LayerSpec:
     valid = partial(cases.inits, name)
-    breaks = invalid.init_breaks(name)
     text = " by ".join(map(str, kind.shape))
     drawn = kind.draws
     if kind.drawn is not None:
         drawn = partial(laws.draws, kind.drawn)
+    signature = Signature(
+        kind.arguments,
+        (Input("tensor", differentiable=False, updated=True),),
+        (Output("tensor", differentiable=False),),
+        complex=False,
+        placed=False,
+    )
+    breaks = invalid.init_breaks(name, signature, kind.shapes)
     return LayerSpec(
         name,
         "init",
-        signature=Signature(
-            kind.arguments,
-            (Input("tensor", differentiable=False, updated=True),),
-            (Output("tensor", differentiable=False),),
-            complex=False,
-            placed=False,
-        ),
+        signature=signature,
+        shapes=kind.shapes,
         oracle=Oracle(
             values=getattr(oracle, bare_name(name)),
-            shapes=oracle.same_shape,
             formula=kind.formula,
             propagation=copied,
         ),
         generation=Generation(
             cases=valid, invalid=invalid_cases(valid, breaks) if breaks else None, examples=0.3
         ),
-        variation=Variation(refit=_refit, free=every_axis),
+        variation=Variation(allows=_ends),
         traits=Traits(aliases=True, copies=drawn is None, updates=_always),
         laws=kind.laws,
         randomness=Randomness(used=partial(_random, kind), draws=drawn),

@@ -12,11 +12,11 @@ import numpy as np
 from conformance.laws import sequences as laws
 from conformance.model.case import LIST, Case
 from conformance.oracles import sequences as oracle
-from conformance.spec.axes import Axes, joined
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.outputs import input_dtype
 from conformance.spec.parts import Benchmark, Generation, Oracle, Traits
 from conformance.spec.propagation import copied
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Bundles, Input, Output, Passed, Signature
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies import sequences as cases
@@ -76,6 +76,20 @@ _PACKED_OUTPUTS = (
 )
 _PADDED_OUTPUT = Output("padded", dtype=input_dtype)
 _SINGLE = Bundles()
+_BATCH_SHAPE = "sequences time *features if batch_first else time sequences *features"
+_INDICES = ("sorted_indices", "unsorted_indices")
+_FEATURES = {f"sequence{k}": f"length{k} *features" for k in range(cases.MOST)}
+_PACK = {
+    "data": "elements *features",
+    "batch_sizes": "longest",
+    **dict.fromkeys(_INDICES, "sequences if not enforce_sorted"),
+}
+_PACKED = {
+    "data": "elements *features",
+    "batch_sizes": "steps",
+    **dict.fromkeys(_INDICES, "sequences"),
+}
+_FIXED = ("elements", "steps", "sequences")
 _LISTED_OUTPUTS = tuple(Output(f"sequence{k}", dtype=input_dtype) for k in range(cases.MOST))
 
 
@@ -83,34 +97,13 @@ def _arrays(case: Case) -> list[np.ndarray]:
     return [x for x in case.inputs if x is not None]
 
 
-def _features(first: int, case: Case) -> Iterator[Axes]:
-    """The axes behind those of time and batch, of all sequences together."""
-    data = [k for k, x in enumerate(case.inputs) if x is not None and x.ndim > first]
-    rank = _arrays(case)[0].ndim
-    for axis in range(first, rank):
-        yield joined(case, *((k, axis) for k in data if _arrays(case)[k].ndim == rank))
-
-
-def _of_list(case: Case) -> tuple[Axes, ...]:
-    """The length of each sequence, and the features of all."""
-    return (*(((k, 0),) for k in range(len(case.inputs))), *_features(1, case))
-
-
-def _of_packed(case: Case) -> tuple[Axes, ...]:
-    rank = _arrays(case)[0].ndim
-    return tuple(((0, axis),) for axis in range(1, rank))
-
-
-def _of_batch(case: Case) -> tuple[Axes, ...]:
-    """Time, the batch with its lengths, and the features."""
-    first = bool(case.call.arguments.get("batch_first", False))
-    time, batch = (1, 0) if first else (0, 1)
-    rank = _arrays(case)[0].ndim
-    return (((0, time),), ((0, batch), (1, 0)), *(((0, axis),) for axis in range(2, rank)))
-
-
 def _each(case: Case) -> Mapping[str, Any]:
     return {"each": tuple(map(int, _arrays(case)[1]))}
+
+
+def _elements(case: Case) -> Mapping[str, Any]:
+    lengths = _arrays(case)[1]
+    return {"elements": int(lengths.sum()), "longest": int(lengths.max())}
 
 
 def _lengths(case: Case) -> tuple[int, ...]:
@@ -119,7 +112,7 @@ def _lengths(case: Case) -> tuple[int, ...]:
 
 
 def _count(case: Case) -> Mapping[str, Any]:
-    return {"count": len(_lengths(case))}
+    return {"sequences": len(_lengths(case))}
 
 
 def _each_packed(case: Case) -> Mapping[str, Any]:
@@ -132,47 +125,35 @@ def _packable(lengths: Sequence[int], arguments: Mapping[str, Any]) -> bool:
     return oracle.count_of_orders(lengths) <= _MOST_ORDERS
 
 
-def _valued(case: Case, arguments: Mapping[str, Any]) -> bool:
+def _valued(case: Case) -> bool:
     """Whether the padding is a number that the sequences can have."""
-    value = float(arguments.get("padding_value", 0.0))
+    value = float(case.call.arguments.get("padding_value", 0.0))
     return _arrays(case)[0].dtype.kind != "i" or value.is_integer()
 
 
-def _refit_list(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments, where its list can be padded, or packed, so."""
-    lengths = [len(x) for x in _arrays(case)]
-    packs = row.signature.argument("enforce_sorted") is not None
-    if not _valued(case, arguments) or not max(lengths):
-        return None
-    if packs and not (min(lengths) > 0 and _packable(lengths, arguments)):
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
+def _allows_list(row: LayerSpec, case: Case) -> bool:
+    """Whether its list can be padded, or packed, so."""
+    lengths, arguments = [len(x) for x in _arrays(case)], case.call.arguments
+    if row.signature.argument("enforce_sorted") is None:
+        return _valued(case) and max(lengths) > 0
+    return min(lengths) > 0 and _packable(lengths, arguments)
 
 
-def _refit_batch(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments, its batch turned where these ask for that."""
+def _allows_batch(row: LayerSpec, case: Case) -> bool:
+    """Whether the batch has all steps of its sequences."""
     x, lengths = _arrays(case)
-    was, first = (bool(a.get("batch_first", False)) for a in (case.call.arguments, arguments))
-    x = x if was is first else np.ascontiguousarray(x.swapaxes(0, 1))
-    count, steps = x.shape[:2] if first else x.shape[1::-1]
-    packs = row.signature.argument("enforce_sorted") is not None
-    if len(lengths) != count or not 0 < max(lengths) <= steps:
-        return None
-    if packs and not (min(lengths) > 0 and _packable(lengths.tolist(), arguments)):
-        return None
-    if not packs and count > cases.MOST:
-        return None
-    call = replace(case.call, arguments=arguments)
-    return replace(case, call=call, inputs=(x, lengths))
+    arguments = case.call.arguments
+    if not 0 < max(lengths) <= x.shape[1 if arguments.get("batch_first", False) else 0]:
+        return False
+    if row.signature.argument("enforce_sorted") is None:
+        return len(lengths) <= cases.MOST
+    return bool(min(lengths) > 0) and _packable(lengths.tolist(), arguments)
 
 
-def _refit_packed(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments, where its sequences have room."""
-    lengths, total = _lengths(case), arguments.get("total_length")
-    short = total is not None and total < max(lengths)
-    if short or not _valued(case, arguments) or sum(lengths) != len(_arrays(case)[0]):
-        return None
-    return replace(case, call=replace(case.call, arguments=arguments))
+def _allows_packed(row: LayerSpec, case: Case) -> bool:
+    """Whether its sequences have room."""
+    lengths, total = _lengths(case), case.call.arguments.get("total_length")
+    return (total is None or total >= max(lengths)) and _valued(case)
 
 
 def _flops(workload: Workload, weights: Any, outputs: Any) -> int:
@@ -217,6 +198,7 @@ def _benchmark(workload: Workload, **made: Any) -> Benchmark:
 def _row(
     name: str,
     signature: Signature,
+    shapes: Shapes,
     oracle: Oracle,
     generation: Generation,
     variation: Variation,
@@ -228,6 +210,7 @@ def _row(
         name,
         "sequences",
         signature=signature,
+        shapes=shapes,
         oracle=oracle,
         generation=generation,
         variation=variation,
@@ -241,12 +224,13 @@ def _lists() -> Iterator[LayerSpec]:
     """Of lists."""
     text = "4 sequences of 32 to 128 steps"
     shapes = tuple((n, 512) for n in (128, 96, 64, 32))
-    variation, bundles = Variation(_refit_list, _of_list), Bundles({"sequences": LIST})
+    variation, bundles = Variation(allows=_allows_list), Bundles({"sequences": LIST})
     name = _RNN + "pad_sequence"
     side = Argument("padding_side", "right", other="left")
     yield _row(
         name,
         _called((_FIRST, _VALUE, side), _list(), (_PADDED_OUTPUT,), bundles),
+        Shapes({**_FEATURES, "padded": "*padded"}),
         Oracle(
             oracle.pad_sequence,
             oracle.pad_sequence_shape,
@@ -262,6 +246,7 @@ def _lists() -> Iterator[LayerSpec]:
     yield _row(
         name,
         _called((_SORTED,), _list(), _PACKED_OUTPUTS, bundles),
+        Shapes({**_FEATURES, **_PACK}),
         Oracle(
             oracle.pack_sequence,
             oracle.pack_sequence_shape,
@@ -277,39 +262,44 @@ def _lists() -> Iterator[LayerSpec]:
 
 def _batches() -> Iterator[LayerSpec]:
     """Of padded batches."""
-    variation = Variation(_refit_batch, _of_batch)
+    variation = Variation(allows=_allows_batch)
     name, text = _RNN + "pack_padded_sequence", "32 sequences of at most 128 steps"
+    signature = _called(
+        (_FIRST, _SORTED),
+        (Input("input"), _index("lengths", Passed(on_host=True))),
+        _PACKED_OUTPUTS,
+    )
+    shapes = Shapes({"input": _BATCH_SHAPE, "lengths": "sequences", **_PACK})
     yield _row(
         name,
-        _called(
-            (_FIRST, _SORTED),
-            (Input("input"), _index("lengths", Passed(on_host=True))),
-            _PACKED_OUTPUTS,
-        ),
+        signature,
+        shapes,
         Oracle(
             oracle.pack_padded_sequence,
-            oracle.pack_padded_sequence_shape,
-            (
+            formula=(
                 "data: for each step the elements of the sequences that are longer,",
                 "    the longest sequence first; batch_sizes: how many they are",
             ),
-            copied,
-            counted=_each,
+            propagation=copied,
+            counted=_elements,
         ),
-        _generation(partial(cases.padded_batches, name), invalid.padded_breaks()),
+        _generation(partial(cases.padded_batches, name), invalid.padded_breaks(signature, shapes)),
         variation,
         laws.PACK_PADDED,
         _benchmark(Workload(name, text, {}, (_BATCH, (32,)), small=True), lengths=_falling),
     )
     name, first = _RNN + "unpad_sequence", {"batch_first": True}
+    signature = _called(
+        (_FIRST,),
+        (Input("padded_sequences"), _index("lengths", Passed())),
+        _LISTED_OUTPUTS,
+        Bundles(lists=True),
+    )
+    shapes = Shapes({"padded_sequences": _BATCH_SHAPE, "lengths": "sequences", **_FEATURES})
     yield _row(
         name,
-        _called(
-            (_FIRST,),
-            (Input("padded_sequences"), _index("lengths", Passed())),
-            _LISTED_OUTPUTS,
-            Bundles(lists=True),
-        ),
+        signature,
+        shapes,
         Oracle(
             oracle.unpad_sequence,
             oracle.unpad_sequence_shape,
@@ -317,7 +307,7 @@ def _batches() -> Iterator[LayerSpec]:
             copied,
             counted=_each,
         ),
-        _generation(partial(cases.batches_to_unpad, name), invalid.unpad_breaks()),
+        _generation(partial(cases.batches_to_unpad, name), invalid.unpad_breaks(signature, shapes)),
         variation,
         laws.UNPAD,
         _benchmark(
@@ -329,7 +319,7 @@ def _batches() -> Iterator[LayerSpec]:
 
 def _packed() -> Iterator[LayerSpec]:
     """Of packed sequences."""
-    variation, text = Variation(_refit_packed, _of_packed), "6 sequences of 128"
+    variation, text = Variation(allows=_allows_packed), "6 sequences of 128"
     shapes = ((768, 512), (128,))
     name = _RNN + "pad_packed_sequence"
     yield _row(
@@ -340,11 +330,15 @@ def _packed() -> Iterator[LayerSpec]:
             (_PADDED_OUTPUT, Output("lengths", dtype=_whole, differentiable=False, on_host=True)),
             Bundles({"sequence": _RECORD}),
         ),
+        Shapes(
+            {**_PACKED, "padded": _BATCH_SHAPE, "lengths": "sequences"},
+            fixed=_FIXED,
+            let={"time": "total_length or steps"},
+        ),
         Oracle(
             oracle.pad_packed_sequence,
-            oracle.pad_packed_sequence_shape,
-            (_PADDED,),
-            copied,
+            formula=(_PADDED,),
+            propagation=copied,
             counted=_count,
         ),
         _generation(partial(cases.packed_batches, name, True), invalid.packed_breaks()),
@@ -361,6 +355,7 @@ def _packed() -> Iterator[LayerSpec]:
             _LISTED_OUTPUTS,
             Bundles({"packed_sequences": _RECORD}, lists=True),
         ),
+        Shapes({**_PACKED, **_FEATURES}, fixed=_FIXED),
         Oracle(
             oracle.unpack_sequence,
             oracle.unpack_sequence_shape,

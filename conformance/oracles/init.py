@@ -234,8 +234,3 @@ def normal_ends(mean: float, std: float, unit: float) -> tuple[float, float]:
     """
     more = FAR * std * (1 + 9 * unit) + 2 * unit * abs(mean)
     return mean - more, mean + more
-
-
-def same_shape(tensor: Shape, **arguments: object) -> tuple[Shape, ...]:
-    """(*) → (*)."""
-    return (tensor,)

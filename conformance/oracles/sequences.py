@@ -105,18 +105,6 @@ def pack_padded_sequence(
     return _packed(x, [int(n) for n in lengths.value], enforce_sorted)
 
 
-def pack_padded_sequence_shape(
-    input: Shape, lengths: Shape, *, each: Sequence[int], **arguments: object
-) -> tuple[Shape | None, ...]:
-    """Σ lengths × *; as many steps as the longest has.
-
-    Args:
-        input, lengths: shapes.
-        arguments: of the call.
-    """
-    return _packed_shape(input[2:], each, arguments)
-
-
 def pack_sequence(
     state: State, *sequences: Rounded, enforce_sorted: bool = True
 ) -> tuple[Rounded | Choices | None, ...]:
@@ -125,16 +113,11 @@ def pack_sequence(
     return _packed(pad_sequence({}, *sequences, batch_first=True), lengths, enforce_sorted)
 
 
-def pack_sequence_shape(*sequences: Shape, **arguments: object) -> tuple[Shape | None, ...]:
-    """Likewise."""
-    return _packed_shape(sequences[0][1:], [x[0] for x in sequences], arguments)
-
-
-def _packed_shape(
-    rest: Shape, lengths: Sequence[int], arguments: Mapping[str, object]
-) -> tuple[Shape | None, ...]:
-    indices = None if arguments.get("enforce_sorted", True) else (len(lengths),)
-    return ((sum(lengths), *rest), (max(lengths),), indices, indices)
+def pack_sequence_shape(*sequences: Shape, enforce_sorted: bool = True) -> tuple[Shape | None, ...]:
+    """Σ lengths × *; as many steps as the longest has."""
+    lengths = [x[0] for x in sequences]
+    indices = None if enforce_sorted else (len(lengths),)
+    return ((sum(lengths), *sequences[0][1:]), (max(lengths),), indices, indices)
 
 
 def lengths_of(sizes: Sequence[int], unsorted_indices: Sequence[int] | None) -> list[int]:
@@ -182,26 +165,6 @@ def pad_packed_sequence(
     there = inside.reshape(*inside.shape, *(1,) * (len(data.shape) - 1))
     padded = take(data, rows, 0, inside=there, fill=padding_value)
     return padded, exactly(np.array(lengths, np.int64), data.precision)
-
-
-def pad_packed_sequence_shape(
-    data: Shape,
-    batch_sizes: Shape,
-    *indices: Shape | None,
-    count: int,
-    batch_first: bool = False,
-    total_length: int | None = None,
-    **others: object,
-) -> tuple[Shape, ...]:
-    """(T×B×* or B×T×*, B): T is the longest length, or `total_length`.
-
-    Args:
-        data, batch_sizes, indices: shapes.
-        count: of the sequences.
-        batch_first, total_length, others: arguments of the call.
-    """
-    sizes = (total_length or batch_sizes[0], count)
-    return ((*(sizes[::-1] if batch_first else sizes), *data[1:]), (count,))
 
 
 def unpad_sequence(

@@ -324,22 +324,3 @@ def _last(state: State, norm: Module | None, x: Rounded) -> Rounded:
     own, given = part(state, "norm"), dict(norm[1])
     size, eps = given["normalized_shape"], given.get("eps", 1e-5)
     return _norm(x, own["weight"], own.get("bias"), size, eps)
-
-
-def transformer_shape(
-    src: Shape, tgt: Shape, *masks: Shape | None, **arguments: Any
-) -> tuple[Shape, ...]:
-    """(S, N, E), (T, N, E) → (T, N, E)."""
-    return (tgt,)
-
-
-def encoder_layer_shape(src: Shape, *masks: Shape | None, **arguments: Any) -> tuple[Shape, ...]:
-    """(S, N, E) → (S, N, E)."""
-    return (src,)
-
-
-def decoder_layer_shape(
-    tgt: Shape, memory: Shape, *masks: Shape | None, **arguments: Any
-) -> tuple[Shape, ...]:
-    """(T, N, E), (S, N, E) → (T, N, E)."""
-    return (tgt,)

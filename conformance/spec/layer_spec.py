@@ -165,11 +165,15 @@ class LayerSpec:
         owned = {size for name in held for size in self.shapes.tensors[name].names}
         owned |= {*self.shapes.fixed}
         order = sorted(groups, key=lambda label: (label[0] != BATCH, label[0] != SPACE))
-        return tuple(
-            tuple((names.index(name), axis) for name, axis in groups[label])
-            for label in order
-            if label[0] not in owned
-        )
+        found = dict[tuple[int, int], Axes]()
+        for label in (label for label in order if label[0] not in owned):
+            axes = tuple((names.index(name), axis) for name, axis in groups[label])
+            # Of an array that is two inputs the axes change together.
+            arrays = [(id(case.inputs[place]), axis) for place, axis in axes]
+            others = dict.fromkeys(found[array] for array in arrays if array in found)
+            axes = (*(one for other in others for one in other), *axes)
+            found |= {(id(case.inputs[place]), axis): axes for place, axis in axes}
+        return tuple(dict.fromkeys(found.values()))
 
     def sizes(self, case: Case) -> Sizes | None:
         """Sizes and arguments of a case, by name; None where its shapes do not fit `shapes`."""

@@ -5,8 +5,8 @@ A shape is a list of axes with blanks between them, the first axis first:
 - `in_features`: an argument's value, or a size that all tensors with this name share;
 - `8`, `in_channels//groups`, `(kernel_size - 1)`: a number, or an expression of sizes and
   arguments, with blanks in parentheses only;
-- `batch?`: one axis or none, in all tensors alike; `batch? *rest`: the first axis, if there is one,
-  and those behind it;
+- `batch?`: one axis or none, in all tensors alike; `batch? *more`: the first, if there is one;
+  `(batch*num_heads)?`: one of that size or none, in each tensor by itself;
 - `*batch`: any number of axes, in all tensors the same; `*normalized_shape`: one for each number
   of an argument; `*space`, `*kernel_size`, `*(2*space - 1)`: one for each spatial dimension;
 - `()`: no axis at all.
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from types import CodeType
 from typing import Any
@@ -64,16 +64,23 @@ class Axis:
         size: what its size is.
         repeated: it stands for several axes: `*`.
         optional: it stands for one axis or none: `?`.
+        tensor: that it is of, where it is an expression and others may have it or not.
     """
 
     size: Expression
     repeated: bool = False
     optional: bool = False
+    tensor: str = ""
 
     @cached_property
     def name(self) -> str:
         """The size that it is by itself; "" of an expression."""
         return self.size.text if self.size.text.isidentifier() else ""
+
+    @property
+    def presence(self) -> str:
+        """What tells whether it is there: a size that tensors share, or its own expression."""
+        return f"{self.tensor}: {self.size.text}" if self.tensor else self.size.text
 
     def __str__(self) -> str:
         return "*" * self.repeated + self.size.text + "?" * self.optional
@@ -98,6 +105,12 @@ class TensorShape:
         if self.condition is None or self.condition.value(arguments):
             return self.axes
         return None if self.otherwise is None else self.otherwise.chosen(arguments)
+
+    def within(self, tensor: str) -> TensorShape:
+        """The shape as that of a tensor."""
+        axes = (replace(a, tensor="" if a.name else tensor) for a in self.axes)
+        otherwise = self.otherwise and self.otherwise.within(tensor)
+        return TensorShape(tuple(axes), self.condition, otherwise)
 
     @property
     def forms(self) -> tuple[tuple[Axis, ...], ...]:
@@ -186,6 +199,6 @@ def _axes(words: list[str], text: str) -> tuple[Axis, ...]:
 def _axis(word: str) -> Axis:
     repeated, optional = word.startswith("*"), word.endswith("?")
     axis = Axis(parse_expression(word[repeated : len(word) - optional]), repeated, optional)
-    if optional and (repeated or not axis.name):
-        raise NotationError(f"{word!r}: only one axis with a name can be left out")
+    if optional and (repeated or not axis.size.names):
+        raise NotationError(f"{word!r}: only one axis that names a size can be left out")
     return axis

@@ -13,9 +13,10 @@ def validate_shapes(
     """Raise a `NotationError` where a layer's shapes cannot be read; it names layer and tensor.
 
     Args:
-        formula: a function of the layer's own gives the outputs' shapes, and may name other sizes.
+        formula: the outputs' sizes follow from a function of the layer's own, or from numbers that
+            it counts, and may have other names.
     """
-    arguments = {a.name for a in signature.arguments}
+    arguments = signature.named
     outputs = {x.name for x in signature.outputs}
     missing = [name for name in signature.input_names if name not in shapes.texts]
     if missing:
@@ -38,7 +39,7 @@ def validate_shapes(
     used = {n: name for name, tensor in inner.items() for n in tensor.names}
     used |= {
         n: text
-        for text in (*shapes.where, *shapes.let.values())
+        for text in (*shapes.where, *shapes.let.values(), *shapes.below.values())
         for n in parse_expression(text).names
     }
     for name, where in used.items():

@@ -83,9 +83,10 @@ class Sizes(Mapping[str, Any]):
         """Number of axes that an entry stands for; None where that is not known yet."""
         name = axis.name
         if not axis.repeated:
-            if not axis.optional or self.decided(name):
+            key = axis.presence
+            if not axis.optional or self.decided(key):
                 return 1
-            return None if name not in self.found else int(self.found[name] is not None)
+            return None if key not in self.found else int(self.found[key] is not None)
         if SPACE in self._names(axis.size):
             return self.dims
         if name and not self.decided(name):
@@ -119,13 +120,14 @@ class Sizes(Mapping[str, Any]):
         spare = len(shape) - sum(count or 0 for count in counts)
         groups = [a for a in open_axes if a.repeated]
         options = [a for a in open_axes if not a.repeated]
-        if len(groups) > 1 or (groups and options and open_axes[-1] in options):
+        leading = not groups or all(axes.index(a) < axes.index(groups[0]) for a in options)
+        if len(groups) > 1 or not leading:
             return False
         if spare < 0 or (not groups and spare > len(options)):
             written = " ".join(map(str, axes))
             raise ShapeError(f"{tensor} of shape {shape} has not the rank of ({written})")
         for k, axis in enumerate(options):
-            self.found[axis.name] = 0 if k < spare else None
+            self.found[axis.presence] = 0 if k < spare else None
         for axis in groups:
             self.found[axis.name] = (0,) * max(spare - len(options), 0)
         sizes = dict[str, list[int]]()
@@ -176,17 +178,20 @@ class Shapes:
         where: what else holds of sizes and arguments: `"in_channels % groups == 0"`.
         fixed: sizes that no case can change, for values depend on them: indices into a plane.
         let: sizes that follow from sizes and arguments: `"width"` → `"proj_size or hidden_size"`.
+        below: inputs that hold indices → the size that each index is below, and at least 0:
+            `"input"` → `"num_embeddings"`.
     """
 
     texts: Mapping[str, str]
     where: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     let: Mapping[str, str] = field(default_factory=dict)
+    below: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorShape]:
         """The shapes, parsed."""
-        return {name: parse_shape(text) for name, text in self.texts.items()}
+        return {name: parse_shape(text).within(name) for name, text in self.texts.items()}
 
     @cached_property
     def constraints(self) -> tuple[Expression, ...]:
@@ -238,6 +243,11 @@ class Shapes:
             raise ShapeError(f"{name} would have the shape {shape}")
         return shape
 
+    def limit(self, name: str, sizes: Sizes) -> int | None:
+        """What an input's indices are below; None of an input that holds none."""
+        text = self.below.get(name)
+        return None if text is None else int(parse_expression(text).value(sizes))
+
     def present(self, names: Sequence[str], sizes: Sizes) -> dict[str, Shape]:
         """Shapes of those of some tensors that a call has."""
         shapes = ((name, self.shape(name, sizes)) for name in names)
@@ -255,13 +265,14 @@ class Shapes:
                 raise ShapeError(f"{constraint.text} does not hold")
 
     def batch_axis(self, name: str, sizes: Sizes) -> int | None:
-        """The axis of a tensor that counts the batch; None where none does, or several."""
+        """The axis that counts the batch, or several for each of it; None of none, or two."""
         known = takewhile(
             lambda a: sizes.count(a) is not None, self.tensors[name].chosen(sizes) or ()
         )
         places = sizes.places(tuple(known))
-        axes = [k for k, place in enumerate(places) if place.axis.name == BATCH]
-        return axes[0] if len(axes) == 1 else None
+        axes = [k for k, place in enumerate(places) if BATCH in place.axis.size.names]
+        batched = len(axes) == 1 and sizes.found.get(BATCH) is not None
+        return axes[0] if batched else None
 
     def shared_axes(
         self, names: Sequence[str], sizes: Sizes
@@ -287,4 +298,5 @@ def shape_lines(shapes: Shapes) -> tuple[str, ...]:
     width = max(map(len, (*shapes.texts, *shapes.let)))
     lines = [f"{name:{width}}  {text}" for name, text in shapes.texts.items()]
     lines += [f"{name:{width}}  = {text}" for name, text in shapes.let.items()]
+    lines += [f"{name:{width}}  < {text}" for name, text in shapes.below.items()]
     return (*lines, *(f"where {text}" for text in shapes.where))

@@ -37,6 +37,7 @@ class Form:
             an instance.
         module: it is a module: the value is the name of its layer and (argument, value) pairs; its
             state is a part of the whole's.
+        names: of the module's arguments, which shapes may name.
     """
 
     sequence: bool = False
@@ -44,6 +45,7 @@ class Form:
     function: bool = False
     record: str = ""
     module: bool = False
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -220,6 +222,11 @@ class Signature:
         return {a.name: a.default for a in self.arguments if a.default is not REQUIRED}
 
     @cached_property
+    def named(self) -> frozenset[str]:
+        """Names of its arguments, and of those of its modules that shapes may name."""
+        return frozenset(name for a in self.arguments for name in (a.name, *a.form.names))
+
+    @cached_property
     def input_names(self) -> tuple[str, ...]:
         """Names of the inputs, in torch's order."""
         return tuple(x.name for x in self.inputs)
@@ -270,6 +277,9 @@ class Signature:
         for known in self.arguments:
             if known.ties.like and full.get(known.name) is None:
                 full[known.name] = full.get(known.ties.like)
+            if known.form.names and full.get(known.name) is not None:
+                _, inner = full[known.name]
+                full |= {name: value for name, value in inner if name in known.form.names}
         return full
 
     def bind(self, shapes: Shapes, arguments: Arguments, given: Mapping[str, Shape]) -> Sizes:

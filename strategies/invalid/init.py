@@ -8,30 +8,27 @@ from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
     Break,
     argument,
-    integer_input,
     with_arguments,
     with_inputs,
 )
+from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case, bare_name
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 _negative = st.sampled_from((-1.0, -0.5))
 _words = st.sampled_from(("fan", "in", "fan_avg", ""))
 _functions = st.sampled_from(("gelu", "swish", "ReLU", ""))
-_vectors = st.sampled_from(((3,), (), (1,)))
-_not_matrices = st.sampled_from(((3,), (2, 3, 2), ()))
 _not_kernels = st.sampled_from(((3, 2), (2,), (2, 1, 1, 1, 1, 1)))
 _strings = st.sampled_from(("one", ""))
 _wide = st.sampled_from((0.5, 2.0))
 
 
-def _rank(shapes: st.SearchStrategy[tuple[int, ...]]) -> Break:
-    def apply(draw: Draw, case: Case) -> Case:
-        return with_inputs(case, {0: draw(shapes)})
-
-    return Break("tensor of another rank", "tensor", apply)
+def _rank(draw: Draw, case: Case) -> Case:
+    return with_inputs(case, {0: draw(_not_kernels)})
 
 
 def _exchanged(draw: Draw, case: Case) -> Case:
@@ -51,13 +48,10 @@ def _any_numbers(case: Case) -> bool:
     return x is not None and x.size > 0
 
 
-_MATRIX, _WEIGHT = _rank(_not_matrices), _rank(_vectors)
 _NEGATIVE_STD = Break("std negative", "std", argument("std", _negative))
 _NEGATIVE_GAIN = Break("gain negative", "gain", argument("gain", _negative), CUSTOMARY)
-_WHOLE = Break("tensor of whole numbers", "tensor", integer_input(), CUSTOMARY)
 _ENDS = Break("a above b", "a", _exchanged)
 _KAIMING = (
-    _WEIGHT,
     Break("mode unknown", "mode", argument("mode", _words), applies=_any_numbers),
     Break(
         "nonlinearity unknown",
@@ -66,26 +60,32 @@ _KAIMING = (
         applies=_any_numbers,
     ),
 )
+# What draws nothing writes whole numbers as well.
+_WRITTEN = ("constant_", "ones_", "zeros_", "eye_", "dirac_")
 _BREAKS = {
     "constant_": (Break("val no number", "val", argument("val", _strings)),),
-    "eye_": (_MATRIX,),
-    "dirac_": (_rank(_not_kernels), Break("groups not a divisor", "groups", _uneven)),
-    "uniform_": (_ENDS, _WHOLE),
+    "dirac_": (
+        Break("tensor of another rank", "tensor", _rank),
+        Break("groups not a divisor", "groups", _uneven),
+    ),
+    "uniform_": (_ENDS,),
     "normal_": (
         _NEGATIVE_STD,
         Break("std not a number", "std", argument("std", st.just(math.nan))),
-        _WHOLE,
     ),
     "trunc_normal_": (_ENDS,),
-    "xavier_uniform_": (_WEIGHT, _NEGATIVE_GAIN),
-    "xavier_normal_": (_WEIGHT, _NEGATIVE_GAIN),
+    "xavier_uniform_": (_NEGATIVE_GAIN,),
+    "xavier_normal_": (_NEGATIVE_GAIN,),
     "kaiming_uniform_": _KAIMING,
     "kaiming_normal_": _KAIMING,
-    "orthogonal_": (_WEIGHT,),
-    "sparse_": (_MATRIX, _NEGATIVE_STD),
+    "sparse_": (_NEGATIVE_STD,),
 }
 
 
-def init_breaks(layer: str) -> tuple[Break, ...]:
+def init_breaks(layer: str, signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of a layer of the family; none of one that takes any tensor."""
-    return _BREAKS.get(bare_name(layer), ())
+    name, rank, dtype = bare_name(layer), "tensor of another rank", "tensor of another dtype"
+    own = _BREAKS.get(name, ())
+    without = {rank} if "*size" in shapes.texts.values() else {b.name for b in own} & {rank}
+    without |= {dtype} if name in _WRITTEN else set()
+    return (*shape_breaks(signature, shapes, without=without, customary={dtype} - without), *own)

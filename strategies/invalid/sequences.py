@@ -13,10 +13,13 @@ from conformance.strategies.invalid.breaks import (
     with_arguments,
     with_inputs,
 )
+from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 _SOME = st.integers(1, 3)
 _SIDES = st.sampled_from(("centre", "Right", ""))
@@ -134,33 +137,25 @@ def _too_short(draw: Draw, case: Case) -> Case:
     return _with_lengths(case, lengths)
 
 
-def _other_count(draw: Draw, case: Case) -> Case:
-    """A length too many."""
-    lengths = _lengths(case)
-    return _with_lengths(case, np.append(lengths, lengths[-1:]))
-
-
-def _of_one_axis(draw: Draw, case: Case) -> Case:
-    return with_inputs(case, {0: (_steps(case),)})
-
-
-def padded_breaks() -> tuple[Break, ...]:
+def padded_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of `pack_padded_sequence`."""
     return (
+        *shape_breaks(
+            signature, shapes, without=("input of another dtype",),
+            customary=("input of another rank",),
+        ),
         Break("lengths that grow", "lengths", _ascending, applies=_room_to_grow),
         Break("a length beyond the input's", "lengths", _too_long),
         Break("a length that is not positive", "lengths", _too_short),
-        Break("another number of lengths", "lengths", _other_count),
-        Break("input of one axis", "input", _of_one_axis, CUSTOMARY),
-    )
+    )  # fmt: skip
 
 
-def unpad_breaks() -> tuple[Break, ...]:
+def unpad_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of `unpad_sequence`."""
-    return (
-        Break("another number of lengths", "lengths", _other_count),
-        Break("padded_sequences of one axis", "padded_sequences", _of_one_axis, CUSTOMARY),
-    )
+    return shape_breaks(
+        signature, shapes, without=("padded_sequences of another dtype", "lengths missing"),
+        customary=("padded_sequences of another rank", "lengths of another rank"),
+    )  # fmt: skip
 
 
 def _cut_short(draw: Draw, case: Case) -> Case:

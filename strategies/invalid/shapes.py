@@ -90,6 +90,8 @@ def _breaks(signature: Signature, shapes: Shapes, place: int, broadcast: bool) -
             applies=_present(place),
             constraint=f"{tensor.name} has the dtype of the call",
         )
+    if tensor.name in shapes.below:
+        yield from _of_indices(signature, shapes, place)
     text = f"{tensor.name} has the axes ({shapes.texts[tensor.name]})"
     yield Break(
         f"{tensor.name} of another rank", tensor.name, _another_rank(signature, shapes, place),
@@ -110,9 +112,39 @@ def _breaks(signature: Signature, shapes: Shapes, place: int, broadcast: bool) -
         )  # fmt: skip
 
 
+def _of_indices(signature: Signature, shapes: Shapes, place: int) -> Iterator[Break]:
+    """The breaks of an input that holds indices."""
+    name = signature.input_names[place]
+    size = shapes.below[name]
+
+    def filled(case: Case) -> bool:
+        return _present(place)(case) and 0 not in _array_shape(case, place)
+
+    def with_index(draw: Draw, case: Case, value: int) -> Case:
+        index = np.array(case.inputs[place])
+        index.reshape(-1)[draw(st.integers(0, index.size - 1))] = value
+        return _with(case, place, index)
+
+    def beyond(draw: Draw, case: Case) -> Case:
+        limit = shapes.limit(name, sizes_of(signature, shapes, case))
+        assert limit is not None
+        return with_index(draw, case, limit + draw(st.integers(0, 2)))
+
+    def negative(draw: Draw, case: Case) -> Case:
+        return with_index(draw, case, -1 - draw(st.integers(0, 2)))
+
+    def fractions(draw: Draw, case: Case) -> Case:
+        return _with(case, place, np.asarray(case.inputs[place], float))
+
+    text = f"{name} holds whole numbers from 0 to below {size}"
+    yield Break(f"{name} not below {size}", name, beyond, applies=filled, constraint=text)
+    yield Break(f"{name} below 0", name, negative, applies=filled, constraint=text)
+    yield Break(f"{name} of another dtype", name, fractions, applies=_present(place),
+                constraint=text)  # fmt: skip
+
+
 def _decided(signature: Signature, shapes: Shapes, tensor: Input) -> Iterator[tuple[Axis, str]]:
     """The axes of an input whose size an argument or another tensor decides, and which does."""
-    arguments = {a.name for a in signature.arguments}
     before = signature.input_names[: signature.input_names.index(tensor.name)]
     seen = set[str]()
     for axis in (a for axes in shapes.tensors[tensor.name].forms for a in axes):
@@ -121,7 +153,7 @@ def _decided(signature: Signature, shapes: Shapes, tensor: Input) -> Iterator[tu
             continue
         seen.add(axis.size.text)
         others = [n for n in before if name in shapes.tensors[n].names]
-        if name in arguments:
+        if name in signature.named:
             yield axis, "the argument"
         elif name in shapes.let:
             yield axis, shapes.let[name]
@@ -224,7 +256,7 @@ def _another_size(
         others = wrong_sizes(shape[at])
         shape[at] = draw(others.filter(lambda size: size != 1) if broadcast else others)
         changed = with_inputs(case, {place: shape})
-        named = axis.name in (*shapes.let, *(a.name for a in signature.arguments))
+        named = axis.name in (*shapes.let, *signature.named)
         return changed if named else _unfixed(signature, changed)
 
     return apply
@@ -237,8 +269,9 @@ def _unfixed(signature: Signature, case: Case) -> Case:
 
 
 def _missing(place: int) -> Callable[[Draw, Case], Case]:
-    def apply(draw: Draw, case: Case) -> Case:
-        inputs = tuple(None if k == place else x for k, x in enumerate(case.inputs))
-        return replace(case, inputs=inputs)
+    return lambda draw, case: _with(case, place, None)
 
-    return apply
+
+def _with(case: Case, place: int, array: np.ndarray | None) -> Case:
+    """The case with another array."""
+    return replace(case, inputs=(*case.inputs[:place], array, *case.inputs[place + 1 :]))

@@ -51,7 +51,7 @@ def test_a_shape_is_printed_as_it_is_written(text: str) -> None:
         ("n[0]", "Subscript"),
         ("n + m", "no expression"),
         ("*n?", "can be left out"),
-        ("(n + 1)?", "can be left out"),
+        ("3?", "can be left out"),
         ("x.y(1)", "Attribute|calls"),
     ],
 )
@@ -92,6 +92,53 @@ def test_axes_of_one_size_are_told_together() -> None:
     }
     vector = shapes.bind({}, 0, {"x": (2, 5), "w": (5,)})
     assert shapes.shape("y", vector) == (2,)
+
+
+def test_the_first_axis_counts_the_batch_where_there_is_one() -> None:
+    shapes = Shapes({"x": "batch? *more", "y": "batch? *more 3"})
+    for shape, axis in (((), None), ((2,), 0), ((2, 4, 5), 0)):
+        sizes = shapes.bind({}, 0, {"x": shape})
+        assert shapes.shape("y", sizes) == (*shape, 3)
+        assert shapes.batch_axis("y", sizes) == axis
+
+
+def test_an_axis_that_is_a_multiple_of_the_batch_counts_it() -> None:
+    shapes = Shapes({"x": "batch? n", "mask": "((1 if batch is None else batch)*2)? n"})
+    for x, mask, axis in (((3, 5), (6, 5), 0), ((3, 5), (5,), None), ((5,), (2, 5), None)):
+        sizes = shapes.bind({}, 0, {"x": x, "mask": mask})
+        shapes.check(sizes, {"x": x, "mask": mask})
+        assert shapes.batch_axis("mask", sizes) == axis
+
+
+def test_another_order_of_axes_turns_an_array_that_is_two_inputs_once() -> None:
+    row = CATALOGUE["MultiheadAttention"]
+    case = next(
+        c
+        for c in cases(row.name)
+        if c.inputs[0] is c.inputs[1] and c.inputs[0].ndim == 3 and row.axes(c)
+    )
+    assert all({(0, axis), (1, axis)} <= {*axes} for axes in row.axes(case) for _, axis in axes[:1])
+    first = not case.call.arguments.get("batch_first", False)
+    turned = with_argument(row, case, "batch_first", first)
+    assert turned is not None
+    query, key = turned.inputs[:2]
+    assert query is key
+    assert (query == case.inputs[0].swapaxes(0, 1)).all()
+
+
+def test_indices_stay_below_their_size() -> None:
+    row = CATALOGUE["Embedding"]
+    case = next(c for c in cases("Embedding") if c.inputs[0].max(initial=0) > 1)
+    smaller = with_argument(row, case, "num_embeddings", 2)
+    given = case.call.arguments.get("padding_idx")
+    assert (smaller is None) is (given is not None and not -2 <= given < 2)
+    case = replace(
+        case, call=replace(case.call, arguments={"num_embeddings": 40, "embedding_dim": 1})
+    )
+    smaller = with_argument(row, case, "num_embeddings", 2)
+    assert smaller is not None
+    assert (smaller.inputs[0] == case.inputs[0] % 2).all()
+    assert "input not below num_embeddings" in {b.name for b in every_break(row.generation.invalid)}
 
 
 @pytest.mark.parametrize(

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from conformance.laws.embedding import embedding as laws
 from conformance.layers.embedding import bag as embedding_bag
-from conformance.model.case import Call, Case, is_function
+from conformance.model.case import Call, is_function
 from conformance.oracles.embedding import embedding as oracle
-from conformance.spec.elementwise import every_axis
-from conformance.spec.layer_spec import LayerSpec, Variation
-from conformance.spec.parts import Benchmark, Generation, Oracle, State, Traits, stateless
+from conformance.spec.layer_spec import LayerSpec
+from conformance.spec.parts import Benchmark, Generation, Oracle, State, Traits
 from conformance.spec.propagation import looked_up
-from conformance.spec.signature import Argument, Input, Output, Signature
-from conformance.spec.sizes import resized
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Argument, Arguments, Input, Output, Signature
 from conformance.spec.state import Normal, Shape, StateTensor
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.embedding import embedding as cases
@@ -41,20 +39,24 @@ _FORMULA = (
 )
 
 
-def _leading(case: Case) -> int | None:
-    """The first axis of the indices counts the batch, if there is one."""
-    first = case.inputs[0]
-    return 0 if first is not None and first.ndim else None
+_SHAPES = Shapes(
+    {
+        "input": "batch? *more",
+        "weight": "num_embeddings embedding_dim",
+        "output": "batch? *more embedding_dim",
+    },
+    where=("padding_idx is None or -num_embeddings <= padding_idx < num_embeddings",),
+    below={"input": "num_embeddings"},
+)
 
 
 def _renormalises(call: Call) -> bool:
     return call.arguments.get("max_norm") is not None
 
 
-def _state(arguments: Mapping[str, Any], input: Shape) -> tuple[StateTensor, ...]:
-    """A weight (num_embeddings, embedding_dim) from N(0, 1), its row `padding_idx` zero."""
-    shape = (arguments["num_embeddings"], arguments["embedding_dim"])
-    return (StateTensor("weight", shape, Normal(arguments.get("padding_idx"))),)
+def _initial(arguments: Arguments, shapes: Mapping[str, Shape]) -> tuple[StateTensor, ...]:
+    """From N(0, 1), the row `padding_idx` zero."""
+    return (StateTensor("weight", shapes["weight"], Normal(arguments.get("padding_idx"))),)
 
 
 def _padding(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -63,23 +65,6 @@ def _padding(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     if place is None or place >= 0:
         return {}
     return {"padding_idx": place + arguments["num_embeddings"]}
-
-
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with other arguments, its indices within the weight that they ask for."""
-    index, *weights = case.inputs
-    assert index is not None
-    given = case.call.state.get("weight", weights[0] if weights else None)
-    assert given is not None
-    sizes = {"num_embeddings": given.shape[0], "embedding_dim": given.shape[1], **arguments}
-    count, width = sizes["num_embeddings"], sizes["embedding_dim"]
-    place = arguments.get("padding_idx")
-    if place is not None and not -count <= place < count:
-        return None
-    weight, index = resized(given, (count, width)), index % count
-    state = {} if row.function else {"weight": weight}
-    call = replace(case.call, arguments=arguments, state=state)
-    return replace(case, call=call, inputs=(index, weight) if row.function else (index,))
 
 
 def _moved(workload: Workload, weights: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -111,66 +96,44 @@ def _workloads(layer: str) -> Iterator[Workload]:
         )
 
 
-def rows() -> Iterator[LayerSpec]:
-    """The rows, in the order of torch's documentation."""
-    index = Input("input", "index", batch_axis=_leading, differentiable=False, signed=False)
-    whole = partial(cases.embeddings, "Embedding")
-    module = LayerSpec(
-        "Embedding",
-        "embedding",
-        signature=Signature(
-            (*_SIZES, *_OPTIONS),
-            (index,),
-            (Output("output", _leading),),
-            complex=False,
-            kept_as=_padding,
+def _embedding(name: str) -> LayerSpec:
+    function = is_function(name)
+    valid = partial(cases.embeddings, name)
+    signature = Signature(
+        _OPTIONS if function else (*_SIZES, *_OPTIONS),
+        (
+            Input("input", "index", differentiable=False, signed=False),
+            *((Input("weight", "weight", updated=True),) if function else ()),
         ),
+        (Output("output"),),
+        complex=False,
+        kept_as=_padding,
+    )
+    breaks = invalid.embedding_breaks(signature, _SHAPES)
+    return LayerSpec(
+        name,
+        "embedding",
+        signature=signature,
+        shapes=_SHAPES,
         oracle=Oracle(
-            values=oracle.embedding,
-            shapes=oracle.embedding_shape,
+            values=oracle.functional_embedding if function else oracle.embedding,
             formula=_FORMULA,
             propagation=looked_up,
         ),
-        generation=Generation(
-            cases=whole,
-            invalid=invalid_cases(whole, invalid.embedding_breaks("Embedding")),
-            examples=0.4,
-        ),
-        variation=Variation(refit=_refit, free=every_axis),
-        state=State(_state),
+        generation=Generation(cases=valid, invalid=invalid_cases(valid, breaks), examples=0.4),
+        state=State() if function else State(shaped=_initial),
         traits=Traits(copies=True, updates=_renormalises),
         laws=laws.LAWS,
         benchmark=Benchmark(
-            workloads=tuple(_workloads("Embedding")),
+            workloads=tuple(_workloads(name)),
             filling=Filling(contraction=False),
             flops=_moved,
             needed=embedding_bag.looked_up_rows,
         ),
     )
-    yield module
-    name = "functional.embedding"
-    valid = partial(cases.embeddings, name)
-    yield replace(
-        module,
-        name=name,
-        signature=replace(
-            module.signature,
-            arguments=_OPTIONS,
-            inputs=(index, Input("weight", "weight", updated=True)),
-        ),
-        oracle=replace(
-            module.oracle,
-            values=oracle.functional_embedding,
-            shapes=oracle.functional_embedding_shape,
-        ),
-        generation=replace(
-            module.generation,
-            cases=valid,
-            invalid=invalid_cases(valid, invalid.embedding_breaks(name)),
-            examples=0.4,
-        ),
-        variation=replace(module.variation, shared=embedding_bag.table),
-        state=replace(module.state, tensors=stateless),
-        benchmark=replace(module.benchmark, workloads=tuple(_workloads(name))),
-    )
+
+
+def rows() -> Iterator[LayerSpec]:
+    """The rows, in the order of torch's documentation."""
+    yield from map(_embedding, ("Embedding", "functional.embedding"))
     yield from embedding_bag.rows()

@@ -10,8 +10,8 @@ from typing import Any
 from conformance.laws.transformer import layers as laws
 from conformance.laws.transformer.draws import layer_draws
 from conformance.layers.transformer import stacks
-from conformance.layers.transformer.inputs import KIND, drops, hint, padding, pairs, sequence
-from conformance.layers.transformer.parts import FACTS, lengths, refit, sequence_axis
+from conformance.layers.transformer.inputs import KIND, drops, hint, inputs, shapes
+from conformance.layers.transformer.parts import FACTS, allows
 from conformance.layers.transformer.propagation import transformer
 from conformance.layers.transformer.state import decoder_layer, encoder_layer
 from conformance.oracles import transformer as oracle
@@ -45,7 +45,7 @@ _SIZES = {"d_model": 256, "nhead": 4, "dim_feedforward": 1024, "batch_first": Tr
 
 def _row(
     name: str,
-    inputs: tuple[Input, ...],
+    taken: tuple[Input, ...],
     hints: tuple[Argument, ...],
     state: Callable[[Mapping[str, Any], Shape], tuple[StateTensor, ...]],
     formula: tuple[str, ...],
@@ -53,22 +53,21 @@ def _row(
 ) -> LayerSpec:
     count = 1 if prefix == "encoder" else 2
     valid = partial(getattr(cases, f"{prefix}_layers"), name)
+    signature = Signature((*KIND, *hints), taken, (Output("output"),), complex=False)
     return LayerSpec(
         name,
         "transformer",
-        signature=Signature(
-            (*KIND, *hints), inputs, (Output("output", sequence_axis),), complex=False
-        ),
+        signature=signature,
+        shapes=shapes(signature),
         oracle=Oracle(
             values=getattr(oracle, f"transformer_{prefix}_layer"),
-            shapes=getattr(oracle, f"{prefix}_layer_shape"),
             formula=formula,
             propagation=transformer,
         ),
         generation=Generation(
             cases=valid, invalid=invalid_cases(valid, invalid.layer_breaks(name)), examples=0.25
         ),
-        variation=Variation(refit=refit, free=lengths),
+        variation=Variation(allows=allows),
         state=State(state),
         conditions=Conditions(derived=FACTS),
         laws=laws.SHARED,
@@ -87,7 +86,7 @@ def rows() -> Iterator[LayerSpec]:
     """The rows, in the order of torch's documentation."""
     yield _row(
         ENCODER,
-        (sequence("src"), pairs("src_mask"), padding("src_key_padding_mask")),
+        inputs("src", "src_mask", "src_key_padding_mask"),
         (hint("is_causal"),),
         encoder_layer,
         (
@@ -98,11 +97,7 @@ def rows() -> Iterator[LayerSpec]:
     )
     yield _row(
         DECODER,
-        (
-            *map(sequence, ("tgt", "memory")),
-            *map(pairs, ("tgt_mask", "memory_mask")),
-            *map(padding, ("tgt_key_padding_mask", "memory_key_padding_mask")),
-        ),
+        inputs(*stacks.DECODER_INPUTS),
         (hint("tgt_is_causal"), hint("memory_is_causal")),
         decoder_layer,
         (

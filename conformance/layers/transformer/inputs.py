@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from conformance.laws.transformer.calls import kind_of
-from conformance.layers.transformer.parts import mask_axis, padding_axis, sequence_axis
+from conformance.laws.transformer.calls import MASKS, kind_of
 from conformance.model.case import Call
-from conformance.spec.signature import Argument, Form, Input, Ties
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Argument, Form, Input, Signature, Ties
 
 KIND = (
     Argument("d_model", plain=1, size=True),
@@ -22,24 +20,38 @@ KIND = (
 )
 
 
+_LENGTHS = {"src": "source", "tgt": "target", "memory": "source"}
+
+
 def hint(name: str, default: bool | None = False) -> Argument:
     """That a mask is the causal one, of so many queries and keys then."""
     return Argument(name, default, keyword=True, ties=Ties(fixes_sizes=True))
 
 
-def sequence(name: str) -> Input:
-    """A sequence of rows."""
-    return Input(name, batch_axis=sequence_axis)
+def inputs(*names: str) -> tuple[Input, ...]:
+    """Sequences of rows, and masks."""
+    return tuple(
+        Input(name, "mask", True, signed=False) if name in MASKS else Input(name) for name in names
+    )
 
 
-def pairs(name: str) -> Input:
-    """A mask of queries and keys."""
-    return Input(name, "mask", True, partial(mask_axis, name), signed=False)
+def shapes(signature: Signature) -> Shapes:
+    """Those of sequences, of masks, and of the output, which is as long as the target if any."""
 
+    def sequence(name: str) -> str:
+        length = _LENGTHS[name]
+        return f"batch? {length} d_model if batch_first else {length} batch? d_model"
 
-def padding(name: str) -> Input:
-    """A mask of keys."""
-    return Input(name, "mask", True, partial(padding_axis, name), signed=False)
+    def mask(query: str, key: str) -> str:
+        if not query:
+            return f"batch? {_LENGTHS[key]}"
+        maps = "((1 if batch is None else batch)*nhead)?"
+        return f"{maps} {_LENGTHS[query]} {_LENGTHS[key]}"
+
+    names = signature.input_names
+    texts = {x: mask(*MASKS[x]) if x in MASKS else sequence(x) for x in names}
+    texts["output"] = sequence("tgt" if "tgt" in names else "src")
+    return Shapes(texts, where=("d_model % nhead == 0",))
 
 
 def drops(call: Call) -> bool:

@@ -11,8 +11,8 @@ from conformance.laws.transformer import stacks as laws
 from conformance.laws.transformer.calls import kind_of
 from conformance.laws.transformer.draws import layer_draws, without
 from conformance.layers.transformer import state as states
-from conformance.layers.transformer.inputs import KIND, drops, hint, padding, pairs, sequence
-from conformance.layers.transformer.parts import FACTS, lengths, refit, sequence_axis
+from conformance.layers.transformer.inputs import KIND, drops, hint, inputs, shapes
+from conformance.layers.transformer.parts import FACTS, allows
 from conformance.layers.transformer.propagation import transformer
 from conformance.oracles import transformer as oracle
 from conformance.spec.layer_spec import LayerSpec, Variation
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from conformance.spec.trial_like import TrialLike
 
 _SIZES = {"d_model": 128, "nhead": 4, "dim_feedforward": 256, "batch_first": True}
-_DECODER_INPUTS = (
-    *map(sequence, ("tgt", "memory")),
-    *map(pairs, ("tgt_mask", "memory_mask")),
-    *map(padding, ("tgt_key_padding_mask", "memory_key_padding_mask")),
+DECODER_INPUTS = (
+    *("tgt", "memory", "tgt_mask", "memory_mask"),
+    *("tgt_key_padding_mask", "memory_key_padding_mask"),
 )
+_PART = Form(module=True, names=("d_model", "nhead", "batch_first"))
 
 
 def _plain(name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
@@ -71,11 +71,10 @@ def _flops(
 
 
 def _called(
-    inputs: tuple[Input, ...], arguments: tuple[Argument, ...], *, placed: bool = False
+    taken: tuple[Input, ...], arguments: tuple[Argument, ...], *, placed: bool = False
 ) -> Signature:
     # Parts of a stack are made where they are needed; a stack as such takes no place.
-    outputs = (Output("output", sequence_axis),)
-    return Signature(arguments, inputs, outputs, complex=False, placed=placed)
+    return Signature(arguments, taken, (Output("output"),), complex=False, placed=placed)
 
 
 def _generation(made: Callable[..., Any], name: str, examples: float) -> Generation:
@@ -114,9 +113,10 @@ def _row(
         name,
         "transformer",
         signature=signature,
+        shapes=shapes(signature),
         oracle=oracle,
         generation=generation,
-        variation=Variation(refit=refit, free=lengths),
+        variation=Variation(allows=allows),
         state=state,
         conditions=Conditions(derived=FACTS),
         laws=laws.of_stack(name),
@@ -132,9 +132,9 @@ def rows() -> Iterator[LayerSpec]:
     yield _row(
         name,
         _called(
-            (sequence("src"), pairs("mask"), padding("src_key_padding_mask")),
+            inputs("src", "mask", "src_key_padding_mask"),
             (
-                Argument("encoder_layer", plain=_plain(part), form=Form(module=True)),
+                Argument("encoder_layer", plain=_plain(part), form=_PART),
                 _COUNT,
                 _NORM,
                 Argument("enable_nested_tensor", True, other=False),
@@ -144,9 +144,8 @@ def rows() -> Iterator[LayerSpec]:
         ),
         Oracle(
             oracle.transformer_encoder,
-            oracle.encoder_layer_shape,
-            ("x = encoder_layer(x) for each layer; then norm(x)",),
-            transformer,
+            formula=("x = encoder_layer(x) for each layer; then norm(x)",),
+            propagation=transformer,
         ),
         _generation(cases.encoders, name, 0.2),
         State(states.encoder),
@@ -158,9 +157,9 @@ def rows() -> Iterator[LayerSpec]:
     yield _row(
         name,
         _called(
-            _DECODER_INPUTS,
+            inputs(*DECODER_INPUTS),
             (
-                Argument("decoder_layer", plain=_plain(part), form=Form(module=True)),
+                Argument("decoder_layer", plain=_plain(part), form=_PART),
                 _COUNT,
                 _NORM,
                 hint("tgt_is_causal", None),
@@ -169,9 +168,8 @@ def rows() -> Iterator[LayerSpec]:
         ),
         Oracle(
             oracle.transformer_decoder,
-            oracle.decoder_layer_shape,
-            ("x = decoder_layer(x, memory) for each layer; then norm(x)",),
-            transformer,
+            formula=("x = decoder_layer(x, memory) for each layer; then norm(x)",),
+            propagation=transformer,
         ),
         _generation(cases.decoders, name, 0.2),
         State(states.decoder),
@@ -183,11 +181,9 @@ def rows() -> Iterator[LayerSpec]:
     yield _row(
         name,
         _called(
-            (
-                *map(sequence, ("src", "tgt")),
-                *map(pairs, ("src_mask", "tgt_mask", "memory_mask")),
-                *map(padding, ("src_key_padding_mask", "tgt_key_padding_mask")),
-                padding("memory_key_padding_mask"),
+            inputs(
+                *("src", "tgt", "src_mask", "tgt_mask", "memory_mask"),
+                *("src_key_padding_mask", "tgt_key_padding_mask", "memory_key_padding_mask"),
             ),
             (
                 Argument("d_model", 512, plain=1, size=True, large=True),
@@ -203,9 +199,8 @@ def rows() -> Iterator[LayerSpec]:
         ),
         Oracle(
             oracle.transformer,
-            oracle.transformer_shape,
-            ("decoder(tgt, encoder(src)), each a stack of layers and a norm",),
-            transformer,
+            formula=("decoder(tgt, encoder(src)), each a stack of layers and a norm",),
+            propagation=transformer,
         ),
         _generation(cases.transformers, name, 0.25),
         State(states.both),

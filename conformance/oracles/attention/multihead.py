@@ -11,7 +11,6 @@ weights; each head's output.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -240,27 +239,3 @@ def is_causal_mask(
     later = ~np.tril(np.ones((query[axis], key[axis]), bool))
     wanted = later if mask.value.dtype == bool else np.where(later, -np.inf, 0.0)
     return bool((mask.value == wanted).all())
-
-
-def multihead_attention_shape(
-    query: Shape,
-    key: Shape,
-    value: Shape,
-    key_padding_mask: Shape | None = None,
-    attn_mask: Shape | None = None,
-    *,
-    num_heads: int,
-    add_bias_kv: bool = False,
-    add_zero_attn: bool = False,
-    batch_first: bool = False,
-    need_weights: bool = True,
-    average_attn_weights: bool = True,
-    **arguments: Any,
-) -> tuple[Shape | None, ...]:
-    """(L, N, E) → (L, N, E) and (N, L, S) or (N, heads, L, S); without N where it is unbatched."""
-    batched = len(query) == 3
-    axis = 1 if batched and batch_first else 0
-    rows, columns = query[axis], key[axis] + add_bias_kv + add_zero_attn
-    batch = (query[1 - axis],) if batched else ()
-    heads = () if average_attn_weights else (num_heads,)
-    return query, (*batch, *heads, rows, columns) if need_weights else None

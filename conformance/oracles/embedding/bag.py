@@ -25,57 +25,10 @@ from conformance.arithmetic.rounded import (
 from conformance.arithmetic.wide import declared, noted, stored, widened
 from conformance.model.case import Updated
 from conformance.oracles.embedding.embedding import gradient_scale, looked_up, renormalised
+from conformance.oracles.forms import of_module
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
-
-
-def embedding_bag(
-    state: State,
-    input: Rounded,
-    offsets: Rounded | None = None,
-    per_sample_weights: Rounded | None = None,
-    *,
-    num_embeddings: int,
-    embedding_dim: int,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    mode: str = "mean",
-    sparse: bool = False,
-    include_last_offset: bool = False,
-    padding_idx: int | None = None,
-) -> Rounded | Updated:
-    """The function's, of the weight (num_embeddings, embedding_dim)."""
-    return functional_embedding_bag(
-        {},
-        input,
-        state["weight"],
-        offsets,
-        per_sample_weights,
-        max_norm=max_norm,
-        norm_type=norm_type,
-        scale_grad_by_freq=scale_grad_by_freq,
-        mode=mode,
-        include_last_offset=include_last_offset,
-        padding_idx=padding_idx,
-    )
-
-
-def embedding_bag_shape(
-    input: Shape,
-    offsets: Shape | None = None,
-    per_sample_weights: Shape | None = None,
-    *,
-    embedding_dim: int,
-    include_last_offset: bool = False,
-    **others: object,
-) -> tuple[Shape, ...]:
-    """(B, N), or (N) and offsets (B) or (B + 1) → (B, embedding_dim)."""
-    if len(input) == 2:
-        return ((input[0], embedding_dim),)
-    assert offsets is not None
-    return ((offsets[0] - include_last_offset, embedding_dim),)
 
 
 def functional_embedding_bag(
@@ -122,6 +75,22 @@ def functional_embedding_bag(
     return Updated(Choices(tuple(map(of, ways))), {"weight": Choices(ways)})
 
 
+def embedding_bag_shape(
+    input: Shape,
+    offsets: Shape | None = None,
+    per_sample_weights: Shape | None = None,
+    *,
+    embedding_dim: int,
+    include_last_offset: bool = False,
+    **others: object,
+) -> tuple[Shape, ...]:
+    """(B, N), or (N) and offsets (B) or (B + 1) → (B, embedding_dim)."""
+    if len(input) == 2:
+        return ((input[0], embedding_dim),)
+    assert offsets is not None
+    return ((offsets[0] - include_last_offset, embedding_dim),)
+
+
 def functional_embedding_bag_shape(
     input: Shape,
     weight: Shape,
@@ -135,6 +104,9 @@ def functional_embedding_bag_shape(
     return embedding_bag_shape(
         input, offsets, embedding_dim=weight[1], include_last_offset=include_last_offset
     )
+
+
+embedding_bag = of_module(functional_embedding_bag, "weight", after=1)
 
 
 def one_hot(state: State, tensor: Rounded, *, num_classes: int = -1) -> Rounded:

@@ -1,7 +1,7 @@
 """Embedding.
 
 Each oracle takes `(state, *inputs, **arguments)`; its keyword parameters and their defaults are
-those of the documentation page. `*_shape` functions take shapes in place of arrays.
+those of the documentation page.
 
 Sources: the pages torch.nn.Embedding and torch.nn.functional.embedding of the PyTorch
 documentation.
@@ -20,6 +20,7 @@ from conformance.arithmetic.reductions import maximum, total
 from conformance.arithmetic.rounded import Rounded, choose, moved_cotangent, traced
 from conformance.arithmetic.wide import noted, stored, widened
 from conformance.model.case import Updated
+from conformance.oracles.forms import of_module
 
 Shape = tuple[int, ...]
 State = Mapping[str, Rounded]
@@ -27,45 +28,6 @@ State = Mapping[str, Rounded]
 # torch divides by the norm and so much, which keeps a norm of 0 from dividing; the documentation
 # says nothing of it. Beside a norm of 1 it is as large as a rounding of float32.
 GUARD = 1e-7
-
-
-def embedding(
-    state: State,
-    input: Rounded,
-    *,
-    num_embeddings: int,
-    embedding_dim: int,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> Rounded | Updated:
-    """The rows of the weight (num_embeddings, embedding_dim) that the input names."""
-    return functional_embedding(
-        {},
-        input,
-        state["weight"],
-        padding_idx=padding_idx,
-        max_norm=max_norm,
-        norm_type=norm_type,
-        scale_grad_by_freq=scale_grad_by_freq,
-    )
-
-
-def embedding_shape(
-    input: Shape,
-    *,
-    num_embeddings: int,
-    embedding_dim: int,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> tuple[Shape, ...]:
-    """(*) → (*, embedding_dim)."""
-    return ((*input, embedding_dim),)
 
 
 def functional_embedding(
@@ -87,20 +49,6 @@ def functional_embedding(
     ways = renormalised(weight, index, max_norm, norm_type)
     rows = Choices(tuple(looked_up(way, index, scale) for way in ways))
     return Updated(rows, {"weight": Choices(ways)})
-
-
-def functional_embedding_shape(
-    input: Shape,
-    weight: Shape,
-    *,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> tuple[Shape, ...]:
-    """(*), (V, embedding_dim) → (*, embedding_dim)."""
-    return ((*input, weight[-1]),)
 
 
 def gradient_scale(
@@ -172,3 +120,6 @@ def _norm(x: Rounded, p: float) -> Rounded:
         return sqrt(total(square(x), -1, keepdims=True), nonnegative=True)
     return power(total(power(size, p, nonnegative=True), -1, keepdims=True), 1 / p,
                  nonnegative=True)  # fmt: skip
+
+
+embedding = of_module(functional_embedding, "weight")

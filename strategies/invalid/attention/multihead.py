@@ -5,26 +5,24 @@ torch refuses most of them by an assertion, which is no refusal that says so: th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
-    DOCUMENTED,
     Break,
     argument,
-    axis_of,
-    integer_input,
     negative,
     not_positive,
     with_arguments,
-    with_inputs,
 )
+from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 QUERY, KEY, VALUE, PADDING, MASK = range(5)
 more = st.sampled_from((1, 2, 3))
@@ -40,44 +38,11 @@ def _filled(case: Case) -> bool:
     return all(x is None or x.size > 0 for x in case.inputs)
 
 
-def _batched(case: Case) -> bool:
-    return _filled(case) and len(_shape(case, QUERY)) == 3
-
-
 def _axes(case: Case) -> tuple[int, int]:
     """Which axis counts the batch, and which the positions."""
     if len(_shape(case, QUERY)) == 2:
         return -1, 0
     return (0, 1) if case.call.arguments.get("batch_first", False) else (1, 0)
-
-
-def _wider(place: int) -> Callable[[Draw, Case], Case]:
-    def apply(draw: Draw, case: Case) -> Case:
-        return axis_of(case, place, -1)(_shape(case, place)[-1] + draw(more))
-
-    return apply
-
-
-def _longer(place: int, which: int) -> Callable[[Draw, Case], Case]:
-    def apply(draw: Draw, case: Case) -> Case:
-        shape = list(_shape(case, place))
-        axis = _axes(case)[which]
-        shape[axis] += draw(more)
-        return with_inputs(case, {place: shape})
-
-    return apply
-
-
-def _rank(place: int) -> Callable[[Draw, Case], Case]:
-    def apply(draw: Draw, case: Case) -> Case:
-        shape = _shape(case, place)
-        return with_inputs(case, {place: (1, *shape) if len(shape) == 3 else (1, 1, *shape)})
-
-    return apply
-
-
-def _vector(draw: Draw, case: Case) -> Case:
-    return with_inputs(case, {QUERY: _shape(case, QUERY)[-1:]})
 
 
 def _sizes(case: Case) -> tuple[int | None, int, int]:
@@ -94,36 +59,15 @@ def _masked(case: Case, place: int, mask: np.ndarray) -> Case:
     return replace(case, inputs=tuple(inputs), keywords=keywords)
 
 
-def _padding(draw: Draw, case: Case) -> Case:
-    batch, _, columns = _sizes(case)
-    shape = (columns + draw(more),) if batch is None else (batch, columns + draw(more))
-    return _masked(case, PADDING, np.zeros(shape, bool))
-
-
 def _padding_integer(draw: Draw, case: Case) -> Case:
     batch, _, columns = _sizes(case)
     return _masked(case, PADDING, np.zeros((columns,) if batch is None else (batch, columns), int))
-
-
-def _mask_columns(draw: Draw, case: Case) -> Case:
-    _, rows, columns = _sizes(case)
-    return _masked(case, MASK, np.zeros((rows, columns + draw(more)), bool))
-
-
-def _mask_rows(draw: Draw, case: Case) -> Case:
-    _, rows, columns = _sizes(case)
-    return _masked(case, MASK, np.zeros((rows + draw(more), columns), bool))
 
 
 def _mask_count(draw: Draw, case: Case) -> Case:
     batch, rows, columns = _sizes(case)
     count = (batch or 1) * case.call.arguments["num_heads"] + draw(more)
     return _masked(case, MASK, np.zeros((count, rows, columns), bool))
-
-
-def _mask_rank(draw: Draw, case: Case) -> Case:
-    _, rows, columns = _sizes(case)
-    return _masked(case, MASK, np.zeros((1, 1, rows, columns), bool))
 
 
 def _mask_integer(draw: Draw, case: Case) -> Case:
@@ -140,26 +84,28 @@ def _indivisible(draw: Draw, case: Case) -> Case:
     return with_arguments(case, num_heads=case.call.arguments["embed_dim"] + draw(more))
 
 
-BREAKS = (
+# Those that torch refuses by an error message written for it.
+_DOCUMENTED = (
+    "query of another dtype",
+    "attn_mask of another queries",
+    "attn_mask of another keys",
+)
+_BREAKS = (
     Break("num_heads negative", "num_heads", argument("num_heads", negative), CUSTOMARY),
     Break("num_heads zero", "num_heads", argument("num_heads", st.just(0)), CUSTOMARY),
     Break("embed_dim not positive", "embed_dim", argument("embed_dim", not_positive), CUSTOMARY),
     Break("embed_dim that num_heads does not divide", "num_heads", _indivisible, CUSTOMARY),
-    Break("query of another width", "query", _wider(QUERY), CUSTOMARY, _filled),
-    Break("key of another width", "key", _wider(KEY), CUSTOMARY, _filled),
-    Break("value of another width", "value", _wider(VALUE), CUSTOMARY, _filled),
-    Break("value of another length", "value", _longer(VALUE, 1), CUSTOMARY, _filled),
-    Break("key of another batch", "key", _longer(KEY, 0), CUSTOMARY, _batched),
-    Break("query of another rank", "query", _rank(QUERY), CUSTOMARY, _filled),
-    Break("key of another rank", "key", _rank(KEY), CUSTOMARY, _filled),
-    Break("query of one dimension", "query", _vector, CUSTOMARY, _filled),
-    Break("query of another dtype", "query", integer_input(QUERY), DOCUMENTED, _filled),
-    Break("padding of another length", "key_padding_mask", _padding, CUSTOMARY, _filled),
     Break("padding of whole numbers", "key_padding_mask", _padding_integer, CUSTOMARY, _filled),
-    Break("mask of too many columns", "attn_mask", _mask_columns, DOCUMENTED, _filled),
-    Break("mask of too many rows", "attn_mask", _mask_rows, DOCUMENTED, _filled),
     Break("masks of another number", "attn_mask", _mask_count, CUSTOMARY, _filled),
-    Break("mask of another rank", "attn_mask", _mask_rank, CUSTOMARY, _filled),
     Break("mask of whole numbers", "attn_mask", _mask_integer, CUSTOMARY, _filled),
     Break("is_causal without a mask", "is_causal", _hint, CUSTOMARY, _filled),
 )
+
+
+def multihead_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
+    """All breaks of MultiheadAttention."""
+    maps = shapes.tensors["attn_mask"].axes[0].size.text
+    without = ("key missing", "value missing", f"attn_mask of another {maps}")
+    shaped = shape_breaks(signature, shapes, without=without)
+    customary = {b.name for b in shaped} - {*_DOCUMENTED}
+    return (*shape_breaks(signature, shapes, without=without, customary=customary), *_BREAKS)

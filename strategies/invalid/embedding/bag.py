@@ -10,10 +10,9 @@ from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
     Break,
     argument,
-    negative,
     with_arguments,
-    with_inputs,
 )
+from conformance.strategies.invalid.embedding.embedding import negative_size, weight_rank
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
@@ -103,17 +102,6 @@ def _has_bags(places: _Places) -> Callable[[Case], bool]:
     return applies
 
 
-def _without_padding(case: Case) -> Case:
-    """Of another number of rows a padding_idx would be one more break."""
-    arguments = {k: v for k, v in case.call.arguments.items() if k != "padding_idx"}
-    return replace(case, call=replace(case.call, arguments=arguments))
-
-
-def _negative(name: str) -> Break:
-    apply = argument(name, negative)
-    return Break(f"{name} negative", name, lambda draw, case: apply(draw, _without_padding(case)))
-
-
 def embedding_bag_breaks(layer: str) -> tuple[Break, ...]:
     """The breaks of `"EmbeddingBag"` or `"functional.embedding_bag"`."""
     places = _Places(layer)
@@ -167,16 +155,8 @@ def embedding_bag_breaks(layer: str) -> tuple[Break, ...]:
               applies=lambda case: not _flat(case) and not summing(case)),
     )  # fmt: skip
     if places.function:
-        return (*found, Break("weight of another rank", "weight", _weight_rank))
-    return (*found, *map(_negative, ("num_embeddings", "embedding_dim")))
-
-
-def _weight_rank(draw: Draw, case: Case) -> Case:
-    case = _without_padding(case)
-    weight = case.inputs[1]
-    assert weight is not None
-    other: list[tuple[int, ...]] = [(*weight.shape, 1), (1, *weight.shape), weight.shape[:1]]
-    return with_inputs(case, {1: draw(st.sampled_from(other))})
+        return (*found, weight_rank)
+    return (*found, *map(negative_size, ("num_embeddings", "embedding_dim")))
 
 
 def _with_class(draw: Draw, case: Case, value: int) -> Case:

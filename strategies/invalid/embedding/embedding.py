@@ -4,52 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-from conformance.strategies.invalid.breaks import Break, argument, negative, with_inputs
+from conformance.strategies.invalid.breaks import (
+    Break,
+    argument,
+    negative,
+    with_arguments,
+    with_inputs,
+)
+from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
-from conformance.model.case import Case, is_function
-
-surplus = st.integers(0, 2)
-
-
-def _index(case: Case) -> np.ndarray:
-    index = case.inputs[0]
-    assert index is not None
-    return index
-
-
-def _count(case: Case) -> int:
-    """Rows of the weight."""
-    if len(case.inputs) > 1 and case.inputs[1] is not None:
-        return len(case.inputs[1])
-    return int(case.call.arguments["num_embeddings"])
-
-
-def _out_of_range(below: bool) -> Break:
-    """One index that names no row."""
-
-    def apply(draw: Draw, case: Case) -> Case:
-        index = _index(case).copy()
-        beyond = -1 - draw(surplus) if below else _count(case) + draw(surplus)
-        index.reshape(-1)[draw(st.integers(0, index.size - 1))] = beyond
-        return replace(case, inputs=(index, *case.inputs[1:]))
-
-    name = "negative index" if below else "index of no row"
-    return Break(name, "input", apply, applies=lambda case: _index(case).size > 0)
+from conformance.model.case import Case
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 
 def _padding(draw: Draw, case: Case) -> Case:
-    count = _count(case)
+    weight = case.inputs[1] if len(case.inputs) > 1 else None
+    count = case.call.arguments["num_embeddings"] if weight is None else len(weight)
     value = draw(st.sampled_from((count, count + 1, -count - 1, -count - 2)))
-    call = replace(case.call, arguments={**case.call.arguments, "padding_idx": value})
-    return replace(case, call=call)
-
-
-def _numbers(draw: Draw, case: Case) -> Case:
-    """Numbers that are no indices."""
-    return replace(case, inputs=(_index(case).astype(float), *case.inputs[1:]))
+    return with_arguments(case, padding_idx=value)
 
 
 def _without_padding(case: Case) -> Case:
@@ -58,12 +33,7 @@ def _without_padding(case: Case) -> Case:
     return replace(case, call=replace(case.call, arguments=arguments))
 
 
-def _negative(name: str) -> Break:
-    apply = argument(name, negative)
-    return Break(f"{name} negative", name, lambda draw, case: apply(draw, _without_padding(case)))
-
-
-def _weight_rank(draw: Draw, case: Case) -> Case:
+def _rank(draw: Draw, case: Case) -> Case:
     case = _without_padding(case)
     weight = case.inputs[1]
     assert weight is not None
@@ -71,15 +41,22 @@ def _weight_rank(draw: Draw, case: Case) -> Case:
     return with_inputs(case, {1: draw(st.sampled_from(other))})
 
 
-def embedding_breaks(layer: str) -> tuple[Break, ...]:
-    """The breaks of `"Embedding"` or `"functional.embedding"`."""
-    found = (
-        _out_of_range(below=False),
-        _out_of_range(below=True),
-        Break("padding_idx of no row", "padding_idx", _padding),
-        Break("indices that are no whole numbers", "input", _numbers),
-    )
-    if is_function(layer):
-        return (*found, Break("weight of another rank", "weight", _weight_rank))
-    sizes = ("num_embeddings", "embedding_dim")
-    return (*found, *map(_negative, sizes))
+_FREE = ("input of another rank",)
+weight_rank = Break("weight of another rank", "weight", _rank)
+
+
+def negative_size(name: str) -> Break:
+    """The break of a number of rows, or of columns."""
+    apply = argument(name, negative)
+    return Break(f"{name} negative", name, lambda draw, case: apply(draw, _without_padding(case)))
+
+
+def embedding_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
+    """All breaks of the module or the function."""
+    padding = Break("padding_idx of no row", "padding_idx", _padding)
+    if "weight" not in signature.input_names:
+        sizes = map(negative_size, ("num_embeddings", "embedding_dim"))
+        return (*shape_breaks(signature, shapes, without=_FREE), padding, *sizes)
+    # A weight of whole numbers has rows, too.
+    without = (*_FREE, "weight of another dtype", weight_rank.name)
+    return (*shape_breaks(signature, shapes, without=without), padding, weight_rank)

@@ -139,6 +139,12 @@ def pack_padded_sequence_sorted_already(input, lengths, batch_first=False, enfor
     return PackedSequence(*packed[:2])
 
 
+@plant("pack-padded-sequence-lengths-flattened", "utils.rnn.pack_padded_sequence", "errors")
+def pack_padded_sequence_lengths_flattened(input, lengths, batch_first=False, enforce_sorted=True):
+    """A column of lengths, as of a data frame, is taken for a vector, and so is a whole table."""
+    return _PACK_PADDED(input, lengths.reshape(-1), batch_first, enforce_sorted)
+
+
 @plant("pack-padded-sequence-lengths-unchecked", "utils.rnn.pack_padded_sequence", "errors")
 def pack_padded_sequence_lengths_unchecked(input, lengths, batch_first=False, enforce_sorted=True):
     """Lengths that grow are sorted silently."""

@@ -36,8 +36,8 @@ class Flax(OnJax, Attention, Normalization, Recurrent, Windows):
     # counts a negative one from the end; all axes of a cell's input but the last are its batch;
     # jax.nn.one_hot gives zeros for a class that is none.
     accepts = (
-        "'same' with a stride", "index of no row", "input of too high a rank", "negative index",
-        "negative class", "class beyond num_classes",
+        "'same' with a stride", "input not below num_embeddings", "input below 0",
+        "input of too high a rank", "negative class", "class beyond num_classes",
     )  # fmt: skip
 
     def info(self) -> Mapping[str, str]:

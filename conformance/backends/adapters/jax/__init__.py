@@ -34,7 +34,7 @@ class Jax(OnJax, Attention, Windows):
     # jnp.take gives NaN for an index of no row and counts a negative one from the end;
     # jax.nn.one_hot gives zeros for a class that is none.
     accepts = (
-        "negative padding", "index of no row", "negative index", "negative class",
+        "negative padding", "input not below num_embeddings", "input below 0", "negative class",
         "class beyond num_classes",
     )  # fmt: skip
 
