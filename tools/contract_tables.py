@@ -1,4 +1,4 @@
-"""Parts of README.md, docs/contract.md and docs/layers.md that follow from code; run, it writes them.
+"""Parts of the README and of pages in docs that follow from code; run, it writes them.
 
 Each stands between `<!-- NAME -->` and `<!-- end of NAME -->`.
 """
