@@ -86,6 +86,7 @@ def render(run: Run, results: str = "RESULTS") -> str:
             for lack in presence.lacks(table)
         ],
         coverage=coverage(run, table),
+        families={name: known.family for name, known in run.identity.layers.items()},
         totals=summary.totals(run),
         counts=summary.counts(run),
         failures=sum(len(bug.items) for bug in bugs),

@@ -24,7 +24,7 @@ SCRIPT = 100_000
 SHEETS = ("base", "parts", "views", "media")
 """The files of the style sheet, in their order."""
 
-SCRIPTS = ("basics", "query", "views", "evidence", "charts", "keys")
+SCRIPTS = ("basics", "query", "views", "heat_map", "evidence", "charts", "keys")
 """The files of the script, in their order; together they are one function."""
 
 LISTED = 200

@@ -1,4 +1,4 @@
-"""The parts of `docs/contract.md` and `README.md` that follow from the code; run, it writes them.
+"""Parts of the README and of pages in docs that follow from code; run, it writes them.
 
 Each stands between `<!-- NAME -->` and `<!-- end of NAME -->`.
 """
@@ -6,10 +6,12 @@ Each stands between `<!-- NAME -->` and `<!-- end of NAME -->`.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from findings import bugs
 
 from conformance.backends import numpy_layouts
 from conformance.layers import CATALOGUE
@@ -165,6 +167,14 @@ def _modules(rows: list[LayerSpec]) -> int:
     return sum(not row.function for row in rows)
 
 
+def found() -> str:
+    """Number of bugs that the suite has found, by framework, most first."""
+    counts = Counter(bug.owner for bug in bugs())
+    head = [f"[{owner}](docs/findings.md#{owner})" for owner, _ in counts.most_common()]
+    rule, numbers = "---:|" * len(head), [str(n) for _, n in counts.most_common()]
+    return "\n".join([f"| {' | '.join(head)} |", f"|{rule}", f"| {' | '.join(numbers)} |"])
+
+
 def _functions(rows: list[LayerSpec]) -> int:
     return sum(row.function for row in rows)
 
@@ -178,7 +188,8 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/contract.md": {
         "inputs": inputs, "layouts": layouts, "functions": functions, "stored": stored
     },
-    "README.md": {"families": families, "checks": checks},
+    "docs/layers.md": {"families": families, "checks": checks},
+    "README.md": {"found": found},
 }  # fmt: skip
 
 

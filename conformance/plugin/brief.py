@@ -20,6 +20,8 @@ LONGEST = 600
 """Characters of a call that are shown."""
 NUMBER = 150
 """Characters of what was got, or wanted, that are shown."""
+NAMED = 6
+"""Layers with nothing but known failures that are named."""
 LINES = 4
 """Lines of a message that are shown where there are no numbers."""
 
@@ -83,7 +85,9 @@ def _layers(matrix: summary.Matrix, facts: Mapping[str, LayerFacts], width: int)
         if layers:
             told = words.format(layers=_number(layers))
             style = "passed" if status == "supported" else status
-            if style != "passed":
+            if status == "known" and len(layers) > NAMED:
+                told += " (-v names them)"
+            elif style != "passed":
                 told += f": {presence.named(layers, matrix.layers, facts)}"
             yield from styled(f"{summary.GLYPHS[style]} {told}", width, style=style)
 

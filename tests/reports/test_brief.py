@@ -14,7 +14,7 @@ from conformance.model.case import Verdict
 from conformance.model.cause import Cause
 from conformance.model.finding import Finding
 from conformance.model.layer_facts import LayerFacts
-from conformance.plugin.brief import CAUSES, brief
+from conformance.plugin.brief import CAUSES, NAMED, brief
 from conformance.plugin.lines import HEADING, Line
 from conformance.plugin.table import table
 
@@ -70,6 +70,15 @@ def test_layers_that_are_alike_are_told_in_one_line() -> None:
     assert "– 3 layers not supported: Conv1d, Conv2d, LSTM" in lines
     assert "… 1 layer without a verdict: Linear" in lines
     assert "GRU  ✗ failed: every check" in lines
+
+
+def test_many_layers_with_known_failures_only_are_counted_and_not_named() -> None:
+    known = [verdict(f"Layer{k}", "values", "float32", "known") for k in range(NAMED + 1)]
+    text = " ".join(_text(run_of(*known)))
+    assert f"≈ {NAMED + 1} layers failed in part, as listed among the known" in text
+    assert "(-v names them)" in text
+    assert "Layer1" not in text
+    assert "Layer1" in " ".join(_text(run_of(*known[1:])))
 
 
 def test_a_family_of_which_every_layer_is_alike_is_told_by_its_name() -> None:
