@@ -91,8 +91,8 @@ def _reshaped(row: LayerSpec, case: Case, changed: Case) -> Case:
     inputs: list[np.ndarray | None] = []
     made = dict[tuple[int, Shape], np.ndarray]()  # an array that is two inputs is one still
     for name, x in zip(row.signature.input_names, changed.inputs, strict=False):
-        found = None if x is None else _input(row.shapes, name, x, before, sizes)
-        inputs.append(None if found is None else made.setdefault((id(x), found.shape), found))
+        array = None if x is None else _input(row.shapes, name, x, before, sizes)
+        inputs.append(None if array is None else made.setdefault((id(x), array.shape), array))
     first = inputs[0]
     assert first is not None
     state = _state(row, changed, first.shape)
