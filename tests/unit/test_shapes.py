@@ -154,6 +154,15 @@ def test_another_argument_brings_its_shapes() -> None:
     assert (wider.inputs[0].shape[-1], wider.call.state["weight"].shape[1]) == (7, 7)
 
 
+def test_a_batch_axis_that_an_argument_decides_goes_before_the_shapes() -> None:
+    """In training the rows of a batch normalisation are not apart: its axis may be resized only."""
+    row = CATALOGUE["BatchNorm2d"]
+    tracked = [c for c in cases("BatchNorm2d") if "track_running_stats" not in c.call.arguments]
+    found = {c.call.training: c for c in tracked}
+    assert {k: row.batch_axis(c, 0) for k, c in found.items()} == {False: 0, True: None}
+    assert ((0, 0),) in row.axes(found[True])
+
+
 def test_a_size_that_two_tensors_share_is_broken_in_the_second_only() -> None:
     names = [b.name for b in every_break(CATALOGUE["functional.linear"].generation.invalid)]
     assert "weight of another in_features" in names
