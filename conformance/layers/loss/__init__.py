@@ -35,6 +35,7 @@ from conformance.layers.loss.parts import REDUCTION, filled, unreduced, weights
 from conformance.layers.loss.parts import rows as batch
 from conformance.model.case import Case, is_function
 from conformance.oracles.loss import cross_entropy as oracle
+from conformance.oracles.loss.nll import class_axis
 from conformance.spec.axes import Axes, joined
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Generation, Oracle, State
@@ -62,7 +63,7 @@ _FORMULA = (
 
 def _weights(arguments: Arguments, input: Shape) -> tuple[StateTensor, ...]:
     """A weight for each class, where the constructor takes one."""
-    shape = (input[oracle.class_axis(input)],) if input else ()
+    shape = (input[class_axis(input)],) if input else ()
     return weights(arguments, {"weight": shape})
 
 
@@ -71,7 +72,7 @@ def _classes(case: Case) -> tuple[Axes, ...]:
     x, target = case.inputs[:2]
     if x is None or target is None or case.call.state:
         return ()
-    axis = oracle.class_axis(x.shape)
+    axis = class_axis(x.shape)
     probable = ((1, axis),) if target.dtype.kind == "f" else ()
     return (joined(case, (0, axis), *probable, (2, 0)),)
 
