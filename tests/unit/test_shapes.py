@@ -260,6 +260,24 @@ def test_a_size_that_two_tensors_share_is_broken_in_the_second_only() -> None:
     assert "input of another in_features" not in names
 
 
+def test_a_size_that_broadcasts_is_no_mistake() -> None:
+    broken = [
+        case
+        for case in cases("HingeEmbeddingLoss", invalid=True)
+        if case.labels["broken"] == "target of another batch"
+    ]
+    assert broken
+    assert all(1 not in (case.inputs[0].shape[0], case.inputs[1].shape[0]) for case in broken)
+
+
+def test_a_tensor_that_the_constructor_may_be_given_is_not_made_up() -> None:
+    row = CATALOGUE["NLLLoss"]
+    case = next(c for c in cases("NLLLoss") if not c.call.state and c.inputs[0].size)
+    summed = with_argument(row, case, "reduction", "sum")
+    assert summed is not None
+    assert not summed.call.state
+
+
 def test_the_command_prints_the_notation(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["layers", "--shapes", "LSTM"]) == 0
     out = capsys.readouterr().out

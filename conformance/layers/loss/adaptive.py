@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -15,16 +14,15 @@ from conformance.arithmetic.precision import Precision
 from conformance.arithmetic.rounded import exactly
 from conformance.laws.loss import adaptive as laws
 from conformance.layers.loss.linear import nearest
-from conformance.layers.loss.parts import rows as batch
-from conformance.layers.loss.parts import scale_of_weights
+from conformance.layers.loss.parts import LOSS, scale_of_weights
 from conformance.model.case import Case, class_and_method
 from conformance.oracles.loss import adaptive as oracle
 from conformance.spec.law import Law
 from conformance.spec.layer_spec import LayerSpec, Variation
 from conformance.spec.parts import Benchmark, Conditions, Generation, Oracle, State
 from conformance.spec.propagation import computed
+from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Form, Input, Output, Signature
-from conformance.spec.sizes import resized
 from conformance.spec.state import Shape, StateTensor, uniform
 from conformance.spec.workload import Filling, Workload
 from conformance.strategies.invalid.breaks import invalid_cases
@@ -67,22 +65,13 @@ def _increasing(cutoffs: Sequence[int], classes: int) -> bool:
     return len(cutoffs) > 0 and all(a < b for a, b in pairwise(ends))
 
 
-def _refit(row: LayerSpec, case: Case, arguments: dict[str, Any]) -> Case | None:
-    """The case with its arrays in the shapes that other arguments ask for."""
-    x, *target = case.inputs
-    assert x is not None
-    classes = arguments["n_classes"]
-    if not _increasing(arguments["cutoffs"], classes):
-        return None
-    if any(y is not None and y.size and y.max() >= classes for y in target):
-        return None
-    state = case.call.state
-    source = np.concatenate([v.reshape(-1) for v in state.values()])
-    arrays = {k: resized(state.get(k, source), s) for k, s in _shapes(**arguments).items()}
-    layouts = {k: v for k, v in case.call.layouts.items() if k in arrays}
-    call = replace(case.call, arguments=arguments, state=arrays, layouts=layouts)
-    inputs = (resized(x, (*x.shape[:-1], arguments["in_features"])), *target)
-    return replace(case, call=call, inputs=inputs)
+def _allows(row: LayerSpec, case: Case) -> bool:
+    """Cutoffs are cutoffs, and targets are classes."""
+    count = case.call.arguments["n_classes"]
+    targets = (y for y in case.inputs[1:] if y is not None and y.size)
+    return _increasing(case.call.arguments["cutoffs"], count) and all(
+        y.max() < count for y in targets
+    )
 
 
 def _targets(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:
@@ -106,26 +95,30 @@ def _row(name: str, laws: tuple[Law, ...]) -> LayerSpec:
     """The module's row, or that of a method that takes no target."""
     method = class_and_method(name)[1]
     valid = partial(cases.clusters, name, _shapes)
-    x = Input("input", batch_axis=batch)
-    target = Input("target", "target", batch_axis=batch, signed=False)
-    breaks = invalid.method_breaks() if method else invalid.adaptive_breaks()
+    x, target = Input("input"), Input("target", "target", signed=False)
     inputs: tuple[Shape, ...] = ((64, 256),) if method else ((64, 256), (64,))
-    whole = Output("output", batch, _whole if method == "predict" else None, method != "predict")
-    values, shapes = _ORACLES[method]
+    predicted = method == "predict"
+    whole = Output("output", dtype=_whole if predicted else None, differentiable=not predicted)
+    values, shapes = _METHODS[method]
+    signature = Signature(
+        _ARGUMENTS,
+        (x,) if method else (x, target),
+        (whole,) if method else (whole, LOSS),
+        complex=False,
+    )
+    breaks = invalid.method_breaks if method else invalid.adaptive_breaks
     return LayerSpec(
         name,
         "loss",
-        signature=Signature(
-            _ARGUMENTS,
-            (x,) if method else (x, target),
-            (whole,) if method else (whole, Output("loss")),
-            complex=False,
-        ),
-        oracle=Oracle(values=values, shapes=shapes, formula=_FORMULA, propagation=computed),
+        signature=signature,
+        shapes=shapes,
+        oracle=Oracle(values=values, formula=_FORMULA, propagation=computed),
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, breaks), examples=0.2 if method else 0.4
+            cases=valid,
+            invalid=invalid_cases(valid, breaks(signature, shapes)),
+            examples=0.2 if method else 0.4,
         ),
-        variation=Variation(refit=_refit),
+        variation=Variation(allows=_allows),
         state=State(_state),
         conditions=Conditions(derived={"nearest": _nearest}),
         laws=laws,
@@ -156,10 +149,23 @@ def _whole(case: Case) -> str:
     return "int64"
 
 
-_ORACLES: Mapping[str, tuple[Callable[..., Any], Callable[..., tuple[Shape, ...]]]] = {
-    "": (oracle.adaptive_log_softmax_with_loss, oracle.adaptive_log_softmax_with_loss_shape),
-    "log_prob": (oracle.full_log_prob, oracle.full_log_prob_shape),
-    "predict": (oracle.predict, oracle.predict_shape),
+_METHODS: Mapping[str, tuple[Callable[..., Any], Shapes]] = {
+    "": (
+        oracle.adaptive_log_softmax_with_loss,
+        Shapes(
+            {
+                "input": "batch? in_features",
+                "target": "batch?",
+                "output": "batch?",
+                "loss": "()",
+            }
+        ),
+    ),
+    "log_prob": (
+        oracle.full_log_prob,
+        Shapes({"input": "batch in_features", "output": "batch n_classes"}),
+    ),
+    "predict": (oracle.predict, Shapes({"input": "batch in_features", "output": "batch"})),
 }
 
 

@@ -13,7 +13,6 @@ Sources: the page torch.nn.AdaptiveLogSoftmaxWithLoss of the PyTorch documentati
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -153,27 +152,3 @@ def predict(
     error = np.where(known, 0.0, np.inf)
     each = (Rounded(classes[:, k], error, logs.precision) for k in range(classes.shape[1]))
     return Choices(tuple(each))
-
-
-def full_log_prob_shape(input: Shape, *, n_classes: int, **unused: Any) -> tuple[Shape, ...]:
-    """(N, in_features) → (N, n_classes)."""
-    return ((input[0], n_classes),)
-
-
-def predict_shape(input: Shape, **unused: Any) -> tuple[Shape, ...]:
-    """(N, in_features) → (N)."""
-    return (input[:1],)
-
-
-def adaptive_log_softmax_with_loss_shape(
-    input: Shape,
-    target: Shape,
-    *,
-    in_features: int,
-    n_classes: int,
-    cutoffs: Sequence[int],
-    div_value: float = 4.0,
-    head_bias: bool = False,
-) -> tuple[Shape, ...]:
-    """(N) of (N, in_features), () of (in_features); and a scalar."""
-    return (input[:-1], ())

@@ -6,16 +6,16 @@ from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
     Break,
     argument,
-    integer_input,
     with_arguments,
-    with_inputs,
-    wrong_sizes,
 )
-from conformance.strategies.invalid.loss.parts import array_of, more_features, with_axis, with_input
+from conformance.strategies.invalid.loss.parts import array_of, with_input
+from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 
 def _cutoffs(draw: Draw, case: Case) -> Case:
@@ -32,43 +32,20 @@ def _beyond(draw: Draw, case: Case) -> Case:
     return with_input(case, 1, target)
 
 
-def _batch_size(draw: Draw, case: Case) -> Case:
-    return with_inputs(case, {1: (draw(wrong_sizes(array_of(case, 1).size)),)})
-
-
-def _without_batch(draw: Draw, case: Case) -> Case:
-    """Features of one sample with the targets of a batch."""
-    return with_input(case, 0, array_of(case, 0)[0])
-
-
 def _any_target(case: Case) -> bool:
     return array_of(case, 1).size > 0
 
 
-def _batched(case: Case) -> bool:
-    return array_of(case, 0).ndim == 2
-
-
-def _rows(case: Case) -> bool:
-    return _batched(case) and _any_target(case)
-
-
-def method_breaks() -> tuple[Break, ...]:
+def method_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of what takes no target."""
     return (
         Break("cutoffs that are no cutoffs", "cutoffs", _cutoffs),
-        Break("wrong number of features", "input", more_features),
         Break("div_value of 0", "div_value", argument("div_value", st.just(0.0)), CUSTOMARY),
-        Break("input of another dtype", "input", integer_input()),
+        *shape_breaks(signature, shapes),
     )
 
 
-def adaptive_breaks() -> tuple[Break, ...]:
+def adaptive_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of the module."""
-    return (
-        *method_breaks(),
-        Break("class out of range", "target", _beyond, applies=_any_target, index=True),
-        Break("target of another batch size", "target", _batch_size, applies=_batched),
-        with_axis("target", 1, applies=_batched),
-        Break("input without a batch dimension", "input", _without_batch, applies=_rows),
-    )
+    beyond = Break("class out of range", "target", _beyond, applies=_any_target, index=True)
+    return (*method_breaks(signature, shapes), beyond)

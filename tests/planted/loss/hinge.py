@@ -17,6 +17,14 @@ class HingeEmbeddingLossMarginIsOne(nn.HingeEmbeddingLoss):
         return functional.hinge_embedding_loss(input, target, reduction=self.reduction)
 
 
+@plant("hinge-embedding-loss-without-labels", "HingeEmbeddingLoss", "errors")
+class HingeEmbeddingLossWithoutLabels(nn.HingeEmbeddingLoss):
+    """Without labels all pairs are similar ones, as in a wrapper whose labels have a default."""
+
+    def forward(self, input, target=None):
+        return super().forward(input, torch.ones_like(input) if target is None else target)
+
+
 @plant("hinge-embedding-loss-labels-exchanged", "HingeEmbeddingLoss", "values")
 class HingeEmbeddingLossLabelsExchanged(nn.HingeEmbeddingLoss):
     """Similar pairs have the label -1, as where 0 and 1 were the labels."""
