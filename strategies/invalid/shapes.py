@@ -45,8 +45,8 @@ def shape_breaks(
     for text in (*without, *customary):
         if not any(_named(b, (text,)) for b in found):
             raise ValueError(f"no such break: {text}")
-    hidden = {x.name for x in signature.inputs if x.role == "hidden" and x.optional}
-    filled = [_with_states(signature, shapes, b) if b.argument in hidden else b for b in found]
+    left_out = {x.name for x in signature.inputs if x.role in ("hidden", "mask") and x.optional}
+    filled = [_with_inputs_of(signature, shapes, b) if b.argument in left_out else b for b in found]
     return tuple(
         replace(b, required=CUSTOMARY) if _named(b, customary) else b
         for b in filled
@@ -58,15 +58,26 @@ def _named(known: Break, names: Collection[str]) -> bool:
     return any(fnmatchcase(known.name, name) for name in names)
 
 
-def _with_states(signature: Signature, shapes: Shapes, known: Break) -> Break:
-    """A break of a hidden state, which calls that leave the states out are given first."""
+def _with_inputs_of(signature: Signature, shapes: Shapes, known: Break) -> Break:
+    """A break of a hidden state or of a mask, which calls that leave it out are given first.
+
+    Of the states all are given; a mask has none of the axes that it may leave out.
+    """
+    roles = {x.name: x.role for x in signature.inputs}
+    hidden = roles[known.argument] == "hidden"
 
     def filled(case: Case) -> Case:
         sizes = sizes_of(signature, shapes, case)
         inputs = [*case.inputs, *[None] * (len(signature.inputs) - len(case.inputs))]
         for place, tensor in enumerate(signature.inputs):
+            wanted = tensor.role == "hidden" if hidden else tensor.name == known.argument
+            if inputs[place] is not None or not wanted:
+                continue
+            for axis in shapes.tensors[tensor.name].axes:
+                if sizes.count(axis) is None:
+                    sizes.found[axis.presence] = None
             shape = shapes.shape(tensor.name, sizes)
-            if inputs[place] is None and tensor.role == "hidden" and shape is not None:
+            if shape is not None:
                 inputs[place] = np.ones(shape)
         return replace(case, inputs=tuple(inputs))
 

@@ -15,17 +15,17 @@ from conformance.strategies.invalid.breaks import (
     DOCUMENTED,
     Break,
     argument,
-    axis_of,
-    integer_input,
     negative,
     not_positive,
     with_arguments,
-    with_inputs,
 )
+from conformance.strategies.invalid.shapes import shape_breaks
 from conformance.strategies.windows import Draw
 from hypothesis import strategies as st
 
 from conformance.model.case import Case
+from conformance.spec.shapes import Shapes
+from conformance.spec.signature import Signature
 
 more = st.sampled_from((1, 2, 3))
 words = st.sampled_from(("tanh", "Relu", "swish", ""))
@@ -39,10 +39,6 @@ def _shape(case: Case, place: int = 0) -> tuple[int, ...]:
 
 def _filled(case: Case) -> bool:
     return all(x is None or x.size > 0 for x in case.inputs)
-
-
-def _batched(case: Case) -> bool:
-    return _filled(case) and len(_shape(case)) == 3
 
 
 def _axes(case: Case) -> tuple[int, int]:
@@ -60,29 +56,6 @@ def _kind(case: Case) -> dict[str, Any]:
     return dict(case.call.arguments)
 
 
-def _wider(place: int) -> Callable[[Draw, Case], Case]:
-    def apply(draw: Draw, case: Case) -> Case:
-        return axis_of(case, place, -1)(_shape(case, place)[-1] + draw(more))
-
-    return apply
-
-
-def _rank(place: int) -> Callable[[Draw, Case], Case]:
-    def apply(draw: Draw, case: Case) -> Case:
-        return with_inputs(case, {place: (1, 1, *_shape(case, place))})
-
-    return apply
-
-
-def _other_batch(place: int) -> Callable[[Draw, Case], Case]:
-    def apply(draw: Draw, case: Case) -> Case:
-        shape = list(_shape(case, place))
-        shape[_axes(case)[0]] += draw(more)
-        return with_inputs(case, {place: shape})
-
-    return apply
-
-
 def _lengths(case: Case, keys: int, queries: int = 0) -> tuple[int | None, int, int]:
     batch, position = _axes(case)
     count = None if batch < 0 else _shape(case)[batch]
@@ -97,22 +70,6 @@ def _masked(case: Case, place: int, mask: np.ndarray) -> Case:
     return replace(case, inputs=tuple(inputs), keywords={})
 
 
-def _mask(
-    place: int, lengths: tuple[int, int], more_rows: bool, rank: int = 2
-) -> Callable[[Draw, Case], Case]:
-    """A mask with a row, or a column, too many; or of another rank."""
-
-    def apply(draw: Draw, case: Case) -> Case:
-        _, rows, columns = _lengths(case, *lengths)
-        if rank != 2:
-            return _masked(case, place, np.zeros((1,) * (rank - 2) + (rows, columns), bool))
-        extra = draw(more)
-        shape = (rows + extra, columns) if more_rows else (rows, columns + extra)
-        return _masked(case, place, np.zeros(shape, bool))
-
-    return apply
-
-
 def _count(place: int, lengths: tuple[int, int]) -> Callable[[Draw, Case], Case]:
     def apply(draw: Draw, case: Case) -> Case:
         batch, rows, columns = _lengths(case, *lengths)
@@ -122,14 +79,12 @@ def _count(place: int, lengths: tuple[int, int]) -> Callable[[Draw, Case], Case]
     return apply
 
 
-def _padding(
-    place: int, lengths: tuple[int, int], whole: bool = False
-) -> Callable[[Draw, Case], Case]:
+def _padding(place: int, lengths: tuple[int, int]) -> Callable[[Draw, Case], Case]:
     def apply(draw: Draw, case: Case) -> Case:
         batch, _, columns = _lengths(case, *lengths)
-        columns += 0 if whole else draw(more)
-        shape = (columns,) if batch is None else (batch, columns)
-        return _masked(case, place, np.zeros(shape, int if whole else bool))
+        return _masked(
+            case, place, np.zeros((columns,) if batch is None else (batch, columns), int)
+        )
 
     return apply
 
@@ -167,14 +122,6 @@ _ARGUMENTS = (
 )
 
 
-def _of_sequence(name: str, place: int) -> tuple[Break, ...]:
-    return (
-        Break(f"{name} of another width", name, _wider(place), CUSTOMARY, _filled),
-        Break(f"{name} of another rank", name, _rank(place), CUSTOMARY, _filled),
-        Break(f"{name} of another dtype", name, integer_input(place), DOCUMENTED, _filled),
-    )
-
-
 def _of_masks(
     mask: str, place: int, padding: str, other: int, keys: int, queries: int = 0
 ) -> tuple[Break, ...]:
@@ -187,58 +134,41 @@ def _of_masks(
     """
     both = (keys, queries)
     return (
-        Break(f"{mask} of too many columns", mask, _mask(place, both, False), CUSTOMARY, _filled),
-        Break(f"{mask} of too many rows", mask, _mask(place, both, True), CUSTOMARY, _filled),
-        Break(f"{mask} of another rank", mask, _mask(place, both, False, 4), CUSTOMARY, _filled),
         Break(f"{mask} of another number", mask, _count(place, both), CUSTOMARY, _filled),
         Break(f"{mask} of whole numbers", mask, _integers(place, both), CUSTOMARY, _filled),
-        Break(f"{padding} of another length", padding, _padding(other, both), CUSTOMARY, _filled),
-        Break(
-            f"{padding} of whole numbers", padding, _padding(other, both, True), CUSTOMARY, _filled
-        ),
+        Break(f"{padding} of whole numbers", padding, _padding(other, both), CUSTOMARY, _filled),
     )
 
 
-_ENCODER = (*_of_sequence("src", 0), *_of_masks("src_mask", 1, "src_key_padding_mask", 2, 0))
+_ENCODER = _of_masks("src_mask", 1, "src_key_padding_mask", 2, 0)
+_STACK = _of_masks("mask", 1, "src_key_padding_mask", 2, 0)
 _DECODER = (
-    *_of_sequence("tgt", 0),
-    *_of_sequence("memory", 1),
-    Break("memory of another batch", "memory", _other_batch(1), CUSTOMARY, _batched),
     *_of_masks("tgt_mask", 2, "tgt_key_padding_mask", 4, 0),
     *_of_masks("memory_mask", 3, "memory_key_padding_mask", 5, 1),
 )
+_BOTH = _of_masks("memory_mask", 4, "memory_key_padding_mask", 7, 0, 1)
 
 
-def layer_breaks(name: str) -> tuple[Break, ...]:
+def _shaped(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
+    """Those that the shapes tell: dtypes are documented, and the batch of both stacks."""
+    names = {b.name for b in shape_breaks(signature, shapes)}
+    without = {x for x in names if x.endswith((" missing", "nhead)"))}
+    documented = {x for x in names if x.endswith(" dtype")}
+    documented |= {"tgt of another batch"} & names
+    customary = names - without - documented
+    return shape_breaks(signature, shapes, without=without, customary=customary)
+
+
+def layer_breaks(name: str, signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """The breaks of a layer."""
-    return (*_ARGUMENTS, *(_DECODER if "Decoder" in name else _ENCODER))
+    masks = _DECODER if "Decoder" in name else _ENCODER
+    return (*_ARGUMENTS, *_shaped(signature, shapes), *masks)
 
 
-def stack_breaks(name: str) -> tuple[Break, ...]:
-    """The breaks of a stack, or of both.
-
-    Args:
-        name: the layer.
-    """
-    if "coder" not in name:
-        return _BOTH
-    count = Break(
-        "num_layers not positive", "num_layers", argument("num_layers", not_positive), CUSTOMARY
-    )
-    return (count, *(_DECODER if "Decoder" in name else _STACK))
-
-
-_STACK = (*_of_sequence("src", 0), *_of_masks("mask", 1, "src_key_padding_mask", 2, 0))
-_BOTH = (
-    *_ARGUMENTS,
-    Break(
-        "no encoder layers",
-        "num_encoder_layers",
-        argument("num_encoder_layers", not_positive),
-        CUSTOMARY,
-    ),
-    *_of_sequence("src", 0),
-    *_of_sequence("tgt", 1),
-    Break("tgt of another batch", "tgt", _other_batch(1), DOCUMENTED, _batched),
-    *_of_masks("memory_mask", 4, "memory_key_padding_mask", 7, 0, 1),
-)
+def stack_breaks(name: str, signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
+    """The breaks of a stack, or of both."""
+    count = "num_layers" if "coder" in name else "num_encoder_layers"
+    several = Break(f"{count} not positive", count, argument(count, not_positive), CUSTOMARY)
+    masks = _BOTH if "coder" not in name else _DECODER if "Decoder" in name else _STACK
+    own = () if "coder" in name else _ARGUMENTS
+    return (*own, several, *_shaped(signature, shapes), *masks)

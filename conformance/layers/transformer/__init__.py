@@ -54,18 +54,22 @@ def _row(
     count = 1 if prefix == "encoder" else 2
     valid = partial(getattr(cases, f"{prefix}_layers"), name)
     signature = Signature((*KIND, *hints), taken, (Output("output"),), complex=False)
+    sizes = shapes(signature)
+    breaks = invalid.layer_breaks(name, signature, sizes)
     return LayerSpec(
         name,
         "transformer",
         signature=signature,
-        shapes=shapes(signature),
+        shapes=sizes,
         oracle=Oracle(
             values=getattr(oracle, f"transformer_{prefix}_layer"),
             formula=formula,
             propagation=transformer,
         ),
         generation=Generation(
-            cases=valid, invalid=invalid_cases(valid, invalid.layer_breaks(name)), examples=0.25
+            cases=valid,
+            invalid=invalid_cases(valid, breaks),
+            examples=0.25,
         ),
         variation=Variation(allows=allows),
         state=State(state),

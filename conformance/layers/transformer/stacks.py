@@ -77,12 +77,6 @@ def _called(
     return Signature(arguments, taken, (Output("output"),), complex=False, placed=placed)
 
 
-def _generation(made: Callable[..., Any], name: str, examples: float) -> Generation:
-    valid = partial(made, name)
-    broken = invalid_cases(valid, invalid.stack_breaks(name))
-    return Generation(cases=valid, invalid=broken, examples=examples)
-
-
 def _benchmark(
     name: str, text: str, arguments: Mapping[str, Any], attentions: tuple[int, ...]
 ) -> Benchmark:
@@ -103,19 +97,22 @@ def _row(
     name: str,
     signature: Signature,
     oracle: Oracle,
-    generation: Generation,
+    made: Callable[..., Any],
+    examples: float,
     state: State,
     draws: Callable[[TrialLike, np.random.Generator], Draws],
     benchmark: Benchmark,
 ) -> LayerSpec:
     """What all rows have in common."""
+    sizes, valid = shapes(signature), partial(made, name)
+    breaks = invalid.stack_breaks(name, signature, sizes)
     return LayerSpec(
         name,
         "transformer",
         signature=signature,
-        shapes=shapes(signature),
+        shapes=sizes,
         oracle=oracle,
-        generation=generation,
+        generation=Generation(cases=valid, invalid=invalid_cases(valid, breaks), examples=examples),
         variation=Variation(allows=allows),
         state=state,
         conditions=Conditions(derived=FACTS),
@@ -147,7 +144,8 @@ def rows() -> Iterator[LayerSpec]:
             formula=("x = encoder_layer(x) for each layer; then norm(x)",),
             propagation=transformer,
         ),
-        _generation(cases.encoders, name, 0.2),
+        cases.encoders,
+        0.2,
         State(states.encoder),
         layer_draws,
         _benchmark(name, "2 layers", {"encoder_layer": module, "num_layers": 2}, (1,)),
@@ -171,7 +169,8 @@ def rows() -> Iterator[LayerSpec]:
             formula=("x = decoder_layer(x, memory) for each layer; then norm(x)",),
             propagation=transformer,
         ),
-        _generation(cases.decoders, name, 0.2),
+        cases.decoders,
+        0.2,
         State(states.decoder),
         layer_draws,
         _benchmark(name, "2 layers", {"decoder_layer": module, "num_layers": 2}, (2,)),
@@ -202,7 +201,8 @@ def rows() -> Iterator[LayerSpec]:
             formula=("decoder(tgt, encoder(src)), each a stack of layers and a norm",),
             propagation=transformer,
         ),
-        _generation(cases.transformers, name, 0.25),
+        cases.transformers,
+        0.25,
         State(states.both),
         without,
         _benchmark(name, "1 layer each", {**_SIZES, **counts}, (1, 2)),

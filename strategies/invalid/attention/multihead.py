@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from conformance.strategies.invalid.breaks import (
     CUSTOMARY,
+    DOCUMENTED,
     Break,
     argument,
     negative,
@@ -64,6 +65,16 @@ def _padding_integer(draw: Draw, case: Case) -> Case:
     return _masked(case, PADDING, np.zeros((columns,) if batch is None else (batch, columns), int))
 
 
+def _mask_columns(draw: Draw, case: Case) -> Case:
+    _, rows, columns = _sizes(case)
+    return _masked(case, MASK, np.zeros((rows, columns + draw(more)), bool))
+
+
+def _mask_rows(draw: Draw, case: Case) -> Case:
+    _, rows, columns = _sizes(case)
+    return _masked(case, MASK, np.zeros((rows + draw(more), columns), bool))
+
+
 def _mask_count(draw: Draw, case: Case) -> Case:
     batch, rows, columns = _sizes(case)
     count = (batch or 1) * case.call.arguments["num_heads"] + draw(more)
@@ -84,18 +95,14 @@ def _indivisible(draw: Draw, case: Case) -> Case:
     return with_arguments(case, num_heads=case.call.arguments["embed_dim"] + draw(more))
 
 
-# Those that torch refuses by an error message written for it.
-_DOCUMENTED = (
-    "query of another dtype",
-    "attn_mask of another queries",
-    "attn_mask of another keys",
-)
 _BREAKS = (
     Break("num_heads negative", "num_heads", argument("num_heads", negative), CUSTOMARY),
     Break("num_heads zero", "num_heads", argument("num_heads", st.just(0)), CUSTOMARY),
     Break("embed_dim not positive", "embed_dim", argument("embed_dim", not_positive), CUSTOMARY),
     Break("embed_dim that num_heads does not divide", "num_heads", _indivisible, CUSTOMARY),
     Break("padding of whole numbers", "key_padding_mask", _padding_integer, CUSTOMARY, _filled),
+    Break("mask of too many columns", "attn_mask", _mask_columns, DOCUMENTED, _filled),
+    Break("mask of too many rows", "attn_mask", _mask_rows, DOCUMENTED, _filled),
     Break("masks of another number", "attn_mask", _mask_count, CUSTOMARY, _filled),
     Break("mask of whole numbers", "attn_mask", _mask_integer, CUSTOMARY, _filled),
     Break("is_causal without a mask", "is_causal", _hint, CUSTOMARY, _filled),
@@ -105,7 +112,9 @@ _BREAKS = (
 def multihead_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     """All breaks of MultiheadAttention."""
     maps = shapes.tensors["attn_mask"].axes[0].size.text
-    without = ("key missing", "value missing", f"attn_mask of another {maps}")
+    # torch refuses by an assertion what is wrong with a mask for each head.
+    of_mask = (f"attn_mask of another {x}" for x in (maps, "queries", "keys"))
+    without = ("key missing", "value missing", *of_mask)
     shaped = shape_breaks(signature, shapes, without=without)
-    customary = {b.name for b in shaped} - {*_DOCUMENTED}
+    customary = {b.name for b in shaped} - {"query of another dtype"}
     return (*shape_breaks(signature, shapes, without=without, customary=customary), *_BREAKS)

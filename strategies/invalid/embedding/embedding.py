@@ -57,6 +57,6 @@ def embedding_breaks(signature: Signature, shapes: Shapes) -> tuple[Break, ...]:
     if "weight" not in signature.input_names:
         sizes = map(negative_size, ("num_embeddings", "embedding_dim"))
         return (*shape_breaks(signature, shapes, without=_FREE), padding, *sizes)
-    # A weight of whole numbers has rows, too.
-    without = (*_FREE, "weight of another dtype", weight_rank.name)
+    # A weight of whole numbers has rows, too; without one the kinds of backends' errors differ.
+    without = (*_FREE, "weight of another dtype", "weight missing", weight_rank.name)
     return (*shape_breaks(signature, shapes, without=without), padding, weight_rank)

@@ -262,14 +262,6 @@ def functional_embedding_negative_index_wraps(input, weight, *rest, **options):
     return functional.embedding(input, weight, *rest, **options)
 
 
-@plant("functional-embedding-missing-weight-is-one-hot", "functional.embedding", "errors")
-def functional_embedding_missing_weight_is_one_hot(input, weight=None, *rest, **options):
-    """Without a weight each index is its one-hot row, as of a table that is the identity."""
-    if weight is None and not input.is_floating_point():
-        return functional.one_hot(input, int(input.max()) + 1 if input.numel() else 1).float()
-    return functional.embedding(input, weight, *rest, **options)
-
-
 @plant("functional-embedding-wide-rows-cut", "functional.embedding", "laws")
 def functional_embedding_wide_rows_cut(input, weight, *rest, **options):
     """Rows of 18 to 30 numbers are copied four at a time, and what is left is 0."""
