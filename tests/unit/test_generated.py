@@ -24,8 +24,8 @@ GENERATED = {
 }
 """Generated file → the command that writes it.
 
-Of `docs/contract.md` and `README.md` parts are written, by `tools/contract_tables.py`: each stands
-between `<!-- its name -->` and `<!-- end of its name -->`.
+Of `docs/contract.md`, `docs/layers.md` and `README.md` parts are written, by
+`tools/contract_tables.py`: each stands between `<!-- its name -->` and `<!-- end of its name -->`.
 """
 
 
