@@ -99,7 +99,7 @@ def _mode(mode: str, dims: int, corners: bool | None, antialias: bool) -> dict[s
 
 
 def grid_sample(
-    graph: Graph, input: Value, grid: Value, *, mode: str = "bilinear",
+    graph: Graph, input: Value, grid: Value | None, *, mode: str = "bilinear",
     padding_mode: str = "zeros", align_corners: bool | None = None,
 ) -> str:  # fmt: skip
     """GridSample, in two and three dimensions."""
@@ -107,6 +107,8 @@ def grid_sample(
         raise Unsupported(f"mode={mode!r} of {input.rank} axes")
     if padding_mode not in ("zeros", "border", "reflection"):
         raise Unsupported(f"padding_mode={padding_mode!r}")
+    if grid is None or grid.dtype != input.dtype:
+        raise Unsupported("an input and a grid of one dtype")
     if input.rank not in (4, 5) or grid.rank != input.rank or input.shape[0] != grid.shape[0]:
         raise Unsupported("an input and a grid that GridSample takes")
     if grid.shape[-1] != input.rank - 2 or 0 in input.shape[1:]:
