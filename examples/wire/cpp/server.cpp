@@ -135,6 +135,11 @@ struct Layer {
     }
 };
 
+static const Tensor& required(const Inputs& in, size_t place, const char* name) {
+    if (place >= in.size() || !in[place]) throw Wrong(std::string(name) + " is missing");
+    return *in[place];
+}
+
 struct ReLU : Layer {
     ReLU(const Arguments& a) { inplace = a.flag("inplace", false); }
     Tensor call(const Inputs& inputs) const override {
@@ -146,7 +151,7 @@ struct ReLU : Layer {
 
 struct FunctionalLinear : Layer {
     FunctionalLinear(const Arguments&) {}
-    Tensor call(const Inputs& in) const override { return linear(*in.at(0), *in.at(1), in.at(2).get()); }
+    Tensor call(const Inputs& in) const override { return linear(*in.at(0), required(in, 1, "weight"), in.at(2).get()); }
 };
 
 struct Linear : Layer {
@@ -161,7 +166,7 @@ struct Linear : Layer {
 struct FunctionalConv2d : Layer {
     Window at;
     FunctionalConv2d(const Arguments& a) : at(window(a)) {}
-    Tensor call(const Inputs& in) const override { return conv2d(*in.at(0), *in.at(1), in.at(2).get(), at); }
+    Tensor call(const Inputs& in) const override { return conv2d(*in.at(0), required(in, 1, "weight"), in.at(2).get(), at); }
 };
 
 struct Conv2d : Layer {
