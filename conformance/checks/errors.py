@@ -40,6 +40,9 @@ def check(trial: Trial) -> Evidence:
     refusals = (*SENSIBLE, *refused_by(trial.backend))
     if "index" in labels or trial.row.role(str(labels.get("argument", ""))) == "index":
         refusals = (*refusals, IndexError)
+    if "missing" in labels:
+        # Python tells so of None, and so does torch of some functions.
+        refusals = (*refusals, AttributeError)
     exception = frame = says = ""
     try:
         outcome = f"accepted silently: {_answer(trial, trial.case)}"

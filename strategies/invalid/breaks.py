@@ -40,6 +40,7 @@ class Break:
         required: `DOCUMENTED` or `CUSTOMARY`.
         applies: whether a valid case can be broken so.
         index: an index is out of its range, which an IndexError says as well.
+        missing: a tensor is None in it, of which an AttributeError tells as well.
         constraint: what a valid call has, in words; "" where the name says it.
     """
 
@@ -49,6 +50,7 @@ class Break:
     required: str = DOCUMENTED
     applies: Callable[[Case], bool] = _always
     index: bool = False
+    missing: bool = False
     constraint: str = ""
 
 
@@ -141,6 +143,8 @@ def broken_cases(
     labels = {"broken": broken.name, "required": broken.required, "argument": broken.argument}
     if broken.index:
         labels["index"] = "out of range"
+    if broken.missing:
+        labels["missing"] = "None in its place"
 
     def unloaded(case: Case) -> Case:
         kept = {name: x for name, x in case.call.state.items() if name in constructed}

@@ -119,7 +119,7 @@ def _breaks(signature: Signature, shapes: Shapes, place: int, broadcast: bool) -
     if not tensor.optional and place:
         yield Break(
             f"{tensor.name} missing", tensor.name, _missing(place),
-            constraint=f"{tensor.name} is required",
+            missing=True, constraint=f"{tensor.name} is required",
         )  # fmt: skip
 
 

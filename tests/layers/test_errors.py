@@ -187,6 +187,15 @@ def test_accepting_everything_fails_for_every_documented_break(layer: str) -> No
     assert "failed" in statuses
 
 
+def test_of_a_missing_tensor_an_attribute_error_tells_as_well() -> None:
+    """Python says so of None."""
+    error = AttributeError("'NoneType' object has no attribute 'ndim'")
+    missing = replace(_broken("functional.linear", "weight missing"), unbroken=None)
+    assert _outcome(_Backend(error), missing) == REFUSED
+    other = replace(_broken("functional.linear", "weight of another rank"), unbroken=None)
+    assert _outcome(_Backend(error), other).status == "failed"
+
+
 @pytest.mark.parametrize(
     "error", [IndexError("7"), KeyError("w"), AssertionError(), ZeroDivisionError(), SystemExit(2)]
 )
