@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any, TypeVar
 
 import numpy as np
 from conformance.strategies.invalid.breaks import (
@@ -20,8 +21,10 @@ from hypothesis import strategies as st
 
 from conformance.model.case import Case
 from conformance.spec.notation import Axis
-from conformance.spec.shapes import ShapeError, Shapes, Sizes
+from conformance.spec.shapes import Shape, ShapeError, Shapes, Sizes
 from conformance.spec.signature import Input, Signature
+
+Found = TypeVar("Found")
 
 
 def shape_breaks(
@@ -88,6 +91,18 @@ def _with_inputs_of(signature: Signature, shapes: Shapes, known: Break) -> Break
     )
 
 
+def _stateless(signature: Signature, function: Callable[..., Found]) -> Callable[..., Found]:
+    """A function whose last argument is a case, given that without hidden states."""
+    hidden = {k for k, x in enumerate(signature.inputs) if x.role == "hidden" and x.optional}
+
+    def called(*arguments: Any) -> Found:
+        *before, case = arguments
+        inputs = tuple(None if k in hidden else x for k, x in enumerate(case.inputs))
+        return function(*before, replace(case, inputs=inputs))
+
+    return called
+
+
 def _breaks(signature: Signature, shapes: Shapes, place: int, broadcast: bool) -> Iterator[Break]:
     tensor = signature.inputs[place]
     if tensor.role in ("data", "hidden", "weight", "bias"):
@@ -104,9 +119,14 @@ def _breaks(signature: Signature, shapes: Shapes, place: int, broadcast: bool) -
     if tensor.name in shapes.below:
         yield from _of_indices(signature, shapes, place)
     text = f"{tensor.name} has the axes ({shapes.texts[tensor.name]})"
+    apply = _another_rank(signature, shapes, place)
+    applies = _has_other_ranks(signature, shapes, place)
+    if tensor.role != "hidden":
+        # A state tells by itself whether the input has a batch: that is a break of the state.
+        apply, applies = _stateless(signature, apply), _stateless(signature, applies)
     yield Break(
-        f"{tensor.name} of another rank", tensor.name, _another_rank(signature, shapes, place),
-        applies=_has_other_ranks(signature, shapes, place), constraint=text,
+        f"{tensor.name} of another rank", tensor.name, apply,
+        applies=applies, constraint=text,
     )  # fmt: skip
     for axis, reason in _decided(signature, shapes, tensor):
         yield Break(
@@ -195,7 +215,7 @@ def _array_shape(case: Case, place: int) -> tuple[int, ...]:
 def _other_ranks(
     signature: Signature, shapes: Shapes, place: int, case: Case
 ) -> list[tuple[int, ...]]:
-    """Shapes of one axis too few or too many."""
+    """Shapes of too few axes, or of one too many."""
     if not _present(place)(case):
         return []
     name, shape = signature.input_names[place], _array_shape(case, place)
@@ -204,15 +224,28 @@ def _other_ranks(
         for k, x in enumerate(case.inputs)
         if k != place and x is not None
     }
-    found = []
-    longer = [(*shape[:k], 1, *shape[k:]) for k in range(len(shape) + 1)]
-    for other in (*longer, shape[1:], shape[:-1], (1, 1, *shape), ()):
-        try:
-            arguments = {**case.call.arguments, **case.keywords}
-            signature.bind(shapes, arguments, {**others, name: other})
-        except ShapeError:
-            found.append(other)
+    arguments = {**case.call.arguments, **case.keywords}
+
+    def refused(candidates: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        return [
+            x for x in candidates if not _fits(signature, shapes, arguments, {**others, name: x})
+        ]
+
+    longer = refused((*shape[:k], 1, *shape[k:]) for k in range(len(shape) + 1))
+    shorter = refused((shape[:-1], *(shape[k:] for k in range(1, len(shape) + 1))))
+    # One axis more may be that of a batch.
+    found = (longer or refused([(1, 1, *shape)])) + shorter
     return list(dict.fromkeys(found))
+
+
+def _fits(
+    signature: Signature, shapes: Shapes, arguments: Mapping[str, Any], given: Mapping[str, Shape]
+) -> bool:
+    try:
+        signature.bind(shapes, arguments, given)
+    except ShapeError:
+        return False
+    return True
 
 
 def _has_other_ranks(signature: Signature, shapes: Shapes, place: int) -> Callable[[Case], bool]:
