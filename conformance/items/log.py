@@ -32,6 +32,7 @@ class Log:
         self.accepted: Counter[str] = Counter()
         self._evidence = Evidence()
         self._reasons: dict[int, str] = {}
+        self._inapplicable: Counter[str] = Counter()
         self._excess: dict[int, float] = {}
         self._letters = ["n"] * len(cases)
         self._worst: Case | None = None
@@ -72,9 +73,15 @@ class Log:
         self._reasons[index] = reason
         self._mark(index, "d")
 
-    def inapplicable(self, index: int) -> None:
+    def inapplicable(self, index: int, reason: str = "") -> None:
         """The check does not apply to a case."""
+        self._inapplicable[reason] += 1
         self._mark(index, "b")
+
+    @property
+    def mostly_inapplicable(self) -> str:
+        """Why the check most often did not apply; "" where it always did, or no reason is known."""
+        return max(self._inapplicable, key=self._inapplicable.__getitem__, default="")
 
     def left_out(self, index: int) -> None:
         """A known failure would end the process."""

@@ -29,7 +29,7 @@ def wrong(verdict: Verdict, status: str, failure: Finding) -> Verdict:
     return replace(verdict, status=status, failure=failure, message=text(failure))
 
 
-def conclude(verdict: Verdict, excuses: Sequence[Excuse]) -> Verdict:
+def conclude(verdict: Verdict, excuses: Sequence[Excuse], inapplicable: str = "") -> Verdict:
     """The verdict of an item in which nothing new fails.
 
     It is `known` only where a case of this run failed as a known failure says; else it is passed,
@@ -39,6 +39,7 @@ def conclude(verdict: Verdict, excuses: Sequence[Excuse]) -> Verdict:
     Args:
         verdict: with what was compared.
         excuses: the known failures that apply.
+        inapplicable: why the check most often did not apply.
     """
     verdict, examples = replace(verdict, excuses=tuple(excuses)), verdict.examples
     explaining = [excuse for excuse in excuses if excuse.excused]
@@ -59,6 +60,8 @@ def conclude(verdict: Verdict, excuses: Sequence[Excuse]) -> Verdict:
         message = f"{count}most often: {reason}"
         return replace(verdict, status="unsupported", message=message)
     notes = _format_notes(examples, excuses)
+    if inapplicable and not examples.checked:
+        notes = f"{notes}; most often: {inapplicable}" if notes else f"most often: {inapplicable}"
     return wrong(verdict, "unchecked", Finding("unchecked", NOTHING, f"({notes})" if notes else ""))
 
 

@@ -178,7 +178,7 @@ class Engine:
             elif outcome.status == "unsupported":
                 log.declined(index, outcome.message or "no reason given")
             elif outcome.status == "invalid":
-                log.inapplicable(index)
+                log.inapplicable(index, outcome.message or "")
                 if outcome.accepted:
                     log.accepted[outcome.accepted] += 1
             else:
@@ -243,7 +243,7 @@ class Engine:
             if conclusion is not None:
                 causes = [causes[0].noting(conclusion.message), *causes[1:]]
             return verdicts.failed(replace(verdict, excuses=excuses.listed()), causes)
-        verdict = verdicts.conclude(verdict, excuses.listed())
+        verdict = verdicts.conclude(verdict, excuses.listed(), log.mostly_inapplicable)
         return (
             verdict
             if conclusion is None or verdict.status == "known"

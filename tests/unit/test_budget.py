@@ -144,6 +144,13 @@ def _out_of_time(monkeypatch: pytest.MonkeyPatch, *first: Outcome) -> Verdict:
     return engine.run(ITEM)
 
 
+def test_where_a_check_never_applied_the_verdict_says_why() -> None:
+    why = "the unbroken call raises KeyError, too"
+    nothing = verdicts.conclude(verdicts.begin(ITEM, Examples(3, invalid=3)), (), why)
+    assert nothing.status == "unchecked"
+    assert f"(most often: {why})" in str(nothing.message)
+
+
 def test_an_item_whose_time_is_over_goes_on_until_a_case_tells_something(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from conformance.strategies.layouts import LAYOUTS
 
 from conformance.backends import FunctionBackend
+from conformance.layers import CATALOGUE
 from conformance.model.case import Call, Numerics
 from conformance.model.checks import CHECK_FACTS
 from conformance.model.protocols import Backend, Layer
@@ -114,3 +115,7 @@ def test_links_lead_somewhere(name: str) -> None:
         assert target.exists(), path
         if anchor:
             assert anchor in _anchors(target.read_text(encoding="utf-8")), f"{path}#{anchor}"
+
+
+def test_the_readme_counts_the_layers() -> None:
+    assert f"[{len(CATALOGUE)} layers]" in (ROOT / "README.md").read_text(encoding="utf-8")
