@@ -246,7 +246,12 @@ class LayerSpec:
         """
         if self.state.shaped is None or self.shapes is None:
             return self.state.tensors(arguments, input)
-        sizes = self.signature.bind(self.shapes, arguments, {self.signature.input_names[0]: input})
+        first = self.signature.input_names[0]
+        try:
+            sizes = self.signature.bind(self.shapes, arguments, {first: input})
+        except ShapeError:
+            # An invalid call's input has no such axes; most states follow from arguments alone.
+            sizes = self.signature.bind(self.shapes, arguments, {})
         return self.state.shaped(arguments, self.shapes.present(self.owned, sizes))
 
     @property

@@ -278,6 +278,14 @@ def test_a_tensor_that_the_constructor_may_be_given_is_not_made_up() -> None:
     assert not summed.call.state
 
 
+def test_a_state_that_arguments_decide_is_told_of_an_input_of_another_rank() -> None:
+    """A backend that makes a state of its own is then asked what it does with such an input."""
+    arguments = {"in_channels": 2, "out_channels": 3, "kernel_size": 1}
+    shapes = CATALOGUE["Conv1d"].state_shapes(arguments, (1, 1, 1, 1, 1))
+    assert shapes == {"weight": (3, 2, 1), "bias": (3,)}
+    assert CATALOGUE["Linear"].state_shapes({"in_features": 2, "out_features": 3}, ())
+
+
 def test_the_command_prints_the_notation(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["layers", "--shapes", "LSTM"]) == 0
     out = capsys.readouterr().out
