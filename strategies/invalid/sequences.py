@@ -63,10 +63,6 @@ def _ascending_list(draw: Draw, case: Case) -> Case:
     return with_inputs(case, {len(case.inputs) - 1: (length, *_shapes(case)[-1][1:])})
 
 
-def _sorted(case: Case) -> bool:
-    return bool(case.call.arguments.get("enforce_sorted", True)) and _of_several(case)
-
-
 def _of_several(case: Case) -> bool:
     lengths = case.inputs[1] if len(case.inputs) > 1 else None
     listed = lengths is None or lengths.ndim != 1 or lengths.dtype.kind != "i"

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from conformance.model.case import Case
-from conformance.spec.axes import Axes
 from conformance.spec.parts import State
 from conformance.spec.shapes import Shapes
 from conformance.spec.signature import Argument, Arguments, Output
@@ -73,13 +72,6 @@ def unreduced(batch: Callable[[Case], int | None]) -> Output:
         return batch(case) if case.call.arguments.get("reduction", "mean") == "none" else None
 
     return Output("loss", losses)
-
-
-def every_axis_of_all(case: Case) -> tuple[Axes, ...]:
-    """Every axis, of all inputs, which have one shape."""
-    first = case.inputs[0]
-    ranks = range(0 if first is None else first.ndim)
-    return tuple(tuple((place, axis) for place in range(len(case.inputs))) for axis in ranks)
 
 
 def signs(shapes: tuple[Shape, ...], generator: np.random.Generator) -> np.ndarray:

@@ -104,8 +104,3 @@ def with_axis(name: str, place: int, *, applies: Callable[[Case], bool]) -> Brea
         return with_inputs(case, {place: (*array_of(case, place).shape, 1)})
 
     return Break(f"{name} with one axis more", name, apply, applies=applies)
-
-
-def has_samples(case: Case) -> bool:
-    """Whether the first input has a batch with something in it."""
-    return array_of(case, 0).ndim > 0 and array_of(case, 0).size > 0
