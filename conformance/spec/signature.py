@@ -9,7 +9,7 @@ from typing import Any
 
 from conformance.model.case import Case
 from conformance.spec.axes import no_axis
-from conformance.spec.shapes import Shapes, Sizes
+from conformance.spec.shapes import ShapeError, Shapes, Sizes
 from conformance.spec.sizes import per_dimension
 from conformance.spec.state import Shape
 
@@ -288,7 +288,14 @@ class Signature:
         Args:
             arguments: those that are written out.
             given: inputs by name → shape.
+
+        Raises:
+            ShapeError: if they do not fit, or an argument is of another number of dimensions.
         """
+        for name in self.per_dimension if self.dims else ():
+            value = arguments.get(name)
+            if isinstance(value, (tuple, list)) and len(value) not in (1, self.dims):
+                raise ShapeError(f"{name} = {value!r} is not of {self.dims} dimensions")
         return shapes.bind(self.complete(arguments), self.dims, given)
 
     def argument(self, name: str) -> Argument | None:

@@ -286,6 +286,13 @@ def test_a_state_that_arguments_decide_is_told_of_an_input_of_another_rank() -> 
     assert CATALOGUE["Linear"].state_shapes({"in_features": 2, "out_features": 3}, ())
 
 
+@pytest.mark.parametrize("kernel_size", [(1, 2), (1, 2, 3, 4)])
+def test_a_kernel_of_another_number_of_dimensions_has_no_shape(kernel_size: Any) -> None:
+    arguments = {"in_channels": 2, "out_channels": 3, "kernel_size": kernel_size}
+    with pytest.raises(ShapeError, match="not of 3 dimensions"):
+        CATALOGUE["Conv3d"].state_shapes(arguments, (2, 5, 5, 5))
+
+
 def test_the_command_prints_the_notation(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["layers", "--shapes", "LSTM"]) == 0
     out = capsys.readouterr().out

@@ -37,7 +37,7 @@ class Flax(OnJax, Attention, Normalization, Recurrent, Windows):
     # jax.nn.one_hot gives zeros for a class that is none.
     accepts = (
         "'same' with a stride", "input not below num_embeddings", "input below 0",
-        "input of too high a rank", "negative class", "class beyond num_classes",
+        "input of another rank", "negative class", "class beyond num_classes",
     )  # fmt: skip
 
     def info(self) -> Mapping[str, str]:
