@@ -135,7 +135,8 @@ def _plain(name: str, row: LayerSpec) -> tuple[Kind, ...]:
         found.append(GIVEN)
     if name == "training" and row.traits.modes:
         found.append(TRUTH)
-    if name in row.conditions.derived:
+    sizes = row.shapes.size_names if row.shapes is not None else ()
+    if name in row.conditions.derived or name in sizes:
         found.append(ANY)
     if name in EVERY_ROW:
         found.append(TRUTH if name == "empty" else NUMBER)

@@ -77,8 +77,9 @@ class Facts:
                 `<input>.ndim`, `<input>.size`, `<input>.shape[k]`, `<operand>.max` and `.min` (of
                 its finite numbers), `<operand>.layout` (also of a cotangent: `grad_output.layout`),
                 `<operand>.swapped`, `<operand>.asked` (whether `layout` asks for its gradient), a
-                derived fact (of the row), one dimension of an argument (`stride[-1]`), or a sum of
-                these, taken for each dimension: `"padding - dilation * (kernel_size - 1)"`.
+                derived fact (of the row), a size of its shapes (`in_features`), one dimension of an
+                argument (`stride[-1]`), or a sum of these, taken for each dimension:
+                `"padding - dilation * (kernel_size - 1)"`.
         """
         if name in self._found:
             return self._found[name]
@@ -139,9 +140,19 @@ class Facts:
         try:
             tree = ast.parse(name, mode="eval").body
             if isinstance(tree, ast.Name):
-                return None  # no such fact
+                return self._size(name)
             return tuple(np.atleast_1d(self._computed(tree)).tolist())
         except (SyntaxError, KeyError, ValueError, TypeError):
+            return None
+
+    def _size(self, name: str) -> Any:
+        """A size of the layer's shapes by its name; None where the case has none of it."""
+        shapes, sizes = self.row.shapes, self.row.sizes(self.case)
+        if shapes is None or sizes is None or name not in shapes.size_names:
+            return None
+        try:
+            return sizes[name]
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
             return None
 
     def _computed(self, node: ast.expr) -> Any:

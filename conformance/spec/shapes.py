@@ -194,6 +194,12 @@ class Shapes:
         return {name: parse_shape(text).within(name) for name, text in self.texts.items()}
 
     @cached_property
+    def size_names(self) -> frozenset[str]:
+        """Names of sizes that an axis has by itself, or that follow from others."""
+        forms = (axes for tensor in self.tensors.values() for axes in tensor.forms)
+        return frozenset(axis.name for axes in forms for axis in axes if axis.name) | {*self.let}
+
+    @cached_property
     def constraints(self) -> tuple[Expression, ...]:
         """What else holds, parsed."""
         return tuple(map(parse_expression, self.where))

@@ -13,6 +13,8 @@ from support import cases
 from conformance.commands.cli import main
 from conformance.layers import CATALOGUE
 from conformance.layers.fitting import with_argument
+from conformance.matching.fact_schema import unknown_fact
+from conformance.matching.facts import Facts
 from conformance.spec.notation import NotationError, parse_shape
 from conformance.spec.shape_validation import validate_shapes
 from conformance.spec.shapes import ShapeError, Shapes
@@ -312,3 +314,12 @@ def test_an_oracle_of_other_shapes_is_noticed() -> None:
     first, bias = case.inputs[0], case.call.state["bias"]
     assert first is not None
     assert wrong.state_shapes(case.call.arguments, first.shape)["bias"] != bias.shape
+
+
+def test_conditions_can_name_a_size() -> None:
+    """A function's in_features is no argument: its shapes tell it."""
+    case = next(c for c in cases("functional.linear") if c.inputs[0] is not None)
+    assert Facts(case).get("in_features") == case.inputs[0].shape[-1]
+    assert Facts(case).get("no_such_size") is None
+    assert not unknown_fact("in_features", ("functional.linear",))
+    assert unknown_fact("no_such_size", ("functional.linear",))
