@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,8 @@ LANGUAGES = {
     ".rs": "rust",
 }
 """Of files that are shown as they are; any other is text."""
+PICTURES = (".png", ".svg")
+"""Files that stay beside the page that shows them."""
 _CODE = re.compile(r"(```.*?```|`[^`\n]*`(?!\]\())", re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
@@ -90,6 +93,10 @@ class Stage:
             there = self.root / place
             if path.endswith(".md") or not there.exists():
                 return match[0]  # Sphinx tells of one that leads nowhere.
+            if there.suffix in PICTURES:
+                (self.target / place).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(there, self.target / place)
+                return match[0]
             self.show(Path(place))
             return f"]({path}.md{anchor})"
 

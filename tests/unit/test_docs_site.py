@@ -144,6 +144,13 @@ def test_markdown_is_staged_as_it_stands_but_for_links_to_files(tmp_path: Path) 
     assert "ModuleBackend" in shown
 
 
+def test_a_picture_stays_beside_the_page_that_shows_it(tmp_path: Path) -> None:
+    stage = staging.Stage(tmp_path)
+    text = "[![the report](docs/report.png)](docs/running.md)"
+    assert stage.linked(text, Path("README.md")) == text
+    assert (tmp_path / "docs" / "report.png").read_bytes()[1:4] == b"PNG"
+
+
 def test_a_page_that_is_made_no_more_is_deleted(tmp_path: Path) -> None:
     (tmp_path / "old.md").write_text("# Old\n")
     stage = staging.Stage(tmp_path)
