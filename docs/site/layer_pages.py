@@ -101,7 +101,7 @@ def _tensors(row: LayerSpec) -> Iterator[str]:
     rows += [(code(x.name), "output", _of_output(x)) for x in row.signature.outputs]
     yield table(("tensor", "role", ""), rows) + "\n"
     if row.shapes is not None:
-        yield f"Shapes ([notation]({_up(row)}contract.md#inputs-of-every-layer)):\n"
+        yield f"Shapes ([notation]({_up(row)}docs/contract.md#inputs-of-every-layer)):\n"
         yield "```text\n" + "\n".join(shape_lines(row.shapes)) + "\n```\n"
     elif "→" in (shapes := said(row.oracle.shapes)):
         yield f"Shapes: {escaped(shapes)}\n"
