@@ -57,9 +57,9 @@ class Operator:
         Args:
             arguments, keywords: as torch gives them to a kernel.
         """
-        found = by_name(self.schema, arguments, keywords)
-        given = [found[a.name] for a in self.schema.arguments if not a.kwarg_only]
-        named = {a.name: found[a.name] for a in self.schema.arguments if a.kwarg_only}
+        by_argument = by_name(self.schema, arguments, keywords)
+        given = [by_argument[a.name] for a in self.schema.arguments if not a.kwarg_only]
+        named = {a.name: by_argument[a.name] for a in self.schema.arguments if a.kwarg_only}
         places = [k for k, a in enumerate(self.schema.arguments) if str(a.type) == "Tensor"]
         for place in places:
             if place < len(given) and isinstance(given[place], (int, float, complex)):

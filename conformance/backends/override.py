@@ -143,11 +143,11 @@ class OverrideLayer(ModuleLayer):
         cotangents: Sequence[Any],
         keywords: Mapping[str, Any],
     ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-        kept = self._overrides.kept
+        kept_before = self._overrides.kept
         with self._overrides.reached(), self._overrides:
             found = super()._pulled(wanted, inputs, cotangents, keywords)
         # torch's own backward pass computes with what the forward pass keeps for it.
-        if self._overrides.total == self._forward_hits and self._overrides.kept == kept:
+        if self._overrides.total == self._forward_hits and self._overrides.kept == kept_before:
             raise Unsupported(f"gradients not offered: {_backward(found[0])} is torch's own")
         return found
 

@@ -65,9 +65,9 @@ class Kept(Generic[T]):
 
     def get(self, case: Case, precision: Precision, compute: Callable[[], T]) -> T:
         """The answer to a case in a precision, computed unless it is kept."""
-        kept = self._answers.get(case)
-        if kept is not None and kept[0] == precision:
-            return kept[1]
+        earlier = self._answers.get(case)
+        if earlier is not None and earlier[0] == precision:
+            return earlier[1]
         answer = compute()
         if len(self._answers) < KEPT or _bytes(self._numbers(answer)) <= SMALL:
             self._answers[case] = precision, answer

@@ -388,18 +388,18 @@ def _culprit(options: argparse.Namespace) -> int:
     from conformance.commands.culprit import culprit
     from conformance.reports.results import read
 
-    found = culprit(read(options.results), options.id, options.backend)
-    _say(found.call)
-    for number, one in enumerate(found.ran, 1):
-        why = f" ({one.says})" if one.says and one is not found.culprit else ""
+    judged = culprit(read(options.results), options.id, options.backend)
+    _say(judged.call)
+    for number, one in enumerate(judged.ran, 1):
+        why = f" ({one.says})" if one.says and one is not judged.culprit else ""
         _say(f"{number:4}. {one.text}: {one.outcome}{why}")
-    if found.culprit is not None:
-        _say(f"culprit: {found.culprit.name}")
-        _say("\n".join(f"  {line}" for line in found.culprit.says.splitlines()))
+    if judged.culprit is not None:
+        _say(f"culprit: {judged.culprit.name}")
+        _say("\n".join(f"  {line}" for line in judged.culprit.says.splitlines()))
         return 0
     why = (
         "the case passes now"
-        if not found.failure
+        if not judged.failure
         else ("no operator that the catalogue knows is outside its bound")
     )
     _say(f"no culprit: {why}")
@@ -455,8 +455,8 @@ def _write_known(options: argparse.Namespace) -> int:
     from conformance.reports.results import read
 
     run = merge([read(path) for path in options.files])
-    found = write(run, options.write, update=options.update)
-    for reason in found.stale:
+    written = write(run, options.write, update=options.update)
+    for reason in written.stale:
         _say(f"stale, left out: {bounded(reason, 500)}")
-    _say(f"{options.write}: {found.new} new entries, each of which needs a reason")
+    _say(f"{options.write}: {written.new} new entries, each of which needs a reason")
     return 0

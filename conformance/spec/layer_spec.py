@@ -18,7 +18,7 @@ from conformance.spec.parts import (
     Randomness,
     State,
     Traits,
-    _none,
+    holds_of_none,
 )
 from conformance.spec.shapes import ShapeError, Shapes, Sizes
 from conformance.spec.signature import Arguments, Input, Output, Signature
@@ -66,7 +66,7 @@ class Variation:
     free: Callable[[Case], tuple[Axes, ...]] = no_axes
     shared: Callable[[Case], tuple[Axes, ...]] = no_axes
     longest: Callable[[Case], int] = _any_size
-    needs_keywords: Callable[[Case], bool] = _none
+    needs_keywords: Callable[[Case], bool] = holds_of_none
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class LayerSpec:
         if sizes is None or self.shapes is None:
             return ()
         names = self.signature.input_names
-        groups = self.shapes.shared_axes(tuple(self._given(case)), sizes)
+        groups = self.shapes.shared_axes(tuple(self._input_shapes(case)), sizes)
         held = [name for name in self.owned if name in case.call.state]
         owned = {size for name in held for size in self.shapes.tensors[name].names}
         owned |= {*self.shapes.fixed}
@@ -181,24 +181,24 @@ class LayerSpec:
             return None
         try:
             written = {**self.written(case), **self.oracle.counted(case)}
-            return self.signature.bind(self.shapes, written, self._given(case))
+            return self.signature.bind(self.shapes, written, self._input_shapes(case))
         except ShapeError:
             return None
 
-    def _given(self, case: Case) -> dict[str, Shape]:
+    def _input_shapes(self, case: Case) -> dict[str, Shape]:
         pairs = zip(self.signature.input_names, case.inputs, strict=False)
         return {name: x.shape for name, x in pairs if x is not None}
 
     def batch_axis(self, case: Case, place: int) -> int | None:
         """The axis of an input that counts the batch; None where it has none, or is left out."""
         given = place < len(case.inputs) and case.inputs[place] is not None
-        return self._counted(self.signature.inputs[place], case) if given else None
+        return self._batch_axis_of(self.signature.inputs[place], case) if given else None
 
     def output_batch_axis(self, case: Case, output: Output) -> int | None:
         """The axis of an output that counts the batch; None where it has none."""
-        return self._counted(output, case)
+        return self._batch_axis_of(output, case)
 
-    def _counted(self, tensor: Input | Output, case: Case) -> int | None:
+    def _batch_axis_of(self, tensor: Input | Output, case: Case) -> int | None:
         if self.shapes is None or tensor.batch_axis is not no_axis:
             return tensor.batch_axis(case)
         sizes = self.sizes(case)

@@ -31,7 +31,7 @@ def _always(case: Case) -> bool:
     return True
 
 
-def _none(case: Case) -> bool:
+def holds_of_none(case: Case) -> bool:
     return False
 
 
@@ -181,7 +181,7 @@ class Traits:
     trains: Callable[[Case], bool] = _always
     batched: bool = False
     every_weight_counts: Callable[[Case], bool] = _always
-    refuses_special: Callable[[Case], bool] = _none
+    refuses_special: Callable[[Case], bool] = holds_of_none
 
 
 @dataclass(frozen=True)

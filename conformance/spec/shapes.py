@@ -175,7 +175,8 @@ class Shapes:
     Args:
         texts: inputs, tensors of the state, outputs by name → shape, in the notation of
             `conformance.spec.notation`.
-        where: what else holds of sizes and arguments: `"in_channels % groups == 0"`.
+        where: what else holds of sizes and arguments, in each spatial dimension:
+            `"in_channels % groups == 0"`.
         fixed: sizes that no case can change, for values depend on them: indices into a plane.
         let: sizes that follow from sizes and arguments: `"width"` → `"proj_size or hidden_size"`.
         below: inputs that hold indices → the size that each index is below, and at least 0:
@@ -266,8 +267,9 @@ class Shapes:
                 size, actual = sizes.size(place), given[name][k]
                 if size != actual:
                     raise ShapeError(f"axis {k} of {name} is {place.axis} = {size}, not {actual}")
+        dimensions = range(sizes.dims) if sizes.dims else (None,)
         for constraint in self.constraints:
-            if not constraint.value(sizes):
+            if not all(constraint.value(_In(sizes, k)) for k in dimensions):
                 raise ShapeError(f"{constraint.text} does not hold")
 
     def batch_axis(self, name: str, sizes: Sizes) -> int | None:

@@ -96,10 +96,15 @@ def argument(name: str, values: st.SearchStrategy[Any]) -> Callable[[Draw, Case]
     return lambda draw, case: with_arguments(case, **{name: draw(values)})
 
 
-def wrong_sizes(size: int) -> st.SearchStrategy[int]:
-    """Sizes other than the right one, often 1, which broadcasting would let through."""
+def wrong_sizes(size: int, *, broadcast: bool = False) -> st.SearchStrategy[int]:
+    """Sizes other than the right one, often 1, which broadcasting would let through.
+
+    Args:
+        broadcast: 1 is no wrong size.
+    """
+    right = (size, -1, 1) if broadcast else (size, -1)
     sizes = (1, size + 1, 1, size - 1, 2 * size)
-    return st.sampled_from([n for n in sizes if n not in (size, -1)])
+    return st.sampled_from([n for n in sizes if n not in right])
 
 
 def axis_of(case: Case, position: int, axis: int) -> Callable[[int], Case]:

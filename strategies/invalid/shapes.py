@@ -24,7 +24,7 @@ from conformance.spec.notation import Axis
 from conformance.spec.shapes import Shape, ShapeError, Shapes, Sizes
 from conformance.spec.signature import Input, Signature
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def shape_breaks(
@@ -49,10 +49,12 @@ def shape_breaks(
         if not any(_named(b, (text,)) for b in found):
             raise ValueError(f"no such break: {text}")
     left_out = {x.name for x in signature.inputs if x.role in ("hidden", "mask") and x.optional}
-    filled = [_with_inputs_of(signature, shapes, b) if b.argument in left_out else b for b in found]
+    completed = [
+        _with_inputs_of(signature, shapes, b) if b.argument in left_out else b for b in found
+    ]
     return tuple(
         replace(b, required=CUSTOMARY) if _named(b, customary) else b
-        for b in filled
+        for b in completed
         if not _named(b, without)
     )
 
@@ -91,11 +93,11 @@ def _with_inputs_of(signature: Signature, shapes: Shapes, known: Break) -> Break
     )
 
 
-def _stateless(signature: Signature, function: Callable[..., Found]) -> Callable[..., Found]:
+def _without_states(signature: Signature, function: Callable[..., Result]) -> Callable[..., Result]:
     """A function whose last argument is a case, given that without hidden states."""
     hidden = {k for k, x in enumerate(signature.inputs) if x.role == "hidden" and x.optional}
 
-    def called(*arguments: Any) -> Found:
+    def called(*arguments: Any) -> Result:
         *before, case = arguments
         inputs = tuple(None if k in hidden else x for k, x in enumerate(case.inputs))
         return function(*before, replace(case, inputs=inputs))
@@ -123,7 +125,7 @@ def _breaks(signature: Signature, shapes: Shapes, place: int, broadcast: bool) -
     applies = _has_other_ranks(signature, shapes, place)
     if tensor.role != "hidden":
         # A state tells by itself whether the input has a batch: that is a break of the state.
-        apply, applies = _stateless(signature, apply), _stateless(signature, applies)
+        apply, applies = _without_states(signature, apply), _without_states(signature, applies)
     yield Break(
         f"{tensor.name} of another rank", tensor.name, apply,
         applies=applies, constraint=text,
@@ -196,10 +198,15 @@ def _decided(signature: Signature, shapes: Shapes, tensor: Input) -> Iterator[tu
 
 def sizes_of(signature: Signature, shapes: Shapes, case: Case) -> Sizes:
     """The sizes of a valid case."""
-    arguments = {k: v for k, v in case.call.arguments.items() if k != "*"}
     pairs = zip(signature.input_names, case.inputs, strict=False)
     given = {name: x.shape for name, x in pairs if x is not None}
-    return signature.bind(shapes, {**arguments, **case.keywords}, given)
+    return signature.bind(shapes, _arguments(case), given)
+
+
+def _arguments(case: Case) -> dict[str, Any]:
+    """Those of the constructor and of the call, by name."""
+    named = {name: value for name, value in case.call.arguments.items() if name != "*"}
+    return {**named, **case.keywords}
 
 
 def _present(place: int) -> Callable[[Case], bool]:
@@ -224,7 +231,7 @@ def _other_ranks(
         for k, x in enumerate(case.inputs)
         if k != place and x is not None
     }
-    arguments = {**case.call.arguments, **case.keywords}
+    arguments = _arguments(case)
 
     def refused(candidates: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
         return [
@@ -297,8 +304,7 @@ def _another_size(
     def apply(draw: Draw, case: Case) -> Case:
         shape = list(_array_shape(case, place))
         at = draw(st.sampled_from(_axes_of(signature, shapes, place, axis, broadcast, case)))
-        others = wrong_sizes(shape[at])
-        shape[at] = draw(others.filter(lambda size: size != 1) if broadcast else others)
+        shape[at] = draw(wrong_sizes(shape[at], broadcast=broadcast))
         changed = with_inputs(case, {place: shape})
         named = axis.name in (*shapes.let, *signature.named)
         return changed if named else _unfixed(signature, changed)

@@ -87,7 +87,7 @@ def test_the_script_knows_what_the_project_needs() -> None:
 
 
 def test_the_script_can_be_read_by_an_old_python() -> None:
-    ast.parse(RUN.read_text(encoding="utf-8"), feature_version=(3, 6))
+    assert ast.parse(RUN.read_text(encoding="utf-8"), feature_version=(3, 6)).body
 
 
 REFUSED = {

@@ -169,6 +169,18 @@ def test_a_cell_leads_to_its_evidence(opened: Opener, report: str) -> None:
     _until(page, "location.hash === '#q=layer:Linear+check:values'")
 
 
+def test_the_map_at_a_glance_has_a_square_for_each_cell(opened: Opener, report: str) -> None:
+    page = opened(report)
+    number = "document.querySelectorAll('{}').length"
+    of_squares = page.evaluate(number.format("#heat_map .squares .square"))
+    assert of_squares == page.evaluate(number.format(".matrix tbody td")) > 0
+    squares, cells = "#heat_map .squares a", ".matrix tbody td a"
+    leads = "[...document.querySelectorAll('{}')].map((a) => a.className + a.hash).sort()"
+    of_cells = leads.format(cells).replace("a.className", "a.parentNode.className")
+    of_squares = page.evaluate(leads.format(squares))
+    assert [x.removeprefix("square ") for x in of_squares] == page.evaluate(of_cells)
+
+
 def test_a_failure_says_what_it_needs(opened: Opener, report: str) -> None:
     text = opened(report).locator(".entry.failed").first.inner_text()
     assert "needs dilation > 1 and groups > 1; independent of padding, bias" in text

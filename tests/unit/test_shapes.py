@@ -184,6 +184,14 @@ def test_shapes_that_do_not_fit_are_named(given: dict[str, Any], said: str) -> N
         CONVOLUTION.check(CONVOLUTION.bind(ARGUMENTS, 2, given), given)
 
 
+def test_a_constraint_is_read_in_each_spatial_dimension() -> None:
+    shapes = Shapes({"input": "*space"}, where=("2*padding <= kernel_size",))
+    fits = {"padding": 1, "kernel_size": (2, 3)}
+    shapes.check(shapes.bind(fits, 2, {}), {})
+    with pytest.raises(ShapeError, match="does not hold"):
+        shapes.check(shapes.bind({**fits, "padding": (1, 2)}, 2, {}), {})
+
+
 def test_a_constraint_that_does_not_hold_is_named() -> None:
     sizes = CONVOLUTION.bind({**ARGUMENTS, "groups": 3}, 2, {})
     with pytest.raises(ShapeError, match="in_channels % groups == 0 does not hold"):

@@ -107,11 +107,11 @@ class Keras(Activations, Attention, Normalization, Windows):
         **_: int,
     ) -> Any:  # fmt: skip
         """`Conv1D` and so on, whose kernel is (…, in, out)."""
-        given = _window(call, padding, stride, dilation)
-        given |= {"filters": out_channels, "kernel_size": kernel_size, "groups": groups}
+        window = _window(call, padding, stride, dilation)
+        window |= {"filters": out_channels, "kernel_size": kernel_size, "groups": groups}
         weights = [state["weight"].movedim((1, 0), (-2, -1)), *_bias(state)] if state else []
         name = call.layer.removeprefix("Lazy").replace("d", "D")
-        return _spatial(call, x, lambda x: _called(name, call, weights, x, use_bias=bias, **given))
+        return _spatial(call, x, lambda x: _called(name, call, weights, x, use_bias=bias, **window))
 
     @implements(*of_ranks("ConvTranspose{}d", "LazyConvTranspose{}d"), passes=("in_channels",))
     def conv_transpose(
@@ -124,15 +124,15 @@ class Keras(Activations, Attention, Normalization, Windows):
             raise Unsupported("groups>1")
         if isinstance(padding, str):
             raise Unsupported(f"padding={padding!r}")
-        given = _window(call, padding, stride, dilation)
+        window = _window(call, padding, stride, dilation)
         # Left out, it is what makes the output `stride` times as long.
-        given |= {"filters": out_channels, "kernel_size": kernel_size}
-        given["output_padding"] = output_padding
+        window |= {"filters": out_channels, "kernel_size": kernel_size}
+        window["output_padding"] = output_padding
         if np.any(np.asarray(output_padding) >= np.asarray(stride)):
             raise Unsupported("output_padding>=stride")
         weights = [state["weight"].movedim((0, 1), (-1, -2)), *_bias(state)] if state else []
         name = f"Conv{call.layer[-2]}DTranspose"
-        return _spatial(call, x, lambda x: _called(name, call, weights, x, use_bias=bias, **given))
+        return _spatial(call, x, lambda x: _called(name, call, weights, x, use_bias=bias, **window))
 
     @implements("RNN", "LSTM", "GRU", passes=("input_size",))
     def recurrent(
